@@ -1,0 +1,281 @@
+"""The house: folders at the root, names inside the package, one direction of imports, one lock."""
+
+import ast
+import importlib.metadata
+import importlib.resources
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+import zipfile
+from configparser import ConfigParser
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+import capsbench
+
+ROOT = Path(__file__).resolve().parents[1]
+COLLECTIONS = ("models", "datamodules", "benchmarks")
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+TABLE = PYPROJECT["project"]["entry-points"]
+NAMES = [(f"capsbench.{kind}", name) for kind in COLLECTIONS for name in TABLE[f"capsbench.{kind}"]]
+
+# What may import what: a module imports its own layer and those before it.
+LAYERS = (
+    {"__version__", "errors", "names", "arguments", "contracts", "viewpoint", "capsules"},
+    {"data"},
+    {"training", "measures"},
+    {"running", "reporting"},
+    {"cli", "__main__"},
+)
+
+
+def real_files():
+    """Every file of the package: its path in the repository -> its path when installed."""
+    files = {}
+    for top in ("capsbench", *COLLECTIONS):
+        for folder, _, names in os.walk(ROOT / top):  # does not follow the links
+            if Path(folder).name == "__pycache__":
+                continue
+            for path in (Path(folder, name).relative_to(ROOT) for name in names):
+                files[path] = path if top == "capsbench" else Path("capsbench") / path
+    return files
+
+
+def run(*command, cwd=ROOT, text=None):
+    return subprocess.run(
+        command, cwd=cwd, input=text, capture_output=True, text=True, check=False, timeout=300
+    )
+
+
+# Folders and names
+
+
+def test_the_packages_list_equals_the_folders():
+    folders = {
+        ".".join(inside.parent.parts)
+        for inside in real_files().values()
+        if inside.name == "__init__.py"
+    }
+    with_code = {
+        ".".join(inside.parent.parts) for inside in real_files().values() if inside.suffix == ".py"
+    }
+    assert with_code == folders, "a folder holds Python files but no __init__.py"
+    assert sorted(folders) == PYPROJECT["tool"]["setuptools"]["packages"]
+    assert PYPROJECT["tool"]["setuptools"]["package-dir"] == {
+        f"capsbench.{name}": name for name in COLLECTIONS
+    }
+
+
+@pytest.mark.parametrize("name", COLLECTIONS)
+def test_links_are_relative_and_resolve(name):
+    link = ROOT / "capsbench" / name
+    if not link.is_symlink():  # core.symlinks=false, as on Windows
+        assert link.read_text(encoding="utf-8") == f"../{name}"
+        pytest.skip("this clone was made without symbolic links")
+    assert link.readlink() == Path("..") / name
+    assert (link / "__init__.py").resolve() == ROOT / name / "__init__.py"
+
+
+@pytest.mark.parametrize("name", COLLECTIONS)
+def test_collections_refuse_their_bare_name(name):
+    bare = run(sys.executable, "-c", f"import {name}")
+    assert bare.returncode == 1
+    assert bare.stderr.endswith(f"ImportError: import capsbench.{name}, not {name}\n")
+    inside = run(sys.executable, "-c", f"import capsbench.{name}")
+    assert inside.returncode == 0, inside.stderr
+
+
+def test_the_version_is_known_without_torch():
+    code = "import sys, capsbench; print(capsbench.__version__, 'torch' in sys.modules)"
+    assert run(sys.executable, "-c", code).stdout == f"{capsbench.__version__} False\n"
+    assert importlib.metadata.version("capsbench") == capsbench.__version__, "run `make install`"
+
+
+# The table of names
+
+
+@pytest.mark.parametrize("kind", COLLECTIONS)
+def test_the_installed_table_is_the_written_one(kind):
+    group = f"capsbench.{kind}"
+    installed = {
+        entry.name: entry.value
+        for entry in importlib.metadata.distribution("capsbench").entry_points
+        if entry.group == group
+    }
+    assert installed == TABLE[group], "the installed table is stale: run `make install`"
+
+
+@pytest.mark.parametrize(("group", "name"), NAMES)
+def test_every_name_of_ours_resolves(group, name):
+    entry = importlib.metadata.EntryPoint(name, TABLE[group][name], group)
+    package, _, target = entry.value.partition(":")
+    if group == "capsbench.benchmarks":
+        assert (importlib.resources.files(package) / target).is_file()
+    else:
+        assert entry.load().__name__ == target
+
+
+@pytest.mark.parametrize("kind", COLLECTIONS)
+def test_every_file_of_a_collection_is_in_the_table(kind):
+    suffix = ".yaml" if kind == "benchmarks" else ".py"
+    files = {
+        path.name
+        for path in (ROOT / kind).iterdir()
+        if path.name != "__pycache__" and not path.name.startswith(("_", "."))
+    }
+    named = set()
+    for value in TABLE[f"capsbench.{kind}"].values():
+        module, _, target = value.partition(":")
+        named.add(target if kind == "benchmarks" else module.rpartition(".")[2] + suffix)
+    assert files == named
+
+
+# The arrow of imports
+
+
+def imported_modules(path):
+    """Names of all modules that a file imports, at its top or inside a function."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def layer_of(name):
+    layers = [index for index, members in enumerate(LAYERS) if name in members]
+    assert len(layers) == 1, f"say in LAYERS where capsbench.{name} stands"
+    return layers[0]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [path for path in real_files() if path.parts[0] == "capsbench" and path.suffix == ".py"],
+    ids=str,
+)
+def test_the_framework_imports_downwards(path):
+    own = path.with_suffix("").parts[1]
+    if own == "__init__":
+        assert not list(imported_modules(ROOT / path)), "capsbench/__init__.py imports nothing"
+        return
+    used = {
+        name.split(".")[1]
+        for name in imported_modules(ROOT / path)
+        if name.startswith("capsbench.")
+    }
+    assert not used & set(COLLECTIONS), "the framework knows no member of a collection"
+    assert [name for name in used if layer_of(name) > layer_of(own)] == []
+    if own == "capsules":
+        assert used <= {"capsules", "errors"}, "capsbench.capsules is useful without the rest"
+
+
+@pytest.mark.parametrize(
+    ("code", "file", "rule"),
+    [
+        ("from capsbench.models import cnn_small", "capsbench/running/x.py", "TID251"),
+        ("from capsbench import datamodules", "capsbench/cli/x.py", "TID251"),
+        ("import capsbench.benchmarks", "capsbench/x.py", "TID251"),
+        ("import capsbench.models", "models/x.py", None),
+        ("import capsbench.models", "tests/models/x.py", None),
+        ("import torch", "capsbench/cli/x.py", "TID253"),
+        ("import torch", "capsbench/names.py", "TID253"),
+        ("import torch", "capsbench/training/x.py", None),
+    ],
+)
+def test_ruff_keeps_the_arrow(code, file, rule):
+    ruff = [sys.executable, "-m", "ruff", "check", "--no-cache", "--select", "TID"]
+    result = run(*ruff, "--output-format", "concise", "--stdin-filename", file, "-", text=code)
+    assert result.returncode == (1 if rule else 0), result.stdout + result.stderr
+    assert rule is None or f" {rule} " in result.stdout
+
+
+# The wheel
+
+
+@pytest.mark.parametrize("links", [True, False], ids=["links", "a clone without links"])
+def test_the_wheel_holds_the_package_and_nothing_else(tmp_path, links):
+    source = tmp_path / "source"
+    ignored = shutil.ignore_patterns("__pycache__", ".*", "*.egg-info")
+    for name in ("capsbench", *COLLECTIONS, "tests"):
+        shutil.copytree(ROOT / name, source / name, symlinks=True, ignore=ignored)
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source)
+    if not links:  # as git writes them with core.symlinks=false
+        for name in COLLECTIONS:
+            (source / "capsbench" / name).unlink()
+            (source / "capsbench" / name).write_text(f"../{name}", encoding="utf-8")
+
+    build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(tmp_path)]
+    result = run(*build, cwd=source)
+    assert result.returncode == 0, result.stdout + result.stderr
+
+    (wheel,) = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        inside = {Path(name) for name in archive.namelist()}
+        (info,) = {path.parts[0] for path in inside if path.parts[0].endswith(".dist-info")}
+        entry_points = ConfigParser(delimiters="=")
+        entry_points.read_string(archive.read(f"{info}/entry_points.txt").decode())
+
+    assert info == f"capsbench-{capsbench.__version__}.dist-info"
+    assert {path for path in inside if path.parts[0] != info} == set(real_files().values())
+    assert {path.suffix for path in real_files()} >= {".py", ".yaml", ".typed"}
+    assert any(path.parent.name == "templates" for path in inside)
+    assert Path(info, "licenses", "LICENSE") in inside
+    written = {section: dict(entry_points[section]) for section in entry_points.sections()}
+    assert written == {**TABLE, "console_scripts": PYPROJECT["project"]["scripts"]}
+
+
+# The lock file
+
+
+LOCK = (ROOT / "requirements" / "lock.txt").read_text(encoding="utf-8")
+
+
+def locked_requirements():
+    """The requirements of the lock file, each with its hashes."""
+    lines = re.sub(r"\\\n", " ", re.sub(r"(?m)^\s*#.*\n", "", LOCK)).splitlines()
+    for line in lines:
+        requirement, *hashes = line.split("--hash=")
+        yield Requirement(requirement.strip()), [text.strip() for text in hashes]
+
+
+def test_the_lock_holds_no_address_and_every_hash():
+    assert not re.search(r"://|file:|--find-links|--index|-index-url|--trusted| @ ", LOCK)
+    locked = list(locked_requirements())
+    assert len(locked) > 50
+    for requirement, hashes in locked:
+        assert re.fullmatch(r"==[^+,]+", str(requirement.specifier)), (
+            "not a pin of a public version"
+        )
+        assert hashes, f"{requirement} has no hash"
+        assert all(re.fullmatch(r"sha256:[0-9a-f]{64}", text) for text in hashes)
+
+
+def test_the_lock_satisfies_every_bound():
+    project = PYPROJECT["project"]
+    wanted = [*PYPROJECT["build-system"]["requires"], *project["dependencies"]]
+    wanted += [line for extra in project["optional-dependencies"].values() for line in extra]
+    pins: dict[str, list[Requirement]] = {}
+    for requirement, _ in locked_requirements():
+        pins.setdefault(canonicalize_name(requirement.name), []).append(requirement)
+    for requirement in map(Requirement, wanted):
+        if requirement.name == "capsbench":
+            continue
+        candidates = pins.get(canonicalize_name(requirement.name), [])
+        assert candidates, f"{requirement.name} is not locked: run `make lock`"
+        for candidate in candidates:
+            (pin,) = candidate.specifier
+            assert pin.version in requirement.specifier, f"{candidate} breaks {requirement}"
+
+
+def test_the_lock_names_a_platform_beside_what_only_it_has():
+    for requirement, _ in locked_requirements():
+        if requirement.name.startswith(("nvidia-", "cuda-", "triton")):
+            assert "sys_platform == 'linux'" in str(requirement.marker).replace('"', "'")
