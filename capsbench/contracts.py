@@ -1,0 +1,144 @@
+"""What models and data modules exchange: batches, predictions, and the model's own contract."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar, Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from capsbench.errors import UserError
+from capsbench.viewpoint.views import Views
+
+ImageShape = tuple[int, int, int]
+
+
+@dataclass
+class Batch:
+    """Images with everything that is known of them.
+
+    Attributes:
+        images: (B, C, H, W), float in [0, 1], already seen from ``views``.
+        targets: (B,) class indices, or (B, K) multi-hot where an image holds several objects.
+        views: The view of each image relative to the stored one.
+        index: (B,) each image's number in its split's source, the same in every run.
+        poses: The true poses where the data knows them.
+    """
+
+    images: Tensor
+    targets: Tensor
+    views: Views
+    index: Tensor
+    poses: Tensor | None = None
+
+
+class Prediction(NamedTuple):
+    """What a model says about a batch.
+
+    Attributes:
+        scores: (B, K), larger for a likelier class; comparable by `Model.log_probabilities`.
+        presences: (B, K) probability that each class is present, where the model has capsules.
+        poses: (B, K, D) or (B, K, 4, 4), the pose of each class capsule.
+        reconstruction: (B, C, H, W) in [0, 1].
+    """
+
+    scores: Tensor
+    presences: Tensor | None = None
+    poses: Tensor | None = None
+    reconstruction: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class LayerOfInterest:
+    """An activation that measures look at, found by a forward hook.
+
+    Attributes:
+        module: Dotted path of the module whose output it is.
+        kind: ``vector`` (B, D), ``map`` (B, D, H, W), ``pose`` (B, ..., D) or (B, ..., 4, 4),
+            ``presence`` (B, ...).
+        output: Which item, where the module returns a tuple.
+        stride: Input pixels from one place of a map to the next.
+        offset: Input pixel, in x and y, of the centre of a map's first place.
+    """
+
+    module: str
+    kind: Literal["vector", "map", "pose", "presence"]
+    output: int | None = None
+    stride: float = 1.0
+    offset: float = 0.0
+
+
+class Model(nn.Module, ABC):
+    """An image classifier: images in [0, 1] in, `Prediction` out.
+
+    Constructors are keyword-only and take ``image_shape`` and ``num_classes`` beside arguments of
+    their own. Standardisation of pixels happens inside, so that epsilon and zero padding mean the
+    same for every model.
+
+    Args:
+        image_shape: (C, H, W) of the images.
+        num_classes: K.
+
+    Attributes:
+        source: Where the architecture was published; empty for a model of one's own.
+    """
+
+    source: ClassVar[str] = ""
+
+    def __init__(self, *, image_shape: ImageShape, num_classes: int) -> None:
+        super().__init__()
+        self.image_shape = image_shape
+        self.num_classes = num_classes
+
+    @abstractmethod
+    def forward(self, images: Tensor, views: Views | None = None) -> Prediction:
+        """Classify images (B, C, H, W) in [0, 1]; ``views`` is for models that are told them."""
+
+    @abstractmethod
+    def loss(self, prediction: Prediction, batch: Batch, progress: float) -> Tensor:
+        """The training loss, a scalar averaged over the batch.
+
+        Args:
+            prediction: What `forward` returned for the batch.
+            batch: The batch; ``targets`` may be class indices or multi-hot.
+            progress: Share of the training that is over, in [0, 1], for schedules.
+        """
+
+    def log_probabilities(self, prediction: Prediction) -> Tensor:
+        """(B, K) log-probabilities, so that attacks and calibration treat every model alike."""
+        return torch.log_softmax(prediction.scores.float(), dim=-1)
+
+    def advance(self, progress: float) -> None:
+        """Told before each training step how much of the training is over, in [0, 1].
+
+        A schedule inside `forward`, such as an inverse temperature, is kept in a buffer here, so
+        that a checkpoint carries the value that it was trained with.
+        """
+
+    def layers_of_interest(self) -> Mapping[str, LayerOfInterest]:
+        """The activations that measures look at, by the name that figures show."""
+        return {}
+
+
+def one_hot(targets: Tensor, num_classes: int) -> Tensor:
+    """Class indices (B,) or multi-hot targets (B, K) as float (B, K)."""
+    if targets.dim() == 2:
+        return targets.float()
+    return nn.functional.one_hot(targets, num_classes).float()
+
+
+def require_size(model: str, image_shape: ImageShape, smallest: int) -> None:
+    """Refuse images that are too small for a model.
+
+    Raises:
+        UserError: Height or width lies below ``smallest`` pixels.
+    """
+    _, height, width = image_shape
+    if min(height, width) < smallest:
+        raise UserError(
+            f"{model} needs images of at least {smallest} x {smallest} pixels "
+            f"with these arguments; got {height} x {width}"
+        )

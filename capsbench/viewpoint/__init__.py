@@ -1,0 +1,1 @@
+"""Views (rotation, shift, scale, shear): ranges, grids, matrices and the warp."""

@@ -1,0 +1,91 @@
+"""What tests of several folders share: a tiny model, and a protocol that runs in a second."""
+
+import pytest
+import torch
+
+from capsbench.running.schema import Benchmark
+
+TINY = '''
+"""A model for tests."""
+
+from torch import nn
+from torch.nn.functional import cross_entropy
+
+from capsbench.contracts import Model, Prediction
+
+
+class Tiny(Model):
+    """A linear classifier behind dropout.
+
+    Args:
+        rate: Dropout rate.
+        explode: Whether the loss turns to infinity half-way.
+    """
+
+    def __init__(self, *, image_shape, num_classes, rate: float = 0.2, explode: bool = False):
+        super().__init__(image_shape=image_shape, num_classes=num_classes)
+        channels, height, width = image_shape
+        self.explode = explode
+        self.body = nn.Sequential(
+            nn.AvgPool2d(4),
+            nn.Flatten(),
+            nn.Dropout(rate),
+            nn.Linear(channels * (height // 4) * (width // 4), num_classes),
+        )
+
+    def forward(self, images, views=None):
+        return Prediction(self.body(images))
+
+    def loss(self, prediction, batch, progress):
+        loss = cross_entropy(prediction.scores.float(), batch.targets)
+        return loss / 0 if self.explode and progress >= 0.5 else loss
+'''
+
+
+@pytest.fixture(scope="session")
+def tiny_file(tmp_path_factory):
+    """A file of a user's own model."""
+    path = tmp_path_factory.mktemp("models") / "tiny.py"
+    path.write_text(TINY)
+    return path
+
+
+@pytest.fixture
+def tiny_protocol(tiny_file):
+    """A benchmark of two tiny cells on few digits, as a mapping."""
+    return {
+        "name": "tiny",
+        "version": 1,
+        "title": "Tiny",
+        "question": "Does it run?",
+        "source": "a test",
+        "data": {"name": "digits"},
+        "views": {"rotation": [-15, 15]},
+        "models": [{"name": f"{tiny_file}:Tiny", "label": "Tiny"}],
+        "recipe": {
+            "steps": 12,
+            "batch": 32,
+            "learning_rate": 0.01,
+            "evaluate_every": 4,
+            "limit": 100,
+        },
+        "seeds": [0, 1],
+        "measures": [
+            {
+                "measure": "accuracy-by-view",
+                "grid": {"rotation": {"start": -90, "stop": 90, "step": 90}},
+            }
+        ],
+    }
+
+
+@pytest.fixture
+def tiny_benchmark(tiny_protocol):
+    """The same, checked."""
+    return Benchmark.model_validate(tiny_protocol)
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Small tensors are fastest on one thread, and bits do not depend on the machine's cores."""
+    torch.set_num_threads(1)
