@@ -1,0 +1,1 @@
+"""The task that trains a model, its recipe and its callbacks."""

@@ -1,0 +1,42 @@
+"""Devices by name, and what they are."""
+
+from __future__ import annotations
+
+import platform
+
+import torch
+
+from capsbench.errors import UserError
+
+ACCELERATORS = {"cpu": "cpu", "cuda": "gpu", "mps": "mps"}
+
+
+def resolve_device(name: str) -> str:
+    """Turn ``auto`` into the best device there is, and check any other.
+
+    Returns:
+        ``cpu``, ``cuda`` or ``mps``.
+
+    Raises:
+        UserError: The device is not there.
+    """
+    present = available_devices()
+    if name == "auto":
+        return present[0]
+    if name not in present:
+        raise UserError(f"device '{name}' is not available here; available: {', '.join(present)}")
+    return name
+
+
+def available_devices() -> list[str]:
+    """The kinds of device there are, the fastest first."""
+    cuda = ["cuda"] if torch.cuda.is_available() else []
+    mps = ["mps"] if torch.backends.mps.is_available() else []
+    return [*cuda, *mps, "cpu"]
+
+
+def device_name(device: str) -> str:
+    """What a device is called by its maker, for records."""
+    if device == "cuda":
+        return torch.cuda.get_device_name()
+    return f"{platform.machine()}, {torch.get_num_threads()} threads"

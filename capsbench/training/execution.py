@@ -1,0 +1,29 @@
+"""Execution: how a training is carried out, which must not change what is learned."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Execution(BaseModel):
+    """Where and how cells run; recorded with each training, part of no fingerprint."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    devices: int = Field(default=1, ge=1, description="processes (one device each) per node")
+    nodes: int = Field(default=1, ge=1)
+    strategy: str = Field(default="auto", description="a strategy of Lightning's Trainer")
+    checkpoint_every: int | None = Field(
+        default=None,
+        ge=1,
+        description="steps between resumable states; as evaluate_every if left out",
+    )
+    wandb: Literal["off", "offline", "online"] = "offline"
+
+    @property
+    def processes(self) -> int:
+        """World size of a training."""
+        return self.devices * self.nodes

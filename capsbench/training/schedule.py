@@ -1,0 +1,28 @@
+"""Learning-rate schedules as functions of the step, free of torch."""
+
+from __future__ import annotations
+
+import math
+
+from capsbench.training.recipe import Recipe
+
+
+def learning_rate_factor(recipe: Recipe, step: int) -> float:
+    """The share of the initial learning rate that a step uses.
+
+    Args:
+        recipe: ``schedule`` names the form, ``final_learning_rate`` the share at the last step.
+        step: Steps that are over.
+
+    >>> recipe = Recipe(steps=100, schedule="exponential", final_learning_rate=0.01)
+    >>> [round(learning_rate_factor(recipe, step), 6) for step in (0, 50, 100)]
+    [1.0, 0.1, 0.01]
+    """
+    share, final = min(1.0, step / recipe.steps), recipe.final_learning_rate
+    match recipe.schedule:
+        case "constant":
+            return 1.0
+        case "exponential":
+            return float(final**share)
+        case "cosine":
+            return final + (1 - final) * (1 + math.cos(math.pi * share)) / 2

@@ -1,0 +1,124 @@
+"""Carry out one training: model, data, recipe and seed in; trajectory and chosen weights out."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from pytorch_lightning import Callback, LightningModule, Trainer
+from pytorch_lightning.loggers import Logger
+from pytorch_lightning.plugins.environments import LightningEnvironment
+
+from capsbench.contracts import Model
+from capsbench.data.images import ImageData
+from capsbench.data.randomness import derive
+from capsbench.errors import UserError
+from capsbench.training.devices import ACCELERATORS
+from capsbench.training.execution import Execution
+from capsbench.training.recipe import Recipe
+from capsbench.training.selection import Row
+from capsbench.training.task import Task
+from capsbench.training.trajectory import Diverged, Trajectory, Weights
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a training led to.
+
+    Attributes:
+        rows: The trajectory.
+        chosen: The step that each selection rule chose, and its weights.
+        seconds: Time of training and looks, over all resumed parts.
+        diverged_at: The first step with a non-finite loss, if there was one.
+        is_zero: Whether this process is the one that writes records.
+    """
+
+    rows: list[Row]
+    chosen: dict[str, tuple[int, Weights]]
+    seconds: float
+    diverged_at: int | None
+    is_zero: bool
+
+
+class _Steps(Callback):
+    """Tells the number of steps done."""
+
+    def __init__(self, show: Callable[[int], None]) -> None:
+        self.show = show
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: object) -> None:
+        if trainer.is_global_zero:
+            self.show(trainer.global_step)
+
+
+def train(
+    build: Callable[[], Model],
+    data: ImageData,
+    recipe: Recipe,
+    execution: Execution,
+    *,
+    seed: int,
+    state: Path,
+    loggers: list[Logger],
+    show_step: Callable[[int], None],
+    show_rows: Callable[[list[Row]], None],
+) -> Outcome:
+    """Train a model, going on from a saved state if there is one.
+
+    Args:
+        build: Makes the model; called under the seed.
+        data: The data module, already set to the recipe's batch and the seed.
+        recipe: What determines the training.
+        execution: How it is carried out; ``device`` must be resolved.
+        seed: Seed of the initial weights and of what the model draws.
+        state: File of the resumable state.
+        loggers: Lightning loggers.
+        show_step: Called with the number of steps done.
+        show_rows: Called with the trajectory when it has a new row.
+
+    Raises:
+        UserError: The processes that started are not those that were asked for.
+    """
+    logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
+    torch.manual_seed(derive(seed, "model"))
+    task = Task(build(), recipe, seed=seed)
+    looks = Trajectory(
+        data,
+        every=recipe.evaluate_every,
+        save_every=execution.checkpoint_every or recipe.evaluate_every,
+        state=state,
+        show=show_rows,
+    )
+    trainer = Trainer(
+        accelerator=ACCELERATORS[execution.device],
+        devices=execution.devices,
+        num_nodes=execution.nodes,
+        strategy=execution.strategy,
+        precision=recipe.precision,
+        max_steps=recipe.steps,
+        max_epochs=-1,
+        limit_val_batches=0,
+        logger=loggers,
+        callbacks=[looks, _Steps(show_step)],
+        # A cluster's variables (SLURM) must not turn a training on one device into several.
+        plugins=[LightningEnvironment()] if execution.processes == 1 else None,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+    )
+    if trainer.world_size != execution.processes:
+        raise UserError(
+            f"asked for {execution.nodes} x {execution.devices} processes, but "
+            f"{trainer.world_size} would run; start one task per device"
+        )
+    diverged_at = None
+    try:
+        resume = state if state.is_file() else None
+        trainer.fit(task, datamodule=data, ckpt_path=resume, weights_only=True)
+    except Diverged as divergence:
+        diverged_at = divergence.step
+    return Outcome(looks.rows, looks.chosen, looks.elapsed, diverged_at, trainer.is_global_zero)

@@ -1,0 +1,158 @@
+"""The trajectory: looks at the validation split, the weights chosen, the resumable state."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from pytorch_lightning import Callback, LightningModule, Trainer
+from torch import Tensor
+
+from capsbench.data.images import ImageData
+from capsbench.training.selection import RULES, Row
+from capsbench.training.task import Task
+
+Weights = dict[str, Tensor]
+
+
+class Diverged(Exception):
+    """The loss became infinite or not a number."""
+
+    def __init__(self, step: int) -> None:
+        super().__init__(f"the loss is not finite at step {step}")
+        self.step = step
+
+
+class Trajectory(Callback):
+    """Looks at the validation split every so many steps, and keeps what a training must not lose.
+
+    Rows, chosen weights and the state to resume from are one: they are saved together, in one file,
+    by one atomic rename, so that a training killed at any moment goes on as if undisturbed.
+
+    Args:
+        data: The data module.
+        every: Steps between looks; the last step is always looked at.
+        save_every: Steps between saved states.
+        state: File of the resumable state.
+        show: Called with all rows when there is a new one.
+    """
+
+    def __init__(
+        self,
+        data: ImageData,
+        *,
+        every: int,
+        save_every: int,
+        state: Path,
+        show: Callable[[list[Row]], None],
+    ) -> None:
+        self.data = data
+        self.every = every
+        self.save_every = save_every
+        self.state = state
+        self.show = show
+        self.rows: list[Row] = []
+        self.chosen: dict[str, tuple[int, Weights]] = {}
+        self.seconds = 0.0
+        self.losses: Tensor | None = None
+        self._since = time.perf_counter()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Rows, weights, the time used and the losses since the last look."""
+        return {
+            "rows": self.rows,
+            "chosen": self.chosen,
+            "seconds": self.elapsed,
+            "losses": self.losses,
+        }
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from a saved state."""
+        self.rows = state_dict["rows"]
+        self.chosen = state_dict["chosen"]
+        self.seconds = state_dict["seconds"]
+        self.losses = state_dict["losses"]
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Start the clock."""
+        self._since = time.perf_counter()
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Look, and save, when it is time."""
+        assert isinstance(pl_module, Task)
+        step, steps = trainer.global_step, pl_module.recipe.steps
+        loss = outputs["loss"].detach().float()
+        # [sum, count] of the losses since the last look, on the device: no step waits for them.
+        row = torch.stack([loss, torch.ones_like(loss)])
+        self.losses = row if self.losses is None else self.losses.to(row) + row
+        if step % self.every == 0 or step == steps:
+            self._stop_if_diverged(trainer, pl_module)
+            self._look(trainer, pl_module, step)
+        if step % self.save_every == 0 and step < steps:
+            trainer.save_checkpoint(self.state)
+
+    def _stop_if_diverged(self, trainer: Trainer, task: Task) -> None:
+        assert task.first_bad_step is not None
+        first = int(trainer.strategy.reduce(task.first_bad_step, reduce_op="min"))
+        if first < torch.iinfo(torch.int64).max:
+            raise Diverged(first)
+
+    def _look(self, trainer: Trainer, task: Task, step: int) -> None:
+        assert self.losses is not None
+        loss, correct, count = _sum(trainer, self._scores(trainer, task)).tolist()
+        train_loss, batches = _sum(trainer, self.losses).tolist()
+        expected = len(self.data.split("validation"))
+        if count != expected:
+            raise RuntimeError(f"validation counted {count:g} of {expected} images")
+        self.losses = None
+        row = {
+            "step": float(step),
+            "train_loss": train_loss / batches,
+            "validation_loss": loss / count,
+            "validation_accuracy": correct / count,
+            "learning_rate": float(trainer.optimizers[0].param_groups[0]["lr"]),
+            "seconds": round(self.elapsed, 3),
+        }
+        self.rows.append(row)
+        for rule, select in RULES.items():
+            if select(self.rows) == step:
+                self.chosen[rule] = (step, _copy(task))
+        task.log("validation/loss", row["validation_loss"], rank_zero_only=True)
+        task.log("validation/accuracy", row["validation_accuracy"], rank_zero_only=True)
+        if trainer.is_global_zero:
+            self.show(self.rows)
+
+    @torch.no_grad()
+    def _scores(self, trainer: Trainer, task: Task) -> Tensor:
+        """(3,) loss, hits and images, summed over this process's share of the validation split."""
+        task.eval()
+        total = torch.zeros(3, device=task.device)
+        for batch in self.data.batches("validation", task.device):
+            with trainer.precision_plugin.val_step_context():
+                scores = task.score(batch)
+            count = torch.full_like(scores.loss, scores.images)
+            total += torch.stack([scores.loss, scores.correct.to(count), count])
+        task.train()
+        return total
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds of training so far, earlier parts included."""
+        return self.seconds + time.perf_counter() - self._since
+
+
+def _sum(trainer: Trainer, values: Tensor) -> Tensor:
+    """Sum over all processes."""
+    total: Tensor = trainer.strategy.reduce(values, reduce_op="sum")
+    return total
+
+
+def _copy(task: Task) -> Weights:
+    return {
+        key: value.detach().to("cpu", copy=True) for key, value in task.model.state_dict().items()
+    }

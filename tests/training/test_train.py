@@ -1,0 +1,168 @@
+"""Trainings: repeatable, resumable, comparable with plain Lightning, honest about divergence."""
+
+import pytest
+import torch
+from pytorch_lightning import Trainer
+
+from capsbench.data.randomness import derive
+from capsbench.errors import UserError
+from capsbench.names import find
+from capsbench.training.devices import resolve_device
+from capsbench.training.execution import Execution
+from capsbench.training.recipe import Recipe
+from capsbench.training.schedule import learning_rate_factor
+from capsbench.training.task import Task
+from capsbench.training.train import train
+from capsbench.viewpoint.ranges import ViewRange
+
+RECIPE = Recipe(
+    steps=20, batch=24, learning_rate=0.01, evaluate_every=6, limit=90, schedule="cosine"
+)
+CPU = Execution(device="cpu", wandb="off")
+
+
+class Killed(Exception):
+    """Stands for a kill: nothing after it is executed."""
+
+
+@pytest.fixture
+def run(tiny_file, tmp_path):
+    tiny = find("models", f"{tiny_file}:Tiny").load()
+    digits = find("datamodules", "digits").load()
+
+    def run(*, seed=0, recipe=RECIPE, execution=CPU, kill_at=None, state="state.ckpt", **arguments):
+        def show_step(step):
+            if step == kill_at:
+                raise Killed
+
+        return train(
+            lambda: tiny(image_shape=(1, 32, 32), num_classes=10, **arguments),
+            digits(
+                views=ViewRange(rotation=(-15, 15)),
+                batch=recipe.batch,
+                seed=seed,
+                limit=recipe.limit,
+            ),
+            recipe,
+            execution,
+            seed=seed,
+            state=tmp_path / state,
+            loggers=[],
+            show_step=show_step,
+            show_rows=lambda rows: None,
+        )
+
+    return run
+
+
+def numbers(outcome):
+    """The trajectory without the time."""
+    return [{key: value for key, value in row.items() if key != "seconds"} for row in outcome.rows]
+
+
+def same_weights(one, other):
+    return all(
+        one.chosen[rule][0] == other.chosen[rule][0]
+        and all(
+            torch.equal(one.chosen[rule][1][k], other.chosen[rule][1][k])
+            for k in one.chosen[rule][1]
+        )
+        for rule in ("validation", "last")
+    )
+
+
+def test_looks_come_at_their_steps_and_at_the_end(run):
+    outcome = run()
+    assert [row["step"] for row in outcome.rows] == [6, 12, 18, 20]
+    assert outcome.chosen["last"][0] == 20
+    best = max(row["validation_accuracy"] for row in outcome.rows)
+    step = outcome.chosen["validation"][0]
+    assert next(r for r in outcome.rows if r["step"] == step)["validation_accuracy"] == best
+    assert outcome.rows[-1]["train_loss"] < outcome.rows[0]["train_loss"]
+
+
+def test_same_seed_same_bits_other_seed_other_bits(run):
+    first, second, other = run(), run(state="b"), run(seed=1, state="c")
+    assert numbers(first) == numbers(second)
+    assert same_weights(first, second)
+    assert not same_weights(first, other)
+
+
+@pytest.mark.parametrize("kill_at", [3, 6, 7, 13, 19])
+def test_a_killed_training_ends_with_the_bits_of_an_undisturbed_one(run, kill_at):
+    # 90 images in batches of 24: an epoch is three steps; kills fall inside of epochs and between.
+    undisturbed = run(state="undisturbed")
+    with pytest.raises(Killed):
+        run(kill_at=kill_at)
+    torch.rand(17)  # whatever else a new process draws
+    resumed = run()
+    assert numbers(resumed) == numbers(undisturbed)
+    assert same_weights(resumed, undisturbed)
+
+
+def test_a_state_can_be_saved_between_looks(run, tmp_path):
+    execution = CPU.model_copy(update={"checkpoint_every": 4})
+    undisturbed = run(state="undisturbed")
+    with pytest.raises(Killed):
+        run(kill_at=11, execution=execution)
+    state = torch.load(tmp_path / "state.ckpt", weights_only=True)
+    assert state["global_step"] == 8
+    resumed = run(execution=execution)
+    assert numbers(resumed) == numbers(undisturbed)
+    assert same_weights(resumed, undisturbed)
+
+
+def test_a_divergence_is_told_with_its_step(run):
+    outcome = run(explode=True)
+    # progress reaches one half in step 10 of 20 (counted from 0); the next look is at 12.
+    assert outcome.diverged_at == 10
+    assert [row["step"] for row in outcome.rows] == [6]
+
+
+def test_plain_lightning_works_too(tiny_file):
+    tiny = find("models", f"{tiny_file}:Tiny").load()
+    data = find("datamodules", "digits").load()(batch=50, limit=100)
+    task = Task(tiny(image_shape=data.image_shape, num_classes=data.num_classes), Recipe(steps=20))
+    trainer = Trainer(
+        max_epochs=10, logger=False, enable_checkpointing=False, enable_progress_bar=False,
+        enable_model_summary=False, accelerator="cpu",
+    )  # fmt: skip
+    trainer.fit(task, datamodule=data)
+    assert trainer.global_step == 20
+    assert trainer.callback_metrics["validation/accuracy"] > 0.15
+    expected = task.model.eval()
+    hits = [
+        (expected(b.images).scores.argmax(-1) == b.targets).float()
+        for b in data.batches("validation", "cpu")
+    ]
+    accuracy = torch.cat(hits).mean()
+    torch.testing.assert_close(trainer.callback_metrics["validation/accuracy"], accuracy)
+
+
+def test_schedules_start_at_one_and_end_at_their_share():
+    for schedule in ("cosine", "exponential"):
+        recipe = Recipe(steps=10, schedule=schedule, final_learning_rate=0.05)
+        factors = [learning_rate_factor(recipe, step) for step in range(11)]
+        assert factors[0] == pytest.approx(1)
+        assert factors[-1] == pytest.approx(0.05)
+        assert factors == sorted(factors, reverse=True)
+
+
+def test_a_batch_that_processes_cannot_share_is_refused(monkeypatch):
+    data = find("datamodules", "digits").load()(batch=25, limit=50)
+    monkeypatch.setattr(data, "_process", lambda: (0, 2))
+    with pytest.raises(UserError, match="multiple of 2"):
+        data.train_dataloader()
+
+
+def test_a_missing_device_is_refused(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert resolve_device("cpu") == "cpu"
+    with pytest.raises(UserError, match="'cuda' is not available"):
+        resolve_device("cuda")
+
+
+def test_seeds_of_draws_differ_by_every_name():
+    seeds = {derive(seed, what, step) for seed in range(5) for what in "ab" for step in range(5)}
+    assert len(seeds) == 50
+    assert all(0 <= seed < 2**63 for seed in seeds)
