@@ -38,7 +38,7 @@ def resolve(
     for name in given:
         if name not in allowed:
             raise unknown(f"argument of {what}:", name, allowed)
-    hints = get_type_hints(inspect.getattr_static(cls, "__init__"))
+    hints = get_type_hints(inspect.getattr_static(cls, "__init__"), include_extras=True)
     fields: dict[str, Any] = {
         name: (hints.get(name, Any), ... if p.default is p.empty else p.default)
         for name, p in allowed.items()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -116,9 +117,12 @@ def train(
             f"{trainer.world_size} would run; start one task per device"
         )
     diverged_at = None
+    resume = state if state.is_file() else None
     try:
-        resume = state if state.is_file() else None
-        trainer.fit(task, datamodule=data, ckpt_path=resume, weights_only=True)
+        with warnings.catch_warnings():
+            # Advice on workers, logging intervals and its own deprecations, none of it for the user.
+            warnings.filterwarnings("ignore", module="pytorch_lightning")
+            trainer.fit(task, datamodule=data, ckpt_path=resume, weights_only=True)
     except Diverged as divergence:
         diverged_at = divergence.step
     return Outcome(looks.rows, looks.chosen, looks.elapsed, diverged_at, trainer.is_global_zero)

@@ -1,0 +1,86 @@
+"""The command line; it imports no torch: each command imports what it needs when it runs."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from capsbench import __version__
+from capsbench.cli import doctor, listing, report, run, show
+from capsbench.errors import UserError
+
+app = typer.Typer(
+    help="What happens to an image classifier when the viewpoint changes.",
+    rich_markup_mode=None,  # plain help takes half the time of a boxed one
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("run")(run.run)
+app.command("list")(listing.listing)
+app.command("show")(show.show)
+app.command("report")(report.report)
+app.command("doctor")(doctor.doctor)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Args:
+        arguments: What follows the program's name; ``sys.argv`` if left out.
+
+    Returns:
+        The exit code: 0, 2 after bad input (told in one line on stderr), 130 after Ctrl-C.
+    """
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    command = typer.main.get_command(app)
+    try:
+        # With standalone_mode off, typer raises what it would otherwise print over several lines.
+        code = command.main(given or ["--help"], prog_name="capsbench", standalone_mode=False)
+    except UserError as error:
+        return _refuse(str(error))
+    except typer.TyperException as error:
+        return _refuse(_in_house_style(error.format_message()))
+    return int(code or 0)
+
+
+def _refuse(message: str) -> int:
+    typer.echo(f"capsbench: error: {' '.join(message.split())}", err=True)
+    return 2
+
+
+def _in_house_style(message: str) -> str:
+    """Typer's messages in the form of our own.
+
+    >>> _in_house_style("No such option: --modles (Possible options: --models)")
+    'no such option: --modles; did you mean --models?'
+    >>> _in_house_style("No such command 'rn'. Did you mean 'run'?")
+    "no such command 'rn'; did you mean 'run'?"
+    >>> _in_house_style("Invalid value for '--limit': Input should be greater than 0")
+    "invalid value for '--limit': it should be greater than 0"
+    """
+    message = message.replace(": Value error, ", ": ").replace(": Input should", ": it should")
+    message = re.sub(r" \(Possible options: (.*)\)$", r"; did you mean \1?", message)
+    message = re.sub(r"\.\s+([A-Z])", lambda match: f"; {match[1].lower()}", message)
+    return message[:1].lower() + message[1:].removesuffix(".")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"capsbench {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version."
+        ),
+    ] = False,
+) -> None:
+    pass

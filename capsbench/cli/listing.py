@@ -1,0 +1,46 @@
+"""``capsbench list``: what there is, by name."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from capsbench.cli.options import AsJson, plain_console, print_json
+from capsbench.errors import UserError
+from capsbench.names import Kind, Target, table
+
+
+def listing(
+    kind: Annotated[Kind, typer.Argument(metavar="KIND", help="What to list.")],
+    as_json: AsJson = False,
+) -> None:
+    """List models, data modules or benchmarks.
+
+    Those of installed plug-ins stand beside ours.
+    """
+    rows = [
+        {"name": target.name, "summary": _summary(target), "where": _where(target)}
+        for target in table(kind).values()
+    ]
+    if as_json:
+        print_json(rows)
+        return
+    from rich.table import Table
+
+    shown = Table("name", "what it is", box=None, pad_edge=False)
+    shown.add_column("where", no_wrap=True)
+    for row in rows:
+        shown.add_row(*row.values())
+    plain_console().print(shown)
+
+
+def _where(target: Target) -> str:
+    return f"{target.module}:{target.attribute}"
+
+
+def _summary(target: Target) -> str:
+    try:
+        return target.summary()
+    except UserError as error:  # a broken plug-in must not hide the other names
+        return f"broken: {error}"

@@ -1,0 +1,1 @@
+"""Tables, figures, the page, and Weights & Biases, all built by reading records."""

@@ -1,0 +1,92 @@
+"""The report as Markdown: the question, the protocol, the tables and the figures' files."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from html import escape
+
+from capsbench.reporting import protocol, tables
+from capsbench.reporting.page import describe, versions
+from capsbench.reporting.results import Results
+from capsbench.reporting.wording import FACTORS, listed
+
+_SPECIAL = re.compile(r"([\\`*_\[\]|$~])")
+
+
+def render(results: Results) -> str:
+    """The report as Markdown text."""
+    benchmark, record = results.benchmark, results.protocol
+    parts = [f"# {plain(benchmark.title)}", plain(benchmark.question)]
+    if record.changes:
+        parts.append(f"> **Not the published protocol.** Changed: {plain(listed(record.changes))}.")
+    rows = tables.summary(results)
+    parts += [
+        "## Result",
+        _table(
+            ["Model", *tables.COLUMNS.values(), "Parameters", "Seeds"],
+            (
+                [
+                    row.label,
+                    *(entry.text if entry else "–" for entry in row.entries.values()),
+                    f"{row.parameters:,}" if row.parameters is not None else "–",
+                    f"{row.seeds} of {row.planned}",
+                ]
+                for row in rows
+            ),
+        ),
+        tables.caption(results),
+    ]
+    notes = [f"- {plain(row.label)}: {', '.join(row.notes)}" for row in rows if row.notes]
+    if notes:
+        parts.append("\n".join(["Not in the table:", "", *notes]))
+    for factor in results.factors():
+        alt = plain(describe(results, factor))
+        parts += [f"### {FACTORS[factor]}", f"![{alt}](figures/accuracy-{factor}.svg)"]
+    published = tables.published(results)
+    if published:
+        head = [
+            "Model",
+            "Quantity",
+            "Published",
+            "Measured here",
+            "Source",
+            "Selected on",
+            "Known by",
+        ]
+        parts += [
+            "## Published numbers",
+            _table(head, (list(vars(row).values()) for row in published)),
+        ]
+    terms = protocol.in_words(results)
+    parts += ["## Protocol", "\n".join(f"- **{term}.** {plain(text)}" for term, text in terms)]
+    parts += ["## Provenance", "\n".join(f"- {line}" for line in _provenance(results))]
+    return "\n\n".join(parts) + "\n"
+
+
+def _provenance(results: Results) -> list[str]:
+    record = results.protocol
+    tools = (f"{name} {value}" for name, value in versions(results))
+    return [
+        f"Benchmark: {plain(record.benchmark.name)}, version {record.benchmark.version}",
+        f"Cells: {len(results.cells)}",
+        f"Source: {plain(record.benchmark.source)}",
+        f"Command: {plain(record.command)}",
+        f"Commit: {plain(record.commit or 'unknown')}",
+        f"Versions: {plain(', '.join(tools) or 'unknown')}",
+        f"Date: {plain(record.date)}",
+    ]
+
+
+def plain(text: str) -> str:
+    r"""Text in which nothing is taken for markup, neither Markdown's nor HTML's.
+
+    >>> plain("<b> *a* | b")
+    '&lt;b&gt; \\*a\\* \\| b'
+    """
+    return _SPECIAL.sub(r"\\\1", escape(" ".join(text.splitlines()), quote=False))
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *([plain(cell) for cell in row] for row in rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

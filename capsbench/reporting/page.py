@@ -1,0 +1,176 @@
+"""The page: everything that the template shows, gathered, and the template filled in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from capsbench.reporting import protocol, tables, wording
+from capsbench.reporting.aggregate import measured
+from capsbench.reporting.inline import data_uri, inline_svg
+from capsbench.reporting.results import Cell, Results
+from capsbench.reporting.style import SERIES, series, variable
+
+
+@dataclass(frozen=True)
+class Example:
+    """The example images at one view, one below the other."""
+
+    label: str
+    familiar: bool
+    source: str
+
+
+@dataclass(frozen=True)
+class Strip:
+    """The example images at every view of one factor."""
+
+    title: str
+    examples: list[Example]
+
+
+@dataclass(frozen=True)
+class FactorFigure:
+    """A factor's curves, with the numbers behind them."""
+
+    factor: str
+    title: str
+    svg: Markup
+    rows: list[tuple[str, bool, dict[str, tables.Entry | None]]]
+
+
+@dataclass(frozen=True)
+class Details:
+    """Everything else that is known of one model."""
+
+    label: str
+    index: int
+    arguments: Mapping[str, Any]
+    parameters: int | None
+    cells: list[Cell]
+    totals: list[tuple[str, tables.Entry]]
+    curves: Markup | None
+
+
+def render(results: Results, drawings: Mapping[str, bytes]) -> str:
+    """The page as HTML.
+
+    Args:
+        results: What the records say.
+        drawings: SVG files by the names that `report.draw` gives them.
+    """
+    environment = Environment(
+        loader=PackageLoader("capsbench.reporting"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["duration"] = wording.duration
+    environment.filters["percent"] = wording.percent
+    style = environment.get_template("style.css").render(palette=SERIES)
+    return environment.get_template("index.html.jinja").render(
+        results=results,
+        benchmark=results.benchmark,
+        protocol=results.protocol,
+        terms=protocol.in_words(results),
+        known_by=protocol.KNOWN_BY,
+        rows=tables.summary(results),
+        columns=tables.COLUMNS,
+        caption=tables.caption(results),
+        published=tables.published(results),
+        factors=_factors(results, drawings),
+        strips=_strips(results),
+        details=_details(results, drawings),
+        versions=versions(results),
+        chance=_chance(results),
+        series=series,
+        variable=variable,
+        style=Markup(style),
+    )
+
+
+def versions(results: Results) -> list[tuple[str, str]]:
+    """The versions that trained and measured, each name once, several values listed."""
+    found: dict[str, dict[str, None]] = {}
+    for cell in results.cells:
+        records = [cell.training, *cell.measurements.values()]
+        for name, value in (item for r in records if r for item in r.versions.items()):
+            found.setdefault(name, {})[value] = None
+    return [(name, ", ".join(values)) for name, values in found.items()]
+
+
+def _chance(results: Results) -> float | None:
+    data = results.data()
+    return 1 / data.num_classes if data else None
+
+
+def _factors(results: Results, drawings: Mapping[str, bytes]) -> list[FactorFigure]:
+    return [
+        FactorFigure(
+            factor,
+            wording.FACTORS[factor],
+            inline_svg(
+                drawings[f"accuracy-{factor}"],
+                prefix=factor,
+                description=describe(results, factor),
+            ),
+            [
+                (wording.view(factor, value), familiar, entries)
+                for value, familiar, entries in tables.by_view(results, factor)
+            ],
+        )
+        for factor in results.factors()
+    ]
+
+
+def describe(results: Results, factor: str) -> str:
+    """A factor's curves in words, for those who do not see them."""
+    found = []
+    for label, cells in results.by_label().items():
+        kinds = {
+            kind: tables.accuracy(measured(cells, f"{factor}/{kind}/accuracy"))
+            for kind in ("familiar", "novel")
+        }
+        parts = [f"{entry.mean} at {kind} views" for kind, entry in kinds.items() if entry]
+        if parts:
+            found.append(f"{label}: {wording.listed(parts)}")
+    head = f"Accuracy against {wording.AXES[factor]}."
+    return " ".join([head, *(f"{text}." for text in found)])
+
+
+def _strips(results: Results) -> list[Strip]:
+    listed, images = results.protocol.examples, results.examples
+    if listed is None or images is None:
+        return []
+    strips: dict[str, Strip] = {}
+    for view, column in zip(listed.views, images, strict=True):
+        strip = strips.setdefault(view.factor, Strip(wording.FACTORS[view.factor], []))
+        label = wording.view(view.factor, view.value)
+        strip.examples.append(Example(label, view.familiar, data_uri(column)))
+    return list(strips.values())
+
+
+def _details(results: Results, drawings: Mapping[str, bytes]) -> list[Details]:
+    return [
+        Details(
+            label=label,
+            index=index,
+            arguments=next((c.config.model.arguments for c in cells if c.config), {}),
+            parameters=next((c.training.parameters for c in cells if c.training), None),
+            cells=cells,
+            totals=tables.totals(cells),
+            curves=inline_svg(
+                drawings[name],
+                prefix=name,
+                description=f"Loss and validation accuracy of {label} over its training.",
+            )
+            if (name := f"training-{index}") in drawings
+            else None,
+        )
+        for index, (label, cells) in enumerate(results.by_label().items())
+    ]

@@ -1,0 +1,103 @@
+"""The protocol in words, made from the resolved benchmark and what the cells recorded."""
+
+from __future__ import annotations
+
+from capsbench.reporting.results import Results
+from capsbench.reporting.wording import FACTORS, counted, interval, listed, number, sweep
+from capsbench.running.schema import Benchmark
+from capsbench.training.recipe import Recipe
+from capsbench.viewpoint.ranges import ViewRange
+
+KNOWN_BY = {"read": "read in the source", "calculated": "calculated from the source"}
+
+
+def in_words(results: Results) -> list[tuple[str, str]]:
+    """Pairs of a term and its explanation."""
+    benchmark = results.benchmark
+    return [
+        ("Data", _data(results)),
+        (
+            "Familiar views",
+            f"{_ranges(benchmark.views)}. Training images are drawn from these ranges.",
+        ),
+        ("Novel views", "All views outside those ranges. No model has seen them in training."),
+        ("Test", _grid(benchmark)),
+        ("Recipe", f"{_recipe(benchmark.recipe)}, the same for every model."),
+        ("Selection", _selection(benchmark)),
+        ("Seeds", _seeds(results)),
+    ]
+
+
+def _data(results: Results) -> str:
+    data = results.data()
+    if data is None:
+        return f"{results.benchmark.data.name}."
+    channels, height, width = data.image_shape
+    identity = " ".join(
+        str(data.identity[key]) for key in ("name", "version") if key in data.identity
+    )
+    images = {m.n for cell in results.cells for m in cell.measurements.values()}
+    tested = f"; {' or '.join(f'{n:,}' for n in sorted(images))} test images" if images else ""
+    limit = results.benchmark.recipe.limit
+    limited = f"; at most {counted(limit, 'image')} of each split are used" if limit else ""
+    return (
+        f"{identity or data.name}: {counted(data.num_classes, 'class', 'classes')}, "
+        f"{height} × {width} pixels, {counted(channels, 'channel')}{tested}{limited}."
+    )
+
+
+def _ranges(views: ViewRange) -> str:
+    limits = {name: pair for name, pair in views if pair[0] < pair[1]}
+    still = [name for name, pair in views if name not in limits]
+    units = {name: "shift_x" if name == "shift" else name for name in limits}
+    moving = [f"{name} {interval(units[name], pair)}" for name, pair in limits.items()]
+    text = "; ".join([*moving, *([f"no change of {listed(still)}"] if still else [])])
+    return text[0].upper() + text[1:]
+
+
+def _grid(benchmark: Benchmark) -> str:
+    parts = []
+    for entry in benchmark.measures:
+        sweeps = ((factor, getattr(entry.grid, factor)) for factor in entry.grid.factors())
+        text = "; ".join(
+            f"{FACTORS[factor].lower()} {sweep(factor, values)}" for factor, values in sweeps
+        )
+        parts.append(
+            f"Every test image is shown at {counted(len(entry.grid), 'view')}, one factor "
+            f"changed at a time: {text}."
+        )
+    return " ".join(parts)
+
+
+def _recipe(recipe: Recipe) -> str:
+    end = f"{number(100 * recipe.final_learning_rate)} % of it"
+    schedule = {
+        "constant": "held constant",
+        "cosine": f"falling along a cosine to {end}",
+        "exponential": f"falling exponentially to {end}",
+    }[recipe.schedule]
+    decay = f", weight decay {number(recipe.weight_decay)}" if recipe.weight_decay else ""
+    return (
+        f"{counted(recipe.steps, 'step')} of {counted(recipe.batch, 'image')}, "
+        f"{recipe.optimizer} with learning rate {number(recipe.learning_rate)} "
+        f"{schedule}{decay}, precision {recipe.precision}"
+    )
+
+
+def _selection(benchmark: Benchmark) -> str:
+    if benchmark.selection == "last":
+        return "The weights after the last step; nothing is selected."
+    every = counted(benchmark.recipe.evaluate_every, "step")
+    return (
+        "The weights with the best accuracy on a validation split seen at familiar views, looked "
+        f"at every {every}. Test images and novel views play no part."
+    )
+
+
+def _seeds(results: Results) -> str:
+    seeds = sorted({cell.seed for cell in results.cells})
+    drawn = {
+        1: "Of one seed alone, the spread over seeds is unknown.",
+        2: "Each is drawn as a point: an interval needs three seeds or more.",
+    }.get(len(seeds), "A band shows the 95 % t interval of the mean over seeds.")
+    return f"{listed([str(seed) for seed in seeds])}. {drawn}"

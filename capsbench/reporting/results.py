@@ -1,0 +1,277 @@
+"""The typed reader: a benchmark's folder of records in, `Results` out.
+
+Everything that a table, figure or page shows comes from here; nothing is computed again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+from zipfile import BadZipFile
+
+import numpy as np
+from pydantic import TypeAdapter, ValidationError
+
+from capsbench.arguments import one_line
+from capsbench.errors import UserError
+from capsbench.running.records import CellFolder, Row, read_json, read_npz, read_rows
+from capsbench.running.schema import Benchmark
+from capsbench.training.recipe import Recipe
+from capsbench.viewpoint.ranges import ViewRange
+
+ACCURACY_BY_VIEW = "accuracy-by-view"
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class ViewAccuracy:
+    """Accuracy at one view of the grid, over all test images."""
+
+    factor: str
+    value: float
+    key: str
+    familiar: bool
+    accuracy: float
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """The outcome of a measure on one cell; ``n`` counts test images."""
+
+    measure: str
+    checkpoint: str
+    n: int
+    values: dict[str, float]
+    device: str
+    date: str
+    versions: dict[str, str]
+    commit: str | None = None
+    views: tuple[ViewAccuracy, ...] = ()
+
+
+@dataclass(frozen=True)
+class Selected:
+    """What a selection rule chose: the step, and the accuracy on the validation split there."""
+
+    step: int
+    accuracy: float | None = None
+
+
+@dataclass(frozen=True)
+class Training:
+    """The outcome of a training; ``seconds`` is wall time."""
+
+    status: Literal["trained", "diverged"]
+    parameters: int
+    seconds: float
+    execution: dict[str, Any]
+    versions: dict[str, str]
+    date: str
+    diverged_at: int | None = None
+    images_per_second: float | None = None
+    selected: dict[str, Selected] = field(default_factory=dict)
+    commit: str | None = None
+
+
+@dataclass(frozen=True)
+class Named:
+    """A name with its arguments."""
+
+    name: str
+    arguments: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Data(Named):
+    """The data of a cell; ``image_shape`` is (C, H, W)."""
+
+    identity: dict[str, Any]
+    image_shape: tuple[int, int, int]
+    num_classes: int
+
+
+@dataclass(frozen=True)
+class Config:
+    """What determines a training."""
+
+    fingerprint: str
+    model: Named
+    data: Data
+    views: ViewRange
+    recipe: Recipe
+    seed: int
+
+
+@dataclass(frozen=True)
+class CellEntry:
+    """A cell as the benchmark's record lists it; ``path`` is relative to the runs folder."""
+
+    label: str
+    model: str
+    seed: int
+    path: str
+    measures: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Cell(CellEntry):
+    """A cell with what its folder holds so far."""
+
+    config: Config | None
+    training: Training | None
+    trajectory: list[Row]
+    measurements: dict[str, Measurement]
+
+    @property
+    def fingerprint(self) -> str:
+        """The training's fingerprint, which also ends the folder's name."""
+        return self.path.rpartition("-")[2]
+
+    @property
+    def problem(self) -> str | None:
+        """Why the cell has no numbers (yet), in a few words; None where it has them."""
+        if self.training is None:
+            return "not finished yet"
+        if self.training.status == "diverged":
+            step = self.training.diverged_at
+            return "diverged" if step is None else f"diverged at step {step}"
+        return None if set(self.measures) <= set(self.measurements) else "not measured yet"
+
+
+@dataclass(frozen=True)
+class ExampleView:
+    """A view at which example images are shown."""
+
+    factor: str
+    value: float
+    familiar: bool
+
+
+@dataclass(frozen=True)
+class ExampleList:
+    """What the example images are: V views and the classes of K images."""
+
+    views: tuple[ExampleView, ...]
+    classes: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """A benchmark's own record: what was asked for, and the cells that answer it."""
+
+    benchmark: Benchmark
+    changes: tuple[str, ...]
+    command: str
+    date: str
+    cells: tuple[CellEntry, ...]
+    commit: str | None = None
+    examples: ExampleList | None = None
+
+
+@dataclass(frozen=True)
+class Results:
+    """All that a report shows.
+
+    Attributes:
+        protocol: The benchmark's own record.
+        cells: The cells with their contents, in the order of the record.
+        examples: (V, K, C, H, W) uint8, the images of ``protocol.examples``.
+    """
+
+    protocol: Protocol
+    cells: tuple[Cell, ...]
+    examples: np.ndarray[Any, np.dtype[np.uint8]] | None
+
+    @property
+    def benchmark(self) -> Benchmark:
+        """The resolved benchmark."""
+        return self.protocol.benchmark
+
+    def by_label(self) -> dict[str, list[Cell]]:
+        """The cells of each model entry, in the order of their first appearance."""
+        groups: dict[str, list[Cell]] = {}
+        for cell in self.cells:
+            groups.setdefault(cell.label, []).append(cell)
+        return groups
+
+    def factors(self) -> list[str]:
+        """The factors whose views were measured, in the order of the grid."""
+        found: dict[str, None] = {}
+        for cell in self.cells:
+            if measurement := cell.measurements.get(ACCURACY_BY_VIEW):
+                found.update(dict.fromkeys(view.factor for view in measurement.views))
+        return list(found)
+
+    def data(self) -> Data | None:
+        """What the cells were trained on, once one has begun."""
+        return next((cell.config.data for cell in self.cells if cell.config), None)
+
+
+def load(folder: Path) -> Results:
+    """Read a benchmark's folder and the cells that it lists.
+
+    Cells may be unfinished, diverged or not measured yet.
+
+    Args:
+        folder: ``runs/<benchmark>``.
+
+    Raises:
+        UserError: There is no record, or one is damaged.
+    """
+    path = folder / "benchmark.json"
+    if not path.is_file():
+        raise UserError(f"{folder} holds no benchmark.json: it is not the folder of a benchmark")
+    protocol = _record(Protocol, path)
+    cells = tuple(_cell(folder.parent, entry) for entry in protocol.cells)
+    return Results(protocol, cells, _examples(folder / "examples.npz", protocol.examples))
+
+
+def _record(cls: type[T], path: Path) -> T:
+    content = read_json(path)
+    try:
+        return TypeAdapter(cls).validate_python(content)
+    except ValidationError as error:
+        raise _damaged(path, one_line(error)) from None
+
+
+def _damaged(path: Path, why: str) -> UserError:
+    return UserError(f"{path} is damaged ({why}); remove it and run the benchmark again")
+
+
+def _cell(runs: Path, entry: CellEntry) -> Cell:
+    folder = CellFolder(runs / entry.path)
+    measures = {measure: folder.measure(name) for measure, name in entry.measures.items()}
+    return Cell(
+        **vars(entry),
+        config=_record(Config, folder.config) if folder.config.is_file() else None,
+        training=_record(Training, folder.training) if folder.training.is_file() else None,
+        trajectory=_trajectory(folder.trajectory),
+        measurements={
+            measure: _record(Measurement, path)
+            for measure, path in measures.items()
+            if path.is_file()
+        },
+    )
+
+
+def _trajectory(path: Path) -> list[Row]:
+    if not path.is_file():
+        return []
+    try:
+        return read_rows(path)
+    except (ValueError, TypeError):  # text that is no number; a row with too few columns
+        raise _damaged(path, "not rows of numbers") from None
+
+
+def _examples(path: Path, listed: ExampleList | None) -> np.ndarray[Any, np.dtype[np.uint8]] | None:
+    if listed is None or not path.is_file():
+        return None
+    try:
+        images = read_npz(path)["images"]
+    except (ValueError, KeyError, EOFError, BadZipFile):
+        raise _damaged(path, "no array of images") from None
+    expected = (len(listed.views), len(listed.classes))
+    if images.dtype != np.uint8 or images.ndim != 5 or images.shape[:2] != expected:
+        raise _damaged(path, f"expected {expected} uint8 images, got {images.shape}")
+    return images

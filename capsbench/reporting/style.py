@@ -1,0 +1,86 @@
+"""Colours, markers and matplotlib settings: one look for figures, tables and the page.
+
+The series colours are Okabe and Ito's (2008), told apart by colour-blind readers; each series also
+has a marker of its own. Ink and paper are drawn in two exact colours that the page replaces by its
+own, so that a figure follows the reader's light or dark setting.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, NamedTuple
+
+INK = "#1d2126"
+PAPER = "#fefefe"
+LineStyle = Literal["-", "--", ":"]
+LINE_STYLES: tuple[LineStyle, ...] = ("-", "--", ":")
+
+
+class Series(NamedTuple):
+    """How a model looks.
+
+    Attributes:
+        colour: On light paper, at least 3:1 against it.
+        dark: On dark paper, likewise.
+        marker: matplotlib's marker.
+        path: The same marker as an SVG path within -5..5.
+    """
+
+    colour: str
+    dark: str
+    marker: str
+    path: str
+
+
+SERIES = (
+    Series("#0072b2", "#56b4e9", "o", "M-4,0a4,4 0 1,0 8,0a4,4 0 1,0 -8,0z"),
+    Series("#d55e00", "#f0884a", "s", "M-3.6,-3.6h7.2v7.2h-7.2z"),
+    Series("#00835f", "#2bc79a", "^", "M0,-4.4L4.6,4H-4.6z"),
+    Series("#a8508a", "#e08fc2", "D", "M0,-5L5,0L0,5L-5,0z"),
+    Series("#8a6d00", "#e3c13f", "v", "M0,4.4L4.6,-4H-4.6z"),
+    Series("#5b5f97", "#a9aee8", "P", "M-1.6,-5h3.2v3.4h3.4v3.2h-3.4v3.4h-3.2v-3.4h-3.4v-3.2h3.4z"),
+)
+
+RC: dict[Any, Any] = {
+    "axes.axisbelow": True,
+    "axes.edgecolor": INK,
+    "axes.facecolor": "none",
+    "axes.grid": True,
+    "axes.grid.axis": "y",
+    "axes.labelcolor": INK,
+    "axes.linewidth": 0.6,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "axes.unicode_minus": True,
+    "figure.facecolor": PAPER,
+    "figure.dpi": 100,
+    "font.family": "DejaVu Sans",  # comes with matplotlib: the same figure on every machine
+    "font.size": 9.5,
+    "grid.alpha": 0.14,
+    "grid.color": INK,
+    "grid.linewidth": 0.6,
+    "legend.frameon": False,
+    "savefig.facecolor": PAPER,
+    "svg.fonttype": "none",  # text stays text: legible, searchable, in the page's own font
+    "svg.hashsalt": "capsbench",  # the same figure gives the same bytes
+    "text.color": INK,
+    "text.parse_math": False,  # a label may hold a dollar sign
+    "xtick.color": INK,
+    "xtick.major.width": 0.6,
+    "ytick.color": INK,
+    "ytick.left": False,
+}
+
+
+def series(index: int) -> Series:
+    """The look of the model at a place in the list; colours come again after the sixth."""
+    return SERIES[index % len(SERIES)]
+
+
+def variable(index: int) -> str:
+    """The page's name for the colour of the model at a place in the list."""
+    return f"var(--series-{index % len(SERIES)})"
+
+
+def line_style(index: int) -> LineStyle:
+    """The line of the model at a place in the list, another one where colours come again."""
+    return LINE_STYLES[index // len(SERIES) % len(LINE_STYLES)]

@@ -1,0 +1,208 @@
+"""The tables of a report as plain rows: one source for the terminal, the page, Markdown and CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from capsbench.reporting.aggregate import OverSeeds, curve, keys, measured, over_seeds
+from capsbench.reporting.results import Cell, Results
+from capsbench.reporting.wording import counted, duration, number, percent, points, share
+
+Format = Callable[[float], str]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A quantity over seeds, ready to be shown: never a mean without the values that it is of.
+
+    Attributes:
+        over: The values.
+        unit: How one number is written, with its unit.
+        bare: How one number is written, without.
+    """
+
+    over: OverSeeds
+    unit: Format
+    bare: Format
+
+    @property
+    def mean(self) -> str:
+        """The mean over seeds."""
+        return self.unit(self.over.mean)
+
+    @property
+    def interval(self) -> str:
+        """The 95 % t interval, or nothing below three seeds."""
+        limits = self.over.interval
+        return f"{self.bare(limits[0])} to {self.bare(limits[1])}" if limits else ""
+
+    @property
+    def seeds(self) -> str:
+        """Every seed's value; a line may break between them only."""
+        values = map(self.bare, self.over.values.values())
+        return ", ".join(value.replace(" ", "\N{NO-BREAK SPACE}") for value in values)
+
+    @property
+    def text(self) -> str:
+        """All of it in a line."""
+        interval = f"95 % interval {self.interval}; " if self.interval else ""
+        return f"{self.mean} ({interval}{self.seeds}; n = {self.over.n})"
+
+
+@dataclass(frozen=True)
+class SummaryRow:
+    """A model's line in the table.
+
+    Attributes:
+        label: The model's label.
+        model: The model's name.
+        entries: Familiar, novel, gap and training time by column, None where nothing is known.
+        parameters: Number of trained parameters, None before the first training is done.
+        seeds: How many seeds have been measured.
+        planned: How many seeds were asked for.
+        notes: What is missing and why, by seed.
+    """
+
+    label: str
+    model: str
+    entries: dict[str, Entry | None]
+    parameters: int | None
+    seeds: int
+    planned: int
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class PublishedRow:
+    """A published number beside the measured one."""
+
+    model: str
+    measure: str
+    value: str
+    measured: str
+    source: str
+    selected_on: str
+    known_by: str
+
+
+COLUMNS = {
+    "familiar": "Familiar",
+    "novel": "Novel",
+    "gap": "Gap",
+    "seconds": "Training time",
+}
+
+
+def summary(results: Results) -> list[SummaryRow]:
+    """One row per model, over its seeds."""
+    return [_row(label, cells) for label, cells in results.by_label().items()]
+
+
+def _row(label: str, cells: list[Cell]) -> SummaryRow:
+    trained = [cell for cell in cells if cell.training and cell.training.status == "trained"]
+    seconds = over_seeds((c.seed, c.training.seconds) for c in trained if c.training)
+    return SummaryRow(
+        label=label,
+        model=cells[0].model,
+        entries={
+            "familiar": accuracy(measured(cells, "familiar/accuracy")),
+            "novel": accuracy(measured(cells, "novel/accuracy")),
+            "gap": _entry(measured(cells, "gap"), points, share),
+            "seconds": _entry(seconds, duration, duration),
+        },
+        parameters=next((c.training.parameters for c in cells if c.training), None),
+        seeds=sum(cell.problem is None for cell in cells),
+        planned=len(cells),
+        notes=tuple(f"seed {cell.seed} {cell.problem}" for cell in cells if cell.problem),
+    )
+
+
+def accuracy(over: OverSeeds | None) -> Entry | None:
+    """A share over seeds, written in per cent."""
+    return _entry(over, percent, share)
+
+
+def _entry(over: OverSeeds | None, unit: Format, bare: Format) -> Entry | None:
+    return Entry(over, unit, bare) if over else None
+
+
+def caption(results: Results) -> str:
+    """What the summary's numbers are, in a sentence or two."""
+    images = {c.measurements[m].n for c in results.cells for m in c.measurements}
+    tested = (
+        f" on {' or '.join(counted(n, 'test image') for n in sorted(images))} at each view"
+        if images
+        else ""
+    )
+    return (
+        f"Accuracy{tested}, as the mean over seeds with every seed's value beside it. The gap is "
+        "familiar minus novel, in percentage points. Familiar and novel accuracy are averaged over "
+        "the views of each factor first and over the factors then."
+    )
+
+
+def by_view(results: Results, factor: str) -> list[tuple[float, bool, dict[str, Entry | None]]]:
+    """Accuracy at each view of a factor: its value, whether it is familiar, an entry per label."""
+    curves = {
+        label: {point.value: point for point in curve(cells, factor)}
+        for label, cells in results.by_label().items()
+    }
+    familiar = {
+        value: point.familiar for points_ in curves.values() for value, point in points_.items()
+    }
+    return [
+        (
+            value,
+            familiar[value],
+            {
+                label: accuracy(found[value].accuracy) if value in found else None
+                for label, found in curves.items()
+            },
+        )
+        for value in sorted(familiar)
+    ]
+
+
+def totals(cells: list[Cell]) -> list[tuple[str, Entry]]:
+    """A model's values that are not of a single view, such as ``rotation/area``."""
+    whole = [key for key in keys(cells) if "=" not in key]
+    found = ((key, measured(cells, key)) for key in whole)
+    return [(key, Entry(over, percent, share)) for key, over in found if over]
+
+
+def published(results: Results) -> list[PublishedRow]:
+    """The benchmark's published numbers; ``measured`` where a value of that name was measured."""
+    groups = results.by_label()
+    rows = []
+    for entry in results.benchmark.published:
+        cells = [c for group in groups.values() for c in group if entry.model in (c.label, c.model)]
+        ours = accuracy(measured(cells, entry.measure))
+        rows.append(
+            PublishedRow(
+                model=entry.model,
+                measure=entry.measure,
+                value=percent(entry.value) if ours else number(entry.value),
+                measured=ours.text if ours else "not measured",
+                source=entry.source,
+                selected_on=entry.selected_on,
+                known_by=entry.known_by,
+            )
+        )
+    return rows
+
+
+def csv_text(results: Results) -> str:
+    """Every measured value as CSV: one row per cell, measure and key."""
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(["label", "model", "seed", "fingerprint", "measure", "key", "value", "n"])
+    for cell in results.cells:
+        start = [cell.label, cell.model, cell.seed, cell.fingerprint]
+        for measure, outcome in cell.measurements.items():
+            writer.writerows(
+                [*start, measure, key, value, outcome.n] for key, value in outcome.values.items()
+            )
+    return stream.getvalue()

@@ -1,0 +1,1 @@
+"""Benchmark files, cells, records, and the executors that run them."""

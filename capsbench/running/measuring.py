@@ -1,0 +1,67 @@
+"""Measure a trained cell: what is missing of its measures, from its checkpoint."""
+
+from __future__ import annotations
+
+import importlib
+import time
+from functools import partial
+from pathlib import Path
+
+from rich.console import Console
+
+from capsbench.data.images import ImageData
+from capsbench.running.checkpoints import load_checkpoint
+from capsbench.running.plan import Cell
+from capsbench.running.progress import progress_bar
+from capsbench.running.provenance import provenance
+from capsbench.running.records import SCHEMA, CellFolder, write_json, write_npz
+from capsbench.training.devices import device_name
+
+
+def missing_measures(cell: Cell, folder: CellFolder) -> list[str]:
+    """The names of the cell's measures that have no record yet."""
+    return [name for name in cell.measures if not folder.measure(name).is_file()]
+
+
+def measure_cell(
+    cell: Cell, output: Path, data: ImageData, *, device: str, console: Console
+) -> None:
+    """Compute and record the missing measures of a trained cell; nothing is trained.
+
+    Args:
+        cell: The cell.
+        output: The runs folder.
+        data: The cell's data module.
+        device: ``cpu``, ``cuda`` or ``mps``.
+        console: Where progress is shown.
+    """
+    folder = CellFolder(output / cell.path)
+    missing = missing_measures(cell, folder)
+    if not missing:
+        return
+    model = load_checkpoint(folder.checkpoint(cell.rule)).to(device).eval()
+    for name in missing:
+        entry = cell.measures[name]
+        started = time.perf_counter()
+        with progress_bar(console) as progress:
+            bar = progress.add_task(
+                f"{cell.label}, seed {cell.seed}: {entry.measure}", total=len(entry.grid), note=""
+            )
+            measure = importlib.import_module(entry.module).measure
+            result = measure(entry, model, data, device, partial(progress.advance, bar))
+        write_npz(folder.samples(name), result.samples)
+        write_json(
+            folder.measure(name),
+            {
+                "schema": SCHEMA,
+                "measure": entry.measure,
+                "arguments": entry.model_dump(mode="json", exclude={"measure"}),
+                "checkpoint": cell.rule,
+                "n": result.n,
+                "seconds": round(time.perf_counter() - started, 3),
+                "values": result.values,
+                "views": result.views,
+                "device": device_name(device),
+                **provenance(),
+            },
+        )

@@ -1,0 +1,161 @@
+"""From a benchmark to its cells: each model at each seed, resolved, with a fingerprint."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from capsbench import arguments
+from capsbench.contracts import Model
+from capsbench.data.images import ImageData
+from capsbench.errors import UserError, unknown
+from capsbench.measures import MeasureEntry
+from capsbench.names import Target, find
+from capsbench.running.records import fingerprint
+from capsbench.running.schema import Benchmark, DataEntry, ModelEntry
+from capsbench.training.recipe import Recipe
+from capsbench.viewpoint.ranges import ViewRange
+
+SUPPLIED_TO_MODELS = ("image_shape", "num_classes")
+SUPPLIED_TO_DATA = ("views", "batch", "seed", "limit", "data_root")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One training with its measures.
+
+    Attributes:
+        label: What tables and figures call the model.
+        model: The model's name, or path, by which it is found.
+        data: The data module's name, or path.
+        seed: The training's seed.
+        config: What determines the training, as plain JSON; the fingerprint is made of it.
+        path: The cell's folder, relative to the output folder.
+        rule: The selection rule whose weights are measured.
+        measures: The measures, by ``<measure>-<fingerprint>``.
+    """
+
+    label: str
+    model: str
+    data: str
+    seed: int
+    config: dict[str, Any]
+    path: Path
+    rule: str
+    measures: dict[str, MeasureEntry]
+
+    @property
+    def recipe(self) -> Recipe:
+        """The recipe of the training."""
+        return Recipe.model_validate(self.config["recipe"])
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """The contents of ``config.json``."""
+        return {"fingerprint": fingerprint(self.config), **self.config}
+
+    def build_model(self) -> Model:
+        """Make the model, untrained."""
+        data, model = self.config["data"], self.config["model"]
+        return _build(
+            find("models", self.model), data["image_shape"], data["num_classes"], model["arguments"]
+        )
+
+    def build_data(self, data_root: Path | None) -> ImageData:
+        """Make the data module, with nothing loaded yet."""
+        made: ImageData = find("datamodules", self.data).load()(
+            views=ViewRange.model_validate(self.config["views"]),
+            batch=self.recipe.batch,
+            seed=self.seed,
+            limit=self.recipe.limit,
+            data_root=data_root,
+            **self.config["data"]["arguments"],
+        )
+        return made
+
+
+def plan(benchmark: Benchmark, *, models: Sequence[str] | None = None) -> list[Cell]:
+    """List the cells of a benchmark.
+
+    Args:
+        benchmark: The protocol.
+        models: Labels or names of the models that are wanted; all if left out.
+
+    Raises:
+        UserError: A name or an argument is unknown, or the images are too small for a model.
+    """
+    data = _resolve_data(benchmark.data)
+    measures = {_measure_name(entry, benchmark.selection): entry for entry in benchmark.measures}
+    cells = []
+    for entry in _wanted(benchmark.models, models):
+        target, resolved = _resolve_model(entry, data)
+        for seed in benchmark.seeds:
+            config = {
+                "model": {"name": target.identity(), "arguments": resolved},
+                "data": data,
+                "views": benchmark.views.model_dump(mode="json"),
+                "recipe": benchmark.recipe.model_dump(mode="json"),
+                "seed": seed,
+            }
+            folder = f"{seed}-{fingerprint(config)}"
+            path = Path(find("datamodules", benchmark.data.name).slug, target.slug, folder)
+            cells.append(
+                Cell(
+                    entry.label,
+                    entry.name,
+                    benchmark.data.name,
+                    seed,
+                    config,
+                    path,
+                    benchmark.selection,
+                    measures,
+                )
+            )
+    return cells
+
+
+def _measure_name(entry: MeasureEntry, rule: str) -> str:
+    """A measure's name in records: its arguments and whose weights it looks at are in the print."""
+    return f"{entry.measure}-{fingerprint([entry.model_dump(mode='json'), rule])}"
+
+
+def _wanted(entries: Sequence[ModelEntry], models: Sequence[str] | None) -> Sequence[ModelEntry]:
+    if models is None:
+        return entries
+    known = {entry.label for entry in entries} | {entry.name for entry in entries}
+    for model in models:
+        if model not in known:
+            raise unknown("model in this benchmark:", model, known)
+    return [entry for entry in entries if entry.label in models or entry.name in models]
+
+
+def _resolve_data(entry: DataEntry) -> dict[str, Any]:
+    target = find("datamodules", entry.name)
+    cls: type[ImageData] = target.load()
+    what = f"data module '{entry.name}'"
+    return {
+        "name": target.identity(),
+        "arguments": arguments.resolve(cls, entry.arguments, what=what, supplied=SUPPLIED_TO_DATA),
+        "identity": cls.identity,
+        "image_shape": list(cls.image_shape),
+        "num_classes": cls.num_classes,
+    }
+
+
+def _resolve_model(entry: ModelEntry, data: dict[str, Any]) -> tuple[Target, dict[str, Any]]:
+    """Check a model's arguments, and that it can be built for the images, before any training."""
+    target = find("models", entry.name)
+    what = f"model '{entry.name}'"
+    cls = target.load()
+    if not (isinstance(cls, type) and issubclass(cls, Model)):
+        raise UserError(f"{what} is no subclass of capsbench.contracts.Model")
+    resolved = arguments.resolve(cls, entry.arguments, what=what, supplied=SUPPLIED_TO_MODELS)
+    _build(target, data["image_shape"], data["num_classes"], resolved)
+    return target, resolved
+
+
+def _build(target: Target, shape: Sequence[int], classes: int, given: dict[str, Any]) -> Model:
+    model: Model = target.load()(image_shape=tuple(shape), num_classes=classes, **given)
+    return model

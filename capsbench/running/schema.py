@@ -1,0 +1,211 @@
+"""The schema of a benchmark file, and the overrides that the command line makes to it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from capsbench.arguments import one_line
+from capsbench.errors import UserError
+from capsbench.measures import MeasureEntry
+from capsbench.names import find
+from capsbench.training.recipe import Recipe
+from capsbench.viewpoint.ranges import ViewRange
+
+NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class DataEntry(_Part):
+    """A data module by name, with its arguments."""
+
+    name: str
+    arguments: dict[str, Any] = Field(default_factory=dict)
+
+
+class ModelEntry(_Part):
+    """A model by name, with its arguments and the label that tables and figures show."""
+
+    name: str
+    label: str = ""
+    arguments: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _label(cls, value: Any) -> Any:
+        if isinstance(value, dict) and not value.get("label"):
+            return {**value, "label": value.get("name", "")}
+        return value
+
+
+class Published(_Part):
+    """A published number, with its source, what it was selected on and how it is known."""
+
+    model: str
+    measure: str
+    value: float
+    source: str
+    selected_on: str
+    known_by: Literal["read", "calculated"]
+
+
+class Benchmark(_Part):
+    """A named, versioned protocol: data, views, models, recipe, selection rule, seeds, measures."""
+
+    name: str
+    version: int = Field(ge=1)
+    title: str
+    question: str
+    source: str
+    data: DataEntry
+    views: ViewRange = ViewRange()
+    models: tuple[ModelEntry, ...] = Field(min_length=1)
+    recipe: Recipe
+    selection: Literal["validation", "last"] = "validation"
+    seeds: tuple[int, ...] = Field(min_length=1)
+    measures: tuple[MeasureEntry, ...] = Field(min_length=1)
+    published: tuple[Published, ...] = ()
+
+    @field_validator("name")
+    @classmethod
+    def _plain(cls, value: str) -> str:
+        if not NAME.fullmatch(value):
+            raise ValueError("a name is made of small letters, digits, '.', '_' and '-'")
+        return value
+
+    @field_validator("seeds")
+    @classmethod
+    def _seeds(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        if len(set(value)) < len(value) or min(value) < 0:
+            raise ValueError("seeds are different whole numbers, none below 0")
+        return value
+
+    @model_validator(mode="after")
+    def _labels(self) -> Self:
+        labels = [model.label for model in self.models]
+        if len(set(labels)) < len(labels):
+            raise ValueError("each model needs a label of its own")
+        return self
+
+
+def load_benchmark(name: str, changes: Mapping[str, Any] | None = None) -> Benchmark:
+    """Read a benchmark file and check it.
+
+    Args:
+        name: A registered name or the path of a YAML file.
+        changes: Values by dotted path, such as ``{"recipe.steps": 500}``, instead of the file's.
+
+    Raises:
+        UserError: The name is unknown, or the file (or a change) does not fit the schema.
+    """
+    path = find("benchmarks", name).source()
+    content = _read(path)
+    for place, value in (changes or {}).items():
+        _put(content, place, value)
+    try:
+        return Benchmark.model_validate(content)
+    except ValidationError as error:
+        raise UserError(f"benchmark '{name}' ({path.name}): {_explain(error)}") from None
+
+
+def parse_changes(pairs: Sequence[str]) -> dict[str, Any]:
+    """Parse ``place=value`` pairs of the command line; values are read as YAML.
+
+    >>> parse_changes(["recipe.steps=500", "views.rotation=[-30, 30]"])
+    {'recipe.steps': 500, 'views.rotation': [-30, 30]}
+    """
+    changes: dict[str, Any] = {}
+    for pair in pairs:
+        place, equals, value = pair.partition("=")
+        if not (equals and place):
+            raise UserError(f"--set takes place=value, such as recipe.steps=500; got '{pair}'")
+        try:
+            changes[place] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            raise UserError(f"--set {place}: '{value}' is not a YAML value") from None
+    return changes
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise UserError(f"{path} is not UTF-8 text") from None
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f" line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        problem = getattr(error, "problem", None) or "not readable"
+        raise UserError(f"{path} is not valid YAML:{where} {problem}") from None
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: expected a mapping of a benchmark's fields")
+    return content
+
+
+def _put(content: Any, place: str, value: Any) -> None:
+    """Set ``content[a][b] = value`` for the place ``a.b``; a number is an index of a list."""
+    *parents, last = place.split(".")
+    for part in parents:
+        if isinstance(content, list):
+            content = content[_index(content, part, place)]
+        elif isinstance(content, dict):
+            content = content.setdefault(part, {})
+        else:
+            break
+    if isinstance(content, list):
+        content[_index(content, last, place)] = value
+    elif isinstance(content, dict):
+        content[last] = value
+    else:
+        raise UserError(f"--set {place}: nothing can be set below '{parents[-1]}'")
+
+
+def _index(content: list[Any], part: str, place: str) -> int:
+    if not part.isdigit() or int(part) >= len(content):
+        raise UserError(
+            f"--set {place}: '{part}' should be an index below {len(content)} of that list"
+        )
+    return int(part)
+
+
+def _explain(error: ValidationError) -> str:
+    first = error.errors(include_url=False)[0]
+    if first["type"] != "extra_forbidden":
+        return one_line(error)
+    model: type[BaseModel] | None = Benchmark
+    for part in first["loc"][:-1]:
+        annotation = (
+            model.model_fields[part].annotation if model and part in model.model_fields else None
+        )
+        if annotation is not None:
+            model = (
+                annotation
+                if isinstance(annotation, type) and issubclass(annotation, BaseModel)
+                else _inner(annotation)
+            )
+    close = get_close_matches(str(first["loc"][-1]), list(model.model_fields) if model else [], n=1)
+    place = ".".join(map(str, first["loc"]))
+    hint = f"; did you mean '{close[0]}'?" if close else ""
+    return f"unknown field '{place}'{hint}"
+
+
+def _inner(annotation: Any) -> type[BaseModel] | None:
+    from typing import get_args
+
+    for inner in get_args(annotation):
+        if isinstance(inner, type) and issubclass(inner, BaseModel):
+            return inner
+        found = _inner(inner)
+        if found is not None:
+            return found
+    return None

@@ -1,0 +1,159 @@
+"""Carry out one cell's training and write its record, in this process or in several of its own."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from pytorch_lightning.loggers import Logger
+from rich.console import Console
+
+from capsbench.errors import UserError
+from capsbench.reporting.wandb import Mirror
+from capsbench.running.checkpoints import save_checkpoint
+from capsbench.running.mirror import cell_mirror
+from capsbench.running.plan import Cell
+from capsbench.running.progress import progress_bar
+from capsbench.running.provenance import provenance
+from capsbench.running.records import SCHEMA, CellFolder, write_json, write_rows
+from capsbench.training.devices import device_name
+from capsbench.training.execution import Execution
+from capsbench.training.selection import Row
+from capsbench.training.train import Outcome, train
+
+
+def train_cell(
+    cell: Cell,
+    output: Path,
+    execution: Execution,
+    *,
+    data_root: Path | None,
+    loggers: list[Logger],
+    console: Console,
+) -> None:
+    """Train a cell in this process and, in the first process of a group, write its record.
+
+    A training that was interrupted goes on from its last state; one that diverges leaves a record
+    that says at which step. ``training.json`` is written last.
+
+    Args:
+        cell: The cell.
+        output: The runs folder.
+        execution: How to carry it out; ``device`` must be resolved.
+        data_root: Folder of data files at hand.
+        loggers: Lightning loggers.
+        console: Where progress is shown.
+    """
+    folder = CellFolder(output / cell.path)
+    recipe = cell.recipe
+
+    with progress_bar(console) as progress:
+        bar = progress.add_task(f"{cell.label}, seed {cell.seed}", total=recipe.steps, note="")
+
+        def show_rows(rows: list[Row]) -> None:
+            write_rows(folder.trajectory, rows)
+            accuracy = rows[-1]["validation_accuracy"]
+            progress.update(bar, note=f"validation accuracy {accuracy:.3f}")
+
+        outcome = train(
+            cell.build_model,
+            cell.build_data(data_root),
+            recipe,
+            execution,
+            seed=cell.seed,
+            state=folder.state,
+            loggers=loggers,
+            show_step=lambda step: progress.update(bar, completed=step),
+            show_rows=show_rows,
+        )
+    if outcome.is_zero:
+        _write_record(cell, folder, execution, outcome)
+
+
+def train_cell_in_processes(
+    cell: Cell, benchmark: str, output: Path, execution: Execution, data_root: Path | None
+) -> None:
+    """Train a cell in a group of processes, which Lightning starts or the cluster has started.
+
+    The group gets a parent process of its own, since Lightning's launcher starts the other
+    processes by running their parent's command again: that command must be this one training.
+
+    Raises:
+        UserError: The training failed; its own message stands above.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        request = Path(folder, "request.json")
+        content = {
+            "cell": {**vars(cell), "path": cell.path.as_posix(), "measures": {}},
+            "benchmark": benchmark,
+            "output": str(output.resolve()),
+            "execution": execution.model_dump(mode="json"),
+            "data_root": None if data_root is None else str(data_root.resolve()),
+        }
+        request.write_text(json.dumps(content), encoding="utf-8")
+        command = [sys.executable, "-m", "capsbench.running.worker", str(request)]
+        code = subprocess.run(command, check=False).returncode
+    if code:
+        raise UserError(f"the processes of {cell.label}, seed {cell.seed} ended with code {code}")
+
+
+def _write_record(cell: Cell, folder: CellFolder, execution: Execution, outcome: Outcome) -> None:
+    selected = {}
+    steps_of = {int(row["step"]): row for row in outcome.rows}
+    data, model = cell.config["data"], cell.config["model"]
+    parameters = sum(p.numel() for p in cell.build_model().parameters())
+    for rule, (step, weights) in outcome.chosen.items():
+        selected[rule] = {"step": step, "accuracy": steps_of[step]["validation_accuracy"]}
+        description = {
+            "model": cell.model,
+            "arguments": model["arguments"],
+            "image_shape": data["image_shape"],
+            "num_classes": data["num_classes"],
+            "rule": rule,
+            **selected[rule],
+        }
+        save_checkpoint(folder.checkpoint(rule), weights, description)
+    diverged = outcome.diverged_at is not None
+    record: dict[str, Any] = {
+        "schema": SCHEMA,
+        "status": "diverged" if diverged else "trained",
+        "diverged_at": outcome.diverged_at,
+        "parameters": parameters,
+        "seconds": round(outcome.seconds, 3),
+        "images_per_second": round(cell.recipe.steps * cell.recipe.batch / outcome.seconds, 1),
+        "selected": selected,
+        "execution": {**execution.model_dump(), "device_name": device_name(execution.device)},
+        **provenance(),
+    }
+    write_json(folder.training, record)
+    folder.state.unlink(missing_ok=True)
+
+
+def main(path: str) -> None:
+    """Entry point of each process of a group."""
+    request = json.loads(Path(path).read_bytes())
+    cell = Cell(**{**request["cell"], "path": Path(request["cell"]["path"])})
+    output, root = Path(request["output"]), request["data_root"]
+    execution = Execution.model_validate(request["execution"])
+    mirrors: list[Mirror] = []
+    if execution.wandb != "off":
+        mirrors = [cell_mirror(cell, request["benchmark"], output / cell.path, execution)]
+        mirrors[0].start()
+    train_cell(
+        cell,
+        output,
+        execution,
+        data_root=None if root is None else Path(root),
+        loggers=list[Logger](mirrors),
+        console=Console(stderr=True),
+    )
+    for mirror in mirrors:
+        mirror.close()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

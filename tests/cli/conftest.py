@@ -1,0 +1,47 @@
+"""The command line in this process, and a benchmark that trains in a moment."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from capsbench.cli import main
+
+TINY = """\
+name: tiny
+version: 1
+title: A tiny benchmark
+question: Does it run?
+source: made for a test
+data: {name: digits}
+views: {rotation: [-15, 15]}
+models:
+  - {name: cnn-small, label: small, arguments: {width: 2, hidden: 4}}
+  - {name: cnn-small, label: smaller, arguments: {width: 1, hidden: 2}}
+recipe: {steps: 4, batch: 16, evaluate_every: 2}
+seeds: [0, 1]
+measures:
+  - {measure: accuracy-by-view, grid: {rotation: {start: -90, stop: 90, step: 90}}}
+"""
+
+
+@pytest.fixture
+def tiny(tmp_path, monkeypatch):
+    """The benchmark's file, alone in the working directory."""
+    monkeypatch.chdir(tmp_path)
+    Path("tiny.yaml").write_text(TINY, encoding="utf-8")
+    return "tiny.yaml"
+
+
+@pytest.fixture
+def cli(capsys, monkeypatch):
+    """Run the command line in this process: exit code, stdout (from JSON if asked for), stderr."""
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["capsbench", *arguments])
+        code = main()
+        out, err = capsys.readouterr()
+        return code, json.loads(out) if "--json" in arguments and not code else out, err
+
+    return call

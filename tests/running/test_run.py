@@ -1,0 +1,248 @@
+"""Benchmarks run, resumed, killed and widened: nothing finished is lost, nothing is done twice."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from filelock import FileLock
+from rich.console import Console
+
+from capsbench.errors import UserError
+from capsbench.running.plan import plan
+from capsbench.running.records import CellFolder, read_json, read_npz, read_rows
+from capsbench.running.run import cell_state, run_benchmark
+from capsbench.running.schema import Benchmark
+from capsbench.training.execution import Execution
+
+
+ONE_THREAD = {**os.environ, "OMP_NUM_THREADS": "1"}
+
+
+@pytest.fixture
+def run(tmp_path, capsys):
+    """Run a protocol; returns its cells, and the moments at which the trainings were recorded."""
+
+    def run(protocol, *, models=None, **execution):
+        benchmark = Benchmark.model_validate(protocol)
+        cells = plan(benchmark, models=models)
+        page = run_benchmark(
+            benchmark,
+            cells=cells,
+            output=tmp_path,
+            execution=Execution(**{"device": "cpu", "wandb": "off", **execution}),
+            data_root=None,
+            changes=[],
+            command="a test",
+            console=Console(),
+        )
+        assert page is not None
+        assert page.is_file()
+        moments = {c.path: (tmp_path / c.path / "training.json").stat().st_mtime_ns for c in cells}
+        return cells, moments
+
+    return run
+
+
+def test_a_run_leaves_whole_records(run, tiny_protocol, tmp_path):
+    cells, _ = run(tiny_protocol)
+    assert [cell.seed for cell in cells] == [0, 1]
+    for cell in cells:
+        folder = CellFolder(tmp_path / cell.path)
+        config, training = read_json(folder.config), read_json(folder.training)
+        assert folder.path.name == f"{cell.seed}-{config['fingerprint']}"
+        assert folder.path.parent == tmp_path / "digits" / "Tiny"
+        assert training["status"] == "trained"
+        assert [row["step"] for row in read_rows(folder.trajectory)] == [4, 8, 12]
+        assert not folder.state.exists()
+        assert folder.checkpoint("last").is_file()
+        (name,) = cell.measures
+        measured, samples = read_json(folder.measure(name)), read_npz(folder.samples(name))
+        assert measured["n"] == 100
+        assert samples["correct"].shape == (3, 100)
+        assert measured["values"]["rotation=90/accuracy"] == samples["correct"][2].mean()
+        assert {view["familiar"] for view in measured["views"]} == {True, False}
+    assert not list(tmp_path.rglob("*.tmp"))
+
+
+def test_a_second_run_finds_everything(run, tiny_protocol, capsys):
+    _, first = run(tiny_protocol)
+    capsys.readouterr()
+    _, second = run(tiny_protocol)
+    assert second == first
+    assert capsys.readouterr().out.count("(found)") == 2
+
+
+def test_what_determines_a_training_makes_another_cell(tiny_protocol, tiny_file):
+    def paths(protocol):
+        return {cell.path for cell in plan(Benchmark.model_validate(protocol))}
+
+    changes: list[dict[str, Any]] = [
+        {"seeds": [2]},
+        {"recipe": {**tiny_protocol["recipe"], "steps": 13}},
+        {"recipe": {**tiny_protocol["recipe"], "limit": 90}},
+        {"views": {"rotation": [-10, 15]}},
+        {"models": [{"name": f"{tiny_file}:Tiny", "arguments": {"rate": 0.3}}]},
+    ]
+    base = paths(tiny_protocol)
+    for change in changes:
+        assert not base & paths({**tiny_protocol, **change}), change
+    same: list[dict[str, Any]] = [
+        {"title": "Other", "version": 2},
+        {"models": [{"name": f"{tiny_file}:Tiny", "label": "Other", "arguments": {"rate": 0.2}}]},
+        {
+            "measures": [
+                {
+                    "measure": "accuracy-by-view",
+                    "grid": {"scale": {"start": 1, "stop": 2, "step": 1}},
+                }
+            ]
+        },
+    ]
+    for change in same:
+        assert base == paths({**tiny_protocol, **change}), change
+
+
+def test_an_added_measure_trains_nothing(run, tiny_protocol, tmp_path):
+    _, before = run(tiny_protocol)
+    grid = {"shift_x": {"start": 0, "stop": 8, "step": 4}}
+    wider = {**tiny_protocol, "measures": [{"measure": "accuracy-by-view", "grid": grid}]}
+    cells, after = run(wider)
+    assert after == before
+    for cell in cells:
+        (name,) = cell.measures
+        assert (
+            "shift_x=8/accuracy"
+            in read_json(tmp_path / cell.path / "measures" / f"{name}.json")["values"]
+        )
+        assert len(list((tmp_path / cell.path / "measures").glob("*.json"))) == 2
+
+
+def test_a_diverged_cell_is_a_result_and_the_others_go_on(
+    run, tiny_protocol, tiny_file, tmp_path, capsys
+):
+    models = [
+        {"name": f"{tiny_file}:Tiny", "label": "Bad", "arguments": {"explode": True}},
+        {"name": f"{tiny_file}:Tiny", "label": "Good"},
+    ]
+    cells, _ = run({**tiny_protocol, "models": models, "seeds": [0]})
+    bad, good = (read_json(tmp_path / cell.path / "training.json") for cell in cells)
+    assert (bad["status"], bad["diverged_at"]) == ("diverged", 6)
+    assert good["status"] == "trained"
+    assert "Bad, seed 0: diverged at step 6" in capsys.readouterr().out
+    assert [cell_state(tmp_path, cell) for cell in cells] == ["done", "done"]
+
+
+def command(protocol, folder, *more):
+    path = Path(folder, "tiny.yaml")
+    path.write_text(yaml.safe_dump(protocol))
+    return [
+        sys.executable, "-m", "capsbench", "run", str(path), "--output", str(folder),
+        "--device", "cpu", "--wandb", "off", *more,
+    ]  # fmt: skip
+
+
+def weights(cells, folder):
+    return [CellFolder(folder / c.path).checkpoint("validation").read_bytes() for c in cells]
+
+
+def test_killed_and_started_again(run, tiny_protocol, tmp_path):
+    """kill -9 in the second cell: the first stays, the second ends with the same bits."""
+    protocol = {**tiny_protocol, "recipe": {**tiny_protocol["recipe"], "steps": 150, "batch": 64}}
+    cells = plan(Benchmark.model_validate(protocol))
+    killed, whole = tmp_path / "killed", tmp_path / "whole"
+    killed.mkdir(), whole.mkdir()
+    process = subprocess.Popen(command(protocol, killed), env=ONE_THREAD)
+    state = killed / cells[1].path / "state.ckpt"
+    deadline = time.monotonic() + 120
+    while not state.is_file() and time.monotonic() < deadline:
+        assert process.poll() is None, "ended before it could be killed"
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert [cell_state(killed, cell) for cell in cells] == ["done", "resumable"]
+    first = (killed / cells[0].path / "training.json").stat().st_mtime_ns
+    leftover = killed / cells[1].path / ".training.json.1.tmp"
+    leftover.write_text("half a rec")
+
+    for folder in (killed, whole):
+        subprocess.run(command(protocol, folder), env=ONE_THREAD, check=True, capture_output=True)
+    assert (killed / cells[0].path / "training.json").stat().st_mtime_ns == first
+    assert weights(cells, killed) == weights(cells, whole)
+    assert not list(killed.rglob("*.tmp"))
+    trajectories = [read_rows(CellFolder(f / cells[1].path).trajectory) for f in (killed, whole)]
+    for rows in trajectories:
+        for row in rows:
+            del row["seconds"]
+    assert trajectories[0] == trajectories[1]
+
+
+def test_two_processes_make_one_record(tiny_protocol, tmp_path):
+    """DDP over gloo: each sees half of a batch, nothing is counted twice, one record is left."""
+    protocol = {**tiny_protocol, "seeds": [0]}
+    (cell,) = plan(Benchmark.model_validate(protocol))
+    arguments = command(protocol, tmp_path, "--devices", "2", "--strategy", "ddp")
+    done = subprocess.run(arguments, env=ONE_THREAD, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    folder = CellFolder(tmp_path / cell.path)
+    training = read_json(folder.training)
+    assert training["execution"]["devices"] == 2
+    assert training["status"] == "trained"
+    (name,) = cell.measures
+    assert read_json(folder.measure(name))["n"] == 100
+    assert len(list(folder.path.rglob("training.json"))) == 1
+    # Dropout differs by process; the rest of the arithmetic is that of one process.
+    assert len(read_rows(folder.trajectory)) == 3
+
+
+def test_two_processes_learn_what_one_learns(tiny_protocol, tiny_file, tmp_path):
+    """Without dropout, the same global batches give the same weights to rounding."""
+    models = [{"name": f"{tiny_file}:Tiny", "arguments": {"rate": 0.0}}]
+    protocol = {**tiny_protocol, "seeds": [0], "models": models}
+    (cell,) = plan(Benchmark.model_validate(protocol))
+    found = []
+    for number in ("1", "2"):
+        folder = tmp_path / number
+        folder.mkdir()
+        strategy = "auto" if number == "1" else "ddp"
+        arguments = command(protocol, folder, "--devices", number, "--strategy", strategy)
+        subprocess.run(arguments, env=ONE_THREAD, check=True, capture_output=True)
+        found.append(read_rows(CellFolder(folder / cell.path).trajectory))
+    for one, two in zip(*found, strict=True):
+        assert one["validation_loss"] == pytest.approx(two["validation_loss"], rel=1e-4)
+        assert one["validation_accuracy"] == pytest.approx(two["validation_accuracy"], abs=1e-6)
+        assert one["train_loss"] == pytest.approx(two["train_loss"], rel=1e-4)
+
+
+def test_a_cell_that_another_process_trains_is_left_alone(run, tiny_protocol, tmp_path):
+    cell = plan(Benchmark.model_validate(tiny_protocol))[0]
+    (tmp_path / cell.path).mkdir(parents=True)
+    with (
+        FileLock(tmp_path / cell.path / ".lock"),
+        pytest.raises(UserError, match="another process"),
+    ):
+        run(tiny_protocol)
+
+
+def test_a_damaged_record_is_named(run, tiny_protocol, tmp_path):
+    cells, _ = run(tiny_protocol)
+    (tmp_path / cells[0].path / "training.json").write_text('{"schema": 1, "sta')
+    with pytest.raises(UserError, match=r"training\.json is damaged"):
+        run(tiny_protocol)
+
+
+def test_the_page_can_be_built_from_records_alone(run, tiny_protocol, tmp_path):
+    run(tiny_protocol)
+    content = json.loads((tmp_path / "tiny" / "benchmark.json").read_text())
+    assert [entry["seed"] for entry in content["cells"]] == [0, 1]
+    examples = read_npz(tmp_path / "tiny" / "examples.npz")["images"]
+    assert examples.shape == (3, 5, 1, 32, 32)
+    assert (
+        examples[0] == examples[1][..., ::-1, :].swapaxes(-1, -2)
+    ).all()  # -90 degrees: clockwise

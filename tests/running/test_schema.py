@@ -1,0 +1,98 @@
+"""Benchmark files: the shipped ones hold, wrong ones are refused in one sentence."""
+
+import pytest
+import yaml
+
+from capsbench.errors import UserError
+from capsbench.names import find, table
+from capsbench.running.plan import plan
+from capsbench.running.schema import load_benchmark, parse_changes
+
+
+@pytest.mark.parametrize("name", sorted(table("benchmarks")))
+def test_shipped_benchmarks_can_be_planned(name):
+    benchmark = load_benchmark(name)
+    assert benchmark.name == name
+    assert find("benchmarks", name).summary() == benchmark.title
+    cells = plan(benchmark)
+    assert len(cells) == len(benchmark.models) * len(benchmark.seeds)
+    assert len({cell.path for cell in cells}) == len(cells)
+
+
+def test_changes_reach_their_place():
+    changes = parse_changes(["recipe.steps=7", "models.0.label=Net", "views.rotation=[-5, 5]"])
+    benchmark = load_benchmark("quick", changes)
+    assert benchmark.recipe.steps == 7
+    assert benchmark.models[0].label == "Net"
+    assert benchmark.views.rotation == (-5, 5)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("recipe.step=7", "did you mean 'steps'"),
+        ("recipe.steps=many", "recipe.steps: "),
+        ("recipe.steps=0", "recipe.steps: "),
+        ("models.9.label=x", "index below 3"),
+        ("title.x=1", "nothing can be set below 'title'"),
+        ("views.rotation=[5, -5]", "rotation needs two finite numbers"),
+        ("seeds=[1, 1]", "seeds are different whole numbers"),
+        ("seeds=[]", "seeds"),
+        ("selection=best", "selection"),
+        ("measures.0.measure=accuracy", "accuracy-by-view"),
+        ("measures.0.grid.rotatoin={start: 0, stop: 1, step: 1}", "did you mean 'rotation'"),
+        ("models.0.nam=x", "did you mean 'name'"),
+        ("models.1.label=CNN", "label of its own"),
+    ],
+)
+def test_wrong_values_are_named(change, message):
+    with pytest.raises(UserError) as caught:
+        load_benchmark("quick", parse_changes([change]))
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("name: [", "not valid YAML: line 1"),
+        ("- a\n- b", "expected a mapping"),
+        ("name: x", "required"),
+        ("!!python/object/apply:os.system ['true']", "not valid YAML"),
+    ],
+)
+def test_broken_files_are_named(tmp_path, text, message):
+    path = tmp_path / "broken.yaml"
+    path.write_text(text)
+    with pytest.raises(UserError, match=message):
+        load_benchmark(str(path))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"models": [{"name": "cnn-smal"}]}, "did you mean 'cnn-small'"),
+        ({"models": [{"name": "cnn-small", "arguments": {"widht": 3}}]}, "did you mean 'width'"),
+        ({"models": [{"name": "cnn-small", "arguments": {"width": "wide"}}]}, "width: "),
+        ({"models": [{"name": "nowhere.py:Net"}]}, "no file 'nowhere.py'"),
+        ({"models": [{"name": "capsbench.contracts:Batch"}]}, "no subclass"),
+        ({"models": [{"name": "capsnet-dr", "arguments": {"kernel": 31}}]}, "images of at least"),
+        ({"data": {"name": "digit"}}, "did you mean 'digits'"),
+        ({"data": {"name": "digits", "arguments": {"size": 3}}}, "argument of data module"),
+    ],
+)
+def test_wrong_cells_are_refused_before_anything_is_trained(
+    tmp_path, tiny_protocol, change, message
+):
+    path = tmp_path / "tiny.yaml"
+    path.write_text(yaml.safe_dump({**tiny_protocol, **change}))
+    with pytest.raises(UserError, match=message):
+        plan(load_benchmark(str(path)))
+
+
+def test_unknown_models_of_a_benchmark_are_named():
+    with pytest.raises(UserError, match="did you mean 'cnn-small'"):
+        plan(load_benchmark("quick"), models=["cnn-smal"])
+    assert {cell.model for cell in plan(load_benchmark("quick"), models=["cnn-small"])} == {
+        "cnn-small"
+    }
