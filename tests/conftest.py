@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from capsbench.running.schema import Benchmark
+from capsbench.schema import Benchmark
 
 TINY = '''
 """A model for tests."""

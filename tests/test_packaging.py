@@ -27,10 +27,21 @@ NAMES = [(f"capsbench.{kind}", name) for kind in COLLECTIONS for name in TABLE[f
 
 # What may import what: a module imports its own layer and those before it.
 LAYERS = (
-    {"__version__", "errors", "names", "arguments", "contracts", "viewpoint", "capsules"},
+    {
+        "__version__",
+        "errors",
+        "names",
+        "arguments",
+        "records",
+        "contracts",
+        "viewpoint",
+        "capsules",
+    },
     {"data"},
     {"training", "measures"},
-    {"running", "reporting"},
+    {"schema"},
+    {"reporting"},
+    {"running"},
     {"cli", "__main__"},
 )
 

@@ -93,7 +93,7 @@ def run(
     """
     if as_json and not dry_run:
         raise UserError("--json lists the cells; it goes with --dry-run")
-    from capsbench.running.schema import load_benchmark, parse_changes
+    from capsbench.schema import load_benchmark, parse_changes
     from capsbench.training.execution import Execution
 
     changes = parse_changes(settings or [])

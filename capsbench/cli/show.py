@@ -112,7 +112,7 @@ def model_facts(
 ) -> Facts:
     """What a model is, with the exact number of its parameters for these images."""
     from capsbench.arguments import resolve
-    from capsbench.running.schema import parse_changes
+    from capsbench.schema import parse_changes
 
     cls = target.load()
     arguments = resolve(
@@ -143,7 +143,7 @@ def data_facts(target: Target, data_root: Path) -> Facts:
 
 def benchmark_facts(target: Target) -> Facts:
     """The whole protocol of a benchmark, its defaults filled in."""
-    from capsbench.running.schema import load_benchmark
+    from capsbench.schema import load_benchmark
 
     protocol = load_benchmark(target.name).model_dump(mode="json", exclude_none=True)
     title = protocol.pop("title")

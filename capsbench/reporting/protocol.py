@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from capsbench.reporting.results import Results
 from capsbench.reporting.wording import FACTORS, counted, interval, listed, number, sweep
-from capsbench.running.schema import Benchmark
+from capsbench.schema import Benchmark
 from capsbench.training.recipe import Recipe
 from capsbench.viewpoint.ranges import ViewRange
 
@@ -36,13 +36,16 @@ def _data(results: Results) -> str:
     identity = " ".join(
         str(data.identity[key]) for key in ("name", "version") if key in data.identity
     )
-    images = {m.n for cell in results.cells for m in cell.measurements.values()}
-    tested = f"; {' or '.join(f'{n:,}' for n in sorted(images))} test images" if images else ""
+    used = next((cell.training.images for cell in results.cells if cell.training), {})
+    tested = {m.n for cell in results.cells for m in cell.measurements.values()}
+    counts = [f"{n:,} {split} images" for split, n in used.items()]
+    counts += [f"{n:,} test images" for n in sorted(tested)]
+    images = f"; {listed(counts)}" if counts else ""
     limit = results.benchmark.recipe.limit
     limited = f"; at most {counted(limit, 'image')} of each split are used" if limit else ""
     return (
         f"{identity or data.name}: {counted(data.num_classes, 'class', 'classes')}, "
-        f"{height} × {width} pixels, {counted(channels, 'channel')}{tested}{limited}."
+        f"{height} × {width} pixels, {counted(channels, 'channel')}{images}{limited}."
     )
 
 

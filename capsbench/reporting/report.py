@@ -7,9 +7,9 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from capsbench.errors import UserError
+from capsbench.records import write_bytes
 from capsbench.reporting import figures, markdown, page, tables
 from capsbench.reporting.results import Results, load
-from capsbench.running.records import write_bytes
 
 
 def benchmarks_in(path: Path) -> list[Path]:

@@ -15,8 +15,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from capsbench.arguments import one_line
 from capsbench.errors import UserError
-from capsbench.running.records import CellFolder, Row, read_json, read_npz, read_rows
-from capsbench.running.schema import Benchmark
+from capsbench.records import CellFolder, Row, read_json, read_npz, read_rows
+from capsbench.schema import Benchmark
 from capsbench.training.recipe import Recipe
 from capsbench.viewpoint.ranges import ViewRange
 
@@ -60,7 +60,7 @@ class Selected:
 
 @dataclass(frozen=True)
 class Training:
-    """The outcome of a training; ``seconds`` is wall time."""
+    """The outcome of a training; ``seconds`` is wall time, ``images`` counts them by split."""
 
     status: Literal["trained", "diverged"]
     parameters: int
@@ -70,6 +70,7 @@ class Training:
     date: str
     diverged_at: int | None = None
     images_per_second: float | None = None
+    images: dict[str, int] = field(default_factory=dict)
     selected: dict[str, Selected] = field(default_factory=dict)
     commit: str | None = None
 

@@ -11,7 +11,7 @@ from safetensors.torch import load, save
 from capsbench.contracts import Model
 from capsbench.errors import UserError
 from capsbench.names import find
-from capsbench.running.records import SCHEMA, read_json, write_bytes, write_json
+from capsbench.records import SCHEMA, read_json, write_bytes, write_json
 from capsbench.training.trajectory import Weights
 
 

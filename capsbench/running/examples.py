@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from capsbench.records import write_npz
 from capsbench.running.plan import Cell
-from capsbench.running.records import write_npz
-from capsbench.running.schema import Benchmark
+from capsbench.schema import Benchmark
 from capsbench.viewpoint.views import Views
 from capsbench.viewpoint.warp import warp
 

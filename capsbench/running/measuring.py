@@ -10,11 +10,11 @@ from pathlib import Path
 from rich.console import Console
 
 from capsbench.data.images import ImageData
+from capsbench.records import SCHEMA, CellFolder, write_json, write_npz
 from capsbench.running.checkpoints import load_checkpoint
 from capsbench.running.plan import Cell
 from capsbench.running.progress import progress_bar
 from capsbench.running.provenance import provenance
-from capsbench.running.records import SCHEMA, CellFolder, write_json, write_npz
 from capsbench.training.devices import device_name
 
 

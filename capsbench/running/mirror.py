@@ -6,12 +6,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from capsbench.records import fingerprint
 from capsbench.reporting.aggregate import keys, measured
 from capsbench.reporting.figures import accuracy_by_view, png
 from capsbench.reporting.results import Results, load
 from capsbench.reporting.wandb import Mirror
 from capsbench.running.plan import Cell
-from capsbench.running.records import fingerprint
 from capsbench.training.execution import Execution
 
 COLUMNS = ("model", "seed", "factor", "value", "familiar", "accuracy")

@@ -13,8 +13,8 @@ from capsbench.data.images import ImageData
 from capsbench.errors import UserError, unknown
 from capsbench.measures import MeasureEntry
 from capsbench.names import Target, find
-from capsbench.running.records import fingerprint
-from capsbench.running.schema import Benchmark, DataEntry, ModelEntry
+from capsbench.records import fingerprint
+from capsbench.schema import Benchmark, DataEntry, ModelEntry
 from capsbench.training.recipe import Recipe
 from capsbench.viewpoint.ranges import ViewRange
 

@@ -14,6 +14,7 @@ from pytorch_lightning.loggers import Logger
 from rich.console import Console
 
 from capsbench.errors import UserError
+from capsbench.records import SCHEMA, CellFolder, read_json, write_json
 from capsbench.reporting import report, terminal
 from capsbench.reporting.results import load as load_results
 from capsbench.reporting.wandb import Mirror, usable_mode
@@ -22,9 +23,8 @@ from capsbench.running.measuring import measure_cell, missing_measures
 from capsbench.running.mirror import cell_mirror, mirror_benchmark, mirror_results
 from capsbench.running.plan import Cell
 from capsbench.running.provenance import provenance
-from capsbench.running.records import SCHEMA, CellFolder, read_json, write_json
-from capsbench.running.schema import Benchmark
 from capsbench.running.worker import train_cell, train_cell_in_processes
+from capsbench.schema import Benchmark
 from capsbench.training.devices import resolve_device
 from capsbench.training.execution import Execution
 

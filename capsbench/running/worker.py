@@ -12,14 +12,15 @@ from typing import Any
 from pytorch_lightning.loggers import Logger
 from rich.console import Console
 
+from capsbench.data.images import ImageData
 from capsbench.errors import UserError
+from capsbench.records import SCHEMA, CellFolder, write_json, write_rows
 from capsbench.reporting.wandb import Mirror
 from capsbench.running.checkpoints import save_checkpoint
 from capsbench.running.mirror import cell_mirror
 from capsbench.running.plan import Cell
 from capsbench.running.progress import progress_bar
 from capsbench.running.provenance import provenance
-from capsbench.running.records import SCHEMA, CellFolder, write_json, write_rows
 from capsbench.training.devices import device_name
 from capsbench.training.execution import Execution
 from capsbench.training.selection import Row
@@ -59,9 +60,10 @@ def train_cell(
             accuracy = rows[-1]["validation_accuracy"]
             progress.update(bar, note=f"validation accuracy {accuracy:.3f}")
 
+        data = cell.build_data(data_root)
         outcome = train(
             cell.build_model,
-            cell.build_data(data_root),
+            data,
             recipe,
             execution,
             seed=cell.seed,
@@ -71,7 +73,7 @@ def train_cell(
             show_rows=show_rows,
         )
     if outcome.is_zero:
-        _write_record(cell, folder, execution, outcome)
+        _write_record(cell, folder, execution, outcome, data)
 
 
 def train_cell_in_processes(
@@ -101,18 +103,19 @@ def train_cell_in_processes(
         raise UserError(f"the processes of {cell.label}, seed {cell.seed} ended with code {code}")
 
 
-def _write_record(cell: Cell, folder: CellFolder, execution: Execution, outcome: Outcome) -> None:
+def _write_record(
+    cell: Cell, folder: CellFolder, execution: Execution, outcome: Outcome, data: ImageData
+) -> None:
     selected = {}
     steps_of = {int(row["step"]): row for row in outcome.rows}
-    data, model = cell.config["data"], cell.config["model"]
     parameters = sum(p.numel() for p in cell.build_model().parameters())
     for rule, (step, weights) in outcome.chosen.items():
         selected[rule] = {"step": step, "accuracy": steps_of[step]["validation_accuracy"]}
         description = {
             "model": cell.model,
-            "arguments": model["arguments"],
-            "image_shape": data["image_shape"],
-            "num_classes": data["num_classes"],
+            "arguments": cell.config["model"]["arguments"],
+            "image_shape": cell.config["data"]["image_shape"],
+            "num_classes": cell.config["data"]["num_classes"],
             "rule": rule,
             **selected[rule],
         }
@@ -123,6 +126,7 @@ def _write_record(cell: Cell, folder: CellFolder, execution: Execution, outcome:
         "status": "diverged" if diverged else "trained",
         "diverged_at": outcome.diverged_at,
         "parameters": parameters,
+        "images": {"train": len(data.split("train")), "validation": len(data.split("validation"))},
         "seconds": round(outcome.seconds, 3),
         "images_per_second": round(cell.recipe.steps * cell.recipe.batch / outcome.seconds, 1),
         "selected": selected,

@@ -120,7 +120,7 @@ def train(
     resume = state if state.is_file() else None
     try:
         with warnings.catch_warnings():
-            # Advice on workers, logging intervals and its own deprecations, none of it for the user.
+            # Advice on workers and logging intervals and its own deprecations: not for the user.
             warnings.filterwarnings("ignore", module="pytorch_lightning")
             trainer.fit(task, datamodule=data, ckpt_path=resume, weights_only=True)
     except Diverged as divergence:

@@ -124,6 +124,6 @@ def test_a_bug_of_our_own_keeps_its_traceback(cli, tiny, monkeypatch):
     def fail(*_, **__):
         raise ZeroDivisionError
 
-    monkeypatch.setattr("capsbench.running.schema.load_benchmark", fail)
+    monkeypatch.setattr("capsbench.schema.load_benchmark", fail)
     with pytest.raises(ZeroDivisionError):
         cli("run", tiny)

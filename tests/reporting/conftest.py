@@ -8,8 +8,8 @@ from typing import Any, Protocol
 import numpy as np
 import pytest
 
-from capsbench.running.records import CellFolder, write_json, write_npz, write_rows
-from capsbench.running.schema import Benchmark
+from capsbench.records import CellFolder, write_json, write_npz, write_rows
+from capsbench.schema import Benchmark
 from capsbench.viewpoint.ranges import GridView
 
 VERSIONS = {"python": "3.11.9", "torch": "2.15.0", "capsbench": "0.1.0"}

@@ -15,12 +15,11 @@ from filelock import FileLock
 from rich.console import Console
 
 from capsbench.errors import UserError
+from capsbench.records import CellFolder, read_json, read_npz, read_rows
 from capsbench.running.plan import plan
-from capsbench.running.records import CellFolder, read_json, read_npz, read_rows
 from capsbench.running.run import cell_state, run_benchmark
-from capsbench.running.schema import Benchmark
+from capsbench.schema import Benchmark
 from capsbench.training.execution import Execution
-
 
 ONE_THREAD = {**os.environ, "OMP_NUM_THREADS": "1"}
 

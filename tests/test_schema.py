@@ -6,7 +6,7 @@ import yaml
 from capsbench.errors import UserError
 from capsbench.names import find, table
 from capsbench.running.plan import plan
-from capsbench.running.schema import load_benchmark, parse_changes
+from capsbench.schema import load_benchmark, parse_changes
 
 
 @pytest.mark.parametrize("name", sorted(table("benchmarks")))

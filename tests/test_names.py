@@ -1,0 +1,59 @@
+"""The table of names, and paths in place of names."""
+
+import pytest
+
+from capsbench.contracts import Model
+from capsbench.errors import UserError
+from capsbench.names import find, table
+
+
+def test_registered_names_lead_to_classes():
+    for name in table("models"):
+        target = find("models", name)
+        assert issubclass(target.load(), Model)
+        assert target.summary()
+        assert target.identity() == target.slug == name
+
+
+def test_a_file_of_ones_own(tiny_file):
+    target = find("models", f"{tiny_file}:Tiny")
+    assert issubclass(target.load(), Model)
+    assert target.slug == "Tiny"
+    assert target.summary() == "A linear classifier behind dropout."
+
+
+def test_a_changed_file_has_another_identity(tmp_path, tiny_file):
+    path = tmp_path / "net.py"
+    path.write_text(tiny_file.read_text())
+    before = find("models", f"{path}:Tiny").identity()
+    assert before == find("models", f"{tiny_file}:Tiny").identity()
+    path.write_text(tiny_file.read_text() + "\n")
+    assert find("models", f"{path}:Tiny").identity() != before
+
+
+def test_a_module_of_an_installed_package():
+    target = find("models", "capsbench.models.cnn_small:CNNSmall")
+    assert target.load() is find("models", "cnn-small").load()
+    assert target.slug == "CNNSmall"
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("cnn_small", "did you mean 'cnn-small'"),
+        ("nowhere.py:Net", "no file 'nowhere.py'"),
+        ("no.such.module:Net", "no module 'no.such.module'"),
+        ("capsbench.models.cnn_small:CNN", "no class 'CNN'"),
+    ],
+)
+def test_wrong_names_are_told_in_a_sentence(name, message):
+    with pytest.raises(UserError, match=message):
+        find("models", name).load()
+
+
+def test_an_error_inside_a_users_file_keeps_its_traceback(tmp_path):
+    path = tmp_path / "broken.py"
+    path.write_text("import no_such_package\n")
+    for _ in range(2):
+        with pytest.raises(ModuleNotFoundError, match="no_such_package"):
+            find("models", f"{path}:Net").load()

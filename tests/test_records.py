@@ -1,0 +1,53 @@
+"""Records: whole or not there, and the same fingerprint for the same contents."""
+
+import os
+
+import numpy as np
+import pytest
+
+from capsbench import records
+from capsbench.errors import UserError
+
+
+def test_a_fingerprint_is_of_the_contents():
+    assert records.fingerprint({"a": 1, "b": [1, 2]}) == records.fingerprint({"b": (1, 2), "a": 1})
+    assert records.fingerprint({"a": 1}) != records.fingerprint({"a": 1.5})
+    with pytest.raises(ValueError, match="Out of range"):
+        records.fingerprint({"a": float("nan")})
+
+
+def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
+    path = tmp_path / "a.json"
+    records.write_json(path, {"schema": 1, "value": 1})
+    monkeypatch.setattr(os, "fsync", lambda _: (_ for _ in ()).throw(OSError("disk full")))
+    with pytest.raises(OSError, match="disk full"):
+        records.write_json(path, {"schema": 1, "value": 2})
+    assert records.read_json(path)["value"] == 1
+    folder = records.CellFolder(tmp_path)
+    assert len(list(tmp_path.iterdir())) == 2
+    folder.clear_unfinished_writes()
+    assert [p.name for p in tmp_path.iterdir()] == ["a.json"]
+
+
+@pytest.mark.parametrize("text", ["", "{", '{"schema": 2}', "[]", "\x00\x01"])
+def test_damaged_and_foreign_files_are_named(tmp_path, text):
+    path = tmp_path / "a.json"
+    path.write_text(text)
+    with pytest.raises(UserError, match=r"a\.json"):
+        records.read_json(path)
+
+
+def test_rows_and_arrays_come_back(tmp_path):
+    rows = [{"step": 1.0, "loss": 0.1}, {"step": 2.0, "loss": 1e-17}]
+    records.write_rows(tmp_path / "a.csv", rows)
+    assert records.read_rows(tmp_path / "a.csv") == rows
+    arrays = {"correct": np.array([[True, False]]), "index": np.arange(2)}
+    records.write_npz(tmp_path / "a.npz", arrays)
+    found = records.read_npz(tmp_path / "a.npz")
+    assert all((found[key] == arrays[key]).all() for key in arrays)
+
+
+def test_nothing_is_unpickled(tmp_path):
+    np.savez(tmp_path / "a.npz", bad=np.array([{"a": 1}], dtype=object))
+    with pytest.raises(ValueError, match="allow_pickle"):
+        records.read_npz(tmp_path / "a.npz")
