@@ -94,11 +94,7 @@ class ImageData(LightningDataModule, ABC):
     def train_dataloader(self) -> TrainingStream:
         """The stream of training batches; this process's share where there are several."""
         rank, world = self._process()
-        if self.batch % world:
-            raise UserError(
-                f"a batch of {self.batch} images cannot be shared equally by {world} processes; "
-                f"set recipe.batch to a multiple of {world}"
-            )
+        require_shares(self.batch, world)
         return TrainingStream(
             self.split("train"),
             batch=self.batch,
@@ -171,3 +167,16 @@ class ImageData(LightningDataModule, ABC):
         if self.limit is None or self.limit >= len(split):
             return split
         return split[balanced_order(split.targets, "limit", name)[: self.limit].sort().values]
+
+
+def require_shares(batch: int, processes: int) -> None:
+    """Refuse a batch that processes cannot share equally: its gradient would not be the same.
+
+    Raises:
+        UserError: ``batch`` is no multiple of ``processes``.
+    """
+    if batch % processes:
+        raise UserError(
+            f"a batch of {batch} images cannot be shared equally by {processes} processes; "
+            f"set recipe.batch to a multiple of {processes}"
+        )

@@ -7,7 +7,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 
 def progress_bar(console: Console) -> Progress:
-    """A bar that is gone when its work is done; tasks carry a ``note`` field."""
+    """A bar that is gone when its work is done; tasks carry a ``note``. Nothing in a log file."""
     return Progress(
         TextColumn("{task.description}", markup=False),
         BarColumn(),
@@ -16,4 +16,5 @@ def progress_bar(console: Console) -> Progress:
         TextColumn("{task.fields[note]}"),
         console=console,
         transient=True,
+        disable=not console.is_terminal,
     )

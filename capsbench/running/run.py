@@ -13,6 +13,7 @@ from filelock import FileLock, Timeout
 from pytorch_lightning.loggers import Logger
 from rich.console import Console
 
+from capsbench.data.images import require_shares
 from capsbench.errors import UserError
 from capsbench.records import SCHEMA, CellFolder, read_json, write_json
 from capsbench.reporting import report, terminal
@@ -88,8 +89,10 @@ def run_benchmark(
         The page; None in a process of a cluster that is not the first.
 
     Raises:
-        UserError: A device or a data file is missing, or another process is at work on a cell.
+        UserError: A device or a data file is missing, another process is at work on a cell, or the
+            processes cannot share a batch equally.
     """
+    require_shares(benchmark.recipe.batch, execution.processes)
     mode = execution.wandb if execution.wandb == "off" else usable_mode(execution.wandb)
     device = resolve_device(execution.device)
     execution = execution.model_copy(update={"device": device, "wandb": mode})

@@ -9,12 +9,14 @@ from pytorch_lightning import LightningModule
 from torch import Tensor
 from torch.optim import SGD, Adam, AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
-from torchmetrics import MeanMetric
+from torchmetrics import MeanMetric, MetricCollection
 
 from capsbench.contracts import Batch, Model, Prediction
 from capsbench.data.randomness import derive
 from capsbench.training.recipe import Recipe
 from capsbench.training.schedule import learning_rate_factor
+
+SPLITS = ("validation", "test")
 
 
 class Scores(NamedTuple):
@@ -48,8 +50,10 @@ class Task(LightningModule):
         self.model = model
         self.recipe = recipe
         self.seed = seed
-        self.validation_loss = MeanMetric()
-        self.validation_accuracy = MeanMetric()
+        names = [f"{split}/{what}" for split in SPLITS for what in ("loss", "accuracy")]
+        self.metrics = MetricCollection(
+            {name: MeanMetric() for name in names}, compute_groups=False
+        )
         self.first_bad_step: Tensor | None = None
 
     @property
@@ -83,11 +87,15 @@ class Task(LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Log loss and accuracy on the validation images."""
-        scores = self.score(batch)
-        self.validation_loss.update(scores.loss / scores.images, weight=scores.images)
-        self.validation_accuracy.update(scores.correct / scores.images, weight=scores.images)
-        self.log("validation/loss", self.validation_loss)
-        self.log("validation/accuracy", self.validation_accuracy)
+        self._log_scores("validation", batch)
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        """Log loss and accuracy on the test images."""
+        self._log_scores("test", batch)
+
+    def predict_step(self, batch: Batch, batch_idx: int) -> Prediction:
+        """Classify a batch."""
+        return self(batch.images)
 
     def configure_optimizers(self) -> Any:
         """Optimizer and per-step schedule of the recipe."""
@@ -98,6 +106,13 @@ class Task(LightningModule):
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": schedule, "interval": "step"},
         }
+
+    def _log_scores(self, split: str, batch: Batch) -> None:
+        scores = self.score(batch)
+        for what, total in (("loss", scores.loss), ("accuracy", scores.correct)):
+            metric = self.metrics[f"{split}/{what}"]
+            metric.update(total / scores.images, weight=scores.images)
+            self.log(f"{split}/{what}", metric)
 
     def _optimizer(self) -> Optimizer:
         recipe, weights = self.recipe, self.model.parameters()

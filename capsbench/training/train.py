@@ -12,6 +12,7 @@ import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.plugins.environments import LightningEnvironment
+from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from capsbench.contracts import Model
 from capsbench.data.images import ImageData
@@ -81,7 +82,7 @@ def train(
         show_rows: Called with the trajectory when it has a new row.
 
     Raises:
-        UserError: The processes that started are not those that were asked for.
+        UserError: Lightning refuses the execution, or other processes started than were asked for.
     """
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
     torch.manual_seed(derive(seed, "model"))
@@ -93,24 +94,27 @@ def train(
         state=state,
         show=show_rows,
     )
-    trainer = Trainer(
-        accelerator=ACCELERATORS[execution.device],
-        devices=execution.devices,
-        num_nodes=execution.nodes,
-        strategy=execution.strategy,
-        precision=recipe.precision,
-        max_steps=recipe.steps,
-        max_epochs=-1,
-        limit_val_batches=0,
-        logger=loggers,
-        callbacks=[looks, _Steps(show_step)],
-        # A cluster's variables (SLURM) must not turn a training on one device into several.
-        plugins=[LightningEnvironment()] if execution.processes == 1 else None,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        use_distributed_sampler=False,
-    )
+    try:
+        trainer = Trainer(
+            accelerator=ACCELERATORS[execution.device],
+            devices=execution.devices,
+            num_nodes=execution.nodes,
+            strategy=execution.strategy,
+            precision=recipe.precision,
+            max_steps=recipe.steps,
+            max_epochs=-1,
+            limit_val_batches=0,
+            logger=loggers,
+            callbacks=[looks, _Steps(show_step)],
+            # A cluster's variables (SLURM) must not turn a training on one device into several.
+            plugins=[LightningEnvironment()] if execution.processes == 1 else None,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            use_distributed_sampler=False,
+        )
+    except (MisconfigurationException, ValueError) as error:
+        raise UserError(f"Lightning refuses to train like this: {error}") from None
     if trainer.world_size != execution.processes:
         raise UserError(
             f"asked for {execution.nodes} x {execution.devices} processes, but "

@@ -4,11 +4,11 @@ import json
 import logging
 import subprocess
 import sys
+from io import StringIO
 from pathlib import Path
 
 import pytest
 
-from capsbench.reporting import wandb_login
 from capsbench.reporting.wandb import Mirror, usable_mode
 
 TABLE = (("factor", "value", "accuracy"), [["rotation", 90.0, 0.25]])
@@ -95,19 +95,8 @@ def test_online_without_a_network_becomes_offline(monkeypatch, caplog):
 
 def test_online_with_key_and_server_stays_online(monkeypatch):
     monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
-    reached = []
-
-    class Connection:
-        def close(self):
-            reached.append("closed")
-
-    monkeypatch.setattr(
-        wandb_login.socket,
-        "create_connection",
-        lambda *place, **_: reached.append(place) or Connection(),
-    )
+    monkeypatch.setattr("socket.create_connection", lambda *_, **__: StringIO())
     assert usable_mode("online") == "online"
-    assert reached[0][0][1] == 443
 
 
 def test_a_netrc_that_cannot_be_read_is_a_reason(monkeypatch, tmp_path, caplog):

@@ -119,6 +119,30 @@ def test_a_divergence_is_told_with_its_step(run):
     assert [row["step"] for row in outcome.rows] == [6]
 
 
+def test_execution_and_precision_reach_the_trainer(run, monkeypatch):
+    class Reached(Exception):
+        pass
+
+    def trainer(**arguments):
+        raise Reached(arguments)
+
+    monkeypatch.setattr("capsbench.training.train.Trainer", trainer)
+    execution = Execution(device="cuda", devices=3, nodes=2, strategy="fsdp")
+    with pytest.raises(Reached) as reached:
+        run(execution=execution, recipe=RECIPE.model_copy(update={"precision": "bf16-mixed"}))
+    (given,) = reached.value.args
+    wanted = ("accelerator", "devices", "num_nodes", "strategy", "precision", "max_steps")
+    assert [given[name] for name in wanted] == ["gpu", 3, 2, "fsdp", "bf16-mixed", 20]
+
+
+def test_bfloat16_trains(run):
+    half = run(recipe=RECIPE.model_copy(update={"precision": "bf16-mixed"}))
+    full = run(state="b")
+    assert half.rows[-1]["train_loss"] == pytest.approx(full.rows[-1]["train_loss"], rel=0.1)
+    assert half.rows != full.rows
+    assert all(w.dtype == torch.float32 for w in half.chosen["last"][1].values())
+
+
 def test_plain_lightning_works_too(tiny_file):
     tiny = find("models", f"{tiny_file}:Tiny").load()
     data = find("datamodules", "digits").load()(batch=50, limit=100)
@@ -137,6 +161,12 @@ def test_plain_lightning_works_too(tiny_file):
     ]
     accuracy = torch.cat(hits).mean()
     torch.testing.assert_close(trainer.callback_metrics["validation/accuracy"], accuracy)
+    (tested,) = trainer.test(task, datamodule=data, verbose=False)
+    right = [
+        (expected(b.images).scores.argmax(-1) == b.targets).sum().item()
+        for b in data.batches("test", "cpu")
+    ]
+    assert tested["test/accuracy"] == pytest.approx(sum(right) / 100)
 
 
 def test_schedules_start_at_one_and_end_at_their_share():
@@ -166,3 +196,8 @@ def test_seeds_of_draws_differ_by_every_name():
     seeds = {derive(seed, what, step) for seed in range(5) for what in "ab" for step in range(5)}
     assert len(seeds) == 50
     assert all(0 <= seed < 2**63 for seed in seeds)
+
+
+def test_an_execution_that_lightning_refuses_is_told_in_a_sentence(run):
+    with pytest.raises(UserError, match="Lightning refuses .* fsdp"):
+        run(execution=CPU.model_copy(update={"strategy": "fsdp"}))

@@ -1,0 +1,37 @@
+"""The README's Python is run as it stands, and its commands exist."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from capsbench.cli import main
+
+README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+PYTHON = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+COMMANDS = re.findall(r"^capsbench .*$", README, flags=re.MULTILINE)
+
+
+@pytest.mark.parametrize("number", range(len(PYTHON)))
+def test_the_example_runs(number, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code = re.sub(r"steps=\d+", "steps=3", PYTHON[number])
+    exec(compile(code, "README.md", "exec"), {"__name__": "readme"})
+
+
+def test_there_is_something_to_check():
+    assert PYTHON
+    assert len(COMMANDS) > 5
+
+
+@pytest.mark.parametrize("line", COMMANDS)
+def test_options_of_commands_exist(line, capsys):
+    words = shlex.split(line, comments=True)[1:]
+    if words[0] == "--version":
+        return
+    main([words[0], "--help"])
+    described = capsys.readouterr().out
+    for word in words[1:]:
+        if word.startswith("--"):
+            assert word in described, word
