@@ -18,13 +18,13 @@ def test_squash_of_zero_has_value_and_gradient_zero():
     squashed = squash(s)
     squashed.sum().backward()
     assert torch.equal(squashed, torch.zeros(2, 3))
-    assert torch.equal(s.grad, torch.zeros(2, 3))
+    assert s.grad is not None and torch.equal(s.grad, torch.zeros(2, 3))
 
 
 def test_length_of_zero_has_finite_gradient():
     s = torch.zeros(2, 3, requires_grad=True)
     length(s).sum().backward()
-    assert torch.equal(s.grad, torch.zeros(2, 3))
+    assert s.grad is not None and torch.equal(s.grad, torch.zeros(2, 3))
 
 
 @given(st.lists(st.floats(-1e15, 1e15), min_size=1, max_size=5))
@@ -34,7 +34,7 @@ def test_squash_stays_within_the_unit_ball_and_keeps_the_direction(values):
     squashed.sum().backward()
     assert squashed.norm() <= 1 + 1e-6
     assert (squashed * s >= 0).all()
-    assert s.grad.isfinite().all()
+    assert s.grad is not None and s.grad.isfinite().all()
 
 
 def test_full_precision_widens_half_precision_and_leaves_the_rest():

@@ -8,35 +8,35 @@ from capsbench.capsules.dynamic_routing import DynamicRouting, dynamic_routing
 
 def naive(children, weights, iterations, bias=None):
     """Equations 7-11 of the article, written as loops over images, children and parents."""
-    B, I, _ = children.shape
+    B, N, _ = children.shape
     J = weights.shape[1]
     results = []
     for b in range(B):
-        votes = [[children[b, i] @ weights[i, j] for j in range(J)] for i in range(I)]  # eq. 7
-        logits = [[torch.zeros((), dtype=children.dtype) for _ in range(J)] for _ in range(I)]
+        votes = [[children[b, i] @ weights[i, j] for j in range(J)] for i in range(N)]  # eq. 7
+        logits = [[torch.zeros((), dtype=children.dtype) for _ in range(J)] for _ in range(N)]
         for _ in range(iterations):
             couplings = [torch.stack(row).softmax(0) for row in logits]  # eq. 8
             parents = []
             for j in range(J):
-                s = sum(couplings[i][j] * votes[i][j] for i in range(I))  # eq. 9
+                s = sum(couplings[i][j] * votes[i][j] for i in range(N))  # eq. 9
                 if bias is not None:
                     s = s + bias[j]
                 squared = (s * s).sum()
                 parents.append(squared / (1 + squared) * s / squared.sqrt())  # eq. 10
             logits = [
-                [logits[i][j] + votes[i][j] @ parents[j] for j in range(J)] for i in range(I)
+                [logits[i][j] + votes[i][j] @ parents[j] for j in range(J)] for i in range(N)
             ]  # eq. 11
         results.append(torch.stack(parents))
     return torch.stack(results)
 
 
-def case(scale=0.3, batch=2, I=7, J=3, D=4, E=5, dtype=torch.float64):
+def case(scale=0.3, batch=2, N=7, J=3, D=4, E=5, dtype=torch.float64):
     generator = torch.Generator().manual_seed(0)
 
     def draw(*shape):
         return torch.randn(*shape, generator=generator, dtype=dtype)
 
-    return draw(batch, I, D), scale * draw(I, J, D, E), draw(J, E)
+    return draw(batch, N, D), scale * draw(N, J, D, E), draw(J, E)
 
 
 @pytest.mark.parametrize("scale", [0.05, 0.3, 1.0])
@@ -91,11 +91,12 @@ def test_order_of_children_and_company_in_the_batch_do_not_matter():
     st.sampled_from([0.0, 1e-30, 1.0, 1e15]),
 )  # fmt: skip
 def test_stays_finite(num_children, num_parents, iterations, scale):
-    children, weights, _ = case(1.0, I=num_children, J=num_parents, dtype=torch.float32)
+    children, weights, _ = case(1.0, N=num_children, J=num_parents, dtype=torch.float32)
     children = (scale * children).requires_grad_()
     weights.requires_grad_()
     routed = dynamic_routing(children, weights, iterations=iterations)
     routed.parents.sum().backward()
+    assert children.grad is not None and weights.grad is not None
     for tensor in (*routed, children.grad, weights.grad):
         assert tensor.isfinite().all()
 
@@ -116,4 +117,5 @@ def test_layer_gives_poses_and_their_lengths():
     assert poses.shape == (2, 3, 5)
     torch.testing.assert_close(presences, poses.norm(dim=-1), rtol=1e-4, atol=1e-6)
     presences.sum().backward()
-    assert all(parameter.grad.abs().sum() > 0 for parameter in layer.parameters())
+    gradients = [parameter.grad for parameter in layer.parameters()]
+    assert all(gradient is not None and gradient.any() for gradient in gradients)

@@ -1,5 +1,6 @@
 import math
 from collections import defaultdict
+from typing import Any
 
 import pytest
 import torch
@@ -7,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
+from capsbench.capsules import em_routing as module
 from capsbench.capsules.em_routing import VARIANCE_FLOOR, em_routing, window_votes
 
 
@@ -52,8 +54,7 @@ def naive(poses, presences, weights, *, beta_u, beta_a, inverse_temperature, ite
                 log_weights.append(logit[j].sigmoid().log() + log_p.sum())
             for j, r in zip(parents, torch.stack(log_weights).softmax(0), strict=True):
                 R[i, j] = r  # eq. 29
-    shape = max(children_of)
-    shape = tuple(n + 1 for n in shape)
+    shape = [n + 1 for n in max(children_of)]
     pose = torch.stack([mu[j] for j in sorted(mu)]).view(*shape, 4, 4)
     presence = torch.stack([logit[j].sigmoid() for j in sorted(mu)]).view(shape)
     return pose, presence, last
@@ -80,19 +81,22 @@ def case(*, batch=1, size=(5, 5), kernel=(3, 3), C=2, P=3, dtype=torch.float64, 
     [((5, 5), (3, 3), 2, False), ((4, 3), (2, 2), 1, False), ((3, 2), (3, 2), 1, True)],
     ids=["overlapping by one", "stride 1", "whole map"],
 )
-def test_value_and_gradient_are_those_of_the_equations(size, kernel, stride, offset, iterations):
-    inputs = {name: x.requires_grad_() for name, x in case(size=size, kernel=kernel).items()}
+def test_value_and_gradient_are_those_of_the_equations(
+    size, kernel, stride, offset, iterations, monkeypatch
+):
+    monkeypatch.setattr(module, "MASS_EPSILON", 0.0)  # the equations have none
+    inputs: Any = {name: x.requires_grad_() for name, x in case(size=size, kernel=kernel).items()}
     if offset:
         inputs["offsets"] = torch.rand(*kernel, 4, 4, dtype=torch.float64)
-    how = {"inverse_temperature": 0.2, "iterations": iterations, "stride": stride}
+    how: Any = {"inverse_temperature": 0.2, "iterations": iterations, "stride": stride}
     found = em_routing(**inputs, **how)
     single = {k: x[0] if k in ("poses", "presences") else x for k, x in inputs.items()}
     pose, presence, assignments = naive(**single, **how)
-    torch.testing.assert_close(found.poses[0], pose, rtol=1e-5, atol=1e-6)
-    torch.testing.assert_close(found.presences[0], presence, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(found.poses[0], pose, rtol=1e-8, atol=1e-9)
+    torch.testing.assert_close(found.presences[0], presence, rtol=1e-8, atol=1e-9)
     for ((cy, cx, c), (y, x, p)), r in assignments.items():
         assert found.assignments[0, y, x, p, cy - y * stride, cx - x * stride, c].item() == (
-            pytest.approx(float(r), rel=1e-5, abs=1e-7)
+            pytest.approx(float(torch.as_tensor(r).detach()), rel=1e-6, abs=1e-9)
         )
 
     leaves = [x for name, x in inputs.items() if name != "offsets"]
@@ -101,7 +105,7 @@ def test_value_and_gradient_are_those_of_the_equations(size, kernel, stride, off
     reference = (pose * direction).sum() + (presence * direction[..., 0, 0]).sum()
     gradients = torch.autograd.grad(loss, leaves)
     for got, want in zip(gradients, torch.autograd.grad(reference, leaves), strict=True):
-        torch.testing.assert_close(got, want, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(got, want, rtol=1e-7, atol=1e-8)
 
 
 @pytest.mark.parametrize("iterations", [1, 2, 3])
@@ -124,7 +128,7 @@ def test_commutes_with_quarter_turns_of_the_pose():
     inputs = case(batch=2)
     Q = torch.zeros(4, 4, dtype=torch.float64)
     Q[0, 1], Q[1, 0], Q[2, 2], Q[3, 3] = -1, 1, 1, 1
-    how = {"inverse_temperature": 1.0, "iterations": 3, "stride": 2}
+    how: Any = {"inverse_temperature": 1.0, "iterations": 3, "stride": 2}
     plain = em_routing(**inputs, **how)
     turned = em_routing(**{**inputs, "poses": Q @ inputs["poses"]}, **how)
     torch.testing.assert_close(turned.poses, Q @ plain.poses)
@@ -133,7 +137,7 @@ def test_commutes_with_quarter_turns_of_the_pose():
 
 def test_order_of_children_and_company_in_the_batch_do_not_matter():
     inputs = case(batch=3, C=4)
-    how = {"inverse_temperature": 1.0, "iterations": 3, "stride": 2}
+    how: Any = {"inverse_temperature": 1.0, "iterations": 3, "stride": 2}
     plain = em_routing(**inputs, **how)
     order = torch.tensor([2, 0, 3, 1])
     shuffled = {
@@ -152,7 +156,7 @@ def test_order_of_children_and_company_in_the_batch_do_not_matter():
 def test_number_of_children_does_not_change_the_presence():
     """Gritzman's second pitfall: every child twice is the same evidence, not twice the cost."""
     inputs = case()
-    how = {"inverse_temperature": 1.0, "iterations": 3, "stride": 2}
+    how: Any = {"inverse_temperature": 1.0, "iterations": 3, "stride": 2}
     twice = {
         **inputs,
         "poses": inputs["poses"].repeat(1, 1, 1, 2, 1, 1),
@@ -171,7 +175,7 @@ def test_variance_survives_votes_far_from_zero():
     inputs["weights"] = torch.eye(4).double().expand(3, 3, 4, 3, 4, 4).clone()
     inputs["poses"] = inputs["poses"] + 3000
     inputs["beta_a"] = torch.zeros(3).double()
-    how = {"inverse_temperature": 0.1, "iterations": 3}
+    how: Any = {"inverse_temperature": 0.1, "iterations": 3}
     expected = em_routing(**inputs, **how)
     found = em_routing(**{name: x.float() for name, x in inputs.items()}, **how)
     torch.testing.assert_close(found.presences.double(), expected.presences, rtol=1e-3, atol=1e-3)
@@ -192,7 +196,7 @@ def test_children_that_no_parent_sees_get_no_gradient():
 @given(
     size=st.integers(1, 4), kernel=st.integers(1, 3), stride=st.integers(1, 3),
     C=st.integers(1, 2), P=st.integers(1, 3), iterations=st.integers(1, 10),
-    scale=st.sampled_from([0.0, 1e-30, 1.0, 1e3, 1e15]),
+    scale=st.sampled_from([0.0, 1e-30, 1.0, 1e3, 1e9, 1e15]),
     presence=st.sampled_from([0.0, 1e-30, 0.5, 1.0]),
 )  # fmt: skip
 def test_stays_finite(size, kernel, stride, C, P, iterations, scale, presence):
@@ -203,13 +207,14 @@ def test_stays_finite(size, kernel, stride, C, P, iterations, scale, presence):
     leaves = [x.requires_grad_() for x in inputs.values()]
     found = em_routing(**inputs, inverse_temperature=1.0, iterations=iterations, stride=stride)
     assert all(x.isfinite().all() for x in found)
-    gradients = torch.autograd.grad(found.presences.sum() + found.poses.mean(), leaves)
-    assert all(x.isfinite().all() for x in gradients)
+    if scale < 1e15:  # there the third power of a vote, in the gradient, leaves float32
+        gradients = torch.autograd.grad(found.presences.sum() + found.poses.mean(), leaves)
+        assert all(x.isfinite().all() for x in gradients)
 
 
 def test_autocast_routes_in_float32():
     inputs = case(dtype=torch.float32)
-    how = {"inverse_temperature": 0.1, "iterations": 3, "stride": 2}
+    how: Any = {"inverse_temperature": 0.1, "iterations": 3, "stride": 2}
     plain = em_routing(**inputs, **how)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         found = em_routing(**{**inputs, "poses": inputs["poses"].bfloat16()}, **how)
@@ -227,7 +232,7 @@ def test_forward_derivative_agrees_with_differences():
             poses, **inputs, inverse_temperature=0.2, iterations=3, stride=2
         ).presences
 
-    _, derivative = torch.func.jvp(presences, (poses,), (tangent,))
+    derivative = torch.func.jvp(presences, (poses,), (tangent,))[1]
     step = 1e-6
     difference = (presences(poses + step * tangent) - presences(poses - step * tangent)) / (
         2 * step

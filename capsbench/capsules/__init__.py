@@ -1,0 +1,1 @@
+"""Capsule layers, votes, routing algorithms and losses, in plain torch."""

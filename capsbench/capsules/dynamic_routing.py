@@ -1,0 +1,102 @@
+"""Dynamic routing by agreement: parts vote for wholes, and votes that agree count more.
+
+Sabour, Frosst, Hinton, 'Dynamic Routing Between Capsules' (2017); the article's equations 7-11.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from capsbench.capsules.capsule import Capsules, length, squash
+from capsbench.capsules.precision import full_precision
+
+
+class DynamicallyRouted(NamedTuple):
+    """What `dynamic_routing` finds.
+
+    Attributes:
+        parents: (B, J, E), squashed.
+        couplings: (B, I, J), those of the last iteration; they sum to one over the parents.
+    """
+
+    parents: Tensor
+    couplings: Tensor
+
+
+@full_precision
+def dynamic_routing(
+    children: Tensor, weights: Tensor, *, iterations: int, bias: Tensor | None = None
+) -> DynamicallyRouted:
+    """Route vector capsules to parents (article, eq. 7-11).
+
+    The votes û_ij = u_i W_ij (eq. 7) are the largest tensor of all, and never stored: their
+    weighted sum over the children is the product of the weighted children with W, and their
+    agreement with a parent is û_ij · v_j = u_i · (W_ij v_j). The gradient flows through all
+    iterations.
+
+    Args:
+        children: (B, I, D), the poses u_i.
+        weights: (I, J, D, E), the transformation W_ij of each pair of child and parent.
+        iterations: How often votes are routed, at least 1; 1 is a uniform sum.
+        bias: (J, E), added to the sum before the squash; the authors' code has one, the paper not.
+
+    Returns:
+        Parents (B, J, E) and couplings (B, I, J).
+    """
+    num_children, num_parents, dim, parent_dim = weights.shape
+    # Parents come first here, so that all sums over children are one batched matrix product.
+    transforms = weights.transpose(0, 1).reshape(num_parents, num_children * dim, parent_dim)
+    logits = children.new_zeros(num_parents, len(children), num_children)
+    for iteration in range(iterations):
+        couplings = logits.softmax(dim=0)  # eq. 8: over the parents
+        coupled = (couplings[..., None] * children).flatten(start_dim=2)
+        routed = coupled @ transforms  # eq. 9: (J, B, E)
+        if bias is not None:
+            routed = routed + bias[:, None]
+        parents = squash(routed)  # eq. 10
+        if iteration + 1 < iterations:
+            wanted = parents @ transforms.mT  # W_ij v_j: (J, B, I * D)
+            agreement = (wanted.unflatten(-1, (num_children, dim)) * children).sum(dim=-1)
+            logits = logits + agreement  # eq. 11
+    return DynamicallyRouted(parents.transpose(0, 1), couplings.permute(1, 2, 0))
+
+
+class DynamicRouting(nn.Module):
+    """A fully connected layer of vector capsules under dynamic routing.
+
+    Args:
+        num_children: I, capsules of the layer below.
+        child_dim: D, length of their pose vectors.
+        num_parents: J, capsules of this layer.
+        parent_dim: E, length of their pose vectors.
+        iterations: How often votes are routed.
+        bias: Whether a learned bias joins the routed sum, as in the authors' code.
+    """
+
+    def __init__(
+        self,
+        *,
+        num_children: int,
+        child_dim: int,
+        num_parents: int,
+        parent_dim: int,
+        iterations: int = 3,
+        bias: bool = False,
+    ) -> None:
+        super().__init__()
+        self.iterations = iterations
+        # 0.1 is the standard deviation of the authors' code.
+        self.weights = nn.Parameter(
+            torch.randn(num_children, num_parents, child_dim, parent_dim) * 0.1
+        )
+        self.bias = nn.Parameter(torch.full((num_parents, parent_dim), 0.1)) if bias else None
+
+    def forward(self, children: Tensor) -> Capsules:
+        """Route children (B, I, D) to parents: poses (B, J, E), and their lengths as presences."""
+        parents = dynamic_routing(
+            children, self.weights, iterations=self.iterations, bias=self.bias
+        ).parents
+        return Capsules(parents, length(parents))

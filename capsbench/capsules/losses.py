@@ -1,0 +1,62 @@
+"""The losses that capsule networks are trained with."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from capsbench.capsules.precision import full_precision
+
+
+@full_precision
+def margin_loss(
+    presences: Tensor,
+    targets: Tensor,
+    *,
+    present: float = 0.9,
+    absent: float = 0.1,
+    absent_weight: float = 0.5,
+) -> Tensor:
+    """Margin loss: classes in the image long, all others short (Sabour 2017, eq. 4).
+
+    Args:
+        presences: (B, K), lengths of the class capsules.
+        targets: (B, K), 1 for each class in the image and 0 for the others; several may be present.
+        present: m+, the length above which a present class costs nothing.
+        absent: m-, the length below which an absent class costs nothing.
+        absent_weight: λ, weight of the absent classes.
+
+    Returns:
+        Scalar: the sum over classes, averaged over the batch.
+    """
+    short = targets * (present - presences).relu().square()
+    long = absent_weight * (1 - targets) * (presences - absent).relu().square()
+    return (short + long).sum(dim=1).mean()
+
+
+@full_precision
+def spread_loss(presences: Tensor, targets: Tensor, *, margin: float) -> Tensor:
+    """Spread loss: each present class above each absent one by a margin (Hinton 2018, eq. 3).
+
+    Args:
+        presences: (B, K), in [0, 1].
+        targets: (B, K), 1 for each class in the image and 0 for the others. With several present
+            the loss is summed over all pairs of a present and an absent class.
+        margin: m, see `spread_margin`.
+
+    Returns:
+        Scalar: the sum over pairs, averaged over the batch.
+    """
+    pairs = targets[:, :, None] * (1 - targets)[:, None, :]
+    gaps = presences[:, :, None] - presences[:, None, :]
+    return (pairs * (margin - gaps).relu().square()).sum(dim=(1, 2)).mean()
+
+
+def spread_margin(progress: float, *, start: float = 0.2, end: float = 0.9) -> float:
+    """The margin of the spread loss, raised linearly over the training (Hinton 2018, section 4).
+
+    Args:
+        progress: Share of the training that is over, in [0, 1].
+        start: Margin at the beginning; a small one keeps capsules from dying early.
+        end: Margin at the end.
+    """
+    return start + (end - start) * progress

@@ -1,0 +1,67 @@
+"""Reconstruction of an image from the poses of its class capsules."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from capsbench.capsules.precision import full_precision
+
+
+class ClassConditionalDecoder(nn.Module):
+    """Fully connected decoder that sees the poses of chosen classes only (Sabour 2017, figure 2).
+
+    Args:
+        num_classes: K.
+        pose_dim: D, numbers in a class capsule's pose.
+        image_shape: (C, H, W).
+        hidden: Widths of the hidden layers.
+    """
+
+    def __init__(
+        self,
+        *,
+        num_classes: int,
+        pose_dim: int,
+        image_shape: tuple[int, int, int],
+        hidden: Sequence[int] = (512, 1024),
+    ) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        width = num_classes * pose_dim
+        for wider in hidden:
+            layers += [nn.Linear(width, wider), nn.ReLU()]
+            width = wider
+        layers += [nn.Linear(width, math.prod(image_shape)), nn.Sigmoid()]
+        self.layers = nn.Sequential(*layers)
+        self.image_shape = image_shape
+
+    def forward(self, poses: Tensor, classes: Tensor) -> Tensor:
+        """Draw the image.
+
+        Args:
+            poses: (B, K, ...), poses of all class capsules.
+            classes: (B, K), 1 for the classes to draw; the poses of the others are set to zero.
+
+        Returns:
+            (B, C, H, W), in [0, 1].
+        """
+        masked = poses.flatten(start_dim=2) * classes[..., None]
+        image: Tensor = self.layers(masked.flatten(start_dim=1))
+        return image.unflatten(1, self.image_shape)
+
+
+@full_precision
+def reconstruction_loss(
+    reconstruction: Tensor, images: Tensor, *, weight: float = 0.0005
+) -> Tensor:
+    """Weighted sum of squared differences of pixels, averaged over the batch (Sabour 2017, 4.1).
+
+    Args:
+        reconstruction: (B, C, H, W).
+        images: (B, C, H, W).
+        weight: The paper's text scales by 0.0005, so that the margin loss dominates.
+    """
+    return weight * (reconstruction - images).square().sum(dim=(1, 2, 3)).mean()

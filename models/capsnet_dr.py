@@ -1,0 +1,138 @@
+"""The capsule network with dynamic routing of Sabour, Frosst and Hinton (2017)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from capsbench.capsules.dynamic_routing import DynamicRouting
+from capsbench.capsules.losses import margin_loss
+from capsbench.capsules.primary import VectorPrimaryCapsules
+from capsbench.capsules.reconstruction import ClassConditionalDecoder, reconstruction_loss
+from capsbench.contracts import (
+    Batch,
+    ImageShape,
+    LayerOfInterest,
+    Model,
+    Prediction,
+    one_hot,
+    require_size,
+)
+from capsbench.models._geometry import Window, places, smallest_size, stride_and_offset
+from capsbench.models._presences import log_normalized
+from capsbench.viewpoint.views import Views
+
+
+class CapsNetDR(Model):
+    """Capsule network with dynamic routing, as in the text of Sabour, Frosst and Hinton (2017).
+
+    A convolution, primary capsules, and class capsules whose lengths are the presences. With the
+    defaults it has 8,215,568 parameters for 28 x 28 grey images of ten classes, 6,804,224 of them
+    without the decoder. The margin loss is joined by the reconstruction loss if there is a decoder.
+
+    Args:
+        image_shape: (C, H, W) of the images.
+        num_classes: K.
+        channels: Channels of the convolution.
+        kernel: Width of the convolution's window, without padding.
+        stride: Step of the convolution's window.
+        primary_types: Types of primary capsules.
+        primary_dim: Length of their pose vectors.
+        primary_kernel: Width of their window, without padding.
+        primary_stride: Step of their window.
+        class_dim: Length of the pose vectors of the class capsules.
+        iterations: Iterations of dynamic routing.
+        decoder: Widths of the decoder's hidden layers; empty for no decoder.
+        reconstruction_weight: Weight of the sum of squared differences of pixels.
+    """
+
+    source: ClassVar[str] = (
+        "Sabour, Frosst, Hinton, 'Dynamic Routing Between Capsules' (NIPS 2017), the text's network"
+    )
+
+    def __init__(
+        self,
+        *,
+        image_shape: ImageShape,
+        num_classes: int,
+        channels: int = 256,
+        kernel: int = 9,
+        stride: int = 1,
+        primary_types: int = 32,
+        primary_dim: int = 8,
+        primary_kernel: int = 9,
+        primary_stride: int = 2,
+        class_dim: int = 16,
+        iterations: int = 3,
+        decoder: tuple[int, ...] = (512, 1024),
+        reconstruction_weight: float = 0.0005,
+    ) -> None:
+        super().__init__(image_shape=image_shape, num_classes=num_classes)
+        self.windows = [Window(kernel, stride), Window(primary_kernel, primary_stride)]
+        require_size("capsnet-dr", image_shape, smallest_size(self.windows))
+        in_channels, height, width = image_shape
+        self.conv = nn.Conv2d(in_channels, channels, kernel, stride)
+        self.primary = VectorPrimaryCapsules(
+            channels,
+            types=primary_types,
+            dim=primary_dim,
+            kernel=primary_kernel,
+            stride=primary_stride,
+        )
+        self.classes = DynamicRouting(
+            num_children=places(height, self.windows) * places(width, self.windows) * primary_types,
+            child_dim=primary_dim,
+            num_parents=num_classes,
+            parent_dim=class_dim,
+            iterations=iterations,
+        )
+        self.decoder = (
+            ClassConditionalDecoder(
+                num_classes=num_classes,
+                pose_dim=class_dim,
+                image_shape=image_shape,
+                hidden=decoder,
+            )
+            if decoder
+            else None
+        )
+        self.reconstruction_weight = reconstruction_weight
+
+    def forward(self, images: Tensor, views: Views | None = None) -> Prediction:
+        """Classify images (B, C, H, W) in [0, 1]; a decoder draws the likeliest class."""
+        primary = self.primary(F.relu(self.conv(images)))
+        poses, presences = self.classes(primary.poses.flatten(1, 3))
+        reconstruction = None
+        if self.decoder is not None:
+            likeliest = one_hot(presences.argmax(dim=1), self.num_classes)
+            reconstruction = self.decoder(poses, likeliest)
+        return Prediction(presences, presences, poses, reconstruction)
+
+    def loss(self, prediction: Prediction, batch: Batch, progress: float) -> Tensor:
+        """Margin loss; with a decoder also the reconstruction, from the true classes."""
+        assert prediction.poses is not None
+        targets = one_hot(batch.targets, self.num_classes)
+        loss = margin_loss(prediction.scores, targets)
+        if self.decoder is None:
+            return loss
+        drawn = self.decoder(prediction.poses, targets)
+        return loss + reconstruction_loss(drawn, batch.images, weight=self.reconstruction_weight)
+
+    def log_probabilities(self, prediction: Prediction) -> Tensor:
+        """(B, K) logarithms of the presences, normalised to sum to one."""
+        return log_normalized(prediction.scores)
+
+    def layers_of_interest(self) -> Mapping[str, LayerOfInterest]:
+        """The convolution before its ReLU, primary and class capsules."""
+        conv_stride, conv_offset = stride_and_offset(self.windows[:1])
+        stride, offset = stride_and_offset(self.windows)
+        return {
+            "conv": LayerOfInterest("conv", "map", stride=conv_stride, offset=conv_offset),
+            "primary poses": LayerOfInterest("primary", "pose", 0, stride, offset),
+            "primary presences": LayerOfInterest("primary", "presence", 1, stride, offset),
+            "class poses": LayerOfInterest("classes", "pose", 0),
+            "class presences": LayerOfInterest("classes", "presence", 1),
+        }

@@ -1,0 +1,129 @@
+"""Extremes of the squash; layers hand their arguments and parameters on to the routing."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from capsbench.capsules.capsule import Capsules, length, squash
+from capsbench.capsules.dynamic_routing import DynamicRouting, dynamic_routing
+from capsbench.capsules.em_layers import ClassEMCapsules, ConvEMCapsules, coordinates
+from capsbench.capsules.em_routing import em_routing
+from capsbench.capsules.primary import MatrixPrimaryCapsules, VectorPrimaryCapsules
+
+
+@given(
+    st.lists(st.floats(-1e3, 1e3), min_size=1, max_size=6).filter(lambda x: np.linalg.norm(x) > 0.1)
+)
+def test_squash_is_equation_10(values):
+    vector = np.array(values)
+    norm = np.linalg.norm(vector)
+    squashed = squash(torch.from_numpy(vector))
+    np.testing.assert_allclose(squashed, norm**2 / (1 + norm**2) * vector / norm, rtol=1e-6)
+    assert length(squashed).item() == pytest.approx(norm**2 / (1 + norm**2), rel=1e-4)
+
+
+@pytest.mark.parametrize("scale", [0.0, 1e-30, 1e-10, 1e-4, 1.0, 1e4, 1e15])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_squash_is_finite_and_stays_in_the_ball(scale, dtype):
+    vectors = (scale * torch.tensor([[1.0, -2.0, 0.5]])).to(dtype).requires_grad_()
+    squashed = squash(vectors)
+    assert squashed.dtype == torch.float32
+    assert squashed.norm() <= 1 + 1e-6
+    assert squashed.norm() <= 5.25 * scale**2 + 1e-38  # |s|² at most, however small
+    (gradient,) = torch.autograd.grad((squashed + length(squashed)[:, None]).sum(), vectors)
+    assert gradient.isfinite().all()
+    assert scale > 0 or not gradient.any()
+
+
+def test_half_precision_that_overflows_when_squared_is_squashed_rightly():
+    vectors = torch.tensor([[3e4, 4e4]], dtype=torch.float16)
+    torch.testing.assert_close(squash(vectors), torch.tensor([[0.6, 0.8]]), rtol=1e-3, atol=0)
+
+
+@pytest.mark.parametrize("scale", [0.0, 1.0, 1e6])
+def test_presences_of_primary_capsules_are_probabilities(scale):
+    torch.manual_seed(0)
+    features = scale * torch.randn(2, 5, 7, 9)
+    vector = VectorPrimaryCapsules(5, types=3, dim=4, kernel=3, stride=2)(features)
+    matrix = MatrixPrimaryCapsules(5, types=3)(features)
+    for capsules in (vector, matrix):
+        assert capsules.presences.shape == capsules.poses.shape[:4]
+        assert (capsules.presences >= 0).all()
+        assert (capsules.presences <= 1 + 1e-6).all()  # a length is rounded
+
+
+@pytest.mark.parametrize("iterations", [1, 3])
+@pytest.mark.parametrize("bias", [False, True])
+def test_dynamic_layer_is_the_routing_with_its_parameters(iterations, bias):
+    torch.manual_seed(0)
+    layer = DynamicRouting(
+        num_children=6, child_dim=4, num_parents=3, parent_dim=5, iterations=iterations, bias=bias
+    )
+    assert (layer.bias is not None) is bias
+    children = 3 * torch.randn(2, 6, 4)
+    poses, presences = layer(children)
+    expected = dynamic_routing(children, layer.weights, iterations=iterations, bias=layer.bias)
+    assert torch.equal(poses, expected.parents)
+    assert torch.equal(presences, length(expected.parents))
+    other = dynamic_routing(children, layer.weights, iterations=iterations + 1, bias=layer.bias)
+    assert not torch.allclose(poses, other.parents)
+
+
+def matrix_capsules(height=5, width=6, types=2):
+    generator = torch.Generator().manual_seed(0)
+    poses = torch.randn(2, height, width, types, 4, 4, generator=generator)
+    return Capsules(poses, torch.rand(2, height, width, types, generator=generator))
+
+
+def unlike(layer):
+    """Different betas, as after some training."""
+    with torch.no_grad():
+        layer.beta_u.normal_()
+        layer.beta_a.normal_()
+    return layer
+
+
+@pytest.mark.parametrize("iterations", [1, 2])
+def test_convolutional_em_layer_is_the_routing_with_its_parameters(iterations):
+    torch.manual_seed(0)
+    layer = unlike(ConvEMCapsules(2, 3, kernel=3, stride=2, iterations=iterations))
+    children = matrix_capsules()
+    poses, presences = layer(children, 0.2)
+    assert poses.shape == (2, 2, 2, 3, 4, 4)
+    assert presences.shape == (2, 2, 2, 3)
+    expected = em_routing(
+        children.poses,
+        children.presences,
+        layer.weights,
+        beta_u=layer.beta_u,
+        beta_a=layer.beta_a,
+        inverse_temperature=0.2,
+        iterations=iterations,
+        stride=2,
+    )
+    torch.testing.assert_close(poses, expected.poses)
+    torch.testing.assert_close(presences, expected.presences)
+
+
+@pytest.mark.parametrize("told", [False, True])
+def test_class_em_layer_is_the_routing_over_the_whole_map(told):
+    torch.manual_seed(0)
+    layer = unlike(ClassEMCapsules(2, 4, iterations=2, coordinate_addition=told))
+    children = matrix_capsules()
+    poses, presences = layer(children, 0.2)
+    assert poses.shape == (2, 4, 4, 4)
+    assert presences.shape == (2, 4)
+    expected = em_routing(
+        children.poses,
+        children.presences,
+        layer.weights.expand(5, 6, -1, -1, -1, -1),
+        beta_u=layer.beta_u,
+        beta_a=layer.beta_a,
+        inverse_temperature=0.2,
+        iterations=2,
+        offsets=coordinates(5, 6) if told else None,
+    )
+    torch.testing.assert_close(poses, expected.poses[:, 0, 0])
+    torch.testing.assert_close(presences, expected.presences[:, 0, 0])
