@@ -52,9 +52,9 @@ def em_routing(
     """Route matrix capsules to parents that each see a window of the map (article, eq. 20-29).
 
     A window that covers the whole map makes the layer fully connected. Mass enters the cost
-    relative to what a parent would have on average were every child present (pitfall 2), so that
-    costs, betas and inverse temperature mean the same in layers of any size. The gradient flows
-    through all iterations.
+    relative to the layer's number of children per parent (pitfall 2), so that costs, betas and
+    inverse temperature mean the same in layers of any size. The gradient flows through all
+    iterations.
 
     Args:
         poses: (B, H, W, C, 4, 4) of the children.
