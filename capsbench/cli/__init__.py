@@ -36,8 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit code: 0, 2 after bad input (told in one line on stderr), 130 after Ctrl-C.
     """
-    # Before torch loads OpenMP: threads that wait for each other sleep instead of spinning. On an idle
-    # machine that costs little; beside other processes spinning made a training ten times slower.
+    # Before torch loads OpenMP: threads that wait for each other sleep instead of spinning. On an
+    # idle machine that costs little; beside other processes spinning slows a training manifold.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     given = sys.argv[1:] if arguments is None else list(arguments)
     command = typer.main.get_command(app)

@@ -199,5 +199,5 @@ def test_seeds_of_draws_differ_by_every_name():
 
 
 def test_an_execution_that_lightning_refuses_is_told_in_a_sentence(run):
-    with pytest.raises(UserError, match="Lightning refuses .*fsdp"):
+    with pytest.raises(UserError, match=r"Lightning refuses .*fsdp"):
         run(execution=CPU.model_copy(update={"strategy": "fsdp"}))
