@@ -106,7 +106,9 @@ class ClassEMCapsules(_EMCapsules):
     def forward(self, capsules: Capsules, inverse_temperature: Tensor | float) -> Capsules:
         """Route a map (B, H, W, C) of capsules to a list: poses (B, P, 4, 4), presences (B, P)."""
         height, width = capsules.presences.shape[1:3]
-        offsets = coordinates(height, width).to(self.weights) if self.coordinate_addition else None
+        offsets = (
+            coordinates(height, width, like=self.weights) if self.coordinate_addition else None
+        )
         routed = em_routing(
             capsules.poses,
             capsules.presences,
@@ -120,16 +122,21 @@ class ClassEMCapsules(_EMCapsules):
         return Capsules(routed.poses[:, 0, 0], routed.presences[:, 0, 0])
 
 
-def coordinates(height: int, width: int) -> Tensor:
+def coordinates(height: int, width: int, *, like: Tensor) -> Tensor:
     """Coordinate addition: what votes from each place of a map are told (Hinton 2018, section 4).
 
     The first two elements of the right-hand column hold the place's row and column, as shares of
     the map's size.
 
+    Args:
+        height: H of the map.
+        width: W of the map.
+        like: A tensor whose dtype and device are wanted.
+
     Returns:
         (H, W, 4, 4), zero but for those elements, which lie between 0 and 1.
     """
-    offsets = torch.zeros(height, width, 4, 4)
-    offsets[:, :, 0, 3] = ((torch.arange(height) + 0.5) / height)[:, None]
-    offsets[:, :, 1, 3] = (torch.arange(width) + 0.5) / width
+    offsets = like.new_zeros(height, width, 4, 4)
+    offsets[:, :, 0, 3] = ((torch.arange(height, device=like.device) + 0.5) / height)[:, None]
+    offsets[:, :, 1, 3] = (torch.arange(width, device=like.device) + 0.5) / width
     return offsets

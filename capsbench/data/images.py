@@ -130,7 +130,7 @@ class ImageData(LightningDataModule, ABC):
         images = batch.images.float().div_(255)
         matrices = batch.views.matrices(*images.shape[-2:])
         seen = warp(images, matrices)
-        return Batch(seen, batch.targets, batch.views.to(images.device), batch.index)
+        return Batch(seen, batch.targets, batch.views.to(images), batch.index)
 
     def batches(
         self, split: SplitName, device: torch.device | str, view: GridView | None = None

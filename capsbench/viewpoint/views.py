@@ -90,9 +90,10 @@ class Views:
         last_row = linear.new_tensor([0.0, 0.0, 1.0]).expand(len(linear), 1, 3)
         return torch.cat([torch.cat([linear, offset[..., None]], dim=-1), last_row], dim=-2)
 
-    def to(self, device: torch.device | str) -> Views:
-        """The same views on another device."""
-        return Views(*(factor.to(device) for factor in self._factors()))
+    def to(self, images: Tensor) -> Views:
+        """The same views in the dtype and on the device of images."""
+        # The dtype first: not every device has float64.
+        return Views(*(f.to(images.dtype).to(images.device) for f in self._factors()))
 
     def __len__(self) -> int:
         return len(self.rotation)

@@ -25,7 +25,8 @@ def warp(images: Tensor, matrices: Tensor) -> Tensor:
         (N, C, H, W), of the images' dtype and on their device.
     """
     exact = on_lattice(matrices).expand(len(images))
-    affine = matrices[:, :2].to(images).expand(len(images), 2, 3)
+    # The dtype first: not every device has float64.
+    affine = matrices[:, :2].to(images.dtype).to(images.device).expand(len(images), 2, 3)
     size = (images.shape[-2], images.shape[-1])
     sample = partial(warp_affine, images, affine, size, padding_mode="zeros", align_corners=True)
     if exact.all():

@@ -123,7 +123,7 @@ def test_class_em_layer_is_the_routing_over_the_whole_map(told):
         beta_a=layer.beta_a,
         inverse_temperature=0.2,
         iterations=2,
-        offsets=coordinates(5, 6) if told else None,
+        offsets=coordinates(5, 6, like=torch.zeros(1)) if told else None,
     )
     torch.testing.assert_close(poses, expected.poses[:, 0, 0])
     torch.testing.assert_close(presences, expected.presences[:, 0, 0])

@@ -38,7 +38,7 @@ def test_class_layer_knows_places_by_coordinate_addition_alone(told):
 
 
 def test_coordinates_stand_in_the_first_two_rows_of_the_last_column():
-    offsets = coordinates(2, 4)
+    offsets = coordinates(2, 4, like=torch.zeros(1))
     assert offsets.shape == (2, 4, 4, 4)
     assert offsets[1, 2, :, 3].tolist() == [0.75, 0.625, 0.0, 0.0]
     assert (offsets[..., :3] == 0).all()
