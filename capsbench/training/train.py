@@ -84,7 +84,8 @@ def train(
     Raises:
         UserError: Lightning refuses the execution, or other processes started than were asked for.
     """
-    logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
+    for name in ("pytorch_lightning", "lightning_fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
     torch.manual_seed(derive(seed, "model"))
     task = Task(build(), recipe, seed=seed)
     looks = Trajectory(
