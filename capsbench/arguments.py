@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 import inspect
+import json
 from collections.abc import Mapping
-from typing import Any, get_type_hints
+from typing import Annotated, Any, get_type_hints
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError, create_model
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, create_model
 
 from capsbench.errors import UserError, unknown
+
+# For the constructors of models and data modules: what lies outside is refused in one sentence.
+Positive = Annotated[int, Field(ge=1)]
+NonNegative = Annotated[float, Field(ge=0)]
 
 
 def parameters(cls: type) -> dict[str, inspect.Parameter]:
     """The keyword parameters of a class's constructor, by name."""
     found = inspect.signature(cls).parameters.values()
     return {p.name: p for p in found if p.kind is not inspect.Parameter.VAR_KEYWORD}
+
+
+def parameter_types(cls: type, *, include_extras: bool = False) -> dict[str, Any]:
+    """The types of a constructor's parameters; without extras ``Annotated`` is left out."""
+    return get_type_hints(inspect.getattr_static(cls, "__init__"), include_extras=include_extras)
 
 
 def resolve(
@@ -32,26 +42,37 @@ def resolve(
         Every other parameter with its value, checked and converted to its annotation.
 
     Raises:
-        UserError: An argument is unknown, missing, or of the wrong type.
+        UserError: An argument is unknown, missing, of the wrong type, or no finite number.
     """
     allowed = {name: p for name, p in parameters(cls).items() if name not in supplied}
     for name in given:
         if name not in allowed:
             raise unknown(f"argument of {what}:", name, allowed)
-    hints = get_type_hints(inspect.getattr_static(cls, "__init__"), include_extras=True)
+    hints = parameter_types(cls, include_extras=True)
     fields: dict[str, Any] = {
         name: (hints.get(name, Any), ... if p.default is p.empty else p.default)
         for name, p in allowed.items()
     }
-    schema = create_model(
-        "Arguments", __config__=ConfigDict(arbitrary_types_allowed=True), **fields
+    config = ConfigDict(
+        arbitrary_types_allowed=True, allow_inf_nan=False, ser_json_inf_nan="constants"
     )
+    schema = create_model("Arguments", __config__=config, **fields)
     try:
         checked = schema(**given)
     except ValidationError as error:
         raise UserError(f"{what}: {one_line(error)}") from None
     plain: dict[str, Any] = TypeAdapter(schema).dump_python(checked, mode="json")
+    for name, value in plain.items():
+        _require_finite(value, f"{what}: {name}")
     return plain
+
+
+def _require_finite(value: Any, place: str) -> None:
+    """Refuse what no annotation has refused, since a fingerprint takes finite numbers only."""
+    try:
+        json.dumps(value, allow_nan=False)
+    except ValueError:
+        raise UserError(f"{place}: input should hold finite numbers (got {value!r})") from None
 
 
 def one_line(error: ValidationError) -> str:

@@ -25,9 +25,9 @@ def unknown(what: str, given: str, known: Iterable[str]) -> UserError:
     >>> str(unknown("model", "cnn-smal", ["cnn-small", "capsnet-dr"]))
     "unknown model 'cnn-smal'; did you mean 'cnn-small'?"
     >>> str(unknown("model", "zzz", ["b", "a"]))
-    "unknown model 'zzz'; known: a, b"
+    "unknown model 'zzz'; known: 'a', 'b'"
     """
     known = sorted(known)
     close = get_close_matches(given, known, n=1)
-    hint = f"did you mean '{close[0]}'?" if close else f"known: {', '.join(known)}"
+    hint = f"did you mean '{close[0]}'?" if close else f"known: {', '.join(map(repr, known))}"
     return UserError(f"unknown {what} '{given}'; {hint}")

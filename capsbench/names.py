@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import importlib
 import importlib.util
+import inspect
 import sys
 from dataclasses import dataclass
 from hashlib import sha256
@@ -48,8 +49,8 @@ class Target:
             return self.file
         assert self.module is not None
         try:
-            spec = importlib.util.find_spec(self.module)
-        except ModuleNotFoundError:
+            spec = importlib.util.find_spec(self.module) if _is_absolute(self.module) else None
+        except (ModuleNotFoundError, ValueError):  # ValueError: a module without a spec
             spec = None
         if spec is None or spec.origin is None:
             raise UserError(f"{SINGULAR[self.kind]} '{self.name}': no module '{self.module}'")
@@ -62,25 +63,40 @@ class Target:
 
     def summary(self) -> str:
         """The first line of the class's docstring (or a YAML's title), read without importing."""
-        text = self.source().read_text(encoding="utf-8")
+        source = self.source()
+        try:
+            text = source.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError):
+            raise UserError(f"cannot read {source} as text") from None
         if self.kind == "benchmarks":
             titles = (line[6:].strip() for line in text.splitlines() if line.startswith("title:"))
             return next(titles, "").strip("'\"")
-        for node in ast.parse(text).body:
+        try:
+            tree = ast.parse(text, str(source))
+        except SyntaxError as error:
+            raise _not_python(error) from None
+        except ValueError:  # a null byte, before Python 3.12
+            raise UserError(f"{source} is not Python") from None
+        for node in tree.body:
             if isinstance(node, ast.ClassDef) and node.name == self.attribute:
                 return (ast.get_docstring(node) or "").partition("\n")[0]
         raise UserError(
-            f"{SINGULAR[self.kind]} '{self.name}': no class '{self.attribute}' in {self.source()}"
+            f"{SINGULAR[self.kind]} '{self.name}': no class '{self.attribute}' in {source}"
         )
 
     def load(self) -> Any:
         """Import the module and return the class.
 
         Raises:
-            UserError: There is no such module, or no such class in it.
+            UserError: There is no such module, or no such class in it, or it is not Python.
         """
         self.source()  # a missing module gets a sentence, an error inside of it a traceback
-        module = _import_file(self.file) if self.file else importlib.import_module(str(self.module))
+        try:
+            module = (
+                _import_file(self.file) if self.file else importlib.import_module(str(self.module))
+            )
+        except SyntaxError as error:
+            raise _not_python(error) from None
         found = getattr(module, self.attribute, None)
         if found is None:
             raise UserError(
@@ -88,6 +104,20 @@ class Target:
                 f"in {self.file or self.module}"
             )
         return found
+
+    def load_subclass(self, base: type) -> Any:
+        """Import the module and return the class, which must be a concrete subclass.
+
+        Raises:
+            UserError: As `load`, or it is no subclass of ``base``, or an abstract one.
+        """
+        cls, what = self.load(), f"{SINGULAR[self.kind]} '{self.name}'"
+        if not (isinstance(cls, type) and issubclass(cls, base)):
+            raise UserError(f"{what} is no subclass of {base.__module__}.{base.__qualname__}")
+        if inspect.isabstract(cls):
+            lacking = ", ".join(sorted(getattr(cls, "__abstractmethods__", ())))
+            raise UserError(f"{what} is abstract; a subclass has to define {lacking}")
+        return cls
 
     def identity(self) -> str:
         """The name as it enters a fingerprint; a user's own file counts with its contents."""
@@ -120,13 +150,37 @@ def find(kind: Kind, name: str) -> Target:
             return Target(kind, name, place, _existing(Path(place), name), attribute)
         return Target(kind, name, place, None, attribute)
     registered = table(kind)
+    if name.endswith(".py"):
+        raise UserError(f"'{name}' names a file; append :Class, the class that is meant")
     if name not in registered:
         raise unknown(SINGULAR[kind], name, registered)
     return registered[name]
 
 
+def from_folder(folder: Path, name: str) -> str:
+    """A name such as ``net.py:Net`` as seen from a folder; every other name as it is.
+
+    >>> from_folder(Path("mine"), "net.py:Net"), from_folder(Path("mine"), "cnn-small")
+    ('mine/net.py:Net', 'cnn-small')
+    """
+    place, _, attribute = name.rpartition(":")
+    return f"{folder / place}:{attribute}" if place.endswith(".py") else name
+
+
+def _is_absolute(module: str) -> bool:
+    return all(part.isidentifier() for part in module.split("."))
+
+
+def _not_python(error: SyntaxError) -> UserError:
+    return UserError(f"{error.filename}, line {error.lineno}: {error.msg}")
+
+
 def _existing(path: Path, name: str) -> Path:
-    if not path.is_file():
+    try:
+        found = path.is_file()
+    except OSError as error:  # such as a name that is too long
+        raise UserError(f"cannot read '{name}': {error.strerror}") from None
+    if not found:
         raise UserError(f"no file '{path}' (from '{name}')")
     return path
 

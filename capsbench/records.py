@@ -141,7 +141,8 @@ class CellFolder:
         """The per-sample outcomes of a measure."""
         return self.measure(name).with_suffix(".npz")
 
-    def clear_unfinished_writes(self) -> None:
-        """Remove temporary files that a killed process left."""
-        for leftover in self.path.rglob(".*.tmp"):
-            leftover.unlink()
+
+def clear_unfinished_writes(folder: Path) -> None:
+    """Remove the temporary files that a killed process left below a folder."""
+    for leftover in folder.rglob(".*.tmp"):
+        leftover.unlink(missing_ok=True)

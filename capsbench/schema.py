@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from capsbench.arguments import one_line
 from capsbench.errors import UserError
 from capsbench.measures import MeasureEntry
-from capsbench.names import find
+from capsbench.names import find, from_folder
 from capsbench.training.recipe import Recipe
 from capsbench.viewpoint.ranges import ViewRange
 
@@ -22,7 +22,7 @@ NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class DataEntry(_Part):
@@ -33,7 +33,10 @@ class DataEntry(_Part):
 
 
 class ModelEntry(_Part):
-    """A model by name, with its arguments and the label that tables and figures show."""
+    """A model by name, with its arguments and the label that tables and figures show.
+
+    The label defaults to the name, or to the class alone where the name is a path.
+    """
 
     name: str
     label: str = ""
@@ -43,7 +46,14 @@ class ModelEntry(_Part):
     @classmethod
     def _label(cls, value: Any) -> Any:
         if isinstance(value, dict) and not value.get("label"):
-            return {**value, "label": value.get("name", "")}
+            return {**value, "label": str(value.get("name", "")).rpartition(":")[2]}
+        return value
+
+    @field_validator("label")
+    @classmethod
+    def _no_comma(cls, value: str) -> str:
+        if "," in value:
+            raise ValueError("a label holds no comma, which separates the labels of --models")
         return value
 
 
@@ -89,6 +99,15 @@ class Benchmark(_Part):
             raise ValueError("seeds are different whole numbers, none below 0")
         return value
 
+    @field_validator("measures")
+    @classmethod
+    def _kinds(cls, value: tuple[MeasureEntry, ...]) -> tuple[MeasureEntry, ...]:
+        kinds = [entry.measure for entry in value]
+        for kind in kinds:
+            if kinds.count(kind) > 1:
+                raise ValueError(f"each measure stands once in a benchmark; '{kind}' stands twice")
+        return value
+
     @model_validator(mode="after")
     def _labels(self) -> Self:
         labels = [model.label for model in self.models]
@@ -101,14 +120,19 @@ def load_benchmark(name: str, changes: Mapping[str, Any] | None = None) -> Bench
     """Read a benchmark file and check it.
 
     Args:
-        name: A registered name or the path of a YAML file.
-        changes: Values by dotted path, such as ``{"recipe.steps": 500}``, instead of the file's.
+        name: A registered name or the path of a YAML file. In such a file ``net.py:Net`` is looked
+            for from the file's own folder.
+        changes: Values by dotted path, such as ``{"recipe.steps": 500}``, instead of the file's;
+            in them ``net.py:Net`` is looked for from the working directory.
 
     Raises:
         UserError: The name is unknown, or the file (or a change) does not fit the schema.
     """
-    path = find("benchmarks", name).source()
+    target = find("benchmarks", name)
+    path = target.source()
     content = _read(path)
+    if target.file is not None:
+        _resolve_files(content, path.parent)
     for place, value in (changes or {}).items():
         _put(content, place, value)
     try:
@@ -152,6 +176,14 @@ def _read(path: Path) -> dict[str, Any]:
     return content
 
 
+def _resolve_files(content: dict[str, Any], folder: Path) -> None:
+    """Make names such as ``net.py:Net`` start from a folder; what is malformed is refused later."""
+    models = content.get("models")
+    for entry in (content.get("data"), *(models if isinstance(models, list) else ())):
+        if isinstance(entry, dict) and isinstance(entry.get("name"), str):
+            entry["name"] = from_folder(folder, entry["name"])
+
+
 def _put(content: Any, place: str, value: Any) -> None:
     """Set ``content[a][b] = value`` for the place ``a.b``; a number is an index of a list."""
     *parents, last = place.split(".")
@@ -171,7 +203,7 @@ def _put(content: Any, place: str, value: Any) -> None:
 
 
 def _index(content: list[Any], part: str, place: str) -> int:
-    if not part.isdigit() or int(part) >= len(content):
+    if not part.isdecimal() or int(part) >= len(content):
         raise UserError(
             f"--set {place}: '{part}' should be an index below {len(content)} of that list"
         )

@@ -8,6 +8,7 @@ from typing import ClassVar
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from capsbench.arguments import NonNegative, Positive
 from capsbench.capsules.dynamic_routing import DynamicRouting
 from capsbench.capsules.losses import margin_loss
 from capsbench.capsules.primary import VectorPrimaryCapsules
@@ -58,17 +59,17 @@ class CapsNetDR(Model):
         *,
         image_shape: ImageShape,
         num_classes: int,
-        channels: int = 256,
-        kernel: int = 9,
-        stride: int = 1,
-        primary_types: int = 32,
-        primary_dim: int = 8,
-        primary_kernel: int = 9,
-        primary_stride: int = 2,
-        class_dim: int = 16,
-        iterations: int = 3,
-        decoder: tuple[int, ...] = (512, 1024),
-        reconstruction_weight: float = 0.0005,
+        channels: Positive = 256,
+        kernel: Positive = 9,
+        stride: Positive = 1,
+        primary_types: Positive = 32,
+        primary_dim: Positive = 8,
+        primary_kernel: Positive = 9,
+        primary_stride: Positive = 2,
+        class_dim: Positive = 16,
+        iterations: Positive = 3,
+        decoder: tuple[Positive, ...] = (512, 1024),
+        reconstruction_weight: NonNegative = 0.0005,
     ) -> None:
         super().__init__(image_shape=image_shape, num_classes=num_classes)
         self.windows = [Window(kernel, stride), Window(primary_kernel, primary_stride)]

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from capsbench.arguments import NonNegative, Positive
 from capsbench.capsules.em_layers import ClassEMCapsules, ConvEMCapsules
 from capsbench.capsules.losses import spread_loss, spread_margin
 from capsbench.capsules.primary import MatrixPrimaryCapsules
@@ -62,16 +63,16 @@ class CapsNetEM(Model):
         *,
         image_shape: ImageShape,
         num_classes: int,
-        channels: int = 32,
-        kernel: int = 5,
-        stride: int = 2,
-        primary_types: int = 32,
-        types: tuple[int, ...] = (32, 32),
-        strides: tuple[int, ...] = (2, 1),
-        capsule_kernel: int = 3,
-        iterations: int = 3,
+        channels: Positive = 32,
+        kernel: Positive = 5,
+        stride: Positive = 2,
+        primary_types: Positive = 32,
+        types: tuple[Positive, ...] = (32, 32),
+        strides: tuple[Positive, ...] = (2, 1),
+        capsule_kernel: Positive = 3,
+        iterations: Positive = 3,
         coordinate_addition: bool = True,
-        inverse_temperature: tuple[float, float] = (0.1, 1.0),
+        inverse_temperature: tuple[NonNegative, NonNegative] = (0.1, 1.0),
     ) -> None:
         super().__init__(image_shape=image_shape, num_classes=num_classes)
         if len(types) != len(strides):

@@ -8,6 +8,7 @@ from typing import ClassVar
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from capsbench.arguments import Positive
 from capsbench.contracts import (
     Batch,
     ImageShape,
@@ -43,7 +44,12 @@ class CNNSmall(Model):
     )
 
     def __init__(
-        self, *, image_shape: ImageShape, num_classes: int, width: int = 32, hidden: int = 128
+        self,
+        *,
+        image_shape: ImageShape,
+        num_classes: int,
+        width: Positive = 32,
+        hidden: Positive = 128,
     ) -> None:
         super().__init__(image_shape=image_shape, num_classes=num_classes)
         windows = 3 * [CONV, POOL]

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 import pytest
 from pydantic import Field
 
-from capsbench.arguments import resolve
+from capsbench.arguments import NonNegative, Positive, resolve
 from capsbench.errors import UserError
 
 
@@ -18,6 +18,9 @@ class Net:
         rate: float = 0.5,
         sizes: tuple[int, ...] = (3, 4),
         pool: Literal["max", "mean"] = "max",
+        depths: tuple[Positive, ...] = (),
+        weight: NonNegative = 0.0,
+        anything=None,
     ) -> None:
         pass
 
@@ -27,8 +30,10 @@ def given(**arguments):
 
 
 def test_defaults_are_filled_in_and_types_are_plain():
-    assert given() == {"width": 8, "rate": 0.5, "sizes": [3, 4], "pool": "max"}
-    assert given(sizes=[5], rate=1) == {"width": 8, "rate": 1.0, "sizes": [5], "pool": "max"}
+    defaults = {"width": 8, "rate": 0.5, "sizes": [3, 4], "pool": "max"}
+    defaults |= {"depths": [], "weight": 0.0, "anything": None}
+    assert given() == defaults
+    assert given(sizes=[5], rate=1) == defaults | {"rate": 1.0, "sizes": [5]}
 
 
 @pytest.mark.parametrize(
@@ -38,6 +43,11 @@ def test_defaults_are_filled_in_and_types_are_plain():
         ({"image_shape": 3}, "unknown argument"),
         ({"width": 0}, r"model 'net': width: .*greater than or equal to 1 \(got 0\)"),
         ({"width": 2.5}, "width: .*integer"),
+        ({"depths": [2, 0]}, r"depths.1: .*greater than or equal to 1 \(got 0\)"),
+        ({"weight": -1.0}, "weight: .*greater than or equal to 0"),
+        ({"weight": float("inf")}, "weight: .*finite number"),
+        ({"rate": float("nan")}, "rate: .*finite number"),
+        ({"anything": [float("inf")]}, "anything: .*finite numbers"),
         ({"rate": "much"}, r"rate: .*number.* \(got 'much'\)"),
         ({"sizes": [1, "b"]}, "sizes.1: "),
         ({"pool": "sum"}, "pool: .*'max' or 'mean'"),

@@ -43,6 +43,11 @@ def test_a_module_of_an_installed_package():
         ("cnn_small", "did you mean 'cnn-small'"),
         ("nowhere.py:Net", "no file 'nowhere.py'"),
         ("no.such.module:Net", "no module 'no.such.module'"),
+        (".relative:Net", "no module '.relative'"),
+        (":Net", "no module ''"),
+        ("__main__:Net", "no (module|class)"),
+        (f"{'long' * 100}.py:Net", "(no file|cannot read) 'long"),
+        ("net.py", "append :Class"),
         ("capsbench.models.cnn_small:CNN", "no class 'CNN'"),
     ],
 )
@@ -57,3 +62,28 @@ def test_an_error_inside_a_users_file_keeps_its_traceback(tmp_path):
     for _ in range(2):
         with pytest.raises(ModuleNotFoundError, match="no_such_package"):
             find("models", f"{path}:Net").load()
+
+
+def test_a_syntax_error_is_told_with_file_and_line(tmp_path):
+    path = tmp_path / "typo.py"
+    path.write_text("x = 1\nclass Net(:\n")
+    target = find("models", f"{path}:Net")
+    for reading in (target.load, target.summary):
+        with pytest.raises(UserError, match=r"typo\.py, line 2: "):
+            reading()
+    path.write_bytes(b"\xff\xfe")
+    with pytest.raises(UserError, match=r"cannot read .*typo\.py as text"):
+        target.summary()
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("capsbench.contracts:Model", "is abstract; a subclass has to define forward, loss"),
+        ("capsbench.contracts:Batch", "is no subclass of capsbench.contracts.Model"),
+        ("capsbench.contracts:one_hot", "is no subclass of capsbench.contracts.Model"),
+    ],
+)
+def test_what_is_no_concrete_subclass_is_refused(name, message):
+    with pytest.raises(UserError, match=message):
+        find("models", name).load_subclass(Model)

@@ -1,5 +1,7 @@
 """Benchmark files: the shipped ones hold, wrong ones are refused in one sentence."""
 
+from pathlib import Path
+
 import pytest
 import yaml
 
@@ -38,6 +40,10 @@ def test_changes_reach_their_place():
         ("views.rotation=[5, -5]", "rotation needs two finite numbers"),
         ("seeds=[1, 1]", "seeds are different whole numbers"),
         ("seeds=[]", "seeds"),
+        ("recipe.learning_rate=.inf", "recipe.learning_rate: input should be a finite number"),
+        ("recipe.weight_decay=.inf", "recipe.weight_decay: input should be a finite"),
+        ("models.².label=x", "'²' should be an index"),
+        ("models.0.label='a, b'", "a label holds no comma"),
         ("selection=best", "selection"),
         ("measures.0.measure=accuracy", "accuracy-by-view"),
         ("measures.0.grid.rotatoin={start: 0, stop: 1, step: 1}", "did you mean 'rotation'"),
@@ -74,8 +80,13 @@ def test_broken_files_are_named(tmp_path, text, message):
         ({"models": [{"name": "cnn-smal"}]}, "did you mean 'cnn-small'"),
         ({"models": [{"name": "cnn-small", "arguments": {"widht": 3}}]}, "did you mean 'width'"),
         ({"models": [{"name": "cnn-small", "arguments": {"width": "wide"}}]}, "width: "),
-        ({"models": [{"name": "nowhere.py:Net"}]}, "no file 'nowhere.py'"),
-        ({"models": [{"name": "capsbench.contracts:Batch"}]}, "no subclass"),
+        ({"models": [{"name": "nowhere.py:Net"}]}, "no file '.*nowhere.py'"),
+        ({"models": [{"name": "capsbench.contracts:Batch", "arguments": {"a": 1}}]}, "no subclass"),
+        ({"models": [{"name": "capsbench.contracts:Model"}]}, "is abstract"),
+        ({"models": [{"name": "cnn-small", "arguments": {"width": -3}}]}, "width: .*equal to 1"),
+        ({"models": [{"name": "capsnet-em", "arguments": {"iterations": 0}}]}, "iterations: "),
+        ({"data": {"name": "capsbench.contracts:Batch", "arguments": {"a": 1}}}, "no subclass"),
+        ({"data": {"name": "capsbench.data.images:ImageData"}}, "is abstract"),
         ({"models": [{"name": "capsnet-dr", "arguments": {"kernel": 31}}]}, "images of at least"),
         ({"data": {"name": "digit"}}, "did you mean 'digits'"),
         ({"data": {"name": "digits", "arguments": {"size": 3}}}, "argument of data module"),
@@ -90,9 +101,37 @@ def test_wrong_cells_are_refused_before_anything_is_trained(
         plan(load_benchmark(str(path)))
 
 
+def test_a_measure_stands_once_in_a_benchmark(tmp_path, tiny_protocol):
+    path = tmp_path / "tiny.yaml"
+    path.write_text(yaml.safe_dump({**tiny_protocol, "measures": 2 * tiny_protocol["measures"]}))
+    with pytest.raises(UserError, match="'accuracy-by-view' stands twice"):
+        load_benchmark(str(path))
+
+
+def test_files_are_found_from_the_benchmarks_folder_and_changes_from_here(
+    tmp_path, tiny_protocol, tiny_file, monkeypatch
+):
+    there, here = tmp_path / "there", tmp_path / "here"
+    for folder in (there, here):
+        folder.mkdir()
+        (folder / "net.py").write_text(tiny_file.read_text())
+    content = {**tiny_protocol, "models": [{"name": "net.py:Tiny"}]}
+    (there / "tiny.yaml").write_text(yaml.safe_dump(content))
+    monkeypatch.chdir(here)
+    for changes, folder in (({}, there), ({"models.0.name": "net.py:Tiny"}, here)):
+        benchmark = load_benchmark("../there/tiny.yaml", changes)
+        assert benchmark.models[0].label == "Tiny"
+        cell = plan(benchmark)[0]
+        path = Path(cell.model.removesuffix(":Tiny"))
+        assert path.is_absolute()
+        assert path.resolve() == folder / "net.py"
+
+
 def test_unknown_models_of_a_benchmark_are_named():
     with pytest.raises(UserError, match="did you mean 'cnn-small'"):
         plan(load_benchmark("quick"), models=["cnn-smal"])
+    with pytest.raises(UserError, match="known: 'CNN', 'CapsNet"):
+        plan(load_benchmark("quick"), models=["zzz"])
     assert {cell.model for cell in plan(load_benchmark("quick"), models=["cnn-small"])} == {
         "cnn-small"
     }

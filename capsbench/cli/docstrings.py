@@ -6,7 +6,7 @@ import inspect
 import re
 from typing import Any
 
-from capsbench.arguments import parameters
+from capsbench.arguments import parameter_types, parameters
 
 
 def describe(cls: type) -> tuple[str, list[str]]:
@@ -18,11 +18,11 @@ def describe(cls: type) -> tuple[str, list[str]]:
 
 def describe_arguments(cls: type) -> list[dict[str, Any]]:
     """Each argument of a class's constructor: name, type, whether required, default, meaning."""
-    documented = documented_arguments(cls)
+    documented, types = documented_arguments(cls), parameter_types(cls)
     return [
         {
             "name": name,
-            "type": _as_written(parameter.annotation),
+            "type": _in_short(types[name]) if name in types else "",
             "required": parameter.default is parameter.empty,
             "default": None if parameter.default is parameter.empty else parameter.default,
             "documentation": documented.get(name, ""),
@@ -45,9 +45,13 @@ def documented_arguments(cls: type) -> dict[str, str]:
     return found
 
 
-def _as_written(annotation: Any) -> str:
-    """An annotation as the source has it, which is shorter than its full path."""
-    return annotation if isinstance(annotation, str) else inspect.formatannotation(annotation)
+def _in_short(annotation: Any) -> str:
+    """A type without the modules that its names come from.
+
+    >>> _in_short(re.Pattern[str] | None)
+    'Pattern[str] | None'
+    """
+    return re.sub(r"(?<![\w'.])(?:[A-Za-z_]\w*\.)+", "", inspect.formatannotation(annotation))
 
 
 def _prose(text: str) -> str:

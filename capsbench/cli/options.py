@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import tempfile
 from pathlib import Path
@@ -59,7 +60,11 @@ def require_folder(data_root: Path | None) -> None:
     Raises:
         UserError: There is no such folder; a mistyped one would start a download instead.
     """
-    if data_root is not None and not data_root.is_dir():
+    try:
+        found = data_root is None or data_root.is_dir()
+    except OSError as error:
+        raise UserError(f"--data-root '{data_root}': {error.strerror}") from None
+    if not found:
         raise UserError(f"--data-root: no folder '{data_root}'")
 
 
@@ -72,10 +77,20 @@ def require_writable(output: Path) -> None:
     Raises:
         UserError: A file is in the way, or the system does not let us write.
     """
-    nearest = next(path for path in (output, *output.parents) if path.exists())
     try:
+        nearest = next(path for path in (output, *output.parents) if _is_there(path))
+        if nearest.is_file():
+            raise NotADirectoryError(errno.ENOTDIR, f"'{nearest}' is a file")
         with tempfile.TemporaryFile(dir=nearest):
             pass
     except OSError as error:
-        reason = f"'{nearest}' is a file" if nearest.is_file() else str(error.strerror)
-        raise UserError(f"cannot write in '{output}': {reason}") from None
+        raise UserError(f"cannot write in '{output}': {error.strerror}") from None
+
+
+def _is_there(path: Path) -> bool:
+    """Whether a path exists; unlike `Path.exists` in some versions, never hides other errors."""
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True

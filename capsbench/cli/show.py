@@ -85,6 +85,8 @@ def resolve_name(name: str) -> Target:
         return find("benchmarks", name)
     if ":" in name:
         return _of_its_kind(name)
+    if name.endswith(".py"):
+        return find("models", name)
     known: dict[str, Kind] = {known: kind for kind in reversed(KINDS) for known in table(kind)}
     if name not in known:
         raise unknown("name", name, known)
@@ -112,9 +114,10 @@ def model_facts(
 ) -> Facts:
     """What a model is, with the exact number of its parameters for these images."""
     from capsbench.arguments import resolve
+    from capsbench.contracts import Model
     from capsbench.schema import parse_changes
 
-    cls = target.load()
+    cls = target.load_subclass(Model)
     arguments = resolve(
         cls,
         parse_changes(settings),
@@ -132,7 +135,9 @@ def model_facts(
 
 def data_facts(target: Target, data_root: Path) -> Facts:
     """What a data module is, and whether its files are at hand."""
-    cls = target.load()
+    from capsbench.data.images import ImageData
+
+    cls = target.load_subclass(ImageData)
     return {
         **_class_facts(target, cls),
         "image_shape": cls.image_shape,

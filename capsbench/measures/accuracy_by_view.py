@@ -75,8 +75,8 @@ def summarize(
 
     Familiar views lie inside the training ranges, novel ones outside. Each factor counts the same:
     the accuracy on familiar (novel) views is averaged over the views of a factor first, over the
-    factors then. The area under a factor's curve is its mean height over the swept range
-    (trapezoids).
+    factors then; two angles a whole turn apart are one view, and count once. The area under a
+    factor's curve is its mean height over the swept range (trapezoids).
 
     Args:
         views: The grid.
@@ -87,6 +87,7 @@ def summarize(
         Values under stable keys, and one row per view. A key without any view is left out.
     """
     familiar = [ranges.familiar(view) for view in views]
+    first = _first_of_its_kind(views)
     factors = list(dict.fromkeys(view.factor for view in views))
     heights = np.array(accuracies)
     values: dict[str, float] = {}
@@ -94,7 +95,8 @@ def summarize(
         means = []
         for factor in factors:
             chosen = [
-                v.factor == factor and f is wanted for v, f in zip(views, familiar, strict=True)
+                view.factor == factor and known is wanted and counts
+                for view, known, counts in zip(views, familiar, first, strict=True)
             ]
             if any(chosen):
                 means.append(float(heights[chosen].mean()))
@@ -115,3 +117,15 @@ def summarize(
         values[f"{view.key}/accuracy"] = accuracy
         rows.append({**view._asdict(), "key": view.key, "familiar": known, "accuracy": accuracy})
     return values, rows
+
+
+def _first_of_its_kind(views: Sequence[GridView]) -> list[bool]:
+    """Whether no view before it is the same; -180 and 180 degrees are."""
+    seen: set[GridView] = set()
+    result = []
+    for view in views:
+        turned = view.value % 360 if view.factor == "rotation" else view.value
+        same = GridView(view.factor, turned)
+        result.append(same not in seen)
+        seen.add(same)
+    return result

@@ -7,7 +7,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from capsbench.errors import UserError
-from capsbench.records import write_bytes
+from capsbench.records import clear_unfinished_writes, write_bytes
 from capsbench.reporting import figures, markdown, page, tables
 from capsbench.reporting.results import Results, load
 
@@ -44,6 +44,7 @@ def build(folder: Path) -> Path:
     """
     results = load(folder)
     report = folder / "report"
+    clear_unfinished_writes(report)
     drawn = draw(results)
     vectors = {name: figures.svg(figure) for name, figure in drawn.items()}
     for name, figure in drawn.items():

@@ -224,8 +224,17 @@ def load(folder: Path) -> Results:
     if not path.is_file():
         raise UserError(f"{folder} holds no benchmark.json: it is not the folder of a benchmark")
     protocol = _record(Protocol, path)
-    cells = tuple(_cell(folder.parent, entry) for entry in protocol.cells)
+    cells = tuple(load_cell(folder.parent, entry) for entry in protocol.cells)
     return Results(protocol, cells, _examples(folder / "examples.npz", protocol.examples))
+
+
+def read_training(folder: CellFolder) -> Training:
+    """Read the outcome of a training.
+
+    Raises:
+        UserError: The record is damaged.
+    """
+    return _record(Training, folder.training)
 
 
 def _record(cls: type[T], path: Path) -> T:
@@ -240,13 +249,18 @@ def _damaged(path: Path, why: str) -> UserError:
     return UserError(f"{path} is damaged ({why}); remove it and run the benchmark again")
 
 
-def _cell(runs: Path, entry: CellEntry) -> Cell:
+def load_cell(runs: Path, entry: CellEntry) -> Cell:
+    """Read what a cell's folder holds so far.
+
+    Raises:
+        UserError: A record is damaged.
+    """
     folder = CellFolder(runs / entry.path)
     measures = {measure: folder.measure(name) for measure, name in entry.measures.items()}
     return Cell(
         **vars(entry),
         config=_record(Config, folder.config) if folder.config.is_file() else None,
-        training=_record(Training, folder.training) if folder.training.is_file() else None,
+        training=read_training(folder) if folder.training.is_file() else None,
         trajectory=_trajectory(folder.trajectory),
         measurements={
             measure: _record(Measurement, path)

@@ -67,11 +67,7 @@ class Mirror(WandbLogger):
         )
         self.failed = False
         # Lightning passes on an option that wandb has given up, and wandb prints a complaint.
-        del self._wandb_init["anonymous"]
-
-    def start(self) -> None:
-        """Begin the run, so that its start is no part of a training's time."""
-        self._attempt(lambda: self.experiment)
+        self._wandb_init.pop("anonymous", None)
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """Log numbers at a step."""
@@ -112,8 +108,9 @@ class Mirror(WandbLogger):
         """Nothing: the run goes on after the training, with the measures; `close` ends it."""
 
     def close(self) -> None:
-        """End the run, if it was begun."""
+        """End the run, if it was begun; one that failed too, lest the next one join it."""
         if self._experiment is not None:
+            self.failed = False
             self._attempt(self._experiment.finish)
 
     def _attempt(self, action: Callable[[], Any]) -> None:
@@ -125,6 +122,18 @@ class Mirror(WandbLogger):
         except Exception as error:  # noqa: BLE001
             self.failed = True
             log.warning("Weights & Biases stopped mirroring: %s", error)
+
+
+def begin(**arguments: Any) -> Mirror | None:
+    """Begin a run; None, with one warning, where that fails. Arguments are those of `Mirror`."""
+    try:
+        mirror = Mirror(**arguments)
+        # Now, so that its start is no part of a training's time and Lightning finds it begun.
+        _ = mirror.experiment
+    except Exception as error:  # noqa: BLE001 - as in Mirror: no mirror is no reason not to train
+        log.warning("Weights & Biases could not be started: %s", error)
+        return None
+    return mirror
 
 
 def usable_mode(mode: Mode) -> Mode:

@@ -50,9 +50,9 @@ def why_offline() -> str | None:
     except UserError as error:
         return str(error)
     place = urlsplit(server())
-    port = place.port or (443 if place.scheme == "https" else 80)
     try:
+        port = place.port or (443 if place.scheme == "https" else 80)
         socket.create_connection((str(place.hostname), port), timeout=REACH_TIMEOUT).close()
-    except OSError as error:
+    except (OSError, ValueError) as error:
         return f"{place.hostname} is out of reach ({error})"
     return None

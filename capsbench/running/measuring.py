@@ -9,8 +9,14 @@ from pathlib import Path
 
 from rich.console import Console
 
-from capsbench.data.images import ImageData
-from capsbench.records import SCHEMA, CellFolder, write_json, write_npz
+from capsbench.records import (
+    SCHEMA,
+    CellFolder,
+    clear_unfinished_writes,
+    write_json,
+    write_npz,
+)
+from capsbench.reporting.results import read_training
 from capsbench.running.checkpoints import load_checkpoint
 from capsbench.running.plan import Cell
 from capsbench.running.progress import progress_bar
@@ -24,21 +30,25 @@ def missing_measures(cell: Cell, folder: CellFolder) -> list[str]:
 
 
 def measure_cell(
-    cell: Cell, output: Path, data: ImageData, *, device: str, console: Console
+    cell: Cell, output: Path, data_root: Path | None, *, device: str, console: Console
 ) -> None:
     """Compute and record the missing measures of a trained cell; nothing is trained.
+
+    A cell that diverged has no weights, and no measures.
 
     Args:
         cell: The cell.
         output: The runs folder.
-        data: The cell's data module.
+        data_root: Folder of data files at hand.
         device: ``cpu``, ``cuda`` or ``mps``.
         console: Where progress is shown.
     """
     folder = CellFolder(output / cell.path)
     missing = missing_measures(cell, folder)
-    if not missing:
+    if not missing or read_training(folder).status == "diverged":
         return
+    clear_unfinished_writes(folder.path)
+    data = cell.build_data(data_root)
     model = load_checkpoint(folder.checkpoint(cell.rule)).to(device).eval()
     for name in missing:
         entry = cell.measures[name]

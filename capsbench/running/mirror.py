@@ -2,61 +2,62 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from capsbench.records import fingerprint
 from capsbench.reporting.aggregate import keys, measured
 from capsbench.reporting.figures import accuracy_by_view, png
-from capsbench.reporting.results import Results, load
-from capsbench.reporting.wandb import Mirror
+from capsbench.reporting.results import Protocol, Results, load_cell
+from capsbench.reporting.wandb import Mirror, begin
 from capsbench.running.plan import Cell
-from capsbench.training.execution import Execution
+from capsbench.schema import Benchmark
 
+Mode = Literal["off", "offline", "online"]
 COLUMNS = ("model", "seed", "factor", "value", "familiar", "accuracy")
 
 
-def cell_mirror(cell: Cell, benchmark: str, folder: Path, execution: Execution) -> Mirror:
-    """The run of a cell: its configuration and curves, later its measures.
+def cell_mirror(cell: Cell, benchmark: str, folder: Path, mode: Mode) -> Mirror | None:
+    """Begin the run of a cell: its configuration and curves, later its measures.
 
     Args:
         cell: The cell.
         benchmark: Name of the benchmark that runs it.
         folder: The cell's folder.
-        execution: Where it runs; ``wandb`` must not be ``off``.
+        mode: ``off``, ``offline`` or ``online``.
+
+    Returns:
+        The run; None if mirrors are off or it could not be begun.
     """
-    assert execution.wandb != "off"
-    return Mirror(
+    if mode == "off":
+        return None
+    return begin(
         name=f"{cell.label}, seed {cell.seed}",
         folder=folder,
         run_id=cell.record["fingerprint"],
-        mode=execution.wandb,
+        mode=mode,
         group=benchmark,
         job_type="cell",
         config={
+            **cell.record,
             "benchmark": benchmark,
             "label": cell.label,
-            "model": cell.model,
-            **{key: value for key, value in cell.record.items() if key != "model"},
+            "model": cell.entry.model,
             "arguments": cell.config["model"]["arguments"],
-            "execution": execution.model_dump(mode="json"),
         },
     )
 
 
-def mirror_results(mirror: Mirror, cell: Cell, folder: Path) -> None:
+def mirror_cell(mirror: Mirror, benchmark: Benchmark, output: Path, cell: Cell) -> None:
     """Log a finished cell's measures, and end its run.
 
     Args:
         mirror: The cell's run.
+        benchmark: The benchmark that runs it.
+        output: The runs folder.
         cell: The cell.
-        folder: The benchmark's folder.
     """
-    results = load(folder)
-    paths = cell.path.as_posix()
-    alone = replace(results, cells=tuple(c for c in results.cells if c.path == paths))
-    (found,) = alone.cells
+    found = load_cell(output, cell.entry)
     assert found.training is not None
     values: dict[str, Any] = {
         "status": found.training.status,
@@ -66,29 +67,32 @@ def mirror_results(mirror: Mirror, cell: Cell, folder: Path) -> None:
     }
     for measurement in found.measurements.values():
         values |= measurement.values
-    _log(mirror, values, alone)
+    protocol = Protocol(benchmark, changes=(), command="", date="", cells=(cell.entry,))
+    _log(mirror, values, Results(protocol, (found,), examples=None))
 
 
-def mirror_benchmark(name: str, folder: Path, results: Results, execution: Execution) -> None:
+def mirror_benchmark(folder: Path, results: Results, mode: Mode) -> None:
     """Log a benchmark as one aggregated run: means over seeds, all curves, the figure.
 
     Args:
-        name: The benchmark's name.
         folder: The benchmark's folder.
         results: What its records say.
-        execution: ``wandb`` may be ``off``.
+        mode: ``off``, ``offline`` or ``online``.
     """
-    if execution.wandb == "off":
+    name = results.benchmark.name
+    mirror = None
+    if mode != "off":
+        mirror = begin(
+            name=name,
+            folder=folder,
+            run_id=f"{name}-{fingerprint([cell.path for cell in results.cells])}",
+            mode=mode,
+            group=name,
+            job_type="aggregate",
+            config=results.benchmark.model_dump(mode="json"),
+        )
+    if mirror is None:
         return
-    mirror = Mirror(
-        name=name,
-        folder=folder,
-        run_id=f"{name}-{fingerprint([cell.path for cell in results.cells])}",
-        mode=execution.wandb,
-        group=name,
-        job_type="aggregate",
-        config=results.benchmark.model_dump(mode="json"),
-    )
     values = {
         f"{label}/{key}": over.mean
         for label, cells in results.by_label().items()

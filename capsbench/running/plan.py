@@ -10,10 +10,11 @@ from typing import Any
 from capsbench import arguments
 from capsbench.contracts import Model
 from capsbench.data.images import ImageData
-from capsbench.errors import UserError, unknown
+from capsbench.errors import unknown
 from capsbench.measures import MeasureEntry
-from capsbench.names import Target, find
+from capsbench.names import Target, find, from_folder
 from capsbench.records import fingerprint
+from capsbench.reporting.results import CellEntry
 from capsbench.schema import Benchmark, DataEntry, ModelEntry
 from capsbench.training.recipe import Recipe
 from capsbench.viewpoint.ranges import ViewRange
@@ -28,8 +29,8 @@ class Cell:
 
     Attributes:
         label: What tables and figures call the model.
-        model: The model's name, or path, by which it is found.
-        data: The data module's name, or path.
+        model: The model's name by which it is found; the path of a user's own file is absolute.
+        data: The data module's name, likewise.
         seed: The training's seed.
         config: What determines the training, as plain JSON; the fingerprint is made of it.
         path: The cell's folder, relative to the output folder.
@@ -55,6 +56,17 @@ class Cell:
     def record(self) -> dict[str, Any]:
         """The contents of ``config.json``."""
         return {"fingerprint": fingerprint(self.config), **self.config}
+
+    @property
+    def entry(self) -> CellEntry:
+        """The cell as the benchmark's record lists it."""
+        return CellEntry(
+            label=self.label,
+            model=Path(self.model).name,  # of a user's own file, not where it lies
+            seed=self.seed,
+            path=self.path.as_posix(),
+            measures={entry.measure: name for name, entry in self.measures.items()},
+        )
 
     def build_model(self) -> Model:
         """Make the model, untrained."""
@@ -104,8 +116,8 @@ def plan(benchmark: Benchmark, *, models: Sequence[str] | None = None) -> list[C
             cells.append(
                 Cell(
                     entry.label,
-                    entry.name,
-                    benchmark.data.name,
+                    from_folder(Path.cwd(), entry.name),
+                    from_folder(Path.cwd(), benchmark.data.name),
                     seed,
                     config,
                     path,
@@ -133,7 +145,7 @@ def _wanted(entries: Sequence[ModelEntry], models: Sequence[str] | None) -> Sequ
 
 def _resolve_data(entry: DataEntry) -> dict[str, Any]:
     target = find("datamodules", entry.name)
-    cls: type[ImageData] = target.load()
+    cls: type[ImageData] = target.load_subclass(ImageData)
     what = f"data module '{entry.name}'"
     return {
         "name": target.identity(),
@@ -148,9 +160,7 @@ def _resolve_model(entry: ModelEntry, data: dict[str, Any]) -> tuple[Target, dic
     """Check a model's arguments, and that it can be built for the images, before any training."""
     target = find("models", entry.name)
     what = f"model '{entry.name}'"
-    cls = target.load()
-    if not (isinstance(cls, type) and issubclass(cls, Model)):
-        raise UserError(f"{what} is no subclass of capsbench.contracts.Model")
+    cls = target.load_subclass(Model)
     resolved = arguments.resolve(cls, entry.arguments, what=what, supplied=SUPPLIED_TO_MODELS)
     _build(target, data["image_shape"], data["num_classes"], resolved)
     return target, resolved

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
 from pytorch_lightning.loggers import Logger
 from rich.console import Console
 
 from capsbench.data.images import ImageData
 from capsbench.errors import UserError
-from capsbench.records import SCHEMA, CellFolder, write_json, write_rows
-from capsbench.reporting.wandb import Mirror
+from capsbench.records import (
+    SCHEMA,
+    CellFolder,
+    clear_unfinished_writes,
+    write_json,
+    write_rows,
+)
 from capsbench.running.checkpoints import save_checkpoint
 from capsbench.running.mirror import cell_mirror
 from capsbench.running.plan import Cell
@@ -50,21 +57,52 @@ def train_cell(
         console: Where progress is shown.
     """
     folder = CellFolder(output / cell.path)
-    recipe = cell.recipe
+    if process_rank() > 0 and execution.processes > 1:
+        _train(cell, folder, execution, data_root, loggers, console)
+        return
+    folder.path.mkdir(parents=True, exist_ok=True)
+    try:
+        # Held by the process that trains, so that one whose parent was killed keeps it.
+        with FileLock(folder.path / ".lock", timeout=0):
+            if not folder.training.is_file():  # else another process has just finished it
+                clear_unfinished_writes(folder.path)
+                write_json(folder.config, {"schema": SCHEMA, **cell.record})
+                outcome, data = _train(cell, folder, execution, data_root, loggers, console)
+                _write_record(cell, folder, execution, outcome, data)
+    except Timeout:
+        raise UserError(
+            f"another process is training {cell.label}, seed {cell.seed} in {folder.path}; "
+            "wait for it, or choose another --output"
+        ) from None
 
+
+def process_rank() -> int:
+    """This process's number where a launcher (Lightning, torchrun, srun) started several."""
+    names = ("RANK", "SLURM_PROCID", "NODE_RANK", "LOCAL_RANK")
+    return max(int(os.environ.get(name, "0")) for name in names)
+
+
+def _train(
+    cell: Cell,
+    folder: CellFolder,
+    execution: Execution,
+    data_root: Path | None,
+    loggers: list[Logger],
+    console: Console,
+) -> tuple[Outcome, ImageData]:
+    data = cell.build_data(data_root)
     with progress_bar(console) as progress:
-        bar = progress.add_task(f"{cell.label}, seed {cell.seed}", total=recipe.steps, note="")
+        bar = progress.add_task(f"{cell.label}, seed {cell.seed}", total=cell.recipe.steps, note="")
 
         def show_rows(rows: list[Row]) -> None:
             write_rows(folder.trajectory, rows)
             accuracy = rows[-1]["validation_accuracy"]
             progress.update(bar, note=f"validation accuracy {accuracy:.3f}")
 
-        data = cell.build_data(data_root)
         outcome = train(
             cell.build_model,
             data,
-            recipe,
+            cell.recipe,
             execution,
             seed=cell.seed,
             state=folder.state,
@@ -72,8 +110,7 @@ def train_cell(
             show_step=lambda step: progress.update(bar, completed=step),
             show_rows=show_rows,
         )
-    if outcome.is_zero:
-        _write_record(cell, folder, execution, outcome, data)
+    return outcome, data
 
 
 def train_cell_in_processes(
@@ -121,6 +158,7 @@ def _write_record(
         }
         save_checkpoint(folder.checkpoint(rule), weights, description)
     diverged = outcome.diverged_at is not None
+    steps = outcome.diverged_at or cell.recipe.steps
     record: dict[str, Any] = {
         "schema": SCHEMA,
         "status": "diverged" if diverged else "trained",
@@ -128,7 +166,7 @@ def _write_record(
         "parameters": parameters,
         "images": {"train": len(data.split("train")), "validation": len(data.split("validation"))},
         "seconds": round(outcome.seconds, 3),
-        "images_per_second": round(cell.recipe.steps * cell.recipe.batch / outcome.seconds, 1),
+        "images_per_second": round(steps * cell.recipe.batch / outcome.seconds, 1),
         "selected": selected,
         "execution": {**execution.model_dump(), "device_name": device_name(execution.device)},
         **provenance(),
@@ -143,19 +181,19 @@ def main(path: str) -> None:
     cell = Cell(**{**request["cell"], "path": Path(request["cell"]["path"])})
     output, root = Path(request["output"]), request["data_root"]
     execution = Execution.model_validate(request["execution"])
-    mirrors: list[Mirror] = []
-    if execution.wandb != "off":
-        mirrors = [cell_mirror(cell, request["benchmark"], output / cell.path, execution)]
-        mirrors[0].start()
+    folder = output / cell.path
+    # The first process alone logs; the others would only begin runs of the same name.
+    mode = execution.wandb if process_rank() == 0 else "off"
+    mirror = cell_mirror(cell, request["benchmark"], folder, mode)
     train_cell(
         cell,
         output,
         execution,
         data_root=None if root is None else Path(root),
-        loggers=list[Logger](mirrors),
+        loggers=[] if mirror is None else [mirror],
         console=Console(stderr=True),
     )
-    for mirror in mirrors:
+    if mirror is not None:
         mirror.close()
 
 

@@ -15,7 +15,8 @@ class Execution(BaseModel):
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     devices: int = Field(default=1, ge=1, description="processes (one device each) per node")
     nodes: int = Field(default=1, ge=1)
-    strategy: str = Field(default="auto", description="a strategy of Lightning's Trainer")
+    # Strategies that shard the model (fsdp) or fork (ddp_spawn) would need other checkpoints.
+    strategy: Literal["auto", "ddp", "ddp_find_unused_parameters_true"] = "auto"
     checkpoint_every: int | None = Field(
         default=None,
         ge=1,

@@ -14,7 +14,7 @@ class Recipe(BaseModel):
     change what is learned.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     steps: int = Field(ge=1, description="optimizer steps")
     batch: int = Field(default=64, ge=1, description="images per step, over all processes together")

@@ -129,5 +129,5 @@ class Task(LightningModule):
         """Keep the first step with a non-finite loss, on the device: no step waits for it."""
         if self.first_bad_step is None:
             self.first_bad_step = torch.full((), torch.iinfo(torch.int64).max, device=self.device)
-        bad = torch.where(loss.isfinite(), self.first_bad_step, self.global_step)
+        bad = torch.where(loss.isfinite(), self.first_bad_step, self.global_step + 1)
         self.first_bad_step = torch.minimum(self.first_bad_step, bad)

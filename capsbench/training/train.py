@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
+import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,7 +83,8 @@ def train(
         show_rows: Called with the trajectory when it has a new row.
 
     Raises:
-        UserError: Lightning refuses the execution, or other processes started than were asked for.
+        UserError: The state is damaged, Lightning refuses the execution, or other processes
+            started than were asked for.
     """
     for name in ("pytorch_lightning", "lightning_fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
@@ -123,6 +125,8 @@ def train(
         )
     diverged_at = None
     resume = state if state.is_file() else None
+    if resume and not zipfile.is_zipfile(resume):
+        raise UserError(f"{resume} is damaged; remove it, and the training starts again")
     try:
         with warnings.catch_warnings():
             # Advice on workers and logging intervals and its own deprecations: not for the user.

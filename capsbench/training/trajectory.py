@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,7 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from capsbench.data.images import ImageData
+from capsbench.training.schedule import learning_rate_factor
 from capsbench.training.selection import RULES, Row
 from capsbench.training.task import Task
 
@@ -90,11 +92,22 @@ class Trajectory(Callback):
         # [sum, count] of the losses since the last look, on the device: no step waits for them.
         row = torch.stack([loss, torch.ones_like(loss)])
         self.losses = row if self.losses is None else self.losses.to(row) + row
-        if step % self.every == 0 or step == steps:
+        look = step % self.every == 0 or step == steps
+        save = step % self.save_every == 0 and step < steps
+        if look or save:  # a state saved after a bad step would forget it
             self._stop_if_diverged(trainer, pl_module)
+        if look:
             self._look(trainer, pl_module, step)
-        if step % self.save_every == 0 and step < steps:
-            trainer.save_checkpoint(self.state)
+        if save:
+            self._save(trainer)
+
+    def _save(self, trainer: Trainer) -> None:
+        # Lightning writes by way of the system's temporary folder, and from there possibly a copy:
+        # only the rename makes the new state the one that counts.
+        unfinished = self.state.with_name(f".{self.state.name}.tmp")
+        trainer.save_checkpoint(unfinished)
+        if trainer.is_global_zero:
+            unfinished.replace(self.state)
 
     def _stop_if_diverged(self, trainer: Trainer, task: Task) -> None:
         assert task.first_bad_step is not None
@@ -109,22 +122,27 @@ class Trajectory(Callback):
         expected = len(self.data.split("validation"))
         if count != expected:
             raise RuntimeError(f"validation counted {count:g} of {expected} images")
+        if not math.isfinite(loss):
+            raise Diverged(step)
         self.losses = None
+        recipe = task.recipe
         row = {
             "step": float(step),
             "train_loss": train_loss / batches,
             "validation_loss": loss / count,
             "validation_accuracy": correct / count,
-            "learning_rate": float(trainer.optimizers[0].param_groups[0]["lr"]),
+            "learning_rate": recipe.learning_rate * learning_rate_factor(recipe, step - 1),
             "seconds": round(self.elapsed, 3),
         }
         self.rows.append(row)
         for rule, select in RULES.items():
             if select(self.rows) == step:
                 self.chosen[rule] = (step, _copy(task))
-        task.log("validation/loss", row["validation_loss"], rank_zero_only=True)
-        task.log("validation/accuracy", row["validation_accuracy"], rank_zero_only=True)
         if trainer.is_global_zero:
+            names = ("loss", "accuracy")
+            curves = {f"validation/{name}": row[f"validation_{name}"] for name in names}
+            for logger in trainer.loggers:  # at once: task.log would drop all but every 50th step
+                logger.log_metrics(curves, step)
             self.show(self.rows)
 
     @torch.no_grad()
@@ -133,6 +151,8 @@ class Trajectory(Callback):
         task.eval()
         total = torch.zeros(3, device=task.device)
         for batch in self.data.batches("validation", task.device):
+            if not len(batch.images):  # fewer images than processes
+                continue
             with trainer.precision_plugin.val_step_context():
                 scores = task.score(batch)
             count = torch.full_like(scores.loss, scores.images)

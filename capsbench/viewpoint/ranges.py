@@ -10,6 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Interval = tuple[float, float]
 IDENTITY = {"rotation": 0.0, "shift_x": 0.0, "shift_y": 0.0, "scale": 1.0, "shear": 0.0}
+SMALLEST_SCALE = 0.01
+TOLERANCE = 1e-9  # far below what a view can show, far above the rounding of sums
 UNITS = {"rotation": "°", "shift_x": "px", "shift_y": "px", "scale": "×", "shear": "°"}
 
 
@@ -22,7 +24,8 @@ class GridView(NamedTuple):
     @property
     def key(self) -> str:
         """The view's stable name in records, such as ``rotation=90`` or ``scale=0.5``."""
-        return f"{self.factor}={self.value:g}"
+        # Adding 0.0 turns -0.0 into 0.0.
+        return f"{self.factor}={repr(float(self.value) + 0.0).removesuffix('.0')}"
 
 
 class ViewRange(BaseModel):
@@ -43,10 +46,7 @@ class ViewRange(BaseModel):
         for name, (low, high) in self:
             if not (math.isfinite(low) and math.isfinite(high) and low <= high):
                 raise ValueError(f"{name} needs two finite numbers, the lower first")
-        if self.scale[0] <= 0:
-            raise ValueError("scale must be positive")
-        if max(map(abs, self.shear)) >= 90:
-            raise ValueError("shear must stay within -90 and 90 degrees")
+        _require_invertible(self.scale[0], *self.shear)
         return self
 
     def interval(self, factor: str) -> Interval:
@@ -55,16 +55,16 @@ class ViewRange(BaseModel):
         return found
 
     def familiar(self, view: GridView) -> bool:
-        """Whether a view lies inside the range (angles modulo 360 degrees).
+        """Whether a view lies inside the range, ends included (angles modulo 360 degrees).
 
         >>> ViewRange(rotation=(-15, 15)).familiar(GridView("rotation", 345))
         True
         """
         low, high = self.interval(view.factor)
-        value = view.value
+        above = view.value - low + TOLERANCE
         if view.factor == "rotation":
-            value = low + (value - low) % 360
-        return low <= value <= high
+            above %= 360
+        return 0 <= above <= high - low + 2 * TOLERANCE
 
 
 class Sweep(BaseModel):
@@ -74,7 +74,7 @@ class Sweep(BaseModel):
 
     start: float = Field(allow_inf_nan=False)
     stop: float = Field(allow_inf_nan=False)
-    step: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+    step: Annotated[float, Field(ge=1e-6, allow_inf_nan=False)]
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -89,7 +89,7 @@ class Sweep(BaseModel):
         [0.5, 0.6, 0.7, 0.8]
         """
         count = math.floor((self.stop - self.start) / self.step + 1e-9) + 1
-        return [round(self.start + i * self.step, 9) for i in range(count)]
+        return [round(self.start + i * self.step, 9) + 0.0 for i in range(count)]  # no -0.0
 
 
 class ViewGrid(BaseModel):
@@ -107,8 +107,10 @@ class ViewGrid(BaseModel):
     def _check(self) -> Self:
         if not self.factors():
             raise ValueError("a grid needs at least one factor")
-        if self.scale is not None and self.scale.start <= 0:
-            raise ValueError("scale must be positive")
+        scale, shear = self.scale, self.shear
+        _require_invertible(
+            scale.start if scale else 1.0, *((shear.start, shear.stop) if shear else ())
+        )
         return self
 
     def factors(self) -> list[str]:
@@ -127,3 +129,10 @@ class ViewGrid(BaseModel):
             sweep: Sweep = getattr(self, factor)
             for value in sweep.values():
                 yield GridView(factor, value)
+
+
+def _require_invertible(scale: float, *shears: float) -> None:
+    if scale < SMALLEST_SCALE:
+        raise ValueError(f"scale must not lie below {SMALLEST_SCALE}")
+    if any(abs(shear) >= 90 for shear in shears):
+        raise ValueError("shear must stay between -90 and 90 degrees")

@@ -157,7 +157,7 @@ def test_values_and_gradients_are_those_of_the_equations(no_mass_epsilon, geomet
 def test_class_layer_shares_weights_and_adds_coordinates(no_mass_epsilon):
     tensors = layer(size=(2, 3), kernel=(1, 1), out_types=4)
     tensors = tensors._replace(weights=tensors.weights.expand(2, 3, -1, -1, -1, -1).clone())
-    assert_agrees(tensors, offsets=coordinates(2, 3).to(DOUBLE))
+    assert_agrees(tensors, offsets=coordinates(2, 3, like=tensors.weights))
 
 
 def test_more_iterations_and_a_tensor_for_the_inverse_temperature(no_mass_epsilon):

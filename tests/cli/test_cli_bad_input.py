@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+LONG = "long" * 100
 REFUSED = {
     # commands and options
     "rnu": "no such command 'rnu'; did you mean 'run'?",
@@ -29,12 +30,18 @@ REFUSED = {
     "run tiny.yaml --seeds -1": "got '-1'",
     "run tiny.yaml --seeds 1.5": "got '1.5'",
     "run tiny.yaml --seeds 1,1": "seeds are different whole numbers",
+    "run tiny.yaml --seeds 0-999999999": "--seeds takes at most 1000 seeds; got '0-999999999'",
+    "run tiny.yaml --seeds 0-999,2000": "at most 1000 seeds",
     # names
     "run tny": "unknown benchmark 'tny'",
     "run quikc": "unknown benchmark 'quikc'; did you mean 'quick'?",
     "run no.yaml": "no file 'no.yaml'",
     "show mnits": "unknown name 'mnits'; did you mean 'mnist'?",
     "show no.yaml": "no file 'no.yaml'",
+    "show net.py": "append :Class",
+    "show capsbench.contracts:Model": "is abstract",
+    "show capsbench.data.images:ImageData": "is abstract",
+    f"run {LONG}.yaml": "longlong",
     "show no.py:Net": "no file 'no.py'",
     "show nopackage.net:Net": "no module 'nopackage.net'",
     "show capsbench.errors:Nothing": "no class 'Nothing'",
@@ -63,13 +70,15 @@ REFUSED = {
     "run latin.yaml": "latin.yaml is not UTF-8 text",
     # folders
     "run tiny.yaml --data-root nowhere": "--data-root: no folder 'nowhere'",
+    f"run tiny.yaml --output {LONG}": "File name too long",
+    f"run tiny.yaml --data-root {LONG}": "--data-root",
     "run tiny.yaml --output tiny.yaml": "cannot write in 'tiny.yaml': 'tiny.yaml' is a file",
     "run tiny.yaml --output tiny.yaml/below": "'tiny.yaml' is a file",
     "run tiny.yaml --output /proc/runs": "cannot write in '/proc/runs'",
     "report nowhere": "nowhere is not a folder",
     "report .": "holds no benchmark",
     # execution
-    "run tiny.yaml --strategy dpd": "unknown strategy 'dpd'; did you mean 'ddp'?",
+    "run tiny.yaml --strategy dpd": "'dpd' is not one of 'auto', 'ddp', ",
 }
 
 

@@ -268,3 +268,16 @@ def test_a_run_is_stopped_goes_on_and_is_reported(cli, tiny):
     page.unlink()
     assert cli("report", "runs") == (0, f"{page}\n", "")
     assert page.is_file()
+
+
+def test_show_writes_types_in_short_and_leaves_out_what_has_none(cli, tmp_path, tiny_file):
+    _, facts, _ = cli("show", f"{tiny_file}:Tiny", "--json")
+    types = {argument["name"]: argument["type"] for argument in facts["arguments"]}
+    assert types == {"image_shape": "", "num_classes": "", "rate": "float", "explode": "bool"}
+    _, facts, _ = cli("show", "capsnet-em", "--json")
+    types = {argument["name"]: argument["type"] for argument in facts["arguments"]}
+    assert types["strides"] == "tuple[int, ...]"
+    assert types["inverse_temperature"] == "tuple[float, float]"
+    _, facts, _ = cli("show", "digits", "--json")
+    types = {argument["name"]: argument["type"] for argument in facts["arguments"]}
+    assert types["data_root"] == "Path | str | None"

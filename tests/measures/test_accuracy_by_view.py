@@ -65,6 +65,13 @@ def test_factors_count_the_same_whatever_their_number_of_views():
     assert [row["familiar"] for row in rows] == [False, True, False, False, True, False]
 
 
+def test_upside_down_counts_once_though_it_is_drawn_at_both_ends():
+    views = [GridView("rotation", angle) for angle in (-180, -90, 0, 90, 180)]
+    values, rows = summarize(views, [0.5, 0.2, 1.0, 0.2, 0.5], ViewRange())
+    assert values["rotation/novel/accuracy"] == pytest.approx(0.3)
+    assert len(rows) == 5
+
+
 def test_a_grid_without_novel_views_has_no_gap():
     values, _ = summarize([GridView("rotation", 0)], [0.5], ViewRange())
     assert "novel/accuracy" not in values

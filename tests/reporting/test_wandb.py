@@ -39,7 +39,6 @@ def mirror(folder):
 
 def test_a_run_without_account_or_network_can_be_read_back(tmp_path):
     run = mirror(tmp_path)
-    run.start()
     run.log_metrics({"train/loss": 2.5}, step=3)
     run.log_results({"novel/accuracy": 0.25}, TABLE, {"figure": PICTURE})
     run.close()
@@ -70,7 +69,6 @@ def test_a_failure_is_told_once_and_ends_nothing(tmp_path, monkeypatch, caplog):
     monkeypatch.setattr("wandb.init", fail)
     run = mirror(tmp_path)
     with caplog.at_level(logging.WARNING):
-        run.start()
         run.log_metrics({"train/loss": 2.5}, step=3)
         run.log_results({}, TABLE, {})
         run.close()

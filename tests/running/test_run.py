@@ -132,9 +132,9 @@ def test_a_diverged_cell_is_a_result_and_the_others_go_on(
     ]
     cells, _ = run({**tiny_protocol, "models": models, "seeds": [0]})
     bad, good = (read_json(tmp_path / cell.path / "training.json") for cell in cells)
-    assert (bad["status"], bad["diverged_at"]) == ("diverged", 6)
+    assert (bad["status"], bad["diverged_at"]) == ("diverged", 7)
     assert good["status"] == "trained"
-    assert "Bad, seed 0: diverged at step 6" in capsys.readouterr().out
+    assert "Bad, seed 0: diverged at step 7" in capsys.readouterr().out
     assert [cell_state(tmp_path, cell) for cell in cells] == ["done", "done"]
 
 
@@ -245,3 +245,50 @@ def test_the_page_can_be_built_from_records_alone(run, tiny_protocol, tmp_path):
     assert (
         examples[0] == examples[1][..., ::-1, :].swapaxes(-1, -2)
     ).all()  # -90 degrees: clockwise
+
+
+def test_no_failure_of_a_mirror_ends_a_run(run, tiny_protocol, tmp_path, monkeypatch, caplog):
+    def fail(**_):
+        raise RuntimeError("the service did not start")
+
+    monkeypatch.setattr("wandb.init", fail)
+    run({**tiny_protocol, "seeds": [0]}, wandb="offline")
+    assert "could not be started: the service did not start" in caplog.text
+
+
+def test_a_mirror_that_fails_half_way_ends_nothing_either(run, tiny_protocol, monkeypatch, caplog):
+    def fail(*_, **__):
+        raise OSError("disk full")
+
+    monkeypatch.setattr("wandb.sdk.wandb_run.Run.log", fail)
+    run({**tiny_protocol, "seeds": [0]}, wandb="offline")
+    assert "stopped mirroring: disk full" in caplog.text
+
+
+def test_a_mirrored_run_is_one_per_cell_and_one_for_all(run, tiny_protocol, tmp_path):
+    cells, _ = run(tiny_protocol, wandb="offline")
+    for cell in cells:
+        assert len(list((tmp_path / cell.path).glob("wandb/offline-run-*/*.wandb"))) == 1
+    assert len(list((tmp_path / "tiny").glob("wandb/offline-run-*/*.wandb"))) == 1
+
+
+def test_a_cell_that_was_finished_meanwhile_is_not_trained_again(
+    run, tiny_protocol, tmp_path, monkeypatch
+):
+    """The state was read before another process, which held the lock, was done."""
+    _, before = run({**tiny_protocol, "seeds": [0]})
+    monkeypatch.setattr("capsbench.running.run.cell_state", lambda *_: "to do")
+    _, after = run({**tiny_protocol, "seeds": [0]})
+    assert after == before
+
+
+def test_leftovers_of_a_killed_measure_and_report_are_removed(run, tiny_protocol, tmp_path):
+    cells, _ = run({**tiny_protocol, "seeds": [0]})
+    folder = CellFolder(tmp_path / cells[0].path)
+    (name,) = cells[0].measures
+    folder.measure(name).unlink()
+    (folder.path / "measures" / ".half.json.1.tmp").write_text("{")
+    (tmp_path / "tiny" / "report" / ".index.html.1.tmp").write_text("<")
+    run({**tiny_protocol, "seeds": [0]})
+    assert folder.measure(name).is_file()
+    assert not list(tmp_path.rglob("*.tmp"))

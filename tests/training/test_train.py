@@ -1,8 +1,12 @@
 """Trainings: repeatable, resumable, comparable with plain Lightning, honest about divergence."""
 
+from pathlib import Path
+from typing import ClassVar
+
 import pytest
 import torch
 from pytorch_lightning import Trainer
+from pytorch_lightning.loggers.logger import DummyLogger
 
 from capsbench.data.randomness import derive
 from capsbench.errors import UserError
@@ -30,7 +34,16 @@ def run(tiny_file, tmp_path):
     tiny = find("models", f"{tiny_file}:Tiny").load()
     digits = find("datamodules", "digits").load()
 
-    def run(*, seed=0, recipe=RECIPE, execution=CPU, kill_at=None, state="state.ckpt", **arguments):
+    def run(
+        *,
+        seed=0,
+        recipe=RECIPE,
+        execution=CPU,
+        kill_at=None,
+        state="state.ckpt",
+        loggers=(),
+        **arguments,
+    ):
         def show_step(step):
             if step == kill_at:
                 raise Killed
@@ -47,7 +60,7 @@ def run(tiny_file, tmp_path):
             execution,
             seed=seed,
             state=tmp_path / state,
-            loggers=[],
+            loggers=list(loggers),
             show_step=show_step,
             show_rows=lambda rows: None,
         )
@@ -114,9 +127,60 @@ def test_a_state_can_be_saved_between_looks(run, tmp_path):
 
 def test_a_divergence_is_told_with_its_step(run):
     outcome = run(explode=True)
-    # progress reaches one half in step 10 of 20 (counted from 0); the next look is at 12.
-    assert outcome.diverged_at == 10
+    # Ten of twenty steps are over before the eleventh; the next look is at 12.
+    assert outcome.diverged_at == 11
     assert [row["step"] for row in outcome.rows] == [6]
+
+
+def test_a_divergence_is_not_forgotten_by_a_resumed_training(run, tmp_path):
+    execution = CPU.model_copy(update={"checkpoint_every": 4})
+    recipe = RECIPE.model_copy(update={"evaluate_every": 20})
+    with pytest.raises(Killed):
+        run(explode=True, kill_at=9, execution=execution, recipe=recipe)
+    assert (tmp_path / "state.ckpt").is_file()
+    # The next state would be saved at 12, after the bad step and before the look.
+    resumed = run(explode=True, execution=execution, recipe=recipe)
+    assert resumed.diverged_at == 11
+
+
+def test_weights_that_are_destroyed_in_the_last_step_are_a_divergence(run):
+    recipe = RECIPE.model_copy(update={"steps": 1, "learning_rate": 1e38, "optimizer": "sgd"})
+    assert run(recipe=recipe).diverged_at == 1
+
+
+@pytest.mark.parametrize("content", [b"", b"PK half", bytes(range(256))])
+def test_a_damaged_state_is_named(run, tmp_path, content):
+    (tmp_path / "state.ckpt").write_bytes(content)
+    with pytest.raises(UserError, match=r"state\.ckpt is damaged; remove it"):
+        run()
+
+
+def test_a_state_is_put_in_place_by_a_rename(run, tmp_path, monkeypatch):
+    """A kill while Lightning writes must leave the old state whole."""
+
+    def die(self, path, *_, **__):
+        Path(path).write_bytes(b"half")
+        raise Killed
+
+    with pytest.raises(Killed):
+        run(kill_at=8)
+    before = (tmp_path / "state.ckpt").read_bytes()
+    monkeypatch.setattr(Trainer, "save_checkpoint", die)
+    with pytest.raises(Killed):
+        run()
+    assert (tmp_path / "state.ckpt").read_bytes() == before
+
+
+def test_every_look_reaches_the_loggers(run):
+    class Recorder(DummyLogger):
+        seen: ClassVar[list[tuple[int, str]]] = []
+
+        def log_metrics(self, metrics, step=None):
+            self.seen.extend((step, name) for name in metrics)
+
+    run(loggers=[Recorder()])
+    looks = [step for step, name in Recorder.seen if name == "validation/accuracy"]
+    assert looks == [6, 12, 18, 20]
 
 
 def test_execution_and_precision_reach_the_trainer(run, monkeypatch):
@@ -127,12 +191,12 @@ def test_execution_and_precision_reach_the_trainer(run, monkeypatch):
         raise Reached(arguments)
 
     monkeypatch.setattr("capsbench.training.train.Trainer", trainer)
-    execution = Execution(device="cuda", devices=3, nodes=2, strategy="fsdp")
+    execution = Execution(device="cuda", devices=3, nodes=2, strategy="ddp")
     with pytest.raises(Reached) as reached:
         run(execution=execution, recipe=RECIPE.model_copy(update={"precision": "bf16-mixed"}))
     (given,) = reached.value.args
     wanted = ("accelerator", "devices", "num_nodes", "strategy", "precision", "max_steps")
-    assert [given[name] for name in wanted] == ["gpu", 3, 2, "fsdp", "bf16-mixed", 20]
+    assert [given[name] for name in wanted] == ["gpu", 3, 2, "ddp", "bf16-mixed", 20]
 
 
 def test_bfloat16_trains(run):
@@ -199,5 +263,6 @@ def test_seeds_of_draws_differ_by_every_name():
 
 
 def test_an_execution_that_lightning_refuses_is_told_in_a_sentence(run):
+    refused = CPU.model_copy(update={"strategy": "fsdp"})  # past the schema, which allows no fsdp
     with pytest.raises(UserError, match=r"Lightning refuses .*fsdp"):
-        run(execution=CPU.model_copy(update={"strategy": "fsdp"}))
+        run(execution=refused)
