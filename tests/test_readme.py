@@ -35,3 +35,8 @@ def test_options_of_commands_exist(line, capsys):
     for word in words[1:]:
         if word.startswith("--"):
             assert word in described, word
+
+
+@pytest.mark.parametrize("path", re.findall(r"\]\((?!https?:)([^)#]+)\)", README))
+def test_what_it_links_to_is_there(path):
+    assert (Path(__file__).parents[1] / path).is_file()
