@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
+from textwrap import shorten
 from typing import Any, Literal
 
 from pytorch_lightning.loggers import WandbLogger
@@ -121,7 +122,7 @@ class Mirror(WandbLogger):
         # Whatever fails in a mirror (login, network, disk, the service) must not end a training.
         except Exception as error:  # noqa: BLE001
             self.failed = True
-            log.warning("Weights & Biases stopped mirroring: %s", error)
+            log.warning("Weights & Biases stopped mirroring: %s", shorten(str(error), 200))
 
 
 def begin(**arguments: Any) -> Mirror | None:
@@ -131,7 +132,7 @@ def begin(**arguments: Any) -> Mirror | None:
         # Now, so that its start is no part of a training's time and Lightning finds it begun.
         _ = mirror.experiment
     except Exception as error:  # noqa: BLE001 - as in Mirror: no mirror is no reason not to train
-        log.warning("Weights & Biases could not be started: %s", error)
+        log.warning("Weights & Biases could not be started: %s", shorten(str(error), 200))
         return None
     return mirror
 
