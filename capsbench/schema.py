@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -216,28 +216,16 @@ def _explain(error: ValidationError) -> str:
         return one_line(error)
     model: type[BaseModel] | None = Benchmark
     for part in first["loc"][:-1]:
-        annotation = (
-            model.model_fields[part].annotation if model and part in model.model_fields else None
-        )
-        if annotation is not None:
-            model = (
-                annotation
-                if isinstance(annotation, type) and issubclass(annotation, BaseModel)
-                else _inner(annotation)
-            )
+        if model and part in model.model_fields:  # an index of a list, or a tag, leads nowhere
+            model = _model_in(model.model_fields[part].annotation)
     close = get_close_matches(str(first["loc"][-1]), list(model.model_fields) if model else [], n=1)
     place = ".".join(map(str, first["loc"]))
     hint = f"; did you mean '{close[0]}'?" if close else ""
     return f"unknown field '{place}'{hint}"
 
 
-def _inner(annotation: Any) -> type[BaseModel] | None:
-    from typing import get_args
-
-    for inner in get_args(annotation):
-        if isinstance(inner, type) and issubclass(inner, BaseModel):
-            return inner
-        found = _inner(inner)
-        if found is not None:
-            return found
-    return None
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    """The schema that an annotation such as ``tuple[ModelEntry, ...]`` speaks of."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next(filter(None, map(_model_in, get_args(annotation))), None)

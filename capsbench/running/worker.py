@@ -121,6 +121,13 @@ def train_cell_in_processes(
     The group gets a parent process of its own, since Lightning's launcher starts the other
     processes by running their parent's command again: that command must be this one training.
 
+    Args:
+        cell: The cell.
+        benchmark: Name of the benchmark that runs it.
+        output: The runs folder.
+        execution: How to carry it out; ``device`` must be resolved.
+        data_root: Folder of data files at hand.
+
     Raises:
         UserError: The training failed; its own message stands above.
     """

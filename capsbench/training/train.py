@@ -36,14 +36,12 @@ class Outcome:
         chosen: The step that each selection rule chose, and its weights.
         seconds: Time of training and looks, over all resumed parts.
         diverged_at: The first step with a non-finite loss, if there was one.
-        is_zero: Whether this process is the one that writes records.
     """
 
     rows: list[Row]
     chosen: dict[str, tuple[int, Weights]]
     seconds: float
     diverged_at: int | None
-    is_zero: bool
 
 
 class _Steps(Callback):
@@ -134,4 +132,4 @@ def train(
             trainer.fit(task, datamodule=data, ckpt_path=resume, weights_only=True)
     except Diverged as divergence:
         diverged_at = divergence.step
-    return Outcome(looks.rows, looks.chosen, looks.elapsed, diverged_at, trainer.is_global_zero)
+    return Outcome(looks.rows, looks.chosen, looks.elapsed, diverged_at)
