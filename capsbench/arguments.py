@@ -17,14 +17,33 @@ NonNegative = Annotated[float, Field(ge=0)]
 
 
 def parameters(cls: type) -> dict[str, inspect.Parameter]:
-    """The keyword parameters of a class's constructor, by name."""
-    found = inspect.signature(cls).parameters.values()
-    return {p.name: p for p in found if p.kind is not inspect.Parameter.VAR_KEYWORD}
+    """The keyword parameters of a class's constructor, by name.
+
+    ``**kwargs`` stands for what the parent's constructor takes beside them.
+    """
+    own = inspect.signature(cls).parameters
+    found = {name: p for name, p in own.items() if p.kind is not inspect.Parameter.VAR_KEYWORD}
+    return parameters(_parent(cls)) | found if _hands_on(cls) else found
 
 
 def parameter_types(cls: type, *, include_extras: bool = False) -> dict[str, Any]:
     """The types of a constructor's parameters; without extras ``Annotated`` is left out."""
-    return get_type_hints(inspect.getattr_static(cls, "__init__"), include_extras=include_extras)
+    own = get_type_hints(inspect.getattr_static(cls, "__init__"), include_extras=include_extras)
+    if not _hands_on(cls):
+        return own
+    return parameter_types(_parent(cls), include_extras=include_extras) | own
+
+
+def _hands_on(cls: type) -> bool:
+    """Whether a class's constructor takes ``**kwargs``, for its parent's."""
+    kinds = {p.kind for p in inspect.signature(cls).parameters.values()}
+    return inspect.Parameter.VAR_KEYWORD in kinds
+
+
+def _parent(cls: type) -> type:
+    """The class whose constructor ``super().__init__`` of a class's constructor calls."""
+    constructors = [parent for parent in cls.__mro__ if "__init__" in vars(parent)]
+    return constructors[1]
 
 
 def resolve(

@@ -40,9 +40,11 @@ class Prediction(NamedTuple):
 
     Attributes:
         scores: (B, K), larger for a likelier class; comparable by `Model.log_probabilities`.
-        presences: (B, K) probability that each class is present, where the model has capsules.
-        poses: (B, K, D) or (B, K, 4, 4), the pose of each class capsule.
-        reconstruction: (B, C, H, W) in [0, 1].
+        presences: (B, J), of the capsules of the last layer; of a classifier's class capsules it is
+            the probability that each class is present.
+        poses: (B, J, D) or (B, J, 4, 4), of the same capsules.
+        reconstruction: (B, C, H, W) in [0, 1], of the image, or of what it would look like from
+            the views that the model was told.
     """
 
     scores: Tensor
@@ -95,7 +97,13 @@ class Model(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, images: Tensor, views: Views | None = None) -> Prediction:
-        """Classify images (B, C, H, W) in [0, 1]; ``views`` is for models that are told them."""
+        """Classify images (B, C, H, W) in [0, 1].
+
+        Args:
+            images: The images.
+            views: Views from which to show them, seen from where they stand now, for a model that
+                can render; others ignore them.
+        """
 
     @abstractmethod
     def loss(self, prediction: Prediction, batch: Batch, progress: float) -> Tensor:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from capsbench.capsules.capsule import Capsules, length, squash
+from capsbench.capsules.layer import RoutingLayer
 from capsbench.capsules.precision import full_precision
 
 
@@ -64,7 +65,7 @@ def dynamic_routing(
     return DynamicallyRouted(parents.transpose(0, 1), couplings.permute(1, 2, 0))
 
 
-class DynamicRouting(nn.Module):
+class DynamicRouting(RoutingLayer):
     """A fully connected layer of vector capsules under dynamic routing.
 
     Args:
@@ -96,7 +97,14 @@ class DynamicRouting(nn.Module):
 
     def forward(self, children: Tensor) -> Capsules:
         """Route children (B, I, D) to parents: poses (B, J, E), and their lengths as presences."""
-        parents = dynamic_routing(
-            children, self.weights, iterations=self.iterations, bias=self.bias
-        ).parents
+        parents = self.route(children).parents
         return Capsules(parents, length(parents))
+
+    def route(self, children: Tensor) -> DynamicallyRouted:
+        """Parents and couplings of children (B, I, D)."""
+        return dynamic_routing(children, self.weights, iterations=self.iterations, bias=self.bias)
+
+    def vote_shape(self, children: Tensor) -> tuple[int, ...]:
+        """(B, I, J, E) for children (B, I, D)."""
+        num_children, num_parents, _, parent_dim = self.weights.shape
+        return len(children), num_children, num_parents, parent_dim

@@ -8,10 +8,12 @@ import torch
 from torch import Tensor, nn
 
 from capsbench.capsules.capsule import Capsules
-from capsbench.capsules.em_routing import em_routing
+from capsbench.capsules.coordinates import coordinates
+from capsbench.capsules.em_routing import EMRouted, em_routing
+from capsbench.capsules.layer import RoutingLayer
 
 
-class _EMCapsules(nn.Module):
+class _EMCapsules(RoutingLayer):
     """The parameters of a layer under EM routing, and where they start.
 
     A presence that saturates before training never learns, for the spread loss sees differences of
@@ -65,7 +67,12 @@ class ConvEMCapsules(_EMCapsules):
 
     def forward(self, capsules: Capsules, inverse_temperature: Tensor | float) -> Capsules:
         """Route a map (B, H, W, C) of capsules to a map (B, H', W', P)."""
-        routed = em_routing(
+        routed = self.route(capsules, inverse_temperature)
+        return Capsules(routed.poses, routed.presences)
+
+    def route(self, capsules: Capsules, inverse_temperature: Tensor | float) -> EMRouted:
+        """Poses, presences and assignments of the parents."""
+        return em_routing(
             capsules.poses,
             capsules.presences,
             self.weights,
@@ -75,7 +82,12 @@ class ConvEMCapsules(_EMCapsules):
             iterations=self.iterations,
             stride=self.stride,
         )
-        return Capsules(routed.poses, routed.presences)
+
+    def vote_shape(
+        self, capsules: Capsules, inverse_temperature: Tensor | float
+    ) -> tuple[int, ...]:
+        """(B, H', W', P, K * K * C, 16)."""
+        return _vote_shape(capsules, self.weights, self.stride)
 
 
 class ClassEMCapsules(_EMCapsules):
@@ -105,11 +117,16 @@ class ClassEMCapsules(_EMCapsules):
 
     def forward(self, capsules: Capsules, inverse_temperature: Tensor | float) -> Capsules:
         """Route a map (B, H, W, C) of capsules to a list: poses (B, P, 4, 4), presences (B, P)."""
+        routed = self.route(capsules, inverse_temperature)
+        return Capsules(routed.poses[:, 0, 0], routed.presences[:, 0, 0])
+
+    def route(self, capsules: Capsules, inverse_temperature: Tensor | float) -> EMRouted:
+        """Poses, presences and assignments of the parents, at one place."""
         height, width = capsules.presences.shape[1:3]
         offsets = (
             coordinates(height, width, like=self.weights) if self.coordinate_addition else None
         )
-        routed = em_routing(
+        return em_routing(
             capsules.poses,
             capsules.presences,
             self.weights.expand(height, width, -1, -1, -1, -1),
@@ -119,24 +136,17 @@ class ClassEMCapsules(_EMCapsules):
             iterations=self.iterations,
             offsets=offsets,
         )
-        return Capsules(routed.poses[:, 0, 0], routed.presences[:, 0, 0])
+
+    def vote_shape(
+        self, capsules: Capsules, inverse_temperature: Tensor | float
+    ) -> tuple[int, ...]:
+        """(B, 1, 1, P, H * W * C, 16)."""
+        height, width = capsules.presences.shape[1:3]
+        return _vote_shape(capsules, self.weights.expand(height, width, -1, -1, -1, -1), 1)
 
 
-def coordinates(height: int, width: int, *, like: Tensor) -> Tensor:
-    """Coordinate addition: what votes from each place of a map are told (Hinton 2018, section 4).
-
-    The first two elements of the right-hand column hold the place's row and column, as shares of
-    the map's size.
-
-    Args:
-        height: H of the map.
-        width: W of the map.
-        like: A tensor whose dtype and device are wanted.
-
-    Returns:
-        (H, W, 4, 4), zero but for those elements, which lie between 0 and 1.
-    """
-    offsets = like.new_zeros(height, width, 4, 4)
-    offsets[:, :, 0, 3] = ((torch.arange(height, device=like.device) + 0.5) / height)[:, None]
-    offsets[:, :, 1, 3] = (torch.arange(width, device=like.device) + 0.5) / width
-    return offsets
+def _vote_shape(capsules: Capsules, weights: Tensor, stride: int) -> tuple[int, ...]:
+    batch, *size = capsules.presences.shape[:3]
+    *kernel, in_types, out_types = weights.shape[:4]
+    places = [(side - window) // stride + 1 for side, window in zip(size, kernel, strict=True)]
+    return batch, *places, out_types, math.prod(kernel) * in_types, 16

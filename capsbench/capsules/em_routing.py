@@ -16,6 +16,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from capsbench.capsules.precision import full_precision
+from capsbench.capsules.votes import window_votes
+from capsbench.capsules.windows import sum_over_windows, windows
 
 VARIANCE_FLOOR = 5e-4  # of the authors' code: pitfall 1, a parent with one child has no variance
 MASS_EPSILON = 1e-7  # of the authors' code: a parent may be assigned nothing
@@ -116,40 +118,6 @@ def em_routing(
     return EMRouted(pose, logits.sigmoid(), assignments.unflatten(-1, (*kernel, -1)))
 
 
-def window_votes(
-    poses: Tensor, weights: Tensor, *, stride: int = 1, offsets: Tensor | None = None
-) -> Tensor:
-    """The votes V = M W of every child in every window (article, eq. 4).
-
-    Args:
-        poses: (B, H, W, C, 4, 4).
-        weights: (KH, KW, C, P, 4, 4).
-        stride: Step of the window.
-        offsets: (KH, KW, 4, 4), added to the votes.
-
-    Returns:
-        (B, H', W', P, KH * KW * C, 16).
-    """
-    num_types = weights.shape[3]
-    patches = windows(poses, (weights.shape[0], weights.shape[1]), stride)
-    batch, height, width = patches.shape[:3]
-    # One product per child of the window: the rows of its poses by its matrices for all parents.
-    rows = patches.permute(3, 4, 5, 0, 1, 2, 6, 7).flatten(3, 6).flatten(0, 2)
-    columns = weights.transpose(3, 4).flatten(4, 5).flatten(0, 2)
-    votes = (rows @ columns).view(len(rows), batch, height, width, 4, num_types, 4)
-    votes = votes.permute(1, 2, 3, 5, 0, 4, 6)
-    if offsets is not None:
-        per_child = offsets[:, :, None].expand(-1, -1, weights.shape[2], -1, -1)
-        votes = votes + per_child.flatten(0, 2)
-    return votes.flatten(start_dim=5)
-
-
-def windows(maps: Tensor, kernel: tuple[int, int], stride: int) -> Tensor:
-    """Every window that fits into a map: (B, H, W, ...) to (B, H', W', KH, KW, ...)."""
-    patches = maps.unfold(1, kernel[0], stride).unfold(2, kernel[1], stride)
-    return patches.movedim((-2, -1), (3, 4))
-
-
 def _log_total(sums: Tensor, size: tuple[int, int], stride: int) -> Tensor:
     """The log of each child's sum over all windows that see it, told to each of them.
 
@@ -175,6 +143,5 @@ def _log_total(sums: Tensor, size: tuple[int, int], stride: int) -> Tensor:
             seen.copy_(seen.maximum(sums.detach()[:, :, :, y, x]))
     window = kernel[0], kernel[1]
     largest = windows(largest, window, stride)
-    columns = (sums - largest).exp().permute(0, 5, 3, 4, 1, 2).flatten(4, 5).flatten(1, 3)
-    total = F.fold(columns, size, window, stride=stride)  # (B, C, H, W)
-    return largest + windows(total.permute(0, 2, 3, 1), window, stride).log()
+    total = sum_over_windows((sums - largest).exp(), size, stride)
+    return largest + windows(total, window, stride).log()

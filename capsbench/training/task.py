@@ -73,14 +73,14 @@ class Task(LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The loss of a batch."""
-        loss = self.model.loss(self.model(batch.images, batch.views), batch, self.progress)
+        loss = self.model.loss(self.model(batch.images), batch, self.progress)
         self._note_first_bad(loss.detach())
         self.log("train/loss", loss.detach())
         return loss
 
     def score(self, batch: Batch) -> Scores:
         """Loss and hits on a batch, without gradient, in evaluation mode."""
-        prediction = self.model(batch.images, batch.views)
+        prediction = self.model(batch.images)
         loss = self.model.loss(prediction, batch, self.progress).float() * len(batch.images)
         hits = self.model.log_probabilities(prediction).argmax(-1) == batch.targets
         return Scores(loss, hits.sum(), len(batch.images))

@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from capsbench.capsules.capsule import Capsules, length, squash
+from capsbench.capsules.coordinates import coordinates
 from capsbench.capsules.dynamic_routing import DynamicRouting, dynamic_routing
-from capsbench.capsules.em_layers import ClassEMCapsules, ConvEMCapsules, coordinates
+from capsbench.capsules.em_layers import ClassEMCapsules, ConvEMCapsules
 from capsbench.capsules.em_routing import em_routing
 from capsbench.capsules.primary import MatrixPrimaryCapsules, VectorPrimaryCapsules
 

@@ -2,7 +2,8 @@ import pytest
 import torch
 
 from capsbench.capsules.capsule import Capsules
-from capsbench.capsules.em_layers import ClassEMCapsules, ConvEMCapsules, coordinates
+from capsbench.capsules.coordinates import coordinates
+from capsbench.capsules.em_layers import ClassEMCapsules, ConvEMCapsules
 
 
 def children(batch=2, height=5, width=5, types=3):

@@ -13,8 +13,9 @@ from torch import Tensor
 from torch.distributions import Normal
 
 from capsbench.capsules import em_routing as module
-from capsbench.capsules.em_layers import coordinates
-from capsbench.capsules.em_routing import em_routing, window_votes
+from capsbench.capsules.coordinates import coordinates
+from capsbench.capsules.em_routing import em_routing
+from capsbench.capsules.votes import window_votes
 
 DOUBLE = torch.float64
 FLOOR = 5e-4  # of the variance

@@ -1,0 +1,23 @@
+"""What every layer of routed capsules answers, whatever its routing."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+from torch import nn
+
+
+class RoutingLayer(nn.Module, ABC):
+    """A layer whose capsules are routed from the votes of the layer below.
+
+    `route` and `vote_shape` take the same arguments as `forward`.
+    """
+
+    @abstractmethod
+    def route(self, *args: Any) -> Any:
+        """All that the routing finds: the parents, and how the children were assigned to them."""
+
+    @abstractmethod
+    def vote_shape(self, *args: Any) -> tuple[int, ...]:
+        """Shape of the tensor of all votes, which a fast routing never stores: (B, ...)."""

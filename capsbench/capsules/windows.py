@@ -1,0 +1,28 @@
+"""The windows of a map: what each parent of a convolutional capsule layer sees."""
+
+from __future__ import annotations
+
+from torch import Tensor
+from torch.nn import functional as F
+
+
+def windows(maps: Tensor, kernel: tuple[int, int], stride: int) -> Tensor:
+    """Every window that fits into a map: (B, H, W, ...) to (B, H', W', KH, KW, ...)."""
+    patches = maps.unfold(1, kernel[0], stride).unfold(2, kernel[1], stride)
+    return patches.movedim((-2, -1), (3, 4))
+
+
+def sum_over_windows(values: Tensor, size: tuple[int, int], stride: int) -> Tensor:
+    """For each place of a map, the sum of what the windows that see it hold for it.
+
+    Args:
+        values: (B, H', W', KH, KW, C).
+        size: (H, W) of the map.
+        stride: Step of the window.
+
+    Returns:
+        (B, H, W, C); zero where no window sees a place.
+    """
+    kernel = values.shape[3], values.shape[4]
+    columns = values.permute(0, 5, 3, 4, 1, 2).flatten(4, 5).flatten(1, 3)
+    return F.fold(columns, size, kernel, stride=stride).permute(0, 2, 3, 1)
