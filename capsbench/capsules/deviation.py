@@ -1,4 +1,4 @@
-"""How far two tensors that should be equal are apart: the answer of every ``check_...`` question."""
+"""How far apart two tensors are that should be equal: the answer of each ``check_...`` question."""
 
 from __future__ import annotations
 
