@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
+from capsbench.capsules.deviation import deviation
 from capsbench.capsules.precision import full_precision
 
 
@@ -22,25 +24,41 @@ class Capsules(NamedTuple):
 
 
 @full_precision
-def squash(vectors: Tensor, *, eps: float = 1e-8) -> Tensor:
+def squash(vectors: Tensor) -> Tensor:
     """Shorten vectors to a length below one without turning them (article, eq. 10).
+
+    With m = max(1, largest element) and u = s / m, eq. 10 reads u |u| / (1 / m² + |u|²), in which
+    nothing overflows. For elements up to one it is the equation as it stands. Value and gradient of
+    a zero vector are zero.
 
     Args:
         vectors: (..., D).
-        eps: Stands inside of the square root, so that value and gradient are zero, and not NaN, for
-            a zero vector.
 
     Returns:
         (..., D), of length |s|² / (1 + |s|²).
     """
-    squared = vectors.square().sum(dim=-1, keepdim=True)
-    return squared / (1 + squared) * vectors * (squared + eps).rsqrt()
+    # The result does not depend on m, so no gradient need flow through it.
+    shrink = 1 / vectors.detach().abs().amax(dim=-1, keepdim=True).clamp_min(1)
+    shrunk = vectors * shrink
+    norm = torch.linalg.vector_norm(shrunk, dim=-1, keepdim=True)
+    return norm / (shrink.square() + norm.square()) * shrunk
 
 
 @full_precision
-def length(vectors: Tensor, *, eps: float = 1e-8) -> Tensor:
-    """Length (...) of vectors (..., D): the presence of a squashed capsule.
+def length(vectors: Tensor) -> Tensor:
+    """The presence (...) of squashed capsules (..., D): their length.
 
-    ``eps`` inside of the square root keeps the gradient of a zero vector finite.
+    What rounding adds above one is cut. The gradient of a zero vector is zero.
     """
-    return (vectors.square().sum(dim=-1) + eps).sqrt()
+    return torch.linalg.vector_norm(vectors, dim=-1).clamp_max(1)
+
+
+@torch.no_grad()
+def check_squash(vectors: Tensor) -> float:
+    """Do vectors (..., D) stay below a length of one when squashed?
+
+    Returns:
+        By how much the longest exceeds one; about the rounding of the dtype at most.
+    """
+    lengths = torch.linalg.vector_norm(squash(vectors).double(), dim=-1)
+    return deviation(lengths, lengths.clamp_max(1))

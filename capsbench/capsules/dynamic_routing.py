@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from capsbench.capsules.capsule import Capsules, length, squash
+from capsbench.capsules.deviation import deviation
 from capsbench.capsules.layer import RoutingLayer
 from capsbench.capsules.precision import full_precision
 
@@ -108,3 +109,50 @@ class DynamicRouting(RoutingLayer):
         """(B, I, J, E) for children (B, I, D)."""
         num_children, num_parents, _, parent_dim = self.weights.shape
         return len(children), num_children, num_parents, parent_dim
+
+    @torch.no_grad()
+    def check_couplings(self, children: Tensor) -> float:
+        """Do the couplings of each child (B, I, D) sum to one over the parents (eq. 8)?"""
+        total = self.route(children).couplings.sum(dim=-1)
+        return deviation(total, torch.ones_like(total))
+
+    @torch.no_grad()
+    def check_squash(self, children: Tensor) -> float:
+        """By how much is a parent of children (B, I, D) longer than one (eq. 10)?"""
+        lengths = torch.linalg.vector_norm(self.route(children).parents.double(), dim=-1)
+        return deviation(lengths, lengths.clamp_max(1))
+
+    @torch.no_grad()
+    def check_orthogonal(self, children: Tensor, transform: Tensor) -> float:
+        """Do the parents move as an orthogonal map moves the votes?
+
+        Lengths and agreements stay as they are then. A bias does not move with the votes: a layer
+        that has one deviates, as does one whose votes are sheared or scaled.
+
+        Args:
+            children: (B, I, D).
+            transform: (E, E), Q with QᵀQ = 1; the votes û become û Q.
+        """
+        moved = dynamic_routing(
+            children, self.weights @ transform, iterations=self.iterations, bias=self.bias
+        )
+        return deviation(moved.parents, self.route(children).parents @ transform)
+
+    @torch.no_grad()
+    def check_permutation(self, children: Tensor, order: Tensor) -> float:
+        """Is it the same to the parents in which order the children come, with their weights?
+
+        Args:
+            children: (B, I, D).
+            order: (I,), a permutation.
+        """
+        permuted = dynamic_routing(
+            children[:, order], self.weights[order], iterations=self.iterations, bias=self.bias
+        )
+        return deviation(permuted.parents, self.route(children).parents)
+
+    @torch.no_grad()
+    def check_batch_independence(self, children: Tensor) -> float:
+        """Are the parents of children (B, I, D) the same as those of each image alone?"""
+        alone = torch.cat([self.route(image).parents for image in children.split(1)])
+        return deviation(self.route(children).parents, alone)

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import math
 
+import torch
 from torch import Tensor, nn
 
 from capsbench.capsules.capsule import Capsules, length, squash
+from capsbench.capsules.deviation import deviation
 
 
 class VectorPrimaryCapsules(nn.Module):
     """Primary capsules with vector poses (Sabour 2017, section 4): a convolution, squashed.
+
+    The authors' code sends the convolution through one iteration of routing, as if it were the vote
+    of a single capsule: each of the C types gets the share 1 / C of it, before the bias is added.
 
     Args:
         in_channels: Channels of the feature map.
@@ -18,18 +23,42 @@ class VectorPrimaryCapsules(nn.Module):
         dim: D, length of a pose vector.
         kernel: Width of the convolution's window, in places of the feature map; no padding.
         stride: Step of the window.
+        routed: Whether each type gets a share only, as in the authors' code.
     """
 
-    def __init__(self, in_channels: int, *, types: int, dim: int, kernel: int, stride: int) -> None:
+    def __init__(
+        self,
+        in_channels: int,
+        *,
+        types: int,
+        dim: int,
+        kernel: int,
+        stride: int,
+        routed: bool = False,
+    ) -> None:
         super().__init__()
         self.types = types
+        self.routed = routed
         self.conv = nn.Conv2d(in_channels, types * dim, kernel, stride)
 
     def forward(self, features: Tensor) -> Capsules:
         """Features (B, F, H, W) to poses (B, H', W', C, D) and their lengths (B, H', W', C)."""
+        if self.routed:
+            features = features / self.types  # a share of the features: the bias stays whole
         vectors = self.conv(features).permute(0, 2, 3, 1).unflatten(-1, (self.types, -1))
         poses = squash(vectors)
         return Capsules(poses, length(poses))
+
+    @torch.no_grad()
+    def check_presences(self, features: Tensor) -> float:
+        """Are the presences of features (B, F, H, W) lengths of the poses, and none above one?
+
+        Returns:
+            How far they are from the lengths, cut at one; about the rounding of the dtype.
+        """
+        poses, presences = self(features)
+        lengths = torch.linalg.vector_norm(poses.double(), dim=-1)
+        return deviation(presences, lengths.clamp_max(1))
 
 
 class MatrixPrimaryCapsules(nn.Module):
@@ -38,11 +67,13 @@ class MatrixPrimaryCapsules(nn.Module):
     Args:
         in_channels: Channels of the feature map.
         types: C, capsule types at each place.
+        presence_offset: Added to the presences' logits; -1 in the authors' code.
     """
 
-    def __init__(self, in_channels: int, *, types: int) -> None:
+    def __init__(self, in_channels: int, *, types: int, presence_offset: float = 0.0) -> None:
         super().__init__()
         self.types = types
+        self.presence_offset = presence_offset
         self.pose = nn.Conv2d(in_channels, types * 16, 1, bias=False)
         self.presence = nn.Conv2d(in_channels, types, 1, bias=False)
         # For poses of about unit variance: the default initialisation of a convolution leaves a
@@ -52,5 +83,5 @@ class MatrixPrimaryCapsules(nn.Module):
     def forward(self, features: Tensor) -> Capsules:
         """Features (B, F, H, W) to poses (B, H, W, C, 4, 4) and presences (B, H, W, C)."""
         poses = self.pose(features).permute(0, 2, 3, 1).unflatten(-1, (self.types, 4, 4))
-        presences = self.presence(features).sigmoid().permute(0, 2, 3, 1)
-        return Capsules(poses, presences)
+        logits = self.presence(features) + self.presence_offset
+        return Capsules(poses, logits.sigmoid().permute(0, 2, 3, 1))

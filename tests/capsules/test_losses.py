@@ -1,12 +1,25 @@
 """Losses against loops over images and classes."""
 
+import math
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from capsbench.capsules.losses import margin_loss, spread_loss, spread_margin
-from capsbench.capsules.reconstruction import ClassConditionalDecoder, reconstruction_loss
+from capsbench.capsules.losses import (
+    cross_entropy,
+    margin_loss,
+    spread_loss,
+    spread_margin,
+    spread_margin_sigmoid,
+)
+from capsbench.capsules.reconstruction import (
+    RECONSTRUCTION_WEIGHT,
+    RECONSTRUCTION_WEIGHT_CODE,
+    ClassConditionalDecoder,
+    reconstruction_loss,
+)
 
 rows = st.integers(1, 5).flatmap(
     lambda classes: st.lists(
@@ -60,15 +73,54 @@ def test_spread_margin_rises_linearly_from_0_2_to_0_9():
     assert spread_margin(0.25, start=0.0, end=1.0) == 0.25
 
 
+@pytest.mark.parametrize(
+    ("step", "margin"),
+    [(0, 0.214), (100_000, 0.294), (200_000, 0.595), (300_000, 0.896), (700_000, 0.99)],
+)
+def test_sigmoid_margin_is_that_of_the_code_at_its_steps(step, margin):
+    assert spread_margin_sigmoid(step / 2_000_000) == pytest.approx(margin, abs=5e-4)
+
+
+@given(st.integers(0, 2_000_000))
+def test_sigmoid_margin_is_the_formula_of_the_code(step):
+    expected = 0.2 + 0.79 * torch.sigmoid(torch.tensor(min(10.0, step / 50000 - 4)).double())
+    assert spread_margin_sigmoid(step / 2_000_000) == pytest.approx(expected.item(), rel=1e-6)
+    assert spread_margin_sigmoid(step / 2_000_000) <= spread_margin_sigmoid(1.0) < 0.99
+
+
+@settings(deadline=None)
+@given(rows, st.sampled_from([1.0, 50.0]))
+def test_cross_entropy_is_that_of_the_loop(images, scale):
+    total = 0.0
+    for scores, targets in images:
+        normaliser = sum(math.exp(scale * score) for score in scores)
+        for score, present in zip(scores, targets, strict=True):
+            if present:
+                total -= math.log(math.exp(scale * score) / normaliser) / sum(targets)
+    scores, targets = tensors(images)
+    found = cross_entropy(scale * scores, targets).item()
+    assert found == pytest.approx(total / len(images), abs=1e-12)
+
+
+def test_cross_entropy_of_one_class_each_is_that_of_indices():
+    generator = torch.Generator().manual_seed(0)
+    scores = 1e3 * torch.randn(6, 4, generator=generator)
+    index = torch.tensor([0, 1, 2, 3, 0, 1])
+    expected = torch.nn.functional.cross_entropy(scores, index)
+    torch.testing.assert_close(cross_entropy(scores, torch.eye(4)[index]), expected)
+
+
 def test_gradients_point_the_right_way():
     targets = torch.tensor([[1.0, 0.0]])
-    for loss in (margin_loss, lambda p, t: spread_loss(p, t, margin=0.9)):
+    for loss in (margin_loss, lambda p, t: spread_loss(p, t, margin=0.9), cross_entropy):
         presences = torch.tensor([[0.5, 0.5]], requires_grad=True)
         (gradient,) = torch.autograd.grad(loss(presences, targets), presences)
         assert gradient[0, 0] < 0 < gradient[0, 1]
 
 
-@pytest.mark.parametrize("loss", [margin_loss, lambda p, t: spread_loss(p, t, margin=0.5)])
+@pytest.mark.parametrize(
+    "loss", [margin_loss, lambda p, t: spread_loss(p, t, margin=0.5), cross_entropy]
+)
 def test_losses_are_taken_in_float32_under_autocast(loss):
     presences, targets = torch.rand(2, 3), torch.eye(3)[:2]
     with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -82,6 +134,12 @@ def test_reconstruction_loss_sums_pixels_and_averages_images():
     total = sum((a - b) ** 2 for a, b in zip(drawn.flatten(), images.flatten(), strict=True))
     torch.testing.assert_close(reconstruction_loss(drawn, images), 0.0005 * total / 3)
     torch.testing.assert_close(reconstruction_loss(drawn, images, weight=2.0), 2 * total / 3)
+
+
+def test_weight_of_the_code_is_that_beside_a_margin_loss_summed_over_ten_classes():
+    """The code: 0.0005 beside the margin loss times 0.5, averaged over the classes."""
+    assert pytest.approx(0.0005) == RECONSTRUCTION_WEIGHT
+    assert pytest.approx(0.0005 / (0.5 / 10)) == RECONSTRUCTION_WEIGHT_CODE
 
 
 @pytest.mark.parametrize("pose", [(5,), (4, 4)])
