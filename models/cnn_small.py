@@ -2,29 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import ClassVar
 
-from torch import Tensor, nn
-from torch.nn import functional as F
-
 from capsbench.arguments import Positive
-from capsbench.contracts import (
-    Batch,
-    ImageShape,
-    LayerOfInterest,
-    Model,
-    Prediction,
-    one_hot,
-    require_size,
-)
-from capsbench.models._geometry import Window, places, smallest_size, stride_and_offset
-from capsbench.viewpoint.views import Views
-
-CONV, POOL = Window(3, padding=1), Window(2, stride=2)
+from capsbench.contracts import ImageShape
+from capsbench.models._cnn import Block, PlainCNN
+from capsbench.models._geometry import Window
 
 
-class CNNSmall(Model):
+class CNNSmall(PlainCNN):
     """Small CNN: three times convolution and max-pooling, then a hidden layer (after LeCun 1998).
 
     The convolutions are 3 x 3 with padding and have ``width``, twice and four times ``width``
@@ -51,43 +37,11 @@ class CNNSmall(Model):
         width: Positive = 32,
         hidden: Positive = 128,
     ) -> None:
-        super().__init__(image_shape=image_shape, num_classes=num_classes)
-        windows = 3 * [CONV, POOL]
-        require_size("cnn-small", image_shape, smallest_size(windows))
-        channels, height, rows_width = image_shape
-        self.block1 = _block(channels, width)
-        self.block2 = _block(width, 2 * width)
-        self.block3 = _block(2 * width, 4 * width)
-        area = places(height, windows) * places(rows_width, windows)
-        self.hidden = nn.Sequential(nn.Flatten(), nn.Linear(4 * width * area, hidden), nn.ReLU())
-        self.classes = nn.Linear(hidden, num_classes)
-
-    def forward(self, images: Tensor, views: Views | None = None) -> Prediction:
-        """Classify images (B, C, H, W) in [0, 1]."""
-        features = self.block3(self.block2(self.block1(images)))
-        return Prediction(scores=self.classes(self.hidden(features)))
-
-    def loss(self, prediction: Prediction, batch: Batch, progress: float) -> Tensor:
-        """Cross-entropy, averaged over the batch."""
-        targets = one_hot(batch.targets, self.num_classes)
-        shares = targets / targets.sum(dim=1, keepdim=True)
-        return F.cross_entropy(prediction.scores.float(), shares)
-
-    def layers_of_interest(self) -> Mapping[str, LayerOfInterest]:
-        """The map after each block, and the hidden layer."""
-        layers = {}
-        for block in (1, 2, 3):
-            stride, offset = stride_and_offset(block * [CONV, POOL])
-            layers[f"block {block}"] = LayerOfInterest(
-                f"block{block}", "map", stride=stride, offset=offset
-            )
-        return {**layers, "hidden": LayerOfInterest("hidden", "vector")}
-
-
-def _block(channels: int, width: int) -> nn.Sequential:
-    kernel, stride, padding = CONV
-    return nn.Sequential(
-        nn.Conv2d(channels, width, kernel, stride, padding),
-        nn.ReLU(),
-        nn.MaxPool2d(POOL.kernel, POOL.stride),
-    )
+        conv, pool = Window(3, padding=1), Window(2, stride=2)
+        super().__init__(
+            name="cnn-small",
+            image_shape=image_shape,
+            num_classes=num_classes,
+            blocks=[Block(width * factor, conv, pool) for factor in (1, 2, 4)],
+            hidden=[hidden],
+        )

@@ -1,0 +1,147 @@
+"""What the convolutional networks share: their loss, and blocks of convolution and max-pooling."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import chain
+from typing import Annotated, Literal, NamedTuple
+
+from pydantic import Field
+from torch import Tensor, nn
+
+from capsbench.capsules.losses import cross_entropy
+from capsbench.contracts import (
+    Batch,
+    ImageShape,
+    LayerOfInterest,
+    Model,
+    Prediction,
+    one_hot,
+    require_size,
+)
+from capsbench.models._geometry import Window, places, smallest_size, stride_and_offset
+from capsbench.viewpoint.views import Views
+
+DropoutRate = Annotated[float, Field(ge=0, lt=1)]
+Padding = Literal["same", "valid"]
+
+# 2 x 2 max-pooling that leaves no row or column out, as TensorFlow's 'SAME' pooling.
+POOL = Window(2, stride=2, partial=True)
+
+
+class SequentialClassifier(Model):
+    """A network whose children follow one another: images in, the logits of a softmax out.
+
+    The loss is the cross-entropy, with equal shares where an image holds several objects.
+    """
+
+    def forward(self, images: Tensor, views: Views | None = None) -> Prediction:
+        """Classify images (B, C, H, W) in [0, 1]."""
+        features = images
+        for child in self.children():
+            features = child(features)
+        return Prediction(scores=features)
+
+    def loss(self, prediction: Prediction, batch: Batch, progress: float) -> Tensor:
+        """Cross-entropy, averaged over the batch."""
+        return cross_entropy(prediction.scores, one_hot(batch.targets, self.num_classes))
+
+
+class Block(NamedTuple):
+    """A convolution with a ReLU, and max-pooling if there is a window for it."""
+
+    channels: int
+    conv: Window
+    pool: Window | None = None
+
+    @property
+    def windows(self) -> list[Window]:
+        """The windows of the block, from the image upwards."""
+        return [self.conv, self.pool] if self.pool else [self.conv]
+
+    def build(self, in_channels: int) -> nn.Sequential:
+        """The block as a module that takes maps of ``in_channels`` channels."""
+        layers: list[nn.Module] = [
+            nn.Conv2d(
+                in_channels, self.channels, self.conv.kernel, self.conv.stride, self.conv.padding
+            ),
+            nn.ReLU(),
+        ]
+        if self.pool:
+            layers.append(
+                nn.MaxPool2d(
+                    self.pool.kernel,
+                    self.pool.stride,
+                    self.pool.padding,
+                    ceil_mode=self.pool.partial,
+                )
+            )
+        return nn.Sequential(*layers)
+
+
+class PlainCNN(SequentialClassifier):
+    """Blocks of convolution and max-pooling, then fully connected layers with ReLU, then classes.
+
+    Args:
+        name: The model's name, for the error message.
+        image_shape: (C, H, W) of the images.
+        num_classes: K.
+        blocks: The blocks, from the image upwards.
+        hidden: Units of each fully connected hidden layer.
+        dropout: Share of the last hidden layer's units that a training step leaves out.
+
+    Raises:
+        UserError: The images are too small.
+    """
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        image_shape: ImageShape,
+        num_classes: int,
+        blocks: Sequence[Block],
+        hidden: Sequence[int],
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__(image_shape=image_shape, num_classes=num_classes)
+        self.windows = [block.windows for block in blocks]
+        windows = list(chain(*self.windows))
+        require_size(name, image_shape, smallest_size(windows))
+        units, height, width = image_shape
+        for number, block in enumerate(blocks, start=1):
+            self.add_module(f"block{number}", block.build(units))
+            units = block.channels
+        units *= places(height, windows) * places(width, windows)
+        layers: list[nn.Module] = [nn.Flatten()]
+        for above in hidden:
+            layers += [nn.Linear(units, above), nn.ReLU()]
+            units = above
+        if dropout:
+            layers.append(nn.Dropout(dropout))
+        self.hidden = nn.Sequential(*layers)
+        self.classes = nn.Linear(units, num_classes)
+
+    def layers_of_interest(self) -> Mapping[str, LayerOfInterest]:
+        """The map after each block, and the last hidden layer."""
+        layers = {}
+        for count in range(1, len(self.windows) + 1):
+            below = list(chain(*self.windows[:count]))
+            layers[f"block {count}"] = feature_map(f"block{count}", below)
+        return {**layers, "hidden": LayerOfInterest("hidden", "vector")}
+
+
+def conv_window(kernel: int, padding: Padding) -> Window:
+    """Window of a convolution of odd width and stride 1.
+
+    Args:
+        kernel: Its width.
+        padding: ``same`` leaves height and width of a map as they are, ``valid`` adds no border.
+    """
+    return Window(kernel, padding=kernel // 2 if padding == "same" else 0)
+
+
+def feature_map(module: str, windows: Sequence[Window]) -> LayerOfInterest:
+    """The map that a module puts out, seen through all windows from the image up to it."""
+    stride, offset = stride_and_offset(windows)
+    return LayerOfInterest(module, "map", stride=stride, offset=offset)

@@ -1,0 +1,112 @@
+"""The article's picture of a CNN: a filter for every viewpoint, and the largest response."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import chain, pairwise
+from typing import Annotated, ClassVar
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from capsbench.arguments import Positive
+from capsbench.capsules.deviation import deviation
+from capsbench.contracts import ImageShape, LayerOfInterest, require_size
+from capsbench.models._cnn import SequentialClassifier, feature_map
+from capsbench.models._filter_bank import OrbitConvolution, seen_from
+from capsbench.models._geometry import Window
+from capsbench.models._pooling import GlobalMaxPooling, MaxPooling
+
+Enlargement = Annotated[float, Field(ge=1)]
+
+KERNEL, DILATIONS = 5, (1, 2, 3)
+POOL = Window(3, padding=1)
+
+
+class CNNOrbitPool(SequentialClassifier):
+    """CNN with filters in every rotation and scale, max-pooled over their orbit (article, eq. 1-2).
+
+    'Learn a set of feature detectors for each viewpoint transformation and apply max-pooling to
+    each group of transformation specific weights': here the detectors of a group are copies of one
+    another and share their weights, so that the set is complete by construction. Three such layers
+    (5 x 5, the second and third dilated 2 and 3 times), each with batch norm and ReLU, and after
+    the first and second max-pooling over 3 x 3 neighbours; the maximum over all places, since a
+    maximum over the orbit alone leaves a map that turns with the image; and a softmax.
+
+    No layer leaves places out. With four or eight rotations the scores are therefore exactly
+    invariant to quarter turns of square images of any size, and, as far as content stays 14 pixels
+    away from the border, to shifts by whole pixels. To other rotations and to scale the network is
+    invariant approximately. What it discards is how the orientations of parts belong together.
+
+    Args:
+        image_shape: (C, H, W) of the images, at least 5 pixels high and wide.
+        num_classes: K.
+        width: Channels of the first and second layer; the third has twice as many.
+        rotations: Number of copies of a filter in a full turn; 1 is an ordinary CNN of equal size.
+        scales: Enlargements of a filter of which there are copies; the learned one has 1.
+    """
+
+    source: ClassVar[str] = (
+        "the article's 'The CNN Solution', eq. 1-2; groups of rotated filters as in Riesenhuber, "
+        "Poggio, 'Hierarchical models of object recognition in cortex' (1999); sizes of our own"
+    )
+
+    def __init__(
+        self,
+        *,
+        image_shape: ImageShape,
+        num_classes: int,
+        width: Positive = 20,
+        rotations: Positive = 8,
+        scales: Annotated[tuple[Enlargement, ...], Field(min_length=1)] = (1.0,),
+    ) -> None:
+        super().__init__(image_shape=image_shape, num_classes=num_classes)
+        require_size("cnn-orbit-pool", image_shape, KERNEL)
+        widths = pairwise((image_shape[0], width, width, 2 * width))
+        self.windows: list[list[Window]] = []
+        for number, (dilation, (below, above)) in enumerate(
+            zip(DILATIONS, widths, strict=True), start=1
+        ):
+            conv = OrbitConvolution(
+                below, above, kernel=KERNEL, rotations=rotations, scales=scales, dilation=dilation
+            )
+            layers: list[nn.Module] = [conv, nn.BatchNorm2d(above), nn.ReLU()]
+            self.windows.append([Window(2 * conv.padding + 1, padding=conv.padding)])
+            if number < len(DILATIONS):
+                layers.append(MaxPooling(POOL))
+                self.windows[-1].append(POOL)
+            self.add_module(f"orbits{number}", nn.Sequential(*layers))
+        self.largest = GlobalMaxPooling()
+        self.classes = nn.Linear(2 * width, num_classes)
+
+    def layers_of_interest(self) -> Mapping[str, LayerOfInterest]:
+        """The map after each layer, which turns with the image, and its largest values."""
+        layers = {}
+        for count in range(1, len(self.windows) + 1):
+            below = list(chain(*self.windows[:count]))
+            layers[f"orbits {count}"] = feature_map(f"orbits{count}", below)
+        return {**layers, "largest": LayerOfInterest("largest", "vector")}
+
+    @torch.no_grad()
+    def check_orbit_invariance(
+        self,
+        images: Tensor,
+        *,
+        degrees: float = 0.0,
+        scale: float = 1.0,
+        shift: tuple[float, float] = (0.0, 0.0),
+    ) -> float:
+        """Do the scores stay as they are from another view: f(T x) = f(x) (article, eq. 0)?
+
+        Args:
+            images: (B, C, H, W).
+            degrees: Rotation, counter-clockwise.
+            scale: Enlargement.
+            shift: Pixels, x right and y down.
+
+        Returns:
+            The deviation of the scores; about the rounding of the dtype where the class says exact.
+        """
+        moved = seen_from(images, degrees=degrees, scale=scale, shift=shift)
+        return deviation(self(moved).scores, self(images).scores)

@@ -1,0 +1,106 @@
+"""A group-equivariant CNN on p4, after Cohen and Welling (2016)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import chain
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from capsbench.arguments import Positive
+from capsbench.capsules.deviation import deviation
+from capsbench.contracts import ImageShape, LayerOfInterest, require_size
+from capsbench.models._cnn import SequentialClassifier, feature_map
+from capsbench.models._geometry import Window, smallest_size
+from capsbench.models._group_convolution import (
+    PLANE,
+    TURNS,
+    LiftingConvolution,
+    OrientationPooling,
+    P4BatchNorm,
+    P4Convolution,
+)
+from capsbench.models._pooling import MaxPooling, halving
+
+CONV = Window(3, padding=1)
+
+
+class CNNP4(SequentialClassifier):
+    """CNN whose scores do not change when the image makes a quarter turn (Cohen and Welling 2016).
+
+    Three blocks of two p4 convolutions (3 x 3, padded) with batch norm and ReLU, max-pooling that
+    halves the map after the first and second block, max-pooling over the four orientations, the
+    average over all places, and a softmax. Number of layers, batch norm and the place of the
+    orientation pooling are near the paper's network for rotated MNIST, which has ten features in
+    each layer, no padding, and a 4 x 4 convolution at its end, and so fits images of one size.
+
+    The invariance is exact for square images of any size, since windows of pooling are three wide
+    where a map is odd. Other images do not keep their shape in a turn. The maps of the blocks turn
+    with the image and exchange their orientations; the map of the orientation pooling only turns.
+
+    Args:
+        image_shape: (C, H, W) of the images, at least 7 pixels high and wide.
+        num_classes: K.
+        width: Features of the first block, each in four orientations; they double with each block.
+    """
+
+    source: ClassVar[str] = (
+        "Cohen, Welling, 'Group Equivariant Convolutional Networks' (ICML 2016); any image size, "
+        "sizes of our own"
+    )
+
+    def __init__(self, *, image_shape: ImageShape, num_classes: int, width: Positive = 8) -> None:
+        super().__init__(image_shape=image_shape, num_classes=num_classes)
+        # One wider than needed where a side is even: so every larger image fits, too.
+        require_size("cnn-p4", image_shape, smallest_size(2 * [CONV, CONV, halving(1)]))
+        channels, height, _ = image_shape
+        first, second = halving(height), halving(height // 2)
+        self.windows = [[CONV, CONV, first], [CONV, CONV, second], [CONV, CONV]]
+        self.block1 = nn.Sequential(
+            *_normalised(LiftingConvolution(channels, width, kernel=CONV.kernel)),
+            *_normalised(P4Convolution(width, width, kernel=CONV.kernel)),
+            MaxPooling(first),
+        )
+        self.block2 = nn.Sequential(*_pair(width, 2 * width), MaxPooling(second))
+        self.block3 = nn.Sequential(*_pair(2 * width, 4 * width))
+        self.orientations = OrientationPooling()
+        self.average = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
+        self.classes = nn.Linear(4 * width, num_classes)
+
+    def layers_of_interest(self) -> Mapping[str, LayerOfInterest]:
+        """The map after each block and after the orientation pooling, and its average."""
+        layers = {}
+        for count in range(1, len(self.windows) + 1):
+            below = list(chain(*self.windows[:count]))
+            layers[f"block {count}"] = feature_map(f"block{count}", below)
+        layers["orientations"] = feature_map("orientations", list(chain(*self.windows)))
+        return {**layers, "average": LayerOfInterest("average", "vector")}
+
+    @torch.no_grad()
+    def check_turn_invariance(self, images: Tensor) -> float:
+        """Do quarter turns leave the scores as they are: f(T x) = f(x) (article, eq. 0)?
+
+        Args:
+            images: (B, C, N, N), square, of the size for which the network was made.
+
+        Returns:
+            The largest deviation over the three turns, about the rounding of the dtype.
+        """
+        expected = self(images).scores
+        return max(
+            deviation(self(torch.rot90(images, turns, PLANE)).scores, expected) for turns in TURNS
+        )
+
+
+def _normalised(conv: LiftingConvolution | P4Convolution) -> list[nn.Module]:
+    """A convolution, initialised for ReLUs (He et al. 2015), with batch norm and ReLU."""
+    nn.init.kaiming_normal_(conv.weight, nonlinearity="relu")
+    return [conv, P4BatchNorm(conv.out_channels), nn.ReLU()]
+
+
+def _pair(below: int, above: int) -> list[nn.Module]:
+    """Two p4 convolutions, each with batch norm and ReLU."""
+    convs = (P4Convolution(features, above, kernel=CONV.kernel) for features in (below, above))
+    return list(chain.from_iterable(map(_normalised, convs)))

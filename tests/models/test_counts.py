@@ -1,0 +1,76 @@
+"""docs/models.md against the code: the names, and every number of parameters."""
+
+import re
+from itertools import takewhile
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from capsbench.arguments import resolve
+from capsbench.names import find, table
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "models.md"
+
+# The counts that papers and their released code imply, so that no row is lost or changed unseen.
+PUBLISHED = {
+    "cnn-hinton2018": {4_253_349, 1_697_445},
+    "cnn-multimnist": {24_563_978},
+    "cnn-sabour2017": {35_445_522, 13_277_970},
+    "cnn-sabour2017-code": {7_495_946, 16_146_698},
+    "capsnet-dr": {8_215_568, 6_804_224},
+    "capsnet-dr-code": {8_215_728, 6_804_384, 11_361_968, 13_475_808},
+    "capsnet-em": {316_650},
+    "capsnet-em-code": {316_650},
+    "capsnet-em-small": {68_618},
+    "lenet5": {60_850},  # 60,000 up to F6, and ten classes of 84 weights and a bias
+    "resnet20": {269_722},
+}
+
+
+def rows(heading):
+    """The cells of the rows of the table that begins with these headings."""
+    lines = PAGE.read_text(encoding="utf-8").split(f"| {heading} |", 1)[1].splitlines()
+    table_lines = takewhile(lambda line: line.startswith("|"), lines[2:])
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in table_lines]
+
+
+NAMED = rows("model | what it is | source")
+COUNTED = rows("model | arguments | images | classes | parameters | the paper")
+
+
+def test_the_page_names_every_registered_model_once():
+    assert sorted(row[0] for row in NAMED) == sorted(f"`{name}`" for name in table("models"))
+    assert all(all(row) for row in NAMED)
+
+
+def test_the_page_has_every_published_count():
+    found: dict[str, set[int]] = {}
+    for name, *_, parameters, _ in COUNTED:
+        found.setdefault(name.strip("`"), set()).add(int(parameters.replace(",", "")))
+    assert found == PUBLISHED
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "images", "classes", "parameters", "paper"),
+    COUNTED,
+    ids=[" ".join(row[:3]) for row in COUNTED],
+)
+def test_parameters_are_what_the_page_says(name, arguments, images, classes, parameters, paper):
+    cls = find("models", name.strip("`")).load()
+    given = dict(pair.split("=", 1) for pair in re.findall(r"`(.+?)`", arguments))
+    shape = tuple(int(side) for side in images.split("x"))
+    with torch.device("meta"):
+        model = cls(
+            image_shape=shape,
+            num_classes=int(classes),
+            **resolve(
+                cls,
+                {argument: yaml.safe_load(value) for argument, value in given.items()},
+                what=name,
+                supplied=("image_shape", "num_classes"),
+            ),
+        )
+    count = sum(parameter.numel() for parameter in model.parameters())
+    assert f"{count:,}" == parameters
