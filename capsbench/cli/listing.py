@@ -28,10 +28,11 @@ def listing(
         return
     from rich.table import Table
 
-    shown = Table("name", "what it is", box=None, pad_edge=False)
-    shown.add_column("where", no_wrap=True)
+    shown = Table(box=None, pad_edge=False)
+    shown.add_column("name", no_wrap=True)
+    shown.add_column("what it is")
     for row in rows:
-        shown.add_row(*row.values())
+        shown.add_row(row["name"], row["summary"])
     plain_console().print(shown)
 
 
