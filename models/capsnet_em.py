@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from capsbench.arguments import NonNegative, Positive
+from capsbench.capsules.coordinates import Coordinates, PixelCoordinates, coordinates
 from capsbench.capsules.em_layers import ClassEMCapsules, ConvEMCapsules
-from capsbench.capsules.losses import spread_loss, spread_margin
+from capsbench.capsules.em_variants import (
+    AUTHORS_CODE,
+    AUTHORS_CODE_CLASSES,
+    PAPER,
+    EMVariant,
+    raised_over_training,
+)
+from capsbench.capsules.losses import spread_loss, spread_margin, spread_margin_sigmoid
 from capsbench.capsules.primary import MatrixPrimaryCapsules
 from capsbench.contracts import (
     Batch,
@@ -56,6 +64,11 @@ class CapsNetEM(Model):
         "Hinton, Sabour, Frosst, 'Matrix Capsules with EM Routing' (ICLR 2018), the text's network"
     )
 
+    name: ClassVar[str] = "capsnet-em"
+    variant: ClassVar[EMVariant] = PAPER  # of the convolutional capsule layers
+    class_variant: ClassVar[EMVariant] = PAPER
+    presence_offset: ClassVar[float] = 0.0
+
     inverse_temperature: Tensor
 
     def __init__(
@@ -77,24 +90,34 @@ class CapsNetEM(Model):
         super().__init__(image_shape=image_shape, num_classes=num_classes)
         if len(types) != len(strides):
             raise UserError(
-                f"capsnet-em needs one stride for each layer of capsule types; "
+                f"{self.name} needs one stride for each layer of capsule types; "
                 f"got types {list(types)} and strides {list(strides)}"
             )
         self.windows = [Window(kernel, stride)]
         self.windows += [Window(capsule_kernel, step) for step in strides]
-        require_size("capsnet-em", image_shape, smallest_size(self.windows))
+        require_size(self.name, image_shape, smallest_size(self.windows))
         self.conv = nn.Conv2d(image_shape[0], channels, kernel, stride)
-        self.primary = MatrixPrimaryCapsules(channels, types=primary_types)
+        self.primary = MatrixPrimaryCapsules(
+            channels, types=primary_types, presence_offset=self.presence_offset
+        )
         widths = (primary_types, *types)
         self.capsules = nn.ModuleList(
-            ConvEMCapsules(below, above, kernel=capsule_kernel, stride=step, iterations=iterations)
+            ConvEMCapsules(
+                below,
+                above,
+                kernel=capsule_kernel,
+                stride=step,
+                iterations=iterations,
+                variant=self.variant,
+            )
             for below, above, step in zip(widths, types, strides, strict=False)
         )
         self.classes = ClassEMCapsules(
             widths[-1],
             num_classes,
             iterations=iterations,
-            coordinate_addition=coordinate_addition,
+            coordinates=self.coordinates() if coordinate_addition else None,
+            variant=self.class_variant,
         )
         self.temperatures = inverse_temperature
         self.register_buffer("inverse_temperature", torch.tensor(inverse_temperature[0]))
@@ -102,7 +125,11 @@ class CapsNetEM(Model):
     def advance(self, progress: float) -> None:
         """Raise the inverse temperature."""
         start, end = self.temperatures
-        self.inverse_temperature.fill_(start + (end - start) * progress)
+        self.inverse_temperature.fill_(raised_over_training(progress, start=start, end=end))
+
+    def coordinates(self) -> Coordinates:
+        """What votes for the classes are told of the places that they come from."""
+        return coordinates
 
     def forward(self, images: Tensor, views: Views | None = None) -> Prediction:
         """Classify images (B, C, H, W) in [0, 1]."""
@@ -134,6 +161,88 @@ class CapsNetEM(Model):
         layers["class poses"] = LayerOfInterest("classes", "pose", 0)
         layers["class presences"] = LayerOfInterest("classes", "presence", 1)
         return layers
+
+
+class CapsNetEMSmall(CapsNetEM):
+    """The smaller matrix capsules with EM routing of Hinton, Sabour and Frosst (2018).
+
+    With the defaults (A, B, C, D = 64, 8, 16, 16) it has 68,618 parameters for 32 x 32 images of
+    two channels and five classes.
+
+    Args:
+        channels: A, channels of the convolution.
+        primary_types: B, types of primary capsules.
+        types: C, D, ...: types of capsules in each convolutional capsule layer.
+        **kwargs: As for `CapsNetEM`.
+    """
+
+    source: ClassVar[str] = (
+        "Hinton, Sabour, Frosst, 'Matrix Capsules with EM Routing' (ICLR 2018), the text's smaller "
+        "network"
+    )
+    name: ClassVar[str] = "capsnet-em-small"
+
+    def __init__(
+        self,
+        *,
+        channels: Positive = 64,
+        primary_types: Positive = 8,
+        types: tuple[Positive, ...] = (16, 16),
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(channels=channels, primary_types=primary_types, types=types, **kwargs)
+
+
+class CapsNetEMCode(CapsNetEM):
+    """Matrix capsules with EM routing, as in the code of Hinton, Sabour and Frosst (2018).
+
+    The text's network, 316,650 parameters for 32 x 32 images of two channels and five classes, with
+    the code's routing (`AUTHORS_CODE`), its coordinate addition in pixels, and its starting values.
+    The inverse temperature rises with the iterations of each routing and not with the training; the
+    class layer's is a quarter of the others'. The margin of the spread loss rises along a sigmoid,
+    and the loss is averaged over the classes, too.
+
+    The code also decays every weight: it adds 2e-7 times half of the sum of their squares to the
+    loss. That belongs to the recipe, and is not here.
+
+    Args:
+        inverse_temperature: λ that the iterations of a routing approach.
+        **kwargs: As for `CapsNetEM`.
+    """
+
+    source: ClassVar[str] = (
+        "Hinton, Sabour, Frosst, 'Matrix Capsules with EM Routing' (ICLR 2018), the authors' code "
+        "(github.com/google-research/google-research, capsule_em)"
+    )
+    name: ClassVar[str] = "capsnet-em-code"
+    variant: ClassVar[EMVariant] = AUTHORS_CODE
+    class_variant: ClassVar[EMVariant] = AUTHORS_CODE_CLASSES
+    presence_offset: ClassVar[float] = -1.0
+
+    def __init__(self, *, inverse_temperature: NonNegative = 0.01, **kwargs: Any) -> None:
+        constant = (inverse_temperature, inverse_temperature)
+        super().__init__(inverse_temperature=constant, **kwargs)
+        assert self.conv.bias is not None
+        nn.init.constant_(self.conv.bias, 0.1)
+        for weight, deviation in (
+            (self.conv.weight, 0.05),
+            (self.primary.pose.weight, 0.5),
+            (self.primary.presence.weight, 3.0),
+        ):
+            # TensorFlow's truncated normal ends at two standard deviations.
+            nn.init.trunc_normal_(weight, std=deviation, a=-2 * deviation, b=2 * deviation)
+
+    def coordinates(self) -> Coordinates:
+        """The pixel at the centre of what each place sees."""
+        _, height, width = self.image_shape
+        stride, offset = stride_and_offset(self.windows)
+        return PixelCoordinates(image_size=(height, width), stride=stride, offset=offset)
+
+    def loss(self, prediction: Prediction, batch: Batch, progress: float) -> Tensor:
+        """Spread loss averaged over classes, with a margin that rises along a sigmoid."""
+        targets = one_hot(batch.targets, self.num_classes)
+        margin = spread_margin_sigmoid(progress)
+        return spread_loss(prediction.scores, targets, margin=margin) / self.num_classes
 
 
 def standardize(images: Tensor) -> Tensor:

@@ -3,44 +3,154 @@
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 
 import torch
 from torch import Tensor, nn
 
 from capsbench.capsules.capsule import Capsules
-from capsbench.capsules.coordinates import coordinates
+from capsbench.capsules.coordinates import Coordinates, coordinates
+from capsbench.capsules.deviation import deviation
 from capsbench.capsules.em_routing import EMRouted, em_routing
+from capsbench.capsules.em_variants import PAPER, EMVariant
 from capsbench.capsules.layer import RoutingLayer
+from capsbench.capsules.windows import sum_over_windows
 
 
-class _EMCapsules(RoutingLayer):
-    """The parameters of a layer under EM routing, and where they start.
+class EMCapsules(RoutingLayer):
+    """What layers under EM routing share: their parameters, and what can be asked of them.
 
-    A presence that saturates before training never learns, for the spread loss sees differences of
-    presences alone. Transformations therefore start near the identity, which keeps poses alive
-    through the layers; β_u starts half a unit of log σ below the votes' expected spread, so that
-    mass speaks for a parent, and β_a at the cost of a parent with half of its mass.
+    Each question takes the arguments of `forward` and is answered by the largest relative
+    deviation from what should hold, see `deviation`.
 
     Args:
         kernel: Width of the window that has weights of its own at each place.
         in_types: C, capsule types of the layer below.
         out_types: P, capsule types of this layer.
         iterations: Iterations of EM routing.
-        spread: σ of the votes to expect before training.
+        stride: Step of the window.
+        variant: What the equations leave open, and where parameters start.
     """
 
     def __init__(
-        self, kernel: int, in_types: int, out_types: int, *, iterations: int, spread: float
+        self,
+        *,
+        kernel: int,
+        in_types: int,
+        out_types: int,
+        iterations: int,
+        stride: int,
+        variant: EMVariant,
     ) -> None:
         super().__init__()
         self.iterations = iterations
-        noise = 0.1 * torch.randn(kernel, kernel, in_types, out_types, 4, 4)
-        self.weights = nn.Parameter(torch.eye(4) + noise)
-        self.beta_u = nn.Parameter(torch.full((out_types,), -math.log(spread) - 0.5))
-        self.beta_a = nn.Parameter(torch.full((out_types,), 16 * -0.5 * 0.5))
+        self.stride = stride
+        self.variant = variant
+        self.weights = nn.Parameter(variant.initial_weights(kernel, kernel, in_types, out_types))
+        self.beta_u = nn.Parameter(torch.full((out_types,), variant.beta_u))
+        self.beta_a = nn.Parameter(torch.full((out_types,), variant.beta_a))
+
+    def route(self, capsules: Capsules, inverse_temperature: Tensor | float) -> EMRouted:
+        """Poses, presences and assignments of the parents."""
+        return self._route(capsules, inverse_temperature, self.weights)
+
+    def vote_shape(
+        self, capsules: Capsules, inverse_temperature: Tensor | float
+    ) -> tuple[int, ...]:
+        """(B, H', W', P, I, 16), with I children in each window."""
+        batch, *size = capsules.presences.shape[:3]
+        *kernel, in_types, types = self._window_weights(capsules, self.weights).shape[:4]
+        places = [
+            (side - window) // self.stride + 1 for side, window in zip(size, kernel, strict=True)
+        ]
+        return batch, *places, types, math.prod(kernel) * in_types, 16
+
+    @abstractmethod
+    def _window_weights(self, capsules: Capsules, weights: Tensor) -> Tensor:
+        """The layer's weights for each place of its window: (KH, KW, C, P, 4, 4)."""
+
+    def _offsets(self, capsules: Capsules) -> Tensor | None:
+        """What is added to the votes from each place of the window: (KH, KW, 4, 4)."""
+        return None
+
+    def _route(
+        self, capsules: Capsules, inverse_temperature: Tensor | float, weights: Tensor
+    ) -> EMRouted:
+        return em_routing(
+            capsules.poses,
+            capsules.presences,
+            self._window_weights(capsules, weights),
+            beta_u=self.beta_u,
+            beta_a=self.beta_a,
+            inverse_temperature=inverse_temperature,
+            iterations=self.iterations,
+            stride=self.stride,
+            offsets=self._offsets(capsules),
+            variant=self.variant,
+        )
+
+    @torch.no_grad()
+    def check_assignments(self, capsules: Capsules, inverse_temperature: Tensor | float) -> float:
+        """Do the assignments of each child sum to one, over all parents that see it (eq. 29)?
+
+        Parents at different places compete for a child, too (Gritzman 2019, third pitfall). The
+        start of the authors' code, all that one iteration has, does not divide by places.
+        """
+        assignments = self.route(capsules, inverse_temperature).assignments.sum(dim=3)
+        size = capsules.presences.shape[1], capsules.presences.shape[2]
+        total = sum_over_windows(assignments, size, self.stride)
+        seen = sum_over_windows(torch.ones_like(assignments), size, self.stride) > 0
+        return deviation(total, seen.to(total))
+
+    @torch.no_grad()
+    def check_transform(
+        self, capsules: Capsules, inverse_temperature: Tensor | float, transform: Tensor
+    ) -> float:
+        """Do the parents' poses follow a linear map of the children's, and presences stay?
+
+        To rounding for a signed permutation, such as a quarter turn. Not for other maps, since the
+        variance of each element of a pose is taken on its own: a turn by 30 degrees, a translation
+        and coordinate addition give a deviation worth reading.
+
+        Args:
+            capsules: (B, H, W, C).
+            inverse_temperature: As for `forward`.
+            transform: (4, 4), applied to poses from the left.
+        """
+        plain = self.route(capsules, inverse_temperature)
+        moved = capsules._replace(poses=transform @ capsules.poses)
+        found = self.route(moved, inverse_temperature)
+        return _largest(found, plain._replace(poses=transform @ plain.poses))
+
+    @torch.no_grad()
+    def check_permutation(
+        self, capsules: Capsules, inverse_temperature: Tensor | float, order: Tensor
+    ) -> float:
+        """Is it the same to the parents in which order the child types come, with their weights?
+
+        Args:
+            capsules: (B, H, W, C).
+            inverse_temperature: As for `forward`.
+            order: (C,), a permutation.
+        """
+        permuted = Capsules(capsules.poses[:, :, :, order], capsules.presences[..., order])
+        found = self._route(permuted, inverse_temperature, self.weights[:, :, order])
+        return _largest(found, self.route(capsules, inverse_temperature))
+
+    @torch.no_grad()
+    def check_batch_independence(
+        self, capsules: Capsules, inverse_temperature: Tensor | float
+    ) -> float:
+        """Are the parents the same as those of each image alone?"""
+        alone = [
+            self.route(Capsules(poses, presences), inverse_temperature)
+            for poses, presences in zip(*(x.split(1) for x in capsules), strict=True)
+        ]
+        expected = EMRouted(*map(torch.cat, zip(*alone, strict=True)))
+        return _largest(self.route(capsules, inverse_temperature), expected)
 
 
-class ConvEMCapsules(_EMCapsules):
+class ConvEMCapsules(EMCapsules):
     """Convolutional matrix capsules: each parent sees a K x K window of the map (Hinton 2018, 4).
 
     Args:
@@ -49,7 +159,7 @@ class ConvEMCapsules(_EMCapsules):
         kernel: K, width of the window; it never leaves the map.
         stride: Step of the window.
         iterations: Iterations of EM routing.
-        spread: σ of the votes to expect before training, that of the children's poses.
+        variant: What the equations leave open, and where parameters start.
     """
 
     def __init__(
@@ -60,37 +170,27 @@ class ConvEMCapsules(_EMCapsules):
         kernel: int,
         stride: int,
         iterations: int = 3,
-        spread: float = 1.0,
+        variant: EMVariant = PAPER,
     ) -> None:
-        super().__init__(kernel, in_types, out_types, iterations=iterations, spread=spread)
-        self.stride = stride
+        super().__init__(
+            kernel=kernel,
+            in_types=in_types,
+            out_types=out_types,
+            iterations=iterations,
+            stride=stride,
+            variant=variant,
+        )
 
     def forward(self, capsules: Capsules, inverse_temperature: Tensor | float) -> Capsules:
         """Route a map (B, H, W, C) of capsules to a map (B, H', W', P)."""
         routed = self.route(capsules, inverse_temperature)
         return Capsules(routed.poses, routed.presences)
 
-    def route(self, capsules: Capsules, inverse_temperature: Tensor | float) -> EMRouted:
-        """Poses, presences and assignments of the parents."""
-        return em_routing(
-            capsules.poses,
-            capsules.presences,
-            self.weights,
-            beta_u=self.beta_u,
-            beta_a=self.beta_a,
-            inverse_temperature=inverse_temperature,
-            iterations=self.iterations,
-            stride=self.stride,
-        )
-
-    def vote_shape(
-        self, capsules: Capsules, inverse_temperature: Tensor | float
-    ) -> tuple[int, ...]:
-        """(B, H', W', P, K * K * C, 16)."""
-        return _vote_shape(capsules, self.weights, self.stride)
+    def _window_weights(self, capsules: Capsules, weights: Tensor) -> Tensor:
+        return weights
 
 
-class ClassEMCapsules(_EMCapsules):
+class ClassEMCapsules(EMCapsules):
     """Class capsules: fully connected to all places of the map, which share one set of weights.
 
     Where a child stood is told by coordinate addition alone (Hinton 2018, section 4).
@@ -99,8 +199,8 @@ class ClassEMCapsules(_EMCapsules):
         in_types: C, capsule types of the layer below.
         num_classes: P.
         iterations: Iterations of EM routing.
-        spread: σ of the votes to expect before training, that of the children's poses.
-        coordinate_addition: Whether votes are told where they come from.
+        coordinates: What votes are told of where they come from; None for nothing.
+        variant: What the equations leave open, and where parameters start.
     """
 
     def __init__(
@@ -109,44 +209,33 @@ class ClassEMCapsules(_EMCapsules):
         num_classes: int,
         *,
         iterations: int = 3,
-        spread: float = 1.0,
-        coordinate_addition: bool = True,
+        coordinates: Coordinates | None = coordinates,
+        variant: EMVariant = PAPER,
     ) -> None:
-        super().__init__(1, in_types, num_classes, iterations=iterations, spread=spread)
-        self.coordinate_addition = coordinate_addition
+        super().__init__(
+            kernel=1,
+            in_types=in_types,
+            out_types=num_classes,
+            iterations=iterations,
+            stride=1,
+            variant=variant,
+        )
+        self.coordinates = coordinates
 
     def forward(self, capsules: Capsules, inverse_temperature: Tensor | float) -> Capsules:
         """Route a map (B, H, W, C) of capsules to a list: poses (B, P, 4, 4), presences (B, P)."""
         routed = self.route(capsules, inverse_temperature)
         return Capsules(routed.poses[:, 0, 0], routed.presences[:, 0, 0])
 
-    def route(self, capsules: Capsules, inverse_temperature: Tensor | float) -> EMRouted:
-        """Poses, presences and assignments of the parents, at one place."""
+    def _window_weights(self, capsules: Capsules, weights: Tensor) -> Tensor:
         height, width = capsules.presences.shape[1:3]
-        offsets = (
-            coordinates(height, width, like=self.weights) if self.coordinate_addition else None
-        )
-        return em_routing(
-            capsules.poses,
-            capsules.presences,
-            self.weights.expand(height, width, -1, -1, -1, -1),
-            beta_u=self.beta_u,
-            beta_a=self.beta_a,
-            inverse_temperature=inverse_temperature,
-            iterations=self.iterations,
-            offsets=offsets,
-        )
+        return weights.expand(height, width, -1, -1, -1, -1)
 
-    def vote_shape(
-        self, capsules: Capsules, inverse_temperature: Tensor | float
-    ) -> tuple[int, ...]:
-        """(B, 1, 1, P, H * W * C, 16)."""
+    def _offsets(self, capsules: Capsules) -> Tensor | None:
         height, width = capsules.presences.shape[1:3]
-        return _vote_shape(capsules, self.weights.expand(height, width, -1, -1, -1, -1), 1)
+        return self.coordinates and self.coordinates(height, width, like=self.weights)
 
 
-def _vote_shape(capsules: Capsules, weights: Tensor, stride: int) -> tuple[int, ...]:
-    batch, *size = capsules.presences.shape[:3]
-    *kernel, in_types, out_types = weights.shape[:4]
-    places = [(side - window) // stride + 1 for side, window in zip(size, kernel, strict=True)]
-    return batch, *places, out_types, math.prod(kernel) * in_types, 16
+def _largest(found: EMRouted, expected: EMRouted) -> float:
+    """The larger deviation of poses and presences."""
+    return max(map(deviation, found[:2], expected[:2]))

@@ -15,12 +15,17 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from capsbench.capsules.em_variants import PAPER, EMVariant, raised_per_iteration
+from capsbench.capsules.mixture import (
+    Moments,
+    Points,
+    log_density,
+    nonzero,
+    weighted_moments,
+)
 from capsbench.capsules.precision import full_precision
 from capsbench.capsules.votes import window_votes
 from capsbench.capsules.windows import sum_over_windows, windows
-
-VARIANCE_FLOOR = 5e-4  # of the authors' code: pitfall 1, a parent with one child has no variance
-MASS_EPSILON = 1e-7  # of the authors' code: a parent may be assigned nothing
 
 
 class EMRouted(NamedTuple):
@@ -30,7 +35,8 @@ class EMRouted(NamedTuple):
         poses: (B, H', W', P, 4, 4), the means of the Gaussians.
         presences: (B, H', W', P).
         assignments: (B, H', W', P, KH, KW, C), R of the last M-step; over all parents (places and
-            types) that see a child it sums to one.
+            types) that see a child it sums to one, unless the variant starts otherwise and never
+            had an E-step.
     """
 
     poses: Tensor
@@ -50,13 +56,16 @@ def em_routing(
     iterations: int,
     stride: int = 1,
     offsets: Tensor | None = None,
+    variant: EMVariant = PAPER,
 ) -> EMRouted:
     """Route matrix capsules to parents that each see a window of the map (article, eq. 20-29).
 
-    A window that covers the whole map makes the layer fully connected. Mass enters the cost
-    relative to the layer's number of children per parent (pitfall 2), so that costs, betas and
-    inverse temperature mean the same in layers of any size. The gradient flows through all
-    iterations.
+    A window that covers the whole map makes the layer fully connected. The gradient flows through
+    all iterations. Results and gradients are finite for votes up to 1e15 in float32. (Votes of 1e15
+    and -1e15 for the same parents make assignments chaotic: the derivative itself grows by hundreds
+    of times with each iteration, and can leave float32's range in more than five.) No variance is
+    taken for smaller than the rounding of the mean square of the votes for its parent, absent ones
+    too: in float32 that exceeds the floor of the variance where votes lie a hundred apart.
 
     Args:
         poses: (B, H, W, C, 4, 4) of the children.
@@ -68,54 +77,114 @@ def em_routing(
         iterations: How many M-steps, at least 1.
         stride: Step of the window, which never leaves the map.
         offsets: (KH, KW, 4, 4), added to the votes from each place of the window.
+        variant: What the equations leave open.
 
     Returns:
         Poses, presences and assignments of the parents.
     """
-    kernel = weights.shape[0], weights.shape[1]
-    votes = window_votes(poses, weights, stride=stride, offsets=offsets)
-    # The variance of one pass, E[V²] - E[V]², is safe only for votes around zero; means and
-    # variances do not mind the shift, hence no gradient through it.
-    centre = votes.detach().mean(dim=-2, keepdim=True)
-    votes = votes - centre  # (B, H', W', P, I, 16) with I = KH * KW * C
-    rounding = torch.finfo(votes.dtype).eps  # below this share of E[V²] a variance is noise
-    squares = votes.square()
-
-    places, types = votes.shape[1:3], votes.shape[3]
-    child_presences = windows(presences, kernel, stride)[:, :, :, None].flatten(start_dim=4)
-    mass_scale = math.prod(places) * types / math.prod(presences.shape[1:])
+    kernel, types = (weights.shape[0], weights.shape[1]), weights.shape[3]
     size = presences.shape[1], presences.shape[2]
+    child_presences = windows(presences, kernel, stride)[:, :, :, None].flatten(start_dim=4)
+    votes = window_votes(poses, weights, stride=stride, offsets=offsets)
+    places = votes.shape[1:3]
+    centre = _centre(votes.detach(), child_presences.detach())
+    votes = votes - centre
+    scale = _scale(votes.detach(), centre if variant.pulled_to_zero else torch.zeros_like(centre))
+    points = Points.at(votes.div_(scale))
+    log_scale = scale.log()
+    average_mass = math.prod(presences.shape[1:]) / (math.prod(places) * types)
+    mass_scale = variant.cost_scale / (average_mass if variant.relative_mass else 1)
+    rounding = torch.finfo(votes.dtype).eps  # of the squares of the points: variances start here
 
     # eq. 20: uniform over all parents that see the child
     even = votes.new_full((1, *places, *kernel, 1), math.log(types))
-    log_assignments = -_log_total(even, size, stride).flatten(start_dim=3)[:, :, :, None]
+    if variant.split_among_places:
+        even = _log_total(even, size, stride)
+    log_assignments = -even.flatten(start_dim=3)[:, :, :, None]
     log_assignments = log_assignments.repeat_interleave(weights.shape[2], dim=-1)
     assignments = log_assignments.exp().expand(votes.shape[:-1])
+    origin = -centre / scale  # a vote of zero, in units of the centred and scaled votes
+    mean = origin
     for iteration in range(iterations):
-        # M-step
-        assigned = assignments * child_presences  # eq. 21
-        mass = assigned.sum(dim=-1)
-        shares = (assigned / (mass + MASS_EPSILON)[..., None])[..., None, :]
-        mean = shares @ votes  # eq. 22: (B, H', W', P, 1, 16)
-        second = shares @ squares
-        variance = (second - mean.square()).maximum(rounding * second) + VARIANCE_FLOOR
-        log_sigma = 0.5 * variance.log().squeeze(-2)
-        cost = (beta_u[:, None] + log_sigma).sum(dim=-1) * mass * mass_scale  # eq. 26, over all h
-        logits = inverse_temperature * (beta_a - cost)  # eq. 27
+        # M-step, eq. 21-22
+        assigned = (assignments * child_presences)[..., None, :]
+        moments = weighted_moments(points, assigned)
+        mass, mean, variance = _m_step(moments, origin, mean, variant)
+        variance = (variance + variant.variance_floor / scale.square()).clamp_min(rounding)
+        log_sigma = (0.5 * variance.log() + log_scale).squeeze(-2)
+        cost = (variant.beta_u_scale * beta_u[:, None] + log_sigma).sum(dim=-1)
+        cost = cost * mass.squeeze(-1) * mass_scale  # eq. 26, over all h
+        coldness = raised_per_iteration(
+            variant.inverse_temperature_scale * inverse_temperature,
+            iteration=iteration,
+            base=variant.inverse_temperature_base,
+        )
+        logits = coldness * (variant.beta_a_scale * beta_a - cost)  # eq. 27
         if iteration + 1 == iterations:
             break
-        # E-step: the quadratic form of eq. 28 as two products, without 2π, which eq. 29 cancels
-        precision = 1 / variance
-        distance = squares @ (0.5 * precision).mT - votes @ (mean * precision).mT
-        constant = (0.5 * mean.square() * precision).sum(dim=-1) + log_sigma.sum(
-            dim=-1, keepdim=True
-        )
-        log_weights = F.logsigmoid(logits)[..., None] - constant - distance.squeeze(-1)
+        # E-step, eq. 28-29
+        log_densities = log_density(points, mean, variance).squeeze(-2)
+        log_densities = log_densities - log_scale.sum(dim=-1)
+        log_weights = F.logsigmoid(logits)[..., None] + log_densities
         sums = log_weights.logsumexp(dim=3).unflatten(-1, (*kernel, -1))
         total = _log_total(sums, size, stride).flatten(start_dim=3)
-        assignments = (log_weights - total[:, :, :, None]).exp()  # eq. 29
-    pose = (mean + centre).squeeze(-2).unflatten(-1, (4, 4))
+        assignments = (log_weights - total[:, :, :, None]).exp()
+    pose = (mean * scale + centre).squeeze(-2).unflatten(-1, (4, 4))
     return EMRouted(pose, logits.sigmoid(), assignments.unflatten(-1, (*kernel, -1)))
+
+
+# A variance of one pass is accurate for votes around zero, and its gradient finite where squares
+# and their reciprocals are; hence votes are centred and, where they lie far apart, scaled. Means
+# and variances follow shift and scale: no gradient flows through either.
+
+
+def _centre(votes: Tensor, presences: Tensor) -> Tensor:
+    """The mean vote of the children that are present.
+
+    Args:
+        votes: (B, H', W', P, I, 16).
+        presences: (B, H', W', 1, I).
+
+    Returns:
+        (B, H', W', P, 1, 16).
+    """
+    shares = presences / nonzero(presences.sum(dim=-1, keepdim=True))
+    return shares[..., None, :] @ votes
+
+
+def _scale(votes: Tensor, distance: Tensor) -> Tensor:
+    """How far centred votes lie apart: a power of two, which costs no accuracy, and at least 1.
+
+    Args:
+        votes: (B, H', W', P, I, 16).
+        distance: (B, H', W', P, 1, 16), how far the mean may lie off their centre.
+
+    Returns:
+        (B, H', W', P, 1, 16).
+    """
+    spread = (votes.square().mean(dim=-2, keepdim=True) + distance.square()).sqrt()
+    return torch.ldexp(torch.ones_like(spread), spread.frexp().exponent.clamp_min(0))
+
+
+def _m_step(moments: Moments, origin: Tensor, previous: Tensor, variant: EMVariant) -> Moments:
+    """The moments that a variant takes for the weighted ones of the votes.
+
+    An epsilon in the mass acts like as much more mass at a vote of zero that adds nothing to the
+    variance, a memory draws the mean to the previous one; the variance is that around the mean
+    taken. Without either all stays as it is.
+
+    Args:
+        moments: Of the votes, with K = 1.
+        origin: (..., 1, 16), where a vote of zero lies.
+        previous: (..., 1, 16), the mean of the previous iteration.
+        variant: What the equations leave open.
+    """
+    mass = moments.mass + variant.mass_epsilon
+    rest = (variant.mass_epsilon / nonzero(mass))[..., None]
+    mean = moments.mean + rest * (origin - moments.mean)
+    mean = (1 - variant.memory) * mean + variant.memory * previous
+    variance = (1 - rest) * (moments.variance + (moments.mean - mean).square())
+    return Moments(mass, mean, variance)
 
 
 def _log_total(sums: Tensor, size: tuple[int, int], stride: int) -> Tensor:

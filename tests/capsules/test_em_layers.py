@@ -1,14 +1,20 @@
+"""Layers under EM routing: shapes, parameters, and the answers to their questions."""
+
+import math
+
 import pytest
 import torch
 
 from capsbench.capsules.capsule import Capsules
-from capsbench.capsules.coordinates import coordinates
+from capsbench.capsules.coordinates import PixelCoordinates, coordinates
 from capsbench.capsules.em_layers import ClassEMCapsules, ConvEMCapsules
+from capsbench.capsules.em_routing import em_routing
+from capsbench.capsules.em_variants import AUTHORS_CODE, AUTHORS_CODE_CLASSES, PAPER
 
 
 def children(batch=2, height=5, width=5, types=3):
     generator = torch.Generator().manual_seed(0)
-    poses = torch.randn(batch, height, width, types, 4, 4, generator=generator)
+    poses = torch.eye(4) + 0.3 * torch.randn(batch, height, width, types, 4, 4, generator=generator)
     return Capsules(poses, torch.rand(batch, height, width, types, generator=generator))
 
 
@@ -17,6 +23,7 @@ def test_convolutional_layer_keeps_the_map():
     poses, presences = layer(children(), 0.5)
     assert poses.shape == (2, 2, 2, 4, 4, 4)
     assert presences.shape == (2, 2, 2, 4)
+    assert layer.vote_shape(children(), 0.5) == (2, 2, 2, 4, 9 * 3, 16)
     assert sum(p.numel() for p in layer.parameters()) == 9 * 3 * 4 * 16 + 2 * 4
 
 
@@ -25,17 +32,18 @@ def test_class_layer_shares_its_weights_across_the_map():
     poses, presences = layer(children(height=4, width=6), torch.tensor(0.5))
     assert poses.shape == (2, 7, 4, 4)
     assert presences.shape == (2, 7)
+    assert layer.vote_shape(children(height=4, width=6), 0.5) == (2, 1, 1, 7, 24 * 3, 16)
     assert sum(p.numel() for p in layer.parameters()) == 3 * 7 * 16 + 2 * 7
 
 
-@pytest.mark.parametrize("told", [False, True])
+@pytest.mark.parametrize("told", [coordinates, None])
 def test_class_layer_knows_places_by_coordinate_addition_alone(told):
     torch.manual_seed(0)
-    layer = ClassEMCapsules(3, 7, coordinate_addition=told)
+    layer = ClassEMCapsules(3, 7, coordinates=told)
     plain = children()
     mirrored = Capsules(*(x.flip(2) for x in plain))
     same = torch.allclose(layer(plain, 0.5).presences, layer(mirrored, 0.5).presences, atol=1e-6)
-    assert same is not told
+    assert same is (told is None)
 
 
 def test_coordinates_stand_in_the_first_two_rows_of_the_last_column():
@@ -45,8 +53,136 @@ def test_coordinates_stand_in_the_first_two_rows_of_the_last_column():
     assert (offsets[..., :3] == 0).all()
 
 
-@pytest.mark.parametrize("layer", [ConvEMCapsules(3, 4, kernel=3, stride=1), ClassEMCapsules(3, 4)])
-def test_every_parameter_learns(layer):
-    poses, presences = layer(children(), 0.5)
+@pytest.mark.parametrize("size", [(32, 32), (28, 41)])
+def test_coordinates_of_the_code_are_pixels_averaged_through_every_window(size):
+    """The grid of -16..15 for 32 pixels, by hundredths, through windows of 5, 3 and 3 pixels."""
+    rows, columns = (torch.arange(-(n // 2), n - n // 2) / 100 for n in size)
+    grid = torch.stack(torch.meshgrid(columns, rows, indexing="xy"))
+    for kernel, stride in ((5, 2), (3, 2), (3, 1)):
+        grid = torch.nn.functional.avg_pool2d(grid, kernel, stride)
+    told = PixelCoordinates(image_size=size, stride=4, offset=8)
+    offsets = told(*grid.shape[1:], like=torch.zeros(1, dtype=torch.float64))
+    assert offsets.dtype == torch.float64
+    torch.testing.assert_close(offsets[:, :, 0, :2], grid.permute(1, 2, 0).double())
+    assert not offsets[:, :, 1:].any() and not offsets[:, :, 0, 2:].any()
+
+
+LAYERS = {
+    "convolutional": lambda variant: ConvEMCapsules(3, 4, kernel=3, stride=2, variant=variant),
+    "classes": lambda variant: ClassEMCapsules(3, 4, coordinates=None, variant=variant),
+}
+every_layer = pytest.mark.parametrize("kind", LAYERS)
+every_variant = pytest.mark.parametrize(
+    "variant", [PAPER, AUTHORS_CODE, AUTHORS_CODE_CLASSES], ids=["text", "code", "code, classes"]
+)
+
+
+def build(kind, variant=PAPER):
+    torch.manual_seed(0)
+    return LAYERS[kind](variant).double()
+
+
+def double(**how):
+    return Capsules(*(x.double() for x in children(**how)))
+
+
+def unbalance(monkeypatch, change):
+    """Break the routing of every layer: ``change`` sees what it found and the children."""
+
+    def broken(poses, presences, *args, **kwargs):
+        return change(em_routing(poses, presences, *args, **kwargs), poses)
+
+    monkeypatch.setattr("capsbench.capsules.em_layers.em_routing", broken)
+
+
+@every_layer
+@every_variant
+def test_every_parameter_learns(kind, variant):
+    layer = build(kind, variant)
+    poses, presences = layer(double(), 0.5 if variant is PAPER else 0.01)
     (poses.square().sum() + presences.square().sum()).backward()
     assert all(p.grad.isfinite().all() and p.grad.abs().sum() > 0 for p in layer.parameters())
+
+
+@every_layer
+@every_variant
+def test_assignments_sum_to_one_over_all_parents_that_see_a_child(kind, variant, monkeypatch):
+    """Gritzman's third pitfall: parents at different places compete, too."""
+    layer = build(kind, variant)
+    assert layer.check_assignments(double(height=6), 0.01) < 1e-12
+    unbalance(monkeypatch, lambda found, _: found._replace(assignments=found.assignments.square()))
+    assert layer.check_assignments(double(height=6), 0.01) > 0.1
+
+
+def test_without_an_e_step_places_of_the_code_do_not_share():
+    layer = build("convolutional", AUTHORS_CODE)
+    layer.stride, layer.iterations = 1, 1
+    assert layer.check_assignments(double(), 0.01) == pytest.approx(8)  # 9 places see the middle
+
+
+def turn(degrees):
+    angle = math.radians(degrees)
+    matrix = torch.eye(4, dtype=torch.float64)
+    matrix[0, 0] = matrix[1, 1] = math.cos(angle)
+    matrix[0, 1], matrix[1, 0] = -math.sin(angle), math.sin(angle)
+    return matrix
+
+
+TRANSLATION = torch.eye(4, dtype=torch.float64)
+TRANSLATION[0, 3] = 0.5
+SIGNS = torch.tensor([1.0, -1, 1, -1])
+SIGNED_PERMUTATION = torch.eye(4, dtype=torch.float64)[[2, 0, 3, 1]] * SIGNS
+
+
+@every_layer
+@every_variant
+@pytest.mark.parametrize("transform", [turn(90), SIGNED_PERMUTATION], ids=["turn", "permutation"])
+def test_routing_commutes_with_signed_permutations_of_the_pose(kind, variant, transform):
+    assert build(kind, variant).check_transform(double(), 0.01, transform) < 1e-12
+
+
+@every_layer
+@every_variant
+@pytest.mark.parametrize("transform", [turn(30), TRANSLATION], ids=["turn", "translation"])
+def test_diagonal_variances_do_not_commute_with_other_transforms(kind, variant, transform):
+    assert build(kind, variant).check_transform(double(), 0.01, transform) > 1e-4
+
+
+def test_coordinate_addition_breaks_the_symmetry_on_purpose():
+    told = ClassEMCapsules(3, 4).double()
+    assert told.check_transform(double(), 0.01, turn(90)) > 1e-2
+
+
+@every_layer
+@every_variant
+def test_order_of_the_children_and_other_images_do_not_matter(kind, variant, monkeypatch):
+    layer, order = build(kind, variant), torch.tensor([2, 0, 1])
+    assert layer.check_permutation(double(), 0.01, order) < 1e-12
+    assert layer.check_batch_independence(double(batch=3), 0.01) < 1e-12
+
+    def first_and_average(found, poses):
+        moved = found.poses + poses[:, :1, :1, :1].mean(dim=0)
+        return found._replace(poses=moved)
+
+    unbalance(monkeypatch, first_and_average)
+    assert layer.check_permutation(double(), 0.01, order) > 1e-3
+    assert layer.check_batch_independence(double(batch=3), 0.01) > 1e-3
+
+
+@pytest.mark.parametrize(
+    ("variant", "identity", "spread", "betas"),
+    [
+        (PAPER, 1.0, 0.1, (-0.5, -4.0)),
+        (AUTHORS_CODE, 0.0, 0.3, (0.5, 0.5)),
+        (AUTHORS_CODE_CLASSES, 0.0, 0.01, (2.0, 1.0)),
+    ],
+    ids=["text", "code", "code, classes"],
+)
+def test_parameters_start_where_the_variant_says(variant, identity, spread, betas):
+    torch.manual_seed(0)
+    layer = ClassEMCapsules(16, 20, variant=variant)
+    noise = layer.weights.detach() - identity * torch.eye(4)
+    # A normal that is cut off at two standard deviations keeps 0.88 of its own.
+    assert noise.std().item() == pytest.approx(0.88 * spread, rel=0.03)
+    assert noise.abs().max() <= 2 * spread * 1.0001
+    assert (layer.beta_u == betas[0]).all() and (layer.beta_a == betas[1]).all()

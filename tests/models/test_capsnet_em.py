@@ -1,0 +1,181 @@
+"""The matrix capsules with EM routing: sizes, coordinates, schedules, what they learn."""
+
+import pytest
+import torch
+
+from capsbench.capsules.coordinates import PixelCoordinates
+from capsbench.capsules.em_layers import EMCapsules
+from capsbench.capsules.em_variants import AUTHORS_CODE, AUTHORS_CODE_CLASSES
+from capsbench.capsules.losses import spread_loss, spread_margin, spread_margin_sigmoid
+from capsbench.contracts import Batch, one_hot
+from capsbench.errors import UserError
+from capsbench.models.capsnet_em import CapsNetEM, CapsNetEMCode, CapsNetEMSmall, standardize
+from capsbench.viewpoint.views import Views
+
+MODELS: list[type[CapsNetEM]] = [CapsNetEM, CapsNetEMSmall, CapsNetEMCode]
+every_model = pytest.mark.parametrize("cls", MODELS, ids=[cls.name for cls in MODELS])
+
+
+def build(cls=CapsNetEM, image_shape=(1, 28, 28), **more):
+    torch.manual_seed(0)
+    small = {"channels": 8, "primary_types": 3, "types": (4, 5), "strides": (2, 1)}
+    return cls(image_shape=image_shape, num_classes=10, **small | more)
+
+
+def draw(count=4):
+    generator = torch.Generator().manual_seed(1)
+    images = torch.rand(count, 1, 28, 28, generator=generator)
+    return Batch(images, torch.arange(count) % 10, Views.identity(count), torch.arange(count))
+
+
+@pytest.mark.parametrize(
+    ("cls", "parameters"),
+    [(CapsNetEM, 316_650), (CapsNetEMSmall, 68_618), (CapsNetEMCode, 316_650)],
+    ids=[cls.name for cls in MODELS],
+)
+def test_defaults_have_the_parameters_of_the_paper(cls, parameters):
+    with torch.device("meta"):
+        model = cls(image_shape=(2, 32, 32), num_classes=5)
+    assert sum(parameter.numel() for parameter in model.parameters()) == parameters
+
+
+@every_model
+def test_votes_are_those_of_the_maps(cls):
+    """32 pixels become 14, 14, 6 and 4 places without padding."""
+    model = cls(image_shape=(1, 32, 32), num_classes=5, types=(4, 3), primary_types=2, channels=4)
+    capsules = model.primary(model.conv(torch.rand(1, 1, 32, 32)))
+    shapes = []
+    for layer in (*model.capsules, model.classes):
+        assert isinstance(layer, EMCapsules)
+        shapes.append(layer.vote_shape(capsules, 0.1))
+        capsules = layer(capsules, 0.1)
+    assert shapes == [(1, 6, 6, 4, 18, 16), (1, 4, 4, 3, 36, 16), (1, 1, 1, 5, 48, 16)]
+
+
+@every_model
+def test_a_few_steps_lower_the_loss_and_move_every_parameter(cls):
+    model, batch = build(cls), draw(8)
+    before = [parameter.detach().clone() for parameter in model.parameters()]
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
+    losses = []
+    for _ in range(15):
+        loss = model.loss(model(batch.images), batch, 0.0)
+        optimizer.zero_grad()
+        loss.backward()
+        assert all(p.grad.isfinite().all() and p.grad.any() for p in model.parameters())
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < losses[0]
+    assert all(
+        not torch.equal(parameter, old)
+        for parameter, old in zip(model.parameters(), before, strict=True)
+    )
+
+
+def test_losses_of_text_and_code():
+    batch, scores = draw(), torch.rand(4, 10)
+    targets = one_hot(batch.targets, 10)
+    for cls, margin, share in (
+        (CapsNetEM, spread_margin(0.3), 1),
+        (CapsNetEMSmall, spread_margin(0.3), 1),
+        (CapsNetEMCode, spread_margin_sigmoid(0.3), 10),
+    ):
+        model = build(cls)
+        prediction = model(batch.images)._replace(scores=scores)
+        expected = spread_loss(scores, targets, margin=margin) / share
+        torch.testing.assert_close(model.loss(prediction, batch, 0.3), expected)
+
+
+def test_code_starts_where_the_authors_start():
+    torch.manual_seed(0)
+    model = CapsNetEMCode(image_shape=(2, 32, 32), num_classes=5)
+    assert model.conv.bias is not None
+    assert torch.equal(model.conv.bias, torch.full((32,), 0.1))
+    first, second = model.capsules
+    assert isinstance(first, EMCapsules) and isinstance(second, EMCapsules)
+    for weight, deviation in (
+        (model.conv.weight, 0.05),
+        (model.primary.pose.weight, 0.5),
+        (model.primary.presence.weight, 3.0),
+        (first.weights, 0.3),
+        (second.weights, 0.3),
+        (model.classes.weights, 0.01),
+    ):
+        # A normal that is cut off at two standard deviations keeps 0.88 of its own.
+        assert weight.std().item() == pytest.approx(0.88 * deviation, rel=0.05)
+        assert weight.abs().max() <= 2 * deviation * 1.0001
+    assert first.variant is AUTHORS_CODE and second.variant is AUTHORS_CODE
+    assert model.classes.variant is AUTHORS_CODE_CLASSES
+    nothing = torch.zeros(1, 32, 3, 3)
+    torch.testing.assert_close(
+        model.primary(nothing).presences, torch.full((1, 3, 3, 32), -1.0).sigmoid()
+    )
+
+
+def test_code_tells_the_votes_the_pixel_that_they_come_from():
+    model = build(CapsNetEMCode, (1, 40, 32))
+    assert model.classes.coordinates == PixelCoordinates(image_size=(40, 32), stride=4, offset=8)
+    assert build(CapsNetEMCode, coordinate_addition=False).classes.coordinates is None
+
+
+def test_inverse_temperature_of_the_code_stands_still():
+    model = build(CapsNetEMCode)
+    for progress in (0.0, 0.5, 1.0):
+        model.advance(progress)
+        assert model.inverse_temperature.item() == pytest.approx(0.01)
+
+
+@every_model
+def test_too_small_images_are_refused_by_name(cls):
+    with pytest.raises(UserError, match=f"{cls.name} needs images of at least 17 x 17 pixels"):
+        build(cls, (1, 16, 17))
+
+
+def test_inverse_temperature_rises_with_the_training_and_is_saved():
+    images = draw().images
+    model = build(inverse_temperature=(0.25, 2.0))
+    scores = []
+    for progress, expected in ((0.0, 0.25), (0.5, 1.125), (1.0, 2.0)):
+        model.advance(progress)
+        assert model.state_dict()["inverse_temperature"].item() == expected
+        scores.append(model(images).scores)
+    assert not torch.allclose(scores[0], scores[1])
+    assert not torch.allclose(scores[1], scores[2])
+
+
+def test_em_takes_one_stride_for_each_layer_of_types():
+    with pytest.raises(UserError, match=r"types \[4, 5, 6\] and strides \[2\]"):
+        build(types=(4, 5, 6), strides=(2,))
+    model = build(types=(4, 5, 6), strides=(1, 1, 1))
+    assert model(draw().images).scores.shape == (4, 10)
+
+
+def test_em_adds_coordinates_to_the_votes_for_the_classes_if_asked():
+    images = draw().images
+    told, untold = (build(iterations=1, coordinate_addition=x)(images).poses for x in (True, False))
+    moved = told - untold  # with one iteration the means alone, by about half the map
+    assert ((moved[..., :2, 3] - 0.5).abs() < 0.2).all()
+    assert moved[..., :3].abs().max() < 1e-4
+
+
+def test_em_does_not_see_brightness_and_contrast():
+    model, images = build().double(), draw().images.double()
+    torch.testing.assert_close(model(0.1 + 0.5 * images).scores, model(images).scores)
+
+
+def test_standardised_images_have_mean_0_and_variance_1():
+    contrast = torch.tensor([0.3, 0.5, 0.8])[:, None, None, None]
+    images = contrast * torch.rand(3, 2, 28, 20) + 0.2
+    flat = standardize(images).flatten(start_dim=1).double()
+    torch.testing.assert_close(flat.mean(dim=1), torch.zeros(3).double(), rtol=0, atol=1e-5)
+    torch.testing.assert_close(
+        flat.std(dim=1, correction=0), torch.ones(3).double(), rtol=1e-5, atol=0
+    )
+
+
+def test_uniform_image_becomes_zero_with_finite_gradient():
+    images = torch.full((1, 1, 4, 4), 0.5, requires_grad=True)
+    standardized = standardize(images)
+    assert not standardized.any()
+    (gradient,) = torch.autograd.grad(standardized.sum(), images)
+    assert gradient.isfinite().all()
