@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from capsbench.cli.facts import Facts, benchmark_facts, data_facts, model_facts
 from capsbench.cli.options import (
     KINDS,
     AsJson,
@@ -18,13 +20,13 @@ from capsbench.cli.options import (
     print_json,
 )
 from capsbench.errors import UserError, unknown
-from capsbench.names import SINGULAR, Kind, Target, find, table
+from capsbench.names import Kind, Target, find, table
 
 if TYPE_CHECKING:
-    from capsbench.contracts import Model
-    from capsbench.data.images import ImageData
+    from rich.table import Table
 
-Facts = dict[str, Any]
+# What is told in the words of the costs, and not on a line of its own.
+COST_DETAILS = ("parameters_without_decoder", "batch", "vote_bytes", "vote_bytes_by_layer")
 
 
 def show(
@@ -40,6 +42,9 @@ def show(
         str, typer.Option(metavar="CxHxW", help="Images for which a model is built.")
     ] = "1x28x28",
     classes: Annotated[int, typer.Option(min=1, help="Classes for which a model is built.")] = 10,
+    batch: Annotated[
+        int, typer.Option(min=1, help="Images in a batch, for the size of all votes.")
+    ] = 128,
     settings: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="ARGUMENT=VALUE", help="An argument of a model."),
@@ -49,7 +54,7 @@ def show(
 ) -> None:
     """Say what a model, data module or benchmark is.
 
-    Its source and arguments; a model's number of parameters for given images; a benchmark's
+    Its source and arguments; a model's layers, parameters and cost for given images; a benchmark's
     protocol.
     """
     shape = parse_image_shape(image_shape)
@@ -57,7 +62,7 @@ def show(
     if target.kind == "benchmarks":
         facts = benchmark_facts(target)
     elif target.kind == "models":
-        facts = model_facts(target, shape, classes, settings or [])
+        facts = model_facts(target, shape, classes, settings or [], batch)
     else:
         facts = data_facts(target, data_root or Path("data"))
     if as_json:
@@ -109,83 +114,20 @@ def _of_its_kind(path: str) -> Target:
     )
 
 
-def model_facts(
-    target: Target, image_shape: tuple[int, int, int], classes: int, settings: list[str]
-) -> Facts:
-    """What a model is, with the exact number of its parameters for these images."""
-    from capsbench.arguments import resolve
-    from capsbench.contracts import Model
-    from capsbench.schema import parse_changes
-
-    cls = target.load_subclass(Model)
-    arguments = resolve(
-        cls,
-        parse_changes(settings),
-        what=f"model '{target.name}'",
-        supplied=("image_shape", "num_classes"),
-    )
-    model = cls(image_shape=image_shape, num_classes=classes, **arguments)
-    return {
-        **_class_facts(target, cls),
-        "image_shape": image_shape,
-        "classes": classes,
-        "parameters": sum(weight.numel() for weight in model.parameters()),
-    }
-
-
-def data_facts(target: Target, data_root: Path) -> Facts:
-    """What a data module is, and whether its files are at hand."""
-    from capsbench.data.images import ImageData
-
-    cls = target.load_subclass(ImageData)
-    return {
-        **_class_facts(target, cls),
-        "image_shape": cls.image_shape,
-        "classes": cls.num_classes,
-        "data": cls.found(data_root),
-    }
-
-
-def benchmark_facts(target: Target) -> Facts:
-    """The whole protocol of a benchmark, its defaults filled in."""
-    from capsbench.schema import load_benchmark
-
-    protocol = load_benchmark(target.name).model_dump(mode="json", exclude_none=True)
-    title = protocol.pop("title")
-    return {
-        "name": protocol.pop("name"),
-        "kind": SINGULAR["benchmarks"],
-        "summary": title,
-        "file": str(target.source()),
-        **protocol,
-    }
-
-
-def _class_facts(target: Target, cls: type[Model] | type[ImageData]) -> Facts:
-    from capsbench.cli.docstrings import describe, describe_arguments
-
-    summary, paragraphs = describe(cls)
-    return {
-        "name": target.name,
-        "kind": SINGULAR[target.kind],
-        "summary": summary,
-        "description": "\n\n".join(paragraphs),
-        "source": cls.source,
-        "file": str(target.source()),
-        "arguments": describe_arguments(cls),
-    }
-
-
 def _print(facts: Facts) -> None:
     from rich.table import Table
 
     console = plain_console()
     console.print(f"{facts['name']} ({facts['kind']}): {facts['summary']}", style="bold")
+    rows = facts | _costs(facts) if facts["kind"] == "model" else facts
     table = Table("", "", box=None, pad_edge=False, show_header=False)
-    for key, value in facts.items():
-        if key not in ("name", "kind", "summary", "arguments"):
+    for key, value in rows.items():
+        if key not in ("name", "kind", "summary", "layers", "arguments", *COST_DETAILS):
             table.add_row(key.replace("_", " "), _in_words(value))
     console.print(table)
+    if "layers" in facts:
+        console.print()
+        console.print(_layers(facts["layers"]))
     if "arguments" in facts:
         arguments = Table("argument", "type", "default", "", box=None, pad_edge=False)
         for argument in facts["arguments"]:
@@ -193,7 +135,54 @@ def _print(facts: Facts) -> None:
             arguments.add_row(
                 argument["name"], argument["type"], default, argument["documentation"]
             )
+        console.print()
         console.print(arguments)
+
+
+def _costs(facts: Facts) -> dict[str, str]:
+    """What a model costs, in words."""
+    from rich.filesize import decimal
+
+    parameters = f"{facts['parameters']:,}"
+    if "parameters_without_decoder" in facts:
+        parameters += f" ({facts['parameters_without_decoder']:,} without the decoder)"
+    votes = "none, since no capsules are routed"
+    if by_layer := facts["vote_bytes_by_layer"]:
+        largest = max(by_layer, key=by_layer.__getitem__)
+        others = f" ({largest} alone {decimal(by_layer[largest])})" if len(by_layer) > 1 else ""
+        votes = (
+            f"{decimal(facts['vote_bytes'])} in float32 for a batch of {facts['batch']:,}{others}; "
+            f"dynamic routing here never stores them, EM routing stores them and their squares"
+        )
+    return {
+        "parameters": parameters,
+        "flops": (
+            f"{facts['flops']:,} for one image; convolutions and matrix products alone, "
+            f"2 for each multiply-add"
+        ),
+        "votes": votes,
+    }
+
+
+def _layers(layers: Sequence[Facts]) -> Table:
+    """The modules of a model as a tree: shapes of outputs for one image, parameters, FLOPs."""
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    table.add_column("layer", no_wrap=True)
+    table.add_column("output")
+    table.add_column("parameters", justify="right", no_wrap=True)
+    table.add_column("FLOPs", justify="right", no_wrap=True)
+    for layer in layers:
+        *above, own = layer["name"].split(".")
+        indent = "  " * (len(above) + 1) if own else ""
+        table.add_row(
+            f"{indent}{own} {layer['type']}" if own else layer["type"],
+            ", ".join("x".join(map(str, shape)) for shape in layer["outputs"]),
+            f"{layer['parameters']:,}" if layer["parameters"] else "",
+            f"{layer['flops']:,}" if layer["flops"] else "",
+        )
+    return table
 
 
 def _in_words(value: Any) -> str:

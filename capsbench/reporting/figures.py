@@ -43,7 +43,7 @@ def accuracy_by_view(results: Results, factors: Sequence[str] | None = None) -> 
     lines = ceil(len(factors) / columns)
     rows = legend_rows(list(results.by_label()), columns)
     size = (PANEL[0] * columns, PANEL[1] * lines + LEGEND_LINE * rows)
-    with _figure(size) as figure:
+    with new_figure(size) as figure:
         panels = figure.subplots(lines, columns, sharey=True, squeeze=False)
         for axes, factor in zip(panels.flat, factors, strict=False):
             _panel(axes, results, factor)
@@ -69,7 +69,7 @@ def training_curves(cells: Sequence[Cell], index: int) -> Figure | None:
     if not cells:
         return None
     colour = series(index).colour
-    with _figure((PANEL[0], 3.6)) as figure:
+    with new_figure((PANEL[0], 3.6)) as figure:
         loss, accuracy = figure.subplots(2, 1, sharex=True)
         for cell in cells:
             steps = [row["step"] for row in cell.trajectory]
@@ -139,7 +139,8 @@ def _saved(figure: Figure, kind: str, metadata: dict[str, None]) -> bytes:
 
 
 @contextmanager
-def _figure(size: tuple[float, float]) -> Iterator[Figure]:
+def new_figure(size: tuple[float, float]) -> Iterator[Figure]:
+    """An empty figure of so many inches across and up, in the house's style while it is drawn."""
     with rc_context(RC):
         yield Figure(figsize=size, layout="constrained")
 

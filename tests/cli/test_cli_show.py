@@ -1,0 +1,77 @@
+"""What ``capsbench show`` says of a model's architecture and cost."""
+
+import pytest
+
+
+def test_json_has_the_costs_as_plain_numbers(cli):
+    line = "show capsnet-dr --image-shape 1x28x28 --classes 10 --json"
+    code, facts, _ = cli(*line.split())
+    assert code == 0
+    assert facts["parameters"] == 8_215_568
+    assert facts["parameters_without_decoder"] == 6_804_224
+    convolutions = 20 * 20 * 81 * 256 + 6 * 6 * 81 * 256 * 256
+    routing = 5 * 1152 * 10 * 8 * 16  # three sums, two agreements
+    decoder = 160 * 512 + 512 * 1024 + 1024 * 784
+    assert facts["flops"] == 2 * (convolutions + routing + decoder)
+    assert facts["batch"] == 128
+    assert facts["vote_bytes"] == 4 * 128 * 1152 * 10 * 16
+    assert facts["vote_bytes_by_layer"] == {"classes": facts["vote_bytes"]}
+    assert facts["source"].startswith("Sabour")
+    rows = {layer["name"]: layer for layer in facts["layers"]}
+    assert rows[""]["type"] == "CapsNetDR"
+    assert rows["conv"]["outputs"] == [[256, 20, 20]]
+    assert rows["primary"]["outputs"] == [[6, 6, 32, 8], [6, 6, 32]]
+    assert rows["classes"]["parameters"] == 1152 * 10 * 8 * 16
+
+
+def test_votes_are_those_of_the_batch_images_and_arguments_given(cli):
+    line = "show capsnet-em --image-shape 2x17x19 --classes 3 --batch 2 --json"
+    arguments = ("--set", "types=[4,5]", "--set", "primary_types=6", "--set", "channels=3")
+    _, facts, _ = cli(*line.split(), *arguments)
+    # Maps of 7 x 8, 3 x 3 and 1 x 1 places; windows of 3 x 3.
+    votes = {
+        "capsules.0": 3 * 3 * 4 * (9 * 6) * 16,
+        "capsules.1": 1 * 1 * 5 * (9 * 4) * 16,
+        "classes": 3 * 5 * 16,
+    }
+    assert facts["vote_bytes_by_layer"] == {name: 4 * 2 * n for name, n in votes.items()}
+    assert facts["vote_bytes"] == 4 * 2 * sum(votes.values())
+    assert "parameters_without_decoder" not in facts
+
+
+def test_cnn_routes_no_votes(cli):
+    _, facts, _ = cli("show", "cnn-small", "--json")
+    assert (facts["vote_bytes"], facts["vote_bytes_by_layer"]) == (0, {})
+    _, text, _ = cli("show", "cnn-small")
+    assert "none, since no capsules are routed" in text
+
+
+@pytest.mark.parametrize("columns", ["80", "200"])
+def test_text_is_a_tree_of_layers_with_whole_numbers(cli, monkeypatch, columns):
+    monkeypatch.setenv("COLUMNS", columns)
+    code, text, _ = cli("show", "capsnet-dr", "--batch", "64")
+    assert code == 0
+    words = " ".join(text.split())
+    assert "8,215,568 (6,804,224 without the decoder)" in words
+    assert "416,358,400 for one image; convolutions and matrix products alone, 2 for each" in words
+    assert "47.2 MB in float32 for a batch of 64; dynamic routing here never stores them" in words
+    lines = [line.split() for line in text.splitlines()]
+    assert ["conv", "Conv2d", "256x20x20", "20,992", "16,588,800"] in lines
+    assert "\n    layers Sequential" in text
+    assert "\n      0 Linear" in text
+    assert ["1", "ReLU", "512"] in lines
+    assert "…" not in text
+
+
+def test_text_names_the_layer_with_the_most_votes(cli):
+    _, text, _ = cli("show", "capsnet-em", "--batch", "1", "--set", "types=[4,5]")
+    words = " ".join(text.split())
+    assert "(capsules.0 alone 1.8 MB)" in words
+
+
+@pytest.mark.parametrize("batch", ["0", "-1", "many"])
+def test_bad_batch_is_refused_in_one_sentence(cli, batch):
+    code, out, err = cli("show", "capsnet-dr", "--batch", batch)
+    assert (code, out) == (2, "")
+    assert err.count("\n") == 1
+    assert "'--batch'" in err
