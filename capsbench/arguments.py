@@ -7,7 +7,8 @@ import json
 from collections.abc import Mapping
 from typing import Annotated, Any, get_type_hints
 
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, create_model
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, create_model
+from pydantic_core import PydanticSerializationError
 
 from capsbench.errors import UserError, unknown
 
@@ -21,7 +22,7 @@ def parameters(cls: type) -> dict[str, inspect.Parameter]:
 
     ``**kwargs`` stands for what the parent's constructor takes beside them.
     """
-    own = inspect.signature(cls).parameters
+    own = _own_parameters(cls)
     found = {name: p for name, p in own.items() if p.kind is not inspect.Parameter.VAR_KEYWORD}
     return parameters(_parent(cls)) | found if _hands_on(cls) else found
 
@@ -36,8 +37,14 @@ def parameter_types(cls: type, *, include_extras: bool = False) -> dict[str, Any
 
 def _hands_on(cls: type) -> bool:
     """Whether a class's constructor takes ``**kwargs``, for its parent's."""
-    kinds = {p.kind for p in inspect.signature(cls).parameters.values()}
+    kinds = {p.kind for p in _own_parameters(cls).values()}
     return inspect.Parameter.VAR_KEYWORD in kinds
+
+
+def _own_parameters(cls: type) -> dict[str, inspect.Parameter]:
+    """What ``__init__`` takes after ``self``, whatever ``__new__`` may take."""
+    _, *own = inspect.signature(inspect.getattr_static(cls, "__init__")).parameters.items()
+    return dict(own)
 
 
 def _parent(cls: type) -> type:
@@ -61,8 +68,37 @@ def resolve(
         Every other parameter with its value, checked and converted to its annotation.
 
     Raises:
-        UserError: An argument is unknown, missing, of the wrong type, or no finite number.
+        UserError: An argument is unknown, missing, of the wrong type, or no finite number, or
+            has a value that JSON cannot hold.
     """
+    checked = _check(cls, given, what=what, supplied=supplied)
+    try:
+        plain: dict[str, Any] = TypeAdapter(type(checked)).dump_python(checked, mode="json")
+    except PydanticSerializationError as error:
+        raise UserError(f"{what}: an argument is no plain value ({error})") from None
+    for name, value in plain.items():
+        _require_finite(value, f"{what}: {name}")
+    return plain
+
+
+def typed(cls: type, given: Mapping[str, Any], *, what: str) -> dict[str, Any]:
+    """Every argument of a constructor in the type of its annotation: of JSON's lists, tuples.
+
+    Args:
+        cls: The class whose constructor is asked.
+        given: Arguments by name, as a JSON file gives them.
+        what: What the class is, for the error message.
+
+    Raises:
+        UserError: An argument is unknown, missing, or of the wrong type.
+    """
+    return dict(_check(cls, given, what=what, supplied=()))
+
+
+def _check(
+    cls: type, given: Mapping[str, Any], *, what: str, supplied: tuple[str, ...]
+) -> BaseModel:
+    """The arguments as the fields of a schema, checked and converted."""
     allowed = {name: p for name, p in parameters(cls).items() if name not in supplied}
     for name in given:
         if name not in allowed:
@@ -77,13 +113,9 @@ def resolve(
     )
     schema = create_model("Arguments", __config__=config, **fields)
     try:
-        checked = schema(**given)
+        return schema(**given)
     except ValidationError as error:
         raise UserError(f"{what}: {one_line(error)}") from None
-    plain: dict[str, Any] = TypeAdapter(schema).dump_python(checked, mode="json")
-    for name, value in plain.items():
-        _require_finite(value, f"{what}: {name}")
-    return plain
 
 
 def _require_finite(value: Any, place: str) -> None:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import ClassVar, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from capsbench.capsules.deviation import deviation
 from capsbench.errors import UserError
+from capsbench.pretrained import Pretrained
 from capsbench.viewpoint.views import Views
 
 ImageShape = tuple[int, int, int]
@@ -73,8 +76,12 @@ class LayerOfInterest:
     offset: float = 0.0
 
 
-class Model(nn.Module, ABC):
+class Model(Pretrained, ABC):
     """An image classifier: images in [0, 1] in, `Prediction` out.
+
+    ``save_pretrained(folder)`` and ``from_pretrained(folder)`` keep a trained one. The questions
+    ``check_...`` compare, in evaluation mode, what should be equal, and answer with a
+    `capsbench.capsules.deviation.deviation`.
 
     Constructors are keyword-only and take ``image_shape`` and ``num_classes`` beside arguments of
     their own. Standardisation of pixels happens inside, so that epsilon and zero padding mean the
@@ -83,12 +90,7 @@ class Model(nn.Module, ABC):
     Args:
         image_shape: (C, H, W) of the images.
         num_classes: K.
-
-    Attributes:
-        source: Where the architecture was published; empty for a model of one's own.
     """
-
-    source: ClassVar[str] = ""
 
     def __init__(self, *, image_shape: ImageShape, num_classes: int) -> None:
         super().__init__()
@@ -129,6 +131,50 @@ class Model(nn.Module, ABC):
     def layers_of_interest(self) -> Mapping[str, LayerOfInterest]:
         """The activations that measures look at, by the name that figures show."""
         return {}
+
+    def check_batch_independence(self, images: Tensor) -> float:
+        """Whether an image's prediction is the same beside others as alone.
+
+        Args:
+            images: (B, C, H, W), with B > 1.
+        """
+        with self._evaluating():
+            together = self(images)
+            alone = [self(image[None]) for image in images]
+        parts = zip(*alone, strict=True)
+        return max(
+            deviation(beside, torch.cat(one_by_one))
+            for beside, one_by_one in zip(together, parts, strict=True)
+            if beside is not None
+        )
+
+    def check_determinism(self, images: Tensor) -> float:
+        """Whether images (B, C, H, W) are seen the same twice: evaluation draws nothing."""
+        with self._evaluating():
+            first, again = self(images), self(images)
+        return max(
+            deviation(one, other)
+            for one, other in zip(again, first, strict=True)
+            if one is not None
+        )
+
+    def check_normalization(self, images: Tensor) -> float:
+        """Whether the probabilities of the classes of images (B, C, H, W) sum to one."""
+        with self._evaluating():
+            sums = self.log_probabilities(self(images)).exp().sum(dim=1)
+        return deviation(sums, torch.ones_like(sums))
+
+    @contextmanager
+    def _evaluating(self) -> Iterator[None]:
+        """Evaluation without gradients; afterwards each module is in its mode again."""
+        modes = [(module, module.training) for module in self.modules()]
+        self.eval()
+        try:
+            with torch.no_grad():
+                yield
+        finally:
+            for module, mode in modes:
+                module.training = mode
 
 
 def one_hot(targets: Tensor, num_classes: int) -> Tensor:

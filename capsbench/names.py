@@ -157,6 +157,17 @@ def find(kind: Kind, name: str) -> Target:
     return registered[name]
 
 
+def license_of(kind: Kind, name: str) -> str | None:
+    """The licence of the package that registers a name, as an SPDX identifier in small letters.
+
+    None for a path, and where the package names none.
+    """
+    for point in entry_points(group=f"capsbench.{kind}", name=name):
+        if point.dist is not None and "License-Expression" in point.dist.metadata:
+            return point.dist.metadata["License-Expression"].lower()
+    return None
+
+
 def from_folder(folder: Path, name: str) -> str:
     """A name such as ``net.py:Net`` as seen from a folder; every other name as it is.
 

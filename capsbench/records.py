@@ -1,4 +1,4 @@
-"""What cells leave behind: folders of JSON, CSV, NPZ and safetensors, each file put in place whole.
+"""What cells leave behind: JSON, CSV, NPZ and folders of models, each put in place whole.
 
 ::
 
@@ -6,7 +6,8 @@
         config.json                       what was asked for
         state.ckpt                        the resumable state, until the training is done
         trajectory.csv                    one row per look at the validation split
-        checkpoints/<rule>.safetensors    weights that a rule chose, <rule>.json beside them
+        checkpoints/<rule>/               the model that a rule chose: model.safetensors,
+                                          config.json, README.md (its card)
         training.json                     written last: the training is done
         measures/<measure>-<fingerprint>.json, .npz
     runs/<benchmark>/benchmark.json       the protocol and the list of its cells
@@ -20,7 +21,9 @@ import csv
 import io
 import json
 import os
-from collections.abc import Mapping, Sequence
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -49,6 +52,25 @@ def write_bytes(path: Path, content: bytes) -> None:
         stream.flush()
         os.fsync(stream.fileno())
     temporary.replace(path)
+
+
+@contextmanager
+def write_folder(path: Path) -> Iterator[Path]:
+    """Put a folder in place by a rename: a reader sees no folder, or a whole one.
+
+    Yields:
+        An empty folder beside it, for the contents.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    yield temporary
+    for file in temporary.iterdir():
+        with file.open("rb") as stream:
+            os.fsync(stream.fileno())
+    if path.is_dir():
+        shutil.rmtree(path)
+    temporary.rename(path)
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -130,8 +152,8 @@ class CellFolder:
         return self.path / "training.json"
 
     def checkpoint(self, rule: str) -> Path:
-        """The weights that a selection rule chose."""
-        return self.path / "checkpoints" / f"{rule}.safetensors"
+        """The folder of the model that a selection rule chose."""
+        return self.path / "checkpoints" / rule
 
     def measure(self, name: str) -> Path:
         """The outcome of a measure, ``name`` being ``<measure>-<fingerprint>``."""
@@ -143,6 +165,9 @@ class CellFolder:
 
 
 def clear_unfinished_writes(folder: Path) -> None:
-    """Remove the temporary files that a killed process left below a folder."""
-    for leftover in folder.rglob(".*.tmp"):
-        leftover.unlink(missing_ok=True)
+    """Remove the temporary files and folders that a killed process left below a folder."""
+    for leftover in list(folder.rglob(".*.tmp")):
+        if leftover.is_dir():
+            shutil.rmtree(leftover)
+        else:
+            leftover.unlink(missing_ok=True)

@@ -214,18 +214,19 @@ def _explain(error: ValidationError) -> str:
     first = error.errors(include_url=False)[0]
     if first["type"] != "extra_forbidden":
         return one_line(error)
-    model: type[BaseModel] | None = Benchmark
-    for part in first["loc"][:-1]:
-        if model and part in model.model_fields:  # an index of a list, or a tag, leads nowhere
-            model = _model_in(model.model_fields[part].annotation)
-    close = get_close_matches(str(first["loc"][-1]), list(model.model_fields) if model else [], n=1)
+    models: list[type[BaseModel]] = [Benchmark]
+    for part in first["loc"][:-1]:  # an index of a list, or a tag, leads nowhere
+        found = [model.model_fields[part] for model in models if part in model.model_fields]
+        models = [inner for field in found for inner in _models_in(field.annotation)] or models
+    fields = [name for model in models for name in model.model_fields]
+    close = get_close_matches(str(first["loc"][-1]), fields, n=1)
     place = ".".join(map(str, first["loc"]))
     hint = f"; did you mean '{close[0]}'?" if close else ""
     return f"unknown field '{place}'{hint}"
 
 
-def _model_in(annotation: Any) -> type[BaseModel] | None:
-    """The schema that an annotation such as ``tuple[ModelEntry, ...]`` speaks of."""
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    """The schemas that an annotation such as ``tuple[ModelEntry, ...]`` speaks of."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    return next(filter(None, map(_model_in, get_args(annotation))), None)
+        return [annotation]
+    return [model for inner in get_args(annotation) for model in _models_in(inner)]

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 import pytest
 from pydantic import Field
 
-from capsbench.arguments import NonNegative, Positive, resolve
+from capsbench.arguments import NonNegative, Positive, resolve, typed
 from capsbench.errors import UserError
 
 
@@ -56,3 +56,24 @@ def test_defaults_are_filled_in_and_types_are_plain():
 def test_wrong_arguments_are_told_in_a_sentence(arguments, message):
     with pytest.raises(UserError, match=message):
         given(**arguments)
+
+
+def test_a_value_that_json_cannot_hold_is_refused():
+    with pytest.raises(UserError, match=r"model 'net': an argument is no plain value .*type"):
+        given(anything=object())
+
+
+def test_lists_of_a_file_become_the_tuples_of_the_annotations():
+    found = typed(Net, {"image_shape": [1, 2], "sizes": [5, 6]}, what="model 'net'")
+    assert found["image_shape"] == [1, 2]  # it has no annotation
+    assert found["sizes"] == (5, 6)
+    with pytest.raises(UserError, match="model 'net': image_shape: field required"):
+        typed(Net, {}, what="model 'net'")
+
+
+def test_a_constructor_above_and_a_class_of_its_own_new():
+    class Made(Net):
+        def __new__(cls, *args, **kwargs):
+            return super().__new__(cls)
+
+    assert resolve(Made, {}, what="model", supplied=("image_shape",)) == given()

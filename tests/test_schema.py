@@ -47,6 +47,7 @@ def test_changes_reach_their_place():
         ("selection=best", "selection"),
         ("measures.0.measure=accuracy", "accuracy-by-view"),
         ("measures.0.grid.rotatoin={start: 0, stop: 1, step: 1}", "did you mean 'rotation'"),
+        ("measures.0={measure: rendering-error, views: {a: {}}, veiws: 1}", "did you mean 'views'"),
         ("models.0.nam=x", "did you mean 'name'"),
         ("models.1.label=CNN", "label of its own"),
     ],

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from capsbench import __version__
-from capsbench.cli import doctor, listing, report, run, show
+from capsbench.cli import check, doctor, listing, report, run, show
 from capsbench.errors import UserError
 
 app = typer.Typer(
@@ -23,6 +23,7 @@ app = typer.Typer(
 app.command("run")(run.run)
 app.command("list")(listing.listing)
 app.command("show")(show.show)
+app.command("check")(check.check)
 app.command("report")(report.report)
 app.command("doctor")(doctor.doctor)
 
@@ -34,7 +35,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: What follows the program's name; ``sys.argv`` if left out.
 
     Returns:
-        The exit code: 0, 2 after bad input (told in one line on stderr), 130 after Ctrl-C.
+        The exit code: 0, 1 after a failed check of a model, 2 after bad input (told in one line
+        on stderr), 130 after Ctrl-C.
     """
     # Before torch loads OpenMP: threads that wait for each other sleep instead of spinning. On an
     # idle machine that costs little; beside other processes spinning slows a training manifold.

@@ -12,7 +12,7 @@ from pytorch_lightning import LightningDataModule
 
 from capsbench.contracts import Batch, ImageShape
 from capsbench.data.batches import EvaluationPass, Split, StoredBatch, TrainingStream
-from capsbench.data.randomness import generator
+from capsbench.data.randomness import generator, views_by_index
 from capsbench.data.splits import balanced_order
 from capsbench.errors import UserError
 from capsbench.viewpoint.ranges import GridView, ViewRange
@@ -151,11 +151,7 @@ class ImageData(LightningDataModule, ABC):
         split = self.split(name)
         rank, world = self._process()
         if views is None:
-            # A seeded table with a row for each image of the source: a limit, a batch size or the
-            # number of processes gives no image another view.
-            rows = int(split.index.max()) + 1
-            table = Views.draw(self.views, rows, generator("evaluation views", name))
-            views = table[split.index]
+            views = views_by_index(self.views, split.index, "evaluation views", name)
         return EvaluationPass(split, views, batch=EVALUATION_BATCH, rank=rank, world=world)
 
     def _process(self) -> tuple[int, int]:

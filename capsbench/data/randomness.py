@@ -8,7 +8,10 @@ from __future__ import annotations
 
 from hashlib import sha256
 
-from torch import Generator
+from torch import Generator, Tensor
+
+from capsbench.viewpoint.ranges import ViewRange
+from capsbench.viewpoint.views import Views
 
 
 def derive(*names: int | str) -> int:
@@ -24,3 +27,20 @@ def derive(*names: int | str) -> int:
 def generator(*names: int | str) -> Generator:
     """A CPU generator seeded by `derive`."""
     return Generator().manual_seed(derive(*names))
+
+
+def views_by_index(ranges: ViewRange, index: Tensor, *names: int | str) -> Views:
+    """Views from a seeded table with a row for each image of the source.
+
+    A limit, a batch size or the number of processes gives no image another view.
+
+    Args:
+        ranges: Where views are drawn from.
+        index: (B,) each image's number in its source.
+        names: Names of the table.
+
+    Returns:
+        B views on the CPU.
+    """
+    rows = index.cpu()
+    return Views.draw(ranges, int(rows.max()) + 1, generator(*names))[rows]

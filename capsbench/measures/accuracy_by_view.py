@@ -3,33 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from capsbench.contracts import Model
 from capsbench.data.images import ImageData
 from capsbench.measures import AccuracyByView
+from capsbench.measures.measured import Measured
 from capsbench.viewpoint.ranges import GridView, ViewRange
-
-
-class Measured(NamedTuple):
-    """What a measure returns.
-
-    Attributes:
-        values: Numbers under stable keys, such as ``novel/accuracy`` and ``rotation=90/accuracy``.
-        views: One row per view of the grid, for curves.
-        n: Number of test images behind each accuracy.
-        samples: Per-sample outcomes, arrays by name.
-    """
-
-    values: dict[str, float]
-    views: list[dict[str, Any]]
-    n: int
-    samples: dict[str, NDArray[Any]]
 
 
 @torch.inference_mode()

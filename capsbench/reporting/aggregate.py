@@ -77,6 +77,11 @@ def keys(cells: Sequence[Cell], *, measure: str = ACCURACY_BY_VIEW) -> list[str]
     return list(dict.fromkeys(key for outcome in outcomes if outcome for key in outcome.values))
 
 
+def measures(cells: Sequence[Cell]) -> list[str]:
+    """The measures that any seed has an outcome of."""
+    return list(dict.fromkeys(measure for cell in cells for measure in cell.measurements))
+
+
 def curve(cells: Sequence[Cell], factor: str) -> list[CurvePoint]:
     """Accuracy over the seeds of a model at every view of one factor, by the factor's value."""
     points: dict[tuple[float, str, bool], dict[int, float]] = {}

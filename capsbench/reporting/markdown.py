@@ -24,7 +24,7 @@ def render(results: Results) -> str:
     parts += [
         "## Result",
         _table(
-            ["Model", *tables.COLUMNS.values(), "Parameters", "Seeds"],
+            ["Model", *tables.columns(results).values(), "Parameters", "Seeds"],
             (
                 [
                     row.label,

@@ -80,7 +80,7 @@ def render(results: Results, drawings: Mapping[str, bytes]) -> str:
         terms=protocol.in_words(results),
         known_by=protocol.KNOWN_BY,
         rows=tables.summary(results),
-        columns=tables.COLUMNS,
+        columns=tables.columns(results),
         caption=tables.caption(results),
         published=tables.published(results),
         factors=_factors(results, drawings),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from capsbench.measures import MeasureEntry, RenderingError
 from capsbench.reporting.results import Results
 from capsbench.reporting.wording import FACTORS, counted, interval, listed, number, sweep
 from capsbench.schema import Benchmark
@@ -18,10 +19,10 @@ def in_words(results: Results) -> list[tuple[str, str]]:
         ("Data", _data(results)),
         (
             "Familiar views",
-            f"{_ranges(benchmark.views)}. Training images are drawn from these ranges.",
+            f"{_sentence(_ranges(benchmark.views))} Training images are drawn from these ranges.",
         ),
         ("Novel views", "All views outside those ranges. No model has seen them in training."),
-        ("Test", _grid(benchmark)),
+        ("Test", " ".join(map(_test, benchmark.measures))),
         ("Recipe", f"{_recipe(benchmark.recipe)}, the same for every model."),
         ("Selection", _selection(benchmark)),
         ("Seeds", _seeds(results)),
@@ -54,22 +55,30 @@ def _ranges(views: ViewRange) -> str:
     still = [name for name, pair in views if name not in limits]
     units = {name: "shift_x" if name == "shift" else name for name in limits}
     moving = [f"{name} {interval(units[name], pair)}" for name, pair in limits.items()]
-    text = "; ".join([*moving, *([f"no change of {listed(still)}"] if still else [])])
-    return text[0].upper() + text[1:]
+    return "; ".join([*moving, *([f"no change of {listed(still)}"] if still else [])])
 
 
-def _grid(benchmark: Benchmark) -> str:
-    parts = []
-    for entry in benchmark.measures:
-        sweeps = ((factor, getattr(entry.grid, factor)) for factor in entry.grid.factors())
-        text = "; ".join(
-            f"{FACTORS[factor].lower()} {sweep(factor, values)}" for factor, values in sweeps
+def _sentence(text: str) -> str:
+    return f"{text[0].upper()}{text[1:]}."
+
+
+def _test(entry: MeasureEntry) -> str:
+    if isinstance(entry, RenderingError):
+        told = " ".join(
+            _sentence(f"{name}: {_ranges(views)}") for name, views in entry.views.items()
         )
-        parts.append(
-            f"Every test image is shown at {counted(len(entry.grid), 'view')}, one factor "
-            f"changed at a time: {text}."
+        return (
+            "A model that can draw is told views taken at random from a range and draws every test "
+            f"image as it looks from there. {told}"
         )
-    return " ".join(parts)
+    sweeps = ((factor, getattr(entry.grid, factor)) for factor in entry.grid.factors())
+    text = "; ".join(
+        f"{FACTORS[factor].lower()} {sweep(factor, values)}" for factor, values in sweeps
+    )
+    return (
+        f"Every test image is shown at {counted(len(entry.grid), 'view')}, one factor "
+        f"changed at a time: {text}."
+    )
 
 
 def _recipe(recipe: Recipe) -> str:

@@ -21,6 +21,7 @@ from capsbench.training.recipe import Recipe
 from capsbench.viewpoint.ranges import ViewRange
 
 ACCURACY_BY_VIEW = "accuracy-by-view"
+RENDERING_ERROR = "rendering-error"
 T = TypeVar("T")
 
 

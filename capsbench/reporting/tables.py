@@ -7,9 +7,17 @@ import io
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from capsbench.reporting.aggregate import OverSeeds, curve, keys, measured, over_seeds
-from capsbench.reporting.results import Cell, Results
-from capsbench.reporting.wording import counted, duration, number, percent, points, share
+from capsbench.reporting.aggregate import OverSeeds, curve, keys, measured, measures, over_seeds
+from capsbench.reporting.results import RENDERING_ERROR, Cell, Results
+from capsbench.reporting.wording import (
+    counted,
+    duration,
+    number,
+    percent,
+    points,
+    share,
+    squared_error,
+)
 
 Format = Callable[[float], str]
 
@@ -59,7 +67,7 @@ class SummaryRow:
     Attributes:
         label: The model's label.
         model: The model's name.
-        entries: Familiar, novel, gap and training time by column, None where nothing is known.
+        entries: What stands in each of the `columns`, None where nothing is known.
         parameters: Number of trained parameters, None before the first training is done.
         seeds: How many seeds have been measured.
         planned: How many seeds were asked for.
@@ -94,14 +102,23 @@ COLUMNS = {
     "gap": "Gap",
     "seconds": "Training time",
 }
+DRAWN = "/rendering/share of copy"
+
+
+def columns(results: Results) -> dict[str, str]:
+    """The headings of the summary's numbers: one more for each range of views that was drawn."""
+    drawn = keys(results.cells, measure=RENDERING_ERROR)
+    names = [key.removesuffix(DRAWN) for key in drawn if key.endswith(DRAWN)]
+    return COLUMNS | {f"{name}{DRAWN}": f"Drawing error ({name})" for name in names}
 
 
 def summary(results: Results) -> list[SummaryRow]:
     """One row per model, over its seeds."""
-    return [_row(label, cells) for label, cells in results.by_label().items()]
+    more = [column for column in columns(results) if column not in COLUMNS]
+    return [_row(label, cells, more) for label, cells in results.by_label().items()]
 
 
-def _row(label: str, cells: list[Cell]) -> SummaryRow:
+def _row(label: str, cells: list[Cell], drawn: list[str]) -> SummaryRow:
     trained = [cell for cell in cells if cell.training and cell.training.status == "trained"]
     seconds = over_seeds((c.seed, c.training.seconds) for c in trained if c.training)
     return SummaryRow(
@@ -112,7 +129,8 @@ def _row(label: str, cells: list[Cell]) -> SummaryRow:
             "novel": accuracy(measured(cells, "novel/accuracy")),
             "gap": _entry(measured(cells, "gap"), points, share),
             "seconds": _entry(seconds, duration, duration),
-        },
+        }
+        | {key: accuracy(measured(cells, key, measure=RENDERING_ERROR)) for key in drawn},
         parameters=next((c.training.parameters for c in cells if c.training), None),
         seeds=sum(cell.problem is None for cell in cells),
         planned=len(cells),
@@ -137,10 +155,17 @@ def caption(results: Results) -> str:
         if images
         else ""
     )
-    return (
+    text = (
         f"Accuracy{tested}, as the mean over seeds with every seed's value beside it. The gap is "
         "familiar minus novel, in percentage points. Familiar and novel accuracy are averaged over "
         "the views of each factor first and over the factors then."
+    )
+    if columns(results) == COLUMNS:
+        return text
+    return (
+        f"{text} The drawing error is the mean squared difference of pixels between a moved image "
+        "and what a model, told how it moves, draws of it; 100 % is the error of the image left as "
+        "it was."
     )
 
 
@@ -168,9 +193,19 @@ def by_view(results: Results, factor: str) -> list[tuple[float, bool, dict[str, 
 
 def totals(cells: list[Cell]) -> list[tuple[str, Entry]]:
     """A model's values that are not of a single view, such as ``rotation/area``."""
-    whole = [key for key in keys(cells) if "=" not in key]
-    found = ((key, measured(cells, key)) for key in whole)
-    return [(key, Entry(over, percent, share)) for key, over in found if over]
+    found = [
+        (key, measured(cells, key, measure=measure))
+        for measure in measures(cells)
+        for key in keys(cells, measure=measure)
+        if "=" not in key
+    ]
+    return [(key, _total(key, over)) for key, over in found if over]
+
+
+def _total(key: str, over: OverSeeds) -> Entry:
+    if key.endswith("/error"):
+        return Entry(over, squared_error, squared_error)
+    return Entry(over, percent, share)
 
 
 def published(results: Results) -> list[PublishedRow]:

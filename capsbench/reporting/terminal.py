@@ -20,7 +20,7 @@ def summary_table(results: Results) -> Table:
         collapse_padding=True,
     )
     table.add_column("Model")
-    for title in tables.COLUMNS.values():
+    for title in tables.columns(results).values():
         table.add_column(title, justify="right")
     table.add_column("Parameters", justify="right", no_wrap=True)
     table.add_column("Seeds", justify="right", no_wrap=True)

@@ -59,6 +59,15 @@ def points(value: float) -> str:
     return f"{share(value)} pts"
 
 
+def squared_error(value: float) -> str:
+    """A mean squared difference of pixels in [0, 1].
+
+    >>> squared_error(0.01873)
+    '0.0187'
+    """
+    return f"{value:.4f}"
+
+
 def duration(seconds: float) -> str:
     """Wall time.
 

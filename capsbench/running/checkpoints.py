@@ -1,74 +1,67 @@
-"""Trained weights: safetensors with a JSON beside them that says how to build the model again."""
+"""The trained models of a cell: folders of weights, arguments and a card, put in place whole."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import JsonValue, TypeAdapter, ValidationError
 from safetensors import SafetensorError
-from safetensors.torch import load, save
 
-from capsbench.contracts import ImageShape, Model
+from capsbench.arguments import typed
+from capsbench.contracts import Model
 from capsbench.errors import UserError
-from capsbench.names import find
-from capsbench.records import SCHEMA, write_bytes, write_json
-from capsbench.training.trajectory import Weights
+from capsbench.names import find, license_of
+from capsbench.pretrained import CONFIG, WEIGHTS
+from capsbench.records import write_folder
 
 
-class Description(BaseModel):
-    """What the JSON says of how to build the model; the rest of it is for people."""
-
-    record_schema: Literal[1] = Field(alias="schema")
-    model: str
-    arguments: dict[str, Any]
-    image_shape: ImageShape
-    num_classes: int
-
-
-def save_checkpoint(path: Path, weights: Weights, description: dict[str, Any]) -> None:
-    """Write weights, and beside them a JSON file of the same name.
+def save_checkpoint(folder: Path, model: Model, name: str, facts: dict[str, Any]) -> None:
+    """Save a model with a card that says where it comes from.
 
     Args:
-        path: The ``.safetensors`` file.
-        weights: A model's state dictionary.
-        description: ``model``, ``arguments``, ``image_shape``, ``num_classes``, and more.
+        folder: Where to, such as ``checkpoints/validation``; replaced if it is there.
+        model: The model with its trained weights.
+        name: The name by which the model is found.
+        facts: What people want to know of the training, as plain JSON.
     """
-    write_bytes(path, save({key: value.contiguous() for key, value in weights.items()}))
-    write_json(path.with_suffix(".json"), {"schema": SCHEMA, **description})
+    card = {"license": license_of("models", name), "facts": facts}
+    with write_folder(folder) as unfinished:
+        model.save_pretrained(unfinished, model_card_kwargs=card)
 
 
-def load_checkpoint(path: Path) -> Model:
-    """Build the model that a checkpoint describes and load its weights; nothing is unpickled.
+def load_checkpoint(folder: Path, name: str) -> Model:
+    """Build the model of a checkpoint and load its weights; nothing is unpickled.
+
+    Args:
+        folder: The checkpoint.
+        name: The name by which the model is found.
 
     Raises:
         UserError: A file is missing or damaged, or does not fit the model.
     """
-    described = path.with_suffix(".json")
+    cls: type[Model] = find("models", name).load_subclass(Model)
     try:
-        description = Description.model_validate_json(described.read_bytes())
-        weights = load(path.read_bytes())
+        for file in (CONFIG, WEIGHTS):
+            with (folder / file).open("rb"):
+                pass  # the hub's mixin takes what is missing for what is to be downloaded
+        config = TypeAdapter(dict[str, JsonValue]).validate_json((folder / CONFIG).read_bytes())
+        typed(cls, config, what=f"model '{name}'")  # the mixin would ignore what it does not know
+        return cls.from_pretrained(folder)
     except OSError as error:
-        raise _unusable(path, f"cannot read {error.filename} ({error.strerror})") from None
+        raise _unusable(folder, f"cannot read {error.filename} ({error.strerror})") from None
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        place = ".".join(map(str, first["loc"])) or "not a record"
-        raise _unusable(path, f"{described} is damaged ({place}: {first['msg']})") from None
+        problem = error.errors(include_url=False)[0]["msg"]
+        raise _unusable(folder, f"{folder / CONFIG} is damaged ({problem})") from None
     except SafetensorError as error:
-        raise _unusable(path, f"{path} is damaged ({error})") from None
-    model: Model = find("models", description.model).load()(
-        image_shape=description.image_shape,
-        num_classes=description.num_classes,
-        **description.arguments,
-    )
-    try:
-        model.load_state_dict(weights)
+        raise _unusable(folder, f"{folder / WEIGHTS} is damaged ({error})") from None
+    except UserError as error:
+        raise _unusable(folder, f"{folder / CONFIG} does not fit ({error})") from None
     except RuntimeError:
-        reason = f"{path} does not fit the model '{description.model}' as it is now"
-        raise _unusable(path, reason) from None
-    return model
+        reason = f"{folder / WEIGHTS} does not fit the model '{name}' as it is now"
+        raise _unusable(folder, reason) from None
 
 
-def _unusable(path: Path, reason: str) -> UserError:
+def _unusable(folder: Path, reason: str) -> UserError:
     """The error that names the cell's folder, since a cell is trained again as a whole."""
-    return UserError(f"{reason}; remove {path.parent.parent} and run the benchmark again")
+    return UserError(f"{reason}; remove {folder.parent.parent} and run the benchmark again")

@@ -49,13 +49,13 @@ def measure_cell(
         return
     clear_unfinished_writes(folder.path)
     data = cell.build_data(data_root)
-    model = load_checkpoint(folder.checkpoint(cell.rule)).to(device).eval()
+    model = load_checkpoint(folder.checkpoint(cell.rule), cell.model).to(device).eval()
     for name in missing:
         entry = cell.measures[name]
         started = time.perf_counter()
         with progress_bar(console) as progress:
             bar = progress.add_task(
-                f"{cell.label}, seed {cell.seed}: {entry.measure}", total=len(entry.grid), note=""
+                f"{cell.label}, seed {cell.seed}: {entry.measure}", total=entry.steps, note=""
             )
             measure = importlib.import_module(entry.module).measure
             result = measure(entry, model, data, device, partial(progress.advance, bar))

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from capsbench.records import fingerprint
-from capsbench.reporting.aggregate import keys, measured
+from capsbench.reporting.aggregate import keys, measured, measures
 from capsbench.reporting.figures import accuracy_by_view, png
 from capsbench.reporting.results import Protocol, Results, load_cell
 from capsbench.reporting.wandb import Mirror, begin
@@ -96,8 +96,9 @@ def mirror_benchmark(folder: Path, results: Results, mode: Mode) -> None:
     values = {
         f"{label}/{key}": over.mean
         for label, cells in results.by_label().items()
-        for key in keys(cells)
-        if (over := measured(cells, key)) is not None
+        for measure in measures(cells)
+        for key in keys(cells, measure=measure)
+        if (over := measured(cells, key, measure=measure)) is not None
     }
     _log(mirror, values, results)
 

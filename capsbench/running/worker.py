@@ -152,31 +152,34 @@ def _write_record(
 ) -> None:
     selected = {}
     steps_of = {int(row["step"]): row for row in outcome.rows}
-    parameters = sum(p.numel() for p in cell.build_model().parameters())
+    model = cell.build_model()
+    source = provenance()
     for rule, (step, weights) in outcome.chosen.items():
         selected[rule] = {"step": step, "accuracy": steps_of[step]["validation_accuracy"]}
-        description = {
-            "model": cell.model,
-            "arguments": cell.config["model"]["arguments"],
-            "image_shape": cell.config["data"]["image_shape"],
-            "num_classes": cell.config["data"]["num_classes"],
+        model.load_state_dict(weights)
+        facts = {
+            "model": Path(cell.model).name,  # of a user's own file, not where it lies
+            "label": cell.label,
             "rule": rule,
-            **selected[rule],
+            "step": step,
+            "validation_accuracy": selected[rule]["accuracy"],
+            **{name: cell.config[name] for name in ("data", "views", "recipe", "seed")},
+            **source,
         }
-        save_checkpoint(folder.checkpoint(rule), weights, description)
+        save_checkpoint(folder.checkpoint(rule), model, cell.model, facts)
     diverged = outcome.diverged_at is not None
     steps = outcome.diverged_at or cell.recipe.steps
     record: dict[str, Any] = {
         "schema": SCHEMA,
         "status": "diverged" if diverged else "trained",
         "diverged_at": outcome.diverged_at,
-        "parameters": parameters,
+        "parameters": sum(weight.numel() for weight in model.parameters()),
         "images": {"train": len(data.split("train")), "validation": len(data.split("validation"))},
         "seconds": round(outcome.seconds, 3),
         "images_per_second": round(steps * cell.recipe.batch / outcome.seconds, 1),
         "selected": selected,
         "execution": {**execution.model_dump(), "device_name": device_name(execution.device)},
-        **provenance(),
+        **source,
     }
     write_json(folder.training, record)
     folder.state.unlink(missing_ok=True)

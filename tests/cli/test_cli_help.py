@@ -8,7 +8,7 @@ import sys
 import pytest
 
 HEAVY = ("torch", "pytorch_lightning", "torchmetrics", "kornia", "wandb", "scipy", "matplotlib")
-COMMANDS = ("run", "list", "show", "report", "doctor")
+COMMANDS = ("run", "list", "show", "check", "report", "doctor")
 LIGHT = [
     [],
     ["--help"],
@@ -69,8 +69,9 @@ def test_the_module_is_the_command():
     [
         ("capsbench sh", {"show"}),
         ("capsbench show mnis", {"mnist"}),
+        ("capsbench check cnn-smal", {"cnn-small"}),
         ("capsbench run qui", {"quick"}),
-        ("capsbench run quick --models cnn-small,capsnet-d", {"cnn-small,capsnet-dr"}),
+        ("capsbench run quick --models cnn-small,cnn-sm", {"cnn-small,cnn-small"}),
         ("capsbench run quick --device c", {"cpu", "cuda"}),
         ("capsbench list data", {"datamodules"}),
     ],

@@ -8,9 +8,10 @@ from typing import Any, Protocol
 import numpy as np
 import pytest
 
+from capsbench.measures import AccuracyByView
 from capsbench.records import CellFolder, write_json, write_npz, write_rows
 from capsbench.schema import Benchmark
-from capsbench.viewpoint.ranges import GridView
+from capsbench.viewpoint.ranges import GridView, ViewGrid
 
 VERSIONS = {"python": "3.11.9", "torch": "2.15.0", "capsbench": "0.1.0"}
 MODELS = (("CNN", "cnn-small"), ("Dynamic routing", "capsnet-dr"), ("EM routing", "capsnet-em"))
@@ -95,7 +96,7 @@ def _write_benchmark(
                 _write_measure(folder, outcome, benchmark, index, random)
     views = [
         {"factor": view.factor, "value": view.value, "familiar": benchmark.views.familiar(view)}
-        for view in benchmark.measures[0].grid.views()
+        for view in _grid(benchmark).views()
     ]
     write_json(
         runs / "quick/benchmark.json",
@@ -112,6 +113,12 @@ def _write_benchmark(
     )
     write_npz(runs / "quick/examples.npz", {"images": _images(len(views), 3)})
     return runs / "quick"
+
+
+def _grid(benchmark: Benchmark) -> ViewGrid:
+    entry = benchmark.measures[0]
+    assert isinstance(entry, AccuracyByView)
+    return entry.grid
 
 
 def _images(views: int, count: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
@@ -185,7 +192,7 @@ def _write_measure(
     random: np.random.Generator,
 ) -> None:
     views = []
-    for view in benchmark.measures[0].grid.views():
+    for view in _grid(benchmark).views():
         spread = {"rotation": 50.0, "scale": 0.3}.get(view.factor, 4.0) * (1 + 0.25 * index)
         middle = 1.0 if view.factor == "scale" else 0.0
         mean = 0.12 + 0.84 * np.exp(-(((view.value - middle) / spread) ** 2))
@@ -193,7 +200,7 @@ def _write_measure(
         familiar = benchmark.views.familiar(view)
         views.append(_view(view, accuracy=accuracy, familiar=familiar))
     values: dict[str, float] = {}
-    factors = benchmark.measures[0].grid.factors()
+    factors = _grid(benchmark).factors()
     for kind in ("familiar", "novel"):
         for factor in factors:
             mine = [v for v in views if v["factor"] == factor]

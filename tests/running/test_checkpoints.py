@@ -2,66 +2,160 @@
 
 import json
 import re
-from pathlib import Path
+import socket
+from typing import Any
 
 import pytest
 import torch
+import yaml
+from huggingface_hub import ModelCard
+from safetensors.torch import load_file, save_file
 
 from capsbench.errors import UserError
-from capsbench.names import find
+from capsbench.names import find, license_of
+from capsbench.records import clear_unfinished_writes
 from capsbench.running.checkpoints import load_checkpoint, save_checkpoint
 
-DESCRIPTION = {
-    "model": "cnn-small",
-    "arguments": {"width": 2, "hidden": 4},
-    "image_shape": [1, 8, 8],
-    "num_classes": 3,
-}
+STRANGE = "---\n``` # [x](y) | <b>: '{{ 7 * 7 }}' \"\u2028 é"
+FACTS = {"label": STRANGE, "rule": "last", "step": 3}
+
+
+def build(name, **arguments):
+    return find("models", name).load()(image_shape=(1, 20, 20), num_classes=3, **arguments)
+
+
+@pytest.fixture(autouse=True)
+def no_network(monkeypatch):
+    """A folder needs none: not even a socket is made."""
+
+    def refuse(*arguments, **more):
+        raise AssertionError("a socket was made")
+
+    monkeypatch.setattr(socket, "socket", refuse)
 
 
 @pytest.fixture
 def checkpoint(tmp_path):
     """A checkpoint of a small model in a cell's folder."""
-    model = find("models", "cnn-small").load()(
-        image_shape=(1, 8, 8), num_classes=3, width=2, hidden=4
-    )
-    path = tmp_path / "cell" / "checkpoints" / "last.safetensors"
-    save_checkpoint(path, model.state_dict(), DESCRIPTION)
-    return path, model
+    model = build("cnn-small", width=2, hidden=4)
+    folder = tmp_path / "cell" / "checkpoints" / "last"
+    save_checkpoint(folder, model, "cnn-small", FACTS)
+    return folder, model
 
 
 def test_what_is_saved_is_loaded(checkpoint):
-    path, model = checkpoint
-    loaded = load_checkpoint(path).state_dict()
-    assert all(torch.equal(loaded[key], value) for key, value in model.state_dict().items())
+    folder, model = checkpoint
+    assert {path.name for path in folder.parent.iterdir()} == {"last"}
+    assert {p.name for p in folder.iterdir()} == {"model.safetensors", "config.json", "README.md"}
+    for loaded in (load_checkpoint(folder, "cnn-small"), type(model).from_pretrained(folder)):
+        state = loaded.state_dict()
+        assert all(torch.equal(state[key], value) for key, value in model.state_dict().items())
+        assert not loaded.training
 
 
-def _change(path: Path, **changes: object) -> None:
-    described = path.with_suffix(".json")
-    content = {**json.loads(described.read_text()), **changes}
-    kept = {key: value for key, value in content.items() if value is not None}
-    described.write_text(json.dumps(kept))
+def test_arguments_of_parents_and_tuples_survive(tmp_path):
+    model = build("capsnet-em-small", channels=4, primary_types=2, types=(3, 2))
+    model.advance(1.0)
+    save_checkpoint(tmp_path / "last", model, "capsnet-em-small", {})
+    config = json.loads((tmp_path / "last" / "config.json").read_text())
+    assert config["types"] == [3, 2]
+    assert config["iterations"] == 3  # a default, handed on by **kwargs
+    loaded: Any = load_checkpoint(tmp_path / "last", "capsnet-em-small")
+    assert type(loaded) is type(model)
+    assert loaded.image_shape == (1, 20, 20)
+    assert loaded.temperatures == model.temperatures
+    images = torch.rand(2, 1, 20, 20)
+    assert torch.equal(loaded(images).scores, model(images).scores)
+
+
+def test_the_card_says_where_the_weights_come_from_whatever_the_label(checkpoint):
+    folder, model = checkpoint
+    text = (folder / "README.md").read_text(encoding="utf-8")
+    _, front, body = text.split("---\n", 2)
+    assert yaml.safe_load(front)["license"] == "apache-2.0" == license_of("models", "cnn-small")
+    assert ModelCard.load(folder / "README.md").data.to_dict() == yaml.safe_load(front)
+    (block,) = re.findall(r"^```json\n(.*?)^```$", body, flags=re.DOTALL | re.MULTILINE)
+    facts = json.loads(block)
+    assert facts["label"] == STRANGE
+    assert facts["source"] == model.source
+    assert facts["arguments"]["width"] == 2
+    assert "x.py" not in body
+    assert license_of("models", "x.py:Net") is None
+
+
+def test_an_unfinished_checkpoint_is_none(checkpoint, monkeypatch):
+    folder, model = checkpoint
+    before = (folder / "model.safetensors").read_bytes()
+    monkeypatch.setattr(type(model), "generate_model_card", lambda self, **_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):  # as if it were killed there
+        save_checkpoint(folder, model, "cnn-small", FACTS)
+    with pytest.raises(ZeroDivisionError):
+        save_checkpoint(folder.with_name("other"), model, "cnn-small", FACTS)
+    assert (folder / "model.safetensors").read_bytes() == before
+    assert not folder.with_name("other").exists()
+    assert len(list(folder.parent.iterdir())) == 3
+    clear_unfinished_writes(folder.parent.parent)
+    assert list(folder.parent.iterdir()) == [folder]
+
+
+def test_a_checkpoint_is_replaced(checkpoint):
+    folder, model = checkpoint
+    (folder / "left over").write_text("")
+    torch.nn.init.zeros_(model.classes.bias)
+    save_checkpoint(folder, model, "cnn-small", FACTS)
+    assert not load_checkpoint(folder, "cnn-small").state_dict()["classes.bias"].any()
+    assert len(list(folder.iterdir())) == 3
+
+
+def _change(folder, **changes):
+    path = folder / "config.json"
+    content = {**json.loads(path.read_text()), **changes}
+    path.write_text(json.dumps({k: value for k, value in content.items() if value is not None}))
+
+
+def _drop_a_weight(folder):
+    weights = load_file(folder / "model.safetensors")
+    del weights["classes.bias"]
+    save_file(weights, folder / "model.safetensors")
+
+
+def _replace(path, make):
+    path.unlink()
+    make(path)
 
 
 DAMAGES = {
-    "no weights": (lambda path: path.unlink(), "cannot read .*No such file"),
-    "no JSON": (lambda path: path.with_suffix(".json").unlink(), "cannot read .*No such file"),
-    "a folder": (lambda path: (path.unlink(), path.mkdir()), "cannot read .*Is a directory"),
-    "not JSON": (lambda path: path.with_suffix(".json").write_text("{"), "is damaged"),
-    "a list": (lambda path: path.with_suffix(".json").write_text("[]"), "is damaged"),
-    "no shape": (lambda path: _change(path, image_shape=None), "image_shape: Field required"),
-    "new schema": (lambda path: _change(path, schema=2), "is damaged .schema: "),
-    "cut": (lambda path: path.write_bytes(path.read_bytes()[:50]), "is damaged"),
-    "wider": (lambda path: _change(path, arguments={"width": 3}), "does not fit the model"),
+    "no weights": (lambda c: (c / "model.safetensors").unlink(), "cannot read .*No such file"),
+    "no JSON": (lambda c: (c / "config.json").unlink(), "cannot read .*No such file"),
+    "a folder": (
+        lambda c: _replace(c / "model.safetensors", lambda path: path.mkdir()),
+        "cannot read .*Is a directory",
+    ),
+    "no folder": (lambda c: c.rename(c.with_name("x")), "cannot read .*No such file"),
+    "not JSON": (lambda c: (c / "config.json").write_text("{"), "is damaged"),
+    "not text": (lambda c: (c / "config.json").write_bytes(b"\xff{"), "is damaged"),
+    "a list": (lambda c: (c / "config.json").write_text("[]"), "is damaged"),
+    "no shape": (lambda c: _change(c, image_shape=None), "image_shape: field required"),
+    "unknown": (lambda c: _change(c, depth=3), "does not fit"),
+    "cut": (
+        lambda c: (c / "model.safetensors").write_bytes(
+            (c / "model.safetensors").read_bytes()[:50]
+        ),
+        "is damaged",
+    ),
+    "empty": (lambda c: (c / "model.safetensors").write_bytes(b""), "is damaged"),
+    "wider": (lambda c: _change(c, width=3), "does not fit the model 'cnn-small' as it is now"),
+    "a weight less": (_drop_a_weight, "does not fit the model 'cnn-small' as it is now"),
+    "too small": (lambda c: _change(c, image_shape=[1, 4, 4]), "does not fit"),
 }
 
 
 @pytest.mark.parametrize(("damage", "message"), DAMAGES.values(), ids=DAMAGES)
 def test_a_damaged_checkpoint_names_the_folder_to_remove(checkpoint, damage, message):
-    path, _ = checkpoint
-    damage(path)
+    folder, _ = checkpoint
+    damage(folder)
     with pytest.raises(UserError, match=message) as caught:
-        load_checkpoint(path)
-    cell = re.escape(str(path.parent.parent))
+        load_checkpoint(folder, "cnn-small")
+    cell = re.escape(str(folder.parent.parent))
     assert re.search(f"; remove {cell} and run the benchmark again$", str(caught.value))
     assert "\n" not in str(caught.value)

@@ -60,7 +60,7 @@ def test_a_run_leaves_whole_records(run, tiny_protocol, tmp_path):
         assert training["status"] == "trained"
         assert [row["step"] for row in read_rows(folder.trajectory)] == [4, 8, 12]
         assert not folder.state.exists()
-        assert folder.checkpoint("last").is_file()
+        assert (folder.checkpoint("last") / "model.safetensors").is_file()
         (name,) = cell.measures
         measured, samples = read_json(folder.measure(name)), read_npz(folder.samples(name))
         assert measured["n"] == 100
@@ -148,7 +148,8 @@ def command(protocol, folder, *more):
 
 
 def weights(cells, folder):
-    return [CellFolder(folder / c.path).checkpoint("validation").read_bytes() for c in cells]
+    chosen = [CellFolder(folder / cell.path).checkpoint("validation") for cell in cells]
+    return [(checkpoint / "model.safetensors").read_bytes() for checkpoint in chosen]
 
 
 def test_killed_and_started_again(run, tiny_protocol, tmp_path):

@@ -1,0 +1,1 @@
+"""The contract of a model as a list of checks, each told in plain words."""

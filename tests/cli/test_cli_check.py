@@ -1,0 +1,101 @@
+"""``capsbench check``: what it prints, and its exit codes."""
+
+from pathlib import Path
+
+import pytest
+
+from capsbench.checking.contract import CHECKS
+
+DUMMY = '''
+"""A model with two faults."""
+
+import torch
+from torch import nn
+
+from capsbench.contracts import ImageShape, Model, Prediction, one_hot, require_size
+
+
+class Faulty(Model):
+    """Has a weight without use, and cannot compute its loss for several objects."""
+
+    def __init__(
+        self, *, image_shape: ImageShape, num_classes: int, dummy: bool = True, crash: bool = False
+    ):
+        super().__init__(image_shape=image_shape, num_classes=num_classes)
+        require_size("faulty", image_shape, 2)
+        self.body = nn.Linear(image_shape[0], num_classes)
+        self.dummy = nn.Parameter(torch.zeros(1)) if dummy else None
+        self.crash = crash
+        if crash:
+            raise OSError("no such thing\\nas a second line")
+
+    def forward(self, images, views=None):
+        return Prediction(self.body(images.amax(dim=(2, 3)) - images[..., 1, 1]))
+
+    def loss(self, prediction, batch, progress):
+        targets = one_hot(batch.targets, self.num_classes)
+        return -(prediction.scores.float().log_softmax(dim=1) * targets).sum(dim=1).mean()
+'''
+
+
+@pytest.fixture
+def faulty(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("faulty.py").write_text(DUMMY, encoding="utf-8")
+    return "faulty.py:Faulty"
+
+
+def test_a_model_that_keeps_the_contract(cli):
+    line = ("check", "cnn-small", "--set", "width=4", "--image-shape", "2x9x10", "--classes", "3")
+    code, found, _ = cli(*line, "--json")
+    assert code == 0
+    assert found["passed"]
+    assert (found["model"], found["image_shape"], found["classes"]) == ("cnn-small", [2, 9, 10], 3)
+    assert found["arguments"] == {"width": 4, "hidden": 128}
+    assert len(found["checks"]) == len(CHECKS)
+    assert {check["status"] for check in found["checks"]} == {"passed"}
+
+
+def test_a_model_that_does_not(cli, faulty):
+    code, text, err = cli("check", faulty, "--image-shape", "1x6x6")
+    assert (code, err) == (1, "")
+    lines = text.splitlines()
+    (failed,) = (line for line in lines if "FAILED" in line)
+    assert failed.startswith("gradients           FAILED  no gradient reaches dummy;")
+    assert lines[-1] == f"{len(CHECKS) - 2} passed, 1 failed, 1 not applicable"
+    assert cli("check", faulty, "--image-shape", "1x6x6", "--set", "dummy=false")[0] == 0
+
+
+def test_an_error_in_the_models_code_is_a_failed_check(cli, faulty):
+    code, text, _ = cli("check", faulty, "--set", "crash=true")
+    assert code == 1
+    assert "OSError: no such thing (faulty.py:" in text
+    assert "Traceback" not in text and "second line" not in text
+    assert text.splitlines()[-1] == f"0 passed, 1 failed, {len(CHECKS) - 1} not applicable"
+    code, text, _ = cli("check", faulty, "--set", "crash=true", "--traceback")
+    assert code == 1
+    assert "Traceback" in text and "as a second line" in text
+    assert '"crash"' not in text
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    {
+        "check cnn-smal": "unknown model 'cnn-smal'; did you mean 'cnn-small'?",
+        "check": "missing argument 'MODEL'",
+        "check mnist": "unknown model 'mnist'",
+        "check faulty.py": "append :Class",
+        "check faulty.py:Nothing": "no class 'Nothing' in faulty.py",
+        "check capsbench.errors:UserError": "is no subclass of capsbench.contracts.Model",
+        "check capsbench.contracts:Model": "is abstract",
+        "check cnn-small --set widht=3": "'widht'; did you mean 'width'?",
+        "check cnn-small --image-shape 28": "--image-shape takes CxHxW",
+        "check cnn-small --image-shape 1x7x28": "cnn-small needs images of at least 8 x 8 pixels",
+        "check cnn-small --classes 1": "'--classes'",
+    }.items(),
+)
+def test_bad_input_is_refused_in_a_sentence(cli, faulty, line, message):
+    code, out, err = cli(*line.split())
+    assert (code, out) == (2, "")
+    assert err.startswith("capsbench: error: ") and err.count("\n") == 1
+    assert message in err
