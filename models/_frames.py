@@ -62,7 +62,9 @@ class Recognition(nn.Module):
     ) -> None:
         super().__init__()
         self.hidden = nn.Linear(math.prod(image_shape), capsules * units)
-        self.heads = nn.Parameter(torch.randn(capsules, units, pose_dim + 1) / math.sqrt(units))
+        # Presences start different, poses nearly alike: what a part is, is not told by where it is.
+        spread = torch.tensor(pose_dim * [0.1] + [1.0]) / math.sqrt(units)
+        self.heads = nn.Parameter(spread * torch.randn(capsules, units, pose_dim + 1))
         start = torch.eye(2, 3)[:, -pose_dim // 2 :].flatten()
         self.bias = nn.Parameter(F.pad(start, (0, 1)).repeat(capsules, 1))
 
