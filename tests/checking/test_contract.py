@@ -2,7 +2,6 @@
 
 import random
 import re
-from typing import Any
 
 import numpy as np
 import pytest
@@ -82,7 +81,7 @@ class WrongMatrix(Sound):
         return Prediction(self.classes(self.body(images)))
 
 
-class InHalf(Sound):
+class InDouble(Sound):
     def forward(self, images, views=None):
         return Prediction(super().forward(images).scores.double())
 
@@ -186,11 +185,6 @@ class IndicesOnly(Sound):
     def loss(self, prediction, batch, progress):
         first = batch.targets if batch.targets.dim() == 1 else batch.targets.argmax(dim=1)
         return cross_entropy(prediction.scores.float(), first)
-
-
-class RaisesOnMultiHot(Sound):
-    def loss(self, prediction, batch, progress):
-        return prediction.scores[range(len(batch.targets)), batch.targets].mean()
 
 
 class OtherLossForMultiHot(Sound):
@@ -317,7 +311,7 @@ BROKEN = [
     (prediction.forward, ReturnsScores, "forward returns a Tensor; return a contracts.Prediction"),
     (prediction.forward, OneClassMore, r"scores have the shape \(4, 11\), not .* \(4, 10\)"),
     (prediction.forward, WrongMatrix, r"RuntimeError: .*mat1 and mat2 .* \(test_contract.py:\d+\)"),
-    (prediction.forward, InHalf, "scores are torch.float64, not torch.float32"),
+    (prediction.forward, InDouble, "scores are torch.float64, not torch.float32"),
     (prediction.prediction, NegativePresences, r"presences lie in \[-.*\], not in \[0, 1\]"),
     (prediction.prediction, MorePresencesThanPoses, "not as many presences as poses"),
     (prediction.prediction, FlatPoses, r"poses have the shape \(4, 784\), neither"),
@@ -337,7 +331,6 @@ BROKEN = [
     (learning.loss, LateInfinity, "at progress 1.0 the loss is inf"),
     (learning.targets, IndicesOnly, "a second object in an image does not change the loss"),
     (learning.targets, OtherLossForMultiHot, "class indices and .* multi-hot; begin with"),
-    (learning.targets, RaisesOnMultiHot, r"IndexError: .* \(test_contract.py:\d+\)"),
     (learning.batch_average, SummedLoss, "with each image twice the loss goes from"),
     (learning.gradients, DummyWeight, "no gradient reaches dummy; use"),
     (learning.gradients, ZeroGradient, "no gradient reaches dummy; use"),
@@ -394,19 +387,10 @@ def test_a_model_without_layers_of_interest_is_no_failure():
 
 
 def test_checks_leave_no_trace_in_the_random_numbers():
+    torch.manual_seed(99)
     before = torch.get_rng_state(), random.getstate(), str(np.random.get_state())  # noqa: NPY002
     for check in CHECKS:
         run_check(check, Subject(OtherRandomness))
     assert torch.equal(torch.get_rng_state(), before[0])
     assert random.getstate() == before[1]
     assert str(np.random.get_state()) == before[2]  # noqa: NPY002
-
-
-def test_questions_leave_each_module_in_its_mode():
-    model: Any = Subject(Sound).build()
-    images = Subject(Sound).draw().images
-    model.body.eval()
-    assert model.check_batch_independence(images) < 1e-5
-    assert model.check_determinism(images) == 0
-    assert model.check_normalization(images) < 1e-5
-    assert model.training and model.hidden.training and not model.body.training

@@ -1,0 +1,15 @@
+"""The questions that every model answers."""
+
+import torch
+
+from capsbench.names import find
+
+
+def test_questions_leave_each_module_in_its_mode():
+    model = find("models", "cnn-small").load()(image_shape=(1, 8, 8), num_classes=3, width=2)
+    model.hidden.eval()
+    images = torch.rand(3, 1, 8, 8)
+    assert model.check_batch_independence(images) < 1e-5
+    assert model.check_determinism(images) == 0
+    assert model.check_normalization(images) < 1e-5
+    assert model.training and model.classes.training and not model.hidden.training
