@@ -28,8 +28,18 @@ def parameters(cls: type) -> dict[str, inspect.Parameter]:
 
 
 def parameter_types(cls: type, *, include_extras: bool = False) -> dict[str, Any]:
-    """The types of a constructor's parameters; without extras ``Annotated`` is left out."""
-    own = get_type_hints(inspect.getattr_static(cls, "__init__"), include_extras=include_extras)
+    """The types of a constructor's parameters; without extras ``Annotated`` is left out.
+
+    Raises:
+        UserError: An annotation is no type.
+    """
+    constructor = inspect.getattr_static(cls, "__init__")
+    try:
+        own = get_type_hints(constructor, include_extras=include_extras)
+    except (NameError, AttributeError, TypeError, SyntaxError) as error:
+        raise UserError(
+            f"an annotation in the constructor of {cls.__qualname__} is no type: {error}"
+        ) from error
     if not _hands_on(cls):
         return own
     return parameter_types(_parent(cls), include_extras=include_extras) | own

@@ -18,7 +18,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, Literal
 
-from capsbench.errors import UserError, unknown
+from capsbench.errors import UserError, in_one_line, unknown
 
 Kind = Literal["models", "datamodules", "benchmarks"]
 SINGULAR: dict[Kind, str] = {
@@ -88,15 +88,20 @@ class Target:
         """Import the module and return the class.
 
         Raises:
-            UserError: There is no such module, or no such class in it, or it is not Python.
+            UserError: There is no such module, or no such class in it, or it is not Python, or
+                imports what is not there, or exits.
         """
-        self.source()  # a missing module gets a sentence, an error inside of it a traceback
+        self.source()  # a missing module gets a sentence, most errors inside of it a traceback
+        name = _file_module(self.file) if self.file else str(self.module)
         try:
-            module = (
-                _import_file(self.file) if self.file else importlib.import_module(str(self.module))
-            )
+            module = _import_file(self.file) if self.file else importlib.import_module(name)
         except SyntaxError as error:
             raise _not_python(error) from None
+        except (ImportError, SystemExit) as error:
+            if name.startswith("capsbench."):
+                raise  # a bug of our own
+            told = in_one_line(error, name)
+            raise UserError(f"{SINGULAR[self.kind]} '{self.name}': {told}") from error
         found = getattr(module, self.attribute, None)
         if found is None:
             raise UserError(
@@ -196,8 +201,13 @@ def _existing(path: Path, name: str) -> Path:
     return path
 
 
+def _file_module(path: Path) -> str:
+    """The name under which a file is imported."""
+    return f"capsbench_file_{path.stem}_{sha256(str(path.resolve()).encode()).hexdigest()[:8]}"
+
+
 def _import_file(path: Path) -> Any:
-    name = f"capsbench_file_{path.stem}_{sha256(str(path.resolve()).encode()).hexdigest()[:8]}"
+    name = _file_module(path)
     if name not in sys.modules:
         spec = importlib.util.spec_from_file_location(name, path)
         assert spec is not None and spec.loader is not None

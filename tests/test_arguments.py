@@ -77,3 +77,25 @@ def test_a_constructor_above_and_a_class_of_its_own_new():
             return super().__new__(cls)
 
     assert resolve(Made, {}, what="model", supplied=("image_shape",)) == given()
+
+
+@pytest.mark.parametrize("annotation", ["Undefined", "json.Nothing", "int[3]", "int or"])
+def test_an_annotation_that_is_no_type_is_told(annotation):
+    class Odd:
+        def __init__(self, *, width: int = 8) -> None:
+            pass
+
+    Odd.__init__.__annotations__["width"] = annotation
+    with pytest.raises(UserError, match=r"in the constructor of .*Odd is no type: "):
+        resolve(Odd, {}, what="model 'odd'")
+
+
+def test_a_constructor_without_arguments_says_so():
+    class Bare:
+        def __init__(self) -> None:
+            pass
+
+    with pytest.raises(
+        UserError, match="unknown argument of model 'bare': 'width'; there are none"
+    ):
+        resolve(Bare, {"width": 3}, what="model 'bare'")

@@ -56,12 +56,37 @@ def test_wrong_names_are_told_in_a_sentence(name, message):
         find("models", name).load()
 
 
-def test_an_error_inside_a_users_file_keeps_its_traceback(tmp_path):
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("import no_such_package", "ModuleNotFoundError: No module named 'no_such_package'"),
+        ("from capsbench.contracts import Modle", "ImportError: cannot import name 'Modle'"),
+        ("raise SystemExit(3)", "SystemExit: 3"),
+    ],
+)
+def test_a_file_that_cannot_be_imported_is_told_with_its_line(tmp_path, line, message):
     path = tmp_path / "broken.py"
-    path.write_text("import no_such_package\n")
+    path.write_text(f"import sys\n{line}\n")
     for _ in range(2):
-        with pytest.raises(ModuleNotFoundError, match="no_such_package"):
+        with pytest.raises(UserError, match=rf"model '.*:Net': {message}.* \(broken.py:2\)"):
             find("models", f"{path}:Net").load()
+
+
+def test_another_error_inside_a_users_file_keeps_its_traceback(tmp_path):
+    path = tmp_path / "wrong.py"
+    path.write_text("1 / 0\n")
+    for _ in range(2):
+        with pytest.raises(ZeroDivisionError):
+            find("models", f"{path}:Net").load()
+
+
+def test_a_module_of_ours_that_cannot_be_imported_keeps_its_traceback(monkeypatch):
+    def fail(name):
+        raise ImportError(name)
+
+    monkeypatch.setattr("importlib.import_module", fail)
+    with pytest.raises(ImportError, match=r"capsbench\.models\.cnn_small"):
+        find("models", "cnn-small").load()
 
 
 def test_a_syntax_error_is_told_with_file_and_line(tmp_path):

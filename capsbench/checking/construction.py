@@ -48,6 +48,29 @@ def seeding(subject: Subject) -> str:
     return f"{len(first)} tensors compared"
 
 
+def image_shapes(subject: Subject) -> str:
+    """Its images need not be square, and may have another number of channels."""
+    channels, height, width = subject.image_shape
+    # Twice a side: a few pixels more can leave a map as it is.
+    for image_shape in (
+        (channels, height, 2 * width),
+        (channels, 2 * height, width),
+        (channels + 1, height, width),
+    ):
+        images = f"images of {'x'.join(map(str, image_shape))}"
+        batch = subject.draw(image_shape=image_shape)
+        try:
+            model = subject.build(image_shape=image_shape)
+            loss = model.loss(model(batch.images), batch, 0.0)
+        except Exception as error:
+            raise Violation(
+                f"{images} end in a {type(error).__name__}; compute all sizes from "
+                "image_shape = (C, H, W), each from its own entry"
+            ) from error
+        require(bool(loss.isfinite()), f"for {images} the loss is {loss.item()}")
+    return "twice the width, twice the height, one channel more"
+
+
 def smallest_size(subject: Subject) -> str:
     """It works down to a smallest size, and refuses smaller images in a sentence that names it."""
     channels = subject.image_shape[0]

@@ -8,7 +8,6 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -16,7 +15,7 @@ import torch
 
 from capsbench.checking import construction, execution, learning, prediction
 from capsbench.checking.subject import NotApplicable, Subject, Violation
-from capsbench.errors import UserError
+from capsbench.errors import UserError, in_one_line
 
 Check = Callable[[Subject], str]
 
@@ -34,8 +33,10 @@ CHECKS: tuple[Check, ...] = (
     learning.targets,
     learning.batch_average,
     learning.gradients,
+    learning.one_image,
     learning.learning,
     construction.seeding,
+    construction.image_shapes,
     construction.smallest_size,
     construction.checkpoint,
     execution.compilation,
@@ -65,7 +66,7 @@ class Result:
 
 
 def check_contract(subject: Subject) -> Iterator[Result]:
-    """Run every check, each on models of its own; where a fundamental one fails, no more.
+    """Run every check, each on models of its own; where a fundamental one fails, none after it.
 
     Args:
         subject: The model.
@@ -73,15 +74,11 @@ def check_contract(subject: Subject) -> Iterator[Result]:
     Yields:
         What each check found, as soon as it did.
     """
-    broken = ""
     for check in CHECKS:
-        if broken:
-            yield _result(check, "not applicable", f"not run, since {broken} fails")
-            continue
         result = run_check(check, subject)
         yield result
         if check in FUNDAMENTAL and result.status == "failed":
-            broken = f"'{result.check}'"
+            return
 
 
 def run_check(check: Check, subject: Subject) -> Result:
@@ -103,8 +100,9 @@ def run_check(check: Check, subject: Subject) -> Result:
             if check is construction.constructor:
                 raise  # of these images or arguments: bad input, and no broken contract
             result = _result(check, "failed", str(refusal), _traceback(refusal))
-        except Exception as error:  # noqa: BLE001 - a user's code may raise anything
-            result = _result(check, "failed", _last_line(error, subject), _traceback(error))
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - a user's code may raise anything
+            told = in_one_line(error, subject.cls.__module__)
+            result = _result(check, "failed", told, _traceback(error))
     return Result(**{**vars(result), "seconds": round(time.perf_counter() - started, 3)})
 
 
@@ -116,16 +114,6 @@ def _result(
 ) -> Result:
     sentence = (check.__doc__ or "").partition("\n")[0]
     return Result(check.__name__.replace("_", " "), sentence, status, detail, traceback)
-
-
-def _last_line(error: Exception, subject: Subject) -> str:
-    """The error in one line, with the last place in the model's own file that led to it."""
-    frames = list(traceback.walk_tb(error.__traceback__))
-    own = [frame for frame in frames if frame[0].f_globals["__name__"] == subject.cls.__module__]
-    frame, line = (own or frames)[-1]
-    place = f"{Path(frame.f_code.co_filename).name}:{line}"
-    message = str(error).strip().partition("\n")[0]
-    return f"{type(error).__name__}: {message} ({place})"
 
 
 def _traceback(error: BaseException | None) -> str:

@@ -45,9 +45,11 @@ class Subject:
             **self.arguments,
         )
 
-    def draw(self, count: int = 4, *, image_shape: ImageShape | None = None) -> Batch:
-        """Random images, the same at each call, with the classes in turn."""
-        generator = torch.Generator().manual_seed(1)
+    def draw(
+        self, count: int = 4, *, image_shape: ImageShape | None = None, seed: int = 1
+    ) -> Batch:
+        """Random images, the same at each call with a seed, with the classes in turn."""
+        generator = torch.Generator().manual_seed(seed)
         images = torch.rand(count, *(image_shape or self.image_shape), generator=generator)
         targets = torch.arange(count) % self.num_classes
         return Batch(images, targets, Views.identity(count), torch.arange(count))

@@ -8,13 +8,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from capsbench.cli.options import AsJson, complete_models, plain_console, print_json
+from capsbench.cli.facts import model_with_arguments
+from capsbench.cli.options import (
+    AsJson,
+    beside_json,
+    complete_models,
+    plain_console,
+    print_json,
+)
 from capsbench.cli.show import parse_image_shape
 from capsbench.names import find
 
 if TYPE_CHECKING:
     from capsbench.checking.contract import Result
-    from capsbench.checking.subject import Subject
 
 MARKS = {"passed": "ok", "failed": "FAILED", "not applicable": "-"}
 
@@ -43,14 +49,22 @@ def check(
 ) -> None:
     """Check that a model keeps the contract.
 
-    Shapes, loss, gradients, independence of the batch, smallest size, saving and loading,
+    Shapes, loss, gradients, independence of the batch, image sizes, saving and loading,
     torch.compile, autocast. Exit code 1 if a check fails.
     """
-    subject = _subject(name, image_shape, classes, settings or [])
-    from capsbench.checking.contract import check_contract
+    shape, target = parse_image_shape(image_shape), find("models", name)
+    with beside_json(as_json):
+        cls, arguments = model_with_arguments(target, settings or [])
+        from capsbench.checking.contract import check_contract
+        from capsbench.checking.subject import Subject
 
+        subject = Subject(cls, shape, classes, arguments)
+        results = (
+            list(check_contract(subject))
+            if as_json
+            else _print(check_contract(subject), with_traceback)
+        )
     if as_json:
-        results = list(check_contract(subject))
         print_json(
             {
                 "model": name,
@@ -61,33 +75,15 @@ def check(
                 "checks": [vars(result) for result in results],
             }
         )
-    else:
-        results = _print(check_contract(subject), with_traceback)
     if any(result.status == "failed" for result in results):
         raise typer.Exit(1)
-
-
-def _subject(name: str, image_shape: str, classes: int, settings: list[str]) -> Subject:
-    shape = parse_image_shape(image_shape)
-    target = find("models", name)
-    from capsbench.arguments import resolve
-    from capsbench.checking.subject import Subject
-    from capsbench.contracts import Model
-    from capsbench.schema import parse_changes
-
-    cls = target.load_subclass(Model)
-    arguments = resolve(
-        cls,
-        parse_changes(settings),
-        what=f"model '{name}'",
-        supplied=("image_shape", "num_classes"),
-    )
-    return Subject(cls, shape, classes, arguments)
 
 
 def _print(found: Iterable[Result], with_traceback: bool) -> list[Result]:
     """Show each result as soon as it is there; the slowest check takes seconds."""
     from rich.table import Table
+
+    from capsbench.checking.contract import CHECKS
 
     console, results = plain_console(), []
     for result in found:
@@ -105,6 +101,8 @@ def _print(found: Iterable[Result], with_traceback: bool) -> list[Result]:
         console.print(line)
         if with_traceback and result.traceback:
             console.print(result.traceback)
+    if left := len(CHECKS) - len(results):
+        console.print(f"the other {left} checks are not run, since they build on what fails")
     counted = Counter[str](result.status for result in results)
     console.print(", ".join(f"{counted[status]} {status}" for status in MARKS))
     return results

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from capsbench.errors import UserError, in_one_line
 from capsbench.names import SINGULAR, Target
 
 if TYPE_CHECKING:
@@ -13,6 +15,33 @@ if TYPE_CHECKING:
     from capsbench.data.images import ImageData
 
 Facts = dict[str, Any]
+
+# Arguments of every model that have an option of their own.
+OPTIONS = {"image_shape": "--image-shape", "num_classes": "--classes"}
+
+
+def model_with_arguments(
+    target: Target, settings: list[str]
+) -> tuple[type[Model], Mapping[str, Any]]:
+    """A model's class, and its other arguments than image shape and classes.
+
+    Args:
+        target: The model.
+        settings: Arguments as ``NAME=VALUE``.
+    """
+    from capsbench.arguments import resolve
+    from capsbench.contracts import Model
+    from capsbench.schema import parse_changes
+
+    cls, given, what = (
+        target.load_subclass(Model),
+        parse_changes(settings),
+        f"model '{target.name}'",
+    )
+    for name in given:
+        if name in OPTIONS:
+            raise UserError(f"{what}: {name} is not set by --set; give {OPTIONS[name]}")
+    return cls, resolve(cls, given, what=what, supplied=tuple(OPTIONS))
 
 
 def model_facts(
@@ -31,20 +60,20 @@ def model_facts(
         settings: Arguments as ``NAME=VALUE``.
         batch: Images whose votes are counted.
     """
-    from capsbench.arguments import resolve
-    from capsbench.contracts import Model
     from capsbench.measures.cost import cost
-    from capsbench.schema import parse_changes
 
-    cls = target.load_subclass(Model)
-    arguments = resolve(
-        cls,
-        parse_changes(settings),
-        what=f"model '{target.name}'",
-        supplied=("image_shape", "num_classes"),
-    )
-    model = cls(image_shape=image_shape, num_classes=classes, **arguments)
-    found = cost(model.eval())
+    cls, arguments = model_with_arguments(target, settings)
+    try:
+        found = cost(cls(image_shape=image_shape, num_classes=classes, **arguments).eval())
+    except UserError:
+        raise
+    except (Exception, SystemExit) as error:
+        what = f"model '{target.name}' for images of {'x'.join(map(str, image_shape))}"
+        if isinstance(error, MemoryError) or "can't allocate memory" in str(error):
+            raise UserError(f"{what} takes more memory than there is") from error
+        if cls.__module__.startswith("capsbench."):
+            raise  # a bug of our own
+        raise UserError(f"{what}: {in_one_line(error, cls.__module__)}") from error
     facts = {
         **_class_facts(target, cls),
         "image_shape": image_shape,

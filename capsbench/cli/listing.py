@@ -6,13 +6,15 @@ from typing import Annotated
 
 import typer
 
-from capsbench.cli.options import AsJson, plain_console, print_json
+from capsbench.cli.options import KINDS, AsJson, plain_console, print_json
 from capsbench.errors import UserError
-from capsbench.names import Kind, Target, table
+from capsbench.names import SINGULAR, Kind, Target, table
 
 
 def listing(
-    kind: Annotated[Kind, typer.Argument(metavar="KIND", help="What to list.")],
+    kind: Annotated[
+        Kind | None, typer.Argument(metavar="KIND", help="What to list; all if left out.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """List models, data modules or benchmarks.
@@ -20,8 +22,14 @@ def listing(
     Those of installed plug-ins stand beside ours.
     """
     rows = [
-        {"name": target.name, "summary": _summary(target), "where": _where(target)}
-        for target in table(kind).values()
+        {
+            "kind": SINGULAR[listed],
+            "name": target.name,
+            "summary": _summary(target),
+            "where": _where(target),
+        }
+        for listed in ((kind,) if kind else KINDS)
+        for target in table(listed).values()
     ]
     if as_json:
         print_json(rows)
@@ -29,10 +37,12 @@ def listing(
     from rich.table import Table
 
     shown = Table(box=None, pad_edge=False)
+    if kind is None:
+        shown.add_column("kind", no_wrap=True)
     shown.add_column("name", no_wrap=True)
     shown.add_column("what it is")
     for row in rows:
-        shown.add_row(row["name"], row["summary"])
+        shown.add_row(*([] if kind else [row["kind"]]), row["name"], row["summary"])
     plain_console().print(shown)
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import errno
 import json
+import sys
 import tempfile
+from contextlib import AbstractContextManager, nullcontext, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -52,6 +54,11 @@ def plain_console() -> Console:
 def print_json(content: Any) -> None:
     """Print facts for programs; paths and dates become strings."""
     typer.echo(json.dumps(content, indent=2, ensure_ascii=False, default=str))
+
+
+def beside_json(as_json: bool) -> AbstractContextManager[object]:
+    """Where JSON goes to stdout, what a model's own code prints goes to stderr."""
+    return redirect_stdout(sys.stderr) if as_json else nullcontext()
 
 
 def require_folder(data_root: Path | None) -> None:

@@ -15,6 +15,7 @@ from capsbench.cli.options import (
     KINDS,
     AsJson,
     DataRoot,
+    beside_json,
     complete_any,
     plain_console,
     print_json,
@@ -58,13 +59,14 @@ def show(
     protocol.
     """
     shape = parse_image_shape(image_shape)
-    target = resolve_name(name)
-    if target.kind == "benchmarks":
-        facts = benchmark_facts(target)
-    elif target.kind == "models":
-        facts = model_facts(target, shape, classes, settings or [], batch)
-    else:
-        facts = data_facts(target, data_root or Path("data"))
+    with beside_json(as_json):
+        target = resolve_name(name)
+        if target.kind == "benchmarks":
+            facts = benchmark_facts(target)
+        elif target.kind == "models":
+            facts = model_facts(target, shape, classes, settings or [], batch)
+        else:
+            facts = data_facts(target, data_root or Path("data"))
     if as_json:
         print_json(facts)
     else:
@@ -118,11 +120,13 @@ def _print(facts: Facts) -> None:
     from rich.table import Table
 
     console = plain_console()
-    console.print(f"{facts['name']} ({facts['kind']}): {facts['summary']}", style="bold")
+    summary = f": {facts['summary']}" if facts["summary"] else ""
+    console.print(f"{facts['name']} ({facts['kind']}){summary}", style="bold")
     rows = facts | _costs(facts) if facts["kind"] == "model" else facts
     table = Table("", "", box=None, pad_edge=False, show_header=False)
     for key, value in rows.items():
-        if key not in ("name", "kind", "summary", "layers", "arguments", *COST_DETAILS):
+        told = key not in ("name", "kind", "summary", "layers", "arguments", *COST_DETAILS)
+        if told and value != "":
             table.add_row(key.replace("_", " "), _in_words(value))
     console.print(table)
     if "layers" in facts:

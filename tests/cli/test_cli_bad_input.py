@@ -21,7 +21,6 @@ REFUSED = {
     "run tiny.yaml --device gpu": "'gpu' is not one of 'auto', 'cpu', 'cuda', 'mps'",
     "run tiny.yaml --wandb on": "'on' is not one of 'off', 'offline', 'online'",
     "run tiny.yaml --json": "--json lists the cells; it goes with --dry-run",
-    "list": "missing argument 'KIND'; choose from: models, datamodules, benchmarks",
     "list modles": "'modles' is not one of 'models', 'datamodules', 'benchmarks'",
     # seeds
     "run tiny.yaml --seeds x": "--seeds takes whole numbers such as 0,1 or 0-4; got 'x'",
@@ -55,6 +54,8 @@ REFUSED = {
     "show cnn-small --image-shape 1x4x4": "got 4 x 4",
     "show cnn-small --classes 0": "'--classes'",
     "show cnn-small --set widht=3": "'widht'; did you mean 'width'?",
+    "show cnn-small --set image_shape=[1,2,3]": "image_shape is not set by --set; give --image-sh",
+    "show cnn-small --set num_classes=3": "num_classes is not set by --set; give --classes",
     # what the file says, and what is put in its place
     "run tiny.yaml --set steps": "--set takes place=value, such as recipe.steps=500; got 'steps'",
     "run tiny.yaml --set recipe.steps=[": "'[' is not a YAML value",

@@ -71,11 +71,29 @@ def test_an_error_in_the_models_code_is_a_failed_check(cli, faulty):
     assert code == 1
     assert "OSError: no such thing (faulty.py:" in text
     assert "Traceback" not in text and "second line" not in text
-    assert text.splitlines()[-1] == f"0 passed, 1 failed, {len(CHECKS) - 1} not applicable"
+    *_, left, counted = text.splitlines()
+    assert left == f"the other {len(CHECKS) - 1} checks are not run, since they build on what fails"
+    assert counted == "0 passed, 1 failed, 0 not applicable"
     code, text, _ = cli("check", faulty, "--set", "crash=true", "--traceback")
     assert code == 1
     assert "Traceback" in text and "as a second line" in text
     assert '"crash"' not in text
+
+
+@pytest.mark.parametrize("command", ["check", "show"])
+def test_json_is_json_whatever_the_model_prints(cli, tmp_path, command):
+    path = tmp_path / "loud.py"
+    loud = DUMMY.replace("import torch\n", "import torch\nprint('module')\n", 1)
+    loud = loud.replace(
+        "        require_size(", "        print('constructor')\n        require_size("
+    )
+    path.write_text(loud, encoding="utf-8")
+    line = (command, f"{path}:Faulty", "--set", "dummy=false", "--image-shape", "1x6x6")
+    code, found, err = cli(*line, "--json")
+    assert code == 0
+    assert isinstance(found, dict)
+    assert "module\n" in err and "constructor\n" in err
+    assert "constructor\n" in cli(*line)[1]
 
 
 @pytest.mark.parametrize(
@@ -88,6 +106,7 @@ def test_an_error_in_the_models_code_is_a_failed_check(cli, faulty):
         "check faulty.py:Nothing": "no class 'Nothing' in faulty.py",
         "check capsbench.errors:UserError": "is no subclass of capsbench.contracts.Model",
         "check capsbench.contracts:Model": "is abstract",
+        "check cnn-small --set num_classes=3": "num_classes is not set by --set; give --classes",
         "check cnn-small --set widht=3": "'widht'; did you mean 'width'?",
         "check cnn-small --image-shape 28": "--image-shape takes CxHxW",
         "check cnn-small --image-shape 1x7x28": "cnn-small needs images of at least 8 x 8 pixels",

@@ -38,7 +38,17 @@ def test_list(cli, kind):
     assert code == 0
     for row in rows:
         assert row["name"] in text
-        assert row["where"] in text
+
+
+def test_list_of_every_kind(cli):
+    code, rows, _ = cli("list", "--json")
+    assert code == 0
+    expected = [("model", *table("models")), ("data module", *table("datamodules"))]
+    expected += [("benchmark", *table("benchmarks"))]
+    found = [(row["kind"], row["name"]) for row in rows]
+    assert found == [(kind, name) for kind, *names in expected for name in names]
+    _, text, _ = cli("list")
+    assert ["data", "module", "digits"] in [line.split()[:3] for line in text.splitlines()]
 
 
 def test_list_shows_a_broken_plug_in_among_the_others(cli, monkeypatch):

@@ -75,3 +75,71 @@ def test_bad_batch_is_refused_in_one_sentence(cli, batch):
     assert (code, out) == (2, "")
     assert err.count("\n") == 1
     assert "'--batch'" in err
+
+
+FAULTY = """
+from torch import nn
+
+from capsbench.contracts import Model, Prediction
+
+
+class Faulty(Model):
+    source = ""
+
+    def __init__(self, *, image_shape, num_classes, fault: str = "none"):
+        super().__init__(image_shape=image_shape, num_classes=num_classes)
+        self.map = nn.Linear(4, num_classes)
+        self.fault = fault
+        if fault == "constructor":
+            raise RuntimeError("no such thing")
+
+    def forward(self, images, views=None):
+        if self.fault == "exit":
+            raise SystemExit(3)
+        if self.fault == "memory":
+            images.new_empty(2**60)
+        return Prediction(self.map(images.flatten(1)))
+
+    def loss(self, prediction, batch, progress):
+        return prediction.scores.mean()
+"""
+
+
+@pytest.fixture
+def faulty(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "faulty.py").write_text(FAULTY, encoding="utf-8")
+    return "show", "faulty.py:Faulty", "--image-shape", "1x2x2"
+
+
+def test_what_a_class_does_not_say_takes_no_line(cli, faulty):
+    code, text, _ = cli(*faulty)
+    assert code == 0
+    first, second, *rest = (line.rstrip() for line in text.splitlines())
+    assert first == "faulty.py:Faulty (model)"
+    assert second.split()[0] == "file"
+    assert not any(line in ("description", "source") for line in rest)
+
+
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    {
+        "constructor": "images of 1x2x2: RuntimeError: no such thing (faulty.py:15)",
+        "exit": "images of 1x2x2: SystemExit: 3 (faulty.py:19)",
+        "memory": "model 'faulty.py:Faulty' for images of 1x2x2 takes more memory than there is",
+    }.items(),
+)
+def test_an_error_in_a_users_model_is_told_in_a_sentence(cli, faulty, fault, message):
+    code, out, err = cli(*faulty, "--set", f"fault={fault}")
+    assert (code, out) == (2, "")
+    assert err.startswith("capsbench: error: ") and err.count("\n") == 1
+    assert message in err
+
+
+def test_an_error_in_a_model_of_ours_keeps_its_traceback(cli, monkeypatch):
+    def fail(*_):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("capsbench.models.cnn_small.CNNSmall.forward", fail)
+    with pytest.raises(ZeroDivisionError):
+        cli("show", "cnn-small")

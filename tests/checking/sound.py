@@ -1,0 +1,35 @@
+"""A model that keeps the contract; those that break it derive from it."""
+
+from torch import nn
+from torch.nn.functional import cross_entropy
+
+from capsbench.contracts import (
+    ImageShape,
+    LayerOfInterest,
+    Model,
+    Prediction,
+    one_hot,
+    require_size,
+)
+
+
+class Sound(Model):
+    """Keeps the contract."""
+
+    def __init__(self, *, image_shape: ImageShape, num_classes: int, width: int = 3) -> None:
+        super().__init__(image_shape=image_shape, num_classes=num_classes)
+        require_size("sound", image_shape, 4)
+        channels, height, columns = image_shape
+        self.body = nn.Sequential(nn.AvgPool2d(4), nn.Flatten())
+        self.hidden = nn.Linear(channels * (height // 4) * (columns // 4), width)
+        self.classes = nn.Linear(width, num_classes)
+
+    def forward(self, images, views=None):
+        return Prediction(self.classes(self.hidden(self.body(images)).tanh()))
+
+    def loss(self, prediction, batch, progress):
+        shares = one_hot(batch.targets, self.num_classes)
+        return cross_entropy(prediction.scores.float(), shares / shares.sum(dim=1, keepdim=True))
+
+    def layers_of_interest(self):
+        return {"hidden": LayerOfInterest("hidden", "vector")}
