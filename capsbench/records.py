@@ -61,16 +61,18 @@ def write_folder(path: Path) -> Iterator[Path]:
     Yields:
         An empty folder beside it, for the contents.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    yield temporary
-    for file in temporary.iterdir():
+    work = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    shutil.rmtree(work, ignore_errors=True)
+    new, old = work / "new", work / "old"
+    new.mkdir(parents=True)
+    yield new
+    for file in new.iterdir():
         with file.open("rb") as stream:
             os.fsync(stream.fileno())
     if path.is_dir():
-        shutil.rmtree(path)
-    temporary.rename(path)
+        path.rename(old)  # removed file by file, which is not to be seen at its place
+    new.rename(path)
+    shutil.rmtree(work)
 
 
 def write_json(path: Path, content: Any) -> None:

@@ -28,6 +28,33 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
     assert [p.name for p in tmp_path.iterdir()] == ["a.json"]
 
 
+@pytest.mark.parametrize("removed", [0, 1])
+def test_a_folder_is_replaced_as_a_whole(tmp_path, monkeypatch, removed):
+    def write(content):
+        with records.write_folder(tmp_path / "model") as folder:
+            for name in ("a", "b"):
+                (folder / name).write_text(content)
+
+    unlink, left = os.unlink, [True] * removed
+
+    def die(*arguments, **more):  # as if it were killed while it removes the old one
+        if not left:
+            raise OSError("killed")
+        left.pop()
+        unlink(*arguments, **more)
+
+    write("old")
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "unlink", die)
+        with pytest.raises(OSError, match="killed"):
+            write("new")
+    assert [(tmp_path / "model" / name).read_text() for name in "ab"] == ["new", "new"]
+    write("newer")
+    records.clear_unfinished_writes(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+    assert (tmp_path / "model" / "a").read_text() == "newer"
+
+
 @pytest.mark.parametrize("text", ["", "{", '{"schema": 2}', "[]", "\x00\x01"])
 def test_damaged_and_foreign_files_are_named(tmp_path, text):
     path = tmp_path / "a.json"

@@ -3,6 +3,7 @@
 import json
 import re
 import socket
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -79,8 +80,51 @@ def test_the_card_says_where_the_weights_come_from_whatever_the_label(checkpoint
     assert facts["label"] == STRANGE
     assert facts["source"] == model.source
     assert facts["arguments"]["width"] == 2
-    assert "x.py" not in body
+    assert text.endswith("```\n")
     assert license_of("models", "x.py:Net") is None
+
+
+def test_a_loaded_model_still_knows_where_its_weights_come_from(checkpoint, tmp_path):
+    folder, model = checkpoint
+    copy = tmp_path / "copy"
+    build("cnn-small", width=3, hidden=4).save_pretrained(copy)  # its card is not to stay
+    type(model).from_pretrained(str(folder)).save_pretrained(copy)
+    for file in ("README.md", "model.safetensors", "config.json"):
+        assert (copy / file).read_bytes() == (folder / file).read_bytes()
+    assert load_checkpoint(copy, "cnn-small").origin == {"license": "apache-2.0", **FACTS}
+
+
+def test_weights_without_an_origin_are_loaded(checkpoint):
+    folder, model = checkpoint
+    save_file(load_file(folder / "model.safetensors"), folder / "model.safetensors")
+    assert not type(model).from_pretrained(folder).origin
+
+
+@pytest.mark.parametrize(
+    "missing", [Path("a/b"), "missing", "a/b/c", "/a/b", "./b", "a/", "has/missing"]
+)
+def test_what_is_no_repository_is_no_reason_for_a_download(missing, tmp_path, monkeypatch):
+    (tmp_path / "has").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(
+        UserError, match=r"^cannot read .*config\.json \(No such file or directory\)$"
+    ):
+        find("models", "cnn-small").load().from_pretrained(missing)
+
+
+def test_a_download_that_fails_is_told_in_one_sentence(tmp_path):
+    with pytest.raises(UserError, match=r"^no folder 'a/b', and no download \(.*\)$"):
+        find("models", "cnn-small").load().from_pretrained(
+            "a/b", local_files_only=True, cache_dir=tmp_path
+        )
+
+
+def test_arguments_may_be_replaced(checkpoint):
+    folder, model = checkpoint
+    with pytest.raises(UserError, match=r"does not fit the model 'CNNSmall' as it is now$"):
+        type(model).from_pretrained(folder, width=3)
+    with pytest.raises(UserError, match=r"does not fit .*unknown argument .* 'depth'"):
+        type(model).from_pretrained(folder, depth=3)
 
 
 def test_an_unfinished_checkpoint_is_none(checkpoint, monkeypatch):
@@ -144,8 +188,8 @@ DAMAGES = {
         "is damaged",
     ),
     "empty": (lambda c: (c / "model.safetensors").write_bytes(b""), "is damaged"),
-    "wider": (lambda c: _change(c, width=3), "does not fit the model 'cnn-small' as it is now"),
-    "a weight less": (_drop_a_weight, "does not fit the model 'cnn-small' as it is now"),
+    "wider": (lambda c: _change(c, width=3), "does not fit the model 'CNNSmall' as it is now"),
+    "a weight less": (_drop_a_weight, "does not fit the model 'CNNSmall' as it is now"),
     "too small": (lambda c: _change(c, image_shape=[1, 4, 4]), "does not fit"),
 }
 
@@ -159,3 +203,5 @@ def test_a_damaged_checkpoint_names_the_folder_to_remove(checkpoint, damage, mes
     cell = re.escape(str(folder.parent.parent))
     assert re.search(f"; remove {cell} and run the benchmark again$", str(caught.value))
     assert "\n" not in str(caught.value)
+    with pytest.raises(UserError, match=message):  # and the same without a cell
+        find("models", "cnn-small").load().from_pretrained(folder)
