@@ -75,7 +75,8 @@ class Recognition(nn.Module):
 
     @full_precision
     def _outputs(self, units: Tensor) -> Capsules:
-        numbers = torch.einsum("bjr,jrd->bjd", units, self.heads) + self.bias
+        heads, bias = self.heads.to(units.dtype), self.bias.to(units.dtype)
+        numbers = torch.einsum("bjr,jrd->bjd", units, heads) + bias
         return Capsules(numbers[..., :-1], numbers[..., -1].sigmoid())
 
 
@@ -104,7 +105,9 @@ class Generation(nn.Module):
 
     def forward(self, capsules: Capsules) -> Tensor:
         """Poses (B, J, D) and presences (B, J) to images (B, C, H, W) in [0, 1]."""
-        units = torch.einsum("bjd,jdg->bjg", capsules.poses, self.heads) + self.bias
-        weighted = capsules.presences[..., None] * units.relu()
+        # Poses and presences are single precision at least, the weights may be less.
+        poses, presences = (values.to(self.heads.dtype) for values in capsules)
+        units = torch.einsum("bjd,jdg->bjg", poses, self.heads) + self.bias
+        weighted = presences[..., None] * units.relu()
         image: Tensor = self.pixels(weighted.flatten(start_dim=1)).sigmoid()
         return image.unflatten(-1, self.image_shape)

@@ -30,6 +30,9 @@ from capsbench.viewpoint.ranges import ViewRange
 from capsbench.viewpoint.views import Views
 from capsbench.viewpoint.warp import warp
 
+# Poses and presences vary by tenths: a linear map of them as they are would learn slowly.
+READ_OUT_GAIN = 20.0
+
 
 class TransformingAutoencoder(Model):
     """Transforming autoencoder after Hinton, Krizhevsky and Wang (2011); sizes of our own.
@@ -91,10 +94,7 @@ class TransformingAutoencoder(Model):
         self.recognition = Recognition(image_shape, capsules, units=recognition, pose_dim=pose_dim)
         self.generation = Generation(image_shape, capsules, units=generation, pose_dim=pose_dim)
         outputs = capsules * (pose_dim + 1)
-        # Standardised, since poses vary by tenths and a linear map of them would learn slowly.
-        self.classes = nn.Sequential(
-            nn.BatchNorm1d(outputs, affine=False), nn.Linear(outputs, num_classes)
-        )
+        self.classes = nn.Linear(outputs, num_classes)
 
     def forward(self, images: Tensor, views: Views | None = None) -> Prediction:
         """Classify images (B, C, H, W) in [0, 1] and draw them.
@@ -150,7 +150,7 @@ class TransformingAutoencoder(Model):
 
     def _read_out(self, capsules: Capsules) -> Tensor:
         outputs = torch.cat([capsules.poses.flatten(start_dim=1), capsules.presences], dim=1)
-        scores: Tensor = self.classes(outputs)
+        scores: Tensor = self.classes(READ_OUT_GAIN * outputs)
         return scores
 
     def layers_of_interest(self) -> Mapping[str, LayerOfInterest]:

@@ -40,6 +40,26 @@ def render(results: Results) -> str:
     notes = [f"- {plain(row.label)}: {', '.join(row.notes)}" for row in rows if row.notes]
     if notes:
         parts.append("\n".join(["Not in the table:", "", *notes]))
+    drawings = tables.drawings(results)
+    if drawings:
+        parts += [
+            "## Drawings of moved images",
+            _table(
+                tables.DRAWING_COLUMNS,
+                (
+                    [
+                        row.label,
+                        row.views,
+                        row.error.text if row.error else tables.CANNOT_DRAW,
+                        row.copy,
+                        row.constant,
+                        row.share.text if row.share else "–",
+                    ]
+                    for row in drawings
+                ),
+            ),
+            tables.DRAWING_CAPTION,
+        ]
     for factor in results.factors():
         alt = plain(describe(results, factor))
         parts += [f"### {FACTORS[factor]}", f"![{alt}](figures/accuracy-{factor}.svg)"]

@@ -12,7 +12,7 @@ from markupsafe import Markup
 from capsbench.reporting import protocol, tables, wording
 from capsbench.reporting.aggregate import measured
 from capsbench.reporting.inline import data_uri, inline_svg
-from capsbench.reporting.results import Cell, Results
+from capsbench.reporting.results import ACCURACY_BY_VIEW, Cell, Results
 from capsbench.reporting.style import SERIES, series, variable
 
 
@@ -82,6 +82,11 @@ def render(results: Results, drawings: Mapping[str, bytes]) -> str:
         rows=tables.summary(results),
         columns=tables.columns(results),
         caption=tables.caption(results),
+        accuracy=results.asks(ACCURACY_BY_VIEW),
+        drawings=tables.drawings(results),
+        drawing_columns=tables.DRAWING_COLUMNS,
+        drawing_caption=tables.DRAWING_CAPTION,
+        cannot_draw=tables.CANNOT_DRAW,
         published=tables.published(results),
         factors=_factors(results, drawings),
         strips=_strips(results),

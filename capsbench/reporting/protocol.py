@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from capsbench.measures import MeasureEntry, RenderingError
-from capsbench.reporting.results import Results
+from capsbench.reporting.results import ACCURACY_BY_VIEW, Results
 from capsbench.reporting.wording import FACTORS, counted, interval, listed, number, sweep
 from capsbench.schema import Benchmark
 from capsbench.training.recipe import Recipe
@@ -15,13 +15,14 @@ KNOWN_BY = {"read": "read in the source", "calculated": "calculated from the sou
 def in_words(results: Results) -> list[tuple[str, str]]:
     """Pairs of a term and its explanation."""
     benchmark = results.benchmark
+    novel = ("Novel views", "All views outside those ranges. No model has seen them in training.")
     return [
         ("Data", _data(results)),
         (
             "Familiar views",
             f"{_sentence(_ranges(benchmark.views))} Training images are drawn from these ranges.",
         ),
-        ("Novel views", "All views outside those ranges. No model has seen them in training."),
+        *([novel] if results.asks(ACCURACY_BY_VIEW) else []),
         ("Test", " ".join(map(_test, benchmark.measures))),
         ("Recipe", f"{_recipe(benchmark.recipe)}, the same for every model."),
         ("Selection", _selection(benchmark)),
@@ -110,6 +111,6 @@ def _seeds(results: Results) -> str:
     seeds = sorted({cell.seed for cell in results.cells})
     drawn = {
         1: "Of one seed alone, the spread over seeds is unknown.",
-        2: "Each is drawn as a point: an interval needs three seeds or more.",
-    }.get(len(seeds), "A band shows the 95 % t interval of the mean over seeds.")
+        2: "Each seed's value is shown: an interval needs three seeds or more.",
+    }.get(len(seeds), "Intervals are 95 % t intervals of the mean over seeds.")
     return f"{listed([str(seed) for seed in seeds])}. {drawn}"

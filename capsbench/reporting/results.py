@@ -197,6 +197,10 @@ class Results:
             groups.setdefault(cell.label, []).append(cell)
         return groups
 
+    def asks(self, measure: str) -> bool:
+        """Whether the benchmark asks for a measure."""
+        return any(entry.measure == measure for entry in self.benchmark.measures)
+
     def factors(self) -> list[str]:
         """The factors whose views were measured, in the order of the grid."""
         found: dict[str, None] = {}

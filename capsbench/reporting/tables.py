@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from capsbench.measures import RenderingError
 from capsbench.reporting.aggregate import OverSeeds, curve, keys, measured, measures, over_seeds
-from capsbench.reporting.results import RENDERING_ERROR, Cell, Results
+from capsbench.reporting.results import ACCURACY_BY_VIEW, RENDERING_ERROR, Cell, Results
 from capsbench.reporting.wording import (
     counted,
     duration,
@@ -84,6 +85,29 @@ class SummaryRow:
 
 
 @dataclass(frozen=True)
+class DrawingRow:
+    """How well a model draws images from one range of views that it is told.
+
+    Attributes:
+        label: The model's label.
+        index: The model's place in the list, for its colour.
+        views: The name of the views.
+        error: Of what it draws, None where it cannot draw.
+        copy: Error of the image left as it was, the same for all models and seeds.
+        constant: Error of one image for all, the same for all models and seeds.
+        share: ``error`` divided by ``copy``, None also where nothing moves.
+    """
+
+    label: str
+    index: int
+    views: str
+    error: Entry | None
+    copy: str
+    constant: str
+    share: Entry | None
+
+
+@dataclass(frozen=True)
 class PublishedRow:
     """A published number beside the measured one."""
 
@@ -96,41 +120,41 @@ class PublishedRow:
     known_by: str
 
 
-COLUMNS = {
-    "familiar": "Familiar",
-    "novel": "Novel",
-    "gap": "Gap",
-    "seconds": "Training time",
-}
-DRAWN = "/rendering/share of copy"
+DRAWING_COLUMNS = ("Model", "Views", "Error", "Copy", "Constant", "Share of copy")
+DRAWING_CAPTION = (
+    "Each error is the mean squared difference between the pixels, from 0 to 1, of a moved image "
+    "and of what stands for it: what a model draws that is told how the image moves (error), the "
+    "image left as it was (copy), or one image for all, the mean of the moved ones (constant). "
+    "A good drawing beats both. The share of copy is the error divided by that of the copy."
+)
+CANNOT_DRAW = "cannot draw"
 
 
 def columns(results: Results) -> dict[str, str]:
-    """The headings of the summary's numbers: one more for each range of views that was drawn."""
-    drawn = keys(results.cells, measure=RENDERING_ERROR)
-    names = [key.removesuffix(DRAWN) for key in drawn if key.endswith(DRAWN)]
-    return COLUMNS | {f"{name}{DRAWN}": f"Drawing error ({name})" for name in names}
+    """The headings of the summary's numbers: those of accuracy only where it is asked for."""
+    accuracies = {"familiar": "Familiar", "novel": "Novel", "gap": "Gap"}
+    return (accuracies if results.asks(ACCURACY_BY_VIEW) else {}) | {"seconds": "Training time"}
 
 
 def summary(results: Results) -> list[SummaryRow]:
     """One row per model, over its seeds."""
-    more = [column for column in columns(results) if column not in COLUMNS]
-    return [_row(label, cells, more) for label, cells in results.by_label().items()]
+    shown = columns(results)
+    return [_row(label, cells, shown) for label, cells in results.by_label().items()]
 
 
-def _row(label: str, cells: list[Cell], drawn: list[str]) -> SummaryRow:
+def _row(label: str, cells: list[Cell], shown: Iterable[str]) -> SummaryRow:
     trained = [cell for cell in cells if cell.training and cell.training.status == "trained"]
     seconds = over_seeds((c.seed, c.training.seconds) for c in trained if c.training)
+    entries = {
+        "familiar": accuracy(measured(cells, "familiar/accuracy")),
+        "novel": accuracy(measured(cells, "novel/accuracy")),
+        "gap": _entry(measured(cells, "gap"), points, share),
+        "seconds": _entry(seconds, duration, duration),
+    }
     return SummaryRow(
         label=label,
         model=cells[0].model,
-        entries={
-            "familiar": accuracy(measured(cells, "familiar/accuracy")),
-            "novel": accuracy(measured(cells, "novel/accuracy")),
-            "gap": _entry(measured(cells, "gap"), points, share),
-            "seconds": _entry(seconds, duration, duration),
-        }
-        | {key: accuracy(measured(cells, key, measure=RENDERING_ERROR)) for key in drawn},
+        entries={column: entries[column] for column in shown},
         parameters=next((c.training.parameters for c in cells if c.training), None),
         seeds=sum(cell.problem is None for cell in cells),
         planned=len(cells),
@@ -155,17 +179,42 @@ def caption(results: Results) -> str:
         if images
         else ""
     )
-    text = (
+    if not results.asks(ACCURACY_BY_VIEW):
+        return "Training time is the mean over seeds, with every seed's value beside it."
+    return (
         f"Accuracy{tested}, as the mean over seeds with every seed's value beside it. The gap is "
         "familiar minus novel, in percentage points. Familiar and novel accuracy are averaged over "
         "the views of each factor first and over the factors then."
     )
-    if columns(results) == COLUMNS:
-        return text
-    return (
-        f"{text} The drawing error is the mean squared difference of pixels between a moved image "
-        "and what a model, told how it moves, draws of it; 100 % is the error of the image left as "
-        "it was."
+
+
+def drawings(results: Results) -> list[DrawingRow]:
+    """One row per range of views and model, as far as measured."""
+    rows = (
+        _drawing(label, index, cells, views)
+        for entry in results.benchmark.measures
+        if isinstance(entry, RenderingError)
+        for views in entry.views
+        for index, (label, cells) in enumerate(results.by_label().items())
+    )
+    return [row for row in rows if row]
+
+
+def _drawing(label: str, index: int, cells: list[Cell], views: str) -> DrawingRow | None:
+    def found(key: str) -> OverSeeds | None:
+        return measured(cells, f"{views}/{key}", measure=RENDERING_ERROR)
+
+    copy, constant = found("copy/error"), found("constant/error")
+    if copy is None or constant is None:
+        return None
+    return DrawingRow(
+        label=label,
+        index=index,
+        views=views,
+        error=_entry(found("rendering/error"), squared_error, squared_error),
+        copy=squared_error(copy.mean),
+        constant=squared_error(constant.mean),
+        share=accuracy(found("rendering/share of copy")),
     )
 
 

@@ -1,8 +1,9 @@
-"""The summary for the terminal."""
+"""The tables of a result for the terminal."""
 
 from __future__ import annotations
 
 from rich import box
+from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
@@ -10,16 +11,14 @@ from capsbench.reporting import tables
 from capsbench.reporting.results import Results
 
 
-def summary_table(results: Results) -> Table:
-    """The summary as a rich table: means over seeds, every seed's value below."""
-    table = Table(
-        box=box.SIMPLE_HEAD,
-        title=Text(results.benchmark.title),
-        title_justify="left",
-        pad_edge=False,
-        collapse_padding=True,
-    )
-    table.add_column("Model")
+def result_tables(results: Results) -> Group:
+    """The summary, and the errors of drawings: means over seeds, every seed's value below."""
+    drawn = [_drawings(results)] if tables.drawings(results) else []
+    return Group(_summary(results), *drawn)
+
+
+def _summary(results: Results) -> Table:
+    table = _table(results.benchmark.title)
     for title in tables.columns(results).values():
         table.add_column(title, justify="right")
     table.add_column("Parameters", justify="right", no_wrap=True)
@@ -35,7 +34,36 @@ def summary_table(results: Results) -> Table:
     return table
 
 
-def _entry(entry: tables.Entry | None) -> Text:
+def _drawings(results: Results) -> Table:
+    table = _table("Drawings of moved images")
+    table.add_column("Views")
+    for title in tables.DRAWING_COLUMNS[2:]:
+        table.add_column(title, justify="right")
+    for row in tables.drawings(results):
+        table.add_row(
+            Text(row.label),
+            Text(row.views),
+            _entry(row.error, tables.CANNOT_DRAW),
+            Text(row.copy),
+            Text(row.constant),
+            _entry(row.share),
+        )
+    return table
+
+
+def _table(title: str) -> Table:
+    table = Table(
+        box=box.SIMPLE_HEAD,
+        title=Text(title),
+        title_justify="left",
+        pad_edge=False,
+        collapse_padding=True,
+    )
+    table.add_column("Model")
+    return table
+
+
+def _entry(entry: tables.Entry | None, missing: str = "–") -> Text:
     if entry is None:
-        return Text("–")
+        return Text(missing)
     return Text("\n").join([Text(entry.mean, style="bold"), Text(entry.seeds, style="dim")])

@@ -117,7 +117,7 @@ def run_benchmark(
     page = report.build(folder)
     results = load_results(folder)
     mirror_benchmark(folder, results, execution.wandb)
-    console.print(terminal.summary_table(results))
+    console.print(terminal.result_tables(results))
     console.print(f"page: {page}", markup=False, highlight=False, soft_wrap=True)
     return page
 

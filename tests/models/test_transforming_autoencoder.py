@@ -167,6 +167,18 @@ def test_classes_do_not_teach_the_capsules():
         assert torch.equal(gradient, gradients[1][name]) != name.startswith("classes"), name
 
 
+def test_an_image_is_classified_in_training_as_in_evaluation_alone_or_among_others():
+    model, (images, _) = build("affine"), draw()
+    expected = model(images).scores
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    model.train()
+    torch.testing.assert_close(model(images).scores, expected)
+    alone = model(images[:1])
+    torch.testing.assert_close(alone.scores, expected[:1])
+    assert model.loss(alone, batch_of(images[:1]), 0.5).isfinite()
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
 def test_views_are_new_at_each_step_and_the_same_in_evaluation():
     model, index = build("affine"), torch.arange(6)
     fixed = model._draw_views(index)

@@ -16,7 +16,7 @@ from rich.console import Console
 
 from capsbench.reporting import figures, report, tables
 from capsbench.reporting.results import ACCURACY_BY_VIEW, load
-from capsbench.reporting.terminal import summary_table
+from capsbench.reporting.terminal import result_tables
 
 NASTY = "_<script>alert(1)</script> & \"'|*$x_1$ [bold]"
 
@@ -174,7 +174,7 @@ def test_names_are_text_everywhere(tmp_path: Path, write_benchmark):
     rows = csv.DictReader(io.StringIO((folder / "report/results.csv").read_text()))
     assert {row["label"] for row in rows} == {NASTY}
     console = Console(width=200, record=True, file=io.StringIO())
-    console.print(summary_table(load(folder)))
+    console.print(result_tables(load(folder)))
     assert NASTY in console.export_text()
 
 
@@ -207,7 +207,7 @@ def test_every_image_has_words(page: str):
 
 def test_terminal_table(folder: Path):
     console = Console(width=120, record=True, file=io.StringIO())
-    console.print(summary_table(load(folder)))
+    console.print(result_tables(load(folder)))
     text = console.export_text()
     first = tables.summary(load(folder))[0].entries["familiar"]
     assert first is not None
