@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from capsbench.capsules.deviation import deviation
+from capsbench.capsules.deviation import deviation, largest
 from capsbench.errors import UserError
 from capsbench.pretrained import Pretrained
 from capsbench.viewpoint.views import Views
@@ -142,20 +142,24 @@ class Model(Pretrained, ABC):
             together = self(images)
             alone = [self(image[None]) for image in images]
         parts = zip(*alone, strict=True)
-        return max(
-            deviation(beside, torch.cat(one_by_one))
-            for beside, one_by_one in zip(together, parts, strict=True)
-            if beside is not None
+        return largest(
+            *(
+                deviation(beside, torch.cat(one_by_one))
+                for beside, one_by_one in zip(together, parts, strict=True)
+                if beside is not None
+            )
         )
 
     def check_determinism(self, images: Tensor) -> float:
         """Whether images (B, C, H, W) are seen the same twice: evaluation draws nothing."""
         with self._evaluating():
             first, again = self(images), self(images)
-        return max(
-            deviation(one, other)
-            for one, other in zip(again, first, strict=True)
-            if one is not None
+        return largest(
+            *(
+                deviation(one, other)
+                for one, other in zip(again, first, strict=True)
+                if one is not None
+            )
         )
 
     def check_normalization(self, images: Tensor) -> float:

@@ -200,7 +200,9 @@ class CapsNetEMCode(CapsNetEM):
     the code's routing (`AUTHORS_CODE`), its coordinate addition in pixels, and its starting values.
     The inverse temperature rises with the iterations of each routing and not with the training; the
     class layer's is a quarter of the others'. The margin of the spread loss rises along a sigmoid,
-    and the loss is averaged over the classes, too.
+    and the loss is averaged over the classes, too. The E-step is not the code's but the paper's, in
+    which all parents of a child compete (article, eq. 29); the code divides by a sum over places
+    for each type on its own.
 
     The code also decays every weight: it adds 2e-7 times half of the sum of their squares to the
     loss. That belongs to the recipe, and is not here.
@@ -252,5 +254,6 @@ def standardize(images: Tensor) -> Tensor:
     """
     flat = images.flatten(start_dim=1)
     floor = 1 / flat.shape[1]
-    variance, mean = torch.var_mean(flat, dim=1, correction=0, keepdim=True)
-    return ((flat - mean) * variance.clamp_min(floor).rsqrt()).view_as(images)
+    centred = flat - flat.mean(dim=1, keepdim=True)
+    variance = centred.square().mean(dim=1, keepdim=True)
+    return (centred * variance.clamp_min(floor).rsqrt()).view_as(images)

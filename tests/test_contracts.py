@@ -1,7 +1,10 @@
 """The questions that every model answers."""
 
+import math
+
 import torch
 
+from capsbench.contracts import Prediction
 from capsbench.names import find
 
 
@@ -13,3 +16,13 @@ def test_questions_leave_each_module_in_its_mode():
     assert model.check_determinism(images) == 0
     assert model.check_normalization(images) < 1e-5
     assert model.training and model.classes.training and not model.hidden.training
+
+
+def test_nan_in_any_output_is_no_small_deviation(monkeypatch):
+    model = find("models", "cnn-small").load()(image_shape=(1, 8, 8), num_classes=3, width=2)
+    monkeypatch.setattr(
+        model, "forward", lambda images: Prediction(images[:, 0, 0], math.nan * images[:, 0, 1])
+    )
+    images = torch.rand(3, 1, 8, 8)
+    assert math.isnan(model.check_batch_independence(images))
+    assert math.isnan(model.check_determinism(images))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from torch import Tensor
 
 
@@ -17,8 +19,16 @@ def deviation(found: Tensor, expected: Tensor) -> float:
         expected: The same shape.
 
     Returns:
-        max |found - expected| / max |expected|; the difference itself where all expected are zero.
+        max |found - expected| / max |expected|; the difference itself where all expected are zero,
+        NaN where either holds a NaN, and 0 for tensors without elements.
     """
-    difference = (found - expected).abs().max().item()
-    scale = expected.abs().max().item()
+    differences = (found - expected).abs()
+    if not differences.numel():
+        return 0.0
+    difference, scale = differences.max().item(), expected.abs().max().item()
     return difference / scale if scale else difference
+
+
+def largest(*deviations: float) -> float:
+    """The largest deviation; NaN if one is, which Python's ``max`` may pass over as the smaller."""
+    return max(deviations, key=lambda one: (math.isnan(one), one))

@@ -14,6 +14,7 @@ from capsbench.capsules.capsule import Capsules, length, squash
 from capsbench.capsules.deviation import deviation
 from capsbench.capsules.layer import RoutingLayer
 from capsbench.capsules.precision import full_precision
+from capsbench.errors import UserError
 
 
 class DynamicallyRouted(NamedTuple):
@@ -39,6 +40,10 @@ def dynamic_routing(
     agreement with a parent is û_ij · v_j = u_i · (W_ij v_j). The gradient flows through all
     iterations.
 
+    Agreements add up in the logits, of which eq. 8 takes the softmax, as in the paper's procedure
+    1. Taken literally, the article's text stores the softmax in place of the logits, adds the
+    agreement (eq. 11) to that, and takes the softmax of the sum.
+
     Args:
         children: (B, I, D), the poses u_i.
         weights: (I, J, D, E), the transformation W_ij of each pair of child and parent.
@@ -47,8 +52,18 @@ def dynamic_routing(
 
     Returns:
         Parents (B, J, E) and couplings (B, I, J).
+
+    Raises:
+        UserError: There is no iteration, or the weights are those of other children.
     """
     num_children, num_parents, dim, parent_dim = weights.shape
+    if iterations < 1:
+        raise UserError(f"dynamic routing needs at least one iteration; got {iterations}")
+    if children.shape[1:] != (num_children, dim):
+        raise UserError(
+            f"dynamic routing has weights for {num_children} children of length {dim}; "
+            f"got {tuple(children.shape[1:])}"
+        )
     # Parents come first here, so that all sums over children are one batched matrix product.
     transforms = weights.transpose(0, 1).reshape(num_parents, num_children * dim, parent_dim)
     logits = children.new_zeros(num_parents, len(children), num_children)

@@ -10,10 +10,11 @@ from torch import Tensor, nn
 
 from capsbench.capsules.capsule import Capsules
 from capsbench.capsules.coordinates import Coordinates, coordinates
-from capsbench.capsules.deviation import deviation
+from capsbench.capsules.deviation import deviation, largest
 from capsbench.capsules.em_routing import EMRouted, em_routing
 from capsbench.capsules.em_variants import PAPER, EMVariant
 from capsbench.capsules.layer import RoutingLayer
+from capsbench.capsules.votes import check_votes_commute, window_votes
 from capsbench.capsules.windows import sum_over_windows
 
 
@@ -101,6 +102,26 @@ class EMCapsules(RoutingLayer):
         total = sum_over_windows(assignments, size, self.stride)
         seen = sum_over_windows(torch.ones_like(assignments), size, self.stride) > 0
         return deviation(total, seen.to(total))
+
+    def check_votes(
+        self, capsules: Capsules, inverse_temperature: Tensor | float, transform: Tensor
+    ) -> float:
+        """Do the votes move with the parts, whatever the linear map (article, eq. 5-6)?
+
+        To rounding, but for what coordinate addition adds, which stays in its place.
+
+        Args:
+            capsules: (B, H, W, C).
+            inverse_temperature: As for `forward`; votes do not depend on it.
+            transform: (4, 4), applied to poses from the left.
+        """
+        weights = self._window_weights(capsules, self.weights)
+        offsets = self._offsets(capsules)
+        return check_votes_commute(
+            lambda poses: window_votes(poses, weights, stride=self.stride, offsets=offsets),
+            capsules.poses,
+            transform,
+        )
 
     @torch.no_grad()
     def check_transform(
@@ -238,4 +259,4 @@ class ClassEMCapsules(EMCapsules):
 
 def _largest(found: EMRouted, expected: EMRouted) -> float:
     """The larger deviation of poses and presences."""
-    return max(map(deviation, found[:2], expected[:2]))
+    return largest(*map(deviation, found[:2], expected[:2]))

@@ -25,7 +25,8 @@ from capsbench.capsules.mixture import (
 )
 from capsbench.capsules.precision import full_precision
 from capsbench.capsules.votes import window_votes
-from capsbench.capsules.windows import sum_over_windows, windows
+from capsbench.capsules.windows import seen_places, sum_over_windows, windows
+from capsbench.errors import UserError
 
 
 class EMRouted(NamedTuple):
@@ -61,9 +62,7 @@ def em_routing(
     """Route matrix capsules to parents that each see a window of the map (article, eq. 20-29).
 
     A window that covers the whole map makes the layer fully connected. The gradient flows through
-    all iterations. Results and gradients are finite for votes up to 1e15 in float32. (Votes of 1e15
-    and -1e15 for the same parents make assignments chaotic: the derivative itself grows by hundreds
-    of times with each iteration, and can leave float32's range in more than five.) No variance is
+    all iterations. Results and gradients are finite for votes up to 1e15 in float32. No variance is
     taken for smaller than the rounding of the mean square of the votes for its parent, absent ones
     too: in float32 that exceeds the floor of the variance where votes lie a hundred apart.
 
@@ -81,9 +80,19 @@ def em_routing(
 
     Returns:
         Poses, presences and assignments of the parents.
+
+    Raises:
+        UserError: There is no iteration, or no window fits into the map.
     """
     kernel, types = (weights.shape[0], weights.shape[1]), weights.shape[3]
     size = presences.shape[1], presences.shape[2]
+    if iterations < 1:
+        raise UserError(f"EM routing needs at least one iteration; got {iterations}")
+    if size[0] < kernel[0] or size[1] < kernel[1]:
+        raise UserError(
+            f"EM routing needs a map of at least {kernel[0]} x {kernel[1]} places for its window; "
+            f"got {size[0]} x {size[1]}"
+        )
     child_presences = windows(presences, kernel, stride)[:, :, :, None].flatten(start_dim=4)
     votes = window_votes(poses, weights, stride=stride, offsets=offsets)
     places = votes.shape[1:3]
@@ -92,7 +101,8 @@ def em_routing(
     scale = _scale(votes.detach(), centre if variant.pulled_to_zero else torch.zeros_like(centre))
     points = Points.at(votes.div_(scale))
     log_scale = scale.log()
-    average_mass = math.prod(presences.shape[1:]) / (math.prod(places) * types)
+    children = seen_places(size, kernel, stride) * weights.shape[2]
+    average_mass = children / (math.prod(places) * types)
     mass_scale = variant.cost_scale / (average_mass if variant.relative_mass else 1)
     rounding = torch.finfo(votes.dtype).eps  # of the squares of the points: variances start here
 

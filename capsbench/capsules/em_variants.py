@@ -22,7 +22,8 @@ class EMVariant:
         split_among_places: Whether assignments start uniform over all parents that see a child
             (eq. 20), or over the types of each place on its own.
         relative_mass: Whether mass enters the cost (eq. 26) relative to the layer's number of
-            children per parent, or as it is.
+            children per parent, of those that a parent sees, or as it is: as printed, which for
+            the text is ``replace(PAPER, relative_mass=False)``.
         cost_scale: Factor of the cost of eq. 26.
         beta_u_scale: Factor of β_u in it.
         beta_a_scale: Factor of β_a in eq. 27.

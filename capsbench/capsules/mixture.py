@@ -2,8 +2,9 @@
 
 A diagonal Gaussian sees its points by x and x² alone: the moments of an M-step are products of both
 with the points' weights, and the log-densities of an E-step products with the Gaussians' natural
-parameters, so that differences between points and means are never stored. EM routing is built of
-the same steps.
+parameters, so that differences between points and means need not be stored. EM routing is built of
+the same steps, around one centre for each parent's votes. `fit` stores the differences, which serve
+as the points of each Gaussian: clusters may lie as far apart as they like.
 """
 
 from __future__ import annotations
@@ -122,35 +123,67 @@ def log_density(points: Points, mean: Tensor, variance: Tensor) -> Tensor:
     return linear - quadratic - normalizer[..., None]
 
 
-def e_step(points: Points, mixture: Mixture) -> tuple[Tensor, Tensor]:
+def e_step(values: Tensor, mixture: Mixture) -> tuple[Tensor, Tensor]:
     """Responsibilities and log-likelihood of each point (article, eq. 12, 14, 18).
 
     Args:
-        points: (..., N, D).
-        mixture: In the same coordinates.
+        values: (..., N, D).
+        mixture: With Gaussians for them; a proportion may be zero.
 
     Returns:
         Responsibilities (..., K, N), and log p(x) (..., N).
     """
-    log_joint = mixture.proportions.log()[..., None] + log_density(points, *mixture[1:])
+    proportions, means, variances = mixture
+    densities = log_density(
+        _around(values, means), torch.zeros_like(means)[..., None, :], variances[..., None, :]
+    )
+    log_joint = proportions.log()[..., None] + densities.squeeze(-2)
     log_likelihood = log_joint.logsumexp(dim=-2)
     return (log_joint - log_likelihood[..., None, :]).exp(), log_likelihood
 
 
 def m_step(
-    points: Points, responsibilities: Tensor, weights: Tensor, *, variance_floor: float
+    values: Tensor,
+    responsibilities: Tensor,
+    weights: Tensor,
+    *,
+    previous: Mixture,
+    variance_floor: float,
 ) -> Mixture:
     """The mixture that explains the points best, given who is responsible (article, eq. 16-19).
 
     Args:
-        points: (..., N, D).
+        values: (..., N, D).
         responsibilities: (..., K, N).
         weights: (..., N), how often each point counts.
+        previous: A component without mass keeps its Gaussian, and gets a proportion of zero; if no
+            point counts, all stays as it is.
         variance_floor: Added to each variance.
     """
-    mass, mean, variance = weighted_moments(points, responsibilities * weights[..., None, :])
-    proportions = mass / weights.sum(dim=-1, keepdim=True)
-    return Mixture(proportions, mean, variance + variance_floor)
+    assigned = (responsibilities * weights[..., None, :])[..., None, :]
+    mean = previous.means
+    for _ in range(2):  # first the means, then around them the variances
+        moments = weighted_moments(_around(values, mean), assigned)
+        mean = mean + moments.mean.squeeze(-2)
+    mass, variance = moments.mass.squeeze(-1), moments.variance.squeeze(-2)
+    total = weights.sum(dim=-1, keepdim=True)
+    # The fill also stops the gradient, which is without value at the logarithm of zero.
+    proportions = mass.masked_fill(_is_none(mass), 0) / nonzero(total)
+    return Mixture(
+        torch.where(_is_none(total), previous.proportions, proportions),
+        mean,
+        torch.where(_is_none(mass)[..., None], previous.variances, variance + variance_floor),
+    )
+
+
+def _around(values: Tensor, means: Tensor) -> Points:
+    """Points (..., N, D) as each of the means (..., K, D) sees them: (..., K, N, D)."""
+    return Points.at(values[..., None, :, :] - means[..., None, :])
+
+
+def _is_none(mass: Tensor) -> Tensor:
+    """Whether a mass is too small to divide by, see `nonzero`."""
+    return mass < nonzero(mass)
 
 
 @full_precision
@@ -166,7 +199,8 @@ def fit(
 
     Without a floor no iteration lowers the log-likelihood; it has no upper bound then, and a
     component that is left with a single point has a variance of zero and a density without value.
-    The gradient flows through all iterations.
+    One that is left with no point stays where it is, with a proportion of zero. The gradient flows
+    through all iterations.
 
     Args:
         values: (..., N, D).
@@ -176,20 +210,14 @@ def fit(
         variance_floor: Added to each variance.
     """
     weights = torch.ones_like(values[..., 0]) if weights is None else weights
-    share = (weights / weights.sum(dim=-1, keepdim=True))[..., None, :]
-    # A one-pass variance wants points around zero; the fit itself does not mind the shift.
-    centre = (share @ values).detach()
-    points = Points.at(values - centre)
-    mixture = start._replace(means=start.means - centre)
+    mixture = start
     log_likelihoods = []
     for _ in range(iterations):
-        responsibilities, log_likelihood = e_step(points, mixture)
+        responsibilities, log_likelihood = e_step(values, mixture)
         log_likelihoods.append((weights * log_likelihood).sum(dim=-1))
-        mixture = m_step(points, responsibilities, weights, variance_floor=variance_floor)
-    responsibilities, log_likelihood = e_step(points, mixture)
+        mixture = m_step(
+            values, responsibilities, weights, previous=mixture, variance_floor=variance_floor
+        )
+    responsibilities, log_likelihood = e_step(values, mixture)
     log_likelihoods.append((weights * log_likelihood).sum(dim=-1))
-    return Fitted(
-        mixture._replace(means=mixture.means + centre),
-        responsibilities,
-        torch.stack(log_likelihoods, dim=-1),
-    )
+    return Fitted(mixture, responsibilities, torch.stack(log_likelihoods, dim=-1))

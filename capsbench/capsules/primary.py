@@ -85,3 +85,13 @@ class MatrixPrimaryCapsules(nn.Module):
         poses = self.pose(features).permute(0, 2, 3, 1).unflatten(-1, (self.types, 4, 4))
         logits = self.presence(features) + self.presence_offset
         return Capsules(poses, logits.sigmoid().permute(0, 2, 3, 1))
+
+    @torch.no_grad()
+    def check_presences(self, features: Tensor) -> float:
+        """Are the presences of features (B, F, H, W) probabilities?
+
+        Returns:
+            How far they lie outside of [0, 1]; 0 where they do not.
+        """
+        presences = self(features).presences
+        return deviation(presences, presences.clamp(0, 1))

@@ -12,6 +12,15 @@ def windows(maps: Tensor, kernel: tuple[int, int], stride: int) -> Tensor:
     return patches.movedim((-2, -1), (3, 4))
 
 
+def seen_places(size: tuple[int, int], kernel: tuple[int, int], stride: int) -> int:
+    """How many places of a map (H, W) some window sees: the last lines may lie beyond all."""
+    height, width = (
+        (side - window) // stride * min(stride, window) + window
+        for side, window in zip(size, kernel, strict=True)
+    )
+    return height * width
+
+
 def sum_over_windows(values: Tensor, size: tuple[int, int], stride: int) -> Tensor:
     """For each place of a map, the sum of what the windows that see it hold for it.
 

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from capsbench.capsules.dynamic_routing import DynamicRouting, dynamic_routing
+from capsbench.errors import UserError
 
 INITIAL, LARGE, LARGEST = 0.1, 0.3, 1.0  # standard deviations of the weights
 
@@ -21,8 +22,11 @@ def layer(weight_scale=INITIAL, *, batch=2, children=4, parents=3, dim=2, parent
     return normal(batch, children, dim), weights, 0.1 * normal(parents, parent_dim)
 
 
-def naive(children, weights, *, iterations, bias=None, detached=False):
-    """Parents and couplings, one sample, child and parent after the other."""
+def naive(children, weights, *, iterations, bias=None, detached=False, overwritten=False):
+    """Parents and couplings, one sample, child and parent after the other.
+
+    ``overwritten`` adds agreements to the softmax of the logits, as the article's text has it.
+    """
     every_i, every_j = range(weights.shape[0]), range(weights.shape[1])
     all_parents, all_couplings = [], []
     for u in children:
@@ -40,6 +44,8 @@ def naive(children, weights, *, iterations, bias=None, detached=False):
                     s = s + bias[j]
                 squared = s @ s
                 parents.append(squared / (1 + squared) * s / squared.sqrt())  # eq. 10
+            if overwritten:
+                logits = [list(row) for row in couplings]
             for i in every_i:
                 for j in every_j:  # eq. 11
                     agreement = votes[i][j] @ parents[j]
@@ -74,6 +80,24 @@ def test_values_and_gradients_are_those_of_the_equations(iterations, weight_scal
         detached, _ = naive(children, weights, **how, detached=True)
         for wrong, right in zip(gradients(detached, inputs)[:2], expected[:2], strict=True):
             assert (wrong - right).norm() > 0.03 * right.norm()
+
+
+def test_agreements_add_up_in_the_logits_and_not_in_their_softmax():
+    children, weights, _ = layer(LARGEST)
+    found = dynamic_routing(children, weights, iterations=3).parents
+    logits, softmax = (
+        naive(children, weights, iterations=3, overwritten=literal)[0] for literal in (False, True)
+    )
+    torch.testing.assert_close(found, logits)
+    assert (found - softmax).abs().max() > 0.01
+
+
+def test_routing_refuses_no_iteration_and_other_children():
+    children, weights, _ = layer()
+    with pytest.raises(UserError, match="dynamic routing needs at least one iteration; got 0"):
+        dynamic_routing(children, weights, iterations=0)
+    with pytest.raises(UserError, match=r"for 4 children of length 2; got \(3, 2\)"):
+        dynamic_routing(children[:, 1:], weights, iterations=1)
 
 
 def test_gradient_is_that_of_finite_differences():

@@ -1,6 +1,7 @@
 """Layers under EM routing: shapes, parameters, and the answers to their questions."""
 
 import math
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from capsbench.capsules.coordinates import PixelCoordinates, coordinates
 from capsbench.capsules.em_layers import ClassEMCapsules, ConvEMCapsules
 from capsbench.capsules.em_routing import em_routing
 from capsbench.capsules.em_variants import AUTHORS_CODE, AUTHORS_CODE_CLASSES, PAPER
+from capsbench.errors import UserError
 
 
 def children(batch=2, height=5, width=5, types=3):
@@ -141,16 +143,63 @@ def test_routing_commutes_with_signed_permutations_of_the_pose(kind, variant, tr
     assert build(kind, variant).check_transform(double(), 0.01, transform) < 1e-12
 
 
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "equations.md"
+PIXELS = PixelCoordinates(image_size=(32, 32), stride=4, offset=8)
+
+
+def told(variant, coordinates):
+    torch.manual_seed(0)
+    return ClassEMCapsules(3, 4, coordinates=coordinates, variant=variant).double()
+
+
+@pytest.mark.parametrize(
+    ("name", "transform"),
+    [
+        ("quarter turn", turn(90)),
+        ("turn by 30 degrees", turn(30)),
+        ("translation by 0.5", TRANSLATION),
+    ],
+)
+def test_page_tells_how_far_routing_deviates_from_a_transform_of_the_parts(name, transform):
+    """Diagonal variances commute with quarter turns alone, coordinate addition with none."""
+    layers = [
+        build("convolutional", PAPER),
+        build("convolutional", AUTHORS_CODE),
+        build("classes", PAPER),
+        build("classes", AUTHORS_CODE_CLASSES),
+        told(PAPER, coordinates),
+        told(AUTHORS_CODE_CLASSES, PIXELS),
+    ]
+    cells = [f"{layer.check_transform(double(), 0.01, transform):.2f}" for layer in layers]
+    assert f"| {' | '.join([name, *cells])} |\n" in PAGE.read_text(encoding="utf-8")
+
+
+@every_layer
+def test_votes_move_with_the_parts_but_for_coordinate_addition(kind):
+    layer = build(kind)
+    for transform in (turn(30), TRANSLATION):
+        assert layer.check_votes(double(), 0.01, transform) < 1e-14
+    assert told(PAPER, coordinates).check_votes(double(), 0.01, turn(30)) > 0.01
+
+
 @every_layer
 @every_variant
-@pytest.mark.parametrize("transform", [turn(30), TRANSLATION], ids=["turn", "translation"])
-def test_diagonal_variances_do_not_commute_with_other_transforms(kind, variant, transform):
-    assert build(kind, variant).check_transform(double(), 0.01, transform) > 1e-4
+def test_layers_take_an_empty_batch(kind, variant):
+    layer, nothing = build(kind, variant), double(batch=0)
+    assert layer(nothing, 0.01).poses.shape == (0, *layer(double(), 0.01).poses.shape[1:])
+    assert layer.check_assignments(nothing, 0.01) == 0
 
 
-def test_coordinate_addition_breaks_the_symmetry_on_purpose():
-    told = ClassEMCapsules(3, 4).double()
-    assert told.check_transform(double(), 0.01, turn(90)) > 1e-2
+def test_deviation_of_a_nan_is_nan():
+    layer = build("classes")
+    poses, presences = double()
+    broken = Capsules(poses * math.nan, presences)
+    assert math.isnan(layer.check_permutation(broken, 0.01, torch.tensor([2, 0, 1])))
+
+
+def test_map_smaller_than_the_window_is_refused():
+    with pytest.raises(UserError, match="at least 3 x 3 places for its window; got 5 x 2"):
+        build("convolutional")(double(width=2), 0.01)
 
 
 @every_layer

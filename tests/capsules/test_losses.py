@@ -136,10 +136,12 @@ def test_reconstruction_loss_sums_pixels_and_averages_images():
     torch.testing.assert_close(reconstruction_loss(drawn, images, weight=2.0), 2 * total / 3)
 
 
-def test_weight_of_the_code_is_that_beside_a_margin_loss_summed_over_ten_classes():
+@pytest.mark.parametrize("num_classes", [5, 10])
+def test_weight_of_the_code_is_that_beside_a_margin_loss_summed_over_classes(num_classes):
     """The code: 0.0005 beside the margin loss times 0.5, averaged over the classes."""
     assert pytest.approx(0.0005) == RECONSTRUCTION_WEIGHT
-    assert pytest.approx(0.0005 / (0.5 / 10)) == RECONSTRUCTION_WEIGHT_CODE
+    expected = 0.0005 / (0.5 / num_classes)
+    assert RECONSTRUCTION_WEIGHT_CODE * num_classes == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("pose", [(5,), (4, 4)])

@@ -49,4 +49,11 @@ def test_matrix_capsules_are_a_linear_pose_and_a_probability():
     assert presences.shape == (2, 4, 5, 2)
     torch.testing.assert_close(layer(2 * features).poses, 2 * poses)
     assert ((presences > 0) & (presences < 1)).all()
+    assert layer.check_presences(1e30 * features) == 0
     assert sum(p.numel() for p in layer.parameters()) == 3 * 2 * 17
+
+
+def test_presences_of_matrix_capsules_that_are_no_probabilities_are_found_out(monkeypatch):
+    layer = MatrixPrimaryCapsules(3, types=2)
+    monkeypatch.setattr(torch.Tensor, "sigmoid", lambda logits: logits - 1)
+    assert layer.check_presences(torch.zeros(2, 3, 4, 5)) == 1

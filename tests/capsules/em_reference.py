@@ -1,0 +1,211 @@
+"""EM routing in loops, from the article's equations 20-29 and the authors' code; layers for it."""
+
+import math
+from collections import defaultdict
+from dataclasses import replace
+from itertools import product
+from typing import Any, NamedTuple
+
+import pytest
+import torch
+from torch import Tensor
+from torch.distributions import Normal
+
+from capsbench.capsules.em_routing import em_routing
+from capsbench.capsules.em_variants import AUTHORS_CODE, AUTHORS_CODE_CLASSES, PAPER
+
+DOUBLE = torch.float64
+FLOOR = 5e-4  # of the variance
+PRINTED = replace(PAPER, relative_mass=False)  # eq. 26 with mass as it is
+
+
+class Layer(NamedTuple):
+    """The tensors of a layer."""
+
+    poses: Tensor
+    presences: Tensor
+    weights: Tensor
+    beta_u: Tensor
+    beta_a: Tensor
+
+    def route(self, router=em_routing, **how):
+        how = {"inverse_temperature": 0.7, "iterations": 3, **how}
+        return router(*self[:3], beta_u=self.beta_u, beta_a=self.beta_a, **how)
+
+    def map(self, function):
+        return Layer(*map(function, self))
+
+
+def layer(*, size=(3, 3), in_types=2, out_types=3, kernel=(2, 2), batch=2, scale=0.1):
+    """Votes that nearly agree, so that assignments stay soft and the variance's floor counts.
+
+    With a large ``scale`` of the weights they do not.
+    """
+    generator = torch.Generator().manual_seed(0)
+
+    def normal(*shape):
+        return torch.randn(shape, generator=generator, dtype=DOUBLE)
+
+    poses = torch.eye(4, dtype=DOUBLE) + 0.2 * normal(batch, *size, in_types, 4, 4)
+    weights = normal(4, 4) + scale * normal(*kernel, in_types, out_types, 4, 4)
+    presences = normal(batch, *size, in_types).sigmoid()
+    return Layer(poses, presences, weights, 0.3 * normal(out_types), 0.3 * normal(out_types))
+
+
+def naive(poses, presences, weights, *, offsets=None, variant=PAPER, **how):
+    """Poses, presences and assignments of `naive_image`, one image after the other."""
+    m_step = STEPS[variant]
+    images = [
+        naive_image(*image, weights, offsets=offsets, step=m_step(), **how)
+        for image in zip(poses, presences, strict=True)
+    ]
+    return tuple(map(torch.stack, zip(*images, strict=True)))
+
+
+class TextStep:
+    """The M-step of one parent by the article's equations 22, 26 and 27."""
+
+    split_among_places = True
+    relative_mass = True
+
+    def __call__(self, assigned, votes, before, beta_u, beta_a, warmth, iteration, average):
+        mass = sum(assigned)
+        mean = sum(a * v for a, v in zip(assigned, votes, strict=True)) / mass
+        squares = sum(a * (v - mean) ** 2 for a, v in zip(assigned, votes, strict=True))
+        deviation = (squares / mass + FLOOR).sqrt()
+        cost = (beta_u + deviation.log()) * (mass / average if self.relative_mass else mass)
+        return mean, deviation, torch.sigmoid(warmth * (beta_a - cost.sum()))
+
+
+class PrintedStep(TextStep):
+    """The same with eq. 26 as it is printed."""
+
+    relative_mass = False
+
+
+class CodeStep:
+    """The same as the authors' code has it, in a convolutional layer."""
+
+    split_among_places = False
+    epsilon, share = 1e-7, 1.0
+
+    def __call__(self, assigned, votes, before, beta_u, beta_a, warmth, iteration, average):
+        mass = sum(assigned) + self.epsilon
+        now = sum(a * v for a, v in zip(assigned, votes, strict=True)) / mass
+        mean = 0.9 * now + 0.1 * (torch.zeros_like(now) if before is None else before)
+        squares = sum(a * (v - mean) ** 2 for a, v in zip(assigned, votes, strict=True))
+        variance = FLOOR + squares / mass
+        fit = mass * (-variance.log().sum() - beta_u * 16 * (math.log(2 * math.pi) + 1))
+        warmth = self.share * warmth * (1 - 0.95 ** (iteration + 1))
+        return mean, variance.sqrt(), torch.sigmoid(warmth * (fit - 5000 * beta_a))
+
+
+class CodeClassStep(CodeStep):
+    """The same in the class layer."""
+
+    epsilon, share = 1e-5, 0.25
+
+
+STEPS = {
+    PAPER: TextStep,
+    PRINTED: PrintedStep,
+    AUTHORS_CODE: CodeStep,
+    AUTHORS_CODE_CLASSES: CodeClassStep,
+}
+
+
+def naive_image(
+    poses,
+    presences,
+    weights,
+    *,
+    beta_u,
+    beta_a,
+    inverse_temperature,
+    iterations,
+    step,
+    stride=1,
+    offsets,
+):
+    """One parent and child after the other; the assignments are those of the last M-step."""
+    rows, columns, in_types, out_types = weights.shape[:4]
+    tops, lefts = (
+        [start for start in range(0, size, stride) if start + window <= size]
+        for size, window in zip(presences.shape, (rows, columns), strict=False)
+    )
+    parents = list(product(tops, lefts, range(out_types)))
+    window = list(product(range(rows), range(columns), range(in_types)))
+    votes, seen_by, sees = {}, defaultdict(list), defaultdict(list)
+    for y, x, p in parents:
+        for dy, dx, c in window:
+            child = y + dy, x + dx, c
+            vote = poses[child] @ weights[dy, dx, c, p]  # eq. 4
+            vote = vote if offsets is None else vote + offsets[dy, dx]
+            votes[child, (y, x, p)] = vote.flatten()
+            seen_by[child].append((y, x, p))
+            sees[y, x, p].append(child)
+    average_mass = len(seen_by) / len(parents)
+    r = {  # eq. 20
+        (i, j): weights.new_tensor(1 / (len(seen_by[i]) if step.split_among_places else out_types))
+        for i, j in votes
+    }
+    mean: dict[tuple[int, int, int], Tensor] = {}
+    deviation, presence = {}, {}
+    for iteration in range(iterations):
+        for j in parents:
+            mean[j], deviation[j], presence[j] = step(
+                [r[i, j] * presences[i] for i in sees[j]],  # eq. 21
+                [votes[i, j] for i in sees[j]],
+                mean.get(j),
+                beta_u[j[2]],
+                beta_a[j[2]],
+                inverse_temperature,
+                iteration,
+                average_mass,
+            )
+        if iteration + 1 < iterations:
+            for i, others in seen_by.items():
+                densities = [  # eq. 28
+                    Normal(mean[j], deviation[j]).log_prob(votes[i, j]).sum() for j in others
+                ]
+                logs = [presence[j].log() + p for j, p in zip(others, densities, strict=True)]
+                shares = torch.stack(logs).softmax(dim=0)  # eq. 29
+                r |= {(i, j): share for j, share in zip(others, shares, strict=True)}
+    shape = len(tops), len(lefts), out_types
+    return (
+        torch.stack([mean[j] for j in parents]).view(*shape, 4, 4),
+        torch.stack([presence[j] for j in parents]).view(shape),
+        torch.stack([r[i, j] for j in parents for i in sees[j]]).view(*shape, *weights.shape[:3]),
+    )
+
+
+def gradients(outputs, inputs):
+    """Of a sum with a fixed random factor for each element of poses and presences."""
+    generator = torch.Generator().manual_seed(1)
+    total = sum(
+        (torch.randn(x.shape, generator=generator, dtype=DOUBLE) * x).sum() for x in outputs[:2]
+    )
+    return torch.autograd.grad(total, inputs)
+
+
+# Betas of the code are multiplied by 5,000: small ones keep its presences off 0 and 1.
+def for_variant(tensors, variant):
+    if variant is PAPER:
+        return tensors
+    return tensors._replace(beta_a=tensors.beta_a / 500, beta_u=tensors.beta_u - 1)
+
+
+VARIANTS = {"text": PAPER, "code": AUTHORS_CODE}
+every_variant = pytest.mark.parametrize("variant", VARIANTS.values(), ids=VARIANTS.keys())
+
+GEOMETRIES: dict[str, tuple[dict[str, Any], int]] = {
+    "1x1": ({"size": (2, 3), "kernel": (1, 1)}, 1),
+    "1x1, stride 2": ({"size": (3, 4), "kernel": (1, 1)}, 2),
+    "3x3": ({"size": (4, 5), "kernel": (3, 3), "out_types": 2}, 1),
+    "3x3, stride 2": ({"size": (5, 5), "kernel": (3, 3), "out_types": 2}, 2),
+    "3x3, stride 2, last row unseen": ({"size": (6, 3), "kernel": (3, 3)}, 2),
+    "2x2, stride 3, every third line unseen": ({"size": (5, 6), "kernel": (2, 2)}, 3),
+    "2x1": ({"size": (3, 3), "kernel": (2, 1)}, 1),
+    "one type each": ({"size": (3, 3), "kernel": (2, 2), "in_types": 1, "out_types": 1}, 1),
+    "whole map": ({"size": (2, 3), "kernel": (2, 3)}, 1),
+}
