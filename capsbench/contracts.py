@@ -6,12 +6,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from capsbench.capsules.deviation import deviation, largest
+from capsbench.capsules.layer import RoutingLayer
 from capsbench.errors import UserError
 from capsbench.pretrained import Pretrained
 from capsbench.viewpoint.views import Views
@@ -167,6 +168,31 @@ class Model(Pretrained, ABC):
         with self._evaluating():
             sums = self.log_probabilities(self(images)).exp().sum(dim=1)
         return deviation(sums, torch.ones_like(sums))
+
+    def check_couplings(self, images: Tensor) -> float:
+        """Whether routing shares each child out, over its parents (article, eq. 8, 29).
+
+        Args:
+            images: (B, C, H, W).
+
+        Returns:
+            The largest deviation of all routing layers; 0 for a model without any.
+        """
+        found = [0.0]
+
+        def ask(layer: nn.Module, args: tuple[Any, ...]) -> None:
+            assert isinstance(layer, RoutingLayer)
+            found.append(layer.check_couplings(*args))
+
+        layers = [layer for layer in self.modules() if isinstance(layer, RoutingLayer)]
+        hooks = [layer.register_forward_pre_hook(ask) for layer in layers]
+        try:
+            with self._evaluating():
+                self(images)
+        finally:
+            for hook in hooks:
+                hook.remove()
+        return largest(*found)
 
     @contextmanager
     def _evaluating(self) -> Iterator[None]:

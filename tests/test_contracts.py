@@ -2,6 +2,7 @@
 
 import math
 
+import pytest
 import torch
 
 from capsbench.contracts import Prediction
@@ -26,3 +27,18 @@ def test_nan_in_any_output_is_no_small_deviation(monkeypatch):
     images = torch.rand(3, 1, 8, 8)
     assert math.isnan(model.check_batch_independence(images))
     assert math.isnan(model.check_determinism(images))
+
+
+@pytest.mark.parametrize("name", ["capsnet-dr", "capsnet-em", "capsnet-em-code"])
+def test_a_model_asks_each_of_its_routing_layers(name, monkeypatch):
+    arguments = {"channels": 4, "primary_types": 2}
+    model = find("models", name).load()(image_shape=(1, 28, 28), num_classes=3, **arguments)
+    images = torch.rand(2, 1, 28, 28)
+    assert 0 < model.check_couplings(images) < 1e-4
+    monkeypatch.setattr(model.classes, "check_couplings", lambda *inputs: 0.5)
+    assert model.check_couplings(images) == 0.5
+
+
+def test_a_model_without_routing_has_no_couplings_to_deviate():
+    model = find("models", "cnn-small").load()(image_shape=(1, 8, 8), num_classes=3, width=2)
+    assert model.check_couplings(torch.rand(2, 1, 8, 8)) == 0

@@ -91,7 +91,7 @@ class EMCapsules(RoutingLayer):
         )
 
     @torch.no_grad()
-    def check_assignments(self, capsules: Capsules, inverse_temperature: Tensor | float) -> float:
+    def check_couplings(self, capsules: Capsules, inverse_temperature: Tensor | float) -> float:
         """Do the assignments of each child sum to one, over all parents that see it (eq. 29)?
 
         Parents at different places compete for a child, too (Gritzman 2019, third pitfall). The

@@ -11,7 +11,7 @@ from torch import nn
 class RoutingLayer(nn.Module, ABC):
     """A layer whose capsules are routed from the votes of the layer below.
 
-    `route` and `vote_shape` take the same arguments as `forward`.
+    All methods take the same arguments as `forward`.
     """
 
     @abstractmethod
@@ -21,3 +21,7 @@ class RoutingLayer(nn.Module, ABC):
     @abstractmethod
     def vote_shape(self, *args: Any) -> tuple[int, ...]:
         """Shape of the tensor of all votes, which a fast routing never stores: (B, ...)."""
+
+    @abstractmethod
+    def check_couplings(self, *args: Any) -> float:
+        """Does what each child gives sum to one over the parents that see it? A deviation."""

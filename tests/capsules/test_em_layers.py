@@ -111,15 +111,15 @@ def test_every_parameter_learns(kind, variant):
 def test_assignments_sum_to_one_over_all_parents_that_see_a_child(kind, variant, monkeypatch):
     """Gritzman's third pitfall: parents at different places compete, too."""
     layer = build(kind, variant)
-    assert layer.check_assignments(double(height=6), 0.01) < 1e-12
+    assert layer.check_couplings(double(height=6), 0.01) < 1e-12
     unbalance(monkeypatch, lambda found, _: found._replace(assignments=found.assignments.square()))
-    assert layer.check_assignments(double(height=6), 0.01) > 0.1
+    assert layer.check_couplings(double(height=6), 0.01) > 0.1
 
 
 def test_without_an_e_step_places_of_the_code_do_not_share():
     layer = build("convolutional", AUTHORS_CODE)
     layer.stride, layer.iterations = 1, 1
-    assert layer.check_assignments(double(), 0.01) == pytest.approx(8)  # 9 places see the middle
+    assert layer.check_couplings(double(), 0.01) == pytest.approx(8)  # 9 places see the middle
 
 
 def turn(degrees):
@@ -187,7 +187,7 @@ def test_votes_move_with_the_parts_but_for_coordinate_addition(kind):
 def test_layers_take_an_empty_batch(kind, variant):
     layer, nothing = build(kind, variant), double(batch=0)
     assert layer(nothing, 0.01).poses.shape == (0, *layer(double(), 0.01).poses.shape[1:])
-    assert layer.check_assignments(nothing, 0.01) == 0
+    assert layer.check_couplings(nothing, 0.01) == 0
 
 
 def test_deviation_of_a_nan_is_nan():

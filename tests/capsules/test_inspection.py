@@ -219,6 +219,9 @@ class Other(RoutingLayer):
     def vote_shape(self, children):
         return tuple(children.shape)
 
+    def check_couplings(self, children):
+        return 0.0
+
 
 def test_a_routing_of_ones_own_has_to_be_registered():
     with pytest.raises(UserError, match="how Other distributes its children is not known"):
