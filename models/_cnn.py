@@ -20,6 +20,7 @@ from capsbench.contracts import (
     require_size,
 )
 from capsbench.models._geometry import Window, places, smallest_size, stride_and_offset
+from capsbench.models._pooling import MaxPooling
 from capsbench.viewpoint.views import Views
 
 DropoutRate = Annotated[float, Field(ge=0, lt=1)]
@@ -68,14 +69,7 @@ class Block(NamedTuple):
             nn.ReLU(),
         ]
         if self.pool:
-            layers.append(
-                nn.MaxPool2d(
-                    self.pool.kernel,
-                    self.pool.stride,
-                    self.pool.padding,
-                    ceil_mode=self.pool.partial,
-                )
-            )
+            layers.append(MaxPooling(self.pool))
         return nn.Sequential(*layers)
 
 

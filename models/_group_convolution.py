@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from capsbench.capsules.deviation import deviation
+from capsbench.capsules.deviation import deviation, largest
 
 TURNS = (1, 2, 3)  # those that change something
 PLANE = (-2, -1)
@@ -58,9 +58,11 @@ class LiftingConvolution(nn.Conv2d):
             The largest deviation over the three turns, about the rounding of the dtype.
         """
         expected = self(images)
-        return max(
-            deviation(self(torch.rot90(images, turns, PLANE)), turned(expected, turns))
-            for turns in TURNS
+        return largest(
+            *(
+                deviation(self(torch.rot90(images, turns, PLANE)), turned(expected, turns))
+                for turns in TURNS
+            )
         )
 
 
@@ -92,8 +94,8 @@ class P4Convolution(nn.Conv2d):
             The largest deviation over the three turns, about the rounding of the dtype.
         """
         expected = self(features)
-        return max(
-            deviation(self(turned(features, turns)), turned(expected, turns)) for turns in TURNS
+        return largest(
+            *(deviation(self(turned(features, turns)), turned(expected, turns)) for turns in TURNS)
         )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -17,16 +19,19 @@ class MaxPooling(nn.Module):
     local shifts (eq. 2), and it is what a capsule would have kept in its pose.
 
     Args:
-        window: The group: its width, the step to the next one, and a border that is never largest.
+        window: The group: its width, the step to the next one, a border that is never largest, and
+            whether a last group may reach beyond the map.
     """
 
     def __init__(self, window: Window) -> None:
         super().__init__()
-        self.kernel, self.stride, self.padding = window.kernel, window.stride, window.padding
+        self.kernel, self.stride, self.padding, self.partial = window
 
     def forward(self, features: Tensor) -> Tensor:
         """Maps (B, D, H, W) to (B, D, H', W')."""
-        return F.max_pool2d(features, self.kernel, self.stride, self.padding)
+        return F.max_pool2d(
+            features, self.kernel, self.stride, self.padding, ceil_mode=self.partial
+        )
 
     def kept(self, features: Tensor, shift: tuple[int, int]) -> Tensor:
         """The groups for which eq. 2 speaks of a shift.
@@ -55,9 +60,12 @@ class MaxPooling(nn.Module):
             shift: Pixels, x right and y down. What leaves the map comes in at the other side.
 
         Returns:
-            The deviation over all groups that `kept` names; 0, since values are only copied.
+            The deviation over all groups that `kept` names; 0, since values are only copied. NaN
+            if it names none, since eq. 2 then says nothing.
         """
         groups = self.kept(features, shift)
+        if not groups.any():
+            return math.nan
         found, expected = self(_shifted(features, shift)), self(features)
         return deviation(torch.where(groups, found, 0), torch.where(groups, expected, 0))
 
@@ -71,7 +79,12 @@ class MaxPooling(nn.Module):
     def _largest(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """The largest value of each group, and its number in the map, row by row."""
         values, where = F.max_pool2d(
-            features, self.kernel, self.stride, self.padding, return_indices=True
+            features,
+            self.kernel,
+            self.stride,
+            self.padding,
+            ceil_mode=self.partial,
+            return_indices=True,
         )
         return values, where
 

@@ -158,9 +158,10 @@ class CapsNetDRCode(CapsNetDR):
     normals of standard deviation 0.1, 0.05 in the first convolution, and all biases at 0.1.
 
     Args:
-        reconstruction_weight: Weight of the sum of squared differences of pixels, 20 times the
-            text's: what the code's comes to for ten classes, if the margin loss is summed over them
-            and not averaged.
+        num_classes: K.
+        reconstruction_weight: Weight of the sum of squared differences of pixels; left out, 0.001 K
+            (0.01 for ten classes, 20 times the text's): what the code's comes to if the margin loss
+            is summed over the classes and not averaged.
         **kwargs: As for `CapsNetDR`.
     """
 
@@ -174,10 +175,15 @@ class CapsNetDRCode(CapsNetDR):
     def __init__(
         self,
         *,
-        reconstruction_weight: NonNegative = RECONSTRUCTION_WEIGHT_CODE,
+        num_classes: int,
+        reconstruction_weight: NonNegative | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(reconstruction_weight=reconstruction_weight, **kwargs)
+        if reconstruction_weight is None:
+            reconstruction_weight = RECONSTRUCTION_WEIGHT_CODE * num_classes
+        super().__init__(
+            num_classes=num_classes, reconstruction_weight=reconstruction_weight, **kwargs
+        )
         for parameter_name, parameter in self.named_parameters():
             if parameter_name.endswith("bias"):
                 nn.init.constant_(parameter, 0.1)

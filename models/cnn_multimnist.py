@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from capsbench.arguments import Positive
+from capsbench.capsules.precision import full_precision
 from capsbench.contracts import Batch, ImageShape, Prediction, one_hot
 from capsbench.models._cnn import POOL, Block, Padding, PlainCNN, conv_window
 
@@ -60,12 +61,15 @@ class CNNMultiMNIST(PlainCNN):
 
     def loss(self, prediction: Prediction, batch: Batch, progress: float) -> Tensor:
         """Binary cross-entropy, summed over classes and averaged over the batch."""
-        targets = one_hot(batch.targets, self.num_classes)
-        losses = F.binary_cross_entropy_with_logits(
-            prediction.scores.float(), targets, reduction="none"
-        )
-        return losses.sum(dim=1).mean()
+        return _binary_cross_entropy(prediction.scores, one_hot(batch.targets, self.num_classes))
 
     def log_probabilities(self, prediction: Prediction) -> Tensor:
         """(B, K) logarithms of the sigmoids, normalised to sum to one over the classes."""
         return F.logsigmoid(prediction.scores.float()).log_softmax(dim=-1)
+
+
+@full_precision
+def _binary_cross_entropy(scores: Tensor, targets: Tensor) -> Tensor:
+    targets = targets.to(scores.dtype)
+    losses = F.binary_cross_entropy_with_logits(scores, targets, reduction="none")
+    return losses.sum(dim=1).mean()

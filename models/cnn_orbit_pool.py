@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from itertools import chain, pairwise
 from typing import Annotated, ClassVar
 
-import torch
 from pydantic import Field
 from torch import Tensor, nn
 
@@ -88,7 +87,6 @@ class CNNOrbitPool(SequentialClassifier):
             layers[f"orbits {count}"] = feature_map(f"orbits{count}", below)
         return {**layers, "largest": LayerOfInterest("largest", "vector")}
 
-    @torch.no_grad()
     def check_orbit_invariance(
         self,
         images: Tensor,
@@ -109,4 +107,5 @@ class CNNOrbitPool(SequentialClassifier):
             The deviation of the scores; about the rounding of the dtype where the class says exact.
         """
         moved = seen_from(images, degrees=degrees, scale=scale, shift=shift)
-        return deviation(self(moved).scores, self(images).scores)
+        with self._evaluating():
+            return deviation(self(moved).scores, self(images).scores)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from capsbench.arguments import Positive
-from capsbench.capsules.deviation import deviation
+from capsbench.capsules.deviation import deviation, largest
 from capsbench.contracts import ImageShape, LayerOfInterest, require_size
 from capsbench.models._cnn import SequentialClassifier, feature_map
 from capsbench.models._geometry import Window, smallest_size
@@ -78,7 +78,6 @@ class CNNP4(SequentialClassifier):
         layers["orientations"] = feature_map("orientations", list(chain(*self.windows)))
         return {**layers, "average": LayerOfInterest("average", "vector")}
 
-    @torch.no_grad()
     def check_turn_invariance(self, images: Tensor) -> float:
         """Do quarter turns leave the scores as they are: f(T x) = f(x) (article, eq. 0)?
 
@@ -88,10 +87,11 @@ class CNNP4(SequentialClassifier):
         Returns:
             The largest deviation over the three turns, about the rounding of the dtype.
         """
-        expected = self(images).scores
-        return max(
-            deviation(self(torch.rot90(images, turns, PLANE)).scores, expected) for turns in TURNS
-        )
+        with self._evaluating():
+            expected, *found = (
+                self(torch.rot90(images, turns, PLANE)).scores for turns in (0, *TURNS)
+            )
+        return largest(*(deviation(scores, expected) for scores in found))
 
 
 def _normalised(conv: LiftingConvolution | P4Convolution) -> list[nn.Module]:

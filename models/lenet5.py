@@ -36,7 +36,8 @@ class LeNet5(SequentialClassifier):
     The paper's last layer measures the distance to drawings of the ten digits; it serves no other
     classes, so there is a softmax with cross-entropy instead. The paper lays its digits in a field
     of 32 x 32, which is C1's padding here, and shows them with values from -0.1 to 1.175, which
-    C1's weights and bias make up for. Weights start as torch's layers do.
+    C1's weights and bias make up for. Weights and coefficients start as those of torch's layers do,
+    uniform up to 1 / sqrt(n) for n inputs; the biases of S2, C3 and S4 start at zero.
 
     Args:
         image_shape: (C, H, W) of the images, at least 12 pixels high and wide.

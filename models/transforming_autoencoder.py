@@ -150,7 +150,7 @@ class TransformingAutoencoder(Model):
 
     def _read_out(self, capsules: Capsules) -> Tensor:
         outputs = torch.cat([capsules.poses.flatten(start_dim=1), capsules.presences], dim=1)
-        scores: Tensor = self.classes(READ_OUT_GAIN * outputs)
+        scores: Tensor = self.classes(READ_OUT_GAIN * outputs.to(self.classes.weight.dtype))
         return scores
 
     def layers_of_interest(self) -> Mapping[str, LayerOfInterest]:

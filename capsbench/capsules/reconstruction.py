@@ -12,9 +12,9 @@ from capsbench.capsules.precision import full_precision
 # Weights of the sum of squared differences beside a margin loss that is summed over the classes.
 # The text's (Sabour 2017, 4.1):
 RECONSTRUCTION_WEIGHT = 0.0005
-# That of the authors' code, in effect: there 0.0005 stands beside a margin loss that is halved and
-# averaged over the ten classes, hence 0.0005 / (0.5 / 10).
-RECONSTRUCTION_WEIGHT_CODE = 0.01
+# That of the authors' code, in effect, per class: there 0.0005 stands beside a margin loss that is
+# halved and averaged over the K classes, hence 0.0005 / (0.5 / K).
+RECONSTRUCTION_WEIGHT_CODE = 0.001
 
 
 class ClassConditionalDecoder(nn.Module):
@@ -55,8 +55,10 @@ class ClassConditionalDecoder(nn.Module):
         Returns:
             (B, C, H, W), in [0, 1].
         """
-        masked = poses.flatten(start_dim=2) * classes[..., None]
-        image: Tensor = self.layers(masked.flatten(start_dim=1))
+        masked = (poses.flatten(start_dim=2) * classes[..., None]).flatten(start_dim=1)
+        # Routing widens half precision, and a decoder in half precision takes nothing wider.
+        weights = next(self.parameters())
+        image: Tensor = self.layers(masked.to(weights.dtype))
         return image.unflatten(1, self.image_shape)
 
 

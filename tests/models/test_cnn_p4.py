@@ -1,3 +1,5 @@
+import math
+
 import pytest
 import torch
 
@@ -134,6 +136,24 @@ def test_orientation_pooling_takes_the_largest_of_four():
 @pytest.mark.parametrize("size", [7, 8, 9, 10, 13, 14, 28])
 def test_scores_are_invariant_to_quarter_turns_at_any_size(size):
     assert network(size).check_turn_invariance(draw(3, 1, size, size, seed=1)) < 1e-12
+
+
+def test_asking_about_turns_leaves_the_model_as_it_was():
+    model, images = network().train(), draw(3, 1, 16, 16)
+    before = {name: values.clone() for name, values in model.state_dict().items()}
+    assert model.check_turn_invariance(images) < 1e-12
+    assert all(torch.equal(values, before[name]) for name, values in model.state_dict().items())
+    assert all(module.training for module in model.modules())
+
+
+def test_scores_that_are_no_numbers_are_not_called_invariant():
+    images = draw(1, 1, 16, 16)
+    images[0, 0, 0, 0] = math.nan
+    assert math.isnan(network().check_turn_invariance(images))
+    layer = LiftingConvolution(1, 2, kernel=3).double()
+    assert math.isnan(layer.check_equivariance(images))
+    p4 = P4Convolution(1, 2, kernel=3).double()
+    assert math.isnan(p4.check_equivariance(images.expand(1, 4, 16, 16)))
 
 
 @pytest.mark.parametrize("size", [15, 16])

@@ -13,6 +13,7 @@ from capsbench.contracts import Batch, one_hot
 from capsbench.errors import UserError
 from capsbench.models._cnn import POOL
 from capsbench.models._geometry import Window, places
+from capsbench.models._pooling import MaxPooling
 from capsbench.models.cnn_hinton2018 import CNNHinton2018
 from capsbench.models.cnn_multimnist import CNNMultiMNIST
 from capsbench.models.cnn_sabour2017 import CNNSabour2017
@@ -141,6 +142,16 @@ def test_pooling_leaves_no_row_out(size):
     assert places(size, [POOL]) == tensorflow_pool(torch.zeros(1, 1, size, 1)).shape[2]
 
 
+@pytest.mark.parametrize("cls", [CNNSabour2017Code, CNNMultiMNIST, CNNHinton2018])
+def test_pooling_is_invariant_to_local_shifts(cls):
+    model, seen = build(cls, **SIZES[cls]).eval(), {}
+    for module in model.modules():
+        if isinstance(module, MaxPooling):
+            module.register_forward_pre_hook(lambda pool, inputs: seen.update({pool: inputs[0]}))
+    model(draw())
+    assert [pool.check_local_shift(features, (1, 0)) for pool, features in seen.items()] == [0, 0]
+
+
 @pytest.mark.parametrize("cls", [CNNSabour2017, CNNHinton2018])
 def test_dropout_leaves_out_units_of_the_last_hidden_layer_in_training_only(cls):
     wide: dict[str, Any] = {"hidden": (9, 400)} if cls is CNNSabour2017 else {"hidden": 400}
@@ -199,6 +210,9 @@ def test_multimnist_loss_is_one_binary_question_per_class():
     )
     loss = model.loss(prediction, batch_of(images, targets), 0.5)
     assert loss.item() == pytest.approx(expected / 2, rel=1e-5)
+    double = prediction._replace(scores=prediction.scores.double())
+    found = model.loss(double, batch_of(images, targets), 0.5).item()
+    assert found == pytest.approx(expected / 2, rel=1e-12)
 
 
 def test_multimnist_probabilities_are_sigmoids_normalised_over_classes():
@@ -333,6 +347,19 @@ def test_subsampling_scales_the_sum_of_four_neighbours():
     sums = x[:, :, 0:4:2] + x[:, :, 1:4:2]
     sums = sums[..., 0::2] + sums[..., 1::2]
     torch.testing.assert_close(layer(x), layer.coefficient * sums + layer.bias)
+
+
+def test_lenet5_starts_uniform_up_to_the_root_of_the_inputs():
+    model = build(LeNet5, image_shape=(1, 28, 28))
+    starts = {name: values.detach().abs() for name, values in model.named_parameters()}
+    seen = torch.tensor([25 * len(inputs) for inputs in TABLE for _ in inputs])[:, None, None]
+    inputs = {"c1.0": 25, "s2.0": 4, "c3.0": seen, "s4.0": 4, "c5.1": 400, "f6.0": 120}
+    for name, number in {**inputs, "classes": 84}.items():
+        weight = "coefficient" if name.startswith("s") else "weight"
+        shares = starts[f"{name}.{weight}"] * torch.as_tensor(number).sqrt()
+        assert 0.5 < shares.max() <= 1 + 1e-6, name
+    zero = {name for name, values in starts.items() if not values.any()}
+    assert zero == {"s2.0.bias", "c3.0.bias", "s4.0.bias"}
 
 
 def test_squashing_function_is_one_at_one():

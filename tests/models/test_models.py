@@ -1,7 +1,6 @@
 """What every registered model must do, and the numbers of the papers."""
 
 import re
-from typing import Any
 
 import pytest
 import torch
@@ -19,35 +18,6 @@ from capsbench.names import find, table
 from capsbench.viewpoint.views import Views
 
 NAMES = sorted(table("models"))
-# Where the default is too big for a test. A model that is not named here is tested as it is.
-SMALL: dict[str, dict[str, Any]] = {
-    "capsnet-dr": {
-        "channels": 8,
-        "primary_types": 3,
-        "primary_dim": 4,
-        "class_dim": 6,
-        "decoder": (8,),
-    },
-    "capsnet-dr-code": {
-        "channels": 8,
-        "primary_types": 3,
-        "primary_dim": 4,
-        "class_dim": 6,
-        "decoder": (8,),
-    },
-    "capsnet-em": {"channels": 8, "primary_types": 3, "types": (4, 5), "strides": (2, 1)},
-    "capsnet-em-code": {"channels": 8, "primary_types": 3, "types": (4, 5), "strides": (2, 1)},
-    "capsnet-em-small": {"channels": 8, "primary_types": 3, "types": (4, 5), "strides": (2, 1)},
-    "cnn-hinton2018": {"channels": (4, 6), "hidden": 16},
-    "cnn-multimnist": {"channels": (6, 4), "hidden": 16},
-    "cnn-sabour2017": {"channels": (6, 6, 4), "hidden": (16, 12)},
-    "cnn-sabour2017-code": {"channels": (6, 4), "hidden": 16},
-    "cnn-orbit-pool": {"width": 3, "rotations": 4},
-    "cnn-p4": {"width": 2},
-    "cnn-small": {"width": 8, "hidden": 16},
-    "resnet20": {"width": 4, "blocks": 1},
-    "transforming-autoencoder": {"recognition": 6, "generation": 8},
-}
 SMALLEST = {"capsnet-dr": 17, "capsnet-dr-code": 17, "capsnet-em": 17, "cnn-small": 8}
 
 # Where an image first meets weights.
@@ -56,16 +26,12 @@ CONVOLUTIONS = (nn.Conv2d, OrbitConvolution)
 every_model = pytest.mark.parametrize("name", NAMES)
 
 
-def build(name, image_shape=(1, 28, 28), num_classes=10, seed=0, **more):
-    torch.manual_seed(seed)
-    arguments = SMALL.get(name, {}) | more
-    return find("models", name).load()(
-        image_shape=image_shape, num_classes=num_classes, **arguments
-    )
+@pytest.fixture
+def subject(small):
+    def describe(name, image_shape=(1, 28, 28), num_classes=10):
+        return Subject(find("models", name).load(), image_shape, num_classes, small(name))
 
-
-def subject(name, image_shape=(1, 28, 28), num_classes=10):
-    return Subject(find("models", name).load(), image_shape, num_classes, SMALL.get(name, {}))
+    return describe
 
 
 def draw(image_shape=(1, 28, 28), num_classes=10, count=4):
@@ -77,7 +43,7 @@ def draw(image_shape=(1, 28, 28), num_classes=10, count=4):
 
 @every_model
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
-def test_every_model_keeps_the_contract(name, check):
+def test_every_model_keeps_the_contract(subject, name, check):
     result = run_check(check, subject(name))
     assert result.status == "passed", f"{result.detail}\n{result.traceback}"
 
@@ -85,19 +51,31 @@ def test_every_model_keeps_the_contract(name, check):
 @every_model
 @pytest.mark.parametrize(("image_shape", "num_classes"), [((3, 40, 40), 7), ((1, 24, 31), 2)])
 @pytest.mark.parametrize("check", [forward, prediction, loss], ids=lambda check: check.__name__)
-def test_other_images_and_classes_fit(name, image_shape, num_classes, check):
+def test_other_images_and_classes_fit(subject, name, image_shape, num_classes, check):
     result = run_check(check, subject(name, image_shape, num_classes))
     assert result.status == "passed", f"{result.detail}\n{result.traceback}"
 
 
 @every_model
-def test_images_that_are_too_small_are_refused_by_the_models_name(name):
+def test_images_that_are_too_small_are_refused_by_the_models_name(build, name):
     with pytest.raises(UserError) as refusal:
         build(name, (1, 1, 1))
     sentence = rf"{name} needs images of at least (\d+) x \1 pixels .* 1 x 1"
     found = re.match(sentence, str(refusal.value))
     assert found is not None
     assert int(found[1]) == SMALLEST.get(name, int(found[1]))
+
+
+@every_model
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16], ids=str)
+def test_every_model_works_in_its_weights_precision(build, name, dtype):
+    model, batch = build(name).to(dtype), draw()
+    batch.images = batch.images.to(dtype)
+    loss = model.loss(model(batch.images), batch, 0.5)
+    # A loss is computed in 32 bits at least.
+    assert loss.dtype == torch.promote_types(dtype, torch.float32)
+    loss.backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
 
 
 # Layers of interest
@@ -129,7 +107,7 @@ def rows_and_columns(layer, output):
 
 
 @every_model
-def test_every_presence_of_a_layer_has_a_pose(name):
+def test_every_presence_of_a_layer_has_a_pose(build, name):
     found = activations(build(name).eval(), draw().images)
     assert found
     for layer, output in found.values():
@@ -140,7 +118,7 @@ def test_every_presence_of_a_layer_has_a_pose(name):
 
 # The transforming autoencoder is left out: its units see the whole image at once, on no map.
 @pytest.mark.parametrize("name", [name for name in NAMES if name != "transforming-autoencoder"])
-def test_places_of_a_layer_lie_in_the_image_where_it_says(name):
+def test_places_of_a_layer_lie_in_the_image_where_it_says(build, name):
     """The pixels that change a place are centred at offset + stride * place, in both axes."""
     # One iteration: with more, neighbours compete, and each place sees a little of all others.
     more = {"iterations": 1} if name.startswith("capsnet-em") else {}
@@ -177,7 +155,7 @@ def test_places_of_a_layer_lie_in_the_image_where_it_says(name):
 # Particulars
 
 
-def test_cnn_shares_the_cross_entropy_among_the_objects_of_an_image():
+def test_cnn_shares_the_cross_entropy_among_the_objects_of_an_image(build):
     model, batch = build("cnn-small"), draw()
     prediction = model(batch.images)
     logs = prediction.scores.log_softmax(dim=1)

@@ -1,19 +1,22 @@
+import math
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
-from capsbench.models._geometry import Window
+from capsbench.models._geometry import Window, places
 from capsbench.models._pooling import MaxPooling, halving
 
-WINDOWS = [Window(2, stride=2), Window(3, stride=2), Window(3, padding=1)]
+PARTIAL = Window(2, stride=2, partial=True)
+WINDOWS = [Window(2, stride=2), Window(3, stride=2), Window(3, padding=1), PARTIAL]
 every_window = pytest.mark.parametrize("window", WINDOWS)
 
 
 class AveragePooling(MaxPooling):
     def forward(self, features):
-        return F.avg_pool2d(features, self.kernel, self.stride, self.padding)
+        return F.avg_pool2d(features, self.kernel, self.stride, self.padding, self.partial)
 
 
 def draw(count=2, channels=3, height=9, width=8, seed=0):
@@ -23,17 +26,17 @@ def draw(count=2, channels=3, height=9, width=8, seed=0):
 
 def groups_of(features, window):
     """Each group of one map as (row, column, places in the map, values)."""
-    kernel, stride, padding = window[:3]
+    kernel, stride, padding, _ = window
     height, width = features.shape
-    for row in range((height + 2 * padding - kernel) // stride + 1):
-        for column in range((width + 2 * padding - kernel) // stride + 1):
-            places = [
+    for row in range(places(height, [window])):
+        for column in range(places(width, [window])):
+            group = [
                 (y, x)
                 for y in range(row * stride - padding, row * stride - padding + kernel)
                 for x in range(column * stride - padding, column * stride - padding + kernel)
                 if 0 <= y < height and 0 <= x < width
             ]
-            yield row, column, places, [features[place].item() for place in places]
+            yield row, column, group, [features[place].item() for place in group]
 
 
 @every_window
@@ -52,18 +55,27 @@ def test_keeps_groups_whose_largest_value_stays_the_largest(window, shift):
     right, down = shift
     kept = MaxPooling(window).kept(features, shift)
     moved = features.roll((down, right), dims=(2, 3))
-    for row, column, places, values in groups_of(features[0, 1], window):
-        y, x = places[values.index(max(values))]
-        stays = (y + down, x + right) in places
-        newcomer = max(moved[0, 1][place].item() for place in places) > max(values)
+    for row, column, group, values in groups_of(features[0, 1], window):
+        y, x = group[values.index(max(values))]
+        stays = (y + down, x + right) in group
+        newcomer = max(moved[0, 1][place].item() for place in group) > max(values)
         assert kept[0, 1, row, column] == (stays and not newcomer)
 
 
 @every_window
 @settings(max_examples=25, deadline=None)
-@given(shift=st.tuples(st.integers(-2, 2), st.integers(-2, 2)), seed=st.integers(0, 99))
+@given(shift=st.tuples(st.integers(-1, 1), st.integers(-1, 1)), seed=st.integers(0, 99))
 def test_local_shifts_change_nothing(window, shift, seed):
-    assert MaxPooling(window).check_local_shift(draw(seed=seed), shift) == 0
+    pool, features = MaxPooling(window), draw(seed=seed)
+    assert pool.kept(features, shift).any()
+    assert pool.check_local_shift(features, shift) == 0
+
+
+def test_shifts_out_of_every_group_leave_nothing_to_say():
+    pool, features = MaxPooling(Window(2, stride=2)), draw()
+    assert not pool.kept(features, (2, 0)).any()
+    assert math.isnan(pool.check_local_shift(features, (2, 0)))
+    assert math.isnan(pool.check_local_shift(torch.full_like(features, math.nan), (0, 0)))
 
 
 @every_window

@@ -1,0 +1,47 @@
+"""What the tests of several models share: a small one of each."""
+
+from typing import Any
+
+import pytest
+import torch
+
+from capsbench.names import find
+
+DR = {"channels": 8, "primary_types": 3, "primary_dim": 4, "class_dim": 6, "decoder": (8,)}
+EM = {"channels": 8, "primary_types": 3, "types": (4, 5), "strides": (2, 1), "iterations": 2}
+# Where the default is too big for a test. A model that is not named here is tested as it is.
+SMALL: dict[str, dict[str, Any]] = {
+    "capsnet-dr": DR,
+    "capsnet-dr-code": DR,
+    "capsnet-em": EM,
+    "capsnet-em-code": EM,
+    "capsnet-em-small": EM,
+    "cnn-hinton2018": {"channels": (4, 6), "hidden": 16},
+    "cnn-multimnist": {"channels": (6, 4), "hidden": 16},
+    "cnn-sabour2017": {"channels": (6, 6, 4), "hidden": (16, 12)},
+    "cnn-sabour2017-code": {"channels": (6, 4), "hidden": 16},
+    "cnn-orbit-pool": {"width": 3, "rotations": 4},
+    "cnn-p4": {"width": 2},
+    "cnn-small": {"width": 8, "hidden": 16},
+    "resnet20": {"width": 4, "blocks": 1},
+    "transforming-autoencoder": {"recognition": 6, "generation": 8},
+}
+
+
+@pytest.fixture
+def small():
+    """The arguments of a small model, by the model's name."""
+    return lambda name: SMALL.get(name, {})
+
+
+@pytest.fixture
+def build(small):
+    """Makes a small model of a name; arguments that are given go before the small ones."""
+
+    def make(name, image_shape=(1, 28, 28), num_classes=10, **more):
+        torch.manual_seed(0)
+        return find("models", name).load()(
+            image_shape=image_shape, num_classes=num_classes, **(small(name) | more)
+        )
+
+    return make
