@@ -71,7 +71,8 @@ class Pretrained(
 
     def _save_pretrained(self, save_directory: Path) -> None:
         origin = json.dumps(dict(self.origin), allow_nan=False)
-        save_model(self, str(save_directory / WEIGHTS), {"format": "pt", "origin": origin})
+        # One key alone: safetensors writes several in an order that changes from run to run.
+        save_model(self, str(save_directory / WEIGHTS), {"origin": origin})
         content = json.dumps(self._arguments(), indent=2, sort_keys=True, allow_nan=False)
         (save_directory / CONFIG).write_text(content + "\n", encoding="utf-8")
         # The mixin would leave the card of the weights that were here before.

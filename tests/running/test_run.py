@@ -13,8 +13,10 @@ import pytest
 import yaml
 from filelock import FileLock
 from rich.console import Console
+from safetensors.torch import load_file
 
 from capsbench.errors import UserError
+from capsbench.pretrained import WEIGHTS
 from capsbench.records import CellFolder, read_json, read_npz, read_rows
 from capsbench.running.plan import plan
 from capsbench.running.run import cell_state, run_benchmark
@@ -149,7 +151,10 @@ def command(protocol, folder, *more):
 
 def weights(cells, folder):
     chosen = [CellFolder(folder / cell.path).checkpoint("validation") for cell in cells]
-    return [(checkpoint / "model.safetensors").read_bytes() for checkpoint in chosen]
+    return [
+        {key: weight.numpy().tobytes() for key, weight in load_file(path / WEIGHTS).items()}
+        for path in chosen
+    ]
 
 
 def test_killed_and_started_again(run, tiny_protocol, tmp_path):
