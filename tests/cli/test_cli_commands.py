@@ -243,8 +243,8 @@ def test_what_the_command_line_says_reaches_the_run(cli, tiny, monkeypatch):
 
 def test_a_run_is_stopped_goes_on_and_is_reported(cli, tiny):
     line = shlex.split(
-        "run tiny.yaml --models small --seeds 0 --limit 100 --set recipe.steps=200 "
-        "--set recipe.evaluate_every=100 --checkpoint-every 5 --device cpu --wandb off"
+        "run tiny.yaml --models small --seeds 0 --limit 100 --set recipe.steps=400 "
+        "--set recipe.evaluate_every=200 --checkpoint-every 10 --device cpu --wandb off"
     )
     # One thread: two that wait for each other on busy cores are ten times slower.
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
