@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from capsbench.capsules.deviation import deviation
+from capsbench.capsules.deviation import deviation, largest
 from capsbench.checking.prediction import ROUNDING
 from capsbench.checking.subject import Subject, Violation, require
 
@@ -14,23 +14,26 @@ BF16 = 0.1  # relative and absolute: bfloat16 keeps eight bits
 def compilation(subject: Subject) -> str:
     """torch.compile captures it whole, with the same outputs (backend aot_eager: no compiler)."""
     model, images = subject.build().eval(), subject.draw().images
+    with torch.no_grad():
+        expected = model(images)
     torch.compiler.reset()
     try:
         with torch.no_grad():
-            expected = model(images)
             found = torch.compile(model, backend="aot_eager", fullgraph=True)(images)
     except Exception as error:
-        first = str(error).strip().splitlines()[0]
+        first = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise Violation(
             f"torch.compile cannot capture forward as one graph ({first}); let nothing in it "
             "depend on a tensor's values as Python numbers"
         ) from error
     finally:
         torch.compiler.reset()
-    off = max(
-        deviation(one, other)
-        for one, other in zip(found, expected, strict=True)
-        if one is not None and other is not None
+    off = largest(
+        *(
+            deviation(one, other)
+            for one, other in zip(found, expected, strict=True)
+            if one is not None and other is not None
+        )
     )
     require(off < ROUNDING, f"compiled, the outputs deviate by {off:.1e}")
     return f"one graph, deviation {off:.1e}"
