@@ -44,6 +44,22 @@ def squash(vectors: Tensor) -> Tensor:
     return norm / (shrink.square() + norm.square()) * shrunk
 
 
+def squash_gradient(vectors: Tensor, gradient: Tensor) -> Tensor:
+    """The gradient of vectors, given that of what `squash` makes of them; all (..., D).
+
+    With n = |s|, eq. 10 reads v = s n / (1 + n²), whose derivative is symmetric:
+    n / (1 + n²) + s sᵀ (1 - n²) / (n (1 + n²)²). Scaled as in `squash`, so that nothing overflows.
+    """
+    shrink = 1 / vectors.abs().amax(dim=-1, keepdim=True).clamp_min(1)
+    shrunk = vectors * shrink
+    norm = torch.linalg.vector_norm(shrunk, dim=-1, keepdim=True)
+    total = shrink.square() + norm.square()
+    direction = shrunk / norm.clamp_min(torch.finfo(norm.dtype).tiny)
+    along = (direction * gradient).sum(dim=-1, keepdim=True)
+    slope = shrink * (shrink.square() - norm.square()) / total.square()
+    return shrink * norm / total * gradient + norm * slope * along * direction
+
+
 @full_precision
 def length(vectors: Tensor) -> Tensor:
     """The presence (...) of squashed capsules (..., D): their length.

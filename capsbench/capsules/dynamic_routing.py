@@ -10,10 +10,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from capsbench.capsules.backends import Backend, choose
 from capsbench.capsules.capsule import Capsules, length, squash
 from capsbench.capsules.deviation import deviation
+from capsbench.capsules.kernels import dynamic
 from capsbench.capsules.layer import RoutingLayer
 from capsbench.capsules.precision import full_precision
+from capsbench.capsules.votes import pair_votes
 from capsbench.errors import UserError
 
 
@@ -31,14 +34,17 @@ class DynamicallyRouted(NamedTuple):
 
 @full_precision
 def dynamic_routing(
-    children: Tensor, weights: Tensor, *, iterations: int, bias: Tensor | None = None
+    children: Tensor,
+    weights: Tensor,
+    *,
+    iterations: int,
+    bias: Tensor | None = None,
+    backend: Backend = "auto",
 ) -> DynamicallyRouted:
     """Route vector capsules to parents (article, eq. 7-11).
 
-    The votes û_ij = u_i W_ij (eq. 7) are the largest tensor of all, and never stored: their
-    weighted sum over the children is the product of the weighted children with W, and their
-    agreement with a parent is û_ij · v_j = u_i · (W_ij v_j). The gradient flows through all
-    iterations.
+    The votes û_ij = u_i W_ij (eq. 7) are the largest tensor of all, and but for the textbook's form
+    never stored. The gradient flows through all iterations.
 
     Agreements add up in the logits, of which eq. 8 takes the softmax, as in the paper's procedure
     1. Taken literally, the article's text stores the softmax in place of the logits, adds the
@@ -49,12 +55,14 @@ def dynamic_routing(
         weights: (I, J, D, E), the transformation W_ij of each pair of child and parent.
         iterations: How often votes are routed, at least 1; 1 is a uniform sum.
         bias: (J, E), added to the sum before the squash; the authors' code has one, the paper not.
+        backend: In which form to compute, see `capsbench.capsules.backends`.
 
     Returns:
         Parents (B, J, E) and couplings (B, I, J).
 
     Raises:
-        UserError: There is no iteration, or the weights are those of other children.
+        UserError: There is no iteration, the weights are those of other children, or the backend
+            cannot compute here.
     """
     num_children, num_parents, dim, parent_dim = weights.shape
     if iterations < 1:
@@ -64,21 +72,26 @@ def dynamic_routing(
             f"dynamic routing has weights for {num_children} children of length {dim}; "
             f"got {tuple(children.shape[1:])}"
         )
-    # Parents come first here, so that all sums over children are one batched matrix product.
-    transforms = weights.transpose(0, 1).reshape(num_parents, num_children * dim, parent_dim)
-    logits = children.new_zeros(num_parents, len(children), num_children)
+    votes = len(children) * num_children * num_parents * parent_dim
+    chosen = choose(backend, (children, weights), votes)
+    if chosen == "textbook":
+        return _textbook(children, weights, bias, iterations)
+    return DynamicallyRouted(*dynamic.route(chosen, children, weights, bias, iterations))
+
+
+def _textbook(
+    children: Tensor, weights: Tensor, bias: Tensor | None, iterations: int
+) -> DynamicallyRouted:
+    """Procedure 1 of the paper, on stored votes."""
+    votes = pair_votes(children, weights)  # eq. 7: (B, I, J, E)
+    logits = votes.new_zeros(votes.shape[:-1])
     for iteration in range(iterations):
-        couplings = logits.softmax(dim=0)  # eq. 8: over the parents
-        coupled = (couplings[..., None] * children).flatten(start_dim=2)
-        routed = coupled @ transforms  # eq. 9: (J, B, E)
-        if bias is not None:
-            routed = routed + bias[:, None]
-        parents = squash(routed)  # eq. 10
+        couplings = logits.softmax(dim=-1)  # eq. 8: over the parents
+        routed = torch.einsum("bij,bije->bje", couplings, votes)  # eq. 9
+        parents = squash(routed if bias is None else routed + bias)  # eq. 10
         if iteration + 1 < iterations:
-            wanted = parents @ transforms.mT  # W_ij v_j: (J, B, I * D)
-            agreement = (wanted.unflatten(-1, (num_children, dim)) * children).sum(dim=-1)
-            logits = logits + agreement  # eq. 11
-    return DynamicallyRouted(parents.transpose(0, 1), couplings.permute(1, 2, 0))
+            logits = logits + torch.einsum("bije,bje->bij", votes, parents)  # eq. 11
+    return DynamicallyRouted(parents, couplings)
 
 
 class DynamicRouting(RoutingLayer):
@@ -118,7 +131,7 @@ class DynamicRouting(RoutingLayer):
 
     def route(self, children: Tensor) -> DynamicallyRouted:
         """Parents and couplings of children (B, I, D)."""
-        return dynamic_routing(children, self.weights, iterations=self.iterations, bias=self.bias)
+        return self._route(children, self.weights)
 
     def vote_shape(self, children: Tensor) -> tuple[int, ...]:
         """(B, I, J, E) for children (B, I, D)."""
@@ -148,9 +161,7 @@ class DynamicRouting(RoutingLayer):
             children: (B, I, D).
             transform: (E, E), Q with QᵀQ = 1; the votes û become û Q.
         """
-        moved = dynamic_routing(
-            children, self.weights @ transform, iterations=self.iterations, bias=self.bias
-        )
+        moved = self._route(children, self.weights @ transform)
         return deviation(moved.parents, self.route(children).parents @ transform)
 
     @torch.no_grad()
@@ -161,9 +172,7 @@ class DynamicRouting(RoutingLayer):
             children: (B, I, D).
             order: (I,), a permutation.
         """
-        permuted = dynamic_routing(
-            children[:, order], self.weights[order], iterations=self.iterations, bias=self.bias
-        )
+        permuted = self._route(children[:, order], self.weights[order])
         return deviation(permuted.parents, self.route(children).parents)
 
     @torch.no_grad()
@@ -171,3 +180,12 @@ class DynamicRouting(RoutingLayer):
         """Are the parents of children (B, I, D) the same as those of each image alone?"""
         alone = torch.cat([self.route(image).parents for image in children.split(1)])
         return deviation(self.route(children).parents, alone)
+
+    def _route(self, children: Tensor, weights: Tensor) -> DynamicallyRouted:
+        return dynamic_routing(
+            children,
+            weights,
+            iterations=self.iterations,
+            bias=self.bias,
+            backend=self.backend,
+        )

@@ -88,6 +88,7 @@ class EMCapsules(RoutingLayer):
             stride=self.stride,
             offsets=self._offsets(capsules),
             variant=self.variant,
+            backend=self.backend,
         )
 
     @torch.no_grad()

@@ -9,22 +9,18 @@ of children, and parents at different places that do not compete for the child w
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from capsbench.capsules.backends import Backend, choose
 from capsbench.capsules.em_variants import PAPER, EMVariant, raised_per_iteration
-from capsbench.capsules.mixture import (
-    Moments,
-    Points,
-    log_density,
-    nonzero,
-    weighted_moments,
-)
+from capsbench.capsules.em_votes import KernelVotes, StoredVotes
+from capsbench.capsules.kernels.em import Assignments
+from capsbench.capsules.mixture import Moments, nonzero
 from capsbench.capsules.precision import full_precision
-from capsbench.capsules.votes import window_votes
 from capsbench.capsules.windows import seen_places, sum_over_windows, windows
 from capsbench.errors import UserError
 
@@ -58,13 +54,13 @@ def em_routing(
     stride: int = 1,
     offsets: Tensor | None = None,
     variant: EMVariant = PAPER,
+    backend: Backend = "auto",
 ) -> EMRouted:
     """Route matrix capsules to parents that each see a window of the map (article, eq. 20-29).
 
     A window that covers the whole map makes the layer fully connected. The gradient flows through
     all iterations. Results and gradients are finite for votes up to 1e15 in float32. No variance is
-    taken for smaller than the rounding of the mean square of the votes for its parent, absent ones
-    too: in float32 that exceeds the floor of the variance where votes lie a hundred apart.
+    taken for smaller than the rounding of the mean square of the votes around their centre.
 
     Args:
         poses: (B, H, W, C, 4, 4) of the children.
@@ -77,12 +73,14 @@ def em_routing(
         stride: Step of the window, which never leaves the map.
         offsets: (KH, KW, 4, 4), added to the votes from each place of the window.
         variant: What the equations leave open.
+        backend: In which form to compute, see `capsbench.capsules.backends`.
 
     Returns:
         Poses, presences and assignments of the parents.
 
     Raises:
-        UserError: There is no iteration, or no window fits into the map.
+        UserError: There is no iteration, no window fits into the map, or the backend cannot compute
+            here.
     """
     kernel, types = (weights.shape[0], weights.shape[1]), weights.shape[3]
     size = presences.shape[1], presences.shape[2]
@@ -93,37 +91,43 @@ def em_routing(
             f"EM routing needs a map of at least {kernel[0]} x {kernel[1]} places for its window; "
             f"got {size[0]} x {size[1]}"
         )
-    child_presences = windows(presences, kernel, stride)[:, :, :, None].flatten(start_dim=4)
-    votes = window_votes(poses, weights, stride=stride, offsets=offsets)
-    places = votes.shape[1:3]
-    centre = _centre(votes.detach(), child_presences.detach())
-    votes = votes - centre
-    scale = _scale(votes.detach(), centre if variant.pulled_to_zero else torch.zeros_like(centre))
-    points = Points.at(votes.div_(scale))
-    log_scale = scale.log()
-    children = seen_places(size, kernel, stride) * weights.shape[2]
-    average_mass = children / (math.prod(places) * types)
+    # All places (N of them, images and places of the map in one) see I children each.
+    patches = windows(poses, kernel, stride)
+    grid = patches.shape[:6]  # (B, H', W', KH, KW, C)
+    patches = patches.flatten(3, 5).flatten(0, 2)
+    child_presences = windows(presences, kernel, stride).flatten(3, 5).flatten(0, 2)
+    num_places, num_children = child_presences.shape
+    if offsets is None:
+        offsets = patches.new_zeros(*kernel, 4, 4)
+    offsets = offsets[:, :, None].expand(-1, -1, grid[5], -1, -1).flatten(0, 2)
+    transforms = weights.flatten(0, 2)
+    votes: _Votes
+    chosen = choose(backend, (patches, weights), 16 * num_places * num_children * types)
+    if chosen == "textbook":
+        votes = StoredVotes(patches, transforms, offsets)
+    else:
+        votes = KernelVotes(chosen, patches, transforms, offsets, child_presences)
+
+    seen = seen_places(size, kernel, stride) * grid[5]
+    average_mass = seen / (math.prod(grid[1:3]) * types)
     mass_scale = variant.cost_scale / (average_mass if variant.relative_mass else 1)
-    rounding = torch.finfo(votes.dtype).eps  # of the squares of the points: variances start here
 
     # eq. 20: uniform over all parents that see the child
-    even = votes.new_full((1, *places, *kernel, 1), math.log(types))
+    even = patches.new_full((1, *grid[1:5], 1), math.log(types))
     if variant.split_among_places:
         even = _log_total(even, size, stride)
-    log_assignments = -even.flatten(start_dim=3)[:, :, :, None]
-    log_assignments = log_assignments.repeat_interleave(weights.shape[2], dim=-1)
-    assignments = log_assignments.exp().expand(votes.shape[:-1])
-    origin = -centre / scale  # a vote of zero, in units of the centred and scaled votes
-    mean = origin
+    log_totals = even.expand(grid).reshape(num_places, num_children)
+    log_weights = None
+    origin = mean = -votes.centre
     for iteration in range(iterations):
         # M-step, eq. 21-22
-        assigned = (assignments * child_presences)[..., None, :]
-        moments = weighted_moments(points, assigned)
-        mass, mean, variance = _m_step(moments, origin, mean, variant)
-        variance = (variance + variant.variance_floor / scale.square()).clamp_min(rounding)
-        log_sigma = (0.5 * variance.log() + log_scale).squeeze(-2)
+        assignments = Assignments(log_weights, log_totals, child_presences)
+        mass, mean, variance = _m_step(votes.moments(assignments), origin, mean, variant)
+        variance = (variance + variant.variance_floor).clamp_min(torch.finfo(variance.dtype).eps)
+        log_variance = variance.log()
+        log_sigma = 0.5 * log_variance.flatten(start_dim=2)
         cost = (variant.beta_u_scale * beta_u[:, None] + log_sigma).sum(dim=-1)
-        cost = cost * mass.squeeze(-1) * mass_scale  # eq. 26, over all h
+        cost = cost * mass * mass_scale  # eq. 26, over all h
         coldness = raised_per_iteration(
             variant.inverse_temperature_scale * inverse_temperature,
             iteration=iteration,
@@ -133,47 +137,26 @@ def em_routing(
         if iteration + 1 == iterations:
             break
         # E-step, eq. 28-29
-        log_densities = log_density(points, mean, variance).squeeze(-2)
-        log_densities = log_densities - log_scale.sum(dim=-1)
-        log_weights = F.logsigmoid(logits)[..., None] + log_densities
-        sums = log_weights.logsumexp(dim=3).unflatten(-1, (*kernel, -1))
-        total = _log_total(sums, size, stride).flatten(start_dim=3)
-        assignments = (log_weights - total[:, :, :, None]).exp()
-    pose = (mean * scale + centre).squeeze(-2).unflatten(-1, (4, 4))
-    return EMRouted(pose, logits.sigmoid(), assignments.unflatten(-1, (*kernel, -1)))
+        base = F.logsigmoid(logits) - log_sigma.sum(dim=-1)
+        log_weights, log_sums = votes.log_densities(mean, log_variance, base)
+        log_totals = _log_total(log_sums.view(grid), size, stride).reshape(log_sums.shape)
+    pose = (mean + votes.centre).unflatten(0, grid[:3])
+    assigned = assignments.shares(types).mT.unflatten(0, grid[:3]).unflatten(-1, grid[3:])
+    return EMRouted(pose, logits.sigmoid().unflatten(0, grid[:3]), assigned)
 
 
-# A variance of one pass is accurate for votes around zero, and its gradient finite where squares
-# and their reciprocals are; hence votes are centred and, where they lie far apart, scaled. Means
-# and variances follow shift and scale: no gradient flows through either.
+class _Votes(Protocol):
+    """The votes as EM sees them: around a centre (N, P, 4, 4), through which no gradient flows."""
 
+    centre: Tensor
 
-def _centre(votes: Tensor, presences: Tensor) -> Tensor:
-    """The mean vote of the children that are present.
+    def moments(self, assignments: Assignments) -> Moments:
+        """Mass (N, P), mean and variance (N, P, 4, 4) of the votes of present children."""
 
-    Args:
-        votes: (B, H', W', P, I, 16).
-        presences: (B, H', W', 1, I).
-
-    Returns:
-        (B, H', W', P, 1, 16).
-    """
-    shares = presences / nonzero(presences.sum(dim=-1, keepdim=True))
-    return shares[..., None, :] @ votes
-
-
-def _scale(votes: Tensor, distance: Tensor) -> Tensor:
-    """How far centred votes lie apart: a power of two, which costs no accuracy, and at least 1.
-
-    Args:
-        votes: (B, H', W', P, I, 16).
-        distance: (B, H', W', P, 1, 16), how far the mean may lie off their centre.
-
-    Returns:
-        (B, H', W', P, 1, 16).
-    """
-    spread = (votes.square().mean(dim=-2, keepdim=True) + distance.square()).sqrt()
-    return torch.ldexp(torch.ones_like(spread), spread.frexp().exponent.clamp_min(0))
+    def log_densities(
+        self, mean: Tensor, log_variance: Tensor, base: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """See `capsbench.capsules.kernels.em.EMKernels.log_densities`."""
 
 
 def _m_step(moments: Moments, origin: Tensor, previous: Tensor, variant: EMVariant) -> Moments:
@@ -184,13 +167,15 @@ def _m_step(moments: Moments, origin: Tensor, previous: Tensor, variant: EMVaria
     taken. Without either all stays as it is.
 
     Args:
-        moments: Of the votes, with K = 1.
-        origin: (..., 1, 16), where a vote of zero lies.
-        previous: (..., 1, 16), the mean of the previous iteration.
+        moments: Of the votes.
+        origin: (N, P, 4, 4), where a vote of zero lies.
+        previous: (N, P, 4, 4), the mean of the previous iteration.
         variant: What the equations leave open.
     """
+    if not variant.pulled_to_zero:
+        return moments
     mass = moments.mass + variant.mass_epsilon
-    rest = (variant.mass_epsilon / nonzero(mass))[..., None]
+    rest = (variant.mass_epsilon / nonzero(mass))[..., None, None]
     mean = moments.mean + rest * (origin - moments.mean)
     mean = (1 - variant.memory) * mean + variant.memory * previous
     variance = (1 - rest) * (moments.variance + (moments.mean - mean).square())

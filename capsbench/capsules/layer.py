@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import nn
+
+if TYPE_CHECKING:
+    from capsbench.capsules.backends import Backend
 
 
 class RoutingLayer(nn.Module, ABC):
     """A layer whose capsules are routed from the votes of the layer below.
 
     All methods take the same arguments as `forward`.
+
+    Attributes:
+        backend: In which form the routing is computed, see `capsbench.capsules.backends`.
     """
+
+    backend: Backend = "auto"
 
     @abstractmethod
     def route(self, *args: Any) -> Any:

@@ -98,11 +98,16 @@ def weighted_moments(points: Points, weights: Tensor) -> Moments:
 
 
 def nonzero(mass: Tensor) -> Tensor:
-    """Masses to divide by: below 1e-10 in float32, the fourth root of its smallest number, is none.
+    """Masses to divide by."""
+    return mass.clamp_min(smallest_mass(mass.dtype))
+
+
+def smallest_mass(dtype: torch.dtype) -> float:
+    """Below 1e-10 in float32, the fourth root of its smallest number, a mass is none.
 
     The derivative of a quotient divides by the square, and must leave room for its own factors.
     """
-    return mass.clamp_min(torch.finfo(mass.dtype).tiny ** 0.25)
+    return float(torch.finfo(dtype).tiny ** 0.25)
 
 
 def log_density(points: Points, mean: Tensor, variance: Tensor) -> Tensor:

@@ -1,0 +1,141 @@
+"""Backends: the forms in which a routing can be computed, which all give the same result.
+
+| name | what it is |
+| --- | --- |
+| textbook | the equations on stored votes, differentiated by autograd |
+| eager | matrix products in torch, a slice of the votes at a time |
+| compiled | the same, each slice compiled by torch.compile |
+| native | C for processors, compiled when first used; votes are made in the first-level cache |
+| triton | Triton for GPUs; votes are made in registers |
+
+The textbook is what the others are tested on. They have a gradient of their own, of first order,
+which makes the votes again: for derivatives of higher order, forward derivatives and
+``torch.func.vmap`` take the textbook.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import cache
+from importlib.util import find_spec
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor, nn
+
+from capsbench.capsules.kernels import native
+from capsbench.capsules.layer import RoutingLayer
+from capsbench.errors import UserError, unknown
+
+Backend = Literal["auto", "textbook", "eager", "compiled", "native", "triton"]
+BACKENDS: tuple[str, ...] = get_args(Backend)[1:]
+
+FEW_VOTES = 2**18  # numbers in all votes below which no kernel is worth its compilation
+
+
+def use_backend(model: nn.Module, backend: Backend) -> None:
+    """Have all routing layers of a model computed by one backend.
+
+    Raises:
+        UserError: There is no such backend.
+    """
+    if backend not in get_args(Backend):
+        raise unknown("routing backend", backend, get_args(Backend))
+    for module in model.modules():
+        if isinstance(module, RoutingLayer):
+            module.backend = backend
+
+
+@contextmanager
+def routing_backend(model: nn.Module, backend: Backend) -> Iterator[None]:
+    """Have all routing layers of a model computed by one backend, for a while."""
+    layers = [module for module in model.modules() if isinstance(module, RoutingLayer)]
+    before = [layer.backend for layer in layers]
+    use_backend(model, backend)
+    try:
+        yield
+    finally:
+        for layer, was in zip(layers, before, strict=True):
+            layer.backend = was
+
+
+def problem(backend: str, device: torch.device) -> str | None:
+    """Why a backend cannot compute on a device, in a few words; None where it can."""
+    match backend:
+        case "textbook" | "eager":
+            return None
+        case "compiled":
+            return _compile_problem(device.type)
+        case "native":
+            return native.problem() if device.type == "cpu" else "C kernels are for the CPU"
+        case "triton":
+            return _triton_problem(device.type)
+    raise unknown("routing backend", backend, BACKENDS)
+
+
+def choose(backend: str, tensors: Sequence[Tensor], votes: int) -> str:
+    """The backend that computes a routing.
+
+    ``auto`` takes ``triton`` on a CUDA device and ``native`` on the CPU where they can be had, and
+    else ``eager``, of which it tells once; ``eager`` also for few votes, and under torch.compile or
+    torch.func, which see through it.
+
+    Args:
+        backend: The one asked for.
+        tensors: From which to compute, on one device.
+        votes: Numbers in all votes.
+
+    Raises:
+        UserError: The backend asked for cannot compute here.
+    """
+    device = tensors[0].device
+    transformed = any(torch.func.debug_unwrap(tensor) is not tensor for tensor in tensors)
+    if backend != "auto":
+        reason = problem(backend, device)
+        if transformed and backend in ("native", "triton"):
+            reason = "torch.func does not see through it"
+        if reason is not None:
+            raise UserError(f"routing by '{backend}' is not possible here: {reason}; take 'auto'")
+        return backend
+    best = {"cpu": "native", "cuda": "triton"}.get(device.type)
+    if best is None or votes < FEW_VOTES or transformed or torch.compiler.is_compiling():
+        return "eager"
+    reason = problem(best, device)
+    if reason is None:
+        return best
+    _tell(f"capsbench: routing is computed by plain matrix products, since {reason}")
+    return "eager"
+
+
+@cache
+def _tell(message: str) -> None:
+    """Once in a process."""
+    logging.getLogger("capsbench").warning(message)
+
+
+@cache
+def _compile_problem(device: str) -> str | None:
+    if device == "cuda":
+        return _triton_problem(device)
+    if device != "cpu":
+        return f"torch.compile is not used on {device} devices"
+    from torch._inductor.cpp_builder import get_cpp_compiler
+    from torch._inductor.exc import InvalidCxxCompiler
+
+    try:
+        get_cpp_compiler()
+    except InvalidCxxCompiler:
+        return "torch.compile finds no C++ compiler"
+    return None
+
+
+@cache
+def _triton_problem(device: str) -> str | None:
+    if find_spec("triton") is None:
+        return "the package triton is not installed"
+    if device != "cuda" and os.environ.get("TRITON_INTERPRET") != "1":
+        return "Triton is for CUDA devices (elsewhere set TRITON_INTERPRET=1, to test)"
+    return None

@@ -1,0 +1,1 @@
+"""Passes over the votes, as every backend makes them."""

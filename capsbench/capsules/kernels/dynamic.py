@@ -1,0 +1,150 @@
+"""Dynamic routing by kernels: passes over the votes that make them where they are used.
+
+The algorithm and its gradient are written once, here, on tensors as small as the parents; what has
+to see every vote is asked of the kernels of a backend.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib import import_module
+from typing import Any, Protocol, cast
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from capsbench.capsules.capsule import squash, squash_gradient
+from capsbench.capsules.kernels.first_order import FirstOrder
+
+
+class DynamicKernels(Protocol):
+    """The passes over the votes û_ij = u_i W_ij that dynamic routing needs.
+
+    Children are (B, I, D), weights (I, J, D, E), both float32 or both float64.
+    """
+
+    def weighted_sum(
+        self, children: Tensor, weights: Tensor, agreed: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """Sums of the votes, weighted by couplings (article, eq. 8-9).
+
+        Args:
+            children: (B, I, D).
+            weights: (I, J, D, E).
+            agreed: (B, J, E), the sum of the parents of all iterations before; the logits of the
+                couplings are û_ij · agreed_j. None for nothing yet.
+
+        Returns:
+            Sums (B, J, E) and couplings (B, I, J).
+        """
+
+    def agreement_gradient(
+        self,
+        children: Tensor,
+        weights: Tensor,
+        agreed: Tensor,
+        sums_gradient: Tensor,
+        couplings_gradient: Tensor | None,
+    ) -> Tensor:
+        """The gradient (B, J, E) of ``agreed``, given those of what `weighted_sum` returned."""
+
+    def vote_gradients(
+        self,
+        children: Tensor,
+        weights: Tensor,
+        agreed: Tensor,
+        sums_gradients: Tensor,
+        couplings_gradient: Tensor | None,
+    ) -> tuple[Tensor, Tensor]:
+        """The gradients of children and weights, over all iterations.
+
+        Args:
+            children: (B, I, D).
+            weights: (I, J, D, E).
+            agreed: (T, B, J, E), of each iteration; zero for the first.
+            sums_gradients: (T, B, J, E).
+            couplings_gradient: (B, I, J), of the last iteration's couplings.
+
+        Returns:
+            (B, I, D) and (I, J, D, E).
+        """
+
+
+@cache
+def kernels(backend: str) -> DynamicKernels:
+    """The kernels of a backend other than the textbook's."""
+    if backend in ("eager", "compiled"):
+        from capsbench.capsules.kernels import dynamic_eager
+        from capsbench.capsules.kernels.compiling import compiled, uncompiled
+
+        return dynamic_eager.EagerKernels(compiled if backend == "compiled" else uncompiled)
+    return cast(DynamicKernels, import_module(f"capsbench.capsules.kernels.dynamic_{backend}"))
+
+
+def route(
+    backend: str, children: Tensor, weights: Tensor, bias: Tensor | None, iterations: int
+) -> tuple[Tensor, Tensor]:
+    """Parents (B, J, E) and couplings (B, I, J); see `capsbench.capsules.dynamic_routing`."""
+    parents, couplings, _ = _Routing.apply(
+        children.contiguous(), weights.contiguous(), bias, iterations, kernels(backend)
+    )
+    return parents, couplings
+
+
+class _Routing(FirstOrder):
+    """Dynamic routing with the gradient of its equations, through all iterations."""
+
+    @staticmethod
+    def forward(
+        children: Tensor,
+        weights: Tensor,
+        bias: Tensor | None,
+        iterations: int,
+        kernels: DynamicKernels,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        agreed, every_sum = None, []
+        for iteration in range(iterations):
+            sums, couplings = kernels.weighted_sum(children, weights, agreed)
+            every_sum.append(sums if bias is None else sums + bias)
+            if iteration + 1 < iterations:
+                parents = squash(every_sum[-1])
+                agreed = parents if agreed is None else agreed + parents
+        return squash(every_sum[-1]), couplings, torch.stack(every_sum)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+        children, weights, bias, _, ctx.kernels = inputs
+        ctx.biased = bias is not None
+        ctx.mark_non_differentiable(output[2])
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(children, weights, output[2])
+
+    @staticmethod
+    @once_differentiable
+    def backward(
+        ctx: Any, parents_gradient: Tensor | None, couplings_gradient: Tensor | None, _: None
+    ) -> tuple[Tensor | None, ...]:
+        children, weights, every_sum = ctx.saved_tensors
+        iterations = len(every_sum)
+        agreed = torch.zeros_like(every_sum)  # with what the logits of each iteration were made
+        agreed[1:] = squash(every_sum[:-1]).cumsum(dim=0)
+        gradients = torch.zeros_like(every_sum)
+        if parents_gradient is not None:
+            gradients[-1] = squash_gradient(every_sum[-1], parents_gradient)
+        agreed_gradient = torch.zeros_like(every_sum[0])
+        for iteration in reversed(range(1, iterations)):
+            agreed_gradient = agreed_gradient + ctx.kernels.agreement_gradient(
+                children,
+                weights,
+                agreed[iteration],
+                gradients[iteration],
+                couplings_gradient if iteration + 1 == iterations else None,
+            )
+            # The parents of an iteration speak in the logits of all that follow.
+            gradients[iteration - 1] = squash_gradient(every_sum[iteration - 1], agreed_gradient)
+        children_gradient, weights_gradient = ctx.kernels.vote_gradients(
+            children, weights, agreed, gradients, couplings_gradient if iterations > 1 else None
+        )
+        bias_gradient = gradients.sum(dim=(0, 1)) if ctx.biased else None
+        return children_gradient, weights_gradient, bias_gradient, None, None

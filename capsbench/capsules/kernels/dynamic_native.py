@@ -1,0 +1,100 @@
+"""Dynamic routing's passes over the votes in C (``dynamic.c``), for processors."""
+
+from __future__ import annotations
+
+import ctypes
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from capsbench.capsules.kernels.native import call, lanes, library
+
+SLICES = 8  # of the children: work for sixteen cores and more at a batch of 16
+
+
+def weighted_sum(children: Tensor, weights: Tensor, agreed: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Sums (B, J, E) of votes, and their couplings (B, I, J)."""
+    count, (num_children, num_parents, _, parent_dim) = len(children), weights.shape
+    children = _whole_tiles(children)
+    batch = len(children)
+    shape = (batch, num_parents, parent_dim)
+    agreed = children.new_zeros(shape) if agreed is None else _whole_tiles(agreed)
+    sums = children.new_empty(SLICES, *shape)
+    couplings = children.new_empty(batch, num_children, num_parents)
+    weights = weights.contiguous()
+    kernels = _library(weights)
+    call(kernels.weighted_sum, batch, SLICES, children, weights, agreed, sums, couplings)
+    return sums.sum(dim=0)[:count], couplings[:count]
+
+
+def agreement_gradient(
+    children: Tensor,
+    weights: Tensor,
+    agreed: Tensor,
+    sums_gradient: Tensor,
+    couplings_gradient: Tensor | None,
+) -> Tensor:
+    """Gradient (B, J, E) of what was agreed."""
+    count = len(children)
+    children, agreed, sums_gradient = map(_whole_tiles, (children, agreed, sums_gradient))
+    if couplings_gradient is not None:
+        couplings_gradient = _whole_tiles(couplings_gradient)
+    weights = weights.contiguous()
+    gradient = agreed.new_empty(SLICES, *agreed.shape)
+    call(
+        _library(weights).agreement_gradient,
+        len(children),
+        SLICES,
+        children,
+        weights,
+        agreed,
+        sums_gradient,
+        couplings_gradient,
+        gradient,
+    )
+    return gradient.sum(dim=0)[:count]
+
+
+def vote_gradients(
+    children: Tensor,
+    weights: Tensor,
+    agreed: Tensor,
+    sums_gradients: Tensor,
+    couplings_gradient: Tensor | None,
+) -> tuple[Tensor, Tensor]:
+    """Gradients of children (B, I, D) and weights (I, J, D, E)."""
+    count = len(children)
+    children, weights = _whole_tiles(children), weights.contiguous()
+    if couplings_gradient is not None:
+        couplings_gradient = _whole_tiles(couplings_gradient)
+    children_gradient, weights_gradient = torch.empty_like(children), torch.empty_like(weights)
+    call(
+        _library(weights).vote_gradients,
+        len(children),
+        len(agreed),
+        children,
+        weights,
+        _tiles(agreed),
+        _tiles(sums_gradients),
+        couplings_gradient,
+        children_gradient,
+        weights_gradient,
+    )
+    return children_gradient[:count], weights_gradient
+
+
+def _library(weights: Tensor) -> ctypes.CDLL:
+    return library("dynamic.c", weights.dtype, **dict(zip("IJDE", weights.shape, strict=True)))
+
+
+def _whole_tiles(images: Tensor) -> Tensor:
+    """Images (B, ...) followed by as many of zeros as the last tile lacks."""
+    missing = -len(images) % lanes(images.dtype)
+    return F.pad(images, (0, 0) * (images.dim() - 1) + (0, missing)).contiguous()
+
+
+def _tiles(steps: Tensor) -> Tensor:
+    """(T, B, J, E) as (tiles, T, J, E, lanes)."""
+    padded = _whole_tiles(steps.transpose(0, 1))
+    return padded.unflatten(0, (-1, lanes(steps.dtype))).movedim(1, -1).contiguous()

@@ -1,0 +1,240 @@
+"""EM routing's passes over the votes as matrix products, a slice of the places at a time.
+
+The votes of a slice, no more, are made again in each pass: (I, n, 4, 4, P), parents innermost,
+where what is weighted alike for all sixteen numbers of a vote stands in rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from capsbench.capsules.kernels.compiling import Transform, uncompiled
+from capsbench.capsules.kernels.em import Assignments, Windows
+from capsbench.capsules.mixture import nonzero
+
+SLICE = 2**19  # numbers of the votes of a slice
+
+
+class EagerKernels:
+    """The passes, slice by slice; see `capsbench.capsules.kernels.em.EMKernels`.
+
+    Args:
+        transform: What turns the function of one slice into a faster one.
+    """
+
+    def __init__(self, transform: Transform = uncompiled) -> None:
+        self._moments = transform(_moments)
+        self._moments_gradient = transform(_moments_gradient)
+        self._log_densities = transform(_log_densities)
+        self._log_densities_gradient = transform(_log_densities_gradient)
+
+    def moments(self, windows: Windows, assignments: Assignments) -> tuple[Tensor, Tensor, Tensor]:
+        """Mass (N, P), and mean and mean square (N, P, 4, 4) around the centre."""
+        weights, offsets = _columns(windows)
+        parts = [
+            self._moments(patches, weights, offsets, centre, *rest)
+            for patches, centre, *rest in _slices(windows, *assignments)
+        ]
+        mass, mean, square = (torch.cat(part) for part in zip(*parts, strict=True))
+        return mass, _poses(mean), _poses(square)
+
+    def moments_gradient(
+        self,
+        windows: Windows,
+        assignments: Assignments,
+        moments: tuple[Tensor, Tensor, Tensor],
+        gradients: tuple[Tensor, Tensor, Tensor],
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """Gradients of patches, weights, log_weights, log_totals and presences."""
+        weights, offsets = _columns(windows)
+        (mass, *others), (mass_gradient, *more) = moments, gradients
+        dweights, parts = torch.zeros_like(weights), []
+        for patches, centre, *rest in _slices(
+            windows, *assignments, mass, mass_gradient, *map(_rows, (*others, *more))
+        ):
+            part, found = self._moments_gradient(patches, weights, offsets, centre, *rest)
+            dweights += part
+            parts.append(found)
+        dpatches, dlog_weights, dlog_totals, dpresences = (
+            torch.cat(part) for part in zip(*parts, strict=True)
+        )
+        return dpatches, _matrices(dweights), dlog_weights, dlog_totals, dpresences
+
+    def log_densities(
+        self, windows: Windows, mean: Tensor, precision: Tensor, base: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Logs of parents' weights for each vote (N, I, P), and of their sums (N, I)."""
+        weights, offsets = _columns(windows)
+        parts = [
+            self._log_densities(patches, weights, offsets, centre, *rest)
+            for patches, centre, *rest in _slices(windows, _rows(mean), _rows(precision), base)
+        ]
+        log_weights, log_sums = (torch.cat(part) for part in zip(*parts, strict=True))
+        return log_weights, log_sums
+
+    def log_densities_gradient(
+        self,
+        windows: Windows,
+        mean: Tensor,
+        precision: Tensor,
+        found: tuple[Tensor, Tensor],
+        gradients: tuple[Tensor, Tensor],
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """Gradients of patches, weights, mean, log precision and base."""
+        weights, offsets = _columns(windows)
+        dweights, parts = torch.zeros_like(weights), []
+        for patches, centre, *rest in _slices(
+            windows, _rows(mean), _rows(precision), *found, *gradients
+        ):
+            part, others = self._log_densities_gradient(patches, weights, offsets, centre, *rest)
+            dweights += part
+            parts.append(others)
+        dpatches, dmean, dlog_precision, dbase = (
+            torch.cat(part) for part in zip(*parts, strict=True)
+        )
+        return dpatches, _matrices(dweights), _poses(dmean), _poses(dlog_precision), dbase
+
+
+def _slices(windows: Windows, *more: Tensor | None) -> Iterator[tuple[Any, ...]]:
+    """Patches, centre (n, 4, 4, P) and more of some places at a time, N in front of each."""
+    num_children, num_parents = windows.weights.shape[:2]
+    size = max(1, SLICE // (16 * num_children * num_parents))
+    tensors = (windows.patches, _rows(windows.centre), *more)
+    for begin in range(0, max(1, len(windows.patches)), size):
+        yield tuple(None if x is None else x[begin : begin + size] for x in tensors)
+
+
+def _columns(windows: Windows) -> tuple[Tensor, Tensor]:
+    """Weights as (I, 4, 4 * P), and offsets as (I, 1, 4, 4, 1)."""
+    weights = windows.weights.permute(0, 2, 3, 1).flatten(start_dim=2).contiguous()
+    return weights, windows.offsets[:, None, :, :, None]
+
+
+def _matrices(columns: Tensor) -> Tensor:
+    """Weights (I, 4, 4 * P) as (I, P, 4, 4)."""
+    return columns.unflatten(2, (4, -1)).permute(0, 3, 1, 2)
+
+
+def _rows(poses: Tensor) -> Tensor:
+    """(N, P, 4, 4) as (N, 4, 4, P)."""
+    return poses.movedim(1, -1).contiguous()
+
+
+def _poses(rows: Tensor) -> Tensor:
+    """(N, 4, 4, P) as (N, P, 4, 4)."""
+    return rows.movedim(-1, 1)
+
+
+# One slice of n places: patches (n, I, 4, 4), weights (I, 4, 4 * P), offsets (I, 1, 4, 4, 1),
+# centre (n, 4, 4, P); votes, differences and their gradients (I, n, 4, 4, P); numbers for each vote
+# (n, I, P), for each child (n, I), for each parent (n, P) or (n, 4, 4, P).
+
+
+def _votes(patches: Tensor, weights: Tensor, offsets: Tensor, centre: Tensor) -> Tensor:
+    rows = patches.transpose(0, 1).flatten(1, 2)  # (I, n * 4, 4)
+    votes = (rows @ weights).unflatten(1, (-1, 4)).unflatten(-1, (4, -1))
+    return votes + (offsets - centre)
+
+
+def _pull_back(patches: Tensor, weights: Tensor, gradient: Tensor) -> tuple[Tensor, Tensor]:
+    """Gradients of patches and weights, given that of the votes."""
+    rows = patches.transpose(0, 1).flatten(1, 2)
+    columns = gradient.flatten(3, 4).flatten(1, 2)  # (I, n * 4, 4 * P)
+    dpatches = (columns @ weights.mT).unflatten(1, (-1, 4)).transpose(0, 1)
+    return dpatches, rows.mT @ columns
+
+
+def _of_votes(numbers: Tensor) -> Tensor:
+    """(n, I, P) beside votes: (I, n, 1, 1, P)."""
+    return numbers.transpose(0, 1)[:, :, None, None]
+
+
+def _moments(
+    patches: Tensor,
+    weights: Tensor,
+    offsets: Tensor,
+    centre: Tensor,
+    log_weights: Tensor | None,
+    log_totals: Tensor,
+    presences: Tensor,
+) -> tuple[Tensor, Tensor, Tensor]:
+    votes = _votes(patches, weights, offsets, centre)
+    shares = Assignments(log_weights, log_totals, presences).shares(centre.shape[-1])
+    assigned = shares * presences[..., None]
+    mass = assigned.sum(dim=1)
+    weighted = votes * _of_votes(assigned / nonzero(mass)[:, None])
+    return mass, weighted.sum(dim=0), (weighted * votes).sum(dim=0)
+
+
+def _moments_gradient(
+    patches: Tensor,
+    weights: Tensor,
+    offsets: Tensor,
+    centre: Tensor,
+    log_weights: Tensor | None,
+    log_totals: Tensor,
+    presences: Tensor,
+    mass: Tensor,
+    dmass: Tensor,
+    mean: Tensor,
+    square: Tensor,
+    dmean: Tensor,
+    dsquare: Tensor,
+) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor, Tensor]]:
+    votes = _votes(patches, weights, offsets, centre)
+    shares = Assignments(log_weights, log_totals, presences).shares(centre.shape[-1])
+    assigned = shares * presences[..., None]
+    divisor = nonzero(mass)
+    slope = dmean / divisor[:, None, None]
+    curvature = dsquare / divisor[:, None, None]
+    # Where the mass is what is divided by, it moves mean and square, too.
+    moved = (slope * mean + curvature * square).sum(dim=(1, 2)) * (mass >= divisor)
+    bent = curvature * votes
+    along = ((bent + slope) * votes).sum(dim=(2, 3))  # (I, n, P)
+    dassigned = along.transpose(0, 1) + (dmass - moved)[:, None]
+    dlog_weights = dassigned * assigned
+    dvotes = (2 * bent + slope) * _of_votes(assigned)
+    dpatches, dweights = _pull_back(patches, weights, dvotes)
+    dpresences = (dassigned * shares).sum(dim=-1)
+    return dweights, (dpatches, dlog_weights, -dlog_weights.sum(dim=-1), dpresences)
+
+
+def _log_densities(
+    patches: Tensor,
+    weights: Tensor,
+    offsets: Tensor,
+    centre: Tensor,
+    mean: Tensor,
+    precision: Tensor,
+    base: Tensor,
+) -> tuple[Tensor, Tensor]:
+    differences = _votes(patches, weights, offsets, centre + mean)
+    distances = (differences * precision * differences).sum(dim=(2, 3))
+    log_weights = base[:, None] - 0.5 * distances.transpose(0, 1)
+    return log_weights, log_weights.logsumexp(dim=-1)
+
+
+def _log_densities_gradient(
+    patches: Tensor,
+    weights: Tensor,
+    offsets: Tensor,
+    centre: Tensor,
+    mean: Tensor,
+    precision: Tensor,
+    log_weights: Tensor,
+    log_sums: Tensor,
+    dlog_weights: Tensor,
+    dlog_sums: Tensor,
+) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor, Tensor]]:
+    differences = _votes(patches, weights, offsets, centre + mean)
+    responsible = (log_weights - log_sums[..., None]).exp()
+    slopes = dlog_weights + dlog_sums[..., None] * responsible  # (n, I, P)
+    scaled = _of_votes(slopes) * differences
+    dvotes = -precision * scaled
+    dlog_precision = 0.5 * (dvotes * differences).sum(dim=0)
+    dpatches, dweights = _pull_back(patches, weights, dvotes)
+    return dweights, (dpatches, -dvotes.sum(dim=0), dlog_precision, slopes.sum(dim=1))

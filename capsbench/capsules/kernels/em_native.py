@@ -1,0 +1,143 @@
+"""EM routing's passes over the votes in C (``em.c``), for processors."""
+
+from __future__ import annotations
+
+import ctypes
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from capsbench.capsules.kernels.em import Assignments, Windows
+from capsbench.capsules.kernels.native import call, lanes, library
+from capsbench.capsules.mixture import smallest_mass
+
+PIECES = 32  # of the places: as many cores can share the weights' gradient
+
+
+def moments(windows: Windows, assignments: Assignments) -> tuple[Tensor, Tensor, Tensor]:
+    """Mass (N, P), and mean and mean square (N, P, 4, 4) around the centre."""
+    centre = _rows(windows.centre)
+    mass = centre.new_empty(windows.centre.shape[:2])
+    mean, square = torch.empty_like(centre), torch.empty_like(centre)
+    call(
+        _library(windows).moments,
+        len(centre),
+        smallest_mass(centre.dtype),
+        *_children(windows),
+        centre,
+        *assignments,
+        mass,
+        mean,
+        square,
+    )
+    return mass, _poses(mean, windows), _poses(square, windows)
+
+
+def moments_gradient(
+    windows: Windows,
+    assignments: Assignments,
+    moments: tuple[Tensor, Tensor, Tensor],
+    gradients: tuple[Tensor, Tensor, Tensor],
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Gradients of patches, weights, log_weights, log_totals and presences."""
+    (mass, mean, square), (dmass, dmean, dsquare) = moments, gradients
+    patches, weights, _ = children = _children(windows)
+    presences = assignments.presences
+    dpatches, dweights = torch.empty_like(patches), weights.new_empty(PIECES, *weights.shape)
+    dlog_weights = presences.new_empty(*presences.shape, windows.weights.shape[1])
+    dlog_totals, dpresences = torch.empty_like(presences), torch.empty_like(presences)
+    call(
+        _library(windows).moments_gradient,
+        len(patches),
+        PIECES,
+        smallest_mass(patches.dtype),
+        *children,
+        _rows(windows.centre),
+        *assignments,
+        mass,
+        _rows(mean),
+        _rows(square),
+        dmass,
+        _rows(dmean),
+        _rows(dsquare),
+        dpatches,
+        dweights,
+        dlog_weights,
+        dlog_totals,
+        dpresences,
+    )
+    total = _poses(dweights.sum(dim=0), windows)
+    return dpatches, total, dlog_weights, dlog_totals, dpresences
+
+
+def log_densities(
+    windows: Windows, mean: Tensor, precision: Tensor, base: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Logs of parents' weights for each vote, and of their sums."""
+    places, num_children = windows.patches.shape[:2]
+    log_weights = base.new_empty(places, num_children, base.shape[1])
+    log_sums = base.new_empty(places, num_children)
+    call(
+        _library(windows).log_densities,
+        places,
+        *_children(windows),
+        _rows(windows.centre + mean),
+        _rows(precision),
+        base.contiguous(),
+        log_weights,
+        log_sums,
+    )
+    return log_weights, log_sums
+
+
+def log_densities_gradient(
+    windows: Windows,
+    mean: Tensor,
+    precision: Tensor,
+    found: tuple[Tensor, Tensor],
+    gradients: tuple[Tensor, Tensor],
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Gradients of patches, weights, mean, log precision and base."""
+    patches, weights, _ = children = _children(windows)
+    dpatches, dweights = torch.empty_like(patches), weights.new_empty(PIECES, *weights.shape)
+    around = _rows(windows.centre + mean)
+    dmean, dlog_precision = torch.empty_like(around), torch.empty_like(around)
+    dbase = around.new_empty(windows.centre.shape[:2])
+    call(
+        _library(windows).log_densities_gradient,
+        len(patches),
+        PIECES,
+        *children,
+        around,
+        _rows(precision),
+        *found,
+        *gradients,
+        dpatches,
+        dweights,
+        dmean,
+        dlog_precision,
+        dbase,
+    )
+    total = _poses(dweights.sum(dim=0), windows)
+    return dpatches, total, _poses(dmean, windows), _poses(dlog_precision, windows), dbase
+
+
+def _library(windows: Windows) -> ctypes.CDLL:
+    num_children, num_parents = windows.weights.shape[:2]
+    return library("em.c", windows.weights.dtype, I=num_children, P=num_parents)
+
+
+def _children(windows: Windows) -> tuple[Tensor, Tensor, Tensor]:
+    return windows.patches, _rows(windows.weights), windows.offsets
+
+
+def _rows(poses: Tensor) -> Tensor:
+    """(M, P, 4, 4) as (M, 4, 4, parents in lanes), zero beyond the last."""
+    rows = poses.movedim(1, -1)
+    return F.pad(rows, (0, -rows.shape[-1] % lanes(rows.dtype))).contiguous()
+
+
+def _poses(rows: Tensor, windows: Windows) -> Tensor:
+    """Back to (M, P, 4, 4)."""
+    return rows[..., : windows.weights.shape[1]].movedim(-1, 1)

@@ -1,0 +1,129 @@
+"""C kernels: compiled by the system's compiler when first used, kept in the user's cache folder."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Mapping
+from functools import cache
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+FOLDER = Path(__file__).parent
+# No -ffast-math: linking with it makes a whole process round numbers near zero to zero.
+FLAGS = ("-O3", "-march=native", "-fno-math-errno", "-fopenmp", "-shared", "-fPIC")
+NUMBERS = {torch.float32: ("-DREAL=float",), torch.float64: ("-DREAL=double", "-DDOUBLE")}
+
+
+@cache
+def problem() -> str | None:
+    """Why no C file can be compiled here, in a few words; None where it can.
+
+    On Linux alone, where torch and compilers use one OpenMP, so that kernels share torch's threads.
+    """
+    if sys.platform != "linux":
+        return "C kernels are for Linux"
+    if _compiler() is None:
+        return f"there is no C compiler '{_compiler_name()}'"
+    try:
+        lanes(torch.float32)
+    except subprocess.CalledProcessError as error:
+        return f"'{_compiler_name()}' fails: {error.stderr.strip().splitlines()[-1:]}"
+    return None
+
+
+def call(function: Callable[..., None], *arguments: Tensor | float | None) -> None:
+    """Call a function of a library; tensors are told by where they lie, None as NULL.
+
+    Args:
+        function: Of a library from `library`.
+        *arguments: Tensors must be contiguous, on the CPU and of the library's dtype, which that of
+            other numbers than whole ones follows.
+    """
+    tensors = [value for value in arguments if isinstance(value, Tensor)]
+    real = ctypes.c_float if tensors[0].dtype == torch.float32 else ctypes.c_double
+    told: list[Any] = []
+    for value in arguments:
+        if isinstance(value, Tensor):
+            assert value.is_contiguous(), "a kernel sees numbers, and no strides"
+            told.append(ctypes.c_void_p(value.data_ptr()))
+        else:
+            told.append(real(value) if isinstance(value, float) else value)
+    function(*told)
+
+
+@cache
+def library(source: str, dtype: torch.dtype, **sizes: int) -> ctypes.CDLL:
+    """The library of a C file of this folder, compiled for one layer's sizes.
+
+    Args:
+        source: Name of the file.
+        dtype: Of its numbers, float32 or float64.
+        **sizes: Constants of the layer.
+
+    Raises:
+        subprocess.CalledProcessError: The compiler refuses the file; ``stderr`` has its words.
+    """
+    program = _compiler()
+    assert program is not None, "whoever compiles asks for a problem first"
+    defined = [*NUMBERS[dtype], *(f"-D{name}={size}" for name, size in sorted(sizes.items()))]
+    command = [program, *FLAGS, *defined, str(FOLDER / source), "-lm"]
+    name = f"{Path(source).stem}-{_fingerprint(command, _machine(program))}.so"
+    path = cache_folder() / "native" / name
+    if not path.is_file():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+            made = Path(folder, name)
+            subprocess.run([*command, "-o", str(made)], check=True, capture_output=True, text=True)
+            made.replace(path)  # whole or not at all, whoever else compiles the same
+    return ctypes.CDLL(str(path))
+
+
+def cache_folder() -> Path:
+    """Where this user's machine-made files are kept: ``$XDG_CACHE_HOME/capsbench``."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "capsbench")
+
+
+@cache
+def lanes(dtype: torch.dtype) -> int:
+    """How many numbers the vectors of a library hold, see ``lanes.h``."""
+    return int(library("lanes.c", dtype).lane_count())
+
+
+def _compiler_name() -> str:
+    return os.environ.get("CC") or "cc"
+
+
+def _compiler() -> str | None:
+    return shutil.which(_compiler_name())
+
+
+def _fingerprint(command: list[str], machine: Mapping[str, str]) -> str:
+    sources = [path.read_bytes() for path in sorted(FOLDER.glob("*.[ch]"))]
+    told = "\n".join([*command[1:-2], *machine.values()]).encode()
+    return sha256(b"\0".join([told, *sources])).hexdigest()[:16]
+
+
+@cache
+def _machine(program: str) -> Mapping[str, str]:
+    """What -march=native depends on; a home folder may be shared by unlike machines."""
+    cpu = [
+        line
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        if line.startswith(("model name", "flags", "CPU part", "Features"))
+    ]
+    version = subprocess.run([program, "--version"], capture_output=True, text=True, check=True)
+    return {
+        "compiler": version.stdout,
+        "processor": platform.machine(),
+        "cpu": "\n".join(sorted(set(cpu))),
+    }

@@ -1,0 +1,211 @@
+"""Every backend of dynamic routing against the textbook's in double precision."""
+
+import pytest
+import torch
+
+from capsbench.benching.memory import peak_bytes
+from capsbench.capsules.backends import problem
+from capsbench.capsules.capsule import squash, squash_gradient
+from capsbench.capsules.dynamic_routing import DynamicRouting, dynamic_routing
+from capsbench.capsules.kernels import dynamic, dynamic_eager
+from capsbench.errors import UserError
+
+CPU = torch.device("cpu")
+# Largest deviation relative to the largest value, of parents, couplings and all gradients.
+TOLERANCE = {torch.float64: 1e-12, torch.float32: 2e-5}
+SHAPES = {  # batch, children, parents, length of a child, of a parent
+    "odd": (3, 7, 3, 2, 5),
+    "a whole tile": (16, 12, 4, 8, 16),
+    "more than a tile, more children than slices": (19, 37, 10, 8, 16),
+    "alone": (1, 1, 1, 1, 1),
+}
+
+
+def usable(backend):
+    reason = problem(backend, CPU)
+    return pytest.param(backend, marks=pytest.mark.skipif(reason is not None, reason=str(reason)))
+
+
+FAST = [usable("eager"), usable("native")]
+
+
+def problem_of(shape, *, scale, absent=0.0):
+    """Children of which some may be all zero, weights and bias, in double precision."""
+    batch, num_children, num_parents, dim, parent_dim = shape
+    generator = torch.Generator().manual_seed(0)
+
+    def normal(*sizes):
+        return torch.randn(sizes, generator=generator, dtype=torch.float64)
+
+    children = normal(batch, num_children, dim)
+    children[torch.rand(batch, num_children, generator=generator) < absent] = 0
+    return (
+        children,
+        scale * normal(num_children, num_parents, dim, parent_dim),
+        0.1 * normal(num_parents, parent_dim),
+    )
+
+
+def values_and_gradients(inputs, *, backend, iterations):
+    """Of parents and couplings, and of their sum with a fixed random factor for each number."""
+    children, weights, bias = (x.detach().clone().requires_grad_() for x in inputs)
+    found = dynamic_routing(children, weights, iterations=iterations, bias=bias, backend=backend)
+    generator = torch.Generator().manual_seed(1)
+    total = sum(
+        (torch.randn(x.shape, generator=generator, dtype=torch.float64).to(x) * x).sum()
+        for x in found
+    )
+    return *found, *torch.autograd.grad(total, (children, weights, bias))
+
+
+def assert_agree(found, expected, tolerance):
+    for one, other in zip(found, expected, strict=True):
+        scale = max(other.abs().max().item(), 1e-3)
+        torch.testing.assert_close(one.double(), other, rtol=0, atol=tolerance * scale)
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("scale", [0.1, 0.3, 1.0])
+@pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
+@pytest.mark.parametrize("backend", FAST)
+def test_agrees_with_the_textbook(backend, shape, scale, dtype):
+    inputs = problem_of(shape, scale=scale)
+    expected = values_and_gradients(inputs, backend="textbook", iterations=3)
+    found = values_and_gradients([x.to(dtype) for x in inputs], backend=backend, iterations=3)
+    assert {x.dtype for x in found} == {dtype}
+    assert_agree(found, expected, TOLERANCE[dtype])
+
+
+@pytest.mark.parametrize("iterations", [1, 2, 5])
+@pytest.mark.parametrize("backend", FAST)
+def test_agrees_at_other_numbers_of_iterations(backend, iterations):
+    inputs = problem_of(SHAPES["odd"], scale=1.0)
+    how = {"iterations": iterations}
+    expected = values_and_gradients(inputs, backend="textbook", **how)
+    assert_agree(values_and_gradients(inputs, backend=backend, **how), expected, 1e-12)
+
+
+@pytest.mark.parametrize("absent", [0.5, 1.0])
+@pytest.mark.parametrize("backend", FAST)
+def test_agrees_for_children_of_zeros(backend, absent):
+    inputs = problem_of(SHAPES["a whole tile"], scale=1.0, absent=absent)
+    expected = values_and_gradients(inputs, backend="textbook", iterations=3)
+    assert_agree(values_and_gradients(inputs, backend=backend, iterations=3), expected, 1e-12)
+
+
+def test_a_detached_agreement_would_be_noticed():
+    """At the weights of the test above, not at initial ones: so the gradients do flow through."""
+    inputs = problem_of(SHAPES["odd"], scale=1.0)
+    whole = values_and_gradients(inputs, backend="eager", iterations=3)
+    once = values_and_gradients(inputs, backend="eager", iterations=1)
+    assert (whole[3] - once[3]).abs().max() > 0.05 * whole[3].abs().max()
+
+
+@pytest.mark.parametrize("backend", FAST)
+def test_gradient_is_that_of_finite_differences(backend):
+    inputs = [x.requires_grad_() for x in problem_of((2, 4, 3, 2, 5), scale=1.0)]
+
+    def routed(children, weights, bias):
+        return tuple(dynamic_routing(children, weights, iterations=3, bias=bias, backend=backend))
+
+    assert torch.autograd.gradcheck(routed, inputs)
+
+
+@pytest.mark.skipif(problem("compiled", CPU) is not None, reason="no compiler")
+def test_compiled_agrees(monkeypatch):
+    """In two slices of unequal size; each shape is compiled by itself, in seconds."""
+    monkeypatch.setattr(dynamic_eager, "SLICE", 3 * 4 * 2 * 4)
+    inputs = problem_of((3, 7, 4, 2, 8), scale=1.0)
+    expected = values_and_gradients(inputs, backend="textbook", iterations=2)
+    single = [x.float() for x in inputs]
+    found = values_and_gradients(single, backend="compiled", iterations=2)
+    assert_agree(found, expected, TOLERANCE[torch.float32])
+
+
+@pytest.mark.parametrize("numbers", [1, 100, 2**20])
+def test_slices_do_not_change_what_is_found(numbers, monkeypatch):
+    inputs = problem_of(SHAPES["odd"], scale=1.0)
+    expected = values_and_gradients(inputs, backend="textbook", iterations=3)
+    monkeypatch.setattr(dynamic_eager, "SLICE", numbers)
+    assert_agree(values_and_gradients(inputs, backend="eager", iterations=3), expected, 1e-12)
+
+
+@pytest.mark.parametrize("children_scale", [1e-30, 1.0, 1e15])
+@pytest.mark.parametrize("weights_scale", [0.0, 1e-30, 1.0, 1e15])
+@pytest.mark.parametrize("backend", FAST)
+def test_extreme_votes_have_finite_values_and_gradients(backend, children_scale, weights_scale):
+    children, weights, bias = (x.float() for x in problem_of(SHAPES["a whole tile"], scale=1.0))
+    inputs = children_scale * children, weights_scale * weights, bias
+    found = values_and_gradients(inputs, backend=backend, iterations=3)
+    assert all(x.isfinite().all() for x in found)
+    assert (found[0].norm(dim=-1) <= 1 + 1e-6).all()
+
+
+@pytest.mark.parametrize("backend", FAST)
+def test_bits_do_not_depend_on_the_number_of_threads(backend):
+    inputs = [x.float() for x in problem_of(SHAPES["a whole tile"], scale=1.0)]
+    one = values_and_gradients(inputs, backend=backend, iterations=3)
+    torch.set_num_threads(2)
+    two = values_and_gradients(inputs, backend=backend, iterations=3)
+    assert backend != "native" or all(map(torch.equal, one, two))
+    assert_agree(two, [x.double() for x in one], 1e-6)
+
+
+def test_of_torch_func_the_gradient_alone_is_had():
+    children, weights, _ = problem_of(SHAPES["odd"], scale=1.0)
+
+    def parents(children, backend="eager"):
+        return dynamic_routing(children, weights, iterations=2, backend=backend).parents
+
+    with pytest.raises(UserError, match="have a gradient, but not a forward derivative"):
+        torch.func.jvp(parents, (children,), (children,))
+    with pytest.raises(UserError, match=r"not torch\.func\.vmap"):
+        torch.func.vmap(parents)(children[:, None])
+    with pytest.raises(UserError, match=r"torch\.func does not see"):
+        torch.func.grad(lambda x: parents(x, "native").sum())(children)
+    found, expected = (
+        torch.func.grad(lambda x, name=name: parents(x, name).sum())(children)
+        for name in ("eager", "textbook")
+    )
+    torch.testing.assert_close(found, expected)
+
+
+def test_squash_gradient_is_that_of_autograd():
+    generator = torch.Generator().manual_seed(0)
+    vectors = torch.randn(40, 5, generator=generator, dtype=torch.float64)
+    vectors = (vectors * torch.logspace(-6, 6, 40, dtype=torch.float64)[:, None]).requires_grad_()
+    gradient = torch.randn(40, 5, generator=generator, dtype=torch.float64)
+    (expected,) = torch.autograd.grad(squash(vectors), vectors, gradient)
+    found = squash_gradient(vectors.detach(), gradient)
+    torch.testing.assert_close(found, expected, rtol=1e-10, atol=0)
+    assert not squash_gradient(torch.zeros(2, 3), torch.ones(2, 3)).any()
+
+
+def peak(backend, *, gradient):
+    torch.manual_seed(0)
+    layer = DynamicRouting(num_children=576, child_dim=8, num_parents=10, parent_dim=16)
+    layer.backend = backend
+    children = torch.randn(64, 576, 8, requires_grad=gradient)
+
+    def route():
+        with torch.set_grad_enabled(gradient):
+            parents = layer(children).poses
+        if gradient:
+            torch.autograd.grad(parents.sum(), (children, layer.weights))
+
+    route()
+    votes = 4 * layer.vote_shape(children)[0] * 576 * 10 * 16
+    return peak_bytes(route, "cpu") / votes
+
+
+@pytest.mark.parametrize("gradient", [False, True])
+@pytest.mark.parametrize("backend", FAST)
+def test_no_tensor_of_votes_exists(backend, gradient, monkeypatch):
+    """Peak memory of the layer as a share of all votes; the textbook's form holds several."""
+    monkeypatch.setattr(dynamic_eager, "SLICE", 2**18)
+    assert peak("textbook", gradient=gradient) > 1
+    assert peak(backend, gradient=gradient) < min(0.75, peak("textbook", gradient=gradient) / 4)
+
+
+def test_kernels_of_a_backend_are_made_once():
+    assert dynamic.kernels("eager") is dynamic.kernels("eager")
