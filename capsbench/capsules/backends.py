@@ -9,8 +9,7 @@
 | triton | Triton for GPUs; votes are made in registers |
 
 The textbook is what the others are tested on. They have a gradient of their own, of first order,
-which makes the votes again: for derivatives of higher order, forward derivatives and
-``torch.func.vmap`` take the textbook.
+which makes the votes again: for derivatives of higher order take the textbook.
 """
 
 from __future__ import annotations
@@ -80,8 +79,8 @@ def choose(backend: str, tensors: Sequence[Tensor], votes: int) -> str:
     """The backend that computes a routing.
 
     ``auto`` takes ``triton`` on a CUDA device and ``native`` on the CPU where they can be had, and
-    else ``eager``, of which it tells once; ``eager`` also for few votes, and under torch.compile or
-    torch.func, which see through it.
+    else ``eager``, of which it tells once; ``eager`` also for few votes. Under torch.compile and
+    torch.func, which see through plain torch alone, it takes ``textbook``.
 
     Args:
         backend: The one asked for.
@@ -92,22 +91,28 @@ def choose(backend: str, tensors: Sequence[Tensor], votes: int) -> str:
         UserError: The backend asked for cannot compute here.
     """
     device = tensors[0].device
-    transformed = any(torch.func.debug_unwrap(tensor) is not tensor for tensor in tensors)
     if backend != "auto":
         reason = problem(backend, device)
-        if transformed and backend in ("native", "triton"):
-            reason = "torch.func does not see through it"
         if reason is not None:
             raise UserError(f"routing by '{backend}' is not possible here: {reason}; take 'auto'")
         return backend
+    if _seen_through(tensors):
+        return "textbook"
     best = {"cpu": "native", "cuda": "triton"}.get(device.type)
-    if best is None or votes < FEW_VOTES or transformed or torch.compiler.is_compiling():
+    if best is None or votes < FEW_VOTES:
         return "eager"
     reason = problem(best, device)
     if reason is None:
         return best
     _tell(f"capsbench: routing is computed by plain matrix products, since {reason}")
     return "eager"
+
+
+def _seen_through(tensors: Sequence[Tensor]) -> bool:
+    """Whether torch.compile captures, or torch.func transforms, what is computed from tensors."""
+    if torch.compiler.is_compiling():
+        return True
+    return any(torch.func.debug_unwrap(tensor) is not tensor for tensor in tensors)
 
 
 @cache

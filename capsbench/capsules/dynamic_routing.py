@@ -14,6 +14,7 @@ from capsbench.capsules.backends import Backend, choose
 from capsbench.capsules.capsule import Capsules, length, squash
 from capsbench.capsules.deviation import deviation
 from capsbench.capsules.kernels import dynamic
+from capsbench.capsules.kernels.loading import kernels
 from capsbench.capsules.layer import RoutingLayer
 from capsbench.capsules.precision import full_precision
 from capsbench.capsules.votes import pair_votes
@@ -76,7 +77,8 @@ def dynamic_routing(
     chosen = choose(backend, (children, weights), votes)
     if chosen == "textbook":
         return _textbook(children, weights, bias, iterations)
-    return DynamicallyRouted(*dynamic.route(chosen, children, weights, bias, iterations))
+    found = dynamic.route(kernels("dynamic", chosen), children, weights, bias, iterations)
+    return DynamicallyRouted(*found)
 
 
 def _textbook(

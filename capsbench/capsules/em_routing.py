@@ -19,6 +19,7 @@ from capsbench.capsules.backends import Backend, choose
 from capsbench.capsules.em_variants import PAPER, EMVariant, raised_per_iteration
 from capsbench.capsules.em_votes import KernelVotes, StoredVotes
 from capsbench.capsules.kernels.em import Assignments
+from capsbench.capsules.kernels.loading import kernels
 from capsbench.capsules.mixture import Moments, nonzero
 from capsbench.capsules.precision import full_precision
 from capsbench.capsules.windows import seen_places, sum_over_windows, windows
@@ -106,7 +107,8 @@ def em_routing(
     if chosen == "textbook":
         votes = StoredVotes(patches, transforms, offsets)
     else:
-        votes = KernelVotes(chosen, patches, transforms, offsets, child_presences)
+        passes = kernels("em", chosen)
+        votes = KernelVotes(passes, patches, transforms, offsets, child_presences)
 
     seen = seen_places(size, kernel, stride) * grid[5]
     average_mass = seen / (math.prod(grid[1:3]) * types)

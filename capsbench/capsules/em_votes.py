@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from capsbench.capsules.kernels import em
-from capsbench.capsules.kernels.em import Assignments, Windows
+from capsbench.capsules.kernels.em import Assignments, EMKernels, Windows
 from capsbench.capsules.mixture import Moments, nonzero
 from capsbench.capsules.votes import pair_votes
 
@@ -50,7 +50,7 @@ class KernelVotes:
     at around their mean. Means and variances follow such a shift, so no gradient flows through it.
 
     Args:
-        backend: Whose kernels.
+        kernels: Those of a backend.
         patches: (N, I, 4, 4), poses of the children that each of N places sees.
         weights: (I, P, 4, 4).
         offsets: (I, 4, 4), added to the votes.
@@ -58,9 +58,14 @@ class KernelVotes:
     """
 
     def __init__(
-        self, backend: str, patches: Tensor, weights: Tensor, offsets: Tensor, presences: Tensor
+        self,
+        kernels: EMKernels,
+        patches: Tensor,
+        weights: Tensor,
+        offsets: Tensor,
+        presences: Tensor,
     ) -> None:
-        self.kernels = em.kernels(backend)
+        self.kernels = kernels
         self.centre = _mean_votes(patches, weights, offsets, presences)
         tensors = (patches, weights, offsets, self.centre)
         self.windows = Windows(*(tensor.contiguous() for tensor in tensors))

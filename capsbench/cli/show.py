@@ -156,7 +156,7 @@ def _costs(facts: Facts) -> dict[str, str]:
         others = f" ({largest} alone {decimal(by_layer[largest])})" if len(by_layer) > 1 else ""
         votes = (
             f"{decimal(facts['vote_bytes'])} in float32 for a batch of {facts['batch']:,}{others}; "
-            f"dynamic routing here never stores them, EM routing stores them and their squares"
+            f"no routing here stores them all at once, but for the backend 'textbook'"
         )
     return {
         "parameters": parameters,

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from capsbench.capsules.backends import routing_backend
 from capsbench.capsules.layer import RoutingLayer
 from capsbench.capsules.reconstruction import ClassConditionalDecoder
 from capsbench.contracts import Model
@@ -63,7 +64,8 @@ class Cost:
         """Operations of one forward pass, the decoder's drawing included.
 
         Those of convolutions and matrix products alone, as torch's counter has it: additions,
-        activations, poolings and softmaxes do not count. A multiply-add counts as two.
+        activations, poolings and softmaxes do not count. A multiply-add counts as two. Of routing it
+        counts what the textbook's form does, in whichever form it runs.
         """
         return self.layers[0].flops
 
@@ -101,7 +103,7 @@ def cost(model: Model) -> Cost:
     device = next(model.parameters(), torch.empty(0)).device
     counter = FlopCounterMode(display=False)
     try:
-        with counter:
+        with counter, routing_backend(model, "textbook"):
             model(torch.zeros(1, *model.image_shape, device=device))
     finally:
         for hook in hooks:

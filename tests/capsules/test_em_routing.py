@@ -103,7 +103,7 @@ def test_forward_derivative_is_that_of_the_gradient():
     tangent = torch.randn_like(tensors.poses)
 
     def presences(poses):
-        return tensors._replace(poses=poses).route(backend="textbook").presences.sum()
+        return tensors._replace(poses=poses).route().presences.sum()
 
     derivative = torch.func.jvp(presences, (tensors.poses,), (tangent,))[1]
     gradient = torch.func.grad(presences)(tensors.poses)

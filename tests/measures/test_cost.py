@@ -8,6 +8,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from capsbench.capsules.capsule import Capsules
 from capsbench.capsules.dynamic_routing import DynamicRouting
 from capsbench.capsules.em_layers import ClassEMCapsules, ConvEMCapsules, EMCapsules
+from capsbench.capsules.kernels import em_eager
 from capsbench.capsules.reconstruction import ClassConditionalDecoder
 from capsbench.contracts import Model, Prediction
 from capsbench.measures.cost import cost
@@ -71,18 +72,20 @@ def test_linear_layer_costs_two_per_multiply_add():
 
 
 @pytest.mark.parametrize("iterations", [1, 2, 3])
-def test_dynamic_routing_costs_a_product_with_the_weights_for_each_sum_and_agreement(iterations):
+def test_dynamic_routing_costs_its_votes_and_a_product_with_them_for_each_sum_and_agreement(
+    iterations,
+):
     layer = DynamicRouting(
         num_children=6, num_parents=5, child_dim=3, parent_dim=4, iterations=iterations
     )
     found = count((1, 6, 3), Children(), layer)
     sums, agreements = iterations, iterations - 1
-    assert found.flops == (sums + agreements) * 2 * 6 * 5 * 3 * 4
+    assert found.flops == 2 * 6 * 5 * 4 * (3 + sums + agreements)
 
 
 @pytest.mark.parametrize("iterations", [1, 2, 3])
 @pytest.mark.parametrize("conv", [True, False])
-def test_em_routing_costs_products_with_votes_and_their_squares_for_each_step(iterations, conv):
+def test_em_routing_costs_its_votes_and_products_for_their_means_and_variances(iterations, conv):
     C, P, K, H, W, stride = 3, 4, 3, 9, 7, 2
     layer: EMCapsules
     if conv:
@@ -93,10 +96,8 @@ def test_em_routing_costs_products_with_votes_and_their_squares_for_each_step(it
         votes = P * (H * W * C)
     found = count((C, H, W), MatrixCapsules(), Cooled(layer))
     product = 2 * 4 * 4 * 4  # the vote itself, a pose by a transformation
-    weighted = 2 * 16  # to weigh a vote and to add it, or to hold it against a mean
-    steps = 2 * weighted * iterations + 2 * weighted * (iterations - 1)  # M-steps and E-steps
-    centre = weighted
-    assert found.flops == votes * (product + centre + steps)
+    weighted = 2 * 16  # to weigh a vote, or its squared difference from the mean, and to add it
+    assert found.flops == votes * (product + 2 * weighted * iterations)
 
 
 def test_votes_are_counted_for_each_routing_layer_and_grow_with_the_batch():
@@ -116,15 +117,19 @@ def test_votes_are_counted_for_each_routing_layer_and_grow_with_the_batch():
     assert count((1, 6, 3), nn.Conv2d(1, 2, 3)).votes == {}
 
 
-def test_votes_are_stored_by_em_routing_and_not_by_dynamic_routing():
+@pytest.mark.parametrize("backend", ["eager", "textbook"])
+def test_votes_are_stored_by_the_textbook_alone(backend, monkeypatch):
     """What ``capsbench show`` says beside the size of the votes."""
+    monkeypatch.setattr(em_eager, "SLICE", 2**14)
     torch.manual_seed(0)
     dynamic = DynamicRouting(num_children=20, num_parents=10, child_dim=2, parent_dim=16)
-    children = torch.randn(64, 20, 2)
-    assert largest_tensor(dynamic, children) < math.prod(dynamic.vote_shape(children))
     em = ClassEMCapsules(3, 8, iterations=2)
+    dynamic.backend = em.backend = backend
+    children = torch.randn(64, 20, 2)
     capsules = Capsules(torch.randn(4, 5, 5, 3, 4, 4), torch.rand(4, 5, 5, 3))
-    assert largest_tensor(em, capsules, 1.0) == math.prod(em.vote_shape(capsules, 1.0))
+    for layer, inputs in ((dynamic, (children,)), (em, (capsules, 1.0))):
+        stored = largest_tensor(layer, *inputs) >= math.prod(layer.vote_shape(*inputs))
+        assert stored is (backend == "textbook")
 
 
 def largest_tensor(layer, *inputs):

@@ -6,9 +6,7 @@ to see every vote is asked of the kernels of a backend.
 
 from __future__ import annotations
 
-from functools import cache
-from importlib import import_module
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -71,23 +69,16 @@ class DynamicKernels(Protocol):
         """
 
 
-@cache
-def kernels(backend: str) -> DynamicKernels:
-    """The kernels of a backend other than the textbook's."""
-    if backend in ("eager", "compiled"):
-        from capsbench.capsules.kernels import dynamic_eager
-        from capsbench.capsules.kernels.compiling import compiled, uncompiled
-
-        return dynamic_eager.EagerKernels(compiled if backend == "compiled" else uncompiled)
-    return cast(DynamicKernels, import_module(f"capsbench.capsules.kernels.dynamic_{backend}"))
-
-
 def route(
-    backend: str, children: Tensor, weights: Tensor, bias: Tensor | None, iterations: int
+    kernels: DynamicKernels,
+    children: Tensor,
+    weights: Tensor,
+    bias: Tensor | None,
+    iterations: int,
 ) -> tuple[Tensor, Tensor]:
     """Parents (B, J, E) and couplings (B, I, J); see `capsbench.capsules.dynamic_routing`."""
     parents, couplings, _ = _Routing.apply(
-        children.contiguous(), weights.contiguous(), bias, iterations, kernels(backend)
+        children.contiguous(), weights.contiguous(), bias, iterations, kernels
     )
     return parents, couplings
 

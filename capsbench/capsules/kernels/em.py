@@ -8,9 +8,7 @@ at different places compete for a child, so that no pass can do both.
 
 from __future__ import annotations
 
-from functools import cache
-from importlib import import_module
-from typing import Any, NamedTuple, Protocol, cast
+from typing import Any, NamedTuple, Protocol
 
 from torch import Tensor
 from torch.autograd.function import once_differentiable
@@ -106,17 +104,6 @@ class EMKernels(Protocol):
 
         The logarithm's, since distances of huge votes overflow where their gradient is not scaled.
         """
-
-
-@cache
-def kernels(backend: str) -> EMKernels:
-    """The kernels of a backend other than the textbook's."""
-    if backend in ("eager", "compiled"):
-        from capsbench.capsules.kernels import em_eager
-        from capsbench.capsules.kernels.compiling import compiled, uncompiled
-
-        return em_eager.EagerKernels(compiled if backend == "compiled" else uncompiled)
-    return cast(EMKernels, import_module(f"capsbench.capsules.kernels.em_{backend}"))
 
 
 def moments(

@@ -25,6 +25,6 @@ class FirstOrder(torch.autograd.Function):
 
 def _only_backward(wanted: str) -> UserError:
     return UserError(
-        f"the fast forms of routing have a gradient, but not {wanted}; have it computed by the "
-        f"routing backend 'textbook' (capsbench.capsules.backends.routing_backend)"
+        f"the fast forms of routing have a gradient, but not {wanted}; take the routing backend "
+        f"'textbook', or 'auto', which does so where torch.func is at work"
     )

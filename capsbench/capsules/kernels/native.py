@@ -37,7 +37,8 @@ def problem() -> str | None:
     try:
         lanes(torch.float32)
     except subprocess.CalledProcessError as error:
-        return f"'{_compiler_name()}' fails: {error.stderr.strip().splitlines()[-1:]}"
+        words = error.stderr.strip().splitlines() or [f"exit code {error.returncode}"]
+        return f"'{_compiler_name()}' fails: {words[-1]}"
     return None
 
 

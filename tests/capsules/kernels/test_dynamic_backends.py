@@ -7,7 +7,8 @@ from capsbench.benching.memory import peak_bytes
 from capsbench.capsules.backends import problem
 from capsbench.capsules.capsule import squash, squash_gradient
 from capsbench.capsules.dynamic_routing import DynamicRouting, dynamic_routing
-from capsbench.capsules.kernels import dynamic, dynamic_eager
+from capsbench.capsules.kernels import dynamic_eager
+from capsbench.capsules.kernels.loading import kernels
 from capsbench.errors import UserError
 
 CPU = torch.device("cpu")
@@ -151,18 +152,21 @@ def test_bits_do_not_depend_on_the_number_of_threads(backend):
     assert_agree(two, [x.double() for x in one], 1e-6)
 
 
-def test_of_torch_func_the_gradient_alone_is_had():
+def test_fast_forms_have_a_gradient_and_the_textbook_every_derivative():
     children, weights, _ = problem_of(SHAPES["odd"], scale=1.0)
 
-    def parents(children, backend="eager"):
+    def parents(children, backend="auto"):
         return dynamic_routing(children, weights, iterations=2, backend=backend).parents
 
+    value, moved = torch.func.jvp(parents, (children,), (children,))
+    step = 1e-6 * children
+    torch.testing.assert_close(1e-6 * moved, parents(children + step) - value, atol=1e-10, rtol=0)
+    each = torch.func.vmap(parents)(children[:, None])
+    torch.testing.assert_close(each[:, 0], value)
     with pytest.raises(UserError, match="have a gradient, but not a forward derivative"):
-        torch.func.jvp(parents, (children,), (children,))
+        torch.func.jvp(lambda x: parents(x, "eager"), (children,), (children,))
     with pytest.raises(UserError, match=r"not torch\.func\.vmap"):
-        torch.func.vmap(parents)(children[:, None])
-    with pytest.raises(UserError, match=r"torch\.func does not see"):
-        torch.func.grad(lambda x: parents(x, "native").sum())(children)
+        torch.func.vmap(lambda x: parents(x, "eager"))(children[:, None])
     found, expected = (
         torch.func.grad(lambda x, name=name: parents(x, name).sum())(children)
         for name in ("eager", "textbook")
@@ -208,4 +212,5 @@ def test_no_tensor_of_votes_exists(backend, gradient, monkeypatch):
 
 
 def test_kernels_of_a_backend_are_made_once():
-    assert dynamic.kernels("eager") is dynamic.kernels("eager")
+    for backend in ("eager", "compiled"):
+        assert kernels("dynamic", backend) is kernels("dynamic", backend)
