@@ -2,9 +2,9 @@
 
 A diagonal Gaussian sees its points by x and x² alone: the moments of an M-step are products of both
 with the points' weights, and the log-densities of an E-step products with the Gaussians' natural
-parameters, so that differences between points and means need not be stored. EM routing is built of
-the same steps, around one centre for each parent's votes. `fit` stores the differences, which serve
-as the points of each Gaussian: clusters may lie as far apart as they like.
+parameters, so that differences between points and means need not be stored. EM routing takes the
+same steps with votes for points. `fit` stores the differences, which serve as the points of each
+Gaussian: clusters may lie as far apart as they like.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class Fitted(NamedTuple):
 
 
 def weighted_moments(points: Points, weights: Tensor) -> Moments:
-    """Masses, means and variances of weighted points (article, eq. 16-17; 22 with votes).
+    """Masses, means and variances of weighted points (article, eq. 16-17).
 
     The variance is that of one pass, E[x²] - E[x]², and at least what is left of E[x²] by rounding:
     which is accurate for points that lie around zero.
@@ -111,7 +111,7 @@ def smallest_mass(dtype: torch.dtype) -> float:
 
 
 def log_density(points: Points, mean: Tensor, variance: Tensor) -> Tensor:
-    """Log-densities of points under diagonal Gaussians (article, eq. 23; 28 with votes).
+    """Log-densities of points under diagonal Gaussians (article, eq. 23).
 
     Args:
         points: (..., N, D).

@@ -15,7 +15,8 @@ from torch import Tensor
 
 from capsbench.capsules.kernels.compiling import Transform, uncompiled
 
-SLICE = 2**20  # numbers of one intermediate result
+# Numbers of one intermediate result: what a processor's cache holds, and what keeps a GPU at work.
+SLICE, GPU_SLICE = 2**20, 2**26
 
 
 class EagerKernels:
@@ -95,7 +96,8 @@ def _slices(children: Tensor, weights: Tensor) -> Iterator[tuple[slice, Tensor, 
         Which children they are, their poses (B, D, I) and transformations (J, D, I, E).
     """
     num_children, num_parents, dim, _ = weights.shape
-    count = math.ceil(num_children * len(children) * num_parents * dim / SLICE)
+    limit = SLICE if children.device.type == "cpu" else GPU_SLICE
+    count = math.ceil(num_children * len(children) * num_parents * dim / limit)
     size = math.ceil(num_children / max(1, min(count, num_children)))
     for begin in range(0, num_children, size):
         place = slice(begin, begin + size)

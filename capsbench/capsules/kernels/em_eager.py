@@ -16,7 +16,8 @@ from capsbench.capsules.kernels.compiling import Transform, uncompiled
 from capsbench.capsules.kernels.em import Assignments, Windows
 from capsbench.capsules.mixture import nonzero
 
-SLICE = 2**19  # numbers of the votes of a slice
+# Numbers of the votes of a slice: what a processor's cache holds, and what keeps a GPU at work.
+SLICE, GPU_SLICE = 2**19, 2**26
 
 
 class EagerKernels:
@@ -102,7 +103,8 @@ class EagerKernels:
 def _slices(windows: Windows, *more: Tensor | None) -> Iterator[tuple[Any, ...]]:
     """Patches, centre (n, 4, 4, P) and more of some places at a time, N in front of each."""
     num_children, num_parents = windows.weights.shape[:2]
-    size = max(1, SLICE // (16 * num_children * num_parents))
+    limit = SLICE if windows.patches.device.type == "cpu" else GPU_SLICE
+    size = max(1, limit // (16 * num_children * num_parents))
     tensors = (windows.patches, _rows(windows.centre), *more)
     for begin in range(0, max(1, len(windows.patches)), size):
         yield tuple(None if x is None else x[begin : begin + size] for x in tensors)
