@@ -14,7 +14,7 @@ find-python = for python in $(or $(PYTHON),python3 python3.14 python3.13 python3
 no-python = CapsBench needs Python 3.11 to 3.14 with its venv module (Debian: apt install \
 	python3-venv); $(if $(PYTHON),$(PYTHON) is not one,none was found): make PYTHON=/path/to/python.
 
-.PHONY: help quick test install lint format lock clean
+.PHONY: help quick test bench install lint format lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -24,6 +24,9 @@ quick: install ## environment, then the main job: three models, two seeds, the r
 
 test: lint ## environment, then formatter, linter, type checker and the whole test suite
 	@$(BIN)/python -m pytest
+
+bench: install ## environment, then how fast it is here, beside the textbook form: some minutes
+	@$(BIN)/capsbench bench
 
 lint: install ## ruff and mypy
 	@$(BIN)/ruff check --quiet

@@ -6,6 +6,7 @@
         config.json                       what was asked for
         state.ckpt                        the resumable state, until the training is done
         trajectory.csv                    one row per look at the validation split
+        profile/                          of some steps, if asked for: trace.json.gz, operations.txt
         checkpoints/<rule>/               the model that a rule chose: model.safetensors,
                                           config.json, README.md (its card)
         training.json                     written last: the training is done
@@ -152,6 +153,11 @@ class CellFolder:
     def training(self) -> Path:
         """The outcome of the training; its presence means that the training is done."""
         return self.path / "training.json"
+
+    @property
+    def profile(self) -> Path:
+        """The folder of a profile of some steps; absent unless it was asked for."""
+        return self.path / "profile"
 
     def checkpoint(self, rule: str) -> Path:
         """The folder of the model that a selection rule chose."""

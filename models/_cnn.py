@@ -9,6 +9,7 @@ from typing import Annotated, Literal, NamedTuple
 from pydantic import Field
 from torch import Tensor, nn
 
+from capsbench.capsules.convolution import Conv2d
 from capsbench.capsules.losses import cross_entropy
 from capsbench.contracts import (
     Batch,
@@ -63,7 +64,7 @@ class Block(NamedTuple):
     def build(self, in_channels: int) -> nn.Sequential:
         """The block as a module that takes maps of ``in_channels`` channels."""
         layers: list[nn.Module] = [
-            nn.Conv2d(
+            Conv2d(
                 in_channels, self.channels, self.conv.kernel, self.conv.stride, self.conv.padding
             ),
             nn.ReLU(),

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from capsbench.arguments import NonNegative, Positive
+from capsbench.capsules.convolution import Conv2d
 from capsbench.capsules.dynamic_routing import DynamicRouting
 from capsbench.capsules.losses import margin_loss
 from capsbench.capsules.primary import VectorPrimaryCapsules
@@ -82,7 +83,7 @@ class CapsNetDR(Model):
         self.windows = [Window(kernel, stride), Window(primary_kernel, primary_stride)]
         require_size(self.name, image_shape, smallest_size(self.windows))
         in_channels, height, width = image_shape
-        self.conv = nn.Conv2d(in_channels, channels, kernel, stride)
+        self.conv = Conv2d(in_channels, channels, kernel, stride)
         self.primary = VectorPrimaryCapsules(
             channels,
             types=primary_types,

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from capsbench.arguments import NonNegative, Positive
+from capsbench.capsules.convolution import Conv2d
 from capsbench.capsules.coordinates import Coordinates, PixelCoordinates, coordinates
 from capsbench.capsules.em_layers import ClassEMCapsules, ConvEMCapsules
 from capsbench.capsules.em_variants import (
@@ -96,7 +97,7 @@ class CapsNetEM(Model):
         self.windows = [Window(kernel, stride)]
         self.windows += [Window(capsule_kernel, step) for step in strides]
         require_size(self.name, image_shape, smallest_size(self.windows))
-        self.conv = nn.Conv2d(image_shape[0], channels, kernel, stride)
+        self.conv = Conv2d(image_shape[0], channels, kernel, stride)
         self.primary = MatrixPrimaryCapsules(
             channels, types=primary_types, presence_offset=self.presence_offset
         )

@@ -35,6 +35,7 @@ LAYERS = (
         "records",
         "contracts",
         "pretrained",
+        "process",
         "viewpoint",
         "capsules",
     },
@@ -42,7 +43,7 @@ LAYERS = (
     {"training", "measures"},
     {"schema"},
     {"reporting", "checking"},
-    {"running"},
+    {"running", "benching"},
     {"cli", "__main__"},
 )
 
@@ -198,6 +199,8 @@ def test_the_framework_imports_downwards(path):
         ("import capsbench.models", "tests/models/x.py", None),
         ("import torch", "capsbench/cli/x.py", "TID253"),
         ("import torch", "capsbench/names.py", "TID253"),
+        ("import torch", "capsbench/process.py", "TID253"),
+        ("import torch", "capsbench/running/__main__.py", "TID253"),
         ("import torch", "capsbench/training/x.py", None),
     ],
 )

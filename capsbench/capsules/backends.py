@@ -20,17 +20,15 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from importlib.util import find_spec
-from typing import Literal, get_args
+from typing import get_args
 
 import torch
 from torch import Tensor, nn
 
+from capsbench.capsules.backend_names import BACKENDS, Backend
 from capsbench.capsules.kernels import native
 from capsbench.capsules.layer import RoutingLayer
 from capsbench.errors import UserError, unknown
-
-Backend = Literal["auto", "textbook", "eager", "compiled", "native", "triton"]
-BACKENDS: tuple[str, ...] = get_args(Backend)[1:]
 
 FEW_VOTES = 2**18  # numbers in all votes below which no kernel is worth its compilation
 
@@ -75,6 +73,17 @@ def problem(backend: str, device: torch.device) -> str | None:
     raise unknown("routing backend", backend, BACKENDS)
 
 
+def require_backend(backend: str, device: torch.device) -> None:
+    """Refuse a backend that cannot compute on a device.
+
+    Raises:
+        UserError: It cannot, and why; ``auto`` always can.
+    """
+    reason = None if backend == "auto" else problem(backend, device)
+    if reason is not None:
+        raise UserError(f"routing by '{backend}' is not possible here: {reason}; take 'auto'")
+
+
 def choose(backend: str, tensors: Sequence[Tensor], votes: int) -> str:
     """The backend that computes a routing.
 
@@ -92,9 +101,7 @@ def choose(backend: str, tensors: Sequence[Tensor], votes: int) -> str:
     """
     device = tensors[0].device
     if backend != "auto":
-        reason = problem(backend, device)
-        if reason is not None:
-            raise UserError(f"routing by '{backend}' is not possible here: {reason}; take 'auto'")
+        require_backend(backend, device)
         return backend
     if _seen_through(tensors):
         return "textbook"

@@ -10,7 +10,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from capsbench.capsules.backends import Backend, choose
+from capsbench.capsules.backend_names import Backend
+from capsbench.capsules.backends import choose
 from capsbench.capsules.capsule import Capsules, length, squash
 from capsbench.capsules.deviation import deviation
 from capsbench.capsules.kernels import dynamic

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from capsbench.capsules.backends import Backend, choose
+from capsbench.capsules.backend_names import Backend
+from capsbench.capsules.backends import choose
 from capsbench.capsules.em_variants import PAPER, EMVariant, raised_per_iteration
 from capsbench.capsules.em_votes import KernelVotes, StoredVotes
 from capsbench.capsules.kernels.em import Assignments

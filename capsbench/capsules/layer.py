@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 if TYPE_CHECKING:
-    from capsbench.capsules.backends import Backend
+    from capsbench.capsules.backend_names import Backend
 
 
 class RoutingLayer(nn.Module, ABC):

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from capsbench.capsules.capsule import Capsules, length, squash
+from capsbench.capsules.convolution import Conv2d
 from capsbench.capsules.deviation import deviation
 
 
@@ -39,7 +40,7 @@ class VectorPrimaryCapsules(nn.Module):
         super().__init__()
         self.types = types
         self.routed = routed
-        self.conv = nn.Conv2d(in_channels, types * dim, kernel, stride)
+        self.conv = Conv2d(in_channels, types * dim, kernel, stride)
 
     def forward(self, features: Tensor) -> Capsules:
         """Features (B, F, H, W) to poses (B, H', W', C, D) and their lengths (B, H', W', C)."""
@@ -74,8 +75,8 @@ class MatrixPrimaryCapsules(nn.Module):
         super().__init__()
         self.types = types
         self.presence_offset = presence_offset
-        self.pose = nn.Conv2d(in_channels, types * 16, 1, bias=False)
-        self.presence = nn.Conv2d(in_channels, types, 1, bias=False)
+        self.pose = Conv2d(in_channels, types * 16, 1, bias=False)
+        self.presence = Conv2d(in_channels, types, 1, bias=False)
         # For poses of about unit variance: the default initialisation of a convolution leaves a
         # third of its input's mean square, a ReLU half of that.
         nn.init.normal_(self.pose.weight, std=math.sqrt(6 / in_channels))

@@ -10,8 +10,8 @@ from typing import Annotated
 
 import typer
 
-from capsbench import __version__
-from capsbench.cli import check, doctor, listing, report, run, show
+from capsbench import __version__, process
+from capsbench.cli import bench, check, doctor, listing, report, run, show
 from capsbench.errors import UserError
 
 app = typer.Typer(
@@ -25,6 +25,7 @@ app.command("list")(listing.listing)
 app.command("show")(show.show)
 app.command("check")(check.check)
 app.command("report")(report.report)
+app.command("bench")(bench.bench)
 app.command("doctor")(doctor.doctor)
 
 
@@ -38,9 +39,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit code: 0, 1 after a failed check of a model, 2 after bad input (told in one line
         on stderr), 130 after Ctrl-C.
     """
-    # Before torch loads OpenMP: threads that wait for each other sleep instead of spinning. On an
-    # idle machine that costs little; beside other processes spinning slows a training manifold.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     given = sys.argv[1:] if arguments is None else list(arguments)
     command = typer.main.get_command(app)
     try:
@@ -82,11 +80,20 @@ def _print_version(wanted: bool) -> None:
 
 @app.callback()
 def _root(
-    version: Annotated[
+    _version: Annotated[
         bool,
         typer.Option(
             "--version", callback=_print_version, is_eager=True, help="Print the version."
         ),
     ] = False,
+    plain_process: Annotated[
+        bool,
+        typer.Option(
+            "--plain-process",
+            help="Leave memory and threads as they are: slower, but smaller in memory.",
+        ),
+    ] = False,
 ) -> None:
-    pass
+    if plain_process:
+        os.environ[process.PLAIN] = "1"
+    process.tune()  # before a command imports torch

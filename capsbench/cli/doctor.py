@@ -1,4 +1,4 @@
-"""``capsbench doctor``: versions, devices, data at hand, W&B login."""
+"""``capsbench doctor``: versions, devices, settings of the process, data at hand, W&B login."""
 
 from __future__ import annotations
 
@@ -19,12 +19,13 @@ from capsbench.cli.options import (
 )
 from capsbench.errors import UserError
 from capsbench.names import Target, table
+from capsbench.process import settings_in_force
 
 
 def doctor(
     data_root: DataRoot = None, output: Output = Path("runs"), as_json: AsJson = False
 ) -> None:
-    """Say what is here: versions, devices, data, login.
+    """Say what is here: versions, devices, settings, data, login.
 
     Also whether records could be written where they would go. Nothing is sent or changed.
     """
@@ -32,6 +33,7 @@ def doctor(
     facts = {
         "versions": versions(),
         "devices": devices(),
+        "process": settings_in_force(),
         "data": {name: _found(target, root) for name, target in table("datamodules").items()},
         "wandb": {"login": wandb_login()},
         "output": {str(output): _writable(output)},

@@ -76,6 +76,10 @@ def run(
         Literal["auto", "ddp", "ddp_find_unused_parameters_true"],
         typer.Option(help="How several processes train together."),
     ] = "auto",
+    routing: Annotated[
+        Literal["auto", "textbook", "eager", "compiled", "native", "triton"],
+        typer.Option(help="In which form routing is computed; results are the same."),
+    ] = "auto",
     checkpoint_every: Annotated[
         int | None,
         typer.Option(min=1, metavar="STEPS", help="Steps between resumable states."),
@@ -83,6 +87,10 @@ def run(
     wandb: Annotated[
         Literal["off", "offline", "online"], typer.Option(help="Mirror to Weights & Biases.")
     ] = "offline",
+    profile: Annotated[
+        bool,
+        typer.Option("--profile", help="Trace some steps of each training, in its folder."),
+    ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="List the cells and their state; write nothing.")
     ] = False,
@@ -112,7 +120,9 @@ def run(
         devices=devices,
         nodes=nodes,
         strategy=strategy,
+        routing=routing,
         checkpoint_every=checkpoint_every,
+        profile=profile,
         wandb=wandb,
     )
     try:

@@ -64,8 +64,8 @@ class Cost:
         """Operations of one forward pass, the decoder's drawing included.
 
         Those of convolutions and matrix products alone, as torch's counter has it: additions,
-        activations, poolings and softmaxes do not count. A multiply-add counts as two. Of routing it
-        counts what the textbook's form does, in whichever form it runs.
+        activations, poolings and softmaxes do not count. A multiply-add counts as two. Of routing
+        it counts what the textbook's form does, in whichever form it runs.
         """
         return self.layers[0].flops
 

@@ -9,6 +9,8 @@ from pathlib import Path
 
 from rich.console import Console
 
+from capsbench.capsules.backend_names import Backend
+from capsbench.capsules.backends import use_backend
 from capsbench.records import (
     SCHEMA,
     CellFolder,
@@ -30,7 +32,13 @@ def missing_measures(cell: Cell, folder: CellFolder) -> list[str]:
 
 
 def measure_cell(
-    cell: Cell, output: Path, data_root: Path | None, *, device: str, console: Console
+    cell: Cell,
+    output: Path,
+    data_root: Path | None,
+    *,
+    device: str,
+    routing: Backend,
+    console: Console,
 ) -> None:
     """Compute and record the missing measures of a trained cell; nothing is trained.
 
@@ -41,6 +49,7 @@ def measure_cell(
         output: The runs folder.
         data_root: Folder of data files at hand.
         device: ``cpu``, ``cuda`` or ``mps``.
+        routing: In which form routing is computed.
         console: Where progress is shown.
     """
     folder = CellFolder(output / cell.path)
@@ -50,6 +59,7 @@ def measure_cell(
     clear_unfinished_writes(folder.path)
     data = cell.build_data(data_root)
     model = load_checkpoint(folder.checkpoint(cell.rule), cell.model).to(device).eval()
+    use_backend(model, routing)
     for name in missing:
         entry = cell.measures[name]
         started = time.perf_counter()

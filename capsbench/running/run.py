@@ -7,8 +7,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Literal
 
+import torch
 from rich.console import Console
 
+from capsbench.capsules.backends import require_backend
 from capsbench.data.images import require_shares
 from capsbench.records import SCHEMA, CellFolder, write_json
 from capsbench.reporting import report, terminal
@@ -22,8 +24,9 @@ from capsbench.running.plan import Cell
 from capsbench.running.provenance import provenance
 from capsbench.running.worker import process_rank, train_cell, train_cell_in_processes
 from capsbench.schema import Benchmark
-from capsbench.training.devices import resolve_device
+from capsbench.training.devices import precision_note, resolve_device
 from capsbench.training.execution import Execution
+from capsbench.training.profile import TABLE, TRACE
 
 State = Literal["done", "to measure", "resumable", "to do"]
 
@@ -64,16 +67,19 @@ def run_benchmark(
         The page; None in a process of a cluster that is not the first.
 
     Raises:
-        UserError: A device or a data file is missing, another process is at work on a cell, or the
-            processes cannot share a batch equally.
+        UserError: A device, a routing backend or a data file is missing, another process is at work
+            on a cell, or the processes cannot share a batch equally.
     """
     require_shares(benchmark.recipe.batch, execution.processes)
     mode = execution.wandb if execution.wandb == "off" else usable_mode(execution.wandb)
     device = resolve_device(execution.device)
+    require_backend(execution.routing, torch.device(device))
     execution = execution.model_copy(update={"device": device, "wandb": mode})
     first = execution.processes == 1 or process_rank() == 0
     folder = output / benchmark.name
     if first:
+        if note := precision_note(benchmark.recipe, device):
+            console.print(note, markup=False, highlight=False, soft_wrap=True)
         content = {
             "schema": SCHEMA,
             "benchmark": benchmark.model_dump(mode="json"),
@@ -105,12 +111,22 @@ def run_benchmark(
                     loggers=[] if mirror is None else [mirror],
                     console=console,
                 )
-            measure_cell(cell, output, data_root, device=device, console=console)
+            measure_cell(
+                cell,
+                output,
+                data_root,
+                device=device,
+                routing=execution.routing,
+                console=console,
+            )
             if mirror is not None:
                 mirror_cell(mirror, benchmark, output, cell)
             found = "" if begun else " (found)"
             line = f"{cell.label}, seed {cell.seed}: {_line(cell, output)}{found}"
             console.print(line, markup=False, highlight=False, soft_wrap=True)
+            if execution.profile:
+                line = _profile_line(CellFolder(output / cell.path), trained=cell in todo)
+                console.print(line, markup=False, highlight=False, soft_wrap=True)
     if not first:
         return None
     write_json(folder / "benchmark.json", content)  # another run may have put its own there
@@ -135,3 +151,13 @@ def _line(cell: Cell, output: Path) -> str:
             if f"{kind}/accuracy" in measurement.values
         ]
     return ", ".join(numbers)
+
+
+def _profile_line(folder: CellFolder, *, trained: bool) -> str:
+    """Where a cell's profile is, and how to look at it."""
+    if not trained:
+        return "  nothing to profile: it was trained before; another --output trains it again"
+    if not folder.profile.is_dir():
+        return "  nothing to profile: the training ended before the steps to be profiled were done"
+    trace, table = folder.profile / TRACE, folder.profile / TABLE
+    return f"  profile: {table}; open {trace} in chrome://tracing or ui.perfetto.dev"

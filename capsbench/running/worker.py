@@ -16,6 +16,7 @@ from rich.console import Console
 
 from capsbench.data.images import ImageData
 from capsbench.errors import UserError
+from capsbench.process import settings_in_force
 from capsbench.records import (
     SCHEMA,
     CellFolder,
@@ -106,6 +107,7 @@ def _train(
             execution,
             seed=cell.seed,
             state=folder.state,
+            profile=folder.profile if execution.profile else None,
             loggers=loggers,
             show_step=lambda step: progress.update(bar, completed=step),
             show_rows=show_rows,
@@ -141,7 +143,7 @@ def train_cell_in_processes(
             "data_root": None if data_root is None else str(data_root.resolve()),
         }
         request.write_text(json.dumps(content), encoding="utf-8")
-        command = [sys.executable, "-m", "capsbench.running.worker", str(request)]
+        command = [sys.executable, "-m", "capsbench.running", str(request)]
         code = subprocess.run(command, check=False).returncode
     if code:
         raise UserError(f"the processes of {cell.label}, seed {cell.seed} ended with code {code}")
@@ -178,7 +180,11 @@ def _write_record(
         "seconds": round(outcome.seconds, 3),
         "images_per_second": round(steps * cell.recipe.batch / outcome.seconds, 1),
         "selected": selected,
-        "execution": {**execution.model_dump(), "device_name": device_name(execution.device)},
+        "execution": {
+            **execution.model_dump(),
+            "device_name": device_name(execution.device),
+            "process": settings_in_force(),
+        },
         **source,
     }
     write_json(folder.training, record)
@@ -205,10 +211,3 @@ def main(path: str) -> None:
     )
     if mirror is not None:
         mirror.close()
-
-
-if __name__ == "__main__":
-    try:
-        main(sys.argv[1])
-    except UserError as error:
-        sys.exit(f"capsbench: error: {error}")

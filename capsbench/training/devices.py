@@ -6,7 +6,9 @@ import platform
 
 import torch
 
+from capsbench.capsules.convolution_products import multiplies_bfloat16
 from capsbench.errors import UserError
+from capsbench.training.recipe import Recipe
 
 ACCELERATORS = {"cpu": "cpu", "cuda": "gpu", "mps": "mps"}
 
@@ -40,3 +42,13 @@ def device_name(device: str) -> str:
     if device == "cuda":
         return torch.cuda.get_device_name()
     return f"{platform.machine()}, {torch.get_num_threads()} threads"
+
+
+def precision_note(recipe: Recipe, device: str) -> str | None:
+    """What a user should know of a recipe's precision on a device; None if it is worth its name."""
+    if recipe.precision == "bf16-mixed" and device == "cpu" and not multiplies_bfloat16():
+        return (
+            "note: this processor has no bfloat16 instructions; "
+            "bf16-mixed is emulated here, and slower than 32-true"
+        )
+    return None

@@ -6,6 +6,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from capsbench.capsules.backend_names import Backend
+
 
 class Execution(BaseModel):
     """Where and how cells run; recorded with each training, part of no fingerprint."""
@@ -17,11 +19,13 @@ class Execution(BaseModel):
     nodes: int = Field(default=1, ge=1)
     # Strategies that shard the model (fsdp) or fork (ddp_spawn) would need other checkpoints.
     strategy: Literal["auto", "ddp", "ddp_find_unused_parameters_true"] = "auto"
+    routing: Backend = Field(default="auto", description="in which form routing is computed")
     checkpoint_every: int | None = Field(
         default=None,
         ge=1,
         description="steps between resumable states; as evaluate_every if left out",
     )
+    profile: bool = Field(default=False, description="whether some steps are profiled")
     wandb: Literal["off", "offline", "online"] = "offline"
 
     @property

@@ -17,6 +17,7 @@ from capsbench.training.recipe import Recipe
 from capsbench.training.schedule import learning_rate_factor
 
 SPLITS = ("validation", "test")
+FUSED_DEVICES = ("cpu", "cuda", "mps")  # where torch has kernels for the whole of an update
 
 
 class Scores(NamedTuple):
@@ -115,15 +116,17 @@ class Task(LightningModule):
             self.log(f"{split}/{what}", metric)
 
     def _optimizer(self) -> Optimizer:
-        recipe, weights = self.recipe, self.model.parameters()
+        recipe, weights = self.recipe, list(self.model.parameters())
         rate, decay = recipe.learning_rate, recipe.weight_decay
+        # The same mathematics, in one pass through memory.
+        fused = True if all(w.device.type in FUSED_DEVICES for w in weights) else None
         match recipe.optimizer:
             case "adam":
-                return Adam(weights, lr=rate, weight_decay=decay)
+                return Adam(weights, lr=rate, weight_decay=decay, fused=fused)
             case "adamw":
-                return AdamW(weights, lr=rate, weight_decay=decay)
+                return AdamW(weights, lr=rate, weight_decay=decay, fused=fused)
             case "sgd":
-                return SGD(weights, lr=rate, weight_decay=decay, momentum=0.9)
+                return SGD(weights, lr=rate, weight_decay=decay, momentum=0.9, fused=fused)
 
     def _note_first_bad(self, loss: Tensor) -> None:
         """Keep the first step with a non-finite loss, on the device: no step waits for it."""

@@ -15,12 +15,14 @@ from pytorch_lightning.loggers import Logger
 from pytorch_lightning.plugins.environments import LightningEnvironment
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
+from capsbench.capsules.backends import use_backend
 from capsbench.contracts import Model
 from capsbench.data.images import ImageData
 from capsbench.data.randomness import derive
 from capsbench.errors import UserError
 from capsbench.training.devices import ACCELERATORS
 from capsbench.training.execution import Execution
+from capsbench.training.profile import Profile
 from capsbench.training.recipe import Recipe
 from capsbench.training.selection import Row
 from capsbench.training.task import Task
@@ -63,6 +65,7 @@ def train(
     *,
     seed: int,
     state: Path,
+    profile: Path | None = None,
     loggers: list[Logger],
     show_step: Callable[[int], None],
     show_rows: Callable[[list[Row]], None],
@@ -76,6 +79,7 @@ def train(
         execution: How it is carried out; ``device`` must be resolved.
         seed: Seed of the initial weights and of what the model draws.
         state: File of the resumable state.
+        profile: Folder for a profile of some steps; none is made if left out.
         loggers: Lightning loggers.
         show_step: Called with the number of steps done.
         show_rows: Called with the trajectory when it has a new row.
@@ -88,6 +92,7 @@ def train(
         logging.getLogger(name).setLevel(logging.WARNING)
     torch.manual_seed(derive(seed, "model"))
     task = Task(build(), recipe, seed=seed)
+    use_backend(task.model, execution.routing)
     looks = Trajectory(
         data,
         every=recipe.evaluate_every,
@@ -106,7 +111,8 @@ def train(
             max_epochs=-1,
             limit_val_batches=0,
             logger=loggers,
-            callbacks=[looks, _Steps(show_step)],
+            # The profile first, so that a look after its last step is no part of it.
+            callbacks=[*([Profile(profile)] if profile else []), looks, _Steps(show_step)],
             # A cluster's variables (SLURM) must not turn a training on one device into several.
             plugins=[LightningEnvironment()] if execution.processes == 1 else None,
             enable_checkpointing=False,

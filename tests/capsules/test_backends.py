@@ -7,7 +7,8 @@ import torch
 from torch import nn
 
 from capsbench.capsules import backends
-from capsbench.capsules.backends import BACKENDS, choose, problem, routing_backend, use_backend
+from capsbench.capsules.backend_names import BACKENDS
+from capsbench.capsules.backends import choose, problem, routing_backend, use_backend
 from capsbench.capsules.dynamic_routing import DynamicRouting, dynamic_routing
 from capsbench.capsules.em_layers import ClassEMCapsules
 from capsbench.capsules.kernels import native

@@ -19,6 +19,8 @@ REFUSED = {
     "run tiny.yaml --nodes 0": "'--nodes'",
     "run tiny.yaml --checkpoint-every 0": "'--checkpoint-every'",
     "run tiny.yaml --device gpu": "'gpu' is not one of 'auto', 'cpu', 'cuda', 'mps'",
+    "run tiny.yaml --device cpu --routing triton": "routing by 'triton' is not possible here",
+    "run tiny.yaml --routing eagre": "'eagre' is not one of 'auto', 'textbook', 'eager'",
     "run tiny.yaml --wandb on": "'on' is not one of 'off', 'offline', 'online'",
     "run tiny.yaml --json": "--json lists the cells; it goes with --dry-run",
     "list modles": "'modles' is not one of 'models', 'datamodules', 'benchmarks'",

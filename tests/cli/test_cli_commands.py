@@ -17,6 +17,7 @@ import pytest
 from capsbench import __version__
 from capsbench.cli.run import STOPPED, parse_seeds
 from capsbench.names import table
+from capsbench.process import settings_in_force
 from capsbench.training.execution import Execution
 
 
@@ -154,6 +155,7 @@ def test_doctor(cli, tmp_path, monkeypatch):
     assert facts["versions"]["torch"] == version("torch")
     assert "selenium" not in facts["versions"]
     assert "cpu" in facts["devices"]
+    assert facts["process"] == settings_in_force()
     assert facts["data"]["digits"] == "comes with scikit-learn"
     assert str(tmp_path) in facts["data"]["mnist"]
     assert facts["wandb"]["login"].startswith("not logged in")
@@ -220,7 +222,7 @@ def test_what_the_command_line_says_reaches_the_run(cli, tiny, monkeypatch):
     line = (
         "run tiny.yaml --models small,smaller --seeds 5 --set recipe.steps=500 "
         "--set recipe.optimizer=sgd --limit 100 --output there --device cpu --devices 2 --nodes 3 "
-        "--strategy ddp --checkpoint-every 7 --wandb online --data-root ."
+        "--strategy ddp --checkpoint-every 7 --profile --wandb online --data-root ."
     )
     code, _, err = cli(*line.split())
     assert (code, err) == (0, "")
@@ -237,7 +239,13 @@ def test_what_the_command_line_says_reaches_the_run(cli, tiny, monkeypatch):
     assert (given["output"], given["data_root"]) == (Path("there"), Path())
     assert [(cell.label, cell.seed) for cell in given["cells"]] == [("small", 5), ("smaller", 5)]
     assert given["execution"] == Execution(
-        device="cpu", devices=2, nodes=3, strategy="ddp", checkpoint_every=7, wandb="online"
+        device="cpu",
+        devices=2,
+        nodes=3,
+        strategy="ddp",
+        checkpoint_every=7,
+        profile=True,
+        wandb="online",
     )
 
 
@@ -278,6 +286,22 @@ def test_a_run_is_stopped_goes_on_and_is_reported(cli, tiny):
     page.unlink()
     assert cli("report", "runs") == (0, f"{page}\n", "")
     assert page.is_file()
+
+
+def test_a_profile_is_written_and_one_that_is_not_is_told(cli, tiny):
+    line = "run tiny.yaml --models smaller --seeds 0 --limit 50 --device cpu --wandb off --profile"
+    code, text, err = cli(*line.split())
+    assert (code, err) == (0, "")
+    (trace,) = Path("runs").rglob("trace.json.gz")
+    folder = trace.parent
+    assert f"profile: {folder / 'operations.txt'}; open {trace} in chrome://tracing" in text
+    assert (folder / "operations.txt").read_text().startswith("steps 1 to 4 of 4 on cpu")
+    training = json.loads((folder.parent / "training.json").read_bytes())
+    assert training["execution"]["profile"] is True
+    assert training["execution"]["process"] == settings_in_force()
+    code, text, _ = cli(*line.split())
+    assert code == 0
+    assert "nothing to profile: it was trained before" in text
 
 
 def test_show_writes_types_in_short_and_leaves_out_what_has_none(cli, tmp_path, tiny_file):

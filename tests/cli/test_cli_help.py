@@ -8,7 +8,7 @@ import sys
 import pytest
 
 HEAVY = ("torch", "pytorch_lightning", "torchmetrics", "kornia", "wandb", "scipy", "matplotlib")
-COMMANDS = ("run", "list", "show", "check", "report", "doctor")
+COMMANDS = ("run", "list", "show", "check", "report", "bench", "doctor")
 LIGHT = [
     [],
     ["--help"],

@@ -2,6 +2,7 @@
 
 import json
 import os
+import platform
 import signal
 import subprocess
 import sys
@@ -24,6 +25,7 @@ from capsbench.schema import Benchmark
 from capsbench.training.execution import Execution
 
 ONE_THREAD = {**os.environ, "OMP_NUM_THREADS": "1"}
+ON_GLIBC = "on" if platform.libc_ver()[0] == "glibc" else "off: only the C library glibc"
 
 
 @pytest.fixture
@@ -70,6 +72,12 @@ def test_a_run_leaves_whole_records(run, tiny_protocol, tmp_path):
         assert measured["values"]["rotation=90/accuracy"] == samples["correct"][2].mean()
         assert {view["familiar"] for view in measured["views"]} == {True, False}
     assert not list(tmp_path.rglob("*.tmp"))
+
+
+def test_a_precision_that_is_emulated_is_told_once(run, tiny_protocol, capsys, monkeypatch):
+    monkeypatch.setattr("capsbench.training.devices.multiplies_bfloat16", lambda: False)
+    run(tiny_protocol | {"recipe": tiny_protocol["recipe"] | {"precision": "bf16-mixed"}})
+    assert capsys.readouterr().out.count("no bfloat16 instructions") == 1
 
 
 def test_a_second_run_finds_everything(run, tiny_protocol, capsys):
@@ -198,6 +206,8 @@ def test_two_processes_make_one_record(tiny_protocol, tmp_path):
     folder = CellFolder(tmp_path / cell.path)
     training = read_json(folder.training)
     assert training["execution"]["devices"] == 2
+    # Made by each process itself, not found where its parent has left them.
+    assert training["execution"]["process"]["freed memory"].startswith(ON_GLIBC)
     assert training["status"] == "trained"
     (name,) = cell.measures
     assert read_json(folder.measure(name))["n"] == 100
@@ -217,8 +227,12 @@ def test_two_processes_learn_what_one_learns(tiny_protocol, tiny_file, tmp_path)
         folder.mkdir()
         strategy = "auto" if number == "1" else "ddp"
         arguments = command(protocol, folder, "--devices", number, "--strategy", strategy)
+        if number == "2":
+            arguments.insert(arguments.index("run"), "--plain-process")
         subprocess.run(arguments, env=ONE_THREAD, check=True, capture_output=True)
         found.append(read_rows(CellFolder(folder / cell.path).trajectory))
+    settings = read_json(CellFolder(folder / cell.path).training)["execution"]["process"]
+    assert set(settings.values()) == {"off: --plain-process"}  # the option reaches the group
     for one, two in zip(*found, strict=True):
         assert one["validation_loss"] == pytest.approx(two["validation_loss"], rel=1e-4)
         assert one["validation_accuracy"] == pytest.approx(two["validation_accuracy"], abs=1e-6)

@@ -1,0 +1,53 @@
+"""Made-up images in memory, in the data module of every warped data set."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar
+
+import torch
+
+from capsbench.contracts import ImageShape
+from capsbench.data.batches import Split
+from capsbench.data.images import Identity, ImageData, SplitName
+from capsbench.data.randomness import generator
+from capsbench.viewpoint.ranges import ViewRange
+
+# Views as a training on digits draws them.
+VIEWS = ViewRange(rotation=(-15, 15), shift=(-2, 2))
+
+
+def noise_images(
+    shape: ImageShape, *, num_classes: int, count: int, batch: int, views: ViewRange = VIEWS
+) -> ImageData:
+    """A data module of noise, with so many images in each split.
+
+    Args:
+        shape: (C, H, W).
+        num_classes: K.
+        count: Images of a split.
+        batch: Images in a training batch.
+        views: The views of the training images.
+    """
+
+    class Noise(ImageData):
+        """Uniform noise: what it costs to feed a model does not depend on what images show."""
+
+        identity: ClassVar[Identity] = {"name": "noise", "version": "1", "checksum": "none"}
+        image_shape: ClassVar[ImageShape] = shape
+        source: ClassVar[str] = "made for timing"
+
+        def load(self) -> dict[SplitName, Split]:
+            images = torch.randint(
+                256, (count, *shape), dtype=torch.uint8, generator=generator("noise", *shape)
+            )
+            rows = torch.arange(count)
+            split = Split(images, rows % num_classes, rows)
+            return {"train": split, "validation": split, "test": split}
+
+        @classmethod
+        def found(cls, data_root: Path) -> str:
+            return "made up"
+
+    Noise.num_classes = num_classes
+    return Noise(views=views, batch=batch)

@@ -1,0 +1,8 @@
+"""The names of the forms in which a routing can be computed; free of torch."""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+Backend = Literal["auto", "textbook", "eager", "compiled", "native", "triton"]
+BACKENDS: tuple[Backend, ...] = get_args(Backend)[1:]

@@ -1,0 +1,183 @@
+"""Convolution as explicit matrix products, for processors whose products are faster than that.
+
+Images are laid out as (H, B, W, C). What one row of the kernel sees in all windows is then a
+matrix of H' B W' rows: the rows of the images that belong to the same place in their stride follow
+one another, and each row of windows is unfolded along the width alone. So a convolution is the sum
+of KH products, and each element is copied KW / stride times instead of KH KW / stride² times. The
+gradient of the images is gathered, not scattered: for each column of pixels, the windows that saw
+it lie next to each other, and one product per row of the kernel sums over them.
+
+Where the processor has no instructions for bfloat16, its numbers are multiplied as float32. Their
+products are exact there, and sums are as wide as those of processors that have such instructions.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd import Function
+from torch.nn import functional as F
+
+Pair = tuple[int, int]
+
+# Instructions that multiply bfloat16, as torch names them: AMX, AVX-512, Arm.
+BF16_INSTRUCTIONS = ("amx_bf16", "avx512_bf16", "sve_bf16", "bf16")
+# A product that sums over fewer numbers is bound by its result: then rows of the kernel are joined.
+FEWEST_SUMMED = 128
+
+
+@cache
+def multiplies_bfloat16() -> bool:
+    """Whether this processor has instructions for bfloat16; without, torch is 30 times slower."""
+    present = torch.cpu.get_capabilities()
+    return any(present.get(name) for name in BF16_INSTRUCTIONS)
+
+
+def products(x: Tensor, weight: Tensor, bias: Tensor | None, stride: Pair) -> Tensor:
+    """A convolution without padding, as matrix products; differentiable like any other.
+
+    Args:
+        x: (B, C, H, W), best with channels next to each other in memory.
+        weight: (O, C, KH, KW), of the same type.
+        bias: (O,) or None.
+        stride: Steps of the window, down and to the right.
+
+    Returns:
+        (B, O, H', W'), laid out in memory as (H', B, W', O).
+    """
+    y: Tensor = _Products.apply(x, weight, bias, stride)
+    return y.unflatten(0, _windows(x, weight, stride)).permute(1, 3, 0, 2)
+
+
+class _Products(Function):
+    """Returns a matrix (H' B W', O), since a view that is made in here may not be changed later."""
+
+    @staticmethod
+    def forward(x: Tensor, weight: Tensor, bias: Tensor | None, stride: Pair) -> Tensor:
+        with _no_autocast(x):
+            return _output(x, weight, bias, stride)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        x, weight, _, ctx.stride = inputs
+        ctx.save_for_backward(x, weight)
+        ctx.save_for_forward(x, weight)
+
+    @staticmethod
+    def backward(ctx: Any, errors: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight = ctx.saved_tensors
+        of_x, of_weight, of_bias, _ = ctx.needs_input_grad
+        with _no_autocast(x):
+            return (
+                _input_gradient(x, weight, errors, ctx.stride) if of_x else None,
+                _weight_gradient(x, weight, errors, ctx.stride) if of_weight else None,
+                errors.sum(0) if of_bias else None,
+                None,
+            )
+
+    @staticmethod
+    def jvp(
+        ctx: Any, x_tangent: Tensor, weight_tangent: Tensor, bias_tangent: Tensor | None, _: None
+    ) -> Tensor:
+        x, weight = ctx.saved_tensors
+        tangent = F.conv2d(x_tangent, weight, bias_tangent, ctx.stride)
+        tangent = tangent + F.conv2d(x, weight_tangent, None, ctx.stride)
+        return tangent.permute(2, 0, 3, 1).flatten(0, 2)
+
+
+def _output(x: Tensor, weight: Tensor, bias: Tensor | None, stride: Pair) -> Tensor:
+    dtype = _multiplied(x.dtype)
+    first, *others = blocks = _blocks(x.to(dtype), weight, stride)
+    rows = _kernel_rows(weight.to(dtype), len(blocks))
+    y = F.linear(first, rows[0], None if bias is None else bias.to(dtype))
+    if others and dtype == torch.bfloat16:  # each product is rounded, but not their sum
+        y = y.float()
+    for block, row in zip(others, rows[1:], strict=True):
+        if y.dtype == dtype:
+            y.addmm_(block, row.t())
+        else:
+            y += F.linear(block, row)
+    return y.to(x.dtype)
+
+
+def _weight_gradient(x: Tensor, weight: Tensor, errors: Tensor, stride: Pair) -> Tensor:
+    dtype = _multiplied(x.dtype)
+    blocks = _blocks(x.to(dtype), weight, stride)
+    errors = errors.to(dtype)
+    rows = torch.stack([errors.t() @ block for block in blocks], dim=1).to(x.dtype)
+    out_channels, channels, height, width = weight.shape
+    return rows.view(out_channels, height, width, channels).permute(0, 3, 1, 2)
+
+
+def _input_gradient(x: Tensor, weight: Tensor, errors: Tensor, stride: Pair) -> Tensor:
+    (batch, channels, height, width), (down, right) = x.shape, stride
+    kernel_height, kernel_width = weight.shape[2:]
+    rows, _, columns = _windows(x, weight, stride)
+    dtype = _multiplied(x.dtype)
+    # Windows from right to left: so the columns of the kernel, through which they see one column of
+    # pixels, go from left to right, one in every `right`.
+    errors = errors.to(dtype).reshape(rows * batch, columns, -1).flip(1)
+    kernel = weight.to(dtype).contiguous(memory_format=torch.channels_last).permute(2, 3, 0, 1)
+    kernels = [kernel[:, start::right].contiguous() for start in range(right)]
+    gradient = x.new_zeros(height, batch, width, channels)
+    for column in range(width):
+        last = min(columns - 1, column // right)
+        first = max(0, -((kernel_width - 1 - column) // right))
+        count = last + 1 - first
+        if count == 0:
+            continue
+        seen = errors.narrow(1, columns - 1 - last, count).flatten(1).contiguous()  # (H' B, n O)
+        tap, start = divmod(column - last * right, right)
+        through = kernels[start].narrow(1, tap, count).flatten(1, 2)  # (KH, n O, C)
+        for phase in range(down):
+            total = seen.new_zeros(len(range(phase, height, down)), batch, channels)
+            for row in range(phase, kernel_height, down):
+                reached = total.narrow(0, row // down, rows)
+                reached.view(-1, channels).addmm_(seen, through[row])
+            gradient[phase::down, :, column] = total
+    return gradient.permute(1, 3, 0, 2)
+
+
+def _blocks(x: Tensor, weight: Tensor, stride: Pair) -> list[Tensor]:
+    """What the windows see through each row of the kernel, (H' B W', KW C).
+
+    Where these are short, what they see through the whole kernel, (H' B W', KH KW C).
+    """
+    (_, channels, height, width), (down, right) = weight.shape, stride
+    if channels > 1 and (x.stride(1), x.stride(3)) != (1, channels):
+        x = x.contiguous(memory_format=torch.channels_last)
+    images = x.permute(2, 0, 3, 1)  # (H, B, W, C)
+    if width * channels < FEWEST_SUMMED:
+        windows = images.unfold(0, height, down).unfold(2, width, right)  # (H', B, W', C, KH, KW)
+        return [windows.permute(0, 1, 2, 4, 5, 3).flatten(3).flatten(0, 2)]
+    rows, *_ = _windows(x, weight, stride)
+    phases = [
+        images[phase::down].unfold(2, width, right).transpose(3, 4).flatten(3)
+        for phase in range(down)
+    ]
+    return [phases[row % down].narrow(0, row // down, rows).flatten(0, 2) for row in range(height)]
+
+
+def _kernel_rows(weight: Tensor, count: int) -> Tensor:
+    """Weights (O, C, KH, KW) by rows of the kernel, (KH, O, KW C), or in one, (1, O, KH KW C)."""
+    channels_last = weight.permute(0, 2, 3, 1).contiguous()  # twice as fast as all at once
+    return channels_last.view(len(weight), count, -1).transpose(0, 1).contiguous()
+
+
+def _windows(x: Tensor, weight: Tensor, stride: Pair) -> tuple[int, int, int]:
+    """Rows of windows, images, windows in a row: (H', B, W')."""
+    (height, width), (kernel_height, kernel_width) = x.shape[2:], weight.shape[2:]
+    rows = (height - kernel_height) // stride[0] + 1
+    return rows, len(x), (width - kernel_width) // stride[1] + 1
+
+
+def _multiplied(dtype: torch.dtype) -> torch.dtype:
+    """The type in which numbers of a type are multiplied."""
+    return torch.float32 if dtype == torch.bfloat16 and not multiplies_bfloat16() else dtype
+
+
+def _no_autocast(x: Tensor) -> torch.autocast:
+    return torch.autocast(x.device.type, enabled=False)

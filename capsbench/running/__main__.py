@@ -1,0 +1,15 @@
+"""``python -m capsbench.running REQUEST``: each process of a group that trains a cell."""
+
+import sys
+
+from capsbench import process
+from capsbench.errors import UserError
+
+if __name__ == "__main__":
+    process.tune()  # before the worker imports torch
+    from capsbench.running.worker import main
+
+    try:
+        main(sys.argv[1])
+    except UserError as error:
+        sys.exit(f"capsbench: error: {error}")
