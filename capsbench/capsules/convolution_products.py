@@ -1,11 +1,10 @@
 """Convolution as explicit matrix products, for processors whose products are faster than that.
 
-Images are laid out as (H, B, W, C). What one row of the kernel sees in all windows is then a
-matrix of H' B W' rows: the rows of the images that belong to the same place in their stride follow
-one another, and each row of windows is unfolded along the width alone. So a convolution is the sum
-of KH products, and each element is copied KW / stride times instead of KH KW / stride² times. The
-gradient of the images is gathered, not scattered: for each column of pixels, the windows that saw
-it lie next to each other, and one product per row of the kernel sums over them.
+Row by row: what all windows see of one row of pixels, (B W', KW C), is unfolded and multiplied with
+each row of the kernel that meets it, whose products add up to rows of the result, (B W', O). So
+only one row is unfolded at a time, along its width alone, and stays in the cache for all of its
+products. The gradient of the images is gathered, not scattered: of each column of pixels, the
+windows that saw it lie next to each other, and one product per row of the kernel sums over them.
 
 Where the processor has no instructions for bfloat16, its numbers are multiplied as float32. Their
 products are exact there, and sums are as wide as those of processors that have such instructions.
@@ -13,6 +12,7 @@ products are exact there, and sums are as wide as those of processors that have 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
@@ -25,7 +25,7 @@ Pair = tuple[int, int]
 
 # Instructions that multiply bfloat16, as torch names them: AMX, AVX-512, Arm.
 BF16_INSTRUCTIONS = ("amx_bf16", "avx512_bf16", "sve_bf16", "bf16")
-# A product that sums over fewer numbers is bound by its result: then rows of the kernel are joined.
+# A product that sums over fewer numbers is bound by its result: then the kernel is taken whole.
 FEWEST_SUMMED = 128
 
 
@@ -89,27 +89,28 @@ class _Products(Function):
 
 
 def _output(x: Tensor, weight: Tensor, bias: Tensor | None, stride: Pair) -> Tensor:
-    dtype = _multiplied(x.dtype)
-    first, *others = blocks = _blocks(x.to(dtype), weight, stride)
-    rows = _kernel_rows(weight.to(dtype), len(blocks))
-    y = F.linear(first, rows[0], None if bias is None else bias.to(dtype))
-    if others and dtype == torch.bfloat16:  # each product is rounded, but not their sum
-        y = y.float()
-    for block, row in zip(others, rows[1:], strict=True):
-        if y.dtype == dtype:
-            y.addmm_(block, row.t())
-        else:
-            y += F.linear(block, row)
-    return y.to(x.dtype)
+    rows, batch, columns = _windows(x, weight, stride)
+    kernel = _by_rows(weight)
+    dtype = torch.float32 if len(kernel) > 1 and x.dtype == torch.bfloat16 else kernel.dtype
+    start = x.new_zeros(len(weight)) if bias is None else bias
+    y = start.to(dtype).repeat(rows, batch * columns, 1)
+    for seen, pairs in _rows_seen(x, weight, stride):
+        for row, part in pairs:
+            _add_product(y[row], seen, kernel[part].t())
+    return y.flatten(0, 1).to(x.dtype)
 
 
 def _weight_gradient(x: Tensor, weight: Tensor, errors: Tensor, stride: Pair) -> Tensor:
-    dtype = _multiplied(x.dtype)
-    blocks = _blocks(x.to(dtype), weight, stride)
-    errors = errors.to(dtype)
-    rows = torch.stack([errors.t() @ block for block in blocks], dim=1).to(x.dtype)
+    rows, *_ = _windows(x, weight, stride)
+    kernel = _by_rows(weight)
+    errors = errors.to(kernel.dtype).unflatten(0, (rows, -1))
+    gradient = torch.zeros_like(kernel, dtype=_sum_type(x.dtype))
+    for seen, pairs in _rows_seen(x, weight, stride):
+        for row, part in pairs:
+            _add_product(gradient[part], errors[row].t(), seen)
     out_channels, channels, height, width = weight.shape
-    return rows.view(out_channels, height, width, channels).permute(0, 3, 1, 2)
+    gradient = gradient.to(x.dtype).transpose(0, 1).reshape(out_channels, height, width, channels)
+    return gradient.permute(0, 3, 1, 2)
 
 
 def _input_gradient(x: Tensor, weight: Tensor, errors: Tensor, stride: Pair) -> Tensor:

@@ -1,6 +1,8 @@
 """Which form of a routing is chosen, and what is told of those that cannot be had."""
 
 import logging
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -80,29 +82,29 @@ def test_each_kind_of_device_has_its_kernels(monkeypatch):
 
 
 def test_without_linux_there_are_no_c_kernels(monkeypatch):
-    monkeypatch.setattr(native.sys, "platform", "darwin")
+    monkeypatch.setattr(sys, "platform", "darwin")
     assert native.problem() == "C kernels are for Linux"
 
 
 def test_all_routing_layers_of_a_model_are_computed_alike():
-    model = nn.Sequential(
+    layers = (
         DynamicRouting(num_children=2, child_dim=2, num_parents=2, parent_dim=2),
-        nn.Sequential(ClassEMCapsules(2, 3)),
+        ClassEMCapsules(2, 3),
     )
-    layers = model[0], model[1][0]
+    model = nn.Sequential(layers[0], nn.Sequential(layers[1]))
     assert [layer.backend for layer in layers] == ["auto", "auto"]
     use_backend(model, "eager")
     with routing_backend(model, "textbook"):
         assert [layer.backend for layer in layers] == ["textbook", "textbook"]
     assert [layer.backend for layer in layers] == ["eager", "eager"]
     with pytest.raises(UserError, match="unknown routing backend 'fast'"):
-        use_backend(model, "fast")
+        use_backend(model, "fast")  # type: ignore[arg-type]
 
 
 def test_a_layer_is_computed_by_its_backend(monkeypatch):
     layer = DynamicRouting(num_children=2, child_dim=2, num_parents=2, parent_dim=2)
     layer.backend = "native"
-    monkeypatch.setattr(native.sys, "platform", "win32")
+    monkeypatch.setattr(sys, "platform", "win32")
     with pytest.raises(UserError, match="routing by 'native' is not possible here"):
         layer(torch.zeros(1, 2, 2))
 
@@ -132,7 +134,7 @@ def test_a_library_is_compiled_once_and_kept(monkeypatch, tmp_path):
     first = native.library("dynamic.c", torch.float32, **sizes)
     (path,) = (tmp_path / "capsbench" / "native").iterdir()
     native.library.cache_clear()
-    monkeypatch.setattr(native.subprocess, "run", lambda *_, **__: pytest.fail("compiled again"))
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: pytest.fail("compiled again"))
     assert native.library("dynamic.c", torch.float32, **sizes)._name == str(path) == first._name
 
 

@@ -12,7 +12,8 @@ from capsbench.benching.bench import carry_out, comparisons_of
 from capsbench.benching.counts import counted_flops
 from capsbench.benching.groups import GROUPS, data, routing, startup, step, sweep
 from capsbench.benching.limits import Limits
-from capsbench.benching.nets import BACKENDS, TEXTBOOK, Net, training_step
+from capsbench.benching.nets import TEXTBOOK, Net, training_step
+from capsbench.capsules.backend_names import BACKENDS
 from capsbench.capsules.capsule import Capsules
 from capsbench.capsules.em_layers import ConvEMCapsules
 
