@@ -2,7 +2,7 @@
 
 A step of a capsule network allocates and frees hundreds of megabytes. The C library gives a large
 block back to the kernel when it is freed; the next one is new memory, each page of which the kernel
-clears and maps when it is first written to. That took half of a step. So
+clears and maps when it is first written to. With EM routing that took half of a step. So
 
 * freed memory is kept for the next block (glibc's ``mallopt``);
 * torch asks for huge pages, which are fewer (``THP_MEM_ALLOC_ENABLE``);
