@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from capsbench import __version__
 from capsbench.capsules.choices import Choices, Ways
 from capsbench.capsules.convolution_products import Pair, multiplies_bfloat16, products
 
@@ -242,7 +243,7 @@ def _machine(device: torch.device) -> str:
         name = torch.cuda.get_device_name(device)
     else:
         name = f"{_processor()}, {torch.get_num_threads()} threads"
-    return f"{name}, torch {torch.__version__}"
+    return f"{name}, torch {torch.__version__}, capsbench {__version__}"
 
 
 @cache

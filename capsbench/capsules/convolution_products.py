@@ -57,8 +57,7 @@ class _Products(Function):
 
     @staticmethod
     def forward(x: Tensor, weight: Tensor, bias: Tensor | None, stride: Pair) -> Tensor:
-        with _no_autocast(x):
-            return _output(x, weight, bias, stride)
+        return _output(x, weight, bias, stride)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -70,13 +69,12 @@ class _Products(Function):
     def backward(ctx: Any, errors: Tensor) -> tuple[Tensor | None, ...]:
         x, weight = ctx.saved_tensors
         of_x, of_weight, of_bias, _ = ctx.needs_input_grad
-        with _no_autocast(x):
-            return (
-                _input_gradient(x, weight, errors, ctx.stride) if of_x else None,
-                _weight_gradient(x, weight, errors, ctx.stride) if of_weight else None,
-                errors.sum((0, 1)) if of_bias else None,
-                None,
-            )
+        return (
+            _input_gradient(x, weight, errors, ctx.stride) if of_x else None,
+            _weight_gradient(x, weight, errors, ctx.stride) if of_weight else None,
+            errors.sum((0, 1)) if of_bias else None,
+            None,
+        )
 
     @staticmethod
     def jvp(
@@ -186,7 +184,10 @@ def _channels_last(weight: Tensor) -> Tensor:
 
 
 def _add_product(total: Tensor, left: Tensor, right: Tensor) -> None:
-    """Add a matrix product to a matrix of its type or of a wider one, in place."""
+    """Add a matrix product to a matrix of its type or of a wider one, in place.
+
+    Autocast leaves alone what is done in place, and what is in its own type already.
+    """
     if total.dtype == left.dtype:
         total.addmm_(left, right)
     else:
@@ -201,7 +202,3 @@ def _multiplied(dtype: torch.dtype) -> torch.dtype:
 def _summed(dtype: torch.dtype) -> torch.dtype:
     """The type in which many products of a type are added, so that their sum is rounded once."""
     return torch.float32 if dtype == torch.bfloat16 else dtype
-
-
-def _no_autocast(x: Tensor) -> torch.autocast:
-    return torch.autocast(x.device.type, enabled=False)

@@ -9,6 +9,7 @@ import triton.language as tl
 
 # Rows are the samples of a tile and columns the numbers of a parent's pose. A tuple
 # has one item for each parent: a tile, or a number for each row. Pointers are to the first parent.
+# Nothing is compiled anew for another number of samples, as in the last batch.
 
 
 @triton.jit
@@ -106,7 +107,7 @@ def _logit_gradient(couplings, sums_gradient, couplings_gradient, J: tl.constexp
     return result
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["num_samples", "SLICE"])
 def weighted_sum(
     children,
     weights,
@@ -142,7 +143,7 @@ def weighted_sum(
     _store(sums + tl.program_id(1) * num_samples * J * E + numbers, total, is_number, J, E)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["num_samples", "SLICE"])
 def agreement_gradient(
     children,
     weights,
@@ -180,7 +181,7 @@ def agreement_gradient(
     _store(result + tl.program_id(1) * num_samples * J * E + numbers, total, is_number, J, E)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["T", "num_samples", "SLICE"])
 def vote_gradients(
     children,
     weights,

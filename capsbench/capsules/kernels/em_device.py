@@ -8,7 +8,8 @@ import triton
 import triton.language as tl
 
 # A tile is (4, BLOCK_N, BLOCK_P, 4): rows of poses, places, types, columns of poses. Pairs are of
-# place and type; numbers are those of a pair, (N, P, 4, 4). Weights are (I, 4, P, 4).
+# place and type; numbers are those of a pair, (N, P, 4, 4). Weights are (I, 4, P, 4). Nothing is
+# compiled anew for another number of places, as in the last batch.
 
 
 @triton.jit
@@ -59,16 +60,7 @@ def _votes(poses, lines, offset, around):
 
 
 @triton.jit
-def _assigned(
-    log_weights,
-    log_totals,
-    presences,
-    added,
-    child,
-    pair,
-    is_place,
-    is_pair,
-):
+def _assigned(log_weights, log_totals, presences, added, child, pair, is_place, is_pair):
     """R (article, eq. 29), and the weights of the votes, both (BLOCK_N, BLOCK_P)."""
     log_shares = -tl.load(log_totals + child, mask=is_place, other=0)[:, None]
     if log_weights is not None:
@@ -80,7 +72,7 @@ def _assigned(
     return shares, assigned
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["num_places", "SLICE"])
 def sum_votes(
     patches,
     weights,
@@ -133,7 +125,7 @@ def sum_votes(
     tl.store(sums + 17 * num_places * P + numbers, second, mask=is_number)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["num_places", "SLICE"])
 def log_densities(
     patches,
     weights,
@@ -174,7 +166,7 @@ def log_densities(
         tl.store(log_sums + child, highest + tl.log(total), mask=is_place)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["num_places"])
 def gradients(
     patches,
     weights,

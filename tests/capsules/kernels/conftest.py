@@ -1,6 +1,7 @@
 """A GPU for the tests of its kernels, or what stands in for one."""
 
 from concurrent.futures import ProcessPoolExecutor
+from importlib.util import find_spec
 from multiprocessing import get_context
 
 import pytest
@@ -19,6 +20,8 @@ def on_gpu():
     test may have imported it before, and `auto` should not find the variable: so the interpreter
     has a process of its own, in which alone it is set.
     """
+    if find_spec("triton") is None:
+        pytest.skip("the package triton is not installed")
     if torch.cuda.is_available():
         yield lambda where, *args: unpack(call(where, pack(args), "cuda", PROGRAMS))
         return

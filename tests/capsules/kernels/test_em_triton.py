@@ -115,11 +115,11 @@ def check_moments(on_gpu, windows, assignments, dtype=torch.float64):
 
 
 def test_moments_without_a_mass(on_gpu):
-    """Of a parent to whom nothing is assigned, and of one whose mass is too small to divide by."""
+    """Of places to whom nothing is assigned, and nearly the smallest mass that is divided by."""
     shape = SHAPES["odd"]
     assignments = assignments_of(shape)
     assignments.log_weights[0] = -800.0
-    assignments.log_weights[1] = -200.0
+    assignments.log_weights[1] = -181.0
     check_moments(on_gpu, windows_of(shape), assignments)
 
 
