@@ -6,13 +6,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
+from hashlib import sha256
+from pathlib import Path
 from typing import Literal, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from capsbench import __version__
+from capsbench.capsules import convolution_products
 from capsbench.capsules.choices import Choices, Ways
 from capsbench.capsules.convolution_products import Pair, multiplies_bfloat16, products
 
@@ -243,7 +245,13 @@ def _machine(device: torch.device) -> str:
         name = torch.cuda.get_device_name(device)
     else:
         name = f"{_processor()}, {torch.get_num_threads()} threads"
-    return f"{name}, torch {torch.__version__}, capsbench {__version__}"
+    return f"{name}, torch {torch.__version__}, forms {_forms()}"
+
+
+@cache
+def _forms() -> str:
+    """Tells one state of the forms' code from another, which may be faster or slower."""
+    return sha256(Path(convolution_products.__file__).read_bytes()).hexdigest()[:8]
 
 
 @cache

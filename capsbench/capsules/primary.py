@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from capsbench.capsules.capsule import Capsules, length, squash
 from capsbench.capsules.convolution import Conv2d
 from capsbench.capsules.deviation import deviation
+from capsbench.capsules.precision import full_precision
 
 
 class VectorPrimaryCapsules(nn.Module):
@@ -85,7 +86,7 @@ class MatrixPrimaryCapsules(nn.Module):
         """Features (B, F, H, W) to poses (B, H, W, C, 4, 4) and presences (B, H, W, C)."""
         poses = self.pose(features).permute(0, 2, 3, 1).unflatten(-1, (self.types, 4, 4))
         logits = self.presence(features) + self.presence_offset
-        return Capsules(poses, logits.sigmoid().permute(0, 2, 3, 1))
+        return Capsules(poses, _probabilities(logits).permute(0, 2, 3, 1))
 
     @torch.no_grad()
     def check_presences(self, features: Tensor) -> float:
@@ -96,3 +97,9 @@ class MatrixPrimaryCapsules(nn.Module):
         """
         presences = self(features).presences
         return deviation(presences, presences.clamp(0, 1))
+
+
+@full_precision
+def _probabilities(logits: Tensor) -> Tensor:
+    """In bfloat16 a probability above 0.998 would be one, and learn no more."""
+    return logits.sigmoid()
