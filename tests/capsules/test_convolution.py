@@ -196,7 +196,8 @@ def test_a_case_is_told_by_all_that_its_time_depends_on(recorder):
     conv, images = Conv2d(2, 30, 3), torch.zeros(9, 2, 8, 7)
     first = name(conv, images)
     assert first.endswith(
-        f"1 threads, torch {torch.__version__}; images 2x2x8x7 float32 BCHW; weights 30x2x3x3 and "
+        f"1 threads, torch {torch.__version__}, forms {convolution._forms()}; "
+        "images 2x2x8x7 float32 BCHW; weights 30x2x3x3 and "
         "bias; stride 1x1; padding 0x0; gradients parameters"
     )
     assert name(conv, torch.zeros(5, 2, 8, 7)) == first  # of both, two images would be measured
