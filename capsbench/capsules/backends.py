@@ -28,9 +28,14 @@ from torch import Tensor, nn
 from capsbench.capsules.backend_names import BACKENDS, Backend
 from capsbench.capsules.kernels import native
 from capsbench.capsules.layer import RoutingLayer
+from capsbench.capsules.tracing import is_seen_through
 from capsbench.errors import UserError, unknown
 
 FEW_VOTES = 2**18  # numbers in all votes below which no kernel is worth its compilation
+# Numbers in the votes of one child beyond which a kernel's stack, or registers, do not hold them.
+WIDEST = {"native": 4096, "triton": 512}
+
+_taken: set[str] = set()
 
 
 def use_backend(model: nn.Module, backend: Backend) -> None:
@@ -84,42 +89,57 @@ def require_backend(backend: str, device: torch.device) -> None:
         raise UserError(f"routing by '{backend}' is not possible here: {reason}; take 'auto'")
 
 
-def choose(backend: str, tensors: Sequence[Tensor], votes: int) -> str:
+def choose(backend: str, tensors: Sequence[Tensor], votes: int, width: int) -> str:
     """The backend that computes a routing.
 
     ``auto`` takes ``triton`` on a CUDA device and ``native`` on the CPU where they can be had, and
-    else ``eager``, of which it tells once; ``eager`` also for few votes. Under torch.compile and
-    torch.func, which see through plain torch alone, it takes ``textbook``.
+    else ``eager``, of which it tells once; ``eager`` also for few votes, and for very many parents.
+    Under torch.compile and torch.func, which see through plain torch alone, it takes ``textbook``.
 
     Args:
         backend: The one asked for.
-        tensors: From which to compute, on one device.
+        tensors: All from which votes are made and routed.
         votes: Numbers in all votes.
+        width: Numbers in the votes of one child.
 
     Raises:
-        UserError: The backend asked for cannot compute here.
+        UserError: The tensors have different dtypes or devices, or the backend asked for cannot
+            compute here.
     """
+    chosen = _choose(backend, tensors, votes, width)
+    if not torch.compiler.is_compiling():
+        _taken.add(chosen)
+    return chosen
+
+
+def taken() -> list[str]:
+    """The backends by which this process has computed routings so far."""
+    return sorted(_taken)
+
+
+def _choose(backend: str, tensors: Sequence[Tensor], votes: int, width: int) -> str:
+    if len(kinds := {(tensor.dtype, tensor.device) for tensor in tensors}) > 1:
+        told = ", ".join(sorted(f"{dtype} on {device}" for dtype, device in kinds))
+        raise UserError(f"routing needs tensors of one dtype on one device; got {told}")
     device = tensors[0].device
     if backend != "auto":
         require_backend(backend, device)
+        if width > WIDEST.get(backend, width):
+            raise UserError(
+                f"routing by '{backend}' takes at most {WIDEST[backend]} numbers in the votes of a "
+                f"child; got {width}; take 'auto'"
+            )
         return backend
-    if _seen_through(tensors):
+    if is_seen_through():
         return "textbook"
     best = {"cpu": "native", "cuda": "triton"}.get(device.type)
-    if best is None or votes < FEW_VOTES:
+    if best is None or votes < FEW_VOTES or width > WIDEST[best]:
         return "eager"
     reason = problem(best, device)
     if reason is None:
         return best
     _tell(f"capsbench: routing is computed by plain matrix products, since {reason}")
     return "eager"
-
-
-def _seen_through(tensors: Sequence[Tensor]) -> bool:
-    """Whether torch.compile captures, or torch.func transforms, what is computed from tensors."""
-    if torch.compiler.is_compiling():
-        return True
-    return any(torch.func.debug_unwrap(tensor) is not tensor for tensor in tensors)
 
 
 @cache

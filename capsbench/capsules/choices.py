@@ -56,6 +56,10 @@ class Choices:
             self._known[case] = self._look_up(case, ways)
         return self._known[case]
 
+    def used(self) -> dict[str, str]:
+        """The way of each case that this process has met."""
+        return dict(self._known)
+
     def kept(self) -> dict[str, dict[str, Any]]:
         """The choices in the file, by case: the way ``chosen``, the ``milliseconds`` of each."""
         try:
@@ -70,12 +74,12 @@ class Choices:
             path.parent.mkdir(parents=True, exist_ok=True)
             with FileLock(path.with_suffix(".lock")):
                 choices = self.kept()
-                if case not in choices:
+                if not _is_whole(choices.get(case)):
                     choices[case] = self._measure(ways())
                     unfinished = path.with_suffix(".unfinished")
                     unfinished.write_text(json.dumps({"choices": choices}, indent=2))
                     unfinished.replace(path)  # whole or not at all
-        except OSError:
+        except (OSError, RuntimeError):  # no home, or nothing can be locked or written there
             return self.baseline
         return str(choices[case]["chosen"])
 
@@ -96,3 +100,8 @@ class Choices:
 
     def _file(self) -> Path:
         return cache_folder() / f"{self.name}.json"
+
+
+def _is_whole(entry: Any) -> bool:
+    """Whether there is a choice, and one among what was measured."""
+    return isinstance(entry, dict) and entry.get("chosen") in entry.get("milliseconds", ())

@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from capsbench.capsules import convolution_products
 from capsbench.capsules.choices import Choices, Ways
 from capsbench.capsules.convolution_products import Pair, multiplies_bfloat16, products
+from capsbench.capsules.tracing import is_seen_through
 
 Form = Literal["plain", "channels-last", "products"]
 
@@ -232,8 +233,7 @@ def _computed(operand: Tensor) -> torch.dtype:
 
 def _is_watched() -> bool:
     """Whether something looks at the operations: torch.func, or a mode such as a counter."""
-    transformed: bool = torch._C._are_functorch_transforms_active()  # noqa: SLF001 - nothing public
-    return transformed or torch._C._len_torch_dispatch_stack() > 0  # noqa: SLF001
+    return is_seen_through() or torch._C._len_torch_dispatch_stack() > 0  # noqa: SLF001
 
 
 def _by(sizes: tuple[int, ...]) -> str:
@@ -251,7 +251,8 @@ def _machine(device: torch.device) -> str:
 @cache
 def _forms() -> str:
     """Tells one state of the forms' code from another, which may be faster or slower."""
-    return sha256(Path(convolution_products.__file__).read_bytes()).hexdigest()[:8]
+    files = (__file__, convolution_products.__file__)
+    return sha256(b"".join(Path(file).read_bytes() for file in files)).hexdigest()[:8]
 
 
 @cache

@@ -74,8 +74,9 @@ def dynamic_routing(
             f"dynamic routing has weights for {num_children} children of length {dim}; "
             f"got {tuple(children.shape[1:])}"
         )
-    votes = len(children) * num_children * num_parents * parent_dim
-    chosen = choose(backend, (children, weights), votes)
+    width = num_parents * parent_dim
+    tensors = (children, weights) if bias is None else (children, weights, bias)
+    chosen = choose(backend, tensors, len(children) * num_children * width, width)
     if chosen == "textbook":
         return _textbook(children, weights, bias, iterations)
     found = dynamic.route(kernels("dynamic", chosen), children, weights, bias, iterations)

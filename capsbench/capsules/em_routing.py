@@ -104,7 +104,8 @@ def em_routing(
     offsets = offsets[:, :, None].expand(-1, -1, grid[5], -1, -1).flatten(0, 2)
     transforms = weights.flatten(0, 2)
     votes: _Votes
-    chosen = choose(backend, (patches, weights), 16 * num_places * num_children * types)
+    tensors = (poses, presences, weights, beta_u, beta_a)
+    chosen = choose(backend, tensors, num_places * num_children * 16 * types, 16 * types)
     if chosen == "textbook":
         votes = StoredVotes(patches, transforms, offsets)
     else:

@@ -34,6 +34,7 @@ def doctor(
         "versions": versions(),
         "devices": devices(),
         "process": settings_in_force(),
+        "convolutions": convolutions(),
         "data": {name: _found(target, root) for name, target in table("datamodules").items()},
         "wandb": {"login": wandb_login()},
         "output": {str(output): _writable(output)},
@@ -105,3 +106,10 @@ def _writable(output: Path) -> str:
     except UserError as error:
         return str(error)
     return "can be written"
+
+
+def convolutions() -> dict[str, str]:
+    """The form that was the fastest for each large convolution that this machine has computed."""
+    from capsbench.capsules.convolution import CHOICES
+
+    return {case: str(entry.get("chosen")) for case, entry in CHOICES.kept().items()}

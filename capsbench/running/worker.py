@@ -14,6 +14,8 @@ from filelock import FileLock, Timeout
 from pytorch_lightning.loggers import Logger
 from rich.console import Console
 
+from capsbench.capsules.backends import taken
+from capsbench.capsules.convolution import CHOICES
 from capsbench.data.images import ImageData
 from capsbench.errors import UserError
 from capsbench.process import settings_in_force
@@ -184,6 +186,8 @@ def _write_record(
             **execution.model_dump(),
             "device_name": device_name(execution.device),
             "process": settings_in_force(),
+            "routing_taken": taken(),
+            "convolutions": CHOICES.used(),
         },
         **source,
     }

@@ -41,13 +41,13 @@ def tensors():
 def test_auto_takes_c_for_many_votes_and_matrix_products_for_few():
     if native.problem() is not None:
         pytest.skip(str(native.problem()))
-    assert choose("auto", tensors(), MANY) == "native"
-    assert choose("auto", tensors(), MANY - 1) == "eager"
+    assert choose("auto", tensors(), MANY, 16) == "native"
+    assert choose("auto", tensors(), MANY - 1, 16) == "eager"
 
 
 def test_without_a_compiler_auto_takes_matrix_products_and_says_so_once(no_compiler, caplog):
     with caplog.at_level(logging.WARNING):
-        assert [choose("auto", tensors(), MANY) for _ in range(3)] == ["eager"] * 3
+        assert [choose("auto", tensors(), MANY, 16) for _ in range(3)] == ["eager"] * 3
     (record,) = caplog.records
     assert record.getMessage() == (
         "capsbench: routing is computed by plain matrix products, since there is no C compiler "
@@ -56,10 +56,10 @@ def test_without_a_compiler_auto_takes_matrix_products_and_says_so_once(no_compi
 
 
 def test_a_backend_asked_for_is_taken_or_refused(no_compiler):
-    assert choose("textbook", tensors(), MANY) == "textbook"
-    assert choose("eager", tensors(), 1) == "eager"
+    assert choose("textbook", tensors(), MANY, 16) == "textbook"
+    assert choose("eager", tensors(), 1, 16) == "eager"
     with pytest.raises(UserError, match="routing by 'native' is not possible here: there is no C"):
-        choose("native", tensors(), MANY)
+        choose("native", tensors(), MANY, 16)
 
 
 def test_a_compiler_that_fails_is_as_good_as_none(monkeypatch, tmp_path):
@@ -69,7 +69,31 @@ def test_a_compiler_that_fails_is_as_good_as_none(monkeypatch, tmp_path):
     monkeypatch.setenv("CC", str(broken))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert str(native.problem()).endswith("fails: no such flag")
-    assert choose("auto", tensors(), MANY) == "eager"
+    assert choose("auto", tensors(), MANY, 16) == "eager"
+
+
+def test_where_no_library_can_be_kept_there_are_matrix_products(monkeypatch, tmp_path):
+    blocked = tmp_path / "file"
+    blocked.write_text("in the way of a folder")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(blocked))
+    assert "cache folder" in str(native.problem())
+    assert choose("auto", tensors(), MANY, 16) == "eager"
+
+
+def test_so_many_parents_that_no_kernel_holds_them_take_matrix_products():
+    assert choose("auto", tensors(), MANY, 4097) == "eager"
+    if native.problem() is None:
+        with pytest.raises(
+            UserError, match="at most 4096 numbers in the votes of a child; got 4097"
+        ):
+            choose("native", tensors(), MANY, 4097)
+
+
+def test_tensors_of_different_kinds_are_refused():
+    children, weights = torch.zeros(2, 3, 4), torch.zeros(3, 2, 4, 5)
+    for other in (weights.double(), weights.to("meta")):
+        with pytest.raises(UserError, match=r"one dtype on one device; got torch\.float"):
+            dynamic_routing(children, other, iterations=1)
 
 
 def test_each_kind_of_device_has_its_kernels(monkeypatch):

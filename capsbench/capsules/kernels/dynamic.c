@@ -7,7 +7,9 @@ Neither tiles and slices nor the order of any sum depend on the number of thread
 #include "lanes.h"
 #include <string.h>
 
-#define TILES 16 /* whose votes' gradients are kept at a time: in the second-level cache */
+/* Whose votes' gradients are kept at a time: in the second-level cache, and on the stack. */
+#define MOST (1 << 17) / (J * E * BYTES)
+#define TILES (MOST < 1 ? 1 : MOST > 16 ? 16 : MOST)
 #define BEGIN(slice) ((int)(I * (long)(slice) / slices))
 
 /* A row of `count` numbers for each image of a tile, `stride` apart, as lanes; and back. */

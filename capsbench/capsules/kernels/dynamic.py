@@ -23,8 +23,8 @@ class DynamicKernels(Protocol):
     """
 
     def weighted_sum(
-        self, children: Tensor, weights: Tensor, agreed: Tensor | None
-    ) -> tuple[Tensor, Tensor]:
+        self, children: Tensor, weights: Tensor, agreed: Tensor | None, coupled: bool = True
+    ) -> tuple[Tensor, Tensor | None]:
         """Sums of the votes, weighted by couplings (article, eq. 8-9).
 
         Args:
@@ -32,9 +32,10 @@ class DynamicKernels(Protocol):
             weights: (I, J, D, E).
             agreed: (B, J, E), the sum of the parents of all iterations before; the logits of the
                 couplings are û_ij · agreed_j. None for nothing yet.
+            coupled: Whether the couplings are wanted.
 
         Returns:
-            Sums (B, J, E) and couplings (B, I, J).
+            Sums (B, J, E), and couplings (B, I, J) or None.
         """
 
     def agreement_gradient(
@@ -96,11 +97,13 @@ class _Routing(FirstOrder):
     ) -> tuple[Tensor, Tensor, Tensor]:
         agreed, every_sum = None, []
         for iteration in range(iterations):
-            sums, couplings = kernels.weighted_sum(children, weights, agreed)
+            last = iteration + 1 == iterations
+            sums, couplings = kernels.weighted_sum(children, weights, agreed, last)
             every_sum.append(sums if bias is None else sums + bias)
-            if iteration + 1 < iterations:
+            if not last:
                 parents = squash(every_sum[-1])
                 agreed = parents if agreed is None else agreed + parents
+        assert couplings is not None
         return squash(every_sum[-1]), couplings, torch.stack(every_sum)
 
     @staticmethod

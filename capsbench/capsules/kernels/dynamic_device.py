@@ -138,7 +138,8 @@ def weighted_sum(
             votes = _add_votes(zeros, children + child * D, is_row, matrix, is_column, J, D, E)
             parents = _load(agreed + numbers, is_number, J, E)
             shares = _softmax(_products(votes, parents, J), J)
-            _store(couplings + child * J, shares, is_row, J, 1)
+            if couplings is not None:
+                _store(couplings + child * J, shares, is_row, J, 1)
             total = _add_scaled(total, shares, votes, J)
     _store(sums + tl.program_id(1) * num_samples * J * E + numbers, total, is_number, J, E)
 

@@ -33,20 +33,23 @@ class EagerKernels:
         self._vote_gradients = transform(_vote_gradients)
 
     def weighted_sum(
-        self, children: Tensor, weights: Tensor, agreed: Tensor | None
-    ) -> tuple[Tensor, Tensor]:
-        """Sums of votes (B, J, E), and couplings (B, I, J)."""
+        self, children: Tensor, weights: Tensor, agreed: Tensor | None, coupled: bool = True
+    ) -> tuple[Tensor, Tensor | None]:
+        """Sums of votes (B, J, E), and couplings (B, I, J) if wanted."""
         num_children, num_parents, _, parent_dim = weights.shape
         sums = children.new_zeros(num_parents, len(children), parent_dim)
-        couplings = children.new_full((num_parents, len(children), num_children), 1 / num_parents)
+        shape = (num_parents, len(children), num_children)
+        couplings = children.new_full(shape, 1 / num_parents) if coupled else None
         parents = None if agreed is None else _by_parent(agreed)
         for place, poses, transforms in _slices(children, weights):
             if parents is None:
                 sums += self._even_sum(poses, transforms)
             else:
-                part, couplings[..., place] = self._weighted_sum(poses, transforms, parents)
+                part, shares = self._weighted_sum(poses, transforms, parents)
                 sums += part
-        return sums.transpose(0, 1), couplings.permute(1, 2, 0)
+                if couplings is not None:
+                    couplings[..., place] = shares
+        return sums.transpose(0, 1), couplings if couplings is None else couplings.permute(1, 2, 0)
 
     def agreement_gradient(
         self,

@@ -13,19 +13,21 @@ from capsbench.capsules.kernels.native import call, lanes, library
 SLICES = 8  # of the children: work for sixteen cores and more at a batch of 16
 
 
-def weighted_sum(children: Tensor, weights: Tensor, agreed: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Sums (B, J, E) of votes, and their couplings (B, I, J)."""
+def weighted_sum(
+    children: Tensor, weights: Tensor, agreed: Tensor | None, coupled: bool = True
+) -> tuple[Tensor, Tensor | None]:
+    """Sums (B, J, E) of votes, and their couplings (B, I, J) if wanted."""
     count, (num_children, num_parents, _, parent_dim) = len(children), weights.shape
     children = _whole_tiles(children)
     batch = len(children)
     shape = (batch, num_parents, parent_dim)
     agreed = children.new_zeros(shape) if agreed is None else _whole_tiles(agreed)
     sums = children.new_empty(SLICES, *shape)
-    couplings = children.new_empty(batch, num_children, num_parents)
+    couplings = children.new_empty(batch, num_children, num_parents) if coupled else None
     weights = weights.contiguous()
     kernels = _library(weights)
     call(kernels.weighted_sum, batch, SLICES, children, weights, agreed, sums, couplings)
-    return sums.sum(dim=0)[:count], couplings[:count]
+    return sums.sum(dim=0)[:count], couplings if couplings is None else couplings[:count]
 
 
 def agreement_gradient(

@@ -12,7 +12,7 @@ results it writes partial sums, which are read once:
 
 | function | results of a launch |
 | --- | --- |
-| `weighted_sum` | couplings (B, I, J), unless they are even; (slices, B, J, E) |
+| `weighted_sum` | couplings (B, I, J), if wanted and not even; (slices, B, J, E) |
 | `agreement_gradient` | (slices, B, J, E) |
 | `vote_gradients` | the children's gradient (B, I, D); (groups of tiles, I, J, D, E) |
 
@@ -40,12 +40,16 @@ GROUPS = 4  # of tiles, each of which has a partial gradient of the weights
 NUMBERS = 40  # of the votes of one child that a thread holds, with sums of as many, in registers
 
 
-def weighted_sum(children: Tensor, weights: Tensor, agreed: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Sums of votes (B, J, E), and couplings (B, I, J)."""
+def weighted_sum(
+    children: Tensor, weights: Tensor, agreed: Tensor | None, coupled: bool = True
+) -> tuple[Tensor, Tensor | None]:
+    """Sums of votes (B, J, E), and couplings (B, I, J) if they are wanted."""
     batch, (num_children, num_parents, _, parent_dim) = len(children), weights.shape
     tiling = _Tiling.of(children, weights)
     sums = children.new_empty(tiling.slices, batch, num_parents, parent_dim)
-    couplings = None if agreed is None else children.new_empty(batch, num_children, num_parents)
+    couplings = None
+    if coupled and agreed is not None:
+        couplings = children.new_empty(batch, num_children, num_parents)
     launch(
         device.weighted_sum,
         tiling.grid,
@@ -56,7 +60,7 @@ def weighted_sum(children: Tensor, weights: Tensor, agreed: Tensor | None) -> tu
         couplings,
         **tiling.arguments,
     )
-    if couplings is None:
+    if agreed is None:
         even = children.new_full((), 1 / num_parents)
         return sums.sum(dim=0) * even, even.expand(batch, num_children, num_parents)
     return sums.sum(dim=0), couplings

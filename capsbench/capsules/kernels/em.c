@@ -10,7 +10,7 @@ neither pieces nor the order of any sum depend on the number of threads. */
 
 #define V ((P + LANES - 1) / LANES)
 #define ROW (V * LANES)
-#define NONE ((REAL)-1e30) /* the log of a weight beyond the last parent */
+#define NONE ((REAL)-INFINITY) /* the log of a weight beyond the last parent */
 
 typedef lanes rows[16][V];
 

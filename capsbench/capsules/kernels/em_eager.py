@@ -6,6 +6,7 @@ where what is weighted alike for all sixteen numbers of a vote stands in rows.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -101,12 +102,14 @@ class EagerKernels:
 
 
 def _slices(windows: Windows, *more: Tensor | None) -> Iterator[tuple[Any, ...]]:
-    """Patches, centre (n, 4, 4, P) and more of some places at a time, N in front of each."""
+    """Patches, centre (n, 4, 4, P) and more of some places, nearly all slices of one size."""
     num_children, num_parents = windows.weights.shape[:2]
     limit = SLICE if windows.patches.device.type == "cpu" else GPU_SLICE
-    size = max(1, limit // (16 * num_children * num_parents))
+    places = max(1, len(windows.patches))
+    count = math.ceil(places * 16 * num_children * num_parents / limit)
+    size = math.ceil(places / min(count, places))
     tensors = (windows.patches, _rows(windows.centre), *more)
-    for begin in range(0, max(1, len(windows.patches)), size):
+    for begin in range(0, places, size):
         yield tuple(None if x is None else x[begin : begin + size] for x in tensors)
 
 

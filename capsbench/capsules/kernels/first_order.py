@@ -26,5 +26,5 @@ class FirstOrder(torch.autograd.Function):
 def _only_backward(wanted: str) -> UserError:
     return UserError(
         f"the fast forms of routing have a gradient, but not {wanted}; take the routing backend "
-        f"'textbook', or 'auto', which does so where torch.func is at work"
+        f"'textbook' (capsbench.capsules.backends.routing_backend)"
     )

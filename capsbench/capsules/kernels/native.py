@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import platform
+import shlex
 import shutil
 import subprocess
 import sys
@@ -28,7 +29,7 @@ NUMBERS = {torch.float32: ("-DREAL=float",), torch.float64: ("-DREAL=double", "-
 def problem() -> str | None:
     """Why no C file can be compiled here, in a few words; None where it can.
 
-    On Linux alone, where torch and compilers use one OpenMP, so that kernels share torch's threads.
+    On Linux alone, where gcc and torch's wheels use one OpenMP: kernels share torch's threads.
     """
     if sys.platform != "linux":
         return "C kernels are for Linux"
@@ -39,6 +40,8 @@ def problem() -> str | None:
     except subprocess.CalledProcessError as error:
         words = error.stderr.strip().splitlines() or [f"exit code {error.returncode}"]
         return f"'{_compiler_name()}' fails: {words[-1]}"
+    except (OSError, RuntimeError) as error:  # no home, or nothing can be kept or loaded there
+        return f"no library can be kept in the user's cache folder: {error}"
     return None
 
 
@@ -56,6 +59,7 @@ def call(function: Callable[..., None], *arguments: Tensor | float | None) -> No
     for value in arguments:
         if isinstance(value, Tensor):
             assert value.is_contiguous(), "a kernel sees numbers, and no strides"
+            assert value.device.type == "cpu" and value.dtype == tensors[0].dtype
             told.append(ctypes.c_void_p(value.data_ptr()))
         else:
             told.append(real(value) if isinstance(value, float) else value)
@@ -77,8 +81,9 @@ def library(source: str, dtype: torch.dtype, **sizes: int) -> ctypes.CDLL:
     program = _compiler()
     assert program is not None, "whoever compiles asks for a problem first"
     defined = [*NUMBERS[dtype], *(f"-D{name}={size}" for name, size in sorted(sizes.items()))]
-    command = [program, *FLAGS, *defined, str(FOLDER / source), "-lm"]
-    name = f"{Path(source).stem}-{_fingerprint(command, _machine(program))}.so"
+    options = [*FLAGS, *defined]
+    command = [*program, *options, str(FOLDER / source), "-lm"]
+    name = f"{Path(source).stem}-{_fingerprint(options, _machine(*program))}.so"
     path = cache_folder() / "native" / name
     if not path.is_file():
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -104,25 +109,28 @@ def _compiler_name() -> str:
     return os.environ.get("CC") or "cc"
 
 
-def _compiler() -> str | None:
-    return shutil.which(_compiler_name())
+def _compiler() -> list[str] | None:
+    """The command, which may have arguments of its own, as in ``CC="ccache gcc"``."""
+    program, *arguments = shlex.split(_compiler_name())
+    found = shutil.which(program)
+    return None if found is None else [found, *arguments]
 
 
-def _fingerprint(command: list[str], machine: Mapping[str, str]) -> str:
+def _fingerprint(options: list[str], machine: Mapping[str, str]) -> str:
     sources = [path.read_bytes() for path in sorted(FOLDER.glob("*.[ch]"))]
-    told = "\n".join([*command[1:-2], *machine.values()]).encode()
+    told = "\n".join([*options, *machine.values()]).encode()
     return sha256(b"\0".join([told, *sources])).hexdigest()[:16]
 
 
 @cache
-def _machine(program: str) -> Mapping[str, str]:
+def _machine(*program: str) -> Mapping[str, str]:
     """What -march=native depends on; a home folder may be shared by unlike machines."""
     cpu = [
         line
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
         if line.startswith(("model name", "flags", "CPU part", "Features"))
     ]
-    version = subprocess.run([program, "--version"], capture_output=True, text=True, check=True)
+    version = subprocess.run([*program, "--version"], capture_output=True, text=True, check=True)
     return {
         "compiler": version.stdout,
         "processor": platform.machine(),

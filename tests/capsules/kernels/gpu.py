@@ -6,6 +6,8 @@ from unittest.mock import patch
 
 import torch
 
+from capsbench.capsules.dynamic_routing import dynamic_routing
+from capsbench.capsules.em_routing import em_routing
 from capsbench.capsules.kernels import triton_launch
 
 
@@ -25,3 +27,29 @@ def pack(values):
 
 def unpack(payload, device="cpu"):
     return torch.load(io.BytesIO(payload), map_location=device, weights_only=False)
+
+
+def dynamic(children, weights, bias):
+    """Parents and couplings of dynamic routing by Triton, and gradients of their squares."""
+    inputs = [x.requires_grad_() for x in (children, weights, bias)]
+    found = dynamic_routing(*inputs[:2], iterations=3, bias=inputs[2], backend="triton")
+    return *found, *torch.autograd.grad(sum(x.square().sum() for x in found), inputs)
+
+
+def em(*tensors):
+    """Poses, presences and assignments of EM routing by Triton, and gradients of their squares."""
+    poses, presences, weights, beta_u, beta_a, offsets = (x.requires_grad_() for x in tensors)
+    found = em_routing(
+        poses,
+        presences,
+        weights,
+        beta_u=beta_u,
+        beta_a=beta_a,
+        inverse_temperature=0.7,
+        iterations=3,
+        stride=2,
+        offsets=offsets.detach(),
+        backend="triton",
+    )
+    inputs = (poses, presences, weights, beta_u, beta_a)
+    return *found, *torch.autograd.grad(sum(x.square().sum() for x in found), inputs)

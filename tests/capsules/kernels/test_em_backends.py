@@ -144,6 +144,9 @@ def test_extreme_votes_have_finite_values_and_gradients(backend, variant, votes)
     tensors = tensors._replace(poses=votes * tensors.poses)
     found = values_and_gradients(tensors, backend=backend, variant=variant)
     assert all(x.isfinite().all() for x in found)
+    # The only parents of all children are the types of one place.
+    total = found[2].sum(dim=3)
+    torch.testing.assert_close(total, torch.ones_like(total), rtol=0, atol=1e-4)
 
 
 @pytest.mark.parametrize("ratio", [3e-3, 3e-4])
