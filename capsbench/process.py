@@ -6,8 +6,8 @@ clears and maps when it is first written to. With EM routing that took half of a
 
 * freed memory is kept for the next block (glibc's ``mallopt``);
 * torch asks for huge pages, which are fewer (``THP_MEM_ALLOC_ENABLE``);
-* threads that wait for each other sleep (``OMP_WAIT_POLICY``): on an idle machine that costs
-  little, and beside other processes spinning slows a training manifold.
+* threads that wait for each other sleep after some microseconds (``OMP_WAIT_POLICY``, and
+  ``GOMP_SPINCOUNT`` for GNU's OpenMP): beside other processes spinning slows a training manifold.
 
 What the environment says already stays as it is. The price is memory: a process stays as large as
 it ever was. Threads are not pinned to cores (``OMP_PROC_BIND``): that pins this thread too, and all
@@ -55,7 +55,12 @@ def settings_in_force() -> dict[str, str]:
 
 
 def _let_waiting_threads_sleep() -> str:
-    return _set("OMP_WAIT_POLICY", "PASSIVE")
+    policy = _set("OMP_WAIT_POLICY", "PASSIVE")
+    if not policy.startswith("on"):
+        return policy
+    # Alone it has them sleep at once, and to wake one takes longer than many a small operation.
+    spins = _set("GOMP_SPINCOUNT", "10000")  # some ten microseconds
+    return f"{policy}, {spins.partition(': ')[2]}"
 
 
 def _ask_for_huge_pages() -> str:

@@ -14,6 +14,7 @@ from capsbench import process
 ON_GLIBC = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="glibc alone can be told")
 VARIABLES = {
     "OMP_WAIT_POLICY",
+    "GOMP_SPINCOUNT",
     "THP_MEM_ALLOC_ENABLE",
     "GLIBC_TUNABLES",
     "LD_PRELOAD",
@@ -62,7 +63,7 @@ print(json.dumps(process.settings_in_force()))
 def test_all_is_on_and_torch_knows(tuned):
     settings, offset = tuned("import torch; print(torch.empty(2**24).data_ptr() % 4096)")
     assert settings == {
-        "waiting threads": "on: OMP_WAIT_POLICY=PASSIVE",
+        "waiting threads": "on: OMP_WAIT_POLICY=PASSIVE, GOMP_SPINCOUNT=10000",
         "huge pages": "on: THP_MEM_ALLOC_ENABLE=1",
         "freed memory": (
             "on: mallopt M_MMAP_MAX=0, M_TRIM_THRESHOLD=2147483647, M_TOP_PAD=67108864"
@@ -93,14 +94,14 @@ def test_freed_memory_stays_with_the_process(tuned):
 
 def test_the_option_leaves_everything_as_it_is(tuned):
     start = "from capsbench.cli import main; main(['--plain-process', 'list', 'models'])"
-    variables = ("OMP_WAIT_POLICY", "THP_MEM_ALLOC_ENABLE", process.PLAIN)
+    variables = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "THP_MEM_ALLOC_ENABLE", process.PLAIN)
     settings, found = tuned(
         f"print(json.dumps([os.environ.get(name) for name in {variables}]))", start
     )
     assert set(settings.values()) == {"off: --plain-process"}
-    assert found == [None, None, "1"]  # the last for the processes of a group
+    assert found == [None, None, None, "1"]  # the last for the processes of a group
     settings, _ = tuned(start=start.replace("'--plain-process', ", ""))
-    assert settings["waiting threads"] == "on: OMP_WAIT_POLICY=PASSIVE"
+    assert settings["waiting threads"] == "on: OMP_WAIT_POLICY=PASSIVE, GOMP_SPINCOUNT=10000"
 
 
 @ON_GLIBC

@@ -156,7 +156,7 @@ def _costs(facts: Facts) -> dict[str, str]:
         others = f" ({largest} alone {decimal(by_layer[largest])})" if len(by_layer) > 1 else ""
         votes = (
             f"{decimal(facts['vote_bytes'])} in float32 for a batch of {facts['batch']:,}{others}; "
-            f"no routing here stores them all at once, but for the backend 'textbook'"
+            f"the backend 'textbook' stores them all, the others a slice of them at a time, or none"
         )
     return {
         "parameters": parameters,

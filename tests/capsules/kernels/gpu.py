@@ -29,11 +29,16 @@ def unpack(payload, device="cpu"):
     return torch.load(io.BytesIO(payload), map_location=device, weights_only=False)
 
 
+def squares(outputs):
+    """The sum of the squares of all numbers."""
+    return torch.stack([x.square().sum() for x in outputs]).sum()
+
+
 def dynamic(children, weights, bias):
     """Parents and couplings of dynamic routing by Triton, and gradients of their squares."""
     inputs = [x.requires_grad_() for x in (children, weights, bias)]
     found = dynamic_routing(*inputs[:2], iterations=3, bias=inputs[2], backend="triton")
-    return *found, *torch.autograd.grad(sum(x.square().sum() for x in found), inputs)
+    return *found, *torch.autograd.grad(squares(found), inputs)
 
 
 def em(*tensors):
@@ -52,4 +57,4 @@ def em(*tensors):
         backend="triton",
     )
     inputs = (poses, presences, weights, beta_u, beta_a)
-    return *found, *torch.autograd.grad(sum(x.square().sum() for x in found), inputs)
+    return *found, *torch.autograd.grad(squares(found), inputs)

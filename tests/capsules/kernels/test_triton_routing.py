@@ -6,6 +6,7 @@ import torch
 from capsbench.capsules.dynamic_routing import dynamic_routing
 from capsbench.capsules.em_routing import em_routing
 from tests.capsules.em_reference import layer
+from tests.capsules.kernels.gpu import squares
 
 GPU = "tests.capsules.kernels.gpu"
 
@@ -14,10 +15,6 @@ def assert_agree(found, expected):
     for one, other in zip(found, expected, strict=True):
         scale = max(other.abs().max().item(), 1e-3)
         torch.testing.assert_close(one.cpu(), other.detach(), rtol=0, atol=1e-10 * scale)
-
-
-def squares(outputs):
-    return torch.stack([x.square().sum() for x in outputs]).sum()
 
 
 @pytest.mark.parametrize("scale", [0.3, 1.0])
@@ -31,8 +28,8 @@ def test_dynamic_routing(on_gpu, scale):
     weights = scale * weights
     inputs = [x.clone().requires_grad_() for x in (children, weights, bias)]
     expected = dynamic_routing(*inputs[:2], iterations=3, bias=inputs[2], backend="textbook")
-    expected = (*expected, *torch.autograd.grad(squares(expected), inputs))
-    assert_agree(on_gpu(f"{GPU}:dynamic", children, weights, bias), expected)
+    gradients = torch.autograd.grad(squares(expected), inputs)
+    assert_agree(on_gpu(f"{GPU}:dynamic", children, weights, bias), (*expected, *gradients))
 
 
 @pytest.mark.parametrize("scale", [0.1, 1.0])
@@ -51,5 +48,5 @@ def test_em_routing(on_gpu, scale):
         offsets=offsets,
         backend="textbook",
     )
-    expected = (*expected, *torch.autograd.grad(squares(expected), inputs))
-    assert_agree(on_gpu(f"{GPU}:em", *tensors, offsets), expected)
+    gradients = torch.autograd.grad(squares(expected), inputs)
+    assert_agree(on_gpu(f"{GPU}:em", *tensors, offsets), (*expected, *gradients))
