@@ -54,9 +54,9 @@ def values_and_gradients(inputs, *, backend, iterations):
     found = dynamic_routing(children, weights, iterations=iterations, bias=bias, backend=backend)
     generator = torch.Generator().manual_seed(1)
     factors = [torch.randn(x.shape, generator=generator, dtype=torch.float64) for x in found]
-    above = [factor.to(x) for factor, x in zip(factors, found, strict=True)]
-    pairs = [pair for pair in zip(found, above, strict=True) if pair[0].requires_grad]
-    outputs, above = zip(*pairs, strict=True)  # couplings of one iteration are constant
+    # Couplings of one iteration are constant.
+    outputs = [x for x in found if x.requires_grad]
+    above = [factor.to(x) for factor, x in zip(factors, found, strict=True) if x.requires_grad]
     return *found, *torch.autograd.grad(outputs, (children, weights, bias), above)
 
 
