@@ -37,6 +37,6 @@ def test_options_of_commands_exist(line, capsys):
             assert word in described, word
 
 
-@pytest.mark.parametrize("path", re.findall(r"\]\((?!https?:)([^)#]+)\)", README))
+@pytest.mark.parametrize("path", dict.fromkeys(re.findall(r"\]\((?!https?:)([^)#]+)\)", README)))
 def test_what_it_links_to_is_there(path):
     assert (Path(__file__).parents[1] / path).is_file()

@@ -1,0 +1,40 @@
+"""A training computes its routing by the backend that its execution names."""
+
+import pytest
+
+from capsbench.capsules import backends
+from capsbench.datamodules.digits import Digits
+from capsbench.models.capsnet_dr import CapsNetDR
+from capsbench.training.execution import Execution
+from capsbench.training.recipe import Recipe
+from capsbench.training.train import train
+
+
+def small():
+    return CapsNetDR(
+        image_shape=(1, 32, 32),
+        num_classes=10,
+        channels=4,
+        stride=2,
+        primary_types=2,
+        primary_kernel=5,
+        decoder=(),
+    )
+
+
+@pytest.mark.parametrize("backend", ["textbook", "eager"])
+def test_routing_is_computed_by_the_backend_of_the_execution(backend, tmp_path, monkeypatch):
+    monkeypatch.setattr(backends, "_taken", set())
+    recipe = Recipe(steps=1, batch=8, evaluate_every=1, limit=20)
+    train(
+        small,
+        Digits(batch=8, limit=20),
+        recipe,
+        Execution(device="cpu", routing=backend, wandb="off"),
+        seed=0,
+        state=tmp_path / "state.ckpt",
+        loggers=[],
+        show_step=lambda step: None,
+        show_rows=lambda rows: None,
+    )
+    assert backends.taken() == [backend]
