@@ -10,7 +10,7 @@ def test_json_has_the_costs_as_plain_numbers(cli):
     assert facts["parameters"] == 8_215_568
     assert facts["parameters_without_decoder"] == 6_804_224
     convolutions = 20 * 20 * 81 * 256 + 6 * 6 * 81 * 256 * 256
-    routing = 5 * 1152 * 10 * 8 * 16  # three sums, two agreements
+    routing = 1152 * 10 * 16 * (8 + 5)  # votes, then three sums and two agreements
     decoder = 160 * 512 + 512 * 1024 + 1024 * 784
     assert facts["flops"] == 2 * (convolutions + routing + decoder)
     assert facts["batch"] == 128
@@ -53,8 +53,8 @@ def test_text_is_a_tree_of_layers_with_whole_numbers(cli, monkeypatch, columns):
     assert code == 0
     words = " ".join(text.split())
     assert "8,215,568 (6,804,224 without the decoder)" in words
-    assert "416,358,400 for one image; convolutions and matrix products alone, 2 for each" in words
-    assert "47.2 MB in float32 for a batch of 64; dynamic routing here never stores them" in words
+    assert "406,405,120 for one image; convolutions and matrix products alone, 2 for each" in words
+    assert "47.2 MB in float32 for a batch of 64; the backend 'textbook' stores them all" in words
     lines = [line.split() for line in text.splitlines()]
     assert ["conv", "Conv2d", "256x20x20", "20,992", "16,588,800"] in lines
     assert "\n    layers Sequential" in text
