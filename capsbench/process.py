@@ -21,6 +21,7 @@ import os
 import platform
 import sys
 from pathlib import Path
+from typing import Any
 
 PLAIN = "CAPSBENCH_PLAIN_PROCESS"  # a variable, so that processes of a group inherit it
 
@@ -95,8 +96,8 @@ def _as_given(*variables: str) -> str:
     return "as in the environment: " + ", ".join(f"{name}={os.environ[name]}" for name in variables)
 
 
-def _address(function: object) -> int | None:
-    return ctypes.cast(function, ctypes.c_void_p).value  # type: ignore[arg-type]
+def _address(function: Any) -> int | None:
+    return ctypes.cast(function, ctypes.c_void_p).value
 
 
 SETTINGS = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import wraps
 from types import FunctionType
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, cast
 
 import torch
 from torch import Tensor
@@ -51,4 +51,4 @@ def compiled(function: F, /) -> F:
         # A kernel is not differentiated; what its arguments are leaves of must not matter.
         return copies[key](*(x.detach() if isinstance(x, Tensor) else x for x in args))
 
-    return chosen  # type: ignore[return-value]
+    return cast(F, chosen)
