@@ -1,0 +1,1 @@
+"""Files of data sets: fetched, locked, checked before they are opened, cached."""

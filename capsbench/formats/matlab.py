@@ -1,0 +1,131 @@
+"""MATLAB files (v5) of affNIST and SVHN; only numbers are taken from them."""
+
+from __future__ import annotations
+
+import zlib
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.io import loadmat
+from scipy.io.matlab import MatReadError
+
+from capsbench.files.content import Content, start
+
+HDF5 = b"\x89HDF"
+V7_3 = b"MATLAB 7.3"
+SIDE = 40  # of an image of affNIST, pixels
+
+
+def read_affnist(content: Content) -> dict[str, NDArray[Any]]:
+    """Read one file of affNIST.
+
+    Args:
+        content: The file, such as ``test.mat`` or one of ``test_batches/*.mat``.
+
+    Returns:
+        The fields of the structure ``affNISTdata``, a row for each of N images:
+        ``"image"`` (N, 40, 40) uint8, upright, white on black; ``"label_int"`` (N,) int64, the
+        digit; and the file's other fields as they are, their last axis, the images', put first,
+        such as ``"human_readable_transform"``.
+
+    Raises:
+        UserError: The file is damaged or another one, or a field holds anything but numbers.
+
+    Source: T. Tieleman, affNIST, https://www.cs.toronto.edu/~tijmen/affNIST/.
+    """
+    structure = _variables(content, "affNISTdata")["affNISTdata"]
+    names = structure.dtype.names
+    if names is None or structure.shape != (1, 1):
+        found = f"{structure.dtype} {structure.shape}"
+        raise content.damaged("affNISTdata, a structure", found)
+    for name in ("image", "label_int"):
+        if name not in names:
+            raise content.damaged(f"affNISTdata.{name}", f"only {', '.join(names)}")
+    fields = {name: _numbers(content, name, structure[name][0, 0]) for name in names}
+    images, labels = fields["image"], fields["label_int"]
+    if images.dtype != np.uint8 or images.ndim != 2 or images.shape[0] != SIDE * SIDE:
+        expected = f"affNISTdata.image, uint8 ({SIDE * SIDE}, N)"
+        raise content.damaged(expected, f"{images.dtype} {images.shape}")
+    count = images.shape[1]
+    for name, field in fields.items():
+        if field.shape[-1] != count:
+            raise content.damaged(f"{count} columns in affNISTdata.{name}", f"{field.shape}")
+    rows = {name: np.ascontiguousarray(np.moveaxis(field, -1, 0)) for name, field in fields.items()}
+    # A column holds an image line by line, although MATLAB stores matrices by columns.
+    rows["image"] = rows["image"].reshape(count, SIDE, SIDE)
+    rows["label_int"] = _classes(content, "affNISTdata.label_int", labels, count, range(10))
+    return rows
+
+
+def read_svhn(content: Content) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Read one file of SVHN's cropped digits.
+
+    Args:
+        content: ``train_32x32.mat``, ``test_32x32.mat`` or ``extra_32x32.mat``.
+
+    Returns:
+        (N, 3, 32, 32) images, red, green, blue; (N,) digits: the file's 10 is the digit 0.
+
+    Raises:
+        UserError: The file is damaged or another one.
+
+    Source: Y. Netzer et al., Reading Digits in Natural Images (2011).
+    """
+    variables = _variables(content, "X", "y")
+    images = _numbers(content, "X", variables["X"])
+    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[:3] != (32, 32, 3):
+        raise content.damaged("X, uint8 (32, 32, 3, N)", f"{images.dtype} {images.shape}")
+    count = images.shape[3]
+    labels = _classes(content, "y", _numbers(content, "y", variables["y"]), count, range(1, 11))
+    return np.ascontiguousarray(images.transpose(3, 2, 0, 1)), labels % 10
+
+
+def _variables(content: Content, *names: str) -> dict[str, NDArray[Any]]:
+    """Named variables of a file."""
+    data = content.data
+    if data.startswith((HDF5, V7_3)):
+        raise content.damaged("a MATLAB file of version 5", "one of version 7.3 (HDF5)")
+    if not data.startswith(b"MATLAB 5.0"):
+        raise content.damaged("a MATLAB file of version 5", start(data))
+    try:
+        # The stub knows of no open files.
+        found = loadmat(content.stream, variable_names=names)  # type: ignore[arg-type]
+    # What scipy's reader does with bytes that make no sense.
+    except (
+        MatReadError,
+        ValueError,
+        TypeError,
+        KeyError,
+        IndexError,
+        OverflowError,
+        MemoryError,
+        EOFError,
+        OSError,
+        zlib.error,
+        NotImplementedError,
+    ) as error:
+        raise content.damaged("a whole MATLAB file", f"one that cannot be read ({error})") from None
+    for name in names:
+        if name not in found:
+            raise content.damaged(f"the variable {name}", "none of that name")
+    return found
+
+
+def _numbers(content: Content, name: str, value: Any) -> NDArray[Any]:
+    array = np.asarray(value)  # cells, text and functions are of other kinds
+    if array.dtype.kind not in "buif" or array.ndim < 2:
+        raise content.damaged(f"numbers in {name}", f"{array.dtype} {array.shape}")
+    return array
+
+
+def _classes(
+    content: Content, name: str, labels: NDArray[Any], count: int, valid: range
+) -> NDArray[np.int64]:
+    """Labels as (N,) integers; files have them as a row or a column, some as floats."""
+    if labels.size != count:
+        raise content.damaged(f"{count} labels in {name}", f"{labels.shape}")
+    if not np.isin(labels, valid).all():
+        expected = f"labels {valid[0]}..{valid[-1]} in {name}"
+        raise content.damaged(expected, f"{labels.min()}..{labels.max()}")
+    return labels.reshape(count).astype(np.int64)

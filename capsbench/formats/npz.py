@@ -1,0 +1,34 @@
+"""NPZ files with named arrays of known kinds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from capsbench.files.arrays import Arrays, unpack
+from capsbench.files.content import Content
+
+
+def read_npz(content: Content, wanted: Mapping[str, tuple[int, str]]) -> Arrays:
+    """Read some arrays of an NPZ file.
+
+    Args:
+        content: The file.
+        wanted: For each array its number of axes and its dtype's kinds, a string of numpy's letters
+            such as ``"u"`` or ``"iu"``.
+
+    Returns:
+        The wanted arrays.
+
+    Raises:
+        UserError: The file is damaged, holds objects, or a wanted array is missing or of another
+            kind.
+    """
+    arrays = unpack(content)
+    for name, (axes, kinds) in wanted.items():
+        if name not in arrays:
+            raise content.damaged(f"an array {name!r}", ", ".join(arrays) or "none")
+        array = arrays[name]
+        if array.ndim != axes or array.dtype.kind not in kinds:
+            expected = f"{name!r} with {axes} axes and a dtype of kind {' or '.join(kinds)}"
+            raise content.damaged(expected, f"{array.dtype} {array.shape}")
+    return {name: arrays[name] for name in wanted}

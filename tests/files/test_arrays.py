@@ -1,0 +1,92 @@
+"""Derived arrays: kept whole, checked when they are read, never unpickled."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from capsbench.errors import UserError
+from capsbench.files.arrays import load_arrays, save_arrays
+from capsbench.files.locking import locked
+
+ARRAYS = {
+    "images": np.arange(2 * 3 * 4, dtype=np.uint8).reshape(2, 3, 4),
+    "azimuth": np.array([0.0, 20.0]),
+    "names": np.array(["car", "truck"]),
+}
+
+
+def test_arrays_come_back(tmp_path):
+    path = tmp_path / "cache" / "set.npz"
+    assert load_arrays(path) is None
+    save_arrays(path, ARRAYS)
+    loaded = load_arrays(path)
+    assert loaded is not None
+    assert list(loaded) == list(ARRAYS)
+    for name, array in ARRAYS.items():
+        assert loaded[name].dtype == array.dtype
+        np.testing.assert_array_equal(loaded[name], array)
+    assert sorted(file.name for file in path.parent.iterdir()) == ["set.npz", "set.npz.sha256"]
+    with np.load(path, allow_pickle=False) as archive:  # an ordinary file
+        np.testing.assert_array_equal(archive["images"], ARRAYS["images"])
+
+
+def test_the_same_arrays_make_the_same_file(tmp_path):
+    save_arrays(tmp_path / "one.npz", ARRAYS)
+    save_arrays(tmp_path / "two.npz", {name: array.copy() for name, array in ARRAYS.items()})
+    assert (tmp_path / "one.npz").read_bytes() == (tmp_path / "two.npz").read_bytes()
+
+
+def test_a_changed_file_is_named(tmp_path):
+    path = tmp_path / "set.npz"
+    save_arrays(path, ARRAYS)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(
+        UserError, match=r"set\.npz is damaged: expected SHA-256 \w+, found \w+; rem"
+    ):
+        load_arrays(path)
+
+
+def test_without_its_sum_a_file_is_not_whole(tmp_path):
+    path = tmp_path / "set.npz"
+    save_arrays(path, ARRAYS)
+    (tmp_path / "set.npz.sha256").unlink()
+    assert load_arrays(path) is None
+
+
+def test_objects_are_not_kept(tmp_path):
+    with pytest.raises(ValueError, match="allow_pickle"):
+        save_arrays(tmp_path / "set.npz", {"a": np.array([{}], dtype=object)})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_unwritable_place_is_named(tmp_path):
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(UserError, match="cannot be written"):
+        save_arrays(tmp_path / "file" / "set.npz", ARRAYS)
+
+
+def test_a_lock_is_held_by_one_process_and_let_go_by_a_killed_one(tmp_path):
+    code = (
+        "import sys, time; from pathlib import Path\n"
+        "from capsbench.files.locking import locked\n"
+        "with locked(Path(sys.argv[1])):\n"
+        "    print('held', flush=True); time.sleep(60)\n"
+    )
+    holder = subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True
+    )
+    with holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        waiter = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)])
+        with waiter:
+            with pytest.raises(subprocess.TimeoutExpired):
+                waiter.wait(0.5)
+            waiter.kill()
+        holder.kill()
+    with locked(tmp_path):
+        pass

@@ -1,0 +1,128 @@
+"""affNIST and SVHN: images upright, labels as digits, nothing but numbers, foreign files named."""
+
+import numpy as np
+import pytest
+
+from capsbench.errors import UserError
+from capsbench.files.content import Content
+from capsbench.formats.matlab import read_affnist, read_svhn
+from tests.formats import made
+
+NUMBERS = np.random.default_rng(0)
+DIGITS = np.array([3, 0, 9, 1, 0])
+GREY = NUMBERS.integers(0, 256, (5, 40, 40), dtype=np.uint8)
+COLOUR = NUMBERS.integers(0, 256, (5, 3, 32, 32), dtype=np.uint8)
+
+
+def content(data):
+    return Content("file.mat", bytearray(data))
+
+
+def test_affnist():
+    matrices = np.arange(9.0 * 5).reshape(3, 3, 5)
+    found = read_affnist(content(made.affnist(GREY, DIGITS, affine_matrix=matrices)))
+    np.testing.assert_array_equal(found["image"], GREY)
+    assert found["image"].dtype == np.uint8
+    assert found["image"].flags.c_contiguous
+    np.testing.assert_array_equal(found["label_int"], DIGITS)
+    assert found["label_int"].dtype == np.int64
+    np.testing.assert_array_equal(found["label_one_of_n"].argmax(1), DIGITS)
+    np.testing.assert_array_equal(found["human_readable_transform"][1], np.arange(1, 30, 5))
+    np.testing.assert_array_equal(found["affine_matrix"][2], matrices[:, :, 2])
+
+
+def test_an_image_is_stored_line_by_line_in_a_column():
+    image = np.zeros((1, 40, 40), np.uint8)
+    image[0, 0, :] = 255  # the top line
+    column = np.zeros((1600, 1), np.uint8)
+    column[:40] = 255
+    data = made.matlab(affNISTdata={"image": column, "label_int": np.zeros((1, 1))})
+    np.testing.assert_array_equal(read_affnist(content(data))["image"], image)
+
+
+def test_svhn():
+    images, digits = read_svhn(content(made.svhn(COLOUR, DIGITS)))
+    np.testing.assert_array_equal(images, COLOUR)
+    np.testing.assert_array_equal(digits, DIGITS)
+    assert images.dtype == np.uint8
+    assert digits.dtype == np.int64
+    assert images.flags.c_contiguous
+
+
+def cells(*values):
+    array = np.empty((1, len(values)), object)
+    array[0] = values
+    return array
+
+
+FLAT = GREY.reshape(5, 1600).T
+GOOD = made.affnist(GREY, DIGITS)
+WRONG_AFFNIST = {
+    "another variable": (made.svhn(COLOUR, DIGITS), "the variable affNISTdata, found none"),
+    "no structure": (made.matlab(affNISTdata=FLAT), "affNISTdata, a structure, found uint8"),
+    "no labels": (made.matlab(affNISTdata={"image": FLAT}), "label_int, found only image"),
+    "floats": (made.affnist(GREY.astype("f4"), DIGITS), "uint8 .1600, N., found float32"),
+    "other sizes": (
+        made.matlab(affNISTdata={"image": FLAT[:784], "label_int": DIGITS[None]}),
+        r"uint8 \(1600, N\), found uint8 \(784, 5\)",
+    ),
+    "fewer labels": (
+        made.matlab(affNISTdata={"image": FLAT, "label_int": DIGITS[None, :4]}),
+        r"5 columns in affNISTdata.label_int, found \(1, 4\)",
+    ),
+    "other labels": (made.affnist(GREY, DIGITS, label_int=DIGITS[None] + 1), "labels 0..9"),
+    "fractions": (made.affnist(GREY, DIGITS, label_int=DIGITS[None] / 2), "labels 0..9"),
+    "a cell array": (
+        made.affnist(GREY, DIGITS, image=cells(*GREY)),
+        "numbers in image, found object",
+    ),
+    "text": (made.affnist(GREY, DIGITS, label_int="three"), "numbers in label_int, found <U"),
+    "version 7.3": (
+        b"MATLAB 7.3 MAT-file, Platform: GLNXA64".ljust(512) + b"\x89HDF\r\n\x1a\n",
+        r"version 5, found one of version 7\.3 \(HDF5\)",
+    ),
+    "HDF5": (b"\x89HDF\r\n\x1a\n".ljust(600), r"found one of version 7\.3 \(HDF5\)"),
+    "a web page": (b"<!DOCTYPE html>", "version 5, found a web page"),
+    "a pickle": (b"\x80\x04\x95", "MATLAB file of version 5, found b"),
+    "empty": (b"", "found an empty file"),
+    "cut short": (GOOD[:-100], "a whole MATLAB file"),
+    "only a header": (GOOD[:128], "the variable affNISTdata, found none"),
+    "half a header": (GOOD[:100], "a whole MATLAB file"),
+    "changed": (GOOD[:4000] + b"\0\0\0\0" + GOOD[4004:], "a whole MATLAB file"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG_AFFNIST)
+def test_what_is_no_affnist_is_named(name):
+    data, message = WRONG_AFFNIST[name]
+    with pytest.raises(UserError, match=rf"^file\.mat is damaged or another file: .*{message}"):
+        read_affnist(content(data))
+
+
+WRONG_SVHN = {
+    "another set": (GOOD, "the variable X, found none"),
+    "no labels": (made.matlab(X=COLOUR.transpose(2, 3, 1, 0)), "the variable y, found none"),
+    "other axes": (made.matlab(X=COLOUR, y=DIGITS[:, None]), r"\(32, 32, 3, N\), found"),
+    "digits from zero": (
+        made.matlab(X=COLOUR.transpose(2, 3, 1, 0), y=DIGITS[:, None]),
+        r"labels 1..10 in y, found 0..9",
+    ),
+    "fewer labels": (
+        made.matlab(X=COLOUR.transpose(2, 3, 1, 0), y=np.ones((4, 1))),
+        "5 labels in y",
+    ),
+    "cells": (made.matlab(X=cells(*COLOUR), y=DIGITS[:, None]), "numbers in X, found object"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG_SVHN)
+def test_what_is_no_svhn_is_named(name):
+    data, message = WRONG_SVHN[name]
+    with pytest.raises(UserError, match=rf"^file\.mat is damaged or another file: .*{message}"):
+        read_svhn(content(data))
+
+
+def test_any_cut_is_told_in_a_sentence():
+    for length in NUMBERS.integers(128, len(GOOD) - 1, 100):
+        with pytest.raises(UserError, match=r"file\.mat is damaged"):
+            read_affnist(content(GOOD[:length]))

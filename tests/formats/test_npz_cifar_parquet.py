@@ -1,0 +1,160 @@
+"""NPZ, CIFAR-10 and parquet: what is wanted comes back, nothing is unpickled."""
+
+import builtins
+import pickle
+
+import numpy as np
+import pytest
+
+from capsbench.errors import UserError
+from capsbench.files.content import Content, read
+from capsbench.formats.cifar import read_cifar10, read_cifar_batch
+from capsbench.formats.npz import read_npz
+from capsbench.formats.parquet import read_parquet_images
+from tests.formats import made
+
+NUMBERS = np.random.default_rng(0)
+IMAGES = NUMBERS.integers(0, 256, (12, 3, 32, 32), dtype=np.uint8)
+LABELS = np.arange(12) % 10
+
+
+class Bomb:
+    """Something whose unpickling would be noticed."""
+
+    def __reduce__(self):
+        return (exec, ("raise SystemExit('unpickled')",))
+
+
+def content(data):
+    return Content("file", bytearray(data))
+
+
+WANTED = {"images": (3, "u"), "azimuth": (1, "iu")}
+GREY = IMAGES[:, 0]
+
+
+def test_wanted_arrays_of_an_npz_file():
+    found = read_npz(content(made.npz(images=GREY, azimuth=LABELS, more=LABELS)), WANTED)
+    assert list(found) == ["images", "azimuth"]
+    np.testing.assert_array_equal(found["images"], GREY)
+
+
+BOMBS = np.array([Bomb()], dtype=object)
+WRONG_NPZ = {
+    "missing": (made.npz(images=GREY), "an array 'azimuth', found images"),
+    "other axes": (made.npz(images=GREY[0], azimuth=LABELS), r"with 3 axes .* uint8 \(32, 32\)"),
+    "floats": (made.npz(images=GREY, azimuth=LABELS / 2), "kind i or u, found float64"),
+    "objects": (made.npz(images=GREY, azimuth=BOMBS), "plain arrays, found another"),
+    "objects beside": (made.npz(images=GREY, azimuth=LABELS, a=BOMBS), "plain arrays"),
+    "another member": (made.zipped({"read.me": b"x"}), "nothing but arrays, found a member"),
+    "a pickle": (pickle.dumps(Bomb()), "expected an NPZ file, found b"),
+    "an npy file": (b"\x93NUMPY\x01\0", "expected an NPZ file, found"),
+    "a web page": (b"<html>", "an NPZ file, found a web page"),
+    "cut short": (made.npz(images=GREY, azimuth=LABELS)[:-40], "expected an NPZ file"),
+    "empty": (b"", "found an empty file"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG_NPZ)
+def test_a_wrong_npz_file_is_named(name):
+    data, message = WRONG_NPZ[name]
+    with pytest.raises(UserError, match=f"^file is damaged or another file: .*{message}"):
+        read_npz(content(data), WANTED)
+
+
+def test_cifar10(tmp_path):
+    path = tmp_path / "cifar-10-binary.tar.gz"
+    path.write_bytes(made.cifar10(IMAGES, LABELS))
+    found = read_cifar10(path, read(path).sha256)
+    np.testing.assert_array_equal(found["train"][0], IMAGES[:10])
+    np.testing.assert_array_equal(found["train"][1], LABELS[:10])
+    np.testing.assert_array_equal(found["test"][0], IMAGES[10:])
+    np.testing.assert_array_equal(found["test"][1], LABELS[10:])
+    assert found["train"][0].flags.c_contiguous
+
+
+def test_a_row_of_cifar10_is_a_label_and_three_colours():
+    row = bytes([7]) + b"r" * 1024 + b"g" * 1024 + b"b" * 1024
+    images, labels = read_cifar_batch(content(row))
+    assert labels.tolist() == [7]
+    assert [set(plane.ravel().tolist()) for plane in images[0]] == [{114}, {103}, {98}]
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        pytest.param(made.cifar_batch(IMAGES, LABELS)[:-1], "rows of 3073 bytes", id="cut short"),
+        pytest.param(made.cifar_batch(IMAGES, LABELS + 1), "labels 0..9, found 10", id="labels"),
+        pytest.param(b"", "rows of 3073 bytes, found 0", id="empty"),
+    ],
+)
+def test_a_wrong_batch_is_named(data, message):
+    with pytest.raises(UserError, match=message):
+        read_cifar_batch(content(data))
+
+
+def test_the_python_version_of_cifar10_is_refused(tmp_path):
+    data = made.tar({"cifar-10-batches-py/data_batch_1": pickle.dumps(Bomb())})
+    path = tmp_path / "cifar-10-python.tar.gz"
+    path.write_bytes(data)
+    with pytest.raises(UserError, match="pickles, which are never opened; put the binary version"):
+        read_cifar10(path)
+    path = path.rename(tmp_path / "cifar-10-binary.tar.gz")
+    with pytest.raises(UserError, match=r"found cifar-10-batches-py/data_batch_1; replace"):
+        read_cifar10(path)
+
+
+PAIRS = NUMBERS.integers(0, 256, (6, 2, 8, 10), dtype=np.uint8)
+FACTORS = {
+    name: np.arange(6) % (axis + 2)
+    for axis, name in enumerate(("category", "instance", "elevation", "azimuth", "lighting"))
+}
+
+
+def test_smallnorb_in_parquet():
+    pytest.importorskip("pyarrow")
+    found = read_parquet_images(content(made.smallnorb_parquet(PAIRS, **FACTORS)))
+    np.testing.assert_array_equal(found.pop("images"), PAIRS)
+    assert list(found) == list(FACTORS)
+    for name, values in FACTORS.items():
+        np.testing.assert_array_equal(found[name], values)
+        assert found[name].dtype == np.int64
+
+
+def wrong_parquet():
+    good = made.smallnorb_parquet(PAIRS, **FACTORS)
+    fewer = {name: values for name, values in FACTORS.items() if name != "azimuth"}
+    return {
+        "cut short": (good[:-10], "a whole parquet file"),
+        "a web page": (b"<html>", "a parquet file, found a web page"),
+        "empty": (b"", "found an empty file"),
+        "missing": (made.smallnorb_parquet(PAIRS, **fewer), "a column 'azimuth', found image_lt"),
+        "colour": (
+            made.smallnorb_parquet(NUMBERS.integers(0, 256, (6, 2, 8, 8, 3), np.uint8), **FACTORS),
+            "a grey image .* in row 0 of the column 'image_lt', found uint8",
+        ),
+        "no PNG": (good.replace(b"\x89PNG", b"\x89PNX"), "a PNG file in row"),
+    }
+
+
+@pytest.mark.parametrize(
+    "name", ["cut short", "a web page", "empty", "missing", "colour", "no PNG"]
+)
+def test_a_wrong_parquet_file_is_named(name):
+    pytest.importorskip("pyarrow")
+    data, message = wrong_parquet()[name]
+    with pytest.raises(UserError, match=f"^file is damaged or another file: .*{message}"):
+        read_parquet_images(content(data))
+
+
+def test_without_pyarrow_it_is_said_how_to_get_it(monkeypatch):
+    genuine = builtins.__import__
+
+    def without(name, *args):
+        if name.partition(".")[0] == "pyarrow":
+            raise ModuleNotFoundError(name)
+        return genuine(name, *args)
+
+    monkeypatch.setattr(builtins, "__import__", without)
+    with pytest.raises(UserError, match=r"pyarrow is needed; .* 'capsbench\[parquet\]'"):
+        read_parquet_images(content(b"PAR1"))
