@@ -29,7 +29,9 @@ class Batch:
         targets: (B,) class indices, or (B, K) multi-hot where an image holds several objects.
         views: The view of each image relative to the stored one.
         index: (B,) each image's number in its split's source, the same in every run.
-        poses: The true poses where the data knows them.
+        poses: The true poses where the data knows them, as recorded: before any warp.
+        objects: (B, M, C, H, W), each of an image's M objects alone, in the order of their classes;
+            None where an image holds one.
     """
 
     images: Tensor
@@ -37,6 +39,7 @@ class Batch:
     views: Views
     index: Tensor
     poses: Tensor | None = None
+    objects: Tensor | None = None
 
 
 class Prediction(NamedTuple):
@@ -212,6 +215,42 @@ def one_hot(targets: Tensor, num_classes: int) -> Tensor:
     if targets.dim() == 2:
         return targets.float()
     return nn.functional.one_hot(targets, num_classes).float()
+
+
+def each_object(targets: Tensor, count: int) -> Tensor:
+    """The classes of the objects in each image, one by one, in their order.
+
+    Args:
+        targets: (B, K) multi-hot, with ``count`` ones in each row.
+        count: M.
+
+    Returns:
+        (B, M, K) one-hot.
+    """
+    numbers = torch.arange(1, count + 1, device=targets.device)[:, None]
+    return targets[:, None] * (targets.cumsum(dim=1)[:, None] == numbers)
+
+
+def found_classes(log_probabilities: Tensor, targets: Tensor) -> Tensor:
+    """Which share of the objects in each image is among as many of the likeliest classes.
+
+    An image is right where it is 1: with one object, where the likeliest class is the target; with
+    several, where all of them are the likeliest, as Sabour et al. (2017), section 6, count. The
+    mean of the shares themselves is what others count, object by object.
+
+    Args:
+        log_probabilities: (B, K).
+        targets: (B,) class indices, or (B, K) multi-hot.
+
+    Returns:
+        (B,) in [0, 1], fp32.
+    """
+    if targets.dim() == 1:
+        return (log_probabilities.argmax(-1) == targets).float()
+    ranks = log_probabilities.argsort(dim=-1, descending=True).argsort(dim=-1)
+    present = targets > 0
+    objects = present.sum(dim=-1, keepdim=True)
+    return (present & (ranks < objects)).sum(dim=-1) / objects[:, 0]
 
 
 def require_size(model: str, image_shape: ImageShape, smallest: int) -> None:

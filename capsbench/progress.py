@@ -1,4 +1,4 @@
-"""The progress bar of trainings and measures."""
+"""The progress bar of whatever takes a while."""
 
 from __future__ import annotations
 

@@ -26,10 +26,21 @@ class _Part(BaseModel):
 
 
 class DataEntry(_Part):
-    """A data module by name, with its arguments."""
+    """A data module by name, with its arguments.
+
+    ``per_class`` trains on so many images of each class only, or below 1 on this share of them.
+    """
 
     name: str
     arguments: dict[str, Any] = Field(default_factory=dict)
+    per_class: float | None = Field(default=None, gt=0)
+
+    @field_validator("per_class")
+    @classmethod
+    def _whole(cls, value: float | None) -> float | None:
+        if value is not None and value >= 1 and value != int(value):
+            raise ValueError("per_class is a whole number of images, or a share below 1")
+        return value
 
 
 class ModelEntry(_Part):

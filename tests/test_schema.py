@@ -26,7 +26,7 @@ def test_changes_reach_their_place():
     benchmark = load_benchmark("quick", changes)
     assert benchmark.recipe.steps == 7
     assert benchmark.models[0].label == "Net"
-    assert benchmark.views.rotation == (-5, 5)
+    assert benchmark.views.rotation.limits == (-5, 5)
 
 
 @pytest.mark.parametrize(
@@ -37,7 +37,7 @@ def test_changes_reach_their_place():
         ("recipe.steps=0", "recipe.steps: "),
         ("models.9.label=x", "index below 3"),
         ("title.x=1", "nothing can be set below 'title'"),
-        ("views.rotation=[5, -5]", "rotation needs two finite numbers"),
+        ("views.rotation=[5, -5]", "an interval needs two numbers, the lower first"),
         ("seeds=[1, 1]", "seeds are different whole numbers"),
         ("seeds=[]", "seeds"),
         ("recipe.learning_rate=.inf", "recipe.learning_rate: input should be a finite number"),

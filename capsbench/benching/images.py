@@ -33,8 +33,8 @@ def noise_images(
     class Noise(ImageData):
         """Uniform noise: what it costs to feed a model does not depend on what images show."""
 
-        identity: ClassVar[Identity] = {"name": "noise", "version": "1", "checksum": "none"}
-        image_shape: ClassVar[ImageShape] = shape
+        identity = Identity("noise", "1", "none")
+        image_shape = shape
         source: ClassVar[str] = "made for timing"
 
         def load(self) -> dict[SplitName, Split]:
@@ -49,5 +49,7 @@ def noise_images(
         def found(cls, data_root: Path) -> str:
             return "made up"
 
-    Noise.num_classes = num_classes
-    return Noise(views=views, batch=batch)
+    data = Noise(views=views, batch=batch)
+    data.num_classes = num_classes
+    data.class_names = tuple(map(str, range(num_classes)))
+    return data

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from capsbench import __version__, process
-from capsbench.cli import bench, check, doctor, listing, report, run, show
+from capsbench.cli import bench, check, data, doctor, listing, report, run, show
 from capsbench.errors import UserError
 
 app = typer.Typer(
@@ -24,6 +24,7 @@ app.command("run")(run.run)
 app.command("list")(listing.listing)
 app.command("show")(show.show)
 app.command("check")(check.check)
+app.command("data")(data.data)
 app.command("report")(report.report)
 app.command("bench")(bench.bench)
 app.command("doctor")(doctor.doctor)

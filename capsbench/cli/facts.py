@@ -95,15 +95,16 @@ def model_facts(
 
 def data_facts(target: Target, data_root: Path) -> Facts:
     """What a data module is, and whether its files are at hand."""
+    from capsbench.arguments import parameters
     from capsbench.data.images import ImageData
 
     cls = target.load_subclass(ImageData)
-    return {
-        **_class_facts(target, cls),
-        "image_shape": cls.image_shape,
-        "classes": cls.num_classes,
-        "data": cls.found(data_root),
-    }
+    facts = _class_facts(target, cls)
+    if all(p.default is not p.empty for p in parameters(cls).values()):
+        data = cls(data_root=data_root)
+        facts |= {"image_shape": data.image_shape, "classes": data.num_classes}
+    recorded = {"recorded_views": ", ".join(cls.factors)} if cls.factors else {}
+    return {**facts, **recorded, "data": cls.found(data_root)}
 
 
 def benchmark_facts(target: Target) -> Facts:

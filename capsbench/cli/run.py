@@ -132,7 +132,7 @@ def run(
         from capsbench.running.run import run_benchmark
 
         require_devices(execution)
-        cells = plan(protocol, models=chosen)
+        cells = plan(protocol, models=chosen, data_root=data_root)
         if dry_run:
             _list_cells(output, cells, as_json)
             return

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -19,15 +20,19 @@ class StoredBatch:
 
     Attributes:
         images: (B, C, H, W) uint8.
-        targets: (B,) class indices.
+        targets: (B,) class indices, or (B, K) multi-hot where an image holds several objects.
         views: The views from which the images are to be seen; they stay on the CPU until the warp.
         index: (B,) each image's number in the source.
+        masks: (B, 1, H, W) uint8, 1 where the object is that moves; None where all moves.
+        poses: The recorded poses, if any.
     """
 
     images: Tensor
     targets: Tensor
     views: Views
     index: Tensor
+    masks: Tensor | None = None
+    poses: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -38,15 +43,29 @@ class Split:
         images: (N, C, H, W) uint8.
         targets: (N,) class indices.
         index: (N,) each image's number in the source, whatever the split's size.
+        factors: (N,) by name, how each object stood: azimuth, elevation, lighting, instance, ...
+        masks: (N, 1, H, W) uint8, 1 where the object is, if the data knows.
+        poses: (N, ...) the exact poses, if the data knows.
     """
 
     images: Tensor
     targets: Tensor
     index: Tensor
+    factors: Mapping[str, Tensor] = field(default_factory=dict)
+    masks: Tensor | None = None
+    poses: Tensor | None = None
 
-    def __getitem__(self, rows: Tensor | slice) -> Split:
+    def __getitem__(self, rows: Tensor | slice) -> Self:
         """Some of the images."""
-        return Split(self.images[rows], self.targets[rows], self.index[rows])
+        return replace(
+            self,
+            images=self.images[rows],
+            targets=self.targets[rows],
+            index=self.index[rows],
+            factors={name: values[rows] for name, values in self.factors.items()},
+            masks=None if self.masks is None else self.masks[rows],
+            poses=None if self.poses is None else self.poses[rows],
+        )
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -61,9 +80,10 @@ class TrainingStream:
     and restores, so that a resumed training goes on with the batch after the last one.
 
     Args:
-        split: The training images.
+        count: Number of training images.
         batch: Images in a global batch.
-        draw: Returns the views of a global batch, given its number.
+        take: Returns a share of a batch, given the batch's number, the rows of all of its images
+            and which of these are wanted.
         seed: Seed of the order.
         rank: Number of this process.
         world: Number of processes.
@@ -71,24 +91,24 @@ class TrainingStream:
 
     def __init__(
         self,
-        split: Split,
+        count: int,
         *,
         batch: int,
-        draw: Callable[[int], Views],
+        take: Callable[[int, Tensor, slice], StoredBatch],
         seed: int,
         rank: int = 0,
         world: int = 1,
     ) -> None:
-        self.split = split
+        self.count = count
         self.batch = batch
-        self.draw = draw
+        self.take = take
         self.seed = seed
         self.share = slice(rank, None, world)
         self.position = 0
 
     def __len__(self) -> int:
         """Batches in an epoch: whole batches in one pass over the images, at least one."""
-        return max(1, len(self.split) // self.batch)
+        return max(1, self.count // self.batch)
 
     def __iter__(self) -> Iterator[StoredBatch]:
         """Yield the rest of the present epoch, the whole one when a new one begins."""
@@ -99,9 +119,7 @@ class TrainingStream:
 
     def __getitem__(self, number: int) -> StoredBatch:
         """This process's share of a global batch."""
-        rows = self._rows(number)[self.share]
-        share = self.split[rows]
-        return StoredBatch(share.images, share.targets, self.draw(number)[self.share], share.index)
+        return self.take(number, self._rows(number), self.share)
 
     def state_dict(self) -> dict[str, int]:
         """The number of the next batch."""
@@ -112,36 +130,41 @@ class TrainingStream:
         self.position = state["position"]
 
     def _rows(self, number: int) -> Tensor:
-        count = len(self.split)
         positions = torch.arange(number * self.batch, (number + 1) * self.batch)
-        first, last = int(positions[0]) // count, int(positions[-1]) // count
+        first, last = int(positions[0]) // self.count, int(positions[-1]) // self.count
         orders = torch.cat([self._order(epoch) for epoch in range(first, last + 1)])
-        return orders[positions - first * count]
+        return orders[positions - first * self.count]
 
     def _order(self, epoch: int) -> Tensor:
-        return torch.randperm(len(self.split), generator=generator(self.seed, "order", epoch))
+        return torch.randperm(self.count, generator=generator(self.seed, "order", epoch))
 
 
 class EvaluationPass:
-    """One pass over a split, each image once, shared among processes without padding.
+    """One pass over images, each once, shared among processes without padding.
 
     Every process gets the same number of batches (their sizes differ by one at the most), so that
     no process waits for another's collective call.
 
     Args:
-        split: The images.
-        views: One view per image, or one for all.
+        rows: (N,) which images.
+        take: Returns the batch of some rows.
         batch: The most images in a batch.
         rank: Number of this process.
         world: Number of processes.
     """
 
     def __init__(
-        self, split: Split, views: Views, *, batch: int, rank: int = 0, world: int = 1
+        self,
+        rows: Tensor,
+        *,
+        take: Callable[[Tensor], StoredBatch],
+        batch: int,
+        rank: int = 0,
+        world: int = 1,
     ) -> None:
-        self.split = split
-        self.views = views
-        per_process = math.ceil(len(split) / world)
+        self.rows = rows
+        self.take = take
+        per_process = math.ceil(len(rows) / world)
         self.pieces = math.ceil(per_process / batch) * world
         self.share = slice(rank, None, world)
 
@@ -151,11 +174,7 @@ class EvaluationPass:
 
     def __iter__(self) -> Iterator[StoredBatch]:
         """Yield this process's batches."""
-        for rows in self._pieces():
-            piece = self.split[rows]
-            views = self.views if len(self.views) == 1 else self.views[rows]
-            yield StoredBatch(piece.images, piece.targets, views, piece.index)
+        return map(self.take, self._pieces())
 
     def _pieces(self) -> tuple[Tensor, ...]:
-        rows = torch.arange(len(self.split))
-        return torch.tensor_split(rows, self.pieces)[self.share]
+        return torch.tensor_split(self.rows, self.pieces)[self.share]

@@ -6,11 +6,12 @@ measure's arguments. What computes a measure stands in the module of the same na
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from capsbench.viewpoint.ranges import ViewGrid, ViewRange
+from capsbench.viewpoint.grid import GridView, ViewGrid
+from capsbench.viewpoint.ranges import ViewRange
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9 -]*$")]
 
@@ -24,6 +25,11 @@ class AccuracyByView(BaseModel):
     grid: ViewGrid
 
     @property
+    def asked(self) -> list[GridView | ViewRange]:
+        """The views that the data must be able to show."""
+        return list(self.grid.views())
+
+    @property
     def module(self) -> str:
         """The module whose function ``measure`` computes it."""
         return "capsbench.measures.accuracy_by_view"
@@ -32,6 +38,76 @@ class AccuracyByView(BaseModel):
     def steps(self) -> int:
         """How often ``measure`` tells a progress bar to advance."""
         return len(self.grid)
+
+
+class AccuracyBySplit(BaseModel):
+    """Accuracy on whole splits, and on the test images at views of named ranges.
+
+    Attributes:
+        splits: ``familiar`` and ``novel`` images, as the data set and the views of training say.
+        ranges: Ranges of views by a name of their own, such as ``outside``: each test image is seen
+            from one view of the range, the same for every model.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    measure: Literal["accuracy-by-split"]
+    splits: tuple[Literal["familiar", "novel"], ...] = ("familiar",)
+    ranges: dict[Name, ViewRange] = Field(default_factory=dict)
+
+    @property
+    def asked(self) -> list[GridView | ViewRange]:
+        """The views that the data must be able to show."""
+        return list(self.ranges.values())
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if twice := set(self.splits) & self.ranges.keys():
+            raise ValueError(f"a range cannot have the name of a split: {', '.join(twice)}")
+        return self
+
+    @property
+    def module(self) -> str:
+        """The module whose function ``measure`` computes it."""
+        return "capsbench.measures.accuracy_by_split"
+
+    @property
+    def steps(self) -> int:
+        """How often ``measure`` tells a progress bar to advance."""
+        return len(self.splits) + len(self.ranges)
+
+
+class AveragedAccuracy(BaseModel):
+    """Accuracy of the mean of what a model says of several crops of each familiar test image.
+
+    Attributes:
+        shifts: Pixels, x and y, by which the image is moved before its middle is shown. The
+            default is the centre and the twelve crops about it of Hinton et al. (2018): 1, 2 and 3
+            pixels off along the diagonals, as the authors' code has them.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    measure: Literal["averaged-accuracy"]
+    shifts: tuple[tuple[float, float], ...] = Field(
+        default=((0, 0), *((i * a, j * a) for a in (1, 2, 3) for i in (-1, 1) for j in (-1, 1))),
+        min_length=1,
+    )
+
+    @property
+    def asked(self) -> list[GridView | ViewRange]:
+        """The views that the data must be able to show."""
+        return []
+
+    @property
+    def module(self) -> str:
+        """The module whose function ``measure`` computes it."""
+        return "capsbench.measures.averaged_accuracy"
+
+    @property
+    def steps(self) -> int:
+        """How often ``measure`` tells a progress bar to advance."""
+        return len(self.shifts)
 
 
 class RenderingError(BaseModel):
@@ -47,6 +123,11 @@ class RenderingError(BaseModel):
     views: dict[Name, ViewRange] = Field(min_length=1)
 
     @property
+    def asked(self) -> list[GridView | ViewRange]:
+        """The views that the data must be able to show."""
+        return list(self.views.values())
+
+    @property
     def module(self) -> str:
         """The module whose function ``measure`` computes it."""
         return "capsbench.measures.rendering"
@@ -57,4 +138,7 @@ class RenderingError(BaseModel):
         return len(self.views)
 
 
-MeasureEntry = Annotated[AccuracyByView | RenderingError, Field(discriminator="measure")]
+MeasureEntry = Annotated[
+    AccuracyByView | AccuracyBySplit | AveragedAccuracy | RenderingError,
+    Field(discriminator="measure"),
+]

@@ -7,13 +7,22 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from capsbench.contracts import Model
 from capsbench.data.images import ImageData
 from capsbench.measures import AccuracyByView
+from capsbench.measures.hits import found_in
 from capsbench.measures.measured import Measured
-from capsbench.viewpoint.ranges import GridView, ViewRange
+from capsbench.viewpoint.grid import GridView
+from capsbench.viewpoint.ranges import ViewRange
+
+# What is averaged, and over views that lie where.
+KINDS = {
+    "familiar": ("familiar",),
+    "novel": ("between", "outside"),
+    "between": ("between",),
+    "outside": ("outside",),
+}
 
 
 @torch.inference_mode()
@@ -34,22 +43,21 @@ def measure(
         advance: Called after each view, for a progress bar.
     """
     views = entry.grid.views()
-    split = data.split("test")
-    correct = np.empty((len(views), len(split)), dtype=bool)
+    index = data.split("test").index.numpy()
+    order = np.argsort(index)
+    correct = np.zeros((len(views), len(index)), dtype=bool)
+    shown = np.zeros_like(correct)
     for row, view in enumerate(views):
-        hits = [
-            _hits(model, batch.images, batch.targets)
-            for batch in data.batches("test", device, view)
-        ]
-        correct[row] = torch.cat(hits).cpu().numpy()
+        found = found_in(model, data, "test", view, device)
+        columns = order[np.searchsorted(index, found.numbers, sorter=order)]
+        shown[row, columns] = True
+        correct[row, columns] = found.shares == 1
         advance()
-    values, rows = summarize(views, correct.mean(axis=1).tolist(), data.views)
-    samples = {"correct": correct, "index": split.index.numpy()}
-    return Measured(values, rows, len(split), samples)
-
-
-def _hits(model: Model, images: Tensor, targets: Tensor) -> Tensor:
-    return model.log_probabilities(model(images)).argmax(-1) == targets
+    counts = shown.sum(axis=1)
+    values, rows = summarize(views, (correct.sum(axis=1) / counts).tolist(), data.views)
+    rows = [{**row, "n": int(count)} for row, count in zip(rows, counts, strict=True)]
+    samples = {"correct": correct, "shown": shown, "index": index}
+    return Measured(values, rows, int(counts.max()), samples)
 
 
 def summarize(
@@ -57,10 +65,11 @@ def summarize(
 ) -> tuple[dict[str, float], list[dict[str, Any]]]:
     """Sum up accuracies by view.
 
-    Familiar views lie inside the training ranges, novel ones outside. Each factor counts the same:
-    the accuracy on familiar (novel) views is averaged over the views of a factor first, over the
-    factors then; two angles a whole turn apart are one view, and count once. The area under a
-    factor's curve is its mean height over the swept range (trapezoids).
+    Familiar views lie inside the training ranges, novel ones do not: those between trained values
+    ask for interpolation, those outside for extrapolation. Each factor counts the same: the
+    accuracy on familiar (novel, between, outside) views is averaged over the views of a factor
+    first, over the factors then; two angles a whole turn apart are one view, and count once. The
+    area under a factor's curve is its mean height over the swept range (trapezoids).
 
     Args:
         views: The grid.
@@ -70,17 +79,19 @@ def summarize(
     Returns:
         Values under stable keys, and one row per view. A key without any view is left out.
     """
-    familiar = [ranges.familiar(view) for view in views]
+    places = [ranges.place(view) for view in views]
     first = _first_of_its_kind(views)
     factors = list(dict.fromkeys(view.factor for view in views))
     heights = np.array(accuracies)
     values: dict[str, float] = {}
-    for kind, wanted in (("familiar", True), ("novel", False)):
+    for kind, wanted in KINDS.items():
+        if kind in ("between", "outside") and "between" not in places:
+            continue  # all that is novel lies outside
         means = []
         for factor in factors:
             chosen = [
-                view.factor == factor and known is wanted and counts
-                for view, known, counts in zip(views, familiar, first, strict=True)
+                view.factor == factor and place in wanted and counts
+                for view, place, counts in zip(views, places, first, strict=True)
             ]
             if any(chosen):
                 means.append(float(heights[chosen].mean()))
@@ -92,14 +103,23 @@ def summarize(
     values["worst/accuracy"] = float(heights.min())
     for factor in factors:
         swept = [view.factor == factor for view in views]
-        places, curve = np.array([v.value for v in views])[swept], heights[swept]
-        width = float(places[-1] - places[0])
+        at, curve = np.array([v.value for v in views])[swept], heights[swept]
+        width = float(at[-1] - at[0])
         values[f"{factor}/worst"] = float(curve.min())
-        values[f"{factor}/area"] = float(np.trapezoid(curve, places) / width if width else curve[0])
+        values[f"{factor}/area"] = float(np.trapezoid(curve, at) / width if width else curve[0])
     rows: list[dict[str, Any]] = []
-    for view, known, accuracy in zip(views, familiar, accuracies, strict=True):
+    for view, place, accuracy in zip(views, places, accuracies, strict=True):
         values[f"{view.key}/accuracy"] = accuracy
-        rows.append({**view._asdict(), "key": view.key, "familiar": known, "accuracy": accuracy})
+        rows.append(
+            {
+                "factor": view.factor,
+                "value": view.value,
+                "key": view.key,
+                "familiar": place == "familiar",
+                "place": place,
+                "accuracy": accuracy,
+            }
+        )
     return values, rows
 
 
@@ -108,7 +128,7 @@ def _first_of_its_kind(views: Sequence[GridView]) -> list[bool]:
     seen: set[GridView] = set()
     result = []
     for view in views:
-        turned = view.value % 360 if view.factor == "rotation" else view.value
+        turned = view.value if view.period is None else view.value % view.period
         same = GridView(view.factor, turned)
         result.append(same not in seen)
         seen.add(same)

@@ -18,7 +18,8 @@ from capsbench.reporting.aggregate import curve
 from capsbench.reporting.results import Cell, Results
 from capsbench.reporting.style import INK, PAPER, RC, line_style, series
 from capsbench.reporting.wording import AXES
-from capsbench.viewpoint.ranges import Interval
+from capsbench.viewpoint.factors import FACTORS
+from capsbench.viewpoint.spread import Spread
 
 PANEL = (4.0, 2.7)  # inches: legible on a telephone, where a panel is about as wide as drawn
 LEGEND_LINE = 0.22
@@ -160,7 +161,8 @@ def _panel(axes: Axes, results: Results, factor: str) -> None:
         axes.xaxis.set_major_locator(MultipleLocator(90 if high - low > 270 else 45))
     else:
         axes.xaxis.set_major_locator(MaxNLocator(8, steps=[1, 2, 4, 5, 10]))
-    _familiar(axes, factor, results.benchmark.views.interval(factor))
+    if spread := results.benchmark.views.spread(factor):
+        _familiar(axes, factor, spread)
     if data := results.data():
         chance = 1 / data.num_classes
         axes.axhline(chance, color=INK, alpha=0.6, linewidth=0.9, linestyle=(0, (1, 2)))
@@ -202,18 +204,23 @@ def _curve(axes: Axes, cells: Sequence[Cell], factor: str, index: int) -> None:
     )
 
 
-def _familiar(axes: Axes, factor: str, limits: Interval) -> None:
+def _familiar(axes: Axes, factor: str, spread: Spread) -> None:
     """Shade the familiar views; an angle also wherever a whole turn brings it back into view."""
-    turns = (-360, 0, 360) if factor == "rotation" else (0,)
+    period = FACTORS[factor].period
+    turns = (0.0,) if period is None else (-period, 0.0, period)
     left, right = axes.get_xlim()
-    for turn in turns:
-        low, high = max(limits[0] + turn, left), min(limits[1] + turn, right)
-        if low > high:
-            continue
-        axes.axvspan(low, high, color=INK, alpha=0.08 if low < high else 0.35, linewidth=0.8)
-        if turn == 0:
-            place = ("data", "axes fraction")
-            _word(axes, "familiar", ((low + high) / 2, 1.01), place, ha="center", va="bottom")
+    shaded = []
+    for start, end in spread.pieces:
+        for turn in turns:
+            low, high = max(start + turn, left), min(end + turn, right)
+            if low <= high:
+                shade = 0.08 if low < high else 0.35
+                axes.axvspan(low, high, color=INK, alpha=shade, linewidth=0.8)
+                shaded.append((turn != 0, (low + high) / 2))
+    if shaded:
+        _, centre = min(shaded, key=lambda found: (found[0], abs(found[1])))
+        place = ("data", "axes fraction")
+        _word(axes, "familiar", (centre, 1.01), place, ha="center", va="bottom")
 
 
 def _word(

@@ -9,6 +9,9 @@ from html import escape
 from capsbench.reporting import protocol, tables
 from capsbench.reporting.page import describe, versions
 from capsbench.reporting.results import Results
+from capsbench.reporting.split_table import TITLE as split_title
+from capsbench.reporting.split_table import note as split_note
+from capsbench.reporting.split_table import split_table
 from capsbench.reporting.wording import FACTORS, listed
 
 _SPECIAL = re.compile(r"([\\`*_\[\]|$~])")
@@ -40,6 +43,13 @@ def render(results: Results) -> str:
     notes = [f"- {plain(row.label)}: {', '.join(row.notes)}" for row in rows if row.notes]
     if notes:
         parts.append("\n".join(["Not in the table:", "", *notes]))
+    if splits := split_table(results):
+        lines = (
+            [label, *(entry.text if entry else "–" for entry in entries)]
+            for label, _, entries in splits.rows
+        )
+        head = ["Model", *map(plain, splits.columns)]
+        parts += [f"## {split_title}", _table(head, lines), split_note(results)]
     drawings = tables.drawings(results)
     if drawings:
         parts += [

@@ -13,6 +13,9 @@ from capsbench.reporting import protocol, tables, wording
 from capsbench.reporting.aggregate import measured
 from capsbench.reporting.inline import data_uri, inline_svg
 from capsbench.reporting.results import ACCURACY_BY_VIEW, Cell, Results
+from capsbench.reporting.split_table import TITLE as split_title
+from capsbench.reporting.split_table import note as split_note
+from capsbench.reporting.split_table import split_table
 from capsbench.reporting.style import SERIES, series, variable
 
 
@@ -83,6 +86,9 @@ def render(results: Results, drawings: Mapping[str, bytes]) -> str:
         columns=tables.columns(results),
         caption=tables.caption(results),
         accuracy=results.asks(ACCURACY_BY_VIEW),
+        splits=split_table(results),
+        split_title=split_title,
+        split_note=split_note(results),
         drawings=tables.drawings(results),
         drawing_columns=tables.DRAWING_COLUMNS,
         drawing_caption=tables.DRAWING_CAPTION,

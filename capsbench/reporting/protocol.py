@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from capsbench.measures import MeasureEntry, RenderingError
+from capsbench.measures import AccuracyBySplit, AveragedAccuracy, MeasureEntry, RenderingError
 from capsbench.reporting.results import ACCURACY_BY_VIEW, Results
-from capsbench.reporting.wording import FACTORS, counted, interval, listed, number, sweep
+from capsbench.reporting.wording import FACTORS, counted, listed, number, spread, sweep
 from capsbench.schema import Benchmark
 from capsbench.training.recipe import Recipe
+from capsbench.viewpoint.factors import FACTORS as VIEW_FACTORS
+from capsbench.viewpoint.part import Window
 from capsbench.viewpoint.ranges import ViewRange
+from capsbench.viewpoint.spread import Spread
 
 KNOWN_BY = {"read": "read in the source", "calculated": "calculated from the source"}
 
@@ -52,11 +55,21 @@ def _data(results: Results) -> str:
 
 
 def _ranges(views: ViewRange) -> str:
-    limits = {name: pair for name, pair in views if pair[0] < pair[1]}
-    still = [name for name, pair in views if name not in limits]
-    units = {name: "shift_x" if name == "shift" else name for name in limits}
-    moving = [f"{name} {interval(units[name], pair)}" for name, pair in limits.items()]
-    return "; ".join([*moving, *([f"no change of {listed(still)}"] if still else [])])
+    told, still = [], []
+    for name, values in views:
+        factor = "shift_x" if name == "shift" else name
+        if not isinstance(values, Spread):
+            continue
+        kind, _, identity, _ = VIEW_FACTORS[factor]
+        if values.constant != identity:
+            told.append(f"{name} {spread(factor, values)}")
+        elif kind == "warp":
+            still.append(name)
+    if isinstance(views.part, Window):
+        told.append(f"of a window of {number(views.part.width)} × {number(views.part.height)} px")
+    elif views.part:
+        told.append("of the object before its background")
+    return "; ".join([*told, *([f"no change of {listed(still)}"] if still else [])])
 
 
 def _sentence(text: str) -> str:
@@ -72,6 +85,13 @@ def _test(entry: MeasureEntry) -> str:
             "A model that can draw is told views taken at random from a range and draws every test "
             f"image as it looks from there. {told}"
         )
+    if isinstance(entry, AveragedAccuracy):
+        crops = counted(len(entry.shifts), "crop")
+        return f"The probabilities that a model gives {crops} of each test image are averaged."
+    if isinstance(entry, AccuracyBySplit):
+        ranges = " ".join(_sentence(f"{name}: {_ranges(at)}") for name, at in entry.ranges.items())
+        splits = f"{_sentence(listed(entry.splits))[:-1]} test images." if entry.splits else ""
+        return " ".join(filter(None, [splits, ranges]))
     sweeps = ((factor, getattr(entry.grid, factor)) for factor in entry.grid.factors())
     text = "; ".join(
         f"{FACTORS[factor].lower()} {sweep(factor, values)}" for factor, values in sweeps

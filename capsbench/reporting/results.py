@@ -19,21 +19,26 @@ from capsbench.records import CellFolder, Row, read_json, read_npz, read_rows
 from capsbench.schema import Benchmark
 from capsbench.training.recipe import Recipe
 from capsbench.viewpoint.ranges import ViewRange
+from capsbench.viewpoint.spread import Place
 
 ACCURACY_BY_VIEW = "accuracy-by-view"
+ACCURACY_BY_SPLIT = "accuracy-by-split"
+AVERAGED_ACCURACY = "averaged-accuracy"
 RENDERING_ERROR = "rendering-error"
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class ViewAccuracy:
-    """Accuracy at one view of the grid, over all test images."""
+    """Accuracy at one view of the grid, over the ``n`` test images that are seen from it."""
 
     factor: str
     value: float
     key: str
     familiar: bool
+    place: Place
     accuracy: float
+    n: int
 
 
 @dataclass(frozen=True)

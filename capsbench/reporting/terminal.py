@@ -9,12 +9,15 @@ from rich.text import Text
 
 from capsbench.reporting import tables
 from capsbench.reporting.results import Results
+from capsbench.reporting.split_table import TITLE, SplitTable, split_table
 
 
 def result_tables(results: Results) -> Group:
-    """The summary, and the errors of drawings: means over seeds, every seed's value below."""
+    """The summary, splits, and the errors of drawings: means over seeds, every seed's below."""
+    found = split_table(results)
+    splits = [_splits(found)] if found else []
     drawn = [_drawings(results)] if tables.drawings(results) else []
-    return Group(_summary(results), *drawn)
+    return Group(_summary(results), *splits, *drawn)
 
 
 def _summary(results: Results) -> Table:
@@ -31,6 +34,15 @@ def _summary(results: Results) -> Table:
             Text(f"{row.parameters:,}" if row.parameters is not None else "–"),
             Text(f"{row.seeds} of {row.planned}"),
         )
+    return table
+
+
+def _splits(found: SplitTable) -> Table:
+    table = _table(TITLE)
+    for title in found.columns:
+        table.add_column(Text(title), justify="right")
+    for label, _, entries in found.rows:
+        table.add_row(Text(label), *map(_entry, entries))
     return table
 
 

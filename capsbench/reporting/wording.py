@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
-from capsbench.viewpoint.ranges import UNITS, Interval, Sweep
+from capsbench.viewpoint.factors import FACTORS as VIEW_FACTORS
+from capsbench.viewpoint.spread import Spread, Sweep
 
 FACTORS = {
     "rotation": "Rotation",
@@ -12,6 +14,13 @@ FACTORS = {
     "shift_y": "Vertical shift",
     "scale": "Scale",
     "shear": "Shear",
+    "brightness": "Brightness",
+    "contrast": "Contrast",
+    "azimuth": "Azimuth",
+    "elevation": "Elevation",
+    "lighting": "Lighting",
+    "distance": "Distance",
+    "instance": "Instance",
 }
 AXES = {
     "rotation": "rotation (degrees, counter-clockwise)",
@@ -19,7 +28,17 @@ AXES = {
     "shift_y": "vertical shift (pixels, downwards)",
     "scale": "scale (1 = unchanged)",
     "shear": "shear (degrees)",
+    "brightness": "brightness (added to pixels in 0 to 1)",
+    "contrast": "contrast (1 = unchanged)",
+    "azimuth": "azimuth (degrees)",
+    "elevation": "elevation (degrees above the horizon)",
+    "lighting": "number of the lighting",
+    "distance": "distance of the camera (1 = as usual)",
+    "instance": "number of the object",
 }
+
+
+MOST_LISTED = 6  # more values at even steps are told by the step
 
 
 def number(value: float) -> str:
@@ -88,25 +107,31 @@ def view(factor: str, value: float) -> str:
     >>> view("rotation", -90.0), view("shift_x", 3), view("scale", 0.8)
     ('−90°', '3 px', '×0.8')
     """
-    unit = UNITS[factor]
+    unit = VIEW_FACTORS[factor].unit
     if unit == "×":
         return f"×{number(value)}"
-    gap = "" if unit == "°" else " "
+    gap = " " if unit == "px" else ""
     return f"{number(value)}{gap}{unit}"
 
 
-def interval(factor: str, limits: Interval) -> str:
-    """A range of views.
+def spread(factor: str, values: Spread) -> str:
+    """The values that a factor takes.
 
-    >>> interval("rotation", (-15, 15)), interval("scale", (1, 1))
+    >>> spread("rotation", Spread(intervals=((-15, 15),))), spread("scale", Spread(values=(1,)))
     ('−15° to 15°', '×1 only')
+    >>> spread("azimuth", Spread(values=(0, 20, 40)))
+    '0°, 20° and 40°'
     """
-    low, high = limits
-    return (
-        f"{view(factor, low)} only"
-        if low == high
-        else f"{view(factor, low)} to {view(factor, high)}"
-    )
+    if values.constant is not None:
+        return f"{view(factor, values.constant)} only"
+    if values.values:
+        steps = {round(b - a, 9) for a, b in pairwise(values.values)}
+        if len(steps) == 1 and len(values.values) > MOST_LISTED:
+            start, stop = values.limits
+            return sweep(factor, Sweep(start=start, stop=stop, step=abs(steps.pop())))
+        return listed([view(factor, value) for value in values.values])
+    pairs = [f"{view(factor, low)} to {view(factor, high)}" for low, high in values.intervals]
+    return listed(pairs)
 
 
 def sweep(factor: str, values: Sweep) -> str:

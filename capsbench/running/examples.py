@@ -6,15 +6,15 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
+from torch import Tensor
 
+from capsbench.data.images import ImageData
 from capsbench.measures import AccuracyByView
 from capsbench.records import write_npz
 from capsbench.running.plan import Cell
 from capsbench.schema import Benchmark
-from capsbench.viewpoint.views import Views
-from capsbench.viewpoint.warp import warp
+from capsbench.viewpoint.grid import GridView
 
 COUNT = 5
 
@@ -38,14 +38,28 @@ def write_examples(
     views = list(dict.fromkeys(chain(*(grid.views() for grid in grids))))
     if not views:
         return None
-    split = cell.build_data(data_root).split("test")
-    classes = torch.unique(split.targets)[:COUNT]
-    firsts = torch.stack([(split.targets == label).nonzero()[0, 0] for label in classes])
-    images = split.images[firsts].float()
-    matrices = Views.of_grid(views).matrices(*images.shape[-2:])
-    seen = torch.stack([warp(images, matrix[None]) for matrix in matrices])
-    write_npz(folder / "examples.npz", {"images": seen.round().numpy().astype(np.uint8)})
+    data = cell.build_data(data_root)
+    classes = torch.unique(data.split("test").targets)[:COUNT]
+    images = torch.stack([_examples(data, view, classes) for view in views])
+    write_npz(folder / "examples.npz", {"images": images.numpy()})
     return {
-        "views": [{**view._asdict(), "familiar": benchmark.views.familiar(view)} for view in views],
+        "views": [
+            {
+                "factor": view.factor,
+                "value": view.value,
+                "familiar": benchmark.views.familiar(view),
+            }
+            for view in views
+        ],
         "classes": classes.tolist(),
     }
+
+
+def _examples(data: ImageData, view: GridView, classes: Tensor) -> Tensor:
+    """(K, C, H, W) uint8, the first image of each class at a view; black where there is none."""
+    split, rows = data.split("test"), data.shown("test", view)
+    at_hand = split.targets[rows] == classes[:, None]
+    firsts = rows[at_hand.int().argmax(dim=1)]
+    seen = data.look("test", firsts, view).images
+    shown = seen * at_hand.any(dim=1)[:, None, None, None]
+    return (255 * shown).round().to(torch.uint8)

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from capsbench.capsules.backend_names import Backend
 from capsbench.capsules.backends import use_backend
+from capsbench.progress import progress_bar
 from capsbench.records import (
     SCHEMA,
     CellFolder,
@@ -21,7 +22,6 @@ from capsbench.records import (
 from capsbench.reporting.results import read_training
 from capsbench.running.checkpoints import load_checkpoint
 from capsbench.running.plan import Cell
-from capsbench.running.progress import progress_bar
 from capsbench.running.provenance import provenance
 from capsbench.training.devices import device_name
 

@@ -20,7 +20,7 @@ from capsbench.training.recipe import Recipe
 from capsbench.viewpoint.ranges import ViewRange
 
 SUPPLIED_TO_MODELS = ("image_shape", "num_classes")
-SUPPLIED_TO_DATA = ("views", "batch", "seed", "limit", "data_root")
+SUPPLIED_TO_DATA = ("views", "batch", "seed", "per_class", "limit", "data_root")
 
 
 @dataclass(frozen=True)
@@ -77,28 +77,34 @@ class Cell:
 
     def build_data(self, data_root: Path | None) -> ImageData:
         """Make the data module, with nothing loaded yet."""
-        made: ImageData = find("datamodules", self.data).load()(
-            views=ViewRange.model_validate(self.config["views"]),
-            batch=self.recipe.batch,
-            seed=self.seed,
-            limit=self.recipe.limit,
-            data_root=data_root,
-            **self.config["data"]["arguments"],
+        entry = DataEntry(
+            name=self.data,
+            arguments=self.config["data"]["arguments"],
+            per_class=self.config["data"]["per_class"],
         )
-        return made
+        views = ViewRange.model_validate(self.config["views"])
+        more = {"batch": self.recipe.batch, "seed": self.seed, "limit": self.recipe.limit}
+        return build_data(entry, views, data_root, **more)[0]
 
 
-def plan(benchmark: Benchmark, *, models: Sequence[str] | None = None) -> list[Cell]:
+def plan(
+    benchmark: Benchmark,
+    *,
+    models: Sequence[str] | None = None,
+    data_root: Path | None = None,
+) -> list[Cell]:
     """List the cells of a benchmark.
 
     Args:
         benchmark: The protocol.
         models: Labels or names of the models that are wanted; all if left out.
+        data_root: Folder of data files at hand.
 
     Raises:
-        UserError: A name or an argument is unknown, or the images are too small for a model.
+        UserError: A name or an argument is unknown, the data does not have views that are asked
+            for, or the images are too small for a model.
     """
-    data = _resolve_data(benchmark.data)
+    data = _resolve_data(benchmark, data_root)
     measures = {_measure_name(entry, benchmark.selection): entry for entry in benchmark.measures}
     cells = []
     for entry in _wanted(benchmark.models, models):
@@ -143,16 +149,45 @@ def _wanted(entries: Sequence[ModelEntry], models: Sequence[str] | None) -> Sequ
     return [entry for entry in entries if entry.label in models or entry.name in models]
 
 
-def _resolve_data(entry: DataEntry) -> dict[str, Any]:
+def build_data(
+    entry: DataEntry, views: ViewRange, data_root: Path | None, **more: Any
+) -> tuple[ImageData, dict[str, Any]]:
+    """Make a data module, with nothing loaded yet.
+
+    Args:
+        entry: Its name and arguments.
+        views: The views of training.
+        data_root: Folder of data files at hand.
+        more: What else the framework supplies.
+
+    Returns:
+        The data module, and its arguments with defaults filled in.
+
+    Raises:
+        UserError: The name or an argument is unknown, or the set does not record such views.
+    """
     target = find("datamodules", entry.name)
     cls: type[ImageData] = target.load_subclass(ImageData)
     what = f"data module '{entry.name}'"
+    given = arguments.resolve(cls, entry.arguments, what=what, supplied=SUPPLIED_TO_DATA)
+    checked = arguments.typed(cls, given, what=what)
+    supplied = {"views": views, "per_class": entry.per_class, "data_root": data_root, **more}
+    return target.load()(**(checked | supplied)), given
+
+
+def _resolve_data(benchmark: Benchmark, data_root: Path | None) -> dict[str, Any]:
+    entry = benchmark.data
+    data, given = build_data(entry, benchmark.views, data_root)
+    for measure in benchmark.measures:
+        for views in measure.asked:
+            data.require(views)
     return {
-        "name": target.identity(),
-        "arguments": arguments.resolve(cls, entry.arguments, what=what, supplied=SUPPLIED_TO_DATA),
-        "identity": cls.identity,
-        "image_shape": list(cls.image_shape),
-        "num_classes": cls.num_classes,
+        "name": find("datamodules", entry.name).identity(),
+        "arguments": given,
+        "per_class": entry.per_class,
+        "identity": data.identity._asdict(),
+        "image_shape": list(data.image_shape),
+        "num_classes": data.num_classes,
     }
 
 

@@ -19,6 +19,7 @@ from capsbench.capsules.convolution import CHOICES
 from capsbench.data.images import ImageData
 from capsbench.errors import UserError
 from capsbench.process import settings_in_force
+from capsbench.progress import progress_bar
 from capsbench.records import (
     SCHEMA,
     CellFolder,
@@ -29,7 +30,6 @@ from capsbench.records import (
 from capsbench.running.checkpoints import save_checkpoint
 from capsbench.running.mirror import cell_mirror
 from capsbench.running.plan import Cell
-from capsbench.running.progress import progress_bar
 from capsbench.running.provenance import provenance
 from capsbench.training.devices import device_name
 from capsbench.training.execution import Execution

@@ -3,20 +3,25 @@
 The convention, pinned by tests against ``torch.rot90`` and integer slicing: rotation in degrees,
 counter-clockwise as seen on the screen; shift in pixels, x to the right and y down; scale 1 for
 unchanged, above 1 enlarges; shear in degrees, positive moves the lower rows to the right. A view
-first scales, then shears, then rotates, all about the image's centre ((W-1)/2, (H-1)/2), and shifts
-last.
+first scales, then shears, then rotates, all about the image's centre ((W-1)/2, (H-1)/2) or the
+centre of the part that moves, and shifts last. Brightness and contrast change the pixels after.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Self
 
 import torch
 from torch import Generator, Tensor
 
-from capsbench.viewpoint.ranges import GridView, ViewRange
+from capsbench.viewpoint.grid import GridView
+from capsbench.viewpoint.part import Window
+from capsbench.viewpoint.ranges import ViewRange
+from capsbench.viewpoint.spread import Spread
+
+DRAWS = 9  # numbers that each view takes from the generator, whatever the ranges
 
 
 @dataclass(frozen=True)
@@ -28,43 +33,76 @@ class Views:
         shift: (N, 2) pixels, x right and y down.
         scale: (N, 2) factors of x and y, 1 for unchanged.
         shear: (N,) degrees, along x.
+        brightness: (N,) added to pixels in [0, 1].
+        contrast: (N,) factors of the distance of pixels from their channel's mean.
+        centre: (N, 2) pixels from the image's centre to the point about which it turns.
+        window: (N, 2) width and height of the window that moves alone; None where none does.
     """
 
     rotation: Tensor
     shift: Tensor
     scale: Tensor
     shear: Tensor
+    brightness: Tensor
+    contrast: Tensor
+    centre: Tensor
+    window: Tensor | None = None
 
     @classmethod
     def identity(cls, count: int) -> Self:
         """``count`` views that change nothing, in float64 on the CPU."""
-        zeros = torch.zeros(count, dtype=torch.float64)
-        return cls(zeros, zeros.new_zeros(count, 2), zeros.new_ones(count, 2), zeros.clone())
+
+        def filled(value: float, *size: int) -> Tensor:
+            return torch.full((count, *size), value, dtype=torch.float64)
+
+        return cls(
+            rotation=filled(0),
+            shift=filled(0, 2),
+            scale=filled(1, 2),
+            shear=filled(0),
+            brightness=filled(0),
+            contrast=filled(1),
+            centre=filled(0, 2),
+        )
 
     @classmethod
     def of_grid(cls, views: Sequence[GridView]) -> Self:
-        """The views of a grid, one after the other."""
+        """The views of one grid, one after the other; recorded factors change no image."""
         result = cls.identity(len(views))
-        for row, (factor, value) in enumerate(views):
-            if factor.startswith("shift"):
-                result.shift[row, "xy".index(factor[-1])] = value
-            else:
-                getattr(result, factor)[row] = value
-        return result
+        for row, view in enumerate(views):
+            if view.factor.startswith("shift"):
+                result.shift[row, "xy".index(view.factor[-1])] = view.value
+            elif not view.recorded:
+                getattr(result, view.factor)[row] = view.value
+        part = views[0].part
+        if not isinstance(part, Window):
+            return result
+        result.centre[:] = result.centre.new_tensor([part.x.limits[0], part.y.limits[0]])
+        return replace(result, window=_extent(part, result.centre))
 
     @classmethod
     def draw(cls, ranges: ViewRange, count: int, generator: Generator) -> Self:
-        """Draw ``count`` views uniformly.
+        """Draw ``count`` views uniformly; recorded factors are not drawn but chosen from.
 
         Every factor of every view takes its own draw, in order: neither the range of another factor
         nor the number of views changes the ``i``-th view.
         """
-        unit = torch.rand(count, 5, generator=generator, dtype=torch.float64)
-        columns = [ranges.rotation, ranges.shift, ranges.shift, ranges.scale, ranges.shear]
-        low, high = torch.tensor(columns, dtype=torch.float64).T
-        rotation, shift_x, shift_y, scale, shear = (low + (high - low) * unit).unbind(-1)
+        unit = torch.rand(count, DRAWS, generator=generator, dtype=torch.float64).unbind(-1)
+        scale = _spread_over(ranges.scale, unit[3])
+        centre, window = unit[0].new_zeros(count, 2), None
+        if isinstance(part := ranges.part, Window):
+            places = [_spread_over(part.x, unit[7]), _spread_over(part.y, unit[8])]
+            centre = torch.stack(places, dim=-1)
+            window = _extent(part, centre)
         return cls(
-            rotation, torch.stack([shift_x, shift_y], -1), torch.stack([scale, scale], -1), shear
+            rotation=_spread_over(ranges.rotation, unit[0]),
+            shift=torch.stack([_spread_over(ranges.shift, u) for u in unit[1:3]], dim=-1),
+            scale=torch.stack([scale, scale], dim=-1),
+            shear=_spread_over(ranges.shear, unit[4]),
+            brightness=_spread_over(ranges.brightness, unit[5]),
+            contrast=_spread_over(ranges.contrast, unit[6]),
+            centre=centre,
+            window=window,
         )
 
     def matrices(self, height: int, width: int) -> Tensor:
@@ -81,29 +119,63 @@ class Views:
         cos, sin = _cos_sin(self.rotation)
         slant = torch.tan(torch.deg2rad(self.shear))
         scale_x, scale_y = self.scale.unbind(-1)
-        # y points down, so counter-clockwise on the screen is [[cos, sin], [-sin, cos]].
-        rotation = _matrix(cos, sin, -sin, cos)
-        one, zero = torch.ones_like(slant), torch.zeros_like(slant)
-        linear = rotation @ _matrix(one, slant, zero, one) @ _matrix(scale_x, zero, zero, scale_y)
-        centre = linear.new_tensor([(width - 1) / 2, (height - 1) / 2])
-        offset = centre + self.shift - linear @ centre
-        last_row = linear.new_tensor([0.0, 0.0, 1.0]).expand(len(linear), 1, 3)
-        return torch.cat([torch.cat([linear, offset[..., None]], dim=-1), last_row], dim=-2)
+        # y points down, so counter-clockwise on the screen is R = [[cos, sin], [-sin, cos]]; this
+        # is R @ [[1, slant], [0, 1]] @ [[scale_x, 0], [0, scale_y]].
+        a, b = cos * scale_x, (cos * slant + sin) * scale_y
+        c, d = -sin * scale_x, (cos - sin * slant) * scale_y
+        centre = self.centre + self.centre.new_tensor([(width - 1) / 2, (height - 1) / 2])
+        x, y = centre.unbind(-1)
+        to_x, to_y = (centre + self.shift).unbind(-1)
+        zero, one = torch.zeros_like(a), torch.ones_like(a)
+        rows = [a, b, to_x - a * x - b * y, c, d, to_y - c * x - d * y, zero, zero, one]
+        return torch.stack(rows, dim=-1).unflatten(-1, (3, 3))
+
+    def moved(self, shift: tuple[float, float]) -> Self:
+        """The same views, shifted by the same pixels in x and y instead of what they were."""
+        return replace(self, shift=self.shift.new_tensor(shift).expand(len(self), 2))
+
+    @property
+    def relit(self) -> bool:
+        """Whether any view changes brightness or contrast; asked where the views are made."""
+        return bool((self.brightness != 0).any() or (self.contrast != 1).any())
+
+    def about(self, centre: Tensor) -> Self:
+        """The same views about other points (N, 2), in pixels from the images' centres."""
+        return replace(self, centre=centre)
 
     def to(self, images: Tensor) -> Views:
         """The same views in the dtype and on the device of images."""
         # The dtype first: not every device has float64.
-        return Views(*(f.to(images.dtype).to(images.device) for f in self._factors()))
+        return self._each(lambda factor: factor.to(images.dtype).to(images.device))
 
     def __len__(self) -> int:
         return len(self.rotation)
 
     def __getitem__(self, rows: slice | Tensor) -> Views:
         """The views of some of the images."""
-        return Views(*(factor[rows] for factor in self._factors()))
+        return self._each(lambda factor: factor[rows])
 
-    def _factors(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        return self.rotation, self.shift, self.scale, self.shear
+    def _each(self, change: Callable[[Tensor], Tensor]) -> Views:
+        changed = {name: change(f) for name, f in vars(self).items() if f is not None}
+        return Views(**changed)
+
+
+def _spread_over(spread: Spread, unit: Tensor) -> Tensor:
+    """Values of a spread for numbers (N,) uniform in [0, 1)."""
+    if spread.values:
+        return unit.new_tensor(spread.values)[(unit * len(spread.values)).long()]
+    low, high = unit.new_tensor(spread.intervals).unbind(-1)
+    if len(low) == 1:
+        return low + (high - low) * unit
+    ends = (high - low).cumsum(0)
+    along = unit * ends[-1]
+    piece = torch.bucketize(along, ends, right=True)
+    return high[piece] - (ends[piece] - along)
+
+
+def _extent(part: Window, centre: Tensor) -> Tensor:
+    """(N, 2) pixels, width and height of windows about centres (N, 2)."""
+    return centre.new_tensor([part.width, part.height]).expand(len(centre), 2)
 
 
 def _cos_sin(degrees: Tensor) -> tuple[Tensor, Tensor]:
@@ -112,8 +184,3 @@ def _cos_sin(degrees: Tensor) -> tuple[Tensor, Tensor]:
     quarter = torch.remainder(degrees, 90) == 0
     cos, sin = torch.cos(angle), torch.sin(angle)
     return torch.where(quarter, cos.round(), cos), torch.where(quarter, sin.round(), sin)
-
-
-def _matrix(a: Tensor, b: Tensor, c: Tensor, d: Tensor) -> Tensor:
-    """Matrices [[a, b], [c, d]] of shape (N, 2, 2)."""
-    return torch.stack([a, b, c, d], dim=-1).unflatten(-1, (2, 2))

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Literal
 
 import torch
-from kornia.geometry.transform import warp_affine
 from torch import Tensor
+from torch.nn.functional import affine_grid, grid_sample
+
+from capsbench.viewpoint import native_warp
+
+Padding = Literal["zeros", "border"]
+Size = tuple[int, int]
 
 
-def warp(images: Tensor, matrices: Tensor) -> Tensor:
-    """Show images from other views; what lies outside of an image is zero.
+def warp(
+    images: Tensor, matrices: Tensor, size: Size | None = None, *, padding: Padding = "zeros"
+) -> Tensor:
+    """Show images from other views.
 
     The interpolation is bilinear. Where a matrix maps pixels onto pixels (multiples of 90 degrees,
     whole shifts) the values are copied, bit for bit. Compose views by the product of their matrices
@@ -20,15 +28,33 @@ def warp(images: Tensor, matrices: Tensor) -> Tensor:
         images: (N, C, H, W), a floating-point type.
         matrices: (N, 3, 3) or (1, 3, 3) from `Views.matrices`. Best on the CPU, where views are
             made: whether they are exact is then known without waiting for the images' device.
+        size: (H', W') of what is shown of the moved images: cut out of their middle, or with room
+            around it; their own if left out.
+        padding: What lies outside of an image: zeros, or the nearest pixel of its border.
 
     Returns:
-        (N, C, H, W), of the images' dtype and on their device.
+        (N, C, H', W'), of the images' dtype and on their device.
     """
-    exact = on_lattice(matrices).expand(len(images))
-    # The dtype first: not every device has float64.
-    affine = matrices[:, :2].to(images.dtype).to(images.device).expand(len(images), 2, 3)
-    size = (images.shape[-2], images.shape[-1])
-    sample = partial(warp_affine, images, affine, size, padding_mode="zeros", align_corners=True)
+    own = (images.shape[-2], images.shape[-1])
+    shown = own if size is None else size
+    back = _back(matrices, own, shown).expand(len(images), 2, 3)
+    if native_warp.serves(images):
+        return native_warp.warp(images, back, shown, padding)
+    return _resample(images, back, shown, padding)
+
+
+def _resample(images: Tensor, back: Tensor, shown: Size, padding: Padding) -> Tensor:
+    """The warp in torch, on any device: whole pixels are copied, others interpolated."""
+    height, width = images.shape[-2:]
+    down, across = shown
+    # `grid_sample` counts from -1 to 1, from the outer edges of the outermost pixels.
+    a, b, c = back.unbind(-1)
+    first = torch.stack([a * across, b * down, a * (across - 1) + b * (down - 1) + 2 * c + 1], -1)
+    theta = first / first.new_tensor([width, height])[:, None]
+    theta[..., 2] -= 1
+    grid = affine_grid(_like(theta, images), [len(images), 1, *shown], align_corners=False)
+    sample = partial(grid_sample, images, grid, padding_mode=padding, align_corners=False)
+    exact = on_lattice(back)
     if exact.all():
         return sample(mode="nearest")
     if not exact.any():
@@ -37,8 +63,93 @@ def warp(images: Tensor, matrices: Tensor) -> Tensor:
     return torch.where(chosen, sample(mode="nearest"), sample(mode="bilinear"))
 
 
+def warp_part(
+    images: Tensor,
+    part: Tensor,
+    matrices: Tensor,
+    size: Size | None = None,
+    *,
+    padding: Padding = "zeros",
+) -> Tensor:
+    """Move a part of each image over the rest, which stays where it is.
+
+    Where the part was there is nothing: zeros, or with a padding that shows no black, the mean
+    colour of the rest.
+
+    Args:
+        images: (N, C, H, W), a floating-point type.
+        part: (N, 1, H, W), 1 where a pixel belongs to the part and 0 elsewhere.
+        matrices: (N, 3, 3) or (1, 3, 3), how the part moves.
+        size: (H', W') of what is shown; the images' own if left out.
+        padding: What lies outside of an image.
+
+    Returns:
+        (N, C, H', W'), of the images' dtype and on their device.
+    """
+    part = part.to(images)
+    rest = images * (1 - part)
+    if padding != "zeros":
+        pixels = (1 - part).sum(dim=(2, 3), keepdim=True).clamp_min(1)
+        rest = rest + part * rest.sum(dim=(2, 3), keepdim=True) / pixels
+    moved = warp(torch.cat([images * part, part], dim=1), matrices, size)
+    if size is not None:
+        rest = warp(rest, torch.eye(3, dtype=torch.float64)[None], size, padding=padding)
+    return moved[:, :-1] + rest * (1 - moved[:, -1:])
+
+
+def window(centre: Tensor, extent: Tensor, size: Size) -> Tensor:
+    """Which pixels lie inside rectangles.
+
+    Args:
+        centre: (N, 2) pixels, from the image's centre to the rectangle's, x right and y down.
+        extent: (N, 2) pixels, width and height.
+        size: (H, W) of the images.
+
+    Returns:
+        (N, 1, H, W), 1 inside and 0 outside, of the dtype and on the device of ``centre``.
+    """
+    height, width = size
+    x = torch.arange(width).to(centre) - (width - 1) / 2 - centre[:, :1]
+    y = torch.arange(height).to(centre) - (height - 1) / 2 - centre[:, 1:]
+    half = extent / 2
+    across = (-half[:, :1] <= x) & (x < half[:, :1])
+    down = (-half[:, 1:] <= y) & (y < half[:, 1:])
+    return (down[:, None, :, None] & across[:, None, None, :]).to(centre)
+
+
+def relight(images: Tensor, mean: Tensor, brightness: Tensor, contrast: Tensor) -> Tensor:
+    """Change brightness, then contrast about the mean, and keep to [0, 1].
+
+    As ``random_brightness`` and ``random_contrast`` of Sabour et al. (2017) and Hinton et al.
+    (2018) do, who leave values beyond [0, 1] as they are.
+
+    Args:
+        images: (N, C, H, W) in [0, 1].
+        mean: (N, C, 1, 1), each channel's mean over the whole image as it was stored.
+        brightness: (N,) added.
+        contrast: (N,) factors of the distance from the mean.
+    """
+    added, factor = brightness[:, None, None, None], contrast[:, None, None, None]
+    return torch.addcmul(mean + added, images - mean, factor).clamp_(0, 1)
+
+
 def on_lattice(matrices: Tensor) -> Tensor:
-    """(N,) whether each matrix (N, 3, 3) turns, mirrors or shifts pixels onto pixels exactly."""
+    """(N,) whether each map (N, 2 or 3, 3) turns, mirrors or shifts pixels onto pixels exactly."""
     whole = (matrices == matrices.round()).all(-1).all(-1)
     orthogonal = (matrices[:, :2, :2].abs().sum(-1) == 1).all(-1)
     return whole & orthogonal
+
+
+def _back(matrices: Tensor, own: Size, shown: Size) -> Tensor:
+    """(N, 2, 3), from the pixels of what is shown to those of the images."""
+    a, b, x = matrices[:, 0].unbind(-1)
+    c, d, y = matrices[:, 1].unbind(-1)
+    x, y = x + (shown[1] - own[1]) // 2, y + (shown[0] - own[0]) // 2
+    scale = 1 / (a * d - b * c)
+    rows = [d, -b, b * y - d * x, -c, a, c * x - a * y]
+    return (torch.stack(rows, dim=-1) * scale[:, None]).unflatten(-1, (2, 3))
+
+
+def _like(values: Tensor, images: Tensor) -> Tensor:
+    """In the dtype and on the device of images; the dtype first: not every device has float64."""
+    return values.to(images.dtype).to(images.device)

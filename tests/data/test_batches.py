@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from capsbench.data.batches import EvaluationPass, Split, TrainingStream
+from capsbench.data.batches import EvaluationPass, Split, StoredBatch, TrainingStream
 from capsbench.data.splits import balanced_order, hold_out
 from capsbench.viewpoint.ranges import ViewRange
 from capsbench.viewpoint.views import Views
@@ -22,7 +22,24 @@ def stream(count=10, batch=4, **more):
         generator = torch.Generator().manual_seed(number)
         return Views.draw(ViewRange(rotation=(-180, 180)), batch, generator)
 
-    return TrainingStream(numbered(count), batch=batch, draw=draw, seed=0, **more)
+    split = numbered(count)
+
+    def take(number, rows, share):
+        return stored(split[rows[share]], draw(number)[share])
+
+    return TrainingStream(count, batch=batch, take=take, seed=0, **more)
+
+
+def stored(images, views):
+    return StoredBatch(images.images, images.targets, views, images.index)
+
+
+def evaluation(count, views=None, **more):
+    split = numbered(count)
+    views = Views.identity(count) if views is None else views
+    return EvaluationPass(
+        torch.arange(count), take=lambda rows: stored(split[rows], views[rows]), **more
+    )
 
 
 def indices(batches):
@@ -42,7 +59,7 @@ def test_passes_laid_end_to_end_hold_each_image_once(count, batch):
 
 def test_orders_of_passes_and_seeds_differ():
     run = stream(50, 50)
-    other = TrainingStream(numbered(50), batch=50, draw=run.draw, seed=1)
+    other = TrainingStream(50, batch=50, take=run.take, seed=1)
     assert run[0].index.tolist() != run[1].index.tolist() != other[1].index.tolist()
 
 
@@ -80,10 +97,7 @@ def test_processes_share_each_global_batch(world):
 @given(st.integers(1, 70), st.integers(1, 20), st.integers(1, 5))
 @settings(max_examples=80, deadline=None)
 def test_evaluation_counts_each_image_once_in_any_number_of_processes(count, batch, world):
-    passes = [
-        EvaluationPass(numbered(count), Views.identity(count), batch=batch, rank=rank, world=world)
-        for rank in range(world)
-    ]
+    passes = [evaluation(count, batch=batch, rank=rank, world=world) for rank in range(world)]
     seen = [index for one in passes for rows in indices(one) for index in rows]
     assert sorted(seen) == list(range(count))
     assert len({len(one) for one in passes}) == 1
@@ -92,7 +106,7 @@ def test_evaluation_counts_each_image_once_in_any_number_of_processes(count, bat
 
 def test_evaluation_views_follow_their_images():
     views = Views.draw(ViewRange(rotation=(-180, 180)), 10, torch.Generator())
-    for batch in EvaluationPass(numbered(10), views, batch=3, rank=1, world=2):
+    for batch in evaluation(10, views, batch=3, rank=1, world=2):
         assert torch.equal(batch.views.rotation, views.rotation[batch.index])
 
 

@@ -7,7 +7,8 @@ from capsbench.contracts import Model, Prediction
 from capsbench.measures import AccuracyByView
 from capsbench.measures.accuracy_by_view import measure, summarize
 from capsbench.names import find
-from capsbench.viewpoint.ranges import GridView, ViewRange
+from capsbench.viewpoint.grid import GridView
+from capsbench.viewpoint.ranges import ViewRange
 
 
 class Oracle(Model):

@@ -11,7 +11,7 @@ import pytest
 from capsbench.measures import AccuracyByView
 from capsbench.records import CellFolder, write_json, write_npz, write_rows
 from capsbench.schema import Benchmark
-from capsbench.viewpoint.ranges import GridView, ViewGrid
+from capsbench.viewpoint.grid import GridView, ViewGrid
 
 VERSIONS = {"python": "3.11.9", "torch": "2.15.0", "capsbench": "0.1.0"}
 MODELS = (("CNN", "cnn-small"), ("Dynamic routing", "capsnet-dr"), ("EM routing", "capsnet-em"))
@@ -229,4 +229,12 @@ def _write_measure(
 
 
 def _view(view: GridView, *, accuracy: float, familiar: bool) -> dict[str, Any]:
-    return {**view._asdict(), "key": view.key, "familiar": familiar, "accuracy": accuracy}
+    return {
+        "factor": view.factor,
+        "value": view.value,
+        "key": view.key,
+        "familiar": familiar,
+        "place": "familiar" if familiar else "outside",
+        "accuracy": accuracy,
+        "n": 400,
+    }

@@ -7,7 +7,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from capsbench.viewpoint.ranges import GridView, Sweep, ViewGrid, ViewRange
+from capsbench.viewpoint.grid import GridView, ViewGrid
+from capsbench.viewpoint.ranges import ViewRange
+from capsbench.viewpoint.spread import Sweep
 
 
 def test_familiar_is_inside_the_range_with_angles_modulo_360():

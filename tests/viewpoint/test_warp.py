@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from kornia.geometry.transform import get_affine_matrix2d
 from scipy.ndimage import affine_transform
 
-from capsbench.viewpoint.ranges import GridView, ViewRange
+from capsbench.viewpoint.grid import GridView
+from capsbench.viewpoint.ranges import ViewRange
 from capsbench.viewpoint.views import Views
 from capsbench.viewpoint.warp import on_lattice, warp
 
@@ -147,12 +148,13 @@ def test_dtype_is_kept(images, dtype):
 def test_drawn_views_stay_in_range_and_do_not_depend_on_each_other():
     ranges = ViewRange(rotation=(-15, 15), shift=(-2, 3), scale=(0.8, 1.2), shear=(-5, 5))
     views = Views.draw(ranges, 1000, torch.Generator().manual_seed(3))
-    for drawn, (low, high) in [
+    for drawn, spread in [
         (views.rotation, ranges.rotation),
         (views.shift, ranges.shift),
         (views.scale, ranges.scale),
         (views.shear, ranges.shear),
     ]:
+        low, high = spread.limits
         assert low <= drawn.min() < low + 0.1 * (high - low)
         assert high >= drawn.max() > high - 0.1 * (high - low)
     assert torch.equal(views.scale[:, 0], views.scale[:, 1])

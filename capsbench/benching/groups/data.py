@@ -85,7 +85,7 @@ def _grid_sample(device: str, shape: ImageShape, sizes: Sizes) -> Work:
 
 def _random_theta(count: int, shape: ImageShape) -> Tensor:
     """Rotations and shifts (count, 2, 3) as `affine_grid` wants them."""
-    (low, high), (left, right) = VIEWS.rotation, VIEWS.shift
+    (low, high), (left, right) = VIEWS.rotation.limits, VIEWS.shift.limits
     angle = torch.empty(count).uniform_(low, high).deg2rad()
     shift = torch.empty(count, 2).uniform_(left, right) / torch.tensor([shape[2], shape[1]]) * 2
     cos, sin = angle.cos(), angle.sin()
@@ -104,8 +104,8 @@ class _PerImage(Dataset[tuple[Tensor, int]]):
             [
                 transforms.ToPILImage(),
                 transforms.RandomAffine(
-                    degrees=VIEWS.rotation,
-                    translate=(VIEWS.shift[1] / width, VIEWS.shift[1] / height),
+                    degrees=VIEWS.rotation.limits,
+                    translate=(VIEWS.shift.limits[1] / width, VIEWS.shift.limits[1] / height),
                     interpolation=transforms.InterpolationMode.BILINEAR,
                 ),
                 transforms.ToTensor(),

@@ -15,7 +15,8 @@ from capsbench.measures import AccuracyByView
 from capsbench.measures.accuracy_by_view import measure
 from capsbench.measures.cost import cost
 from capsbench.names import find
-from capsbench.viewpoint.ranges import Sweep, ViewGrid
+from capsbench.viewpoint.grid import ViewGrid
+from capsbench.viewpoint.spread import Sweep
 
 
 @dataclass(frozen=True)

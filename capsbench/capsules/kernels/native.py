@@ -45,13 +45,16 @@ def problem() -> str | None:
     return None
 
 
-def call(function: Callable[..., None], *arguments: Tensor | float | None) -> None:
+def call(function: Callable[..., Any], *arguments: Tensor | float | None) -> Any:
     """Call a function of a library; tensors are told by where they lie, None as NULL.
 
     Args:
         function: Of a library from `library`.
         *arguments: Tensors must be contiguous, on the CPU and of the library's dtype, which that of
             other numbers than whole ones follows.
+
+    Returns:
+        What the function returns.
     """
     tensors = [value for value in arguments if isinstance(value, Tensor)]
     real = ctypes.c_float if tensors[0].dtype == torch.float32 else ctypes.c_double
@@ -63,15 +66,15 @@ def call(function: Callable[..., None], *arguments: Tensor | float | None) -> No
             told.append(ctypes.c_void_p(value.data_ptr()))
         else:
             told.append(real(value) if isinstance(value, float) else value)
-    function(*told)
+    return function(*told)
 
 
 @cache
-def library(source: str, dtype: torch.dtype, **sizes: int) -> ctypes.CDLL:
-    """The library of a C file of this folder, compiled for one layer's sizes.
+def library(source: str | Path, dtype: torch.dtype, **sizes: int) -> ctypes.CDLL:
+    """The library of a C file, compiled for one layer's sizes.
 
     Args:
-        source: Name of the file.
+        source: Name of a file of this folder, or the path of another one.
         dtype: Of its numbers, float32 or float64.
         **sizes: Constants of the layer.
 
@@ -82,8 +85,9 @@ def library(source: str, dtype: torch.dtype, **sizes: int) -> ctypes.CDLL:
     assert program is not None, "whoever compiles asks for a problem first"
     defined = [*NUMBERS[dtype], *(f"-D{name}={size}" for name, size in sorted(sizes.items()))]
     options = [*FLAGS, *defined]
-    command = [*program, *options, str(FOLDER / source), "-lm"]
-    name = f"{Path(source).stem}-{_fingerprint(options, _machine(*program))}.so"
+    file = FOLDER / source
+    command = [*program, *options, str(file), "-lm"]
+    name = f"{file.stem}-{_fingerprint(file.parent, options, _machine(*program))}.so"
     path = cache_folder() / "native" / name
     if not path.is_file():
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -116,8 +120,8 @@ def _compiler() -> list[str] | None:
     return None if found is None else [found, *arguments]
 
 
-def _fingerprint(options: list[str], machine: Mapping[str, str]) -> str:
-    sources = [path.read_bytes() for path in sorted(FOLDER.glob("*.[ch]"))]
+def _fingerprint(folder: Path, options: list[str], machine: Mapping[str, str]) -> str:
+    sources = [path.read_bytes() for path in sorted(folder.glob("*.[ch]"))]
     told = "\n".join([*options, *machine.values()]).encode()
     return sha256(b"\0".join([told, *sources])).hexdigest()[:16]
 

@@ -1,0 +1,163 @@
+"""``capsbench data``: what a data set's splits hold, in numbers and in pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from capsbench.cli.options import (
+    AsJson,
+    DataRoot,
+    Output,
+    beside_json,
+    plain_console,
+    print_json,
+    require_folder,
+    require_writable,
+)
+from capsbench.errors import UserError
+from capsbench.names import find, table
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from capsbench.data.images import ImageData
+
+Facts = dict[str, Any]
+
+
+def complete_data(incomplete: str) -> list[str]:
+    """The data modules and benchmarks whose names begin so, for the shell."""
+    names = [*table("datamodules"), *table("benchmarks")]
+    return [name for name in names if name.startswith(incomplete)]
+
+
+def data(
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME",
+            help="A data module, or a benchmark for its data with its views.",
+            autocompletion=complete_data,
+        ),
+    ],
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="ARGUMENT=VALUE", help="An argument of the data module."),
+    ] = None,
+    views: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--view",
+            metavar="FACTOR=RANGE",
+            help="Views of training: rotation=[-30,30], azimuth={values: [0, 20]}.",
+        ),
+    ] = None,
+    data_root: DataRoot = None,
+    output: Output = Path("runs"),
+    as_json: AsJson = False,
+) -> None:
+    """Say what a data set's splits hold, and draw some of each.
+
+    Images, classes, views and checksum of each split; a contact sheet (PNG) of each is written to
+    DIR/<data>/contact-sheets. What is not at hand is downloaded or made first.
+    """
+    require_folder(data_root)
+    require_writable(output)
+    with beside_json(as_json):
+        made, slug = _build(name, settings or [], views or [], data_root)
+        from capsbench.data.description import describe_splits
+        from capsbench.reporting.contact_sheet import contact_sheet
+
+        splits = describe_splits(made)
+        folder = output / slug / "contact-sheets"
+        folder.mkdir(parents=True, exist_ok=True)
+        for split in splits:
+            sheet = folder / f"{split.name}.png"
+            title = f"{made.identity.name}: {split.name}, {split.images:,} images"
+            sheet.write_bytes(contact_sheet(split.examples, title))
+    facts = {
+        "name": made.identity.name,
+        "version": made.identity.version,
+        "checksum": made.identity.checksum,
+        "image_shape": list(made.image_shape),
+        "classes": list(made.class_names),
+        "views": made.views.model_dump(mode="json", exclude_none=True),
+        "splits": {
+            split.name: {**split.facts(), "contact_sheet": str(folder / f"{split.name}.png")}
+            for split in splits
+        },
+    }
+    if as_json:
+        print_json(facts)
+    else:
+        _print(facts)
+
+
+def _build(
+    name: str, settings: list[str], views: list[str], data_root: Path | None
+) -> tuple[ImageData, str]:
+    """The data module, and the name of its folder."""
+    from capsbench.running.plan import build_data
+    from capsbench.schema import DataEntry, load_benchmark, parse_changes
+
+    arguments, ranges = parse_changes(settings), parse_changes(views)
+    if name in table("benchmarks") or name.endswith((".yaml", ".yml")):
+        changes = {f"data.arguments.{key}": value for key, value in arguments.items()}
+        changes |= {f"views.{key}": value for key, value in ranges.items()}
+        benchmark = load_benchmark(name, changes)
+        made, _ = build_data(benchmark.data, benchmark.views, data_root)
+        return made, find("datamodules", benchmark.data.name).slug
+    entry = DataEntry(name=name, arguments=arguments)
+    made, _ = build_data(entry, parse_range(ranges), data_root)
+    return made, find("datamodules", name).slug
+
+
+def parse_range(ranges: Facts) -> Any:
+    """A `ViewRange` from what ``--view`` says.
+
+    Raises:
+        UserError: A factor or its values are none.
+    """
+    from pydantic import ValidationError
+
+    from capsbench.arguments import one_line
+    from capsbench.viewpoint.ranges import ViewRange
+
+    try:
+        return ViewRange.model_validate(ranges)
+    except ValidationError as error:
+        raise UserError(f"--view: {one_line(error)}") from None
+
+
+def _print(facts: Facts) -> None:
+    console = plain_console()
+    channels, height, width = facts["image_shape"]
+    console.print(f"{facts['name']}, version {facts['version']}", style="bold")
+    lines = _table()
+    lines.add_row("images", f"{height} x {width} pixels, channels: {channels}")
+    lines.add_row("classes", f"{len(facts['classes'])}: {', '.join(facts['classes'])}")
+    lines.add_row("checksum", facts["checksum"])
+    console.print(lines)
+    for name, split in facts["splits"].items():
+        console.print()
+        console.print(f"{name}: {split['images']:,} images", style="bold")
+        rows = _table()
+        fewest, most = split["per_class"]
+        rows.add_row("of each class", str(most) if fewest == most else f"{fewest} to {most}")
+        for factor, values in split["views"].items():
+            rows.add_row(factor, values)
+        rows.add_row("sha256", split["sha256"])
+        rows.add_row("contact sheet", split["contact_sheet"])
+        console.print(rows)
+
+
+def _table() -> Table:
+    from rich.table import Table
+
+    shown = Table(box=None, pad_edge=False, show_header=False)
+    shown.add_column(no_wrap=True)
+    shown.add_column(overflow="fold")
+    return shown

@@ -1,0 +1,30 @@
+"""A part of the image that moves by itself, as plain numbers (no torch)."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from capsbench.viewpoint.spread import STILL, Spread
+
+
+class Window(BaseModel):
+    """A rectangle of the image that moves by itself, in pixels.
+
+    Attributes:
+        width: Its width.
+        height: Its height.
+        x: Its centre's distance from the image's, to the right.
+        y: The same downwards.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    width: float = Field(gt=0, allow_inf_nan=False)
+    height: float = Field(gt=0, allow_inf_nan=False)
+    x: Spread = STILL
+    y: Spread = STILL
+
+
+Part = Literal["object"] | Window | None

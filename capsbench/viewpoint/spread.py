@@ -1,0 +1,178 @@
+"""The values that one factor takes: intervals or single values, as plain numbers (no torch)."""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    model_serializer,
+    model_validator,
+)
+
+Interval = tuple[float, float]
+Place = Literal["familiar", "between", "outside"]
+TOLERANCE = 1e-9  # far below what a view can show, far above the rounding of sums
+FORMS = (
+    "[low, high], a number, {start, stop, step}, {values: [...]} or {intervals: [[low, high], ...]}"
+)
+
+
+class Sweep(BaseModel):
+    """Evenly spaced values of one factor, both ends included."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    start: float = Field(allow_inf_nan=False)
+    stop: float = Field(allow_inf_nan=False)
+    step: Annotated[float, Field(ge=1e-6, allow_inf_nan=False)]
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.stop < self.start:
+            raise ValueError("stop must not lie below start")
+        return self
+
+    def values(self) -> list[float]:
+        """The values, rounded to nine decimals so that 0.7 is 0.7.
+
+        >>> Sweep(start=0.5, stop=0.8, step=0.1).values()
+        [0.5, 0.6, 0.7, 0.8]
+        """
+        count = math.floor((self.stop - self.start) / self.step + 1e-9) + 1
+        return [round(self.start + i * self.step, 9) + 0.0 for i in range(count)]  # no -0.0
+
+
+class Spread(BaseModel):
+    """The values that a factor takes, all alike likely: a union of intervals, or single values.
+
+    Written as ``[low, high]``, as a number, as a sweep ``{start, stop, step}`` (whole pixels, every
+    30 degrees), as ``{values: [...]}`` or as ``{intervals: [[low, high], ...]}``.
+
+    Attributes:
+        intervals: Disjoint intervals (low, high), both ends included, in order.
+        values: Single values, in the order in which they were given; instead of intervals.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    intervals: tuple[Interval, ...] = ()
+    values: tuple[float, ...] = ()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _forms(cls, given: Any) -> Any:
+        if isinstance(given, int | float) and not isinstance(given, bool):
+            return {"values": (given,)}
+        if isinstance(given, list | tuple):
+            if len(given) != 2:
+                raise ValueError(f"expected {FORMS}")
+            one = given[0] == given[1]
+            return {"values": (given[0],)} if one else {"intervals": (tuple(given),)}
+        if isinstance(given, dict) and "step" in given:
+            return {"values": tuple(Sweep.model_validate(given).values())}
+        if not isinstance(given, dict | Spread):
+            raise ValueError(f"expected {FORMS}")
+        return given
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if bool(self.intervals) == bool(self.values):
+            raise ValueError(f"expected one of {FORMS}")
+        if any(low > high for low, high in self.intervals):
+            raise ValueError("an interval needs two numbers, the lower first")
+        if any(one[1] >= next_[0] for one, next_ in pairwise(self.intervals)):
+            raise ValueError("intervals must not meet, the lower first")
+        if len(set(self.values)) < len(self.values):
+            raise ValueError("values must differ")
+        return self
+
+    @model_serializer
+    def _shortest(self) -> Any:
+        if len(self.values) == 1:
+            return self.values[0]
+        if self.values:
+            return {"values": list(self.values)}
+        if len(self.intervals) == 1:
+            return list(self.intervals[0])
+        return {"intervals": [list(pair) for pair in self.intervals]}
+
+    @property
+    def limits(self) -> Interval:
+        """The lowest and the highest value."""
+        if self.values:
+            return min(self.values), max(self.values)
+        return self.intervals[0][0], self.intervals[-1][1]
+
+    @property
+    def pieces(self) -> tuple[Interval, ...]:
+        """The intervals, or each value as an interval without length, in rising order."""
+        return self.intervals or tuple((value, value) for value in sorted(self.values))
+
+    @property
+    def constant(self) -> float | None:
+        """The only value, if there is no other."""
+        low, high = self.limits
+        return low if low == high else None
+
+    def contains(self, value: float, period: float | None = None) -> bool:
+        """Whether a value is one of these, ends included and rounding forgiven.
+
+        Args:
+            value: The value.
+            period: After which values repeat, such as 360 degrees.
+        """
+        return any(_inside(value, piece, period) for piece in self.pieces)
+
+    def place(self, value: float, period: float | None = None) -> Place:
+        """Where a value lies: among these, in a gap between them, or beyond them all.
+
+        Around a circle the widest gap is what lies outside; where no gap is wider than all others
+        (a turn sampled evenly), nothing does.
+
+        >>> Spread.model_validate({"values": [0, 30, 60]}).place(45, period=360)
+        'between'
+        >>> Spread.model_validate({"values": [0, 30, 60]}).place(200, period=360)
+        'outside'
+
+        Args:
+            value: The value.
+            period: After which values repeat.
+        """
+        if self.contains(value, period):
+            return "familiar"
+        if period is None:
+            low, high = self.limits
+            return "between" if low < value < high else "outside"
+        gaps = _gaps(self.pieces, period)
+        widths = sorted(high - low for low, high in gaps)
+        if len(widths) > 1 and widths[-1] - widths[-2] <= TOLERANCE:
+            return "between"
+        widest = max(gaps, key=lambda gap: gap[1] - gap[0])
+        return "outside" if _inside(value, widest, period) else "between"
+
+
+STILL = Spread(values=(0.0,))
+UNCHANGED = Spread(values=(1.0,))
+
+
+def _inside(value: float, piece: Interval, period: float | None) -> bool:
+    low, high = piece
+    above = value - low + TOLERANCE
+    if period is not None:
+        above %= period
+    return 0 <= above <= high - low + 2 * TOLERANCE
+
+
+def _gaps(pieces: tuple[Interval, ...], period: float) -> list[Interval]:
+    """What lies between pieces around a circle."""
+    turned = sorted((low % period, low % period + high - low) for low, high in pieces)
+    starts = [low for low, _ in turned[1:]] + [turned[0][0] + period]
+    ends = [high for _, high in turned]
+    return [
+        (end, start) for end, start in zip(ends, starts, strict=True) if start - end > TOLERANCE
+    ]
