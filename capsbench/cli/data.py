@@ -17,7 +17,7 @@ from capsbench.cli.options import (
     require_folder,
     require_writable,
 )
-from capsbench.errors import UserError
+from capsbench.errors import UserError, unknown
 from capsbench.names import find, table
 
 if TYPE_CHECKING:
@@ -126,6 +126,9 @@ def parse_range(ranges: Facts) -> Any:
     from capsbench.arguments import one_line
     from capsbench.viewpoint.ranges import ViewRange
 
+    for name in ranges:
+        if name not in ViewRange.model_fields:
+            raise unknown("factor of --view:", name, ViewRange.model_fields)
     try:
         return ViewRange.model_validate(ranges)
     except ValidationError as error:

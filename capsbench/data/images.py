@@ -131,7 +131,7 @@ class ImageData(LightningDataModule, ABC):
         training; a set that records no view has them all in ``familiar``.
 
         Raises:
-            UserError: There are no novel images.
+            UserError: There are no such images.
         """
         if self._splits is None:
             self._splits = {key: self._cut(key, split) for key, split in self.load().items()}
@@ -139,12 +139,13 @@ class ImageData(LightningDataModule, ABC):
             return self._splits[name]
         test = self._splits["test"]
         familiar = inside(test, self.views.recorded)
-        if name == "novel" and familiar.all():
+        wanted = familiar if name == "familiar" else ~familiar
+        if not wanted.any():
             raise UserError(
-                f"{self.identity.name} has no novel test images with these views: "
+                f"{self.identity.name} has no {name} test images with these views: "
                 "name ranges of views to test on"
             )
-        return test[familiar if name == "familiar" else ~familiar]
+        return test[wanted]
 
     def setup(self, stage: str) -> None:
         """Load the set; Lightning calls this in every process."""

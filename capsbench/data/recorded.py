@@ -78,10 +78,11 @@ class RecordedData(ImageData):
         recording = self.read()
         images = recording.images
         familiar = inside(images, self.views.recorded)
+        if not familiar.any():
+            wanted = ", ".join(f"{name} {one.pieces}" for name, one in self.views.recorded.items())
+            raise UserError(f"{self._name} has no training image with {wanted}")
         test = self._test(recording, familiar)
         learned = (familiar & ~test).nonzero()[:, 0]
-        if not len(learned):
-            raise UserError(f"{self._name} has no training image in {self.views.recorded}")
         held = self._validation(images[learned])
         train, validation = learned[~held], learned[held]
         for what, rows in (("train", train), ("test", test.nonzero()[:, 0])):

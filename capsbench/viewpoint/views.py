@@ -139,9 +139,13 @@ class Views:
         """Whether any view changes brightness or contrast; asked where the views are made."""
         return bool((self.brightness != 0).any() or (self.contrast != 1).any())
 
-    def about(self, centre: Tensor) -> Self:
-        """The same views about other points (N, 2), in pixels from the images' centres."""
-        return replace(self, centre=centre)
+    def about(self, centre: Tensor) -> Views:
+        """The same views about other points (N, 2), in pixels from the images' centres.
+
+        One view serves for all points.
+        """
+        alike = self[torch.zeros(len(centre), dtype=torch.long)] if len(self) == 1 else self
+        return replace(alike, centre=centre)
 
     def to(self, images: Tensor) -> Views:
         """The same views in the dtype and on the device of images."""

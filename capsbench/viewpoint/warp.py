@@ -78,7 +78,7 @@ def warp_part(
 
     Args:
         images: (N, C, H, W), a floating-point type.
-        part: (N, 1, H, W), 1 where a pixel belongs to the part and 0 elsewhere.
+        part: (N, 1, H, W) or (1, 1, H, W), 1 where a pixel belongs to the part and 0 elsewhere.
         matrices: (N, 3, 3) or (1, 3, 3), how the part moves.
         size: (H', W') of what is shown; the images' own if left out.
         padding: What lies outside of an image.
@@ -86,7 +86,7 @@ def warp_part(
     Returns:
         (N, C, H', W'), of the images' dtype and on their device.
     """
-    part = part.to(images)
+    part = part.to(images).expand(len(images), -1, -1, -1)
     rest = images * (1 - part)
     if padding != "zeros":
         pixels = (1 - part).sum(dim=(2, 3), keepdim=True).clamp_min(1)

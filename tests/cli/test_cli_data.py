@@ -1,0 +1,88 @@
+"""`capsbench data`: the splits in numbers and pictures."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from capsbench.reporting.contact_sheet import contact_sheet
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_numbers_and_a_picture_of_each_split(cli):
+    code, facts, _ = cli("data", "digits", "--view", "rotation=[-30, 30]", "--json")
+    assert code == 0
+    assert facts["name"] == "digits"
+    assert facts["checksum"].startswith("sha256:")
+    assert list(facts["splits"]) == ["train", "validation", "test"]
+    assert [split["images"] for split in facts["splits"].values()] == [1198, 199, 400]
+    assert facts["splits"]["test"]["per_class"] == [40, 40]
+    assert facts["splits"]["train"]["views"] == {"rotation": "-30 to 30 °"}
+    sums = {split["sha256"] for split in facts["splits"].values()}
+    assert len(sums) == 3
+    for split in facts["splits"].values():
+        with Image.open(split["contact_sheet"]) as picture:
+            assert picture.format == "PNG"
+            assert min(picture.size) > 300
+    _, again, _ = cli("data", "digits", "--json")
+    assert {split["sha256"] for split in again["splits"].values()} == sums
+
+
+def test_the_same_for_people(cli):
+    code, text, _ = cli("data", "digits", "--output", "elsewhere")
+    assert code == 0
+    assert "train: 1,198 images" in text
+    assert "elsewhere/digits/contact-sheets/test.png" in text.replace("\n", "")
+    assert Path("elsewhere/digits/contact-sheets/test.png").is_file()
+
+
+def test_a_benchmark_stands_for_its_data_and_views(cli, tiny):
+    code, facts, _ = cli("data", tiny, "--json")
+    assert code == 0
+    assert facts["views"]["rotation"] == [-15, 15]
+    code, facts, _ = cli("data", "quick", "--view", "rotation=90", "--json")
+    assert facts["views"]["rotation"] == 90
+    assert facts["views"]["shift"] == [-2, 2]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nothing"], "nothing"),
+        (["digits", "--view", "rotaton=3"], "unknown factor of --view: 'rotaton'; did you mean 'rotation'"),
+        (["digits", "--view", "rotation=[3, 2, 1]"], "--view: rotation: expected [low, high]"),
+        (["digits", "--view", "azimuth=3"], "digits records no view"),
+        (["digits", "--set", "sise=3"], "unknown argument of data module 'digits': 'sise'"),
+        (["digits", "--data-root", "nowhere"], "no folder 'nowhere'"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_bad_input_is_one_sentence(cli, arguments, message):
+    code, out, err = cli("data", *arguments)
+    assert (code, out) == (2, "")
+    assert message in err
+    assert err.count("\n") == 1
+
+
+def test_a_contact_sheet_shows_stereo_pairs_side_by_side_and_any_text(tmp_path):
+    left_black = np.zeros((3, 2, 16, 16), np.uint8)
+    left_black[:, 1] = 255
+    colour = np.zeros((2, 3, 16, 16), np.uint8)
+    colour[:, 0] = 255
+    stereo = contact_sheet([("$x_", left_black), ("<b>", left_black[:1])], "a $ b")
+    (tmp_path / "sheet.png").write_bytes(stereo)
+    (tmp_path / "colour.png").write_bytes(contact_sheet([("red", colour)], "red"))
+    with Image.open(tmp_path / "sheet.png") as picture:
+        pixels = np.asarray(picture.convert("L"))
+    middle = pixels[int(pixels.shape[0] * 0.45)]
+    dark = np.flatnonzero(np.diff((middle < 20).astype(int)) == 1)
+    assert len(dark) >= 3  # three black images, white ones between them
+    with Image.open(tmp_path / "colour.png") as picture:
+        red = np.asarray(picture.convert("RGB")).reshape(-1, 3)
+    assert (red == (255, 0, 0)).all(axis=1).any()

@@ -1,0 +1,70 @@
+"""Data sets made up for tests, small enough to be looked through."""
+
+import torch
+
+from capsbench.data.batches import Split
+from capsbench.data.images import Identity, ImageData
+from capsbench.data.recorded import RecordedData, Recording
+
+AZIMUTHS = (0, 90, 180, 270)
+ELEVATIONS = (30, 40)
+
+
+class Flat(ImageData):
+    """Thirty images of three classes, each of one shade, with no view recorded."""
+
+    identity = Identity("flat", "1", "none")
+    image_shape = (1, 8, 8)
+    num_classes = 3
+    class_names = ("a", "b", "c")
+    source = "made up"
+    with_novel = False
+
+    def load(self):
+        rows = torch.arange(60)
+        images = (4 * rows).to(torch.uint8)[:, None, None, None].expand(60, 1, 8, 8).clone()
+        images[:, :, 2, 5] = 255
+        whole = Split(images, rows % 3, rows)
+        splits = {"train": whole[:30], "validation": whole[30:45], "test": whole[45:]}
+        return splits | ({"novel": whole[:6]} if self.with_novel else {})
+
+    @classmethod
+    def found(cls, data_root):
+        return "made up"
+
+
+class Turntable(RecordedData):
+    """Two classes of four instances, each from every azimuth and elevation, with masks."""
+
+    identity = Identity("turntable", "1", "none")
+    image_shape = (1, 8, 8)
+    num_classes = 2
+    class_names = ("cup", "cow")
+    source = "made up"
+    factors = ("azimuth", "elevation", "instance")
+    has_masks = True
+    official = False
+
+    def read(self):
+        grid = torch.cartesian_prod(
+            torch.arange(2), torch.arange(4), torch.tensor(AZIMUTHS), torch.tensor(ELEVATIONS)
+        )
+        targets, instance, azimuth, elevation = grid.unbind(-1)
+        count = len(grid)
+        images = torch.full((count, 1, 8, 8), 100, dtype=torch.uint8)
+        masks = torch.zeros(count, 1, 8, 8, dtype=torch.uint8)
+        masks[:, :, 1:3, 2:4] = 1
+        images[masks.bool()] = 200
+        factors = {"azimuth": azimuth, "elevation": elevation, "instance": instance}
+        split = Split(images, targets, torch.arange(count), factors, masks, grid.float())
+        return Recording(split, instance >= 2 if self.official else None)
+
+    @classmethod
+    def found(cls, data_root):
+        return "made up"
+
+
+class OfficialTurntable(Turntable):
+    """The same, whose instances 2 and 3 are its own test."""
+
+    official = True

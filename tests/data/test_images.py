@@ -1,0 +1,169 @@
+"""The data module: splits cut down, views shown, masks that move."""
+
+import pytest
+import torch
+
+from capsbench.data.images import ImageData
+from capsbench.errors import UserError
+from capsbench.viewpoint.grid import GridView
+from capsbench.viewpoint.ranges import ViewRange
+from capsbench.viewpoint.views import Views
+from capsbench.viewpoint.warp import warp
+from tests.data.made_up import Flat, OfficialTurntable, Turntable
+
+WILD = ViewRange(rotation=[-180, 180], shift=[-2, 2], brightness=[-0.2, 0.2], contrast=[0.5, 1.5])
+
+
+def seen(data: ImageData, split, at=None):
+    """Each image of a pass, by its number in the source."""
+    found = {}
+    for batch in data.batches(split, "cpu", at):
+        found |= dict(zip(batch.index.tolist(), batch.images, strict=True))
+    return found
+
+
+def test_an_image_is_seen_alike_whatever_stands_beside_it(monkeypatch):
+    whole = seen(Flat(views=WILD), "test")
+    few = seen(Flat(views=WILD, limit=4, seed=5), "test")
+    monkeypatch.setattr("capsbench.data.images.EVALUATION_BATCH", 2)
+    in_pairs = seen(Flat(views=WILD), "test")
+    assert len(few) == 4
+    for other in (few, in_pairs):
+        for number, image in other.items():
+            torch.testing.assert_close(image, whole[number], atol=1e-6, rtol=0)
+
+
+def test_ranges_share_their_draws():
+    """A range twice as wide turns each image twice as far: tests differ in nothing else."""
+    narrow = Views.draw(ViewRange(rotation=[-10, 10]), 15, torch.Generator().manual_seed(0))
+    wide = Views.draw(ViewRange(rotation=[-20, 20]), 15, torch.Generator().manual_seed(0))
+    torch.testing.assert_close(wide.rotation, 2 * narrow.rotation)
+    data = Flat()
+    one = seen(data, "test", ViewRange(rotation=90))
+    for number, image in seen(data, "test", GridView("rotation", 90.0)).items():
+        assert torch.equal(one[number], image)
+
+
+@pytest.mark.parametrize(
+    ("per_class", "train", "validation"), [(4, 12, 12), (0.5, 15, 6), (99, 30, 15)]
+)
+def test_so_many_of_each_class(per_class, train, validation):
+    data = Flat(per_class=per_class)
+    for name, count in (("train", train), ("validation", validation)):
+        split = data.split(name)
+        assert len(split) == count
+        assert torch.bincount(split.targets).unique().numel() == 1
+    assert len(data.split("test")) == 15
+
+
+def test_fewer_are_a_part_of_more_and_seeds_choose_others():
+    def chosen(per_class, seed=0):
+        return set(Flat(per_class=per_class, seed=seed).split("train").index.tolist())
+
+    assert chosen(2) < chosen(5) < chosen(9)
+    assert chosen(2) != chosen(2, seed=1)
+
+
+def test_a_novel_split_of_its_own_is_shown_as_it_is():
+    class WithNovel(Flat):
+        with_novel = True
+
+    moved = WithNovel(views=ViewRange(shift={"values": [3]}))
+    stored = moved.split("novel").images.float() / 255
+    for number, image in seen(moved, "novel").items():
+        assert torch.equal(image, stored[number])
+    assert not torch.equal(next(iter(seen(moved, "test").values())), stored[0])
+
+
+def test_without_recorded_views_nothing_is_novel():
+    data = Flat()
+    assert len(data.split("familiar")) == len(data.split("test"))
+    with pytest.raises(UserError, match="name ranges of views"):
+        data.split("novel")
+
+
+@pytest.mark.parametrize(
+    ("views", "message"),
+    [
+        (ViewRange(azimuth=0), "flat records no view"),
+        (ViewRange(part="object"), "flat has no masks"),
+    ],
+    ids=["azimuth", "object"],
+)
+def test_views_that_the_set_does_not_have(views, message):
+    with pytest.raises(UserError, match=message):
+        Flat(views=views)
+    with pytest.raises(UserError, match=message):
+        list(Flat().batches("test", "cpu", views))
+
+
+def test_a_recorded_view_of_a_grid_selects_images():
+    data = OfficialTurntable(views=ViewRange(azimuth={"values": [0, 90]}))
+    numbers = seen(data, "test", GridView("azimuth", 180.0)).keys()
+    assert {number // 2 % 4 for number in numbers} == {2}
+    # A warp is tested on images of familiar views.
+    numbers = seen(data, "test", GridView("rotation", 180.0)).keys()
+    assert {number // 2 % 4 for number in numbers} == {0, 1}
+    with pytest.raises(UserError, match="records only azimuth, elevation, instance"):
+        data.require(GridView("lighting", 1.0))
+
+
+def test_the_object_moves_before_its_background():
+    data = Turntable()
+    view = GridView("shift_x", 3.0, "object")
+    image = next(iter(seen(data, "test", view).values()))[0]
+    assert set((image * 255).round().int()[1:3, 5:7].flatten().tolist()) == {200}
+    assert set((image * 255).round().int()[1:3, 2:4].flatten().tolist()) == {0}
+    # It turns about its own centre: a quarter turn of a square changes nothing.
+    turned = next(iter(seen(data, "test", GridView("rotation", 90.0, "object")).values()))
+    still = next(iter(seen(data, "test", GridView("rotation", 0.0)).values()))
+    torch.testing.assert_close(turned, still)
+
+
+def test_a_window_moves_in_training():
+    # The one bright pixel, (5, 2), lies in a window of 2 x 2 pixels, which moves by (2, 2).
+    views = ViewRange(shift={"values": [2]}, part={"width": 2, "height": 2, "x": 1, "y": -1})
+    data = Flat(views=views, batch=30)
+    batch = data.on_after_batch_transfer(next(iter(data.train_dataloader())), 0)
+    bright = (batch.images == 1).flatten(1).float().argmax(1)
+    assert set(bright.tolist()) == {8 * 4 + 7}
+    shade = batch.images[:, 0, 7, 0]
+    assert torch.equal(batch.images[:, 0, 2, 5], torch.zeros(30))
+    assert torch.equal(batch.images[:, 0, 5, 6], shade)
+
+
+def test_stored_images_may_be_larger_or_smaller_than_what_is_shown():
+    class Larger(Flat):
+        image_shape = (1, 4, 4)
+
+    class Smaller(Flat):
+        image_shape = (1, 12, 12)
+
+    number, image = next(iter(seen(Larger(), "test").items()))
+    stored = Flat().split("test").images[0].float() / 255
+    assert torch.equal(image, stored[:, 2:6, 2:6])
+    padded = seen(Smaller(), "test")[number]
+    assert torch.equal(padded[:, 2:10, 2:10], stored)
+    assert padded.sum() == stored.sum()
+    # The middle is cut out after the move: what comes in from outside is seen.
+    moved = seen(Larger(), "test", GridView("shift_x", -1.0))[number]
+    assert torch.equal(moved, stored[:, 2:6, 3:7])
+
+
+def test_light_is_measured_on_the_whole_image():
+    class Larger(Flat):
+        image_shape = (1, 4, 4)
+
+    data = Larger()
+    image = next(iter(seen(data, "test", GridView("contrast", 2.0)).values()))
+    stored = data.split("test").images[0].float() / 255
+    expected = ((stored - stored.mean()) * 2 + stored.mean()).clamp(0, 1)[:, 2:6, 2:6]
+    torch.testing.assert_close(image, expected)
+
+
+def test_what_is_shown_is_the_warp():
+    data = Flat(views=ViewRange(rotation=[-30, 30]))
+    stored = data.take_training(0, torch.arange(5), slice(None))
+    batch = data.on_after_batch_transfer(stored, 0)
+    expected = warp(stored.images.float() / 255, stored.views.matrices(8, 8))
+    torch.testing.assert_close(batch.images, expected)

@@ -1,0 +1,127 @@
+"""Which recorded images are trained on, validated on and tested on."""
+
+import pytest
+import torch
+
+from capsbench.data.recorded import middle
+from capsbench.errors import UserError
+from capsbench.viewpoint.ranges import ViewRange
+from tests.data.made_up import OfficialTurntable, Turntable
+
+FAMILIAR = ViewRange(azimuth={"values": [0, 90]})
+
+
+def numbers(data, *names):
+    return [set(data.split(name).index.tolist()) for name in names]
+
+
+def values(data, name, factor):
+    return set(data.split(name).factors[factor].tolist())
+
+
+def test_a_set_with_test_images_of_its_own():
+    data = OfficialTurntable(views=FAMILIAR)
+    assert values(data, "train", "instance") == {0}
+    assert values(data, "validation", "instance") == {1}  # a whole instance
+    assert values(data, "test", "instance") == {2, 3}
+    for name in ("train", "validation", "familiar"):
+        assert values(data, name, "azimuth") == {0, 90}
+    assert values(data, "novel", "azimuth") == {180, 270}
+    train, validation, test, familiar, novel = numbers(
+        data, "train", "validation", "test", "familiar", "novel"
+    )
+    assert not train & validation and not (train | validation) & test
+    assert familiar | novel == test and not familiar & novel
+    assert [len(part) for part in (train, validation, familiar, novel)] == [8, 8, 16, 16]
+
+
+def test_test_instances_are_named_where_there_is_no_division():
+    data = Turntable(views=FAMILIAR, test_instances=(0,), validation_instances=(1, 3))
+    assert values(data, "train", "instance") == {2}
+    assert values(data, "validation", "instance") == {1, 3}
+    assert values(data, "test", "instance") == {0}
+
+
+def test_without_test_instances_what_is_novel_and_a_share_of_the_rest_is_tested():
+    data = Turntable(views=FAMILIAR, familiar_test_share=0.25)
+    train, validation, test, familiar, novel = numbers(
+        data, "train", "validation", "test", "familiar", "novel"
+    )
+    assert not train & validation and not (train | validation) & test
+    assert len(train | validation | test) == 64
+    assert len(novel) == 32 and len(familiar) == 8
+    assert values(data, "novel", "azimuth") == {180, 270}
+    assert values(data, "train", "azimuth") == {0, 90}
+    assert torch.bincount(data.split("familiar").targets).tolist() == [4, 4]
+    # The division is a function of the set: neither of the seed nor of what was asked before.
+    assert numbers(Turntable(views=FAMILIAR, familiar_test_share=0.25, seed=9), "train")[0] == train
+
+
+def test_familiar_views_alone_can_all_be_trained_on():
+    data = Turntable(views=FAMILIAR, familiar_test_share=0.0)
+    assert len(data.split("train")) + len(data.split("validation")) == 32
+    with pytest.raises(UserError, match="no familiar test images"):
+        list(data.batches("familiar", "cpu"))
+
+
+def test_every_combination_of_factors_is_restricted():
+    views = ViewRange(azimuth=[80, 100], elevation=30, instance=[0, 2])
+    data = Turntable(views=views)
+    assert values(data, "train", "azimuth") | values(data, "validation", "azimuth") == {90}
+    assert values(data, "train", "elevation") == {30}
+    assert values(data, "train", "instance") | values(data, "validation", "instance") == {0, 1, 2}
+    assert values(data, "novel", "azimuth") == {0, 90, 180, 270}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"test_instances": (7,)}, r"test_instances of turntable are among \[0, 1, 2, 3\]; got"),
+        ({"validation_instances": ()}, "validation_instances of turntable are among"),
+        ({"views": ViewRange(azimuth=45)}, "no training image"),
+        ({"views": ViewRange(lighting=1)}, "views cannot be chosen by lighting"),
+        ({"views": ViewRange(instance=0), "familiar_test_share": 0, "validation_instances": (0,)},
+         "no train image of cup, cow"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_is_told_in_a_sentence(arguments, message):
+    with pytest.raises(UserError, match=message):
+        Turntable(**arguments).split("train")
+
+
+def test_an_official_test_takes_no_other():
+    with pytest.raises(UserError, match="test images of its own"):
+        OfficialTurntable(test_instances=(0,)).split("test")
+
+
+def test_views_of_a_range_select_images():
+    data = OfficialTurntable(views=FAMILIAR)
+    split = data.split("test")
+    assert len(data.shown("test", None)) == 32
+    chosen = split[data.shown("test", ViewRange(azimuth=180))]
+    assert set(chosen.factors["azimuth"].tolist()) == {180}
+    # What is not asked for is as in training.
+    chosen = split[data.shown("test", ViewRange(elevation=30))]
+    assert set(chosen.factors["azimuth"].tolist()) == {0, 90}
+    with pytest.raises(UserError, match="no test image of turntable has azimuth"):
+        data.shown("test", ViewRange(azimuth=45))
+
+
+def test_poses_come_with_their_images():
+    data = OfficialTurntable(views=FAMILIAR)
+    for batch in data.batches("novel", "cpu"):
+        assert batch.poses is not None
+        assert torch.equal(batch.poses[:, 0].long(), batch.targets)
+        rows = batch.index // 8 % 4
+        assert torch.equal(batch.poses[:, 1].long(), rows)
+
+
+@pytest.mark.parametrize(("crop", "shape"), [(None, (2, 48, 48)), (32, (2, 32, 32))])
+def test_the_middle_of_images(crop, shape):
+    assert middle((2, 48, 48), crop, "x") == shape
+
+
+@pytest.mark.parametrize("crop", [0, 49, -3])
+def test_no_crop_beyond_the_image(crop):
+    with pytest.raises(UserError, match="between 1 and 48"):
+        middle((2, 48, 48), crop, "x")

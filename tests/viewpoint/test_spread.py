@@ -1,0 +1,192 @@
+"""The values that a factor takes."""
+
+import math
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import BaseModel, ValidationError
+from scipy.stats import kstest
+
+from capsbench.viewpoint.factors import FACTORS
+from capsbench.viewpoint.grid import GridView, ViewGrid
+from capsbench.viewpoint.ranges import ViewRange
+from capsbench.viewpoint.spread import Spread, Sweep
+from capsbench.viewpoint.views import Views
+
+
+def spread(given_):
+    return Spread.model_validate(given_)
+
+
+numbers = st.floats(-400, 400).map(lambda value: round(value, 3))
+
+
+@st.composite
+def spreads(draw):
+    if draw(st.booleans()):
+        return spread({"values": draw(st.lists(numbers, min_size=1, max_size=6, unique=True))})
+    ends = sorted(draw(st.lists(numbers, min_size=2, max_size=8, unique=True)))
+    pairs = list(zip(ends[::2], ends[1::2], strict=False))
+    return spread({"intervals": pairs})
+
+
+@pytest.mark.parametrize(
+    ("form", "intervals", "values"),
+    [
+        ([-15, 15], ((-15, 15),), ()),
+        (30, (), (30,)),
+        ([0, 0], (), (0,)),
+        ({"start": -2, "stop": 2, "step": 1}, (), (-2, -1, 0, 1, 2)),
+        ({"values": [300, 0, 20]}, (), (300, 0, 20)),
+        ({"intervals": [[-180, -30], [30, 180]]}, ((-180, -30), (30, 180)), ()),
+    ],
+    ids=str,
+)
+def test_every_form_is_one_of_two(form, intervals, values):
+    assert (spread(form).intervals, spread(form).values) == (intervals, values)
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        [15, -15],
+        [1, 2, 3],
+        [],
+        "all",
+        True,
+        [0, math.inf],
+        {"values": []},
+        {"values": [1, 1]},
+        {"intervals": [[0, 2], [2, 3]]},
+        {"intervals": [[3, 4], [0, 1]]},
+        {"values": [1], "intervals": [[0, 1]]},
+        {"start": 1, "stop": 0, "step": 1},
+        {"from": 1},
+    ],
+    ids=str,
+)
+def test_other_forms_are_refused(form):
+    with pytest.raises(ValidationError):
+        spread(form)
+
+
+class Holder(BaseModel):
+    spread: Spread
+
+
+@given(spreads())
+def test_what_is_written_is_read_again(one):
+    written = Holder(spread=one).model_dump_json()
+    assert Holder.model_validate_json(written).spread == one
+
+
+@given(spreads(), numbers, st.sampled_from([None, 360.0]))
+def test_places_are_those_of_a_search_along_the_line(one, value, period):
+    """An independent answer: walk up and down from the value until a piece begins."""
+    turns = [0] if period is None else [k * period for k in range(-4, 5)]
+    pieces = [(low + t, high + t) for low, high in one.pieces for t in turns]
+    inside = any(low <= value <= high for low, high in pieces)
+    assert one.contains(value, period) == inside or any(
+        abs(value - end) < 1e-6 for piece in pieces for end in piece
+    )
+    if inside:
+        assert one.place(value, period) == "familiar"
+    elif period is None:
+        below = any(high < value for _, high in pieces)
+        above = any(low > value for low, _ in pieces)
+        expected = "between" if below and above else "outside"
+        assert one.place(value) == expected
+
+
+@pytest.mark.parametrize(
+    ("form", "between", "outside"),
+    [
+        ([-15, 15], [], [16, 180, -90]),
+        ({"start": -180, "stop": 150, "step": 30}, [15, -165, 195, 359], []),
+        ({"values": [300, 320, 340, 0, 20, 40]}, [10, 310, 350], [60, 180, 280, 299]),
+        ({"intervals": [[-20, -10], [10, 20]]}, [0, 360, 9], [21, 180]),
+        ([-180, 180], [], []),
+        ({"values": [0, 180]}, [90, 270], []),
+    ],
+    ids=str,
+)
+def test_around_a_circle_the_widest_gap_is_outside(form, between, outside):
+    one = spread(form)
+    assert {one.place(value, 360) for value in between} <= {"between"}
+    assert {one.place(value, 360) for value in outside} <= {"outside"}
+    for low, high in one.pieces:
+        assert one.place(low, 360) == one.place(high + 360, 360) == "familiar"
+
+
+@given(spreads())
+def test_what_is_drawn_is_familiar(one):
+    ranges = ViewRange(rotation=one)
+    drawn = Views.draw(ranges, 50, torch.Generator().manual_seed(0)).rotation.tolist()
+    assert all(one.contains(value) for value in drawn)
+
+
+def test_draws_are_uniform_over_the_union_and_over_the_values():
+    ranges = ViewRange(
+        rotation={"intervals": [[-60, -30], [0, 10], [100, 160]]},
+        shift={"start": -2, "stop": 2, "step": 1},
+        brightness=[-0.2, 0.3],
+        contrast=[0.5, 1.5],
+    )
+    views = Views.draw(ranges, 20_000, torch.Generator().manual_seed(0))
+    angle = views.rotation
+    # Each piece moved down to where the one before it ends, all lie evenly in 0 to 100.
+    even = torch.where(angle < -20, angle + 60, torch.where(angle < 50, angle + 30, angle - 60))
+    assert kstest(even.numpy() / 100, "uniform").pvalue > 1e-3
+    assert kstest((views.brightness.numpy() + 0.2) / 0.5, "uniform").pvalue > 1e-3
+    assert kstest(views.contrast.numpy() - 0.5, "uniform").pvalue > 1e-3
+    counts = torch.stack([(views.shift == value).sum(0) for value in range(-2, 3)])
+    assert counts.sum() == 40_000
+    assert (counts - 4000).abs().max() < 300
+    assert torch.corrcoef(views.shift.T)[0, 1].abs() < 0.03
+
+
+def test_recorded_factors_are_not_drawn_and_may_be_unrestricted():
+    ranges = ViewRange(azimuth={"values": [0, 20]}, elevation=[30, 40])
+    assert list(ranges.recorded) == ["azimuth", "elevation"]
+    assert ranges.place(GridView("lighting", 3)) == "familiar"
+    assert ranges.place(GridView("azimuth", 380)) == "familiar"
+    assert ranges.place(GridView("azimuth", 10)) == "between"
+    assert ranges.place(GridView("elevation", 45)) == "outside"
+    alike = zip(
+        vars(Views.draw(ranges, 3, torch.Generator())).values(),
+        vars(Views.identity(3)).values(),
+        strict=True,
+    )
+    assert all(one is other is None or torch.equal(one, other) for one, other in alike)
+
+
+def test_a_grid_knows_every_factor():
+    assert set(ViewGrid.model_fields) == {*FACTORS, "part"}
+    grid = ViewGrid(
+        azimuth=Sweep(start=0, stop=40, step=20), contrast=Sweep(start=1, stop=1, step=1)
+    )
+    assert [view.key for view in grid.views()] == [
+        "contrast=1",
+        "azimuth=0",
+        "azimuth=20",
+        "azimuth=40",
+    ]
+
+
+@pytest.mark.parametrize(
+    "grid",
+    [
+        {"contrast": {"start": -1, "stop": 1, "step": 1}},
+        {
+            "shift_x": {"start": 0, "stop": 1, "step": 1},
+            "part": {"width": 8, "height": 8, "x": [-2, 2]},
+        },
+        {"part": "object"},
+    ],
+    ids=["negative contrast", "a window that moves by itself", "nothing swept"],
+)
+def test_grids_that_make_no_sense_are_refused(grid):
+    with pytest.raises(ValidationError):
+        ViewGrid.model_validate(grid)
