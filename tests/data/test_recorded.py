@@ -107,6 +107,11 @@ def test_views_of_a_range_select_images():
         data.shown("test", ViewRange(azimuth=45))
 
 
+def test_azimuths_go_round():
+    data = Turntable(views=ViewRange(azimuth=[-100, 10]))
+    assert values(data, "train", "azimuth") == {270, 0}
+
+
 def test_poses_come_with_their_images():
     data = OfficialTurntable(views=FAMILIAR)
     for batch in data.batches("novel", "cpu"):

@@ -142,6 +142,10 @@ def test_probabilities_are_averaged_over_crops():
     targets = data.split("test").targets
     assert found.values["single/accuracy"] == pytest.approx((targets == 0).float().mean().item())
     assert found.values["averaged/accuracy"] == pytest.approx((targets == 1).float().mean().item())
+    in_turn = averaged_accuracy.measure(
+        entry(measure="averaged-accuracy", shifts=[[1, 0], [0, 0]]), model, data, "cpu", ignore
+    )
+    assert in_turn.values["averaged/accuracy"] == found.values["averaged/accuracy"]
     assert found.samples["averaged/correct"].tolist() == (targets == 1).tolist()
 
 
