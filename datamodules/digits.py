@@ -9,7 +9,6 @@ from typing import ClassVar
 import torch
 from torch.nn.functional import interpolate, pad
 
-from capsbench.contracts import ImageShape
 from capsbench.data.batches import Split
 from capsbench.data.images import Identity, ImageData, SplitName
 from capsbench.data.splits import hold_out
@@ -26,13 +25,12 @@ class Digits(ImageData):
     Source: E. Alpaydin, C. Kaynak, Optical Recognition of Handwritten Digits, UCI (1998).
     """
 
-    identity: ClassVar[Identity] = {
-        "name": "digits",
-        "version": "1",
-        "checksum": "sha256:8f26b2bd9d135c256808f68f14fdabddde6d9c7f869ae419704b051f0f14b3b3",
-    }
-    image_shape: ClassVar[ImageShape] = (1, 32, 32)
-    num_classes: ClassVar[int] = 10
+    identity = Identity(
+        "digits", "1", "sha256:8f26b2bd9d135c256808f68f14fdabddde6d9c7f869ae419704b051f0f14b3b3"
+    )
+    image_shape = (1, 32, 32)
+    num_classes = 10
+    class_names = tuple("0123456789")
     source: ClassVar[str] = (
         "scikit-learn, load_digits (UCI Optical Recognition of Handwritten Digits)"
     )
@@ -44,10 +42,10 @@ class Digits(ImageData):
         digits = load_digits()
         stored = digits.images.astype("uint8")
         checksum = f"sha256:{sha256(stored.tobytes()).hexdigest()}"
-        if checksum != self.identity["checksum"]:
+        if checksum != self.identity.checksum:
             raise UserError(
                 f"scikit-learn's digits are not the images this data module knows: expected "
-                f"{self.identity['checksum']}, got {checksum}; install another scikit-learn"
+                f"{self.identity.checksum}, got {checksum}; install another scikit-learn"
             )
         small = torch.from_numpy(stored).float()[:, None] * (255 / 16)
         large = interpolate(small, size=(24, 24), mode="bilinear", align_corners=False)

@@ -25,6 +25,7 @@ from capsbench.contracts import (
     LayerOfInterest,
     Model,
     Prediction,
+    each_object,
     one_hot,
     require_size,
 )
@@ -123,14 +124,24 @@ class CapsNetDR(Model):
         return Prediction(presences, presences, poses, reconstruction)
 
     def loss(self, prediction: Prediction, batch: Batch, progress: float) -> Tensor:
-        """Margin loss; with a decoder also the reconstruction, from the true classes."""
+        """Margin loss; with a decoder also the reconstruction, from the true classes.
+
+        Where an image holds several objects, each is drawn alone, from its own class, and the
+        reconstruction losses add up, as in the authors' code.
+        """
         assert prediction.poses is not None
         targets = one_hot(batch.targets, self.num_classes)
         loss = margin_loss(prediction.scores, targets)
         if self.decoder is None:
             return loss
-        drawn = self.decoder(prediction.poses, targets)
-        return loss + reconstruction_loss(drawn, batch.images, weight=self.reconstruction_weight)
+        weight = self.reconstruction_weight
+        if batch.objects is None:
+            drawn = self.decoder(prediction.poses, targets)
+            return loss + reconstruction_loss(drawn, batch.images, weight=weight)
+        for number, classes in enumerate(each_object(targets, batch.objects.shape[1]).unbind(1)):
+            drawn = self.decoder(prediction.poses, classes)
+            loss = loss + reconstruction_loss(drawn, batch.objects[:, number], weight=weight)
+        return loss
 
     def log_probabilities(self, prediction: Prediction) -> Tensor:
         """(B, K) logarithms of the presences, normalised to sum to one."""

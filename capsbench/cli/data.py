@@ -85,6 +85,7 @@ def data(
         "image_shape": list(made.image_shape),
         "classes": list(made.class_names),
         "views": made.views.model_dump(mode="json", exclude_none=True),
+        "notes": made.notes,
         "splits": {
             split.name: {**split.facts(), "contact_sheet": str(folder / f"{split.name}.png")}
             for split in splits
@@ -143,6 +144,8 @@ def _print(facts: Facts) -> None:
     lines.add_row("images", f"{height} x {width} pixels, channels: {channels}")
     lines.add_row("classes", f"{len(facts['classes'])}: {', '.join(facts['classes'])}")
     lines.add_row("checksum", facts["checksum"])
+    for note in facts["notes"]:
+        lines.add_row("note", note)
     console.print(lines)
     for name, split in facts["splits"].items():
         console.print()

@@ -106,6 +106,11 @@ class ImageData(LightningDataModule, ABC):
     def found(cls, data_root: Path) -> str:
         """In one line, whether the files are at hand under a folder, and what to do if not."""
 
+    @property
+    def notes(self) -> list[str]:
+        """What is to be known of the files that were loaded, in sentences; seldom anything."""
+        return []
+
     def require(self, views: ViewRange | GridView) -> None:
         """Refuse views that this set cannot show.
 

@@ -7,14 +7,16 @@ from collections.abc import Mapping
 from capsbench.files.arrays import Arrays, unpack
 from capsbench.files.content import Content
 
+Kind = tuple[int | tuple[int, ...], str]
 
-def read_npz(content: Content, wanted: Mapping[str, tuple[int, str]]) -> Arrays:
+
+def read_npz(content: Content, wanted: Mapping[str, Kind]) -> Arrays:
     """Read some arrays of an NPZ file.
 
     Args:
         content: The file.
-        wanted: For each array its number of axes and its dtype's kinds, a string of numpy's letters
-            such as ``"u"`` or ``"iu"``.
+        wanted: For each array its number of axes, or several that it may have, and its dtype's
+            kinds, a string of numpy's letters such as ``"u"`` or ``"iu"``.
 
     Returns:
         The wanted arrays.
@@ -28,7 +30,9 @@ def read_npz(content: Content, wanted: Mapping[str, tuple[int, str]]) -> Arrays:
         if name not in arrays:
             raise content.damaged(f"an array {name!r}", ", ".join(arrays) or "none")
         array = arrays[name]
-        if array.ndim != axes or array.dtype.kind not in kinds:
-            expected = f"{name!r} with {axes} axes and a dtype of kind {' or '.join(kinds)}"
+        allowed = (axes,) if isinstance(axes, int) else axes
+        if array.ndim not in allowed or array.dtype.kind not in kinds:
+            numbers = " or ".join(map(str, allowed))
+            expected = f"{name!r} with {numbers} axes and a dtype of kind {' or '.join(kinds)}"
             raise content.damaged(expected, f"{array.dtype} {array.shape}")
     return {name: arrays[name] for name in wanted}

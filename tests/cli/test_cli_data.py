@@ -55,7 +55,10 @@ def test_a_benchmark_stands_for_its_data_and_views(cli, tiny):
     ("arguments", "message"),
     [
         (["nothing"], "nothing"),
-        (["digits", "--view", "rotaton=3"], "unknown factor of --view: 'rotaton'; did you mean 'rotation'"),
+        (
+            ["digits", "--view", "rotaton=3"],
+            "unknown factor of --view: 'rotaton'; did you mean 'rotation'",
+        ),
         (["digits", "--view", "rotation=[3, 2, 1]"], "--view: rotation: expected [low, high]"),
         (["digits", "--view", "azimuth=3"], "digits records no view"),
         (["digits", "--set", "sise=3"], "unknown argument of data module 'digits': 'sise'"),

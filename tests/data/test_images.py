@@ -16,7 +16,7 @@ WILD = ViewRange(rotation=[-180, 180], shift=[-2, 2], brightness=[-0.2, 0.2], co
 
 def seen(data: ImageData, split, at=None):
     """Each image of a pass, by its number in the source."""
-    found = {}
+    found: dict[int, torch.Tensor] = {}
     for batch in data.batches(split, "cpu", at):
         found |= dict(zip(batch.index.tolist(), batch.images, strict=True))
     return found
@@ -49,8 +49,10 @@ def test_ranges_share_their_draws():
 )
 def test_so_many_of_each_class(per_class, train, validation):
     data = Flat(per_class=per_class)
-    for name, count in (("train", train), ("validation", validation)):
-        split = data.split(name)
+    for split, count in (
+        (data.split("train"), train),
+        (data.split("validation"), validation),
+    ):
         assert len(split) == count
         assert torch.bincount(split.targets).unique().numel() == 1
     assert len(data.split("test")) == 15

@@ -16,6 +16,7 @@ from capsbench.measures import (
     accuracy_by_view,
     averaged_accuracy,
 )
+from capsbench.viewpoint.grid import GridView
 from capsbench.viewpoint.ranges import ViewRange
 from tests.data.made_up import AZIMUTHS, Flat, OfficialTurntable
 
@@ -107,7 +108,7 @@ def test_a_grid_of_recorded_views():
 
 def test_views_between_trained_ones_are_told_from_those_beyond():
     ranges = ViewRange(rotation={"values": [-60, -30, 0, 30, 60]})
-    views = [accuracy_by_view.GridView("rotation", value) for value in (0, 15, 45, 120, 180)]
+    views = [GridView("rotation", value) for value in (0, 15, 45, 120, 180)]
     values, rows = accuracy_by_view.summarize(views, [1.0, 0.8, 0.6, 0.2, 0.4], ranges)
     assert values["between/accuracy"] == pytest.approx(0.7)
     assert values["outside/accuracy"] == pytest.approx(0.3)

@@ -18,6 +18,11 @@ def images():
     return torch.rand(2, 3, 20, 24, generator=torch.Generator().manual_seed(0))
 
 
+def window_of(views):
+    assert views.window is not None
+    return window(views.centre, views.window, (20, 24))
+
+
 def grid_views(part, **factors):
     return Views.of_grid([GridView(name, value, part) for name, value in factors.items()])
 
@@ -50,7 +55,7 @@ def test_a_part_that_stays_changes_nothing(images, padding):
 def test_a_window_is_cut_out_and_put_elsewhere(images):
     part = Window(width=6, height=4, x=2, y=-1)
     views = grid_views(part, shift_x=5)
-    mask = window(views.centre, views.window, (20, 24))
+    mask = window_of(views)
     seen = warp_part(images, mask, views.matrices(20, 24))
     expected = images.clone()
     rows, columns = slice(7, 11), slice(11, 17)  # about pixel (13.5, 8.5)
@@ -63,7 +68,7 @@ def test_a_window_is_cut_out_and_put_elsewhere(images):
 def test_a_window_turns_about_its_own_centre(images):
     part = Window(width=6, height=6, x=-3, y=2)
     views = grid_views(part, rotation=90)
-    seen = warp_part(images, window(views.centre, views.window, (20, 24)), views.matrices(20, 24))
+    seen = warp_part(images, window_of(views), views.matrices(20, 24))
     expected = images.clone()
     rows, columns = slice(9, 15), slice(6, 12)  # about pixel (8.5, 11.5)
     expected[:, :, rows, columns] = torch.rot90(images[:, :, rows, columns], 1, (2, 3))
@@ -82,7 +87,7 @@ def test_what_was_behind_a_part_is_the_mean_of_the_rest(images):
 
 def test_a_part_can_be_shown_larger_and_cut(images):
     views = Views.of_grid([GridView("scale", 2.0, Window(width=4, height=4))])
-    mask = window(views.centre, views.window, (20, 24))
+    mask = window_of(views)
     matrices = views.matrices(20, 24)
     whole = warp_part(images, mask, matrices)
     cut = warp_part(images, mask, matrices, (12, 12))

@@ -1,0 +1,63 @@
+"""Recorded pictures as tensors: channels first, grey if wanted, and smaller."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn.functional import adaptive_avg_pool2d
+
+from capsbench.errors import UserError
+
+CHUNK = 500  # images that are changed at once
+
+
+def pictures(stored: NDArray[Any], *, colour: bool, what: str) -> Tensor:
+    """Pictures in the wanted colours.
+
+    Args:
+        stored: (N, H, W) or (N, H, W, 3) uint8.
+        colour: Whether all three channels are wanted; if not, their rounded mean is taken.
+        what: Name of the set, for messages.
+
+    Returns:
+        (N, 3, H, W) or (N, 1, H, W) uint8.
+
+    Raises:
+        UserError: Colours are wanted of grey pictures.
+    """
+    images = torch.from_numpy(stored)
+    if images.dim() == 3:
+        if colour:
+            raise UserError(f"the images of {what} are grey: leave colour out")
+        return images[:, None]
+    images = images.permute(0, 3, 1, 2)
+    if colour:
+        return images.contiguous()
+    means = [(some.sum(1, keepdim=True) + 1) // 3 for some in images.split(CHUNK)]
+    return torch.cat(means).to(torch.uint8)
+
+
+def shrink(images: Tensor, size: int, what: str) -> Tensor:
+    """Means of boxes of pixels, rounded.
+
+    Args:
+        images: (N, C, H, W) uint8.
+        size: Pixels of the result's side; the boxes overlap where it does not divide H and W.
+        what: Name of the set, for messages.
+
+    Returns:
+        (N, C, size, size) uint8.
+
+    Raises:
+        UserError: The images are smaller than that.
+    """
+    height, width = images.shape[-2:]
+    if size > min(height, width):
+        raise UserError(f"size of {what} is at most {min(height, width)} pixels; got {size}")
+    if (height, width) == (size, size):
+        return images
+    means = [adaptive_avg_pool2d(some.double(), size) for some in images.split(CHUNK)]
+    return torch.cat([some.round_().to(torch.uint8) for some in means])

@@ -1,0 +1,77 @@
+"""Toys whose parts are out of relation: the same parts in each other's places."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Generator, Tensor
+
+from capsbench.datamodules._toys_parts import Part, Toy, grounded, placed, reaches, sphere
+from capsbench.rendering.primitives import SHAPES, gauge
+
+DRAWS = 1000  # arrangements among which one is chosen
+NEAR = 0.3  # of a toy's own radius
+
+
+def rearranged(made: Toy, draws: Generator) -> Toy:
+    """A toy with its parts out of relation, as in a portrait by Picasso.
+
+    The largest part stays. The others take each other's places, each with its own shape, size,
+    orientation and paint. A place inside the largest part moves to its surface, and a place below
+    its middle may turn up as far above it. Of many drawn arrangements the one is taken in which the
+    fewest parts are where one of their kind was (a wheel where a wheel was), or near their own
+    place, or have their middle inside or below another, and which reaches least beyond the common
+    size.
+
+    Args:
+        made: The toy.
+        draws: Where arrangements are drawn from.
+    """
+    volumes = [float(part.half_sizes.prod()) for part in made.parts]
+    body = volumes.index(max(volumes))
+    others = [number for number in range(len(made.parts)) if number != body]
+    centres = torch.stack([part.pose[:3, 3] for part in made.parts])
+    depth = _gauges(made.parts[body], centres[others])[:, None].clamp_max(1)
+    places = (centres[others] - centres[body]) / depth
+
+    orders = torch.rand(DRAWS, len(others), generator=draws).argsort(1)
+    above = torch.rand(DRAWS, len(others), generator=draws) < 0.5
+    drawn = places[orders]
+    drawn[..., 2] = torch.where(above, drawn[..., 2].abs(), drawn[..., 2])
+    moved = centres.repeat(DRAWS, 1, 1)
+    moved[:, others] = centres[body] + drawn
+
+    kinds = [made.parts[number].name.split()[-1] for number in others]
+    same = torch.tensor([[one == other for other in kinds] for one in kinds])
+    kept = same[torch.arange(len(others)), orders] & (drawn == places[orders]).all(-1)
+    kept |= (drawn - places).norm(dim=-1) < NEAR
+    faults = 2 * kept.sum(1) + _hidden(made.parts, moved).sum(1) + 10 * _excess(made.parts, moved)
+    chosen = moved[faults.argmin()]
+    return grounded([placed(part, at) for part, at in zip(made.parts, chosen, strict=True)])
+
+
+def _gauges(part: Part, points: Tensor) -> Tensor:
+    """(...) how deep points (..., 3), in object coordinates, lie in a part: below 1 inside."""
+    local = (points - part.pose[:3, 3]) @ part.pose[:3, :3] / part.half_sizes
+    return gauge(SHAPES[part.shape], local.movedim(-1, 0))
+
+
+def _hidden(parts: Sequence[Part], centres: Tensor) -> Tensor:
+    """(D, M) whether a part has its middle inside or below another, in arrangements (D, M, 3)."""
+    found = torch.zeros(centres.shape[:2], dtype=torch.bool)
+    for number, part in enumerate(parts):
+        from_part = centres - centres[:, number : number + 1]
+        from_part[..., 2].clamp_min_(0)
+        within = _gauges(placed(part, torch.zeros(3)), from_part) < 1
+        within[:, number] = False
+        found |= within
+    return found
+
+
+def _excess(parts: Sequence[Part], centres: Tensor) -> Tensor:
+    """(D,) how far arrangements (D, M, 3) reach beyond a unit sphere about their middle."""
+    directions = sphere(200)
+    own = reaches([placed(part, torch.zeros(3)) for part in parts], directions)
+    reached = (own + (centres - centres.mean(1, keepdim=True)) @ directions.T).amax(1)
+    return (reached.amax(1) - 1).clamp_min(0)

@@ -1,0 +1,109 @@
+"""A folder of the user's own images, with a table of what they show."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps, UnidentifiedImageError
+from torch import Tensor
+
+from capsbench.arguments import Positive
+from capsbench.data.batches import Split
+from capsbench.data.images import Identity
+from capsbench.data.recorded import RecordedData, Recording
+from capsbench.datamodules._folder_table import TABLE, read_table
+from capsbench.errors import UserError
+
+MODES = {1: "L", 3: "RGB"}
+
+
+class Folder(RecordedData):
+    """Your own images: a folder with a table ``labels.csv`` of files, classes and views.
+
+    The table's first line names its columns: ``file``, relative to the folder, and ``class``, a
+    name; where they are known, ``instance`` (number of the object within its class), ``azimuth``
+    and ``elevation`` (degrees), ``lighting`` (a number), ``distance`` (1 for the usual one), and
+    ``split`` (``train`` or ``test``). Without a column ``split`` the test is chosen as
+    `RecordedData` says: without any view recorded, a share of each class.
+
+    Args:
+        path: The folder, relative to the data root.
+        size: Pixels of the images' side; every image is resized to a square, whatever its shape.
+        channels: 1 for grey, 3 for colour.
+        data_root: Folder of data files at hand.
+        kwargs: See `RecordedData`.
+
+    Raises:
+        UserError: The table is missing or wrong, or an image is missing or cannot be read.
+    """
+
+    source: ClassVar[str] = "your own: <data root>/<path>/labels.csv and the images that it names"
+    padding = "border"  # photographs
+
+    def __init__(
+        self,
+        *,
+        path: str,
+        size: Positive = 32,
+        channels: Literal[1, 3] = 3,
+        data_root: Path | str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        place = Path("data" if data_root is None else data_root) / path
+        self.table = read_table(place)
+        self.image_shape = (channels, size, size)
+        self.class_names = self.table.classes
+        self.num_classes = len(self.class_names)
+        self.factors = tuple(self.table.factors)
+        self.identity = Identity(place.name, "1", _checksum(place / TABLE, self.table.files))
+        super().__init__(data_root=data_root, **kwargs)
+
+    def read(self) -> Recording:
+        """Read and resize the images."""
+        images = torch.stack([self._image(file) for file in self.table.files])
+        everything = Split(
+            images,
+            torch.tensor(self.table.labels),
+            torch.arange(len(images)),
+            {name: torch.tensor(values) for name, values in self.table.factors.items()},
+        )
+        test = self.table.test
+        return Recording(everything, None if test is None else torch.tensor(test))
+
+    @classmethod
+    def found(cls, data_root: Path) -> str:
+        """Nothing is known of a folder before it is named."""
+        return f"a folder of your own under {data_root}: name it by the argument path"
+
+    def _image(self, file: Path) -> Tensor:
+        """(C, H, W) uint8."""
+        channels, height, width = self.image_shape
+        try:
+            with Image.open(file) as image:
+                if image.mode[0] in "IF":
+                    raise UserError(
+                        f"{file} has more than 8 bits for each pixel and channel; convert it first"
+                    )
+                upright = ImageOps.exif_transpose(image)  # as the camera was held
+                resized = upright.convert(MODES[channels]).resize((width, height))
+        except (
+            UnidentifiedImageError,
+            Image.DecompressionBombError,
+            OSError,
+            SyntaxError,
+        ) as error:
+            raise UserError(f"{file} cannot be read as an image ({error}); replace it") from None
+        pixels = torch.from_numpy(np.array(resized)).reshape(height, width, channels)
+        return pixels.permute(2, 0, 1).contiguous()
+
+
+def _checksum(table: Path, files: list[Path]) -> str:
+    """One SHA-256 over the table and all images."""
+    digest = sha256(table.read_bytes())
+    for file in files:
+        digest.update(sha256(file.read_bytes()).digest())
+    return f"sha256:{digest.hexdigest()}"

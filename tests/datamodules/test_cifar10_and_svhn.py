@@ -1,0 +1,70 @@
+"""The colour photographs: colours in order, archives checked, classes kept as frequent."""
+
+import numpy as np
+import pytest
+import torch
+
+from capsbench.datamodules.cifar10 import CIFAR10
+from capsbench.datamodules.svhn import SVHN
+from capsbench.errors import UserError
+from capsbench.viewpoint.ranges import ViewRange
+from tests.datamodules import roots
+from tests.formats import made
+
+SETS = {"cifar10": (CIFAR10, roots.cifar10), "svhn": (SVHN, roots.svhn)}
+FILES = {"cifar10": "CIFAR10/cifar-10-binary.tar.gz", "svhn": "SVHN/test_32x32.mat"}
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_files_that_are_missing_or_others(tmp_path, monkeypatch, name):
+    cls, fill = SETS[name]
+    fill(tmp_path, monkeypatch)
+    path = tmp_path / FILES[name]
+    assert cls.found(tmp_path) == f"found in {path.parent}"
+    path.write_bytes(path.read_bytes()[:-5] + b"00000")
+    with pytest.raises(UserError, match=rf"{path.name} is damaged or another file: expected SHA"):
+        cls(data_root=tmp_path).split("train")
+    path.unlink()
+    assert cls.found(tmp_path).startswith(f"not found; downloaded when needed, or put {path.name}")
+    with pytest.raises(UserError, match=rf"could not be downloaded .* put {path.name}"):
+        cls(data_root=tmp_path).split("train")
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_colours_and_lines_are_in_order(tmp_path, monkeypatch, name):
+    cls, fill = SETS[name]
+    labelled = roots.labelled
+
+    def drawn(count, classes, shape):
+        images, labels = labelled(count, classes, shape)
+        images[:, :, 0, :] = 255  # a white line at the top
+        images[:, 2, 5:, 3] = 7  # a column without blue
+        return images, labels
+
+    monkeypatch.setattr(roots, "labelled", drawn)
+    fill(tmp_path, monkeypatch)
+    for part in ("train", "test"):
+        images = cls(data_root=tmp_path).split(part).images
+        assert (images[:, :, 0] == 255).all()
+        assert (images[:, 2, 5:, 3] == 7).all()
+        assert (images[:, 0, 5:, 3] > 7).all() and (images[:, 2, 5:, 4] > 7).all()
+
+
+def test_rare_digits_of_svhn_stay_as_rare(tmp_path, monkeypatch):
+    roots.svhn(tmp_path, monkeypatch)
+    labels = np.repeat([1, 9], [300, 20])
+    images = np.zeros((320, 3, 32, 32), np.uint8)
+    content = made.svhn(images, labels)
+    roots.write(tmp_path / "SVHN" / "train_32x32.mat", content)
+    monkeypatch.setitem(SVHN.files, "train", roots.remote("train_32x32.mat", content))
+    data = SVHN(data_root=tmp_path)
+    assert torch.bincount(data.split("validation").targets)[[1, 9]].tolist() == [30, 2]
+    assert torch.bincount(data.split("train").targets)[[1, 9]].tolist() == [270, 18]
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_turned_photographs_have_no_black_corners(tmp_path, monkeypatch, name):
+    cls, fill = SETS[name]
+    fill(tmp_path, monkeypatch)
+    for batch in cls(data_root=tmp_path, views=ViewRange(rotation=45)).batches("test", "cpu"):
+        assert batch.images[..., 0, 0].min() > 0.03

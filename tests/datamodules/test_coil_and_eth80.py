@@ -1,0 +1,166 @@
+"""COIL and ETH-80: NPZ files that a user puts in place; real ones where they are at hand."""
+
+import numpy as np
+import pytest
+import torch
+
+from capsbench.datamodules import coil, eth80
+from capsbench.datamodules._npz_files import NpzSet
+from capsbench.datamodules._pictures import pictures, shrink
+from capsbench.datamodules.coil import COIL
+from capsbench.datamodules.eth80 import ETH80
+from capsbench.errors import UserError
+from capsbench.viewpoint.ranges import ViewRange
+from tests.datamodules import roots
+from tests.datamodules.promises import objects
+from tests.formats import made
+
+
+def coil100(root, **changed):
+    numbers, azimuths = np.meshgrid(np.arange(1, 101), np.arange(0, 360, 60), indexing="ij")
+    images = np.zeros((600, 32, 32, 3), np.uint8)
+    images[..., 0] = numbers.reshape(-1, 1, 1)
+    arrays = {
+        "images": images,
+        "object_id": numbers.ravel().astype("i2"),
+        "azimuth_deg": azimuths.ravel().astype("i2"),
+    }
+    content = made.npz(**(arrays | changed))
+    roots.write(root / "COIL100" / "coil100_32.npz", content)
+    return content
+
+
+@pytest.mark.parametrize("colour", [True, False])
+def test_coil_100_has_the_same_layout(tmp_path, colour):
+    content = coil100(tmp_path)
+    data = COIL(data_root=tmp_path, objects=100, colour=colour, views=ViewRange(azimuth=[0, 240]))
+    assert data.identity.checksum == f"sha256:{roots.sha256(content)}"
+    assert (data.num_classes, data.image_shape) == (100, (3 if colour else 1, 32, 32))
+    assert len(data.split("novel")) == 100
+    novel = data.split("novel")
+    red = 1 + novel.targets if colour else (2 + novel.targets) // 3
+    assert torch.equal(novel.images[:, 0, 5, 5].long(), red)
+
+
+def test_what_the_file_must_hold(tmp_path):
+    coil100(tmp_path, object_id=np.arange(600).astype("i2"))
+    with pytest.raises(UserError, match="expected 1 to 100, each"):
+        COIL(data_root=tmp_path, objects=100).split("train")
+    coil100(tmp_path, azimuth_deg=np.zeros(3, "i2"))
+    with pytest.raises(UserError, match="a row for each image in every array"):
+        COIL(data_root=tmp_path, objects=100).split("train")
+    coil100(tmp_path, azimuth_deg=np.zeros(600))
+    with pytest.raises(UserError, match="'azimuth_deg' with 1 axes"):
+        COIL(data_root=tmp_path, objects=100).split("train")
+
+
+def test_a_known_file_must_be_the_known_one(tmp_path, monkeypatch):
+    roots.coil20(tmp_path, monkeypatch)
+    path = tmp_path / "COIL20" / "coil20_64.npz"
+    assert COIL.found(tmp_path).startswith(f"COIL-20 found {path}; COIL-100 not found; put")
+    path.write_bytes(path.read_bytes() + b" ")
+    with pytest.raises(UserError, match=r"coil20_64\.npz is damaged or another file"):
+        COIL(data_root=tmp_path).split("train")
+    roots.write(path.with_name("coil20_32.npz"), b"")
+    with pytest.raises(UserError, match="leave one of them"):
+        COIL(data_root=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("cls", "name"), [(COIL, "coil20_128.npz"), (ETH80, "eth80_64_inst1-5.npz")]
+)
+def test_without_the_file_it_is_said_where_to_put_it(tmp_path, cls, name):
+    data = cls(data_root=tmp_path)  # arguments can be checked without it
+    with pytest.raises(UserError, match=f"put {name} in .*data-root"):
+        data.split("train")
+    assert f"put {name} in" in cls.found(tmp_path)
+
+
+def test_sizes_and_colours_that_the_file_does_not_have(tmp_path, monkeypatch):
+    roots.coil20(tmp_path, monkeypatch)
+    with pytest.raises(UserError, match="the images of coil20 are grey"):
+        COIL(data_root=tmp_path, colour=True).split("train")
+    with pytest.raises(UserError, match="size of coil20 is at most 64 pixels; got 65"):
+        COIL(data_root=tmp_path, size=65).split("train")
+
+
+def test_pictures_become_smaller_by_means_of_boxes():
+    stored = np.arange(2 * 12 * 12 * 3, dtype=np.uint8).reshape(2, 12, 12, 3)
+    grey = pictures(stored, colour=False, what="x")
+    assert torch.equal(grey[0, 0, 1, 1].double(), torch.tensor(stored[0, 1, 1].mean()).round())
+    assert torch.equal(
+        pictures(stored, colour=True, what="x")[1, 2], torch.tensor(stored[1, :, :, 2])
+    )
+    small = shrink(grey, 4, "x")
+    boxes = grey.double().unflatten(2, (4, 3)).unflatten(4, (4, 3)).mean(dim=(3, 5))
+    assert torch.equal(small, boxes.round().to(torch.uint8))
+    assert shrink(grey, 5, "x").shape == (2, 1, 5, 5)
+
+
+def test_objects_of_eth80_move_before_their_background(tmp_path, monkeypatch):
+    roots.eth80_set(tmp_path, monkeypatch)
+    views = ViewRange(part="object", shift={"values": [8]})
+    data = ETH80(data_root=tmp_path, views=views, test_instances=(5,))
+    assert objects(data.split("train")).isdisjoint(objects(data.split("test")))
+    split = data.split("test")
+    assert split.masks is not None
+    # Polar 0 is seen from above.
+    assert split.factors["elevation"][:16].unique().tolist() == [0, 24, 45, 90]
+    assert split.factors["elevation"][0] == 90
+    assert torch.equal(split.masks.float().mean(dim=(1, 2, 3)), torch.full((len(split),), 0.25))
+    (batch, *_) = data.batches("test", "cpu")
+    masked = ETH80(data_root=tmp_path, masked=True, colour=False)
+    assert masked.padding == "zeros" and data.padding == "border"
+    images = masked.split("test").images
+    assert not images[..., :8, :].any() and images[..., 8:24, 8:24].all()
+    assert batch.images.shape[1:] == (3, 32, 32)
+
+
+@pytest.mark.parametrize(
+    ("array", "values", "message"),
+    [("masks", np.full((4, 32, 32), 2, "u1"), "expected 0 and 1"),
+     ("category_id", np.full(4, 8, "i2"), "categories of eth80's file are 0 to 7")],
+    ids=["masks", "categories"],
+)  # fmt: skip
+def test_arrays_of_eth80_that_cannot_be(tmp_path, monkeypatch, array, values, message):
+    columns = ("category_id", "instance", "polar_deg", "azimuth_deg")
+    arrays = {name: np.zeros(4, "i2") for name in columns}
+    arrays |= {"images": np.zeros((4, 32, 32, 3), "u1"), "masks": np.zeros((4, 32, 32), "u1")}
+    roots.write(tmp_path / "ETH80" / "eth80_mine.npz", made.npz(**(arrays | {array: values})))
+    with pytest.raises(UserError, match=message):
+        ETH80(data_root=tmp_path).split("train")
+
+
+def real(npz: NpzSet) -> pytest.MarkDecorator:
+    lacking = npz.path(roots.REAL) is None
+    return pytest.mark.skipif(lacking, reason=f"no {npz.pattern} under {roots.REAL}")
+
+
+def nearest(train, test, part=slice(None)):
+    """Share of test images whose nearest training image is of their class."""
+    one, other = (split.images.double().flatten(1) for split in (train, test))
+    distance = torch.cdist(other, one, compute_mode="donot_use_mm_for_euclid_dist")
+    return float((train.targets[distance.argmin(dim=1)] == test.targets).double().mean())
+
+
+@real(coil.SETS[20])
+def test_real_coil20():
+    every_40 = ViewRange.model_validate({"azimuth": {"start": 0, "stop": 320, "step": 40}})
+    data = COIL(data_root=roots.REAL, views=every_40, familiar_test_share=0)
+    everything = data.read().images
+    assert len(everything) == 1440
+    train, novel = data.split("train"), data.split("novel")
+    assert (len(train) + len(data.split("validation")), len(novel)) == (180, 1260)
+    # The README's 0.953 learns from all familiar views.
+    familiar = torch.isin(everything.factors["azimuth"], torch.arange(0, 360, 40))
+    assert nearest(everything[familiar], everything[~familiar]) == pytest.approx(0.953, abs=0.0005)
+
+
+@real(eth80.NPZ)
+def test_real_eth80():
+    data = ETH80(data_root=roots.REAL, colour=False, masked=True)
+    everything = data.read().images
+    assert len(everything) == 1640
+    elevation = everything.factors["elevation"]
+    found = nearest(everything[elevation <= 24], everything[elevation >= 45])
+    assert found == pytest.approx(0.687, abs=0.0005)

@@ -1,0 +1,166 @@
+"""A folder of one's own: tables right and wrong, images of every kind."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from capsbench import arguments
+from capsbench.datamodules.folder import Folder
+from capsbench.errors import UserError
+from capsbench.viewpoint.ranges import ViewRange
+from tests.datamodules import roots
+from tests.datamodules.promises import objects, require_disjoint, splits
+
+
+def rows(count, *classes, more=()):
+    return [(f"{label}{i}.png", label, *more) for label in classes for i in range(count)]
+
+
+def test_without_recorded_views_a_share_of_each_class_is_held_out(tmp_path):
+    table = [("file", "class"), *rows(20, "cup"), *rows(10, "hat"), *rows(3, "key")]
+    roots.folder(tmp_path, table)
+    data = Folder(data_root=tmp_path, path="mine", views=ViewRange(rotation=[-20, 20]))
+    assert data.class_names == ("cup", "hat", "key")
+    assert data.factors == ()
+    parts = splits(data)
+    require_disjoint(parts, one_source=True)
+    counts = [torch.bincount(part.targets).tolist() for part in parts]
+    assert counts == [[14, 7, 1], [2, 1, 1], [4, 2, 1]]
+    assert len(data.split("familiar")) == 7
+    with pytest.raises(UserError, match="no novel"):
+        data.split("novel")
+
+
+def test_recorded_views_and_whole_instances(tmp_path):
+    table = [
+        (f"{label}{i}at{a}.png", label, i, a, 12.5)
+        for label, first, last in (("cup", 1, 4), ("hat", 7, 9))
+        for i in range(first, last)
+        for a in (0, 90, 180)
+    ]
+    roots.folder(tmp_path, [("file", "class", "instance", "azimuth", "elevation"), *table])
+    views = ViewRange(azimuth=[0, 90])
+    data = Folder(data_root=tmp_path, path="mine", views=views, familiar_test_share=0)
+    assert data.factors == ("azimuth", "elevation", "instance")
+    # The last of each class, although the classes count theirs apart.
+    assert objects(data.split("validation")) == {(0, 3), (1, 8)}
+    assert objects(data.split("train")) == {(0, 1), (0, 2), (1, 7)}
+    assert set(data.split("novel").factors["azimuth"].tolist()) == {180}
+    assert data.split("novel").factors["elevation"].unique().tolist() == [12.5]
+
+
+def test_a_division_of_ones_own(tmp_path):
+    table = [(f"{c}{i}.png", c, "test" if i < 3 else "train") for c in "ab" for i in range(8)]
+    roots.folder(tmp_path, [("file", "class", "split"), *table])
+    data = Folder(data_root=tmp_path, path="mine")
+    assert data.split("test").index.tolist() == [0, 1, 2, 8, 9, 10]
+    assert [len(data.split(name)) for name in ("train", "validation")] == [8, 2]
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_images_of_every_kind_are_resized(tmp_path, channels):
+    place = roots.folder(tmp_path, [("file", "class"), *rows(4, "a", "b")])
+    (place / "sub").mkdir()
+    upright = np.zeros((30, 10), np.uint8)
+    upright[:15] = 255  # white above
+    Image.fromarray(upright).save(place / "sub" / "grey.bmp")
+    lying = Image.fromarray(np.rot90(upright))
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turn by 270 degrees to see it upright
+    lying.save(place / "a1.png", exif=exif)
+    text = (place / "labels.csv").read_text().replace("a0.png", "sub/grey.bmp")
+    (place / "labels.csv").write_text(text)
+    data = Folder(data_root=tmp_path, path="mine", size=12, channels=channels)
+    images = data.read().images.images
+    assert images.shape == (8, channels, 12, 12)
+    for row in (0, 1):
+        assert (images[row, :, :5] == 255).all() and not images[row, :, 7:].any()
+
+
+def test_the_identity_is_that_of_the_table_and_the_images(tmp_path):
+    place = roots.folder(tmp_path, [("file", "class"), *rows(3, "a", "b")])
+
+    def identity():
+        return Folder(data_root=tmp_path, path="mine").identity
+
+    first = identity()
+    assert first == identity() and first.name == "mine"
+    Image.new("RGB", (9, 9)).save(place / "b2.png")
+    second = identity()
+    table = place / "labels.csv"
+    table.write_text(
+        table.read_text().replace("a1.png,a", "a1.png,b").replace("b1.png,b", "b1.png,a")
+    )
+    assert len({first, second, identity()}) == 3
+
+
+WRONG: dict[str, tuple[list[tuple[object, ...]], str]] = {
+    "no class": ([("file", "azimuth"), ("a0.png", 3)], "no column 'class', only file, azimuth"),
+    "unknown column": (
+        [("file", "class", "azimut")],
+        "unknown column of .*'azimut'; did you mean 'azimuth'",
+    ),
+    "no row": ([("file", "class")], "has no row"),
+    "column twice": ([("file", "class", "class")], "has a column twice"),
+    "empty": ([("",)], "no column 'file'"),
+    "missing file": ([("file", "class"), ("zz.png", "a")], "line 2: there is no file .*zz.png"),
+    "too few values": ([("file", "class"), ("a0.png",)], "line 2: 2 values expected, 1 found"),
+    "file twice": (
+        [("file", "class"), ("a0.png", "a"), ("a0.png", "b")],
+        "names a0.png 2 times; give each file one row",
+    ),
+    "one class": ([("file", "class"), *rows(3, "a")], "names one class, 'a'"),
+    "few images": (
+        [("file", "class"), *rows(3, "a"), *rows(2, "b")],
+        "class 'b' has too few images, 2; it needs 3",
+    ),
+    "no number": (
+        [("file", "class", "azimuth"), *rows(3, "a", "b", more=("left",))],
+        "line 2: azimuth is a number, not 'left'",
+    ),
+    "no whole number": (
+        [("file", "class", "instance"), *rows(3, "a", "b", more=("1.5",))],
+        "line 2: instance is a whole number, not '1.5'",
+    ),
+    "split": (
+        [("file", "class", "split"), *rows(3, "a", "b", more=("val",))],
+        "line 2: split is train or test, not 'val'",
+    ),
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_tables_that_are_wrong(tmp_path, wrong):
+    place = roots.folder(tmp_path, [("file", "class"), *rows(3, "a", "b")])
+    lines, message = WRONG[wrong]
+    text = "\n".join(",".join(map(str, line)) for line in lines)
+    (place / "labels.csv").write_text(text, encoding="utf-8-sig")
+    with pytest.raises(UserError, match=message) as told:
+        Folder(data_root=tmp_path, path="mine")
+    assert "\n" not in str(told.value)
+
+
+def test_files_that_are_no_table_and_no_images(tmp_path):
+    place = roots.folder(tmp_path, [("file", "class"), *rows(3, "a", "b")])
+    (place / "a1.png").write_bytes(b"no image")
+    with pytest.raises(UserError, match=r"a1\.png cannot be read as an image"):
+        Folder(data_root=tmp_path, path="mine").split("train")
+    Image.fromarray(np.full((9, 9), 40000, np.uint16)).save(place / "a1.png")
+    with pytest.raises(UserError, match=r"a1\.png has more than 8 bits"):
+        Folder(data_root=tmp_path, path="mine").split("train")
+    (place / "labels.csv").write_bytes(b"\xff\xfe\x00 no text")
+    with pytest.raises(UserError, match="cannot be read as comma-separated values"):
+        Folder(data_root=tmp_path, path="mine")
+    with pytest.raises(UserError, match=r"there is no .*elsewhere/labels\.csv; put it there"):
+        Folder(data_root=tmp_path, path="elsewhere")
+    assert "argument path" in Folder.found(tmp_path)
+
+
+def test_arguments_are_checked_before_anything_is_read():
+    given = arguments.resolve(Folder, {"path": "mine", "channels": 1}, what="folder")
+    assert given["size"] == 32 and given["familiar_test_share"] == 0.2
+    with pytest.raises(UserError, match="path"):
+        arguments.resolve(Folder, {}, what="folder")
+    with pytest.raises(UserError, match="channels"):
+        arguments.resolve(Folder, {"path": "mine", "channels": 2}, what="folder")

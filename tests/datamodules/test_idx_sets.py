@@ -1,0 +1,137 @@
+"""MNIST and its kin: files read where they are, checked before use, shown on a canvas."""
+
+import gzip
+import struct
+
+import pytest
+import torch
+from torch.nn.functional import pad
+
+from capsbench.datamodules.fashion_mnist import FashionMNIST
+from capsbench.datamodules.kmnist import KMNIST
+from capsbench.datamodules.mnist import MNIST
+from capsbench.errors import UserError
+from capsbench.viewpoint.ranges import ViewRange
+from tests.datamodules import roots
+from tests.datamodules.promises import require_disjoint, splits
+from tests.files.server import serving
+
+
+@pytest.fixture
+def root(tmp_path, monkeypatch):
+    roots.idx_set(tmp_path, monkeypatch, MNIST)
+    return tmp_path
+
+
+@pytest.mark.parametrize("packed", [True, False])
+def test_files_are_read_where_they_are(root, packed):
+    place = MNIST.folder(root)
+    if not packed:
+        for path in place.iterdir():
+            path.with_suffix("").write_bytes(gzip.decompress(path.read_bytes()))
+            path.unlink()
+    before = sorted(place.iterdir())
+    parts = splits(MNIST(data_root=root))
+    assert [len(part) for part in parts] == [110, 10, 40]
+    assert parts[2].targets.tolist() == [i * 7 % 10 for i in range(40)]
+    assert sorted(place.iterdir()) == before
+    assert MNIST.found(root) == f"found in {place}"
+
+
+def altered(packed):
+    """The same file but for the last label."""
+    *rest, last = gzip.decompress(packed)
+    return gzip.compress(bytes([*rest, (last + 1) % 10]))
+
+
+DAMAGES = {
+    "altered": altered,
+    "truncated": lambda content: content[:-20],
+    "swapped": lambda content: gzip.compress(b"another file"),
+    "a web page": lambda content: b"<html>not found</html>",
+    "empty": lambda content: b"",
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize("cls", [MNIST, KMNIST])
+def test_damaged_files_are_named(tmp_path, monkeypatch, cls, damage):
+    roots.idx_set(tmp_path, monkeypatch, cls)
+    path = cls.folder(tmp_path) / "train-labels-idx1-ubyte.gz"
+    path.write_bytes(DAMAGES[damage](path.read_bytes()))
+    with pytest.raises(UserError, match=r"train-labels-idx1-ubyte\.gz is damaged"):
+        cls(data_root=tmp_path).split("train")
+
+
+def test_images_and_labels_must_belong_together(root, monkeypatch):
+    place, name = MNIST.folder(root), "t10k-labels-idx1-ubyte"
+    content = struct.pack(">II", 0x801, 39) + bytes(39)
+    (place / name).write_bytes(content)
+    known = MNIST.files[name]._replace(plain=roots.sha256(content))
+    monkeypatch.setitem(MNIST.files, name, known)
+    with pytest.raises(UserError, match="as many labels as images"):
+        MNIST(data_root=root).split("test")
+
+
+def test_a_failed_download_says_which_file_to_put_where(root):
+    (MNIST.folder(root) / "t10k-labels-idx1-ubyte.gz").unlink()
+    with pytest.raises(UserError, match=r"put t10k-labels-idx1-ubyte\.gz .* in .*raw"):
+        MNIST(data_root=root).split("train")
+    assert "put t10k-labels-idx1-ubyte in" in MNIST.found(root)
+
+
+def test_missing_files_are_downloaded(root, tmp_path_factory, monkeypatch):
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    with serving() as server:
+        for path in MNIST.folder(root).iterdir():
+            server.add(path.name, path.read_bytes())
+        mirrors = (f"{server.address}/gone", f"{server.address}/here")
+        monkeypatch.setattr(MNIST, "mirrors", mirrors)
+        server.fail["gone"] = 404
+        assert len(MNIST(data_root=elsewhere).split("train")) == 110
+    assert MNIST.found(elsewhere) == f"found in {MNIST.folder(elsewhere)}"
+
+
+def test_unpacked_files_of_which_no_checksum_is_known_do_not_count(tmp_path, monkeypatch):
+    roots.idx_set(tmp_path, monkeypatch, FashionMNIST)
+    path = FashionMNIST.folder(tmp_path) / "t10k-images-idx3-ubyte.gz"
+    path.with_suffix("").write_bytes(gzip.decompress(path.read_bytes()))
+    assert len(FashionMNIST(data_root=tmp_path).split("test")) == 40
+    path.unlink()
+    assert FashionMNIST.missing(tmp_path) == ["t10k-images-idx3-ubyte.gz"]
+    with pytest.raises(UserError, match=r"put t10k-images-idx3-ubyte\.gz"):
+        FashionMNIST(data_root=tmp_path).split("test")
+
+
+def test_a_canvas_has_the_image_in_its_middle(root):
+    data = MNIST(data_root=root, canvas=40)
+    assert data.image_shape == (1, 40, 40)
+    assert data.split("test").images.shape[1:] == (1, 28, 28)
+    stored = data.split("test").images.float() / 255
+    for batch in data.batches("test", "cpu"):
+        assert torch.equal(batch.images, pad(stored[batch.index], (6, 6, 6, 6)))
+
+
+def test_turning_on_a_canvas_is_turning_the_canvas(root):
+    turned = MNIST(data_root=root, canvas=40, views=ViewRange(rotation=90))
+    plain = MNIST(data_root=root, canvas=40)
+    for one, other in zip(turned.batches("test", "cpu"), plain.batches("test", "cpu"), strict=True):
+        assert torch.equal(one.images, torch.rot90(other.images, 1, (2, 3)))
+
+
+def test_a_canvas_without_a_middle_is_refused():
+    with pytest.raises(UserError, match="canvas of mnist is an even number"):
+        MNIST(canvas=33)
+
+
+def test_the_canvas_does_not_change_what_the_set_is():
+    assert MNIST(canvas=40).identity == MNIST().identity
+    assert len({cls.identity.checksum for cls in (MNIST, FashionMNIST, KMNIST)}) == 3
+
+
+@pytest.mark.skipif(bool(MNIST.missing(roots.REAL)), reason=f"no MNIST files under {roots.REAL}")
+def test_real_mnist():
+    parts = splits(MNIST(data_root=roots.REAL))
+    assert [len(part) for part in parts] == [55000, 5000, 10000]
+    require_disjoint(parts, one_source=False)
+    assert parts[2].targets[:5].tolist() == [7, 2, 1, 0, 4]
