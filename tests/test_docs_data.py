@@ -1,0 +1,88 @@
+"""docs/data.md is executed: its protocol is read, its data set is made, its commands are run."""
+
+import re
+import shlex
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from PIL import Image
+from pydantic import TypeAdapter
+
+from capsbench.cli import main
+from capsbench.measures import MeasureEntry
+from capsbench.names import table
+from capsbench.viewpoint.factors import FACTORS, field_of
+from capsbench.viewpoint.ranges import ViewRange
+
+PAGE = (Path(__file__).parents[1] / "docs" / "data.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```$", PAGE, flags=re.DOTALL | re.MULTILINE)
+COMMANDS = re.findall(r"^(capsbench (?:data|run) [^#\n]+)", PAGE, flags=re.MULTILINE)
+
+
+def command(start):
+    (found,) = [line for line in COMMANDS if line.startswith(start)]
+    return shlex.split(found)[1:]
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_the_protocol_is_one():
+    (block,) = [block for language, block in BLOCKS if language == "yaml"]
+    content = yaml.safe_load(block)
+    views = ViewRange.model_validate(content["views"])
+    assert len(views.rotation.values) == 12
+    by_view, by_split = TypeAdapter(list[MeasureEntry]).validate_python(content["measures"])
+    assert by_view.measure == "accuracy-by-view"
+    places = {view.value: views.place(view) for view in by_view.grid.views()}
+    assert places[15] == "between" and places[30] == "familiar"
+    between = by_split.ranges["between"].rotation.values
+    assert {views.rotation.place(value, 360) for value in between} == {"between"}
+
+
+def test_every_set_and_every_factor_is_told():
+    for name in table("datamodules"):
+        assert re.search(rf"^\|[^|]*`{name}`", PAGE, flags=re.MULTILINE), name
+    for name in FACTORS:
+        assert f"`{field_of(name)}`" in PAGE
+
+
+def test_a_set_of_ones_own():
+    (block,) = [block for language, block in BLOCKS if language == "python"]
+    Path("turntable.py").write_text(block, encoding="utf-8")
+    grid = torch.cartesian_prod(
+        torch.arange(2), torch.arange(1, 4), torch.arange(0, 360, 30), torch.tensor([7])
+    )
+    arrays = {
+        "images": np.full((len(grid), 1, 48, 48), 9, np.uint8),
+        "targets": grid[:, 0].numpy(),
+        "instance": grid[:, 1].numpy(),
+        "azimuth": grid[:, 2].numpy(),
+    }
+    Path("data").mkdir()
+    np.savez("data/turntable.npz", **arrays)
+    assert main(command("capsbench data turntable.py")) == 0
+    assert Path("runs/Turntable/contact-sheets/novel.png").is_file()
+    assert main([*command("capsbench run quick --set data.name"), "--dry-run"]) == 0
+
+
+def test_a_folder_of_ones_own(capsys):
+    place = Path("data/myset")
+    place.mkdir(parents=True)
+    rows = ["file,class,instance,azimuth,elevation,split"]
+    for label in ("cup", "cow"):
+        for instance in range(3):
+            for azimuth in range(0, 360, 60):
+                name = f"{label}{instance}_{azimuth:03}.png"
+                Image.new("L", (20, 20), instance).save(place / name)
+                part = "test" if instance == 2 else "train"
+                rows.append(f"{name},{label},{instance},{azimuth},30,{part}")
+    (place / "labels.csv").write_text("\n".join(rows), encoding="utf-8")
+    assert main(command("capsbench data folder")) == 0
+    assert "novel: 6 images" in capsys.readouterr().out
