@@ -12,7 +12,8 @@ from PIL import Image
 from pydantic import TypeAdapter
 
 from capsbench.cli import main
-from capsbench.measures import MeasureEntry
+from capsbench.files.arrays import save_arrays
+from capsbench.measures import AccuracyBySplit, AccuracyByView, MeasureEntry
 from capsbench.names import table
 from capsbench.viewpoint.factors import FACTORS, field_of
 from capsbench.viewpoint.ranges import ViewRange
@@ -39,7 +40,7 @@ def test_the_protocol_is_one():
     views = ViewRange.model_validate(content["views"])
     assert len(views.rotation.values) == 12
     by_view, by_split = TypeAdapter(list[MeasureEntry]).validate_python(content["measures"])
-    assert by_view.measure == "accuracy-by-view"
+    assert isinstance(by_view, AccuracyByView) and isinstance(by_split, AccuracyBySplit)
     places = {view.value: views.place(view) for view in by_view.grid.views()}
     assert places[15] == "between" and places[30] == "familiar"
     between = by_split.ranges["between"].rotation.values
@@ -65,8 +66,7 @@ def test_a_set_of_ones_own():
         "instance": grid[:, 1].numpy(),
         "azimuth": grid[:, 2].numpy(),
     }
-    Path("data").mkdir()
-    np.savez("data/turntable.npz", **arrays)
+    save_arrays(Path("data/turntable.npz"), arrays)
     assert main(command("capsbench data turntable.py")) == 0
     assert Path("runs/Turntable/contact-sheets/novel.png").is_file()
     assert main([*command("capsbench run quick --set data.name"), "--dry-run"]) == 0

@@ -81,8 +81,9 @@ def test_autocast_decides_the_type_of_all_but_doubles(form):
         with convolution_form(form):
             found = conv.float()(images), conv.double()(images.double())
     assert [y.dtype for y in found] == [torch.bfloat16, torch.float64]
-    for one, other in zip(found, expected, strict=True):
-        torch.testing.assert_close(one, other)
+    # Sums of bf16 numbers of size 1 are rounded where each form has its partial sums.
+    torch.testing.assert_close(found[0], expected[0], atol=2**-7, rtol=2**-6)
+    torch.testing.assert_close(found[1], expected[1])
 
 
 @pytest.mark.parametrize("form", FORMS)
