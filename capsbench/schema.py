@@ -152,8 +152,8 @@ def load_benchmark(name: str, changes: Mapping[str, Any] | None = None) -> Bench
         raise UserError(f"benchmark '{name}' ({path.name}): {_explain(error)}") from None
 
 
-def parse_changes(pairs: Sequence[str]) -> dict[str, Any]:
-    """Parse ``place=value`` pairs of the command line; values are read as YAML.
+def parse_changes(pairs: Sequence[str], option: str = "--set") -> dict[str, Any]:
+    """Parse ``place=value`` pairs of an option of the command line; values are read as YAML.
 
     >>> parse_changes(["recipe.steps=500", "views.rotation=[-30, 30]"])
     {'recipe.steps': 500, 'views.rotation': [-30, 30]}
@@ -162,11 +162,12 @@ def parse_changes(pairs: Sequence[str]) -> dict[str, Any]:
     for pair in pairs:
         place, equals, value = pair.partition("=")
         if not (equals and place):
-            raise UserError(f"--set takes place=value, such as recipe.steps=500; got '{pair}'")
+            example = "recipe.steps=500" if option == "--set" else "rotation=[-30,30]"
+            raise UserError(f"{option} takes place=value, such as {example}; got '{pair}'")
         try:
             changes[place] = yaml.safe_load(value)
         except yaml.YAMLError:
-            raise UserError(f"--set {place}: '{value}' is not a YAML value") from None
+            raise UserError(f"{option} {place}: '{value}' is not a YAML value") from None
     return changes
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -160,6 +161,10 @@ def check_ranges(stored: NDArray[Any]) -> RangeCheck:
     Args:
         stored: (N, D) ``human_readable_transform``: D numbers for each of N images.
     """
+    stored = stored.reshape(len(stored), -1)
+    if not np.isfinite(stored).all():
+        rows = int((~np.isfinite(stored)).any(axis=1).sum())
+        return RangeCheck(False, f"{rows} of {len(stored)} stored transforms are no finite numbers")
     ends = list(zip(stored.min(axis=0).tolist(), stored.max(axis=0).tolist(), strict=True))
     free = dict(enumerate(ends))
     fits, misses = [], []

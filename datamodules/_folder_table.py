@@ -45,18 +45,12 @@ def read_table(folder: Path) -> Table:
 
     Raises:
         UserError: The table is not there or no text, lacks a column, has one that is not known, or
-            a row has a file that is not there, is there twice, or holds what is no number; or a
-            class has too few images.
+            a row has a file that is not there, is there twice or lies elsewhere, or holds what is
+            no number; or a class has too few images.
     """
     path = folder / TABLE
     rows = _rows(path)
-    files, named = [row["file"] for row in rows], [row["class"] for row in rows]
-    for line, file in enumerate(files, 2):
-        if not (folder / file).is_file():
-            raise UserError(f"{path}, line {line}: there is no file {folder / file}")
-    file, times = Counter(files).most_common(1)[0]
-    if times > 1:
-        raise UserError(f"{path} names {file} {times} times; give each file one row")
+    files, named = _files(path, rows), [row["class"] for row in rows]
     counts = Counter(named)
     classes = tuple(sorted(counts))
     if len(classes) < 2:
@@ -68,7 +62,7 @@ def read_table(folder: Path) -> Table:
                 "on, for validation and to test on"
             )
     return Table(
-        files=[folder / file for file in files],
+        files=files,
         classes=classes,
         labels=[classes.index(name) for name in named],
         factors={name: _numbers(path, name, rows) for name in NUMBERS if name in rows[0]},
@@ -88,6 +82,8 @@ def _rows(path: Path) -> list[dict[str, str]]:
         ) from None
     except (OSError, UnicodeDecodeError, csv.Error, ValueError) as error:
         raise UserError(f"{path} cannot be read as comma-separated values ({error})") from None
+    while lines and not "".join(lines[-1]).strip():  # empty lines at the end
+        lines.pop()
     columns = [name.strip() for name in lines.pop(0)] if lines else []
     for name in ("file", "class"):
         if name not in columns:
@@ -105,6 +101,24 @@ def _rows(path: Path) -> list[dict[str, str]]:
     if not lines:
         raise UserError(f"{path} has no row; give each image one")
     return [dict(zip(columns, map(str.strip, line), strict=True)) for line in lines]
+
+
+def _files(path: Path, rows: list[dict[str, str]]) -> list[Path]:
+    """The files of the rows, each another one, whatever way it is named."""
+    folder, found = path.parent.resolve(), []
+    for line, row in enumerate(rows, 2):
+        named = path.parent / row["file"]
+        if not named.is_file():
+            raise UserError(f"{path}, line {line}: there is no file {named}")
+        file = named.resolve()
+        if not file.is_relative_to(folder):
+            raise UserError(f"{path}, line {line}: {file} is outside of the folder; put it inside")
+        found.append(file)
+    file, times = Counter(found).most_common(1)[0]
+    if times > 1:
+        name = file.relative_to(folder)
+        raise UserError(f"{path} names {name} {times} times; give each file one row")
+    return found
 
 
 def _numbers(path: Path, name: str, rows: list[dict[str, str]]) -> list[float]:

@@ -15,7 +15,7 @@ from capsbench.data.images import ImageData, SplitName
 from capsbench.data.splits import hold_out
 from capsbench.datamodules._at_hand import told
 from capsbench.errors import UserError
-from capsbench.files.content import damaged, read, unpacked
+from capsbench.files.content import Content, damaged, read, unpacked
 from capsbench.files.download import fetch
 from capsbench.files.remote import RemoteFile
 from capsbench.formats.idx import read_idx
@@ -49,9 +49,9 @@ def checksum(files: Mapping[str, IdxFile]) -> str:
 class IdxSet(ImageData):
     """A set of four IDX files: 60,000 images, 5,000 of them for validation, and 10,000 to test.
 
-    The files are read where they are, packed (``.gz``) or not, under ``<data root>/<set>/raw``, as
-    torchvision lays them; those that are not there are downloaded. Each is checked against its
-    SHA-256 before it is used.
+    The files are read where they are under ``<data root>/<set>/raw``, as torchvision lays them,
+    packed (``.gz``) or, where the SHA-256 of what they hold is known, unpacked; those that are not
+    there are downloaded. Each is checked against its SHA-256 before it is used.
 
     Args:
         canvas: Pixels of the shown images' side: the stored 28 x 28 in the middle of black.
@@ -113,7 +113,14 @@ class IdxSet(ImageData):
     @classmethod
     def found(cls, data_root: Path) -> str:
         """Whether the four files are there."""
-        return told(cls.folder(data_root), cls.missing(data_root))
+        place = cls.folder(data_root)
+        line = told(place, cls.missing(data_root))
+        unknown = [name for name, file in cls.files.items() if file.plain is None]
+        uncounted = any(
+            (place / name).is_file() and not (place / f"{name}.gz").is_file() for name in unknown
+        )
+        why = " (unpacked files do not count: no checksum of them is known)"
+        return line + why if uncounted else line
 
     @classmethod
     def folder(cls, data_root: Path) -> Path:
@@ -141,10 +148,28 @@ class IdxSet(ImageData):
 
     def _array(self, name: str) -> torch.Tensor:
         file, place = self.files[name], self.folder(self.data_root)
-        if file.plain is None:
-            content = unpacked(read(place / f"{name}.gz", file.packed))
+        plain = place / name
+        if file.plain is not None and plain.is_file():
+            content = unpacked(read(plain)).check(file.plain)
         else:
-            path = place / name
-            path = path if path.is_file() else place / f"{name}.gz"
-            content = unpacked(read(path)).check(file.plain)
+            content = _checked(read(place / f"{name}.gz"), file)
         return torch.from_numpy(read_idx(content))
+
+
+def _checked(packed: Content, file: IdxFile) -> Content:
+    """What a packed file holds, whose own SHA-256 is right, or that of what it holds.
+
+    A file that was unpacked and packed again is another one that holds the same.
+    """
+    found = packed.sha256
+    if found == file.packed:
+        return unpacked(packed)
+    if file.plain is None:
+        raise packed.damaged(f"SHA-256 {file.packed}", found)
+    content = unpacked(packed)
+    if content.sha256 != file.plain:
+        raise packed.damaged(
+            f"SHA-256 {file.packed}, or {file.plain} of what it holds",
+            f"{found} and {content.sha256}",
+        )
+    return content

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from capsbench.errors import UserError
 from capsbench.files.arrays import Arrays
 from capsbench.files.content import opened, read, stream_sha256
@@ -20,11 +22,13 @@ class NpzSet:
         folder_name: Its folder under the data root.
         pattern: What its name is like, such as ``coil20_*.npz``.
         known: SHA-256 of files of known names; others are known by their own.
+        channels: How many channels images may have.
     """
 
     folder_name: str
     pattern: str
     known: Mapping[str, str]
+    channels: tuple[int, ...]
 
     def path(self, data_root: Path) -> Path | None:
         """The file, if it is there.
@@ -51,6 +55,8 @@ class NpzSet:
     def read(self, data_root: Path, wanted: Mapping[str, Kind]) -> Arrays:
         """The wanted arrays of the file, see `read_npz`; each has a row for each image.
 
+        ``images`` are (N, H, W) or (N, H, W, channels), and ``masks`` as large; both are uint8.
+
         Raises:
             UserError: The file is not there, is damaged or another one, or lacks an array.
         """
@@ -64,6 +70,17 @@ class NpzSet:
         lengths = {name: len(array) for name, array in arrays.items()}
         if len(set(lengths.values())) > 1:
             raise content.damaged("a row for each image in every array", str(lengths))
+        images = arrays["images"]
+        if not len(images):
+            raise content.damaged("images", "none")
+        for name, array in arrays.items():
+            if array.ndim > 1 and array.dtype != np.uint8:
+                raise content.damaged(f"{name!r} as uint8", str(array.dtype))
+            if array.ndim > 1 and array.shape[:3] != images.shape[:3]:
+                raise content.damaged(f"{name!r} as large as the images", str(array.shape))
+        if images.ndim == 4 and images.shape[3] not in self.channels:
+            allowed = " or ".join(map(str, self.channels))
+            raise content.damaged(f"images with {allowed} channels", str(images.shape))
         return arrays
 
     def told(self, data_root: Path) -> str:

@@ -18,7 +18,7 @@ def pictures(stored: NDArray[Any], *, colour: bool, what: str) -> Tensor:
     """Pictures in the wanted colours.
 
     Args:
-        stored: (N, H, W) or (N, H, W, 3) uint8.
+        stored: (N, H, W), (N, H, W, 1) or (N, H, W, 3) uint8.
         colour: Whether all three channels are wanted; if not, their rounded mean is taken.
         what: Name of the set, for messages.
 
@@ -29,12 +29,11 @@ def pictures(stored: NDArray[Any], *, colour: bool, what: str) -> Tensor:
         UserError: Colours are wanted of grey pictures.
     """
     images = torch.from_numpy(stored)
-    if images.dim() == 3:
-        if colour:
-            raise UserError(f"the images of {what} are grey: leave colour out")
-        return images[:, None]
-    images = images.permute(0, 3, 1, 2)
-    if colour:
+    images = images[:, None] if images.dim() == 3 else images.permute(0, 3, 1, 2)
+    grey = images.shape[1] == 1
+    if grey and colour:
+        raise UserError(f"the images of {what} are grey: leave colour out")
+    if grey or colour:
         return images.contiguous()
     means = [(some.sum(1, keepdim=True) + 1) // 3 for some in images.split(CHUNK)]
     return torch.cat(means).to(torch.uint8)

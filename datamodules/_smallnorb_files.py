@@ -25,7 +25,8 @@ STEMS = {
 }
 KINDS = ("dat", "cat", "info")
 LEVELS = (5, 10, 9, 18, 6)  # categories, toys, elevations, azimuths, lightings
-TOYS = 5  # of each category in a part
+# Of each category; no toy is in both parts.
+TOYS = {"training": (4, 6, 7, 8, 9), "testing": (0, 1, 2, 3, 5)}
 
 
 def _packed(part: str, kind: str, size: int, checksum: str) -> RemoteFile:
@@ -88,6 +89,7 @@ PORT = (
         None,  # nobody has published it
         None,
         (f"{HUB}/train-00000-of-00001-ba54590c34eb8af1.parquet",),
+        "parquet",
     ),
     RemoteFile(
         "test-00000-of-00001-b4af1727fb5b132e.parquet",
@@ -135,7 +137,8 @@ def read_official(folder: Path, part: str, step: int) -> Half:
     if images.shape[:2] != (count, 2) or info.shape != (count, 4):
         raise damaged(place, f"{count} pairs of images", f"{images.shape} and {info.shape}")
     instance, elevation, azimuth, lighting = info.T
-    return _half(place, images, (categories, instance, elevation, azimuth, lighting), step)
+    codes = (categories, instance, elevation, azimuth, lighting)
+    return _half(place, part, images, codes, step)
 
 
 def read_port(folder: Path, part: str, step: int) -> Half:
@@ -150,11 +153,18 @@ def read_port(folder: Path, part: str, step: int) -> Half:
         expected = f"pairs of images of {SIDE} x {SIDE} pixels"
         raise damaged(folder / file.name, expected, f"{found['images'].shape}")
     names = ("category", "instance", "elevation", "azimuth", "lighting")
-    return _half(folder / file.name, found["images"], [found[name] for name in names], step)
+    codes = [found[name] for name in names]
+    return _half(folder / file.name, part, found["images"], codes, step)
 
 
-def _half(place: Path, images: NDArray[np.uint8], codes: Sequence[NDArray[Any]], step: int) -> Half:
-    """Labels in degrees, after a check that each combination is there once."""
+def _half(
+    place: Path,
+    part: str,
+    images: NDArray[np.uint8],
+    codes: Sequence[NDArray[Any]],
+    step: int,
+) -> Half:
+    """Labels in degrees, after a check that the part's toys are there from each view once."""
     numbers = [torch.from_numpy(values.astype(np.int64)) for values in codes]
     categories, instance, elevation, half_azimuth, lighting = numbers
     levels = [categories, instance, elevation, half_azimuth // 2, lighting]
@@ -166,16 +176,14 @@ def _half(place: Path, images: NDArray[np.uint8], codes: Sequence[NDArray[Any]],
     row = torch.zeros_like(categories)
     for values, count in zip(levels, LEVELS, strict=True):
         row = row * count + values
-    toys = len((categories * LEVELS[1] + instance).unique())
+    toys = instance.unique().tolist()
     views = LEVELS[2] * LEVELS[3] * LEVELS[4]
-    whole = toys == LEVELS[0] * TOYS and len(row) == toys * views == len(row.unique())
-    if not whole:
-        expected = f"{TOYS} toys of each category in {views} views and lightings, each once"
-        raise damaged(
-            place,
-            expected,
-            f"{toys} toys and {len(row)} pairs, {len(row.unique())} of them different",
-        )
+    whole = LEVELS[0] * len(TOYS[part]) * views
+    if not set(toys) <= set(TOYS[part]) or not len(row) == len(row.unique()) == whole:
+        wanted, found = (", ".join(map(str, some)) for some in (TOYS[part], toys))
+        expected = f"toys {wanted} of each category in {views} views and lightings, each once"
+        pairs = f"{len(row)} pairs, {len(row.unique())} of them different"
+        raise damaged(place, expected, f"toys {found} in {pairs}")
     factors = {
         "azimuth": 10 * half_azimuth,
         "elevation": 30 + 5 * elevation,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cache
 
 import torch
 
@@ -76,6 +77,7 @@ def stack(toys: Sequence[Toy]) -> Parts:
     return parts
 
 
+@cache
 def all_toys(seed: int = 0, *, out_of_relation: bool = False) -> Parts:
     """The 50 toys, the instances of a category together: row 10 x category + instance.
 

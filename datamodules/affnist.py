@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -14,26 +13,13 @@ from capsbench.arguments import Positive
 from capsbench.data.batches import Split
 from capsbench.data.images import Identity, SplitName
 from capsbench.datamodules import _affine_digits as affine
+from capsbench.datamodules import _affnist_files as files
 from capsbench.datamodules.affnist_like import AffineCanvas
 from capsbench.datamodules.mnist import MNIST
 from capsbench.errors import UserError
-from capsbench.files.archives import zip_members
-from capsbench.files.content import Content, damaged, opened, read, stream_sha256
+from capsbench.files.content import damaged
 from capsbench.files.download import fetch
 from capsbench.files.remote import RemoteFile
-from capsbench.formats.matlab import read_affnist
-
-# Nobody has published checksums of affNIST's files: their structure is checked instead.
-REMOTE = RemoteFile(
-    "test.mat.zip",
-    None,
-    None,
-    tuple(
-        f"{scheme}://www.cs.toronto.edu/~tijmen/affNIST/32x/transformed/test.mat.zip"
-        for scheme in ("https", "http")
-    ),
-)
-Fields = dict[str, NDArray[Any]]
 
 TRANSFORMS = "human_readable_transform"
 
@@ -46,7 +32,7 @@ class AffNIST(MNIST):
     images are read from one of ``test.mat``, ``test.mat.zip``, ``test_batches`` (a folder) and
     ``test_batches.zip`` under ``<data root>/affNIST``; if there is none, ``test.mat.zip`` is
     downloaded. No checksum of them has been published: the structure is checked, and that all
-    digits of MNIST's test are there equally often; `found` tells the SHA-256.
+    digits of MNIST's test are there equally often; the SHA-256 is told.
 
     Args:
         copies: Take so many of the transforms of each digit; all (32) if left out.
@@ -62,31 +48,34 @@ class AffNIST(MNIST):
         "Tieleman, affNIST; its test images under <data root>/affNIST, and MNIST's four IDX files "
         "under <data root>/MNIST/raw"
     )
-    remote_test: ClassVar[RemoteFile] = REMOTE
+    remote_test: ClassVar[RemoteFile] = files.REMOTE
 
     def __init__(
         self, *, copies: Positive | None = None, canvas: AffineCanvas = affine.SIDE, **kwargs: Any
     ) -> None:
         super().__init__(canvas=canvas, **kwargs)
         self.copies = copies
-        self.ranges: affine.RangeCheck | None = None  # known when the images are loaded
+        # Known when the images are loaded.
+        self.ranges: affine.RangeCheck | None = None
+        self.file: str | None = None
 
     def prepare_data(self) -> None:
         """Download what is missing; Lightning calls this in one process."""
         super().prepare_data()
-        if official(self.data_root) is None:
-            fetch([self.remote_test], _folder(self.data_root), what="affNIST")
+        if files.official(self.data_root) is None:
+            fetch([self.remote_test], files.folder(self.data_root), what="affNIST")
 
     def load(self) -> dict[SplitName, Split]:
         """Read MNIST and affNIST's test images.
 
-        Afterwards `ranges` says whether the transforms that are stored with them fit the ranges of
-        the data module `affnist-like`.
+        Afterwards `notes` tells the file's SHA-256, and whether the transforms that are stored in
+        it fit the ranges of the data module `affnist-like`.
         """
         splits = super().load()
-        path = official(self.data_root)
+        path = files.official(self.data_root)
         assert path is not None  # it was there, or has just been downloaded
-        fields = _joined([read_affnist(content) for content in _contents(path)])
+        self.file = files.named(path)
+        fields = files.read_fields(path)
         if TRANSFORMS in fields:
             self.ranges = affine.check_ranges(fields[TRANSFORMS])
         rows = self._rows(path, fields, splits["test"].targets.numpy())
@@ -98,7 +87,9 @@ class AffNIST(MNIST):
         )
         return {**splits, "novel": novel}
 
-    def _rows(self, path: Path, fields: Fields, digits: NDArray[np.int64]) -> NDArray[np.int64]:
+    def _rows(
+        self, path: Path, fields: files.Fields, digits: NDArray[np.int64]
+    ) -> NDArray[np.int64]:
         """Which images are taken: the first transform of each digit, then the second, ..."""
         labels = fields["label_int"]
         copies, rest = divmod(len(labels), len(digits))
@@ -119,59 +110,23 @@ class AffNIST(MNIST):
 
     @property
     def notes(self) -> list[str]:
-        """Whether the transforms that are stored in the file fit the ranges of affnist-like."""
-        return [] if self.ranges is None else [self.ranges.told]
+        """The file and its SHA-256; whether its transforms fit the ranges of affnist-like."""
+        told = [self.file, None if self.ranges is None else self.ranges.told]
+        return [note for note in told if note is not None]
 
     @classmethod
     def found(cls, data_root: Path) -> str:
         """Whether MNIST's files and affNIST's test images are there."""
-        path = official(data_root)
+        path = files.official(data_root)
         if path is None:
-            there = f"test images not found; downloaded when needed, or put {REMOTE.name} in "
-            there += str(_folder(data_root))
-        elif path.is_dir():
-            there = f"test images found in {path}"
+            there = f"test images not found; downloaded when needed, or put {files.REMOTE.name} in "
+            there += str(files.folder(data_root))
         else:
-            with opened(path) as stream:
-                there = f"test images found in {path}, SHA-256 {stream_sha256(stream)}"
-        return f"{there} (no checksum is published); MNIST {super().found(data_root)}"
+            there = f"test images found in {files.named(path)}"
+        return f"{there}; MNIST {super().found(data_root)}"
 
 
-def official(data_root: Path) -> Path | None:
-    """The file or folder of the official test images, if there is one."""
-    place = _folder(data_root)
-    candidates = [place / name for name in ("test.mat", "test.mat.zip", "test_batches.zip")]
-    there = [path for path in candidates if path.is_file()]
-    if (place / "test_batches").is_dir():
-        there.append(place / "test_batches")
-    return there[0] if there else None
-
-
-def _folder(data_root: Path) -> Path:
-    return data_root / "affNIST"
-
-
-def _contents(path: Path) -> Iterator[Content]:
-    """The MATLAB files, in the order of their numbers."""
-    if path.is_dir():
-        files = [file for file in path.glob("*.mat") if file.stem.isdecimal()]
-        if not files:
-            raise UserError(f"{path} holds no file 1.mat, 2.mat, ...; put affNIST's there")
-        yield from map(read, sorted(files, key=lambda file: int(file.stem)))
-    elif path.suffix == ".zip":
-        yield from zip_members(path, ".mat")
-    else:
-        yield read(path)
-
-
-def _joined(parts: list[Fields]) -> Fields:
-    """The fields of all files, one after the other."""
-    if len(parts) == 1:
-        return parts[0]
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-
-
-def _originals(fields: Fields, digits: NDArray[np.int64]) -> NDArray[np.int64] | None:
+def _originals(fields: files.Fields, digits: NDArray[np.int64]) -> NDArray[np.int64] | None:
     """(N,) of which of MNIST's test digits each image was made; None if that cannot be told.
 
     The order of the official images and the name of the field that tells it are not known here, so
@@ -181,7 +136,11 @@ def _originals(fields: Fields, digits: NDArray[np.int64]) -> NDArray[np.int64] |
     numbers = np.arange(len(labels))
     copies = len(labels) // len(digits)
     candidates = [numbers % len(digits), numbers // copies]
-    columns = [values.ravel() for values in fields.values() if values.size == len(labels)]
+    columns = [
+        values.ravel()
+        for values in fields.values()
+        if values.size == len(labels) and np.isfinite(values).all()
+    ]
     candidates += [values.astype(np.int64) - 1 for values in columns]  # MATLAB counts from 1
     for found in candidates:
         inside = found.min() >= 0 and found.max() < len(digits)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
+import numpy as np
 import torch
 
 from capsbench.arguments import Positive
@@ -16,13 +17,15 @@ from capsbench.datamodules._pictures import pictures, shrink
 from capsbench.errors import UserError
 from capsbench.formats.npz import Kind
 
+CHANNELS = (1, 3)
 SETS = {
     20: NpzSet(
         "COIL20",
         "coil20_*.npz",
         {"coil20_128.npz": "8f118b584bc597523e2186f8d275b7f5db52af6d638245d67b4420237b4124f3"},
+        CHANNELS,
     ),
-    100: NpzSet("COIL100", "coil100_*.npz", {}),
+    100: NpzSet("COIL100", "coil100_*.npz", {}, CHANNELS),
 }
 WANTED: dict[str, Kind] = {
     "images": ((3, 4), "u"),
@@ -76,14 +79,14 @@ class COIL(RecordedData):
         arrays = self.npz.read(self.data_root, WANTED)
         name = self.identity.name
         images = pictures(arrays["images"], colour=self.colour, what=name)
-        numbers = torch.from_numpy(arrays["object_id"]).long()
+        numbers = torch.from_numpy(arrays["object_id"].astype(np.int64))
         known = torch.arange(1, self.num_classes + 1)
         if not torch.equal(numbers.unique(), known):
             raise UserError(
                 f"the file of {name} has objects {int(numbers.min())} to {int(numbers.max())}, "
                 f"{len(numbers.unique())} of them; expected 1 to {self.num_classes}, each"
             )
-        azimuth = torch.from_numpy(arrays["azimuth_deg"]).long()
+        azimuth = torch.from_numpy(arrays["azimuth_deg"].astype(np.int64))
         small = shrink(images, self.image_shape[1], name)
         everything = Split(small, numbers - 1, torch.arange(len(numbers)), {"azimuth": azimuth})
         return Recording(everything)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 
 from capsbench.arguments import Positive
@@ -20,6 +21,7 @@ NPZ = NpzSet(
     "ETH80",
     "eth80_*.npz",
     {"eth80_64_inst1-5.npz": "48e33ccb07bc4ff95b4f7335320df1af392e4be28603c13e44c5e8bced4303c4"},
+    (3,),
 )
 WANTED: dict[str, Kind] = {
     "images": (4, "u"),
@@ -72,13 +74,10 @@ class ETH80(RecordedData):
         arrays = NPZ.read(self.data_root, WANTED)
         images = pictures(arrays["images"], colour=self.colour, what="eth80")
         masks = torch.from_numpy(arrays["masks"])[:, None]
-        if masks.shape[2:] != images.shape[2:] or masks.max() > 1:
-            raise UserError(
-                f"the masks of eth80's file are {tuple(masks.shape[2:])} up to {int(masks.max())}; "
-                f"expected 0 and 1, as large as the images, {tuple(images.shape[2:])}"
-            )
+        if masks.max() > 1:
+            raise UserError(f"the masks of eth80's file are 0 and 1; found {int(masks.max())}")
         targets, instance, polar, azimuth = (
-            torch.from_numpy(arrays[name]).long()
+            torch.from_numpy(arrays[name].astype(np.int64))
             for name in ("category_id", "instance", "polar_deg", "azimuth_deg")
         )
         if not 0 <= int(targets.min()) <= int(targets.max()) < self.num_classes:

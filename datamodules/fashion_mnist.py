@@ -26,8 +26,9 @@ FILES = {
 class FashionMNIST(IdxSet):
     """Fashion-MNIST, 28 x 28: 55,000 images to train on, 5,000 for validation, 10,000 to test.
 
-    The four packed IDX files lie under ``<data root>/FashionMNIST/raw``; if they are not there,
-    they are downloaded.
+    The four IDX files lie, packed (``.gz``), under ``<data root>/FashionMNIST/raw``; if they are
+    not there, they are downloaded. No checksum of what the images' files hold is known, so unpacked
+    ones do not count.
 
     Source: H. Xiao, K. Rasul, R. Vollgraf, Fashion-MNIST, arXiv 1708.07747 (2017).
     """

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 from torch import Tensor
 
 from capsbench.arguments import Positive
@@ -19,15 +21,30 @@ from capsbench.datamodules._folder_table import TABLE, read_table
 from capsbench.errors import UserError
 
 MODES = {1: "L", 3: "RGB"}
+# What Pillow's readers do with bytes that make no sense.
+DAMAGED = (
+    Image.DecompressionBombError,
+    OSError,
+    SyntaxError,
+    ValueError,
+    TypeError,
+    LookupError,
+    ArithmeticError,
+    EOFError,
+    MemoryError,
+    NotImplementedError,
+    struct.error,
+    zlib.error,
+)
 
 
 class Folder(RecordedData):
     """Your own images: a folder with a table ``labels.csv`` of files, classes and views.
 
-    The table's first line names its columns: ``file``, relative to the folder, and ``class``, a
-    name; where they are known, ``instance`` (number of the object within its class), ``azimuth``
-    and ``elevation`` (degrees), ``lighting`` (a number), ``distance`` (1 for the usual one), and
-    ``split`` (``train`` or ``test``). Without a column ``split`` the test is chosen as
+    The table's first line names its columns: ``file``, inside the folder and each once, and
+    ``class``, a name; where they are known, ``instance`` (number of the object within its class),
+    ``azimuth`` and ``elevation`` (degrees), ``lighting`` (a number), ``distance`` (1 for the usual
+    one), and ``split`` (``train`` or ``test``). Without a column ``split`` the test is chosen as
     `RecordedData` says: without any view recorded, a share of each class.
 
     Args:
@@ -90,13 +107,9 @@ class Folder(RecordedData):
                     )
                 upright = ImageOps.exif_transpose(image)  # as the camera was held
                 resized = upright.convert(MODES[channels]).resize((width, height))
-        except (
-            UnidentifiedImageError,
-            Image.DecompressionBombError,
-            OSError,
-            SyntaxError,
-        ) as error:
-            raise UserError(f"{file} cannot be read as an image ({error}); replace it") from None
+        except DAMAGED as error:
+            told = " ".join(str(error).split())
+            raise UserError(f"{file} cannot be read as an image ({told}); replace it") from None
         pixels = torch.from_numpy(np.array(resized)).reshape(height, width, channels)
         return pixels.permute(2, 0, 1).contiguous()
 

@@ -26,8 +26,9 @@ FILES = {
 class KMNIST(IdxSet):
     """Kuzushiji-MNIST, 28 x 28: 55,000 images to train on, 5,000 for validation, 10,000 to test.
 
-    The four packed IDX files lie under ``<data root>/KMNIST/raw``; if they are not there, they are
-    downloaded.
+    The four IDX files lie, packed (``.gz``), under ``<data root>/KMNIST/raw``; if they are not
+    there, they are downloaded. No checksum of what they hold is known, so unpacked ones do not
+    count.
 
     Source: T. Clanuwat et al., Deep Learning for Classical Japanese Literature, arXiv 1812.01718
     (2018).
@@ -39,4 +40,7 @@ class KMNIST(IdxSet):
     source: ClassVar[str] = "Clanuwat et al. 2018; four IDX files under <data root>/KMNIST/raw"
     folder_name = "KMNIST"
     files = FILES
-    mirrors = ("http://codh.rois.ac.jp/kmnist/dataset/kmnist",)
+    mirrors = (
+        "http://codh.rois.ac.jp/kmnist/dataset/kmnist",
+        "https://storage.googleapis.com/s4tf-hosted-binaries/datasets/KMNIST",
+    )

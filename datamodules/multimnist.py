@@ -94,10 +94,15 @@ class MultiMNIST(MNIST):
         self.shift = shift
         self.pairs = pairs
 
-    def load(self) -> dict[SplitName, Split]:
-        """Read MNIST and give each digit its partners; training digits get others in each batch."""
-        digits = super().load()
-        return {name: self._table(split, name) for name, split in digits.items()}
+    def cut(self, name: SplitName, split: Split) -> Split:
+        """Give each digit its partners; training digits get others in each batch.
+
+        They are among the digits that are left to learn from. Test pairs are the same, however many
+        of them are used.
+        """
+        if name == "test":
+            return super().cut(name, self._table(split, name))
+        return self._table(super().cut(name, split), name)
 
     def take_training(self, number: int, rows: Tensor, share: slice) -> StoredBatch:
         """A share of a training batch, with partners from all training digits."""

@@ -42,7 +42,8 @@ class SmallNORB(RecordedData):
             input 2 i, where nothing is left to interpolate.
         crop: Pixels of the side of the middle that is shown; all if left out.
         files: ``official``, the six binary files, each packed (``.gz``) or not, or ``port``, the
-            two parquet files of the Hugging Face hub's Ramos-Ramos/smallnorb.
+            two parquet files of the Hugging Face hub's Ramos-Ramos/smallnorb. Of each, one address
+            is known; where the official one does not answer, the port is the other source.
         kwargs: See `RecordedData`.
 
     Source: Y. LeCun, F. J. Huang, L. Bottou, Learning Methods for Generic Object Recognition with

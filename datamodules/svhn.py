@@ -40,7 +40,8 @@ class SVHN(ImageData):
 
     A tenth of each class's training images is held out for validation: the classes differ in size,
     there are most ones, and stay so. The extra images are not used, as in Sabour et al. (2017). The
-    two files lie under ``<data root>/SVHN``; if they are not there, they are downloaded.
+    two files lie under ``<data root>/SVHN``; if they are not there, they are downloaded, from the
+    one address that is known.
 
     Source: Y. Netzer et al., Reading Digits in Natural Images with Unsupervised Feature Learning
     (2011).

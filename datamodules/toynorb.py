@@ -2,31 +2,47 @@
 
 from __future__ import annotations
 
+from hashlib import sha256
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import AfterValidator, Field
 from rich.console import Console
-from torch import Tensor
 
-from capsbench.arguments import Positive
 from capsbench.capsules.kernels.native import cache_folder
 from capsbench.data.batches import Split
 from capsbench.data.images import Identity
 from capsbench.data.recorded import RecordedData, Recording, middle
-from capsbench.datamodules._toynorb_grid import render_grid, scenes
-from capsbench.datamodules._toys import CATEGORIES, TEST_INSTANCES, all_toys
+from capsbench.datamodules._toynorb_grid import AZIMUTHS, ELEVATIONS, render_grid, scenes
+from capsbench.datamodules._toys import CATEGORIES, INSTANCES, TEST_INSTANCES, all_toys
 from capsbench.files.arrays import load_arrays, save_arrays
 from capsbench.files.locking import locked
 from capsbench.progress import progress_bar
 from capsbench.records import fingerprint
+from capsbench.rendering.lighting import LIGHTINGS
+from capsbench.rendering.scene import Parts
 from capsbench.viewpoint.warp import Padding
 
+LARGEST = 256  # pixels: 48,600 such images take 6 GB
+# Of the toys' parts, see `checksum`. Where another is found, or the rendering changes, so does the
+# version.
+TOYS = "sha256:1aecb1c77a19ece9f42f1f22bc9e3c0e4ea02cf6c6ca695fe5806e3b8035b20f"
+IMAGES = len(CATEGORIES) * INSTANCES * len(ELEVATIONS) * len(AZIMUTHS) * len(LIGHTINGS)
 Arrays = dict[str, NDArray[Any]]
-Distance = Annotated[float, Field(gt=0)]
+
+
+def _distinct(distances: tuple[float, ...]) -> tuple[float, ...]:
+    if len(set(distances)) < len(distances):
+        raise ValueError("distances must differ")
+    return distances
+
+
+Distances = Annotated[
+    tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=1), AfterValidator(_distinct)
+]
 
 
 class ToyNORB(RecordedData):
@@ -36,8 +52,9 @@ class ToyNORB(RecordedData):
     48,600 images, of which those of instances 4, 6, 7, 8 and 9 are for training and of 0, 1, 2, 3
     and 5 for the test, as in smallNORB. A toy is a union of ellipsoids, boxes and cylinders. The
     poses of the object and of its parts come with each image, (1 + M, 4, 4), in the coordinates of
-    the camera, zeros where a toy has fewer parts than others. It stands for no other set: numbers
-    on it are ToyNORB's.
+    the camera, zeros where a toy has fewer parts than others. ``rearranged`` are the test images
+    with the toys' parts in each other's places. It stands for no other set: numbers on it are
+    ToyNORB's.
 
     There is no download: the images are rendered in about a minute, and kept with their checksum in
     the user's cache folder.
@@ -50,7 +67,6 @@ class ToyNORB(RecordedData):
         crop: Pixels of the side of their middle, which is shown; all if left out.
         stereo: Two channels, from a left and a right eye.
         distances: Of the camera, each with all images; 1 is the usual one.
-        rearranged: Put the parts of the toys that are tested out of relation.
         paint: Seed of the toys' shades of grey.
         kwargs: See `RecordedData`.
 
@@ -58,7 +74,7 @@ class ToyNORB(RecordedData):
         UserError: The crop is larger than the images.
     """
 
-    identity = Identity("toynorb", "1", "rendered")
+    identity = Identity("toynorb", "1", TOYS)
     num_classes = len(CATEGORIES)
     class_names = CATEGORIES
     source: ClassVar[str] = "rendered, on smallNORB's grid (LeCun, Huang, Bottou 2004); no download"
@@ -69,11 +85,10 @@ class ToyNORB(RecordedData):
     def __init__(
         self,
         *,
-        size: Positive = 48,
+        size: Annotated[int, Field(ge=1, le=LARGEST)] = 48,
         crop: int | None = None,
         stereo: bool = False,
-        distances: Annotated[tuple[Distance, ...], Field(min_length=1)] = (1.0,),
-        rearranged: bool = False,
+        distances: Distances = (1.0,),
         paint: Annotated[int, Field(ge=0)] = 0,
         **kwargs: Any,
     ) -> None:
@@ -81,7 +96,6 @@ class ToyNORB(RecordedData):
         self.size = size
         self.stereo = stereo
         self.distances = distances
-        self.rearranged = rearranged
         self.paint = paint
         self.image_shape = middle((2 if stereo else 1, size, size), crop, "toynorb")
 
@@ -92,72 +106,93 @@ class ToyNORB(RecordedData):
 
     def read(self) -> Recording:
         """The rendered images of all distances, one after the other."""
-        found = [self._rendered(distance) for distance in self.distances]
+        images = self._images(rearranged=False)
+        test = torch.isin(images.factors["instance"], torch.tensor(TEST_INSTANCES))
+        return Recording(images, test)
+
+    def rearrange(self) -> Split:
+        """The test images, each with its toy's parts in each other's places."""
+        everything = self._images(rearranged=True)
+        return everything[torch.isin(everything.index, self.split("test").index)]
+
+    def _images(self, *, rearranged: bool) -> Split:
+        """All images; of rearranged toys those of the test alone, with the same numbers."""
+        found = [self._rendered(distance, rearranged=rearranged) for distance in self.distances]
         joined = {
             name: torch.from_numpy(np.concatenate([arrays[name] for arrays in found]))
             for name in found[0]
         }
-        category, instance = joined["category"], joined["instance"]
-        count = len(category)
-        distance = torch.tensor(self.distances).repeat_interleave(count // len(found))
+        count = len(found[0]["category"])
+        distances = torch.tensor(self.distances, dtype=torch.float64).repeat_interleave(count)
         recorded = {name: joined[name] for name in ("azimuth", "elevation", "lighting", "instance")}
-        images = Split(
-            joined["images"],
-            category,
-            torch.arange(count),
-            recorded | {"distance": distance},
-            joined["masks"],
-            torch.cat(list(map(self._poses, found, self.distances))),
+        index = torch.cat(
+            [n * IMAGES + torch.from_numpy(arrays["index"]) for n, arrays in enumerate(found)]
         )
-        return Recording(images, torch.isin(instance, torch.tensor(TEST_INSTANCES)))
+        return Split(
+            joined["images"],
+            joined["category"],
+            index,
+            recorded | {"distance": distances},
+            joined["masks"],
+            joined["poses"].repeat_interleave(len(LIGHTINGS), dim=0),
+        )
 
     @classmethod
     def found(cls, data_root: Path) -> str:
         """Where the rendered images are kept."""
         return f"rendered when needed, in about a minute; kept in {_folder()}"
 
-    def _rendered(self, distance: float) -> Arrays:
+    def _rendered(self, distance: float, *, rearranged: bool = False) -> Arrays:
         """The images of one distance, with their factors: from the cache folder, or rendered."""
         settings = {
-            "version": self.identity.version,
+            "toys": self.identity._asdict(),
             "size": self.size,
             "stereo": self.stereo,
             "distance": distance,
-            "rearranged": self.rearranged,
-            "paint": self.paint,
+            "rearranged": rearranged,
         }
         path = _folder() / f"{fingerprint(settings)}.npz"
         if (arrays := load_arrays(path)) is not None:
             return arrays
         with locked(path.parent):
             if (arrays := load_arrays(path)) is None:  # else another process has just rendered it
-                arrays = self._render(distance)
+                arrays = self._render(distance, rearranged=rearranged)
                 save_arrays(path, arrays)
         return arrays
 
-    def _render(self, distance: float) -> Arrays:
+    def _render(self, distance: float, *, rearranged: bool) -> Arrays:
+        instances = TEST_INSTANCES if rearranged else range(INSTANCES)
+        toys = all_toys(self.paint, out_of_relation=rearranged)
         with progress_bar(Console(stderr=True)) as progress:
-            bar = progress.add_task("rendering ToyNORB", total=None, note="")
+            total = IMAGES * len(instances) // INSTANCES
+            bar = progress.add_task("rendering ToyNORB", total=total, note="")
             grid = render_grid(
                 self.size,
                 stereo=self.stereo,
                 distance=distance,
-                toys=all_toys(self.paint, out_of_relation=self.rearranged),
+                toys=toys,
+                instances=instances,
                 advance=lambda count: progress.advance(bar, count),
             )
         # Of a stereo pair, where either eye sees the object.
         masks = grid.masks.any(dim=1, keepdim=True).to(torch.uint8)
-        kept = grid._replace(masks=masks)._asdict()
+        views = (grid.category, grid.instance, grid.elevation, grid.azimuth)
+        each = slice(None, None, len(LIGHTINGS))  # poses do not depend on the lighting
+        exact = scenes(*(factor[each] for factor in views), distance=distance, toys=toys).poses
+        toy_images = IMAGES // (len(CATEGORIES) * INSTANCES)
+        within = torch.arange(len(grid.category)) % toy_images
+        index = (INSTANCES * grid.category + grid.instance) * toy_images + within
+        more = {"poses": exact.float(), "index": index}
+        kept = grid._replace(masks=masks)._asdict() | more
         return {name: values.numpy() for name, values in kept.items()}
 
-    def _poses(self, arrays: Arrays, distance: float) -> Tensor:
-        """(N, 1 + M, 4, 4) float32; those of all lightings are the same, and computed once."""
-        names = ("category", "instance", "elevation", "azimuth")
-        rows = torch.stack([torch.from_numpy(arrays[name]) for name in names], dim=1)
-        views, at = rows.unique(dim=0, return_inverse=True)
-        toys = all_toys(self.paint, out_of_relation=self.rearranged)
-        exact = scenes(*views.unbind(1), distance=distance, toys=toys).poses
-        return exact.float()[at]
+
+def checksum(toys: Parts) -> str:
+    """SHA-256 of what toys are made of, to a millionth: sines differ in their last digits."""
+    digest = sha256()
+    for part in toys:
+        digest.update((part.double() * 1e6).round().long().numpy().tobytes())
+    return f"sha256:{digest.hexdigest()}"
 
 
 def _folder() -> Path:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
@@ -21,11 +22,14 @@ from capsbench.errors import UserError, unknown
 from capsbench.names import find, table
 
 if TYPE_CHECKING:
+    from pydantic import BaseModel
     from rich.table import Table
 
     from capsbench.data.images import ImageData
+    from capsbench.viewpoint.ranges import ViewRange
 
 Facts = dict[str, Any]
+Schema = TypeVar("Schema", bound="BaseModel")
 
 
 def complete_data(incomplete: str) -> list[str]:
@@ -55,23 +59,28 @@ def data(
             help="Views of training: rotation=[-30,30], azimuth={values: [0, 20]}.",
         ),
     ] = None,
+    per_class: Annotated[
+        float | None,
+        typer.Option(metavar="N", help="Images of each class to train on; below 1 a share."),
+    ] = None,
     data_root: DataRoot = None,
     output: Output = Path("runs"),
     as_json: AsJson = False,
 ) -> None:
     """Say what a data set's splits hold, and draw some of each.
 
-    Images, classes, views and checksum of each split; a contact sheet (PNG) of each is written to
-    DIR/<data>/contact-sheets. What is not at hand is downloaded or made first.
+    Images, classes, views and checksum of each split, and of a benchmark's ranges of views to test
+    on; a contact sheet (PNG) of each is written to DIR/<data>/contact-sheets. What is not at hand
+    is downloaded or made first.
     """
     require_folder(data_root)
     require_writable(output)
     with beside_json(as_json):
-        made, slug = _build(name, settings or [], views or [], data_root)
+        made, slug, ranges = _build(name, settings or [], views or [], per_class, data_root)
         from capsbench.data.description import describe_splits
         from capsbench.reporting.contact_sheet import contact_sheet
 
-        splits = describe_splits(made)
+        splits = describe_splits(made, ranges)
         folder = output / slug / "contact-sheets"
         folder.mkdir(parents=True, exist_ok=True)
         for split in splits:
@@ -98,42 +107,63 @@ def data(
 
 
 def _build(
-    name: str, settings: list[str], views: list[str], data_root: Path | None
-) -> tuple[ImageData, str]:
-    """The data module, and the name of its folder."""
+    name: str,
+    settings: list[str],
+    views: list[str],
+    per_class: float | None,
+    data_root: Path | None,
+) -> tuple[ImageData, str, Mapping[str, ViewRange]]:
+    """The data module, the name of its folder, and the ranges of a benchmark's tests."""
+    from capsbench.measures import AccuracyBySplit
     from capsbench.running.plan import build_data
     from capsbench.schema import DataEntry, load_benchmark, parse_changes
 
-    arguments, ranges = parse_changes(settings), parse_changes(views)
-    if name in table("benchmarks") or name.endswith((".yaml", ".yml")):
-        changes = {f"data.arguments.{key}": value for key, value in arguments.items()}
-        changes |= {f"views.{key}": value for key, value in ranges.items()}
-        benchmark = load_benchmark(name, changes)
-        made, _ = build_data(benchmark.data, benchmark.views, data_root)
-        return made, find("datamodules", benchmark.data.name).slug
-    entry = DataEntry(name=name, arguments=arguments)
-    made, _ = build_data(entry, parse_range(ranges), data_root)
-    return made, find("datamodules", name).slug
+    arguments, wanted = parse_changes(settings), parse_changes(views, "--view")
+    if name not in table("benchmarks") and not name.endswith((".yaml", ".yml")):
+        entry = checked(
+            DataEntry, {"name": name, "arguments": arguments, "per_class": per_class}, "--per-class"
+        )
+        made, _ = build_data(entry, parse_range(wanted), data_root)
+        return made, find("datamodules", name).slug, {}
+    changes = {f"data.arguments.{key}": value for key, value in arguments.items()}
+    changes |= {f"views.{key}": value for key, value in wanted.items()}
+    if per_class is not None:
+        changes["data.per_class"] = per_class
+    benchmark = load_benchmark(name, changes)
+    made, _ = build_data(benchmark.data, benchmark.views, data_root)
+    entries = [entry for entry in benchmark.measures if isinstance(entry, AccuracyBySplit)]
+    ranges = entries[0].ranges if entries else {}
+    return made, find("datamodules", benchmark.data.name).slug, ranges
 
 
-def parse_range(ranges: Facts) -> Any:
+def parse_range(ranges: Facts) -> ViewRange:
     """A `ViewRange` from what ``--view`` says.
 
     Raises:
         UserError: A factor or its values are none.
     """
-    from pydantic import ValidationError
-
-    from capsbench.arguments import one_line
     from capsbench.viewpoint.ranges import ViewRange
 
     for name in ranges:
         if name not in ViewRange.model_fields:
             raise unknown("factor of --view:", name, ViewRange.model_fields)
+    return checked(ViewRange, ranges, "--view")
+
+
+def checked(schema: type[Schema], content: Facts, option: str) -> Schema:
+    """What an option says, checked by a schema.
+
+    Raises:
+        UserError: It does not fit.
+    """
+    from pydantic import ValidationError
+
+    from capsbench.arguments import one_line
+
     try:
-        return ViewRange.model_validate(ranges)
+        return schema.model_validate(content)
     except ValidationError as error:
-        raise UserError(f"--view: {one_line(error)}") from None
+        raise UserError(f"{option}: {one_line(error)}") from None
 
 
 def _print(facts: Facts) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
@@ -15,6 +16,7 @@ from capsbench.data.batches import Split
 from capsbench.data.images import ImageData, SplitName
 from capsbench.errors import UserError
 from capsbench.viewpoint.factors import FACTORS, field_of
+from capsbench.viewpoint.ranges import ViewRange
 
 EXAMPLES = 12  # images of each class
 MOST_CLASSES = 20  # rows of a contact sheet
@@ -26,7 +28,7 @@ class Description:
     """What a split holds.
 
     Attributes:
-        name: The split's name.
+        name: The name of the split, or of the range of views.
         images: How many images.
         per_class: The fewest and the most images of a class.
         views: In words, by factor: how the images were recorded, and how they are moved.
@@ -34,7 +36,7 @@ class Description:
         examples: Some images of each class, as a model sees them: label and (N, C, H, W) uint8.
     """
 
-    name: SplitName
+    name: str
     images: int
     per_class: tuple[int, int]
     views: dict[str, str]
@@ -47,8 +49,19 @@ class Description:
         return {name: value for name, value in vars(self).items() if name in shown}
 
 
-def describe_splits(data: ImageData) -> list[Description]:
-    """Every split of a data set; ``familiar`` and ``novel`` where the test images are of both."""
+def describe_splits(
+    data: ImageData, ranges: Mapping[str, ViewRange] | None = None
+) -> list[Description]:
+    """Every split of a data set; ``familiar`` and ``novel`` where the test images are of both.
+
+    Args:
+        data: The data set.
+        ranges: Views to test on, by name: the test images that they show, as they show them.
+
+    Raises:
+        UserError: A file is missing or damaged, or no test image is seen from some range.
+    """
+    data.split("test")  # so that what is wrong with the files is told once
     names: list[SplitName] = ["train", "validation", "test"]
     try:
         data.split("novel")
@@ -56,31 +69,39 @@ def describe_splits(data: ImageData) -> list[Description]:
         pass
     else:
         names = ["train", "validation", "familiar", "novel"]
-    return [_describe(data, name) for name in names]
+    found = [_describe(data, name, name, None) for name in names]
+    return found + [_describe(data, name, "test", at) for name, at in (ranges or {}).items()]
 
 
-def _describe(data: ImageData, name: SplitName) -> Description:
-    split = data.split(name)
-    counts = torch.bincount(split.targets, minlength=data.num_classes)
+def _describe(data: ImageData, name: str, split: SplitName, at: ViewRange | None) -> Description:
+    rows = data.shown(split, at)
+    images = data.split(split)[rows]
+    counts = torch.bincount(images.targets, minlength=data.num_classes)
+    # A novel split of the set's own is shown as it is.
+    as_it_is = split == "novel" and not data.factors
+    moved = ViewRange() if as_it_is else at or data.views
     return Description(
         name=name,
-        images=len(split),
+        images=len(images),
         per_class=(int(counts.min()), int(counts.max())),
-        views={factor: _values(split.factors[factor]) for factor in split.factors}
-        | _moves(data, name),
-        sha256=checksum(split),
+        views={name: _values(images.factors[name]) for name in images.factors} | _moves(moved),
+        sha256=checksum(images),
         examples=[
-            (data.class_names[label], _examples(data, name, split, label))
+            (data.class_names[label], _examples(data, split, rows[images.targets == label], at))
             for label in counts.nonzero()[:MOST_CLASSES, 0].tolist()
         ],
     )
 
 
 def checksum(split: Split) -> str:
-    """SHA-256 of a split's images, classes and numbers."""
+    """SHA-256 of all that a split holds: images, classes, numbers, factors, masks, poses."""
     digest = sha256()
-    for tensor in (split.images, split.targets, split.index):
-        digest.update(tensor.contiguous().numpy().tobytes())
+    for name, value in sorted(vars(split).items()):
+        parts = sorted(value.items()) if isinstance(value, Mapping) else [(name, value)]
+        for part, tensor in parts:
+            if tensor is not None:
+                digest.update(f"{part} {tensor.dtype} {tuple(tensor.shape)}".encode())
+                digest.update(tensor.contiguous().numpy().tobytes())
     return digest.hexdigest()
 
 
@@ -92,21 +113,22 @@ def _values(recorded: Tensor) -> str:
     return f"{len(values)} values from {min(values):g} to {max(values):g}"
 
 
-def _moves(data: ImageData, name: SplitName) -> dict[str, str]:
-    """The warps and photometric changes of a split's images, in words."""
-    if name == "novel" and not data.factors:  # a split of the set's own, shown as it is
-        return {}
+def _moves(ranges: ViewRange) -> dict[str, str]:
+    """The warps and photometric changes of images, in words."""
     told = {}
     for factor, (kind, unit, identity, _) in FACTORS.items():
-        spread = data.views.spread(factor)
+        spread = ranges.spread(factor)
         if kind != "recorded" and spread is not None and spread.constant != identity:
-            low, high = spread.limits
-            told[field_of(factor)] = f"{low:g} to {high:g} {unit}".rstrip()
+            told[field_of(factor)] = f"{spread} {unit}".rstrip()
+    if told and ranges.part is not None:
+        told["part"] = str(ranges.part)
     return told
 
 
-def _examples(data: ImageData, name: SplitName, split: Split, label: int) -> NDArray[np.uint8]:
-    rows = (split.targets == label).nonzero()[:, 0]
+def _examples(
+    data: ImageData, split: SplitName, rows: Tensor, at: ViewRange | None
+) -> NDArray[np.uint8]:
     chosen = rows[torch.linspace(0, len(rows) - 1, min(EXAMPLES, len(rows))).long()]
-    images: NDArray[np.uint8] = (255 * data.look(name, chosen).images).round().byte().numpy()
+    seen = data.look(split, chosen, at).images
+    images: NDArray[np.uint8] = (255 * seen).round().byte().numpy()
     return images

@@ -25,7 +25,7 @@ from capsbench.viewpoint.spread import Spread
 from capsbench.viewpoint.views import Views
 from capsbench.viewpoint.warp import Padding, relight, warp, warp_part, window
 
-SplitName = Literal["train", "validation", "test", "familiar", "novel"]
+SplitName = Literal["train", "validation", "test", "familiar", "novel", "rearranged"]
 Asked = GridView | ViewRange | Views | None
 EVALUATION_BATCH = 100  # larger ones are slower on a CPU, where activations leave the cache
 
@@ -133,17 +133,20 @@ class ImageData(LightningDataModule, ABC):
         """The images of a split, cut to what is wanted of them.
 
         ``familiar`` and ``novel`` are the test images recorded inside and outside of the views of
-        training; a set that records no view has them all in ``familiar``.
+        training; a set that records no view has them all in ``familiar``. ``rearranged`` are test
+        images with the objects' parts out of relation, if the set can show them.
 
         Raises:
             UserError: There are no such images.
         """
         if self._splits is None:
-            self._splits = {key: self._cut(key, split) for key, split in self.load().items()}
+            self._splits = {key: self.cut(key, split) for key, split in self.load().items()}
         if name in self._splits:
             return self._splits[name]
+        if name == "rearranged":
+            return self.rearrange()
         test = self._splits["test"]
-        familiar = inside(test, self.views.recorded)
+        familiar = inside(test, self.restricted)
         wanted = familiar if name == "familiar" else ~familiar
         if not wanted.any():
             raise UserError(
@@ -151,6 +154,33 @@ class ImageData(LightningDataModule, ABC):
                 "name ranges of views to test on"
             )
         return test[wanted]
+
+    @property
+    def restricted(self) -> dict[str, Spread]:
+        """The recorded factors by which a test image is familiar."""
+        return self.views.recorded
+
+    def rearrange(self) -> Split:
+        """The test images, in the same order, with the objects' parts out of relation.
+
+        Raises:
+            UserError: The set does not know of parts.
+        """
+        raise UserError(
+            f"{self.identity.name} does not know the parts of its objects: it has no rearranged "
+            "images"
+        )
+
+    def cut(self, name: SplitName, split: Split) -> Split:
+        """What is used of a split that was loaded, as ``per_class`` and ``limit`` want it.
+
+        A set whose images are made of several others makes them here, of those that are left.
+        """
+        if self.per_class is not None and name in ("train", "validation"):
+            split = split[some_of_each(split.targets, self.per_class, name, self.seed)]
+        if self.limit is None or self.limit >= len(split):
+            return split
+        return split[balanced_order(split.targets, "limit", name)[: self.limit].sort().values]
 
     def setup(self, stage: str) -> None:
         """Load the set; Lightning calls this in every process."""
@@ -284,7 +314,7 @@ class ImageData(LightningDataModule, ABC):
         images = self.split(split)
         if at is None:
             return torch.arange(len(images))
-        asked = self.views.recorded
+        asked = self.restricted
         if not isinstance(at, Views):
             self.require(at)
         if isinstance(at, ViewRange):
@@ -293,7 +323,7 @@ class ImageData(LightningDataModule, ABC):
             asked |= {at.factor: Spread(values=(at.value,))}
         rows = inside(images, asked).nonzero()[:, 0]
         if not len(rows):
-            wanted = ", ".join(f"{name} {spread.pieces}" for name, spread in asked.items())
+            wanted = "; ".join(f"{name} {spread}" for name, spread in asked.items())
             raise UserError(f"no {split} image of {self.identity.name} has {wanted}")
         return rows
 
@@ -335,13 +365,6 @@ class ImageData(LightningDataModule, ABC):
         if self.trainer is None:
             return 0, 1
         return self.trainer.global_rank, self.trainer.world_size
-
-    def _cut(self, name: SplitName, split: Split) -> Split:
-        if self.per_class is not None and name in ("train", "validation"):
-            split = split[some_of_each(split.targets, self.per_class, name, self.seed)]
-        if self.limit is None or self.limit >= len(split):
-            return split
-        return split[balanced_order(split.targets, "limit", name)[: self.limit].sort().values]
 
 
 def require_shares(batch: int, processes: int) -> None:

@@ -16,6 +16,7 @@ from capsbench.data.batches import Split
 from capsbench.data.images import ImageData, SplitName
 from capsbench.data.splits import hold_out_of_each, inside
 from capsbench.errors import UserError
+from capsbench.viewpoint.spread import Spread
 
 VALIDATION_SHARE = 0.1  # where no instance can be held out
 Share = Annotated[float, Field(ge=0, lt=1)]
@@ -64,6 +65,7 @@ class RecordedData(ImageData):
         self.validation_instances = validation_instances
         self.test_instances = test_instances
         self.familiar_test_share = familiar_test_share
+        self._splits_apart = False  # whether training and test share no instance
 
     @abstractmethod
     def read(self) -> Recording:
@@ -79,15 +81,35 @@ class RecordedData(ImageData):
         images = recording.images
         familiar = inside(images, self.views.recorded)
         if not familiar.any():
-            wanted = ", ".join(f"{name} {one.pieces}" for name, one in self.views.recorded.items())
-            raise UserError(f"{self._name} has no training image with {wanted}")
+            wanted = "; ".join(f"{name} {spread}" for name, spread in self.views.recorded.items())
+            raise UserError(f"{self._name} has no image with {wanted}")
         test = self._test(recording, familiar)
         learned = (familiar & ~test).nonzero()[:, 0]
+        self._require_all_classes("train", images.targets[learned])
+        if not test.any():
+            raise UserError(
+                f"{self._name} has no image to test on: all are familiar and trained on; restrict "
+                "the views, or give test_instances or a familiar_test_share above 0"
+            )
         held = self._validation(images[learned])
         train, validation = learned[~held], learned[held]
         for what, rows in (("train", train), ("test", test.nonzero()[:, 0])):
             self._require_all_classes(what, images.targets[rows])
+        self._splits_apart = "instance" in images.factors and not bool(
+            torch.isin(images.factors["instance"][learned], images.factors["instance"][test]).any()
+        )
         return {"train": images[train], "validation": images[validation], "test": images[test]}
+
+    @property
+    def restricted(self) -> dict[str, Spread]:
+        """The recorded factors by which a test image is familiar.
+
+        Where the test has other instances than the training, no image would be familiar by that.
+        """
+        found = self.views.recorded
+        if self._splits_apart:
+            found.pop("instance", None)
+        return found
 
     @property
     def _name(self) -> str:
@@ -141,8 +163,8 @@ class RecordedData(ImageData):
         if missing := (counts == 0).nonzero()[:, 0].tolist():
             names = ", ".join(self.class_names[label] for label in missing)
             raise UserError(
-                f"{self._name} would have no {what} image of {names}: "
-                "restrict the views or the instances less"
+                f"{self._name} would have no {what} image of {names}: restrict the views less, "
+                "or keep fewer instances or images from training"
             )
 
 

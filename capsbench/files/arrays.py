@@ -53,9 +53,13 @@ def load_arrays(path: Path) -> Arrays | None:
     Raises:
         UserError: The file has changed since it was written.
     """
-    if not path.is_file() or not _sum(path).is_file():
+    try:
+        words = _sum(path).read_text(encoding="utf-8", errors="replace").split()
+    except FileNotFoundError:
         return None
-    expected = _sum(path).read_text(encoding="utf-8").split()[0]
+    if not words or not path.is_file():  # written by halves
+        return None
+    expected = words[0]
     content = read(path)
     if content.sha256 != expected:
         raise UserError(

@@ -30,9 +30,10 @@ def fetch(files: Sequence[RemoteFile], folder: Path, *, what: str) -> None:
     """Have files in a folder: those that are there are checked, the others downloaded.
 
     A download goes to ``<name>.part`` beside its place, which it takes only when it is whole and
-    its SHA-256 is right. What came before a broken connection is kept, and resumed by the next
-    mirror or the next call. Processes that want the same folder wait for the first and find its
-    files. Where everything is there, nothing is written, so the folder may be read-only.
+    its SHA-256 is right, or its form where no SHA-256 is known. What came before a broken
+    connection is kept, and resumed by the next mirror or the next call. Processes that want the
+    same folder wait for the first and find its files. Where everything is there, nothing is
+    written, so the folder may be read-only.
 
     Args:
         files: The files.
@@ -106,13 +107,23 @@ def _download_from(url: str, file: RemoteFile, path: Path, progress: Progress) -
     part = path.with_name(f"{path.name}.part")
     begun = part.exists()
     found = _stream(url, file, part, progress)
-    if file.sha256 in (None, found):
+    failure = _failure(file, part, found)
+    if failure is None:
         part.replace(path)
         return
     part.unlink()
     if not begun:
-        raise MirrorFailed(f"expected SHA-256 {file.sha256}, got {found}")
+        raise MirrorFailed(failure)
     _download_from(url, file, path, progress)  # what was there before may have been at fault
+
+
+def _failure(file: RemoteFile, part: Path, found: str) -> str | None:
+    """Why a file with some SHA-256 is not the wanted one; None if it is."""
+    if file.sha256 is not None:
+        return None if found == file.sha256 else f"expected SHA-256 {file.sha256}, got {found}"
+    with part.open("rb") as stream:
+        other = file.other_form(stream)
+    return None if other is None else f"expected a whole {file.form} file, got {other}"
 
 
 def _stream(url: str, file: RemoteFile, part: Path, progress: Progress) -> str:

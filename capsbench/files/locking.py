@@ -40,5 +40,5 @@ def unwritable(path: Path, error: OSError) -> UserError:
     """The error for a file or folder that cannot be written, be it for rights or for room."""
     return UserError(
         f"{path} cannot be written ({error.strerror}); make room there or make it writable, or "
-        "name another root by --data-root"
+        "name another root: --data-root for files, XDG_CACHE_HOME for what is rendered"
     )

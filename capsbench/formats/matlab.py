@@ -1,19 +1,15 @@
-"""MATLAB files (v5) of affNIST and SVHN; only numbers are taken from them."""
+"""MATLAB files (v5) of affNIST and SVHN; with `matlab5`, which takes nothing but numbers."""
 
 from __future__ import annotations
 
-import zlib
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.io import loadmat
-from scipy.io.matlab import MatReadError
 
-from capsbench.files.content import Content, start
+from capsbench.files.content import Content
+from capsbench.formats.matlab5 import read_matlab
 
-HDF5 = b"\x89HDF"
-V7_3 = b"MATLAB 7.3"
 SIDE = 40  # of an image of affNIST, pixels
 
 
@@ -34,15 +30,12 @@ def read_affnist(content: Content) -> dict[str, NDArray[Any]]:
 
     Source: T. Tieleman, affNIST, https://www.cs.toronto.edu/~tijmen/affNIST/.
     """
-    structure = _variables(content, "affNISTdata")["affNISTdata"]
-    names = structure.dtype.names
-    if names is None or structure.shape != (1, 1):
-        found = f"{structure.dtype} {structure.shape}"
-        raise content.damaged("affNISTdata, a structure", found)
+    fields = read_matlab(content, "affNISTdata")["affNISTdata"]
+    if not isinstance(fields, dict):
+        raise content.damaged("affNISTdata, a structure", f"{fields.dtype} {fields.shape}")
     for name in ("image", "label_int"):
-        if name not in names:
-            raise content.damaged(f"affNISTdata.{name}", f"only {', '.join(names)}")
-    fields = {name: _numbers(content, name, structure[name][0, 0]) for name in names}
+        if name not in fields:
+            raise content.damaged(f"affNISTdata.{name}", f"only {', '.join(fields) or 'nothing'}")
     images, labels = fields["image"], fields["label_int"]
     if images.dtype != np.uint8 or images.ndim != 2 or images.shape[0] != SIDE * SIDE:
         expected = f"affNISTdata.image, uint8 ({SIDE * SIDE}, N)"
@@ -72,51 +65,14 @@ def read_svhn(content: Content) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
 
     Source: Y. Netzer et al., Reading Digits in Natural Images (2011).
     """
-    variables = _variables(content, "X", "y")
-    images = _numbers(content, "X", variables["X"])
+    images, digits = read_matlab(content, "X", "y").values()
+    if isinstance(images, dict) or isinstance(digits, dict):
+        raise content.damaged("X and y, matrices of numbers", "a structure")
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[:3] != (32, 32, 3):
         raise content.damaged("X, uint8 (32, 32, 3, N)", f"{images.dtype} {images.shape}")
     count = images.shape[3]
-    labels = _classes(content, "y", _numbers(content, "y", variables["y"]), count, range(1, 11))
+    labels = _classes(content, "y", digits, count, range(1, 11))
     return np.ascontiguousarray(images.transpose(3, 2, 0, 1)), labels % 10
-
-
-def _variables(content: Content, *names: str) -> dict[str, NDArray[Any]]:
-    """Named variables of a file."""
-    data = content.data
-    if data.startswith((HDF5, V7_3)):
-        raise content.damaged("a MATLAB file of version 5", "one of version 7.3 (HDF5)")
-    if not data.startswith(b"MATLAB 5.0"):
-        raise content.damaged("a MATLAB file of version 5", start(data))
-    try:
-        # The stub knows of no open files.
-        found = loadmat(content.stream, variable_names=names)  # type: ignore[arg-type]
-    # What scipy's reader does with bytes that make no sense.
-    except (
-        MatReadError,
-        ValueError,
-        TypeError,
-        KeyError,
-        IndexError,
-        OverflowError,
-        MemoryError,
-        EOFError,
-        OSError,
-        zlib.error,
-        NotImplementedError,
-    ) as error:
-        raise content.damaged("a whole MATLAB file", f"one that cannot be read ({error})") from None
-    for name in names:
-        if name not in found:
-            raise content.damaged(f"the variable {name}", "none of that name")
-    return found
-
-
-def _numbers(content: Content, name: str, value: Any) -> NDArray[Any]:
-    array = np.asarray(value)  # cells, text and functions are of other kinds
-    if array.dtype.kind not in "buif" or array.ndim < 2:
-        raise content.damaged(f"numbers in {name}", f"{array.dtype} {array.shape}")
-    return array
 
 
 def _classes(

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from capsbench.contracts import Model, found_classes
-from capsbench.data.images import ImageData
+from capsbench.data.images import ImageData, SplitName
 from capsbench.measures import AveragedAccuracy
 from capsbench.measures.measured import Measured
 from capsbench.viewpoint.views import Views
@@ -22,11 +24,11 @@ def measure(
     device: str,
     advance: Callable[[], None],
 ) -> Measured:
-    """Measure a model on the familiar test images.
+    """Measure a model on splits of test images.
 
-    ``averaged/accuracy`` is that of the mean of the probabilities over the crops (Hinton et al.
-    2018, section 4, average the activations of the class capsules); ``single/accuracy`` is that of
-    the first crop alone.
+    ``<split>/averaged/accuracy`` is that of the mean of the probabilities over the crops (Hinton et
+    al. 2018, section 4, average the activations of the class capsules); ``<split>/single/accuracy``
+    is that of the first crop alone.
 
     Args:
         entry: The measure's arguments.
@@ -35,24 +37,30 @@ def measure(
         device: Where the model is.
         advance: Called after each crop, for a progress bar.
     """
-    crops, targets = list[Tensor](), list[Tensor]()
-    for shift in entry.shifts:
-        view = Views.identity(1).moved(shift)
-        batches = list(data.batches("familiar", device, view))
-        probabilities = [model.log_probabilities(model(batch.images)).exp() for batch in batches]
-        crops.append(torch.cat(probabilities).cpu())
-        targets = [batch.targets for batch in batches]
-        advance()
-    truth = torch.cat(targets).cpu()
-    averaged = found_classes(torch.stack(crops).mean(dim=0), truth) == 1
-    single = found_classes(crops[0], truth) == 1
-    values = {
-        "averaged/accuracy": float(averaged.float().mean()),
-        "single/accuracy": float(single.float().mean()),
-    }
-    samples = {
-        "averaged/correct": averaged.numpy(),
-        "single/correct": single.numpy(),
-        "index": data.split("familiar").index.numpy(),
-    }
-    return Measured(values, [], len(truth), samples)
+    values: dict[str, float] = {}
+    samples: dict[str, NDArray[Any]] = {}
+    count = 0
+    for split in entry.splits:
+        crops, truth = list[Tensor](), torch.empty(0)
+        for shift in entry.shifts:
+            probabilities, truth = _look(model, data, split, Views.identity(1).moved(shift), device)
+            crops.append(probabilities)
+            advance()
+        for name, seen in (("averaged", torch.stack(crops).mean(dim=0)), ("single", crops[0])):
+            correct = found_classes(seen, truth) == 1
+            values[f"{split}/{name}/accuracy"] = float(correct.float().mean())
+            samples[f"{split}/{name}/correct"] = correct.numpy()
+        samples[f"{split}/index"] = data.split(split).index.numpy()
+        count = max(count, len(truth))
+    return Measured(values, [], count, samples)
+
+
+def _look(
+    model: Model, data: ImageData, split: SplitName, view: Views, device: str
+) -> tuple[Tensor, Tensor]:
+    """(N, K) probabilities of a split's images at one view, and their targets, on the CPU."""
+    probabilities, targets = list[Tensor](), list[Tensor]()
+    for batch in data.batches(split, device, view):
+        probabilities.append(model.log_probabilities(model(batch.images)).exp())
+        targets.append(batch.targets)
+    return torch.cat(probabilities).cpu(), torch.cat(targets).cpu()

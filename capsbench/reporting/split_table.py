@@ -54,9 +54,12 @@ def heading(key: str) -> str:
 
     >>> heading("novel/accuracy"), heading("familiar/objects/accuracy")
     ('Novel', 'Familiar, by object')
+    >>> heading("familiar/averaged/accuracy")
+    'Familiar, averaged crops'
     """
     name = key.removesuffix("/accuracy")
     words = name.removesuffix("/objects") + (", by object" if name.endswith("/objects") else "")
+    words = words.replace("/averaged", ", averaged crops").replace("/single", ", single crop")
     return words[:1].upper() + words[1:]
 
 

@@ -12,23 +12,32 @@ from torch import Tensor
 from capsbench.data.images import ImageData
 from capsbench.measures import AccuracyByView
 from capsbench.records import write_npz
-from capsbench.running.plan import Cell
 from capsbench.schema import Benchmark
 from capsbench.viewpoint.grid import GridView
 
 COUNT = 5
 
 
-def write_examples(
-    benchmark: Benchmark, cell: Cell, folder: Path, data_root: Path | None
-) -> dict[str, Any] | None:
+def require_asked(benchmark: Benchmark, data: ImageData) -> None:
+    """Refuse a protocol that asks for test images that there are not, before anything is trained.
+
+    Raises:
+        UserError: A split or a view that a measure asks for has no image.
+    """
+    for entry in benchmark.measures:
+        for split in entry.tested:
+            data.split(split)
+        for at in entry.asked:
+            data.shown("test", at)
+
+
+def write_examples(benchmark: Benchmark, data: ImageData, folder: Path) -> dict[str, Any] | None:
     """Write ``examples.npz``: the first test image of some classes at each view of the grid.
 
     Args:
         benchmark: The protocol, with its grid.
-        cell: One of its cells; all have the same data.
+        data: Its data module.
         folder: The benchmark's folder.
-        data_root: Folder of data files at hand.
 
     Returns:
         What the images show: the views (with whether each is familiar) and the classes; None
@@ -38,7 +47,6 @@ def write_examples(
     views = list(dict.fromkeys(chain(*(grid.views() for grid in grids))))
     if not views:
         return None
-    data = cell.build_data(data_root)
     classes = torch.unique(data.split("test").targets)[:COUNT]
     images = torch.stack([_examples(data, view, classes) for view in views])
     write_npz(folder / "examples.npz", {"images": images.numpy()})

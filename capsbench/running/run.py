@@ -17,7 +17,7 @@ from capsbench.reporting import report, terminal
 from capsbench.reporting.results import load as load_results
 from capsbench.reporting.results import load_cell, read_training
 from capsbench.reporting.wandb import usable_mode
-from capsbench.running.examples import write_examples
+from capsbench.running.examples import require_asked, write_examples
 from capsbench.running.measuring import measure_cell, missing_measures
 from capsbench.running.mirror import cell_mirror, mirror_benchmark, mirror_cell
 from capsbench.running.plan import Cell
@@ -80,13 +80,15 @@ def run_benchmark(
     if first:
         if note := precision_note(benchmark.recipe, device):
             console.print(note, markup=False, highlight=False, soft_wrap=True)
+        data = cells[0].build_data(data_root)  # all cells have the same test images
+        require_asked(benchmark, data)
         content = {
             "schema": SCHEMA,
             "benchmark": benchmark.model_dump(mode="json"),
             "changes": changes,
             "command": command,
             "cells": [asdict(cell.entry) for cell in cells],
-            "examples": write_examples(benchmark, cells[0], folder, data_root),
+            "examples": write_examples(benchmark, data, folder),
             **provenance(),
         }
         write_json(folder / "benchmark.json", content)

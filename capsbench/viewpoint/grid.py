@@ -15,10 +15,11 @@ SMALLEST_SCALE = 0.01
 
 
 class GridView(NamedTuple):
-    """One view of a grid: a single factor at one value, every other one as it was learned.
+    """One view of a grid: a single factor at one value.
 
-    A warp or a photometric factor is changed alone, all others at their identity; a recorded factor
-    selects the images that were taken so.
+    A warp or a photometric factor is changed alone, all others of these at their identity; a
+    recorded factor selects the images that were taken so, which are changed in nothing. Recorded
+    factors of which the view says nothing are as in training.
 
     Attributes:
         factor: The factor's name.

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 
 from capsbench.viewpoint.spread import STILL, Spread
 
@@ -21,10 +21,20 @@ class Window(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    def __str__(self) -> str:
+        """The window in words."""
+        return f"{self.width:g} x {self.height:g} px about ({self.x}; {self.y})"
+
     width: float = Field(gt=0, allow_inf_nan=False)
     height: float = Field(gt=0, allow_inf_nan=False)
     x: Spread = STILL
     y: Spread = STILL
 
 
-Part = Literal["object"] | Window | None
+Part = (
+    Annotated[
+        Annotated[Literal["object"], Tag("name")] | Annotated[Window, Tag("window")],
+        Discriminator(lambda given: "window" if isinstance(given, dict | Window) else "name"),
+    ]
+    | None
+)

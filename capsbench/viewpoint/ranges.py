@@ -51,6 +51,14 @@ class ViewRange(BaseModel):
     distance: Spread | None = None
     instance: Spread | None = None
 
+    @model_validator(mode="before")
+    @classmethod
+    def _none(cls, given: Any) -> Any:
+        """A factor that is ``none`` is left out."""
+        if not isinstance(given, Mapping):
+            return given
+        return {name: value for name, value in given.items() if value not in (None, "none")}
+
     @model_validator(mode="after")
     def _check(self) -> Self:
         require_invertible(self.scale.limits[0], *self.shear.limits)
@@ -77,11 +85,25 @@ class ViewRange(BaseModel):
     def place(self, view: GridView) -> Place:
         """Where a view lies: among these, between them (interpolation) or beyond (extrapolation).
 
+        A view of a grid leaves all other warps, and the light, at their identity, which has to be
+        among these too; and what moves has to be the same part.
+
         >>> ViewRange(rotation=(-15, 15)).place(GridView("rotation", 345))
         'familiar'
+        >>> ViewRange(rotation=90).place(GridView("shift_x", 0))
+        'outside'
         """
-        spread = self.spread(view.factor)
-        return "familiar" if spread is None else spread.place(view.value, view.period)
+        values = {name: factor.identity for name, factor in FACTORS.items()}
+        values[view.factor] = view.value
+        places = [
+            spread.place(value, FACTORS[name].period)
+            for name, value in values.items()
+            if value is not None and (spread := self.spread(name)) is not None
+        ]
+        moves = not view.recorded and view.value != FACTORS[view.factor].identity
+        if moves and view.part != self.part:
+            places.append("outside")
+        return max(places, key=("familiar", "between", "outside").index)
 
     def familiar(self, view: GridView) -> bool:
         """Whether a view lies inside the range, ends included (angles modulo 360 degrees)."""

@@ -16,6 +16,7 @@ from pydantic import (
 
 Interval = tuple[float, float]
 Place = Literal["familiar", "between", "outside"]
+MOST_VALUES = 10_000  # of a sweep
 TOLERANCE = 1e-9  # far below what a view can show, far above the rounding of sums
 FORMS = (
     "[low, high], a number, {start, stop, step}, {values: [...]} or {intervals: [[low, high], ...]}"
@@ -35,6 +36,8 @@ class Sweep(BaseModel):
     def _check(self) -> Self:
         if self.stop < self.start:
             raise ValueError("stop must not lie below start")
+        if (self.stop - self.start) / self.step >= MOST_VALUES:
+            raise ValueError(f"a sweep has {MOST_VALUES:,} values at the most: make step larger")
         return self
 
     def values(self) -> list[float]:
@@ -83,7 +86,7 @@ class Spread(BaseModel):
     def _check(self) -> Self:
         if bool(self.intervals) == bool(self.values):
             raise ValueError(f"expected one of {FORMS}")
-        if any(low > high for low, high in self.intervals):
+        if any(low >= high for low, high in self.intervals):
             raise ValueError("an interval needs two numbers, the lower first")
         if any(one[1] >= next_[0] for one, next_ in pairwise(self.intervals)):
             raise ValueError("intervals must not meet, the lower first")
@@ -100,6 +103,16 @@ class Spread(BaseModel):
         if len(self.intervals) == 1:
             return list(self.intervals[0])
         return {"intervals": [list(pair) for pair in self.intervals]}
+
+    def __str__(self) -> str:
+        """The values in words.
+
+        >>> str(Spread(values=(0, 20))), str(Spread(intervals=((-60, -30), (30, 60))))
+        ('0, 20', '-60 to -30, 30 to 60')
+        """
+        if self.values:
+            return ", ".join(f"{value:g}" for value in self.values)
+        return ", ".join(f"{low:g} to {high:g}" for low, high in self.intervals)
 
     @property
     def limits(self) -> Interval:

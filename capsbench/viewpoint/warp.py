@@ -130,7 +130,9 @@ def relight(images: Tensor, mean: Tensor, brightness: Tensor, contrast: Tensor) 
         contrast: (N,) factors of the distance from the mean.
     """
     added, factor = brightness[:, None, None, None], contrast[:, None, None, None]
-    return torch.addcmul(mean + added, images - mean, factor).clamp_(0, 1)
+    changed = torch.addcmul(mean + added, images - mean, factor).clamp_(0, 1)
+    # What is not to be changed is not rounded either, whatever stands beside it.
+    return torch.where((added != 0) | (factor != 1), changed, images)
 
 
 def on_lattice(matrices: Tensor) -> Tensor:

@@ -51,6 +51,11 @@ def test_a_benchmark_stands_for_its_data_and_views(cli, tiny):
     assert facts["views"]["shift"] == [-2, 2]
 
 
+def test_few_images_of_each_class(cli):
+    _, facts, _ = cli("data", "digits", "--per-class", "5", "--json")
+    assert [split["images"] for split in facts["splits"].values()] == [50, 50, 400]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -63,6 +68,8 @@ def test_a_benchmark_stands_for_its_data_and_views(cli, tiny):
         (["digits", "--view", "azimuth=3"], "digits records no view"),
         (["digits", "--set", "sise=3"], "unknown argument of data module 'digits': 'sise'"),
         (["digits", "--data-root", "nowhere"], "no folder 'nowhere'"),
+        (["digits", "--view", "rotation"], "--view takes place=value, such as rotation=[-30,30]"),
+        (["digits", "--per-class", "1.5"], "--per-class: per_class: per_class is a whole number"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )

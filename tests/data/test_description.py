@@ -5,6 +5,7 @@ import torch
 
 from capsbench.data import description
 from capsbench.data.description import checksum, describe_splits
+from capsbench.errors import UserError
 from capsbench.viewpoint.ranges import ViewRange
 from tests.data.made_up import Flat, OfficialTurntable
 
@@ -19,6 +20,50 @@ def test_a_checksum_sees_every_pixel_class_and_number():
         assert checksum(split) != before
         place -= 1
     assert checksum(split) == before
+    recorded = OfficialTurntable().split("train")
+    before = checksum(recorded)
+    assert recorded.masks is not None and recorded.poses is not None
+    for values in (recorded.factors["azimuth"], recorded.masks, recorded.poses):
+        place = values.view(-1)[7:8]
+        place += 1
+        assert checksum(recorded) != before
+        place -= 1
+
+
+def test_views_are_told_as_they_are():
+    views = ViewRange(
+        rotation={"values": [0, 90]},
+        shift={"intervals": [[-6, -3], [3, 6]]},
+        contrast=0.5,
+        part={"width": 3, "height": 2, "x": 1},
+    )
+    assert describe_splits(Flat(views=views))[0].views == {
+        "rotation": "0, 90 °",
+        "shift": "-6 to -3, 3 to 6 px",
+        "contrast": "0.5 ×",
+        "part": "3 x 2 px about (1; 0)",
+    }
+
+
+def test_ranges_of_a_test_are_described_too():
+    ranges = {"behind": ViewRange(azimuth=180), "turned": ViewRange(rotation=90)}
+    data = OfficialTurntable(views=ViewRange(azimuth={"values": [0, 90]}))
+    behind, turned = describe_splits(data, ranges)[-2:]
+    assert (behind.name, behind.images, behind.views["azimuth"]) == ("behind", 8, "180")
+    assert (turned.name, turned.images, turned.views["rotation"]) == ("turned", 16, "90 °")
+
+
+def test_files_are_looked_for_once():
+    class Missing(Flat):
+        loaded = 0
+
+        def load(self):
+            type(self).loaded += 1
+            raise UserError("the file is not there")
+
+    with pytest.raises(UserError, match="the file is not there"):
+        describe_splits(Missing())
+    assert Missing.loaded == 1
 
 
 def test_familiar_and_novel_images_are_told_apart_where_there_are_both():

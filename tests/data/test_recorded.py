@@ -78,10 +78,12 @@ def test_every_combination_of_factors_is_restricted():
     [
         ({"test_instances": (7,)}, r"test_instances of turntable are among \[0, 1, 2, 3\]; got"),
         ({"validation_instances": ()}, "validation_instances of turntable are among"),
-        ({"views": ViewRange(azimuth=45)}, "no training image"),
+        ({"views": ViewRange(azimuth=45)}, "no image with azimuth 45"),
         ({"views": ViewRange(lighting=1)}, "views cannot be chosen by lighting"),
         ({"views": ViewRange(instance=0), "familiar_test_share": 0, "validation_instances": (0,)},
          "no train image of cup, cow"),
+        ({"test_instances": (0, 1, 2, 3)}, "no train image of cup, cow"),
+        ({"familiar_test_share": 0}, "no image to test on: all are familiar"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_is_told_in_a_sentence(arguments, message):
@@ -130,3 +132,19 @@ def test_the_middle_of_images(crop, shape):
 def test_no_crop_beyond_the_image(crop):
     with pytest.raises(UserError, match="between 1 and 48"):
         middle((2, 48, 48), crop, "x")
+
+
+def test_instances_that_only_the_training_has_do_not_make_a_test_novel():
+    data = OfficialTurntable(views=ViewRange(instance={"values": [0, 1]}, azimuth=[0, 90]))
+    assert values(data, "familiar", "instance") == {2, 3}
+    assert values(data, "familiar", "azimuth") == {0, 90}
+    rows = data.shown("test", ViewRange(azimuth=180))
+    assert set(data.split("test").factors["instance"][rows].tolist()) == {2, 3}
+    # Where test and training share them, they count.
+    shared = Turntable(views=ViewRange(instance={"values": [0, 1]}))
+    assert values(shared, "novel", "instance") == {2, 3}
+
+
+def test_without_parts_nothing_is_rearranged():
+    with pytest.raises(UserError, match="does not know the parts of its objects"):
+        Turntable().split("rearranged")

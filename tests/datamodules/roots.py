@@ -104,12 +104,11 @@ def smallnorb(root, patch, *, whole=False, packed=True, port=False):
     """All views with tiny images, or few views with images as large as the real ones."""
     if not whole:
         patch.setattr(norb, "LEVELS", (5, 10, 2, 6, 1))
-        patch.setattr(norb, "TOYS", 2)
+        patch.setattr(norb, "TOYS", {"training": (4, 6), "testing": (0, 1)})
     side = 2 if whole else 96
-    parts = {"training": (4, 6, 7, 8, 9), "testing": (0, 1, 2, 3, 5)}
     official, plain_sums, ports = {}, {}, []
-    for part, toys in parts.items():
-        category, info = norb_grid(toys[: norb.TOYS], norb.LEVELS)
+    for part, toys in norb.TOYS.items():
+        category, info = norb_grid(toys, norb.LEVELS)
         images = np.zeros((len(category), 2, side, side), np.uint8)
         images[:] = shade(category)[:, None, None, None]
         images[:, 1] += 5  # the right eye
@@ -148,7 +147,7 @@ def coil20(root, patch):
     )
     write(root / "COIL20" / "coil20_64.npz", content)
     known = {"coil20_64.npz": sha256(content)}
-    patch.setitem(coil.SETS, 20, NpzSet("COIL20", "coil20_*.npz", known))
+    patch.setitem(coil.SETS, 20, NpzSet("COIL20", "coil20_*.npz", known, (1, 3)))
 
 
 def eth80_set(root, patch):
@@ -170,7 +169,8 @@ def eth80_set(root, patch):
         azimuth_deg=azimuth.astype("i2"),
     )
     write(root / "ETH80" / "eth80_32.npz", content)
-    patch.setattr(eth80, "NPZ", NpzSet("ETH80", "eth80_*.npz", {"eth80_32.npz": sha256(content)}))
+    known = {"eth80_32.npz": sha256(content)}
+    patch.setattr(eth80, "NPZ", NpzSet("ETH80", "eth80_*.npz", known, (3,)))
 
 
 def folder(root, lines, name="mine", side=20):

@@ -135,6 +135,44 @@ def test_batches_are_joined_in_the_order_of_their_numbers(root):
     assert len(AffNIST(data_root=root).split("novel")) == 120
 
 
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"more": np.zeros((2, 40))}, r"found .*more \(2\)"),
+        ({"human_readable_transform": np.zeros((5, 40))}, r"found human_readable_transform \(5\)"),
+    ],
+    ids=["another field", "other rows"],
+)
+def test_batches_that_do_not_go_together_are_named(root, fields, message):
+    place = root / "affNIST" / "test_batches"
+    for number in (1, 2, 3):
+        roots.write(place / f"{number}.mat", official(40, 1, **(fields if number == 2 else {})))
+    expected = rf"2\.mat is damaged .* human_readable_transform \(6\), .* as in .*1\.mat, {message}"
+    with pytest.raises(UserError, match=expected):
+        AffNIST(data_root=root).split("novel")
+
+
+def test_transforms_that_are_no_numbers_are_told(root):
+    stored = stored_transforms(80)
+    stored[:, 7] = np.nan
+    content = official(40, 2, human_readable_transform=stored, original=np.full((1, 80), np.nan))
+    roots.write(root / "affNIST" / "test.mat", content)
+    data = AffNIST(data_root=root)
+    assert len(data.split("novel")) == 80
+    assert data.notes[1] == "1 of 80 stored transforms are no finite numbers"
+
+
+@pytest.mark.parametrize("form", ["test.mat", "test_batches"])
+def test_the_file_and_its_sum_are_told(root, form):
+    content, place = official(40, 2), root / "affNIST" / form
+    roots.write(place / "1.mat" if form == "test_batches" else place, content)
+    data = AffNIST(data_root=root)
+    assert data.notes == []
+    data.split("novel")
+    assert str(place) in data.notes[0] and roots.sha256(content) in data.notes[0]
+    assert data.notes[0] in AffNIST.found(root)
+
+
 def test_images_of_unknown_digits(root):
     content = official(40, 2, order="shuffled", original=np.zeros((1, 80)))
     roots.write(root / "affNIST" / "test.mat", content)
@@ -151,7 +189,7 @@ def test_other_digits_are_refused(root, digits):
 
 
 def test_without_the_official_file_it_is_said_where_to_put_it(root, monkeypatch):
-    remote = RemoteFile("test.mat.zip", None, None, roots.NOWHERE)
+    remote = RemoteFile("test.mat.zip", None, None, roots.NOWHERE, "zip")
     monkeypatch.setattr(AffNIST, "remote_test", remote)
     with pytest.raises(UserError, match=r"put test\.mat\.zip in .*affNIST"):
         AffNIST(data_root=root).split("novel")

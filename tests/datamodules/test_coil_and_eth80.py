@@ -116,17 +116,65 @@ def test_objects_of_eth80_move_before_their_background(tmp_path, monkeypatch):
     assert batch.images.shape[1:] == (3, 32, 32)
 
 
-@pytest.mark.parametrize(
-    ("array", "values", "message"),
-    [("masks", np.full((4, 32, 32), 2, "u1"), "expected 0 and 1"),
-     ("category_id", np.full(4, 8, "i2"), "categories of eth80's file are 0 to 7")],
-    ids=["masks", "categories"],
-)  # fmt: skip
-def test_arrays_of_eth80_that_cannot_be(tmp_path, monkeypatch, array, values, message):
+IMAGES = np.zeros((600, 32, 32), "u1")
+WRONG_COIL = {
+    "16 bits": ({"images": IMAGES.astype("u2")}, "expected 'images' as uint8, found uint16"),
+    "32 bits": ({"images": IMAGES.astype("u4")}, "expected 'images' as uint8, found uint32"),
+    "4 channels": ({"images": IMAGES[..., None].repeat(4, 3)}, "with 1 or 3 channels, found"),
+    "no channel": ({"images": np.zeros((600, 32, 32, 0), "u1")}, "with 1 or 3 channels, found"),
+    "no image": (
+        {
+            "images": IMAGES[:0],
+            "object_id": np.zeros(0, "i2"),
+            "azimuth_deg": np.zeros(0, "i2"),
+        },
+        "expected images, found none",
+    ),
+    "no pixel": ({"images": np.zeros((600, 0, 32), "u1")}, "size of coil100 is at most 0 pixels"),
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG_COIL)
+def test_arrays_of_coil_that_cannot_be(tmp_path, wrong):
+    changed, message = WRONG_COIL[wrong]
+    coil100(tmp_path, **changed)
+    with pytest.raises(UserError, match=message):
+        COIL(data_root=tmp_path, objects=100).split("train")
+
+
+@pytest.mark.parametrize("kind", ["u2", "u8", "i4"])
+def test_one_channel_is_grey_and_numbers_are_of_any_whole_type(tmp_path, kind):
+    grey = np.arange(600).reshape(600, 1, 1) % 200 + np.zeros((1, 32, 32), int)
+    numbers = np.repeat(np.arange(1, 101), 6).astype(kind)
+    azimuths = np.tile(np.arange(0, 360, 60), 100).astype(kind)
+    images = grey.astype("u1")[..., None]
+    coil100(tmp_path, images=images, object_id=numbers, azimuth_deg=azimuths)
+    data = COIL(data_root=tmp_path, objects=100)
+    everything = data.read().images
+    assert torch.equal(everything.images, torch.from_numpy(images).permute(0, 3, 1, 2))
+    assert everything.targets[[0, 5, 6]].tolist() == [0, 0, 1]
+    with pytest.raises(UserError, match="are grey"):
+        COIL(data_root=tmp_path, objects=100, colour=True).split("train")
+
+
+WRONG_ETH80: dict[str, tuple[dict[str, np.ndarray], str]] = {
+    "masks of 2": ({"masks": np.full((4, 32, 32), 2, "u1")}, "are 0 and 1; found 2"),
+    "masks of 16 bits": ({"masks": np.zeros((4, 32, 32), "u2")}, "expected 'masks' as uint8"),
+    "small masks": ({"masks": np.zeros((4, 16, 32), "u1")}, "'masks' as large as the images"),
+    "categories": ({"category_id": np.full(4, 8, "i2")}, "categories of eth80's file are 0 to 7"),
+    "4 channels": ({"images": np.zeros((4, 32, 32, 4), "u1")}, "images with 3 channels, found"),
+    "grey": ({"images": np.zeros((4, 32, 32, 1), "u1")}, "images with 3 channels, found"),
+}
+
+
+@pytest.mark.parametrize("wrong", [*WRONG_ETH80, "none"])
+def test_arrays_of_eth80_that_cannot_be(tmp_path, wrong):
     columns = ("category_id", "instance", "polar_deg", "azimuth_deg")
     arrays = {name: np.zeros(4, "i2") for name in columns}
     arrays |= {"images": np.zeros((4, 32, 32, 3), "u1"), "masks": np.zeros((4, 32, 32), "u1")}
-    roots.write(tmp_path / "ETH80" / "eth80_mine.npz", made.npz(**(arrays | {array: values})))
+    nothing = {name: array[:0] for name, array in arrays.items()}
+    changed, message = (WRONG_ETH80 | {"none": (nothing, "found none")})[wrong]
+    roots.write(tmp_path / "ETH80" / "eth80_mine.npz", made.npz(**(arrays | changed)))
     with pytest.raises(UserError, match=message):
         ETH80(data_root=tmp_path).split("train")
 

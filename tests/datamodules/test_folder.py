@@ -141,6 +141,63 @@ def test_tables_that_are_wrong(tmp_path, wrong):
     assert "\n" not in str(told.value)
 
 
+@pytest.mark.parametrize("other", ["./a0.png", "../mine/a0.png", "link.png", "absolute"])
+def test_a_file_under_two_names_is_one_file(tmp_path, other):
+    """Else it could be trained on and tested on."""
+    table = [("file", "class", "split"), *rows(4, "a", "b", more=("train",))]
+    place = roots.folder(tmp_path, table)
+    (place / "link.png").symlink_to("a0.png")
+    other = str(place / "a0.png") if other == "absolute" else other
+    with (place / "labels.csv").open("a") as stream:
+        stream.write(f"{other},a,test\n")
+    with pytest.raises(UserError, match=r"names a0\.png 2 times; give each file one row"):
+        Folder(data_root=tmp_path, path="mine")
+
+
+@pytest.mark.parametrize("name", ["../elsewhere.png", "link.png"])
+def test_files_outside_of_the_folder_are_refused(tmp_path, name):
+    place = roots.folder(tmp_path, [("file", "class"), *rows(3, "a", "b")])
+    Image.new("RGB", (9, 9)).save(tmp_path / "elsewhere.png")
+    (place / "link.png").symlink_to("../elsewhere.png")
+    with (place / "labels.csv").open("a") as stream:
+        stream.write(f"{name},a\n")
+    with pytest.raises(UserError, match=r"line 8: .*elsewhere\.png is outside of the folder"):
+        Folder(data_root=tmp_path, path="mine")
+
+
+@pytest.mark.parametrize("end", ["\n", "\n\n", "  \n", ",\n,\n"])
+def test_empty_lines_at_the_end_are_no_rows(tmp_path, end):
+    place = roots.folder(tmp_path, [("file", "class"), *rows(3, "a", "b")])
+    with (place / "labels.csv").open("a") as stream:
+        stream.write(end)
+    assert len(Folder(data_root=tmp_path, path="mine").table.files) == 6
+
+
+@pytest.mark.filterwarnings("ignore")  # Pillow warns of some damage
+@pytest.mark.parametrize("kind", ["png", "jpg", "gif", "bmp", "tif", "ppm", "sgi", "dds"])
+def test_damaged_images_are_told_in_a_sentence(tmp_path, kind):
+    place = roots.folder(tmp_path, [("file", "class"), *rows(3, "a", "b")])
+    data = Folder(data_root=tmp_path, path="mine", size=8)
+    numbers = np.random.default_rng(0)
+    path = place / f"a.{kind}"
+    Image.fromarray(numbers.integers(0, 256, (24, 20, 3), dtype=np.uint8)).save(path)
+    content = path.read_bytes()
+    told = 0
+    for number in range(60):
+        changed = bytearray(content)
+        if number % 2:
+            del changed[numbers.integers(len(changed)) :]
+        else:
+            for at in numbers.integers(min(len(changed), 150), size=3):
+                changed[at] = numbers.integers(256)
+        path.write_bytes(changed)
+        try:
+            data._image(path)
+        except UserError as error:
+            told += "\n" not in str(error)
+    assert told
+
+
 def test_files_that_are_no_table_and_no_images(tmp_path):
     place = roots.folder(tmp_path, [("file", "class"), *rows(3, "a", "b")])
     (place / "a1.png").write_bytes(b"no image")

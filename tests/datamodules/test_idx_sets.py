@@ -63,6 +63,30 @@ def test_damaged_files_are_named(tmp_path, monkeypatch, cls, damage):
         cls(data_root=tmp_path).split("train")
 
 
+def test_a_file_that_was_packed_again_holds_the_same(root):
+    path = MNIST.folder(root) / "train-labels-idx1-ubyte.gz"
+    plain = gzip.decompress(path.read_bytes())
+    path.write_bytes(gzip.compress(plain, compresslevel=1, mtime=1))
+    assert len(MNIST(data_root=root).split("train")) == 110
+
+
+def test_of_a_file_that_holds_another_thing_both_sums_are_told(root):
+    path = MNIST.folder(root) / "train-labels-idx1-ubyte.gz"
+    path.write_bytes(altered(path.read_bytes()))
+    known = MNIST.files["train-labels-idx1-ubyte"]
+    found = [roots.sha256(path.read_bytes()), roots.sha256(gzip.decompress(path.read_bytes()))]
+    with pytest.raises(UserError) as told:
+        MNIST(data_root=root).split("train")
+    for checksum in (known.packed, known.plain, *found):
+        assert checksum in str(told.value)
+
+
+def test_a_file_with_the_right_sum_is_unpacked_without_another(root, monkeypatch):
+    for name, file in MNIST.files.items():
+        monkeypatch.setitem(MNIST.files, name, file._replace(plain="of another file"))
+    assert len(MNIST(data_root=root).split("train")) == 110
+
+
 def test_images_and_labels_must_belong_together(root, monkeypatch):
     place, name = MNIST.folder(root), "t10k-labels-idx1-ubyte"
     content = struct.pack(">II", 0x801, 39) + bytes(39)
@@ -97,7 +121,11 @@ def test_unpacked_files_of_which_no_checksum_is_known_do_not_count(tmp_path, mon
     path = FashionMNIST.folder(tmp_path) / "t10k-images-idx3-ubyte.gz"
     path.with_suffix("").write_bytes(gzip.decompress(path.read_bytes()))
     assert len(FashionMNIST(data_root=tmp_path).split("test")) == 40
+    assert FashionMNIST.found(tmp_path) == f"found in {path.parent}"
     path.unlink()
+    told = FashionMNIST.found(tmp_path)
+    assert told.startswith("not found; downloaded when needed, or put t10k-images-idx3-ubyte.gz in")
+    assert told.endswith("(unpacked files do not count: no checksum of them is known)")
     assert FashionMNIST.missing(tmp_path) == ["t10k-images-idx3-ubyte.gz"]
     with pytest.raises(UserError, match=r"put t10k-images-idx3-ubyte\.gz"):
         FashionMNIST(data_root=tmp_path).split("test")

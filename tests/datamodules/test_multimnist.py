@@ -15,6 +15,7 @@ from capsbench.errors import UserError
 from capsbench.models.capsnet_dr import CapsNetDR
 from capsbench.viewpoint.ranges import ViewRange
 from tests.datamodules import roots
+from tests.datamodules.promises import SPLITS
 
 
 @pytest.fixture
@@ -77,6 +78,23 @@ def test_training_pairs_are_new_each_time_and_of_training_digits_alone(root):
     one, other = training(data, 0), training(data, len(stream))
     assert not torch.equal(one.shifts, other.shifts)
     assert (torch.cat([one.targets, other.targets]).sum(dim=1) == 2).all()
+
+
+@pytest.mark.parametrize("few", [{"per_class": 1}, {"limit": 9}], ids=["per class", "limit"])
+def test_few_images_are_made_of_few_digits(root, few):
+    data, digits = MultiMNIST(data_root=root, **few), MNIST(data_root=root, **few)
+    for name in SPLITS[:2]:
+        pairs = pairs_of(data, name)
+        assert len(pairs) == len(digits.split(name))
+        left = {digit.numpy().tobytes() for digit in digits.split(name).images}
+        assert {digit[None].numpy().tobytes() for pair in pairs.images for digit in pair} <= left
+
+
+def test_a_limit_changes_no_test_pair(root):
+    every, some = (pairs_of(MultiMNIST(data_root=root, limit=n, pairs=2)) for n in (None, 11))
+    assert len(some) == 11
+    for name in ("images", "targets", "partners", "shifts", "index"):
+        assert torch.equal(getattr(some, name), getattr(every[some.index], name))
 
 
 def test_processes_share_the_pairs_of_a_batch(root):

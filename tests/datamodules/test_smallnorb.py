@@ -1,5 +1,7 @@
 """smallNORB: the novel views of Hinton et al. (2018), the files, the crops."""
 
+import dataclasses
+
 import pytest
 import torch
 
@@ -115,8 +117,13 @@ def test_the_port_holds_the_same(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     ("column", "value", "message"),
-    [(1, 9, "elevation 0..8"), (2, 3, "even azimuth"), (0, 8, "toys of each")],
-    ids=["elevation", "azimuth", "toy"],
+    [
+        (1, 9, "elevation 0..8"),
+        (2, 3, "even azimuth"),
+        (0, 8, "expected toys 4, 6 of each category .* found toys 4, 6, 8 in 120 pairs"),
+        (0, 6, "found toys 4, 6 in 120 pairs, 119 of them different"),
+    ],
+    ids=["elevation", "azimuth", "toy", "twice"],
 )
 def test_labels_must_be_those_of_smallnorb(tmp_path, monkeypatch, column, value, message):
     roots.smallnorb(tmp_path, monkeypatch)
@@ -125,6 +132,25 @@ def test_labels_must_be_those_of_smallnorb(tmp_path, monkeypatch, column, value,
     replace(tmp_path, monkeypatch, ("training", "info"), info)
     with pytest.raises(UserError, match=message):
         SmallNORB(data_root=tmp_path).split("train")
+
+
+@pytest.mark.parametrize("files", ["official", "port"])
+def test_test_toys_under_the_training_files_names_are_refused(tmp_path, monkeypatch, files):
+    if files == "port":
+        pytest.importorskip("pyarrow")
+    roots.smallnorb(tmp_path, monkeypatch, port=files == "port")
+    if files == "port":
+        train, test = norb.PORT
+        content = (tmp_path / "smallnorb" / test.name).read_bytes()
+        roots.write(tmp_path / "smallnorb" / train.name, content)
+        # The training file's sum is not known.
+        train = dataclasses.replace(train, sha256=None, form="parquet")
+        monkeypatch.setattr(norb, "PORT", (train, test))
+    else:
+        info = roots.norb_grid((0, 1), norb.LEVELS)[1]
+        replace(tmp_path, monkeypatch, ("training", "info"), info)
+    with pytest.raises(UserError, match=r"expected toys 4, 6 of each category .* found toys 0, 1"):
+        SmallNORB(data_root=tmp_path, files=files).split("train")
 
 
 def test_every_second_pixel_and_the_crops(tmp_path, monkeypatch):

@@ -38,13 +38,14 @@ class Served:
         self.files[name] = content
 
     def remote(self, name: str, *mirrors: str, known: bool = True) -> RemoteFile:
-        """The file at mirrors, with its true sum and size unless they are not known."""
+        """The file at mirrors, with its true sum and size; if they are not known, a zip file."""
         content = self.files[name]
         return RemoteFile(
             name,
             sha256(content).hexdigest() if known else None,
             len(content) if known else None,
             tuple(f"{self.address}/{mirror}/{name}" for mirror in mirrors or ("a",)),
+            None if known else "zip",
         )
 
 

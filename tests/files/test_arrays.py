@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -54,6 +55,31 @@ def test_without_its_sum_a_file_is_not_whole(tmp_path):
     path = tmp_path / "set.npz"
     save_arrays(path, ARRAYS)
     (tmp_path / "set.npz.sha256").unlink()
+    assert load_arrays(path) is None
+
+
+@pytest.mark.parametrize("text", [b"", b"\n"])
+def test_with_an_empty_sum_a_file_is_not_whole(tmp_path, text):
+    path = tmp_path / "set.npz"
+    save_arrays(path, ARRAYS)
+    (tmp_path / "set.npz.sha256").write_bytes(text)
+    assert load_arrays(path) is None
+
+
+def test_a_sum_that_vanishes_meanwhile_is_none(tmp_path, monkeypatch):
+    """Another process that makes the file anew takes the sum away first."""
+    path = tmp_path / "set.npz"
+    save_arrays(path, ARRAYS)
+    is_file = Path.is_file
+
+    def then_gone(self):
+        found = is_file(self)
+        (tmp_path / "set.npz.sha256").unlink(missing_ok=True)
+        return found
+
+    monkeypatch.setattr(Path, "is_file", then_gone)
+    loaded = load_arrays(path)
+    assert loaded is None or list(loaded) == list(ARRAYS)
     assert load_arrays(path) is None
 
 

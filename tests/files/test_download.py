@@ -15,8 +15,9 @@ from capsbench.files import download
 from capsbench.files.download import fetch
 from capsbench.files.remote import RemoteFile
 from tests.files.server import serving
+from tests.formats import made
 
-DATA = np.random.default_rng(0).bytes(3 << 20)
+DATA = made.zipped({"1.mat": np.random.default_rng(0).bytes(3 << 20)})
 
 
 @pytest.fixture
@@ -168,6 +169,41 @@ def test_a_file_of_unknown_sum_is_taken_whole(server, folder):
     assert (folder / "one").read_bytes() == DATA
 
 
+PARQUET = b"PAR1" + DATA[:5000] + b"PAR1"
+
+
+@pytest.mark.parametrize(
+    ("form", "content"),
+    [pytest.param("zip", DATA, id="zip"), pytest.param("parquet", PARQUET, id="parquet")],
+)
+@pytest.mark.parametrize(
+    "instead",
+    [
+        pytest.param(lambda content: b"<!doctype html><p>log in</p>", id="a web page"),
+        pytest.param(lambda content: content[:3000], id="cut short"),
+        pytest.param(lambda content: content[:-1], id="a byte short"),
+        pytest.param(lambda content: b"", id="empty"),
+        pytest.param(lambda content: content[:4], id="its beginning"),
+    ],
+)
+def test_a_file_of_unknown_sum_has_its_form(server, folder, form, content, instead):
+    """A mirror that sends anything else, and does not say how much, is passed over."""
+    server.add("one", content)
+    server.instead["a"] = instead(content)
+    server.no_length |= {"a", "b"}
+    file = replace(server.remote("one", "a", "b", known=False), form=form)
+    fetch([file], folder, what="Set")
+    assert (folder / "one").read_bytes() == content
+    assert names(folder) == ["one"]
+    (folder / "one").unlink()
+    with pytest.raises(UserError, match=rf"a/one: expected a whole {form} file, got .*; put one"):
+        fetch([replace(file, urls=file.urls[:1])], folder, what="Set")
+    assert names(folder) == []
+    (folder / "one").write_bytes(instead(content))
+    with pytest.raises(UserError, match=rf"one is damaged .* expected a whole {form} file"):
+        fetch([file], folder, what="Set")
+
+
 def test_all_mirrors_failing_is_one_sentence(server, folder):
     server.add("one", DATA)
     server.add("two", b"2")
@@ -245,7 +281,7 @@ def test_a_mirror_that_answers_another_range_is_passed_over(server, folder):
     server.wrong_range.add("a")
     folder.mkdir(parents=True)
     (folder / "one.part").write_bytes(DATA[:1000])
-    unknown = replace(server.remote("one"), sha256=None, size=None)
+    unknown = replace(server.remote("one", known=False), size=None)
     with pytest.raises(
         UserError, match=r"asked for the bytes from 1000 on, it answers 'bytes 1001"
     ):
@@ -265,7 +301,12 @@ def test_progress_is_shown_in_a_terminal_alone(server, folder, capsys, monkeypat
 
 def test_only_the_web_is_asked():
     with pytest.raises(ValueError, match="expected addresses by http or https"):
-        RemoteFile("one", None, None, ("file:///etc/passwd",))
+        RemoteFile("one", "00", None, ("file:///etc/passwd",))
+
+
+def test_something_tells_a_file_from_another():
+    with pytest.raises(ValueError, match="expected a SHA-256 or a form, got neither"):
+        RemoteFile("one", None, None, ("https://example.org/one",))
 
 
 def test_the_server_serves_two_at_once():

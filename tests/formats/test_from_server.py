@@ -1,7 +1,5 @@
 """The whole way for every format: download, check, open, index."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
@@ -106,11 +104,9 @@ def test_a_set_cut_short_is_named_with_a_sum_and_without(served, tmp_path):
         open_(path, None)
 
 
-def test_a_web_page_in_place_of_a_set_is_named(served, server, tmp_path):
+def test_a_web_page_in_place_of_a_set_is_named(served, tmp_path):
     remote, open_, _ = served
-    server.instead["here"] = b"<!DOCTYPE html><title>Log in</title>"
-    unknown = replace(remote, sha256=None, size=None)  # nothing tells that it is another file
-    fetch([unknown], tmp_path, what="Set")
+    (tmp_path / remote.name).write_bytes(b"<!DOCTYPE html><title>Log in</title>")
     with pytest.raises(
         UserError, match=f"{remote.name} is damaged .* found a web page; replace it"
     ):

@@ -74,9 +74,9 @@ WRONG_AFFNIST = {
     "fractions": (made.affnist(GREY, DIGITS, label_int=DIGITS[None] / 2), "labels 0..9"),
     "a cell array": (
         made.affnist(GREY, DIGITS, image=cells(*GREY)),
-        "numbers in image, found object",
+        "numbers in image, found cells",
     ),
-    "text": (made.affnist(GREY, DIGITS, label_int="three"), "numbers in label_int, found <U"),
+    "text": (made.affnist(GREY, DIGITS, label_int="three"), "numbers in label_int, found text"),
     "version 7.3": (
         b"MATLAB 7.3 MAT-file, Platform: GLNXA64".ljust(512) + b"\x89HDF\r\n\x1a\n",
         r"version 5, found one of version 7\.3 \(HDF5\)",
@@ -111,7 +111,7 @@ WRONG_SVHN = {
         made.matlab(X=COLOUR.transpose(2, 3, 1, 0), y=np.ones((4, 1))),
         "5 labels in y",
     ),
-    "cells": (made.matlab(X=cells(*COLOUR), y=DIGITS[:, None]), "numbers in X, found object"),
+    "cells": (made.matlab(X=cells(*COLOUR), y=DIGITS[:, None]), "numbers in X, found cells"),
 }
 
 

@@ -141,13 +141,19 @@ def test_probabilities_are_averaged_over_crops():
         entry(measure="averaged-accuracy", shifts=[[0, 0], [1, 0]]), model, data, "cpu", ignore
     )
     targets = data.split("test").targets
-    assert found.values["single/accuracy"] == pytest.approx((targets == 0).float().mean().item())
-    assert found.values["averaged/accuracy"] == pytest.approx((targets == 1).float().mean().item())
+    assert found.values["familiar/single/accuracy"] == pytest.approx(
+        (targets == 0).float().mean().item()
+    )
+    assert found.values["familiar/averaged/accuracy"] == pytest.approx(
+        (targets == 1).float().mean().item()
+    )
     in_turn = averaged_accuracy.measure(
         entry(measure="averaged-accuracy", shifts=[[1, 0], [0, 0]]), model, data, "cpu", ignore
     )
-    assert in_turn.values["averaged/accuracy"] == found.values["averaged/accuracy"]
-    assert found.samples["averaged/correct"].tolist() == (targets == 1).tolist()
+    assert (
+        in_turn.values["familiar/averaged/accuracy"] == found.values["familiar/averaged/accuracy"]
+    )
+    assert found.samples["familiar/averaged/correct"].tolist() == (targets == 1).tolist()
 
 
 @given(st.integers(0, 10_000), st.integers(1, 4), st.integers(2, 6))

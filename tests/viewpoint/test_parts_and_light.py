@@ -127,6 +127,14 @@ def test_light_is_changed_as_in_the_authors_order(brightness, contrast, seed):
     np.testing.assert_allclose(seen[0].numpy(), expected, atol=1e-12)
 
 
+def test_an_image_whose_light_stays_is_not_rounded():
+    images = torch.rand(3, 1, 9, 9)
+    mean = images.mean(dim=(2, 3), keepdim=True)
+    seen = relight(images, mean, torch.tensor([0.0, 0.2, 0.0]), torch.tensor([1.0, 1.0, 0.5]))
+    assert torch.equal(seen[0], images[0])
+    assert not torch.equal(seen[1], images[1]) and not torch.equal(seen[2], images[2])
+
+
 def test_views_know_whether_they_change_the_light():
     assert not Views.identity(3).relit
     assert grid_views(None, brightness=0.1).relit

@@ -7,6 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from capsbench.viewpoint.factors import FACTORS
 from capsbench.viewpoint.grid import GridView, ViewGrid
 from capsbench.viewpoint.ranges import ViewRange
 from capsbench.viewpoint.spread import Sweep
@@ -38,9 +39,12 @@ def test_the_ends_of_a_range_are_familiar_in_spite_of_rounding(factor, one, othe
     low, high = sorted((sign * one, sign * other))
     ranges = ViewRange.model_validate({factor: (low, high)})
     swept = "shift_x" if factor == "shift" else factor
+    spread, period = ranges.spread(swept), FACTORS[swept].period
+    assert spread is not None
     for value in (low, high, low - 1e-10, high + 1e-10):
-        assert ranges.familiar(GridView(swept, value))
+        assert spread.place(value, period) == "familiar"
     for value in (low - 1e-6, high + 1e-6):
+        assert spread.place(value, period) != "familiar"
         assert not ranges.familiar(GridView(swept, value))
 
 

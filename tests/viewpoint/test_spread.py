@@ -9,8 +9,10 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 from scipy.stats import kstest
 
+from capsbench.arguments import one_line
 from capsbench.viewpoint.factors import FACTORS
 from capsbench.viewpoint.grid import GridView, ViewGrid
+from capsbench.viewpoint.part import Window
 from capsbench.viewpoint.ranges import ViewRange
 from capsbench.viewpoint.spread import Spread, Sweep
 from capsbench.viewpoint.views import Views
@@ -62,6 +64,8 @@ def test_every_form_is_one_of_two(form, intervals, values):
         {"intervals": [[0, 2], [2, 3]]},
         {"intervals": [[3, 4], [0, 1]]},
         {"values": [1], "intervals": [[0, 1]]},
+        {"intervals": [[5, 5], [7, 9]]},
+        {"start": 0, "stop": 1e300, "step": 1},
         {"start": 1, "stop": 0, "step": 1},
         {"from": 1},
     ],
@@ -190,3 +194,38 @@ def test_a_grid_knows_every_factor():
 def test_grids_that_make_no_sense_are_refused(grid):
     with pytest.raises(ValidationError):
         ViewGrid.model_validate(grid)
+
+
+@pytest.mark.parametrize("nothing", [None, "none"])
+def test_a_factor_may_be_none(nothing):
+    assert ViewRange.model_validate({"rotation": nothing, "azimuth": nothing}) == ViewRange()
+
+
+def test_a_view_is_familiar_only_if_all_that_it_leaves_alone_is():
+    turned = ViewRange(rotation=90, shift=[-2, 2])
+    assert turned.place(GridView("shift_x", 1)) == "outside"  # shown upright
+    assert turned.place(GridView("rotation", 90)) == "familiar"
+    assert ViewRange(shift={"values": [-2, 2]}).place(GridView("rotation", 0)) == "between"
+    window = Window(width=5, height=5)
+    ranges = ViewRange(rotation=[-15, 15])
+    assert ranges.place(GridView("rotation", 10, window)) == "outside"
+    assert ranges.place(GridView("rotation", 0, window)) == "familiar"  # nothing moves
+    assert ranges.place(GridView("azimuth", 10, window)) == "familiar"
+    moving = ViewRange(rotation=[-15, 15], part=window)
+    assert moving.place(GridView("rotation", 10, window)) == "familiar"
+    assert moving.place(GridView("rotation", 10)) == "outside"
+
+
+@pytest.mark.parametrize(
+    ("part", "message"),
+    [
+        ({"width": 0, "height": 3}, "part.window.width: input should be greater than 0"),
+        ({"width": 5}, "part.window.height: field required"),
+        ("objekt", "part.name: input should be 'object'"),
+    ],
+    ids=["width", "height", "name"],
+)
+def test_what_is_wrong_with_a_part_is_told(part, message):
+    with pytest.raises(ValidationError) as caught:
+        ViewRange.model_validate({"part": part})
+    assert one_line(caught.value).startswith(message)

@@ -8,7 +8,7 @@ from pydantic import TypeAdapter, ValidationError
 from capsbench.contracts import Model, Prediction
 from capsbench.data.randomness import views_by_index
 from capsbench.measures import MeasureEntry, RenderingError
-from capsbench.measures.rendering import measure
+from capsbench.measures.rendering_error import measure
 from capsbench.names import find
 from capsbench.viewpoint.ranges import ViewRange
 from capsbench.viewpoint.views import Views

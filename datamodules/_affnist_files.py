@@ -1,0 +1,99 @@
+"""The files of affNIST's official test images: which one is at hand, and what is in it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from capsbench.files.archives import zip_members
+from capsbench.files.content import CHUNK, Content, damaged, opened, read
+from capsbench.files.remote import RemoteFile
+from capsbench.formats.matlab import read_affnist
+
+# Nobody has published checksums of affNIST's files: their structure is checked instead.
+REMOTE = RemoteFile(
+    "test.mat.zip",
+    None,
+    None,
+    tuple(
+        f"{scheme}://www.cs.toronto.edu/~tijmen/affNIST/32x/transformed/test.mat.zip"
+        for scheme in ("https", "http")
+    ),
+    "zip",
+)
+
+Fields = dict[str, NDArray[Any]]
+
+
+def folder(data_root: Path) -> Path:
+    """Where they lie."""
+    return data_root / "affNIST"
+
+
+def official(data_root: Path) -> Path | None:
+    """The file or folder of the official test images, if there is one."""
+    place = folder(data_root)
+    candidates = [place / name for name in ("test.mat", "test.mat.zip", "test_batches.zip")]
+    there = [path for path in candidates if path.is_file()]
+    batches = place / "test_batches"
+    if _batches(batches):
+        there.append(batches)
+    return there[0] if there else None
+
+
+def named(path: Path) -> str:
+    """A file, or a folder of files, with the SHA-256 of what is in it."""
+    digest = sha256()
+    for file in _batches(path) if path.is_dir() else [path]:
+        with opened(file) as stream:
+            while chunk := stream.read(CHUNK):
+                digest.update(chunk)
+    files = " of its files, one after the other" if path.is_dir() else ""
+    return f"{path}, SHA-256{files} {digest.hexdigest()} (no checksum is published)"
+
+
+def _batches(place: Path) -> list[Path]:
+    """The MATLAB files of a folder, 1.mat, 2.mat, ..., in the order of their numbers."""
+    files = [file for file in place.glob("*.mat") if file.stem.isdecimal()]
+    return sorted(files, key=lambda file: int(file.stem))
+
+
+def _contents(path: Path) -> Iterator[Content]:
+    """The MATLAB files, in the order of their numbers."""
+    if path.is_dir():
+        yield from map(read, _batches(path))
+    elif path.suffix == ".zip":
+        yield from zip_members(path, ".mat")
+    else:
+        yield read(path)
+
+
+def read_fields(path: Path) -> Fields:
+    """The fields of all images, see `read_affnist`.
+
+    Raises:
+        UserError: A file is damaged or another one, or the files do not go together.
+    """
+    return _joined([(content.name, read_affnist(content)) for content in _contents(path)])
+
+
+def _joined(parts: list[tuple[str, Fields]]) -> Fields:
+    """The fields of all files, one after the other; each file comes with its name."""
+    (first, expected), *others = parts
+    for name, fields in others:
+        if _layout(fields) != _layout(expected):
+            raise damaged(name, f"{_layout(expected)} as in {first}", _layout(fields))
+    if not others:
+        return expected
+    return {name: np.concatenate([fields[name] for _, fields in parts]) for name in expected}
+
+
+def _layout(fields: Fields) -> str:
+    """The names of fields, and the shape of an image's part of each."""
+    shapes = {name: " x ".join(map(str, values.shape[1:])) for name, values in fields.items()}
+    return ", ".join(f"{name} ({shape or 1})" for name, shape in sorted(shapes.items()))
