@@ -86,7 +86,10 @@ class Folder(RecordedData):
             images,
             torch.tensor(self.table.labels),
             torch.arange(len(images)),
-            {name: torch.tensor(values) for name, values in self.table.factors.items()},
+            {
+                name: torch.tensor(values, dtype=torch.float64)  # as exact as the table
+                for name, values in self.table.factors.items()
+            },
         )
         test = self.table.test
         return Recording(everything, None if test is None else torch.tensor(test))

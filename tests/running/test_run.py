@@ -53,6 +53,24 @@ def run(tmp_path, capsys):
     return run
 
 
+@pytest.mark.parametrize(
+    ("measure", "message"),
+    [
+        ({"splits": ["novel"]}, "digits has no novel test images"),
+        ({"splits": ["rearranged"]}, "digits does not know the parts"),
+        ({"ranges": {"aside": {"azimuth": 90}}}, "digits records no view"),
+    ],
+    ids=["novel", "rearranged", "azimuth"],
+)
+def test_what_cannot_be_tested_is_told_before_training(
+    run, tiny_protocol, tmp_path, measure, message
+):
+    measures = [{"measure": "accuracy-by-split", **measure}]
+    with pytest.raises(UserError, match=message):
+        run({**tiny_protocol, "measures": measures})
+    assert not list(tmp_path.rglob("*.json"))
+
+
 def test_a_run_leaves_whole_records(run, tiny_protocol, tmp_path):
     cells, _ = run(tiny_protocol)
     assert [cell.seed for cell in cells] == [0, 1]

@@ -1,0 +1,194 @@
+"""MATLAB's version 5 as another writer writes it; damage is told, and never kills the process."""
+
+import io
+import struct
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as of_numpy
+from scipy.io import savemat
+from scipy.sparse import csc_matrix
+
+from capsbench.errors import UserError
+from capsbench.files.content import Content
+from capsbench.formats import matlab5
+from capsbench.formats.matlab import read_affnist, read_svhn
+from capsbench.formats.matlab5 import read_matlab
+
+TYPES = ["u1", "i1", "u2", "i2", "u4", "i4", "u8", "i8", "f4", "f8"]
+ARRAYS = of_numpy.arrays(
+    st.sampled_from([np.dtype(name) for name in TYPES]),
+    of_numpy.array_shapes(min_dims=2, max_dims=5, max_side=6),
+)
+NAMES = st.from_regex(r"[A-Za-z][A-Za-z0-9_]{0,30}", fullmatch=True)
+
+
+def content(data):
+    return Content("file.mat", bytearray(data))
+
+
+def written(compressed=True, **variables):
+    stream = io.BytesIO()
+    savemat(stream, variables, do_compression=compressed)  # type: ignore[arg-type]
+    return stream.getvalue()
+
+
+def same(found, expected):
+    assert found.dtype == expected.dtype
+    np.testing.assert_array_equal(found, expected)
+
+
+@given(NAMES, ARRAYS, ARRAYS, st.booleans())
+@settings(max_examples=60, deadline=None)
+def test_matrices_come_back(name, array, other, compressed):
+    data = written(compressed, **{f"{name[:20]}_2": other, name: array})
+    found = read_matlab(content(data), name)
+    assert list(found) == [name]
+    same(found[name], array)
+
+
+@given(st.dictionaries(NAMES, ARRAYS, min_size=1, max_size=4), st.booleans())
+@settings(max_examples=40, deadline=None)
+def test_structures_come_back(fields, compressed):
+    found = read_matlab(content(written(compressed, text="passed over", s=fields)), "s")["s"]
+    assert isinstance(found, dict) and list(found) == list(fields)
+    for name, array in fields.items():
+        same(found[name], array)
+
+
+def element(kind, data, order="<"):
+    return struct.pack(f"{order}II", kind, len(data)) + data + bytes(-len(data) % 8)
+
+
+def variable(stored, data, order="<", kind=6, shape=(1, 3), flags=0):
+    """A file with one matrix, written by hand."""
+    parts = element(6, struct.pack(f"{order}II", kind | flags, 0), order)
+    parts += element(5, struct.pack(f"{order}{len(shape)}i", *shape), order)
+    parts += struct.pack(f"{order}I", 1 << 16 | 1) + b"a\0\0\0"  # the name, a small element
+    parts += element(stored, data, order)
+    end = struct.pack(f"{order}H", 0x100) + (b"IM" if order == "<" else b"MI")
+    return b"MATLAB 5.0".ljust(124) + end + element(14, parts, order)
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_whole_numbers_are_stored_in_few_bytes_and_either_order(order):
+    data = variable(4, struct.pack(f"{order}3H", 1, 2, 770), order)
+    same(read_matlab(content(data), "a")["a"], np.array([[1.0, 2.0, 770.0]]))
+
+
+DOUBLES = struct.pack("<3d", 1, 2, 3)
+REFUSED = {
+    "sparse": (written(a=csc_matrix(np.eye(3))), "expected numbers in a, found a sparse matrix"),
+    "complex": (written(a=np.eye(2) * 1j), "expected numbers in a, found complex numbers"),
+    "empty": (written(a=np.zeros((0, 3))), r"expected numbers in a, found none, \(0, 3\)"),
+    "text": (written(a="word"), "expected numbers in a, found text"),
+    "structures": (
+        written(a=np.zeros((1, 2), [("b", "f8")])),
+        "expected one structure in a, found 1 x 2",
+    ),
+    "a structure within": (written(a={"b": {"c": 1}}), "numbers in b, found something else"),
+    "negative sizes": (variable(9, DOUBLES, shape=(-1, -3)), "numbers in a, found none"),
+    "larger sizes": (
+        variable(9, DOUBLES, shape=(1 << 30, 1 << 30)),
+        "24 bytes for 1073741824 x 1073741824 numbers",
+    ),
+    "many axes": (variable(9, DOUBLES, shape=(1,) * 9 + (3,)), "without class and dimensions"),
+    "no axes": (variable(9, DOUBLES, shape=(3,)), "without class and dimensions"),
+    "unknown type": (variable(11, DOUBLES), "no numbers of a known type"),
+    "another type": (variable(9, DOUBLES, kind=8), "a of class int8 stored as float64"),
+    "behind the end": (variable(9, DOUBLES)[:-8], "an element of .* bytes where there are"),
+    "no variable": (variable(9, DOUBLES) + element(9, DOUBLES), "an element of type 9"),
+    "many elements": (
+        variable(9, DOUBLES) + 100 * variable(9, DOUBLES)[128:],
+        "more than 100 elements",
+    ),
+    "no order": (variable(9, DOUBLES)[:126] + b"XX", "without the end of its header"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_is_no_matrix_of_numbers_is_refused(name):
+    data, message = REFUSED[name]
+    with pytest.raises(UserError, match=rf"^file\.mat is damaged or another file: .*{message}"):
+        read_matlab(content(data), "a")
+
+
+def test_a_small_file_does_not_grow_without_bound(monkeypatch):
+    monkeypatch.setattr(matlab5, "LARGEST", 1 << 20)
+    with pytest.raises(UserError, match="a variable of more than 1048576 bytes"):
+        read_matlab(content(written(a=np.zeros((1 << 21, 1), np.uint8))), "a")
+
+
+GREY = np.random.default_rng(3).integers(0, 256, (4, 40, 40), dtype=np.uint8)
+FIELDS = {
+    "image": GREY.reshape(4, 1600).T,
+    "label_int": np.arange(4, dtype=np.uint8)[None],
+    "human_readable_transform": np.arange(24.0).reshape(6, 4),
+}
+COLOUR = np.random.default_rng(4).integers(0, 256, (4, 3, 32, 32), dtype=np.uint8)
+
+
+def damages(data, count):
+    """The data cut short, or with some bits turned, more often near its ends."""
+    numbers = np.random.default_rng(5)
+    for number in range(count):
+        changed = bytearray(data)
+        if number % 4 == 0:
+            del changed[numbers.integers(len(data)) :]
+        else:
+            near = min((200, 600, len(data))[number % 4 - 1], len(data))
+            for place in numbers.integers(near, size=numbers.integers(1, 5)):
+                changed[-1 - place if number % 2 else place] ^= 1 << numbers.integers(8)
+        yield changed
+
+
+@pytest.mark.parametrize("compressed", [True, False])
+def test_damaged_files_of_affnist_are_told_or_read_right(compressed):
+    data = written(compressed, affNISTdata=FIELDS)
+    told = 0
+    for changed in damages(data, 600):
+        try:
+            found = read_affnist(content(changed))
+        except UserError:
+            told += 1
+            continue
+        assert found["image"].shape == (4, 40, 40) and found["label_int"].shape == (4,)
+        if compressed:  # whose own sum tells that it is damaged
+            np.testing.assert_array_equal(found["image"], GREY)
+            np.testing.assert_array_equal(found["label_int"], range(4))
+    assert told > 200
+
+
+@pytest.mark.parametrize("compressed", [True, False])
+def test_damaged_files_of_svhn_are_told_or_read_right(compressed):
+    labels = np.arange(1, 5, dtype=np.uint8)[:, None]
+    data = written(compressed, X=COLOUR.transpose(2, 3, 1, 0), y=labels)
+    for changed in damages(data, 600):
+        try:
+            images, digits = read_svhn(content(changed))
+        except UserError:
+            continue
+        assert images.shape == COLOUR.shape and digits.shape == (4,)
+        if compressed:
+            np.testing.assert_array_equal(images, COLOUR)
+
+
+# A structure like affNIST's, packed; in it a length and the packed data's sum are no longer right.
+# scipy's reader follows it out of its memory, and the process is killed.
+KILLER = (
+    b"MATLAB 5.0".ljust(124)
+    + b"\x00\x01IM"
+    + bytes.fromhex(
+        "0f0000008d000000789cedd93d0ac2401086e12f318a3f90ca26b7f008b63636da8711130944ab1c"
+        "344772dc6c200a5e20bc0f7c2cc32c3bdb4f2ea92fa4959f6b4faac132d6c9243b8fd5f5f974b9de"
+        "adb3782fd336f6f79ee6698f2a745abb556dd9bcba50e59ec364cee667ced11b597c47b03f0a0100"
+        "00000000000000cc4ed848e8ffdee4b32ff9de9b7895a48b6781820c52"
+    )
+)
+
+
+def test_damage_that_kills_another_reader_is_told():
+    with pytest.raises(UserError, match="a whole MATLAB file"):
+        read_affnist(content(KILLER))
