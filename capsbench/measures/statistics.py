@@ -1,0 +1,145 @@
+"""How sure a number is: intervals over seeds and over images, and many p-values at once.
+
+Accuracy varies for two reasons, which are named apart: another seed trains another network, and
+another test set holds other images. No number leaves this module without both counts.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import ArrayLike, NDArray
+from scipy.stats import bootstrap
+from scipy.stats import t as student_t
+
+from capsbench.data.randomness import derive
+from capsbench.errors import UserError
+
+SEEDS_FOR_INTERVAL = 3
+RESAMPLES = 4999  # the smallest p-value is 1 / (RESAMPLES + 1)
+CONFIDENCE = 0.95
+CHUNK = 1 << 16  # numbers in one array of drawn images: it stays in the cache of a processor
+
+Floats = NDArray[np.float64]
+Interval = tuple[float, float]
+
+
+class Estimate(NamedTuple):
+    """A mean with its interval.
+
+    Attributes:
+        mean: Over seeds and images.
+        interval: 95 %, low and high; None where it is undefined.
+        over: What another sample of which the interval speaks of.
+        n_seeds: Number of trained networks.
+        n_images: Number of test images that each was shown.
+    """
+
+    mean: float
+    interval: Interval | None
+    over: Literal["seeds", "images"]
+    n_seeds: int
+    n_images: int
+
+
+def mean_over_seeds(values: ArrayLike, *, n_images: int) -> Estimate:
+    """Mean and t interval over seeds: mean ± t(0.975, S - 1) s / sqrt(S).
+
+    Args:
+        values: (S,), one of each seed.
+        n_images: Number of test images behind each.
+
+    Returns:
+        The interval is undefined (None) below three seeds: of two, it would be nine standard
+        deviations wide either side.
+
+    Raises:
+        UserError: There is no seed.
+    """
+    found = np.asarray(values, dtype=float)
+    if not found.size:
+        raise UserError("a mean over seeds needs the value of at least one seed; got none")
+    interval = None
+    if found.size >= SEEDS_FOR_INTERVAL:
+        error = found.std(ddof=1) / np.sqrt(found.size)
+        interval = around(found.mean(), error * student_t.ppf((1 + CONFIDENCE) / 2, found.size - 1))
+    return Estimate(float(found.mean()), interval, "seeds", found.size, n_images)
+
+
+def bootstrap_over_images(
+    outcomes: ArrayLike, *, resamples: int = RESAMPLES, seed: int = 0
+) -> Estimate:
+    """Mean and bootstrap interval over images (bias-corrected and accelerated, Efron 1987).
+
+    The seeds stay as they are: each drawn image brings its outcomes under all of them. Of the
+    difference of two models' outcomes it speaks of these very networks.
+
+    Args:
+        outcomes: (S, N) or, of one seed, (N,): right or wrong, or any number, of each image.
+        resamples: How often N images are drawn.
+        seed: Of the draws.
+
+    Returns:
+        The interval is undefined (None) where all images have the same outcome.
+    """
+    found = table(outcomes)
+    images = found.mean(axis=0)
+    interval = None
+    if np.ptp(images) > 0:
+        limits = bootstrap(
+            (images,),
+            np.mean,
+            n_resamples=resamples,
+            batch=max(1, CHUNK // images.size),
+            vectorized=True,
+            confidence_level=CONFIDENCE,
+            method="BCa",
+            rng=random_numbers("images", seed),
+        ).confidence_interval
+        interval = float(limits.low), float(limits.high)
+    return Estimate(float(images.mean()), interval, "images", *found.shape)
+
+
+def holm(p_values: ArrayLike) -> Floats:
+    """P-values corrected for their number (Holm 1979).
+
+    The i-th smallest of m becomes max_{j <= i} min(1, (m - j + 1) p_j): with all of them tested at
+    5 %, the chance of any false discovery stays below 5 %, however they depend on one another.
+
+    Args:
+        p_values: (M,). Those that are undefined (NaN) stay so, and do not count.
+    """
+    given = np.asarray(p_values, dtype=float)
+    order = np.argsort(given)  # NaN last
+    defined = order[: np.isfinite(given).sum()]
+    factors = np.arange(len(defined), 0, -1)
+    result = np.full_like(given, np.nan)
+    result[defined] = np.minimum(1, np.maximum.accumulate(factors * given[defined]))
+    return result
+
+
+def table(outcomes: ArrayLike) -> Floats:
+    """(S, N) outcomes by seed and image, from those or from (N,) of one seed.
+
+    Raises:
+        UserError: They are something else, or not all are finite.
+    """
+    found: Floats = np.atleast_2d(np.asarray(outcomes, dtype=float))
+    if found.ndim != 2 or not found.size or not np.isfinite(found).all():
+        raise UserError(
+            "outcomes must be finite numbers by seed and image, at least one of each; "
+            f"got an array of shape {found.shape}"
+        )
+    return found
+
+
+def around(middle: float, half: float) -> Interval:
+    """The interval of a middle and half a width."""
+    return float(middle - half), float(middle + half)
+
+
+def random_numbers(name: str, seed: int) -> Generator:
+    """The generator of a bootstrap's draws."""
+    return np.random.default_rng(derive("bootstrap over", name, seed))

@@ -1,0 +1,72 @@
+"""Invariance and equivariance over two processes with unequal shares are those of one."""
+
+import json
+import os
+import subprocess
+import sys
+from datetime import timedelta
+
+import pytest
+import torch
+from torch.distributed import destroy_process_group, init_process_group
+
+from capsbench.measures.invariance import InvarianceError
+from capsbench.measures.linear_equivariance import LinearEquivariance
+from capsbench.measures.spatial_equivariance import SpatialEquivarianceError
+from capsbench.viewpoint.grid import GridView
+from capsbench.viewpoint.views import Views
+
+N = 257
+
+
+def values(rows, batch):
+    """What the metrics are after some of the images."""
+    draws = torch.Generator().manual_seed(0)
+    x, gx = torch.randn(2, N, 2, 6, 6, generator=draws)
+    classes, index = torch.arange(N) % 2, torch.arange(N) * 3
+    view = Views.of_grid([GridView("rotation", 30)])
+    metrics = {
+        "invariance": InvarianceError(72, 2),
+        "spatial": SpatialEquivarianceError(view, (2, 6, 6), (6, 6), num_classes=2),
+        "linear": LinearEquivariance(4),
+    }
+    for some in rows.split(batch):
+        metrics["invariance"].update(x[some], gx[some], classes[some])
+        metrics["spatial"].update(x[some], gx[some], classes[some])
+        both = torch.stack([gx[some], x[some].roll(1, 1)], dim=1)
+        metrics["linear"].update(x[some], both, classes[some], index[some])
+    linear = metrics["linear"].compute()
+    return [
+        *(each.item() for name in ("invariance", "spatial") for each in metrics[name].compute()),
+        *linear.by_view().explained.tolist(),
+        *linear.by_view().kept.tolist(),
+        linear.images.sum().item(),
+    ]
+
+
+def values_of_group(rank, meeting):
+    """The same after the group's unequal shares, as one of its two processes sees it."""
+    minute = timedelta(minutes=1)
+    init_process_group("gloo", f"file://{meeting}", minute, rank=rank, world_size=2)
+    try:
+        return values(torch.arange(N)[57:] if rank == 0 else torch.arange(N)[:57], 64)
+    finally:
+        destroy_process_group()
+
+
+def test_two_processes_are_one(tmp_path):
+    meeting = str(tmp_path / "meeting")
+    other = subprocess.Popen(
+        [sys.executable, "-m", "tests.measures.test_equivariance_in_two_processes", meeting],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    expected = pytest.approx(values(torch.arange(N), N), rel=1e-9)
+    assert values_of_group(0, meeting) == expected
+    output, _ = other.communicate(timeout=60)
+    assert json.loads(output) == expected
+
+
+if __name__ == "__main__":
+    print(json.dumps(values_of_group(1, sys.argv[1])))
