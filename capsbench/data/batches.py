@@ -105,6 +105,7 @@ class TrainingStream:
         self.seed = seed
         self.share = slice(rank, None, world)
         self.position = 0
+        self._orders: dict[int, Tensor] = {}
 
     def __len__(self) -> int:
         """Batches in an epoch: whole batches in one pass over the images, at least one."""
@@ -132,7 +133,12 @@ class TrainingStream:
     def _rows(self, number: int) -> Tensor:
         positions = torch.arange(number * self.batch, (number + 1) * self.batch)
         first, last = int(positions[0]) // self.count, int(positions[-1]) // self.count
-        orders = torch.cat([self._order(epoch) for epoch in range(first, last + 1)])
+        # The orders of the passes that this batch has a part in; the next one mostly has the same.
+        self._orders = {
+            epoch: self._orders[epoch] if epoch in self._orders else self._order(epoch)
+            for epoch in range(first, last + 1)
+        }
+        orders = torch.cat(list(self._orders.values())) if last > first else self._orders[first]
         return orders[positions - first * self.count]
 
     def _order(self, epoch: int) -> Tensor:

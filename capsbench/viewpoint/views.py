@@ -166,11 +166,14 @@ class Views:
 
 def _spread_over(spread: Spread, unit: Tensor) -> Tensor:
     """Values of a spread for numbers (N,) uniform in [0, 1)."""
+    if spread.constant is not None:
+        return torch.full_like(unit, spread.constant)
     if spread.values:
         return unit.new_tensor(spread.values)[(unit * len(spread.values)).long()]
+    if len(spread.intervals) == 1:
+        start, stop = spread.intervals[0]
+        return start + (stop - start) * unit
     low, high = unit.new_tensor(spread.intervals).unbind(-1)
-    if len(low) == 1:
-        return low + (high - low) * unit
     ends = (high - low).cumsum(0)
     along = unit * ends[-1]
     piece = torch.bucketize(along, ends, right=True)
