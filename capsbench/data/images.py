@@ -23,7 +23,7 @@ from capsbench.viewpoint.part import Part
 from capsbench.viewpoint.ranges import ViewRange
 from capsbench.viewpoint.spread import Spread
 from capsbench.viewpoint.views import Views
-from capsbench.viewpoint.warp import Padding, relight, warp, warp_part, window
+from capsbench.viewpoint.warp import Padding, as_float, relight, warp, warp_part, window
 
 SplitName = Literal["train", "validation", "test", "familiar", "novel", "rearranged"]
 Asked = GridView | ViewRange | Views | None
@@ -247,15 +247,14 @@ class ImageData(LightningDataModule, ABC):
 
     def on_after_batch_transfer(self, batch: StoredBatch, dataloader_idx: int) -> Batch:
         """Make images float in [0, 1] and show them from their views, on the device."""
-        images = batch.images.float().div_(255)
-        seen = self.show(images, batch.views, batch.masks)
-        return Batch(seen, batch.targets, batch.views.to(images), batch.index, batch.poses)
+        seen = self.show(batch.images, batch.views, batch.masks)
+        return Batch(seen, batch.targets, batch.views.to(seen), batch.index, batch.poses)
 
     def show(self, images: Tensor, views: Views, masks: Tensor | None = None) -> Tensor:
         """Stored images as a model sees them from given views.
 
         Args:
-            images: (B, C, H, W) in [0, 1], as large as they are stored.
+            images: (B, C, H, W) uint8, or in [0, 1], as large as they are stored.
             views: B views, or one for all, on the CPU.
             masks: (B, 1, H, W), the objects that move; all moves if left out.
 
@@ -268,13 +267,13 @@ class ImageData(LightningDataModule, ABC):
         if views.window is not None:
             masks = window(views.centre, views.window, (height, width))
         if masks is not None:
-            seen = warp_part(images, masks.to(images), matrices, size, padding=self.padding)
+            seen = warp_part(as_float(images), masks, matrices, size, padding=self.padding)
         else:
             seen = warp(images, matrices, size, padding=self.padding)
         if not views.relit:
             return seen
-        light = views.to(images)
-        mean = images.mean(dim=(2, 3), keepdim=True)
+        light = views.to(seen)
+        mean = as_float(images).mean(dim=(2, 3), keepdim=True)
         return relight(seen, mean, light.brightness, light.contrast)
 
     def batches(

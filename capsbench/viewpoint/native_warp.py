@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -14,14 +15,21 @@ from capsbench.capsules.kernels.native import call, library, problem
 from capsbench.capsules.tracing import is_seen_through
 
 SOURCE = Path(__file__).with_name("warp.c")
+PIXELS = {
+    torch.float32: {"PIXEL": "float", "SCALE": 1},
+    torch.uint8: {"PIXEL": "uint8_t", "SCALE": 255},
+}
 MARGINS = {"zeros": 1, "border": 0}
 
 
 def serves(images: Tensor) -> bool:
-    """Whether images can be warped here: fp32 without gradient, on a processor with a compiler."""
+    """Whether images can be warped here, on a processor with a compiler.
+
+    They are fp32 without a gradient, or uint8.
+    """
     return (
         images.device.type == "cpu"
-        and images.dtype == torch.float32
+        and images.dtype in PIXELS
         and not images.requires_grad
         and not is_seen_through()
         and problem() is None
@@ -32,28 +40,29 @@ def warp(images: Tensor, back: Tensor, size: tuple[int, int], padding: str) -> T
     """Show images under affine maps, interpolated bilinearly.
 
     Args:
-        images: (N, C, H, W) float32.
+        images: (N, C, H, W) float32, or uint8, which stands for [0, 1].
         back: (N, 2, 3), from pixels of what is shown to those of the images.
         size: (H', W') of what is shown.
         padding: ``zeros`` or ``border``.
 
     Returns:
-        (N, C, H', W').
+        (N, C, H', W') float32.
 
     Raises:
         MemoryError: There is none for one image more.
     """
     images = images.contiguous()
-    shown = images.new_empty(*images.shape[:2], *size)
-    maps = back.to(images.dtype).contiguous()
+    shown = torch.empty(*images.shape[:2], *size)
+    maps = back.float().contiguous()
     shape = (*images.shape, *size)
     with record_function("warp"):  # a profile sees torch's operations only
-        failed = call(_library().warp, images, maps, shown, *shape, MARGINS[padding])
+        pixels = ctypes.c_void_p(images.data_ptr())
+        failed = call(_library(images.dtype).warp, pixels, maps, shown, *shape, MARGINS[padding])
     if failed:
         raise MemoryError("no memory for one image more")
     return shown
 
 
 @cache
-def _library() -> Any:
-    return library(SOURCE, torch.float32)
+def _library(pixels: torch.dtype) -> Any:
+    return library(SOURCE, torch.float32, **PIXELS[pixels])

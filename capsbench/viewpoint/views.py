@@ -116,19 +116,20 @@ class Views:
             (N, 3, 3), float64 where the views are: ``matrix @ (x, y, 1)`` is where the content of
             pixel (x, y) goes. Multiples of 90 degrees are exact.
         """
+        # Warping small images costs about as much as these lines: each operation counts.
         cos, sin = _cos_sin(self.rotation)
         slant = torch.tan(torch.deg2rad(self.shear))
         scale_x, scale_y = self.scale.unbind(-1)
         # y points down, so counter-clockwise on the screen is R = [[cos, sin], [-sin, cos]]; this
         # is R @ [[1, slant], [0, 1]] @ [[scale_x, 0], [0, scale_y]].
-        a, b = cos * scale_x, (cos * slant + sin) * scale_y
-        c, d = -sin * scale_x, (cos - sin * slant) * scale_y
-        centre = self.centre + self.centre.new_tensor([(width - 1) / 2, (height - 1) / 2])
-        x, y = centre.unbind(-1)
-        to_x, to_y = (centre + self.shift).unbind(-1)
+        a, b = cos * scale_x, torch.addcmul(sin, cos, slant) * scale_y
+        c, d = -sin * scale_x, torch.addcmul(cos, sin, slant, value=-1) * scale_y
+        x, y = self.centre[:, 0] + (width - 1) / 2, self.centre[:, 1] + (height - 1) / 2
+        to_x, to_y = x + self.shift[:, 0], y + self.shift[:, 1]
+        to_x = torch.addcmul(torch.addcmul(to_x, a, x, value=-1), b, y, value=-1)
+        to_y = torch.addcmul(torch.addcmul(to_y, c, x, value=-1), d, y, value=-1)
         zero, one = torch.zeros_like(a), torch.ones_like(a)
-        rows = [a, b, to_x - a * x - b * y, c, d, to_y - c * x - d * y, zero, zero, one]
-        return torch.stack(rows, dim=-1).unflatten(-1, (3, 3))
+        return torch.stack([a, b, to_x, c, d, to_y, zero, zero, one], dim=-1).unflatten(-1, (3, 3))
 
     def moved(self, shift: tuple[float, float]) -> Self:
         """The same views, shifted by the same pixels in x and y instead of what they were."""
@@ -188,6 +189,7 @@ def _extent(part: Window, centre: Tensor) -> Tensor:
 def _cos_sin(degrees: Tensor) -> tuple[Tensor, Tensor]:
     """Cosine and sine of an angle in degrees, exactly 0 or ±1 at multiples of 90."""
     angle = torch.deg2rad(degrees)
-    quarter = torch.remainder(degrees, 90) == 0
-    cos, sin = torch.cos(angle), torch.sin(angle)
-    return torch.where(quarter, cos.round(), cos), torch.where(quarter, sin.round(), sin)
+    turn = torch.stack([torch.cos(angle), torch.sin(angle)])
+    turn = torch.where(torch.remainder(degrees, 90) == 0, turn.round(), turn)
+    cos, sin = turn.unbind()
+    return cos, sin

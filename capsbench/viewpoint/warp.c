@@ -3,19 +3,19 @@
 An image is copied once into a frame of zeros; coordinates are kept inside the frame, where what
 lies outside of the image is found to be zero, without being asked for. */
 
+#include <stdint.h>
 #include <stdlib.h>
-#include <string.h>
 
 static inline REAL between(REAL x, REAL low, REAL high) {
     x = x > low ? x : low; /* so that what is no number is low */
     return x < high ? x : high;
 }
 
-/* images (N, C, H, W) -> shown (N, C, U, V). back: (N, 6), rows (a, b, c) and (d, e, f): pixel
+/* images (N, C, H, W) of type PIXEL -> shown (N, C, U, V), divided by SCALE. back: (N, 6), rows (a, b, c) and (d, e, f): pixel
 (x, y) of what is shown lies at (ax + by + c, dx + ey + f) of the image. margin: how far outside of
 the outermost pixels' centres a coordinate may lie, 1 (the image fades into zeros there) or 0 (its
 border goes on). Returns 0, or -1 where there is no memory. */
-int warp(const REAL *images, const REAL *back, REAL *shown, int N, int C, int H, int W, int U,
+int warp(const PIXEL *images, const REAL *back, REAL *shown, int N, int C, int H, int W, int U,
          int V, int margin) {
     const int stride = W + 3; /* one zero before, two after: of the pixel at W its neighbour too */
     int failed = 0;
@@ -31,9 +31,11 @@ int warp(const REAL *images, const REAL *back, REAL *shown, int N, int C, int H,
             for (int channel = 0; channel < C; channel++) {
                 if (!frame) continue;
                 const size_t plane = (size_t)n * C + channel;
-                const REAL *image = images + plane * H * W;
-                for (int y = 0; y < H; y++)
-                    memcpy(frame + (y + 1) * stride + 1, image + y * W, W * sizeof(REAL));
+                const PIXEL *image = images + plane * H * W;
+                for (int y = 0; y < H; y++) {
+                    REAL *line = frame + (y + 1) * stride + 1;
+                    for (int x = 0; x < W; x++) line[x] = image[y * W + x] / (REAL)SCALE;
+                }
                 const REAL *m = back + 6 * n;
                 const REAL least = 1 - margin, right = W + margin, bottom = H + margin;
                 for (int y = 0; y < U; y++) {

@@ -25,7 +25,7 @@ def warp(
     (``second @ first``) and warp once.
 
     Args:
-        images: (N, C, H, W), a floating-point type.
+        images: (N, C, H, W), a floating-point type; or uint8, which stands for [0, 1].
         matrices: (N, 3, 3) or (1, 3, 3) from `Views.matrices`. Best on the CPU, where views are
             made: whether they are exact is then known without waiting for the images' device.
         size: (H', W') of what is shown of the moved images: cut out of their middle, or with room
@@ -33,14 +33,19 @@ def warp(
         padding: What lies outside of an image: zeros, or the nearest pixel of its border.
 
     Returns:
-        (N, C, H', W'), of the images' dtype and on their device.
+        (N, C, H', W'), of the images' dtype (float32 for uint8) and on their device.
     """
     own = (images.shape[-2], images.shape[-1])
     shown = own if size is None else size
     back = _back(matrices, own, shown).expand(len(images), 2, 3)
     if native_warp.serves(images):
         return native_warp.warp(images, back, shown, padding)
-    return _resample(images, back, shown, padding)
+    return _resample(as_float(images), back, shown, padding)
+
+
+def as_float(images: Tensor) -> Tensor:
+    """Images of uint8 as float32 in [0, 1]; others as they are."""
+    return images.float().div_(255) if images.dtype == torch.uint8 else images
 
 
 def _resample(images: Tensor, back: Tensor, shown: Size, padding: Padding) -> Tensor:
@@ -144,12 +149,14 @@ def on_lattice(matrices: Tensor) -> Tensor:
 
 def _back(matrices: Tensor, own: Size, shown: Size) -> Tensor:
     """(N, 2, 3), from the pixels of what is shown to those of the images."""
-    a, b, x = matrices[:, 0].unbind(-1)
-    c, d, y = matrices[:, 1].unbind(-1)
-    x, y = x + (shown[1] - own[1]) // 2, y + (shown[0] - own[0]) // 2
-    scale = 1 / (a * d - b * c)
-    rows = [d, -b, b * y - d * x, -c, a, c * x - a * y]
-    return (torch.stack(rows, dim=-1) * scale[:, None]).unflatten(-1, (2, 3))
+    a, b, x, c, d, y = matrices[:, :2].flatten(1).unbind(-1)
+    if shown != own:
+        x, y = x + (shown[1] - own[1]) // 2, y + (shown[0] - own[0]) // 2
+    determinant = torch.addcmul(a * d, b, c, value=-1)
+    to_x = torch.addcmul(b * y, d, x, value=-1)
+    to_y = torch.addcmul(c * x, a, y, value=-1)
+    rows = torch.stack([d, -b, to_x, -c, a, to_y], dim=-1)
+    return (rows / determinant[:, None]).unflatten(-1, (2, 3))
 
 
 def _like(values: Tensor, images: Tensor) -> Tensor:

@@ -56,6 +56,17 @@ def test_one_map_serves_all_and_strides_do_not_matter():
     assert torch.equal(warp(images, matrix), one_by_one)
 
 
+@pytest.mark.parametrize("padding", ["zeros", "border"])
+def test_bytes_stand_for_numbers_up_to_one(padding):
+    images = torch.randint(256, (3, 2, 9, 7), dtype=torch.uint8)
+    matrices = Views.draw(WILD, 3, torch.Generator().manual_seed(2)).matrices(9, 7)
+    seen = warp(images, matrices, padding=padding)
+    assert seen.dtype == torch.float32
+    assert torch.equal(seen, warp(images.float() / 255, matrices, padding=padding))
+    still = Views.identity(1).matrices(9, 7)
+    assert torch.equal(warp(images, still), images.float() / 255)
+
+
 def test_torch_serves_where_a_gradient_is_wanted():
     images = torch.rand(1, 1, 8, 8, requires_grad=True)
     assert not native_warp.serves(images)

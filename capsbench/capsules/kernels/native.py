@@ -45,7 +45,7 @@ def problem() -> str | None:
     return None
 
 
-def call(function: Callable[..., Any], *arguments: Tensor | float | None) -> Any:
+def call(function: Callable[..., Any], *arguments: Tensor | float | ctypes.c_void_p | None) -> Any:
     """Call a function of a library; tensors are told by where they lie, None as NULL.
 
     Args:
@@ -70,20 +70,20 @@ def call(function: Callable[..., Any], *arguments: Tensor | float | None) -> Any
 
 
 @cache
-def library(source: str | Path, dtype: torch.dtype, **sizes: int) -> ctypes.CDLL:
-    """The library of a C file, compiled for one layer's sizes.
+def library(source: str | Path, dtype: torch.dtype, **constants: int | str) -> ctypes.CDLL:
+    """The library of a C file, compiled for some constants.
 
     Args:
         source: Name of a file of this folder, or the path of another one.
         dtype: Of its numbers, float32 or float64.
-        **sizes: Constants of the layer.
+        **constants: What else is defined, such as the sizes of the layer.
 
     Raises:
         subprocess.CalledProcessError: The compiler refuses the file; ``stderr`` has its words.
     """
     program = _compiler()
     assert program is not None, "whoever compiles asks for a problem first"
-    defined = [*NUMBERS[dtype], *(f"-D{name}={size}" for name, size in sorted(sizes.items()))]
+    defined = [*NUMBERS[dtype], *(f"-D{name}={value}" for name, value in sorted(constants.items()))]
     options = [*FLAGS, *defined]
     file = FOLDER / source
     command = [*program, *options, str(file), "-lm"]
