@@ -61,7 +61,7 @@ def _ranges(views: ViewRange) -> str:
         if not isinstance(values, Spread):
             continue
         kind, _, identity, _ = VIEW_FACTORS[factor]
-        if values.constant != identity:
+        if kind == "recorded" or values.constant != identity:
             told.append(f"{name} {spread(factor, values)}")
         elif kind == "warp":
             still.append(name)

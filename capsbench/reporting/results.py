@@ -43,7 +43,10 @@ class ViewAccuracy:
 
 @dataclass(frozen=True)
 class Measurement:
-    """The outcome of a measure on one cell; ``n`` counts test images."""
+    """The outcome of a measure on one cell.
+
+    ``n`` counts test images; ``notes`` say what was left out, and why.
+    """
 
     measure: str
     checkpoint: str
@@ -54,6 +57,7 @@ class Measurement:
     versions: dict[str, str]
     commit: str | None = None
     views: tuple[ViewAccuracy, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -157,10 +161,10 @@ class ExampleView:
 
 @dataclass(frozen=True)
 class ExampleList:
-    """What the example images are: V views and the classes of K images."""
+    """What the example images are: V views and the names of the classes of K images."""
 
     views: tuple[ExampleView, ...]
-    classes: tuple[int, ...]
+    classes: tuple[str, ...]
 
 
 @dataclass(frozen=True)

@@ -59,7 +59,7 @@ def write_examples(benchmark: Benchmark, data: ImageData, folder: Path) -> dict[
             }
             for view in views
         ],
-        "classes": classes.tolist(),
+        "classes": [data.class_names[label] for label in classes.tolist()],
     }
 
 

@@ -108,7 +108,7 @@ def _write_benchmark(
             "commit": "0123abcd",
             "date": "2026-11-22T19:30:00+00:00",
             "cells": cells,
-            "examples": {"views": views, "classes": [3, 7, 4]},
+            "examples": {"views": views, "classes": ["3", "7", "4"]},
         },
     )
     write_npz(runs / "quick/examples.npz", {"images": _images(len(views), 3)})
