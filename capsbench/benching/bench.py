@@ -14,9 +14,10 @@ from capsbench.benching.interleaving import (
     ratios,
     spread,
 )
-from capsbench.benching.limits import Limits, synchronize
-from capsbench.benching.memory import peak_bytes
+from capsbench.benching.limits import Limits
 from capsbench.benching.rows import Comparison, Result, Row, full_name
+from capsbench.measures.peak_memory import peak_bytes
+from capsbench.measures.speed import synchronize
 
 BUDGET = 8.0  # seconds of rounds for each comparison, unless its fewest rounds take longer
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 
 from capsbench.benching.rows import Precision
+from capsbench.measures.speed import synchronize
 
 DTYPES: dict[Precision, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16}
 REPEATS = 7
@@ -93,9 +94,3 @@ def _seconds(call: Callable[[], object], device: str) -> float:
     call()
     synchronize(device)
     return time.perf_counter() - start
-
-
-def synchronize(device: str) -> None:
-    """Wait until a device has done what it was given; a CPU always has."""
-    if device == "cuda":
-        torch.cuda.synchronize()

@@ -12,10 +12,10 @@ from pytorch_lightning import Callback, Trainer
 from pytorch_lightning.plugins.environments import LightningEnvironment
 
 from capsbench.benching.images import noise_images
-from capsbench.benching.limits import synchronize
 from capsbench.benching.nets import FAST, PROGRESS, Net, optimizer_of
 from capsbench.benching.rows import Work
 from capsbench.data.images import ImageData
+from capsbench.measures.speed import synchronize
 from capsbench.training.devices import ACCELERATORS
 from capsbench.training.recipe import Recipe
 from capsbench.training.task import Task

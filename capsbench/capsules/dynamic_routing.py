@@ -137,6 +137,10 @@ class DynamicRouting(RoutingLayer):
         """Parents and couplings of children (B, I, D)."""
         return self._route(children, self.weights)
 
+    def votes(self, children: Tensor) -> Tensor:
+        """All votes, which a fast routing never stores: (B, I, J, E) for children (B, I, D)."""
+        return pair_votes(children, self.weights)
+
     def vote_shape(self, children: Tensor) -> tuple[int, ...]:
         """(B, I, J, E) for children (B, I, D)."""
         num_children, num_parents, _, parent_dim = self.weights.shape

@@ -55,6 +55,15 @@ class EMCapsules(RoutingLayer):
         """Poses, presences and assignments of the parents."""
         return self._route(capsules, inverse_temperature, self.weights)
 
+    def votes(self, capsules: Capsules) -> Tensor:
+        """All votes, which a fast routing never stores: (B, H', W', P, I, 16)."""
+        return window_votes(
+            capsules.poses,
+            self._window_weights(capsules, self.weights),
+            stride=self.stride,
+            offsets=self._offsets(capsules),
+        )
+
     def vote_shape(
         self, capsules: Capsules, inverse_temperature: Tensor | float
     ) -> tuple[int, ...]:

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from capsbench import __version__, process
-from capsbench.cli import bench, check, data, doctor, listing, report, run, show
+from capsbench.cli import bench, check, data, doctor, listing, measure, report, run, show
 from capsbench.errors import UserError
 
 app = typer.Typer(
@@ -25,6 +25,7 @@ app.command("list")(listing.listing)
 app.command("show")(show.show)
 app.command("check")(check.check)
 app.command("data")(data.data)
+app.command("measure")(measure.measure)
 app.command("report")(report.report)
 app.command("bench")(bench.bench)
 app.command("doctor")(doctor.doctor)

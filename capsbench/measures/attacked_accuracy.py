@@ -34,7 +34,7 @@ def attacked_accuracy(
 
     Args:
         model: The model.
-        images: (E, B, C, H, W) in [0, 1], `capsbench.measures.attacks.Attacked.images`.
+        images: (E, B, C, H, W) in [0, 1], `capsbench.measures.adversarial.Attacked.images`.
         targets: (B,) class indices, or (B, K) multi-hot.
         aims: (B,) the classes that were aimed at.
     """

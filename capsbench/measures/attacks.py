@@ -1,215 +1,169 @@
-"""Attacks: images that differ by at most epsilon in each pixel, made so that a model errs.
-
-Both climb one loss, which treats every model alike: the negative log-probability of the true class
-by `Model.log_probabilities`, or, where a class is aimed at, the log-probability of that class. An
-image with several objects has the mean over its true classes as its loss. Epsilon bounds the change
-of a pixel (L-infinity) in units of [0, 1]; a changed image stays in [0, 1].
-
-White box: the images are made on the model that is judged. Transferred: they are made on another.
-A saturated model has no gradient to climb, and only looks robust: `Attacked.blind` tells where.
-"""
+"""Accuracy on attacked images: white box, or made on one model and judged by another."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from capsbench.contracts import ImageShape, Model, one_hot
-from capsbench.data.randomness import generator
+from capsbench.contracts import Batch, Model
+from capsbench.data.images import ImageData
 from capsbench.errors import UserError
-from capsbench.measures.evaluation_mode import evaluation_mode
+from capsbench.measures import AttackMethod, Attacks
+from capsbench.measures.adversarial import Attacked, fgsm, pgd, random_starts, wrong_classes
+from capsbench.measures.attacked_accuracy import attacked_accuracy
+from capsbench.measures.chosen_images import chosen_batches, chosen_rows
+from capsbench.measures.measured import Measured
 
-MADRY_REACH = 2.5  # how far all steps go together, in epsilons (Madry et al. 2018)
-
-
-class Attacked(NamedTuple):
-    """What an attack made of B images, for each of E epsilons.
-
-    Attributes:
-        images: (E, B, C, H, W) in [0, 1], of the images' dtype and on their device.
-        blind: (E, B) whether the gradient was exactly 0 (or not a number) in all pixels at every
-            step, so that the attack had no direction at all.
-    """
-
-    images: Tensor
-    blind: Tensor
+Bits = dict[str, Tensor]  # by share, (E, N) bool: for each epsilon, image by image
 
 
-def fgsm(
+class _Aimed(NamedTuple):
+    """A batch, and for each of its images a wrong class that an attack may aim at."""
+
+    batch: Batch
+    aims: Tensor | None
+
+
+def measure(
+    entry: Attacks,
     model: Model,
-    images: Tensor,
-    targets: Tensor,
-    epsilons: Sequence[float],
-    aims: Tensor | None = None,
-) -> Attacked:
-    """Attack by one step: the fast gradient sign method.
-
-    x' = clip(x + epsilon * sign(g), 0, 1), with g the gradient of the loss at x (Goodfellow et al.
-    2015, 'Explaining and Harnessing Adversarial Examples', section 4). One gradient serves all
-    epsilons.
-
-    Args:
-        model: The model that the attacker knows.
-        images: (B, C, H, W) in [0, 1].
-        targets: (B,) class indices, or (B, K) multi-hot.
-        epsilons: E numbers of at least 0.
-        aims: (B,) the class that each image shall be taken for (see `wrong_classes`); left out,
-            any wrong class will do.
-
-    Raises:
-        UserError: There is no epsilon, or a negative one.
-    """
-    sizes = _sizes(epsilons, images)
-    with evaluation_mode(model):
-        gradient = loss_gradient(model, images, targets, aims)
-    changed = _within(images + sizes * gradient.sign(), images, sizes)
-    return Attacked(changed, _is_zero(gradient).expand(len(sizes), -1))
+    data: ImageData,
+    device: str,
+    advance: Callable[[], None],
+) -> Measured:
+    """Measure a model on attacks that know it: `measure_transfer` from the model to itself."""
+    return measure_transfer(entry, model, model, data, device, advance)
 
 
-def pgd(
+def measure_transfer(
+    entry: Attacks,
+    source: Model,
     model: Model,
-    images: Tensor,
-    targets: Tensor,
+    data: ImageData,
+    device: str,
+    advance: Callable[[], None],
+) -> Measured:
+    """Measure a model on familiar test images that were attacked on another one.
+
+    Keys are ``<attack>/eps=<epsilon>/<share>`` with the attacks ``fgsm``, ``bim``, ``pgd`` and, if
+    targeted, ``fgsm/targeted`` and so on; ``unchanged/<share>`` is of the images as they are. The
+    shares are ``accuracy``, of all images, those that are wholly right; ``blind``, those for which
+    the source had no gradient at any step, so that the attack had no direction; of targeted attacks
+    ``reached``, those that are taken for the class that was aimed at. Aims and random starts are
+    drawn by the image's number, the same for all models. See `capsbench.measures.adversarial`.
+
+    Args:
+        entry: The measure's arguments.
+        source: The trained model that the attacker knows, on ``device``.
+        model: The trained model that is judged, on ``device``.
+        data: The data module.
+        device: Where the models are.
+        advance: Called after the unchanged images, and after each epsilon of each attack.
+
+    Raises:
+        UserError: The models are not made for the same images and classes.
+    """
+    kinds = [(each.image_shape, each.num_classes) for each in (source, model)]
+    if kinds[0] != kinds[1]:
+        raise UserError(
+            "attacks transfer between models of the same images and classes; the source takes "
+            "{} and has {} classes, the model {} and {}".format(*kinds[0], *kinds[1])
+        )
+    batches = [
+        _Aimed(batch, _aims(batch, data.num_classes) if entry.targeted else None)
+        for batch in chosen_batches(data, device, chosen_rows(data, entry.images))
+    ]
+    samples: dict[str, NDArray[Any]] = {"index": _array([each.batch.index for each in batches])}
+    if entry.targeted:
+        samples["aims"] = _array([each.aims for each in batches if each.aims is not None])
+    values: dict[str, float] = {}
+
+    def note(attack: str, keys: Sequence[str], bits: Bits) -> None:
+        for share, of_images in bits.items():
+            samples[f"{attack}/{share}"] = of_images.numpy()
+            for key, row in zip(keys, of_images.double().mean(dim=1).tolist(), strict=True):
+                values[f"{key}/{share}"] = row
+
+    unchanged = [_judge(model, each, each.batch.images[None]) for each in batches]
+    note("unchanged", ["unchanged"], _joined(unchanged, dim=1))
+    advance()
+    for method in entry.methods:
+        for targeted in (False, True)[: 1 + entry.targeted]:
+            tried = batches if targeted else [_Aimed(each.batch, None) for each in batches]
+            attack = f"{method}/targeted" if targeted else method
+            keys = [f"{attack}/{_key(epsilon)}" for epsilon in entry.epsilons]
+            note(attack, keys, _attack(entry, method, source, model, tried, advance))
+    return Measured(values, [], len(samples["index"]), samples)
+
+
+def _attack(
+    entry: Attacks,
+    method: AttackMethod,
+    source: Model,
+    model: Model,
+    batches: Sequence[_Aimed],
+    advance: Callable[[], None],
+) -> Bits:
+    """What comes of one attack on all images."""
+    found = []
+    # One gradient serves all epsilons of a single step; with several each has its own.
+    at_once = [entry.epsilons] if method == "fgsm" else [(size,) for size in entry.epsilons]
+    for epsilons in at_once:
+        outcomes = []
+        for each in batches:
+            changed = _change(entry, method, source, each, epsilons)
+            outcomes.append(
+                _judge(model, each, changed.images) | {"blind": changed.blind.cpu()},
+            )
+        found.append(_joined(outcomes, dim=1))
+        for _ in epsilons:
+            advance()
+    return _joined(found, dim=0)
+
+
+def _change(
+    entry: Attacks,
+    method: AttackMethod,
+    source: Model,
+    aimed: _Aimed,
     epsilons: Sequence[float],
-    aims: Tensor | None = None,
-    *,
-    steps: int = 10,
-    step: float | None = None,
-    starts: Tensor | None = None,
 ) -> Attacked:
-    """Attack by projected gradient steps; without random starts, the basic iterative method.
-
-    x_0 = clip(x + epsilon * u), x_(i+1) = clip(x_i + step * epsilon * sign(g_i)), where g_i is the
-    gradient of the loss at x_i and clip keeps to [0, 1] and to epsilon around x. The last x_i is
-    the attack's. With u = 0: BIM (Kurakin et al. 2017, 'Adversarial examples in the physical
-    world', section 2.2); with u uniform in [-1, 1]: PGD (Madry et al. 2018, 'Towards Deep Learning
-    Models Resistant to Adversarial Attacks', section 2.1). Epsilons follow one after the other, so
-    that memory does not grow with their number.
-
-    Args:
-        model: The model that the attacker knows.
-        images: (B, C, H, W) in [0, 1].
-        targets: (B,) class indices, or (B, K) multi-hot.
-        epsilons: E numbers of at least 0.
-        aims: (B,) the class that each image shall be taken for; left out, any wrong class will do.
-        steps: Number of steps.
-        step: Length of a step as a share of epsilon; left out, 2.5 / ``steps``, which leads from
-            any start to any place.
-        starts: (B, C, H, W) in [-1, 1], u (see `random_starts`); left out, 0.
-
-    Raises:
-        UserError: There is no epsilon, or a negative one, no step, or one of no length.
-    """
-    length = MADRY_REACH / max(steps, 1) if step is None else step
-    if steps < 1 or length <= 0:
-        raise UserError(
-            f"an attack needs at least one step, of a length above 0; got {steps} of {length}"
-        )
-    changed, blind = list[Tensor](), list[Tensor]()
-    with evaluation_mode(model):
-        for size in _sizes(epsilons, images):
-            point = images if starts is None else images + size * starts.to(images)
-            point = _within(point, images, size)
-            lost = torch.ones(len(images), dtype=torch.bool, device=images.device)
-            for _ in range(steps):
-                gradient = loss_gradient(model, point, targets, aims)
-                lost &= _is_zero(gradient)
-                point = _within(point + length * size * gradient.sign(), images, size)
-            changed.append(point)
-            blind.append(lost)
-    return Attacked(torch.stack(changed), torch.stack(blind))
+    batch, aims = aimed
+    if method == "fgsm":
+        return fgsm(source, batch.images, batch.targets, epsilons, aims)
+    starts = None
+    if method == "pgd":
+        starts = random_starts(batch.index, source.image_shape, "starts of attacks")
+    return pgd(
+        source, batch.images, batch.targets, epsilons, aims, steps=entry.iterations, starts=starts
+    )
 
 
-@torch.enable_grad()
-def loss_gradient(
-    model: Model, images: Tensor, targets: Tensor, aims: Tensor | None = None
-) -> Tensor:
-    """The gradient of the loss that attacks climb, image by image.
-
-    The losses of a batch are added, not averaged, so that none depends on how many there are. What
-    is not a number counts as 0, no direction. Parameters get no gradient.
-
-    Args:
-        model: The model, in evaluation mode.
-        images: (B, C, H, W) in [0, 1].
-        targets: (B,) class indices, or (B, K) multi-hot.
-        aims: (B,) the class that each image shall be taken for.
-
-    Returns:
-        (B, C, H, W).
-    """
-    points = images.detach().clone().requires_grad_()
-    log_probabilities = model.log_probabilities(model(points))
-    classes = one_hot(targets if aims is None else aims, log_probabilities.shape[-1])
-    shares = classes / classes.sum(dim=-1, keepdim=True)
-    reward = (log_probabilities * shares).sum()
-    (gradient,) = torch.autograd.grad(-reward if aims is None else reward, points)
-    return gradient.nan_to_num(nan=0.0)
+def _aims(batch: Batch, num_classes: int) -> Tensor:
+    return wrong_classes(batch.targets, batch.index, num_classes, "aims of attacks")
 
 
-def wrong_classes(targets: Tensor, index: Tensor, num_classes: int, *names: int | str) -> Tensor:
-    """A wrong class for each image, uniform, from a seeded table with a row for each image.
-
-    Args:
-        targets: (B,) class indices, or (B, K) multi-hot: a wrong class is none of them.
-        index: (B,) each image's number in its source.
-        num_classes: K.
-        names: Names of the table.
-
-    Returns:
-        (B,) class indices, on the device of the targets.
-
-    Raises:
-        UserError: There is no wrong class.
-    """
-    wrong = (one_hot(targets, num_classes) == 0).long()
-    count = wrong.sum(dim=-1)
-    if not count.all():
-        raise UserError(
-            f"a targeted attack aims at a wrong class, but an image holds all {num_classes} "
-            "classes; attack it untargeted"
-        )
-    rows = index.cpu()
-    table = torch.rand(int(rows.max()) + 1, generator=generator(*names), dtype=torch.float64)
-    # The number of the wrong class that is taken, from 1 to their count.
-    number = (table[rows] * count.cpu()).long().to(targets.device) + 1
-    return (wrong.cumsum(dim=-1) == number[:, None]).long().argmax(dim=-1)
+def _judge(model: Model, aimed: _Aimed, images: Tensor) -> Bits:
+    """What a model says of images (E, B, C, H, W)."""
+    outcome = attacked_accuracy(model, images, aimed.batch.targets, aimed.aims)
+    bits = {"accuracy": outcome.correct.cpu()}
+    return bits if outcome.reached is None else bits | {"reached": outcome.reached.cpu()}
 
 
-def random_starts(index: Tensor, image_shape: ImageShape, *names: int | str) -> Tensor:
-    """Where in the box around each image an attack starts, uniform in [-1, 1].
-
-    Each image has a generator of its own, since a table with all of a source's images would be as
-    large as the source; no batch size or order gives an image another start.
-
-    Args:
-        index: (B,) each image's number in its source.
-        image_shape: (C, H, W).
-        names: Names of the draw, such as a seed and the number of a restart.
-
-    Returns:
-        (B, C, H, W) fp32, on the CPU.
-    """
-    generators = [generator(*names, number) for number in index.tolist()]
-    return torch.stack([2 * torch.rand(image_shape, generator=g) - 1 for g in generators])
+def _joined(parts: Sequence[Bits], dim: int) -> Bits:
+    """Bits of several batches (dim 1), or of several epsilons (dim 0)."""
+    return {share: torch.cat([part[share] for part in parts], dim) for share in parts[0]}
 
 
-def _sizes(epsilons: Sequence[float], images: Tensor) -> Tensor:
-    """(E, 1, 1, 1, 1), to be multiplied with images."""
-    if not epsilons or min(epsilons) < 0:
-        raise UserError(f"an attack needs epsilons of at least 0; got {list(epsilons)}")
-    return images.new_tensor(list(epsilons))[:, None, None, None, None]
+def _array(parts: Sequence[Tensor]) -> NDArray[Any]:
+    joined: NDArray[Any] = torch.cat(list(parts)).cpu().numpy()
+    return joined
 
 
-def _within(changed: Tensor, images: Tensor, size: Tensor) -> Tensor:
-    """Keep to [0, 1] and to the box around images; with a box of size 0 bit for bit."""
-    low, high = (images - size).clamp_min(0), (images + size).clamp_max(1)
-    return torch.clamp(changed, low, high)
-
-
-def _is_zero(gradient: Tensor) -> Tensor:
-    """(B,) whether nothing of an image's gradient differs from 0."""
-    return (gradient == 0).flatten(1).all(dim=1)
+def _key(epsilon: float) -> str:
+    """``eps=0.1``, in the form of a view's key."""
+    return f"eps={repr(float(epsilon)).removesuffix('.0')}"

@@ -1,134 +1,128 @@
-"""Calibration: whether probabilities and presences mean what they say."""
+"""Whether a model's probabilities and presences mean what they say, on splits of test images."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
-from torchmetrics import Metric
 
-from capsbench.errors import UserError
+from capsbench.contracts import Model, one_hot
+from capsbench.data.images import ImageData, SplitName
+from capsbench.measures import Calibration
+from capsbench.measures.agreement import presence_against_spread
+from capsbench.measures.defined import defined
+from capsbench.measures.measured import Measured
+from capsbench.measures.reliability import reliability, top_label
+from capsbench.measures.vote_spreads import LastSpreads, watching_votes
 
-BINS = 15
-SLACK = 1e-4  # by which rounding may carry a probability or a length over 1
-
-
-class Reliability(NamedTuple):
-    """How often what was said with some confidence is true.
-
-    Attributes:
-        counts: (K,) number of statements in each of K bins of equal width.
-        confidence: (K,) their mean confidence; NaN in an empty bin.
-        accuracy: (K,) the share that is true; NaN in an empty bin.
-        error: () the expected calibration error; NaN without any statement.
-    """
-
-    counts: Tensor
-    confidence: Tensor
-    accuracy: Tensor
-    error: Tensor
+Found = dict[str, Tensor]
+TOP = "top label"
+PRESENCES = "presences"
 
 
-def top_label(log_probabilities: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """A classifier's statements: how sure it is of the likeliest class, and whether it is right.
+@torch.inference_mode()
+def measure(
+    entry: Calibration,
+    model: Model,
+    data: ImageData,
+    device: str,
+    advance: Callable[[], None],
+) -> Measured:
+    """Measure a model on whole splits.
 
-    Args:
-        log_probabilities: (N, K).
-        targets: (N,) class indices. Where images hold several objects, ask of each class instead
-            whether its presence (N, K) means that it is there.
+    Each key begins with the name of the split. ``top label/error`` is the expected calibration
+    error of the likeliest class, ``top label/confidence`` and ``top label/accuracy`` the means;
+    ``presences/error`` that of the presence of each class capsule, whether its class is there. The
+    tables behind are among the samples, as ``<split>/<what>/counts`` and so on, by bin.
 
-    Returns:
-        (N,) confidences in [0, 1] and (N,) bool.
-    """
-    highest, classes = log_probabilities.max(dim=-1)
-    return highest.exp(), classes == targets
-
-
-def reliability(confidences: Tensor, correct: Tensor, *, bins: int = BINS) -> Reliability:
-    """Reliability table and expected calibration error (Naeini et al. 2015; Guo et al. 2017).
-
-    ECE = Σ_bins (n_bin / n) |accuracy_bin - confidence_bin|. A bin holds its lower edge, the last
-    one its upper edge too: to torchmetrics, confidences of exactly 1, which a saturated softmax
-    says often, are a bin of their own.
+    ``agreement/absolute`` and ``agreement/relative`` say how the presence of the last capsules goes
+    with the spread of the votes for them, in the units of the poses and beside the length of the
+    votes (`capsbench.measures.agreement`): the rank correlation, near -1 where presence means
+    agreement, over images and capsules together (``pooled``) and of each capsule over images, as
+    the mean over capsules (``by capsule``).
 
     Args:
-        confidences: In [0, 1], any shape: of `top_label`, or presences of class capsules (N, K).
-        correct: 1 or True where the statement is true, of the same shape: of presences, the targets
-            as multi-hot (N, K).
-        bins: Number of bins.
-
-    Raises:
-        UserError: A confidence lies outside of [0, 1].
+        entry: The measure's arguments.
+        model: The trained model, in evaluation mode on ``device``.
+        data: The data module.
+        device: Where the model is.
+        advance: Called after each split, for a progress bar.
     """
-    return _table(*_sums(confidences, correct, bins))
+    values: dict[str, float] = {}
+    samples: dict[str, NDArray[Any]] = {}
+    notes: list[str] = []
+    counts = []
+    for split in entry.splits:
+        found = _look(model, data, split, device)
+        numbers = _calibration(found, entry.bins, samples, split, notes)
+        numbers |= _agreement(found, notes)
+        finite, undefined = defined({f"{split}/{key}": value for key, value in numbers.items()})
+        values |= finite
+        notes += undefined
+        samples |= {f"{split}/{name}": part.numpy() for name, part in found.items()}
+        counts.append(len(found["index"]))
+        advance()
+    return Measured(values, [], max(counts), samples, tuple(dict.fromkeys(notes)))
 
 
-class CalibrationError(Metric):
-    """`reliability` over batches and processes, in memory that does not grow.
-
-    Args:
-        bins: Number of bins.
-    """
-
-    full_state_update = False
-    higher_is_better = False
-    is_differentiable = False
-    plot_lower_bound = 0.0
-    plot_upper_bound = 1.0
-    count: Tensor
-    said: Tensor
-    true: Tensor
-
-    def __init__(self, bins: int = BINS, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        for name in ("count", "said", "true"):
-            self.add_state(name, torch.zeros(bins, dtype=torch.float64), dist_reduce_fx="sum")
-
-    def update(self, confidences: Tensor, correct: Tensor) -> None:
-        """Add statements, see `reliability`."""
-        count, said, true = _sums(confidences, correct, len(self.count))
-        self.count += count
-        self.said += said
-        self.true += true
-
-    def compute(self) -> Reliability:
-        """The table, with the expected calibration error."""
-        return _table(self.count, self.said, self.true)
-
-    def plot(
-        self, val: Reliability | Tensor | Sequence[Tensor] | None = None, ax: Any = None
-    ) -> Any:
-        """Draw the table, bin by bin, or the errors that are given."""
-        if val is not None and not isinstance(val, Reliability):
-            return self._plot(val, ax)
-        table = self.compute() if val is None else val
-        curves = {"accuracy": table.accuracy, "confidence": table.confidence}
-        drawn: Any = self._plot(curves, ax)
-        drawn[1].set_xlabel("bin of confidence")
-        return drawn
+def _look(model: Model, data: ImageData, split: SplitName, device: str) -> Found:
+    """What is found of each image of a split, by name, on the CPU."""
+    parts: dict[str, list[Tensor]] = {}
+    with watching_votes(model) as spreads:
+        for batch in data.batches(split, device):
+            prediction = model(batch.images)
+            found = {"index": batch.index, "targets": batch.targets}
+            if batch.targets.dim() == 1:
+                said = top_label(model.log_probabilities(prediction), batch.targets)
+                found |= dict(zip(("confidence", "correct"), said, strict=True))
+            presences = prediction.presences
+            if presences is not None and presences.shape == prediction.scores.shape:
+                found[PRESENCES] = presences.float()
+            for name, part in found.items():
+                parts.setdefault(name, []).append(part.cpu())
+    joined = {name: torch.cat(part) for name, part in parts.items()}
+    if spreads:
+        last = LastSpreads(*(torch.cat(part).cpu() for part in zip(*spreads, strict=True)))
+        joined |= {f"last {name}": part for name, part in last._asdict().items()}
+    return joined
 
 
-def _sums(confidences: Tensor, correct: Tensor, bins: int) -> tuple[Tensor, Tensor, Tensor]:
-    """By bin, (bins,) float64 each: number of statements, sum of confidences, number of true."""
-    said, true = confidences.flatten().double(), correct.flatten().double()
-    if ((said < -SLACK) | (said > 1 + SLACK)).any():
-        raise UserError(
-            "calibration needs probabilities in [0, 1]; "
-            f"got {float(said.min()):.4g} to {float(said.max()):.4g}"
-        )
-    edges = torch.linspace(0, 1, bins + 1, dtype=said.dtype, device=said.device)
-    # What is not a number falls into the last bin, and shows in its mean.
-    places = torch.bucketize(said, edges[1:-1], right=True)
-    zeros = said.new_zeros(bins)
-    count, told, held = (
-        zeros.index_add(0, places, part) for part in (torch.ones_like(said), said, true)
-    )
-    return count, told, held
+def _calibration(
+    found: Found, bins: int, samples: dict[str, NDArray[Any]], split: str, notes: list[str]
+) -> dict[str, float]:
+    """Calibration errors of a split; the tables go to the samples."""
+    values: dict[str, float] = {}
+    said: dict[str, tuple[Tensor, Tensor]] = {}
+    if "confidence" in found:
+        said[TOP] = found["confidence"], found["correct"]
+        values[f"{TOP}/confidence"] = float(found["confidence"].double().mean())
+        values[f"{TOP}/accuracy"] = float(found["correct"].double().mean())
+    else:
+        notes.append("The likeliest class is not asked of images with several objects.")
+    if PRESENCES in found:
+        presences = found[PRESENCES]
+        said[PRESENCES] = presences, one_hot(found["targets"], presences.shape[1])
+    else:
+        notes.append("The model has no class capsules: no presence is compared with a class.")
+    for what, (confidences, true) in said.items():
+        table = reliability(confidences, true, bins=bins)
+        values[f"{what}/error"] = float(table.error)
+        for name in ("counts", "confidence", "accuracy"):
+            samples[f"{split}/{what}/{name}"] = getattr(table, name).numpy()
+    return values
 
 
-def _table(count: Tensor, said: Tensor, true: Tensor) -> Reliability:
-    return Reliability(
-        count.long(), said / count, true / count, (true - said).abs().sum() / count.sum()
-    )
+def _agreement(found: Found, notes: list[str]) -> dict[str, float]:
+    """How presence goes with the spread of votes, where these are known."""
+    if "last presences" not in found:
+        notes.append("No votes are known: presence is not compared with their agreement.")
+        return {}
+    values = {}
+    for kind in ("absolute", "relative"):
+        agreement = presence_against_spread(found["last presences"], found[f"last {kind}"])
+        values[f"agreement/{kind}/pooled"] = float(agreement.pooled_spearman)
+        values[f"agreement/{kind}/by capsule"] = float(agreement.spearman.nanmean())
+    return values

@@ -2,14 +2,103 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from statistics import fmean
 from typing import Any
 
 import torch
 from torch import Tensor
 from torchmetrics import Metric
 
+from capsbench import measures
+from capsbench.contracts import Model, found_classes
+from capsbench.data.images import Asked, ImageData
 from capsbench.errors import UserError
+from capsbench.measures.chosen_images import chosen_batches, chosen_rows
+from capsbench.measures.measured import Measured
+from capsbench.viewpoint.factors import FACTORS
+from capsbench.viewpoint.grid import GridView
+from capsbench.viewpoint.views import Views
+
+
+@torch.inference_mode()
+def measure(
+    entry: measures.Consistency,
+    model: Model,
+    data: ImageData,
+    device: str,
+    advance: Callable[[], None],
+) -> Measured:
+    """Measure a model on familiar test images, each beside itself from no view.
+
+    ``<view>/consistency`` is that of one view. ``<factor>/consistency`` is its mean over the
+    factor's views, of which those that change nothing do not count, and those that are the same by
+    a whole turn count once; ``consistency`` the mean over factors, ``worst/consistency`` the lowest
+    of all these views. ``unmoved/accuracy`` stands beside. Of an image with M objects the M
+    likeliest classes have to be the same.
+
+    Args:
+        entry: The measure's arguments.
+        model: The trained model, in evaluation mode on ``device``.
+        data: The data module.
+        device: Where the model is.
+        advance: Called after each view, for a progress bar.
+    """
+    rows, views = chosen_rows(data, entry.images), entry.grid.views()
+
+    def look(at: Asked) -> tuple[Tensor, Tensor]:
+        """(N,) what the model says, and whether it is right."""
+        said, right = list[Tensor](), list[Tensor]()
+        for batch in chosen_batches(data, device, rows, at):
+            found = model.log_probabilities(model(batch.images))
+            said.append(_answers(found, batch.targets))
+            right.append(found_classes(found, batch.targets) == 1)
+        return torch.cat(said).cpu(), torch.cat(right).cpu()
+
+    unmoved, right = look(Views.identity(1))
+    moved = torch.empty(len(views), len(rows), dtype=unmoved.dtype)
+    for answers, view in zip(moved, views, strict=True):
+        answers[:] = look(view)[0]
+        advance()
+    values, notes = _sum_up(views, consistency(unmoved, moved).tolist())
+    values["unmoved/accuracy"] = float(right.double().mean())
+    samples = {
+        "consistent": (moved == unmoved).numpy(),
+        "correct": right.numpy(),
+        "index": data.split("familiar").index[rows].numpy(),
+    }
+    return Measured(values, [], len(rows), samples, notes)
+
+
+def _answers(log_probabilities: Tensor, targets: Tensor) -> Tensor:
+    """(B,) the likeliest class, or a number that stands for the M likeliest of M objects."""
+    objects = 1 if targets.dim() == 1 else int((targets > 0).sum(dim=1).max())
+    classes = log_probabilities.topk(objects, dim=1).indices.sort(dim=1).values
+    return (classes * log_probabilities.shape[1] ** torch.arange(objects).to(classes)).sum(dim=1)
+
+
+def _sum_up(
+    views: Sequence[GridView], found: Sequence[float]
+) -> tuple[dict[str, float], tuple[str, ...]]:
+    """Values by view, by factor and over all, see `measure`; and notes."""
+    values = {f"{view.key}/consistency": share for view, share in zip(views, found, strict=True)}
+    counted: dict[str, dict[float, float]] = {view.factor: {} for view in views}
+    for view, share in zip(views, found, strict=True):
+        place = view.value % view.period if view.period else view.value
+        if place != FACTORS[view.factor].identity:
+            counted[view.factor][place] = share
+    means = {factor: fmean(shares.values()) for factor, shares in counted.items() if shares}
+    values |= {f"{factor}/consistency": mean for factor, mean in means.items()}
+    if means:
+        values["consistency"] = fmean(means.values())
+        values["worst/consistency"] = min(
+            min(shares.values()) for shares in counted.values() if shares
+        )
+    notes = (
+        f"{factor}/consistency is left out: no view of the grid changes an image."
+        for factor in counted.keys() - means.keys()
+    )
+    return values, tuple(sorted(notes))
 
 
 def consistency(predictions: Tensor, moved: Tensor) -> Tensor:

@@ -1,147 +1,92 @@
-"""What a model costs: parameters, operations of a forward pass, and the size of all votes."""
+"""The cost of a trained model: what is counted, and its speed and memory on this device."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
+from copy import deepcopy
 from typing import Any
 
+import numpy as np
 import torch
-from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
+from numpy.typing import NDArray
+from torch import Tensor
 
-from capsbench.capsules.backends import routing_backend
-from capsbench.capsules.layer import RoutingLayer
-from capsbench.capsules.reconstruction import ClassConditionalDecoder
 from capsbench.contracts import Model
-
-FP32_BYTES = 4
-
-
-@dataclass(frozen=True)
-class LayerCost:
-    """What one module costs, with all modules inside of it.
-
-    Attributes:
-        name: Dotted path in the model; empty for the model itself.
-        type: Name of its class.
-        outputs: Shape of each tensor of its last output for one image, without the dimension of the
-            batch; empty for a container that is never called itself.
-        parameters: Number of its parameters.
-        flops: As in `Cost`.
-    """
-
-    name: str
-    type: str
-    outputs: list[tuple[int, ...]]
-    parameters: int
-    flops: int
+from capsbench.data.images import ImageData
+from capsbench.measures import Cost
+from capsbench.measures.chosen_images import chosen_batches, chosen_rows
+from capsbench.measures.measured import Measured
+from capsbench.measures.model_cost import cost
+from capsbench.measures.peak_memory import peak_bytes
+from capsbench.measures.speed import seconds_per_call
 
 
-@dataclass(frozen=True)
-class Cost:
-    """What a model costs for one image.
+def measure(
+    entry: Cost,
+    model: Model,
+    data: ImageData,
+    device: str,
+    advance: Callable[[], None],
+) -> Measured:
+    """Count what a model costs, and measure its speed and memory on this device.
 
-    Attributes:
-        layers: The model, then every module inside of it, each before those that it holds.
-        decoder_parameters: Parameters of class-conditional decoders, which are there for the
-            reconstruction alone; None without one.
-        votes: Numbers in the tensor of all votes, by routing layer.
-    """
-
-    layers: list[LayerCost]
-    decoder_parameters: int | None
-    votes: Mapping[str, int]
-
-    @property
-    def parameters(self) -> int:
-        """Number of all parameters."""
-        return self.layers[0].parameters
-
-    @property
-    def flops(self) -> int:
-        """Operations of one forward pass, the decoder's drawing included.
-
-        Those of convolutions and matrix products alone, as torch's counter has it: additions,
-        activations, poolings and softmaxes do not count. A multiply-add counts as two. Of routing
-        it counts what the textbook's form does, in whichever form it runs.
-        """
-        return self.layers[0].flops
-
-    def vote_bytes(self, batch: int) -> Mapping[str, int]:
-        """Bytes that all votes for a batch would take in float32, by routing layer."""
-        return {name: FP32_BYTES * batch * count for name, count in self.votes.items()}
-
-
-@torch.no_grad()
-def cost(model: Model) -> Cost:
-    """Count what a model costs, by one forward pass of a black image.
-
-    It runs where the model is, and not on torch's meta device, since a model of one's own may look
-    at values. 35 million parameters take about a second.
+    Keys: ``parameters``, ``decoder/parameters``, ``flops`` (of a forward pass of one image, see
+    `capsbench.measures.model_cost.Cost`),
+    ``votes/bytes`` (of one image, in float32, over all routing layers, whether they are stored or
+    not) and ``votes/bytes@<routing layer>``; ``inference/images per second`` and ``inference/peak
+    bytes``, of a batch of test images; ``training/...`` the same for a batch as in training,
+    forward and backward, without the optimizer and the making of the batch. Peak bytes are those
+    in use beyond the model and the images. Speed is that of this machine while it also did what
+    else it had to do.
 
     Args:
-        model: In evaluation mode; trained or not is the same.
+        entry: The measure's arguments.
+        model: The trained model, in evaluation mode on ``device``; it is not trained further.
+        data: The data module.
+        device: Where the model is.
+        advance: Called after counting, classifying and training.
     """
-    outputs: dict[nn.Module, list[tuple[int, ...]]] = {}
-    votes: dict[nn.Module, int] = {}
-
-    def note_output(module: nn.Module, _: Any, output: Any) -> None:
-        outputs[module] = [_without_batch(tensor) for tensor in _tensors(output)]
-
-    def note_votes(layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        assert isinstance(layer, RoutingLayer)
-        votes[layer] = math.prod(layer.vote_shape(*args, **kwargs))
-
-    hooks = [module.register_forward_hook(note_output) for module in model.modules()]
-    hooks += [
-        layer.register_forward_pre_hook(note_votes, with_kwargs=True)
-        for layer in model.modules()
-        if isinstance(layer, RoutingLayer)
-    ]
-    device = next(model.parameters(), torch.empty(0)).device
-    counter = FlopCounterMode(display=False)
-    try:
-        with counter, routing_backend(model, "textbook"):
-            model(torch.zeros(1, *model.image_shape, device=device))
-    finally:
-        for hook in hooks:
-            hook.remove()
-    counts, root = counter.get_flop_counts(), type(model).__name__
-    layers = [
-        LayerCost(
-            name,
-            type(module).__name__,
-            outputs.get(module, []),
-            _parameters(module),
-            sum(counts.get(f"{root}.{name}" if name else "Global", {}).values()),
-        )
-        for name, module in model.named_modules()
-    ]
-    decoders = [m for m in model.modules() if isinstance(m, ClassConditionalDecoder)]
-    names = {module: name for name, module in model.named_modules()}
-    return Cost(
-        layers,
-        sum(map(_parameters, decoders)) if decoders else None,
-        {names[layer]: count for layer, count in votes.items()},
-    )
+    found = cost(model)
+    values: dict[str, float] = {"parameters": found.parameters, "flops": found.flops}
+    if found.decoder_parameters is not None:
+        values["decoder/parameters"] = found.decoder_parameters
+    if votes := found.vote_bytes(1):
+        values["votes/bytes"] = sum(votes.values())
+        values |= {f"votes/bytes@{name}": count for name, count in votes.items()}
+    advance()
+    samples: dict[str, NDArray[Any]] = {}
+    rows = chosen_rows(data, entry.batch)
+    images = next(chosen_batches(data, device, rows, batch=entry.batch)).images
+    works = {
+        "inference": (lambda: _classify(model, images), len(images)),
+        "training": _training(model, data, device),
+    }
+    for name, (work, count) in works.items():
+        seconds = seconds_per_call(work, device, entry.repeats)
+        samples[f"{name}/seconds"] = np.array(seconds)
+        values[f"{name}/images per second"] = count / float(np.median(seconds))
+        if device != "mps":
+            values[f"{name}/peak bytes"] = peak_bytes(work, device)
+        advance()
+    notes = ("peak memory is not measured on mps devices",) if device == "mps" else ()
+    return Measured(values, [], len(images), samples, notes)
 
 
-def _parameters(module: nn.Module) -> int:
-    return sum(parameter.numel() for parameter in module.parameters())
+@torch.inference_mode()
+def _classify(model: Model, images: Tensor) -> None:
+    model.log_probabilities(model(images))
 
 
-def _tensors(output: Any) -> Iterator[Tensor]:
-    """The tensors in what a module returns: one, or several in a tuple or list."""
-    if isinstance(output, Tensor):
-        yield output
-    elif isinstance(output, (tuple, list)):
-        for part in output:
-            yield from _tensors(part)
+def _training(model: Model, data: ImageData, device: str) -> tuple[Callable[[], None], int]:
+    """A training step of a copy of the model but for the optimizer, and its number of images."""
+    stored = next(iter(data.train_dataloader()))
+    moved = data.transfer_batch_to_device(stored, torch.device(device), 0)
+    batch = data.on_after_batch_transfer(moved, 0)
+    learner = deepcopy(model).train()
 
+    def step() -> None:
+        with torch.enable_grad():
+            learner.loss(learner(batch.images), batch, 0.0).backward()
+        learner.zero_grad()
 
-def _without_batch(tensor: Tensor) -> tuple[int, ...]:
-    """A shape for one image; one that does not begin with the batch stays as it is."""
-    shape = tuple(tensor.shape)
-    return shape[1:] if shape[:1] == (1,) else shape
+    return step, len(batch.targets)

@@ -66,7 +66,7 @@ def group_law(
 
 
 def group_law_of(fitted: AffineFit, triples: Tensor) -> GroupLaw:
-    """The group law of maps fitted by `capsbench.measures.linear_equivariance`.
+    """The group law of maps fitted by `capsbench.measures.affine_equivariance`.
 
     Args:
         fitted: The maps of V views.

@@ -1,191 +1,137 @@
-"""Lie derivative: how fast what a network says changes as its image begins to move."""
+"""The Lie derivative of a trained model: of its probabilities, and layer by layer."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
-from typing import Any, Literal, NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
-from torchmetrics import Metric
 
 from capsbench.capsules.backends import routing_backend
-from capsbench.contracts import Model
-from capsbench.measures.catmull_rom import catmull_rom_warp
+from capsbench.contracts import LayerOfInterest, Model
+from capsbench.data.images import ImageData
+from capsbench.measures import Direction, LieDerivative
+from capsbench.measures.activations import OF_ANY_MODEL, PROBABILITIES, choose_layers, watching
+from capsbench.measures.chosen_images import chosen_batches, chosen_rows
+from capsbench.measures.defined import defined
+from capsbench.measures.derivatives import Derivative, MeanLieDerivative, lie_derivatives
 from capsbench.measures.evaluation_mode import evaluation_mode
+from capsbench.measures.map_borders import as_map, places_inside
+from capsbench.measures.measured import Measured
 
-Direction = Literal["shift_x", "shift_y", "rotation", "scale", "shear"]
-
-# What t counts: the derivative is per pixel, and so on.
-UNITS: dict[Direction, str] = {
-    "shift_x": "pixel",
-    "shift_y": "pixel",
-    "rotation": "degree",
-    "scale": "unit of log scale",
-    "shear": "degree",
-}
-DEGREE = math.pi / 180
-ROUNDING = 1e-6  # fp32: images that differ by no more than this share of f(x) do not differ
-
-
-class Derivative(NamedTuple):
-    """A function of B images, and its derivative as they move.
-
-    Attributes:
-        value: (B, ...) f(x).
-        derivative: (B, ...) L f(x), per unit of `UNITS`.
-    """
-
-    value: Tensor
-    derivative: Tensor
-
-
-def lie_derivative(
-    function: Callable[[Tensor], Tensor],
-    images: Tensor,
-    direction: Direction,
-    grid: tuple[float, float] | None = None,
-) -> Derivative:
-    """The Lie derivative of a function of images, by forward-mode differentiation at the identity.
-
-    L f(x) = d/dt f(T_t x) at t = 0 and, where the function returns maps that should move along,
-    d/dt T_(-t) f(T_t x): 0 where f is invariant, equivariant. T_t is the warp by exp(t G), with the
-    convention of `Views`: one pixel to the right or down, one degree counter-clockwise, an
-    enlargement by the factor e, one degree of shear per unit of t, about the image's centre. Images
-    are interpolated by Catmull-Rom splines, so that the derivative of a shift is the central
-    difference, and reflected at the border.
-
-    After Gruver et al. (2022), 'The Lie Derivative for Measuring Learned Equivariance';
-    their code counts a shift in half images, and collapses an image that it stretches. A function
-    with kinks has the derivative that torch gives it there, as for a ReLU at 0.
-
-    Args:
-        function: From images (B, C, H, W) to (B, ...), with derivatives of torch alone: a model
-            that routes has to take the textbook backend.
-        images: (B, C, H, W), a floating-point type.
-        direction: How they move.
-        grid: (stride, offset) in pixels of the maps (B, D, H', W') that the function returns, as in
-            `LayerOfInterest`: they are moved back. Near the border they cannot be what they were:
-            leave those places out. None where the output stays as it is.
-    """
-    generating = generating_matrix(direction, *images.shape[-2:])
-    there = generating.to(images.dtype).to(images.device)
-    if grid is not None:
-        place = place_matrix(*grid)
-        back = -torch.linalg.inv(place) @ generating @ place
-        back = back.to(there)
-
-    def moved(t: Tensor) -> Tensor:
-        output = function(catmull_rom_warp(images, torch.matrix_exp(t * there)[None]))
-        if grid is None:
-            return output
-        return catmull_rom_warp(output, torch.matrix_exp(t * back)[None])
-
-    identity = images.new_zeros(())
-    return Derivative(*torch.func.jvp(moved, (identity,), (torch.ones_like(identity),)))
+BATCH = 20  # images: the textbook's routing stores all votes, and their derivatives
+STAYS, MOVED = "lie/invariance@", "lie/equivariance@"
+END_TO_END = STAYS + PROBABILITIES
 
 
 @torch.no_grad()
-def class_derivative(model: Model, images: Tensor, direction: Direction) -> Derivative:
-    """The Lie derivative of a model's probabilities of the classes, end to end.
+def measure(
+    entry: LieDerivative,
+    model: Model,
+    data: ImageData,
+    device: str,
+    advance: Callable[[], None],
+) -> Measured:
+    """Measure a model on familiar test images.
+
+    Keys begin with the direction. ``lie/absolute@probabilities`` is E mean_c |L p_c(x)| over the
+    probabilities of the classes, end to end, and ``lie/squared@probabilities`` E |L p(x)|^2.
+    ``lie/invariance@<layer>`` is sqrt(E |L f(x)|^2 / E |f(x) - f(x')|^2), where L f(x) is the
+    derivative of f(T_t x) at t = 0: how fast the layer changes, as a share of the distance between
+    two images. ``lie/equivariance@<layer>`` is the same for maps that are moved back, T_(-t)
+    f(T_t x): 0 where they move as the image does. It is about places that do not look at the
+    image's border (`capsbench.measures.map_borders`). The presences of capsules at places are maps
+    too; their poses also change in themselves, and are not moved back.
+
+    Routing is computed in the form of the textbook. Memory grows with the votes for 20 images.
 
     Args:
-        model: The model.
-        images: (B, C, H, W) in [0, 1].
-        direction: How they move.
-
-    Returns:
-        Probabilities (B, K) and their derivatives (B, K).
+        entry: The measure's arguments.
+        model: The trained model, on ``device``.
+        data: The data module.
+        device: Where the model is.
+        advance: Called after each direction.
     """
+    rows = chosen_rows(data, entry.images)
+    batches = [(b.images, b.index) for b in chosen_batches(data, device, rows, batch=BATCH)]
+    layers = choose_layers(model, entry.layers)
+    layers |= choose_layers(model, [PROBABILITIES])
+    samples: dict[str, NDArray[Any]] = {"index": _array([index for _, index in batches])}
+    values: dict[str, Tensor] = {}
     with evaluation_mode(model), routing_backend(model, "textbook"):
-        return lie_derivative(
-            lambda seen: model.log_probabilities(model(seen)).exp(), images, direction
-        )
+        places, left_out = _places(model, layers, batches[0][0])
+        for direction in entry.directions:
+            metrics = dict[str, MeanLieDerivative]()
+            speeds = list[Tensor]()
+            for images, _ in batches:
+                for key, found in _derivatives(model, layers, places, images, direction).items():
+                    metric = metrics.setdefault(key, MeanLieDerivative(found.value.shape[1:]))
+                    metric.to(found.value.device).update(found)
+                    if key == END_TO_END:
+                        speeds.append(found.derivative.abs().mean(dim=1))
+            samples[f"{direction}/absolute"] = _array(speeds)
+            for key, metric in metrics.items():
+                means = metric.compute()
+                values[f"{direction}/{key}"] = means["relative"]
+                if key == END_TO_END:
+                    for name in ("absolute", "squared"):
+                        values[f"{direction}/lie/{name}@{PROBABILITIES}"] = means[name]
+            advance()
+    numbers, undefined = defined(values)
+    return Measured(numbers, [], len(samples["index"]), samples, (*left_out, *undefined))
 
 
-def generating_matrix(direction: Direction, height: int, width: int) -> Tensor:
-    """(3, 3) float64, G: exp(t G) moves pixel coordinates by t units, as `Views.matrices` does.
-
-    Args:
-        direction: How images move.
-        height: H in pixels.
-        width: W in pixels.
-    """
-    result = torch.zeros(3, 3, dtype=torch.float64)
-    if direction in ("shift_x", "shift_y"):
-        result["xy".index(direction[-1]), 2] = 1
-        return result
-    # y points down, so that counter-clockwise on the screen turns x towards -y.
-    linear = {
-        "rotation": [[0, DEGREE], [-DEGREE, 0]],
-        "scale": [[1, 0], [0, 1]],
-        "shear": [[0, DEGREE], [0, 0]],
-    }[direction]
-    result[:2, :2] = result.new_tensor(linear)
-    result[:2, 2] = -result[:2, :2] @ result.new_tensor([(width - 1) / 2, (height - 1) / 2])
-    return result
+def _places(
+    model: Model, layers: Mapping[str, LayerOfInterest], images: Tensor
+) -> tuple[dict[str, Tensor], list[str]]:
+    """The places of each layer that is moved back, (H, W) bool, and why others are not."""
+    known = {*model.layers_of_interest(), *OF_ANY_MODEL}
+    result, notes = dict[str, Tensor](), list[str]()
+    for name, inside in places_inside(model, layers, images).items():
+        if name not in known:
+            why = "the model's layers_of_interest() does not say where its places lie"
+        elif not inside.any():
+            why = "all of its places, or their neighbours, look at the border of the image"
+        else:
+            result[name] = inside
+            continue
+        notes.append(f"layer '{name}' is not moved back: {why}")
+    return result, notes
 
 
-def place_matrix(stride: float, offset: float) -> Tensor:
-    """(3, 3) float64, from the places of a map to the pixels of the image at their centres."""
-    return torch.tensor([[stride, 0, offset], [0, stride, offset], [0, 0, 1]], dtype=torch.float64)
+def _derivatives(
+    model: Model,
+    layers: Mapping[str, LayerOfInterest],
+    places: Mapping[str, Tensor],
+    images: Tensor,
+    direction: Direction,
+) -> dict[str, Derivative]:
+    """All that is differentiated of a batch, by the last part of its key."""
 
+    def look(at: Tensor) -> dict[str, Tensor]:
+        with watching(model, layers) as seen:
+            model(at)
+        outputs = {STAYS + name: seen[name] for name in layers}
+        for name in places:
+            output = as_map(layers[name], seen[name])
+            assert output is not None
+            outputs[MOVED + name] = output
+        return outputs
 
-class MeanLieDerivative(Metric):
-    """What Lie derivatives amount to, over all batches and processes.
-
-    ``absolute``: E mean_c |L f_c(x)|, over the numbers that f returns (Gruver's code, end to end);
-    ``squared``: E |L f(x)|^2, their sum of squares (the paper's; it divides by their number);
-    ``relative``: sqrt(E |L f(x)|^2 / E |f(x) - f(x')|^2) over distinct images x, x', a share of
-    the distance between images, by which layers and networks can be compared. It is undefined, NaN,
-    where f is constant or there are fewer than two images; the others are so without an image.
-
-    Args:
-        shape: Of f(x) for one image, such as (K,).
-        kwargs: As for every metric of torchmetrics.
-    """
-
-    full_state_update = False
-    is_differentiable = False
-    higher_is_better = False
-    absolute: Tensor
-    squared: Tensor
-    first: Tensor
-    second: Tensor
-    total: Tensor
-
-    def __init__(self, shape: Sequence[int], **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        zero = torch.zeros((), dtype=torch.float64)
-        for name in ("absolute", "squared", "second"):
-            self.add_state(name, zero.clone(), dist_reduce_fx="sum")
-        self.add_state("first", zero.new_zeros(*shape), dist_reduce_fx="sum")
-        self.add_state("total", torch.zeros((), dtype=torch.long), dist_reduce_fx="sum")
-
-    def update(self, found: Derivative) -> None:
-        """Add a batch."""
-        value, derivative = found.value.double(), found.derivative.double()
-        self.absolute += derivative.abs().flatten(1).mean(dim=1).sum()
-        self.squared += derivative.square().sum()
-        self.first += value.sum(dim=0)
-        self.second += value.square().sum()
-        self.total += len(value)
-
-    def compute(self) -> dict[str, Tensor]:
-        """The values by name, float64 scalars."""
-        n = self.total.double()
-        # E |f(x) - f(x')|^2 over distinct pairs, from the moments.
-        distance = 2 * (self.second - self.first.square().sum() / n) / (n - 1)
-        distance = distance.where(distance > ROUNDING**2 * self.second / n, math.nan)
+    grids = {MOVED + name: (layers[name].stride, layers[name].offset) for name in places}
+    found = lie_derivatives(look, images, direction, grids)
+    for name, inside in places.items():
+        value, derivative = found[MOVED + name]
+        found[MOVED + name] = Derivative(value[..., inside], derivative[..., inside])
+    if images.device.type == "mps":  # it has no float64 to sum up in
         return {
-            "absolute": self.absolute / n,
-            "squared": self.squared / n,
-            "relative": (self.squared / n / distance).sqrt(),
+            key: Derivative(each.value.cpu(), each.derivative.cpu()) for key, each in found.items()
         }
+    return found
 
-    def plot(
-        self, val: dict[str, Tensor] | Sequence[dict[str, Tensor]] | None = None, ax: Any = None
-    ) -> Any:
-        """Draw values that `compute` returned, by default those of now."""
-        return self._plot(val, ax)
+
+def _array(parts: list[Tensor]) -> NDArray[Any]:
+    joined: NDArray[Any] = torch.cat(parts).cpu().numpy()
+    return joined

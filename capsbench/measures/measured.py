@@ -15,9 +15,11 @@ class Measured(NamedTuple):
         views: One row per view of a grid, for curves; none where there is no grid.
         n: Number of test images behind each value.
         samples: Per-sample outcomes, arrays by name.
+        notes: What was left out, and why, in sentences.
     """
 
     values: dict[str, float]
     views: list[dict[str, Any]]
     n: int
     samples: dict[str, NDArray[Any]]
+    notes: tuple[str, ...] = ()

@@ -34,7 +34,7 @@ class ReadOut(NamedTuple):
         penalties: (T,) the ridge penalty chosen, in units of the components' mean variance times
             the number of rows.
         width: Number of components that were used.
-        explained: Share of the variance of the standardised training features in them.
+        explained: Share of the variance of the training features in them.
         n_train: Number of training rows.
         n_held_out: Number of held-out rows.
     """
@@ -91,10 +91,12 @@ def read_out(
 ) -> ReadOut:
     """Predict targets from features by ridge regression; R² on held-out rows.
 
-    Features are standardised and projected on their first ``width`` principal components, all as
-    the training rows say. On these, ŷ = ȳ + (Z'Z + λI)⁻¹ Z'(y - ȳ), with λ chosen for each target
-    by the squared error over five folds of the training rows. A singular value decomposition of
-    each fold serves all λ. R² = 1 - Σ(y - ŷ)² / Σ(y - ȳ)², ȳ here the mean of the held-out rows.
+    Features are centred and projected on their first ``width`` principal components, all as the
+    training rows say. They keep their scale: a pixel that is lit in one training row alone would,
+    if standardised, be thousands of standard deviations off in others. On the components,
+    ŷ = ȳ + (Z'Z + λI)⁻¹ Z'(y - ȳ), with λ chosen for each target by the squared error over five
+    folds of the training rows. A singular value decomposition of each fold serves all λ.
+    R² = 1 - Σ(y - ŷ)² / Σ(y - ȳ)², ȳ here the mean of the held-out rows.
 
     Args:
         features: (N, ...), one representation, of any shape: it is flattened.
@@ -158,11 +160,10 @@ def r_squared(predicted: Tensor, targets: Tensor) -> Tensor:
 
 
 def _components(train: Tensor, test: Tensor, width: int | None) -> tuple[Tensor, Tensor, float]:
-    """Standardised rows (n, D) and (n', D) on principal components; their share of the variance."""
-    mean = train.mean(dim=0)
-    varies = (train != train[:1]).any(dim=0)
-    deviation = train.std(dim=0, correction=0)
-    train, test = (((part - mean) / deviation)[:, varies] for part in (train, test))
+    """Rows (n, D) and (n', D) on principal components; these components' share of the variance."""
+    varies = (train != train[:1]).any(dim=0)  # the mean of what is constant may be off by rounding
+    mean = train[:, varies].mean(dim=0)
+    train, test = (part[:, varies] - mean for part in (train, test))
     if not varies.any():
         return train, test, 1.0
     # The smaller of both products has the same eigenvalues.

@@ -1,181 +1,107 @@
-"""Spatial equivariance error: whether a feature map moves as the image does."""
+"""Spatial equivariance error of a trained model's feature maps, view by view."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from functools import cache
 
 import torch
 from torch import Tensor
 
-from capsbench.errors import UserError
-from capsbench.measures.invariance import Invariance, InvarianceError, invariance_error
+from capsbench import measures
+from capsbench.contracts import LayerOfInterest, Model
+from capsbench.data.images import ImageData
+from capsbench.measures.activations import PIXELS, choose_layers, watching
+from capsbench.measures.chosen_images import chosen_batches, chosen_rows
+from capsbench.measures.errors_by_view import Pair, measure_errors
+from capsbench.measures.measured import Measured
+from capsbench.measures.moved_maps import MapMove
+from capsbench.measures.paired_views import at_rest
+from capsbench.viewpoint.grid import GridView
 from capsbench.viewpoint.views import Views
-from capsbench.viewpoint.warp import Size, warp
+from capsbench.viewpoint.warp import Size
+
+POSES = "poses also turn in themselves, not from place to place alone: measure linear-equivariance"
+NO_PLACES = "it has no places"
+NO_STRIDE = "its stride is not known: name it in the model's layers_of_interest()"
 
 
-def spatial_equivariance_error(
-    maps_x: Tensor,
-    maps_gx: Tensor,
-    view: Views,
-    image_size: Size,
-    *,
-    stride: float = 1.0,
-    offset: float = 0.0,
-    margin: float = 0.0,
-    classes: Tensor | None = None,
-) -> Invariance:
-    """How equivariant feature maps are under a view: f(Tx) = T f(x) (article, eq. 3).
+@torch.inference_mode()
+def measure(
+    entry: measures.SpatialEquivariance,
+    model: Model,
+    data: ImageData,
+    device: str,
+    advance: Callable[[], None],
+) -> Measured:
+    """Measure feature maps, and the presences of capsules on a map.
 
-    The error is sqrt(E d²(f(T_g x), T_g f(x))) over the geometric mean of sqrt(E d²(T_g f(x),
-    T_g f(x'))) and sqrt(E d²(f(T_g x), f(T_g x'))), x' another image: `invariance_error` of maps
-    that were moved back onto each other. T_g moves the places of a map as it moves the pixels that
-    they look at; all distances are taken over the same places, those that `inside` leaves. A
-    constant map, or a view that leaves no place, is NaN, told as 'undefined'.
-
-    Where the view moves places between places, T_g f(x) is interpolated bilinearly, and the error
-    holds what that blurs, half of `interpolation_error` or more. Shifts by whole strides blur
-    nothing, nor do quarter turns where the map lies in the middle of the image.
+    Keys are ``equivariance/spatial/error@<layer>`` and others, see
+    `capsbench.measures.errors_by_view.measure_errors`; the error is defined in
+    `capsbench.measures.moved_maps.spatial_equivariance_error`. What interpolation alone does, there
+    and back, is in ``equivariance/interpolation/error@<layer>``: about half of it is in the errors.
 
     Args:
-        maps_x: (N, C, H, W), of images. The presences of capsules are scalar fields, one per type,
-            and are treated as maps: (N, H, W, C) has to be permuted.
-        maps_gx: (N, C, H, W), of the same images from the view.
-        view: One view for all images; it moves the whole image and does nothing else.
-        image_size: (height, width) of the images, in pixels: what a view turns about is theirs.
-        stride: Pixels from one place to the next; see `capsbench.contracts.LayerOfInterest`.
-        offset: Pixel, in x and y, of the centre of the first place.
-        margin: Places at the border that are left out, before and after the view: half the width
-            of a receptive field in places, where it reaches beyond the image's border.
-        classes: (N,) class indices, for the version with another image of the same class.
-
-    Raises:
-        UserError: There are several views, or the view moves a part, or changes the light.
+        entry: The measure's arguments.
+        model: The trained model, in evaluation mode on ``device``.
+        data: The data module.
+        device: Where the model is.
+        advance: Called after each view, for a progress bar.
     """
-    matrix = map_matrix(view, image_size, stride, offset)
-    places = inside(matrix, (maps_x.shape[-2], maps_x.shape[-1]), margin)
-    moved = warp(maps_x, matrix)
-    return invariance_error(_at(moved, places), _at(maps_gx, places), classes)
+    layers = choose_layers(model, entry.layers)
+    named = {PIXELS, *model.layers_of_interest()}
+    problems = _problems(model, layers, named, data, device)
+    chosen = {name: layer for name, layer in layers.items() if name not in problems}
+    image_size: Size = (data.image_shape[1], data.image_shape[2])
 
-
-def interpolation_error(
-    maps_x: Tensor,
-    view: Views,
-    image_size: Size,
-    *,
-    stride: float = 1.0,
-    offset: float = 0.0,
-    margin: float = 0.0,
-) -> Invariance:
-    """What is lost where maps are moved by a view and back, on the scale of the errors above.
-
-    Even a map that moves as the image does, but is known at its places only, has about half of it
-    as its spatial equivariance error, which interpolates once. Arguments and errors are those of
-    `spatial_equivariance_error`.
-    """
-    matrix = map_matrix(view, image_size, stride, offset)
-    back = torch.linalg.inv(matrix)
-    size = (maps_x.shape[-2], maps_x.shape[-1])
-    # What went outside does not come back: only places made of such as were inside both times.
-    returned = warp(inside(matrix, size)[None, None].double(), back)[0, 0]
-    places = inside(back, size, margin) & (returned > 1 - 1e-6)
-    again = warp(warp(maps_x, matrix), back)
-    return invariance_error(_at(maps_x, places), _at(again, places))
-
-
-def map_matrix(view: Views, image_size: Size, stride: float, offset: float) -> Tensor:
-    """A view as a transformation of the places of a map: place q looks at pixel offset + stride q.
-
-    Args:
-        view: One view.
-        image_size: (height, width) of the images, in pixels.
-        stride: Pixels from one place to the next.
-        offset: Pixel, in x and y, of the centre of the first place.
-
-    Returns:
-        (1, 3, 3) float64, for `capsbench.viewpoint.warp.warp`; whole numbers where the view moves
-        places onto places.
-
-    Raises:
-        UserError: There are several views, or the view moves a part, or changes the light.
-    """
-    if len(view) != 1 or view.window is not None or view.relit:
-        raise UserError(
-            "spatial equivariance needs one view that moves the whole image and changes no light; "
-            f"got {len(view)} views, {'of a part' if view.window is not None else 'of it all'}"
-            f"{', with brightness or contrast' if view.relit else ''}: measure linear equivariance "
-            "of other views"
+    @cache
+    def move(view: GridView, name: str, size: Size) -> MapMove:
+        layer = chosen[name]
+        return MapMove.of(
+            Views.of_grid([view]),
+            size,
+            image_size,
+            stride=layer.stride,
+            offset=layer.offset,
+            margin=entry.margin / layer.stride,
         )
-    matrix = view.matrices(*image_size)
-    # One division of what is exact, so that whole places stay whole whatever the stride.
-    shift = matrix[:, :2, :2].sum(dim=2) * offset + matrix[:, :2, 2] - offset
-    matrix[:, :2, 2] = shift / stride
-    return matrix
+
+    def compared(view: GridView, name: str, f_x: Tensor, f_gx: Tensor) -> dict[str, Pair]:
+        maps_x, maps_gx = (_as_map(chosen[name], each) for each in (f_x, f_gx))
+        moved = move(view, name, (maps_x.shape[-2], maps_x.shape[-1]))
+        return {
+            "equivariance/spatial": moved.pair(maps_x, maps_gx),
+            "equivariance/interpolation": moved.there_and_back(maps_x),
+        }
+
+    views = entry.grid.views()
+    found = measure_errors(compared, chosen, views, entry.images, model, data, device, advance)
+    notes = tuple(f"{name} is left out: {why}" for name, why in problems.items())
+    return found._replace(notes=notes + found.notes)
 
 
-def inside(matrix: Tensor, size: Size, margin: float = 0.0) -> Tensor:
-    """Which places of a moved map show what was inside of it.
-
-    Args:
-        matrix: (1, 3, 3) from `map_matrix`.
-        size: (H, W) of the map.
-        margin: Places at the border that count as outside, both of the map and of its source.
-
-    Returns:
-        (H, W) bool, on the device of ``matrix``.
-    """
-    height, width = size
-    y, x = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
-    places = torch.stack([x, y, torch.ones_like(x)], dim=-1).to(matrix)
-    sources = places @ torch.linalg.inv(matrix[0]).T
-    last = places.new_tensor([width - 1, height - 1])
-    # Half a millionth of a place: the inverse of a quarter turn is not exact.
-    low, high = margin - 5e-7, last - margin + 5e-7
-    both = torch.stack([places[..., :2], sources[..., :2]])
-    return ((both >= low) & (both <= high)).all(dim=-1).all(dim=0)
-
-
-class SpatialEquivarianceError(InvarianceError):
-    """`spatial_equivariance_error` of one view, summed up over batches and processes.
-
-    Args:
-        view: One view for all images.
-        map_shape: (C, H, W) of the maps.
-        image_size: (height, width) of the images, in pixels.
-        stride: Pixels from one place to the next.
-        offset: Pixel, in x and y, of the centre of the first place.
-        margin: Places at the border that are left out.
-        num_classes: K, for the version with another image of the same class.
-        **kwargs: Arguments of ``torchmetrics.Metric``.
-
-    Raises:
-        UserError: There are several views, or the view moves a part, or changes the light.
-    """
-
-    def __init__(
-        self,
-        view: Views,
-        map_shape: tuple[int, int, int],
-        image_size: Size,
-        *,
-        stride: float = 1.0,
-        offset: float = 0.0,
-        margin: float = 0.0,
-        num_classes: int | None = None,
-        **kwargs: Any,
-    ) -> None:
-        channels, height, width = map_shape
-        matrix = map_matrix(view, image_size, stride, offset)
-        places = inside(matrix, (height, width), margin)
-        super().__init__(channels * int(places.sum()), num_classes, **kwargs)
-        self.matrix = matrix  # stays on the CPU: whether it is exact is known there without waiting
-        self.places = places
-
-    def update(self, maps_x: Tensor, maps_gx: Tensor, classes: Tensor | None = None) -> None:
-        """Take in maps (N, C, H, W) of some images, and of the same images from the view."""
-        moved = warp(maps_x, self.matrix)
-        super().update(_at(moved, self.places), _at(maps_gx, self.places), classes)
+def _problems(
+    model: Model,
+    layers: dict[str, LayerOfInterest],
+    named: set[str],
+    data: ImageData,
+    device: str,
+) -> dict[str, str]:
+    """Why layers cannot be moved as maps; found by a look at one image."""
+    batch = next(chosen_batches(data, device, chosen_rows(data, 1), at_rest()))
+    with watching(model, layers) as seen:
+        model(batch.images)
+    problems = {}
+    for name, layer in layers.items():
+        if layer.kind == "pose":
+            problems[name] = POSES
+        elif layer.kind == "vector" or seen[name].dim() != 4:
+            problems[name] = NO_PLACES
+        elif name not in named and seen[name].shape[-2:] != batch.images.shape[-2:]:
+            problems[name] = NO_STRIDE
+    return problems
 
 
-def _at(maps: Tensor, places: Tensor) -> Tensor:
-    """(N, C, P) the values of maps (N, C, H, W) at places (H, W)."""
-    return maps[..., places.to(maps.device)]
+def _as_map(layer: LayerOfInterest, output: Tensor) -> Tensor:
+    """(N, C, H, W); the presences of capsules on a map come as (N, H, W, C)."""
+    return output.permute(0, 3, 1, 2) if layer.kind == "presence" else output

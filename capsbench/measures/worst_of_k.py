@@ -2,14 +2,71 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torchmetrics import Metric
 
+from capsbench import measures
+from capsbench.contracts import Model, found_classes, one_hot
+from capsbench.data.images import ImageData
+from capsbench.data.randomness import views_by_index
 from capsbench.errors import UserError
+from capsbench.measures.chosen_images import chosen_rows
+from capsbench.measures.drawn_views import batches_from
+from capsbench.measures.measured import Measured
+
+
+@torch.inference_mode()
+def measure(
+    entry: measures.WorstOfK,
+    model: Model,
+    data: ImageData,
+    device: str,
+    advance: Callable[[], None],
+) -> Measured:
+    """Measure a model on familiar test images, each from k views of its own.
+
+    The views are those of a seeded table by image and draw: the same for every model, and fewer are
+    a part of more. ``worst/accuracy`` is that from the worst of the k views, ``random/accuracy``
+    that from one of them, over all of them; ``k=<number>/accuracy`` that from the worst of so many
+    of them, in expectation.
+
+    Args:
+        entry: The measure's arguments.
+        model: The trained model, in evaluation mode on ``device``.
+        data: The data module.
+        device: Where the model is.
+        advance: Called after each draw, for a progress bar.
+    """
+    images = data.split("familiar")[chosen_rows(data, entry.images)]
+    correct = torch.empty(entry.k, len(images), dtype=torch.bool)
+    losses = torch.empty(entry.k, len(images))
+    for draw in range(entry.k):
+        views = views_by_index(entry.views, images.index, "worst of k", draw)
+        right, lost = list[Tensor](), list[Tensor]()
+        for batch in batches_from(data, images, views, entry.views.part, device):
+            found = model.log_probabilities(model(batch.images)).float()
+            right.append(found_classes(found, batch.targets) == 1)
+            present = one_hot(batch.targets, found.shape[1]) > 0
+            mean = found.masked_fill(~present, 0).sum(dim=1) / present.sum(dim=1)
+            lost.append(-mean)  # over the objects of an image
+        correct[draw], losses[draw] = torch.cat(right), torch.cat(lost)
+        advance()
+    worst = worst_of_k(correct, losses)
+    by_number = worst.by_number.tolist()
+    values = {"worst/accuracy": float(worst.accuracy), "random/accuracy": by_number[0]}
+    values |= {f"k={k}/accuracy": value for k, value in enumerate(by_number, start=1)}
+    assert worst.view is not None
+    samples = {
+        "correct": correct.numpy(),
+        "loss": losses.numpy(),
+        "worst": worst.view.numpy(),
+        "index": images.index.numpy(),
+    }
+    return Measured(values, [], len(images), samples)
 
 
 class Worst(NamedTuple):

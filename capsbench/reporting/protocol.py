@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from capsbench.measures import AccuracyBySplit, AveragedAccuracy, MeasureEntry, RenderingError
+from capsbench.measures import (
+    AccuracyBySplit,
+    AccuracyByView,
+    AveragedAccuracy,
+    MeasureEntry,
+    RenderingError,
+)
 from capsbench.reporting.results import ACCURACY_BY_VIEW, Results
 from capsbench.reporting.wording import FACTORS, counted, listed, number, spread, sweep
 from capsbench.schema import Benchmark
@@ -42,7 +48,7 @@ def _data(results: Results) -> str:
         str(data.identity[key]) for key in ("name", "version") if key in data.identity
     )
     used = next((cell.training.images for cell in results.cells if cell.training), {})
-    tested = {m.n for cell in results.cells for m in cell.measurements.values()}
+    tested = {m.n for cell in results.cells for m in cell.measurements.values() if m.n}
     counts = [f"{n:,} {split} images" for split, n in used.items()]
     counts += [f"{n:,} test images" for n in sorted(tested)]
     images = f"; {listed(counts)}" if counts else ""
@@ -92,6 +98,8 @@ def _test(entry: MeasureEntry) -> str:
         ranges = " ".join(_sentence(f"{name}: {_ranges(at)}") for name, at in entry.ranges.items())
         splits = f"{_sentence(listed(entry.splits))[:-1]} test images." if entry.splits else ""
         return " ".join(filter(None, [splits, ranges]))
+    if not isinstance(entry, AccuracyByView):
+        return str(type(entry).__doc__).partition("\n\n")[0].replace("\n", " ")
     sweeps = ((factor, getattr(entry.grid, factor)) for factor in entry.grid.factors())
     text = "; ".join(
         f"{FACTORS[factor].lower()} {sweep(factor, values)}" for factor, values in sweeps

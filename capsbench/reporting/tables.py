@@ -120,6 +120,11 @@ class PublishedRow:
     known_by: str
 
 
+# Last words of keys whose values are shares; others are plain numbers.
+SHARES = {
+    *("accuracy", "area", "worst", "gap", "share of copy", "consistency", "blind", "reached"),
+    *("confidence", "share"),
+}
 DRAWING_COLUMNS = ("Model", "Views", "Error", "Copy", "Constant", "Share of copy")
 DRAWING_CAPTION = (
     "Each error is the mean squared difference between the pixels, from 0 to 1, of a moved image "
@@ -173,7 +178,8 @@ def _entry(over: OverSeeds | None, unit: Format, bare: Format) -> Entry | None:
 
 def caption(results: Results) -> str:
     """What the summary's numbers are, in a sentence or two."""
-    images = {c.measurements[m].n for c in results.cells for m in c.measurements}
+    found = (cell.measurements.get(ACCURACY_BY_VIEW) for cell in results.cells)
+    images = {measurement.n for measurement in found if measurement}
     tested = (
         f" on {' or '.join(counted(n, 'test image') for n in sorted(images))} at each view"
         if images
@@ -252,9 +258,13 @@ def totals(cells: list[Cell]) -> list[tuple[str, Entry]]:
 
 
 def _total(key: str, over: OverSeeds) -> Entry:
-    if key.endswith("/error"):
+    """A value in the form that its key's last word asks for."""
+    kind = key.partition("@")[0].rpartition("/")[2]
+    if key.endswith(("rendering/error", "copy/error", "constant/error")):
         return Entry(over, squared_error, squared_error)
-    return Entry(over, percent, share)
+    if kind in SHARES:
+        return Entry(over, percent, share)
+    return Entry(over, number, number)
 
 
 def published(results: Results) -> list[PublishedRow]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor
 
 from capsbench.data.images import ImageData
-from capsbench.measures import AccuracyByView
+from capsbench.measures import AccuracyByView, MeasureEntry
 from capsbench.records import write_npz
 from capsbench.schema import Benchmark
 from capsbench.viewpoint.grid import GridView
@@ -18,13 +19,13 @@ from capsbench.viewpoint.grid import GridView
 COUNT = 5
 
 
-def require_asked(benchmark: Benchmark, data: ImageData) -> None:
-    """Refuse a protocol that asks for test images that there are not, before anything is trained.
+def require_asked(measures: Sequence[MeasureEntry], data: ImageData) -> None:
+    """Refuse measures that ask for test images that there are not, before anything is trained.
 
     Raises:
         UserError: A split or a view that a measure asks for has no image.
     """
-    for entry in benchmark.measures:
+    for entry in measures:
         for split in entry.tested:
             data.split(split)
         for at in entry.asked:

@@ -81,6 +81,7 @@ def measure_cell(
                 "seconds": round(time.perf_counter() - started, 3),
                 "values": result.values,
                 "views": result.views,
+                "notes": list(result.notes),
                 "device": device_name(device),
                 **provenance(),
             },

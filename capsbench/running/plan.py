@@ -105,7 +105,7 @@ def plan(
             for, or the images are too small for a model.
     """
     data = _resolve_data(benchmark, data_root)
-    measures = {_measure_name(entry, benchmark.selection): entry for entry in benchmark.measures}
+    measures = {measure_name(entry, benchmark.selection): entry for entry in benchmark.measures}
     cells = []
     for entry in _wanted(benchmark.models, models):
         target, resolved = _resolve_model(entry, data)
@@ -134,7 +134,7 @@ def plan(
     return cells
 
 
-def _measure_name(entry: MeasureEntry, rule: str) -> str:
+def measure_name(entry: MeasureEntry, rule: str) -> str:
     """A measure's name in records: its arguments and whose weights it looks at are in the print."""
     return f"{entry.measure}-{fingerprint([entry.model_dump(mode='json'), rule])}"
 

@@ -81,7 +81,7 @@ def run_benchmark(
         if note := precision_note(benchmark.recipe, device):
             console.print(note, markup=False, highlight=False, soft_wrap=True)
         data = cells[0].build_data(data_root)  # all cells have the same test images
-        require_asked(benchmark, data)
+        require_asked(benchmark.measures, data)
         content = {
             "schema": SCHEMA,
             "benchmark": benchmark.model_dump(mode="json"),

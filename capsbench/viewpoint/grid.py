@@ -47,6 +47,15 @@ class GridView(NamedTuple):
         """Whether the view selects images instead of changing them."""
         return FACTORS[self.factor].kind == "recorded"
 
+    @property
+    def is_identity(self) -> bool:
+        """Whether the view is the identity of its factor, also after whole turns."""
+        identity = FACTORS[self.factor].identity
+        if identity is None:
+            return False
+        off = self.value - identity
+        return off == 0 if self.period is None else off % self.period == 0
+
 
 class ViewGrid(BaseModel):
     """Single-factor sweeps: the views on which accuracy is measured one by one.

@@ -12,7 +12,7 @@ import torch
 from torch import distributed
 
 from capsbench.measures.attacked_accuracy import AccuracyUnderAttack, Outcome
-from capsbench.measures.lie_derivative import Derivative, MeanLieDerivative
+from capsbench.measures.derivatives import Derivative, MeanLieDerivative
 
 SHARES = [slice(0, 8), slice(8, 11)]
 BATCH = 3

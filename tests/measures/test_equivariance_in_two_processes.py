@@ -10,9 +10,9 @@ import pytest
 import torch
 from torch.distributed import destroy_process_group, init_process_group
 
+from capsbench.measures.affine_equivariance import LinearEquivariance
 from capsbench.measures.invariance import InvarianceError
-from capsbench.measures.linear_equivariance import LinearEquivariance
-from capsbench.measures.spatial_equivariance import SpatialEquivarianceError
+from capsbench.measures.moved_maps import SpatialEquivarianceError
 from capsbench.viewpoint.grid import GridView
 from capsbench.viewpoint.views import Views
 

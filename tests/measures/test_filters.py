@@ -1,104 +1,112 @@
-"""Copies among filters: planted ones are found, random ones are not."""
+"""Which convolution of a model is asked for copies among its filters, and what is told."""
 
-from dataclasses import replace
-
+import numpy as np
 import pytest
 import torch
+from pydantic import TypeAdapter, ValidationError
+from torch import nn
 
+from capsbench.contracts import Model, Prediction
 from capsbench.errors import UserError
-from capsbench.measures.filters import SCALES, turned_copies
-from capsbench.viewpoint.views import Views
-from capsbench.viewpoint.warp import warp
+from capsbench.measures import MeasureEntry
+from capsbench.measures.filters import measure
+from capsbench.measures.turned_copies import turned_copies
+from capsbench.names import find
+from tests.data.made_up import Flat
 
-SIZE = 9
-
-
-def noise(count, channels=1, size=SIZE, seed=0):
-    randomness = torch.Generator().manual_seed(seed)
-    return torch.randn(count, channels, size, size, generator=randomness, dtype=torch.float64)
+ENTRY = TypeAdapter[MeasureEntry](MeasureEntry)
 
 
-def turned(filters, degrees, scale=1.0):
-    views = Views.identity(1)
-    turn = torch.tensor([degrees], dtype=torch.float64)
-    views = replace(views, rotation=turn, scale=torch.full((1, 2), scale, dtype=torch.float64))
-    return warp(filters, views.matrices(SIZE, SIZE))
+def entry(**content):
+    return ENTRY.validate_python({"measure": "filters", **content})
 
 
-@pytest.mark.parametrize("null", ["phases", "pixels"])
-def test_random_filters_are_explained_by_chance_alone(null):
-    shares = torch.stack(
-        [turned_copies(noise(40, seed=seed), null=null, null_sets=5).share for seed in range(8)]
-    )
-    assert 0.02 < shares.mean() < 0.09
+class Network(Model):
+    """Modules that are never called."""
+
+    def __init__(self, *modules):
+        super().__init__(image_shape=(1, 8, 8), num_classes=3)
+        self.layers = nn.ModuleList(modules)
+
+    def forward(self, images, views=None):
+        return Prediction(torch.zeros(len(images), 3))
+
+    def loss(self, prediction, batch, progress):
+        raise AssertionError("a measure trains nothing")
 
 
-@pytest.mark.parametrize(("degrees", "scale"), [(90, 1.0), (180, 1.0), (45, 1.25), (330, 1.5)])
-def test_a_planted_copy_is_found(degrees, scale):
-    filters = noise(20, channels=2)
-    filters[7] = 3 * turned(filters[2:3], degrees, scale)[0] + 5  # contrast and mean do not count
-    found = turned_copies(filters)
-    assert found.similarity[7] == pytest.approx(1, abs=1e-9)
-    assert found.source[7] == 2
-    assert (found.angle[7], found.scale[7]) == (degrees, scale)
-    assert found.similarity[7] > found.threshold
-    if scale == 1:  # and the other way round
-        assert found.source[2] == 7
-        assert (found.angle[2] + degrees) % 360 == 0
+def measured(asked, model):
+    steps = []
+    found = measure(asked, model, Flat(), "cpu", lambda: steps.append(1))
+    assert len(steps) == asked.steps
+    assert all(np.isfinite(list(found.values.values())))
+    assert found.n == 0
+    return found
 
 
-def test_all_turned_copies_of_one_are_explained():
-    smooth = torch.nn.functional.avg_pool2d(noise(1, size=13), 5, 1)
-    filters = torch.cat([turned(smooth, degrees) for degrees in range(0, 360, 30)])
-    found = turned_copies(filters, scales=[1.0])
-    assert found.share == 1
-    assert found.random.shape == (20, 12)
-    assert (found.random > found.threshold).double().mean() == pytest.approx(0.05, abs=0.01)
+def conv(count, size, channels=1):
+    torch.manual_seed(0)
+    return nn.Conv2d(channels, count, size)
 
 
-def test_a_negative_or_an_equal_filter_is_no_turned_copy():
-    filters = noise(10)
-    filters[1] = -filters[0]
-    filters[2] = filters[3]
-    found = turned_copies(filters)
-    assert (found.similarity[:4] < 0.95).all()
-    assert turned_copies(filters, angles=[0.0]).similarity[2] == pytest.approx(1)
+def test_copies_are_found_in_the_first_convolution_of_the_image():
+    first = conv(8, 7)
+    with torch.no_grad():
+        first.weight[4:] = torch.rot90(first.weight[:4], dims=(2, 3))
+    found = measured(entry(sets=5), Network(conv(9, 5, channels=3), first, conv(6, 5)))
+    assert found.values["filters/share"] == 1
+    assert found.values["filters/similarity"] == pytest.approx(1)
+    assert found.values["filters/count"] == 8
+    assert found.values["filters/threshold"] < 0.95
+    assert found.values["filters/random similarity"] < found.values["filters/threshold"]
+    assert found.samples["source"].tolist() == [4, 5, 6, 7, 0, 1, 2, 3]
+    assert found.samples["angle"].tolist() == [270] * 4 + [90] * 4
+    assert found.samples["random"].shape == (5, 8)
 
 
-def test_a_filter_is_no_copy_of_itself():
-    filters = noise(10)
-    place = torch.arange(SIZE) - (SIZE - 1) / 2
-    filters[0] = torch.exp(-(place[:, None].square() + place.square()) / 8)  # turns onto itself
-    found = turned_copies(filters)
-    assert found.similarity[0] < 0.9
-    assert (found.source != torch.arange(10)).all()
+def test_arguments_reach_the_comparison():
+    second = conv(7, 5)
+    model = Network(conv(6, 5), second)
+    found = measured(entry(layer="layers.1", null="pixels", sets=3), model)
+    expected = turned_copies(second.weight, null="pixels", null_sets=3)
+    np.testing.assert_allclose(found.samples["random"], expected.random)
+    assert found.values["filters/share"] == float(expected.share)
+    with pytest.raises(UserError, match=r"layers\.7"):
+        measured(entry(layer="layers.7"), model)
 
 
-def test_constant_filters_do_not_count():
-    filters = noise(12)
-    filters[1:3] = turned(filters[:1], 90)
-    filters[3], filters[4] = 0, 0.1
-    found = turned_copies(filters)
-    assert found.similarity.isnan().nonzero().flatten().tolist() == [3, 4]
-    assert found.random.isnan()[:, 3:5].all()
-    assert not found.random[:, 5:].isnan().any()
-    expected = (found.similarity > found.threshold).sum() / 10
-    assert float(found.share) == pytest.approx(float(expected))
-    assert turned_copies(torch.ones(3, 1, SIZE, SIZE)).share.isnan()
+@pytest.mark.parametrize(
+    ("model", "why"),
+    [
+        (Network(nn.Linear(3, 3)), "no convolution"),
+        (Network(conv(1, 5)), "only one"),
+        (Network(conv(4, 2)), "2 x 2"),
+        (Network(conv(4, (5, 3))), "5 x 3"),
+    ],
+    ids=["none", "one", "small", "oblong"],
+)
+def test_what_cannot_be_compared_is_told(model, why):
+    found = measured(entry(sets=2), model)
+    assert found.values == {}
+    assert why in found.notes[0]
 
 
-def test_the_seed_decides_the_random_sets_alone():
-    filters = noise(8)
-    one, same, other = (turned_copies(filters, seed=seed, null_sets=2) for seed in (0, 0, 1))
-    assert torch.equal(one.random, same.random)
-    assert not torch.equal(one.random, other.random)
-    assert torch.equal(one.similarity, other.similarity)
+def test_filters_that_do_not_vary_are_told():
+    flat = conv(4, 5)
+    nn.init.ones_(flat.weight)
+    found = measured(entry(sets=2), Network(flat))
+    assert found.values == {}
+    assert "varies" in found.notes[0]
 
 
-def test_bad_filters_are_told():
-    with pytest.raises(UserError, match="two or more"):
-        turned_copies(noise(1))
-    with pytest.raises(UserError, match="at least 3 x 3"):
-        turned_copies(noise(4, size=1))
-    with pytest.raises(UserError, match=r"1 or more; got 0\.5"):
-        turned_copies(noise(4), scales=[0.5, *SCALES])
+@pytest.mark.parametrize("name", ["cnn-small", "resnet20", "capsnet-dr", "cnn-p4"])
+def test_our_models_have_filters(name):
+    model = find("models", name).load()(image_shape=(1, 28, 28), num_classes=10)
+    found = measured(entry(sets=1), model)
+    assert "filters/share" in found.values
+
+
+@pytest.mark.parametrize("content", [{"sets": 0}, {"null": "noise"}], ids=["no set", "null"])
+def test_what_makes_no_sense_is_refused(content):
+    with pytest.raises(ValidationError):
+        entry(**content)

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
+from capsbench.measures.affine_equivariance import linear_equivariance
 from capsbench.measures.group_law import compositions, group_law, group_law_of
-from capsbench.measures.linear_equivariance import linear_equivariance
 
 N, CLASSES = 3000, 2
 INDEX = torch.arange(N)

@@ -1,236 +1,177 @@
-"""The Lie derivative of functions whose derivative is known."""
+"""The Lie derivative as a measure: known answers from end to end, on digits."""
 
-import math
-
+import numpy as np
 import pytest
 import torch
+from pydantic import TypeAdapter, ValidationError
 from torch import nn
-from torch.nn import functional as F
 
-from capsbench.capsules.backends import use_backend
-from capsbench.contracts import Model, Prediction
-from capsbench.measures.catmull_rom import catmull_rom_warp
-from capsbench.measures.lie_derivative import (
-    UNITS,
-    Derivative,
-    MeanLieDerivative,
-    class_derivative,
-    generating_matrix,
-    lie_derivative,
-)
+from capsbench.contracts import LayerOfInterest, Model, Prediction
+from capsbench.errors import UserError
+from capsbench.measures import LieDerivative, MeasureEntry
+from capsbench.measures.derivatives import UNITS, class_derivative
+from capsbench.measures.lie_derivative import measure
 from capsbench.names import find
-from capsbench.viewpoint.views import Views
-from capsbench.viewpoint.warp import warp
 
-HEIGHT, WIDTH = 20, 27
+ENTRY = TypeAdapter[MeasureEntry](MeasureEntry)
 
 
-@pytest.fixture
-def images():
-    """Smooth noise, so that differences are close to derivatives."""
-    generator = torch.Generator().manual_seed(0)
-    noise = torch.rand(3, 1, HEIGHT + 4, WIDTH + 4, generator=generator, dtype=torch.float64)
-    return F.avg_pool2d(noise, 5, 1)
+def blurring(dilation):
+    """A fixed blur, with zeros beyond the border."""
+    layer = nn.Conv2d(1, 1, 3, padding=dilation, dilation=dilation, bias=False)
+    layer.weight.data = torch.tensor([[[[1.0, 2, 1], [2, 4, 2], [1, 2, 1]]]]) / 16
+    return layer
 
 
-def along_x(images):
-    """Central differences; the border's reflection has none."""
-    return F.pad(images[..., 2:] - images[..., :-2], (1, 1)) / 2
+class Seen(Model):
+    """A blurred negative, whose zeros beyond the border do not move, and a constant."""
 
-
-def inside(maps, margin=2):
-    return maps[..., margin:-margin, margin:-margin]
-
-
-def views_at(direction, t):
-    views = Views.identity(1)
-    match direction:
-        case "shift_x" | "shift_y":
-            views.shift[0, "xy".index(direction[-1])] = t
-        case "scale":
-            views.scale[:] = math.exp(t)
-        case _:
-            getattr(views, direction)[0] = t
-    return views.matrices(HEIGHT, WIDTH)
-
-
-@pytest.mark.parametrize("direction", UNITS)
-def test_images_move_as_views_move_them(direction, images):
-    """Per pixel, per degree, per unit of log scale, with the signs of the warp of all measures."""
-    h = 1e-6
-    there, back = (warp(images, views_at(direction, t), padding="border") for t in (h, -h))
-    _, derivative = lie_derivative(lambda seen: seen, images, direction)
-    torch.testing.assert_close(
-        inside(derivative), inside((there - back) / (2 * h)), atol=1e-5, rtol=0
-    )
-    assert inside(derivative).abs().max() > 1e-3
-
-
-@pytest.mark.parametrize("direction", UNITS)
-def test_the_group_is_that_of_views(direction):
-    t = 20.0
-    moved = torch.matrix_exp(t * generating_matrix(direction, HEIGHT, WIDTH))
-    if direction == "shear":  # its slant grows evenly, not its angle
-        t = math.degrees(math.atan(math.radians(t)))
-    torch.testing.assert_close(moved, views_at(direction, t)[0])
-
-
-def test_a_linear_functional(images):
-    weight = torch.rand(HEIGHT, WIDTH, generator=torch.Generator().manual_seed(1)).double()
-    value, derivative = lie_derivative(
-        lambda seen: (seen * weight).sum(dim=(1, 2, 3)), images, "shift_x"
-    )
-    torch.testing.assert_close(value, (images * weight).sum(dim=(1, 2, 3)))
-    torch.testing.assert_close(derivative, -(along_x(images) * weight).sum(dim=(1, 2, 3)))
-
-
-@pytest.mark.parametrize("direction", UNITS)
-def test_a_constant_does_not_change(direction, images):
-    found = lie_derivative(lambda seen: torch.ones(len(seen), 4).to(seen), images, direction)
-    assert found.derivative.count_nonzero() == 0
-    metric = MeanLieDerivative([4])
-    metric.update(found)
-    values = metric.compute()
-    assert values["absolute"] == values["squared"] == 0
-    assert values["relative"].isnan()
-
-
-def test_a_constant_to_rounding_is_undefined_too():
-    metric = MeanLieDerivative([3])
-    value = torch.tensor([0.1, 0.2, 0.7]) * (1 + 1e-7 * torch.randn(50, 1))
-    metric.update(Derivative(value, torch.zeros(50, 3)))
-    assert metric.compute()["relative"].isnan()
-
-
-def test_what_depends_on_the_radius_alone_does_not_see_a_rotation():
-    y, x = torch.meshgrid(torch.arange(33) - 16.0, torch.arange(33) - 16.0, indexing="ij")
-    ring = torch.exp(-(((x**2 + y**2).sqrt() - 8) ** 2) / 8).double()
-    beside = torch.exp(-((x - 6) ** 2 + (y + 3) ** 2) / 8).double()
-
-    def seen_by(filter_):
-        return lambda seen: (seen * filter_).sum(dim=(1, 2, 3))
-
-    image = torch.exp(-((x - 5) ** 2 + (y - 6) ** 2) / 8).double()[None, None]
-    invariant = lie_derivative(seen_by(ring), image, "rotation")
-    other = lie_derivative(seen_by(beside), image, "rotation")
-    assert invariant.derivative.abs() < 2e-4 * invariant.value
-    assert other.derivative.abs() > 2e-2 * other.value
-    # Nor does an image that is itself radial.
-    radial = lie_derivative(seen_by(beside), ring[None, None], "rotation")
-    assert radial.derivative.abs() < 2e-4 * radial.value
-    assert lie_derivative(seen_by(ring), image, "shift_x").derivative.abs() > 0.1
-
-
-def test_a_convolution_moves_along_inside_the_margin(images):
-    weight = torch.randn(2, 1, 3, 3, generator=torch.Generator().manual_seed(2)).double()
-    for direction in ("shift_x", "shift_y"):
-        _, derivative = lie_derivative(
-            lambda seen: F.conv2d(seen, weight, padding=1), images, direction, (1, 0)
-        )
-        assert inside(derivative, 3).abs().max() < 1e-14
-        assert derivative.abs().max() > 1e-3  # the border is no place for equivariance
-    # Without padding, the first place lies at pixel 1: a rotation is about another place.
-    identity = torch.zeros(1, 1, 3, 3, dtype=torch.float64)
-    identity[..., 1, 1] = 1
-    for offset, equivariant in [(1, True), (0, False)]:
-        _, derivative = lie_derivative(
-            lambda seen: F.conv2d(seen, identity), images, "rotation", (1, offset)
-        )
-        assert (inside(derivative).abs().max() < 1e-14) == equivariant
-
-
-def test_squared_pixels_alias_by_the_known_amount(images):
-    """L = D(x^2) - 2 x D x = D x (x_+ + x_- - 2 x), with D the central difference."""
-    _, derivative = lie_derivative(torch.square, images, "shift_x", (1, 0))
-    neighbours = images[..., 2:] + images[..., :-2] - 2 * images[..., 1:-1]
-    expected = inside(along_x(images), 1) * neighbours[..., 1:-1, :]
-    torch.testing.assert_close(inside(derivative, 1), expected)
-
-
-def test_a_map_of_stride_two_moves_by_half_a_place(images):
-    """Its shift is half of the image's: D(pool x) / 2 - pool(D x)."""
-    _, derivative = lie_derivative(lambda seen: F.avg_pool2d(seen, 2), images, "shift_x", (2, 0.5))
-    pooled = F.avg_pool2d(images, 2)
-    expected = along_x(pooled) / 2 - F.avg_pool2d(along_x(images), 2)
-    torch.testing.assert_close(inside(derivative, 1), inside(expected, 1))
-
-
-class Softmax(Model):
-    def __init__(self, weight):
-        super().__init__(image_shape=(1, HEIGHT, WIDTH), num_classes=len(weight))
-        self.weight = nn.Parameter(weight)
+    def __init__(self):
+        super().__init__(image_shape=(1, 32, 32), num_classes=10)
+        torch.manual_seed(0)
+        self.blur = blurring(1)
+        self.fixed = nn.Linear(1024, 3)
+        nn.init.zeros_(self.fixed.weight)
         self.drop = nn.Dropout(0.5)
+        self.classes = nn.Linear(1024, 10)
 
     def forward(self, images, views=None):
-        return Prediction(self.drop(images.flatten(1)) @ self.weight.T)
+        seen = self.blur(1 - images).flatten(1)
+        self.fixed(seen)
+        return Prediction(self.classes(self.drop(seen)))
 
     def loss(self, prediction, batch, progress):
-        return prediction.scores.mean()
+        raise AssertionError("a measure trains nothing")
 
 
-def test_the_probabilities_of_a_linear_model(images):
-    model = Softmax(torch.randn(4, HEIGHT * WIDTH, generator=torch.Generator().manual_seed(4)) / 3)
-    images = images.float()
-    found = class_derivative(model.train(), images, "shift_x")
-    assert model.training and model.drop.training
-    assert not found.derivative.requires_grad
-    probabilities = (images.flatten(1) @ model.weight.T).softmax(-1).detach()
-    scores = (-along_x(images).flatten(1) @ model.weight.T).detach()
-    expected = probabilities * (scores - (probabilities * scores).sum(-1, keepdim=True))
-    torch.testing.assert_close(found.value, probabilities, atol=1e-6, rtol=0)
-    torch.testing.assert_close(found.derivative, expected, atol=1e-6, rtol=1e-5)
+class Named(Seen):
+    def layers_of_interest(self):
+        return {"map": LayerOfInterest("blur", "map"), "fixed": LayerOfInterest("fixed", "vector")}
 
 
-@pytest.mark.parametrize("backend", ["auto", "eager"])
-def test_capsules_are_differentiated_in_the_form_of_the_textbook(backend):
+class Turned(Named):
+    """The map is shown upside down: it moves the other way."""
+
+    def forward(self, images, views=None):
+        return super().forward(images.flip(2, 3))
+
+
+def outcome(model, limit=30, **arguments):
+    data = find("datamodules", "digits").load()(limit=limit)
+    entry = LieDerivative(measure="lie-derivative", **arguments)
+    advanced = []
+    found = measure(entry, model, data, "cpu", lambda: advanced.append(1))
+    assert len(advanced) == entry.steps
+    assert all(np.isfinite(value) for value in found.values.values())
+    return found, data
+
+
+def test_what_moves_along_is_equivariant_and_what_does_not_is_not():
+    directions = ("shift_x", "shift_y")
+    along, _ = outcome(Named(), directions=directions)
+    against, _ = outcome(Turned(), directions=directions)
+    for direction in directions:
+        invariance = along.values[f"{direction}/lie/invariance@map"]
+        assert invariance > 0.1
+        assert along.values[f"{direction}/lie/equivariance@map"] < 1e-6
+        assert along.values[f"{direction}/lie/equivariance@pixels"] < 1e-6
+        # Moved back from where it does not go: twice as fast.
+        wrong = against.values[f"{direction}/lie/equivariance@map"]
+        assert wrong == pytest.approx(2 * invariance, rel=0.1)
+
+
+def test_probabilities_are_differentiated_end_to_end():
+    model = Named()
+    found, data = outcome(model)
+    batch = next(data.batches("familiar", "cpu"))
+    for direction in UNITS:
+        expected = class_derivative(model, batch.images, direction).derivative.detach()
+        key = f"{direction}/lie/{{}}@probabilities"
+        absolute, squared = expected.abs().mean(), expected.square().sum(dim=1).mean()
+        assert found.values[key.format("absolute")] == pytest.approx(absolute.item(), rel=1e-4)
+        assert found.values[key.format("squared")] == pytest.approx(squared.item(), rel=1e-4)
+        per_image = found.samples[f"{direction}/absolute"]
+        np.testing.assert_allclose(per_image, expected.abs().mean(dim=1), rtol=1e-3, atol=1e-8)
+    assert found.samples["index"].tolist() == batch.index.tolist()
+    assert found.n == 30
+
+
+def test_a_constant_layer_is_undefined_and_told():
+    found, _ = outcome(Named(), directions=["rotation"], layers=["fixed"])
+    assert not any(key.endswith("@fixed") for key in found.values)
+    assert any("undefined (0/0)" in note and "@fixed" in note for note in found.notes)
+    assert "rotation/lie/invariance@probabilities" in found.values
+    assert "rotation/lie/invariance@pixels" not in found.values
+
+
+def test_a_map_whose_places_are_not_known_is_not_moved_back():
+    found, _ = outcome(Seen(), directions=["shift_x"], layers=["blur"])
+    assert found.values["shift_x/lie/invariance@blur"] > 0.1
+    assert "shift_x/lie/equivariance@blur" not in found.values
+    assert any(note.startswith("layer 'blur' is not moved back") for note in found.notes)
+    named, _ = outcome(Named(), directions=["shift_x"])
+    assert not any("not moved back" in note for note in named.notes)
+    with pytest.raises(UserError, match="blurr"):
+        outcome(Seen(), layers=["blurr"])
+
+
+def test_a_map_that_sees_the_border_everywhere_is_not_moved_back():
+    class Wide(Named):
+        def __init__(self):
+            super().__init__()
+            self.blur = nn.Sequential(*[blurring(d) for d in (1, 2, 4, 8)])
+
+    found, _ = outcome(Wide(), directions=["shift_x"])
+    assert "shift_x/lie/equivariance@map" not in found.values
+    assert any("look at the border" in note for note in found.notes)
+
+
+def test_batches_do_not_matter(monkeypatch):
+    together, _ = outcome(Named(), directions=["scale"], images=25)
+    monkeypatch.setattr("capsbench.measures.lie_derivative.BATCH", 7)
+    apart, _ = outcome(Named(), directions=["scale"], images=25)
+    assert together.values.keys() == apart.values.keys()
+    for key, value in together.values.items():
+        assert apart.values[key] == pytest.approx(value, rel=1e-4, abs=1e-6), key
+    np.testing.assert_allclose(
+        apart.samples["scale/absolute"], together.samples["scale/absolute"], rtol=1e-3, atol=1e-8
+    )
+
+
+def test_capsules_have_all_that_can_be_said_of_them():
     torch.manual_seed(0)
     model = find("models", "capsnet-dr").load()(
-        image_shape=(1, 14, 14),
-        num_classes=3,
-        channels=6,
-        kernel=3,
+        image_shape=(1, 32, 32),
+        num_classes=10,
+        channels=4,
+        kernel=5,
         primary_types=2,
         primary_dim=4,
         primary_kernel=3,
         class_dim=4,
         decoder=(),
     )
-    use_backend(model, backend)
-    images = F.avg_pool2d(torch.rand(8, 1, 18, 18), 5, 1)
-    found = class_derivative(model, images, "rotation")
-    assert model.classes.backend == backend
-
-    def at(degrees):
-        views = Views.identity(1)
-        views.rotation[0] = degrees
-        seen = catmull_rom_warp(images, views.matrices(14, 14))
-        return model.log_probabilities(model(seen)).exp().detach()
-
-    expected = (at(0.1) - at(-0.1)) / 0.2
-    # In fp32, and with the kinks of the ReLU between the two views.
-    assert (found.derivative - expected).norm() < 0.05 * expected.norm()
+    found, _ = outcome(model, directions=["rotation"], limit=10)
+    layers = ["pixels", *model.layers_of_interest(), "probabilities"]
+    of_layers = {f"rotation/lie/invariance@{layer}" for layer in layers}
+    of_maps = {f"rotation/lie/equivariance@{m}" for m in ("pixels", "conv", "primary presences")}
+    end_to_end = {f"rotation/lie/{name}@probabilities" for name in ("absolute", "squared")}
+    assert set(found.values) == of_layers | of_maps | end_to_end
+    assert found.notes == ()
 
 
-def test_the_metric_agrees_with_all_pairs_whatever_the_batches():
-    generator = torch.Generator().manual_seed(0)
-    value, derivative = torch.randn(2, 11, 3, 2, generator=generator).double()
-    value = value + 5
-    metric = MeanLieDerivative([3, 2])
-    for part in (slice(0, 7), slice(7, 8), slice(8, 11)):
-        metric.update(Derivative(value[part], derivative[part]))
-    squared = derivative.square().sum(dim=(1, 2)).mean()
-    distances = torch.cdist(value.flatten(1), value.flatten(1)).square()
-    pairs = distances.sum() / (11 * 10)
-    found = metric.compute()
-    expected = {
-        "absolute": derivative.abs().mean(),
-        "squared": squared,
-        "relative": (squared / pairs).sqrt(),
-    }
-    torch.testing.assert_close(found, expected)
-    figure, axes = metric.plot()
-    assert [line.get_label() for line in axes.lines] == list(expected)
-    figure.clear()
-    alone = MeanLieDerivative([3, 2])
-    alone.update(Derivative(value[:1], derivative[:1]))
-    assert alone.compute()["relative"].isnan()
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"directions": []},
+        {"directions": ["azimuth"]},
+        {"directions": ["scale", "scale"]},
+        {"layers": ["hidden", "hidden"]},
+        {"images": 1},
+        {"grid": {}},
+    ],
+    ids=str,
+)
+def test_what_makes_no_sense_is_refused(content):
+    with pytest.raises(ValidationError):
+        ENTRY.validate_python({"measure": "lie-derivative", **content})

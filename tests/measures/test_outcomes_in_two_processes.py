@@ -9,8 +9,8 @@ import torch
 from torch import distributed
 
 from capsbench.measures.agreement import PresenceAgainstSpread
-from capsbench.measures.calibration import CalibrationError
 from capsbench.measures.consistency import Consistency
+from capsbench.measures.reliability import CalibrationError
 from capsbench.measures.worst_of_k import WorstOfK
 
 IMAGES, VIEWS, CAPSULES = 31, 4, 3

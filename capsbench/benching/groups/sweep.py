@@ -13,7 +13,7 @@ from capsbench.contracts import ImageShape, Model
 from capsbench.data.images import ImageData
 from capsbench.measures import AccuracyByView
 from capsbench.measures.accuracy_by_view import measure
-from capsbench.measures.cost import cost
+from capsbench.measures.model_cost import cost
 from capsbench.names import find
 from capsbench.viewpoint.grid import ViewGrid
 from capsbench.viewpoint.spread import Sweep

@@ -3,13 +3,13 @@
 import pytest
 import torch
 
-from capsbench.benching.memory import peak_bytes
 from capsbench.capsules.backends import problem
 from capsbench.capsules.capsule import squash, squash_gradient
 from capsbench.capsules.dynamic_routing import DynamicRouting, dynamic_routing
 from capsbench.capsules.kernels import dynamic_eager
 from capsbench.capsules.kernels.loading import kernels
 from capsbench.errors import UserError
+from capsbench.measures.peak_memory import peak_bytes
 
 CPU = torch.device("cpu")
 # Largest deviation relative to the largest value, of parents, couplings and all gradients.

@@ -4,13 +4,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from capsbench.benching.memory import peak_bytes
 from capsbench.capsules.backends import problem
 from capsbench.capsules.capsule import Capsules
 from capsbench.capsules.coordinates import coordinates
 from capsbench.capsules.em_layers import ConvEMCapsules
 from capsbench.capsules.em_variants import AUTHORS_CODE, AUTHORS_CODE_CLASSES, PAPER
 from capsbench.capsules.kernels import em_eager
+from capsbench.measures.peak_memory import peak_bytes
 from tests.capsules.em_reference import (
     DOUBLE,
     GEOMETRIES,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 from collections.abc import Callable, Iterable
 from itertools import accumulate
 
@@ -31,6 +32,7 @@ def peak_bytes(call: Callable[[], object], device: str) -> int:
         call()
         torch.cuda.synchronize()
         return torch.cuda.max_memory_allocated() - before
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # or it announces itself on stderr
     with profile(use_kineto=True, profile_memory=True) as recorded:
         call()
     assert recorded.kineto_results is not None

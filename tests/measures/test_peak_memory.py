@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from capsbench.benching.memory import peak_bytes, running_peak
+from capsbench.measures.peak_memory import peak_bytes, running_peak
 
 MB = 2**20
 SCALARS = 64  # bytes of the numbers that torch puts into tensors on its way

@@ -1,0 +1,99 @@
+"""Affine maps of the features of one class, of whatever size, and what they are on each image."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from capsbench.measures.affine_equivariance import linear_equivariance
+from capsbench.measures.affine_fit import AffineFit
+from capsbench.measures.affine_maps import divide
+from capsbench.measures.composed_views import Composed
+
+
+class ClassMaps(NamedTuple):
+    """The maps of one layer on the images of one class.
+
+    Attributes:
+        fit: Of maps fitted to images as they are stored.
+        group_fits: By factor whose views are a whole group, of its maps fitted to images that are
+            seen from each view of the group before they are moved.
+        residual: (n, V) of held-out images, |f(T_g x) - A_g f(x)|² in the components.
+        change: (n, V) of held-out images, |f(T_g x) - f(x)|² in the components.
+    """
+
+    fit: AffineFit
+    group_fits: dict[str, AffineFit]
+    residual: NDArray[Any]
+    change: NDArray[Any]
+
+
+def maps_of_class(
+    features: Tensor, label: int, index: Tensor, width: int, composed: Mapping[str, Composed]
+) -> ClassMaps:
+    """Fit the maps of one class.
+
+    Maps of a group are fitted in the components that are found first, which are those of the images
+    seen from all views.
+
+    Args:
+        features: (n, V + 1, D) of the images as they are stored, and from V views.
+        label: The class.
+        index: (n,) each image's number in its source.
+        width: d, the components.
+        composed: By factor, which of its views compose.
+    """
+    few = isometric(features)
+    classes = torch.full_like(index, label)
+    fit = linear_equivariance(few[:, 0], few[:, 1:], classes, index, width=width)
+    seen = (few.double() - fit.centre[0]) @ fit.components[0].T
+    group_fits = {}
+    for factor, each in composed.items():
+        if each.table is not None:
+            table = each.table.to(seen.device)
+            moved = seen[:, table].flatten(0, 1)  # each base of each image is a row
+            group_fits[factor] = linear_equivariance(
+                moved[:, 0],
+                moved[:, 1:],
+                classes.repeat_interleave(len(table)),
+                index.repeat_interleave(len(table)),
+                width=width,
+            )
+    held = seen[divide(index, 0).held_out]
+    x, gx, A = held[:, 0], held[:, 1:], fit.maps[0]
+    predicted = torch.einsum("vij,nj->nvi", A[..., :-1], x) + A[..., -1]
+    residual, change = (
+        (gx - other).square().sum(dim=-1).float().cpu().numpy() for other in (predicted, x[:, None])
+    )
+    return ClassMaps(fit, group_fits, residual, change)
+
+
+def isometric(features: Tensor) -> Tensor:
+    """The same features (n, V, D) in no more numbers than there are vectors.
+
+    All products between the vectors stay as they are, and so does all that is found from them, at
+    a cost that is linear in D.
+
+    Returns:
+        (n, V, min(D, n V)).
+    """
+    vectors = features.flatten(0, 1)
+    if vectors.shape[1] <= len(vectors):
+        return features
+    return torch.linalg.qr(vectors.T, mode="r").R.T.unflatten(0, features.shape[:2])
+
+
+def of_all_classes(fits: Sequence[AffineFit]) -> AffineFit:
+    """The maps of single classes as one; without their spaces, which may differ in size."""
+    cut = [
+        fit._replace(centre=fit.centre[:, :0], components=fit.components[..., :0]) for fit in fits
+    ]
+    joined = {
+        name: torch.cat(parts, dim=1 if name == "halves" else 0)
+        for name, parts in zip(AffineFit._fields, zip(*cut, strict=True), strict=True)
+    }
+    return AffineFit(**joined)

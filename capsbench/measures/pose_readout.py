@@ -1,0 +1,239 @@
+"""How well a model's layers tell the view of an image, beside its raw pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from capsbench.contracts import Model
+from capsbench.data.batches import Split
+from capsbench.data.images import ImageData
+from capsbench.data.randomness import generator, views_by_index
+from capsbench.data.splits import balanced_order
+from capsbench.measures import PoseReadout
+from capsbench.measures.activations import choose_layers, watching
+from capsbench.measures.defined import defined
+from capsbench.measures.drawn_views import batches_from
+from capsbench.measures.measured import Measured
+from capsbench.measures.readout import (
+    FOLDS,
+    ROWS_PER_COMPONENT,
+    ReadOut,
+    angle,
+    held_out_rows,
+    read_out,
+)
+from capsbench.viewpoint.factors import FACTORS, RECORDED
+from capsbench.viewpoint.views import Views
+
+TRUE_CLASS = "true class pose"
+MOST_NUMBERS = 16_384  # of a layer: 2,000 images take 131 MB, and some copies of that in float64
+FEWEST_GROUPS = 2 * FOLDS  # half of them are held out
+
+
+@torch.inference_mode()
+def measure(
+    entry: PoseReadout,
+    model: Model,
+    data: ImageData,
+    device: str,
+    advance: Callable[[], None],
+) -> Measured:
+    """Measure a model on test images, each from a view of its own.
+
+    The held-out half are other toys where the set tells enough instances apart, else other images.
+    Every layer is read by as many principal components, a tenth of the training rows at the most;
+    ``width`` is their number.
+
+    Keys are ``readout/<factor>/r2@<layer>`` for R2 on the held-out half, ``.../shuffled@<layer>``
+    for the control with shuffled targets, and ``readout/explained@<layer>`` for the share of the
+    layer's variance in the components. An angle is read as cosine and sine, each with a value of
+    its own, ``readout/<factor>/cosine/r2@<layer>``; R2 of the angle takes both errors together.
+    Fits to each class apart have ``readout/within class/...``, means over classes. The layer ``true
+    class pose`` is the pose of the true class's capsule.
+
+    Args:
+        entry: The measure's arguments.
+        model: The trained model, in evaluation mode on ``device``.
+        data: The data module.
+        device: Where the model is.
+        advance: Called after the images have been looked at, and after the fits.
+
+    Raises:
+        UserError: The set does not record a factor, or the model has no such layer.
+    """
+    for asked in entry.asked:
+        data.require(asked)
+    test, at = data.split("test"), data.shown("test", entry.views)
+    order = balanced_order(test.targets[at], "images to measure")
+    images = test[at[order[: entry.images]].sort().values]
+    views = views_by_index(entry.views, images.index, "views to read out")
+    targets = _targets(entry, images, views)
+    notes: list[str] = []
+    features = _features(entry, model, data, images, views, device, notes)
+    advance()
+    values, held_out = _read(entry, features, targets, images, notes)
+    if entry.within_class:
+        values |= _read_within_class(entry, features, targets, images, notes)
+    advance()
+    samples: dict[str, NDArray[Any]] = {
+        "index": images.index.numpy(),
+        "held out": held_out.numpy(),
+        **{name: columns.numpy() for name, columns in targets.items()},
+    }
+    finite, undefined = defined(values)
+    return Measured(finite, [], len(images), samples, (*dict.fromkeys(notes), *undefined))
+
+
+def _targets(entry: PoseReadout, images: Split, views: Views) -> dict[str, Tensor]:
+    """(N, 1) each factor, or (N, 2) cosine and sine of an angle."""
+    found: dict[str, Tensor] = {}
+    for name in entry.factors:
+        if name in RECORDED:
+            numbers = images.factors[name]
+        elif name.startswith("shift"):
+            numbers = views.shift[:, "xy".index(name[-1])]
+        else:
+            numbers = getattr(views, name)
+        if name == "scale":
+            numbers = numbers[:, 0]
+        turns = FACTORS[name].period is not None
+        found[name] = angle(numbers) if turns else numbers.double()[:, None]
+    return found
+
+
+def _features(
+    entry: PoseReadout,
+    model: Model,
+    data: ImageData,
+    images: Split,
+    views: Views,
+    device: str,
+    notes: list[str],
+) -> dict[str, Tensor]:
+    """(N, D) fp32 on the CPU by layer: of a large one, ``MOST_NUMBERS`` drawn among its numbers."""
+    layers = choose_layers(model, entry.layers)
+    parts: dict[str, list[Tensor]] = {}
+    with watching(model, layers) as seen:
+        for batch in batches_from(data, images, views, entry.views.part, device):
+            poses = model(batch.images).poses
+            found = {name: seen[name].flatten(start_dim=1) for name in layers}
+            of_class = poses is not None and poses.shape[1] == model.num_classes
+            if entry.layers is None and of_class and batch.targets.dim() == 1:
+                assert poses is not None
+                every = torch.arange(len(poses), device=poses.device)
+                found[TRUE_CLASS] = poses[every, batch.targets].flatten(start_dim=1)
+            for name, values in found.items():
+                parts.setdefault(name, []).append(_some(values).float().cpu())
+                if values.shape[1] > MOST_NUMBERS:
+                    notes.append(
+                        f"Of the {values.shape[1]:,} numbers of layer '{name}', {MOST_NUMBERS:,} "
+                        "drawn at random are read."
+                    )
+    joined = {name: torch.cat(values) for name, values in parts.items()}
+    for name in [name for name, values in joined.items() if not values.isfinite().all()]:
+        del joined[name]
+        notes.append(f"Layer '{name}' is left out: not all of its numbers are finite.")
+    return joined
+
+
+def _some(values: Tensor) -> Tensor:
+    """At most ``MOST_NUMBERS`` columns of (B, D), the same in every batch."""
+    if values.shape[1] <= MOST_NUMBERS:
+        return values
+    order = torch.randperm(values.shape[1], generator=generator("numbers to read", values.shape[1]))
+    return values[:, order[:MOST_NUMBERS].sort().values.to(values.device)]
+
+
+def _groups(images: Split) -> Tensor:
+    """(N,) what stays together: the toy, where there are enough of them, else the image."""
+    if "instance" in images.factors:
+        kinds = torch.stack([images.targets, images.factors["instance"].long()], dim=1)
+        toys = kinds.unique(dim=0, return_inverse=True)[1]
+        if int(toys.max()) + 1 >= FEWEST_GROUPS:
+            return toys
+    return images.index
+
+
+def _read(
+    entry: PoseReadout,
+    features: Mapping[str, Tensor],
+    targets: Mapping[str, Tensor],
+    images: Split,
+    notes: list[str],
+) -> tuple[dict[str, float], Tensor]:
+    """Values of one fit to all rows, and which (N,) are held out."""
+    groups = _groups(images)
+    held_out = held_out_rows(groups)
+    if len(groups.unique()) < FEWEST_GROUPS:
+        notes.append(
+            f"Nothing is read out: {FEWEST_GROUPS} images or more are needed; got {len(images)}."
+        )
+        return {}, held_out
+    width = min(entry.width, max(1, int((~held_out).sum()) // ROWS_PER_COMPONENT))
+    values = {"readout/width": float(width)}
+    columns = torch.cat(list(targets.values()), dim=1)
+    for layer, rows in features.items():
+        found = read_out(rows, columns, held_out, groups, width=width)
+        values[f"readout/explained@{layer}"] = found.explained
+        if found.width < width:
+            notes.append(f"Layer '{layer}' is read by {found.width} components: it has no more.")
+        for key, value in _by_factor(found, targets, columns[held_out]):
+            values[f"readout/{key}@{layer}"] = value
+    return values, held_out
+
+
+def _by_factor(
+    found: ReadOut, targets: Mapping[str, Tensor], columns: Tensor
+) -> Iterator[tuple[str, float]]:
+    """What was found of each factor: of an angle, of cosine and sine and of both together.
+
+    Args:
+        found: What was read of T columns.
+        targets: Each factor's columns.
+        columns: (n', T) the held-out rows of all of them.
+    """
+    spread = (columns - columns.mean(dim=0)).square().sum(dim=0)
+    ends = torch.tensor([part.shape[1] for part in targets.values()]).cumsum(0).tolist()
+    for factor, end in zip(targets, ends, strict=True):
+        own = slice(end - targets[factor].shape[1], end)
+        for kind, scores in (("r2", found.r2[own]), ("shuffled", found.shuffled[own])):
+            parts = ("cosine", "sine") if len(scores) == 2 else ()
+            for part, score in zip(parts, scores.tolist(), strict=False):
+                yield f"{factor}/{part}/{kind}", score
+            # 1 - R² is the error over the spread; a column that does not vary has neither.
+            varies = scores.isfinite()
+            weights = spread[own][varies]
+            yield f"{factor}/{kind}", float(scores[varies] @ weights / weights.sum())
+
+
+def _read_within_class(
+    entry: PoseReadout,
+    features: Mapping[str, Tensor],
+    targets: Mapping[str, Tensor],
+    images: Split,
+    notes: list[str],
+) -> dict[str, float]:
+    """Means over classes of what fits to each class apart read."""
+    smallest = int(torch.bincount(images.targets).min())
+    if smallest < FEWEST_GROUPS:
+        notes.append(
+            f"Nothing is read within classes: {FEWEST_GROUPS} images or more of each are needed; "
+            f"got {smallest}."
+        )
+        return {}
+    # The same for all classes, and for all layers.
+    width = min(entry.width, max(1, smallest // 2 // ROWS_PER_COMPONENT))
+    scores: dict[str, list[float]] = {}
+    for label in images.targets.unique():
+        rows = (images.targets == label).nonzero()[:, 0]
+        part = entry.model_copy(update={"width": width})
+        inside = {name: values[rows] for name, values in features.items()}
+        wanted = {name: values[rows] for name, values in targets.items()}
+        for key, value in _read(part, inside, wanted, images[rows], notes)[0].items():
+            scores.setdefault(key.replace("readout/", "readout/within class/", 1), []).append(value)
+    return {key: sum(found) / len(found) for key, found in scores.items()}

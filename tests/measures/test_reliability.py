@@ -1,0 +1,63 @@
+"""Calibration against torchmetrics and loops."""
+
+import math
+
+import pytest
+import torch
+from torchmetrics.functional.classification import multiclass_calibration_error
+
+from capsbench.errors import UserError
+from capsbench.measures.reliability import CalibrationError, reliability, top_label
+
+
+def predictions(images=500, classes=4):
+    randomness = torch.Generator().manual_seed(0)
+    scores = 2 * torch.randn(images, classes, generator=randomness)
+    return scores.log_softmax(-1), torch.randint(classes, (images,), generator=randomness)
+
+
+def test_the_error_is_that_of_torchmetrics():
+    logs, targets = predictions()
+    table = reliability(*top_label(logs, targets))
+    expected = multiclass_calibration_error(logs.exp(), targets, num_classes=4, n_bins=15)
+    assert float(table.error) == pytest.approx(float(expected), rel=1e-5)
+
+
+def test_the_table_in_a_loop():
+    confidences = torch.tensor([0.0, 0.1, 0.5, 0.5, 0.7, 0.99, 1.0, 1.0], dtype=torch.float64)
+    correct = torch.tensor([0, 1, 0, 1, 1, 0, 1, 1], dtype=torch.bool)
+    table = reliability(confidences, correct, bins=4)
+    assert table.counts.tolist() == [2, 0, 3, 3]  # the last holds 1 itself
+    assert table.accuracy.tolist() == pytest.approx([0.5, math.nan, 2 / 3, 2 / 3], nan_ok=True)
+    expected = [0.05, math.nan, 1.7 / 3, 2.99 / 3]
+    assert table.confidence.tolist() == pytest.approx(expected, nan_ok=True)
+    assert float(table.error) == pytest.approx((0.9 + 0.3 + 0.99) / 8)
+
+
+def test_presences_of_all_classes_are_statements():
+    presences = torch.tensor([[0.9, 0.2], [0.9, 0.2]])
+    table = reliability(presences, torch.tensor([[1, 0], [1, 1]]))
+    assert table.counts.sum() == 4
+    assert float(table.error) == pytest.approx((0.2 + 0.6) / 4)
+
+
+def test_nothing_said_is_undefined_and_no_number_shows():
+    assert reliability(torch.ones(0), torch.ones(0)).error.isnan()
+    assert reliability(torch.tensor([0.3, math.nan]), torch.ones(2)).error.isnan()
+    with pytest.raises(UserError, match=r"in \[0, 1\]; got -2 to 0"):
+        reliability(torch.tensor([0.0, -2.0]), torch.ones(2))
+    reliability(torch.tensor([1.0000001]), torch.ones(1))  # a length, rounded
+
+
+def test_batches_of_statements_add_up():
+    confidences, correct = top_label(*predictions())
+    metric = CalibrationError()
+    for part in zip(confidences.split(77), correct.split(77), strict=True):
+        metric.update(*part)
+    whole = reliability(confidences, correct)
+    for one, other in zip(metric.compute(), whole, strict=True):
+        torch.testing.assert_close(one, other, equal_nan=True)
+    _, axes = metric.plot()
+    assert [line.get_label() for line in axes.lines[:2]] == ["accuracy", "confidence"]
+    _, axes = metric.plot([whole.error, whole.error])
+    assert axes.get_ylabel() == "CalibrationError"

@@ -1,0 +1,94 @@
+"""The votes of the last capsules: their weighted means are the capsules."""
+
+import pytest
+import torch
+from torch import nn
+
+from capsbench.capsules.capsule import Capsules, squash
+from capsbench.capsules.dynamic_routing import DynamicRouting
+from capsbench.capsules.em_layers import ClassEMCapsules, ConvEMCapsules
+from capsbench.capsules.layer import RoutingLayer
+from capsbench.measures.agreement import vote_spread
+from capsbench.measures.vote_spreads import watching_votes, weighted_votes
+
+
+@pytest.fixture
+def children():
+    draws = torch.Generator().manual_seed(0)
+    poses = torch.randn(3, 4, 4, 2, 4, 4, generator=draws)
+    return Capsules(poses, torch.rand(3, 4, 4, 2, generator=draws))
+
+
+def mean_vote(votes, weights):
+    shares = weights / weights.sum(dim=-2, keepdim=True)
+    return (shares[..., None] * votes).sum(dim=-3)
+
+
+def votes_of(layer, *inputs):
+    weighted = weighted_votes(layer, *inputs)
+    assert weighted is not None
+    return weighted
+
+
+def test_dynamic_routing():
+    torch.manual_seed(0)
+    layer = DynamicRouting(num_children=5, child_dim=3, num_parents=4, parent_dim=2)
+    children = torch.randn(6, 5, 3)
+    votes, weights = votes_of(layer, children)
+    assert votes.shape == (6, 5, 4, 2)
+    routed = (weights[..., None] * votes).sum(dim=1)
+    torch.testing.assert_close(squash(routed), layer(children).poses)
+
+
+@pytest.mark.parametrize("kind", ["map", "classes"])
+def test_em_routing(children, kind):
+    torch.manual_seed(0)
+    layer = ConvEMCapsules(2, 3, kernel=3, stride=1) if kind == "map" else ClassEMCapsules(2, 3)
+    votes, weights = votes_of(layer, children, 0.5)
+    assert votes.shape == ((3, 2, 2, 18, 3, 16) if kind == "map" else (3, 1, 1, 32, 3, 16))
+    poses = layer(children, 0.5).poses.reshape(*votes.shape[:3], 3, 16)
+    torch.testing.assert_close(mean_vote(votes, weights), poses, rtol=1e-4, atol=1e-5)
+
+
+class Own(RoutingLayer):
+    """A routing of which nothing is known."""
+
+    def forward(self, capsules):
+        return Capsules(capsules, capsules[..., 0])
+
+    route = vote_shape = check_couplings = forward
+
+
+class Network(nn.Module):
+    """Two routing layers, one after the other."""
+
+    def __init__(self, last):
+        super().__init__()
+        self.first = DynamicRouting(num_children=5, child_dim=3, num_parents=4, parent_dim=2)
+        self.last = last
+
+    def forward(self, children):
+        return self.last(self.first(children).poses)
+
+
+def test_the_last_layer_is_asked_batch_by_batch():
+    torch.manual_seed(0)
+    last = DynamicRouting(num_children=4, child_dim=2, num_parents=3, parent_dim=2)
+    network = Network(last)
+    children = torch.randn(6, 5, 3)
+    with watching_votes(network) as found:
+        out = [network(part) for part in children.split(4)]
+    network(children)
+    assert [len(part.presences) for part in found] == [4, 2]
+    torch.testing.assert_close(found[1].presences, out[1].presences)
+    below = network.first(children).poses
+    spreads = vote_spread(*votes_of(last, below))
+    torch.testing.assert_close(torch.cat([part.absolute for part in found]), spreads.absolute)
+    torch.testing.assert_close(torch.cat([part.relative for part in found]), spreads.relative)
+
+
+@pytest.mark.parametrize("network", [Network(Own()), nn.Linear(3, 2)], ids=["own", "none"])
+def test_where_no_votes_are_known(network):
+    with watching_votes(network) as found:
+        network(torch.randn(6, 5, 3))
+    assert found == []
