@@ -1,8 +1,11 @@
 """`capsbench measure`: further measures of a finished training, from its checkpoint."""
 
+import json
 from pathlib import Path
 
 import pytest
+
+import capsbench
 
 CONSISTENCY = "{measure: consistency, grid: {rotation: {start: -90, stop: 90, step: 90}}}"
 
@@ -38,6 +41,13 @@ def test_a_measure_is_added_without_training(cli, cell, tiny):
     assert record.stat().st_mtime_ns == written
     page = Path("runs/tiny/report/index.html").read_text("utf-8")
     assert "How often a model sees a test image" in page or "consistency" in page
+
+
+def test_a_checkpoint_is_evaluated_as_it_was_measured(cli, cell, tiny):
+    (record,) = (cell / "measures").glob("accuracy-by-view-*.json")
+    found = capsbench.evaluate(cell / "checkpoints" / "validation", tiny)
+    expected = json.loads(record.read_text("utf-8"))["values"]
+    assert found.measured["accuracy-by-view"].values == expected
 
 
 def test_measures_of_a_file(cli, cell):

@@ -1,0 +1,210 @@
+"""A model in memory, measured as a benchmark measures: `capsbench.evaluate`."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from capsbench.contracts import Batch, ImageShape, Model, Prediction
+from capsbench.data.images import ImageData
+from capsbench.errors import UserError
+from capsbench.measures.evaluation_mode import evaluation_mode
+from capsbench.measures.measured import Measured
+from capsbench.records import read_json
+from capsbench.reporting.figures import PANEL, new_figure
+from capsbench.reporting.wording import AXES
+from capsbench.running.checkpoints import load_checkpoint
+from capsbench.running.examples import require_asked
+from capsbench.running.plan import build_data
+from capsbench.schema import Benchmark, load_benchmark
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What a benchmark's measures found of one model.
+
+    Attributes:
+        benchmark: The protocol; nothing of its recipe was carried out.
+        measured: The outcome of each measure, by its name.
+    """
+
+    benchmark: Benchmark
+    measured: Mapping[str, Measured]
+
+    @property
+    def values(self) -> dict[str, float]:
+        """Every number, under ``<measure>: <key>``."""
+        return {
+            f"{name}: {key}": value
+            for name, outcome in self.measured.items()
+            for key, value in outcome.values.items()
+        }
+
+    def table(self) -> str:
+        """Every number with the count of images behind it, as text; notes below."""
+        lines = []
+        for name, outcome in self.measured.items():
+            lines.append(f"{name} (n = {outcome.n:,})")
+            width = max(map(len, outcome.values), default=0)
+            lines += [f"  {key:<{width}}  {value:.4g}" for key, value in outcome.values.items()]
+            lines += [f"  {note}" for note in outcome.notes]
+        return "\n".join(lines)
+
+    def plot(self) -> Figure:
+        """Accuracy against each factor of a grid, familiar views marked.
+
+        Raises:
+            UserError: The benchmark has no measure of accuracy by view.
+        """
+        rows = [row for outcome in self.measured.values() for row in outcome.views]
+        factors = list(dict.fromkeys(row["factor"] for row in rows))
+        if not factors:
+            raise UserError(
+                f"nothing to plot: benchmark '{self.benchmark.name}' does not ask for "
+                "accuracy-by-view"
+            )
+        with new_figure((PANEL[0] * len(factors), PANEL[1])) as figure:
+            panels = figure.subplots(1, len(factors), sharey=True, squeeze=False)[0]
+            for axes, factor in zip(panels, factors, strict=True):
+                mine = [row for row in rows if row["factor"] == factor]
+                at = np.array([row["value"] for row in mine])
+                heights = np.array([row["accuracy"] for row in mine])
+                known = np.array([row["familiar"] for row in mine])
+                axes.plot(at, heights)
+                axes.plot(at[known], heights[known], "o", label="familiar")
+                axes.plot(at[~known], heights[~known], "o", fillstyle="none", label="novel")
+                axes.set_ylim(-0.02, 1.02)
+                axes.set_xlabel(AXES[factor])
+            panels[0].set_ylabel("accuracy")
+            panels[0].legend()
+        return figure
+
+    def to_json(self) -> str:
+        """The protocol, and every number, view and note, as JSON."""
+        content = {
+            "benchmark": self.benchmark.model_dump(mode="json"),
+            "measures": {
+                name: {
+                    "n": outcome.n,
+                    "values": outcome.values,
+                    "views": outcome.views,
+                    "notes": list(outcome.notes),
+                }
+                for name, outcome in self.measured.items()
+            },
+        }
+        return json.dumps(content, indent=2, allow_nan=False)
+
+    @property
+    def samples(self) -> dict[str, dict[str, NDArray[Any]]]:
+        """Per-sample outcomes, by measure."""
+        return {name: outcome.samples for name, outcome in self.measured.items()}
+
+
+def evaluate(
+    model: nn.Module | Path | str,
+    benchmark: Benchmark | Path | str,
+    *,
+    data_root: Path | str | None = None,
+    limit: int | None = None,
+) -> Evaluation:
+    """Measure a trained model as a benchmark measures its own; nothing is trained or recorded.
+
+    Args:
+        model: A `Model`; any module that returns logits (B, K), of which the measures say what
+            they cannot tell; or a checkpoint that a run has left,
+            ``runs/<data>/<model>/<seed>-<fingerprint>/checkpoints/<rule>``. It is measured where it
+            is, and left in the mode that it was in.
+        benchmark: A name, a file, or a protocol; of it the data, the views and the measures count.
+        data_root: Folder of data files at hand.
+        limit: Use at most this many images of each split.
+
+    Raises:
+        UserError: The benchmark or the checkpoint is unknown, the data lacks what it asks for, or
+            the model is of other images or classes.
+    """
+    protocol = benchmark if isinstance(benchmark, Benchmark) else load_benchmark(str(benchmark))
+    root = None if data_root is None else Path(data_root)
+    data, _ = build_data(protocol.data, protocol.views, root, limit=limit)
+    ready = _ready(model, data)
+    require_asked(protocol.measures, data)
+    measured: dict[str, Measured] = {}
+    with evaluation_mode(ready):
+        device = str(next(ready.parameters(), torch.empty(0)).device)
+        for entry in protocol.measures:
+            measure = importlib.import_module(entry.module).measure
+            measured[entry.measure] = measure(entry, ready, data, device, _ignore)
+    return Evaluation(protocol, measured)
+
+
+class LogitsModel(Model):
+    """Any module that returns logits, as a `Model` that can be measured and not trained.
+
+    Args:
+        module: Images (B, C, H, W) in [0, 1] in, logits (B, K) out.
+        image_shape: (C, H, W).
+        num_classes: K.
+    """
+
+    def __init__(self, module: nn.Module, *, image_shape: ImageShape, num_classes: int) -> None:
+        super().__init__(image_shape=image_shape, num_classes=num_classes)
+        self.module = module
+
+    def forward(self, images: Tensor, views: Any = None) -> Prediction:
+        """Classify images (B, C, H, W) in [0, 1]."""
+        logits = self.module(images)
+        if not isinstance(logits, Tensor) or logits.shape != (len(images), self.num_classes):
+            came = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+            raise UserError(
+                f"expected logits of shape {(len(images), self.num_classes)} from "
+                f"{type(self.module).__name__}, got {came}; give a capsbench.contracts.Model, or a "
+                "module that returns logits"
+            )
+        return Prediction(logits)
+
+    def loss(self, prediction: Prediction, batch: Batch, progress: float) -> Tensor:
+        """Cross-entropy, for measures that need a loss."""
+        return nn.functional.cross_entropy(prediction.scores.float(), batch.targets)
+
+
+def _ready(model: nn.Module | Path | str, data: ImageData) -> Model:
+    """A model for the data's images and classes."""
+    if isinstance(model, Path | str):
+        model = _load(Path(model))
+    if not isinstance(model, Model):
+        return LogitsModel(model, image_shape=data.image_shape, num_classes=data.num_classes)
+    found = (tuple(model.image_shape), model.num_classes)
+    expected = (tuple(data.image_shape), data.num_classes)
+    if found != expected:
+        raise UserError(
+            f"the model is for images {found[0]} of {found[1]} classes, but {data.identity.name} "
+            f"has images {expected[0]} of {expected[1]}"
+        )
+    return model
+
+
+def _load(folder: Path) -> Model:
+    """The model of a checkpoint; the cell that left it knows the name of its class."""
+    config = folder.absolute().parents[1] / "config.json"
+    if not config.is_file():
+        raise UserError(
+            f"{folder} is no checkpoint of a run (runs/<data>/<model>/<seed>-.../checkpoints/"
+            "<rule>); load the model by its class's from_pretrained, and give the model"
+        )
+    return load_checkpoint(folder, read_json(config)["model"]["name"])
+
+
+def _ignore() -> None:
+    """What a measure tells a progress bar."""

@@ -1,0 +1,80 @@
+"""`capsbench.evaluate`: a model in memory, or a checkpoint, measured as a benchmark measures."""
+
+import json
+
+import pytest
+import torch
+from matplotlib.figure import Figure
+from torch import nn
+
+import capsbench
+from capsbench.errors import UserError
+from capsbench.models.cnn_small import CNNSmall
+from capsbench.schema import Benchmark
+
+
+@pytest.fixture
+def benchmark(tiny_protocol):
+    measures = [
+        {
+            "measure": "accuracy-by-view",
+            "grid": {"rotation": {"start": -90, "stop": 90, "step": 90}},
+        },
+        {"measure": "consistency", "grid": {"shift_x": {"start": 0, "stop": 1, "step": 1}}},
+    ]
+    return Benchmark.model_validate({**tiny_protocol, "measures": measures})
+
+
+def make_model():
+    torch.manual_seed(0)
+    return CNNSmall(image_shape=(1, 32, 32), num_classes=10, width=2, hidden=4)
+
+
+def test_a_model_in_memory(benchmark):
+    model = make_model().train()
+    found = capsbench.evaluate(model, benchmark, limit=60)
+    assert model.training
+    assert list(found.measured) == ["accuracy-by-view", "consistency"]
+    assert found.values["consistency: shift_x=0/consistency"] == 1
+    assert 0 <= found.values["accuracy-by-view: rotation=90/accuracy"] <= 1
+    assert found.measured["accuracy-by-view"].n == 60
+    assert "rotation=90/accuracy" in found.table() and "(n = 60)" in found.table()
+    content = json.loads(found.to_json())
+    assert content["measures"]["consistency"]["values"]["shift_x=0/consistency"] == 1
+    assert content["benchmark"]["name"] == "tiny"
+    assert isinstance(found.plot(), Figure)
+    assert found.samples["accuracy-by-view"]["correct"].shape == (3, 60)
+
+
+def test_a_module_that_returns_logits_is_measured_like_the_model_inside(benchmark):
+    model = make_model()
+
+    class Plain(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner = model
+
+        def forward(self, images):
+            return self.inner(images).scores
+
+    plain = capsbench.evaluate(Plain(), benchmark, limit=60)
+    assert plain.values == capsbench.evaluate(model, benchmark, limit=60).values
+
+
+def test_what_cannot_be_measured_is_told(benchmark, tmp_path):
+    other = CNNSmall(image_shape=(1, 28, 28), num_classes=10, width=2, hidden=4)
+    with pytest.raises(UserError, match=r"for images \(1, 28, 28\) of 10 classes, but digits has"):
+        capsbench.evaluate(other, benchmark)
+    with pytest.raises(UserError, match="expected logits of shape"):
+        capsbench.evaluate(nn.Flatten(), benchmark, limit=20)
+    with pytest.raises(UserError, match="is no checkpoint of a run"):
+        capsbench.evaluate(tmp_path, benchmark)
+    novel = benchmark.model_copy(update={"measures": ()})
+    assert capsbench.evaluate(make_model(), novel).table() == ""
+    with pytest.raises(UserError, match="nothing to plot"):
+        capsbench.evaluate(make_model(), novel).plot()
+
+
+def test_there_is_nothing_else_in_the_package():
+    with pytest.raises(AttributeError, match="no attribute 'evalute'"):
+        _ = capsbench.evalute
