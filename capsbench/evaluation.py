@@ -14,7 +14,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from capsbench.contracts import Batch, ImageShape, Model, Prediction
+from capsbench.capsules.losses import cross_entropy
+from capsbench.contracts import Batch, ImageShape, Model, Prediction, one_hot
 from capsbench.data.images import ImageData
 from capsbench.errors import UserError
 from capsbench.measures.evaluation_mode import evaluation_mode
@@ -129,7 +130,7 @@ def evaluate(
             is, and left in the mode that it was in.
         benchmark: A name, a file, or a protocol; of it the data, the views and the measures count.
         data_root: Folder of data files at hand.
-        limit: Use at most this many images of each split.
+        limit: Use at most this many images of each split; as many as the benchmark if left out.
 
     Raises:
         UserError: The benchmark or the checkpoint is unknown, the data lacks what it asks for, or
@@ -137,7 +138,10 @@ def evaluate(
     """
     protocol = benchmark if isinstance(benchmark, Benchmark) else load_benchmark(str(benchmark))
     root = None if data_root is None else Path(data_root)
-    data, _ = build_data(protocol.data, protocol.views, root, limit=limit)
+    recipe = protocol.recipe
+    data, _ = build_data(
+        protocol.data, protocol.views, root, batch=recipe.batch, limit=limit or recipe.limit
+    )
     ready = _ready(model, data)
     require_asked(protocol.measures, data)
     measured: dict[str, Measured] = {}
@@ -176,13 +180,15 @@ class LogitsModel(Model):
 
     def loss(self, prediction: Prediction, batch: Batch, progress: float) -> Tensor:
         """Cross-entropy, for measures that need a loss."""
-        return nn.functional.cross_entropy(prediction.scores.float(), batch.targets)
+        return cross_entropy(prediction.scores, one_hot(batch.targets, self.num_classes))
 
 
 def _ready(model: nn.Module | Path | str, data: ImageData) -> Model:
     """A model for the data's images and classes."""
     if isinstance(model, Path | str):
         model = _load(Path(model))
+    if not isinstance(model, nn.Module):
+        raise UserError(f"expected a module or the folder of a checkpoint, got {model!r}")
     if not isinstance(model, Model):
         return LogitsModel(model, image_shape=data.image_shape, num_classes=data.num_classes)
     found = (tuple(model.image_shape), model.num_classes)
@@ -197,7 +203,7 @@ def _ready(model: nn.Module | Path | str, data: ImageData) -> Model:
 
 def _load(folder: Path) -> Model:
     """The model of a checkpoint; the cell that left it knows the name of its class."""
-    config = folder.absolute().parents[1] / "config.json"
+    config = folder.absolute().parent.parent / "config.json"
     if not config.is_file():
         raise UserError(
             f"{folder} is no checkpoint of a run (runs/<data>/<model>/<seed>-.../checkpoints/"

@@ -78,3 +78,53 @@ def test_what_cannot_be_measured_is_told(benchmark, tmp_path):
 def test_there_is_nothing_else_in_the_package():
     with pytest.raises(AttributeError, match="no attribute 'evalute'"):
         _ = capsbench.evalute
+
+
+def test_measures_say_what_they_cannot_tell(tiny_protocol):
+    measures = [
+        {"measure": "attacks", "images": 20},
+        {"measure": "lie-derivative", "images": 10, "directions": ["rotation"]},
+        {"measure": "cost", "repeats": 1},
+    ]
+    benchmark = Benchmark.model_validate({**tiny_protocol, "measures": measures})
+
+    class Attention(nn.Module):
+        """What has no forward derivative."""
+
+        def __init__(self):
+            super().__init__()
+            self.attention = nn.MultiheadAttention(32, 1, batch_first=True)
+            self.classes = nn.Linear(32, 10)
+
+        def forward(self, images):
+            rows = images[:, 0]
+            return self.classes(self.attention(rows, rows, rows, need_weights=False)[0].mean(1))
+
+    found = capsbench.evaluate(Attention(), benchmark, limit=60).measured
+    assert "no forward derivative" in found["lie-derivative"].notes[0]
+    assert found["cost"].values["training/images per second"] > 0
+
+    class Constant(nn.Module):
+        def forward(self, images):
+            return torch.zeros(len(images), 10)
+
+    found = capsbench.evaluate(Constant(), benchmark, limit=60).measured
+    assert found["attacks"].values["fgsm/eps=0.1/blind"] == 1
+    assert "no parameters to train" in found["cost"].notes[-1]
+
+
+def test_a_layer_that_puts_out_no_tensor_is_told(tiny_protocol):
+    grid = {"rotation": {"start": 90, "stop": 90, "step": 1}}
+    measures = [{"measure": "invariance-error", "grid": grid, "layers": ["module.0"], "images": 20}]
+    benchmark = Benchmark.model_validate({**tiny_protocol, "measures": measures})
+
+    class Pair(nn.Module):
+        def forward(self, images):
+            return images, images
+
+    class Sum(nn.Module):
+        def forward(self, pair):
+            return sum(pair).flatten(1)[:, :10]
+
+    with pytest.raises(UserError, match=r"layer 'module.0' puts out a tuple: expected a vector"):
+        capsbench.evaluate(nn.Sequential(Pair(), Sum()), benchmark, limit=60)

@@ -56,6 +56,7 @@ def measure(
     require_folder(data_root)
     entries = parse_measures(measures)
     with beside_json(as_json):
+        from filelock import FileLock, Timeout
         from rich.console import Console
 
         from capsbench.records import CellFolder, read_json
@@ -66,14 +67,18 @@ def measure(
 
         found = finished_cell(cell, entries, rule=rule, model=model, data=data)
         require_asked(entries, found.build_data(data_root))
-        measure_cell(
-            found,
-            Path(),
-            data_root,
-            device=resolve_device(device),
-            routing="auto",
-            console=Console(stderr=True),
-        )
+        try:
+            with FileLock(found.path / ".lock", timeout=0):
+                measure_cell(
+                    found,
+                    Path(),
+                    data_root,
+                    device=resolve_device(device),
+                    routing="auto",
+                    console=Console(stderr=True),
+                )
+        except Timeout:
+            raise UserError(f"another process is at work in {cell}; wait for it") from None
         outcomes = [read_json(CellFolder(found.path).measure(name)) for name in found.measures]
     if as_json:
         print_json(outcomes)
@@ -99,13 +104,15 @@ def parse_measures(text: str) -> list[MeasureEntry]:
         given = yaml.safe_load(content)
     except OSError as error:
         raise UserError(f"--measures: cannot read {text}: {error.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError):
+    except (yaml.YAMLError, ValueError):  # YAML takes 2001-99-99 for a date
         raise UserError(
             f"--measures takes YAML, such as '{{measure: filters}}'; got {text}"
         ) from None
     if isinstance(given, dict) and "measures" in given:  # a benchmark file
         given = given["measures"]
     listed = given if isinstance(given, list) else [given]
+    if not listed:
+        raise UserError("--measures names no measure")
     adapter: TypeAdapter[list[MeasureEntry]] = TypeAdapter(list[MeasureEntry])
     try:
         return adapter.validate_python(listed)

@@ -38,7 +38,7 @@ Direction = Literal["shift_x", "shift_y", "rotation", "scale", "shear"]
 class Entry(BaseModel):
     """The arguments of a measure, as a benchmark file gives them."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     measure: str
 
@@ -137,6 +137,9 @@ class AccuracyBySplit(Entry):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
+        require_different("splits", self.splits)
+        if not (self.splits or self.ranges):
+            raise ValueError("name a split or a range of views")
         if twice := set(self.splits) & self.ranges.keys():
             raise ValueError(f"a range cannot have the name of a split: {', '.join(twice)}")
         return self

@@ -26,8 +26,9 @@ def measure(
     """Measure a model on splits and ranges.
 
     Each key begins with the name of the split or range: ``<name>/accuracy``, of images that are
-    wholly right, and where images hold several objects ``<name>/objects/accuracy``, of objects.
-    ``gap`` is familiar minus novel accuracy.
+    wholly right, ``<name>/images``, how many there are, and where images hold several objects
+    ``<name>/objects/accuracy``, of objects. ``gap`` is the
+    familiar accuracy less the novel one.
 
     Args:
         entry: The measure's arguments.
@@ -47,6 +48,7 @@ def measure(
         if found.several:
             values[f"{name}/objects/accuracy"] = float(found.shares.mean())
         samples |= {f"{name}/correct": correct, f"{name}/index": found.numbers}
+        values[f"{name}/images"] = float(len(correct))
         rows.append(len(correct))
         advance()
     if {"familiar/accuracy", "novel/accuracy"} <= values.keys():

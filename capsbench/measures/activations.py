@@ -53,15 +53,17 @@ def choose_layers(model: Model, names: Sequence[str] | None = None) -> dict[str,
 def _look(model: Model, path: str) -> LayerOfInterest:
     """A module as a layer; its kind is that of its output's shape."""
     layer = LayerOfInterest(path, "vector")
-    images = torch.zeros(1, *model.image_shape, device=next(model.parameters()).device)
+    device = next(model.parameters(), torch.empty(0)).device
+    images = torch.zeros(1, *model.image_shape, device=device)
     with torch.no_grad(), watching(model, {path: layer}) as seen:
         model(images)
     if path not in seen:
         raise UserError(f"layer '{path}': the model's forward does not call this module")
-    output = seen[path]
-    if output.dim() not in (2, 4):
+    output: Any = seen[path]
+    if not isinstance(output, Tensor) or output.dim() not in (2, 4):
+        of = f"shape {tuple(output.shape)}" if isinstance(output, Tensor) else type(output).__name__
         raise UserError(
-            f"layer '{path}' puts out the shape {tuple(output.shape)}: expected a vector (B, D) or "
+            f"layer '{path}' puts out a {of}: expected a vector (B, D) or "
             "a map (B, D, H, W); name other layers by the model's layers_of_interest()"
         )
     return LayerOfInterest(path, "vector" if output.dim() == 2 else "map")

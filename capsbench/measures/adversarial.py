@@ -146,7 +146,10 @@ def loss_gradient(
     classes = one_hot(targets if aims is None else aims, log_probabilities.shape[-1])
     shares = classes / classes.sum(dim=-1, keepdim=True)
     reward = (log_probabilities * shares).sum()
-    (gradient,) = torch.autograd.grad(-reward if aims is None else reward, points)
+    climbed = -reward if aims is None else reward
+    if not climbed.requires_grad:  # the model does not look at the images, or hides that it does
+        return torch.zeros_like(points)
+    (gradient,) = torch.autograd.grad(climbed, points, allow_unused=True, materialize_grads=True)
     return gradient.nan_to_num(nan=0.0)
 
 

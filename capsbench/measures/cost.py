@@ -56,19 +56,21 @@ def measure(
     advance()
     samples: dict[str, NDArray[Any]] = {}
     rows = chosen_rows(data, entry.batch)
+    on_mps = torch.device(device).type == "mps"
     images = next(chosen_batches(data, device, rows, batch=entry.batch)).images
-    works = {
-        "inference": (lambda: _classify(model, images), len(images)),
-        "training": _training(model, data, device),
-    }
+    works = {"inference": (lambda: _classify(model, images), len(images))}
+    trained = any(parameter.requires_grad for parameter in model.parameters())
+    if trained:
+        works["training"] = _training(model, data, device)
     for name, (work, count) in works.items():
         seconds = seconds_per_call(work, device, entry.repeats)
         samples[f"{name}/seconds"] = np.array(seconds)
         values[f"{name}/images per second"] = count / float(np.median(seconds))
-        if device != "mps":
+        if not on_mps:
             values[f"{name}/peak bytes"] = peak_bytes(work, device)
         advance()
-    notes = ("peak memory is not measured on mps devices",) if device == "mps" else ()
+    notes: tuple[str, ...] = ("peak memory is not measured on mps devices",) if on_mps else ()
+    notes += () if trained else ("nothing is trained: the model has no parameters to train",)
     return Measured(values, [], len(images), samples, notes)
 
 

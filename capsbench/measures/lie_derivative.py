@@ -54,6 +54,21 @@ def measure(
         device: Where the model is.
         advance: Called after each direction.
     """
+    try:
+        return _measure(entry, model, data, device, advance)
+    except NotImplementedError as error:  # what torch says of an operation without a derivative
+        why = str(error).partition("\n")[0]
+        note = f"nothing is derived: an operation of the model has no forward derivative ({why})"
+        return Measured({}, [], 0, {}, (note,))
+
+
+def _measure(
+    entry: LieDerivative,
+    model: Model,
+    data: ImageData,
+    device: str,
+    advance: Callable[[], None],
+) -> Measured:
     rows = chosen_rows(data, entry.images)
     batches = [(b.images, b.index) for b in chosen_batches(data, device, rows, batch=BATCH)]
     layers = choose_layers(model, entry.layers)

@@ -24,7 +24,7 @@ def peak_bytes(call: Callable[[], object], device: str) -> int:
         call: Should have been called before, so that what it makes only once is there.
         device: ``cpu`` or ``cuda``.
     """
-    if device == "cuda":
+    if torch.device(device).type == "cuda":
         gc.collect()  # what is left over must not be freed during the call
         torch.cuda.synchronize()
         before = torch.cuda.memory_allocated()

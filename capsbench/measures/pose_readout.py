@@ -219,7 +219,7 @@ def _read_within_class(
     notes: list[str],
 ) -> dict[str, float]:
     """Means over classes of what fits to each class apart read."""
-    smallest = int(torch.bincount(images.targets).min())
+    smallest = int(images.targets.unique(return_counts=True)[1].min())
     if smallest < FEWEST_GROUPS:
         notes.append(
             f"Nothing is read within classes: {FEWEST_GROUPS} images or more of each are needed; "

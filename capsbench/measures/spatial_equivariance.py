@@ -23,6 +23,10 @@ from capsbench.viewpoint.warp import Size
 
 POSES = "poses also turn in themselves, not from place to place alone: measure linear-equivariance"
 NO_PLACES = "it has no places"
+BORDERS = (
+    "places that look beyond the image's border count, where padding does not move with the image: "
+    "give a margin of half a receptive field, in pixels, to leave them out"
+)
 NO_STRIDE = "its stride is not known: name it in the model's layers_of_interest()"
 
 
@@ -77,6 +81,8 @@ def measure(
     views = entry.grid.views()
     found = measure_errors(compared, chosen, views, entry.images, model, data, device, advance)
     notes = tuple(f"{name} is left out: {why}" for name, why in problems.items())
+    if not entry.margin:
+        notes += (BORDERS,)
     return found._replace(notes=notes + found.notes)
 
 

@@ -17,7 +17,7 @@ def seconds_per_call(call: Callable[[], object], device: str, repeats: int) -> l
 
     Args:
         call: What is timed, until the device has done it.
-        device: ``cpu``, ``cuda`` or ``mps``.
+        device: Such as ``cpu``, ``cuda:0`` or ``mps``.
         repeats: How many calls are timed.
 
     Returns:
@@ -35,7 +35,8 @@ def seconds_per_call(call: Callable[[], object], device: str, repeats: int) -> l
 
 def synchronize(device: str) -> None:
     """Wait until a device has done what it was given; a CPU always has."""
-    if device == "cuda":
+    kind = torch.device(device).type
+    if kind == "cuda":
         torch.cuda.synchronize()
-    if device == "mps":
+    if kind == "mps":
         torch.mps.synchronize()

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 import capsbench
 
@@ -63,6 +64,12 @@ def test_measures_of_a_file(cli, cell):
         (["--measures", "{measure: filter}"], "--measures: 0: input tag 'filter'"),
         (["--measures", "{measure"], "--measures takes YAML, such as '{measure: filters}'"),
         (["--measures", "gone.yaml"], "--measures: cannot read gone.yaml"),
+        (["--measures", "2001-99-99"], "--measures takes YAML"),
+        (["--measures", "[]"], "--measures names no measure"),
+        (
+            ["--measures", "{measure: averaged-accuracy, shifts: [[.nan, 0]]}"],
+            "input should be a finite number",
+        ),
         (
             ["--measures", "{measure: accuracy-by-split, splits: [novel]}"],
             "digits has no novel test images",
@@ -72,7 +79,7 @@ def test_measures_of_a_file(cli, cell):
             "--model: expected what was trained, cnn-small; got resnet20",
         ),
     ],
-    ids=["measure", "yaml", "file", "split", "model"],
+    ids=["measure", "yaml", "file", "date", "nothing", "no number", "split", "model"],
 )
 def test_bad_input_is_one_sentence(cli, cell, arguments, message):
     code, out, err = cli("measure", str(cell), *arguments)
@@ -86,3 +93,13 @@ def test_a_folder_without_a_training(cli, tiny, folder):
     code, _, err = cli("measure", folder, "--measures", "{measure: filters}")
     assert code == 2
     assert "holds no finished training" in err
+
+
+def test_a_cell_at_which_another_is_at_work_is_left_alone(cli, cell):
+    other = cell / "measures" / ".other.tmp"
+    other.write_text("half written", encoding="utf-8")
+    with FileLock(cell / ".lock"):
+        code, _, err = cli("measure", str(cell), "--measures", "{measure: filters}")
+    assert code == 2
+    assert "another process is at work in" in err
+    assert other.is_file()

@@ -78,6 +78,10 @@ def test_familiar_and_novel_images_of_a_recorded_set():
         "behind/accuracy": 0.5,
         "all round/accuracy": 0.75,
         "gap": 0.5,
+        "familiar/images": 16,
+        "novel/images": 16,
+        "behind/images": 8,
+        "all round/images": 32,
     }
     assert len(steps) == asked.steps == 4
     assert found.n == 32
