@@ -1,0 +1,97 @@
+"""What the arguments of every measure have in common (no torch)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from capsbench.viewpoint.factors import RECORDED
+from capsbench.viewpoint.grid import GridView, ViewGrid
+from capsbench.viewpoint.ranges import ViewRange
+
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9 -]*$")]
+TestSplit = Literal["familiar", "novel", "rearranged"]
+
+
+class Entry(BaseModel):
+    """The arguments of a measure, as a benchmark file gives them."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    measure: str
+
+    @property
+    def module(self) -> str:
+        """The module whose function ``measure`` computes it."""
+        return f"capsbench.measures.{self.measure.replace('-', '_')}"
+
+    @property
+    def asked(self) -> list[GridView | ViewRange]:
+        """The views from which the data must be able to show test images."""
+        return []
+
+    @property
+    def tested(self) -> tuple[TestSplit, ...]:
+        """The splits that the data must have."""
+        return ()
+
+    @property
+    def steps(self) -> int:
+        """How often ``measure`` tells a progress bar to advance."""
+        raise NotImplementedError
+
+
+class LayerEntry(Entry):
+    """The arguments of a measure of what layers put out, for images and for views of them.
+
+    Attributes:
+        grid: The views; none recorded, as each image itself is moved.
+        layers: Layers by name: those that the model names, its modules by their dotted path,
+            ``pixels`` and ``probabilities``. If left out, all that the model names and these two.
+        images: How many test images at the most, the same for every model.
+    """
+
+    grid: ViewGrid
+    layers: tuple[str, ...] | None = Field(default=None, min_length=1)
+    images: int = Field(default=500, ge=2)
+
+    @property
+    def asked(self) -> list[GridView | ViewRange]:
+        """The views of the grid."""
+        return list(self.grid.views())
+
+    @property
+    def steps(self) -> int:
+        """One for each view."""
+        return len(self.grid)
+
+    @model_validator(mode="after")
+    def _check_layers(self) -> Self:
+        refuse_recorded(self.measure, self.grid.factors())
+        require_different("layers", self.layers or ())
+        return self
+
+
+def refuse_recorded(measure: str, factors: list[str]) -> None:
+    """Refuse recorded factors where each image is to be seen from several views.
+
+    Raises:
+        ValueError: There is one; pydantic shows the message.
+    """
+    if recorded := [name for name in factors if name in RECORDED]:
+        raise ValueError(
+            f"{measure} moves every image itself; other views of {', '.join(recorded)} are other "
+            "images"
+        )
+
+
+def require_different(what: str, values: Sequence[object]) -> None:
+    """Refuse a list that names something twice; pydantic shows the message.
+
+    Raises:
+        ValueError: Two of the values are equal.
+    """
+    if len(set(values)) < len(values):
+        raise ValueError(f"each of the {what} stands once; got {', '.join(map(str, values))}")
