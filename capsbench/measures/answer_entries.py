@@ -8,32 +8,22 @@ from pydantic import Field, model_validator
 
 from capsbench.measures.entry import (
     Entry,
+    GridEntry,
     Name,
     TestSplit,
     refuse_recorded,
     require_different,
 )
-from capsbench.viewpoint.grid import GridView, ViewGrid
+from capsbench.viewpoint.grid import GridView
 from capsbench.viewpoint.ranges import ViewRange
 
 AttackMethod = Literal["fgsm", "bim", "pgd"]
 
 
-class AccuracyByView(Entry):
+class AccuracyByView(GridEntry):
     """Accuracy on every test image at every view of a grid."""
 
     measure: Literal["accuracy-by-view"]
-    grid: ViewGrid
-
-    @property
-    def asked(self) -> list[GridView | ViewRange]:
-        """The views of the grid."""
-        return list(self.grid.views())
-
-    @property
-    def steps(self) -> int:
-        """One for each view."""
-        return len(self.grid)
 
 
 class AccuracyBySplit(Entry):
@@ -168,7 +158,7 @@ class Calibration(Entry):
         return len(self.splits)
 
 
-class Consistency(Entry):
+class Consistency(GridEntry):
     """Whether a model says the same of an image and of the image from each view of a grid.
 
     One pixel's shift (Azulay & Weiss 2019) is a grid such as
@@ -180,23 +170,12 @@ class Consistency(Entry):
     """
 
     measure: Literal["consistency"]
-    grid: ViewGrid
     images: int = Field(default=1000, ge=1)
 
     @model_validator(mode="after")
     def _check(self) -> Self:
         refuse_recorded(self.measure, self.grid.factors())
         return self
-
-    @property
-    def asked(self) -> list[GridView | ViewRange]:
-        """The views of the grid."""
-        return list(self.grid.views())
-
-    @property
-    def steps(self) -> int:
-        """One for each view."""
-        return len(self.grid)
 
 
 class Cost(Entry):

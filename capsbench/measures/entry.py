@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Annotated, Literal, Self
 
@@ -38,24 +39,15 @@ class Entry(BaseModel):
         return ()
 
     @property
+    @abstractmethod
     def steps(self) -> int:
         """How often ``measure`` tells a progress bar to advance."""
-        raise NotImplementedError
 
 
-class LayerEntry(Entry):
-    """The arguments of a measure of what layers put out, for images and for views of them.
-
-    Attributes:
-        grid: The views; none recorded, as each image itself is moved.
-        layers: Layers by name: those that the model names, its modules by their dotted path,
-            ``pixels`` and ``probabilities``. If left out, all that the model names and these two.
-        images: How many test images at the most, the same for every model.
-    """
+class GridEntry(Entry):
+    """The arguments of a measure that goes through the views of a grid, one by one."""
 
     grid: ViewGrid
-    layers: tuple[str, ...] | None = Field(default=None, min_length=1)
-    images: int = Field(default=500, ge=2)
 
     @property
     def asked(self) -> list[GridView | ViewRange]:
@@ -66,6 +58,20 @@ class LayerEntry(Entry):
     def steps(self) -> int:
         """One for each view."""
         return len(self.grid)
+
+
+class LayerEntry(GridEntry):
+    """The arguments of a measure of what layers put out, for images and for views of them.
+
+    Attributes:
+        grid: The views; none recorded, as each image itself is moved.
+        layers: Layers by name: those that the model names, its modules by their dotted path,
+            ``pixels`` and ``probabilities``. If left out, all that the model names and these two.
+        images: How many test images at the most, the same for every model.
+    """
+
+    layers: tuple[str, ...] | None = Field(default=None, min_length=1)
+    images: int = Field(default=500, ge=2)
 
     @model_validator(mode="after")
     def _check_layers(self) -> Self:

@@ -20,7 +20,7 @@ def measure(
     entry: Filters,
     model: Model,
     data: ImageData,  # noqa: ARG001  # every measure takes the same
-    device: str,  # noqa: ARG001
+    device: str,  # noqa: ARG001  # likewise
     advance: Callable[[], None],
 ) -> Measured:
     """Measure the filters of a model's convolution; no image is looked at.

@@ -21,9 +21,9 @@ from capsbench.measures.drawn_views import batches_from
 from capsbench.measures.measured import Measured
 from capsbench.measures.readout import (
     FOLDS,
-    ROWS_PER_COMPONENT,
     ReadOut,
     angle,
+    common_width,
     held_out_rows,
     read_out,
 )
@@ -174,7 +174,7 @@ def _read(
             f"Nothing is read out: {FEWEST_GROUPS} images or more are needed; got {len(images)}."
         )
         return {}, held_out
-    width = min(entry.width, max(1, int((~held_out).sum()) // ROWS_PER_COMPONENT))
+    width = common_width([entry.width], int((~held_out).sum()))
     values = {"readout/width": float(width)}
     columns = torch.cat(list(targets.values()), dim=1)
     for layer, rows in features.items():
@@ -227,7 +227,7 @@ def _read_within_class(
         )
         return {}
     # The same for all classes, and for all layers.
-    width = min(entry.width, max(1, smallest // 2 // ROWS_PER_COMPONENT))
+    width = common_width([entry.width], smallest // 2)
     scores: dict[str, list[float]] = {}
     for label in images.targets.unique():
         rows = (images.targets == label).nonzero()[:, 0]

@@ -31,7 +31,7 @@ class Weighted(NamedTuple):
 
 
 @singledispatch
-def weighted_votes(layer: RoutingLayer, *_: Any) -> Weighted | None:  # noqa: ARG001
+def weighted_votes(layer: RoutingLayer, *_: Any) -> Weighted | None:  # noqa: ARG001  # for the others
     """The votes of a layer's children, the inputs of its `forward`; None where not known.
 
     A routing of one's own is made known by ``@weighted_votes.register`` above a function of the

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from capsbench.contracts import Model, Prediction, found_classes
+from capsbench.contracts import found_classes
 from capsbench.measures import (
     AccuracyByView,
     MeasureEntry,
@@ -19,26 +19,13 @@ from capsbench.measures import (
 from capsbench.viewpoint.grid import GridView
 from capsbench.viewpoint.ranges import ViewRange
 from tests.data.made_up import AZIMUTHS, Flat, OfficialTurntable
+from tests.measures.answers import Answers
 
 ENTRY = TypeAdapter[MeasureEntry](MeasureEntry)
 
 
 def entry(**content):
     return ENTRY.validate_python(content)
-
-
-class Answers(Model):
-    """Says a class that a function makes of the images."""
-
-    def __init__(self, answer, num_classes=2):
-        super().__init__(image_shape=(1, 8, 8), num_classes=num_classes)
-        self.answer = answer
-
-    def forward(self, images, views=None):
-        return Prediction(self.answer(images))
-
-    def loss(self, prediction, batch, progress):
-        raise AssertionError("a measure trains nothing")
 
 
 def ignore():

@@ -5,10 +5,10 @@ import pytest
 import torch
 from pydantic import TypeAdapter, ValidationError
 
-from capsbench.contracts import Model, Prediction
 from capsbench.data.batches import Split
 from capsbench.measures import MeasureEntry, consistency, worst_of_k
 from tests.data.made_up import Flat, Turntable
+from tests.measures.answers import Answers
 
 ENTRY = TypeAdapter[MeasureEntry](MeasureEntry)
 SHIFTS = {"shift_x": {"start": -1, "stop": 1, "step": 1}}
@@ -16,20 +16,6 @@ SHIFTS = {"shift_x": {"start": -1, "stop": 1, "step": 1}}
 
 def entry(**content):
     return ENTRY.validate_python(content)
-
-
-class Answers(Model):
-    """Says what a function makes of the images."""
-
-    def __init__(self, answer, num_classes=2):
-        super().__init__(image_shape=(1, 8, 8), num_classes=num_classes)
-        self.answer = answer
-
-    def forward(self, images, views=None):
-        return Prediction(self.answer(images))
-
-    def loss(self, prediction, batch, progress):
-        raise AssertionError("a measure trains nothing")
 
 
 class Points(Flat):
