@@ -23,10 +23,19 @@ from capsbench.viewpoint.part import Part
 from capsbench.viewpoint.ranges import ViewRange
 from capsbench.viewpoint.spread import Spread
 from capsbench.viewpoint.views import Views
-from capsbench.viewpoint.warp import Padding, as_float, relight, warp, warp_part, window
+from capsbench.viewpoint.warp import (
+    Padding,
+    as_float,
+    centroids,
+    relight,
+    warp,
+    warp_part,
+    window,
+)
 
 SplitName = Literal["train", "validation", "test", "familiar", "novel", "rearranged"]
 Asked = GridView | ViewRange | Views | None
+CPU = torch.device("cpu")
 EVALUATION_BATCH = 100  # larger ones are slower on a CPU, where activations leave the cache
 
 
@@ -88,6 +97,7 @@ class ImageData(LightningDataModule, ABC):
         self.limit = limit
         self.data_root = Path("data" if data_root is None else data_root)
         self._splits: dict[SplitName, Split] | None = None
+        self._resident: dict[tuple[SplitName, torch.device], Split] = {}
         self.require(self.views)
 
     @abstractmethod
@@ -228,7 +238,7 @@ class ImageData(LightningDataModule, ABC):
         """
         masks = images.masks if part == "object" else None
         if masks is not None:
-            views = views.about(_centroids(masks))
+            views = views.about(centroids(masks))
         return StoredBatch(images.images, images.targets, views, images.index, masks, images.poses)
 
     def transfer_batch_to_device(
@@ -282,7 +292,7 @@ class ImageData(LightningDataModule, ABC):
         device: torch.device | str,
         at: Asked = None,
     ) -> Iterator[Batch]:
-        """A split in device batches.
+        """A split in device batches; its pixels go to the device once, however often it is seen.
 
         Args:
             split: Name of the split.
@@ -291,8 +301,9 @@ class ImageData(LightningDataModule, ABC):
                 has a view of its own, always the same one; each image's familiar view if left out.
                 Recorded views select images, see `shown`.
         """
-        for stored in self._pass(split, at):
-            moved = self.transfer_batch_to_device(stored, torch.device(device), 0)
+        place = torch.device(device)
+        for stored in self._pass(split, at, place):
+            moved = self.transfer_batch_to_device(stored, place, 0)
             yield self.on_after_batch_transfer(moved, 0)
 
     def shown(self, split: SplitName, at: Asked) -> Tensor:
@@ -336,19 +347,28 @@ class ImageData(LightningDataModule, ABC):
         """
         return self.on_after_batch_transfer(self._taker(split, at)(rows), 0)
 
-    def _pass(self, name: SplitName, at: Asked) -> EvaluationPass:
+    def _pass(self, name: SplitName, at: Asked, device: torch.device = CPU) -> EvaluationPass:
         rank, world = self._process()
         return EvaluationPass(
             self.shown(name, at),
-            take=self._taker(name, at),
+            take=self._taker(name, at, device),
             batch=EVALUATION_BATCH,
             rank=rank,
             world=world,
         )
 
-    def _taker(self, name: SplitName, at: Asked) -> Callable[[Tensor], StoredBatch]:
-        """What makes batches of rows of a split, seen from somewhere."""
+    def _on(self, name: SplitName, device: torch.device) -> Split:
+        """A split whose pixels lie on a device; all else, which is small, stays where it is."""
         split = self.split(name)
+        if (name, device) not in self._resident:
+            self._resident[name, device] = replace(split, images=split.images.to(device))
+        return self._resident[name, device]
+
+    def _taker(
+        self, name: SplitName, at: Asked, device: torch.device = CPU
+    ) -> Callable[[Tensor], StoredBatch]:
+        """What makes batches of rows of a split, seen from somewhere."""
+        split = self._on(name, device)
         if isinstance(at, GridView | Views):
             one = Views.of_grid([at]) if isinstance(at, GridView) else at
             part = at.part if isinstance(at, GridView) else self.views.part
@@ -377,13 +397,3 @@ def require_shares(batch: int, processes: int) -> None:
             f"a batch of {batch} images cannot be shared equally by {processes} processes; "
             f"set recipe.batch to a multiple of {processes}"
         )
-
-
-def _centroids(masks: Tensor) -> Tensor:
-    """(B, 2) pixels in float64, from the images' centres to the centroids of masks (B, 1, H, W)."""
-    weights = masks[:, 0].double()
-    height, width = weights.shape[-2:]
-    x = torch.arange(width, dtype=torch.float64) - (width - 1) / 2
-    y = torch.arange(height, dtype=torch.float64) - (height - 1) / 2
-    total = weights.sum(dim=(1, 2)).clamp_min(1)
-    return torch.stack([weights.sum(1) @ x / total, weights.sum(2) @ y / total], dim=-1)

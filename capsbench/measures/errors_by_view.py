@@ -63,8 +63,8 @@ def measure_errors(
     found: dict[What, list[Invariance]] = {}
     distances: dict[What, list[NDArray[np.float32]]] = {}
     several = False
+    metrics: dict[What, InvarianceError] = {}  # of one view after another
     for view in views:
-        metrics: dict[What, InvarianceError] = {}
         apart: dict[What, list[Tensor]] = {}
         for batch, f_x, f_gx in paired_activations(model, layers, data, device, rows, view):
             several = batch.targets.dim() == 2
@@ -72,13 +72,14 @@ def measure_errors(
             for layer in layers:
                 for name, (x, gx) in compared(view, layer, f_x[layer], f_gx[layer]).items():
                     what = name, layer
-                    if what not in metrics:
+                    if what not in metrics or metrics[what].num_features != x[0].numel():
                         metrics[what] = _metric(x, None if several else data.num_classes)
                     metrics[what].update(x, gx, classes)
                     apart.setdefault(what, []).append((gx - x).flatten(1).norm(dim=1))
-        for what, metric in metrics.items():
-            found.setdefault(what, []).append(metric.compute())
-            distances.setdefault(what, []).append(torch.cat(apart[what]).float().cpu().numpy())
+        for what, parts in apart.items():
+            found.setdefault(what, []).append(metrics[what].compute())
+            metrics[what].reset()
+            distances.setdefault(what, []).append(torch.cat(parts).float().cpu().numpy())
         advance()
     values, notes = defined(_values(views, found, several))
     samples: dict[str, NDArray[Any]] = {

@@ -122,6 +122,16 @@ def window(centre: Tensor, extent: Tensor, size: Size) -> Tensor:
     return (down[:, None, :, None] & across[:, None, None, :]).to(centre)
 
 
+def centroids(part: Tensor) -> Tensor:
+    """(N, 2) pixels in float64, from the images' centres to the centroids of parts (N, 1, H, W)."""
+    weights = part[:, 0].double()
+    height, width = weights.shape[-2:]
+    x = torch.arange(width, dtype=torch.float64) - (width - 1) / 2
+    y = torch.arange(height, dtype=torch.float64) - (height - 1) / 2
+    total = weights.sum(dim=(1, 2)).clamp_min(1)
+    return torch.stack([weights.sum(1) @ x / total, weights.sum(2) @ y / total], dim=-1)
+
+
 def relight(images: Tensor, mean: Tensor, brightness: Tensor, contrast: Tensor) -> Tensor:
     """Change brightness, then contrast about the mean, and keep to [0, 1].
 

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from capsbench.data.images import ImageData
 from capsbench.errors import UserError
@@ -31,6 +32,29 @@ def test_an_image_is_seen_alike_whatever_stands_beside_it(monkeypatch):
     for other in (few, in_pairs):
         for number, image in other.items():
             torch.testing.assert_close(image, whole[number], atol=1e-6, rtol=0)
+
+
+class Copies(TorchDispatchMode):
+    """Counts the bytes of pixels that go to another device."""
+
+    def __init__(self):
+        super().__init__()
+        self.bytes = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **(kwargs or {}))
+        if func is torch.ops.aten._to_copy.default and args[0].dtype == torch.uint8:
+            self.bytes += args[0].nbytes if args[0].device != out.device else 0
+        return out
+
+
+def test_pixels_go_to_the_device_once_however_many_views_are_seen():
+    data = Flat()
+    with Copies() as copies:
+        for degrees in (0.0, 10.0, 90.0):
+            for batch in data.batches("test", "meta", GridView("rotation", degrees)):
+                assert batch.images.device.type == "meta"
+    assert copies.bytes == data.split("test").images.nbytes
 
 
 def test_ranges_share_their_draws():
