@@ -245,12 +245,21 @@ def found_classes(log_probabilities: Tensor, targets: Tensor) -> Tensor:
     Returns:
         (B,) in [0, 1], fp32.
     """
+    likeliest = likeliest_classes(log_probabilities, targets)
+    present = one_hot(targets, log_probabilities.shape[1]) > 0
+    return (present & likeliest).sum(dim=-1) / present.sum(dim=-1)
+
+
+def likeliest_classes(log_probabilities: Tensor, targets: Tensor) -> Tensor:
+    """(B, K) bool: the likeliest class of each image, or the M likeliest of M objects.
+
+    An image of whose numbers any is NaN has none: what diverged is never right.
+    """
+    known = ~log_probabilities.isnan().any(dim=-1, keepdim=True)
     if targets.dim() == 1:
-        return (log_probabilities.argmax(-1) == targets).float()
+        return one_hot(log_probabilities.argmax(-1), log_probabilities.shape[1]).bool() & known
     ranks = log_probabilities.argsort(dim=-1, descending=True).argsort(dim=-1)
-    present = targets > 0
-    objects = present.sum(dim=-1, keepdim=True)
-    return (present & (ranks < objects)).sum(dim=-1) / objects[:, 0]
+    return (ranks < (targets > 0).sum(dim=-1, keepdim=True)) & known
 
 
 def require_size(model: str, image_shape: ImageShape, smallest: int) -> None:

@@ -28,7 +28,7 @@ def measure(
     Each key begins with the name of the split or range: ``<name>/accuracy``, of images that are
     wholly right, ``<name>/images``, how many there are, and where images hold several objects
     ``<name>/objects/accuracy``, of objects. ``gap`` is the
-    familiar accuracy less the novel one.
+    familiar accuracy less the novel one. Samples hold each image's outcome under the same keys.
 
     Args:
         entry: The measure's arguments.
@@ -47,7 +47,8 @@ def measure(
         values[f"{name}/accuracy"] = float(correct.mean())
         if found.several:
             values[f"{name}/objects/accuracy"] = float(found.shares.mean())
-        samples |= {f"{name}/correct": correct, f"{name}/index": found.numbers}
+            samples[f"{name}/objects/accuracy"] = found.shares
+        samples |= {f"{name}/accuracy": correct, f"{name}/index": found.numbers}
         values[f"{name}/images"] = float(len(correct))
         rows.append(len(correct))
         advance()

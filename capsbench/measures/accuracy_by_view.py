@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from capsbench.contracts import Model
 from capsbench.data.images import ImageData
@@ -35,6 +36,9 @@ def measure(
 ) -> Measured:
     """Measure a model on the test split.
 
+    Samples hold ``correct`` and ``shown``, (V, N) bool; and where each image is seen from all
+    views, under the keys of values such as ``novel/accuracy``, that of each image, (N,).
+
     Args:
         entry: The measure's arguments.
         model: The trained model, in evaluation mode on ``device``.
@@ -57,6 +61,11 @@ def measure(
     values, rows = summarize(views, (correct.sum(axis=1) / counts).tolist(), data.views)
     rows = [{**row, "n": int(count)} for row, count in zip(rows, counts, strict=True)]
     samples = {"correct": correct, "shown": shown, "index": index}
+    if shown.all():  # else an image has no outcome at views that it is not seen from
+        samples |= {
+            f"{kind}/accuracy": weights @ correct
+            for kind, weights in kind_weights(views, data.views).items()
+        }
     return Measured(values, rows, int(counts.max()), samples)
 
 
@@ -80,24 +89,12 @@ def summarize(
         Values under stable keys, and one row per view. A key without any view is left out.
     """
     places = [ranges.place(view) for view in views]
-    first = _first_of_its_kind(views)
     factors = list(dict.fromkeys(view.factor for view in views))
     heights = np.array(accuracies)
-    values: dict[str, float] = {}
-    for kind, wanted in KINDS.items():
-        if kind in ("between", "outside") and "between" not in places:
-            continue  # all that is novel lies outside
-        means = []
-        for factor in factors:
-            chosen = [
-                view.factor == factor and place in wanted and counts
-                for view, place, counts in zip(views, places, first, strict=True)
-            ]
-            if any(chosen):
-                means.append(float(heights[chosen].mean()))
-                values[f"{factor}/{kind}/accuracy"] = means[-1]
-        if means:
-            values[f"{kind}/accuracy"] = float(np.mean(means))
+    values = {
+        f"{kind}/accuracy": float(weights @ heights)
+        for kind, weights in kind_weights(views, ranges).items()
+    }
     if {"familiar/accuracy", "novel/accuracy"} <= values.keys():
         values["gap"] = values["familiar/accuracy"] - values["novel/accuracy"]
     values["worst/accuracy"] = float(heights.min())
@@ -121,6 +118,36 @@ def summarize(
             }
         )
     return values, rows
+
+
+def kind_weights(
+    views: Sequence[GridView], ranges: ViewRange
+) -> dict[str, NDArray[np.floating[Any]]]:
+    """How much each view counts, (V,) with sum 1, in the accuracy on views of each kind.
+
+    The kinds are those of `summarize`, of each factor, such as ``rotation/novel``, and of all; one
+    without any view is left out.
+    """
+    places = [ranges.place(view) for view in views]
+    first = _first_of_its_kind(views)
+    found: dict[str, NDArray[np.floating[Any]]] = {}
+    for kind, wanted in KINDS.items():
+        if kind in ("between", "outside") and "between" not in places:
+            continue  # all that is novel lies outside
+        by_factor = {}
+        for factor in dict.fromkeys(view.factor for view in views):
+            chosen = np.array(
+                [
+                    view.factor == factor and place in wanted and counts
+                    for view, place, counts in zip(views, places, first, strict=True)
+                ]
+            )
+            if chosen.any():
+                by_factor[f"{factor}/{kind}"] = chosen / chosen.sum()
+        found |= by_factor
+        if by_factor:
+            found[kind] = np.mean(list(by_factor.values()), axis=0)
+    return found
 
 
 def _first_of_its_kind(views: Sequence[GridView]) -> list[bool]:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from capsbench.contracts import Model, found_classes
+from capsbench.contracts import Model, found_classes, likeliest_classes
 from capsbench.measures.evaluation_mode import evaluation_mode
 
 
@@ -50,10 +50,7 @@ def attacked_accuracy(
 
 def _reached(log_probabilities: Tensor, targets: Tensor, aims: Tensor) -> Tensor:
     """(B,) whether the aims are among as many of the likeliest classes as there are objects."""
-    if targets.dim() == 1:
-        return log_probabilities.argmax(dim=-1) == aims
-    ranks = log_probabilities.argsort(dim=-1, descending=True).argsort(dim=-1)
-    return ranks.gather(1, aims[:, None])[:, 0] < (targets > 0).sum(dim=-1)
+    return likeliest_classes(log_probabilities, targets).gather(1, aims[:, None])[:, 0]
 
 
 class AccuracyUnderAttack(Metric):

@@ -54,7 +54,8 @@ def measure_transfer(
     shares are ``accuracy``, of all images, those that are wholly right; ``blind``, those for which
     the source had no gradient at any step, so that the attack had no direction; of targeted attacks
     ``reached``, those that are taken for the class that was aimed at. Aims and random starts are
-    drawn by the image's number, the same for all models. See `capsbench.measures.adversarial`.
+    drawn by the image's number, the same for all models. ``<attack>/accuracy`` is the mean over
+    epsilons; samples hold outcomes under such keys, (E, N). See `capsbench.measures.adversarial`.
 
     Args:
         entry: The measure's arguments.
@@ -87,6 +88,8 @@ def measure_transfer(
             samples[f"{attack}/{share}"] = of_images.numpy()
             for key, row in zip(keys, of_images.double().mean(dim=1).tolist(), strict=True):
                 values[f"{key}/{share}"] = row
+            if share == "accuracy":
+                values[f"{attack}/{share}"] = float(of_images.double().mean())
 
     unchanged = [_judge(model, each, each.batch.images[None]) for each in batches]
     note("unchanged", ["unchanged"], _joined(unchanged, dim=1))

@@ -15,6 +15,8 @@ from capsbench.measures import AveragedAccuracy
 from capsbench.measures.measured import Measured
 from capsbench.viewpoint.views import Views
 
+CENTRE = (0.0, 0.0)
+
 
 @torch.inference_mode()
 def measure(
@@ -28,7 +30,7 @@ def measure(
 
     ``<split>/averaged/accuracy`` is that of the mean of the probabilities over the crops (Hinton et
     al. 2018, section 4, average the activations of the class capsules); ``<split>/single/accuracy``
-    is that of the first crop alone.
+    is that of the crop in the centre alone, where that is one of them.
 
     Args:
         entry: The measure's arguments.
@@ -46,10 +48,13 @@ def measure(
             probabilities, truth = _look(model, data, split, Views.identity(1).moved(shift), device)
             crops.append(probabilities)
             advance()
-        for name, seen in (("averaged", torch.stack(crops).mean(dim=0)), ("single", crops[0])):
+        means = {"averaged": torch.stack(crops).mean(dim=0)}
+        if CENTRE in entry.shifts:
+            means["single"] = crops[entry.shifts.index(CENTRE)]
+        for name, seen in means.items():
             correct = found_classes(seen, truth) == 1
             values[f"{split}/{name}/accuracy"] = float(correct.float().mean())
-            samples[f"{split}/{name}/correct"] = correct.numpy()
+            samples[f"{split}/{name}/accuracy"] = correct.numpy()
         samples[f"{split}/index"] = data.split(split).index.numpy()
         count = max(count, len(truth))
     return Measured(values, [], count, samples)

@@ -6,12 +6,13 @@ from collections.abc import Callable, Sequence
 from statistics import fmean
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torchmetrics import Metric
 
 from capsbench import measures
-from capsbench.contracts import Model, found_classes
+from capsbench.contracts import Model, found_classes, likeliest_classes
 from capsbench.data.images import Asked, ImageData
 from capsbench.errors import UserError
 from capsbench.measures.chosen_images import chosen_batches, chosen_rows
@@ -47,34 +48,30 @@ def measure(
     rows, views = chosen_rows(data, entry.images), entry.grid.views()
 
     def look(at: Asked) -> tuple[Tensor, Tensor]:
-        """(N,) what the model says, and whether it is right."""
+        """(N, K) the classes that the model says, and (N,) whether they are right."""
         said, right = list[Tensor](), list[Tensor]()
         for batch in chosen_batches(data, device, rows, at):
             found = model.log_probabilities(model(batch.images))
-            said.append(_answers(found, batch.targets))
-            right.append(found_classes(found, batch.targets) == 1)
-        return torch.cat(said).cpu(), torch.cat(right).cpu()
+            said.append(likeliest_classes(found, batch.targets).cpu())
+            right.append((found_classes(found, batch.targets) == 1).cpu())
+        return torch.cat(said), torch.cat(right)
 
     unmoved, right = look(Views.identity(1))
-    moved = torch.empty(len(views), len(rows), dtype=unmoved.dtype)
-    for answers, view in zip(moved, views, strict=True):
-        answers[:] = look(view)[0]
+    same = torch.empty(len(views), len(rows), dtype=torch.bool)
+    for row, view in zip(same, views, strict=True):
+        row[:] = agreement(unmoved, look(view)[0][None])[0]
         advance()
-    values, notes = _sum_up(views, consistency(unmoved, moved).tolist())
+    values, notes = _sum_up(views, same.double().mean(dim=1).tolist())
     values["unmoved/accuracy"] = float(right.double().mean())
     samples = {
-        "consistent": (moved == unmoved).numpy(),
+        "consistent": same.numpy(),
         "correct": right.numpy(),
         "index": data.split("familiar").index[rows].numpy(),
     }
+    if "consistency" in values:  # a weighted mean over views: what each weighs, it says itself
+        weights = [_sum_up(views, row)[0]["consistency"] for row in np.eye(len(views)).tolist()]
+        samples["consistency"] = np.array(weights) @ same.numpy()
     return Measured(values, [], len(rows), samples, notes)
-
-
-def _answers(log_probabilities: Tensor, targets: Tensor) -> Tensor:
-    """(B,) the likeliest class, or a number that stands for the M likeliest of M objects."""
-    objects = 1 if targets.dim() == 1 else int((targets > 0).sum(dim=1).max())
-    classes = log_probabilities.topk(objects, dim=1).indices.sort(dim=1).values
-    return (classes * log_probabilities.shape[1] ** torch.arange(objects).to(classes)).sum(dim=1)
 
 
 def _sum_up(
@@ -109,13 +106,20 @@ def consistency(predictions: Tensor, moved: Tensor) -> Tensor:
     wholly consistent: read it beside the accuracy.
 
     Args:
-        predictions: (N,) classes f(x).
-        moved: (V, N) classes f(T_g x).
+        predictions: (N,) classes f(x); or (N, K) bool, which classes.
+        moved: (V, N) classes f(T_g x), likewise.
 
     Returns:
         (V,) float64; over views too, it is their mean. NaN where there is no image.
     """
-    return (moved == predictions).double().mean(dim=1)
+    return agreement(predictions, moved).double().mean(dim=1)
+
+
+def agreement(predictions: Tensor, moved: Tensor) -> Tensor:
+    """(V, N) bool: image by image, see `consistency`. One of no class agrees with nothing."""
+    if predictions.dim() == 1:
+        return moved == predictions
+    return (moved == predictions).all(dim=-1) & predictions.any(dim=-1)
 
 
 class Consistency(Metric):
@@ -142,8 +146,8 @@ class Consistency(Metric):
         """Add images.
 
         Args:
-            predictions: (B,) classes f(x).
-            moved: (V, B) classes f(T_g x), of all V views.
+            predictions: (B,) classes f(x), or (B, K) bool.
+            moved: (V, B) classes f(T_g x), of all V views, likewise.
 
         Raises:
             UserError: There are more or fewer views.
@@ -153,7 +157,7 @@ class Consistency(Metric):
                 f"consistency over {len(self.agreed)} views needs what the model says from each of "
                 f"them; got {len(moved)} views"
             )
-        self.agreed += (moved == predictions).sum(dim=1)
+        self.agreed += agreement(predictions, moved).sum(dim=1)
         self.images += len(predictions)
 
     def compute(self) -> Tensor:

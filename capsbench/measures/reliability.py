@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
+from capsbench.contracts import found_classes
 from capsbench.errors import UserError
 
 BINS = 15
@@ -40,10 +41,10 @@ def top_label(log_probabilities: Tensor, targets: Tensor) -> tuple[Tensor, Tenso
             whether its presence (N, K) means that it is there.
 
     Returns:
-        (N,) confidences in [0, 1] and (N,) bool.
+        (N,) confidences in [0, 1] and (N,) bool; 0 and False of an image with a NaN.
     """
-    highest, classes = log_probabilities.max(dim=-1)
-    return highest.exp(), classes == targets
+    highest = log_probabilities.max(dim=-1).values
+    return highest.exp().nan_to_num(0), found_classes(log_probabilities, targets) == 1
 
 
 def reliability(confidences: Tensor, correct: Tensor, *, bins: int = BINS) -> Reliability:

@@ -14,7 +14,6 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.stats import bootstrap
 from scipy.stats import t as student_t
 
-from capsbench.data.randomness import derive
 from capsbench.errors import UserError
 
 SEEDS_FOR_INTERVAL = 3
@@ -61,11 +60,16 @@ def mean_over_seeds(values: ArrayLike, *, n_images: int) -> Estimate:
     found = np.asarray(values, dtype=float)
     if not found.size:
         raise UserError("a mean over seeds needs the value of at least one seed; got none")
-    interval = None
-    if found.size >= SEEDS_FOR_INTERVAL:
-        error = found.std(ddof=1) / np.sqrt(found.size)
-        interval = around(found.mean(), error * student_t.ppf((1 + CONFIDENCE) / 2, found.size - 1))
-    return Estimate(float(found.mean()), interval, "seeds", found.size, n_images)
+    return Estimate(float(found.mean()), t_interval(found), "seeds", found.size, n_images)
+
+
+def t_interval(values: ArrayLike) -> Interval | None:
+    """The 95 % t interval of the mean of (S,) values; None below three, see `mean_over_seeds`."""
+    found = np.asarray(values, dtype=float)
+    if found.size < SEEDS_FOR_INTERVAL:
+        return None
+    error = found.std(ddof=1) / np.sqrt(found.size)
+    return around(found.mean(), error * student_t.ppf((1 + CONFIDENCE) / 2, found.size - 1))
 
 
 def bootstrap_over_images(
@@ -142,4 +146,4 @@ def around(middle: float, half: float) -> Interval:
 
 def random_numbers(name: str, seed: int) -> Generator:
     """The generator of a bootstrap's draws."""
-    return np.random.default_rng(derive("bootstrap over", name, seed))
+    return np.random.default_rng([seed, *f"bootstrap over {name}".encode()])

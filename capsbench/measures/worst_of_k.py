@@ -61,6 +61,7 @@ def measure(
     values |= {f"k={k}/accuracy": value for k, value in enumerate(by_number, start=1)}
     assert worst.view is not None
     samples = {
+        "worst/accuracy": worst.correct.numpy(),
         "correct": correct.numpy(),
         "loss": losses.numpy(),
         "worst": worst.view.numpy(),

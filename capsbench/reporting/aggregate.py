@@ -4,14 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from math import sqrt
-from statistics import fmean, stdev
+from statistics import fmean
 
-from scipy.stats import t as student_t
-
+from capsbench.measures.statistics import t_interval
 from capsbench.reporting.results import ACCURACY_BY_VIEW, Cell
-
-SEEDS_FOR_INTERVAL = 3
 
 
 @dataclass(frozen=True)
@@ -36,15 +32,8 @@ class OverSeeds:
 
     @property
     def interval(self) -> tuple[float, float] | None:
-        """The 95 % t interval of the mean over seeds.
-
-        None below three seeds: of two, it would be nine standard deviations wide either side.
-        """
-        if self.n < SEEDS_FOR_INTERVAL:
-            return None
-        error = stdev(self.values.values()) / sqrt(self.n)
-        half = float(student_t.ppf(0.975, self.n - 1)) * error
-        return self.mean - half, self.mean + half
+        """The 95 % t interval of the mean over seeds; None below three."""
+        return t_interval(list(self.values.values()))
 
 
 @dataclass(frozen=True)

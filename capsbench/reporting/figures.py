@@ -52,7 +52,7 @@ def accuracy_by_view(results: Results, factors: Sequence[str] | None = None) -> 
             axes.set_ylabel("accuracy")
         for axes in panels.flat[len(factors) :]:
             axes.set_visible(False)
-        _legend(figure, list(results.by_label()), rows)
+        draw_legend(figure, list(results.by_label()), rows)
     return figure
 
 
@@ -94,7 +94,7 @@ def training_curves(cells: Sequence[Cell], index: int) -> Figure | None:
         loss.set_ylabel("loss")
         loss.set_ylim(bottom=0)
         accuracy.set_ylabel("validation accuracy")
-        _share_axis(accuracy)
+        share_axis(accuracy)
         accuracy.set_xlabel("step")
         accuracy.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10], integer=True))
         accuracy.set_xlim(left=0)
@@ -155,7 +155,7 @@ def _panel(axes: Axes, results: Results, factor: str) -> None:
     low, high = min(values), max(values)
     margin = 0.02 * (high - low) or 0.5
     axes.set_xlim(low - margin, high + margin)
-    _share_axis(axes)
+    share_axis(axes)
     axes.set_xlabel(AXES[factor])
     if factor == "rotation" and high - low >= 180:
         axes.xaxis.set_major_locator(MultipleLocator(90 if high - low > 270 else 45))
@@ -171,7 +171,8 @@ def _panel(axes: Axes, results: Results, factor: str) -> None:
         _word(axes, "chance", (1, chance), place, ha="right", va="top" if below else "bottom")
 
 
-def _share_axis(axes: Axes) -> None:
+def share_axis(axes: Axes) -> None:
+    """Let the vertical axis count shares, 0 to 100 %."""
     axes.set_ylim(-0.02, 1.02)
     axes.yaxis.set_major_locator(MultipleLocator(0.25))
     axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
@@ -235,7 +236,8 @@ def _word(
     axes.annotate(text, xy, xycoords=coordinates, ha=ha, va=va, fontsize=8.5)
 
 
-def _legend(figure: Figure, labels: Sequence[str], rows: int) -> None:
+def draw_legend(figure: Figure, labels: Sequence[str], rows: int) -> None:
+    """The models' looks above a figure, in so many lines."""
     handles = [
         Line2D(
             [],

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 
-from capsbench.reporting import protocol, tables
+from capsbench.reporting import differences, protocol, tables
+from capsbench.reporting.differences import DifferenceRow
+from capsbench.reporting.measure_figures import MeasureFigure
 from capsbench.reporting.page import describe, versions
 from capsbench.reporting.results import Results
 from capsbench.reporting.split_table import TITLE as split_title
@@ -17,8 +19,16 @@ from capsbench.reporting.wording import FACTORS, listed
 _SPECIAL = re.compile(r"([\\`*_\[\]|$~])")
 
 
-def render(results: Results) -> str:
-    """The report as Markdown text."""
+def render(
+    results: Results, measured: Mapping[str, MeasureFigure], compared: list[DifferenceRow]
+) -> str:
+    """The report as Markdown text.
+
+    Args:
+        results: What the records say.
+        measured: The figures of measures, by the names of their files.
+        compared: The differences between models.
+    """
     benchmark, record = results.benchmark, results.protocol
     parts = [f"# {plain(benchmark.title)}", plain(benchmark.question)]
     if record.changes:
@@ -50,6 +60,15 @@ def render(results: Results) -> str:
         )
         head = ["Model", *map(plain, splits.columns)]
         parts += [f"## {split_title}", _table(head, lines), split_note(results)]
+    if compared:
+        parts += [
+            f"## {differences.TITLE}",
+            _table(
+                ["Model", "Value", *differences.COLUMNS],
+                ([row.label, row.what, *row.cells] for row in compared),
+            ),
+            plain(differences.caption(results, compared)),
+        ]
     drawings = tables.drawings(results)
     if drawings:
         parts += [
@@ -73,6 +92,14 @@ def render(results: Results) -> str:
     for factor in results.factors():
         alt = plain(describe(results, factor))
         parts += [f"### {FACTORS[factor]}", f"![{alt}](figures/accuracy-{factor}.svg)"]
+    for name, each in measured.items():
+        told = (f"- {plain(label)}: {plain(' '.join(n))}" for label, n in each.notes.items())
+        parts += [
+            f"### {plain(each.title)}",
+            f"![{plain(each.title)}](figures/{name}.svg)",
+            plain(each.caption),
+            *(["Left out, or to be known:\n\n" + "\n".join(told)] if each.notes else []),
+        ]
     published = tables.published(results)
     if published:
         head = [

@@ -9,14 +9,18 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from capsbench.reporting import protocol, tables, wording
+from capsbench.reporting import differences, protocol, tables, wording
 from capsbench.reporting.aggregate import measured
+from capsbench.reporting.differences import DifferenceRow
 from capsbench.reporting.inline import data_uri, inline_svg
+from capsbench.reporting.measure_figures import MeasureFigure
 from capsbench.reporting.results import ACCURACY_BY_VIEW, Cell, Results
 from capsbench.reporting.split_table import TITLE as split_title
 from capsbench.reporting.split_table import note as split_note
 from capsbench.reporting.split_table import split_table
 from capsbench.reporting.style import SERIES, series, variable
+
+NUMBERS = "The numbers stand in results.csv."
 
 
 @dataclass(frozen=True)
@@ -59,12 +63,30 @@ class Details:
     curves: Markup | None
 
 
-def render(results: Results, drawings: Mapping[str, bytes]) -> str:
+@dataclass(frozen=True)
+class Shown:
+    """A figure of a measure with what is said of it; ``width`` is the most it takes, in rem."""
+
+    title: str
+    width: float
+    svg: Markup
+    caption: str
+    notes: Mapping[str, tuple[str, ...]]
+
+
+def render(
+    results: Results,
+    drawings: Mapping[str, bytes],
+    measured: Mapping[str, MeasureFigure],
+    compared: list[DifferenceRow],
+) -> str:
     """The page as HTML.
 
     Args:
         results: What the records say.
-        drawings: SVG files by the names that `report.draw` gives them.
+        drawings: SVG files by name, of all figures.
+        measured: What is said of the figures of measures, by the same names.
+        compared: The differences between models.
     """
     environment = Environment(
         loader=PackageLoader("capsbench.reporting"),
@@ -89,12 +111,17 @@ def render(results: Results, drawings: Mapping[str, bytes]) -> str:
         splits=split_table(results),
         split_title=split_title,
         split_note=split_note(results),
+        compared=compared,
+        difference_title=differences.TITLE,
+        difference_columns=differences.COLUMNS,
+        difference_caption=differences.caption(results, compared),
         drawings=tables.drawings(results),
         drawing_columns=tables.DRAWING_COLUMNS,
         drawing_caption=tables.DRAWING_CAPTION,
         cannot_draw=tables.CANNOT_DRAW,
         published=tables.published(results),
         factors=_factors(results, drawings),
+        shown=[_shown(name, each, drawings[name]) for name, each in measured.items()],
         strips=_strips(results),
         details=_details(results, drawings),
         versions=versions(results),
@@ -152,6 +179,11 @@ def describe(results: Results, factor: str) -> str:
             found.append(f"{label}: {wording.listed(parts)}")
     head = f"Accuracy against {wording.AXES[factor]}."
     return " ".join([head, *(f"{text}." for text in found)])
+
+
+def _shown(name: str, each: MeasureFigure, drawing: bytes) -> Shown:
+    svg = inline_svg(drawing, prefix=name, description=f"{each.title}. {NUMBERS}")
+    return Shown(each.title, 6 * each.figure.get_figwidth(), svg, each.caption, each.notes)
 
 
 def _strips(results: Results) -> list[Strip]:

@@ -8,7 +8,8 @@ from matplotlib.figure import Figure
 
 from capsbench.errors import UserError
 from capsbench.records import clear_unfinished_writes, write_bytes
-from capsbench.reporting import figures, markdown, page, tables
+from capsbench.reporting import differences, figures, markdown, page, tables
+from capsbench.reporting.measure_figures import measure_figures
 from capsbench.reporting.results import Results, load
 
 
@@ -45,7 +46,9 @@ def build(folder: Path) -> Path:
     results = load(folder)
     report = folder / "report"
     clear_unfinished_writes(report)
-    drawn = draw(results)
+    measured = measure_figures(results)
+    compared = differences.differences(results)
+    drawn = draw(results) | {name: each.figure for name, each in measured.items()}
     vectors = {name: figures.svg(figure) for name, figure in drawn.items()}
     for name, figure in drawn.items():
         write_bytes(report / "figures" / f"{name}.svg", vectors[name])
@@ -54,14 +57,15 @@ def build(folder: Path) -> Path:
         if old.stem not in drawn:  # of a factor or model that is no longer in the protocol
             old.unlink()
     write_bytes(report / "results.csv", tables.csv_text(results).encode())
-    write_bytes(report / "report.md", markdown.render(results).encode())
+    write_bytes(report / "differences.csv", differences.csv_text(compared).encode())
+    write_bytes(report / "report.md", markdown.render(results, measured, compared).encode())
     index = report / "index.html"
-    write_bytes(index, page.render(results, vectors).encode())
+    write_bytes(index, page.render(results, vectors, measured, compared).encode())
     return index
 
 
 def draw(results: Results) -> dict[str, Figure]:
-    """Every figure by its file's name: all factors together, each alone, each model's training."""
+    """Accuracy and training by file's name: all factors, each alone, each model's training."""
     drawn = {"accuracy-by-view": figures.accuracy_by_view(results)}
     for factor in results.factors():
         drawn[f"accuracy-{factor}"] = figures.accuracy_by_view(results, [factor])

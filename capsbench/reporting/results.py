@@ -127,8 +127,9 @@ class CellEntry:
 
 @dataclass(frozen=True)
 class Cell(CellEntry):
-    """A cell with what its folder holds so far."""
+    """A cell with what its ``folder`` holds so far."""
 
+    folder: CellFolder
     config: Config | None
     training: Training | None
     trajectory: list[Row]
@@ -273,6 +274,7 @@ def load_cell(runs: Path, entry: CellEntry) -> Cell:
     measures = {measure: folder.measure(name) for measure, name in entry.measures.items()}
     return Cell(
         **vars(entry),
+        folder=folder,
         config=_record(Config, folder.config) if folder.config.is_file() else None,
         training=read_training(folder) if folder.training.is_file() else None,
         trajectory=_trajectory(folder.trajectory),

@@ -73,7 +73,7 @@ def test_familiar_and_novel_images_of_a_recorded_set():
     assert len(steps) == asked.steps == 4
     assert found.n == 32
     assert found.samples["novel/index"].tolist() == data.split("novel").index.tolist()
-    assert found.samples["novel/correct"].sum() == 8
+    assert found.samples["novel/accuracy"].sum() == 8
 
 
 def test_a_grid_of_recorded_views():
@@ -144,7 +144,7 @@ def test_probabilities_are_averaged_over_crops():
     assert (
         in_turn.values["familiar/averaged/accuracy"] == found.values["familiar/averaged/accuracy"]
     )
-    assert found.samples["familiar/averaged/correct"].tolist() == (targets == 1).tolist()
+    assert found.samples["familiar/averaged/accuracy"].tolist() == (targets == 1).tolist()
 
 
 @given(st.integers(0, 10_000), st.integers(1, 4), st.integers(2, 6))

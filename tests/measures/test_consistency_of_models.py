@@ -5,8 +5,10 @@ import pytest
 import torch
 from pydantic import TypeAdapter, ValidationError
 
+from capsbench.contracts import found_classes, likeliest_classes
 from capsbench.data.batches import Split
 from capsbench.measures import MeasureEntry, consistency, worst_of_k
+from capsbench.measures.reliability import top_label
 from tests.data.made_up import Flat, Turntable
 from tests.measures.answers import Answers
 
@@ -93,11 +95,31 @@ def test_a_grid_that_moves_nothing_has_no_mean():
 
 
 def test_several_objects_are_compared_as_a_set():
-    targets = torch.tensor([[1, 1, 0], [1, 1, 0], [1, 1, 0]])
-    said = torch.tensor([[3.0, 2.0, 1.0], [2.0, 3.0, 1.0], [3.0, 1.0, 2.0]])
-    answers = consistency._answers(said, targets)
-    assert answers[0] == answers[1] != answers[2]
-    assert consistency._answers(said, torch.tensor([0, 1, 2])).tolist() == [0, 1, 0]
+    targets = torch.tensor([[1, 1, 0], [1, 1, 0], [1, 1, 0], [1, 0, 0]])
+    said = torch.tensor([[3.0, 2.0, 1.0], [2.0, 3.0, 1.0], [3.0, 1.0, 2.0], [3.0, 2.0, 1.0]])
+    classes = likeliest_classes(said, targets)
+    assert classes.tolist() == [
+        [True, True, False],
+        [True, True, False],
+        [True, False, True],
+        [True, False, False],  # one object, whatever stands beside it in the batch
+    ]
+    assert consistency.agreement(classes[0].expand(4, 3), classes[None]).tolist() == [
+        [True, True, False, False]
+    ]
+
+
+def test_what_is_no_number_is_never_right_and_agrees_with_nothing():
+    said = torch.tensor([[torch.nan, 0.0], [0.0, -torch.inf]])
+    targets = torch.tensor([0, 0])
+    classes = likeliest_classes(said, targets)
+    assert classes.tolist() == [[False, False], [True, False]]
+    assert found_classes(said, targets).tolist() == [0, 1]
+    assert found_classes(said, torch.eye(2).long()[targets]).tolist() == [0, 1]
+    assert consistency.agreement(classes, classes[None]).tolist() == [[False, True]]
+    confidence, correct = top_label(said, targets)
+    assert confidence.tolist() == [0, 1]
+    assert correct.tolist() == [False, True]
 
 
 def test_worst_of_draws_that_are_known():

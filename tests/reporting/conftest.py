@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from capsbench.measures import AccuracyByView
-from capsbench.records import CellFolder, write_json, write_npz, write_rows
+from capsbench.records import CellFolder, read_json, write_json, write_npz, write_rows
 from capsbench.schema import Benchmark
 from capsbench.viewpoint.grid import GridView, ViewGrid
 
@@ -113,6 +113,69 @@ def _write_benchmark(
     )
     write_npz(runs / "quick/examples.npz", {"images": _images(len(views), 3)})
     return runs / "quick"
+
+
+class AddMeasure(Protocol):
+    def __call__(
+        self,
+        folder: Path,
+        label: str,
+        seed: int,
+        entry: dict[str, Any],
+        values: dict[str, float],
+        *,
+        samples: dict[str, np.ndarray[Any, Any]] | None = ...,
+        notes: tuple[str, ...] = ...,
+    ) -> None: ...
+
+
+@pytest.fixture(scope="session")
+def add_measure() -> AddMeasure:
+    return _add_measure
+
+
+def _add_measure(
+    folder: Path,
+    label: str,
+    seed: int,
+    entry: dict[str, Any],
+    values: dict[str, float],
+    *,
+    samples: dict[str, np.ndarray[Any, Any]] | None = None,
+    notes: tuple[str, ...] = (),
+) -> None:
+    """Give a cell that was written another outcome, and the benchmark the measure."""
+    content = read_json(folder / "benchmark.json")
+    entry = (
+        Benchmark.model_validate({**content["benchmark"], "measures": [entry]})
+        .measures[0]
+        .model_dump(mode="json")
+    )
+    name = entry["measure"]
+    others = [each for each in content["benchmark"]["measures"] if each["measure"] != name]
+    content["benchmark"]["measures"] = [*others, entry]
+    cell = next(c for c in content["cells"] if (c["label"], c["seed"]) == (label, seed))
+    cell["measures"][name] = f"{name}-0123456789ab"
+    write_json(folder / "benchmark.json", content)
+    records = CellFolder(folder.parent / cell["path"])
+    write_npz(records.samples(cell["measures"][name]), samples or {})
+    write_json(
+        records.measure(cell["measures"][name]),
+        {
+            "schema": 1,
+            "measure": name,
+            "arguments": entry,
+            "checkpoint": "validation",
+            "n": 400,
+            "seconds": 3.5,
+            "values": values,
+            "views": [],
+            "notes": list(notes),
+            "device": "two cores",
+            "versions": VERSIONS,
+            "date": "2026-11-22T19:32:00+00:00",
+        },
+    )
 
 
 def _grid(benchmark: Benchmark) -> ViewGrid:

@@ -9,6 +9,7 @@ from rich.console import Console
 
 from capsbench.records import CellFolder, read_json, write_json
 from capsbench.reporting import markdown, report, tables
+from capsbench.reporting.measure_figures import measure_figures
 from capsbench.reporting.results import load
 from capsbench.reporting.terminal import result_tables
 from capsbench.running.mirror import mirror_benchmark
@@ -78,7 +79,7 @@ def in_words(folder: Path) -> tuple[str, str]:
     results = load(folder)
     console = Console(width=200, record=True, file=io.StringIO())
     console.print(result_tables(results))
-    return console.export_text(), markdown.render(results)
+    return console.export_text(), markdown.render(results, measure_figures(results), [])
 
 
 def forms(folder: Path) -> tuple[str, str, str]:

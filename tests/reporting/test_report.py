@@ -57,7 +57,7 @@ def test_files(folder: Path):
     curves = {"by-view", "rotation", "shift_x", "shift_y", "scale"}
     names = {f"accuracy-{name}" for name in curves} | {f"training-{i}" for i in range(3)}
     drawn = {f"figures/{name}.{kind}" for name in names for kind in ("svg", "png")}
-    assert found == {"index.html", "report.md", "results.csv"} | drawn
+    assert found == {"index.html", "report.md", "results.csv", "differences.csv"} | drawn
 
 
 def test_rebuilding_gives_the_same_bytes(folder: Path):

@@ -1,0 +1,67 @@
+"""All figures of what measures found beyond accuracy by view, each with its caption."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from matplotlib.figure import Figure
+
+from capsbench.reporting import attack_figures
+from capsbench.reporting.layer_figures import layer_figure
+from capsbench.reporting.layer_terms import LAYER_FIGURES
+from capsbench.reporting.results import Results
+
+
+@dataclass(frozen=True)
+class MeasureFigure:
+    """A figure with what is said of it.
+
+    Attributes:
+        figure: The figure.
+        measure: Whose values it draws.
+        title: Its heading.
+        caption: What it shows, how to read it, the definition, the source.
+        notes: What was left out, and why, by model.
+    """
+
+    figure: Figure
+    measure: str
+    title: str
+    caption: str
+    notes: Mapping[str, tuple[str, ...]]
+
+
+def measure_figures(results: Results) -> dict[str, MeasureFigure]:
+    """What has been measured, by the name of its file."""
+    drawn = {
+        asked.name: (layer_figure(results, asked), asked.measure, asked.title, asked.caption)
+        for asked in LAYER_FIGURES
+    }
+    drawn["attacks"] = (
+        attack_figures.attack_figure(results),
+        attack_figures.MEASURE,
+        attack_figures.TITLE,
+        attack_figures.CAPTION,
+    )
+    return {
+        name: MeasureFigure(figure, measure, title, caption, _notes(results, measure))
+        for name, (figure, measure, title, caption) in drawn.items()
+        if figure is not None
+    }
+
+
+def _notes(results: Results, measure: str) -> dict[str, tuple[str, ...]]:
+    """Each model's notes, those of all its seeds once."""
+    found = {
+        label: tuple(
+            dict.fromkeys(
+                note
+                for cell in cells
+                if (outcome := cell.measurements.get(measure))
+                for note in outcome.notes
+            )
+        )
+        for label, cells in results.by_label().items()
+    }
+    return {label: notes for label, notes in found.items() if notes}

@@ -1,0 +1,69 @@
+"""Outcomes image by image: of each measured value, what every test image contributed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+from zipfile import BadZipFile
+
+import numpy as np
+from numpy.typing import NDArray
+
+from capsbench.errors import UserError
+from capsbench.records import read_npz
+from capsbench.reporting.results import Cell
+
+Array = NDArray[Any]
+UNCHANGED = "unchanged/accuracy"  # of attacks: the accuracy on some images, with no attack
+
+
+class Outcomes(NamedTuple):
+    """What the images of a test contributed to a value, under every seed of a model.
+
+    Attributes:
+        numbers: (N,) each image's number in its source.
+        table: (S, N): the mean of all is the mean of the value over seeds.
+    """
+
+    numbers: Array
+    table: NDArray[np.float64]
+
+
+def outcomes(cells: Sequence[Cell], measure: str) -> dict[str, Outcomes]:
+    """Of the values of a measure, those whose outcomes all seeds of a model have kept.
+
+    A measure keeps them under the value's own key, as (N,), or as (V, N) where the value is a mean
+    over V views, and the images' numbers as ``index``, or of each split ``<split>/index``.
+
+    Raises:
+        UserError: A file is damaged.
+    """
+    tables: dict[str, list[Array]] = {}
+    indices: dict[str, Array] = {}
+    done = [cell for cell in cells if measure in cell.measurements]
+    for cell in done:
+        samples = _samples(cell, measure)
+        for key in cell.measurements[measure].values:
+            index = samples.get(f"{key.partition('/')[0]}/index", samples.get("index"))
+            if key not in samples or key == UNCHANGED or index is None:
+                continue
+            if not np.array_equal(indices.setdefault(key, index), index):
+                continue
+            tables.setdefault(key, []).append(np.atleast_2d(samples[key]).mean(axis=0))
+    return {
+        key: Outcomes(indices[key], np.stack(rows))
+        for key, rows in tables.items()
+        if len(rows) == len(done)
+    }
+
+
+def _samples(cell: Cell, measure: str) -> dict[str, Array]:
+    path = cell.folder.samples(cell.measures[measure])
+    try:
+        return read_npz(path)
+    except FileNotFoundError:
+        return {}
+    except (ValueError, EOFError, BadZipFile):
+        raise UserError(
+            f"{path} is damaged; remove it with the .json beside it and run the benchmark again"
+        ) from None
