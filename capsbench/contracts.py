@@ -136,6 +136,10 @@ class Model(Pretrained, ABC):
         """The activations that measures look at, by the name that figures show."""
         return {}
 
+    def addressed_modules(self) -> dict[str, nn.Module]:
+        """Its modules by the dotted paths by which layers are named."""
+        return {path: module for path, module in self.named_modules() if path}
+
     def check_batch_independence(self, images: Tensor) -> float:
         """Whether an image's prediction is the same beside others as alone.
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import importlib
 import json
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -30,6 +32,8 @@ from capsbench.schema import Benchmark, load_benchmark
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+NO_SOURCES: Mapping[str, Any] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -118,6 +122,7 @@ def evaluate(
     model: nn.Module | Path | str,
     benchmark: Benchmark | Path | str,
     *,
+    sources: Mapping[str, nn.Module | Path | str] = NO_SOURCES,
     data_root: Path | str | None = None,
     limit: int | None = None,
 ) -> Evaluation:
@@ -129,12 +134,15 @@ def evaluate(
             ``runs/<data>/<model>/<seed>-<fingerprint>/checkpoints/<rule>``. It is measured where it
             is, and left in the mode that it was in.
         benchmark: A name, a file, or a protocol; of it the data, the views and the measures count.
+        sources: Other trained models by the labels that measures call them by, such as those that
+            attacks are transferred from.
         data_root: Folder of data files at hand.
         limit: Use at most this many images of each split; as many as the benchmark if left out.
 
     Raises:
         UserError: The benchmark or the checkpoint is unknown, the data lacks what it asks for, or
-            the model is of other images or classes.
+            the model is of other images or classes, or not in float32. A measure that cannot be
+            taken of this model says so in its notes instead.
     """
     protocol = benchmark if isinstance(benchmark, Benchmark) else load_benchmark(str(benchmark))
     root = None if data_root is None else Path(data_root)
@@ -144,12 +152,22 @@ def evaluate(
     )
     ready = _ready(model, data)
     require_asked(protocol.measures, data)
+    device = next(ready.parameters(), torch.empty(0)).device
+    others = {label: _ready(source, data).to(device) for label, source in sources.items()}
     measured: dict[str, Measured] = {}
-    with evaluation_mode(ready):
-        device = str(next(ready.parameters(), torch.empty(0)).device)
+    with ExitStack() as stack:
+        for each in (ready, *others.values()):
+            stack.enter_context(evaluation_mode(each))
+        for each in (ready, *others.values()):  # does it answer at all?
+            each(torch.zeros(1, *each.image_shape, device=device))
         for entry in protocol.measures:
             measure = importlib.import_module(entry.module).measure
-            measured[entry.measure] = measure(entry, ready, data, device, _ignore)
+            more = {"sources": others} if entry.needs else {}
+            try:
+                found = measure(entry, ready, data, str(device), _ignore, **more)
+            except UserError as error:  # what was measured before is not to be lost
+                found = Measured({}, [], 0, {}, (f"not measured: {error}",))
+            measured[entry.measure] = found
     return Evaluation(protocol, measured)
 
 
@@ -178,6 +196,10 @@ class LogitsModel(Model):
             )
         return Prediction(logits)
 
+    def addressed_modules(self) -> dict[str, nn.Module]:
+        """The modules by their dotted paths within the module that is wrapped."""
+        return {path: each for path, each in self.module.named_modules() if path}
+
     def loss(self, prediction: Prediction, batch: Batch, progress: float) -> Tensor:
         """Cross-entropy, for measures that need a loss."""
         return cross_entropy(prediction.scores, one_hot(batch.targets, self.num_classes))
@@ -189,6 +211,12 @@ def _ready(model: nn.Module | Path | str, data: ImageData) -> Model:
         model = _load(Path(model))
     if not isinstance(model, nn.Module):
         raise UserError(f"expected a module or the folder of a checkpoint, got {model!r}")
+    for parameter in model.parameters():
+        if parameter.is_floating_point() and parameter.dtype != torch.float32:
+            raise UserError(
+                f"measures give images in float32, but the model has parameters in "
+                f"{str(parameter.dtype).removeprefix('torch.')}: measure model.float()"
+            )
     if not isinstance(model, Model):
         return LogitsModel(model, image_shape=data.image_shape, num_classes=data.num_classes)
     found = (tuple(model.image_shape), model.num_classes)

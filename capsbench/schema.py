@@ -12,7 +12,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from capsbench.arguments import one_line
-from capsbench.errors import UserError
+from capsbench.errors import UserError, unknown
 from capsbench.measures import MeasureEntry
 from capsbench.names import find, from_folder
 from capsbench.training.recipe import Recipe
@@ -124,6 +124,10 @@ class Benchmark(_Part):
         labels = [model.label for model in self.models]
         if len(set(labels)) < len(labels):
             raise ValueError("each model needs a label of its own")
+        for entry in self.measures:
+            for label in entry.needs:
+                if label not in labels:
+                    raise ValueError(f"{entry.measure}: {unknown('model', label, labels)}")
         return self
 
 

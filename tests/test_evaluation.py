@@ -115,7 +115,7 @@ def test_measures_say_what_they_cannot_tell(tiny_protocol):
 
 def test_a_layer_that_puts_out_no_tensor_is_told(tiny_protocol):
     grid = {"rotation": {"start": 90, "stop": 90, "step": 1}}
-    measures = [{"measure": "invariance-error", "grid": grid, "layers": ["module.0"], "images": 20}]
+    measures = [{"measure": "invariance-error", "grid": grid, "layers": ["0"], "images": 20}]
     benchmark = Benchmark.model_validate({**tiny_protocol, "measures": measures})
 
     class Pair(nn.Module):
@@ -126,5 +126,45 @@ def test_a_layer_that_puts_out_no_tensor_is_told(tiny_protocol):
         def forward(self, pair):
             return sum(pair).flatten(1)[:, :10]
 
-    with pytest.raises(UserError, match=r"layer 'module.0' puts out a tuple: expected a vector"):
-        capsbench.evaluate(nn.Sequential(Pair(), Sum()), benchmark, limit=60)
+    found = capsbench.evaluate(nn.Sequential(Pair(), Sum()), benchmark, limit=60)
+    (note,) = found.measured["invariance-error"].notes
+    assert note.startswith("not measured: layer '0' puts out a tuple: expected a vector")
+
+
+def test_a_measure_that_fails_loses_no_other(benchmark):
+    wrong = {"measure": "filters", "layer": "nowhere"}
+    asked = benchmark.model_dump(mode="json")
+    asked["measures"] = [wrong, *asked["measures"]]
+    found = capsbench.evaluate(make_model(), Benchmark.model_validate(asked), limit=60)
+    assert found.measured["filters"].notes[0].startswith("not measured: ")
+    assert "accuracy-by-view: rotation=90/accuracy" in found.values
+
+
+def test_layers_of_a_plain_module_have_its_own_paths(tiny_protocol):
+    grid = {"rotation": {"start": 90, "stop": 90, "step": 1}}
+    measures = [{"measure": "invariance-error", "grid": grid, "layers": ["1.0"], "images": 20}]
+    benchmark = Benchmark.model_validate({**tiny_protocol, "measures": measures})
+    torch.manual_seed(0)
+    plain = nn.Sequential(nn.Flatten(), nn.Sequential(nn.Linear(1024, 7), nn.Linear(7, 10)))
+    found = capsbench.evaluate(plain, benchmark, limit=60)
+    assert found.values["invariance-error: rotation=90/invariance/error@1.0"] > 0
+
+
+def test_attacks_from_another_model(tiny_protocol):
+    labels = [model["label"] for model in tiny_protocol["models"]]
+    asked = {"measure": "attacks", "methods": ["fgsm"], "epsilons": [0.2], "sources": labels[:1]}
+    benchmark = Benchmark.model_validate({**tiny_protocol, "measures": [asked]})
+    key = f"attacks: from {labels[0]}/fgsm/eps=0.2/accuracy"
+    model = make_model()
+    alone = capsbench.evaluate(model, benchmark, limit=60)
+    assert alone.measured["attacks"].notes == (
+        f"no attacks from {labels[0]}: it has no trained network at hand",
+    )
+    assert key not in alone.values
+    beside = capsbench.evaluate(model, benchmark, sources={labels[0]: model}, limit=60)
+    assert beside.values[key] == beside.values["attacks: fgsm/eps=0.2/accuracy"]
+
+
+def test_a_model_in_another_precision_is_told(benchmark):
+    with pytest.raises(UserError, match=r"parameters in float64: measure model.float\(\)"):
+        capsbench.evaluate(make_model().double(), benchmark, limit=60)

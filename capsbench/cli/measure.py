@@ -44,6 +44,14 @@ def measure(
     data: Annotated[
         str | None, typer.Option(metavar="NAME", help="Where a data module of yours is found.")
     ] = None,
+    sources: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--source",
+            metavar="LABEL=FOLDER",
+            help="Another finished training that a measure looks at; may be repeated.",
+        ),
+    ] = None,
     data_root: DataRoot = None,
     device: Annotated[str, typer.Option(help="cpu, cuda, mps or auto.")] = "auto",
     as_json: AsJson = False,
@@ -55,6 +63,7 @@ def measure(
     """
     require_folder(data_root)
     entries = parse_measures(measures)
+    others = _folders(sources or [])
     with beside_json(as_json):
         from filelock import FileLock, Timeout
         from rich.console import Console
@@ -65,7 +74,7 @@ def measure(
         from capsbench.running.measuring import measure_cell
         from capsbench.training.devices import resolve_device
 
-        found = finished_cell(cell, entries, rule=rule, model=model, data=data)
+        found = finished_cell(cell, entries, rule=rule, model=model, data=data, sources=others)
         require_asked(entries, found.build_data(data_root))
         try:
             with FileLock(found.path / ".lock", timeout=0):
@@ -118,6 +127,17 @@ def parse_measures(text: str) -> list[MeasureEntry]:
         return adapter.validate_python(listed)
     except ValidationError as error:
         raise UserError(f"--measures: {one_line(error)}") from None
+
+
+def _folders(pairs: list[str]) -> dict[str, Path]:
+    """The folders of --source by label."""
+    split = [pair.partition("=") for pair in pairs]
+    for pair, (label, _, folder) in zip(pairs, split, strict=True):
+        if not (label and folder):
+            raise UserError(
+                f"--source takes LABEL=FOLDER, such as CNN=runs/digits/cnn-small/0-...; got {pair}"
+            )
+    return {label: Path(folder) for label, _, folder in split}
 
 
 def _print(outcome: Facts) -> None:

@@ -42,7 +42,7 @@ def choose_layers(model: Model, names: Sequence[str] | None = None) -> dict[str,
     }
     if names is None:
         return {PIXELS: of_any[PIXELS], **named, PROBABILITIES: of_any[PROBABILITIES]}
-    modules = [path for path, _ in model.named_modules() if path]
+    modules = model.addressed_modules()
     known = of_any | named
     for name in names:
         if name not in known and name not in modules:
@@ -81,7 +81,7 @@ def watching(model: Model, layers: Mapping[str, LayerOfInterest]) -> Iterator[di
         The last batch's activations by name.
     """
     seen: dict[str, Tensor] = {}
-    modules = dict(model.named_modules())
+    modules = model.addressed_modules()
 
     def keep(name: str, layer: LayerOfInterest) -> Any:
         def hook(_module: nn.Module, _given: Any, output: Any) -> None:

@@ -69,9 +69,12 @@ class Attacks(Entry):
     """Accuracy on familiar test images that were changed a little so that the model errs.
 
     White box: an attack climbs the gradient of the model that is judged. A model whose gradients
-    vanish looks robust; the share of images without a gradient stands beside.
+    vanish looks robust; the share of images without a gradient stands beside. Transferred: the
+    images were attacked on another model.
 
     Attributes:
+        sources: Labels of models of the benchmark from which attacks are transferred, trained with
+            the same seed. That a model is among its own sources adds nothing.
         epsilons: How far each pixel may be changed, in units of the whole range from black to
             white, which is 1.
         methods: ``fgsm``, one step (Goodfellow et al. 2015); ``bim``, several (Kurakin et al.
@@ -82,6 +85,7 @@ class Attacks(Entry):
     """
 
     measure: Literal["attacks"]
+    sources: tuple[str, ...] = ()
     epsilons: tuple[Annotated[float, Field(ge=0, le=1)], ...] = Field(
         default=(0.01, 0.03, 0.1, 0.3), min_length=1
     )
@@ -96,14 +100,26 @@ class Attacks(Entry):
         return ("familiar",)
 
     @property
+    def needs(self) -> tuple[str, ...]:
+        """The sources."""
+        return self.sources
+
+    def of(self, label: str) -> Self:
+        """Without the model itself among the sources."""
+        others = tuple(source for source in self.sources if source != label)
+        return self.model_copy(update={"sources": others})
+
+    @property
     def steps(self) -> int:
         """One for the unchanged images, then one for each epsilon of each attack."""
-        return 1 + len(self.epsilons) * len(self.methods) * (1 + self.targeted)
+        attacks = len(self.methods) * (1 + self.targeted) * (1 + len(self.sources))
+        return 1 + len(self.epsilons) * attacks
 
     @model_validator(mode="after")
     def _check(self) -> Self:
         require_different("epsilons", self.epsilons)
         require_different("methods", self.methods)
+        require_different("sources", self.sources)
         return self
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import torch
@@ -18,6 +19,7 @@ from capsbench.measures.attacked_accuracy import attacked_accuracy
 from capsbench.measures.chosen_images import chosen_batches, chosen_rows
 from capsbench.measures.measured import Measured
 
+NO_SOURCES: Mapping[str, Model] = MappingProxyType({})
 Bits = dict[str, Tensor]  # by share, (E, N) bool: for each epsilon, image by image
 
 
@@ -34,46 +36,36 @@ def measure(
     data: ImageData,
     device: str,
     advance: Callable[[], None],
+    sources: Mapping[str, Model] = NO_SOURCES,
 ) -> Measured:
-    """Measure a model on attacks that know it: `measure_transfer` from the model to itself."""
-    return measure_transfer(entry, model, model, data, device, advance)
-
-
-def measure_transfer(
-    entry: Attacks,
-    source: Model,
-    model: Model,
-    data: ImageData,
-    device: str,
-    advance: Callable[[], None],
-) -> Measured:
-    """Measure a model on familiar test images that were attacked on another one.
+    """Measure a model on familiar test images that were attacked on it, and on other models.
 
     Keys are ``<attack>/eps=<epsilon>/<share>`` with the attacks ``fgsm``, ``bim``, ``pgd`` and, if
-    targeted, ``fgsm/targeted`` and so on; ``unchanged/<share>`` is of the images as they are. The
-    shares are ``accuracy``, of all images, those that are wholly right; ``blind``, those for which
-    the source had no gradient at any step, so that the attack had no direction; of targeted attacks
-    ``reached``, those that are taken for the class that was aimed at. Aims and random starts are
-    drawn by the image's number, the same for all models. ``<attack>/accuracy`` is the mean over
-    epsilons; samples hold outcomes under such keys, (E, N). See `capsbench.measures.adversarial`.
+    targeted, ``fgsm/targeted`` and so on; transferred ones are ``from <label>/fgsm`` and so on.
+    ``unchanged/<share>`` is of the images as they are. The shares are ``accuracy``, of all images,
+    those that are wholly right; ``blind``, those for which the attacked model had no gradient at
+    any step, so that the attack had no direction; of targeted attacks ``reached``, those that are
+    taken for the class that was aimed at. ``<attack>/accuracy`` is the mean over epsilons. Aims and
+    random starts are drawn by the image's number, the same for all models. Samples hold outcomes
+    under ``<attack>/<share>``, (E, N). See `capsbench.measures.adversarial`.
 
     Args:
         entry: The measure's arguments.
-        source: The trained model that the attacker knows, on ``device``.
-        model: The trained model that is judged, on ``device``.
+        model: The trained model that is judged, in evaluation mode on ``device``.
         data: The data module.
         device: Where the models are.
         advance: Called after the unchanged images, and after each epsilon of each attack.
+        sources: The trained models of the entry's sources, by label, on ``device``; of one that is
+            not there, such as one that diverged, a note says so.
 
     Raises:
         UserError: The models are not made for the same images and classes.
     """
-    kinds = [(each.image_shape, each.num_classes) for each in (source, model)]
-    if kinds[0] != kinds[1]:
-        raise UserError(
-            "attacks transfer between models of the same images and classes; the source takes "
-            "{} and has {} classes, the model {} and {}".format(*kinds[0], *kinds[1])
-        )
+    attacked = {"": model} | {
+        f"from {label}/": _alike(model, sources[label])
+        for label in entry.sources
+        if label in sources
+    }
     batches = [
         _Aimed(batch, _aims(batch, data.num_classes) if entry.targeted else None)
         for batch in chosen_batches(data, device, chosen_rows(data, entry.images))
@@ -94,13 +86,30 @@ def measure_transfer(
     unchanged = [_judge(model, each, each.batch.images[None]) for each in batches]
     note("unchanged", ["unchanged"], _joined(unchanged, dim=1))
     advance()
-    for method in entry.methods:
-        for targeted in (False, True)[: 1 + entry.targeted]:
-            tried = batches if targeted else [_Aimed(each.batch, None) for each in batches]
-            attack = f"{method}/targeted" if targeted else method
-            keys = [f"{attack}/{_key(epsilon)}" for epsilon in entry.epsilons]
-            note(attack, keys, _attack(entry, method, source, model, tried, advance))
-    return Measured(values, [], len(samples["index"]), samples)
+    for prefix, source in attacked.items():
+        for method in entry.methods:
+            for targeted in (False, True)[: 1 + entry.targeted]:
+                tried = batches if targeted else [_Aimed(each.batch, None) for each in batches]
+                attack = f"{prefix}{method}/targeted" if targeted else f"{prefix}{method}"
+                keys = [f"{attack}/{_key(epsilon)}" for epsilon in entry.epsilons]
+                note(attack, keys, _attack(entry, method, source, model, tried, advance))
+    notes = tuple(
+        f"no attacks from {label}: it has no trained network at hand"
+        for label in entry.sources
+        if label not in sources
+    )
+    return Measured(values, [], len(samples["index"]), samples, notes)
+
+
+def _alike(model: Model, source: Model) -> Model:
+    """The source, if it takes the model's images and knows its classes."""
+    kinds = [(tuple(each.image_shape), each.num_classes) for each in (source, model)]
+    if kinds[0] != kinds[1]:
+        raise UserError(
+            "attacks transfer between models of the same images and classes; the source takes "
+            "{} and has {} classes, the model {} and {}".format(*kinds[0], *kinds[1])
+        )
+    return source
 
 
 def _attack(

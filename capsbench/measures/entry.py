@@ -39,6 +39,15 @@ class Entry(BaseModel):
         return ()
 
     @property
+    def needs(self) -> tuple[str, ...]:
+        """Labels of models whose trained networks it looks at too."""
+        return ()
+
+    def of(self, label: str) -> Self:
+        """The measure as it is taken of a model, which is no other one to itself."""
+        return self
+
+    @property
     @abstractmethod
     def steps(self) -> int:
         """How often ``measure`` tells a progress bar to advance."""

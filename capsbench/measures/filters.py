@@ -74,7 +74,7 @@ def _filters_of(model: Model, path: str) -> Tensor:
     Raises:
         UserError: There is no such convolution.
     """
-    named = {name: m for name, m in model.named_modules() if isinstance(m, nn.Conv2d)}
+    named = {name: m for name, m in model.addressed_modules().items() if isinstance(m, nn.Conv2d)}
     if path not in named:
         raise unknown("convolution:", path, list(named))
     return named[path].weight

@@ -73,7 +73,8 @@ class LastSpreads(NamedTuple):
 def watching_votes(model: nn.Module) -> Iterator[list[LastSpreads]]:
     """Ask a model's last routing layer for its votes, while the model looks at images.
 
-    The layer routes once more for it. The votes of a batch are stored, in float64.
+    The last one is that which is called last in a forward pass, wherever it is registered. It
+    routes once more for it. The votes of a batch are stored, in float64.
 
     Yields:
         A list to which each batch adds what was found; nothing without a routing layer, or where
@@ -81,17 +82,25 @@ def watching_votes(model: nn.Module) -> Iterator[list[LastSpreads]]:
     """
     found: list[LastSpreads] = []
 
-    def hook(
+    calls: list[tuple[RoutingLayer, tuple[Any, ...], dict[str, Any], Capsules]] = []
+
+    def keep(
         layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Capsules
     ) -> None:
         assert isinstance(layer, RoutingLayer)
-        weighted = weighted_votes(layer, *args, **kwargs)
-        if weighted is not None:
-            spreads = (part.flatten(start_dim=1) for part in vote_spread(*weighted))
-            found.append(LastSpreads(output.presences.flatten(start_dim=1), *spreads))
+        calls[:] = [(layer, args, kwargs, output)]
+
+    def ask(*_: Any) -> None:
+        for layer, args, kwargs, output in calls:
+            weighted = weighted_votes(layer, *args, **kwargs)
+            if weighted is not None:
+                spreads = (part.flatten(start_dim=1) for part in vote_spread(*weighted))
+                found.append(LastSpreads(output.presences.flatten(start_dim=1), *spreads))
+        calls.clear()
 
     layers = [module for module in model.modules() if isinstance(module, RoutingLayer)]
-    handles = [layer.register_forward_hook(hook, with_kwargs=True) for layer in layers[-1:]]
+    handles = [layer.register_forward_hook(keep, with_kwargs=True) for layer in layers]
+    handles.append(model.register_forward_hook(ask))
     try:
         with torch.no_grad():
             yield found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from capsbench.errors import UserError
@@ -10,7 +10,7 @@ from capsbench.measures import MeasureEntry
 from capsbench.names import Kind, find, from_folder
 from capsbench.records import CellFolder, read_json
 from capsbench.reporting.results import read_training
-from capsbench.running.plan import Cell, measure_name
+from capsbench.running.plan import Cell, with_measures
 
 
 def finished_cell(
@@ -20,6 +20,7 @@ def finished_cell(
     rule: str,
     model: str | None = None,
     data: str | None = None,
+    sources: Mapping[str, Path] | None = None,
 ) -> Cell:
     """Read the cell of a folder, with other measures than it was made for.
 
@@ -29,9 +30,10 @@ def finished_cell(
         rule: The selection rule whose weights are measured.
         model: Where the model is found, if it has no registered name.
         data: Where the data module is found, likewise.
+        sources: The folders of other trainings that measures look at, by label.
 
     Raises:
-        UserError: The folder holds no finished training, or the model or data is another one.
+        UserError: A folder holds no finished training, or the model or data is another one.
     """
     records = CellFolder(folder)
     if not records.config.is_file() or not records.training.is_file():
@@ -45,7 +47,7 @@ def finished_cell(
         raise UserError(f"{folder} has no checkpoint '{rule}'")
     content = read_json(records.config)
     config = {key: content[key] for key in content if key not in ("schema", "fingerprint")}
-    return Cell(
+    training = Cell(
         label=config["model"]["name"],
         model=_found("models", model, config["model"]["name"]),
         data=_found("datamodules", data, config["data"]["name"]),
@@ -53,8 +55,12 @@ def finished_cell(
         config=config,
         path=folder.absolute(),
         rule=rule,
-        measures={measure_name(entry, rule): entry for entry in entries},
+        measures={},
     )
+    others = {
+        label: finished_cell(source, [], rule=rule) for label, source in (sources or {}).items()
+    }
+    return with_measures(training, entries, others)
 
 
 def _found(kind: Kind, given: str | None, recorded: str) -> str:

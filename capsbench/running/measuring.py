@@ -42,7 +42,7 @@ def measure_cell(
 ) -> None:
     """Compute and record the missing measures of a trained cell; nothing is trained.
 
-    A cell that diverged has no weights, and no measures.
+    A cell that diverged has no weights, and no measures. Its sources must have been trained.
 
     Args:
         cell: The cell.
@@ -60,6 +60,15 @@ def measure_cell(
     data = cell.build_data(data_root)
     model = load_checkpoint(folder.checkpoint(cell.rule), cell.model).to(device).eval()
     use_backend(model, routing)
+    sources = {
+        label: load_checkpoint(CellFolder(output / each.path).checkpoint(each.rule), each.model)
+        .to(device)
+        .eval()
+        for label, each in cell.sources.items()
+        if read_training(CellFolder(output / each.path)).status == "trained"
+    }
+    for source in sources.values():
+        use_backend(source, routing)
     for name in missing:
         entry = cell.measures[name]
         started = time.perf_counter()
@@ -68,7 +77,8 @@ def measure_cell(
                 f"{cell.label}, seed {cell.seed}: {entry.measure}", total=entry.steps, note=""
             )
             measure = importlib.import_module(entry.module).measure
-            result = measure(entry, model, data, device, partial(progress.advance, bar))
+            more = {"sources": sources} if entry.needs else {}
+            result = measure(entry, model, data, device, partial(progress.advance, bar), **more)
         write_npz(folder.samples(name), result.samples)
         write_json(
             folder.measure(name),

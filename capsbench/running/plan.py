@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from capsbench import arguments
 from capsbench.contracts import Model
 from capsbench.data.images import ImageData
-from capsbench.errors import unknown
+from capsbench.errors import UserError, unknown
 from capsbench.measures import MeasureEntry
 from capsbench.names import Target, find, from_folder
 from capsbench.records import fingerprint
@@ -36,6 +36,7 @@ class Cell:
         path: The cell's folder, relative to the output folder.
         rule: The selection rule whose weights are measured.
         measures: The measures, by ``<measure>-<fingerprint>``.
+        sources: Trainings with the same seed that the measures look at too, by label.
     """
 
     label: str
@@ -46,6 +47,7 @@ class Cell:
     path: Path
     rule: str
     measures: dict[str, MeasureEntry]
+    sources: Mapping[str, Cell] = field(default_factory=dict)
 
     @property
     def recipe(self) -> Recipe:
@@ -105,38 +107,83 @@ def plan(
             for, or the images are too small for a model.
     """
     data = _resolve_data(benchmark, data_root)
-    measures = {measure_name(entry, benchmark.selection): entry for entry in benchmark.measures}
-    cells = []
-    for entry in _wanted(benchmark.models, models):
-        target, resolved = _resolve_model(entry, data)
-        for seed in benchmark.seeds:
-            config = {
-                "model": {"name": target.identity(), "arguments": resolved},
-                "data": data,
-                "views": benchmark.views.model_dump(mode="json"),
-                "recipe": benchmark.recipe.model_dump(mode="json"),
-                "seed": seed,
-            }
-            folder = f"{seed}-{fingerprint(config)}"
-            path = Path(find("datamodules", benchmark.data.name).slug, target.slug, folder)
-            cells.append(
-                Cell(
-                    entry.label,
-                    from_folder(Path.cwd(), entry.name),
-                    from_folder(Path.cwd(), benchmark.data.name),
-                    seed,
-                    config,
-                    path,
-                    benchmark.selection,
-                    measures,
-                )
+    wanted = _wanted(benchmark.models, models)
+    needed = {label for measure in benchmark.measures for label in measure.needs}
+    trainings = {
+        (cell.label, cell.seed): cell
+        for entry in benchmark.models
+        if entry in wanted or entry.label in needed
+        for cell in _trainings(benchmark, entry, data)
+    }
+    return [
+        with_measures(
+            trainings[entry.label, seed],
+            benchmark.measures,
+            {label: trainings[label, seed] for label in needed},
+        )
+        for entry in wanted
+        for seed in benchmark.seeds
+    ]
+
+
+def with_measures(
+    training: Cell, entries: Sequence[MeasureEntry], sources: Mapping[str, Cell]
+) -> Cell:
+    """A training with measures.
+
+    Args:
+        training: It.
+        entries: The measures.
+        sources: Trainings that they look at too, by label, and perhaps more.
+
+    Raises:
+        UserError: A measure needs a training that is not there.
+    """
+    found: dict[str, MeasureEntry] = {}
+    used: dict[str, Cell] = {}
+    for entry in (each.of(training.label) for each in entries):
+        if missing := [label for label in entry.needs if label not in sources]:
+            raise UserError(
+                f"{entry.measure} needs the trained network of '{missing[0]}': name its folder, "
+                f"--source '{missing[0]}=runs/digits/cnn-small/0-0123456789ab'"
             )
+        used |= {label: sources[label] for label in entry.needs}
+        found[measure_name(entry, training.rule, sources)] = entry
+    return replace(training, measures=found, sources=used)
+
+
+def _trainings(benchmark: Benchmark, entry: ModelEntry, data: dict[str, Any]) -> list[Cell]:
+    """A model's trainings, one for each seed, without measures."""
+    cells = []
+    target, resolved = _resolve_model(entry, data)
+    for seed in benchmark.seeds:
+        config = {
+            "model": {"name": target.identity(), "arguments": resolved},
+            "data": data,
+            "views": benchmark.views.model_dump(mode="json"),
+            "recipe": benchmark.recipe.model_dump(mode="json"),
+            "seed": seed,
+        }
+        folder = f"{seed}-{fingerprint(config)}"
+        cells.append(
+            Cell(
+                label=entry.label,
+                model=from_folder(Path.cwd(), entry.name),
+                data=from_folder(Path.cwd(), benchmark.data.name),
+                seed=seed,
+                config=config,
+                path=Path(find("datamodules", benchmark.data.name).slug, target.slug, folder),
+                rule=benchmark.selection,
+                measures={},
+            )
+        )
     return cells
 
 
-def measure_name(entry: MeasureEntry, rule: str) -> str:
+def measure_name(entry: MeasureEntry, rule: str, sources: Mapping[str, Cell]) -> str:
     """A measure's name in records: its arguments and whose weights it looks at are in the print."""
-    return f"{entry.measure}-{fingerprint([entry.model_dump(mode='json'), rule])}"
+    others = [sources[label].record["fingerprint"] for label in entry.needs]
+    return f"{entry.measure}-{fingerprint([entry.model_dump(mode='json'), rule, *others])}"
 
 
 def _wanted(entries: Sequence[ModelEntry], models: Sequence[str] | None) -> Sequence[ModelEntry]:

@@ -12,6 +12,7 @@ from rich.console import Console
 
 from capsbench.capsules.backends import require_backend
 from capsbench.data.images import require_shares
+from capsbench.errors import UserError
 from capsbench.records import SCHEMA, CellFolder, write_json
 from capsbench.reporting import report, terminal
 from capsbench.reporting.results import load as load_results
@@ -71,6 +72,7 @@ def run_benchmark(
             on a cell, or the processes cannot share a batch equally.
     """
     require_shares(benchmark.recipe.batch, execution.processes)
+    _require_sources(cells, output)
     mode = execution.wandb if execution.wandb == "off" else usable_mode(execution.wandb)
     device = resolve_device(execution.device)
     require_backend(execution.routing, torch.device(device))
@@ -92,19 +94,33 @@ def run_benchmark(
             **provenance(),
         }
         write_json(folder / "benchmark.json", content)
-    # Processes of a group must meet at each training, so none may be held up by a measure.
+    # Processes of a group must meet at each training, so none may be held up by a measure; and a
+    # measure that looks at other trainings needs them all.
     together = execution.processes > 1
-    for group in [list(cells)] if together else [[cell] for cell in cells]:
+    first_all = together or any(cell.sources for cell in cells)
+    for group in [list(cells)] if first_all else [[cell] for cell in cells]:
         states = {cell.path: cell_state(output, cell) for cell in group}
         todo = [cell for cell in group if states[cell.path] in ("to do", "resumable")]
         for cell in todo if together else ():
             train_cell_in_processes(cell, benchmark.name, output, execution, data_root)
+        for cell in todo if first_all and not together else ():
+            mirror = cell_mirror(cell, benchmark.name, output / cell.path, execution.wandb)
+            train_cell(
+                cell,
+                output,
+                execution,
+                data_root=data_root,
+                loggers=[] if mirror is None else [mirror],
+                console=console,
+            )
+            if mirror is not None:
+                mirror.close()
         for cell in group if first else ():
             begun = states[cell.path] != "done"
             mirror = None
             if begun:
                 mirror = cell_mirror(cell, benchmark.name, output / cell.path, execution.wandb)
-            if cell in todo and not together:
+            if cell in todo and not first_all:
                 train_cell(
                     cell,
                     output,
@@ -138,6 +154,21 @@ def run_benchmark(
     console.print(terminal.result_tables(results))
     console.print(f"page: {page}", markup=False, highlight=False, soft_wrap=True)
     return page
+
+
+def _require_sources(cells: Sequence[Cell], output: Path) -> None:
+    """Refuse to measure what looks at a training that neither is there nor will be."""
+    wanted = {cell.path for cell in cells}
+    for cell in cells:
+        for source in cell.sources.values():
+            if (
+                source.path not in wanted
+                and not CellFolder(output / source.path).training.is_file()
+            ):
+                raise UserError(
+                    f"measures of {cell.label} look at {source.label}, seed {source.seed}, which "
+                    "is not trained yet: name it too, or run all models"
+                )
 
 
 def _line(cell: Cell, output: Path) -> str:

@@ -138,7 +138,7 @@ def train_cell_in_processes(
     with tempfile.TemporaryDirectory() as folder:
         request = Path(folder, "request.json")
         content = {
-            "cell": {**vars(cell), "path": cell.path.as_posix(), "measures": {}},
+            "cell": {**vars(cell), "path": cell.path.as_posix(), "measures": {}, "sources": {}},
             "benchmark": benchmark,
             "output": str(output.resolve()),
             "execution": execution.model_dump(mode="json"),

@@ -58,6 +58,23 @@ def test_measures_of_a_file(cli, cell):
     assert outcome["values"]["filters/count"] == 2
 
 
+def test_attacks_from_another_training(cli, cell, tiny):
+    code, _, err = cli("run", tiny, "--models", "smaller", "--seeds", "0", "--device", "cpu")
+    assert code == 0, err
+    (other,) = (each for each in cell.parent.glob("0-*") if each != cell)
+    attacks = "{measure: attacks, methods: [fgsm], epsilons: [0.1], images: 20, sources: [small]}"
+    asked = ["measure", str(cell), "--measures", attacks.replace("small", "other")]
+    code, _, err = cli(*asked)
+    assert code == 2
+    assert "attacks needs the trained network of 'other': name its folder, --source" in err
+    code, (outcome,), err = cli(*asked, "--source", f"other={other}", "--json")
+    assert code == 0, err
+    assert "from other/fgsm/eps=0.1/accuracy" in outcome["values"]
+    code, _, err = cli(*asked, "--source", "other")
+    assert code == 2
+    assert "--source takes LABEL=FOLDER" in err
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -9,7 +9,7 @@ from torch import nn
 from capsbench.contracts import Model, Prediction
 from capsbench.errors import UserError
 from capsbench.measures import Attacks, MeasureEntry
-from capsbench.measures.attacks import measure, measure_transfer
+from capsbench.measures.attacks import measure
 from capsbench.names import find
 
 SHAPE = (1, 32, 32)
@@ -49,11 +49,10 @@ def data(limit=60, **kwargs):
 
 
 def outcome(model, source=None, **arguments):
-    entry = Attacks(measure="attacks", **arguments)
+    more = {} if source is None else {"sources": {"other": source}}
+    entry = Attacks(measure="attacks", sources=[*more.get("sources", ())], **arguments)
     advanced = []
-    found = measure_transfer(
-        entry, source or model, model, data(), "cpu", lambda: advanced.append(1)
-    )
+    found = measure(entry, model, data(), "cpu", lambda: advanced.append(1), **more)
     assert len(advanced) == entry.steps
     assert all(np.isfinite(value) for value in found.values.values())
     assert found.samples["index"].shape == (found.n,)
@@ -114,16 +113,27 @@ def test_a_transfer_is_made_on_the_source_and_judged_by_the_model():
     # What harms the source helps a model that sees the opposite, where it says anything.
     helped = outcome(Halves(), Halves(sign=-1), methods=["fgsm"], epsilons=[0.5])
     targets = margins(helped)[2].numpy()
-    np.testing.assert_array_equal(helped.samples["fgsm/accuracy"][0], targets < 2)
+    np.testing.assert_array_equal(helped.samples["from other/fgsm/accuracy"][0], targets < 2)
+    assert helped.values["fgsm/eps=0.5/accuracy"] == 0
     # The source's gradient is that which is missing.
     unharmed = outcome(Halves(), Blind(), methods=["fgsm"], epsilons=[0.5])
-    assert unharmed.values["fgsm/eps=0.5/blind"] == 1
-    assert unharmed.values["fgsm/eps=0.5/accuracy"] == unharmed.values["unchanged/accuracy"]
+    assert unharmed.values["from other/fgsm/eps=0.5/blind"] == 1
+    key = "from other/fgsm/eps=0.5/accuracy"
+    assert unharmed.values[key] == unharmed.values["unchanged/accuracy"]
     with pytest.raises(UserError, match="same images and classes"):
         outcome(Halves(), Halves(image_shape=(1, 28, 28)))
 
 
-def test_white_box_is_a_transfer_to_itself_and_fewer_images_are_a_part_of_more():
+def test_a_source_that_is_not_there_is_told():
+    entry = Attacks(measure="attacks", sources=["CNN"])
+    found = measure(entry, Halves(), data(), "cpu", lambda: None)
+    assert found.notes == ("no attacks from CNN: it has no trained network at hand",)
+    assert not any(key.startswith("from") for key in found.values)
+    assert entry.of("CNN").sources == ()
+    assert entry.of("CapsNet").needs == ("CNN",)
+
+
+def test_fewer_images_are_a_part_of_more():
     arguments = {"methods": ["pgd"], "epsilons": [0.05], "targeted": True}
     entry = Attacks(measure="attacks", images=20, **arguments)
     few = measure(entry, Halves(), data(), "cpu", lambda: None)

@@ -87,6 +87,15 @@ def test_the_last_layer_is_asked_batch_by_batch():
     torch.testing.assert_close(torch.cat([part.relative for part in found]), spreads.relative)
 
 
+def test_the_last_layer_is_that_which_is_called_last():
+    torch.manual_seed(0)
+    network = Network(DynamicRouting(num_children=4, child_dim=2, num_parents=3, parent_dim=2))
+    network._modules = dict(reversed(network._modules.items()))
+    with watching_votes(network) as found:
+        out = network(torch.randn(6, 5, 3))
+    torch.testing.assert_close(found[0].presences, out.presences)
+
+
 @pytest.mark.parametrize("network", [Network(Own()), nn.Linear(3, 2)], ids=["own", "none"])
 def test_where_no_votes_are_known(network):
     with watching_votes(network) as found:

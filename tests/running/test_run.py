@@ -92,6 +92,45 @@ def test_a_run_leaves_whole_records(run, tiny_protocol, tmp_path):
     assert not list(tmp_path.rglob("*.tmp"))
 
 
+def transferring(protocol):
+    """The protocol with a second model, each a source of attacks."""
+    (model, *_) = protocol["models"]
+    models = [model | {"label": "a"}, model | {"label": "b", "arguments": {"rate": 0.05}}]
+    attacks = {
+        "measure": "attacks",
+        "methods": ["fgsm"],
+        "epsilons": [0.1],
+        "images": 20,
+        "sources": ["a", "b"],
+    }
+    return {**protocol, "models": models, "seeds": [0], "measures": [attacks]}
+
+
+def test_attacks_are_transferred_both_ways(run, tiny_protocol, tmp_path):
+    protocol = transferring(tiny_protocol)
+    with pytest.raises(UserError, match="measures of b look at a, seed 0, which is not trained"):
+        run(protocol, models=["b"])
+    cells, first = run(protocol)
+    for cell, other in zip(cells, "ba", strict=True):
+        (name,) = cell.measures
+        values = read_json(CellFolder(tmp_path / cell.path).measure(name))["values"]
+        transferred = {key.partition("/")[0] for key in values if key.startswith("from ")}
+        assert transferred == {f"from {other}"}
+        assert "fgsm/eps=0.1/accuracy" in values
+    again, moments = run(protocol, models=["b"])  # its source is there already
+    assert moments == {cell.path: first[cell.path] for cell in again}
+
+
+def test_another_source_is_another_measure(tiny_protocol):
+    protocol = transferring(tiny_protocol)
+    names = [list(cell.measures) for cell in plan(Benchmark.model_validate(protocol))]
+    longer = {**protocol, "recipe": {**protocol["recipe"], "steps": 16}}
+    assert [list(c.measures) for c in plan(Benchmark.model_validate(longer))] != names
+    protocol["measures"][0]["sources"] = ["aa"]
+    with pytest.raises(ValueError, match="attacks: unknown model 'aa'; did you mean 'a'"):
+        Benchmark.model_validate(protocol)
+
+
 def test_a_precision_that_is_emulated_is_told_once(run, tiny_protocol, capsys, monkeypatch):
     monkeypatch.setattr("capsbench.training.devices.multiplies_bfloat16", lambda: False)
     run(tiny_protocol | {"recipe": tiny_protocol["recipe"] | {"precision": "bf16-mixed"}})
