@@ -13,6 +13,7 @@ from capsbench.errors import UserError
 from capsbench.measures.affine_fit import AffineFit
 from capsbench.measures.affine_maps import (
     FOLDS,
+    Division,
     Moments,
     choose_penalty,
     divide,
@@ -25,14 +26,14 @@ IMAGES_PER_COMPONENT = 10
 
 
 def linear_equivariance(
-    f_x: Tensor, f_gx: Tensor, classes: Tensor, index: Tensor, *, width: int, seed: int = 0
+    f_x: Tensor, f_gx: Tensor, classes: Tensor, division: Division, *, width: int
 ) -> AffineFit:
     """How much of the change of features under views is explained by one affine map per view.
 
     After Lenc & Vedaldi (2015), for f(Tx) = T f(x) (article, eq. 3) where nobody says what T is in
     the space of the features. Each class is a set of its own: plain R² over all classes would
-    reward features that only know the class. About a third of the images is held out, the same
-    for all layers and models with the same seed. From the others, and for each class, are found
+    reward features that only know the class. Some of the images are held out, the same for
+    all layers and models. From the others, and for each class, are found
 
     * the ``width`` principal components of f(x) and of f(T_g x) of all views together, about their
       common mean: one space for all maps, so that they can be applied one after the other;
@@ -54,17 +55,15 @@ def linear_equivariance(
         f_x: (N, ...) features of images, flattened to D numbers each.
         f_gx: (N, V, ...) features of the same images from V views.
         classes: (N,) class indices.
-        index: (N,) each image's number in its source, which says what it serves for. Rows may share
-            a number, such as one image seen from several views before it is moved.
+        division: Which images serve for what; rows of one image for the same.
         width: d, the components; the same for all layers that are compared, at most D.
-        seed: Of the division of the images, and of the shuffling.
 
     Raises:
         UserError: A class has less than 10 d training images, or the features less than d numbers.
     """
     x, gx = f_x.flatten(1), f_gx.flatten(2)
     known, member = classes.to(x.device).unique(return_inverse=True)
-    division = divide(index.to(x.device), seed)
+    division = division.to(x.device)
     training = [((member == k) & ~division.held_out).nonzero()[:, 0] for k in range(len(known))]
     testing = [((member == k) & division.held_out).nonzero()[:, 0] for k in range(len(known))]
     _require_enough(x.shape[1], known, training, width)
@@ -153,9 +152,8 @@ class LinearEquivariance(Metric):
         f_x, f_gx, classes = (
             dim_zero_cat(parts)[order] for parts in (self.f_x, self.f_gx, self.classes)
         )
-        return linear_equivariance(
-            f_x, f_gx, classes, index[order], width=self.width, seed=self.seed
-        )
+        division = divide(index[order], self.seed)
+        return linear_equivariance(f_x, f_gx, classes, division, width=self.width)
 
     def plot(self, val: Any = None, ax: Any = None) -> Any:
         """Draw the share explained by view, one mark for each; of a list, one line for each view.

@@ -34,6 +34,14 @@ class Division(NamedTuple):
     fold: Tensor
     order: Tensor
 
+    def to(self, device: torch.device) -> Division:
+        """On another device."""
+        return Division(*(part.to(device) for part in self))
+
+    def of(self, rows: Tensor) -> Division:
+        """Of some of the images."""
+        return Division(*(part[rows] for part in self))
+
 
 def divide(index: Tensor, seed: int) -> Division:
     """Divide images at random by their number: the same for all layers and models.
@@ -48,6 +56,31 @@ def divide(index: Tensor, seed: int) -> Division:
     use, fold, order = table[numbers].unbind(-1)
     parts = (use < HELD_OUT, (fold * FOLDS).long(), order)
     return Division(*(part.to(index.device) for part in parts))
+
+
+def divide_objects(targets: Tensor, instances: Tensor, index: Tensor) -> Division:
+    """Divide images at random by the object that they show: a third of each class's is held out.
+
+    What holds for other images of a toy need not hold for another toy. A class of a single object
+    has nothing to be held out.
+
+    Args:
+        targets: (N,) class indices.
+        instances: (N,) number of the object within its class.
+        index: (N,) each image's number in its source.
+    """
+    held_out = torch.zeros(len(targets), dtype=torch.bool)
+    fold = torch.zeros(len(targets), dtype=torch.long)
+    for label in targets.unique().tolist():
+        rows = targets == label
+        known = instances[rows].unique()
+        draws = generator("division of objects", label)
+        order = known[torch.randperm(len(known), generator=draws)]
+        first = max(round(HELD_OUT * len(order)), 1) if len(order) > 1 else 0
+        held_out |= rows & torch.isin(instances, order[:first])
+        for number, one in enumerate(order[first:]):
+            fold[rows & (instances == one)] = number % FOLDS
+    return Division(held_out, fold, divide(index, 0).order)
 
 
 class Space(NamedTuple):

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from capsbench.measures.affine_equivariance import linear_equivariance
 from capsbench.measures.affine_fit import AffineFit
-from capsbench.measures.affine_maps import divide
+from capsbench.measures.affine_maps import Division
 from capsbench.measures.composed_views import Composed
 
 
@@ -33,7 +33,11 @@ class ClassMaps(NamedTuple):
 
 
 def maps_of_class(
-    features: Tensor, label: int, index: Tensor, width: int, composed: Mapping[str, Composed]
+    features: Tensor,
+    label: int,
+    division: Division,
+    width: int,
+    composed: Mapping[str, Composed],
 ) -> ClassMaps:
     """Fit the maps of one class.
 
@@ -43,27 +47,28 @@ def maps_of_class(
     Args:
         features: (n, V + 1, D) of the images as they are stored, and from V views.
         label: The class.
-        index: (n,) each image's number in its source.
+        division: Which images serve for what.
         width: d, the components.
         composed: By factor, which of its views compose.
     """
     few = isometric(features)
-    classes = torch.full_like(index, label)
-    fit = linear_equivariance(few[:, 0], few[:, 1:], classes, index, width=width)
+    classes = torch.full((len(few),), label, device=few.device)
+    fit = linear_equivariance(few[:, 0], few[:, 1:], classes, division, width=width)
     seen = (few.double() - fit.centre[0]) @ fit.components[0].T
     group_fits = {}
     for factor, each in composed.items():
         if each.table is not None:
             table = each.table.to(seen.device)
             moved = seen[:, table].flatten(0, 1)  # each base of each image is a row
+            rows = torch.arange(len(seen), device=division.order.device)
             group_fits[factor] = linear_equivariance(
                 moved[:, 0],
                 moved[:, 1:],
                 classes.repeat_interleave(len(table)),
-                index.repeat_interleave(len(table)),
+                division.of(rows.repeat_interleave(len(table))),
                 width=width,
             )
-    held = seen[divide(index, 0).held_out]
+    held = seen[division.held_out.to(seen.device)]
     x, gx, A = held[:, 0], held[:, 1:], fit.maps[0]
     predicted = torch.einsum("vij,nj->nvi", A[..., :-1], x) + A[..., -1]
     residual, change = (

@@ -19,6 +19,8 @@ ADDED: dict[str, Callable[[float], float]] = {
     "shift_x": float,
     "shift_y": float,
     "scale": math.log,
+    "azimuth": float,  # by which an object was turned further, as are degrees of elevation
+    "elevation": float,
     "shear": lambda degrees: math.tan(math.radians(degrees)),
 }
 

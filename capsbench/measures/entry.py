@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
+from math import inf
 from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -11,6 +12,9 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from capsbench.viewpoint.factors import RECORDED
 from capsbench.viewpoint.grid import GridView, ViewGrid
 from capsbench.viewpoint.ranges import ViewRange
+from capsbench.viewpoint.spread import Spread
+
+CHANGED = {"azimuth": (0.0, 360.0), "elevation": (-90.0, 90.0)}  # all of their values
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9 -]*$")]
 TestSplit = Literal["familiar", "novel", "rearranged"]
@@ -73,7 +77,8 @@ class LayerEntry(GridEntry):
     """The arguments of a measure of what layers put out, for images and for views of them.
 
     Attributes:
-        grid: The views; none recorded, as each image itself is moved.
+        grid: The views. Of azimuth and elevation the values are changes: each test image is
+            compared with that of the same object turned further by so much, all else being equal.
         layers: Layers by name: those that the model names, its modules by their dotted path,
             ``pixels`` and ``probabilities``. If left out, all that the model names and these two.
         images: How many test images at the most, the same for every model.
@@ -84,9 +89,25 @@ class LayerEntry(GridEntry):
 
     @model_validator(mode="after")
     def _check_layers(self) -> Self:
-        refuse_recorded(self.measure, self.grid.factors())
+        changed = [name for name in self.grid.factors() if name in CHANGED]
+        refuse_recorded(self.measure, [n for n in self.grid.factors() if n not in changed])
+        for view in self.grid.views():
+            if view.factor in changed and view.value % (view.period or inf) == 0:
+                raise ValueError(
+                    f"{self.measure} compares images between which {view.factor} changes: leave "
+                    f"{view.factor} {view.value:g} out"
+                )
         require_different("layers", self.layers or ())
         return self
+
+    @property
+    def asked(self) -> list[GridView | ViewRange]:
+        """The views that move or change an image; of the others, that they are recorded at all."""
+        views = self.grid.views()
+        recorded = {view.factor for view in views if view.recorded}
+        anywhere = {name: Spread(intervals=(CHANGED[name],)) for name in sorted(recorded)}
+        ranges = [ViewRange().model_copy(update={name: at}) for name, at in anywhere.items()]
+        return [*(view for view in views if not view.recorded), *ranges]
 
 
 def refuse_recorded(measure: str, factors: list[str]) -> None:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from capsbench.contracts import LayerOfInterest, Model
 from capsbench.data.images import ImageData
-from capsbench.measures.chosen_images import chosen_rows
+from capsbench.measures.chosen_images import chosen_for
 from capsbench.measures.defined import defined
 from capsbench.measures.invariance import Invariance, InvarianceError, over_views
 from capsbench.measures.measured import Measured
@@ -59,20 +59,20 @@ def measure_errors(
         device: Where the model is.
         advance: Called after each view, for a progress bar.
     """
-    rows = chosen_rows(data, images)
+    chosen = chosen_for(data, views, images)
     found: dict[What, list[Invariance]] = {}
     distances: dict[What, list[NDArray[np.float32]]] = {}
     several = False
     metrics: dict[What, InvarianceError] = {}  # of one view after another
     for view in views:
         apart: dict[What, list[Tensor]] = {}
-        for batch, f_x, f_gx in paired_activations(model, layers, data, device, rows, view):
+        for batch, f_x, f_gx in paired_activations(model, layers, data, device, chosen, view):
             several = batch.targets.dim() == 2
             classes = None if several else batch.targets
             for layer in layers:
                 for name, (x, gx) in compared(view, layer, f_x[layer], f_gx[layer]).items():
                     what = name, layer
-                    if what not in metrics or metrics[what].num_features != x[0].numel():
+                    if what not in metrics:
                         metrics[what] = _metric(x, None if several else data.num_classes)
                     metrics[what].update(x, gx, classes)
                     apart.setdefault(what, []).append((gx - x).flatten(1).norm(dim=1))
@@ -85,9 +85,9 @@ def measure_errors(
     samples: dict[str, NDArray[Any]] = {
         f"{name}/change@{layer}": np.stack(each) for (name, layer), each in distances.items()
     }
-    samples["index"] = data.split("familiar").index[rows].numpy()
+    samples["index"] = data.split(chosen.split).index[chosen.rows].numpy()
     told = (*notes, *([SEVERAL_OBJECTS] if several else []))
-    return Measured(values, [], len(rows), samples, told)
+    return Measured(values, [], len(chosen.rows), samples, told)
 
 
 def _metric(x: Tensor, num_classes: int | None) -> InvarianceError:
@@ -100,15 +100,15 @@ def _values(
 ) -> dict[str, Tensor]:
     """All values by key, also those that are undefined; without classes, none within a class."""
     moving = [row for row, view in enumerate(views) if not view.is_identity]
-    groups = {f"{view.key}/": [row] for row, view in enumerate(views)}
+    groups = {f"{view.change_key}/": [row] for row, view in enumerate(views)}
     for row in moving:
         groups.setdefault(f"{views[row].factor}/", []).append(row)
     if moving:
         groups[""] = moving
     values: dict[str, Tensor] = {}
     for (name, layer), errors in found.items():
-        for group, chosen in groups.items():
-            one = over_views([errors[row] for row in chosen])
+        for group, members in groups.items():
+            one = over_views([errors[row] for row in members])
             terms = {"error": one.error, "change": one.change, "spread": one.spread}
             if not several:
                 terms |= {"class error": one.class_error, "class spread": one.class_spread}

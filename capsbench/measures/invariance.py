@@ -124,7 +124,6 @@ class InvarianceError(Metric):
 
     def __init__(self, num_features: int, num_classes: int | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.num_features = num_features
         self.num_classes = num_classes
         groups = 1 if num_classes is None else num_classes
         self.add_state("change", torch.zeros((), dtype=torch.float64), "sum")

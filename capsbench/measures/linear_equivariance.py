@@ -16,8 +16,8 @@ from capsbench.data.images import Asked, ImageData
 from capsbench.measures.activations import choose_layers
 from capsbench.measures.affine_equivariance import IMAGES_PER_COMPONENT
 from capsbench.measures.affine_fit import Shares
-from capsbench.measures.affine_maps import divide
-from capsbench.measures.chosen_images import chosen_batches, chosen_rows
+from capsbench.measures.affine_maps import Division, divide, divide_objects
+from capsbench.measures.chosen_images import Chosen, chosen_for, seen_batches
 from capsbench.measures.class_maps import ClassMaps, maps_of_class, of_all_classes
 from capsbench.measures.composed_views import Composed, composed_views
 from capsbench.measures.defined import defined
@@ -26,6 +26,7 @@ from capsbench.measures.measured import Measured
 from capsbench.measures.paired_views import activations, at_rest
 from capsbench.viewpoint.grid import GridView
 
+NO_OTHER_OBJECT = "not measured: a class has no other object, or image, to be held out"
 SEVERAL_OBJECTS = "not measured: images hold several objects, and each class has maps of its own"
 
 
@@ -57,6 +58,9 @@ def measure(
     ``change@<layer>``, (N, V) squared distances in the components, the identity left out of the
     views.
 
+    Of changes of how an object stood, such as ``azimuth+20/``, a third of each class's objects is
+    held out, else a third of the images.
+
     Args:
         entry: The measure's arguments.
         model: The trained model, in evaluation mode on ``device``.
@@ -64,41 +68,49 @@ def measure(
         device: Where the model is.
         advance: Called as often as there are views in the grid, for a progress bar.
     """
-    rows = chosen_rows(data, entry.images)
     views = [view for view in entry.grid.views() if not view.is_identity]
-    split = data.split("familiar")
-    targets, index = split.targets[rows], split.index[rows]
-    if problem := _problem(data, rows, targets, index, entry.width):
+    chosen = chosen_for(data, views, entry.images)
+    images = data.split(chosen.split)[chosen.rows]
+    targets, division = images.targets, divide(images.index, 0)
+    if chosen.partners:
+        division = divide_objects(targets, images.factors["instance"], images.index)
+    if problem := _problem(data, chosen, targets, division, entry.width):
         return Measured({}, [], 0, {}, (problem,))
     composed = {factor: composed_views(views, factor) for factor in entry.grid.factors()}
     layers = choose_layers(model, entry.layers)
     found: dict[str, list[ClassMaps]] = {name: [] for name in layers}
     narrow: dict[str, int] = {}
+    broken: set[str] = set()
     known, steps = targets.unique().tolist(), len(entry.grid)
     for count, label in enumerate(known):
-        of_class = rows[targets == label]
-        features = _features(model, layers, data, device, of_class, views)
+        of_class = (targets == label).nonzero()[:, 0]
+        features = _features(model, layers, data, device, chosen.of(of_class), views)
         for name, each in features.items():
             if each.shape[-1] < entry.width:
                 narrow[name] = each.shape[-1]
+            elif not each.isfinite().all():
+                broken.add(name)
             else:
-                numbers = split.index[of_class].to(each.device)
-                found[name].append(maps_of_class(each, label, numbers, entry.width, composed))
+                part = division.of(of_class)
+                found[name].append(maps_of_class(each, label, part, entry.width, composed))
         # As many of the steps as this class is of all classes: how many there are, no entry knows.
         for _ in range((count + 1) * steps // len(known) - count * steps // len(known)):
             advance()
     values: dict[str, Tensor] = {}
     samples: dict[str, NDArray[Any]] = {}
-    for name in (name for name in layers if name not in narrow):
+    for name in (name for name in layers if name not in narrow and name not in broken):
         values |= _values(name, found[name], views, composed)
         samples[f"residual@{name}"] = np.concatenate([each.residual for each in found[name]])
         samples[f"change@{name}"] = np.concatenate([each.change for each in found[name]])
-    held_out = divide(index, 0).held_out
+    held_out, index = division.held_out, images.index
     samples["index"] = torch.cat([index[held_out & (targets == label)] for label in known]).numpy()
     finite, undefined = defined(values)
     left_out = [
         f"{name} is left out: it has {size} numbers, below the common width of {entry.width}"
         for name, size in narrow.items()
+    ]
+    left_out += [
+        f"{name} is left out: not all of its numbers are finite" for name in sorted(broken)
     ]
     fitted_at_rest = [
         f"the group law of {factor} is that of maps fitted to images as they are stored: its views "
@@ -111,13 +123,19 @@ def measure(
 
 
 def _problem(
-    data: ImageData, rows: Tensor, targets: Tensor, index: Tensor, width: int
+    data: ImageData, chosen: Chosen, targets: Tensor, division: Division, width: int
 ) -> str | None:
     """Why these images do not allow the measure."""
-    if next(chosen_batches(data, "cpu", rows[:1], at_rest())).targets.dim() == 2:
+    one = chosen.of(torch.tensor([0]))
+    if next(seen_batches(data, "cpu", one, at_rest())).targets.dim() == 2:
         return SEVERAL_OBJECTS
-    training = targets[~divide(index, 0).held_out]
-    fewest = int(training.bincount(minlength=int(targets.max()) + 1)[targets.unique()].min())
+    counts = [
+        targets[part].bincount(minlength=int(targets.max()) + 1)[targets.unique()].min()
+        for part in (~division.held_out, division.held_out)
+    ]
+    if not counts[1]:
+        return NO_OTHER_OBJECT
+    fewest = int(counts[0])
     if fewest >= IMAGES_PER_COMPONENT * width:
         return None
     return (
@@ -131,7 +149,7 @@ def _features(
     layers: Mapping[str, LayerOfInterest],
     data: ImageData,
     device: str,
-    rows: Tensor,
+    chosen: Chosen,
     views: Sequence[GridView],
 ) -> dict[str, Tensor]:
     """By layer (n, V + 1, D): of n images as they are stored, and from V views."""
@@ -139,7 +157,7 @@ def _features(
     asked: list[Asked] = [at_rest(), *views]
     for at in asked:
         batches: dict[str, list[Tensor]] = {name: [] for name in layers}
-        for _, seen in activations(model, layers, data, device, rows, at):
+        for _, seen in activations(model, layers, data, device, chosen, at):
             for name, parts in batches.items():
                 parts.append(seen[name].flatten(1))
         for name, parts in batches.items():
@@ -159,7 +177,7 @@ def _values(
     by_view = fit.by_view()
     for row, view in enumerate(views):
         at_view = Shares(*(share[row] for share in by_view))
-        values |= _shares(f"{view.key}/equivariance/linear", at_view, name)
+        values |= _shares(f"{view.change_key}/equivariance/linear", at_view, name)
     for factor, each in composed.items():
         prefix = f"{factor}/equivariance/group"
         fitted, triples = fit, each.own[each.triples]

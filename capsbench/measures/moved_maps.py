@@ -112,11 +112,11 @@ class MapMove(NamedTuple):
         return cls(matrix, inside(matrix, size, margin), back, returned)
 
     def pair(self, maps_x: Tensor, maps_gx: Tensor) -> tuple[Tensor, Tensor]:
-        """(N, C, P) each: T_g f(x) and f(T_g x), of maps (N, C, H, W), at the same places."""
+        """T_g f(x) and f(T_g x), of maps (N, C, H, W), 0 at the places that cannot be compared."""
         return _at(warp(maps_x, self.matrix), self.places), _at(maps_gx, self.places)
 
     def there_and_back(self, maps: Tensor) -> tuple[Tensor, Tensor]:
-        """(N, C, P) each: maps (N, C, H, W), and what is left of them after both ways."""
+        """Maps (N, C, H, W), and what is left of them after both ways, 0 where nothing is known."""
         again = warp(warp(maps, self.matrix), self.back)
         return _at(maps, self.returned), _at(again, self.returned)
 
@@ -205,7 +205,7 @@ class SpatialEquivarianceError(InvarianceError):
         channels, height, width = map_shape
         size = (height, width)
         move = MapMove.of(view, size, image_size, stride=stride, offset=offset, margin=margin)
-        super().__init__(channels * int(move.places.sum()), num_classes, **kwargs)
+        super().__init__(channels * height * width, num_classes, **kwargs)
         self.move = move
 
     def update(self, maps_x: Tensor, maps_gx: Tensor, classes: Tensor | None = None) -> None:
@@ -214,5 +214,5 @@ class SpatialEquivarianceError(InvarianceError):
 
 
 def _at(maps: Tensor, places: Tensor) -> Tensor:
-    """(N, C, P) the values of maps (N, C, H, W) at places (H, W)."""
-    return maps[..., places.to(maps.device)]
+    """Maps (N, C, H, W) with 0 outside of places (H, W): of one size, whatever the view."""
+    return maps.where(places.to(maps.device), 0)

@@ -10,7 +10,7 @@ from torch import Tensor
 from capsbench.contracts import Batch, LayerOfInterest, Model
 from capsbench.data.images import Asked, ImageData
 from capsbench.measures.activations import watching
-from capsbench.measures.chosen_images import chosen_batches
+from capsbench.measures.chosen_images import Chosen, seen_batches
 from capsbench.viewpoint.grid import GridView
 from capsbench.viewpoint.views import Views
 
@@ -22,7 +22,7 @@ def activations(
     layers: Mapping[str, LayerOfInterest],
     data: ImageData,
     device: torch.device | str,
-    rows: Tensor,
+    chosen: Chosen,
     at: Asked,
 ) -> Iterator[tuple[Batch, Activations]]:
     """What layers put out while the model looks at images, batch by batch.
@@ -32,11 +32,11 @@ def activations(
         layers: The layers by name, from `choose_layers`.
         data: The data module.
         device: Where the model is.
-        rows: (N,) rows of familiar test images, from `chosen_rows`.
-        at: From where they are seen.
+        chosen: Which images.
+        at: From where they are seen; a recorded view of a grid stands for a change by so much.
     """
     with watching(model, layers) as seen:
-        for batch in chosen_batches(data, device, rows, at):
+        for batch in seen_batches(data, device, chosen, at):
             model(batch.images)
             yield batch, _kept(seen)
 
@@ -46,7 +46,7 @@ def paired_activations(
     layers: Mapping[str, LayerOfInterest],
     data: ImageData,
     device: torch.device | str,
-    rows: Tensor,
+    chosen: Chosen,
     view: GridView,
 ) -> Iterator[tuple[Batch, Activations, Activations]]:
     """The same for f(x) and f(T_g x), x an image as it is stored and T_g a view of a grid.
@@ -56,8 +56,8 @@ def paired_activations(
     """
     with watching(model, layers) as seen:
         pairs = zip(
-            chosen_batches(data, device, rows, at_rest()),
-            chosen_batches(data, device, rows, view),
+            seen_batches(data, device, chosen, at_rest()),
+            seen_batches(data, device, chosen, view),
             strict=True,
         )
         for still, moved in pairs:

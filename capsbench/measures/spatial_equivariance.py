@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache
 
 import torch
@@ -12,16 +12,18 @@ from capsbench import measures
 from capsbench.contracts import LayerOfInterest, Model
 from capsbench.data.images import ImageData
 from capsbench.measures.activations import PIXELS, choose_layers, watching
-from capsbench.measures.chosen_images import chosen_batches, chosen_rows
+from capsbench.measures.affine_maps import divide
+from capsbench.measures.chosen_images import chosen_batches, chosen_for, chosen_rows
+from capsbench.measures.defined import defined
 from capsbench.measures.errors_by_view import Pair, measure_errors
+from capsbench.measures.fibre_maps import FibreMaps
 from capsbench.measures.measured import Measured
 from capsbench.measures.moved_maps import MapMove
-from capsbench.measures.paired_views import at_rest
+from capsbench.measures.paired_views import at_rest, paired_activations
 from capsbench.viewpoint.grid import GridView
 from capsbench.viewpoint.views import Views
 from capsbench.viewpoint.warp import Size
 
-POSES = "poses also turn in themselves, not from place to place alone: measure linear-equivariance"
 NO_PLACES = "it has no places"
 BORDERS = (
     "places that look beyond the image's border count, where padding does not move with the image: "
@@ -38,19 +40,24 @@ def measure(
     device: str,
     advance: Callable[[], None],
 ) -> Measured:
-    """Measure feature maps, and the presences of capsules on a map.
+    """Measure feature maps, and the presences and poses of capsules on a map.
 
     Keys are ``equivariance/spatial/error@<layer>`` and others, see
     `capsbench.measures.errors_by_view.measure_errors`; the error is defined in
     `capsbench.measures.moved_maps.spatial_equivariance_error`. What interpolation alone does, there
     and back, is in ``equivariance/interpolation/error@<layer>``: about half of it is in the errors.
 
+    Poses also change in themselves. So for each view ``equivariance/fibre/<share>@<layer>`` says
+    how much of what is left an affine map explains, the same at all places, of
+    `capsbench.measures.fibre_maps.FibreFit`; and ``equivariance/fibre/error@<layer>`` is the error
+    that is left with it, ``equivariance/spatial/error@`` times the root of what is not explained.
+
     Args:
         entry: The measure's arguments.
         model: The trained model, in evaluation mode on ``device``.
         data: The data module.
         device: Where the model is.
-        advance: Called after each view, for a progress bar.
+        advance: Called after each view, for a progress bar; after each again for the poses.
     """
     layers = choose_layers(model, entry.layers)
     named = {PIXELS, *model.layers_of_interest()}
@@ -80,10 +87,62 @@ def measure(
 
     views = entry.grid.views()
     found = measure_errors(compared, chosen, views, entry.images, model, data, device, advance)
+    poses = {name: layer for name, layer in chosen.items() if layer.kind == "pose"}
+    fibres = _fibres(poses, move, entry, model, data, device, advance)
+    values, undefined = defined(_with_errors(fibres, found.values))
     notes = tuple(f"{name} is left out: {why}" for name, why in problems.items())
     if not entry.margin:
         notes += (BORDERS,)
-    return found._replace(notes=notes + found.notes)
+    notes += found.notes + undefined
+    return found._replace(values=found.values | values, notes=notes)
+
+
+def _fibres(
+    layers: dict[str, LayerOfInterest],
+    move: Callable[[GridView, str, Size], MapMove],
+    entry: measures.SpatialEquivariance,
+    model: Model,
+    data: ImageData,
+    device: str,
+    advance: Callable[[], None],
+) -> dict[str, Tensor]:
+    """What maps of the poses explain: by view, and means over the views of a factor."""
+    images = chosen_for(data, [], entry.images)
+    by_factor: dict[str, list[Tensor]] = {}
+    values: dict[str, Tensor] = {}
+    for view in entry.grid.views():
+        fits: dict[str, FibreMaps] = {}
+        pairs = paired_activations(model, layers, data, device, images, view) if layers else ()
+        for batch, f_x, f_gx in pairs:
+            for name, layer in layers.items():
+                maps = [_as_map(layer, each) for each in (f_x[name], f_gx[name])]
+                moved = move(view, name, (maps[0].shape[-2], maps[0].shape[-1]))
+                places = moved.places.to(maps[0].device)
+                types = f_x[name].shape[3]
+                still, turned = (
+                    each[..., places].unflatten(1, (types, -1)) for each in moved.pair(*maps)
+                )
+                fit = fits.setdefault(name, FibreMaps(types))
+                fit.update(still, turned, divide(batch.index, 0))
+        for name, fit in fits.items():
+            for share, value in fit.compute()._asdict().items():
+                values[f"{view.key}/equivariance/fibre/{share}@{name}"] = value
+                if not view.is_identity:
+                    key = f"{view.factor}/equivariance/fibre/{share}@{name}"
+                    by_factor.setdefault(key, []).append(value)
+        advance()
+    return values | {key: torch.stack(found).nanmean() for key, found in by_factor.items()}
+
+
+def _with_errors(fibres: dict[str, Tensor], known: Mapping[str, float]) -> dict[str, Tensor]:
+    """The shares, and the errors that are left."""
+    found = dict(fibres)
+    for key, explained in fibres.items():
+        before = key.replace("/fibre/explained@", "/spatial/error@")
+        if before != key and before in known:
+            left = (1 - explained).clamp_min(0).sqrt()
+            found[key.replace("/explained@", "/error@")] = known[before] * left
+    return found
 
 
 def _problems(
@@ -99,9 +158,8 @@ def _problems(
         model(batch.images)
     problems = {}
     for name, layer in layers.items():
-        if layer.kind == "pose":
-            problems[name] = POSES
-        elif layer.kind == "vector" or seen[name].dim() != 4:
+        with_places = 5 if layer.kind == "pose" else 4  # or 6, where a pose is a matrix
+        if layer.kind == "vector" or seen[name].dim() < with_places:
             problems[name] = NO_PLACES
         elif name not in named and seen[name].shape[-2:] != batch.images.shape[-2:]:
             problems[name] = NO_STRIDE
@@ -109,5 +167,7 @@ def _problems(
 
 
 def _as_map(layer: LayerOfInterest, output: Tensor) -> Tensor:
-    """(N, C, H, W); the presences of capsules on a map come as (N, H, W, C)."""
+    """(N, C, H, W) of a map; presences come as (N, H, W, C), poses as (N, H, W, C, D or 4, 4)."""
+    if layer.kind == "pose":
+        return output.flatten(4).permute(0, 3, 4, 1, 2).flatten(1, 2)
     return output.permute(0, 3, 1, 2) if layer.kind == "presence" else output

@@ -38,6 +38,18 @@ class GridView(NamedTuple):
         return f"{self.factor}={repr(float(self.value) + 0.0).removesuffix('.0')}"
 
     @property
+    def change_key(self) -> str:
+        """The name of what is seen from it beside where an image was: ``azimuth+20``.
+
+        A warp moves the image itself, whose place is the identity; of a recorded factor the value
+        is a change, which is not to be taken for a place.
+        """
+        if not self.recorded:
+            return self.key
+        sign = "" if self.value < 0 else "+"
+        return f"{self.factor}{sign}{repr(float(self.value)).removesuffix('.0')}"
+
+    @property
     def period(self) -> float | None:
         """After which the factor's values repeat."""
         return FACTORS[self.factor].period

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from capsbench.measures.affine_equivariance import linear_equivariance
+from capsbench.measures.affine_maps import divide
 from capsbench.measures.group_law import compositions, group_law, group_law_of
 
 N, CLASSES = 3000, 2
@@ -35,7 +36,7 @@ def law_of(maps, noise=0.3):
     """Of features that each view maps by a matrix, up to noise."""
     f_x = random(N, 8) + random(CLASSES, 8, seed=1)[LABELS]
     f_gx = torch.stack([f_x @ A.T for A in maps], dim=1) + noise * random(N, len(maps), 8, seed=2)
-    fitted = linear_equivariance(f_x, f_gx, LABELS, INDEX, width=8)
+    fitted = linear_equivariance(f_x, f_gx, LABELS, divide(INDEX, 0), width=8)
     return group_law_of(fitted, compositions(ANGLES, period=360))
 
 
@@ -65,7 +66,9 @@ def test_maps_that_were_fitted_to_upright_images_alone_may_deviate():
         f_gx = torch.stack([sources @ A.T for A in maps], dim=1)
         f_gx = f_gx + 0.1 * random(*f_gx.shape, seed=2)
         labels = LABELS[index]
-        return group_law_of(linear_equivariance(sources, f_gx, labels, index, width=8), turns)
+        return group_law_of(
+            linear_equivariance(sources, f_gx, labels, divide(index, 0), width=8), turns
+        )
 
     upright = law(f_x, INDEX)
     assert (upright.deviation > 10 * upright.floor).any()

@@ -108,9 +108,10 @@ def test_presences_on_a_map_are_scalar_fields_and_other_layers_are_left_out():
     for view in ("rotation=45", "rotation=90"):
         assert error(found, view, "presences") == pytest.approx(error(found, view, "map"), 1e-6)
         assert error(found, view, "map") > 0.01
-    assert {key.split("@")[1] for key in found.values} == {"pixels", "map", "presences"}
+        assert error(found, view, "poses") == pytest.approx(error(found, view, "map"), 1e-6)
+    assert {key.split("@")[1] for key in found.values} == {"pixels", "map", "presences", "poses"}
     left_out = {note.split(" is left out")[0] for note in found.notes if " is left out" in note}
-    assert left_out == {"listed", "poses", "vector", "probabilities"}
+    assert left_out == {"listed", "vector", "probabilities"}
 
 
 def test_a_module_by_its_path_needs_a_known_stride():
