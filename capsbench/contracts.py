@@ -214,6 +214,13 @@ class Model(Pretrained, ABC):
                 module.training = mode
 
 
+class MaxPool(nn.Module):
+    """A module that keeps the largest of several values of a map (B, D, H, W).
+
+    Measures ask of it what goes in and what comes out.
+    """
+
+
 def one_hot(targets: Tensor, num_classes: int) -> Tensor:
     """Class indices (B,) or multi-hot targets (B, K) as float (B, K)."""
     if targets.dim() == 2:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import math
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from capsbench.capsules.deviation import deviation
+from capsbench.contracts import MaxPool
 from capsbench.models._geometry import Window
 
 
-class MaxPooling(nn.Module):
+class MaxPooling(MaxPool):
     """The largest value of each group of neighbours (article, eq. 1).
 
     Where inside of the group the largest value was is discarded. That makes the result invariant to
@@ -89,7 +90,7 @@ class MaxPooling(nn.Module):
         return values, where
 
 
-class GlobalMaxPooling(nn.Module):
+class GlobalMaxPooling(MaxPool):
     """The largest value of all places: where on the map it was is discarded (article, eq. 1)."""
 
     def forward(self, features: Tensor) -> Tensor:

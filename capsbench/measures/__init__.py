@@ -36,6 +36,9 @@ from capsbench.measures.answer_entries import (
     Cost as Cost,
 )
 from capsbench.measures.answer_entries import (
+    PartWhole as PartWhole,
+)
+from capsbench.measures.answer_entries import (
     RenderingError as RenderingError,
 )
 from capsbench.measures.answer_entries import (
@@ -87,6 +90,7 @@ MeasureEntry = Annotated[
     | InvarianceError
     | LieDerivative
     | LinearEquivariance
+    | PartWhole
     | PoseReadout
     | RenderingError
     | SpatialEquivariance

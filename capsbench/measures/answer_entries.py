@@ -217,6 +217,22 @@ class Cost(Entry):
         return 3
 
 
+class PartWhole(Entry):
+    """What is lost where the parts of objects stand in each other's places (the Picasso test)."""
+
+    measure: Literal["part-whole"]
+
+    @property
+    def tested(self) -> tuple[TestSplit, ...]:
+        """The objects with their parts out of relation."""
+        return ("rearranged",)
+
+    @property
+    def steps(self) -> int:
+        """One for the objects as they are, one for the others."""
+        return 2
+
+
 class RenderingError(Entry):
     """Error of every test image as a model draws it from views taken at random from ranges.
 

@@ -139,6 +139,8 @@ class PoseReadout(Entry):
         width: Principal components by which every layer is read.
         within_class: Fit to each class apart as well, and average R2 over classes: a capsule has
             coordinates of its own.
+        poolings: Read what goes into each max-pooling and what comes out as well: the article says
+            that max-pooling discards where its largest value was.
     """
 
     measure: Literal["pose-readout"]
@@ -148,6 +150,7 @@ class PoseReadout(Entry):
     images: int = Field(default=2000, ge=20)
     width: int = Field(default=16, ge=1)
     within_class: bool = False
+    poolings: bool = False
 
     @model_validator(mode="after")
     def _check(self) -> Self:

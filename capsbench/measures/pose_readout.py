@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -19,6 +20,7 @@ from capsbench.measures.activations import choose_layers, watching
 from capsbench.measures.defined import defined
 from capsbench.measures.drawn_views import batches_from
 from capsbench.measures.measured import Measured
+from capsbench.measures.poolings import max_poolings, watching_poolings
 from capsbench.measures.readout import (
     FOLDS,
     ReadOut,
@@ -31,6 +33,7 @@ from capsbench.viewpoint.factors import FACTORS, RECORDED
 from capsbench.viewpoint.views import Views
 
 TRUE_CLASS = "true class pose"
+NO_POOLINGS = "Nothing is read about max-poolings: the model has none that is a module."
 MOST_NUMBERS = 16_384  # of a layer: 2,000 images take 131 MB, and some copies of that in float64
 FEWEST_GROUPS = 2 * FOLDS  # half of them are held out
 
@@ -46,6 +49,7 @@ def measure(
     """Measure a model on test images, each from a view of its own.
 
     The held-out half are other toys where the set tells enough instances apart, else other images.
+    Around max-poolings there are the layers ``before <path>`` and ``after <path>``.
     Every layer is read by as many principal components, a tenth of the training rows at the most;
     ``width`` is their number.
 
@@ -118,7 +122,8 @@ def _features(
     """(N, D) fp32 on the CPU by layer: of a large one, ``MOST_NUMBERS`` drawn among its numbers."""
     layers = choose_layers(model, entry.layers)
     parts: dict[str, list[Tensor]] = {}
-    with watching(model, layers) as seen:
+    poolings = watching_poolings(model) if entry.poolings else nullcontext(dict[str, Tensor]())
+    with watching(model, layers) as seen, poolings as pooled:
         for batch in batches_from(data, images, views, entry.views.part, device):
             poses = model(batch.images).poses
             found = {name: seen[name].flatten(start_dim=1) for name in layers}
@@ -127,6 +132,7 @@ def _features(
                 assert poses is not None
                 every = torch.arange(len(poses), device=poses.device)
                 found[TRUE_CLASS] = poses[every, batch.targets].flatten(start_dim=1)
+            found |= {name: maps.flatten(start_dim=1) for name, maps in pooled.items()}
             for name, values in found.items():
                 parts.setdefault(name, []).append(_some(values).float().cpu())
                 if values.shape[1] > MOST_NUMBERS:
@@ -134,6 +140,8 @@ def _features(
                         f"Of the {values.shape[1]:,} numbers of layer '{name}', {MOST_NUMBERS:,} "
                         "drawn at random are read."
                     )
+    if entry.poolings and not max_poolings(model):
+        notes.append(NO_POOLINGS)
     joined = {name: torch.cat(values) for name, values in parts.items()}
     for name in [name for name, values in joined.items() if not values.isfinite().all()]:
         del joined[name]

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from matplotlib.figure import Figure
 
-from capsbench.reporting import attack_figures
+from capsbench.reporting import attack_figures, size_figure
 from capsbench.reporting.layer_figures import layer_figure
 from capsbench.reporting.layer_terms import LAYER_FIGURES
-from capsbench.reporting.results import Results
+from capsbench.reporting.results import ACCURACY_BY_SPLIT, Results
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,12 @@ def measure_figures(results: Results) -> dict[str, MeasureFigure]:
         attack_figures.MEASURE,
         attack_figures.TITLE,
         attack_figures.CAPTION,
+    )
+    drawn["size"] = (
+        size_figure.size_figure(results),
+        ACCURACY_BY_SPLIT,
+        size_figure.TITLE,
+        size_figure.CAPTION,
     )
     return {
         name: MeasureFigure(figure, measure, title, caption, _notes(results, measure))
