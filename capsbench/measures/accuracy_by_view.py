@@ -65,6 +65,7 @@ def measure(
         samples |= {
             f"{kind}/accuracy": weights @ correct
             for kind, weights in kind_weights(views, data.views).items()
+            if kind in KINDS
         }
     return Measured(values, rows, int(counts.max()), samples)
 

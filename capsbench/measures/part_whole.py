@@ -66,7 +66,7 @@ def measure(
     Keys are ``part-whole/<quantity>/<term>``, the terms those of `Loss`. Quantities are
     ``accuracy``, without an AUROC; ``true class``, its probability; ``confidence``, the probability
     of the likeliest class; and ``presence`` of the true class's capsule, where the model has one.
-    Samples hold each image's loss, and its outcomes.
+    Samples hold each image's loss, and ``<quantity> of rearranged``.
 
     Args:
         entry: The measure.
@@ -94,7 +94,7 @@ def measure(
             if (name, term) != ("accuracy", "auroc"):
                 values[f"part-whole/{name}/{term}"] = float(value)
         samples[f"part-whole/{name}/loss"] = (pair[0] - pair[1]).numpy()
-        samples[f"part-whole/{name}/rearranged"] = pair[1].numpy()
+        samples[f"{name} of rearranged"] = pair[1].numpy()
     notes = () if "presence" in intact else (NO_PRESENCE,)
     return Measured(values, [], len(index), samples, notes)
 

@@ -8,7 +8,8 @@ from typing import Any, Literal
 from capsbench.records import fingerprint
 from capsbench.reporting.aggregate import keys, measured, measures
 from capsbench.reporting.figures import accuracy_by_view, png
-from capsbench.reporting.results import Protocol, Results, load_cell
+from capsbench.reporting.measure_figures import measure_figures
+from capsbench.reporting.results import ACCURACY_BY_VIEW, Protocol, Results, load_cell
 from capsbench.reporting.wandb import Mirror, begin
 from capsbench.running.plan import Cell
 from capsbench.schema import Benchmark
@@ -65,14 +66,14 @@ def mirror_cell(mirror: Mirror, benchmark: Benchmark, output: Path, cell: Cell) 
         "parameters": found.training.parameters,
         "seconds": found.training.seconds,
     }
-    for measurement in found.measurements.values():
-        values |= measurement.values
+    for measure, outcome in found.measurements.items():
+        values |= {_name(measure, key): value for key, value in outcome.values.items()}
     protocol = Protocol(benchmark, changes=(), command="", date="", cells=(cell.entry,))
     _log(mirror, values, Results(protocol, (found,), examples=None))
 
 
 def mirror_benchmark(folder: Path, results: Results, mode: Mode) -> None:
-    """Log a benchmark as one aggregated run: means over seeds, all curves, the figure.
+    """Log a benchmark as one aggregated run: means over seeds, all curves, the figures.
 
     Args:
         folder: The benchmark's folder.
@@ -94,13 +95,18 @@ def mirror_benchmark(folder: Path, results: Results, mode: Mode) -> None:
     if mirror is None:
         return
     values = {
-        f"{label}/{key}": over.mean
+        f"{label}/{_name(measure, key)}": over.mean
         for label, cells in results.by_label().items()
         for measure in measures(cells)
         for key in keys(cells, measure=measure)
         if (over := measured(cells, key, measure=measure)) is not None
     }
     _log(mirror, values, results)
+
+
+def _name(measure: str, key: str) -> str:
+    """A value's name: two measures may have values of one key, such as ``novel/accuracy``."""
+    return key if measure == ACCURACY_BY_VIEW else f"{measure}/{key}"
 
 
 def _log(mirror: Mirror, values: dict[str, Any], results: Results) -> None:
@@ -112,5 +118,8 @@ def _log(mirror: Mirror, values: dict[str, Any], results: Results) -> None:
     ]
     figure = accuracy_by_view(results)
     pictures = {} if figure is None else {"accuracy-by-view-figure": png(figure)}
+    pictures |= {
+        f"{name}-figure": png(each.figure) for name, each in measure_figures(results).items()
+    }
     mirror.log_results(values, (COLUMNS, rows), pictures)
     mirror.close()

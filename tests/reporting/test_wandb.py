@@ -6,10 +6,13 @@ import subprocess
 import sys
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from capsbench.reporting.results import load
 from capsbench.reporting.wandb import Mirror, usable_mode
+from capsbench.running import mirror as mirrored
 
 TABLE = (("factor", "value", "accuracy"), [["rotation", 90.0, 0.25]])
 PICTURE = bytes.fromhex(
@@ -101,3 +104,28 @@ def test_a_netrc_that_cannot_be_read_is_a_reason(monkeypatch, tmp_path, caplog):
     (tmp_path / "netrc").write_text("machine")
     assert usable_mode("online") == "offline"
     assert "cannot be read" in caplog.text
+
+
+def test_measures_with_values_of_one_key_are_told_apart(
+    tmp_path, monkeypatch, write_benchmark, add_measure
+):
+    folder = write_benchmark(tmp_path)
+    splits = {"measure": "accuracy-by-split"}
+    linear = {"equivariance/linear/explained@pixels": 0.5}
+    grid = {"rotation": {"start": 90, "stop": 90, "step": 1}}
+    add_measure(folder, "CNN", 0, splits, {"familiar/accuracy": 0.125})
+    add_measure(folder, "CNN", 0, {"measure": "linear-equivariance", "grid": grid}, linear)
+    logged: dict[str, Any] = {}
+
+    class Log:
+        def log_results(self, values, table, pictures):
+            logged.update(values=values, pictures=pictures)
+
+        def close(self):
+            pass
+
+    monkeypatch.setattr(mirrored, "begin", lambda **_: Log())
+    mirrored.mirror_benchmark(folder, load(folder), "offline")
+    assert logged["values"]["CNN/accuracy-by-split/familiar/accuracy"] == 0.125
+    assert logged["values"]["CNN/familiar/accuracy"] > 0.5
+    assert {"accuracy-by-view-figure", "linear-equivariance-figure"} <= logged["pictures"].keys()
