@@ -67,6 +67,8 @@ class FibreMaps:
             found: (N, C, D, P) of f(T_g x), at the same places.
             division: Which of the N images serve for what.
         """
+        if not moved.shape[-1]:
+            return
         division = division.to(moved.device)
         other = found.roll(1, dims=0)
         part_of = division.fold.where(~division.held_out, HELD_OUT)
@@ -77,7 +79,13 @@ class FibreMaps:
                 sums[part] = sums[part].plus(add) if part in sums else add
 
     def compute(self) -> FibreFit:
-        """Fit the maps, by ridge with a penalty from nested validation, and try them."""
+        """Fit the maps, by ridge with a penalty from nested validation, and try them.
+
+        Without places, or with too few images to hold some out and to validate on others, all is
+        NaN.
+        """
+        if HELD_OUT not in self.parts or len(self.parts) < FEWEST_PARTS:
+            return FibreFit(*torch.full((4,), torch.nan, dtype=torch.float64))
         tested = self.parts[HELD_OUT]
         maps = _fit(self.parts)
         unit = torch.eye(*maps.shape[-2:]).to(maps)
@@ -107,6 +115,7 @@ class FibreMaps:
 
 
 HELD_OUT = FOLDS  # the number of the part that nothing is fitted to
+FEWEST_PARTS = 3  # that, one to fit to, and one to validate on
 
 
 def _fit(parts: dict[int, Moments]) -> Tensor:

@@ -78,13 +78,18 @@ def _panel(
         drawn.add(line)
         look = _look(asked, line, INK if line.control else series(index).colour)
         end = layers.index(LAST) if LAST in layers else len(layers)
-        way = [(place, each.mean) for place, each in known if place <= end]
+        way = [(place, max(each.mean, asked.floor)) for place, each in known if place <= end]
         axes.plot(*zip(*way, strict=True), **(look | {"marker": ""}))
-        seeds = [(place, value) for place, each in known for value in each.values.values()]
+        seeds = [
+            (place, max(value, asked.floor))
+            for place, each in known
+            for value in each.values.values()
+        ]
         axes.plot(*zip(*seeds, strict=True), **(look | {"linestyle": ""}), zorder=3)
         for place, each in known:
             if limits := each.interval:
-                axes.plot([place, place], limits, color=look["color"], linewidth=1, alpha=0.6)
+                ends = [max(limit, asked.floor) for limit in limits]
+                axes.plot([place, place], ends, color=look["color"], linewidth=1, alpha=0.6)
     if not drawn:
         axes.annotate("not measured", (0.5, 0.5), xycoords="axes fraction", ha="center", alpha=0.7)
     axes.set_xticks(range(len(layers)), layers, rotation=60, ha="right", rotation_mode="anchor")

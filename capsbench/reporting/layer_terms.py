@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import inf
 
 from capsbench.reporting.aggregate import keys
 from capsbench.reporting.results import Cell
@@ -40,6 +41,7 @@ class LayerFigure:
         lines: What is drawn.
         references: Heights at which a line helps to read.
         caption: What it shows, how to read it, the definition, the source.
+        floor: What lies below is drawn there: a share that a fit gets wrong has no lower bound.
     """
 
     name: str
@@ -49,6 +51,7 @@ class LayerFigure:
     lines: tuple[Line, ...]
     references: tuple[float, ...]
     caption: str
+    floor: float = -inf
 
     def factors(self, cells: Sequence[Cell]) -> list[str]:
         """The factors of which any of these cells has a value, or one empty name for them all."""
@@ -129,8 +132,10 @@ LAYER_FIGURES = (
             "which is the control at the line 0. The dashed control is a map fitted to pairs "
             "shuffled within the class, which can foretell no more than the class's mean. Beyond "
             "the controls is what is left: 1 for a representation that is equivariant, 0 where a "
-            "control does as well. Source: after Lenc and Vedaldi (2015); the article's equation 3."
+            "control does as well. What lies below −0.5 is drawn there. Source: after Lenc and "
+            "Vedaldi (2015); the article's equation 3."
         ),
+        floor=-0.5,
     ),
     LayerFigure(
         name="group-law",
@@ -187,7 +192,10 @@ LAYER_FIGURES = (
             "layer. R² on held-out images is 1 if the view is known exactly and 0 if nothing is "
             "known. What an invariant network throws away, a pose should keep; raw pixels are the "
             "base line, and views shuffled over the images are the control. The true class's pose "
-            "is that of the capsule of the image's class. An angle is foretold as cosine and sine."
+            "is that of the capsule of the image's class. An angle is foretold as cosine and sine. "
+            "Before and after stand for what goes into a max-pooling and what comes out. What lies "
+            "below −0.5 is drawn there."
         ),
+        floor=-0.5,
     ),
 )

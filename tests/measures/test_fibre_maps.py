@@ -72,6 +72,14 @@ def test_poses_that_have_nothing_to_do_with_the_view_are_not_explained():
         assert values[f"{view}/equivariance/fibre/beyond_controls@noise"] < 0.25
 
 
+def test_without_places_or_images_nothing_is_said():
+    maps = FibreMaps(2)
+    maps.update(torch.zeros(8, 2, 3, 0), torch.zeros(8, 2, 3, 0), divide(torch.arange(8), 0))
+    assert all(value.isnan() for value in maps.compute())
+    maps.update(torch.ones(1, 2, 3, 4), torch.zeros(1, 2, 3, 4), divide(torch.arange(1), 0))
+    assert all(value.isnan() for value in maps.compute())
+
+
 def test_against_least_squares_for_each_type():
     moved = random(60, 2, 3, 5, seed=1)
     turn = random(2, 3, 3, seed=2)
