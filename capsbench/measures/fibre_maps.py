@@ -7,10 +7,12 @@ A_g f(x)(p) for f(Tx) = T f(x) (article, eq. 3). The fibre over a place is the s
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torchmetrics import Metric
 
 from capsbench.measures.affine_maps import (
     FOLDS,
@@ -21,6 +23,10 @@ from capsbench.measures.affine_maps import (
     together,
 )
 from capsbench.measures.invariance import ROUNDING
+
+HELD_OUT = FOLDS  # the number of the part that nothing is fitted to
+PARTS = FOLDS + 1
+FEWEST_FOLDS = 2  # one to fit to, and one to validate on
 
 
 class FibreFit(NamedTuple):
@@ -44,54 +50,91 @@ class FibreFit(NamedTuple):
     distance: Tensor
 
 
-class FibreMaps:
-    """Second moments of poses on maps and of the same poses from a view, batch by batch.
+def fibre_equivariance(moved: Tensor, found: Tensor, division: Division) -> FibreFit:
+    """How much of what a view leaves to do at each place one affine map of poses explains.
 
-    Memory is that of products of the D numbers of a pose, for each type, whatever the number of
-    images and places.
+    For each type of capsules A_g is fitted by ridge regression, its penalty from nested validation,
+    from T_g f(x) to f(T_g x) at all places together, and tried on images that were held out. The
+    control is what such a map finds in poses of other images at the same places: all pairs of
+    images are taken together, in expectation, and none is drawn.
 
     Args:
-        types: C types of capsules, each with a map of its own.
+        moved: (N, C, D, P) of T_g f(x): C types with poses of D numbers at P places.
+        found: (N, C, D, P) of f(T_g x), at the same places.
+        division: Which images serve for what.
+
+    Returns:
+        All NaN without places, or with too few images to hold some out and validate on others.
+    """
+    metric = FibreEquivariance(moved.shape[1:], sync_on_compute=False).to(moved.device)
+    metric.update(moved, found, division)
+    return metric.compute()
+
+
+class FibreEquivariance(Metric):
+    """`fibre_equivariance` of one view, over all batches and processes.
+
+    It keeps sums of products of the D numbers of a pose, and of the poses at each place: memory
+    does not depend on how many images there are, nor the value on batches and their order.
+
+    Args:
+        shape: (C, D, P).
+        **kwargs: Arguments of ``torchmetrics.Metric``.
     """
 
-    def __init__(self, types: int) -> None:
-        self.types = types
-        self.parts: dict[int, Moments] = {}
-        self.shuffled: dict[int, Moments] = {}
+    full_state_update = False
+    higher_is_better = True
+    is_differentiable = False
+    plot_upper_bound = 1.0
+
+    count: Tensor
+    source: Tensor
+    cross: Tensor
+    square: Tensor
+    total_x: Tensor
+    total_y: Tensor
+
+    def __init__(self, shape: Sequence[int], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        types, d, places = shape
+        sizes = {
+            "count": (),
+            "source": (types, d + 1, d + 1),
+            "cross": (types, d, d + 1),
+            "square": (types,),
+            "total_x": (types, d + 1, places),
+            "total_y": (types, d, places),
+        }
+        for name, size in sizes.items():
+            zeros = torch.zeros(PARTS, *size, dtype=torch.float64)
+            self.add_state(name, zeros, dist_reduce_fx="sum")
 
     def update(self, moved: Tensor, found: Tensor, division: Division) -> None:
-        """Take in poses of some images.
-
-        Args:
-            moved: (N, C, D, P) of T_g f(x), at P places.
-            found: (N, C, D, P) of f(T_g x), at the same places.
-            division: Which of the N images serve for what.
-        """
-        if not moved.shape[-1]:
-            return
+        """Take in poses of some images; see `fibre_equivariance`."""
         division = division.to(moved.device)
-        other = found.roll(1, dims=0)
-        part_of = division.fold.where(~division.held_out, HELD_OUT)
-        for part in part_of.unique().tolist():
-            rows = part_of == part
-            for sums, target in ((self.parts, found), (self.shuffled, other)):
-                add = self._moments(moved[rows], target[rows])
-                sums[part] = sums[part].plus(add) if part in sums else add
+        y = found.double()
+        x = torch.cat([moved.double(), torch.ones_like(y[:, :, :1])], dim=2)
+        part = division.fold.where(~division.held_out, HELD_OUT)
+        member = torch.nn.functional.one_hot(part, PARTS).double()  # (N, PARTS)
+        self.count += member.sum(dim=0)
+        self.source += torch.einsum("ns,ncip,ncjp->scij", member, x, x)
+        self.cross += torch.einsum("ns,ncip,ncjp->scij", member, y, x)
+        self.square += torch.einsum("ns,ncip->sc", member, y.square())
+        self.total_x += torch.einsum("ns,ncip->scip", member, x)
+        self.total_y += torch.einsum("ns,ncip->scip", member, y)
 
     def compute(self) -> FibreFit:
-        """Fit the maps, by ridge with a penalty from nested validation, and try them.
-
-        Without places, or with too few images to hold some out and to validate on others, all is
-        NaN.
-        """
-        if HELD_OUT not in self.parts or len(self.parts) < FEWEST_PARTS:
-            return FibreFit(*torch.full((4,), torch.nan, dtype=torch.float64))
-        tested = self.parts[HELD_OUT]
-        maps = _fit(self.parts)
+        """Fit the maps to all images so far, and try them on those that are held out."""
+        folds = [part for part in range(FOLDS) if self.count[part]]
+        if not self.total_x.shape[-1] or not self.count[HELD_OUT] or len(folds) < FEWEST_FOLDS:
+            return FibreFit(*self.square.new_full((4,), torch.nan))
+        other = torch.einsum("scip,scjp->scij", self.total_y, self.total_x)
+        other = other / self.count.clamp_min(1)[:, None, None, None]
+        tested = self._moments(self.cross, HELD_OUT)
+        maps = _fit([self._moments(self.cross, fold) for fold in folds])
+        unrelated = _fit([self._moments(other, fold) for fold in folds])
         unit = torch.eye(*maps.shape[-2:]).to(maps)
-        residual = tested.error(maps)
-        shuffled = tested.error(_fit(self.shuffled))
-        change = tested.error(unit)
+        residual, shuffled, change = (tested.error(each) for each in (maps, unrelated, unit))
         control = torch.minimum(shuffled, change)
         nothing = change.sum() <= ROUNDING * tested.square.sum()
 
@@ -106,18 +149,20 @@ class FibreMaps:
             distance=off.mean(),
         )
 
-    def _moments(self, moved: Tensor, found: Tensor) -> Moments:
-        x, y = (
-            each.double().permute(1, 0, 3, 2).flatten(1, 2).flatten(0, 1) for each in (moved, found)
-        )
-        rows = torch.arange(len(x), device=x.device).view(self.types, -1)
-        return Moments.of(x, y[:, None], list(rows))
+    def plot(self, val: Any = None, ax: Any = None) -> Any:
+        """Draw the share explained; of a list of results, one after the other.
+
+        Args:
+            val: What ``compute`` returned, or a list of such; its own value if left out.
+            ax: Axes of matplotlib to draw into.
+        """
+        found: Any = self.compute() if val is None else val
+        one = isinstance(found, FibreFit)
+        return self._plot(found.explained if one else [each.explained for each in found], ax)
+
+    def _moments(self, cross: Tensor, part: int) -> Moments:
+        return Moments(self.source[part], cross[part][:, None], self.square[part][:, None])
 
 
-HELD_OUT = FOLDS  # the number of the part that nothing is fitted to
-FEWEST_PARTS = 3  # that, one to fit to, and one to validate on
-
-
-def _fit(parts: dict[int, Moments]) -> Tensor:
-    folds = [moments for part, moments in sorted(parts.items()) if part != HELD_OUT]
+def _fit(folds: Sequence[Moments]) -> Tensor:
     return ridge(together(folds), choose_penalty(folds))

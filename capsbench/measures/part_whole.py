@@ -8,7 +8,9 @@ from typing import Any, NamedTuple
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torchmetrics import Metric
 from torchmetrics.functional.classification import binary_auroc
+from torchmetrics.utilities import dim_zero_cat
 
 from capsbench import measures
 from capsbench.contracts import Model, found_classes
@@ -51,6 +53,46 @@ def part_whole(intact: Tensor, rearranged: Tensor) -> Loss:
     ranks = both.unique(return_inverse=True)[1].double()
     auroc = binary_auroc(ranks / ranks.max().clamp_min(1), whole.long())
     return Loss(*means, means[0] - means[1], auroc)
+
+
+class PartWhole(Metric):
+    """`part_whole` of the objects of all batches and processes; it keeps both numbers of each.
+
+    Args:
+        **kwargs: Arguments of ``torchmetrics.Metric``.
+    """
+
+    full_state_update = False
+    higher_is_better = True
+    is_differentiable = False
+
+    intact: list[Tensor]
+    rearranged: list[Tensor]
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        for name in ("intact", "rearranged"):
+            self.add_state(name, [], dist_reduce_fx="cat")
+
+    def update(self, intact: Tensor, rearranged: Tensor) -> None:
+        """Take in some objects; see `part_whole`."""
+        self.intact.append(intact)
+        self.rearranged.append(rearranged)
+
+    def compute(self) -> Loss:
+        """What is lost over all objects so far."""
+        return part_whole(dim_zero_cat(self.intact), dim_zero_cat(self.rearranged))
+
+    def plot(self, val: Any = None, ax: Any = None) -> Any:
+        """Draw the loss; of a list of results, one after the other.
+
+        Args:
+            val: What ``compute`` returned, or a list of such; its own value if left out.
+            ax: Axes of matplotlib to draw into.
+        """
+        found: Any = self.compute() if val is None else val
+        one = isinstance(found, Loss)
+        return self._plot(found.loss if one else [each.loss for each in found], ax)
 
 
 @torch.inference_mode()

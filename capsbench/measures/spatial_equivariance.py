@@ -16,7 +16,7 @@ from capsbench.measures.affine_maps import divide
 from capsbench.measures.chosen_images import chosen_batches, chosen_for, chosen_rows
 from capsbench.measures.defined import defined
 from capsbench.measures.errors_by_view import Pair, measure_errors
-from capsbench.measures.fibre_maps import FibreMaps
+from capsbench.measures.fibre_maps import FibreEquivariance
 from capsbench.measures.measured import Measured
 from capsbench.measures.moved_maps import MapMove
 from capsbench.measures.paired_views import at_rest, paired_activations
@@ -111,7 +111,7 @@ def _fibres(
     by_factor: dict[str, list[Tensor]] = {}
     values: dict[str, Tensor] = {}
     for view in entry.grid.views():
-        fits: dict[str, FibreMaps] = {}
+        fits: dict[str, FibreEquivariance] = {}
         pairs = paired_activations(model, layers, data, device, images, view) if layers else ()
         for batch, f_x, f_gx in pairs:
             for name, layer in layers.items():
@@ -122,8 +122,11 @@ def _fibres(
                 still, turned = (
                     each[..., places].unflatten(1, (types, -1)) for each in moved.pair(*maps)
                 )
-                fit = fits.setdefault(name, FibreMaps(types))
-                fit.update(still, turned, divide(batch.index, 0))
+                if name not in fits:
+                    # Every process sees the same images: there is nothing to sum up over them.
+                    fits[name] = FibreEquivariance(still.shape[1:], sync_on_compute=False)
+                    fits[name].to(still.device)
+                fits[name].update(still, turned, divide(batch.index, 0))
         for name, fit in fits.items():
             for share, value in fit.compute()._asdict().items():
                 values[f"{view.key}/equivariance/fibre/{share}@{name}"] = value

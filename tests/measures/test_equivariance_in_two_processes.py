@@ -11,12 +11,15 @@ import torch
 from torch.distributed import destroy_process_group, init_process_group
 
 from capsbench.measures.affine_equivariance import LinearEquivariance
+from capsbench.measures.affine_maps import divide
+from capsbench.measures.fibre_maps import FibreEquivariance
 from capsbench.measures.invariance import InvarianceError
 from capsbench.measures.moved_maps import SpatialEquivarianceError
 from capsbench.viewpoint.grid import GridView
 from capsbench.viewpoint.views import Views
 
 N = 257
+SINGLE = ("invariance", "spatial", "fibre")
 
 
 def values(rows, batch):
@@ -29,15 +32,22 @@ def values(rows, batch):
         "invariance": InvarianceError(72, 2),
         "spatial": SpatialEquivarianceError(view, (2, 6, 6), (6, 6), num_classes=2),
         "linear": LinearEquivariance(4),
+        "fibre": FibreEquivariance((2, 3, 12)),
     }
     for some in rows.split(batch):
         metrics["invariance"].update(x[some], gx[some], classes[some])
         metrics["spatial"].update(x[some], gx[some], classes[some])
+        poses = (each[some].reshape(-1, 2, 3, 12) for each in (x, gx))
+        metrics["fibre"].update(*poses, divide(index[some], 0))
         both = torch.stack([gx[some], x[some].roll(1, 1)], dim=1)
         metrics["linear"].update(x[some], both, classes[some], index[some])
     linear = metrics["linear"].compute()
     return [
-        *(each.item() for name in ("invariance", "spatial") for each in metrics[name].compute()),
+        *(
+            each.item()
+            for name in ("invariance", "spatial", "fibre")
+            for each in metrics[name].compute()
+        ),
         *linear.by_view().explained.tolist(),
         *linear.by_view().kept.tolist(),
         linear.images.sum().item(),

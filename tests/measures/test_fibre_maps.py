@@ -1,5 +1,6 @@
 """Maps of poses place by place: fields of vectors whose turning is known, end to end and alone."""
 
+import matplotlib.pyplot as plt
 import pytest
 import torch
 from pydantic import TypeAdapter
@@ -7,11 +8,12 @@ from torch.nn.functional import pad
 
 from capsbench.measures import MeasureEntry, SpatialEquivariance
 from capsbench.measures.affine_maps import divide
-from capsbench.measures.fibre_maps import FibreMaps
+from capsbench.measures.fibre_maps import FibreEquivariance, fibre_equivariance
 from capsbench.measures.spatial_equivariance import measure
 from capsbench.names import find
 from tests.measures.layered import Layered, random
 
+ROWS = torch.arange(60)
 TURNS = {"rotation": {"start": -90, "stop": 180, "step": 90}}
 
 
@@ -73,23 +75,22 @@ def test_poses_that_have_nothing_to_do_with_the_view_are_not_explained():
 
 
 def test_without_places_or_images_nothing_is_said():
-    maps = FibreMaps(2)
-    maps.update(torch.zeros(8, 2, 3, 0), torch.zeros(8, 2, 3, 0), divide(torch.arange(8), 0))
-    assert all(value.isnan() for value in maps.compute())
-    maps.update(torch.ones(1, 2, 3, 4), torch.zeros(1, 2, 3, 4), divide(torch.arange(1), 0))
-    assert all(value.isnan() for value in maps.compute())
+    nowhere = torch.zeros(8, 2, 3, 0)
+    assert all(value.isnan() for value in fibre_equivariance(nowhere, nowhere, divide(ROWS[:8], 0)))
+    one = torch.ones(1, 2, 3, 4)
+    assert all(value.isnan() for value in fibre_equivariance(one, -one, divide(ROWS[:1], 0)))
+
+
+def related(count=60):
+    """Poses, and others that a map for each type and noise make of them."""
+    moved = random(count, 2, 3, 5, seed=1)
+    noise = 0.3 * random(count, 2, 3, 5, seed=3)
+    return moved, torch.einsum("cij,ncjp->ncip", random(2, 3, 3, seed=2), moved) + noise
 
 
 def test_against_least_squares_for_each_type():
-    moved = random(60, 2, 3, 5, seed=1)
-    turn = random(2, 3, 3, seed=2)
-    found = torch.einsum("cij,ncjp->ncip", turn, moved) + 0.3 * random(60, 2, 3, 5, seed=3)
-    index = torch.arange(60)
-    division = divide(index, 0)
-    maps = FibreMaps(2)
-    for rows in index.split(23):
-        maps.update(moved[rows], found[rows], division.of(rows))
-    explained = maps.compute().explained.item()
+    moved, found = related()
+    division = divide(ROWS, 0)
     held, kept = division.held_out, ~division.held_out
     residual = change = 0.0
     for c in range(2):
@@ -98,4 +99,39 @@ def test_against_least_squares_for_each_type():
         fit = torch.linalg.lstsq(one[kept].flatten(0, 1), y[kept].flatten(0, 1)).solution
         residual += (y[held] - one[held] @ fit).square().sum().item()
         change += (y[held] - x[held]).square().sum().item()
+    explained = fibre_equivariance(moved, found, division).explained.item()
     assert explained == pytest.approx(1 - residual / change, abs=2e-3)
+
+
+def test_the_control_is_what_pairs_of_different_images_give_on_average():
+    """Shuffled many times over, pairs give the control that is found without drawing any."""
+    moved, found = related(3000)
+    division = divide(torch.arange(3000), 0)
+    expected = fibre_equivariance(moved, found, division).shuffled.item()
+    kept = (~division.held_out).nonzero()[:, 0]
+    shuffled = []
+    for seed in range(5):
+        order = kept[torch.randperm(len(kept), generator=torch.Generator().manual_seed(seed))]
+        residual = change = 0.0
+        for c in range(2):
+            x, y = (each[:, c].double().transpose(1, 2) for each in (moved, found))
+            one = torch.cat([x, torch.ones_like(x[..., :1])], dim=-1)
+            pairs = one[kept].flatten(0, 1), y[order].flatten(0, 1)
+            fit = torch.linalg.lstsq(*pairs).solution
+            held = division.held_out
+            residual += (y[held] - one[held] @ fit).square().sum().item()
+            change += (y[held] - x[held]).square().sum().item()
+        shuffled.append(1 - residual / change)
+    assert expected == pytest.approx(sum(shuffled) / len(shuffled), abs=0.02)
+
+
+def test_neither_batches_nor_their_order_count():
+    moved, found = related()
+    whole = fibre_equivariance(moved, found, divide(ROWS, 0))
+    metric = FibreEquivariance(moved.shape[1:])
+    for rows in reversed(ROWS.split(23)):
+        metric.update(moved[rows], found[rows], divide(rows, 0))
+    torch.testing.assert_close(tuple(metric.compute()), tuple(whole))
+    figure, axes = metric.plot()
+    assert axes.lines[0].get_ydata() == pytest.approx([whole.explained.item()])
+    plt.close(figure)

@@ -10,6 +10,7 @@ from torch import distributed
 
 from capsbench.measures.agreement import PresenceAgainstSpread
 from capsbench.measures.consistency import Consistency
+from capsbench.measures.part_whole import PartWhole
 from capsbench.measures.reliability import CalibrationError
 from capsbench.measures.worst_of_k import WorstOfK
 
@@ -24,12 +25,14 @@ def found(batches):
     answers = torch.randint(3, (VIEWS + 1, IMAGES), generator=randomness)
     presences = torch.rand(2, IMAGES, CAPSULES, generator=randomness)
     metrics = [WorstOfK(VIEWS), Consistency(VIEWS), CalibrationError(), PresenceAgainstSpread(3)]
+    metrics.append(PartWhole())
     for rows in batches:
         inputs = [
             (correct[:, rows],),
             (answers[0, rows], answers[1:, rows]),
             (presences[0, rows], correct[:CAPSULES, rows].T),
             tuple(presences[:, rows]),
+            tuple(presences[:, rows, 0]),
         ]
         for metric, values in zip(metrics, inputs, strict=True):
             metric.update(*values)
@@ -64,7 +67,7 @@ def join(rank, folder):
 
 def test_two_processes_equal_one(tmp_path):
     whole = found([torch.arange(IMAGES)])
-    assert len(whole) == 1 + 1 + 4 + 5
+    assert len(whole) == 1 + 1 + 4 + 5 + 4
     other = get_context("spawn").Process(target=join, args=(1, tmp_path))
     other.start()
     join(0, tmp_path)

@@ -1,5 +1,6 @@
 """The Picasso test on objects of two parts, with models that see their relation or do not."""
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
@@ -10,6 +11,7 @@ from capsbench.contracts import Model, Prediction
 from capsbench.data.batches import Split
 from capsbench.errors import UserError
 from capsbench.measures import MeasureEntry, PartWhole
+from capsbench.measures.part_whole import PartWhole as PartWholeMetric
 from capsbench.measures.part_whole import measure, part_whole
 from tests.data.made_up import Flat
 
@@ -106,6 +108,17 @@ def test_auroc_is_that_of_ranks():
     assert found.auroc.item() == pytest.approx(expected)
     assert found.loss.item() == pytest.approx((intact - rearranged).mean().item(), rel=1e-5)
     assert part_whole(torch.ones(3), torch.ones(3)).auroc.item() == 0.5
+
+
+def test_the_metric_is_the_function_over_batches():
+    intact, rearranged = torch.rand(2, 30, generator=torch.Generator().manual_seed(0))
+    metric = PartWholeMetric()
+    for rows in torch.arange(30).split(11):
+        metric.update(intact[rows], rearranged[rows])
+    assert metric.compute() == part_whole(intact, rearranged)
+    figure, axes = metric.plot()
+    assert axes.lines[0].get_ydata() == pytest.approx([metric.compute().loss.item()])
+    plt.close(figure)
 
 
 def test_what_cannot_be_asked_is_told():
