@@ -36,7 +36,7 @@ def measure(
     Each key begins with the name of the split. ``top label/error`` is the expected calibration
     error of the likeliest class, ``top label/confidence`` and ``top label/accuracy`` the means;
     ``presences/error`` that of the presence of each class capsule, whether its class is there. The
-    tables behind are among the samples, as ``<split>/<what>/counts`` and so on, by bin.
+    tables behind are among the samples, as ``<split>/<what>/bins/counts`` and so on.
 
     ``agreement/absolute`` and ``agreement/relative`` say how the presence of the last capsules goes
     with the spread of the votes for them, in the units of the poses and beside the length of the
@@ -111,7 +111,7 @@ def _calibration(
         table = reliability(confidences, true, bins=bins)
         values[f"{what}/error"] = float(table.error)
         for name in ("counts", "confidence", "accuracy"):
-            samples[f"{split}/{what}/{name}"] = getattr(table, name).numpy()
+            samples[f"{split}/{what}/bins/{name}"] = getattr(table, name).numpy()
     return values
 
 

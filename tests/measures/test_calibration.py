@@ -60,7 +60,7 @@ def test_probabilities_of_logits_alone():
     assert len(found.notes) == 2
     assert found.samples["familiar/index"].tolist() == list(range(45, 60))
     assert found.samples["familiar/correct"].sum() == 5
-    assert found.samples["familiar/top label/counts"].tolist() == [0] * 13 + [15, 0]
+    assert found.samples["familiar/top label/bins/counts"].tolist() == [0] * 13 + [15, 0]
 
 
 def test_presences_say_each_class():
@@ -69,7 +69,7 @@ def test_presences_say_each_class():
     # A third of the statements is true in both bins.
     expected = (2 / 3) * (1 / 3 - 0.3) + (1 / 3) * (0.4 - 1 / 3)
     assert found.values["familiar/presences/error"] == pytest.approx(expected)
-    assert found.samples["familiar/presences/counts"].sum() == 45
+    assert found.samples["familiar/presences/bins/counts"].sum() == 45
     assert found.samples["familiar/presences"].shape == (15, 3)
 
 

@@ -22,6 +22,7 @@ KEPT: dict[str, tuple[dict[str, Any], set[str]]] = {
     "averaged-accuracy": ({}, {"familiar/averaged/accuracy", "familiar/single/accuracy"}),
     "worst-of-k": ({"views": {"rotation": [-90, 90]}, "k": 3}, {"worst/accuracy"}),
     "consistency": ({"grid": GRID}, {"consistency"}),
+    "calibration": ({}, set()),
     "attacks": ({"targeted": True, "images": 30}, {"fgsm/accuracy", "bim/targeted/accuracy"}),
 }
 
