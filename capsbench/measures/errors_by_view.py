@@ -44,7 +44,7 @@ def measure_errors(
     ``rotation/``, and for all such views together, there are ``<name>/error@<layer>``; ``change@``
     and ``spread@``, the root mean square distances of which it is the ratio; ``class error@`` and
     ``class spread@``, with another image of the same class. Over views mean squares are averaged,
-    all views counting alike. Samples hold each image's distance, ``<name>/change@<layer>``, (V, N).
+    all views counting alike. Samples hold each image's distance, ``<name>/distance@<layer>``, (V, N).
 
     The model looks at each image and at its view, view by view. Memory is that of a batch, and of
     (classes x features) of each layer twice in float64, whatever the number of views.
@@ -83,7 +83,7 @@ def measure_errors(
         advance()
     values, notes = defined(_values(views, found, several))
     samples: dict[str, NDArray[Any]] = {
-        f"{name}/change@{layer}": np.stack(each) for (name, layer), each in distances.items()
+        f"{name}/distance@{layer}": np.stack(each) for (name, layer), each in distances.items()
     }
     samples["index"] = data.split(chosen.split).index[chosen.rows].numpy()
     told = (*notes, *([SEVERAL_OBJECTS] if several else []))

@@ -14,7 +14,7 @@ from capsbench.records import read_npz
 from capsbench.reporting.results import Cell
 
 Array = NDArray[Any]
-UNCHANGED = "unchanged/accuracy"  # of attacks: the accuracy on some images, with no attack
+UNCHANGED = "unchanged/"  # of attacks: on some of the images, with no attack
 
 
 class Outcomes(NamedTuple):
@@ -45,7 +45,7 @@ def outcomes(cells: Sequence[Cell], measure: str) -> dict[str, Outcomes]:
         samples = _samples(cell, measure)
         for key in cell.measurements[measure].values:
             index = samples.get(f"{key.partition('/')[0]}/index", samples.get("index"))
-            if key not in samples or key == UNCHANGED or index is None:
+            if key not in samples or key.startswith(UNCHANGED) or index is None:
                 continue
             if not np.array_equal(indices.setdefault(key, index), index):
                 continue

@@ -88,7 +88,7 @@ def test_numbers_are_those_of_the_definition():
     )
     assert found.n == 120
     assert found.samples["index"].tolist() == still.index.tolist()
-    distances = found.samples["invariance/change@plain"]
+    distances = found.samples["invariance/distance@plain"]
     assert distances.shape == (5, 120)
     torch.testing.assert_close(torch.from_numpy(distances[2]), apart["shift_x", 3])
     assert (distances[[1, 4]] == 0).all()

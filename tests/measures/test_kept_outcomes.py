@@ -23,6 +23,8 @@ KEPT: dict[str, tuple[dict[str, Any], set[str]]] = {
     "worst-of-k": ({"views": {"rotation": [-90, 90]}, "k": 3}, {"worst/accuracy"}),
     "consistency": ({"grid": GRID}, {"consistency"}),
     "calibration": ({}, set()),
+    "invariance-error": ({"grid": GRID}, set()),
+    "spatial-equivariance": ({"grid": GRID}, set()),
     "attacks": ({"targeted": True, "images": 30}, {"fgsm/accuracy", "bim/targeted/accuracy"}),
 }
 

@@ -53,7 +53,7 @@ def test_a_convolution_moves_with_the_image_and_a_fixed_mask_does_not():
         assert error(found, view, "conv", "interpolation") == 0
         assert error(found, view, "misplaced") > 0.2
         assert error(found, view, "masked") > 0.5
-    assert found.samples["equivariance/spatial/change@conv"].shape == (3, 60)
+    assert found.samples["equivariance/spatial/distance@conv"].shape == (3, 60)
     assert found.n == 60
 
 
