@@ -44,7 +44,8 @@ def measure_errors(
     ``rotation/``, and for all such views together, there are ``<name>/error@<layer>``; ``change@``
     and ``spread@``, the root mean square distances of which it is the ratio; ``class error@`` and
     ``class spread@``, with another image of the same class. Over views mean squares are averaged,
-    all views counting alike. Samples hold each image's distance, ``<name>/distance@<layer>``, (V, N).
+    all views counting alike. Samples hold each image's distance from itself, (V, N), as
+    ``<name>/distance@<layer>``.
 
     The model looks at each image and at its view, view by view. Memory is that of a batch, and of
     (classes x features) of each layer twice in float64, whatever the number of views.

@@ -26,7 +26,7 @@ from capsbench.reporting.wording import number
 
 MEASURE = "attacks"
 KEY = re.compile(r"(?P<attack>.+)/eps=(?P<epsilon>[^/]+)/(?P<share>accuracy|blind|reached)")
-NAME = re.compile(r"(from (?P<source>.+)/)?(?P<method>[a-z]+)(?P<targeted>/targeted)?")
+NAME = re.compile(r"(from (?P<source>.+)/)?(?P<method>fgsm|bim|pgd)(?P<targeted>/targeted)?")
 SHARES: dict[str, Any] = {"accuracy": "-", "reached": (0, (5, 2)), "blind": (0, (1, 2))}
 TITLE = "What small changes of pixels do"
 CAPTION = (
@@ -127,6 +127,8 @@ def attack_name(attack: str) -> str:
 
     >>> attack_name("pgd/targeted"), attack_name("from CNN/fgsm")
     ('PGD, targeted', 'FGSM, from CNN')
+    >>> attack_name("from CNN/pgd/targeted")
+    'PGD, targeted, from CNN'
     """
     match = NAME.fullmatch(attack)
     assert match is not None

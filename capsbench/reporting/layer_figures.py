@@ -78,17 +78,17 @@ def _panel(
         drawn.add(line)
         look = _look(asked, line, INK if line.control else series(index).colour)
         end = layers.index(LAST) if LAST in layers else len(layers)
-        way = [(place, max(each.mean, asked.floor)) for place, each in known if place <= end]
+        way = [(place, asked.drawn_at(each.mean)) for place, each in known if place <= end]
         axes.plot(*zip(*way, strict=True), **(look | {"marker": ""}))
         seeds = [
-            (place, max(value, asked.floor))
+            (place, asked.drawn_at(value))
             for place, each in known
             for value in each.values.values()
         ]
         axes.plot(*zip(*seeds, strict=True), **(look | {"linestyle": ""}), zorder=3)
         for place, each in known:
             if limits := each.interval:
-                ends = [max(limit, asked.floor) for limit in limits]
+                ends = [asked.drawn_at(limit) for limit in limits]
                 axes.plot([place, place], ends, color=look["color"], linewidth=1, alpha=0.6)
     if not drawn:
         axes.annotate("not measured", (0.5, 0.5), xycoords="axes fraction", ha="center", alpha=0.7)

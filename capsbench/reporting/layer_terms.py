@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import inf
 
 from capsbench.reporting.aggregate import keys
 from capsbench.reporting.results import Cell
@@ -41,7 +40,8 @@ class LayerFigure:
         lines: What is drawn.
         references: Heights at which a line helps to read.
         caption: What it shows, how to read it, the definition, the source.
-        floor: What lies below is drawn there: a share that a fit gets wrong has no lower bound.
+        floor: Of shares that cannot exceed 1: what lies below is drawn there, since a fit that is
+            wrong has no lower bound; and no interval is drawn beyond 1.
     """
 
     name: str
@@ -51,7 +51,11 @@ class LayerFigure:
     lines: tuple[Line, ...]
     references: tuple[float, ...]
     caption: str
-    floor: float = -inf
+    floor: float | None = None
+
+    def drawn_at(self, height: float) -> float:
+        """Where a value, or the end of an interval, is drawn."""
+        return height if self.floor is None else min(max(height, self.floor), 1.0)
 
     def factors(self, cells: Sequence[Cell]) -> list[str]:
         """The factors of which any of these cells has a value, or one empty name for them all."""

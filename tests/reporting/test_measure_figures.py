@@ -133,6 +133,16 @@ def test_what_is_recorded_after_the_answer_is_not_on_the_way(folder: Path, add_m
     assert [[x for x, _ in way] for way in ways] == [[0, 1, 2]]
 
 
+def test_shares_are_drawn_between_their_floor_and_one(folder: Path):
+    asked = BY_NAME["linear-equivariance"]
+    assert [asked.drawn_at(height) for height in (-3.0, 0.2, 1.7)] == [-0.5, 0.2, 1.0]
+    assert BY_NAME["invariance"].drawn_at(1.7) == 1.7
+    figure = layer_figure(load(folder), asked)
+    assert figure is not None
+    heights = [y for axes in figure.axes for line in drawn(axes) for _, y in line]
+    assert max(heights) <= 1
+
+
 def test_attacks_begin_with_the_images_as_they_are(folder: Path):
     results = load(folder)
     assert attacks_of(results) == ["fgsm", "fgsm/targeted", "from CNN/fgsm"]
