@@ -189,5 +189,5 @@ def test_the_mirror_of_a_benchmark_has_the_means_of_both_measures(folder: Path, 
 
     monkeypatch.setattr("capsbench.running.mirror.begin", lambda **_: Mirror())
     mirror_benchmark(folder, load(folder), "offline")
-    assert logged["Autoencoder/shift/rendering/error"] == pytest.approx(0.025)
+    assert logged["Autoencoder/rendering-error/shift/rendering/error"] == pytest.approx(0.025)
     assert 0 < logged["CNN/novel/accuracy"] < 1
