@@ -23,7 +23,7 @@ quick: install ## environment, then the main job: three models, two seeds, the r
 	@$(BIN)/capsbench run quick
 
 test: lint ## environment, then formatter, linter, type checker and the whole test suite
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 bench: install ## environment, then how fast it is here, beside the textbook form: some minutes
 	@$(BIN)/capsbench bench
