@@ -59,6 +59,10 @@ def run(
             help="Change a value of the file, such as recipe.steps=500; may be repeated.",
         ),
     ] = None,
+    scale: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="One of the file's scales, such as small."),
+    ] = None,
     limit: Annotated[
         int | None,
         typer.Option(min=1, metavar="N", help="Use at most this many images of each split."),
@@ -111,7 +115,8 @@ def run(
         changes["seeds"] = parse_seeds(seeds)
     if limit is not None:
         changes["recipe.limit"] = limit
-    protocol = load_benchmark(benchmark, changes)
+    protocol = load_benchmark(benchmark, changes, scale=scale)
+    scaled = {} if scale is None else protocol.scales[scale]
     chosen = None if models is None else [part.strip() for part in models.split(",")]
     require_folder(data_root)
     require_writable(output)
@@ -142,7 +147,7 @@ def run(
             output=output,
             execution=execution,
             data_root=data_root,
-            changes=_in_words(changes, chosen),
+            changes=_in_words(scaled | changes, chosen, scale),
             command=shlex.join(["capsbench", *sys.argv[1:]]),
             console=Console(),
         )
@@ -183,8 +188,11 @@ def require_devices(execution: Execution) -> None:
         raise UserError(f"--devices {execution.devices}: there are {present} CUDA devices here")
 
 
-def _in_words(changes: dict[str, Any], models: Sequence[str] | None) -> list[str]:
-    words = [
+def _in_words(
+    changes: dict[str, Any], models: Sequence[str] | None, scale: str | None
+) -> list[str]:
+    words = [] if scale is None else [f"scale={scale}"]
+    words += [
         f"{place}={value if isinstance(value, str) else json.dumps(value, default=str)}"
         for place, value in changes.items()
     ]

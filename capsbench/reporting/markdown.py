@@ -9,7 +9,7 @@ from html import escape
 from capsbench.reporting import differences, protocol, tables
 from capsbench.reporting.differences import DifferenceRow
 from capsbench.reporting.measure_figures import MeasureFigure
-from capsbench.reporting.page import describe, versions
+from capsbench.reporting.page import describe, plain_tables, versions
 from capsbench.reporting.results import Results
 from capsbench.reporting.split_table import TITLE as split_title
 from capsbench.reporting.split_table import note as split_note
@@ -100,21 +100,8 @@ def render(
             plain(each.caption),
             *(["Left out, or to be known:\n\n" + "\n".join(told)] if each.notes else []),
         ]
-    published = tables.published(results)
-    if published:
-        head = [
-            "Model",
-            "Quantity",
-            "Published",
-            "Measured here",
-            "Source",
-            "Selected on",
-            "Known by",
-        ]
-        parts += [
-            "## Published numbers",
-            _table(head, (list(vars(row).values()) for row in published)),
-        ]
+    for table in plain_tables(results):
+        parts += [f"## {table.title}", _table(table.columns, table.rows), plain(table.caption)]
     terms = protocol.in_words(results)
     parts += ["## Protocol", "\n".join(f"- **{term}.** {plain(text)}" for term, text in terms)]
     parts += ["## Provenance", "\n".join(f"- {line}" for line in _provenance(results))]

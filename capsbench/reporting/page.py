@@ -9,11 +9,12 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from capsbench.reporting import differences, protocol, tables, wording
+from capsbench.reporting import differences, matched, protocol, published, tables, wording
 from capsbench.reporting.aggregate import measured
 from capsbench.reporting.differences import DifferenceRow
 from capsbench.reporting.inline import data_uri, inline_svg
 from capsbench.reporting.measure_figures import MeasureFigure
+from capsbench.reporting.plain_table import PlainTable
 from capsbench.reporting.results import ACCURACY_BY_VIEW, Cell, Results
 from capsbench.reporting.split_table import TITLE as split_title
 from capsbench.reporting.split_table import note as split_note
@@ -103,7 +104,6 @@ def render(
         benchmark=results.benchmark,
         protocol=results.protocol,
         terms=protocol.in_words(results),
-        known_by=protocol.KNOWN_BY,
         rows=tables.summary(results),
         columns=tables.columns(results),
         caption=tables.caption(results),
@@ -119,7 +119,7 @@ def render(
         drawing_columns=tables.DRAWING_COLUMNS,
         drawing_caption=tables.DRAWING_CAPTION,
         cannot_draw=tables.CANNOT_DRAW,
-        published=tables.published(results),
+        plain_tables=plain_tables(results),
         factors=_factors(results, drawings),
         shown=[_shown(name, each, drawings[name]) for name, each in measured.items()],
         strips=_strips(results),
@@ -130,6 +130,11 @@ def render(
         variable=variable,
         style=Markup(style),
     )
+
+
+def plain_tables(results: Results) -> list[PlainTable]:
+    """The tables that are text alone: the matched rule, published numbers."""
+    return [*matched.tables(results), *published.tables(results)]
 
 
 def versions(results: Results) -> list[tuple[str, str]]:

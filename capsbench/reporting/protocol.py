@@ -18,8 +18,6 @@ from capsbench.viewpoint.part import Window
 from capsbench.viewpoint.ranges import ViewRange
 from capsbench.viewpoint.spread import Spread
 
-KNOWN_BY = {"read": "read in the source", "calculated": "calculated from the source"}
-
 
 def in_words(results: Results) -> list[tuple[str, str]]:
     """Pairs of a term and its explanation."""
@@ -33,9 +31,11 @@ def in_words(results: Results) -> list[tuple[str, str]]:
         ),
         *([novel] if results.asks(ACCURACY_BY_VIEW) else []),
         ("Test", " ".join(map(_test, benchmark.measures))),
-        ("Recipe", f"{_recipe(benchmark.recipe)}, the same for every model."),
+        *([("Varied", _varied(benchmark))] if benchmark.vary else []),
+        ("Recipe", _recipes(benchmark)),
         ("Selection", _selection(benchmark)),
         ("Seeds", _seeds(results)),
+        *([("Choices", " ".join(benchmark.conflicts))] if benchmark.conflicts else []),
     ]
 
 
@@ -110,6 +110,24 @@ def _test(entry: MeasureEntry) -> str:
     )
 
 
+def _varied(benchmark: Benchmark) -> str:
+    vary = benchmark.vary
+    assert vary is not None
+    values = listed([number(value) for value in vary.values])
+    return f"{_sentence(vary.name)[:-1]} ({vary.place}): {values}. All else is the same."
+
+
+def _recipes(benchmark: Benchmark) -> str:
+    own = [entry for entry in benchmark.models if entry.recipe]
+    text = f"{_recipe(benchmark.recipe)}, the same for every model{' but' * bool(own)}"
+    told = (
+        f"{entry.label} ({', '.join(f'{key} {value}' for key, value in entry.recipe.items())}: "
+        f"{entry.reason})"
+        for entry in own
+    )
+    return f"{text} {listed(list(told))}." if own else f"{text}."
+
+
 def _recipe(recipe: Recipe) -> str:
     end = f"{number(100 * recipe.final_learning_rate)} % of it"
     schedule = {
@@ -129,9 +147,10 @@ def _selection(benchmark: Benchmark) -> str:
     if benchmark.selection == "last":
         return "The weights after the last step; nothing is selected."
     every = counted(benchmark.recipe.evaluate_every, "step")
+    beside = " The matched rule beside it sees test labels." if benchmark.matched else ""
     return (
         "The weights with the best accuracy on a validation split seen at familiar views, looked "
-        f"at every {every}. Test images and novel views play no part."
+        f"at every {every}. Test images and novel views play no part.{beside}"
     )
 
 

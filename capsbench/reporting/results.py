@@ -17,6 +17,7 @@ from capsbench.arguments import one_line
 from capsbench.errors import UserError
 from capsbench.records import CellFolder, Row, read_json, read_npz, read_rows
 from capsbench.schema import Benchmark
+from capsbench.schema.parts import JOINT
 from capsbench.training.recipe import Recipe
 from capsbench.viewpoint.ranges import ViewRange
 from capsbench.viewpoint.spread import Place
@@ -112,20 +113,40 @@ class Config:
     views: ViewRange
     recipe: Recipe
     seed: int
+    follow: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class CellEntry:
-    """A cell as the benchmark's record lists it; ``path`` is relative to the runs folder."""
+    """A cell as the benchmark's record lists it.
+
+    Attributes:
+        label: What the benchmark calls the model.
+        model: The model's name.
+        seed: The training's seed.
+        path: Its folder, relative to the runs folder.
+        measures: The measures' names in records, by measure.
+        at: The value of what the benchmark varies; None if it varies nothing.
+    """
 
     label: str
     model: str
     seed: int
     path: str
     measures: dict[str, str]
+    at: float | None = None
+
+    @property
+    def title(self) -> str:
+        """The label, with the value of what the benchmark varies.
+
+        >>> CellEntry("CNN", "cnn-small", 0, "", {}, 30).title
+        'CNN · 30'
+        """
+        return self.label if self.at is None else f"{self.label}{JOINT}{self.at:g}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Cell(CellEntry):
     """A cell with what its ``folder`` holds so far."""
 
@@ -201,10 +222,13 @@ class Results:
         return self.protocol.benchmark
 
     def by_label(self) -> dict[str, list[Cell]]:
-        """The cells of each model entry, in the order of their first appearance."""
+        """The cells of each title, in the order of their first appearance.
+
+        A title is the label of a model; of a benchmark that varies something, with the value.
+        """
         groups: dict[str, list[Cell]] = {}
         for cell in self.cells:
-            groups.setdefault(cell.label, []).append(cell)
+            groups.setdefault(cell.title, []).append(cell)
         return groups
 
     def asks(self, measure: str) -> bool:

@@ -107,19 +107,6 @@ class DrawingRow:
     share: Entry | None
 
 
-@dataclass(frozen=True)
-class PublishedRow:
-    """A published number beside the measured one."""
-
-    model: str
-    measure: str
-    value: str
-    measured: str
-    source: str
-    selected_on: str
-    known_by: str
-
-
 # Last words of keys whose values are shares; others are plain numbers.
 SHARES = {
     *("accuracy", "area", "worst", "gap", "share of copy", "consistency", "blind", "reached"),
@@ -265,27 +252,6 @@ def _total(key: str, over: OverSeeds) -> Entry:
     if kind in SHARES:
         return Entry(over, percent, share)
     return Entry(over, number, number)
-
-
-def published(results: Results) -> list[PublishedRow]:
-    """The benchmark's published numbers; ``measured`` where a value of that name was measured."""
-    groups = results.by_label()
-    rows = []
-    for entry in results.benchmark.published:
-        cells = [c for group in groups.values() for c in group if entry.model in (c.label, c.model)]
-        ours = accuracy(measured(cells, entry.measure))
-        rows.append(
-            PublishedRow(
-                model=entry.model,
-                measure=entry.measure,
-                value=percent(entry.value) if ours else number(entry.value),
-                measured=ours.text if ours else "not measured",
-                source=entry.source,
-                selected_on=entry.selected_on,
-                known_by=entry.known_by,
-            )
-        )
-    return rows
 
 
 def csv_text(results: Results) -> str:

@@ -74,7 +74,7 @@ def measure_cell(
         started = time.perf_counter()
         with progress_bar(console) as progress:
             bar = progress.add_task(
-                f"{cell.label}, seed {cell.seed}: {entry.measure}", total=entry.steps, note=""
+                f"{cell.title}, seed {cell.seed}: {entry.measure}", total=entry.steps, note=""
             )
             measure = importlib.import_module(entry.module).measure
             more = {"sources": sources} if entry.needs else {}

@@ -33,7 +33,7 @@ def cell_mirror(cell: Cell, benchmark: str, folder: Path, mode: Mode) -> Mirror 
     if mode == "off":
         return None
     return begin(
-        name=f"{cell.label}, seed {cell.seed}",
+        name=f"{cell.title}, seed {cell.seed}",
         folder=folder,
         run_id=cell.record["fingerprint"],
         mode=mode,

@@ -15,7 +15,7 @@ from capsbench.measures import MeasureEntry
 from capsbench.names import Target, find, from_folder
 from capsbench.records import fingerprint
 from capsbench.reporting.results import CellEntry
-from capsbench.schema import Benchmark, DataEntry, ModelEntry
+from capsbench.schema import Benchmark, DataEntry, ModelEntry, variants
 from capsbench.training.recipe import Recipe
 from capsbench.viewpoint.ranges import ViewRange
 
@@ -37,6 +37,7 @@ class Cell:
         rule: The selection rule whose weights are measured.
         measures: The measures, by ``<measure>-<fingerprint>``.
         sources: Trainings with the same seed that the measures look at too, by label.
+        at: The value of what the benchmark varies; None if it varies nothing.
     """
 
     label: str
@@ -48,6 +49,12 @@ class Cell:
     rule: str
     measures: dict[str, MeasureEntry]
     sources: Mapping[str, Cell] = field(default_factory=dict)
+    at: float | None = None
+
+    @property
+    def title(self) -> str:
+        """The label, with the value of what the benchmark varies."""
+        return self.entry.title
 
     @property
     def recipe(self) -> Recipe:
@@ -68,6 +75,7 @@ class Cell:
             seed=self.seed,
             path=self.path.as_posix(),
             measures={entry.measure: name for name, entry in self.measures.items()},
+            at=self.at,
         )
 
     def build_model(self) -> Model:
@@ -106,24 +114,27 @@ def plan(
         UserError: A name or an argument is unknown, the data does not have views that are asked
             for, or the images are too small for a model.
     """
-    data = _resolve_data(benchmark, data_root)
     wanted = _wanted(benchmark.models, models)
     needed = {label for measure in benchmark.measures for label in measure.needs}
-    trainings = {
-        (cell.label, cell.seed): cell
-        for entry in benchmark.models
-        if entry in wanted or entry.label in needed
-        for cell in _trainings(benchmark, entry, data)
-    }
-    return [
-        with_measures(
-            trainings[entry.label, seed],
-            benchmark.measures,
-            {label: trainings[label, seed] for label in needed},
-        )
-        for entry in wanted
-        for seed in benchmark.seeds
-    ]
+    cells = []
+    for at, variant in variants(benchmark).items():
+        data = _resolve_data(variant, data_root)
+        trainings = {
+            (cell.label, cell.seed): cell
+            for entry in variant.models
+            if entry in wanted or entry.label in needed
+            for cell in _trainings(variant, entry, data, at)
+        }
+        cells += [
+            with_measures(
+                trainings[entry.label, seed],
+                variant.measures,
+                {label: trainings[label, seed] for label in needed},
+            )
+            for entry in wanted
+            for seed in variant.seeds
+        ]
+    return sorted(cells, key=lambda cell: [entry.label for entry in wanted].index(cell.label))
 
 
 def with_measures(
@@ -152,16 +163,20 @@ def with_measures(
     return replace(training, measures=found, sources=used)
 
 
-def _trainings(benchmark: Benchmark, entry: ModelEntry, data: dict[str, Any]) -> list[Cell]:
+def _trainings(
+    benchmark: Benchmark, entry: ModelEntry, data: dict[str, Any], at: float | None
+) -> list[Cell]:
     """A model's trainings, one for each seed, without measures."""
     cells = []
     target, resolved = _resolve_model(entry, data)
+    recipe = benchmark.recipe_of(entry)
     for seed in benchmark.seeds:
         config = {
             "model": {"name": target.identity(), "arguments": resolved},
             "data": data,
             "views": benchmark.views.model_dump(mode="json"),
-            "recipe": benchmark.recipe.model_dump(mode="json"),
+            "recipe": recipe.model_dump(mode="json"),
+            "follow": list(benchmark.follow),
             "seed": seed,
         }
         folder = f"{seed}-{fingerprint(config)}"
@@ -175,6 +190,7 @@ def _trainings(benchmark: Benchmark, entry: ModelEntry, data: dict[str, Any]) ->
                 path=Path(find("datamodules", benchmark.data.name).slug, target.slug, folder),
                 rule=benchmark.selection,
                 measures={},
+                at=at,
             )
         )
     return cells

@@ -140,7 +140,7 @@ def run_benchmark(
             if mirror is not None:
                 mirror_cell(mirror, benchmark, output, cell)
             found = "" if begun else " (found)"
-            line = f"{cell.label}, seed {cell.seed}: {_line(cell, output)}{found}"
+            line = f"{cell.title}, seed {cell.seed}: {_line(cell, output)}{found}"
             console.print(line, markup=False, highlight=False, soft_wrap=True)
             if execution.profile:
                 line = _profile_line(CellFolder(output / cell.path), trained=cell in todo)
@@ -166,7 +166,7 @@ def _require_sources(cells: Sequence[Cell], output: Path) -> None:
                 and not CellFolder(output / source.path).training.is_file()
             ):
                 raise UserError(
-                    f"measures of {cell.label} look at {source.label}, seed {source.seed}, which "
+                    f"measures of {cell.title} look at {source.title}, seed {source.seed}, which "
                     "is not trained yet: name it too, or run all models"
                 )
 

@@ -74,7 +74,7 @@ def train_cell(
                 _write_record(cell, folder, execution, outcome, data)
     except Timeout:
         raise UserError(
-            f"another process is training {cell.label}, seed {cell.seed} in {folder.path}; "
+            f"another process is training {cell.title}, seed {cell.seed} in {folder.path}; "
             "wait for it, or choose another --output"
         ) from None
 
@@ -95,7 +95,7 @@ def _train(
 ) -> tuple[Outcome, ImageData]:
     data = cell.build_data(data_root)
     with progress_bar(console) as progress:
-        bar = progress.add_task(f"{cell.label}, seed {cell.seed}", total=cell.recipe.steps, note="")
+        bar = progress.add_task(f"{cell.title}, seed {cell.seed}", total=cell.recipe.steps, note="")
 
         def show_rows(rows: list[Row]) -> None:
             write_rows(folder.trajectory, rows)
@@ -113,6 +113,7 @@ def _train(
             loggers=loggers,
             show_step=lambda step: progress.update(bar, completed=step),
             show_rows=show_rows,
+            follow=cell.config["follow"],
         )
     return outcome, data
 
@@ -148,7 +149,7 @@ def train_cell_in_processes(
         command = [sys.executable, "-m", "capsbench.running", str(request)]
         code = subprocess.run(command, check=False).returncode
     if code:
-        raise UserError(f"the processes of {cell.label}, seed {cell.seed} ended with code {code}")
+        raise UserError(f"the processes of {cell.title}, seed {cell.seed} ended with code {code}")
 
 
 def _write_record(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import warnings
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from capsbench.capsules.backends import use_backend
 from capsbench.contracts import Model
-from capsbench.data.images import ImageData
+from capsbench.data.images import ImageData, SplitName
 from capsbench.data.randomness import derive
 from capsbench.errors import UserError
 from capsbench.training.devices import ACCELERATORS
@@ -69,6 +69,7 @@ def train(
     loggers: list[Logger],
     show_step: Callable[[int], None],
     show_rows: Callable[[list[Row]], None],
+    follow: Sequence[SplitName] = (),
 ) -> Outcome:
     """Train a model, going on from a saved state if there is one.
 
@@ -83,6 +84,7 @@ def train(
         loggers: Lightning loggers.
         show_step: Called with the number of steps done.
         show_rows: Called with the trajectory when it has a new row.
+        follow: Test splits whose accuracy is in the trajectory; it chooses no weights.
 
     Raises:
         UserError: The state is damaged, Lightning refuses the execution, or other processes
@@ -99,6 +101,7 @@ def train(
         save_every=execution.checkpoint_every or recipe.evaluate_every,
         state=state,
         show=show_rows,
+        follow=follow,
     )
     try:
         trainer = Trainer(

@@ -1,10 +1,10 @@
-"""The trajectory: looks at the validation split, the weights chosen, the resumable state."""
+"""The trajectory: looks at validation and followed splits, chosen weights, the resumable state."""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,9 @@ import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
-from capsbench.data.images import ImageData
+from capsbench.data.images import ImageData, SplitName
 from capsbench.training.schedule import learning_rate_factor
-from capsbench.training.selection import RULES, Row
+from capsbench.training.selection import RULES, Row, followed
 from capsbench.training.task import Task
 
 Weights = dict[str, Tensor]
@@ -40,6 +40,7 @@ class Trajectory(Callback):
         save_every: Steps between saved states.
         state: File of the resumable state.
         show: Called with all rows when there is a new one.
+        follow: Test splits whose accuracy is in the rows too; it chooses no weights.
     """
 
     def __init__(
@@ -50,8 +51,10 @@ class Trajectory(Callback):
         save_every: int,
         state: Path,
         show: Callable[[list[Row]], None],
+        follow: Sequence[SplitName] = (),
     ) -> None:
         self.data = data
+        self.follow = follow
         self.every = every
         self.save_every = save_every
         self.state = state
@@ -117,11 +120,8 @@ class Trajectory(Callback):
 
     def _look(self, trainer: Trainer, task: Task, step: int) -> None:
         assert self.losses is not None
-        loss, correct, count = _sum(trainer, self._scores(trainer, task)).tolist()
+        loss, accuracy = self._score(trainer, task, "validation")
         train_loss, batches = _sum(trainer, self.losses).tolist()
-        expected = len(self.data.split("validation"))
-        if count != expected:
-            raise RuntimeError(f"validation counted {count:g} of {expected} images")
         if not math.isfinite(loss):
             raise Diverged(step)
         self.losses = None
@@ -129,8 +129,9 @@ class Trajectory(Callback):
         row = {
             "step": float(step),
             "train_loss": train_loss / batches,
-            "validation_loss": loss / count,
-            "validation_accuracy": correct / count,
+            "validation_loss": loss,
+            "validation_accuracy": accuracy,
+            **{followed(name): self._score(trainer, task, name)[1] for name in self.follow},
             "learning_rate": recipe.learning_rate * learning_rate_factor(recipe, step - 1),
             "seconds": round(self.elapsed, 3),
         }
@@ -139,18 +140,26 @@ class Trajectory(Callback):
             if select(self.rows) == step:
                 self.chosen[rule] = (step, _copy(task))
         if trainer.is_global_zero:
-            names = ("loss", "accuracy")
-            curves = {f"validation/{name}": row[f"validation_{name}"] for name in names}
+            names = ("validation_loss", "validation_accuracy", *map(followed, self.follow))
+            curves = {name.replace("_", "/"): row[name] for name in names}
             for logger in trainer.loggers:  # at once: task.log would drop all but every 50th step
                 logger.log_metrics(curves, step)
             self.show(self.rows)
 
+    def _score(self, trainer: Trainer, task: Task, split: SplitName) -> tuple[float, float]:
+        """Mean loss and accuracy on a split, over all processes."""
+        loss, correct, count = _sum(trainer, self._sums(trainer, task, split)).tolist()
+        expected = len(self.data.split(split))
+        if count != expected:
+            raise RuntimeError(f"{split} counted {count:g} of {expected} images")
+        return loss / count, correct / count
+
     @torch.no_grad()
-    def _scores(self, trainer: Trainer, task: Task) -> Tensor:
-        """(3,) loss, hits and images, summed over this process's share of the validation split."""
+    def _sums(self, trainer: Trainer, task: Task, split: SplitName) -> Tensor:
+        """(3,) loss, hits and images, summed over this process's share of a split."""
         task.eval()
         total = torch.zeros(3, device=task.device)
-        for batch in self.data.batches("validation", task.device):
+        for batch in self.data.batches(split, task.device):
             if not len(batch.images):  # fewer images than processes
                 continue
             with trainer.precision_plugin.val_step_context():

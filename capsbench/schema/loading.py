@@ -1,137 +1,25 @@
-"""The schema of a benchmark file, and the overrides that the command line makes to it."""
+"""Read a benchmark file, with the changes that the command line makes to it."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Literal, Self, get_args
+from typing import Any, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ValidationError
 
 from capsbench.arguments import one_line
 from capsbench.errors import UserError, unknown
-from capsbench.measures import MeasureEntry
 from capsbench.names import find, from_folder
-from capsbench.training.recipe import Recipe
-from capsbench.viewpoint.ranges import ViewRange
-
-NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
+from capsbench.schema.benchmark import Benchmark
+from capsbench.schema.parts import Changes
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class DataEntry(_Part):
-    """A data module by name, with its arguments.
-
-    ``per_class`` trains on so many images of each class only, or below 1 on this share of them.
-    """
-
-    name: str
-    arguments: dict[str, Any] = Field(default_factory=dict)
-    per_class: float | None = Field(default=None, gt=0)
-
-    @field_validator("per_class")
-    @classmethod
-    def _whole(cls, value: float | None) -> float | None:
-        if value is not None and value >= 1 and value != int(value):
-            raise ValueError("per_class is a whole number of images, or a share below 1")
-        return value
-
-
-class ModelEntry(_Part):
-    """A model by name, with its arguments and the label that tables and figures show.
-
-    The label defaults to the name, or to the class alone where the name is a path.
-    """
-
-    name: str
-    label: str = ""
-    arguments: dict[str, Any] = Field(default_factory=dict)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _label(cls, value: Any) -> Any:
-        if isinstance(value, dict) and not value.get("label"):
-            return {**value, "label": str(value.get("name", "")).rpartition(":")[2]}
-        return value
-
-    @field_validator("label")
-    @classmethod
-    def _no_comma(cls, value: str) -> str:
-        if "," in value:
-            raise ValueError("a label holds no comma, which separates the labels of --models")
-        return value
-
-
-class Published(_Part):
-    """A published number, with its source, what it was selected on and how it is known."""
-
-    model: str
-    measure: str
-    value: float
-    source: str
-    selected_on: str
-    known_by: Literal["read", "calculated"]
-
-
-class Benchmark(_Part):
-    """A named, versioned protocol: data, views, models, recipe, selection rule, seeds, measures."""
-
-    name: str
-    version: int = Field(ge=1)
-    title: str
-    question: str
-    source: str
-    data: DataEntry
-    views: ViewRange = ViewRange()
-    models: tuple[ModelEntry, ...] = Field(min_length=1)
-    recipe: Recipe
-    selection: Literal["validation", "last"] = "validation"
-    seeds: tuple[int, ...] = Field(min_length=1)
-    measures: tuple[MeasureEntry, ...] = Field(min_length=1)
-    published: tuple[Published, ...] = ()
-
-    @field_validator("name")
-    @classmethod
-    def _plain(cls, value: str) -> str:
-        if not NAME.fullmatch(value):
-            raise ValueError("a name is made of small letters, digits, '.', '_' and '-'")
-        return value
-
-    @field_validator("seeds")
-    @classmethod
-    def _seeds(cls, value: tuple[int, ...]) -> tuple[int, ...]:
-        if len(set(value)) < len(value) or min(value) < 0:
-            raise ValueError("seeds are different whole numbers, none below 0")
-        return value
-
-    @field_validator("measures")
-    @classmethod
-    def _kinds(cls, value: tuple[MeasureEntry, ...]) -> tuple[MeasureEntry, ...]:
-        kinds = [entry.measure for entry in value]
-        for kind in kinds:
-            if kinds.count(kind) > 1:
-                raise ValueError(f"each measure stands once in a benchmark; '{kind}' stands twice")
-        return value
-
-    @model_validator(mode="after")
-    def _labels(self) -> Self:
-        labels = [model.label for model in self.models]
-        if len(set(labels)) < len(labels):
-            raise ValueError("each model needs a label of its own")
-        for entry in self.measures:
-            for label in entry.needs:
-                if label not in labels:
-                    raise ValueError(f"{entry.measure}: {unknown('model', label, labels)}")
-        return self
-
-
-def load_benchmark(name: str, changes: Mapping[str, Any] | None = None) -> Benchmark:
+def load_benchmark(
+    name: str, changes: Mapping[str, Any] | None = None, *, scale: str | None = None
+) -> Benchmark:
     """Read a benchmark file and check it.
 
     Args:
@@ -139,6 +27,7 @@ def load_benchmark(name: str, changes: Mapping[str, Any] | None = None) -> Bench
             for from the file's own folder.
         changes: Values by dotted path, such as ``{"recipe.steps": 500}``, instead of the file's;
             in them ``net.py:Net`` is looked for from the working directory.
+        scale: Name of one of the file's ``scales``, whose changes are made first.
 
     Raises:
         UserError: The name is unknown, or the file (or a change) does not fit the schema.
@@ -148,10 +37,14 @@ def load_benchmark(name: str, changes: Mapping[str, Any] | None = None) -> Bench
     content = _read(path)
     if target.file is not None:
         _resolve_files(content, path.parent)
+    for place, value in ({} if scale is None else _scale(content, name, scale)).items():
+        put(content, place, value)
     for place, value in (changes or {}).items():
-        _put(content, place, value)
+        put(content, place, value)
     try:
-        return Benchmark.model_validate(content)
+        benchmark = Benchmark.model_validate(content)
+        variants(benchmark)
+        return benchmark
     except ValidationError as error:
         raise UserError(f"benchmark '{name}' ({path.name}): {_explain(error)}") from None
 
@@ -172,6 +65,32 @@ def parse_changes(pairs: Sequence[str], option: str = "--set") -> dict[str, Any]
             changes[place] = yaml.safe_load(value)
         except yaml.YAMLError:
             raise UserError(f"{option} {place}: '{value}' is not a YAML value") from None
+    return changes
+
+
+def variants(benchmark: Benchmark) -> dict[float | None, Benchmark]:
+    """The protocol at each value of what it varies; under None if it varies nothing.
+
+    Raises:
+        ValidationError: A value does not fit its place.
+    """
+    vary = benchmark.vary
+    if vary is None:
+        return {None: benchmark}
+    found: dict[float | None, Benchmark] = {}
+    for at, value in vary.values.items():
+        content = benchmark.model_dump(mode="json")
+        put(content, vary.place, value)
+        found[at] = Benchmark.model_validate(content)
+    return found
+
+
+def _scale(content: dict[str, Any], name: str, scale: str) -> Changes:
+    scales = content.get("scales")
+    known = scales if isinstance(scales, dict) else {}
+    if scale not in known or not isinstance(known[scale], dict):
+        raise unknown(f"scale of benchmark '{name}':", scale, known)
+    changes: Changes = known[scale]
     return changes
 
 
@@ -200,8 +119,12 @@ def _resolve_files(content: dict[str, Any], folder: Path) -> None:
             entry["name"] = from_folder(folder, entry["name"])
 
 
-def _put(content: Any, place: str, value: Any) -> None:
-    """Set ``content[a][b] = value`` for the place ``a.b``; a number is an index of a list."""
+def put(content: Any, place: str, value: Any) -> None:
+    """Set ``content[a][b] = value`` for the place ``a.b``; a number is an index of a list.
+
+    Raises:
+        UserError: There is no such place.
+    """
     *parents, last = place.split(".")
     for part in parents:
         if isinstance(content, list):
