@@ -34,9 +34,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory, write_benchmark) -> Path:
         changes=("recipe.steps=300", "limit=100"),
         published=(
             {
-                "model": "capsnet-em",
-                "measure": "novel/accuracy",
+                "model": "EM routing",
+                "measure": "accuracy-by-view",
+                "key": "novel/accuracy",
                 "value": 0.5,
+                "printed": "50 % error",
                 "source": "a paper, table 1",
                 "selected_on": "test",
                 "known_by": "read",
