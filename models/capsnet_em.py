@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +20,13 @@ from capsbench.capsules.em_variants import (
     EMVariant,
     raised_over_training,
 )
-from capsbench.capsules.losses import spread_loss, spread_margin, spread_margin_sigmoid
+from capsbench.capsules.losses import (
+    cross_entropy,
+    margin_loss,
+    spread_loss,
+    spread_margin,
+    spread_margin_sigmoid,
+)
 from capsbench.capsules.primary import MatrixPrimaryCapsules
 from capsbench.contracts import (
     Batch,
@@ -59,6 +65,9 @@ class CapsNetEM(Model):
         iterations: Iterations of EM routing.
         coordinate_addition: Whether votes for the classes are told where they come from.
         inverse_temperature: λ at the beginning and at the end of the training.
+        loss: The paper's ``spread`` loss, or one of those that it is compared with: the ``margin``
+            loss of Sabour et al. (2017), or ``cross-entropy``, here of the presences normalised to
+            sum to one; the paper does not say of what.
     """
 
     source: ClassVar[str] = (
@@ -87,6 +96,7 @@ class CapsNetEM(Model):
         iterations: Positive = 3,
         coordinate_addition: bool = True,
         inverse_temperature: tuple[NonNegative, NonNegative] = (0.1, 1.0),
+        loss: Literal["spread", "margin", "cross-entropy"] = "spread",
     ) -> None:
         super().__init__(image_shape=image_shape, num_classes=num_classes)
         if len(types) != len(strides):
@@ -121,6 +131,7 @@ class CapsNetEM(Model):
             variant=self.class_variant,
         )
         self.temperatures = inverse_temperature
+        self.loss_name = loss
         self.register_buffer("inverse_temperature", torch.tensor(inverse_temperature[0]))
 
     def advance(self, progress: float) -> None:
@@ -141,9 +152,19 @@ class CapsNetEM(Model):
         return Prediction(presences, presences, poses)
 
     def loss(self, prediction: Prediction, batch: Batch, progress: float) -> Tensor:
-        """Spread loss, with a margin that rises linearly with the training."""
+        """The chosen loss; the spread loss has a margin that rises with the training."""
         targets = one_hot(batch.targets, self.num_classes)
-        return spread_loss(prediction.scores, targets, margin=spread_margin(progress))
+        match self.loss_name:
+            case "spread":
+                return self.spread(prediction.scores, targets, progress)
+            case "margin":
+                return margin_loss(prediction.scores, targets)
+            case "cross-entropy":
+                return cross_entropy(self.log_probabilities(prediction), targets)
+
+    def spread(self, presences: Tensor, targets: Tensor, progress: float) -> Tensor:
+        """Spread loss, with a margin that rises linearly with the training."""
+        return spread_loss(presences, targets, margin=spread_margin(progress))
 
     def log_probabilities(self, prediction: Prediction) -> Tensor:
         """(B, K) logarithms of the presences, normalised to sum to one."""
@@ -241,11 +262,10 @@ class CapsNetEMCode(CapsNetEM):
         stride, offset = stride_and_offset(self.windows)
         return PixelCoordinates(image_size=(height, width), stride=stride, offset=offset)
 
-    def loss(self, prediction: Prediction, batch: Batch, progress: float) -> Tensor:
+    def spread(self, presences: Tensor, targets: Tensor, progress: float) -> Tensor:
         """Spread loss averaged over classes, with a margin that rises along a sigmoid."""
-        targets = one_hot(batch.targets, self.num_classes)
         margin = spread_margin_sigmoid(progress)
-        return spread_loss(prediction.scores, targets, margin=margin) / self.num_classes
+        return spread_loss(presences, targets, margin=margin) / self.num_classes
 
 
 def standardize(images: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +12,7 @@ import numpy as np
 from capsbench.measures.difference import Difference, corrected, difference
 from capsbench.measures.statistics import SEEDS_FOR_INTERVAL
 from capsbench.reporting.outcomes import outcomes
-from capsbench.reporting.results import Results
+from capsbench.reporting.results import Cell, Results
 from capsbench.reporting.wording import points, share
 
 RESAMPLES = 1999
@@ -60,7 +60,8 @@ def differences(results: Results, *, resamples: int = RESAMPLES) -> list[Differe
     """Every value whose outcomes are kept, of each model beside the first one.
 
     The first model is what a protocol compares the others with; fewer comparisons leave more power
-    to each. All p-values are corrected together. A value of other images under both is left out.
+    to each. Where a benchmark varies something, it is done at each value. All p-values are
+    corrected together. A value of other images under both is left out.
 
     Args:
         results: What the records say.
@@ -78,16 +79,29 @@ def differences(results: Results, *, resamples: int = RESAMPLES) -> list[Differe
 
 
 def _compared(results: Results, resamples: int) -> Iterator[DifferenceRow]:
-    (_, first), *others = results.by_label().items() or [("", [])]
+    places = {title: index for index, title in enumerate(results.by_label())}
+    for at in dict.fromkeys(cell.at for cell in results.cells):
+        groups = results.by_label(at)
+        yield from _compared_there(results, groups, places, resamples)
+
+
+def _compared_there(
+    results: Results,
+    groups: Mapping[str, list[Cell]],
+    places: Mapping[str, int],
+    resamples: int,
+) -> Iterator[DifferenceRow]:
+    """The models at one value of what the benchmark varies."""
+    (_, first), *others = groups.items()
     for measure in dict.fromkeys(entry.measure for entry in results.benchmark.measures):
         base = outcomes(first, measure)
         kept = [(label, outcomes(cells, measure)) for label, cells in others]
         for key, of_first in base.items():
-            for index, (label, mine) in enumerate(kept, start=1):
+            for label, mine in kept:
                 if key in mine and np.array_equal(mine[key].numbers, of_first.numbers):
                     tables = mine[key].table, of_first.table
                     found = difference(*tables, resamples=resamples)
-                    yield DifferenceRow(label, index, measure, key, found)
+                    yield DifferenceRow(label, places[label], measure, key, found)
 
 
 def p_value(p: float) -> str:
@@ -103,7 +117,7 @@ def p_value(p: float) -> str:
 
 def caption(results: Results, rows: list[DifferenceRow]) -> str:
     """What the table's numbers are, in a few sentences."""
-    first = next(iter(results.by_label()))
+    first = results.cells[0].label if results.cells else ""
     counted = max((row.found.comparisons for row in rows), default=0)
     text = (
         f"Each model minus {first}, in percentage points of the value named: positive where the "

@@ -36,6 +36,7 @@ def in_words(results: Results) -> list[tuple[str, str]]:
         ("Selection", _selection(benchmark)),
         ("Seeds", _seeds(results)),
         *([("Choices", " ".join(benchmark.conflicts))] if benchmark.conflicts else []),
+        *([("Elsewhere", " ".join(benchmark.related))] if benchmark.related else []),
     ]
 
 

@@ -69,6 +69,7 @@ def draw(results: Results) -> dict[str, Figure]:
     drawn = {"accuracy-by-view": figures.accuracy_by_view(results)}
     for factor in results.factors():
         drawn[f"accuracy-{factor}"] = figures.accuracy_by_view(results, [factor])
-    for index, cells in enumerate(results.by_label().values()):
+    groups = [] if results.benchmark.vary else results.by_label().values()
+    for index, cells in enumerate(groups):
         drawn[f"training-{index}"] = figures.training_curves(cells, index)
     return {name: figure for name, figure in drawn.items() if figure is not None}

@@ -221,14 +221,18 @@ class Results:
         """The resolved benchmark."""
         return self.protocol.benchmark
 
-    def by_label(self) -> dict[str, list[Cell]]:
+    def by_label(self, at: float | None = None) -> dict[str, list[Cell]]:
         """The cells of each title, in the order of their first appearance.
 
         A title is the label of a model; of a benchmark that varies something, with the value.
+
+        Args:
+            at: The only value that is wanted of what the benchmark varies; all if left out.
         """
         groups: dict[str, list[Cell]] = {}
         for cell in self.cells:
-            groups.setdefault(cell.title, []).append(cell)
+            if at is None or cell.at == at:
+                groups.setdefault(cell.title, []).append(cell)
         return groups
 
     def asks(self, measure: str) -> bool:
@@ -236,7 +240,12 @@ class Results:
         return any(entry.measure == measure for entry in self.benchmark.measures)
 
     def factors(self) -> list[str]:
-        """The factors whose views were measured, in the order of the grid."""
+        """The factors whose curves are drawn, in the order of the grid.
+
+        None where the benchmark varies something: there would be a curve for each of its values.
+        """
+        if self.benchmark.vary:
+            return []
         found: dict[str, None] = {}
         for cell in self.cells:
             if measurement := cell.measurements.get(ACCURACY_BY_VIEW):

@@ -30,6 +30,8 @@ class Benchmark(Part):
 
     Attributes:
         conflicts: Where its sources disagree or are silent, and what is done here, a sentence each.
+        related: What others report of other networks or protocols, a sentence each: no number of
+            it is beside a measured one.
         expected: How long it takes, and on what.
         follow: Test splits whose accuracy is followed during the training; they choose nothing but
             the look of ``matched``.
@@ -42,6 +44,7 @@ class Benchmark(Part):
     question: str
     source: str
     conflicts: tuple[str, ...] = ()
+    related: tuple[str, ...] = ()
     expected: str = ""
     data: DataEntry
     views: ViewRange = ViewRange()
