@@ -11,14 +11,52 @@ from capsbench.running.plan import plan
 from capsbench.schema import load_benchmark, parse_changes
 
 
+NUMBER = (
+    "model: CNN, measure: a, key: b, value: 1, printed: c, source: d, selected_on: e, "
+    "known_by: read"
+)
+
+
 @pytest.mark.parametrize("name", sorted(table("benchmarks")))
 def test_shipped_benchmarks_can_be_planned(name):
     benchmark = load_benchmark(name)
     assert benchmark.name == name
     assert find("benchmarks", name).summary() == benchmark.title
     cells = plan(benchmark)
-    assert len(cells) == len(benchmark.models) * len(benchmark.seeds)
+    variants = len(benchmark.vary.values) if benchmark.vary else 1
+    assert len(cells) == len(benchmark.models) * len(benchmark.seeds) * variants
     assert len({cell.path for cell in cells}) == len(cells)
+    assert benchmark.expected
+
+
+@pytest.mark.parametrize(
+    ("name", "scale"),
+    [
+        (name, scale)
+        for name in sorted(table("benchmarks"))
+        for scale in load_benchmark(name).scales
+    ],
+)
+def test_shipped_scales_can_be_planned(name, scale):
+    assert plan(load_benchmark(name, scale=scale))
+
+
+def test_a_scale_is_a_set_of_changes_that_others_go_before():
+    small = load_benchmark("rotations", scale="small")
+    assert small.recipe.steps == small.scales["small"]["recipe.steps"]
+    assert load_benchmark("rotations", {"recipe.steps": 7}, scale="small").recipe.steps == 7
+    with pytest.raises(UserError, match=r"unknown scale .*'smal'; did you mean 'small'"):
+        load_benchmark("rotations", scale="smal")
+
+
+def test_published_numbers_are_beside_something_that_is_measured():
+    """Each names a model, a measure and, of the matched rule, a followed split of its benchmark."""
+    for name in table("benchmarks"):
+        benchmark = load_benchmark(name)
+        for entry in benchmark.published:
+            assert entry.measure in {measure.measure for measure in benchmark.measures}, name
+            if entry.rule == "matched":
+                assert entry.key.partition("/")[0] in benchmark.follow
 
 
 def test_changes_reach_their_place():
@@ -50,6 +88,23 @@ def test_changes_reach_their_place():
         ("measures.0={measure: rendering-error, views: {a: {}}, veiws: 1}", "did you mean 'views'"),
         ("models.0.nam=x", "did you mean 'name'"),
         ("models.1.label=CNN", "label of its own"),
+        ("models.0.label='a · b'", "parts it from a varied value"),
+        ("models.0.recipe={steps: 7}", "needs a reason"),
+        ("models.0={name: cnn-small, recipe: {step: 7}, reason: x}", "step"),
+        ("matched={to: 0.9}", "name the split 'familiar' in follow too"),
+        ("matched={to: CN}", "did you mean 'CNN'"),
+        ("matched={to: 1.5}", "matched.to"),
+        ("vary={name: x, place: recipe.stepz, values: [1, 2]}", "stepz"),
+        ("vary={name: x, place: recipe.steps, values: [1]}", "at least 2"),
+        ("vary={name: x, place: recipe.steps, values: [1, 0]}", "greater than or equal to 1"),
+        (
+            f"published=[{{{NUMBER}, at: 3}}]",
+            "at 3 is no value of vary.values",
+        ),
+        (
+            f"published=[{{{NUMBER}, rule: matched}}]",
+            "takes the rule itself",
+        ),
     ],
 )
 def test_wrong_values_are_named(change, message):
@@ -136,3 +191,26 @@ def test_unknown_models_of_a_benchmark_are_named():
     assert {cell.model for cell in plan(load_benchmark("quick"), models=["cnn-small"])} == {
         "cnn-small"
     }
+
+
+def test_a_varied_value_makes_cells_of_its_own_and_a_model_may_have_a_recipe_of_its_own():
+    vary = {"name": "steps", "place": "recipe.batch", "values": {1: 8, 2: 16}}
+    own = {"name": "lenet5", "recipe": {"learning_rate": 0.5}, "reason": "a test"}
+    benchmark = load_benchmark("quick", {"vary": vary, "models.1": own, "seeds": [3]})
+    cells = plan(benchmark, models=["CNN", "lenet5"])
+    assert [(c.label, c.at, c.seed, c.title) for c in cells] == [
+        ("CNN", 1, 3, "CNN · 1"),
+        ("CNN", 2, 3, "CNN · 2"),
+        ("lenet5", 1, 3, "lenet5 · 1"),
+        ("lenet5", 2, 3, "lenet5 · 2"),
+    ]
+    assert [cell.recipe.batch for cell in cells] == [8, 16, 8, 16]
+    assert {cell.recipe.learning_rate for cell in cells[:2]} == {0.005}
+    assert {cell.recipe.learning_rate for cell in cells[2:]} == {0.5}
+
+
+def test_what_is_followed_makes_another_training():
+    plain, followed = (
+        plan(load_benchmark("quick", changes))[0] for changes in ({}, {"follow": ["familiar"]})
+    )
+    assert plain.path != followed.path

@@ -1,0 +1,96 @@
+"""Published numbers beside measured ones: verdicts, and the matched rule's target."""
+
+import pytest
+
+from capsbench.records import CellFolder, read_json, read_rows, write_json, write_rows
+from capsbench.reporting import matched
+from capsbench.reporting.aggregate import OverSeeds
+from capsbench.reporting.published import published, verdict
+from capsbench.reporting.results import load
+from capsbench.schema import Published
+
+ENTRY = Published.model_validate(
+    {
+        "model": "CNN",
+        "measure": "accuracy-by-view",
+        "key": "novel/accuracy",
+        "value": 0.8,
+        "printed": "20 % error",
+        "source": "a paper",
+        "selected_on": "test",
+        "known_by": "read",
+    }
+)
+THREE = OverSeeds({0: 0.70, 1: 0.74, 2: 0.72})  # its 95 % interval is 0.67 to 0.77
+
+
+@pytest.mark.parametrize(
+    ("value", "spread", "over", "expected"),
+    [
+        (0.75, None, THREE, "reproduced"),
+        (0.8, None, THREE, "not reproduced"),
+        (0.8, 0.05, THREE, "reproduced"),
+        (0.6, 0.05, THREE, "not reproduced"),
+        (0.6, 0.08, THREE, "reproduced"),
+        (0.72, None, OverSeeds({0: 0.72, 1: 0.72}), "not decided"),
+        (0.72, None, None, "not run"),
+    ],
+)
+def test_a_number_is_reproduced_if_it_meets_the_interval(value, spread, over, expected):
+    entry = ENTRY.model_copy(update={"value": value, "spread": spread})
+    assert verdict(entry, over) == expected
+
+
+def follow(folder, accuracies, to):
+    """Rewrite the trajectories of all seeds of a model, and let the benchmark match models."""
+    content = read_json(folder / "benchmark.json")
+    content["benchmark"] |= {"follow": ["familiar", "novel"], "matched": {"to": to}}
+    write_json(folder / "benchmark.json", content)
+    for cell in content["cells"]:
+        records = CellFolder(folder.parent / cell["path"])
+        rows = read_rows(records.trajectory)
+        familiar = accuracies[cell["label"]]
+        for row, accuracy in zip(rows, familiar, strict=True):
+            row |= {"familiar_accuracy": accuracy, "novel_accuracy": accuracy / 2}
+        write_rows(records.trajectory, rows)
+        training = read_json(records.training)
+        training["selected"]["validation"]["step"] = 200
+        write_json(records.training, training)
+
+
+CURVES = {
+    "CNN": [0.1, 0.5, 0.6, 0.7, 0.9, 0.95],
+    "Dynamic routing": [0.1, 0.69, 0.72, 0.6, 0.8, 0.9],
+    "EM routing": [0.1, 0.2, 0.3, 0.4, 0.5, 0.6],
+}
+
+
+def test_models_are_matched_to_another_where_it_was_selected(tmp_path, write_benchmark):
+    folder = write_benchmark(tmp_path, models=tuple((label, "cnn-small") for label in CURVES))
+    follow(folder, CURVES, "CNN")
+    results = load(folder)
+    first, second, third = matched.matched_table(results)
+    assert (first.steps, second.steps, third.steps) == (
+        "200, 200",
+        "150, 150",
+        "never reached, never reached",
+    )
+    assert [entry.over.mean for entry in second.entries] == pytest.approx([0.72, 0.36])
+    assert third.entries == (None, None)
+    assert (third.reached, third.seeds) == (0, 2)
+    (table,) = matched.tables(results)
+    assert "sees test labels" in table.caption
+
+
+def test_a_published_number_of_the_matched_rule_is_beside_the_matched_look(
+    tmp_path, write_benchmark
+):
+    entry = ENTRY.model_dump() | {"rule": "matched", "model": "EM routing"}
+    folder = write_benchmark(tmp_path, models=tuple((label, "cnn-small") for label in CURVES))
+    follow(folder, CURVES, 0.3)
+    content = read_json(folder / "benchmark.json")
+    content["benchmark"]["published"] = [entry]
+    write_json(folder / "benchmark.json", content)
+    (row,) = published(load(folder))
+    assert row.over is not None
+    assert row.over.mean == pytest.approx(0.15)
