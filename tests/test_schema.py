@@ -10,7 +10,6 @@ from capsbench.names import find, table
 from capsbench.running.plan import plan
 from capsbench.schema import load_benchmark, parse_changes
 
-
 NUMBER = (
     "model: CNN, measure: a, key: b, value: 1, printed: c, source: d, selected_on: e, "
     "known_by: read"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import platform
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,7 +11,7 @@ from capsbench.benching.rows import Precision
 from capsbench.capsules.convolution_products import BF16_INSTRUCTIONS
 from capsbench.process import settings_in_force
 from capsbench.running.provenance import provenance
-from capsbench.training.devices import device_name, resolve_device
+from capsbench.training.devices import cpu_model, device_name, resolve_device
 
 
 def bf16_instructions(device: str) -> list[str]:
@@ -34,17 +32,6 @@ def lacks_precision(precision: Precision, device: str) -> str | None:
     if precision in precisions(device):
         return None
     return f"this {'GPU' if device == 'cuda' else 'CPU'} has no {precision} instructions"
-
-
-def cpu_model() -> str:
-    """What the processor is called; Linux knows the name on the box, others an architecture."""
-    listing = Path("/proc/cpuinfo")
-    if listing.is_file():
-        for line in listing.read_text(encoding="utf-8").splitlines():
-            key, _, value = line.partition(":")
-            if key.strip() == "model name":
-                return value.strip()
-    return platform.processor() or platform.machine()
 
 
 def bench_device(name: str) -> str:

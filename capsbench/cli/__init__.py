@@ -11,7 +11,18 @@ from typing import Annotated
 import typer
 
 from capsbench import __version__, process
-from capsbench.cli import bench, check, data, doctor, listing, measure, report, run, show
+from capsbench.cli import (
+    bench,
+    check,
+    data,
+    doctor,
+    listing,
+    measure,
+    report,
+    results,
+    run,
+    show,
+)
 from capsbench.errors import UserError
 
 app = typer.Typer(
@@ -27,6 +38,7 @@ app.command("check")(check.check)
 app.command("data")(data.data)
 app.command("measure")(measure.measure)
 app.command("report")(report.report)
+app.command("results")(results.results)
 app.command("bench")(bench.bench)
 app.command("doctor")(doctor.doctor)
 

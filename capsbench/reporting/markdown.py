@@ -33,10 +33,38 @@ def render(
     parts = [f"# {plain(benchmark.title)}", plain(benchmark.question)]
     if record.changes:
         parts.append(f"> **Not the published protocol.** Changed: {plain(listed(record.changes))}.")
+    parts += result_tables(results, compared)
+    for factor in results.factors():
+        alt = plain(describe(results, factor))
+        parts += [f"### {FACTORS[factor]}", f"![{alt}](figures/accuracy-{factor}.svg)"]
+    for name, each in measured.items():
+        told = (f"- {plain(label)}: {plain(' '.join(n))}" for label, n in each.notes.items())
+        parts += [
+            f"### {plain(each.title)}",
+            f"![{plain(each.title)}](figures/{name}.svg)",
+            plain(each.caption),
+            *(["Left out, or to be known:\n\n" + "\n".join(told)] if each.notes else []),
+        ]
+    terms = protocol.in_words(results)
+    parts += ["## Protocol", "\n".join(f"- **{term}.** {plain(text)}" for term, text in terms)]
+    parts += ["## Provenance", "\n".join(f"- {line}" for line in _provenance(results))]
+    return "\n\n".join(parts) + "\n"
+
+
+def result_tables(results: Results, compared: list[DifferenceRow], *, level: int = 2) -> list[str]:
+    """The tables of a result: the summary, splits, differences, drawings, and those of text alone.
+
+    Args:
+        results: What the records say.
+        compared: The differences between models.
+        level: Of their headings.
+    """
+    mark = "#" * level
+    parts: list[str] = []
     rows = tables.summary(results)
     parts += [
-        "## Result",
-        _table(
+        f"{mark} Result",
+        markdown_table(
             ["Model", *tables.columns(results).values(), "Parameters", "Seeds"],
             (
                 [
@@ -59,11 +87,11 @@ def render(
             for label, _, entries in splits.rows
         )
         head = ["Model", *map(plain, splits.columns)]
-        parts += [f"## {split_title}", _table(head, lines), split_note(results)]
+        parts += [f"{mark} {split_title}", markdown_table(head, lines), split_note(results)]
     if compared:
         parts += [
-            f"## {differences.TITLE}",
-            _table(
+            f"{mark} {differences.TITLE}",
+            markdown_table(
                 ["Model", "Value", *differences.COLUMNS],
                 ([row.label, row.what, *row.cells] for row in compared),
             ),
@@ -72,8 +100,8 @@ def render(
     drawings = tables.drawings(results)
     if drawings:
         parts += [
-            "## Drawings of moved images",
-            _table(
+            f"{mark} Drawings of moved images",
+            markdown_table(
                 tables.DRAWING_COLUMNS,
                 (
                     [
@@ -89,23 +117,13 @@ def render(
             ),
             tables.DRAWING_CAPTION,
         ]
-    for factor in results.factors():
-        alt = plain(describe(results, factor))
-        parts += [f"### {FACTORS[factor]}", f"![{alt}](figures/accuracy-{factor}.svg)"]
-    for name, each in measured.items():
-        told = (f"- {plain(label)}: {plain(' '.join(n))}" for label, n in each.notes.items())
-        parts += [
-            f"### {plain(each.title)}",
-            f"![{plain(each.title)}](figures/{name}.svg)",
-            plain(each.caption),
-            *(["Left out, or to be known:\n\n" + "\n".join(told)] if each.notes else []),
-        ]
     for table in plain_tables(results):
-        parts += [f"## {table.title}", _table(table.columns, table.rows), plain(table.caption)]
-    terms = protocol.in_words(results)
-    parts += ["## Protocol", "\n".join(f"- **{term}.** {plain(text)}" for term, text in terms)]
-    parts += ["## Provenance", "\n".join(f"- {line}" for line in _provenance(results))]
-    return "\n\n".join(parts) + "\n"
+        parts += [
+            f"{mark} {table.title}",
+            markdown_table(table.columns, table.rows),
+            plain(table.caption),
+        ]
+    return parts
 
 
 def _provenance(results: Results) -> list[str]:
@@ -131,6 +149,7 @@ def plain(text: str) -> str:
     return _SPECIAL.sub(r"\\\1", escape(" ".join(text.splitlines()), quote=False))
 
 
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table in Markdown, whose cells hold no markup."""
     lines = [head, ["---"] * len(head), *([plain(cell) for cell in row] for row in rows)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from pathlib import Path
 
 import torch
 
@@ -37,11 +38,23 @@ def available_devices() -> list[str]:
     return [*cuda, *mps, "cpu"]
 
 
+def cpu_model() -> str:
+    """What the processor is called; Linux knows the name on the box, others an architecture."""
+    listing = Path("/proc/cpuinfo")
+    if listing.is_file():
+        for line in listing.read_text(encoding="utf-8").splitlines():
+            key, _, value = line.partition(":")
+            if key.strip() == "model name":
+                return value.strip()
+    return platform.processor() or platform.machine()
+
+
 def device_name(device: str) -> str:
-    """What a device is called by its maker, for records."""
+    """What a device is called by its maker, for records; of a processor, with its threads."""
     if device == "cuda":
         return torch.cuda.get_device_name()
-    return f"{platform.machine()}, {torch.get_num_threads()} threads"
+    threads = torch.get_num_threads()
+    return f"{cpu_model()}, {threads} thread{'s' * (threads > 1)}"
 
 
 def precision_note(recipe: Recipe, device: str) -> str | None:

@@ -1,8 +1,5 @@
 """What is said of the machine, here and on others."""
 
-import platform
-from pathlib import Path
-
 import pytest
 import torch
 
@@ -28,21 +25,6 @@ def test_bf16_instructions_of_several_makers(monkeypatch, name):
     cpu_with(monkeypatch, **{name: True})
     assert machine.bf16_instructions("cpu") == [name]
     assert machine.lacks_precision("bf16", "cpu") is None
-
-
-def test_cpu_model_of_linux(monkeypatch):
-    listing = "processor\t: 0\nmodel\t\t: 17\nmodel name\t: Some CPU: fast\n"
-    monkeypatch.setattr(Path, "is_file", lambda _: True)
-    monkeypatch.setattr(Path, "read_text", lambda *_, **__: listing)
-    assert machine.cpu_model() == "Some CPU: fast"
-
-
-@pytest.mark.parametrize(("processor", "expected"), [("arm", "arm"), ("", "arm64")])
-def test_cpu_model_without_proc(monkeypatch, processor, expected):
-    monkeypatch.setattr(Path, "is_file", lambda _: False)
-    monkeypatch.setattr(platform, "processor", lambda: processor)
-    monkeypatch.setattr(platform, "machine", lambda: "arm64")
-    assert machine.cpu_model() == expected
 
 
 def test_auto_is_a_device_that_can_be_measured(monkeypatch):

@@ -11,7 +11,18 @@ LIGHT_PACKAGES = {
     *("capsbench", "typer", "annotated_doc", "shellingham"),
     *("pydantic", "pydantic_core", "annotated_types", "typing_extensions", "typing_inspection"),
 }
-COMMANDS = ("run", "list", "show", "check", "report", "data", "measure", "bench", "doctor")
+COMMANDS = (
+    "run",
+    "list",
+    "show",
+    "check",
+    "report",
+    "results",
+    "data",
+    "measure",
+    "bench",
+    "doctor",
+)
 LIGHT = [
     [],
     ["--help"],

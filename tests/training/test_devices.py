@@ -1,4 +1,7 @@
-"""What is said of a precision that a device does not have."""
+"""What is said of the processor, and of a precision that a device does not have."""
+
+import platform
+from pathlib import Path
 
 import pytest
 
@@ -21,3 +24,18 @@ def test_emulated_bfloat16_is_told(precision, device, instructions, told, monkey
     note = precision_note(Recipe(steps=1, precision=precision), device)
     assert (note is not None) == told
     assert not told or "slower than 32-true" in str(note)
+
+
+def test_cpu_model_of_linux(monkeypatch):
+    listing = "processor\t: 0\nmodel\t\t: 17\nmodel name\t: Some CPU: fast\n"
+    monkeypatch.setattr(Path, "is_file", lambda _: True)
+    monkeypatch.setattr(Path, "read_text", lambda *_, **__: listing)
+    assert devices.cpu_model() == "Some CPU: fast"
+
+
+@pytest.mark.parametrize(("processor", "expected"), [("arm", "arm"), ("", "arm64")])
+def test_cpu_model_without_proc(monkeypatch, processor, expected):
+    monkeypatch.setattr(Path, "is_file", lambda _: False)
+    monkeypatch.setattr(platform, "processor", lambda: processor)
+    monkeypatch.setattr(platform, "machine", lambda: "arm64")
+    assert devices.cpu_model() == expected

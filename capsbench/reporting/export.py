@@ -1,0 +1,284 @@
+"""A benchmark's records in one file, to be kept and shared: all numbers, no weights, no images."""
+
+from __future__ import annotations
+
+import math
+import re
+import shlex
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from capsbench.arguments import one_line
+from capsbench.errors import UserError
+from capsbench.measures.difference import Difference
+from capsbench.records import SCHEMA, CellFolder, Row, fingerprint, read_json, write_json
+from capsbench.reporting.differences import DifferenceRow, differences
+from capsbench.reporting.results import (
+    Cell,
+    CellEntry,
+    Config,
+    Measurement,
+    Protocol,
+    Results,
+    Training,
+    load,
+)
+from capsbench.schema import Benchmark, load_benchmark, parse_changes
+
+KEPT = ("device", "device_name", "devices", "nodes", "routing")  # of a training's execution
+# What makes a protocol the one that it is; titles, sources and times may be put in other words.
+DETERMINING = (
+    *("name", "version", "data", "views", "models", "vary", "recipe", "selection", "matched"),
+    *("follow", "seeds", "measures"),
+)
+FOLDERS = ("--data-root", "--output")
+SCALE, MODELS = "scale=", "models="  # changes in words that are none of the protocol's
+
+
+class ExportedCell(BaseModel):
+    """A cell without its folder."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    entry: CellEntry
+    config: Config
+    training: Training
+    trajectory: list[Row]
+    measurements: dict[str, Measurement]
+
+
+class ExportedDifference(BaseModel):
+    """A difference between two models, which needs the images' outcomes to be computed."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    label: str
+    index: int
+    measure: str
+    key: str
+    mean: float
+    interval: tuple[float, float] | None = None
+    p: float | None = None
+    p_corrected: float | None = None
+    n_seeds: tuple[int, int]
+    n_images: int
+    comparisons: int
+
+    @classmethod
+    def of(cls, row: DifferenceRow) -> ExportedDifference:
+        """A row as it is exported."""
+        found = row.found._asdict()
+        numbers = {key: None if _absent(value) else value for key, value in found.items()}
+        place = {name: getattr(row, name) for name in ("label", "index", "measure", "key")}
+        return cls.model_validate({**place, **numbers})
+
+    @property
+    def row(self) -> DifferenceRow:
+        """The row as it was."""
+        none = math.nan
+        found = Difference(
+            self.mean,
+            self.interval,
+            none if self.p is None else self.p,
+            none if self.p_corrected is None else self.p_corrected,
+            self.n_seeds,
+            self.n_images,
+            self.comparisons,
+        )
+        return DifferenceRow(self.label, self.index, self.measure, self.key, found)
+
+
+class Exported(BaseModel):
+    """The contents of an exported file."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    schema_: int = Field(alias="schema")
+    protocol: Protocol
+    cells: tuple[ExportedCell, ...]
+    differences: tuple[ExportedDifference, ...]
+
+
+@dataclass(frozen=True)
+class Kept:
+    """An exported file as reports read it.
+
+    Attributes:
+        path: The file.
+        results: What the records said.
+        differences: The differences between its models.
+    """
+
+    path: Path
+    results: Results
+    differences: list[DifferenceRow]
+
+
+def export(folder: Path, into: Path) -> Path:
+    """Put the finished cells of a benchmark in one file.
+
+    Args:
+        folder: ``runs/<benchmark>``.
+        into: The folder of results; the file is ``<benchmark>/<scale>-<fingerprint>.json`` in it,
+            the same one for the same planned cells, however many of them are finished.
+
+    Returns:
+        The file.
+
+    Raises:
+        UserError: Nothing is finished, or a record is damaged.
+    """
+    results = load(folder)
+    cells = [cell for cell in results.cells if cell.problem is None or _diverged(cell)]
+    if not cells:
+        raise UserError(f"{folder} has no finished cell to export; run the benchmark first")
+    listed = [_entry(cell) for cell in cells]
+    command = portable(results.protocol.command)
+    protocol = replace(results.protocol, cells=tuple(listed), examples=None, command=command)
+    whole = replace(results, protocol=protocol, cells=tuple(cells))
+    content = Exported.model_validate(
+        {
+            "schema": SCHEMA,
+            "protocol": protocol,
+            "cells": [_exported(cell) for cell in cells],
+            "differences": [ExportedDifference.of(row) for row in differences(whole)],
+        }
+    )
+    scale = next((c.removeprefix(SCALE) for c in protocol.changes if c.startswith(SCALE)), None)
+    name = scale or ("changed" if protocol.changes else "full")
+    path = into / protocol.benchmark.name / f"{_slug(name)}-{_fingerprint(results)}.json"
+    write_json(path, content.model_dump(mode="json", exclude_none=True, by_alias=True))
+    return path
+
+
+def read_export(path: Path) -> Kept:
+    """Read an exported file, and check that it fits the schema.
+
+    Raises:
+        UserError: It does not.
+    """
+    try:
+        content = Exported.model_validate(read_json(path))
+    except ValidationError as error:
+        raise UserError(f"{path} is no exported record: {one_line(error)}") from None
+    cells = tuple(
+        Cell(
+            **vars(each.entry),
+            folder=CellFolder(path.parent / each.entry.path),
+            config=each.config,
+            training=each.training,
+            trajectory=each.trajectory,
+            measurements=each.measurements,
+        )
+        for each in content.cells
+    )
+    results = Results(content.protocol, cells, None)
+    return Kept(path, results, [each.row for each in content.differences])
+
+
+def exports_in(folder: Path) -> list[Kept]:
+    """All exported files of a folder of results, by name."""
+    return [read_export(path) for path in sorted(folder.glob("*/*.json"))]
+
+
+def check_export(kept: Kept) -> None:
+    """Check that what a file says of its protocol is true of the benchmark that is shipped.
+
+    Its changes are made to the shipped file anew: what comes out must be the protocol of the file,
+    and every cell one of its cells.
+
+    Raises:
+        UserError: The benchmark is unknown, has another version, or is another one; a cell is none
+            of its cells, a share lies outside of [0, 1], or a path leads out of the folder.
+    """
+    protocol = kept.results.protocol
+    made = [change for change in protocol.changes if not change.startswith((SCALE, MODELS))]
+    shipped = load_benchmark(protocol.benchmark.name, parse_changes(made))
+    if shipped.version != protocol.benchmark.version:
+        raise UserError(
+            f"{kept.path}: benchmark '{shipped.name}' has version {shipped.version} here; the "
+            f"record is of version {protocol.benchmark.version}"
+        )
+    if different := [
+        name for name in DETERMINING if _part(shipped, name) != _part(protocol.benchmark, name)
+    ]:
+        raise UserError(
+            f"{kept.path}: with the changes that it names, '{shipped.name}' has other "
+            f"{', '.join(different)} here; export records of the protocol as it is shipped"
+        )
+    labels = [entry.label for entry in shipped.models]
+    for cell in kept.results.cells:
+        place = f"{kept.path}: {cell.title}, seed {cell.seed}"
+        if cell.label not in labels or cell.seed not in shipped.seeds:
+            raise UserError(f"{place} is no cell of '{shipped.name}'")
+        if cell.config is None or cell.config.fingerprint != cell.fingerprint:
+            raise UserError(f"{place} is not the training that its configuration describes")
+        for key, value in _shares(cell.measurements.values()):
+            if not 0 <= value <= 1:
+                raise UserError(f"{place}: {key} should lie in [0, 1]; got {value:g}")
+
+
+def portable(command: str) -> str:
+    """A command without the folders of the machine on which it was given.
+
+    >>> portable("capsbench run quick --data-root /data --seeds 0 --output=/tmp/runs")
+    'capsbench run quick --seeds 0'
+    """
+    words, kept = iter(shlex.split(command)), []
+    for word in words:
+        option, equals, _ = word.partition("=")
+        if option not in FOLDERS:
+            kept.append(word)
+        elif not equals:
+            next(words, None)
+    return shlex.join(kept)
+
+
+def _shares(measurements: Iterable[Measurement]) -> Iterable[tuple[str, float]]:
+    for measurement in measurements:
+        for key, value in measurement.values.items():
+            if key.endswith("/accuracy") and not key.startswith("gap"):
+                yield f"{measurement.measure}: {key}", value
+
+
+def _part(benchmark: Benchmark, name: str) -> Any:
+    return benchmark.model_dump(mode="json")[name]
+
+
+def _diverged(cell: Cell) -> bool:
+    return cell.training is not None and cell.training.status == "diverged"
+
+
+def _entry(cell: Cell) -> CellEntry:
+    return CellEntry(cell.label, cell.model, cell.seed, cell.path, cell.measures, cell.at)
+
+
+def _exported(cell: Cell) -> ExportedCell:
+    assert cell.training is not None
+    execution = {key: cell.training.execution.get(key) for key in KEPT}
+    return ExportedCell.model_validate(
+        {
+            "entry": _entry(cell),
+            "config": cell.config,
+            "training": replace(cell.training, execution=execution),
+            "trajectory": cell.trajectory,
+            "measurements": cell.measurements,
+        }
+    )
+
+
+def _fingerprint(results: Results) -> str:
+    planned = TypeAdapter(list[CellEntry]).dump_python(list(results.protocol.cells), mode="json")
+    return fingerprint([results.benchmark.name, *planned])
+
+
+def _absent(value: object) -> bool:
+    return isinstance(value, float) and math.isnan(value)
+
+
+def _slug(text: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", text.lower())

@@ -1,0 +1,153 @@
+"""The page of results in the documentation, made from exported records and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from capsbench.names import table as names_of
+from capsbench.records import write_bytes
+from capsbench.reporting.against_figures import parameters_figure, varied_figure
+from capsbench.reporting.export import SCALE, Kept
+from capsbench.reporting.figures import accuracy_by_view, svg
+from capsbench.reporting.markdown import markdown_table, plain, result_tables
+from capsbench.reporting.published import KNOWN_BY, published
+from capsbench.reporting.wording import listed
+from capsbench.schema import Benchmark, load_benchmark
+
+HEAD = """# Results
+
+What was measured, from the records in `results/`, each with its command, commit, device and date.
+`capsbench results --write` makes this page from them; nothing on it is written by hand. A size
+other than `full` is not the shipped protocol but a smaller one, and says nothing about the full
+one. 'Reproduced' means that the published number lies in the 95 % t interval of the measured mean
+over seeds, or that its own ± reaches it; below three seeds nothing is decided."""
+FULL = "full"
+
+
+def render(kept: Sequence[Kept]) -> str:
+    """The page as Markdown text.
+
+    Args:
+        kept: The exported records, in the order of the page.
+    """
+    parts = [HEAD, "## At a glance", _glance(kept), "## Published numbers", _published(kept)]
+    for each in kept:
+        parts += _section(each)
+    return "\n\n".join(parts) + "\n"
+
+
+def write_page(kept: Sequence[Kept], page: Path) -> list[Path]:
+    """Write the page, and the figures that it shows beside it.
+
+    Args:
+        kept: The exported records.
+        page: The page's file; its figures lie under ``figures`` beside it.
+
+    Returns:
+        The files.
+    """
+    made = [page]
+    for each in kept:
+        for name, figure in _figures(each).items():
+            path = page.parent / "figures" / name
+            write_bytes(path, svg(figure))
+            made.append(path)
+    write_bytes(page, render(kept).encode())
+    return made
+
+
+def _figures(kept: Kept) -> dict[str, Figure]:
+    """What is drawn of a record, by the name of its file."""
+    drawn = {
+        "by-view": accuracy_by_view(kept.results),
+        "varied": varied_figure(kept.results),
+        "parameters": parameters_figure(kept.results),
+    }
+    start = f"results-{kept.results.benchmark.name}-{size(kept)}"
+    return {f"{start}-{name}.svg": figure for name, figure in drawn.items() if figure}
+
+
+def size(kept: Kept) -> str:
+    """The size of a protocol in a word or two: ``full``, the name of a scale, or ``changed``."""
+    changes = kept.results.protocol.changes
+    named = [change.removeprefix(SCALE) for change in changes if change.startswith(SCALE)]
+    return named[0] if named else "changed" if changes else FULL
+
+
+def _glance(kept: Sequence[Kept]) -> str:
+    rows = []
+    for each in kept:
+        results = each.results
+        verdicts = [row.verdict for row in published(results)]
+        counts = [f"{verdicts.count(name)} {name}" for name in dict.fromkeys(verdicts)]
+        rows.append(
+            (
+                results.benchmark.name,
+                size(each),
+                f"{len(results.cells)} of {_planned(results.benchmark)}",
+                _devices(each),
+                results.protocol.date[:10],
+                listed(counts) or "–",
+            )
+        )
+    return markdown_table(("Benchmark", "Size", "Cells", "Device", "Date", "Published"), rows)
+
+
+def _published(kept: Sequence[Kept]) -> str:
+    """Every published number of every benchmark, beside each record that there is."""
+    rows: list[Sequence[str]] = []
+    for name in sorted(names_of("benchmarks")):
+        records = [each for each in kept if each.results.benchmark.name == name]
+        for entry in load_benchmark(name).published:
+            model = entry.model if entry.at is None else f"{entry.model} at {entry.at:g}"
+            start = (name, model, f"{entry.key}{', matched' * (entry.rule == 'matched')}")
+            end = (entry.source, KNOWN_BY[entry.known_by])
+            found = [
+                (f"{100 * row.over.mean:.2f} % (n = {row.over.n}, {size(each)})", row.verdict)
+                for each in records
+                for row in published(each.results)
+                if row.entry == entry and row.over
+            ]
+            rows += [
+                (*start, entry.printed, *numbers, *end) for numbers in found or [("–", "not run")]
+            ]
+    head = ("Benchmark", "Model", "Quantity", "Published", "Measured", "Verdict", "Source")
+    return markdown_table((*head, "Known by"), rows)
+
+
+def _section(kept: Kept) -> Iterable[str]:
+    results, record = kept.results, kept.results.protocol
+    yield f"## {plain(results.benchmark.name)}: {plain(results.benchmark.title)}"
+    yield plain(results.benchmark.question)
+    if record.changes:
+        yield f"> **At another size ({size(kept)}).** Changed: {plain(listed(record.changes))}."
+    for name in _figures(kept):
+        yield f"![{plain(results.benchmark.title)}](figures/{name})"
+    yield from result_tables(results, kept.differences, level=3)
+    versions = dict(
+        item for c in results.cells if c.training for item in c.training.versions.items()
+    )
+    tools = ", ".join(f"{name} {value}" for name, value in versions.items())
+    commits = dict.fromkeys(c.training.commit or "unknown" for c in results.cells if c.training)
+    yield (
+        f"*`{record.command}`, commit {listed([c[:7] for c in commits])}, {_devices(kept)}, "
+        f"{record.date[:10]}; {plain(tools)}. Record: `results/{kept.path.parent.name}/"
+        f"{kept.path.name}`.*"
+    )
+
+
+def _planned(benchmark: Benchmark) -> int:
+    values = len(benchmark.vary.values) if benchmark.vary else 1
+    return len(benchmark.models) * len(benchmark.seeds) * values
+
+
+def _devices(kept: Kept) -> str:
+    found = dict.fromkeys(
+        str(cell.training.execution.get("device_name"))
+        for cell in kept.results.cells
+        if cell.training
+    )
+    return listed(list(found))
