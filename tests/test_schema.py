@@ -6,9 +6,9 @@ import pytest
 import yaml
 
 from capsbench.errors import UserError
-from capsbench.names import find, table
+from capsbench.names import find
 from capsbench.running.plan import plan
-from capsbench.schema import load_benchmark, parse_changes
+from capsbench.schema import benchmark_names, load_benchmark, parse_changes
 
 NUMBER = (
     "model: CNN, measure: a, key: b, value: 1, printed: c, source: d, selected_on: e, "
@@ -16,7 +16,7 @@ NUMBER = (
 )
 
 
-@pytest.mark.parametrize("name", sorted(table("benchmarks")))
+@pytest.mark.parametrize("name", benchmark_names())
 def test_shipped_benchmarks_can_be_planned(name):
     benchmark = load_benchmark(name)
     assert benchmark.name == name
@@ -30,11 +30,7 @@ def test_shipped_benchmarks_can_be_planned(name):
 
 @pytest.mark.parametrize(
     ("name", "scale"),
-    [
-        (name, scale)
-        for name in sorted(table("benchmarks"))
-        for scale in load_benchmark(name).scales
-    ],
+    [(name, scale) for name in benchmark_names() for scale in load_benchmark(name).scales],
 )
 def test_shipped_scales_can_be_planned(name, scale):
     assert plan(load_benchmark(name, scale=scale))
@@ -50,7 +46,7 @@ def test_a_scale_is_a_set_of_changes_that_others_go_before():
 
 def test_published_numbers_are_beside_something_that_is_measured():
     """Each names a model, a measure and, of the matched rule, a followed split of its benchmark."""
-    for name in table("benchmarks"):
+    for name in benchmark_names():
         benchmark = load_benchmark(name)
         for entry in benchmark.published:
             assert entry.measure in {measure.measure for measure in benchmark.measures}, name

@@ -108,10 +108,11 @@ def data_facts(target: Target, data_root: Path) -> Facts:
 
 
 def benchmark_facts(target: Target) -> Facts:
-    """The whole protocol of a benchmark, its defaults filled in."""
-    from capsbench.schema import load_benchmark
+    """The whole protocol of a benchmark, its defaults filled in; or claims with their tests."""
+    from capsbench.schema import is_claims, load_benchmark, load_claims
 
-    protocol = load_benchmark(target.name).model_dump(mode="json", exclude_none=True)
+    found = load_claims(target.name) if is_claims(target.name) else load_benchmark(target.name)
+    protocol = found.model_dump(mode="json", exclude_none=True)
     title = protocol.pop("title")
     return {
         "name": protocol.pop("name"),

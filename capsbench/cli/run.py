@@ -6,7 +6,8 @@ import json
 import re
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from capsbench.training.execution import Execution
 
 MOST_SEEDS = 1000
+TO_TRAIN = ("to do", "resumable")
 STOPPED = "stopped; the same command goes on from where it stopped"
 
 
@@ -59,6 +61,13 @@ def run(
             help="Change a value of the file, such as recipe.steps=500; may be repeated.",
         ),
     ] = None,
+    search: Annotated[
+        bool,
+        typer.Option(
+            "--search",
+            help="First try every recipe of the file's grid on every model; each keeps its best.",
+        ),
+    ] = False,
     scale: Annotated[
         str | None,
         typer.Option(metavar="NAME", help="One of the file's scales, such as small."),
@@ -96,7 +105,10 @@ def run(
         typer.Option("--profile", help="Trace some steps of each training, in its folder."),
     ] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="List the cells and their state; write nothing.")
+        bool,
+        typer.Option(
+            "--dry-run", help="List the cells, their state, time, memory and disk; write nothing."
+        ),
     ] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -107,17 +119,9 @@ def run(
     """
     if as_json and not dry_run:
         raise UserError("--json lists the cells; it goes with --dry-run")
-    from capsbench.schema import load_benchmark, parse_changes
+    from capsbench.schema import is_claims, load_benchmark, load_claims, parse_changes
     from capsbench.training.execution import Execution
 
-    changes = parse_changes(settings or [])
-    if seeds is not None:
-        changes["seeds"] = parse_seeds(seeds)
-    if limit is not None:
-        changes["recipe.limit"] = limit
-    protocol = load_benchmark(benchmark, changes, scale=scale)
-    scaled = {} if scale is None else protocol.scales[scale]
-    chosen = None if models is None else [part.strip() for part in models.split(",")]
     require_folder(data_root)
     require_writable(output)
     execution = Execution(
@@ -130,16 +134,63 @@ def run(
         profile=profile,
         wandb=wandb,
     )
-    try:
+    if is_claims(benchmark):
+        if models or seeds or settings or limit or search:
+            raise UserError(
+                "claims are run as they stand, or at a --scale; --models, --seeds, --set, --limit "
+                "and --search are for benchmarks"
+            )
+        with _told_when_stopped():
+            from rich.console import Console
+
+            from capsbench.running.run_claims import planned, run_claims
+
+            require_devices(execution)
+            claims = load_claims(benchmark, scale)
+            if dry_run:
+                parts = planned(claims, scale, data_root).values()
+                _list_cells(output, [cell for part in parts for cell in part], execution, as_json)
+                return
+            run_claims(
+                claims,
+                scale=scale,
+                output=output,
+                execution=execution,
+                data_root=data_root,
+                command=_command(),
+                console=Console(),
+            )
+        return
+    changes = parse_changes(settings or [])
+    if seeds is not None:
+        changes["seeds"] = parse_seeds(seeds)
+    if limit is not None:
+        changes["recipe.limit"] = limit
+    protocol = load_benchmark(benchmark, changes, scale=scale)
+    scaled = {} if scale is None else protocol.scales[scale]
+    chosen = None if models is None else [part.strip() for part in models.split(",")]
+    with _told_when_stopped():
         from rich.console import Console
 
         from capsbench.running.plan import plan
         from capsbench.running.run import run_benchmark
 
         require_devices(execution)
+        console, found = Console(), None
+        if search and not dry_run:
+            from capsbench.running.search import search as search_recipes
+
+            protocol, found = search_recipes(
+                protocol,
+                models=chosen,
+                output=output,
+                execution=execution,
+                data_root=data_root,
+                console=console,
+            )
         cells = plan(protocol, models=chosen, data_root=data_root)
         if dry_run:
-            _list_cells(output, cells, as_json)
+            _list_cells(output, cells, execution, as_json)
             return
         run_benchmark(
             protocol,
@@ -147,16 +198,28 @@ def run(
             output=output,
             execution=execution,
             data_root=data_root,
-            changes=_in_words(scaled | changes, chosen, scale),
-            command=shlex.join(["capsbench", *sys.argv[1:]]),
-            console=Console(),
+            changes=[*_in_words(scaled | changes, chosen, scale), *(["search"] if search else [])],
+            command=_command(),
+            console=console,
+            search=found,
         )
+
+
+@contextmanager
+def _told_when_stopped() -> Iterator[None]:
+    """Turn Ctrl-C into a line and an exit code."""
+    try:
+        yield
     except (KeyboardInterrupt, SystemExit) as stop:
         # Lightning's Trainer turns Ctrl-C into an exit of its own, from within the interrupt.
         if not any(isinstance(cause, KeyboardInterrupt) for cause in (stop, stop.__context__)):
             raise
         typer.echo(STOPPED, err=True)
         raise typer.Exit(130) from None
+
+
+def _command() -> str:
+    return shlex.join(["capsbench", *sys.argv[1:]])
 
 
 def parse_seeds(text: str) -> list[int]:
@@ -199,27 +262,61 @@ def _in_words(
     return words if models is None else [*words, f"models={','.join(models)}"]
 
 
-def _list_cells(output: Path, cells: Sequence[Cell], as_json: bool) -> None:
+def _list_cells(output: Path, cells: Sequence[Cell], execution: Execution, as_json: bool) -> None:
+    from capsbench.running.estimate import estimates
     from capsbench.running.run import cell_state
+    from capsbench.training.devices import device_name, resolve_device
 
-    rows = [
-        {
-            "label": cell.label,
-            "model": cell.model,
-            "seed": cell.seed,
-            "folder": str(output / cell.path),
-            "state": cell_state(output, cell),
-        }
-        for cell in cells
-    ]
+    states = [cell_state(output, cell) for cell in cells]
+    device = resolve_device(execution.device)
+    todo = [cell for cell, state in zip(cells, states, strict=True) if state in TO_TRAIN]
+    found = dict(
+        zip([cell.path for cell in todo], estimates(todo, device, execution.routing), strict=True)
+    )
+    rows = []
+    for cell, state in zip(cells, states, strict=True):
+        estimate = found.get(cell.path)
+        rows.append(
+            {
+                "label": cell.title,
+                "model": cell.model,
+                "seed": cell.seed,
+                "folder": str(output / cell.path),
+                "state": state,
+                "training_seconds": estimate and estimate.seconds,
+                "vote_bytes": estimate and estimate.vote_bytes,
+                "disk_bytes": estimate and estimate.disk_bytes,
+                "state_bytes": estimate and estimate.state_bytes,
+            }
+        )
     if as_json:
         print_json(rows)
         return
     from rich.table import Table
 
+    from capsbench.reporting.wording import counted, duration, size
+
     table = Table("label", "model", "seed", box=None, pad_edge=False)
     table.add_column("folder", overflow="fold")
-    table.add_column("state")
+    for name in ("state", "training", "votes", "disk"):
+        table.add_column(name)
     for row in rows:
-        table.add_row(*map(str, row.values()))
-    plain_console().print(table)
+        estimate = found.get(cells[len(table.rows)].path)
+        told = (
+            (duration(estimate.seconds), size(estimate.vote_bytes), size(estimate.disk_bytes))
+            if estimate
+            else ("", "", "")
+        )
+        table.add_row(*(str(row[name]) for name in list(row)[:5]), *told)
+    console = plain_console()
+    console.print(table)
+    if found:
+        every = list(found.values())
+        console.print(
+            f"{counted(len(every), 'training')} to do, about "
+            f"{duration(sum(each.seconds for each in every))} of steps on "
+            f"{device_name(device)} (from a few timed steps; looks and measures come on top); "
+            f"{size(sum(each.disk_bytes for each in every))} of checkpoints, and at most "
+            f"{size(max(each.state_bytes for each in every))} to resume from",
+            soft_wrap=True,
+        )

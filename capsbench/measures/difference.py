@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.random import Generator
 from numpy.typing import ArrayLike
+from scipy.stats import t as student_t
 
 from capsbench.errors import UserError
 from capsbench.measures.statistics import (
@@ -24,6 +25,7 @@ from capsbench.measures.statistics import (
     around,
     holm,
     random_numbers,
+    t_interval,
     table,
 )
 
@@ -104,6 +106,29 @@ def difference(
     half = scale * error * np.quantile(deviations, CONFIDENCE, method="higher")
     interval = around(mean, half) if np.isfinite(half) else None
     return Difference(mean, interval, p, p, counts, images)
+
+
+def difference_over_seeds(first: ArrayLike, second: ArrayLike) -> Difference:
+    """Difference of two models' values that are not means over images: other seeds alone.
+
+    Args:
+        first: (S,), a value of the first model under each seed.
+        second: (S,), of the second under the same seeds.
+
+    Returns:
+        With the t interval and the two-sided p of the paired t test; undefined below three seeds,
+        and where all differences are the same. ``n_images`` is 0.
+    """
+    gaps = np.asarray(first, dtype=float) - np.asarray(second, dtype=float)
+    mean, counts = float(gaps.mean()), (gaps.size, gaps.size)
+    undefined = Difference(mean, None, np.nan, np.nan, counts, 0)
+    if gaps.size < SEEDS_FOR_INTERVAL:
+        return undefined
+    error = float(gaps.std(ddof=1) / np.sqrt(gaps.size))
+    if error <= ROUNDING * abs(gaps).max():
+        return undefined
+    p = float(2 * student_t.sf(abs(mean) / error, gaps.size - 1))
+    return Difference(mean, t_interval(gaps), p, p, counts, 0)
 
 
 def corrected(differences: Sequence[Difference]) -> list[Difference]:

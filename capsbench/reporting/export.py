@@ -36,7 +36,7 @@ DETERMINING = (
     *("follow", "seeds", "measures"),
 )
 FOLDERS = ("--data-root", "--output")
-SCALE, MODELS = "scale=", "models="  # changes in words that are none of the protocol's
+SCALE, MODELS, SEARCH = "scale=", "models=", "search"  # what is told, and changes no place
 
 
 class ExportedCell(BaseModel):
@@ -196,15 +196,19 @@ def check_export(kept: Kept) -> None:
             of its cells, a share lies outside of [0, 1], or a path leads out of the folder.
     """
     protocol = kept.results.protocol
-    made = [change for change in protocol.changes if not change.startswith((SCALE, MODELS))]
+    words = (SCALE, MODELS)
+    made = [c for c in protocol.changes if c != SEARCH and not c.startswith(words)]
     shipped = load_benchmark(protocol.benchmark.name, parse_changes(made))
     if shipped.version != protocol.benchmark.version:
         raise UserError(
             f"{kept.path}: benchmark '{shipped.name}' has version {shipped.version} here; the "
             f"record is of version {protocol.benchmark.version}"
         )
+    searched = SEARCH in protocol.changes
     if different := [
-        name for name in DETERMINING if _part(shipped, name) != _part(protocol.benchmark, name)
+        name
+        for name in DETERMINING
+        if _part(shipped, name, searched) != _part(protocol.benchmark, name, searched)
     ]:
         raise UserError(
             f"{kept.path}: with the changes that it names, '{shipped.name}' has other "
@@ -245,8 +249,11 @@ def _shares(measurements: Iterable[Measurement]) -> Iterable[tuple[str, float]]:
                 yield f"{measurement.measure}: {key}", value
 
 
-def _part(benchmark: Benchmark, name: str) -> Any:
-    return benchmark.model_dump(mode="json")[name]
+def _part(benchmark: Benchmark, name: str, searched: bool) -> Any:
+    part = benchmark.model_dump(mode="json")[name]
+    if name == "models" and searched:  # a recipe that was found is no part of the protocol
+        return [{key: each[key] for key in ("name", "label", "arguments")} for each in part]
+    return part
 
 
 def _diverged(cell: Cell) -> bool:

@@ -9,7 +9,15 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from capsbench.reporting import differences, matched, protocol, published, tables, wording
+from capsbench.reporting import (
+    differences,
+    matched,
+    protocol,
+    published,
+    search_table,
+    tables,
+    wording,
+)
 from capsbench.reporting.aggregate import measured
 from capsbench.reporting.differences import DifferenceRow
 from capsbench.reporting.inline import data_uri, inline_svg
@@ -89,15 +97,7 @@ def render(
         measured: What is said of the figures of measures, by the same names.
         compared: The differences between models.
     """
-    environment = Environment(
-        loader=PackageLoader("capsbench.reporting"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["duration"] = wording.duration
-    environment.filters["percent"] = wording.percent
+    environment = templates()
     style = environment.get_template("style.css").render(palette=SERIES)
     return environment.get_template("index.html.jinja").render(
         results=results,
@@ -132,9 +132,27 @@ def render(
     )
 
 
+def templates() -> Environment:
+    """The templates of pages; all that is put into them is escaped."""
+    environment = Environment(
+        loader=PackageLoader("capsbench.reporting"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["duration"] = wording.duration
+    environment.filters["percent"] = wording.percent
+    return environment
+
+
 def plain_tables(results: Results) -> list[PlainTable]:
-    """The tables that are text alone: the matched rule, published numbers."""
-    return [*matched.tables(results), *published.tables(results)]
+    """The tables that are text alone: the matched rule, published numbers, the search."""
+    return [
+        *matched.tables(results),
+        *published.tables(results),
+        *search_table.tables(results),
+    ]
 
 
 def versions(results: Results) -> list[tuple[str, str]]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
 from zipfile import BadZipFile
 
 import numpy as np
@@ -189,6 +189,34 @@ class ExampleList:
     classes: tuple[str, ...]
 
 
+class Trial(NamedTuple):
+    """One training of a search for recipes.
+
+    Attributes:
+        label: The model's label.
+        recipe: What was tried.
+        path: The training's folder, relative to the runs folder.
+        accuracy: On the validation split, at the selected step; None if the training diverged.
+        seconds: Wall time.
+        chosen: Whether it is the best of its model.
+    """
+
+    label: str
+    recipe: dict[str, float]
+    path: str
+    accuracy: float | None
+    seconds: float
+    chosen: bool = False
+
+
+@dataclass(frozen=True)
+class SearchRecord:
+    """A search for recipes: the seed of all of its trials, and the trials."""
+
+    seed: int
+    trials: tuple[Trial, ...]
+
+
 @dataclass(frozen=True)
 class Protocol:
     """A benchmark's own record: what was asked for, and the cells that answer it."""
@@ -200,6 +228,7 @@ class Protocol:
     cells: tuple[CellEntry, ...]
     commit: str | None = None
     examples: ExampleList | None = None
+    search: SearchRecord | None = None
 
 
 @dataclass(frozen=True)

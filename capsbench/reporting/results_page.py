@@ -7,7 +7,6 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from capsbench.names import table as names_of
 from capsbench.records import write_bytes
 from capsbench.reporting.against_figures import parameters_figure, varied_figure
 from capsbench.reporting.export import SCALE, Kept
@@ -15,7 +14,7 @@ from capsbench.reporting.figures import accuracy_by_view, svg
 from capsbench.reporting.markdown import markdown_table, plain, result_tables
 from capsbench.reporting.published import KNOWN_BY, published
 from capsbench.reporting.wording import listed
-from capsbench.schema import Benchmark, load_benchmark
+from capsbench.schema import Benchmark, benchmark_names, load_benchmark
 
 HEAD = """# Results
 
@@ -99,7 +98,7 @@ def _glance(kept: Sequence[Kept]) -> str:
 def _published(kept: Sequence[Kept]) -> str:
     """Every published number of every benchmark, beside each record that there is."""
     rows: list[Sequence[str]] = []
-    for name in sorted(names_of("benchmarks")):
+    for name in benchmark_names():
         records = [each for each in kept if each.results.benchmark.name == name]
         for entry in load_benchmark(name).published:
             model = entry.model if entry.at is None else f"{entry.model} at {entry.at:g}"

@@ -101,6 +101,21 @@ def duration(seconds: float) -> str:
     return f"{minutes // 60} h {minutes % 60} min"
 
 
+def size(count: float) -> str:
+    """A number of bytes.
+
+    >>> size(0), size(12_300), size(2_500_000_000)
+    ('none', '12 kB', '2.5 GB')
+    """
+    if not count:
+        return "none"
+    for unit in ("kB", "MB", "GB"):
+        count /= 1000
+        if count < 999.5 or unit == "GB":
+            break
+    return f"{count:.2g} {unit}" if count < 10 else f"{count:.0f} {unit}"
+
+
 def view(factor: str, value: float) -> str:
     """A view in figures and captions.
 

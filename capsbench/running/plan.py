@@ -114,7 +114,7 @@ def plan(
         UserError: A name or an argument is unknown, the data does not have views that are asked
             for, or the images are too small for a model.
     """
-    wanted = _wanted(benchmark.models, models)
+    chosen = wanted(benchmark.models, models)
     needed = {label for measure in benchmark.measures for label in measure.needs}
     cells = []
     for at, variant in variants(benchmark).items():
@@ -122,7 +122,7 @@ def plan(
         trainings = {
             (cell.label, cell.seed): cell
             for entry in variant.models
-            if entry in wanted or entry.label in needed
+            if entry in chosen or entry.label in needed
             for cell in _trainings(variant, entry, data, at)
         }
         cells += [
@@ -131,10 +131,10 @@ def plan(
                 variant.measures,
                 {label: trainings[label, seed] for label in needed},
             )
-            for entry in wanted
+            for entry in chosen
             for seed in variant.seeds
         ]
-    return sorted(cells, key=lambda cell: [entry.label for entry in wanted].index(cell.label))
+    return sorted(cells, key=lambda cell: [entry.label for entry in chosen].index(cell.label))
 
 
 def with_measures(
@@ -202,7 +202,12 @@ def measure_name(entry: MeasureEntry, rule: str, sources: Mapping[str, Cell]) ->
     return f"{entry.measure}-{fingerprint([entry.model_dump(mode='json'), rule, *others])}"
 
 
-def _wanted(entries: Sequence[ModelEntry], models: Sequence[str] | None) -> Sequence[ModelEntry]:
+def wanted(entries: Sequence[ModelEntry], models: Sequence[str] | None) -> Sequence[ModelEntry]:
+    """The models of a benchmark that are named, by label or by name; all if none are.
+
+    Raises:
+        UserError: A name is unknown.
+    """
     if models is None:
         return entries
     known = {entry.label for entry in entries} | {entry.name for entry in entries}

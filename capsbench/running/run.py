@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from rich.console import Console
@@ -15,8 +15,8 @@ from capsbench.data.images import require_shares
 from capsbench.errors import UserError
 from capsbench.records import SCHEMA, CellFolder, write_json
 from capsbench.reporting import report, terminal
+from capsbench.reporting.results import SearchRecord, load_cell, read_training
 from capsbench.reporting.results import load as load_results
-from capsbench.reporting.results import load_cell, read_training
 from capsbench.reporting.wandb import usable_mode
 from capsbench.running.examples import require_asked, write_examples
 from capsbench.running.measuring import measure_cell, missing_measures
@@ -51,6 +51,7 @@ def run_benchmark(
     changes: list[str],
     command: str,
     console: Console,
+    search: SearchRecord | None = None,
 ) -> Path | None:
     """Carry out the cells of a benchmark that are not done, and build its page.
 
@@ -63,6 +64,7 @@ def run_benchmark(
         changes: What the command line changed of the shipped protocol, in words.
         command: The command, for the record.
         console: Where progress and results are shown.
+        search: The search that chose the recipes, if there was one.
 
     Returns:
         The page; None in a process of a cluster that is not the first.
@@ -91,6 +93,7 @@ def run_benchmark(
             "command": command,
             "cells": [asdict(cell.entry) for cell in cells],
             "examples": write_examples(benchmark, data, folder),
+            "search": None if search is None else _as_json(search),
             **provenance(),
         }
         write_json(folder / "benchmark.json", content)
@@ -154,6 +157,10 @@ def run_benchmark(
     console.print(terminal.result_tables(results))
     console.print(f"page: {page}", markup=False, highlight=False, soft_wrap=True)
     return page
+
+
+def _as_json(search: SearchRecord) -> dict[str, Any]:
+    return {"seed": search.seed, "trials": [trial._asdict() for trial in search.trials]}
 
 
 def _require_sources(cells: Sequence[Cell], output: Path) -> None:

@@ -34,7 +34,7 @@ def load_benchmark(
     """
     target = find("benchmarks", name)
     path = target.source()
-    content = _read(path)
+    content = read(path)
     if target.file is not None:
         _resolve_files(content, path.parent)
     for place, value in ({} if scale is None else _scale(content, name, scale)).items():
@@ -94,7 +94,12 @@ def _scale(content: dict[str, Any], name: str, scale: str) -> Changes:
     return changes
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read(path: Path) -> dict[str, Any]:
+    """The mapping that a YAML file holds.
+
+    Raises:
+        UserError: It cannot be read, or holds something else.
+    """
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:

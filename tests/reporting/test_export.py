@@ -8,7 +8,6 @@ from rich.console import Console
 
 from capsbench.cli import main
 from capsbench.errors import UserError
-from capsbench.names import table
 from capsbench.records import read_json, write_json
 from capsbench.reporting import markdown, tables
 from capsbench.reporting.differences import differences
@@ -17,7 +16,7 @@ from capsbench.reporting.results import load
 from capsbench.reporting.results_page import render
 from capsbench.running.plan import plan
 from capsbench.running.run import run_benchmark
-from capsbench.schema import load_benchmark
+from capsbench.schema import benchmark_names, load_benchmark
 from capsbench.training.execution import Execution
 
 ROOT = Path(__file__).parents[2]
@@ -168,7 +167,7 @@ def test_a_contributed_record_is_kept_and_shown(folder, tmp_path, monkeypatch, c
 
 def test_every_published_number_is_on_the_page():
     page = render([])
-    for benchmark in table("benchmarks"):
+    for benchmark in benchmark_names():
         for entry in load_benchmark(benchmark).published:
             assert markdown.plain(entry.printed) in page
     assert "not run" in page

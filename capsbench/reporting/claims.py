@@ -1,0 +1,187 @@
+"""Whether claims hold: each test's difference, with an interval, and a verdict for each claim."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from capsbench.measures.difference import (
+    Difference,
+    corrected,
+    difference,
+    difference_over_seeds,
+)
+from capsbench.reporting.aggregate import measured
+from capsbench.reporting.differences import RESAMPLES, p_value
+from capsbench.reporting.outcomes import outcomes
+from capsbench.reporting.plain_table import PlainTable
+from capsbench.reporting.results import Cell, Results
+from capsbench.reporting.wording import listed
+from capsbench.schema.claims import Claim, Claims, ClaimTest
+
+Verdict = Literal["holds", "does not hold", "not decided"]
+LEVEL = 0.05
+RULE = (
+    "A claim holds if it holds in all of its tests, does not hold if it fails in one, and is not "
+    "decided otherwise. A test compares a capsule network with a CNN: the difference is the first "
+    "less the second, turned so that positive is better. It holds if the difference is above the "
+    "least one that is asked for, and fails if it is below, at a level of 5 % over all tests "
+    "together (Holm 1979); intervals are of one test each, at 95 %. Where images have outcomes, "
+    "seeds and images are both drawn anew (a studentised bootstrap of a crossed design); else it "
+    "is a paired t test over seeds."
+)
+
+
+@dataclass(frozen=True)
+class Tested:
+    """One test with what was found.
+
+    Attributes:
+        test: The test.
+        found: How much better the model is, beyond ``test.least``; None where it is not measured.
+        values: The mean values of the model and of the other.
+        parameters: Of the model and of the other.
+        verdict: Of this test.
+    """
+
+    test: ClaimTest
+    found: Difference | None
+    values: tuple[float | None, float | None]
+    parameters: tuple[int | None, int | None]
+    verdict: Verdict
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A claim with its tests and its verdict."""
+
+    claim: Claim
+    tests: tuple[Tested, ...]
+    verdict: Verdict
+
+
+def judge(claims: Claims, parts: Mapping[str, Results]) -> list[Judged]:
+    """The verdict of each claim.
+
+    Args:
+        claims: The claims.
+        parts: What the records of each part say.
+
+    Raises:
+        UserError: A record is damaged.
+    """
+    tests = [(claim, test) for claim in claims.claims for test in claim.tests]
+    found = [_difference(parts[test.part], test) for _, test in tests]
+    measured_ones = iter(corrected([each for each in found if each is not None]))
+    adjusted = [None if each is None else next(measured_ones) for each in found]
+    judged = []
+    for claim in claims.claims:
+        mine = tuple(
+            _tested(parts[test.part], test, each)
+            for (of, test), each in zip(tests, adjusted, strict=True)
+            if of is claim
+        )
+        judged.append(Judged(claim, mine, _of_all([each.verdict for each in mine])))
+    return judged
+
+
+def _of_all(verdicts: Sequence[Verdict]) -> Verdict:
+    if "does not hold" in verdicts:
+        return "does not hold"
+    return "holds" if all(each == "holds" for each in verdicts) else "not decided"
+
+
+def _tested(results: Results, test: ClaimTest, found: Difference | None) -> Tested:
+    pair = [_cells(results, label, test.at) for label in (test.model, test.against)]
+    keys = (test.key, test.against_key or test.key)
+    over = [measured(c, key, measure=test.measure) for c, key in zip(pair, keys, strict=True)]
+    sizes = [next((c.training.parameters for c in cs if c.training), None) for cs in pair]
+    verdict: Verdict = "not decided"
+    if found is not None and found.p_corrected < LEVEL:
+        verdict = "holds" if found.mean > 0 else "does not hold"
+    means = [each.mean if each else None for each in over]
+    return Tested(test, found, (means[0], means[1]), (sizes[0], sizes[1]), verdict)
+
+
+def _difference(results: Results, test: ClaimTest) -> Difference | None:
+    """How much better the model is than the other, less the least that is asked for."""
+    sign = -1.0 if test.lower else 1.0
+    pair = [_cells(results, label, test.at) for label in (test.model, test.against)]
+    keys = (test.key, test.against_key or test.key)
+    kept = [outcomes(cells, test.measure).get(k) for cells, k in zip(pair, keys, strict=True)]
+    first, second = kept
+    if first and second and np.array_equal(first.numbers, second.numbers):
+        tables = sign * first.table - test.least, sign * second.table
+        return difference(*tables, resamples=RESAMPLES)
+    over = [measured(c, key, measure=test.measure) for c, key in zip(pair, keys, strict=True)]
+    if over[0] is None or over[1] is None:
+        return None
+    both = [seed for seed in over[0].values if seed in over[1].values]
+    if not both:
+        return None
+    values = [[sign * each.values[seed] for seed in both] for each in over if each]
+    return difference_over_seeds(np.array(values[0]) - test.least, values[1])
+
+
+def _cells(results: Results, label: str, at: float | None) -> list[Cell]:
+    return [cell for cell in results.cells if (cell.label, cell.at) == (label, at)]
+
+
+def verdict_table(judged: Sequence[Judged], scale: str | None) -> PlainTable:
+    """One row per claim."""
+    rows = []
+    for each in judged:
+        counts = [test.verdict for test in each.tests]
+        told = [f"{counts.count(kind)} {kind}" for kind in dict.fromkeys(counts)]
+        rows.append((each.claim.claim, each.verdict + at_scale(scale), listed(told)))
+    return PlainTable(
+        "verdicts", "The claims", ("Claim", "Verdict", "Its tests"), tuple(rows), RULE
+    )
+
+
+def test_table(each: Judged, number: int, scale: str | None) -> PlainTable:
+    """The tests of one claim."""
+    return PlainTable(
+        f"claim-{number}",
+        each.claim.claim,
+        (
+            *("Test", "Value", "Model", "Against", "Difference", "Least", "95 % interval", "p"),
+            *("Seeds", "Images", "Parameters", f"Verdict{at_scale(scale)}"),
+        ),
+        tuple(_row(test) for test in each.tests),
+        f"Source: {each.claim.source}.",
+        numbers=tuple(range(2, 11)),
+    )
+
+
+def at_scale(scale: str | None) -> str:
+    """What is added to a verdict that is not of the full size."""
+    return "" if scale is None else f", at this scale ({scale})"
+
+
+def _row(tested: Tested) -> tuple[str, ...]:
+    test, found = tested.test, tested.found
+    at = "" if test.at is None else f" at {test.at:g}"
+    names = f"{test.part}{at}: {test.model} against {test.against}"
+    value = f"{test.measure}: {test.key}{' (lower is better)' if test.lower else ''}"
+    means = tuple("–" if each is None else f"{each:.3f}" for each in tested.values)
+    sizes = " : ".join("–" if each is None else f"{each:,}" for each in tested.parameters)
+    if found is None:
+        middle: tuple[str, ...] = ("–", f"{test.least:g}", "–", "–", "–", "–")
+    else:
+        low_high = found.interval
+        shift = test.least
+        middle = (
+            f"{found.mean + shift:+.3f}",
+            f"{test.least:g}",
+            "–"
+            if low_high is None
+            else f"{low_high[0] + shift:+.3f} to {low_high[1] + shift:+.3f}",
+            p_value(found.p_corrected),
+            " and ".join(map(str, found.n_seeds)),
+            f"{found.n_images:,}" if found.n_images else "–",
+        )
+    return (names, value, *means, *middle, sizes, tested.verdict)

@@ -1,0 +1,113 @@
+"""The search for recipes: the same trials for every model, chosen on validation images."""
+
+import pytest
+from rich.console import Console
+
+from capsbench.errors import UserError
+from capsbench.reporting.export import check_export, export, read_export
+from capsbench.reporting.results import load
+from capsbench.running.plan import plan
+from capsbench.running.run import run_benchmark
+from capsbench.running.search import search
+from capsbench.schema import Benchmark, load_benchmark
+from capsbench.training.execution import Execution
+
+CPU = Execution(device="cpu", wandb="off")
+
+
+def searched(benchmark, output, models=None):
+    return search(
+        benchmark,
+        models=models,
+        output=output,
+        execution=CPU,
+        data_root=None,
+        console=Console(),
+    )
+
+
+@pytest.fixture
+def protocol(tiny_protocol, tiny_file):
+    models = [
+        {"name": f"{tiny_file}:Tiny", "label": label, "arguments": {"rate": rate}}
+        for label, rate in (("Tiny", 0.1), ("Other", 0.5))
+    ]
+    grid = {"learning_rate": [1e-7, 0.03], "weight_decay": [0, 0.1]}
+    return Benchmark.model_validate({**tiny_protocol, "models": models, "search": grid})
+
+
+def test_every_model_gets_the_same_trials_and_its_own_best(protocol, tmp_path):
+    found, record = searched(protocol, tmp_path)
+    by_label = {
+        label: [trial for trial in record.trials if trial.label == label]
+        for label in ("Tiny", "Other")
+    }
+    grid = [
+        {"learning_rate": rate, "weight_decay": decay}
+        for rate in (1e-7, 0.03)
+        for decay in (0, 0.1)
+    ]
+    for label, trials in by_label.items():
+        assert [trial.recipe for trial in trials] == grid
+        (best,) = [trial for trial in trials if trial.chosen]
+        assert best.accuracy == max(trial.accuracy for trial in trials if trial.accuracy)
+        assert best.recipe["learning_rate"] == 0.03
+        model = next(entry for entry in found.models if entry.label == label)
+        assert model.recipe == best.recipe
+        # The chosen trial is the cell of its seed: it is not trained again.
+        cell = next(c for c in plan(found) if (c.label, c.seed) == (label, 0))
+        assert cell.path.as_posix() == best.path
+    assert len(list(tmp_path.rglob("training.json"))) == 8
+    assert not list(tmp_path.rglob("measures"))
+    assert found.matched == protocol.matched
+    again, _ = searched(protocol, tmp_path)  # nothing is trained again
+    assert again == found
+
+
+def test_models_that_are_not_wanted_have_no_trial(protocol, tmp_path):
+    found, record = searched(protocol, tmp_path, models=["Other"])
+    assert {trial.label for trial in record.trials} == {"Other"}
+    assert not found.models[0].recipe
+
+
+def test_a_trial_that_diverges_is_never_chosen(tiny_protocol, tiny_file, tmp_path):
+    models = [{"name": f"{tiny_file}:Tiny", "label": "Tiny", "arguments": {"explode": True}}]
+    benchmark = Benchmark.model_validate({**tiny_protocol, "models": models})
+    with pytest.raises(UserError, match="all 6 trials of Tiny diverged"):
+        searched(benchmark, tmp_path)
+
+
+def test_a_varied_benchmark_is_refused(protocol, tmp_path):
+    vary = {"name": "x", "place": "recipe.batch", "values": [8, 16]}
+    with pytest.raises(UserError, match=r"varies recipe\.batch"):
+        searched(Benchmark.model_validate(protocol.model_dump() | {"vary": vary}), tmp_path)
+
+
+def test_the_page_shows_the_search_and_the_export_stands_up(tmp_path):
+    changes = {
+        "recipe.steps": 2,
+        "recipe.limit": 40,
+        "seeds": [0],
+        "search": {"learning_rate": [0.001, 0.01], "weight_decay": [0]},
+    }
+    words = ["recipe.steps=2", "recipe.limit=40", "seeds=[0]", "models=CNN", "search"]
+    words.append('search={"learning_rate": [0.001, 0.01], "weight_decay": [0]}')
+    found, record = searched(load_benchmark("quick", changes), tmp_path, models=["CNN"])
+    page = run_benchmark(
+        found,
+        cells=plan(found, models=["CNN"]),
+        output=tmp_path,
+        execution=CPU,
+        data_root=None,
+        changes=words,
+        command="a test",
+        console=Console(),
+        search=record,
+    )
+    assert page is not None
+    assert "The search for recipes" in page.read_text()
+    assert "the best of 2 trials" in page.read_text()
+    assert load(tmp_path / "quick").protocol.search == record
+    kept = read_export(export(tmp_path / "quick", tmp_path / "results"))
+    assert kept.results.protocol.search == record
+    check_export(kept)
