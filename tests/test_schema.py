@@ -6,6 +6,7 @@ import pytest
 import yaml
 
 from capsbench.errors import UserError
+from capsbench.measures import LayerEntry
 from capsbench.names import find
 from capsbench.running.plan import plan
 from capsbench.schema import benchmark_names, load_benchmark, parse_changes
@@ -209,3 +210,34 @@ def test_what_is_followed_makes_another_training():
         plan(load_benchmark("quick", changes))[0] for changes in ({}, {"follow": ["familiar"]})
     )
     assert plain.path != followed.path
+
+
+def layered(*layers):
+    entry = {
+        "measure": "invariance-error",
+        "grid": {"rotation": {"start": 90, "stop": 90, "step": 90}},
+        "layers": list(layers),
+    }
+    return load_benchmark("quick", {"measures": [entry]})
+
+
+def test_a_model_is_measured_on_those_of_the_named_layers_that_it_has():
+    cells = plan(layered("hidden", "class poses", "probabilities"))
+    measured = {
+        cell.label: entry.layers
+        for cell in cells
+        for entry in cell.measures.values()
+        if isinstance(entry, LayerEntry)
+    }
+    assert measured == {
+        "CNN": ("hidden", "probabilities"),
+        "CapsNet (dynamic routing)": ("class poses", "probabilities"),
+        "Matrix capsules (EM routing)": ("class poses", "probabilities"),
+    }
+
+
+def test_layers_that_are_not_there_are_told_before_anything_is_trained():
+    with pytest.raises(UserError, match="unknown layer: 'hiden'; did you mean 'hidden'"):
+        plan(layered("hiden", "class poses"))
+    with pytest.raises(UserError, match="CNN has none of the layers class poses"):
+        plan(layered("class poses"))

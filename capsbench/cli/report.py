@@ -23,10 +23,17 @@ def report(
     Trains and measures nothing; prints where each page is. An exported file holds all numbers with
     their provenance, and neither weights nor images; ``capsbench results`` reads it.
     """
-    from capsbench.reporting.export import export as write_export
-    from capsbench.reporting.report import benchmarks_in, build
+    from capsbench.reporting import claims_report, report
+    from capsbench.reporting.claims_export import export_claims
+    from capsbench.reporting.export import export as export_benchmark
 
-    for folder in benchmarks_in(runs):
-        typer.echo(build(folder))
+    claims = claims_report.claims_in(runs)
+    parts = {part for folder in claims for part in claims_report.part_folders(folder)}
+    for folder in claims:
+        typer.echo(claims_report.build(folder))
         if export is not None:
-            typer.echo(write_export(folder, export))
+            typer.echo(export_claims(folder, export))
+    for folder in report.benchmarks_in(runs) if not (runs / claims_report.RECORD).is_file() else ():
+        typer.echo(report.build(folder))
+        if export is not None and folder.name not in parts:  # a part's numbers are in the claims'
+            typer.echo(export_benchmark(folder, export))

@@ -30,22 +30,36 @@ def results(
     names. If all of them pass, those that are named are copied to the others.
     """
     from capsbench.records import write_bytes
-    from capsbench.reporting.export import check_export, exports_in, read_export
 
-    kept = exports_in(folder)
-    for path in files or []:
+    added = files or []
+    for path in added:
         if not path.is_file():
             raise UserError(f"{path} is no file; name what 'capsbench report --export' wrote")
-        kept.append(read_export(path))
-    for each in kept:
-        check_export(each)
-    for path, each in zip(files or [], kept[len(kept) - len(files or []) :], strict=True):
-        place = folder / each.results.benchmark.name / path.name
+    kept = sorted(folder.glob("*/*.json"))
+    names = {path: _checked(path) for path in [*kept, *added]}
+    for path in added:
+        place = folder / names[path] / path.name
         write_bytes(place, path.read_bytes())
         typer.echo(f"kept as {place}")
-    typer.echo(f"{len(kept)} records are sound")
+    typer.echo(f"{len(names)} records are sound")
     if write:
+        from capsbench.reporting.claims_export import claims_exports_in
+        from capsbench.reporting.export import exports_in
         from capsbench.reporting.results_page import write_page
 
-        for made in write_page(exports_in(folder), PAGE):
+        for made in write_page(exports_in(folder), claims_exports_in(folder), PAGE):
             typer.echo(made)
+
+
+def _checked(path: Path) -> str:
+    """The name of the benchmark, or of the claims, that a sound record is of."""
+    from capsbench.reporting.claims_export import check_claims, is_claims_export, read_claims
+    from capsbench.reporting.export import check_export, read_export
+
+    if is_claims_export(path):
+        claims = read_claims(path)
+        check_claims(claims)
+        return claims.record.claims.name
+    kept = read_export(path)
+    check_export(kept)
+    return kept.results.benchmark.name

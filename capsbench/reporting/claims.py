@@ -84,11 +84,18 @@ def judge(claims: Claims, parts: Mapping[str, Results]) -> list[Judged]:
             for (of, test), each in zip(tests, adjusted, strict=True)
             if of is claim
         )
-        judged.append(Judged(claim, mine, _of_all([each.verdict for each in mine])))
+        judged.append(Judged(claim, mine, overall([each.verdict for each in mine])))
     return judged
 
 
-def _of_all(verdicts: Sequence[Verdict]) -> Verdict:
+def overall(verdicts: Sequence[Verdict]) -> Verdict:
+    """The verdict on a claim, of those of its tests.
+
+    >>> overall(["holds", "holds"]), overall(["holds", "not decided"])
+    ('holds', 'not decided')
+    >>> overall(["not decided", "does not hold"])
+    'does not hold'
+    """
     if "does not hold" in verdicts:
         return "does not hold"
     return "holds" if all(each == "holds" for each in verdicts) else "not decided"

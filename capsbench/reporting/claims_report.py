@@ -72,6 +72,18 @@ def load_record(folder: Path) -> ClaimsResults:
     )
 
 
+def claims_in(path: Path) -> list[Path]:
+    """The folders of claims at a path: a runs folder, or the folder of claims itself."""
+    if (path / RECORD).is_file():
+        return [path]
+    return sorted(record.parent for record in path.glob(f"*/{RECORD}"))
+
+
+def part_folders(folder: Path) -> list[str]:
+    """The names of the folders of the parts of claims."""
+    return list(load_record(folder).record.parts.values())
+
+
 def build(folder: Path) -> Path:
     """Build ``folder/report/`` from the records.
 

@@ -181,8 +181,9 @@ def read_export(path: Path) -> Kept:
 
 
 def exports_in(folder: Path) -> list[Kept]:
-    """All exported files of a folder of results, by name."""
-    return [read_export(path) for path in sorted(folder.glob("*/*.json"))]
+    """All exported files of benchmarks in a folder of results, by name."""
+    files = sorted(folder.glob("*/*.json"))
+    return [read_export(path) for path in files if "protocol" in read_json(path)]
 
 
 def check_export(kept: Kept) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from matplotlib.figure import Figure
 
 from capsbench.records import write_bytes
 from capsbench.reporting.against_figures import parameters_figure, varied_figure
+from capsbench.reporting.claims_export import KeptClaims
+from capsbench.reporting.claims_report import claim_tables, render_markdown
 from capsbench.reporting.export import SCALE, Kept
 from capsbench.reporting.figures import accuracy_by_view, svg
 from capsbench.reporting.markdown import markdown_table, plain, result_tables
@@ -26,23 +28,28 @@ over seeds, or that its own ± reaches it; below three seeds nothing is decided.
 FULL = "full"
 
 
-def render(kept: Sequence[Kept]) -> str:
+def render(kept: Sequence[Kept], claims: Sequence[KeptClaims] = ()) -> str:
     """The page as Markdown text.
 
     Args:
-        kept: The exported records, in the order of the page.
+        kept: The exported records of benchmarks, in the order of the page.
+        claims: Those of claims.
     """
-    parts = [HEAD, "## At a glance", _glance(kept), "## Published numbers", _published(kept)]
+    parts = [HEAD]
+    for one in claims:
+        parts += _claims(one)
+    parts += ["## At a glance", _glance(kept), "## Published numbers", _published(kept)]
     for each in kept:
         parts += _section(each)
     return "\n\n".join(parts) + "\n"
 
 
-def write_page(kept: Sequence[Kept], page: Path) -> list[Path]:
+def write_page(kept: Sequence[Kept], claims: Sequence[KeptClaims], page: Path) -> list[Path]:
     """Write the page, and the figures that it shows beside it.
 
     Args:
-        kept: The exported records.
+        kept: The exported records of benchmarks.
+        claims: Those of claims.
         page: The page's file; its figures lie under ``figures`` beside it.
 
     Returns:
@@ -54,7 +61,7 @@ def write_page(kept: Sequence[Kept], page: Path) -> list[Path]:
             path = page.parent / "figures" / name
             write_bytes(path, svg(figure))
             made.append(path)
-    write_bytes(page, render(kept).encode())
+    write_bytes(page, render(kept, claims).encode())
     return made
 
 
@@ -117,6 +124,21 @@ def _published(kept: Sequence[Kept]) -> str:
     return markdown_table((*head, "Known by"), rows)
 
 
+def _claims(kept: KeptClaims) -> Iterable[str]:
+    record = kept.record
+    tables = claim_tables(kept.judged, record.scale)
+    yield render_markdown(record, tables, level=2).strip()
+    yield (
+        f"*`{record.command}`, commit {(record.commit or 'unknown')[:7]}, {listed(kept.devices)}, "
+        f"{record.date[:10]}; {_tools(kept.versions)}. Record: `results/{kept.path.parent.name}/"
+        f"{kept.path.name}`.*"
+    )
+
+
+def _tools(versions: Mapping[str, str]) -> str:
+    return plain(", ".join(f"{name} {value}" for name, value in versions.items()))
+
+
 def _section(kept: Kept) -> Iterable[str]:
     results, record = kept.results, kept.results.protocol
     yield f"## {plain(results.benchmark.name)}: {plain(results.benchmark.title)}"
@@ -129,11 +151,10 @@ def _section(kept: Kept) -> Iterable[str]:
     versions = dict(
         item for c in results.cells if c.training for item in c.training.versions.items()
     )
-    tools = ", ".join(f"{name} {value}" for name, value in versions.items())
     commits = dict.fromkeys(c.training.commit or "unknown" for c in results.cells if c.training)
     yield (
         f"*`{record.command}`, commit {listed([c[:7] for c in commits])}, {_devices(kept)}, "
-        f"{record.date[:10]}; {plain(tools)}. Record: `results/{kept.path.parent.name}/"
+        f"{record.date[:10]}; {_tools(versions)}. Record: `results/{kept.path.parent.name}/"
         f"{kept.path.name}`.*"
     )
 

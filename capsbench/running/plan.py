@@ -15,6 +15,7 @@ from capsbench.measures import MeasureEntry
 from capsbench.names import Target, find, from_folder
 from capsbench.records import fingerprint
 from capsbench.reporting.results import CellEntry
+from capsbench.running.own_layers import own_layers
 from capsbench.schema import Benchmark, DataEntry, ModelEntry, variants
 from capsbench.training.recipe import Recipe
 from capsbench.viewpoint.ranges import ViewRange
@@ -111,8 +112,8 @@ def plan(
         data_root: Folder of data files at hand.
 
     Raises:
-        UserError: A name or an argument is unknown, the data does not have views that are asked
-            for, or the images are too small for a model.
+        UserError: A name or an argument is unknown, a layer too, the data does not have views
+            that are asked for, or the images are too small for a model.
     """
     chosen = wanted(benchmark.models, models)
     needed = {label for measure in benchmark.measures for label in measure.needs}
@@ -125,10 +126,14 @@ def plan(
             if entry in chosen or entry.label in needed
             for cell in _trainings(variant, entry, data, at)
         }
+        built = {cell.label: cell for cell in trainings.values()}
+        measures = own_layers(
+            variant.measures, {label: cell.build_model() for label, cell in built.items()}
+        )
         cells += [
             with_measures(
                 trainings[entry.label, seed],
-                variant.measures,
+                measures[entry.label],
                 {label: trainings[label, seed] for label in needed},
             )
             for entry in chosen

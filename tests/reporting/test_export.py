@@ -10,6 +10,7 @@ from capsbench.cli import main
 from capsbench.errors import UserError
 from capsbench.records import read_json, write_json
 from capsbench.reporting import markdown, tables
+from capsbench.reporting.claims_export import check_claims, claims_exports_in
 from capsbench.reporting.differences import differences
 from capsbench.reporting.export import check_export, export, exports_in, read_export
 from capsbench.reporting.results import load
@@ -174,7 +175,9 @@ def test_every_published_number_is_on_the_page():
 
 
 def test_the_records_of_the_repository_are_sound_and_the_page_shows_them():
-    kept = exports_in(ROOT / "results")
+    kept, claims = exports_in(ROOT / "results"), claims_exports_in(ROOT / "results")
     for each in kept:
         check_export(each)
-    assert (ROOT / "docs/results.md").read_text(encoding="utf-8") == render(kept)
+    for one in claims:
+        check_claims(one)
+    assert (ROOT / "docs/results.md").read_text(encoding="utf-8") == render(kept, claims)

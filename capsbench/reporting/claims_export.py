@@ -1,0 +1,181 @@
+"""The verdicts on claims in one file, to be kept and shared."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from capsbench.arguments import one_line
+from capsbench.errors import UserError
+from capsbench.measures.difference import Difference
+from capsbench.records import SCHEMA, fingerprint, read_json, write_json
+from capsbench.reporting.claims import Judged, Tested, Verdict, overall
+from capsbench.reporting.claims_report import ClaimsRecord, load_record
+from capsbench.reporting.export import portable
+from capsbench.schema import load_claims
+from capsbench.schema.claims import Claim, ClaimTest
+
+FULL = "full"
+
+
+class ExportedTest(BaseModel):
+    """A test with what was found; ``found`` is None where nothing was measured."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    test: ClaimTest
+    found: dict[str, Any] | None = None
+    values: tuple[float | None, float | None]
+    parameters: tuple[int | None, int | None]
+    verdict: Verdict
+
+
+class ExportedClaim(BaseModel):
+    """A claim with its tests and its verdict."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    claim: Claim
+    tests: tuple[ExportedTest, ...]
+    verdict: Verdict
+
+
+class ExportedClaims(BaseModel):
+    """The contents of an exported file."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    schema_: int = Field(alias="schema")
+    record: ClaimsRecord
+    devices: tuple[str, ...]
+    versions: dict[str, str]
+    judged: tuple[ExportedClaim, ...]
+
+
+@dataclass(frozen=True)
+class KeptClaims:
+    """An exported file as reports read it."""
+
+    path: Path
+    record: ClaimsRecord
+    devices: tuple[str, ...]
+    versions: dict[str, str]
+    judged: list[Judged]
+
+
+def export_claims(folder: Path, into: Path) -> Path:
+    """Put the verdicts of a run of claims in one file.
+
+    Args:
+        folder: ``runs/claims``, or at a scale.
+        into: The folder of results; the file is ``<claims>/<scale>-<fingerprint>.json`` in it.
+
+    Returns:
+        The file.
+
+    Raises:
+        UserError: A record is missing or damaged.
+    """
+    found = load_record(folder)
+    cells = [cell for part in found.parts.values() for cell in part.cells]
+    trained = [cell.training for cell in cells if cell.training]
+    devices = dict.fromkeys(str(each.execution.get("device_name")) for each in trained)
+    record = replace(found.record, command=portable(found.record.command))
+    content = {
+        "schema": SCHEMA,
+        "record": TypeAdapter(ClaimsRecord).dump_python(record, mode="json", exclude_none=True),
+        "devices": list(devices),
+        "versions": dict(item for each in trained for item in each.versions.items()),
+        "judged": [_exported(each) for each in found.judged()],
+    }
+    name = record.scale or FULL
+    print_ = fingerprint([record.claims.name, name, sorted(cell.path for cell in cells)])
+    path = into / record.claims.name / f"{name}-{print_}.json"
+    write_json(path, content)
+    return path
+
+
+def read_claims(path: Path) -> KeptClaims:
+    """Read an exported file, and check that it fits the schema.
+
+    Raises:
+        UserError: It does not.
+    """
+    try:
+        content = ExportedClaims.model_validate(read_json(path))
+    except ValidationError as error:
+        raise UserError(f"{path} is no exported record: {one_line(error)}") from None
+    judged = [
+        Judged(each.claim, tuple(_tested(test) for test in each.tests), each.verdict)
+        for each in content.judged
+    ]
+    return KeptClaims(path, content.record, content.devices, content.versions, judged)
+
+
+def check_claims(kept: KeptClaims) -> None:
+    """Check that the claims are the shipped ones, and that verdicts follow from their tests.
+
+    Raises:
+        UserError: They are others, or do not.
+    """
+    record = kept.record
+    shipped = load_claims(record.claims.name, record.scale)
+    determining = ("name", "version", "parts", "claims")
+    for name in determining:
+        if getattr(shipped, name) != getattr(record.claims, name):
+            raise UserError(
+                f"{kept.path}: '{shipped.name}' has other {name} here; run the claims as shipped"
+            )
+    for each in kept.judged:
+        if each.verdict != overall([test.verdict for test in each.tests]):
+            raise UserError(f"{kept.path}: the verdict on '{each.claim.claim}' is not its tests'")
+
+
+def claims_exports_in(folder: Path) -> list[KeptClaims]:
+    """All exported files of claims in a folder of results, by name."""
+    return [read_claims(p) for p in sorted(folder.glob("*/*.json")) if is_claims_export(p)]
+
+
+def is_claims_export(path: Path) -> bool:
+    """Whether an exported file is of claims.
+
+    Raises:
+        UserError: It cannot be read.
+    """
+    return "judged" in read_json(path)
+
+
+def _exported(judged: Judged) -> dict[str, Any]:
+    return {
+        "claim": judged.claim.model_dump(mode="json", exclude_none=True),
+        "tests": [
+            {
+                "test": each.test.model_dump(mode="json", exclude_none=True),
+                "found": None if each.found is None else _plain(each.found),
+                "values": list(each.values),
+                "parameters": list(each.parameters),
+                "verdict": each.verdict,
+            }
+            for each in judged.tests
+        ],
+        "verdict": judged.verdict,
+    }
+
+
+def _plain(found: Difference) -> dict[str, Any]:
+    return {
+        key: None if isinstance(value, float) and math.isnan(value) else value
+        for key, value in found._asdict().items()
+    }
+
+
+def _tested(each: ExportedTest) -> Tested:
+    found = None
+    if each.found is not None:
+        p_values = {key: math.nan for key in ("p", "p_corrected") if each.found[key] is None}
+        found = TypeAdapter(Difference).validate_python(each.found | p_values)
+    return Tested(each.test, found, each.values, each.parameters, each.verdict)
