@@ -149,7 +149,7 @@ def verdict_table(judged: Sequence[Judged], scale: str | None) -> PlainTable:
     )
 
 
-def test_table(each: Judged, number: int, scale: str | None) -> PlainTable:
+def table_of_tests(each: Judged, number: int, scale: str | None) -> PlainTable:
     """The tests of one claim."""
     return PlainTable(
         f"claim-{number}",

@@ -12,7 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 from capsbench.arguments import one_line
 from capsbench.errors import UserError
 from capsbench.records import read_json, write_bytes
-from capsbench.reporting.claims import Judged, judge, test_table, verdict_table
+from capsbench.reporting.claims import Judged, judge, table_of_tests, verdict_table
 from capsbench.reporting.markdown import markdown_table, plain
 from capsbench.reporting.page import templates
 from capsbench.reporting.plain_table import PlainTable
@@ -117,7 +117,7 @@ def build(folder: Path) -> Path:
 
 def claim_tables(judged: list[Judged], scale: str | None) -> list[PlainTable]:
     """The table of verdicts, and those of each claim's tests."""
-    tests = [test_table(each, number, scale) for number, each in enumerate(judged, start=1)]
+    tests = [table_of_tests(each, number, scale) for number, each in enumerate(judged, start=1)]
     return [verdict_table(judged, scale), *tests]
 
 
