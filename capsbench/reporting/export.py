@@ -27,7 +27,7 @@ from capsbench.reporting.results import (
     Training,
     load,
 )
-from capsbench.schema import Benchmark, load_benchmark, parse_changes
+from capsbench.schema import Benchmark, load_benchmark, parse_changes, variants
 
 KEPT = ("device", "device_name", "devices", "nodes", "routing")  # of a training's execution
 # What makes a protocol the one that it is; titles, sources and times may be put in other words.
@@ -215,13 +215,21 @@ def check_export(kept: Kept) -> None:
             f"{kept.path}: with the changes that it names, '{shipped.name}' has other "
             f"{', '.join(different)} here; export records of the protocol as it is shipped"
         )
-    labels = [entry.label for entry in shipped.models]
+    protocols = variants(protocol.benchmark)
     for cell in kept.results.cells:
         place = f"{kept.path}: {cell.title}, seed {cell.seed}"
-        if cell.label not in labels or cell.seed not in shipped.seeds:
+        asked = protocols.get(cell.at)
+        entries = {} if asked is None else {entry.label: entry for entry in asked.models}
+        if asked is None or cell.label not in entries or cell.seed not in asked.seeds:
             raise UserError(f"{place} is no cell of '{shipped.name}'")
-        if cell.config is None or cell.config.fingerprint != cell.fingerprint:
-            raise UserError(f"{place} is not the training that its configuration describes")
+        expected = (asked.recipe_of(entries[cell.label]), asked.views, asked.follow, cell.seed)
+        found = cell.config
+        if (
+            found is None
+            or found.fingerprint != cell.fingerprint
+            or (found.recipe, found.views, found.follow, found.seed) != expected
+        ):
+            raise UserError(f"{place} is not the training that the protocol asks for")
         for key, value in _shares(cell.measurements.values()):
             if not 0 <= value <= 1:
                 raise UserError(f"{place}: {key} should lie in [0, 1]; got {value:g}")

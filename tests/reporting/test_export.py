@@ -111,6 +111,10 @@ def print_(content):
     content["cells"][0]["config"]["fingerprint"] = "0" * 12
 
 
+def recipe(content):
+    content["cells"][0]["config"]["recipe"]["learning_rate"] = 0.5
+
+
 def share(content):
     content["cells"][0]["measurements"]["accuracy-by-view"]["values"]["novel/accuracy"] = 1.5
 
@@ -131,7 +135,8 @@ def extra(content):
         (name, "did you mean 'quick'"),
         (label, "is no cell of 'quick'"),
         (seed, "is no cell of 'quick'"),
-        (print_, "not the training that its configuration describes"),
+        (print_, "not the training that the protocol asks for"),
+        (recipe, "not the training that the protocol asks for"),
         (share, r"novel/accuracy should lie in \[0, 1\]; got 1.5"),
         (schema, "expected a record of schema 1"),
         (extra, "is no exported record"),
