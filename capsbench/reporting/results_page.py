@@ -24,7 +24,9 @@ What was measured, from the records in `results/`, each with its command, commit
 `capsbench results --write` makes this page from them; nothing on it is written by hand. A size
 other than `full` is not the shipped protocol but a smaller one, and says nothing about the full
 one. 'Reproduced' means that the published number lies in the 95 % t interval of the measured mean
-over seeds, or that its own ± reaches it; below three seeds nothing is decided."""
+over seeds, or that its own ± reaches it; below three seeds nothing is decided. What is marked
+'matched' comes from a rule that sees test labels; all other weights were selected on validation
+images, seen at familiar views."""
 FULL = "full"
 
 
