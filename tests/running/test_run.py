@@ -276,7 +276,7 @@ def test_two_processes_make_one_record(tiny_protocol, tmp_path):
 def test_two_processes_learn_what_one_learns(tiny_protocol, tiny_file, tmp_path):
     """Without dropout, the same global batches give the same weights to rounding."""
     models = [{"name": f"{tiny_file}:Tiny", "arguments": {"rate": 0.0}}]
-    protocol = {**tiny_protocol, "seeds": [0], "models": models}
+    protocol = {**tiny_protocol, "seeds": [0], "models": models, "follow": ["familiar"]}
     (cell,) = plan(Benchmark.model_validate(protocol))
     found = []
     for number in ("1", "2"):
@@ -292,7 +292,8 @@ def test_two_processes_learn_what_one_learns(tiny_protocol, tiny_file, tmp_path)
     assert set(settings.values()) == {"off: --plain-process"}  # the option reaches the group
     for one, two in zip(*found, strict=True):
         assert one["validation_loss"] == pytest.approx(two["validation_loss"], rel=1e-4)
-        assert one["validation_accuracy"] == pytest.approx(two["validation_accuracy"], abs=1e-6)
+        for column in ("validation_accuracy", "familiar_accuracy"):
+            assert one[column] == pytest.approx(two[column], abs=1e-6)
         assert one["train_loss"] == pytest.approx(two["train_loss"], rel=1e-4)
 
 
