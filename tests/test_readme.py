@@ -7,6 +7,9 @@ from pathlib import Path
 import pytest
 
 from capsbench.cli import main
+from capsbench.reporting.export import read_export
+from capsbench.reporting.split_table import split_table
+from capsbench.reporting.tables import summary
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 PYTHON = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
@@ -40,3 +43,21 @@ def test_options_of_commands_exist(line, capsys):
 @pytest.mark.parametrize("path", dict.fromkeys(re.findall(r"\]\((?!https?:)([^)#]+)\)", README)))
 def test_what_it_links_to_is_there(path):
     assert (Path(__file__).parents[1] / path).is_file()
+
+
+def recorded(benchmark):
+    (path,) = (Path(__file__).parents[1] / "results" / benchmark).glob("full-*.json")
+    return read_export(path).results
+
+
+def test_its_numbers_are_those_of_the_records():
+    found = [
+        row.entries[kind] for row in summary(recorded("quick")) for kind in ("familiar", "novel")
+    ]
+    splits = split_table(recorded("toynorb-azimuth"))
+    assert splits is not None
+    found += [entry for _, _, entries in splits.rows[:1] for entry in entries[:2]]
+    assert len(found) == 8
+    for entry in found:
+        assert entry is not None
+        assert entry.mean in README

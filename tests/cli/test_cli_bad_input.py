@@ -66,7 +66,7 @@ REFUSED = {
     "run tiny.yaml --set recipe.steps=many": "recipe.steps: input should be a valid integer",
     "run tiny.yaml --set name.a=5": "nothing can be set below 'name'",
     "run tiny.yaml --set models.7.label=a": "'7' should be an index below 2",
-    "run tiny.yaml --scale small": "unknown scale of benchmark 'tiny.yaml': 'small'; there are none",
+    "run tiny.yaml --scale small": "unknown scale of benchmark 'tiny.yaml': 'small'",
     "run rotations --scale smal": "unknown scale of benchmark 'rotations': 'smal'; did you mean",
     "run claims --scale tiny": "unknown scale of claims 'claims': 'tiny'; known: 'small'",
     "run claims --models CNN": "claims are run as they stand",
