@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from capsbench.arguments import NonNegative, Positive
 from capsbench.capsules.convolution import Conv2d
 from capsbench.capsules.coordinates import Coordinates, PixelCoordinates, coordinates
-from capsbench.capsules.em_layers import ClassEMCapsules, ConvEMCapsules
+from capsbench.capsules.em_layers import ClassEMCapsules, ConvEMCapsules, PoseSize
 from capsbench.capsules.em_variants import (
     AUTHORS_CODE,
     AUTHORS_CODE_CLASSES,
@@ -65,6 +65,9 @@ class CapsNetEM(Model):
         iterations: Iterations of EM routing.
         coordinate_addition: Whether votes for the classes are told where they come from.
         inverse_temperature: λ at the beginning and at the end of the training.
+        pose: Poses are a 4 x 4 ``matrix``, which is multiplied by one, or a ``vector`` of 16, which
+            is multiplied by 16 x 16, the most general map; the paper compares with vectors and does
+            not say how they are transformed.
         loss: The paper's ``spread`` loss, or one of those that it is compared with: the ``margin``
             loss of Sabour et al. (2017), or ``cross-entropy``, here of the presences normalised to
             sum to one; the paper does not say of what.
@@ -96,6 +99,7 @@ class CapsNetEM(Model):
         iterations: Positive = 3,
         coordinate_addition: bool = True,
         inverse_temperature: tuple[NonNegative, NonNegative] = (0.1, 1.0),
+        pose: Literal["matrix", "vector"] = "matrix",
         loss: Literal["spread", "margin", "cross-entropy"] = "spread",
     ) -> None:
         super().__init__(image_shape=image_shape, num_classes=num_classes)
@@ -107,9 +111,13 @@ class CapsNetEM(Model):
         self.windows = [Window(kernel, stride)]
         self.windows += [Window(capsule_kernel, step) for step in strides]
         require_size(self.name, image_shape, smallest_size(self.windows))
+        pose_size: PoseSize = 4 if pose == "matrix" else 16
         self.conv = Conv2d(image_shape[0], channels, kernel, stride)
         self.primary = MatrixPrimaryCapsules(
-            channels, types=primary_types, presence_offset=self.presence_offset
+            channels,
+            types=primary_types,
+            presence_offset=self.presence_offset,
+            pose_shape=(4, 4) if pose == "matrix" else (16,),
         )
         widths = (primary_types, *types)
         self.capsules = nn.ModuleList(
@@ -120,6 +128,7 @@ class CapsNetEM(Model):
                 stride=step,
                 iterations=iterations,
                 variant=self.variant,
+                pose_size=pose_size,
             )
             for below, above, step in zip(widths, types, strides, strict=False)
         )
@@ -129,6 +138,7 @@ class CapsNetEM(Model):
             iterations=iterations,
             coordinates=self.coordinates() if coordinate_addition else None,
             variant=self.class_variant,
+            pose_size=pose_size,
         )
         self.temperatures = inverse_temperature
         self.loss_name = loss

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +17,8 @@ from capsbench.capsules.em_variants import PAPER, EMVariant
 from capsbench.capsules.layer import RoutingLayer
 from capsbench.capsules.votes import check_votes_commute, window_votes
 from capsbench.capsules.windows import sum_over_windows
+
+PoseSize = Literal[4, 16]
 
 
 class EMCapsules(RoutingLayer):
@@ -31,6 +34,7 @@ class EMCapsules(RoutingLayer):
         iterations: Iterations of EM routing.
         stride: Step of the window.
         variant: What the equations leave open, and where parameters start.
+        pose_size: D, 4 for matrices of 4 x 4, 16 for vectors, which are transformed by 16 x 16.
     """
 
     def __init__(
@@ -42,12 +46,15 @@ class EMCapsules(RoutingLayer):
         iterations: int,
         stride: int,
         variant: EMVariant,
+        pose_size: PoseSize = 4,
     ) -> None:
         super().__init__()
         self.iterations = iterations
         self.stride = stride
         self.variant = variant
-        self.weights = nn.Parameter(variant.initial_weights(kernel, kernel, in_types, out_types))
+        self.pose_size = pose_size
+        shape = kernel, kernel, in_types, out_types
+        self.weights = nn.Parameter(variant.initial_weights(*shape, size=pose_size))
         self.beta_u = nn.Parameter(torch.full((out_types,), variant.beta_u))
         self.beta_a = nn.Parameter(torch.full((out_types,), variant.beta_a))
 
@@ -86,8 +93,9 @@ class EMCapsules(RoutingLayer):
     def _route(
         self, capsules: Capsules, inverse_temperature: Tensor | float, weights: Tensor
     ) -> EMRouted:
-        return em_routing(
-            capsules.poses,
+        vectors = self.pose_size == 16
+        found = em_routing(
+            capsules.poses.unsqueeze(-2) if vectors else capsules.poses,
             capsules.presences,
             self._window_weights(capsules, weights),
             beta_u=self.beta_u,
@@ -99,6 +107,7 @@ class EMCapsules(RoutingLayer):
             variant=self.variant,
             backend=self.backend,
         )
+        return found._replace(poses=found.poses.squeeze(-2)) if vectors else found
 
     @torch.no_grad()
     def check_couplings(self, capsules: Capsules, inverse_temperature: Tensor | float) -> float:
@@ -191,6 +200,7 @@ class ConvEMCapsules(EMCapsules):
         stride: Step of the window.
         iterations: Iterations of EM routing.
         variant: What the equations leave open, and where parameters start.
+        pose_size: See `EMCapsules`.
     """
 
     def __init__(
@@ -202,6 +212,7 @@ class ConvEMCapsules(EMCapsules):
         stride: int,
         iterations: int = 3,
         variant: EMVariant = PAPER,
+        pose_size: PoseSize = 4,
     ) -> None:
         super().__init__(
             kernel=kernel,
@@ -210,6 +221,7 @@ class ConvEMCapsules(EMCapsules):
             iterations=iterations,
             stride=stride,
             variant=variant,
+            pose_size=pose_size,
         )
 
     def forward(self, capsules: Capsules, inverse_temperature: Tensor | float) -> Capsules:
@@ -232,6 +244,7 @@ class ClassEMCapsules(EMCapsules):
         iterations: Iterations of EM routing.
         coordinates: What votes are told of where they come from; None for nothing.
         variant: What the equations leave open, and where parameters start.
+        pose_size: See `EMCapsules`; a vector is told in the same elements, row by row.
     """
 
     def __init__(
@@ -242,6 +255,7 @@ class ClassEMCapsules(EMCapsules):
         iterations: int = 3,
         coordinates: Coordinates | None = coordinates,
         variant: EMVariant = PAPER,
+        pose_size: PoseSize = 4,
     ) -> None:
         super().__init__(
             kernel=1,
@@ -250,6 +264,7 @@ class ClassEMCapsules(EMCapsules):
             iterations=iterations,
             stride=1,
             variant=variant,
+            pose_size=pose_size,
         )
         self.coordinates = coordinates
 
@@ -264,7 +279,10 @@ class ClassEMCapsules(EMCapsules):
 
     def _offsets(self, capsules: Capsules) -> Tensor | None:
         height, width = capsules.presences.shape[1:3]
-        return self.coordinates and self.coordinates(height, width, like=self.weights)
+        if self.coordinates is None:
+            return None
+        offsets = self.coordinates(height, width, like=self.weights)
+        return offsets.flatten(-2).unsqueeze(-2) if self.pose_size == 16 else offsets
 
 
 def _largest(found: EMRouted, expected: EMRouted) -> float:

@@ -31,7 +31,7 @@ class EMRouted(NamedTuple):
     """What `em_routing` finds.
 
     Attributes:
-        poses: (B, H', W', P, 4, 4), the means of the Gaussians.
+        poses: (B, H', W', P, R, D), the means of the Gaussians.
         presences: (B, H', W', P).
         assignments: (B, H', W', P, KH, KW, C), R of the last M-step; over all parents (places and
             types) that see a child it sums to one, unless the variant starts otherwise and never
@@ -65,16 +65,18 @@ def em_routing(
     variance is taken for smaller than the rounding of the mean square of the votes around their
     centre.
 
+    Vector poses are rows, R = 1, of 16 elements, and are routed in the textbook form alone.
+
     Args:
-        poses: (B, H, W, C, 4, 4) of the children.
+        poses: (B, H, W, C, R, D) of the children: matrices of 4 x 4, or rows.
         presences: (B, H, W, C) of the children.
-        weights: (KH, KW, C, P, 4, 4), the transformation of each pair of child and parent type.
+        weights: (KH, KW, C, P, D, D), the transformation of each pair of child and parent type.
         beta_u: (P,), cost of a unit of mass in each dimension of the pose.
         beta_a: (P,), cost above which a parent is rather absent.
         inverse_temperature: λ of eq. 27, a number or a scalar tensor.
         iterations: How many M-steps, at least 1.
         stride: Step of the window, which never leaves the map.
-        offsets: (KH, KW, 4, 4), added to the votes from each place of the window.
+        offsets: (KH, KW, R, D), added to the votes from each place of the window.
         variant: What the equations leave open.
         backend: In which form to compute, see `capsbench.capsules.backends`.
 
@@ -101,12 +103,16 @@ def em_routing(
     child_presences = windows(presences, kernel, stride).flatten(3, 5).flatten(0, 2)
     num_places, num_children = child_presences.shape
     if offsets is None:
-        offsets = patches.new_zeros(*kernel, 4, 4)
+        offsets = patches.new_zeros(*kernel, *patches.shape[-2:])
     offsets = offsets[:, :, None].expand(-1, -1, grid[5], -1, -1).flatten(0, 2)
     transforms = weights.flatten(0, 2)
     votes: _Votes
     tensors = (poses, presences, weights, beta_u, beta_a)
     chosen = choose(backend, tensors, num_places * num_children * 16 * types, 16 * types)
+    if patches.shape[-2:] != (4, 4):
+        if backend not in ("auto", "textbook"):
+            raise UserError(f"vector poses are routed in the textbook form; got '{backend}'")
+        chosen = "textbook"
     if chosen == "textbook":
         votes = StoredVotes(patches, transforms, offsets)
     else:

@@ -56,12 +56,18 @@ class EMVariant:
         """Whether means lie between those of the votes and zero."""
         return self.memory > 0 or self.mass_epsilon > 0
 
-    def initial_weights(self, *shape: int) -> Tensor:
-        """Transformations to start from, (..., 4, 4) with ``shape`` in front."""
-        noise = torch.empty(*shape, 4, 4)
-        cut = 2 * self.deviation
-        nn.init.trunc_normal_(noise, std=self.deviation, a=-cut, b=cut)
-        return self.identity * torch.eye(4) + noise
+    def initial_weights(self, *shape: int, size: int = 4) -> Tensor:
+        """Transformations to start from, (..., D, D) with ``shape`` in front.
+
+        Args:
+            shape: What stands in front.
+            size: D, 4 for matrix poses. Of larger ones each element is the smaller for it, so that
+                votes vary as much.
+        """
+        noise = torch.empty(*shape, size, size)
+        deviation = self.deviation * math.sqrt(4 / size)
+        nn.init.trunc_normal_(noise, std=deviation, a=-2 * deviation, b=2 * deviation)
+        return self.identity * torch.eye(size) + noise
 
 
 # Hinton 2018, section 3, and the article. Three things are ours, for the text has none of them: the

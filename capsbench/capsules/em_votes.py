@@ -15,17 +15,17 @@ class StoredVotes:
     """All votes in memory; the equations as they stand, differentiated by autograd.
 
     Args:
-        patches: (N, I, 4, 4), poses of the children that each of N places sees.
-        weights: (I, P, 4, 4).
-        offsets: (I, 4, 4), added to the votes.
+        patches: (N, I, R, D), poses of the children that each of N places sees: 4 x 4, or rows.
+        weights: (I, P, D, D).
+        offsets: (I, R, D), added to the votes.
     """
 
     def __init__(self, patches: Tensor, weights: Tensor, offsets: Tensor) -> None:
-        self.votes = pair_votes(patches, weights) + offsets[:, None]  # (N, I, P, 4, 4)
+        self.votes = pair_votes(patches, weights) + offsets[:, None]  # (N, I, P, R, D)
         self.centre = torch.zeros_like(self.votes[:, 0])
 
     def moments(self, assignments: Assignments) -> Moments:
-        """Mass (N, P), mean and variance (N, P, 4, 4), in two passes (article, eq. 21-22)."""
+        """Mass (N, P), mean and variance (N, P, R, D), in two passes (article, eq. 21-22)."""
         shares = assignments.shares(self.votes.shape[2]) * assignments.presences[..., None]
         mass = shares.sum(dim=1)
         shares = shares / nonzero(mass)[:, None]

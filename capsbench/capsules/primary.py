@@ -66,15 +66,26 @@ class VectorPrimaryCapsules(nn.Module):
 class MatrixPrimaryCapsules(nn.Module):
     """Primary capsules with a 4x4 pose and a presence (Hinton 2018, section 4): 1x1, without bias.
 
+    Their poses may be vectors of 16 instead, which are the same numbers in a row.
+
     Args:
         in_channels: Channels of the feature map.
         types: C, capsule types at each place.
         presence_offset: Added to the presences' logits; -1 in the authors' code.
+        pose_shape: (4, 4), or (16,) for vectors.
     """
 
-    def __init__(self, in_channels: int, *, types: int, presence_offset: float = 0.0) -> None:
+    def __init__(
+        self,
+        in_channels: int,
+        *,
+        types: int,
+        presence_offset: float = 0.0,
+        pose_shape: tuple[int, ...] = (4, 4),
+    ) -> None:
         super().__init__()
         self.types = types
+        self.pose_shape = pose_shape
         self.presence_offset = presence_offset
         self.pose = Conv2d(in_channels, types * 16, 1, bias=False)
         self.presence = Conv2d(in_channels, types, 1, bias=False)
@@ -84,7 +95,8 @@ class MatrixPrimaryCapsules(nn.Module):
 
     def forward(self, features: Tensor) -> Capsules:
         """Features (B, F, H, W) to poses (B, H, W, C, 4, 4) and presences (B, H, W, C)."""
-        poses = self.pose(features).permute(0, 2, 3, 1).unflatten(-1, (self.types, 4, 4))
+        shape = (self.types, *self.pose_shape)
+        poses = self.pose(features).permute(0, 2, 3, 1).unflatten(-1, shape)
         logits = self.presence(features) + self.presence_offset
         return Capsules(poses, _probabilities(logits).permute(0, 2, 3, 1))
 

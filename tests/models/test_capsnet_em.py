@@ -6,7 +6,12 @@ import torch
 from capsbench.capsules.coordinates import PixelCoordinates
 from capsbench.capsules.em_layers import EMCapsules
 from capsbench.capsules.em_variants import AUTHORS_CODE, AUTHORS_CODE_CLASSES
-from capsbench.capsules.losses import spread_loss, spread_margin, spread_margin_sigmoid
+from capsbench.capsules.losses import (
+    margin_loss,
+    spread_loss,
+    spread_margin,
+    spread_margin_sigmoid,
+)
 from capsbench.contracts import Batch, one_hot
 from capsbench.errors import UserError
 from capsbench.models.capsnet_em import CapsNetEM, CapsNetEMCode, CapsNetEMSmall, standardize
@@ -73,6 +78,45 @@ def test_losses_of_text_and_code():
         prediction = model(batch.images)._replace(scores=scores)
         expected = spread_loss(scores, targets, margin=margin) / share
         torch.testing.assert_close(model.loss(prediction, batch, 0.3), expected)
+
+
+@pytest.mark.parametrize("loss", ["margin", "cross-entropy"])
+def test_other_losses_are_those_of_the_papers_table(loss):
+    batch, scores = draw(), torch.rand(4, 10)
+    model = build(loss=loss)
+    prediction = model(batch.images)._replace(scores=scores)
+    targets = one_hot(batch.targets, 10)
+    expected = {
+        "margin": margin_loss(scores, targets),
+        "cross-entropy": -(scores / scores.sum(dim=1, keepdim=True))
+        .log()[torch.arange(4), batch.targets]
+        .mean(),
+    }[loss]
+    torch.testing.assert_close(model.loss(prediction, batch, 0.3), expected)
+
+
+@every_model
+def test_vector_poses_are_learned_and_have_sixteen_times_the_transformations(cls):
+    model, batch = build(cls, pose="vector"), draw(8)
+    matrices = build(cls)
+    prediction = model(batch.images)
+    assert prediction.poses is not None
+    assert prediction.poses.shape == (8, 10, 16)
+    for ours, theirs in zip(model.capsules, matrices.capsules, strict=True):
+        assert isinstance(ours, EMCapsules)
+        assert isinstance(theirs, EMCapsules)
+        assert ours.weights.numel() == 16 * theirs.weights.numel()
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
+    losses = []
+    for _ in range(15):
+        loss = model.loss(model(batch.images), batch, 0.0)
+        optimizer.zero_grad()
+        loss.backward()
+        assert all(p.grad.isfinite().all() for p in model.parameters())
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < losses[0]
+    assert model.check_batch_independence(batch.images) < 1e-5
 
 
 def test_code_starts_where_the_authors_start():
