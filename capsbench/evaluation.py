@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from capsbench.capsules.losses import cross_entropy
 from capsbench.contracts import Batch, ImageShape, Model, Prediction, one_hot
 from capsbench.data.images import ImageData
-from capsbench.errors import UserError
+from capsbench.errors import UserError, in_one_line
 from capsbench.measures.evaluation_mode import evaluation_mode
 from capsbench.measures.measured import Measured
 from capsbench.records import read_json
@@ -167,6 +167,9 @@ def evaluate(
                 found = measure(entry, ready, data, str(device), _ignore, **more)
             except UserError as error:  # what was measured before is not to be lost
                 found = Measured({}, [], 0, {}, (f"not measured: {error}",))
+            except RuntimeError as error:  # torch's: memory, or an operation of the model's
+                why = in_one_line(error, type(ready).__module__)
+                found = Measured({}, [], 0, {}, (f"not measured: {why}",))
             measured[entry.measure] = found
     return Evaluation(protocol, measured)
 

@@ -140,6 +140,45 @@ def test_a_measure_that_fails_loses_no_other(benchmark):
     assert "accuracy-by-view: rotation=90/accuracy" in found.values
 
 
+class Opaque(torch.autograd.Function):
+    """A function of the user's own that torch.func cannot look into."""
+
+    @staticmethod
+    def forward(ctx: object, x: torch.Tensor) -> torch.Tensor:
+        return 2 * x
+
+    @staticmethod
+    def backward(ctx: object, *gradients: torch.Tensor) -> torch.Tensor:
+        return 2 * gradients[0]
+
+
+class WithOpaque(nn.Module):
+    def __init__(self, fails: bool = False) -> None:
+        super().__init__()
+        self.linear = nn.Linear(32 * 32, 10)
+        self.fails = fails
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        if self.fails and images.requires_grad:
+            raise RuntimeError("no gradient of this")
+        return self.linear(Opaque.apply(images.flatten(1)))
+
+
+@pytest.mark.parametrize(
+    ("measure", "fails", "told"),
+    [
+        ({"measure": "lie-derivative", "images": 20}, False, "nothing is derived"),
+        ({"measure": "attacks", "images": 20}, True, "not measured: RuntimeError: no gradient"),
+    ],
+)
+def test_what_torch_cannot_do_with_a_model_loses_no_other_measure(benchmark, measure, fails, told):
+    asked = benchmark.model_dump(mode="json")
+    asked["measures"] = [*asked["measures"], measure]
+    found = capsbench.evaluate(WithOpaque(fails), Benchmark.model_validate(asked), limit=60)
+    assert told in found.measured[measure["measure"]].notes[0]
+    assert "accuracy-by-view: rotation=90/accuracy" in found.values
+
+
 def test_layers_of_a_plain_module_have_its_own_paths(tiny_protocol):
     grid = {"rotation": {"start": 90, "stop": 90, "step": 1}}
     measures = [{"measure": "invariance-error", "grid": grid, "layers": ["1.0"], "images": 20}]

@@ -62,7 +62,8 @@ def divide_objects(targets: Tensor, instances: Tensor, index: Tensor) -> Divisio
     """Divide images at random by the object that they show: a third of each class's is held out.
 
     What holds for other images of a toy need not hold for another toy. A class of a single object
-    has nothing to be held out.
+    has nothing to be held out. The folds of nested validation are of objects too, but where a class
+    has too few of them left for both halves of the folds to have one: there they are of images.
 
     Args:
         targets: (N,) class indices.
@@ -70,7 +71,8 @@ def divide_objects(targets: Tensor, instances: Tensor, index: Tensor) -> Divisio
         index: (N,) each image's number in its source.
     """
     held_out = torch.zeros(len(targets), dtype=torch.bool)
-    fold = torch.zeros(len(targets), dtype=torch.long)
+    by_image = divide(index, 0)
+    fold = by_image.fold.cpu().clone()
     for label in targets.unique().tolist():
         rows = targets == label
         known = instances[rows].unique()
@@ -78,9 +80,10 @@ def divide_objects(targets: Tensor, instances: Tensor, index: Tensor) -> Divisio
         order = known[torch.randperm(len(known), generator=draws)]
         first = max(round(HELD_OUT * len(order)), 1) if len(order) > 1 else 0
         held_out |= rows & torch.isin(instances, order[:first])
-        for number, one in enumerate(order[first:]):
+        left = order[first:]
+        for number, one in enumerate(left if len(left) > FOLDS // 2 else ()):
             fold[rows & (instances == one)] = number % FOLDS
-    return Division(held_out, fold, divide(index, 0).order)
+    return Division(held_out, fold, by_image.order)
 
 
 class Space(NamedTuple):

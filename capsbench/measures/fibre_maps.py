@@ -29,6 +29,24 @@ PARTS = FOLDS + 1
 FEWEST_FOLDS = 2  # one to fit to, and one to validate on
 
 
+class FibreSums(NamedTuple):
+    """Sums over held-out images, places and types of capsules, 0-d each.
+
+    Attributes:
+        residual: Of |f(T_g x) - A_g T_g f(x)|².
+        shuffled: The same of maps fitted to poses of other images at the same places.
+        control: Of the smaller of the two controls' errors, type by type.
+        change: Of |f(T_g x) - T_g f(x)|².
+        size: Of |f(T_g x)|²: what rounding is measured by.
+    """
+
+    residual: Tensor
+    shuffled: Tensor
+    control: Tensor
+    change: Tensor
+    size: Tensor
+
+
 class FibreFit(NamedTuple):
     """What the maps of all types of capsules explain on held-out images, 0-d each.
 
@@ -40,6 +58,7 @@ class FibreFit(NamedTuple):
         beyond_controls: 1 - E|f(T_g x) - A_g T_g f(x)|² over the smaller of the two controls'
             errors, chosen type by type.
         distance: Mean over types of |A_g - I| (Frobenius) / sqrt(d).
+        sums: What the shares are made of.
 
     The first three are NaN ('undefined') where nothing changes.
     """
@@ -48,6 +67,40 @@ class FibreFit(NamedTuple):
     shuffled: Tensor
     beyond_controls: Tensor
     distance: Tensor
+    sums: FibreSums
+
+    @classmethod
+    def of(cls, sums: FibreSums, distance: Tensor) -> FibreFit:
+        """The shares that sums amount to."""
+        nothing = ~(sums.change > ROUNDING * sums.size)  # also where there are none
+
+        def share(left: Tensor, of: Tensor) -> Tensor:
+            return (1 - left / of).masked_fill(nothing, torch.nan)
+
+        return cls(
+            explained=share(sums.residual, sums.change),
+            shuffled=share(sums.shuffled, sums.change),
+            beyond_controls=share(sums.residual, sums.control),
+            distance=distance,
+            sums=sums,
+        )
+
+    @property
+    def shares(self) -> dict[str, Tensor]:
+        """The shares and the distance by name."""
+        return {name: value for name, value in self._asdict().items() if name != "sums"}
+
+
+def over_fits(fits: Sequence[FibreFit]) -> FibreFit:
+    """Of several views together: the sums are added, so that a view counts as much as it changes.
+
+    Args:
+        fits: One or more, of the same images.
+    """
+    sums = FibreSums(
+        *(torch.stack(each).nansum() for each in zip(*(f.sums for f in fits), strict=True))
+    )
+    return FibreFit.of(sums, torch.stack([each.distance for each in fits]).nanmean())
 
 
 def fibre_equivariance(moved: Tensor, found: Tensor, division: Division) -> FibreFit:
@@ -127,7 +180,8 @@ class FibreEquivariance(Metric):
         """Fit the maps to all images so far, and try them on those that are held out."""
         folds = [part for part in range(FOLDS) if self.count[part]]
         if not self.total_x.shape[-1] or not self.count[HELD_OUT] or len(folds) < FEWEST_FOLDS:
-            return FibreFit(*self.square.new_full((4,), torch.nan))
+            nan = self.square.new_full((), torch.nan)
+            return FibreFit.of(FibreSums(*(nan,) * len(FibreSums._fields)), nan)
         other = torch.einsum("scip,scjp->scij", self.total_y, self.total_x)
         other = other / self.count.clamp_min(1)[:, None, None, None]
         tested = self._moments(self.cross, HELD_OUT)
@@ -136,18 +190,11 @@ class FibreEquivariance(Metric):
         unit = torch.eye(*maps.shape[-2:]).to(maps)
         residual, shuffled, change = (tested.error(each) for each in (maps, unrelated, unit))
         control = torch.minimum(shuffled, change)
-        nothing = change.sum() <= ROUNDING * tested.square.sum()
-
-        def share(left: Tensor, of: Tensor) -> Tensor:
-            return (1 - left.sum() / of.sum()).masked_fill(nothing, torch.nan)
-
-        off = (maps - unit)[..., :-1].square().sum(dim=(-2, -1)).div(maps.shape[-2]).sqrt()
-        return FibreFit(
-            explained=share(residual, change),
-            shuffled=share(shuffled, change),
-            beyond_controls=share(residual, control),
-            distance=off.mean(),
+        sums = FibreSums(
+            *(each.sum() for each in (residual, shuffled, control, change, tested.square))
         )
+        off = (maps - unit)[..., :-1].square().sum(dim=(-2, -1)).div(maps.shape[-2]).sqrt()
+        return FibreFit.of(sums, off.mean())
 
     def plot(self, val: Any = None, ax: Any = None) -> Any:
         """Draw the share explained; of a list of results, one after the other.

@@ -56,8 +56,12 @@ def measure(
     """
     try:
         return _measure(entry, model, data, device, advance)
-    except NotImplementedError as error:  # what torch says of an operation without a derivative
+    except RuntimeError as error:  # a NotImplementedError is one
         why = str(error).partition("\n")[0]
+        # What torch says of an operation without a forward derivative, and of a function of the
+        # user's own that functorch cannot look into.
+        if not isinstance(error, NotImplementedError) and "functorch" not in str(error):
+            raise
         note = f"nothing is derived: an operation of the model has no forward derivative ({why})"
         return Measured({}, [], 0, {}, (note,))
 

@@ -16,7 +16,7 @@ from capsbench.measures.affine_maps import divide
 from capsbench.measures.chosen_images import chosen_batches, chosen_for, chosen_rows
 from capsbench.measures.defined import defined
 from capsbench.measures.errors_by_view import Pair, measure_errors
-from capsbench.measures.fibre_maps import FibreEquivariance
+from capsbench.measures.fibre_maps import FibreEquivariance, FibreFit, over_fits
 from capsbench.measures.measured import Measured
 from capsbench.measures.moved_maps import MapMove
 from capsbench.measures.paired_views import at_rest, paired_activations
@@ -106,9 +106,9 @@ def _fibres(
     device: str,
     advance: Callable[[], None],
 ) -> dict[str, Tensor]:
-    """What maps of the poses explain: by view, and means over the views of a factor."""
+    """What maps of the poses explain: by view, and over all views of a factor together."""
     images = chosen_for(data, [], entry.images)
-    by_factor: dict[str, list[Tensor]] = {}
+    by_factor: dict[tuple[str, str], list[FibreFit]] = {}
     values: dict[str, Tensor] = {}
     for view in entry.grid.views():
         fits: dict[str, FibreEquivariance] = {}
@@ -128,13 +128,21 @@ def _fibres(
                     fits[name].to(still.device)
                 fits[name].update(still, turned, divide(batch.index, 0))
         for name, fit in fits.items():
-            for share, value in fit.compute()._asdict().items():
-                values[f"{view.key}/equivariance/fibre/{share}@{name}"] = value
-                if not view.is_identity:
-                    key = f"{view.factor}/equivariance/fibre/{share}@{name}"
-                    by_factor.setdefault(key, []).append(value)
+            found = fit.compute()
+            values |= _shares(view.key, found, name)
+            if not view.is_identity:
+                by_factor.setdefault((view.factor, name), []).append(found)
         advance()
-    return values | {key: torch.stack(found).nanmean() for key, found in by_factor.items()}
+    for (factor, name), fitted in by_factor.items():
+        values |= _shares(factor, over_fits(fitted), name)
+    return values
+
+
+def _shares(prefix: str, found: FibreFit, name: str) -> dict[str, Tensor]:
+    return {
+        f"{prefix}/equivariance/fibre/{share}@{name}": value
+        for share, value in found.shares.items()
+    }
 
 
 def _with_errors(fibres: dict[str, Tensor], known: Mapping[str, float]) -> dict[str, Tensor]:

@@ -154,8 +154,9 @@ LAYER_FIGURES = (
         references=(0.0,),
         caption=(
             "Moving twice should be one longer move. The deviation is "
-            "E|(A_gh − A_g A_h) f|² / E|A_gh f|² on held-out images, A_g the fitted map of the "
-            "figure above. At the dashed noise floor (what maps fitted to two halves of the images "
+            "E|(A_gh − A_g A_h) f|² / E|A_gh f|² on held-out images, A_g a fitted map as above; "
+            "where the views are a whole group, fitted to images seen from every one of them. At "
+            "the dashed noise floor (what maps fitted to two halves of the images "
             "differ by) the maps are a representation of the group of views. Where the distance "
             "|A − I| is near 0 the law says nothing: a map that changes nothing passes it. Source: "
             "the definition of a group representation."
@@ -173,7 +174,8 @@ LAYER_FIGURES = (
         references=(0.0,),
         caption=(
             "The root mean square derivative of a layer's features at the unmoved image, relative "
-            "to the features: per pixel of shift, per degree of rotation and shear, per unit of "
+            "to the root mean square distance between the features of two images: per pixel "
+            "of shift, per degree of rotation and shear, per unit of "
             "log scale. As they are, 0 means invariance; after the map of features has been moved "
             "back, 0 means equivariance. No step size is chosen: the derivative is exact, of an "
             "image interpolated without kinks. Source: Gruver et al. (2022)."

@@ -8,7 +8,13 @@ from torch.nn.functional import pad
 
 from capsbench.measures import MeasureEntry, SpatialEquivariance
 from capsbench.measures.affine_maps import divide
-from capsbench.measures.fibre_maps import FibreEquivariance, fibre_equivariance
+from capsbench.measures.fibre_maps import (
+    FibreEquivariance,
+    FibreFit,
+    FibreSums,
+    fibre_equivariance,
+    over_fits,
+)
 from capsbench.measures.spatial_equivariance import measure
 from capsbench.names import find
 from tests.measures.layered import Layered, random
@@ -76,9 +82,11 @@ def test_poses_that_have_nothing_to_do_with_the_view_are_not_explained():
 
 def test_without_places_or_images_nothing_is_said():
     nowhere = torch.zeros(8, 2, 3, 0)
-    assert all(value.isnan() for value in fibre_equivariance(nowhere, nowhere, divide(ROWS[:8], 0)))
+    empty = fibre_equivariance(nowhere, nowhere, divide(ROWS[:8], 0))
+    assert all(value.isnan() for value in empty.shares.values())
     one = torch.ones(1, 2, 3, 4)
-    assert all(value.isnan() for value in fibre_equivariance(one, -one, divide(ROWS[:1], 0)))
+    single = fibre_equivariance(one, -one, divide(ROWS[:1], 0))
+    assert all(value.isnan() for value in single.shares.values())
 
 
 def related(count=60):
@@ -131,7 +139,24 @@ def test_neither_batches_nor_their_order_count():
     metric = FibreEquivariance(moved.shape[1:])
     for rows in reversed(ROWS.split(23)):
         metric.update(moved[rows], found[rows], divide(rows, 0))
-    torch.testing.assert_close(tuple(metric.compute()), tuple(whole))
+    torch.testing.assert_close(metric.compute().shares, whole.shares)
     figure, axes = metric.plot()
     assert axes.lines[0].get_ydata() == pytest.approx([whole.explained.item()])
     plt.close(figure)
+
+
+def test_several_views_count_by_how_much_they_change():
+    """Changes of 100 and of 1, of which 0.95 and -1 are explained: 7 is left of 101."""
+    one, other = (
+        FibreFit.of(
+            FibreSums(*(torch.tensor(each) for each in (left, change, change, change, change))),
+            torch.tensor(0.5),
+        )
+        for left, change in ((5.0, 100.0), (2.0, 1.0))
+    )
+    assert one.explained.item() == pytest.approx(0.95)
+    assert other.explained.item() == pytest.approx(-1)
+    assert over_fits([one, other]).explained.item() == pytest.approx(1 - 7 / 101)
+    nothing = FibreFit.of(FibreSums(*5 * (torch.tensor(torch.nan),)), torch.tensor(torch.nan))
+    assert nothing.explained.isnan()
+    assert over_fits([one, nothing]).explained.item() == pytest.approx(0.95)

@@ -9,6 +9,7 @@ from capsbench.data.images import Identity
 from capsbench.data.recorded import RecordedData, Recording
 from capsbench.errors import UserError
 from capsbench.measures import MeasureEntry, invariance_error, linear_equivariance
+from capsbench.measures.affine_equivariance import linear_equivariance as linear_equivariance_of
 from capsbench.measures.affine_maps import divide_objects
 from capsbench.measures.chosen_images import chosen_for, seen_batches
 from capsbench.measures.paired_views import at_rest
@@ -149,6 +150,23 @@ def test_objects_are_divided_whole():
             assert len(division.fold[kept & (instances == one)].unique()) == 1
     alone = divide_objects(targets, torch.zeros_like(targets), torch.arange(150))
     assert not alone.held_out.any()
+
+
+@pytest.mark.parametrize("objects", range(2, 7))
+def test_maps_are_fitted_however_few_objects_a_class_has(objects):
+    """With a turn of the features that is the same for all objects, nothing is left."""
+    generator = torch.Generator().manual_seed(0)
+    count = 120 * objects
+    features = torch.randn(count, 4, generator=generator, dtype=torch.float64)
+    turned = features[:, [1, 0, 3, 2]] * torch.tensor([1.0, -1.0, 1.0, -1.0])
+    targets = torch.arange(count) % 2
+    instances = torch.arange(count) // 2 % objects
+    division = divide_objects(targets, instances, torch.arange(count))
+    for label in (0, 1):
+        for half in (division.fold < 2, division.fold >= 2):
+            assert (half & ~division.held_out & (targets == label)).any()
+    fit = linear_equivariance_of(features, turned[:, None], targets, division, width=4)
+    assert fit.overall().explained.item() == pytest.approx(1, abs=1e-6)
 
 
 def test_what_cannot_be_compared_is_told():
