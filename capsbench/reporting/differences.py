@@ -79,7 +79,7 @@ def differences(results: Results, *, resamples: int = RESAMPLES) -> list[Differe
 
 
 def _compared(results: Results, resamples: int) -> Iterator[DifferenceRow]:
-    places = {title: index for index, title in enumerate(results.by_label())}
+    places = results.places()
     for at in dict.fromkeys(cell.at for cell in results.cells):
         groups = results.by_label(at)
         yield from _compared_there(results, groups, places, resamples)

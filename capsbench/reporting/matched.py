@@ -40,7 +40,6 @@ class MatchedRow:
 
     Attributes:
         title: The model.
-        index: Its place in the list, for its colour.
         steps: Of each seed the step, or that the target was never reached.
         entries: The accuracy on each followed split there, over the seeds that reached the target.
         reached: How many seeds did.
@@ -48,7 +47,6 @@ class MatchedRow:
     """
 
     title: str
-    index: int
     steps: str
     entries: tuple[Entry | None, ...]
     reached: int
@@ -84,7 +82,7 @@ def matched_accuracy(results: Results, cells: Sequence[Cell], split: str) -> Ove
 def matched_table(results: Results) -> list[MatchedRow]:
     """One row per model, as far as trained; none where the benchmark has no such rule."""
     rows = []
-    for index, (title, cells) in enumerate(results.by_label().items()):
+    for title, cells in results.by_label().items():
         found = matches(results, cells)
         if not found:
             continue
@@ -92,7 +90,6 @@ def matched_table(results: Results) -> list[MatchedRow]:
         rows.append(
             MatchedRow(
                 title=title,
-                index=index,
                 steps=", ".join(f"{m.row['step']:,.0f}" if m.row else NEVER for m in found),
                 entries=tuple(accuracy(matched_accuracy(results, cells, each)) for each in splits),
                 reached=sum(match.row is not None for match in found),

@@ -222,10 +222,11 @@ def _strips(results: Results) -> list[Strip]:
 
 
 def _details(results: Results, drawings: Mapping[str, bytes]) -> list[Details]:
+    places = results.places()
     return [
         Details(
             label=label,
-            index=index,
+            index=places[label],
             arguments=next((c.config.model.arguments for c in cells if c.config), {}),
             parameters=next((c.training.parameters for c in cells if c.training), None),
             cells=cells,

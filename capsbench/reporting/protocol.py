@@ -48,7 +48,10 @@ def _data(results: Results) -> str:
     identity = " ".join(
         str(data.identity[key]) for key in ("name", "version") if key in data.identity
     )
-    used = next((cell.training.images for cell in results.cells if cell.training), {})
+    counted_images = [cell.training.images for cell in results.cells if cell.training]
+    used = next(iter(counted_images), {})
+    if any(images != used for images in counted_images):  # as many as the value says
+        used = {}
     tested = {m.n for cell in results.cells for m in cell.measurements.values() if m.n}
     counts = [f"{n:,} {split} images" for split, n in used.items()]
     counts += [f"{n:,} test images" for n in sorted(tested)]

@@ -264,6 +264,11 @@ class Results:
                 groups.setdefault(cell.title, []).append(cell)
         return groups
 
+    def places(self) -> dict[str, int]:
+        """Of each title the model's place in the list, for its colour: one for all its values."""
+        labels = list(dict.fromkeys(cell.label for cell in self.cells))
+        return {title: labels.index(cells[0].label) for title, cells in self.by_label().items()}
+
     def asks(self, measure: str) -> bool:
         """Whether the benchmark asks for a measure."""
         return any(entry.measure == measure for entry in self.benchmark.measures)

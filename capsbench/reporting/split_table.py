@@ -38,13 +38,14 @@ def split_table(results: Results) -> SplitTable | None:
     }
     if not columns:
         return None
+    places = results.places()
     rows = (
         (
             label,
-            index,
+            places[label],
             tuple(accuracy(measured(cells, key, measure=measure)) for measure, key in columns),
         )
-        for index, (label, cells) in enumerate(groups.items())
+        for label, cells in groups.items()
     )
     return SplitTable(tuple(columns.values()), tuple(rows))
 

@@ -67,6 +67,7 @@ class SummaryRow:
 
     Attributes:
         label: The model's label.
+        index: The model's place in the list, for its colour.
         model: The model's name.
         entries: What stands in each of the `columns`, None where nothing is known.
         parameters: Number of trained parameters, None before the first training is done.
@@ -76,6 +77,7 @@ class SummaryRow:
     """
 
     label: str
+    index: int
     model: str
     entries: dict[str, Entry | None]
     parameters: int | None
@@ -130,11 +132,11 @@ def columns(results: Results) -> dict[str, str]:
 
 def summary(results: Results) -> list[SummaryRow]:
     """One row per model, over its seeds."""
-    shown = columns(results)
-    return [_row(label, cells, shown) for label, cells in results.by_label().items()]
+    shown, places = columns(results), results.places()
+    return [_row(label, places[label], cells, shown) for label, cells in results.by_label().items()]
 
 
-def _row(label: str, cells: list[Cell], shown: Iterable[str]) -> SummaryRow:
+def _row(label: str, index: int, cells: list[Cell], shown: Iterable[str]) -> SummaryRow:
     trained = [cell for cell in cells if cell.training and cell.training.status == "trained"]
     seconds = over_seeds((c.seed, c.training.seconds) for c in trained if c.training)
     entries = {
@@ -145,6 +147,7 @@ def _row(label: str, cells: list[Cell], shown: Iterable[str]) -> SummaryRow:
     }
     return SummaryRow(
         label=label,
+        index=index,
         model=cells[0].model,
         entries={column: entries[column] for column in shown},
         parameters=next((c.training.parameters for c in cells if c.training), None),
