@@ -61,7 +61,7 @@ def em_routing(
     """Route matrix capsules to parents that each see a window of the map (article, eq. 20-29).
 
     A window that covers the whole map makes the layer fully connected. The gradient flows through
-    all iterations. In float32 results are finite for votes up to 1e15, gradients up to 1e12. No
+    all iterations. In float32 results are finite for votes up to 1e15, gradients up to 1e6. No
     variance is taken for smaller than the rounding of the mean square of the votes around their
     centre.
 

@@ -43,11 +43,8 @@ def values(rows, batch):
         metrics["linear"].update(x[some], both, classes[some], index[some])
     linear = metrics["linear"].compute()
     return [
-        *(
-            each.item()
-            for name in ("invariance", "spatial", "fibre")
-            for each in metrics[name].compute()
-        ),
+        *(each.item() for name in ("invariance", "spatial") for each in metrics[name].compute()),
+        *(each.item() for each in metrics["fibre"].compute().shares.values()),
         *linear.by_view().explained.tolist(),
         *linear.by_view().kept.tolist(),
         linear.images.sum().item(),
