@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
+from torchmetrics import Metric
 
+from capsbench import measures
 from capsbench.contracts import Model
 from capsbench.data.images import ImageData
-from capsbench.measures import AccuracyByView
 from capsbench.measures.hits import found_in
 from capsbench.measures.measured import Measured
 from capsbench.viewpoint.grid import GridView
@@ -28,7 +30,7 @@ KINDS = {
 
 @torch.inference_mode()
 def measure(
-    entry: AccuracyByView,
+    entry: measures.AccuracyByView,
     model: Model,
     data: ImageData,
     device: str,
@@ -51,14 +53,17 @@ def measure(
     order = np.argsort(index)
     correct = np.zeros((len(views), len(index)), dtype=bool)
     shown = np.zeros_like(correct)
+    # Every process sees the same images: there is nothing to sum up over them.
+    metric = AccuracyByView(len(views), sync_on_compute=False)
     for row, view in enumerate(views):
         found = found_in(model, data, "test", view, device)
         columns = order[np.searchsorted(index, found.numbers, sorter=order)]
         shown[row, columns] = True
         correct[row, columns] = found.shares == 1
+        metric.update(row, torch.from_numpy(found.shares == 1))
         advance()
     counts = shown.sum(axis=1)
-    values, rows = summarize(views, (correct.sum(axis=1) / counts).tolist(), data.views)
+    values, rows = summarize(views, metric.compute().tolist(), data.views)
     rows = [{**row, "n": int(count)} for row, count in zip(rows, counts, strict=True)]
     samples = {"correct": correct, "shown": shown, "index": index}
     if shown.all():  # else an image has no outcome at views that it is not seen from
@@ -68,6 +73,50 @@ def measure(
             if kind in KINDS
         }
     return Measured(values, rows, int(counts.max()), samples)
+
+
+class AccuracyByView(Metric):
+    """Accuracy at each view, over batches and processes; `summarize` sums it up.
+
+    Args:
+        views: V.
+        **kwargs: Arguments of ``torchmetrics.Metric``.
+    """
+
+    full_state_update = False
+    higher_is_better = True
+    is_differentiable = False
+    plot_lower_bound = 0.0
+    plot_upper_bound = 1.0
+    correct: Tensor
+    shown: Tensor
+
+    def __init__(self, views: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        for name in ("correct", "shown"):
+            self.add_state(name, torch.zeros(views, dtype=torch.long), dist_reduce_fx="sum")
+
+    def update(self, view: int, correct: Tensor) -> None:
+        """Add images that are seen from a view; a recorded view has images of its own.
+
+        Args:
+            view: Its number.
+            correct: (B,) bool.
+        """
+        self.correct[view] += correct.sum()
+        self.shown[view] += len(correct)
+
+    def compute(self) -> Tensor:
+        """(V,) float64; NaN for a view without images."""
+        return self.correct.double() / self.shown
+
+    def plot(self, val: Tensor | Sequence[Tensor] | None = None, ax: Any = None) -> Any:
+        """Draw accuracy view by view, or the values that are given."""
+        if val is not None:
+            return self._plot(val, ax)
+        drawn: Any = self._plot({"accuracy": self.compute()}, ax)
+        drawn[1].set_xlabel("view")
+        return drawn
 
 
 def summarize(

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
+from capsbench import measures
 from capsbench.contracts import Model, Prediction
-from capsbench.measures import AccuracyByView
-from capsbench.measures.accuracy_by_view import measure, summarize
+from capsbench.measures.accuracy_by_view import AccuracyByView, measure, summarize
 from capsbench.names import find
 from capsbench.viewpoint.grid import GridView
 from capsbench.viewpoint.ranges import ViewRange
@@ -32,7 +32,7 @@ class Oracle(Model):
 def test_an_oracle_of_upright_images():
     data = find("datamodules", "digits").load()(limit=120, views=ViewRange(rotation=(-10, 10)))
     split = data.split("test")
-    entry = AccuracyByView.model_validate(
+    entry = measures.AccuracyByView.model_validate(
         {
             "measure": "accuracy-by-view",
             "grid": {"rotation": {"start": -180, "stop": 180, "step": 90}},
@@ -78,3 +78,13 @@ def test_a_grid_without_novel_views_has_no_gap():
     assert "novel/accuracy" not in values
     assert "gap" not in values
     assert values["rotation/area"] == 0.5
+
+
+def test_the_metric_counts_the_images_of_each_view_and_draws_itself():
+    metric = AccuracyByView(3)
+    metric.update(0, torch.tensor([True, False, True]))
+    metric.update(0, torch.tensor([True]))
+    metric.update(2, torch.tensor([False, False]))
+    assert metric.compute().tolist() == pytest.approx([0.75, float("nan"), 0.0], nan_ok=True)
+    _, axes = metric.plot()
+    assert axes.get_xlabel() == "view"

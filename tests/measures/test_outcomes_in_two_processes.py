@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from torch import distributed
 
+from capsbench.measures.accuracy_by_view import AccuracyByView
 from capsbench.measures.agreement import PresenceAgainstSpread
 from capsbench.measures.consistency import Consistency
 from capsbench.measures.part_whole import PartWhole
@@ -26,6 +27,7 @@ def found(batches):
     presences = torch.rand(2, IMAGES, CAPSULES, generator=randomness)
     metrics = [WorstOfK(VIEWS), Consistency(VIEWS), CalibrationError(), PresenceAgainstSpread(3)]
     metrics.append(PartWhole())
+    by_view = AccuracyByView(VIEWS)
     for rows in batches:
         inputs = [
             (correct[:, rows],),
@@ -36,7 +38,9 @@ def found(batches):
         ]
         for metric, values in zip(metrics, inputs, strict=True):
             metric.update(*values)
-    outcomes = [metric.compute() for metric in metrics]
+        for view in range(VIEWS):
+            by_view.update(view, correct[view, rows])
+    outcomes = [*(metric.compute() for metric in metrics), by_view.compute()]
     parts = [
         part for value in outcomes for part in (value if isinstance(value, tuple) else [value])
     ]
@@ -67,7 +71,7 @@ def join(rank, folder):
 
 def test_two_processes_equal_one(tmp_path):
     whole = found([torch.arange(IMAGES)])
-    assert len(whole) == 1 + 1 + 4 + 5 + 4
+    assert len(whole) == 1 + 1 + 4 + 5 + 4 + 1
     other = get_context("spawn").Process(target=join, args=(1, tmp_path))
     other.start()
     join(0, tmp_path)
