@@ -212,6 +212,15 @@ def test_what_is_followed_makes_another_training():
     assert plain.path != followed.path
 
 
+def test_benchmarks_of_the_same_networks_share_their_trainings():
+    asked, shown = (
+        {(cell.label, cell.seed): cell.path for cell in plan(load_benchmark(name))}
+        for name in ("toynorb-azimuth", "toynorb-equivariance")
+    )
+    assert len(asked) == 12
+    assert asked.items() <= shown.items()
+
+
 def layered(*layers):
     entry = {
         "measure": "invariance-error",

@@ -112,8 +112,8 @@ def linear_equivariance(
 class LinearEquivariance(Metric):
     """`linear_equivariance` of the features of all batches and processes.
 
-    It keeps the features: memory is images x (views + 1) x D. Every process must have seen an
-    image. Neither the batches nor their order change the value by more than rounding.
+    It keeps the features, in float64: memory is images x (views + 1) x D x 8 bytes. Neither the
+    batches nor their order change the value by more than rounding.
 
     Args:
         width: d, the components; the same for all layers that are compared, at most D.
@@ -135,23 +135,26 @@ class LinearEquivariance(Metric):
         super().__init__(**kwargs)
         self.width = width
         self.seed = seed
+        # A process without any image sends an empty list of numbers of the metric's own dtype: so
+        # the others keep theirs flat, and in float64.
+        self.set_dtype(torch.float64)
         for name in ("f_x", "f_gx", "classes", "index"):
             self.add_state(name, [], "cat")
 
     def update(self, f_x: Tensor, f_gx: Tensor, classes: Tensor, index: Tensor) -> None:
         """Take in the features of some images; see `linear_equivariance`."""
-        self.f_x.append(f_x.flatten(1))
-        self.f_gx.append(f_gx.flatten(2))
-        self.classes.append(classes.to(f_x.device))
-        self.index.append(index.to(f_x.device))
+        self.f_x.append(f_x.double().flatten())
+        self.f_gx.append(f_gx.double().flatten())
+        self.classes.append(classes.to(f_x.device, torch.float64))
+        self.index.append(index.to(f_x.device, torch.float64))
 
     def compute(self) -> AffineFit:
         """The maps, and what they explain, of all images so far."""
-        index = dim_zero_cat(self.index)
+        classes, index = (dim_zero_cat(parts).long() for parts in (self.classes, self.index))
         order = index.argsort()
-        f_x, f_gx, classes = (
-            dim_zero_cat(parts)[order] for parts in (self.f_x, self.f_gx, self.classes)
-        )
+        f_x = dim_zero_cat(self.f_x).reshape(len(order), -1)
+        f_gx = dim_zero_cat(self.f_gx).reshape(len(order), -1, f_x.shape[1])[order]
+        f_x, classes = f_x[order], classes[order]
         division = divide(index[order], self.seed)
         return linear_equivariance(f_x, f_gx, classes, division, width=self.width)
 

@@ -71,13 +71,15 @@ class PartWhole(Metric):
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        # What a process without any image sends is of the metric's own dtype.
+        self.set_dtype(torch.float64)
         for name in ("intact", "rearranged"):
             self.add_state(name, [], dist_reduce_fx="cat")
 
     def update(self, intact: Tensor, rearranged: Tensor) -> None:
         """Take in some objects; see `part_whole`."""
-        self.intact.append(intact)
-        self.rearranged.append(rearranged)
+        self.intact.append(intact.double())
+        self.rearranged.append(rearranged.double())
 
     def compute(self) -> Loss:
         """What is lost over all objects so far."""

@@ -35,7 +35,9 @@ from capsbench.viewpoint.views import Views
 TRUE_CLASS = "true class pose"
 NO_POOLINGS = "Nothing is read about max-poolings: the model has none that is a module."
 MOST_NUMBERS = 16_384  # of a layer: 2,000 images take 131 MB, and some copies of that in float64
-FEWEST_GROUPS = 2 * FOLDS  # half of them are held out
+FEWEST_IMAGES = 2 * FOLDS  # about half of them are held out
+NEEDED = f"{FEWEST_IMAGES} images or more, {FOLDS} of them of objects that are not held out,"
+ONE_OBJECT = "There is one object to read from: other images of it are held out."
 
 
 @torch.inference_mode()
@@ -48,7 +50,7 @@ def measure(
 ) -> Measured:
     """Measure a model on test images, each from a view of its own.
 
-    The held-out half are other toys where the set tells enough instances apart, else other images.
+    The held-out half are other objects where the set tells instances apart, else other images.
     Around max-poolings there are the layers ``before <path>`` and ``after <path>``.
     Every layer is read by as many principal components, a tenth of the training rows at the most;
     ``width`` is their number.
@@ -157,14 +159,26 @@ def _some(values: Tensor) -> Tensor:
     return values[:, order[:MOST_NUMBERS].sort().values.to(values.device)]
 
 
-def _groups(images: Split) -> Tensor:
-    """(N,) what stays together: the toy, where there are enough of them, else the image."""
+def _divide(images: Split, notes: list[str]) -> tuple[Tensor, Tensor]:
+    """(N,) which rows are held out, and (N,) which stay together in the folds of the others.
+
+    Whole objects are held out: what is read from other images of a toy need not be read from
+    another toy. The folds are of objects too, but where too few are left.
+    """
+    objects = images.index
     if "instance" in images.factors:
         kinds = torch.stack([images.targets, images.factors["instance"].long()], dim=1)
-        toys = kinds.unique(dim=0, return_inverse=True)[1]
-        if int(toys.max()) + 1 >= FEWEST_GROUPS:
-            return toys
-    return images.index
+        objects = kinds.unique(dim=0, return_inverse=True)[1]
+        if not objects.any():
+            objects = images.index
+            notes.append(ONE_OBJECT)
+    held_out = held_out_rows(objects)
+    enough = len(objects[~held_out].unique()) >= FOLDS
+    return held_out, objects if enough else images.index
+
+
+def _too_few(held_out: Tensor) -> bool:
+    return len(held_out) < FEWEST_IMAGES or int((~held_out).sum()) < FOLDS
 
 
 def _read(
@@ -175,12 +189,9 @@ def _read(
     notes: list[str],
 ) -> tuple[dict[str, float], Tensor]:
     """Values of one fit to all rows, and which (N,) are held out."""
-    groups = _groups(images)
-    held_out = held_out_rows(groups)
-    if len(groups.unique()) < FEWEST_GROUPS:
-        notes.append(
-            f"Nothing is read out: {FEWEST_GROUPS} images or more are needed; got {len(images)}."
-        )
+    held_out, groups = _divide(images, notes)
+    if _too_few(held_out):
+        notes.append(f"Nothing is read out: {NEEDED} are needed; got {len(images)}.")
         return {}, held_out
     width = common_width([entry.width], int((~held_out).sum()))
     values = {"readout/width": float(width)}
@@ -227,18 +238,19 @@ def _read_within_class(
     notes: list[str],
 ) -> dict[str, float]:
     """Means over classes of what fits to each class apart read."""
-    smallest = int(images.targets.unique(return_counts=True)[1].min())
-    if smallest < FEWEST_GROUPS:
+    classes = [(images.targets == label).nonzero()[:, 0] for label in images.targets.unique()]
+    held_out = [_divide(images[rows], notes)[0] for rows in classes]
+    if any(_too_few(part) for part in held_out):
+        smallest = min(len(rows) for rows in classes)
         notes.append(
-            f"Nothing is read within classes: {FEWEST_GROUPS} images or more of each are needed; "
-            f"got {smallest}."
+            f"Nothing is read within classes: {NEEDED} are needed of each; the smallest class has "
+            f"{smallest}."
         )
         return {}
     # The same for all classes, and for all layers.
-    width = common_width([entry.width], smallest // 2)
+    width = common_width([entry.width], min(int((~part).sum()) for part in held_out))
     scores: dict[str, list[float]] = {}
-    for label in images.targets.unique():
-        rows = (images.targets == label).nonzero()[:, 0]
+    for rows in classes:
         part = entry.model_copy(update={"width": width})
         inside = {name: values[rows] for name, values in features.items()}
         wanted = {name: values[rows] for name, values in targets.items()}

@@ -34,7 +34,7 @@ def found(batches):
             (answers[0, rows], answers[1:, rows]),
             (presences[0, rows], correct[:CAPSULES, rows].T),
             tuple(presences[:, rows]),
-            tuple(presences[:, rows, 0]),
+            tuple(presences[:, rows, 0].double()),
         ]
         for metric, values in zip(metrics, inputs, strict=True):
             metric.update(*values)
