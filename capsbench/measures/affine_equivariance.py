@@ -101,6 +101,7 @@ def linear_equivariance(
         size=torch.stack([each.sum(dim=(0, 2)) / 2 for each in squares]),
         penalty=penalty,
         maps=maps,
+        unrelated=unrelated,
         halves=torch.stack([ridge(half, penalty) for half in halves]),
         covariance=tested.covariance(),
         centre=centre,

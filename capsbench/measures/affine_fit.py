@@ -46,6 +46,7 @@ class AffineFit(NamedTuple):
         size: (K, V) mean of the sums of |f(x)|² and |f(T_g x)|²: what rounding is measured by.
         penalty: (K, V) the chosen λ, in units of the mean variance of the components.
         maps: (K, V, d, d + 1) A_g, with its constant in the last column.
+        unrelated: (K, V, d, d + 1) the same of pairs shuffled within the class.
         halves: (2, K, V, d, d + 1) A_g fitted to each half of the training images.
         covariance: (K, d, d) sum of f fᵀ, f the components of f(x) about their mean.
         centre: (K, D) what is subtracted from features.
@@ -62,6 +63,7 @@ class AffineFit(NamedTuple):
     size: Tensor
     penalty: Tensor
     maps: Tensor
+    unrelated: Tensor
     halves: Tensor
     covariance: Tensor
     centre: Tensor

@@ -24,12 +24,15 @@ class ClassMaps(NamedTuple):
             seen from each view of the group before they are moved.
         residual: (n, V) of held-out images, |f(T_g x) - A_g f(x)|² in the components.
         change: (n, V) of held-out images, |f(T_g x) - f(x)|² in the components.
+        control: (n, V) of held-out images, the error of the control that errs less at the view: of
+            the identity, which is ``change``, or of maps of shuffled pairs.
     """
 
     fit: AffineFit
     group_fits: dict[str, AffineFit]
     residual: NDArray[Any]
     change: NDArray[Any]
+    control: NDArray[Any]
 
 
 def maps_of_class(
@@ -69,12 +72,18 @@ def maps_of_class(
                 width=width,
             )
     held = seen[division.held_out.to(seen.device)]
-    x, gx, A = held[:, 0], held[:, 1:], fit.maps[0]
-    predicted = torch.einsum("vij,nj->nvi", A[..., :-1], x) + A[..., -1]
-    residual, change = (
-        (gx - other).square().sum(dim=-1).float().cpu().numpy() for other in (predicted, x[:, None])
+    x, gx = held[:, 0], held[:, 1:]
+
+    def errors(maps: Tensor) -> Tensor:
+        predicted = torch.einsum("vij,nj->nvi", maps[..., :-1], x) + maps[..., -1]
+        return (gx - predicted).square().sum(dim=-1)
+
+    residual, shuffled = errors(fit.maps[0]), errors(fit.unrelated[0])
+    change = (gx - x[:, None]).square().sum(dim=-1)
+    control = torch.where(fit.shuffled[0] < fit.change[0], shuffled, change)
+    return ClassMaps(
+        fit, group_fits, *(each.float().cpu().numpy() for each in (residual, change, control))
     )
-    return ClassMaps(fit, group_fits, residual, change)
 
 
 def isometric(features: Tensor) -> Tensor:

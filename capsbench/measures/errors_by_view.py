@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from capsbench.contracts import LayerOfInterest, Model
+from capsbench.contracts import Batch, LayerOfInterest, Model
 from capsbench.data.images import ImageData
 from capsbench.measures.chosen_images import chosen_for
 from capsbench.measures.defined import defined
 from capsbench.measures.invariance import Invariance, InvarianceError, over_views
+from capsbench.measures.linearised import linearised
 from capsbench.measures.measured import Measured
-from capsbench.measures.paired_views import paired_activations
+from capsbench.measures.paired_views import Activations, paired_activations
 from capsbench.viewpoint.grid import GridView
 
 Pair = tuple[Tensor, Tensor]
@@ -24,6 +24,17 @@ Pair = tuple[Tensor, Tensor]
 # what is compared, (N, ...) each, by the name that keys begin with.
 Compared = Callable[[GridView, str, Tensor, Tensor], dict[str, Pair]]
 What = tuple[str, str]  # the name of a comparison, and the layer's
+
+
+class Beside(Protocol):
+    """What else is made of the same activations, view after view."""
+
+    def update(self, view: GridView, batch: Batch, f_x: Activations, f_gx: Activations) -> None:
+        """Take in a batch of images, as they are stored and from the view."""
+
+    def close(self, view: GridView) -> None:
+        """All images have been seen from the view."""
+
 
 SEVERAL_OBJECTS = "no class error: images hold several objects, of several classes"
 
@@ -37,6 +48,7 @@ def measure_errors(
     data: ImageData,
     device: str,
     advance: Callable[[], None],
+    beside: Beside | None = None,
 ) -> Measured:
     """Errors as `capsbench.measures.invariance.Invariance` defines them, by view and layer.
 
@@ -45,7 +57,8 @@ def measure_errors(
     and ``spread@``, the root mean square distances of which it is the ratio; ``class error@`` and
     ``class spread@``, with another image of the same class. Over views mean squares are averaged,
     all views counting alike. Samples hold each image's distance from itself, (V, N), as
-    ``<name>/distance@<layer>``.
+    ``<name>/distance@<layer>``, and its part in ``<name>/error@<layer>`` under that key; see
+    `capsbench.measures.linearised`.
 
     The model looks at each image and at its view, view by view. Memory is that of a batch, and of
     (classes x features) of each layer twice in float64, whatever the number of views.
@@ -59,14 +72,15 @@ def measure_errors(
         data: The data module.
         device: Where the model is.
         advance: Called after each view, for a progress bar.
+        beside: What else looks at the activations.
     """
     chosen = chosen_for(data, views, images)
     found: dict[What, list[Invariance]] = {}
-    distances: dict[What, list[NDArray[np.float32]]] = {}
+    by_image: dict[What, list[Tensor]] = {}  # of each view (3, N)
     several = False
     metrics: dict[What, InvarianceError] = {}  # of one view after another
     for view in views:
-        apart: dict[What, list[Tensor]] = {}
+        squares: dict[What, list[Tensor]] = {}
         for batch, f_x, f_gx in paired_activations(model, layers, data, device, chosen, view):
             several = batch.targets.dim() == 2
             classes = None if several else batch.targets
@@ -76,19 +90,53 @@ def measure_errors(
                     if what not in metrics:
                         metrics[what] = _metric(x, None if several else data.num_classes)
                     metrics[what].update(x, gx, classes)
-                    apart.setdefault(what, []).append((gx - x).flatten(1).norm(dim=1))
-        for what, parts in apart.items():
+                    squares.setdefault(what, []).append(_squares(x, gx))
+            if beside is not None:
+                beside.update(view, batch, f_x, f_gx)
+        for what, parts in squares.items():
             found.setdefault(what, []).append(metrics[what].compute())
             metrics[what].reset()
-            distances.setdefault(what, []).append(torch.cat(parts).float().cpu().numpy())
+            by_image.setdefault(what, []).append(torch.cat(parts, dim=1).cpu())
+        if beside is not None:
+            beside.close(view)
         advance()
     values, notes = defined(_values(views, found, several))
-    samples: dict[str, NDArray[Any]] = {
-        f"{name}/distance@{layer}": np.stack(each) for (name, layer), each in distances.items()
-    }
+    moving = [row for row, view in enumerate(views) if not view.is_identity]
+    samples: dict[str, NDArray[Any]] = {}
+    for what, of_views in by_image.items():
+        name, layer = what
+        squares_of = torch.stack(of_views)
+        samples[f"{name}/distance@{layer}"] = squares_of[:, 0].sqrt().float().numpy()
+        if f"{name}/error@{layer}" in values:
+            of_error = _part_in_error(squares_of[moving], [found[what][row] for row in moving])
+            if of_error.isfinite().all():
+                samples[f"{name}/error@{layer}"] = of_error.numpy()
     samples["index"] = data.split(chosen.split).index[chosen.rows].numpy()
     told = (*notes, *([SEVERAL_OBJECTS] if several else []))
     return Measured(values, [], len(chosen.rows), samples, told)
+
+
+def _squares(x: Tensor, gx: Tensor) -> Tensor:
+    """(3, B) of each image |f(T_g x) - f(x)|², and its part in both spreads.
+
+    The latter is the square distance from the mean of the batch, which stands for that of all
+    images, known when it is too late: what each image adds needs to be known roughly alone.
+    """
+    x, gx = x.flatten(1).double(), gx.flatten(1).double()
+    apart = (gx - x, x - x.mean(dim=0), gx - gx.mean(dim=0))
+    return torch.stack([each.square().sum(dim=1) for each in apart])
+
+
+def _part_in_error(squares: Tensor, found: Sequence[Invariance]) -> Tensor:
+    """(N,) what each image adds to the error over views.
+
+    Args:
+        squares: (V, 3, N) from `_squares`.
+        found: Of each view, the distances of which the error is made.
+    """
+    terms = torch.stack([torch.stack(each[:3]) for each in found]).cpu().square()  # (V, 3)
+    scaled = squares * (terms / squares.mean(dim=2)).nan_to_num(0)[..., None]
+    return linearised(scaled.mean(dim=0).unbind(), [0.5, -0.25, -0.25])
 
 
 def _metric(x: Tensor, num_classes: int | None) -> InvarianceError:

@@ -192,11 +192,6 @@ class SpatialEquivariance(LayerEntry):
     measure: Literal["spatial-equivariance"]
     margin: float = Field(default=0.0, ge=0, allow_inf_nan=False)
 
-    @property
-    def steps(self) -> int:
-        """Two for each view: one for the errors, one for the maps of poses."""
-        return 2 * len(self.grid)
-
     @model_validator(mode="after")
     def _check_warps(self) -> Self:
         if others := [name for name in self.grid.factors() if FACTORS[name].kind != "warp"]:

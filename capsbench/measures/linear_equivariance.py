@@ -22,6 +22,7 @@ from capsbench.measures.class_maps import ClassMaps, maps_of_class, of_all_class
 from capsbench.measures.composed_views import Composed, composed_views
 from capsbench.measures.defined import defined
 from capsbench.measures.group_law import group_law_of
+from capsbench.measures.linearised import share_explained
 from capsbench.measures.measured import Measured
 from capsbench.measures.paired_views import activations, at_rest
 from capsbench.viewpoint.grid import GridView
@@ -56,7 +57,7 @@ def measure(
     The work goes class by class. Memory is that of one class: images x (views + 1) x features of
     all layers. Samples hold the held-out images, class by class: ``residual@<layer>`` and
     ``change@<layer>``, (N, V) squared distances in the components, the identity left out of the
-    views.
+    views; and what each adds to ``equivariance/linear/beyond_controls@<layer>``, under that key.
 
     Of changes of how an object stood, such as ``azimuth+20/``, a third of each class's objects is
     held out, else a third of the images.
@@ -102,6 +103,9 @@ def measure(
         values |= _values(name, found[name], views, composed)
         samples[f"residual@{name}"] = np.concatenate([each.residual for each in found[name]])
         samples[f"change@{name}"] = np.concatenate([each.change for each in found[name]])
+        key = f"equivariance/linear/beyond_controls@{name}"
+        if values[key].isfinite():
+            samples[key] = _beyond_controls(found[name])
     held_out, index = division.held_out, images.index
     samples["index"] = torch.cat([index[held_out & (targets == label)] for label in known]).numpy()
     finite, undefined = defined(values)
@@ -193,6 +197,16 @@ def _values(
             law = group_law_of(fitted, triples.to(fit.maps.device))
             values |= {f"{prefix}/{term}@{name}": of.mean() for term, of in law._asdict().items()}
     return values
+
+
+def _beyond_controls(found: Sequence[ClassMaps]) -> NDArray[Any]:
+    """(N,) what each held-out image adds to the share, over all views."""
+    residual, control = (
+        torch.from_numpy(np.concatenate(parts)).double().sum(dim=1)
+        for parts in zip(*((each.residual, each.control) for each in found), strict=True)
+    )
+    part: NDArray[Any] = share_explained(residual, control).numpy()
+    return part
 
 
 def _shares(prefix: str, shares: Shares, name: str) -> dict[str, Tensor]:

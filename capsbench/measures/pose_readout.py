@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from numpy.typing import NDArray
@@ -19,6 +19,7 @@ from capsbench.measures import PoseReadout
 from capsbench.measures.activations import choose_layers, watching
 from capsbench.measures.defined import defined
 from capsbench.measures.drawn_views import batches_from
+from capsbench.measures.linearised import share_explained
 from capsbench.measures.measured import Measured
 from capsbench.measures.poolings import max_poolings, watching_poolings
 from capsbench.measures.readout import (
@@ -60,7 +61,8 @@ def measure(
     layer's variance in the components. An angle is read as cosine and sine, each with a value of
     its own, ``readout/<factor>/cosine/r2@<layer>``; R2 of the angle takes both errors together.
     Fits to each class apart have ``readout/within class/...``, means over classes. The layer ``true
-    class pose`` is the pose of the true class's capsule.
+    class pose`` is the pose of the true class's capsule. Samples hold each image's factors, and
+    what each held-out image adds to R2, under its key.
 
     Args:
         entry: The measure's arguments.
@@ -82,13 +84,15 @@ def measure(
     notes: list[str] = []
     features = _features(entry, model, data, images, views, device, notes)
     advance()
-    values, held_out = _read(entry, features, targets, images, notes)
+    values, held_out, parts = _read(entry, features, targets, images, notes)
     if entry.within_class:
         values |= _read_within_class(entry, features, targets, images, notes)
     advance()
     samples: dict[str, NDArray[Any]] = {
         "index": images.index.numpy(),
         "held out": held_out.numpy(),
+        "readout/index": images.index[held_out].numpy(),
+        **{key: part.numpy() for key, part in parts.items()},
         **{name: columns.numpy() for name, columns in targets.items()},
     }
     finite, undefined = defined(values)
@@ -181,53 +185,85 @@ def _too_few(held_out: Tensor) -> bool:
     return len(held_out) < FEWEST_IMAGES or int((~held_out).sum()) < FOLDS
 
 
+class _Read(NamedTuple):
+    """What fits to all rows found.
+
+    Attributes:
+        values: By key.
+        held_out: (N,) bool.
+        parts: By key of R2, (n',) what each held-out row adds to it.
+    """
+
+    values: dict[str, float]
+    held_out: Tensor
+    parts: dict[str, Tensor]
+
+
 def _read(
     entry: PoseReadout,
     features: Mapping[str, Tensor],
     targets: Mapping[str, Tensor],
     images: Split,
     notes: list[str],
-) -> tuple[dict[str, float], Tensor]:
-    """Values of one fit to all rows, and which (N,) are held out."""
+) -> _Read:
+    """One fit to all rows for each layer."""
     held_out, groups = _divide(images, notes)
     if _too_few(held_out):
         notes.append(f"Nothing is read out: {NEEDED} are needed; got {len(images)}.")
-        return {}, held_out
+        return _Read({}, held_out, {})
     width = common_width([entry.width], int((~held_out).sum()))
-    values = {"readout/width": float(width)}
+    values, parts = {"readout/width": float(width)}, {}
     columns = torch.cat(list(targets.values()), dim=1)
+    off = columns[held_out] - columns[held_out].mean(dim=0)
     for layer, rows in features.items():
         found = read_out(rows, columns, held_out, groups, width=width)
         values[f"readout/explained@{layer}"] = found.explained
         if found.width < width:
             notes.append(f"Layer '{layer}' is read by {found.width} components: it has no more.")
-        for key, value in _by_factor(found, targets, columns[held_out]):
+        for key, value in _by_factor(found, targets, off.square()):
             values[f"readout/{key}@{layer}"] = value
-    return values, held_out
+        for factor, part in _parts(found, targets, off.square()):
+            parts[f"readout/{factor}/r2@{layer}"] = part
+    return _Read(values, held_out, parts)
+
+
+def _own_columns(targets: Mapping[str, Tensor]) -> Iterator[tuple[str, slice]]:
+    """Which of all columns are a factor's."""
+    ends = torch.tensor([part.shape[1] for part in targets.values()]).cumsum(0).tolist()
+    for factor, end in zip(targets, ends, strict=True):
+        yield factor, slice(end - targets[factor].shape[1], end)
 
 
 def _by_factor(
-    found: ReadOut, targets: Mapping[str, Tensor], columns: Tensor
+    found: ReadOut, targets: Mapping[str, Tensor], spread: Tensor
 ) -> Iterator[tuple[str, float]]:
     """What was found of each factor: of an angle, of cosine and sine and of both together.
 
     Args:
         found: What was read of T columns.
         targets: Each factor's columns.
-        columns: (n', T) the held-out rows of all of them.
+        spread: (n', T) the held-out rows' squared distances from their mean.
     """
-    spread = (columns - columns.mean(dim=0)).square().sum(dim=0)
-    ends = torch.tensor([part.shape[1] for part in targets.values()]).cumsum(0).tolist()
-    for factor, end in zip(targets, ends, strict=True):
-        own = slice(end - targets[factor].shape[1], end)
+    for factor, own in _own_columns(targets):
         for kind, scores in (("r2", found.r2[own]), ("shuffled", found.shuffled[own])):
             parts = ("cosine", "sine") if len(scores) == 2 else ()
             for part, score in zip(parts, scores.tolist(), strict=False):
                 yield f"{factor}/{part}/{kind}", score
             # 1 - R² is the error over the spread; a column that does not vary has neither.
             varies = scores.isfinite()
-            weights = spread[own][varies]
+            weights = spread.sum(dim=0)[own][varies]
             yield f"{factor}/{kind}", float(scores[varies] @ weights / weights.sum())
+
+
+def _parts(
+    found: ReadOut, targets: Mapping[str, Tensor], spread: Tensor
+) -> Iterator[tuple[str, Tensor]]:
+    """(n',) what each held-out row adds to R2 of each factor; arguments as above."""
+    for factor, own in _own_columns(targets):
+        varies = found.r2[own].isfinite()
+        if varies.any():
+            errors, whole = (each[:, own][:, varies].sum(dim=1) for each in (found.errors, spread))
+            yield factor, share_explained(errors, whole)
 
 
 def _read_within_class(
@@ -254,6 +290,6 @@ def _read_within_class(
         part = entry.model_copy(update={"width": width})
         inside = {name: values[rows] for name, values in features.items()}
         wanted = {name: values[rows] for name, values in targets.items()}
-        for key, value in _read(part, inside, wanted, images[rows], notes)[0].items():
+        for key, value in _read(part, inside, wanted, images[rows], notes).values.items():
             scores.setdefault(key.replace("readout/", "readout/within class/", 1), []).append(value)
     return {key: sum(found) / len(found) for key, found in scores.items()}

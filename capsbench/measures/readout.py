@@ -36,7 +36,7 @@ class ReadOut(NamedTuple):
         width: Number of components that were used.
         explained: Share of the variance of the training features in them.
         n_train: Number of training rows.
-        n_held_out: Number of held-out rows.
+        errors: (n', T) squared errors of the n' held-out rows.
     """
 
     r2: Tensor
@@ -45,7 +45,7 @@ class ReadOut(NamedTuple):
     width: int
     explained: float
     n_train: int
-    n_held_out: int
+    errors: Tensor
 
 
 def angle(degrees: Tensor) -> Tensor:
@@ -147,7 +147,7 @@ def read_out(
         train.shape[1],
         explained,
         len(train),
-        len(test),
+        (picked.chunk(2, dim=1)[0] - wanted[held_out]).square(),
     )
 
 

@@ -9,17 +9,17 @@ import torch
 from torch import Tensor
 
 from capsbench import measures
-from capsbench.contracts import LayerOfInterest, Model
+from capsbench.contracts import Batch, LayerOfInterest, Model
 from capsbench.data.images import ImageData
 from capsbench.measures.activations import PIXELS, choose_layers, watching
 from capsbench.measures.affine_maps import divide
-from capsbench.measures.chosen_images import chosen_batches, chosen_for, chosen_rows
+from capsbench.measures.chosen_images import chosen_batches, chosen_rows
 from capsbench.measures.defined import defined
 from capsbench.measures.errors_by_view import Pair, measure_errors
 from capsbench.measures.fibre_maps import FibreEquivariance, FibreFit, over_fits
 from capsbench.measures.measured import Measured
 from capsbench.measures.moved_maps import MapMove
-from capsbench.measures.paired_views import at_rest, paired_activations
+from capsbench.measures.paired_views import Activations, at_rest
 from capsbench.viewpoint.grid import GridView
 from capsbench.viewpoint.views import Views
 from capsbench.viewpoint.warp import Size
@@ -57,7 +57,7 @@ def measure(
         model: The trained model, in evaluation mode on ``device``.
         data: The data module.
         device: Where the model is.
-        advance: Called after each view, for a progress bar; after each again for the poses.
+        advance: Called after each view, for a progress bar.
     """
     layers = choose_layers(model, entry.layers)
     named = {PIXELS, *model.layers_of_interest()}
@@ -86,10 +86,11 @@ def measure(
         }
 
     views = entry.grid.views()
-    found = measure_errors(compared, chosen, views, entry.images, model, data, device, advance)
-    poses = {name: layer for name, layer in chosen.items() if layer.kind == "pose"}
-    fibres = _fibres(poses, move, entry, model, data, device, advance)
-    values, undefined = defined(_with_errors(fibres, found.values))
+    fibres = _Fibres({name: each for name, each in chosen.items() if each.kind == "pose"}, move)
+    found = measure_errors(
+        compared, chosen, views, entry.images, model, data, device, advance, fibres
+    )
+    values, undefined = defined(_with_errors(fibres.values(), found.values))
     notes = tuple(f"{name} is left out: {why}" for name, why in problems.items())
     if not entry.margin:
         notes += (BORDERS,)
@@ -97,45 +98,56 @@ def measure(
     return found._replace(values=found.values | values, notes=notes)
 
 
-def _fibres(
-    layers: dict[str, LayerOfInterest],
-    move: Callable[[GridView, str, Size], MapMove],
-    entry: measures.SpatialEquivariance,
-    model: Model,
-    data: ImageData,
-    device: str,
-    advance: Callable[[], None],
-) -> dict[str, Tensor]:
-    """What maps of the poses explain: by view, and over all views of a factor together."""
-    images = chosen_for(data, [], entry.images)
-    by_factor: dict[tuple[str, str], list[FibreFit]] = {}
-    values: dict[str, Tensor] = {}
-    for view in entry.grid.views():
-        fits: dict[str, FibreEquivariance] = {}
-        pairs = paired_activations(model, layers, data, device, images, view) if layers else ()
-        for batch, f_x, f_gx in pairs:
-            for name, layer in layers.items():
-                maps = [_as_map(layer, each) for each in (f_x[name], f_gx[name])]
-                moved = move(view, name, (maps[0].shape[-2], maps[0].shape[-1]))
-                places = moved.places.to(maps[0].device)
-                types = f_x[name].shape[3]
-                still, turned = (
-                    each[..., places].unflatten(1, (types, -1)) for each in moved.pair(*maps)
-                )
-                if name not in fits:
-                    # Every process sees the same images: there is nothing to sum up over them.
-                    fits[name] = FibreEquivariance(still.shape[1:], sync_on_compute=False)
-                    fits[name].to(still.device)
-                fits[name].update(still, turned, divide(batch.index, 0))
-        for name, fit in fits.items():
+class _Fibres:
+    """What maps of the poses explain: by view, and over all views of a factor together.
+
+    Args:
+        layers: Those with poses on a map.
+        move: How a view moves the places of a layer's map.
+    """
+
+    def __init__(
+        self,
+        layers: Mapping[str, LayerOfInterest],
+        move: Callable[[GridView, str, Size], MapMove],
+    ) -> None:
+        self.layers = layers
+        self.move = move
+        self.fits: dict[str, FibreEquivariance] = {}  # of one view after another
+        self.by_factor: dict[tuple[str, str], list[FibreFit]] = {}
+        self.by_view: dict[str, Tensor] = {}
+
+    def update(self, view: GridView, batch: Batch, f_x: Activations, f_gx: Activations) -> None:
+        """Take in a batch of images, as they are stored and from the view."""
+        for name, layer in self.layers.items():
+            maps = [_as_map(layer, each) for each in (f_x[name], f_gx[name])]
+            moved = self.move(view, name, (maps[0].shape[-2], maps[0].shape[-1]))
+            places = moved.places.to(maps[0].device)
+            types = f_x[name].shape[3]
+            still, turned = (
+                each[..., places].unflatten(1, (types, -1)) for each in moved.pair(*maps)
+            )
+            if name not in self.fits:
+                # Every process sees the same images: there is nothing to sum up over them.
+                self.fits[name] = FibreEquivariance(still.shape[1:], sync_on_compute=False)
+                self.fits[name].to(still.device)
+            self.fits[name].update(still, turned, divide(batch.index, 0))
+
+    def close(self, view: GridView) -> None:
+        """Fit the maps of a view; the next one has other places."""
+        for name, fit in self.fits.items():
             found = fit.compute()
-            values |= _shares(view.key, found, name)
+            self.by_view |= _shares(view.key, found, name)
             if not view.is_identity:
-                by_factor.setdefault((view.factor, name), []).append(found)
-        advance()
-    for (factor, name), fitted in by_factor.items():
-        values |= _shares(factor, over_fits(fitted), name)
-    return values
+                self.by_factor.setdefault((view.factor, name), []).append(found)
+        self.fits.clear()
+
+    def values(self) -> dict[str, Tensor]:
+        """All values by key, also those that are undefined."""
+        found = dict(self.by_view)
+        for (factor, name), fitted in self.by_factor.items():
+            found |= _shares(factor, over_fits(fitted), name)
+        return found
 
 
 def _shares(prefix: str, found: FibreFit, name: str) -> dict[str, Tensor]:

@@ -61,7 +61,8 @@ def differences(results: Results, *, resamples: int = RESAMPLES) -> list[Differe
 
     The first model is what a protocol compares the others with; fewer comparisons leave more power
     to each. Where a benchmark varies something, it is done at each value. All p-values are
-    corrected together. A value of other images under both is left out.
+    corrected together. A value of other images under both is left out; so are those of layers,
+    which are other ones in each model: claims name the layers that they compare.
 
     Args:
         results: What the records say.
@@ -98,7 +99,11 @@ def _compared_there(
         kept = [(label, outcomes(cells, measure)) for label, cells in others]
         for key, of_first in base.items():
             for label, mine in kept:
-                if key in mine and np.array_equal(mine[key].numbers, of_first.numbers):
+                if (
+                    "@" not in key
+                    and key in mine
+                    and np.array_equal(mine[key].numbers, of_first.numbers)
+                ):
                     tables = mine[key].table, of_first.table
                     found = difference(*tables, resamples=resamples)
                     yield DifferenceRow(label, places[label], measure, key, found)

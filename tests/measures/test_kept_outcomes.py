@@ -23,8 +23,13 @@ KEPT: dict[str, tuple[dict[str, Any], set[str]]] = {
     "worst-of-k": ({"views": {"rotation": [-90, 90]}, "k": 3}, {"worst/accuracy"}),
     "consistency": ({"grid": GRID}, {"consistency"}),
     "calibration": ({}, set()),
-    "invariance-error": ({"grid": GRID}, set()),
-    "spatial-equivariance": ({"grid": GRID}, set()),
+    "invariance-error": ({"grid": GRID}, {"invariance/error@hidden", "invariance/error@pixels"}),
+    "spatial-equivariance": ({"grid": GRID}, {"equivariance/spatial/error@block 1"}),
+    "linear-equivariance": ({"width": 1}, {"equivariance/linear/beyond_controls@hidden"}),
+    "pose-readout": (
+        {"factors": ["rotation", "shift_x"], "views": {"rotation": [-90, 90], "shift": [-2, 2]}},
+        {"readout/rotation/r2@hidden", "readout/shift_x/r2@pixels"},
+    ),
     "attacks": ({"targeted": True, "images": 30}, {"fgsm/accuracy", "bim/targeted/accuracy"}),
 }
 
@@ -34,7 +39,7 @@ def test_the_mean_of_the_outcomes_is_the_value(measure):
     arguments, expected = KEPT[measure]
     entry = TypeAdapter(MeasureEntry).validate_python({"measure": measure, **arguments})
     views = ViewRange(rotation=[-70, 70], shift=[-2, 2])
-    data = find("datamodules", "digits").load()(limit=80, views=views)
+    data = find("datamodules", "digits").load()(limit=240, views=views)
     torch.manual_seed(0)
     model = find("models", "cnn-small").load()(image_shape=(1, 32, 32), num_classes=10, width=4)
     take = importlib.import_module(entry.module).measure

@@ -253,10 +253,9 @@ def test_what_is_not_recorded_is_refused():
 def test_the_angle_counts_both_errors():
     """1 - (sum of both errors) / (sum of both spreads), not the mean of both R2."""
     columns = torch.tensor([[1.0, 0.0], [-1.0, 0.1], [1.0, -0.1], [-1.0, 0.0]]).double()
-    read = ReadOut(
-        torch.tensor([0.5, -3.0]).double(), torch.zeros(2).double(), torch.zeros(2), 1, 1.0, 4, 4
-    )
-    found = dict(pose_readout._by_factor(read, {"rotation": columns}, columns))
+    r2, none = torch.tensor([0.5, -3.0]).double(), torch.zeros(2).double()
+    read = ReadOut(r2, none, none, 1, 1.0, 4, torch.zeros(4, 2))
+    found = dict(pose_readout._by_factor(read, {"rotation": columns}, columns.square()))
     assert found["rotation/r2"] == pytest.approx(1 - (0.5 * 4 + 4 * 0.02) / 4.02)
     assert found["rotation/sine/r2"] == -3
 

@@ -31,7 +31,7 @@ def test_what_is_linear_in_the_features_is_read_wholly(groups):
     assert found.r2.tolist() == pytest.approx([1, 1], abs=1e-6)
     assert found.explained == pytest.approx(1)
     assert found.width == 20
-    assert (found.n_train, found.n_held_out) == (300, 300)
+    assert (found.n_train, len(found.errors)) == (300, 300)
     assert (found.shuffled < 0.05).all()
 
 
