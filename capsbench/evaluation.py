@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import importlib
-import json
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
+from rich.console import Console
 from torch import Tensor, nn
 
 from capsbench.capsules.losses import cross_entropy
@@ -22,100 +20,15 @@ from capsbench.data.images import ImageData
 from capsbench.errors import UserError, in_one_line
 from capsbench.measures.evaluation_mode import evaluation_mode
 from capsbench.measures.measured import Measured
+from capsbench.progress import progress_bar
 from capsbench.records import read_json
-from capsbench.reporting.figures import PANEL, new_figure
-from capsbench.reporting.wording import AXES
+from capsbench.reporting.evaluation import Evaluation
 from capsbench.running.checkpoints import load_checkpoint
 from capsbench.running.examples import require_asked
 from capsbench.running.plan import build_data
 from capsbench.schema import Benchmark, load_benchmark
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
 NO_SOURCES: Mapping[str, Any] = MappingProxyType({})
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """What a benchmark's measures found of one model.
-
-    Attributes:
-        benchmark: The protocol; nothing of its recipe was carried out.
-        measured: The outcome of each measure, by its name.
-    """
-
-    benchmark: Benchmark
-    measured: Mapping[str, Measured]
-
-    @property
-    def values(self) -> dict[str, float]:
-        """Every number, under ``<measure>: <key>``."""
-        return {
-            f"{name}: {key}": value
-            for name, outcome in self.measured.items()
-            for key, value in outcome.values.items()
-        }
-
-    def table(self) -> str:
-        """Every number with the count of images behind it, as text; notes below."""
-        lines = []
-        for name, outcome in self.measured.items():
-            lines.append(f"{name} (n = {outcome.n:,})")
-            width = max(map(len, outcome.values), default=0)
-            lines += [f"  {key:<{width}}  {value:.4g}" for key, value in outcome.values.items()]
-            lines += [f"  {note}" for note in outcome.notes]
-        return "\n".join(lines)
-
-    def plot(self) -> Figure:
-        """Accuracy against each factor of a grid, familiar views marked.
-
-        Raises:
-            UserError: The benchmark has no measure of accuracy by view.
-        """
-        rows = [row for outcome in self.measured.values() for row in outcome.views]
-        factors = list(dict.fromkeys(row["factor"] for row in rows))
-        if not factors:
-            raise UserError(
-                f"nothing to plot: benchmark '{self.benchmark.name}' does not ask for "
-                "accuracy-by-view"
-            )
-        with new_figure((PANEL[0] * len(factors), PANEL[1])) as figure:
-            panels = figure.subplots(1, len(factors), sharey=True, squeeze=False)[0]
-            for axes, factor in zip(panels, factors, strict=True):
-                mine = [row for row in rows if row["factor"] == factor]
-                at = np.array([row["value"] for row in mine])
-                heights = np.array([row["accuracy"] for row in mine])
-                known = np.array([row["familiar"] for row in mine])
-                axes.plot(at, heights)
-                axes.plot(at[known], heights[known], "o", label="familiar")
-                axes.plot(at[~known], heights[~known], "o", fillstyle="none", label="novel")
-                axes.set_ylim(-0.02, 1.02)
-                axes.set_xlabel(AXES[factor])
-            panels[0].set_ylabel("accuracy")
-            panels[0].legend()
-        return figure
-
-    def to_json(self) -> str:
-        """The protocol, and every number, view and note, as JSON."""
-        content = {
-            "benchmark": self.benchmark.model_dump(mode="json"),
-            "measures": {
-                name: {
-                    "n": outcome.n,
-                    "values": outcome.values,
-                    "views": outcome.views,
-                    "notes": list(outcome.notes),
-                }
-                for name, outcome in self.measured.items()
-            },
-        }
-        return json.dumps(content, indent=2, allow_nan=False)
-
-    @property
-    def samples(self) -> dict[str, dict[str, NDArray[Any]]]:
-        """Per-sample outcomes, by measure."""
-        return {name: outcome.samples for name, outcome in self.measured.items()}
 
 
 def evaluate(
@@ -127,6 +40,8 @@ def evaluate(
     limit: int | None = None,
 ) -> Evaluation:
     """Measure a trained model as a benchmark measures its own; nothing is trained or recorded.
+
+    A terminal shows how far each measure is.
 
     Args:
         model: A `Model`; any module that returns logits (B, K), of which the measures say what
@@ -160,18 +75,24 @@ def evaluate(
             stack.enter_context(evaluation_mode(each))
         for each in (ready, *others.values()):  # does it answer at all?
             each(torch.zeros(1, *each.image_shape, device=device))
+        progress = stack.enter_context(progress_bar(Console(stderr=True)))
         for entry in protocol.measures:
+            bar = progress.add_task(entry.measure, total=entry.steps, note="")
             measure = importlib.import_module(entry.module).measure
             more = {"sources": others} if entry.needs else {}
             try:
-                found = measure(entry, ready, data, str(device), _ignore, **more)
+                found = measure(
+                    entry, ready, data, str(device), partial(progress.advance, bar), **more
+                )
             except UserError as error:  # what was measured before is not to be lost
                 found = Measured({}, [], 0, {}, (f"not measured: {error}",))
             except RuntimeError as error:  # torch's: memory, or an operation of the model's
                 why = in_one_line(error, type(ready).__module__)
                 found = Measured({}, [], 0, {}, (f"not measured: {why}",))
+            progress.remove_task(bar)
             measured[entry.measure] = found
-    return Evaluation(protocol, measured)
+    of = ready.module if isinstance(ready, LogitsModel) else ready
+    return Evaluation(protocol, type(of).__name__, measured)
 
 
 class LogitsModel(Model):
@@ -241,7 +162,3 @@ def _load(folder: Path) -> Model:
             "<rule>); load the model by its class's from_pretrained, and give the model"
         )
     return load_checkpoint(folder, read_json(config)["model"]["name"])
-
-
-def _ignore() -> None:
-    """What a measure tells a progress bar."""

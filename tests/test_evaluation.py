@@ -1,14 +1,19 @@
 """`capsbench.evaluate`: a model in memory, or a checkpoint, measured as a benchmark measures."""
 
 import json
+from collections import Counter
 
+import numpy as np
 import pytest
 import torch
 from matplotlib.figure import Figure
+from rich.progress import Progress
 from torch import nn
 
 import capsbench
+import capsbench.evaluation
 from capsbench.errors import UserError
+from capsbench.measures.statistics import bootstrap_over_images
 from capsbench.models.cnn_small import CNNSmall
 from capsbench.schema import Benchmark
 
@@ -73,6 +78,55 @@ def test_what_cannot_be_measured_is_told(benchmark, tmp_path):
     assert capsbench.evaluate(make_model(), novel).table() == ""
     with pytest.raises(UserError, match="nothing to plot"):
         capsbench.evaluate(make_model(), novel).plot()
+    with pytest.raises(UserError, match="no figure 'attacks'; there is accuracy-by-view"):
+        capsbench.evaluate(make_model(), benchmark, limit=20).plot("attacks")
+
+
+def test_figures_and_intervals_are_those_of_a_report(tiny_protocol):
+    grid = {"rotation": {"start": 0, "stop": 90, "step": 90}}
+    measures = [
+        {"measure": "accuracy-by-view", "grid": grid},
+        {"measure": "invariance-error", "grid": grid},
+        {"measure": "attacks", "epsilons": [0.1], "images": 30},
+    ]
+    benchmark = Benchmark.model_validate({**tiny_protocol, "measures": measures})
+    found = capsbench.evaluate(make_model(), benchmark, limit=120)
+    figures = found.figures()
+    assert {"accuracy-by-view", "invariance", "attacks"} <= figures.keys()
+    assert figures["accuracy-by-view"].axes[0].lines
+    assert figures["attacks"].legends[0].get_texts()[0].get_text() == "CNNSmall"
+    assert found.plot("attacks").axes[0].get_title() == "FGSM"
+    correct = found.samples["accuracy-by-view"]["novel/accuracy"]
+    limits = found.intervals["accuracy-by-view"]["novel/accuracy"]
+    assert limits == bootstrap_over_images(np.atleast_2d(correct).mean(axis=0)).interval
+    assert "invariance/error@hidden" in found.intervals["invariance-error"]
+    assert f"[{limits[0]:.4g}, {limits[1]:.4g}]" in found.table()
+    content = json.loads(found.to_json())["measures"]["accuracy-by-view"]
+    assert content["intervals over images"]["novel/accuracy"] == list(limits)
+
+
+class Watched(Progress):
+    """A bar that keeps what it was told."""
+
+    def __init__(self, console):
+        super().__init__(console=console, disable=True)
+        self.done = []
+
+    def advance(self, task_id, advance=1):
+        self.done.append(self.tasks[0].description)
+
+
+def test_a_bar_shows_how_far_each_measure_is(benchmark, monkeypatch):
+    bars = []
+
+    def bar(console):
+        bars.append(Watched(console))
+        return bars[-1]
+
+    monkeypatch.setattr(capsbench.evaluation, "progress_bar", bar)
+    capsbench.evaluate(make_model(), benchmark, limit=20)
+    counts = {entry.measure: entry.steps for entry in benchmark.measures}
+    assert Counter(bars[0].done) == counts
 
 
 def test_there_is_nothing_else_in_the_package():

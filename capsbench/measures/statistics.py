@@ -6,7 +6,7 @@ another test set holds other images. No number leaves this module without both c
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.random import Generator
@@ -30,41 +30,27 @@ class Estimate(NamedTuple):
 
     Attributes:
         mean: Over seeds and images.
-        interval: 95 %, low and high; None where it is undefined.
-        over: What another sample of which the interval speaks of.
+        interval: 95 % over images, low and high; None where it is undefined.
         n_seeds: Number of trained networks.
         n_images: Number of test images that each was shown.
     """
 
     mean: float
     interval: Interval | None
-    over: Literal["seeds", "images"]
     n_seeds: int
     n_images: int
 
 
-def mean_over_seeds(values: ArrayLike, *, n_images: int) -> Estimate:
-    """Mean and t interval over seeds: mean ± t(0.975, S - 1) s / sqrt(S).
+def t_interval(values: ArrayLike) -> Interval | None:
+    """The 95 % t interval of a mean over seeds: mean ± t(0.975, S - 1) s / sqrt(S).
 
     Args:
         values: (S,), one of each seed.
-        n_images: Number of test images behind each.
 
     Returns:
-        The interval is undefined (None) below three seeds: of two, it would be nine standard
-        deviations wide either side.
-
-    Raises:
-        UserError: There is no seed.
+        None (undefined) below three seeds: of two, it would be nine standard deviations wide either
+        side.
     """
-    found = np.asarray(values, dtype=float)
-    if not found.size:
-        raise UserError("a mean over seeds needs the value of at least one seed; got none")
-    return Estimate(float(found.mean()), t_interval(found), "seeds", found.size, n_images)
-
-
-def t_interval(values: ArrayLike) -> Interval | None:
-    """The 95 % t interval of the mean of (S,) values; None below three, see `mean_over_seeds`."""
     found = np.asarray(values, dtype=float)
     if found.size < SEEDS_FOR_INTERVAL:
         return None
@@ -103,7 +89,7 @@ def bootstrap_over_images(
             rng=random_numbers("images", seed),
         ).confidence_interval
         interval = float(limits.low), float(limits.high)
-    return Estimate(float(images.mean()), interval, "images", *found.shape)
+    return Estimate(float(images.mean()), interval, *found.shape)
 
 
 def holm(p_values: ArrayLike) -> Floats:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 from zipfile import BadZipFile
 
@@ -42,19 +42,32 @@ def outcomes(cells: Sequence[Cell], measure: str) -> dict[str, Outcomes]:
     indices: dict[str, Array] = {}
     done = [cell for cell in cells if measure in cell.measurements]
     for cell in done:
-        samples = _samples(cell, measure)
-        for key in cell.measurements[measure].values:
-            index = samples.get(f"{key.partition('/')[0]}/index", samples.get("index"))
-            if key not in samples or key.startswith(UNCHANGED) or index is None:
-                continue
-            if not np.array_equal(indices.setdefault(key, index), index):
-                continue
-            tables.setdefault(key, []).append(np.atleast_2d(samples[key]).mean(axis=0))
+        kept = by_image(cell.measurements[measure].values, _samples(cell, measure))
+        for key, (index, row) in kept.items():
+            if np.array_equal(indices.setdefault(key, index), index):
+                tables.setdefault(key, []).append(row)
     return {
         key: Outcomes(indices[key], np.stack(rows))
         for key, rows in tables.items()
         if len(rows) == len(done)
     }
+
+
+def by_image(
+    values: Iterable[str], samples: Mapping[str, Array]
+) -> dict[str, tuple[Array, NDArray[np.float64]]]:
+    """Of the values that have them, each image's number in its source, and its outcome; (N,) each.
+
+    Args:
+        values: The keys.
+        samples: What the measure kept, see `outcomes`.
+    """
+    found = {}
+    for key in values:
+        index = samples.get(f"{key.partition('/')[0]}/index", samples.get("index"))
+        if key in samples and not key.startswith(UNCHANGED) and index is not None:
+            found[key] = index, np.atleast_2d(samples[key]).mean(axis=0)
+    return found
 
 
 def _samples(cell: Cell, measure: str) -> dict[str, Array]:

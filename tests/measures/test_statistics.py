@@ -7,39 +7,31 @@ from hypothesis import strategies as st
 from scipy.stats import bootstrap, ttest_1samp
 
 from capsbench.errors import UserError
-from capsbench.measures.statistics import bootstrap_over_images, holm, mean_over_seeds
+from capsbench.measures.statistics import bootstrap_over_images, holm, t_interval
 from tests.measures.coverage import cover_at, covers
 
 
 def test_over_seeds_the_interval_is_students():
     values = [0.91, 0.94, 0.92, 0.97]
-    found = mean_over_seeds(values, n_images=100)
     expected = ttest_1samp(values, 0).confidence_interval(0.95)
-    assert found.interval == pytest.approx(tuple(expected))
-    assert found.mean == pytest.approx(0.935)
-    assert (found.over, found.n_seeds, found.n_images) == ("seeds", 4, 100)
+    assert t_interval(values) == pytest.approx(tuple(expected))
 
 
 def test_over_seeds_the_interval_covers():
     draws = np.random.default_rng(0).normal(size=(2000, 3))
-    assert cover_at([covers(mean_over_seeds(values, n_images=1), 0) for values in draws])
+    intervals = [t_interval(values) or (np.nan, np.nan) for values in draws]
+    assert cover_at([low <= 0 <= high for low, high in intervals])
 
 
-def test_two_seeds_have_no_interval_and_none_no_mean():
-    found = mean_over_seeds([0.5, 0.7], n_images=9)
-    assert found.mean == pytest.approx(0.6)
-    assert (found.interval, found.n_seeds) == (None, 2)
-    with pytest.raises(UserError, match="at least one seed"):
-        mean_over_seeds([], n_images=9)
+def test_two_seeds_have_no_interval():
+    assert t_interval([0.5, 0.7]) is None
 
 
 def test_over_images_the_interval_covers_of_skewed_outcomes():
     draws = np.random.default_rng(1).exponential(size=(400, 60))
     found = [bootstrap_over_images(outcomes, resamples=499) for outcomes in draws]
     assert cover_at([covers(estimate, 1) for estimate in found], slack=0.015)
-    assert {(estimate.over, estimate.n_seeds, estimate.n_images) for estimate in found} == {
-        ("images", 1, 60)
-    }
+    assert {(estimate.n_seeds, estimate.n_images) for estimate in found} == {(1, 60)}
 
 
 def test_over_images_the_interval_leans_as_the_outcomes_do():
