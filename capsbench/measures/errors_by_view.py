@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -76,7 +77,8 @@ def measure_errors(
     """
     chosen = chosen_for(data, views, images)
     found: dict[What, list[Invariance]] = {}
-    by_image: dict[What, list[Tensor]] = {}  # of each view (3, N)
+    distances: dict[What, list[NDArray[np.float32]]] = {}
+    terms: dict[What, Tensor] = {}  # (3, N) sums over views
     several = False
     metrics: dict[What, InvarianceError] = {}  # of one view after another
     for view in views:
@@ -94,23 +96,23 @@ def measure_errors(
             if beside is not None:
                 beside.update(view, batch, f_x, f_gx)
         for what, parts in squares.items():
-            found.setdefault(what, []).append(metrics[what].compute())
+            one, of_images = metrics[what].compute(), torch.cat(parts, dim=1)
             metrics[what].reset()
-            by_image.setdefault(what, []).append(torch.cat(parts, dim=1).cpu())
+            found.setdefault(what, []).append(one)
+            distances.setdefault(what, []).append(of_images[0].sqrt().float().cpu().numpy())
+            if not view.is_identity:
+                terms[what] = terms.get(what, 0) + _of_mean(of_images, one)
         if beside is not None:
             beside.close(view)
         advance()
     values, notes = defined(_values(views, found, several))
-    moving = [row for row, view in enumerate(views) if not view.is_identity]
-    samples: dict[str, NDArray[Any]] = {}
-    for what, of_views in by_image.items():
-        name, layer = what
-        squares_of = torch.stack(of_views)
-        samples[f"{name}/distance@{layer}"] = squares_of[:, 0].sqrt().float().numpy()
-        if f"{name}/error@{layer}" in values:
-            of_error = _part_in_error(squares_of[moving], [found[what][row] for row in moving])
-            if of_error.isfinite().all():
-                samples[f"{name}/error@{layer}"] = of_error.numpy()
+    samples: dict[str, NDArray[Any]] = {
+        f"{name}/distance@{layer}": np.stack(each) for (name, layer), each in distances.items()
+    }
+    for (name, layer), each in terms.items():
+        of_error = linearised(each.unbind(), [0.5, -0.25, -0.25])
+        if f"{name}/error@{layer}" in values and of_error.isfinite().all():
+            samples[f"{name}/error@{layer}"] = of_error.cpu().numpy()
     samples["index"] = data.split(chosen.split).index[chosen.rows].numpy()
     told = (*notes, *([SEVERAL_OBJECTS] if several else []))
     return Measured(values, [], len(chosen.rows), samples, told)
@@ -127,16 +129,10 @@ def _squares(x: Tensor, gx: Tensor) -> Tensor:
     return torch.stack([each.square().sum(dim=1) for each in apart])
 
 
-def _part_in_error(squares: Tensor, found: Sequence[Invariance]) -> Tensor:
-    """(N,) what each image adds to the error over views.
-
-    Args:
-        squares: (V, 3, N) from `_squares`.
-        found: Of each view, the distances of which the error is made.
-    """
-    terms = torch.stack([torch.stack(each[:3]) for each in found]).cpu().square()  # (V, 3)
-    scaled = squares * (terms / squares.mean(dim=2)).nan_to_num(0)[..., None]
-    return linearised(scaled.mean(dim=0).unbind(), [0.5, -0.25, -0.25])
+def _of_mean(squares: Tensor, found: Invariance) -> Tensor:
+    """(3, N) of `_squares`, scaled so that their means are the mean squares that were found."""
+    means = torch.stack(found[:3]).square()[:, None]
+    return squares * (means / squares.mean(dim=1, keepdim=True)).nan_to_num(0)
 
 
 def _metric(x: Tensor, num_classes: int | None) -> InvarianceError:

@@ -1,4 +1,4 @@
-"""Invariance and equivariance over two processes with unequal shares are those of one."""
+"""Invariance, equivariance and read-outs over two unequal processes are those of one."""
 
 import json
 import os
@@ -15,6 +15,7 @@ from capsbench.measures.affine_maps import divide
 from capsbench.measures.fibre_maps import FibreEquivariance
 from capsbench.measures.invariance import InvarianceError
 from capsbench.measures.moved_maps import SpatialEquivarianceError
+from capsbench.measures.readout import LinearReadOut
 from capsbench.viewpoint.grid import GridView
 from capsbench.viewpoint.views import Views
 
@@ -33,6 +34,7 @@ def values(rows, batch):
         "spatial": SpatialEquivarianceError(view, (2, 6, 6), (6, 6), num_classes=2),
         "linear": LinearEquivariance(4),
         "fibre": FibreEquivariance((2, 3, 12)),
+        "readout": LinearReadOut(10),
     }
     for some in rows.split(batch) if len(rows) else ():
         metrics["invariance"].update(x[some], gx[some], classes[some])
@@ -41,13 +43,16 @@ def values(rows, batch):
         metrics["fibre"].update(*poses, divide(index[some], 0))
         both = torch.stack([gx[some], x[some].roll(1, 1)], dim=1)
         metrics["linear"].update(x[some], both, classes[some], index[some])
-    linear = metrics["linear"].compute()
+        metrics["readout"].update(gx[some], x[some, 0, 0, :2], index[some] // 2, index[some])
+    linear, readout = metrics["linear"].compute(), metrics["readout"].compute()
     return [
         *(each.item() for name in ("invariance", "spatial") for each in metrics[name].compute()),
         *(each.item() for each in metrics["fibre"].compute().shares.values()),
         *linear.by_view().explained.tolist(),
         *linear.by_view().kept.tolist(),
         linear.images.sum().item(),
+        *readout.r2.tolist(),
+        *readout.shuffled.tolist(),
     ]
 
 

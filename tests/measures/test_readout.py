@@ -1,5 +1,6 @@
 """Read-outs of targets that are in the features, are not, or do not vary."""
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
@@ -10,7 +11,14 @@ from sklearn.model_selection import PredefinedSplit
 
 from capsbench.errors import UserError
 from capsbench.measures import readout
-from capsbench.measures.readout import angle, common_width, held_out_rows, r_squared, read_out
+from capsbench.measures.readout import (
+    LinearReadOut,
+    angle,
+    common_width,
+    held_out_rows,
+    r_squared,
+    read_out,
+)
 
 ROWS = 600
 
@@ -33,6 +41,21 @@ def test_what_is_linear_in_the_features_is_read_wholly(groups):
     assert found.width == 20
     assert (found.n_train, len(found.errors)) == (300, 300)
     assert (found.shuffled < 0.05).all()
+
+
+def test_in_batches_of_any_order_it_is_the_same(groups):
+    features, targets = randn(ROWS, 4, 5), randn(ROWS, 2, seed=1)
+    targets = targets + features.flatten(1)[:, :2]
+    metric = LinearReadOut(width=8)
+    for rows in torch.randperm(ROWS, generator=torch.Generator().manual_seed(2)).split(170):
+        metric.update(features[rows], targets[rows], groups[rows], rows)
+    found = metric.compute()
+    expected = read_out(features, targets, held_out_rows(groups), groups, width=8)
+    torch.testing.assert_close(found.r2, expected.r2)
+    torch.testing.assert_close(found.shuffled, expected.shuffled)
+    figure, axes = metric.plot()
+    assert [line.get_ydata()[0] for line in axes.lines] == pytest.approx(found.r2.tolist())
+    plt.close(figure)
 
 
 def test_what_is_not_in_the_features_is_not_read(groups):
