@@ -18,6 +18,9 @@ from capsbench.measures.difference import Difference
 from capsbench.records import SCHEMA, CellFolder, Row, fingerprint, read_json, write_json
 from capsbench.reporting.differences import DifferenceRow, differences
 from capsbench.reporting.results import (
+    MODELS,
+    SCALE,
+    SEARCH,
     Cell,
     CellEntry,
     Config,
@@ -36,7 +39,6 @@ DETERMINING = (
     *("follow", "seeds", "measures"),
 )
 FOLDERS = ("--data-root", "--output")
-SCALE, MODELS, SEARCH = "scale=", "models=", "search"  # what is told, and changes no place
 
 
 class ExportedCell(BaseModel):
@@ -148,9 +150,8 @@ def export(folder: Path, into: Path) -> Path:
             "differences": [ExportedDifference.of(row) for row in differences(whole)],
         }
     )
-    scale = next((c.removeprefix(SCALE) for c in protocol.changes if c.startswith(SCALE)), None)
-    name = scale or ("changed" if protocol.changes else "full")
-    path = into / protocol.benchmark.name / f"{_slug(name)}-{_fingerprint(results)}.json"
+    name = f"{_slug(protocol.size)}-{_fingerprint(results)}.json"
+    path = into / protocol.benchmark.name / name
     write_json(path, content.model_dump(mode="json", exclude_none=True, by_alias=True))
     return path
 
@@ -197,8 +198,8 @@ def check_export(kept: Kept) -> None:
             of its cells, a share lies outside of [0, 1], or a path leads out of the folder.
     """
     protocol = kept.results.protocol
-    words = (SCALE, MODELS)
-    made = [c for c in protocol.changes if c != SEARCH and not c.startswith(words)]
+    told = (SCALE, MODELS)  # these change no place of the file
+    made = [c for c in protocol.changes if c != SEARCH and not c.startswith(told)]
     shipped = load_benchmark(protocol.benchmark.name, parse_changes(made))
     if shipped.version != protocol.benchmark.version:
         raise UserError(

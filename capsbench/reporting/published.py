@@ -9,7 +9,7 @@ from typing import Literal
 from capsbench.reporting import matched
 from capsbench.reporting.aggregate import OverSeeds, measured
 from capsbench.reporting.plain_table import PlainTable
-from capsbench.reporting.results import Cell, Results
+from capsbench.reporting.results import FULL, Cell, Results
 from capsbench.reporting.tables import accuracy
 from capsbench.reporting.wording import points, share
 from capsbench.schema import Published
@@ -19,7 +19,7 @@ KNOWN_BY = {
     "calculated": "calculated from the source",
     "read off a curve": "read by eye off a curve",
 }
-Verdict = Literal["reproduced", "not reproduced", "not decided", "not run"]
+Verdict = Literal["reproduced", "not reproduced", "not decided", "another size", "not run"]
 Appearance = Literal["appears", "reversed", "not decided", "not run"]
 
 
@@ -46,18 +46,25 @@ class DifferenceRow:
         first: The published number of the model that the other is compared with.
         entry: The published number of the other.
         over: The measured difference, other less first, of each seed of both.
-        verdict: Whether the measured difference is of the same sign.
+        appearance: Whether the measured difference is of the same sign.
+        at_scale: What is added where the protocol is of another size.
     """
 
     first: Published
     entry: Published
     over: OverSeeds | None
-    verdict: Appearance
+    appearance: Appearance
+    at_scale: str
 
     @property
     def published(self) -> float:
         """The other less the first."""
         return self.entry.value - self.first.value
+
+    @property
+    def verdict(self) -> str:
+        """The appearance, and the size at which it is seen."""
+        return self.appearance if self.over is None else self.appearance + self.at_scale
 
 
 def published(results: Results) -> list[PublishedRow]:
@@ -65,17 +72,20 @@ def published(results: Results) -> list[PublishedRow]:
     rows = []
     for entry in results.benchmark.published:
         over = _measured(results, entry)
-        rows.append(PublishedRow(entry, over, verdict(entry, over)))
+        rows.append(PublishedRow(entry, over, verdict(entry, over, results.protocol.size)))
     return rows
 
 
-def verdict(entry: Published, over: OverSeeds | None) -> Verdict:
+def verdict(entry: Published, over: OverSeeds | None, size: str) -> Verdict:
     """Whether a published number, with its spread, meets the 95 % t interval of the measured mean.
 
-    Below three seeds there is no interval, and nothing is decided.
+    Below three seeds there is no interval, and nothing is decided. At another size than that of the
+    shipped protocol it is another number.
     """
     if over is None:
         return "not run"
+    if size != FULL:
+        return "another size"
     if over.interval is None:
         return "not decided"
     low, high = over.interval
@@ -94,7 +104,8 @@ def differences(results: Results) -> list[DifferenceRow]:
         )
         if first is not entry:
             over = _difference(_measured(results, first), _measured(results, entry))
-            rows.append(DifferenceRow(first, entry, over, _appearance(first, entry, over)))
+            appearance = _appearance(first, entry, over)
+            rows.append(DifferenceRow(first, entry, over, appearance, results.protocol.at_scale))
     return rows
 
 
@@ -135,7 +146,8 @@ def tables(results: Results) -> list[PlainTable]:
                     for row in rows
                 ),
                 "Reproduced: the published number lies in the 95 % t interval of the measured mean "
-                "over seeds (or its own ± reaches it). Below three seeds nothing is decided."
+                "over seeds (or its own ± reaches it). Below three seeds nothing is decided; at "
+                "another size numbers stand side by side without a verdict."
                 + _rule_note(row.entry for row in rows),
                 numbers=(2, 3),
             )

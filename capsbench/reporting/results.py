@@ -26,6 +26,8 @@ ACCURACY_BY_VIEW = "accuracy-by-view"
 ACCURACY_BY_SPLIT = "accuracy-by-split"
 AVERAGED_ACCURACY = "averaged-accuracy"
 RENDERING_ERROR = "rendering-error"
+SCALE, MODELS, SEEDS, SEARCH = "scale=", "models=", "seeds=", "search"  # what changes begin with
+FULL = "full"
 T = TypeVar("T")
 
 
@@ -229,6 +231,22 @@ class Protocol:
     commit: str | None = None
     examples: ExampleList | None = None
     search: SearchRecord | None = None
+
+    @property
+    def size(self) -> str:
+        """In a word: ``full``, the name of a scale, or ``changed``.
+
+        Fewer of its models or seeds are still the shipped protocol.
+        """
+        named = [c.removeprefix(SCALE) for c in self.changes if c.startswith(SCALE)]
+        if named:
+            return named[0]
+        return FULL if all(c.startswith((MODELS, SEEDS)) for c in self.changes) else "changed"
+
+    @property
+    def at_scale(self) -> str:
+        """What is added to a verdict that is not of the shipped protocol."""
+        return "" if self.size == FULL else f", at this scale ({self.size})"
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,11 @@ from capsbench.records import write_bytes
 from capsbench.reporting.against_figures import parameters_figure, varied_figure
 from capsbench.reporting.claims_export import KeptClaims
 from capsbench.reporting.claims_report import claim_tables, render_markdown
-from capsbench.reporting.export import SCALE, Kept
+from capsbench.reporting.export import Kept
 from capsbench.reporting.figures import accuracy_by_view, svg
 from capsbench.reporting.markdown import markdown_table, plain, result_tables
 from capsbench.reporting.published import KNOWN_BY, published
+from capsbench.reporting.results import FULL
 from capsbench.reporting.wording import listed
 from capsbench.schema import Benchmark, benchmark_names, load_benchmark
 
@@ -24,10 +25,10 @@ What was measured, from the records in `results/`, each with its command, commit
 `capsbench results --write` makes this page from them; nothing on it is written by hand. A size
 other than `full` is not the shipped protocol but a smaller one, and says nothing about the full
 one. 'Reproduced' means that the published number lies in the 95 % t interval of the measured mean
-over seeds, or that its own ± reaches it; below three seeds nothing is decided. What is marked
+over seeds, or that its own ± reaches it; below three seeds nothing is decided, and at another size
+numbers stand side by side without a verdict. What is marked
 'matched' comes from a rule that sees test labels; all other weights were selected on validation
 images, seen at familiar views."""
-FULL = "full"
 
 
 def render(kept: Sequence[Kept], claims: Sequence[KeptClaims] = ()) -> str:
@@ -74,15 +75,8 @@ def _figures(kept: Kept) -> dict[str, Figure]:
         "varied": varied_figure(kept.results),
         "parameters": parameters_figure(kept.results),
     }
-    start = f"results-{kept.results.benchmark.name}-{size(kept)}"
+    start = f"results-{kept.results.benchmark.name}-{kept.results.protocol.size}"
     return {f"{start}-{name}.svg": figure for name, figure in drawn.items() if figure}
-
-
-def size(kept: Kept) -> str:
-    """The size of a protocol in a word or two: ``full``, the name of a scale, or ``changed``."""
-    changes = kept.results.protocol.changes
-    named = [change.removeprefix(SCALE) for change in changes if change.startswith(SCALE)]
-    return named[0] if named else "changed" if changes else FULL
 
 
 def _glance(kept: Sequence[Kept]) -> str:
@@ -94,7 +88,7 @@ def _glance(kept: Sequence[Kept]) -> str:
         rows.append(
             (
                 results.benchmark.name,
-                size(each),
+                each.results.protocol.size,
                 f"{len(results.cells)} of {_planned(results.benchmark)}",
                 _devices(each),
                 results.protocol.date[:10],
@@ -114,7 +108,10 @@ def _published(kept: Sequence[Kept]) -> str:
             start = (name, model, f"{entry.key}{', matched' * (entry.rule == 'matched')}")
             end = (entry.source, KNOWN_BY[entry.known_by])
             found = [
-                (f"{100 * row.over.mean:.2f} % (n = {row.over.n}, {size(each)})", row.verdict)
+                (
+                    f"{100 * row.over.mean:.2f} % (n = {row.over.n}, {each.results.protocol.size})",
+                    row.verdict,
+                )
                 for each in records
                 for row in published(each.results)
                 if row.entry == entry and row.over
@@ -146,7 +143,8 @@ def _section(kept: Kept) -> Iterable[str]:
     yield f"## {plain(results.benchmark.name)}: {plain(results.benchmark.title)}"
     yield plain(results.benchmark.question)
     if record.changes:
-        yield f"> **At another size ({size(kept)}).** Changed: {plain(listed(record.changes))}."
+        size = "" if record.size == FULL else f"At another size ({record.size}). "
+        yield f"> **{size}Changed:** {plain(listed(record.changes))}."
     for name in _figures(kept):
         yield f"![{plain(results.benchmark.title)}](figures/{name})"
     yield from result_tables(results, kept.differences, level=3)

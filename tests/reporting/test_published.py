@@ -38,7 +38,28 @@ THREE = OverSeeds({0: 0.70, 1: 0.74, 2: 0.72})  # its 95 % interval is 0.67 to 0
 )
 def test_a_number_is_reproduced_if_it_meets_the_interval(value, spread, over, expected):
     entry = ENTRY.model_copy(update={"value": value, "spread": spread})
-    assert verdict(entry, over) == expected
+    assert verdict(entry, over, "full") == expected
+    at_another = "not run" if over is None else "another size"
+    assert verdict(entry, over, "small") == at_another
+
+
+@pytest.mark.parametrize(
+    ("changes", "size"),
+    [
+        ([], "full"),
+        (["models=CNN", "seeds=[0]"], "full"),
+        (["recipe.steps=10"], "changed"),
+        (["search"], "changed"),
+        (["scale=small", "recipe.steps=10", "seeds=[0]"], "small"),
+    ],
+)
+def test_only_fewer_models_and_seeds_are_the_shipped_protocol(
+    tmp_path, write_benchmark, changes, size
+):
+    folder = write_benchmark(tmp_path)
+    content = read_json(folder / "benchmark.json")
+    write_json(folder / "benchmark.json", content | {"changes": changes})
+    assert load(folder).protocol.size == size
 
 
 def follow(folder, accuracies, to):
