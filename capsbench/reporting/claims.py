@@ -19,7 +19,6 @@ from capsbench.reporting.differences import RESAMPLES, p_value
 from capsbench.reporting.outcomes import outcomes
 from capsbench.reporting.plain_table import PlainTable
 from capsbench.reporting.results import Cell, Results
-from capsbench.reporting.wording import listed
 from capsbench.schema.claims import Claim, Claims, ClaimTest
 
 Verdict = Literal["holds", "does not hold", "not decided"]
@@ -138,15 +137,35 @@ def _cells(results: Results, label: str, at: float | None) -> list[Cell]:
 
 
 def verdict_table(judged: Sequence[Judged], scale: str | None) -> PlainTable:
-    """One row per claim."""
-    rows = []
-    for each in judged:
-        counts = [test.verdict for test in each.tests]
-        told = [f"{counts.count(kind)} {kind}" for kind in dict.fromkeys(counts)]
-        rows.append((each.claim.claim, each.verdict + at_scale(scale), listed(told)))
-    return PlainTable(
-        "verdicts", "The claims", ("Claim", "Verdict", "Its tests"), tuple(rows), RULE
+    """One row per claim: its verdict, and each network's, with how many of its tests say so."""
+    models = list(dict.fromkeys(test.test.model for each in judged for test in each.tests))
+    rows = tuple(
+        (
+            each.claim.claim,
+            each.verdict + at_scale(scale),
+            *(
+                _of_model([test.verdict for test in each.tests if test.test.model == m])
+                for m in models
+            ),
+        )
+        for each in judged
     )
+    return PlainTable("verdicts", "The claims", ("Claim", "Verdict", *models), rows, RULE)
+
+
+def _of_model(verdicts: Sequence[Verdict]) -> str:
+    """The verdict of one network's tests, with how many say so.
+
+    >>> _of_model(["holds", "not decided", "not decided"]), _of_model([])
+    ('not decided (2 of 3, 1 holds)', '–')
+    """
+    if not verdicts:
+        return "–"
+    verdict = overall(verdicts)
+    others = [kind for kind in dict.fromkeys(verdicts) if kind != verdict]
+    told = [f"{verdicts.count(verdict)} of {len(verdicts)}"]
+    told += [f"{verdicts.count(kind)} {kind}" for kind in others]
+    return f"{verdict} ({', '.join(told)})"
 
 
 def table_of_tests(each: Judged, number: int, scale: str | None) -> PlainTable:

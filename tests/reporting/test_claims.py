@@ -117,6 +117,23 @@ def test_a_scale_is_told_beside_every_verdict(parts):
     judged = judge(claims(ACCURACY | {"model": "Caps", "key": "familiar/accuracy"}), parts)
     assert verdict_table(judged, "small").rows[0][1] == "holds, at this scale (small)"
     assert verdict_table(judged, None).rows[0][1] == "holds"
+
+
+def test_each_network_has_a_verdict_of_its_own(parts):
+    better = ACCURACY | {"model": "Caps", "key": "familiar/accuracy"}
+    other = ACCURACY | {"model": "Same", "key": "familiar/accuracy", "least": 0.2}
+    judged = judge(claims(better, better | {"least": 0.3}, other), parts)
+    table = verdict_table(judged, None)
+    assert table.columns == ("Claim", "Verdict", "Caps", "Same")
+    assert table.rows[0][1:] == (
+        "does not hold",
+        "not decided (1 of 2, 1 holds)",
+        "does not hold (1 of 1)",
+    )
+
+
+def test_a_table_of_tests_tells_the_scale(parts):
+    judged = judge(claims(ACCURACY | {"model": "Caps", "key": "familiar/accuracy"}), parts)
     assert table_of_tests(judged[0], 1, "small").columns[-1] == "Verdict, at this scale (small)"
 
 
