@@ -1,13 +1,18 @@
 """Verdicts on claims: of differences that are known, of all tests together, and on the page."""
 
+import importlib
 import json
 
 import numpy as np
 import pytest
+import torch
 import yaml
+from pydantic import TypeAdapter
 
 from capsbench.cli import main
 from capsbench.errors import UserError
+from capsbench.measures import MeasureEntry
+from capsbench.names import find
 from capsbench.records import read_json, write_json
 from capsbench.reporting.claims import judge, overall, table_of_tests, verdict_table
 from capsbench.reporting.claims_export import check_claims, export_claims, read_claims
@@ -96,6 +101,36 @@ def test_values_that_no_image_has_are_compared_over_seeds_and_may_have_two_keys(
     assert tested.found is not None
     assert (tested.found.n_seeds, tested.found.n_images) == ((3, 3), 0)
     assert tested.found.mean == pytest.approx(0.1, abs=0.01)
+
+
+def test_layers_with_outcomes_of_images_are_compared_over_images_too(
+    tmp_path, write_benchmark, add_measure
+):
+    """By the real measure: an untrained network's layer beside another's, of the same images."""
+    data = find("datamodules", "digits").load()(limit=60)
+    entry = TypeAdapter(MeasureEntry).validate_python(
+        {"measure": "invariance-error", "grid": {"rotation": {"start": 90, "stop": 90, "step": 1}}}
+    )
+    take = importlib.import_module(entry.module).measure
+    build = find("models", "cnn-small").load()
+    folder = write_benchmark(tmp_path, models=MODELS[:2], seeds=(0, 1, 2))
+    for label, width in (("CNN", 2), ("Caps", 4)):
+        for seed in range(3):
+            torch.manual_seed(seed)
+            model = build(image_shape=(1, 32, 32), num_classes=10, width=width).eval()
+            found = take(entry, model, data, "cpu", lambda: None)
+            arguments = entry.model_dump(mode="json")
+            add_measure(folder, label, seed, arguments, found.values, samples=found.samples)
+    keys = {"key": "invariance/error@hidden", "against_key": "invariance/error@block 1"}
+    test = ACCURACY | {"model": "Caps", "measure": "invariance-error"} | keys
+    (judged,) = judge(claims(test), {"one": load(folder)})
+    (tested,) = judged.tests
+    assert tested.found is not None
+    assert tested.found.n_images == 60
+    mine, other = tested.values
+    assert mine is not None
+    assert other is not None
+    assert tested.found.mean == pytest.approx(mine - other)
 
 
 def test_one_test_that_fails_is_enough_and_all_are_corrected_together(parts):
