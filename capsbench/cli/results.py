@@ -27,7 +27,8 @@ def results(
     """Check the exported records that are kept, and those that are named.
 
     A record must fit the schema, and its protocol must be the shipped one with the changes that it
-    names. If all of them pass, those that are named are copied to the others.
+    names. If all of them pass, those that are named are copied to the others; none replaces
+    another.
     """
     from capsbench.records import write_bytes
 
@@ -37,8 +38,14 @@ def results(
             raise UserError(f"{path} is no file; name what 'capsbench report --export' wrote")
     kept = sorted(folder.glob("*/*.json"))
     names = {path: _checked(path) for path in [*kept, *added]}
-    for path in added:
-        place = folder / names[path] / path.name
+    places = {path: folder / names[path] / path.name for path in added}
+    for path, place in places.items():
+        if place.is_file() and place.read_bytes() != path.read_bytes():
+            raise UserError(
+                f"{place} is there already, with other numbers for the same cells: give {path} "
+                "another name to keep both, or remove the old one"
+            )
+    for path, place in places.items():
         write_bytes(place, path.read_bytes())
         typer.echo(f"kept as {place}")
     typer.echo(f"{len(names)} records are sound")

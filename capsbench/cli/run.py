@@ -28,6 +28,7 @@ from capsbench.errors import UserError
 
 if TYPE_CHECKING:
     from capsbench.running.plan import Cell
+    from capsbench.schema import Benchmark
     from capsbench.training.execution import Execution
 
 MOST_SEEDS = 1000
@@ -176,8 +177,11 @@ def run(
         from capsbench.running.run import run_benchmark
 
         require_devices(execution)
+        if dry_run:
+            _list_cells(output, _planned(protocol, chosen, data_root, search), execution, as_json)
+            return
         console, found = Console(), None
-        if search and not dry_run:
+        if search:
             from capsbench.running.search import search as search_recipes
 
             protocol, found = search_recipes(
@@ -189,9 +193,6 @@ def run(
                 console=console,
             )
         cells = plan(protocol, models=chosen, data_root=data_root)
-        if dry_run:
-            _list_cells(output, cells, execution, as_json)
-            return
         run_benchmark(
             protocol,
             cells=cells,
@@ -203,6 +204,22 @@ def run(
             console=console,
             search=found,
         )
+
+
+def _planned(
+    protocol: Benchmark, models: Sequence[str] | None, data_root: Path | None, search: bool
+) -> list[Cell]:
+    """All cells; after a search, whose trials come first, a best one is the cell of its seed."""
+    from capsbench.running.plan import plan
+
+    cells = plan(protocol, models=models, data_root=data_root)
+    if not search:
+        return cells
+    from capsbench.running.search import planned_trials
+
+    found = planned_trials(protocol, models, data_root)
+    trials = [cell for _, tried in found for cell in tried]
+    return [*trials, *(cell for cell in cells if cell.seed != protocol.seeds[0])]
 
 
 @contextmanager

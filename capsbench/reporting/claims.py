@@ -100,16 +100,20 @@ def overall(verdicts: Sequence[Verdict]) -> Verdict:
     return "holds" if all(each == "holds" for each in verdicts) else "not decided"
 
 
+def verdict_on(found: Difference | None) -> Verdict:
+    """The verdict on one test, of what was found beyond the least that is asked for."""
+    if found is None or not found.p_corrected < LEVEL:  # also where it is undefined
+        return "not decided"
+    return "holds" if found.mean > 0 else "does not hold"
+
+
 def _tested(results: Results, test: ClaimTest, found: Difference | None) -> Tested:
     pair = [_cells(results, label, test.at) for label in (test.model, test.against)]
     keys = (test.key, test.against_key or test.key)
     over = [measured(c, key, measure=test.measure) for c, key in zip(pair, keys, strict=True)]
     sizes = [next((c.training.parameters for c in cs if c.training), None) for cs in pair]
-    verdict: Verdict = "not decided"
-    if found is not None and found.p_corrected < LEVEL:
-        verdict = "holds" if found.mean > 0 else "does not hold"
     means = [each.mean if each else None for each in over]
-    return Tested(test, found, (means[0], means[1]), (sizes[0], sizes[1]), verdict)
+    return Tested(test, found, (means[0], means[1]), (sizes[0], sizes[1]), verdict_on(found))
 
 
 def _difference(results: Results, test: ClaimTest) -> Difference | None:

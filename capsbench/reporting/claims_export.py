@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,15 +10,13 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from capsbench.arguments import one_line
 from capsbench.errors import UserError
-from capsbench.measures.difference import Difference
 from capsbench.records import SCHEMA, fingerprint, read_json, write_json
-from capsbench.reporting.claims import Judged, Tested, Verdict, overall
+from capsbench.reporting.claims import Judged, Tested, Verdict, overall, verdict_on
 from capsbench.reporting.claims_report import ClaimsRecord, load_record
-from capsbench.reporting.export import portable
+from capsbench.reporting.export import ExportedNumbers, portable
+from capsbench.reporting.results import FULL
 from capsbench.schema import load_claims
 from capsbench.schema.claims import Claim, ClaimTest
-
-FULL = "full"
 
 
 class ExportedTest(BaseModel):
@@ -28,7 +25,7 @@ class ExportedTest(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     test: ClaimTest
-    found: dict[str, Any] | None = None
+    found: ExportedNumbers | None = None
     values: tuple[float | None, float | None]
     parameters: tuple[int | None, int | None]
     verdict: Verdict
@@ -130,9 +127,15 @@ def check_claims(kept: KeptClaims) -> None:
             raise UserError(
                 f"{kept.path}: '{shipped.name}' has other {name} here; run the claims as shipped"
             )
+    if tuple(each.claim for each in kept.judged) != shipped.claims:
+        raise UserError(f"{kept.path} judges other claims than it names; export the run again")
     for each in kept.judged:
-        if each.verdict != overall([test.verdict for test in each.tests]):
-            raise UserError(f"{kept.path}: the verdict on '{each.claim.claim}' is not its tests'")
+        follow = all(test.verdict == verdict_on(test.found) for test in each.tests)
+        tested = tuple(test.test for test in each.tests) == each.claim.tests
+        if not (follow and tested and each.verdict == overall([t.verdict for t in each.tests])):
+            raise UserError(
+                f"{kept.path}: the verdict on '{each.claim.claim}' does not follow from its tests"
+            )
 
 
 def claims_exports_in(folder: Path) -> list[KeptClaims]:
@@ -155,7 +158,7 @@ def _exported(judged: Judged) -> dict[str, Any]:
         "tests": [
             {
                 "test": each.test.model_dump(mode="json", exclude_none=True),
-                "found": None if each.found is None else _plain(each.found),
+                "found": None if each.found is None else ExportedNumbers.numbers(each.found),
                 "values": list(each.values),
                 "parameters": list(each.parameters),
                 "verdict": each.verdict,
@@ -166,16 +169,6 @@ def _exported(judged: Judged) -> dict[str, Any]:
     }
 
 
-def _plain(found: Difference) -> dict[str, Any]:
-    return {
-        key: None if isinstance(value, float) and math.isnan(value) else value
-        for key, value in found._asdict().items()
-    }
-
-
 def _tested(each: ExportedTest) -> Tested:
-    found = None
-    if each.found is not None:
-        p_values = {key: math.nan for key in ("p", "p_corrected") if each.found[key] is None}
-        found = TypeAdapter(Difference).validate_python(each.found | p_values)
+    found = None if each.found is None else each.found.difference
     return Tested(each.test, found, each.values, each.parameters, each.verdict)

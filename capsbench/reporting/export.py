@@ -33,11 +33,12 @@ from capsbench.reporting.results import (
 from capsbench.schema import Benchmark, load_benchmark, parse_changes, variants
 
 KEPT = ("device", "device_name", "devices", "nodes", "routing")  # of a training's execution
-# What makes a protocol the one that it is; titles, sources and times may be put in other words.
+# What makes a protocol the one that it is; the rest are words, of which the shipped ones are shown.
 DETERMINING = (
     *("name", "version", "data", "views", "models", "vary", "recipe", "selection", "matched"),
     *("follow", "seeds", "measures"),
 )
+WORDS = ("title", "question", "source", "conflicts", "related", "expected", "published")
 FOLDERS = ("--data-root", "--output")
 
 
@@ -53,15 +54,11 @@ class ExportedCell(BaseModel):
     measurements: dict[str, Measurement]
 
 
-class ExportedDifference(BaseModel):
-    """A difference between two models, which needs the images' outcomes to be computed."""
+class ExportedNumbers(BaseModel):
+    """The numbers of a difference; what is undefined is left out."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    label: str
-    index: int
-    measure: str
-    key: str
     mean: float
     interval: tuple[float, float] | None = None
     p: float | None = None
@@ -70,28 +67,37 @@ class ExportedDifference(BaseModel):
     n_images: int
     comparisons: int
 
+    @staticmethod
+    def numbers(found: Difference) -> dict[str, Any]:
+        """A difference as it is exported."""
+        return {name: None if _absent(v) else v for name, v in found._asdict().items()}
+
+    @property
+    def difference(self) -> Difference:
+        """The difference as it was."""
+        numbers = {name: getattr(self, name) for name in Difference._fields}
+        undefined = {name: math.nan for name in ("p", "p_corrected") if numbers[name] is None}
+        return Difference(**(numbers | undefined))
+
+
+class ExportedDifference(ExportedNumbers):
+    """A difference between two models, which needs the images' outcomes to be computed."""
+
+    label: str
+    index: int
+    measure: str
+    key: str
+
     @classmethod
     def of(cls, row: DifferenceRow) -> ExportedDifference:
         """A row as it is exported."""
-        found = row.found._asdict()
-        numbers = {key: None if _absent(value) else value for key, value in found.items()}
         place = {name: getattr(row, name) for name in ("label", "index", "measure", "key")}
-        return cls.model_validate({**place, **numbers})
+        return cls.model_validate({**place, **cls.numbers(row.found)})
 
     @property
     def row(self) -> DifferenceRow:
         """The row as it was."""
-        none = math.nan
-        found = Difference(
-            self.mean,
-            self.interval,
-            none if self.p is None else self.p,
-            none if self.p_corrected is None else self.p_corrected,
-            self.n_seeds,
-            self.n_images,
-            self.comparisons,
-        )
-        return DifferenceRow(self.label, self.index, self.measure, self.key, found)
+        return DifferenceRow(self.label, self.index, self.measure, self.key, self.difference)
 
 
 class Exported(BaseModel):
@@ -182,9 +188,21 @@ def read_export(path: Path) -> Kept:
 
 
 def exports_in(folder: Path) -> list[Kept]:
-    """All exported files of benchmarks in a folder of results, by name."""
+    """All exported files of benchmarks in a folder of results, by name.
+
+    Titles, sources and published numbers are those of the shipped benchmarks, not those of the day
+    of the record.
+    """
     files = sorted(folder.glob("*/*.json"))
-    return [read_export(path) for path in files if "protocol" in read_json(path)]
+    return [_in_shipped_words(read_export(p)) for p in files if "protocol" in read_json(p)]
+
+
+def _in_shipped_words(kept: Kept) -> Kept:
+    protocol = kept.results.protocol
+    shipped = load_benchmark(protocol.benchmark.name)
+    words = {name: getattr(shipped, name) for name in WORDS}
+    protocol = replace(protocol, benchmark=protocol.benchmark.model_copy(update=words))
+    return replace(kept, results=replace(kept.results, protocol=protocol))
 
 
 def check_export(kept: Kept) -> None:

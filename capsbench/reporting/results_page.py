@@ -48,7 +48,7 @@ def render(kept: Sequence[Kept], claims: Sequence[KeptClaims] = ()) -> str:
 
 
 def write_page(kept: Sequence[Kept], claims: Sequence[KeptClaims], page: Path) -> list[Path]:
-    """Write the page, and the figures that it shows beside it.
+    """Write the page, and the figures that it shows beside it; those of others are removed.
 
     Args:
         kept: The exported records of benchmarks.
@@ -64,6 +64,9 @@ def write_page(kept: Sequence[Kept], claims: Sequence[KeptClaims], page: Path) -
             path = page.parent / "figures" / name
             write_bytes(path, svg(figure))
             made.append(path)
+    for old in (page.parent / "figures").glob("results-*.svg"):
+        if old not in made:
+            old.unlink()
     write_bytes(page, render(kept, claims).encode())
     return made
 

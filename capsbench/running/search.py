@@ -47,18 +47,13 @@ def search(
     Raises:
         UserError: The benchmark varies something, or all trials of a model diverged.
     """
-    if benchmark.vary is not None:
-        raise UserError(
-            f"{benchmark.name} varies {benchmark.vary.place}: --search is for benchmarks that vary "
-            "nothing; name one value by --set vary=null and --set"
-        )
     execution = execution.model_copy(update={"device": resolve_device(execution.device)})
     trials: list[Trial] = []
     chosen: dict[str, ModelEntry] = {}
-    for entry in wanted(benchmark.models, models):
+    for entry, cells in planned_trials(benchmark, models, data_root):
         mine = [
-            _trial(_with_recipe(benchmark, entry, values), output, execution, data_root, console)
-            for values in benchmark.search.trials
+            _trial(cell, values, benchmark.name, output, execution, data_root, console)
+            for values, cell in zip(benchmark.search.trials, cells, strict=True)
         ]
         best = max(mine, key=lambda trial: -1.0 if trial.accuracy is None else trial.accuracy)
         if best.accuracy is None:
@@ -68,6 +63,26 @@ def search(
     entries = tuple(chosen.get(entry.label, entry) for entry in benchmark.models)
     found = Benchmark.model_validate(benchmark.model_dump() | {"models": entries})
     return found, SearchRecord(benchmark.seeds[0], tuple(trials))
+
+
+def planned_trials(
+    benchmark: Benchmark, models: Sequence[str] | None, data_root: Path | None
+) -> list[tuple[ModelEntry, list[Cell]]]:
+    """Of each model that is wanted the cells of its trials, in the order of the grid.
+
+    Raises:
+        UserError: The benchmark varies something.
+    """
+    if benchmark.vary is not None:
+        raise UserError(
+            f"{benchmark.name} varies {benchmark.vary.place}: --search is for benchmarks that vary "
+            "nothing; name one value by --set vary=null and --set"
+        )
+    found = []
+    for entry in wanted(benchmark.models, models):
+        tried = [_with_recipe(benchmark, entry, values) for values in benchmark.search.trials]
+        found.append((entry, [cell for one in tried for cell in plan(one, data_root=data_root)]))
+    return found
 
 
 def _with_recipe(benchmark: Benchmark, entry: ModelEntry, values: dict[str, float]) -> Benchmark:
@@ -83,24 +98,24 @@ def _entry(entry: ModelEntry, values: dict[str, float], count: int) -> ModelEntr
 
 
 def _trial(
-    benchmark: Benchmark,
+    cell: Cell,
+    values: dict[str, float],
+    benchmark: str,
     output: Path,
     execution: Execution,
     data_root: Path | None,
     console: Console,
 ) -> Trial:
-    (cell,) = plan(benchmark, data_root=data_root)
     folder = CellFolder(output / cell.path)
     if not folder.training.is_file():
         if execution.processes > 1:
-            train_cell_in_processes(cell, benchmark.name, output, execution, data_root)
+            train_cell_in_processes(cell, benchmark, output, execution, data_root)
         else:
             train_cell(cell, output, execution, data_root=data_root, loggers=[], console=console)
     training = read_training(folder)
     selected = training.selected.get(cell.rule)
     diverged = training.status == "diverged" or selected is None
     accuracy = None if diverged or selected is None else selected.accuracy
-    values = {name: getattr(cell.recipe, name) for name in benchmark.models[0].recipe}
     if execution.processes == 1 or process_rank() == 0:
         _tell(console, cell, values, accuracy)
     return Trial(cell.label, values, cell.path.as_posix(), accuracy, training.seconds)

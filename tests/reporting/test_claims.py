@@ -2,6 +2,7 @@
 
 import importlib
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from capsbench.reporting.claims_report import build, load_record
 from capsbench.reporting.results import load
 from capsbench.schema.claims import Claims
 
+ROOT = Path(__file__).parents[2]
 MODELS = (("CNN", "cnn-small"), ("Caps", "capsnet-dr"), ("Same", "capsnet-em"))
 SPLITS = {"measure": "accuracy-by-split"}
 READOUT = {"measure": "calibration"}
@@ -258,6 +260,27 @@ def test_a_verdict_that_does_not_follow_is_refused(ran, tmp_path):
     write_json(file, content)
     with pytest.raises(UserError, match="no exported record"):
         read_claims(file)
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda judged: judged[0].update(verdict="holds"), "does not follow from its tests"),
+        (lambda judged: judged[0]["tests"][0].update(verdict="holds"), "does not follow"),
+        (lambda judged: judged[0]["claim"].update(claim="Other"), "judges other claims"),
+        (lambda judged: judged[0]["tests"].pop(), "does not follow from its tests"),
+        (lambda judged: judged[0]["tests"][0].update(found={"mean": 1}), "no exported record"),
+    ],
+    ids=["claim", "test", "other claim", "fewer tests", "no numbers"],
+)
+def test_nothing_of_a_verdict_is_believed(damage, message, tmp_path):
+    (shipped,) = (ROOT / "results/claims").glob("*.json")
+    content = json.loads(shipped.read_text())
+    damage(content["judged"])
+    file = tmp_path / "claims.json"
+    write_json(file, content)
+    with pytest.raises(UserError, match=message):
+        check_claims(read_claims(file))
 
 
 def test_what_claims_do_not_take_is_told(ran, monkeypatch, capsys):

@@ -171,6 +171,31 @@ def test_a_contributed_record_is_kept_and_shown(folder, tmp_path, monkeypatch, c
     assert "nowhere.json is no file" in capsys.readouterr().err
 
 
+def test_a_record_replaces_no_other(file, monkeypatch, capsys):
+    monkeypatch.chdir(file.parents[2])
+    again = Path("mine") / file.name
+    again.parent.mkdir(exist_ok=True)
+    again.write_bytes(file.read_bytes())
+    assert main(["results", str(again)]) == 0  # the same one
+    content = json.loads(file.read_text())
+    content["protocol"]["date"] = "2000-01-01T00:00:00+00:00"
+    again.write_text(json.dumps(content))
+    assert main(["results", str(again)]) == 2
+    assert "is there already, with other numbers" in capsys.readouterr().err
+    assert json.loads(file.read_text()) != content
+    other = again.rename(again.with_name("full-elsewhere.json"))
+    assert main(["results", str(other)]) == 0
+    assert len(exports_in(Path("results"))) == 2
+
+
+def test_what_a_record_says_of_papers_is_not_shown(file):
+    content = json.loads(file.read_text())
+    content["protocol"]["benchmark"]["title"] = "Made up"
+    file.write_text(json.dumps(content))
+    (kept,) = exports_in(file.parents[1])
+    assert kept.results.benchmark.title == load_benchmark("quick").title
+
+
 def test_every_published_number_is_on_the_page():
     page = render([])
     for benchmark in benchmark_names():

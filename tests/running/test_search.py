@@ -1,8 +1,11 @@
 """The search for recipes: the same trials for every model, chosen on validation images."""
 
+import json
+
 import pytest
 from rich.console import Console
 
+from capsbench.cli import main
 from capsbench.errors import UserError
 from capsbench.reporting.export import check_export, export, read_export
 from capsbench.reporting.results import load
@@ -81,6 +84,27 @@ def test_a_varied_benchmark_is_refused(protocol, tmp_path):
     vary = {"name": "x", "place": "recipe.batch", "values": [8, 16]}
     with pytest.raises(UserError, match=r"varies recipe\.batch"):
         searched(Benchmark.model_validate(protocol.model_dump() | {"vary": vary}), tmp_path)
+
+
+def test_a_dry_run_lists_the_trials_before_the_other_seeds(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    words = [
+        "--models",
+        "CNN",
+        "--seeds",
+        "3,4",
+        "--limit",
+        "40",
+        "--search",
+        "--dry-run",
+        "--json",
+    ]
+    assert main(["run", "quick", *words]) == 0
+    cells = json.loads(capsys.readouterr().out)
+    assert [cell["seed"] for cell in cells] == [3] * 6 + [4]
+    assert len({cell["folder"] for cell in cells}) == 7
+    assert main(["run", "sample-efficiency", "--search", "--dry-run"]) == 2
+    assert "varies data.per_class" in capsys.readouterr().err
 
 
 def test_the_page_shows_the_search_and_the_export_stands_up(tmp_path):
