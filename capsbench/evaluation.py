@@ -20,6 +20,7 @@ from capsbench.data.images import ImageData
 from capsbench.errors import UserError, in_one_line
 from capsbench.measures.evaluation_mode import evaluation_mode
 from capsbench.measures.measured import Measured
+from capsbench.measures.objects import with_objects
 from capsbench.progress import progress_bar
 from capsbench.records import read_json
 from capsbench.reporting.evaluation import Evaluation
@@ -90,7 +91,7 @@ def evaluate(
                 why = in_one_line(error, type(ready).__module__)
                 found = Measured({}, [], 0, {}, (f"not measured: {why}",))
             progress.remove_task(bar)
-            measured[entry.measure] = found
+            measured[entry.measure] = found._replace(samples=with_objects(found.samples, data))
     of = ready.module if isinstance(ready, LogitsModel) else ready
     return Evaluation(protocol, type(of).__name__, measured)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +12,7 @@ import typer
 from capsbench.errors import UserError
 
 PAGE = Path("docs/results.md")
+FILE_NAME = re.compile(r"[a-z0-9-]+\.json")
 
 
 def results(
@@ -36,9 +39,16 @@ def results(
     for path in added:
         if not path.is_file():
             raise UserError(f"{path} is no file; name what 'capsbench report --export' wrote")
+        if not FILE_NAME.fullmatch(path.name):
+            raise UserError(
+                f"{path}: name the file with small letters, digits and '-', such as full-h100.json"
+            )
     kept = sorted(folder.glob("*/*.json"))
     names = {path: _checked(path) for path in [*kept, *added]}
     places = {path: folder / names[path] / path.name for path in added}
+    for place, count in Counter(places.values()).items():
+        if count > 1:
+            raise UserError(f"{count} of the files would be {place}: give them different names")
     for path, place in places.items():
         if place.is_file() and place.read_bytes() != path.read_bytes():
             raise UserError(
@@ -60,8 +70,9 @@ def results(
 
 def _checked(path: Path) -> str:
     """The name of the benchmark, or of the claims, that a sound record is of."""
+    from capsbench.reporting.checks import check_export
     from capsbench.reporting.claims_export import check_claims, is_claims_export, read_claims
-    from capsbench.reporting.export import check_export, read_export
+    from capsbench.reporting.export import read_export
 
     if is_claims_export(path):
         claims = read_claims(path)

@@ -276,7 +276,7 @@ def _in_words(
         f"{place}={value if isinstance(value, str) else json.dumps(value, default=str)}"
         for place, value in changes.items()
     ]
-    return words if models is None else [*words, f"models={','.join(models)}"]
+    return words if models is None else [*words, f"only={','.join(models)}"]
 
 
 def _list_cells(output: Path, cells: Sequence[Cell], execution: Execution, as_json: bool) -> None:

@@ -23,6 +23,7 @@ from capsbench.measures.statistics import (
     Floats,
     Interval,
     around,
+    by_object,
     holm,
     random_numbers,
     t_interval,
@@ -43,6 +44,7 @@ class Difference(NamedTuple):
         n_seeds: Of the first and of the second model.
         n_images: Number of test images, the same for both.
         comparisons: How many differences were asked about.
+        n_objects: Of how many objects, where these were drawn; None where images were.
     """
 
     mean: float
@@ -52,10 +54,16 @@ class Difference(NamedTuple):
     n_seeds: tuple[int, int]
     n_images: int
     comparisons: int = 1
+    n_objects: int | None = None
 
 
 def difference(
-    first: ArrayLike, second: ArrayLike, *, resamples: int = RESAMPLES, seed: int = 0
+    first: ArrayLike,
+    second: ArrayLike,
+    *,
+    objects: ArrayLike | None = None,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
 ) -> Difference:
     """Difference of two models' means, by a bootstrap that draws seeds and images both.
 
@@ -72,6 +80,8 @@ def difference(
     Args:
         first: (S, N), of the first model: right or wrong, or any number, of each image.
         second: (S', N), of the second; column by column the same images.
+        objects: (N,) which object each image shows: objects are drawn with all their images, and
+            the columns are theirs. If left out, each image counts for itself.
         resamples: How often to draw.
         seed: Of the draws.
 
@@ -91,13 +101,18 @@ def difference(
             f"got {images} and {tables[1].shape[1]}"
         )
     mean = float(tables[0].mean() - tables[1].mean())
-    undefined = Difference(mean, None, np.nan, np.nan, counts, images)
+    shown = None
+    if objects is not None:
+        tables = by_object(tables[0], objects), by_object(tables[1], objects)
+        shown = tables[0].shape[1]
+    undefined = Difference(mean, None, np.nan, np.nan, counts, images, n_objects=shown)
     if min(counts) < SEEDS_FOR_INTERVAL:
         return undefined
     # About their own means, and of size one: all that is left of equal outcomes is rounding.
     scale = max(abs(outcomes).max() for outcomes in tables) or 1.0
     one, other = ((outcomes - outcomes.mean()) / scale for outcomes in tables)
-    ones = [np.full((1, count), 1 / count) for count in (*counts, images)]
+    drawn = (*counts, shown or images)
+    ones = [np.full((1, count), 1 / count) for count in drawn]
     (error,) = _difference((one, other), ones[:2], ones[2])[1]
     if error == 0:
         return undefined
@@ -105,7 +120,7 @@ def difference(
     p = float(1 + np.sum(deviations >= abs(mean) / (scale * error))) / (1 + resamples)
     half = scale * error * np.quantile(deviations, CONFIDENCE, method="higher")
     interval = around(mean, half) if np.isfinite(half) else None
-    return Difference(mean, interval, p, p, counts, images)
+    return undefined._replace(interval=interval, p=p, p_corrected=p)
 
 
 def difference_over_seeds(first: ArrayLike, second: ArrayLike) -> Difference:

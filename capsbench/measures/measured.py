@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 
 from numpy.typing import NDArray
 
+INDEX, OBJECT = "index", "object"  # samples that say which image, and which object, it is
+
 
 class Measured(NamedTuple):
     """The outcome of a measure.

@@ -59,7 +59,11 @@ def t_interval(values: ArrayLike) -> Interval | None:
 
 
 def bootstrap_over_images(
-    outcomes: ArrayLike, *, resamples: int = RESAMPLES, seed: int = 0
+    outcomes: ArrayLike,
+    *,
+    objects: ArrayLike | None = None,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
 ) -> Estimate:
     """Mean and bootstrap interval over images (bias-corrected and accelerated, Efron 1987).
 
@@ -68,6 +72,8 @@ def bootstrap_over_images(
 
     Args:
         outcomes: (S, N) or, of one seed, (N,): right or wrong, or any number, of each image.
+        objects: (N,) which object each image shows: objects are drawn with all their images. If
+            left out, each image counts for itself.
         resamples: How often N images are drawn.
         seed: Of the draws.
 
@@ -75,7 +81,7 @@ def bootstrap_over_images(
         The interval is undefined (None) where all images have the same outcome.
     """
     found = table(outcomes)
-    images = found.mean(axis=0)
+    images = (found if objects is None else by_object(found, objects)).mean(axis=0)
     interval = None
     if np.ptp(images) > 0:
         limits = bootstrap(
@@ -122,6 +128,26 @@ def table(outcomes: ArrayLike) -> Floats:
             "outcomes must be finite numbers by seed and image, at least one of each; "
             f"got an array of shape {found.shape}"
         )
+    return found
+
+
+def by_object(outcomes: Floats, objects: ArrayLike) -> Floats:
+    """Outcomes of objects, from those of their images.
+
+    What images of one object have in common is no evidence twice. An object counts by its number of
+    images: of the ratio of both sums this is the linear part, see `capsbench.measures.linearised`.
+
+    Args:
+        outcomes: (S, N) by seed and image.
+        objects: (N,) the number of the object that each image shows.
+
+    Returns:
+        (S, T) by seed and object, with the same means over the columns.
+    """
+    _, member, counts = np.unique(np.asarray(objects), return_inverse=True, return_counts=True)
+    whole = outcomes.mean(axis=1, keepdims=True)
+    sums = np.stack([np.bincount(member, row, len(counts)) for row in outcomes])
+    found: Floats = whole + (sums - counts * whole) / counts.mean()
     return found
 
 

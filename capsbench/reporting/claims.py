@@ -15,7 +15,7 @@ from capsbench.measures.difference import (
     difference_over_seeds,
 )
 from capsbench.reporting.aggregate import measured
-from capsbench.reporting.differences import RESAMPLES, p_value
+from capsbench.reporting.differences import RESAMPLES, images_told, p_value
 from capsbench.reporting.outcomes import outcomes
 from capsbench.reporting.plain_table import PlainTable
 from capsbench.reporting.results import Cell, Results
@@ -29,8 +29,8 @@ RULE = (
     "less the second, turned so that positive is better. It holds if the difference is above the "
     "least one that is asked for, and fails if it is below, at a level of 5 % over all tests "
     "together (Holm 1979); intervals are of one test each, at 95 %. Where images have outcomes, "
-    "seeds and images are both drawn anew (a studentised bootstrap of a crossed design); else it "
-    "is a paired t test over seeds."
+    "seeds and images are both drawn anew (a studentised bootstrap of a crossed design), images of "
+    "one object together; else it is a paired t test over seeds."
 )
 
 
@@ -125,7 +125,7 @@ def _difference(results: Results, test: ClaimTest) -> Difference | None:
     first, second = kept
     if first and second and np.array_equal(first.numbers, second.numbers):
         tables = sign * first.table - test.least, sign * second.table
-        return difference(*tables, resamples=RESAMPLES)
+        return difference(*tables, objects=first.objects, resamples=RESAMPLES)
     over = [measured(c, key, measure=test.measure) for c, key in zip(pair, keys, strict=True)]
     if over[0] is None or over[1] is None:
         return None
@@ -212,6 +212,6 @@ def _row(tested: Tested) -> tuple[str, ...]:
             else f"{low_high[0] + shift:+.3f} to {low_high[1] + shift:+.3f}",
             p_value(found.p_corrected),
             " and ".join(map(str, found.n_seeds)),
-            f"{found.n_images:,}" if found.n_images else "–",
+            images_told(found),
         )
     return (names, value, *means, *middle, sizes, tested.verdict)

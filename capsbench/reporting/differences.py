@@ -52,7 +52,7 @@ class DifferenceRow:
             f"{share(limits[0])} to {share(limits[1])}" if limits else "–",
             p_value(self.found.p_corrected),
             " and ".join(map(str, self.found.n_seeds)),
-            f"{self.found.n_images:,}",
+            images_told(self.found),
         )
 
 
@@ -104,9 +104,21 @@ def _compared_there(
                     and key in mine
                     and np.array_equal(mine[key].numbers, of_first.numbers)
                 ):
-                    tables = mine[key].table, of_first.table
-                    found = difference(*tables, resamples=resamples)
+                    found = difference(
+                        mine[key].table,
+                        of_first.table,
+                        objects=of_first.objects,
+                        resamples=resamples,
+                    )
                     yield DifferenceRow(label, places[label], measure, key, found)
+
+
+def images_told(found: Difference) -> str:
+    """How many images a difference is of, and how many objects they show where that counts."""
+    if not found.n_images:
+        return "–"
+    of = "" if found.n_objects is None else f" of {found.n_objects:,} objects"
+    return f"{found.n_images:,}{of}"
 
 
 def p_value(p: float) -> str:
@@ -130,6 +142,8 @@ def caption(results: Results, rows: list[DifferenceRow]) -> str:
         "test images at once: both are drawn anew (a studentised bootstrap of a crossed design; "
         f"{RESAMPLES:,} draws)."
     )
+    if any(row.found.n_objects is not None for row in rows):
+        text += " Images of one object are drawn together, for they are no independent evidence."
     if any(min(row.found.n_seeds) < SEEDS_FOR_INTERVAL for row in rows):
         text += f" They need {SEEDS_FOR_INTERVAL} seeds or more of both models."
     if counted:
@@ -147,7 +161,7 @@ def csv_text(rows: list[DifferenceRow]) -> str:
     writer.writerow(
         [
             *("label", "measure", "key", "difference", "low", "high", "p", "p_corrected"),
-            *("comparisons", "seeds", "seeds_of_first", "images"),
+            *("comparisons", "seeds", "seeds_of_first", "images", "objects"),
         ]
     )
     for row in rows:
@@ -157,7 +171,7 @@ def csv_text(rows: list[DifferenceRow]) -> str:
         writer.writerow(
             [
                 *(row.label, row.measure, row.key, found.mean, *limits, *p),
-                *(found.comparisons, *found.n_seeds, found.n_images),
+                *(found.comparisons, *found.n_seeds, found.n_images, found.n_objects),
             ]
         )
     return stream.getvalue()

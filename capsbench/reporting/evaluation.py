@@ -68,8 +68,8 @@ class Evaluation:
         return {
             name: {
                 key: interval
-                for key, (_, outcomes) in by_image(outcome.values, outcome.samples).items()
-                if (interval := bootstrap_over_images(outcomes).interval)
+                for key, (_, row, shown) in by_image(outcome.values, outcome.samples).items()
+                if (interval := bootstrap_over_images(row, objects=shown).interval)
             }
             for name, outcome in self.measured.items()
         }

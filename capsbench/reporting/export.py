@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import re
 import shlex
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,9 +17,6 @@ from capsbench.measures.difference import Difference
 from capsbench.records import SCHEMA, CellFolder, Row, fingerprint, read_json, write_json
 from capsbench.reporting.differences import DifferenceRow, differences
 from capsbench.reporting.results import (
-    MODELS,
-    SCALE,
-    SEARCH,
     Cell,
     CellEntry,
     Config,
@@ -30,14 +26,10 @@ from capsbench.reporting.results import (
     Training,
     load,
 )
-from capsbench.schema import Benchmark, load_benchmark, parse_changes, variants
+from capsbench.schema import load_benchmark
 
 KEPT = ("device", "device_name", "devices", "nodes", "routing")  # of a training's execution
-# What makes a protocol the one that it is; the rest are words, of which the shipped ones are shown.
-DETERMINING = (
-    *("name", "version", "data", "views", "models", "vary", "recipe", "selection", "matched"),
-    *("follow", "seeds", "measures"),
-)
+# Of a kept record the shipped ones are shown.
 WORDS = ("title", "question", "source", "conflicts", "related", "expected", "published")
 FOLDERS = ("--data-root", "--output")
 
@@ -66,6 +58,7 @@ class ExportedNumbers(BaseModel):
     n_seeds: tuple[int, int]
     n_images: int
     comparisons: int
+    n_objects: int | None = None
 
     @staticmethod
     def numbers(found: Difference) -> dict[str, Any]:
@@ -190,68 +183,19 @@ def read_export(path: Path) -> Kept:
 def exports_in(folder: Path) -> list[Kept]:
     """All exported files of benchmarks in a folder of results, by name.
 
-    Titles, sources and published numbers are those of the shipped benchmarks, not those of the day
-    of the record.
+    They are in the words of the shipped benchmarks, not in those of the day of the record.
     """
     files = sorted(folder.glob("*/*.json"))
-    return [_in_shipped_words(read_export(p)) for p in files if "protocol" in read_json(p)]
+    return [in_shipped_words(read_export(p)) for p in files if "protocol" in read_json(p)]
 
 
-def _in_shipped_words(kept: Kept) -> Kept:
+def in_shipped_words(kept: Kept) -> Kept:
+    """A record with the titles, sources and published numbers of the shipped benchmark."""
     protocol = kept.results.protocol
     shipped = load_benchmark(protocol.benchmark.name)
     words = {name: getattr(shipped, name) for name in WORDS}
     protocol = replace(protocol, benchmark=protocol.benchmark.model_copy(update=words))
     return replace(kept, results=replace(kept.results, protocol=protocol))
-
-
-def check_export(kept: Kept) -> None:
-    """Check that what a file says of its protocol is true of the benchmark that is shipped.
-
-    Its changes are made to the shipped file anew: what comes out must be the protocol of the file,
-    and every cell one of its cells.
-
-    Raises:
-        UserError: The benchmark is unknown, has another version, or is another one; a cell is none
-            of its cells, a share lies outside of [0, 1], or a path leads out of the folder.
-    """
-    protocol = kept.results.protocol
-    told = (SCALE, MODELS)  # these change no place of the file
-    made = [c for c in protocol.changes if c != SEARCH and not c.startswith(told)]
-    shipped = load_benchmark(protocol.benchmark.name, parse_changes(made))
-    if shipped.version != protocol.benchmark.version:
-        raise UserError(
-            f"{kept.path}: benchmark '{shipped.name}' has version {shipped.version} here; the "
-            f"record is of version {protocol.benchmark.version}"
-        )
-    searched = SEARCH in protocol.changes
-    if different := [
-        name
-        for name in DETERMINING
-        if _part(shipped, name, searched) != _part(protocol.benchmark, name, searched)
-    ]:
-        raise UserError(
-            f"{kept.path}: with the changes that it names, '{shipped.name}' has other "
-            f"{', '.join(different)} here; export records of the protocol as it is shipped"
-        )
-    protocols = variants(protocol.benchmark)
-    for cell in kept.results.cells:
-        place = f"{kept.path}: {cell.title}, seed {cell.seed}"
-        asked = protocols.get(cell.at)
-        entries = {} if asked is None else {entry.label: entry for entry in asked.models}
-        if asked is None or cell.label not in entries or cell.seed not in asked.seeds:
-            raise UserError(f"{place} is no cell of '{shipped.name}'")
-        expected = (asked.recipe_of(entries[cell.label]), asked.views, asked.follow, cell.seed)
-        found = cell.config
-        if (
-            found is None
-            or found.fingerprint != cell.fingerprint
-            or (found.recipe, found.views, found.follow, found.seed) != expected
-        ):
-            raise UserError(f"{place} is not the training that the protocol asks for")
-        for key, value in _shares(cell.measurements.values()):
-            if not 0 <= value <= 1:
-                raise UserError(f"{place}: {key} should lie in [0, 1]; got {value:g}")
 
 
 def portable(command: str) -> str:
@@ -268,20 +212,6 @@ def portable(command: str) -> str:
         elif not equals:
             next(words, None)
     return shlex.join(kept)
-
-
-def _shares(measurements: Iterable[Measurement]) -> Iterable[tuple[str, float]]:
-    for measurement in measurements:
-        for key, value in measurement.values.items():
-            if key.endswith("/accuracy") and not key.startswith("gap"):
-                yield f"{measurement.measure}: {key}", value
-
-
-def _part(benchmark: Benchmark, name: str, searched: bool) -> Any:
-    part = benchmark.model_dump(mode="json")[name]
-    if name == "models" and searched:  # a recipe that was found is no part of the protocol
-        return [{key: each[key] for key in ("name", "label", "arguments")} for each in part]
-    return part
 
 
 def _diverged(cell: Cell) -> bool:

@@ -149,6 +149,18 @@ def plain(text: str) -> str:
     return _SPECIAL.sub(r"\\\1", escape(" ".join(text.splitlines()), quote=False))
 
 
+def code(text: str) -> str:
+    """Text as it is typed, in a code span that nothing within it ends.
+
+    >>> code("a *b*"), code("a `b`")
+    ('`a *b*`', '`` a `b` ``')
+    """
+    text = " ".join(text.split())
+    longest = max(map(len, re.findall("`+", text)), default=0)
+    fence, space = "`" * (longest + 1), " " if longest else ""
+    return f"{fence}{space}{text}{space}{fence}"
+
+
 def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A table in Markdown, whose cells hold no markup."""
     lines = [head, ["---"] * len(head), *([plain(cell) for cell in row] for row in rows)]

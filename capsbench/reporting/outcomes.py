@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from capsbench.errors import UserError
+from capsbench.measures.measured import INDEX, OBJECT
 from capsbench.records import read_npz
 from capsbench.reporting.results import Cell
 
@@ -23,10 +24,12 @@ class Outcomes(NamedTuple):
     Attributes:
         numbers: (N,) each image's number in its source.
         table: (S, N): the mean of all is the mean of the value over seeds.
+        objects: (N,) which object each image shows; None where the set does not tell.
     """
 
     numbers: Array
     table: NDArray[np.float64]
+    objects: Array | None
 
 
 def outcomes(cells: Sequence[Cell], measure: str) -> dict[str, Outcomes]:
@@ -40,14 +43,16 @@ def outcomes(cells: Sequence[Cell], measure: str) -> dict[str, Outcomes]:
     """
     tables: dict[str, list[Array]] = {}
     indices: dict[str, Array] = {}
+    objects: dict[str, Array | None] = {}
     done = [cell for cell in cells if measure in cell.measurements]
     for cell in done:
         kept = by_image(cell.measurements[measure].values, _samples(cell, measure))
-        for key, (index, row) in kept.items():
+        for key, (index, row, shown) in kept.items():
+            objects.setdefault(key, shown)
             if np.array_equal(indices.setdefault(key, index), index):
                 tables.setdefault(key, []).append(row)
     return {
-        key: Outcomes(indices[key], np.stack(rows))
+        key: Outcomes(indices[key], np.stack(rows), objects[key])
         for key, rows in tables.items()
         if len(rows) == len(done)
     }
@@ -55,18 +60,20 @@ def outcomes(cells: Sequence[Cell], measure: str) -> dict[str, Outcomes]:
 
 def by_image(
     values: Iterable[str], samples: Mapping[str, Array]
-) -> dict[str, tuple[Array, NDArray[np.float64]]]:
-    """Of the values that have them, each image's number in its source, and its outcome; (N,) each.
+) -> dict[str, tuple[Array, NDArray[np.float64], Array | None]]:
+    """Of the values that have them, (N,) each image's number in its source, outcome, and object.
 
     Args:
         values: The keys.
-        samples: What the measure kept, see `outcomes`.
+        samples: What the measure kept, see `outcomes` and `capsbench.measures.objects`.
     """
     found = {}
     for key in values:
-        index = samples.get(f"{key.partition('/')[0]}/index", samples.get("index"))
+        own = f"{key.partition('/')[0]}/"
+        prefix = own if f"{own}{INDEX}" in samples else ""
+        index, shown = (samples.get(f"{prefix}{name}") for name in (INDEX, OBJECT))
         if key in samples and not key.startswith(UNCHANGED) and index is not None:
-            found[key] = index, np.atleast_2d(samples[key]).mean(axis=0)
+            found[key] = index, np.atleast_2d(samples[key]).mean(axis=0), shown
     return found
 
 

@@ -2,25 +2,66 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from capsbench.reporting import matched
 from capsbench.reporting.aggregate import OverSeeds, measured
 from capsbench.reporting.plain_table import PlainTable
-from capsbench.reporting.results import FULL, Cell, Results
+from capsbench.reporting.results import FULL, Cell, Protocol, Results
 from capsbench.reporting.tables import accuracy
 from capsbench.reporting.wording import points, share
 from capsbench.schema import Published
+from capsbench.schema.parts import pairs
 
 KNOWN_BY = {
     "read": "read in the source",
     "calculated": "calculated from the source",
     "read off a curve": "read by eye off a curve",
 }
-Verdict = Literal["reproduced", "not reproduced", "not decided", "another size", "not run"]
-Appearance = Literal["appears", "reversed", "not decided", "not run"]
+Verdict = Literal[
+    "reproduced",
+    "not reproduced",
+    "not decided",
+    "never reached",
+    "another size",
+    "another data set",
+    "not run",
+]
+Appearance = Literal["appears", "reversed", "not decided", "never reached", "not run"]
+
+
+@dataclass(frozen=True)
+class Beside:
+    """What was measured beside a published number.
+
+    Attributes:
+        over: The measured values; None where there are none.
+        seeds: How many seeds of the model have been trained.
+        asks: Whether a seed has to reach a target first (the matched rule).
+    """
+
+    over: OverSeeds | None
+    seeds: int
+    asks: bool
+
+    @property
+    def all_reached(self) -> bool:
+        """Whether the mean is over all seeds, and not over those alone that reached the target."""
+        return not self.asks or (self.over is not None and self.over.n == self.seeds)
+
+    @property
+    def missing(self) -> Literal["never reached", "not run"]:
+        """Why there is no value."""
+        return "never reached" if self.asks and self.seeds else "not run"
+
+    @property
+    def note(self) -> str:
+        """What is said beside the value."""
+        if self.over is None or self.all_reached:
+            return ""
+        return f"; reached by {self.over.n} of {self.seeds} seeds"
 
 
 @dataclass(frozen=True)
@@ -29,12 +70,12 @@ class PublishedRow:
 
     Attributes:
         entry: The published number.
-        over: The measured values; None where there are none.
+        beside: What was measured.
         verdict: Whether the one lies in the interval of the other.
     """
 
     entry: Published
-    over: OverSeeds | None
+    beside: Beside
     verdict: Verdict
 
 
@@ -47,14 +88,14 @@ class DifferenceRow:
         entry: The published number of the other.
         over: The measured difference, other less first, of each seed of both.
         appearance: Whether the measured difference is of the same sign.
-        at_scale: What is added where the protocol is of another size.
+        circumstances: What is added where the protocol is of another size, or on another set.
     """
 
     first: Published
     entry: Published
     over: OverSeeds | None
     appearance: Appearance
-    at_scale: str
+    circumstances: str
 
     @property
     def published(self) -> float:
@@ -63,57 +104,70 @@ class DifferenceRow:
 
     @property
     def verdict(self) -> str:
-        """The appearance, and the size at which it is seen."""
-        return self.appearance if self.over is None else self.appearance + self.at_scale
+        """The appearance, and where it is seen."""
+        return self.appearance if self.over is None else self.appearance + self.circumstances
 
 
 def published(results: Results) -> list[PublishedRow]:
     """Each published number of the benchmark beside what was measured."""
     rows = []
     for entry in results.benchmark.published:
-        over = _measured(results, entry)
-        rows.append(PublishedRow(entry, over, verdict(entry, over, results.protocol.size)))
+        beside = _beside(results, entry)
+        rows.append(PublishedRow(entry, beside, verdict(entry, beside, results.protocol)))
     return rows
 
 
-def verdict(entry: Published, over: OverSeeds | None, size: str) -> Verdict:
+def verdict(entry: Published, beside: Beside, protocol: Protocol) -> Verdict:
     """Whether a published number, with its spread, meets the 95 % t interval of the measured mean.
 
-    Below three seeds there is no interval, and nothing is decided. At another size than that of the
-    shipped protocol it is another number.
+    Below three seeds there is no interval, and nothing is decided; nor where some seeds did not
+    reach what they were to be matched at. At another size than that of the shipped protocol, or on
+    another set, it is another number.
     """
-    if over is None:
-        return "not run"
-    if size != FULL:
+    if beside.over is None:
+        return beside.missing
+    if protocol.other_data:
+        return "another data set"
+    if protocol.size != FULL:
         return "another size"
-    if over.interval is None:
+    if beside.over.interval is None or not beside.all_reached:
         return "not decided"
-    low, high = over.interval
+    low, high = beside.over.interval
     spread = entry.spread or 0.0
     met = low <= entry.value + spread and entry.value - spread <= high
     return "reproduced" if met else "not reproduced"
 
 
 def differences(results: Results) -> list[DifferenceRow]:
-    """Each published number less the first one of the same quantity and source."""
-    firsts: dict[tuple[object, ...], Published] = {}
+    """Each published number less those that it is to be compared with, of the same quantity.
+
+    What the matched rule makes equal is not compared, nor what was published as equal.
+    """
     rows = []
-    for entry in results.benchmark.published:
-        first = firsts.setdefault(
-            (entry.measure, entry.key, entry.rule, entry.at, entry.source), entry
-        )
-        if first is not entry:
-            over = _difference(_measured(results, first), _measured(results, entry))
-            appearance = _appearance(first, entry, over)
-            rows.append(DifferenceRow(first, entry, over, appearance, results.protocol.at_scale))
+    for first, entry in pairs(results.benchmark.published):
+        if first.value == entry.value or _is_matched(results, entry):
+            continue
+        sides = _beside(results, first), _beside(results, entry)
+        over = _difference(sides[0].over, sides[1].over)
+        appearance = _appearance(first, entry, sides, over)
+        rows.append(DifferenceRow(first, entry, over, appearance, results.protocol.circumstances))
     return rows
 
 
-def _appearance(first: Published, entry: Published, over: OverSeeds | None) -> Appearance:
+def _is_matched(results: Results, entry: Published) -> bool:
+    rule = results.benchmark.matched
+    return rule is not None and entry.rule == "matched" and entry.key.startswith(f"{rule.split}/")
+
+
+def _appearance(
+    first: Published, entry: Published, sides: Sequence[Beside], over: OverSeeds | None
+) -> Appearance:
     if over is None:
-        return "not run"
+        reached = all(side.missing == "never reached" or side.over for side in sides)
+        return "never reached" if reached else "not run"
     limits = over.interval
-    if limits is None or limits[0] <= 0 <= limits[1]:
+    undecided = limits is None or limits[0] <= 0 <= limits[1] or limits[0] == limits[1]
+    if undecided or not all(side.all_reached for side in sides):
         return "not decided"
     same = (over.mean > 0) == (entry.value > first.value)
     return "appears" if same else "reversed"
@@ -137,7 +191,7 @@ def tables(results: Results) -> list[PlainTable]:
                         _model(row.entry),
                         _quantity(row.entry),
                         f"{row.entry.printed} (= {_value(row.entry)})",
-                        _measured_text(row.over),
+                        _measured_text(row.beside),
                         row.verdict,
                         row.entry.source,
                         row.entry.selected_on,
@@ -147,7 +201,7 @@ def tables(results: Results) -> list[PlainTable]:
                 ),
                 "Reproduced: the published number lies in the 95 % t interval of the measured mean "
                 "over seeds (or its own ± reaches it). Below three seeds nothing is decided; at "
-                "another size numbers stand side by side without a verdict."
+                "another size, or on another set, numbers stand side by side without a verdict."
                 + _rule_note(row.entry for row in rows),
                 numbers=(2, 3),
             )
@@ -170,7 +224,8 @@ def tables(results: Results) -> list[PlainTable]:
                     for row in compared
                 ),
                 "A published difference appears if the 95 % t interval of the measured one, seed "
-                "by seed, lies on the same side of zero, and is reversed if it lies on the other."
+                "by seed, lies on the same side of zero, and is reversed if it lies on the other. "
+                "What was published as equal, or made equal by the matched rule, is not compared."
                 + _rule_note(row.entry for row in compared),
                 numbers=(2, 3),
             )
@@ -197,9 +252,9 @@ def _value(entry: Published) -> str:
     return f"{100 * entry.value:.2f}{spread} %"
 
 
-def _measured_text(over: OverSeeds | None) -> str:
-    found = accuracy(over)
-    return found.text if found else "–"
+def _measured_text(beside: Beside) -> str:
+    found = accuracy(beside.over)
+    return found.text + beside.note if found else "–"
 
 
 def _points_text(over: OverSeeds | None) -> str:
@@ -214,11 +269,13 @@ def _cells(results: Results, entry: Published) -> list[Cell]:
     return [c for c in results.cells if (c.label, c.at) == (entry.model, entry.at)]
 
 
-def _measured(results: Results, entry: Published) -> OverSeeds | None:
+def _beside(results: Results, entry: Published) -> Beside:
     cells = _cells(results, entry)
     if entry.rule == "matched":
-        return matched.matched_accuracy(results, cells, entry.key.partition("/")[0])
-    return measured(cells, entry.key, measure=entry.measure)
+        over = matched.matched_accuracy(results, cells, entry.key.partition("/")[0])
+        return Beside(over, len(matched.matches(results, cells)), asks=True)
+    over = measured(cells, entry.key, measure=entry.measure)
+    return Beside(over, over.n if over else 0, asks=False)
 
 
 def _difference(first: OverSeeds | None, other: OverSeeds | None) -> OverSeeds | None:

@@ -26,7 +26,8 @@ ACCURACY_BY_VIEW = "accuracy-by-view"
 ACCURACY_BY_SPLIT = "accuracy-by-split"
 AVERAGED_ACCURACY = "averaged-accuracy"
 RENDERING_ERROR = "rendering-error"
-SCALE, MODELS, SEEDS, SEARCH = "scale=", "models=", "seeds=", "search"  # what changes begin with
+SCALE, MODELS, SEEDS, SEARCH = "scale=", "only=", "seeds=", "search"  # what changes begin with
+DATA = ("data=", "data.name=", "data.arguments")  # of changes that make it another set
 FULL = "full"
 T = TypeVar("T")
 
@@ -244,9 +245,15 @@ class Protocol:
         return FULL if all(c.startswith((MODELS, SEEDS)) for c in self.changes) else "changed"
 
     @property
-    def at_scale(self) -> str:
+    def other_data(self) -> bool:
+        """Whether another data set is in the place of the shipped protocol's."""
+        return any(change.startswith(DATA) for change in self.changes)
+
+    @property
+    def circumstances(self) -> str:
         """What is added to a verdict that is not of the shipped protocol."""
-        return "" if self.size == FULL else f", at this scale ({self.size})"
+        size = "" if self.size == FULL else f", at this scale ({self.size})"
+        return size + (f", on {self.benchmark.data.name}" if self.other_data else "")
 
 
 @dataclass(frozen=True)

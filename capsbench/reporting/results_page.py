@@ -13,9 +13,9 @@ from capsbench.reporting.claims_export import KeptClaims
 from capsbench.reporting.claims_report import claim_tables, render_markdown
 from capsbench.reporting.export import Kept
 from capsbench.reporting.figures import accuracy_by_view, svg
-from capsbench.reporting.markdown import markdown_table, plain, result_tables
-from capsbench.reporting.published import KNOWN_BY, published
-from capsbench.reporting.results import FULL
+from capsbench.reporting.markdown import code, markdown_table, plain, result_tables
+from capsbench.reporting.published import KNOWN_BY, Beside, published
+from capsbench.reporting.results import FULL, Protocol
 from capsbench.reporting.wording import listed
 from capsbench.schema import Benchmark, benchmark_names, load_benchmark
 
@@ -26,9 +26,8 @@ What was measured, from the records in `results/`, each with its command, commit
 other than `full` is not the shipped protocol but a smaller one, and says nothing about the full
 one. 'Reproduced' means that the published number lies in the 95 % t interval of the measured mean
 over seeds, or that its own ± reaches it; below three seeds nothing is decided, and at another size
-numbers stand side by side without a verdict. What is marked
-'matched' comes from a rule that sees test labels; all other weights were selected on validation
-images, seen at familiar views."""
+or on another set numbers stand side by side without a verdict. What is marked 'matched' comes from
+a rule that sees test labels; each record says what its weights were selected by."""
 
 
 def render(kept: Sequence[Kept], claims: Sequence[KeptClaims] = ()) -> str:
@@ -78,7 +77,7 @@ def _figures(kept: Kept) -> dict[str, Figure]:
         "varied": varied_figure(kept.results),
         "parameters": parameters_figure(kept.results),
     }
-    start = f"results-{kept.results.benchmark.name}-{kept.results.protocol.size}"
+    start = f"results-{kept.results.benchmark.name}-{kept.path.stem}"
     return {f"{start}-{name}.svg": figure for name, figure in drawn.items() if figure}
 
 
@@ -111,13 +110,10 @@ def _published(kept: Sequence[Kept]) -> str:
             start = (name, model, f"{entry.key}{', matched' * (entry.rule == 'matched')}")
             end = (entry.source, KNOWN_BY[entry.known_by])
             found = [
-                (
-                    f"{100 * row.over.mean:.2f} % (n = {row.over.n}, {each.results.protocol.size})",
-                    row.verdict,
-                )
+                (_number(row.beside, each.results.protocol), row.verdict)
                 for each in records
                 for row in published(each.results)
-                if row.entry == entry and row.over
+                if row.entry == entry and row.beside.seeds
             ]
             rows += [
                 (*start, entry.printed, *numbers, *end) for numbers in found or [("–", "not run")]
@@ -126,14 +122,23 @@ def _published(kept: Sequence[Kept]) -> str:
     return markdown_table((*head, "Known by"), rows)
 
 
+def _number(beside: Beside, protocol: Protocol) -> str:
+    """A measured number, with what it was measured under."""
+    terms = [protocol.size, *([protocol.benchmark.data.name] if protocol.other_data else [])]
+    if beside.over is None:
+        return f"– ({', '.join(terms)})"
+    told = ", ".join([f"n = {beside.over.n}", *terms])
+    return f"{100 * beside.over.mean:.2f} % ({told}{beside.note})"
+
+
 def _claims(kept: KeptClaims) -> Iterable[str]:
     record = kept.record
     tables = claim_tables(kept.judged, record.scale)
     yield render_markdown(record, tables, level=2).strip()
     yield (
-        f"*`{record.command}`, commit {(record.commit or 'unknown')[:7]}, {listed(kept.devices)}, "
-        f"{record.date[:10]}; {_tools(kept.versions)}. Record: `results/{kept.path.parent.name}/"
-        f"{kept.path.name}`.*"
+        f"*{code(record.command)}, commit {plain((record.commit or 'unknown')[:7])}, "
+        f"{plain(listed(kept.devices))}, {plain(record.date[:10])}; {_tools(kept.versions)}. "
+        f"Record: {_place(kept.path)}.*"
     )
 
 
@@ -147,7 +152,8 @@ def _section(kept: Kept) -> Iterable[str]:
     yield plain(results.benchmark.question)
     if record.changes:
         size = "" if record.size == FULL else f"At another size ({record.size}). "
-        yield f"> **{size}Changed:** {plain(listed(record.changes))}."
+        data = f"On {results.benchmark.data.name}. " if record.other_data else ""
+        yield f"> **{plain(size + data)}Changed:** {plain(listed(record.changes))}."
     for name in _figures(kept):
         yield f"![{plain(results.benchmark.title)}](figures/{name})"
     yield from result_tables(results, kept.differences, level=3)
@@ -156,10 +162,14 @@ def _section(kept: Kept) -> Iterable[str]:
     )
     commits = dict.fromkeys(c.training.commit or "unknown" for c in results.cells if c.training)
     yield (
-        f"*`{record.command}`, commit {listed([c[:7] for c in commits])}, {_devices(kept)}, "
-        f"{record.date[:10]}; {_tools(versions)}. Record: `results/{kept.path.parent.name}/"
-        f"{kept.path.name}`.*"
+        f"*{code(record.command)}, commit {plain(listed([c[:7] for c in commits]))}, "
+        f"{plain(_devices(kept))}, {plain(record.date[:10])}; {_tools(versions)}. "
+        f"Record: {_place(kept.path)}.*"
     )
+
+
+def _place(path: Path) -> str:
+    return code(f"results/{path.parent.name}/{path.name}")
 
 
 def _planned(benchmark: Benchmark) -> int:

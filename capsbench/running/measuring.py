@@ -11,6 +11,7 @@ from rich.console import Console
 
 from capsbench.capsules.backend_names import Backend
 from capsbench.capsules.backends import use_backend
+from capsbench.measures.objects import with_objects
 from capsbench.progress import progress_bar
 from capsbench.records import (
     SCHEMA,
@@ -79,7 +80,7 @@ def measure_cell(
             measure = importlib.import_module(entry.module).measure
             more = {"sources": sources} if entry.needs else {}
             result = measure(entry, model, data, device, partial(progress.advance, bar), **more)
-        write_npz(folder.samples(name), result.samples)
+        write_npz(folder.samples(name), with_objects(result.samples, data))
         write_json(
             folder.measure(name),
             {

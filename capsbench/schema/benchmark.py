@@ -18,6 +18,7 @@ from capsbench.schema.parts import (
     Published,
     Search,
     Variation,
+    pairs,
 )
 from capsbench.training.recipe import Recipe
 from capsbench.viewpoint.ranges import ViewRange
@@ -116,4 +117,5 @@ class Benchmark(Part):
                 raise ValueError(f"published: at {entry.at:g} is no value of vary.values")
             if entry.rule == "matched" and self.matched is None:
                 raise ValueError("published: a number of rule 'matched' takes the rule itself")
+        pairs(self.published)
         return self

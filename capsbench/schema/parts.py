@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import product
 from typing import Annotated, Any, Literal, Self
 
@@ -151,6 +152,8 @@ class Published(Part):
         printed: The number as the source prints it, such as ``0.25 % error``.
         source: Where it stands.
         selected_on: What chose the weights that it was measured with.
+        against: The labels whose published numbers of the same quantity it is compared with; that
+            of the first number of the same quantity and source if left out.
         known_by: Whether it was read in the source, calculated from what is read there, or read
             by eye off a curve.
     """
@@ -166,3 +169,29 @@ class Published(Part):
     source: str
     selected_on: str
     known_by: Literal["read", "calculated", "read off a curve"]
+    against: tuple[str, ...] = ()
+
+    @property
+    def quantity(self) -> tuple[object, ...]:
+        """What it is a number of, whatever the model."""
+        return self.measure, self.key, self.rule, self.at
+
+
+def pairs(entries: Sequence[Published]) -> list[tuple[Published, Published]]:
+    """The published numbers that are compared: of each pair the one that is subtracted is first.
+
+    Raises:
+        ValueError: A label is named that has no number of the same quantity.
+    """
+    found = []
+    for entry in entries:
+        same = {each.model: each for each in entries if each.quantity == entry.quantity}
+        if unknown := [label for label in entry.against if label not in same]:
+            raise ValueError(
+                f"published: {entry.model} is against '{unknown[0]}', which has no number of the "
+                f"same quantity; there is {', '.join(same)}"
+            )
+        first = next(each for each in same.values() if each.source == entry.source)
+        others = [same[label] for label in entry.against] or [first]
+        found += [(other, entry) for other in others if other is not entry]
+    return found

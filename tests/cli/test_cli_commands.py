@@ -234,7 +234,7 @@ def test_what_the_command_line_says_reaches_the_run(cli, tiny, monkeypatch):
         "recipe.optimizer=sgd",
         "seeds=[5]",
         "recipe.limit=100",
-        "models=small,smaller",
+        "only=small,smaller",
     ]
     assert given["command"] == f"capsbench {line}"
     assert (given["output"], given["data_root"]) == (Path("there"), Path())
@@ -281,7 +281,7 @@ def test_a_run_is_stopped_goes_on_and_is_reported(cli, tiny):
     page = Path("runs/tiny/report/index.html")
     assert str(page) in done.stdout
     record = json.loads(Path("runs/tiny/benchmark.json").read_bytes())
-    assert record["changes"][-1] == "models=small"
+    assert record["changes"][-1] == "only=small"
     assert record["command"] == shlex.join(["capsbench", *line])
     assert [cell["state"] for cell in cli(*line, "--dry-run", "--json")[1]] == ["done"]
     page.unlink()

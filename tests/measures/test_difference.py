@@ -101,6 +101,42 @@ def test_the_standard_error_is_that_of_a_crossed_table():
     assert error[0] == pytest.approx(np.sqrt(max(expected, last)))
 
 
+def of_objects(generator, seeds, counts):
+    """Two models that are equally good, each better at some objects than the other."""
+    objects = np.repeat(np.arange(len(counts)), counts)
+    return objects, [
+        1.0
+        + generator.normal(scale=0.1, size=(seeds, 1))
+        + generator.normal(size=len(counts))[objects]
+        + generator.normal(size=(seeds, len(objects)))
+        > 0
+        for _ in range(2)
+    ]
+
+
+@pytest.mark.parametrize("most", [40, 120])
+def test_where_objects_differ_intervals_cover_if_objects_are_drawn(most):
+    generator = np.random.default_rng(10)
+    found = []
+    for _ in range(200):
+        objects, tables = of_objects(generator, 3, generator.integers(40, most + 1, size=25))
+        found.append([difference(*tables, objects=each, resamples=299) for each in (objects, None)])
+    together, apart = zip(*found, strict=True)
+    assert cover_at([covers(each, 0) for each in together], slack=0.02)
+    assert np.mean([covers(each, 0) for each in apart]) < 0.8
+    assert {each.n_objects for each in together} == {25}
+    assert together[0].mean == apart[0].mean
+
+
+def test_objects_of_one_image_each_are_images():
+    generator = np.random.default_rng(11)
+    tables = outcomes(generator, 3, 60, seed_spread=0.2)
+    order = generator.permutation(60)
+    one = difference(*tables, resamples=199)
+    other = difference(*(each[:, order] for each in tables), objects=np.argsort(order))
+    assert width(other) == pytest.approx(width(one), rel=0.1)
+
+
 def test_a_difference_may_be_undefined():
     few = difference(np.eye(2), np.eye(2)[:, ::-1])
     assert (few.mean, few.interval, few.n_seeds) == (0, None, (2, 2))

@@ -10,9 +10,10 @@ from capsbench.cli import main
 from capsbench.errors import UserError
 from capsbench.records import read_json, write_json
 from capsbench.reporting import markdown, tables
+from capsbench.reporting.checks import check_export
 from capsbench.reporting.claims_export import check_claims, claims_exports_in
 from capsbench.reporting.differences import differences
-from capsbench.reporting.export import check_export, export, exports_in, read_export
+from capsbench.reporting.export import export, exports_in, read_export
 from capsbench.reporting.results import load
 from capsbench.reporting.results_page import render
 from capsbench.running.plan import plan

@@ -5,9 +5,10 @@ import pytest
 from capsbench.records import CellFolder, read_json, read_rows, write_json, write_rows
 from capsbench.reporting import matched
 from capsbench.reporting.aggregate import OverSeeds
-from capsbench.reporting.published import published, verdict
-from capsbench.reporting.results import load
-from capsbench.schema import Published
+from capsbench.reporting.published import Beside, differences, published, verdict
+from capsbench.reporting.results import Protocol, load
+from capsbench.schema import Published, load_benchmark
+from capsbench.schema.parts import pairs
 
 ENTRY = Published.model_validate(
     {
@@ -22,6 +23,11 @@ ENTRY = Published.model_validate(
     }
 )
 THREE = OverSeeds({0: 0.70, 1: 0.74, 2: 0.72})  # its 95 % interval is 0.67 to 0.77
+TWO = OverSeeds({0: 0.72, 1: 0.72})
+
+
+def protocol(*changes):
+    return Protocol(load_benchmark("quick"), changes, "", "", ())
 
 
 @pytest.mark.parametrize(
@@ -32,22 +38,33 @@ THREE = OverSeeds({0: 0.70, 1: 0.74, 2: 0.72})  # its 95 % interval is 0.67 to 0
         (0.8, 0.05, THREE, "reproduced"),
         (0.6, 0.05, THREE, "not reproduced"),
         (0.6, 0.08, THREE, "reproduced"),
-        (0.72, None, OverSeeds({0: 0.72, 1: 0.72}), "not decided"),
+        (0.72, None, TWO, "not decided"),
         (0.72, None, None, "not run"),
     ],
 )
 def test_a_number_is_reproduced_if_it_meets_the_interval(value, spread, over, expected):
     entry = ENTRY.model_copy(update={"value": value, "spread": spread})
-    assert verdict(entry, over, "full") == expected
-    at_another = "not run" if over is None else "another size"
-    assert verdict(entry, over, "small") == at_another
+    beside = Beside(over, over.n if over else 0, asks=False)
+    assert verdict(entry, beside, protocol()) == expected
+    if over:
+        assert verdict(entry, beside, protocol("recipe.steps=1")) == "another size"
+        assert verdict(entry, beside, protocol("data.name=mnist")) == "another data set"
+
+
+def test_what_only_some_seeds_reached_is_not_decided_and_said():
+    some = Beside(THREE, 4, asks=True)
+    assert verdict(ENTRY.model_copy(update={"value": 0.72}), some, protocol()) == "not decided"
+    assert some.note == "; reached by 3 of 4 seeds"
+    none = Beside(None, 3, asks=True)
+    assert verdict(ENTRY, none, protocol()) == "never reached"
+    assert verdict(ENTRY, Beside(None, 0, asks=True), protocol()) == "not run"
 
 
 @pytest.mark.parametrize(
     ("changes", "size"),
     [
         ([], "full"),
-        (["models=CNN", "seeds=[0]"], "full"),
+        (["only=CNN", "seeds=[0]"], "full"),
         (["recipe.steps=10"], "changed"),
         (["search"], "changed"),
         (["scale=small", "recipe.steps=10", "seeds=[0]"], "small"),
@@ -114,5 +131,47 @@ def test_a_published_number_of_the_matched_rule_is_beside_the_matched_look(
     content["benchmark"]["published"] = [entry]
     write_json(folder / "benchmark.json", content)
     (row,) = published(load(folder))
-    assert row.over is not None
-    assert row.over.mean == pytest.approx(0.15)
+    assert row.beside.over is not None
+    assert row.beside.over.mean == pytest.approx(0.15)
+
+
+COMPARED = {
+    "CNN": (0.5, []),
+    "Dynamic routing": (0.6, []),
+    "EM routing": (0.4, ["Dynamic routing", "CNN"]),
+}
+
+
+def test_published_differences_are_those_that_are_asked_for(tmp_path, write_benchmark):
+    folder = write_benchmark(tmp_path, models=tuple((label, "cnn-small") for label in COMPARED))
+    follow(folder, CURVES, 0.55)
+    entries = [
+        ENTRY.model_dump()
+        | {"model": label, "value": value, "rule": "matched", "key": key, "against": against}
+        for key in ("novel/accuracy", "familiar/accuracy")
+        for label, (value, against) in COMPARED.items()
+    ]
+    entries.append(entries[0] | {"rule": "selected"})
+    entries.append(entries[0] | {"rule": "selected", "model": "EM routing"})  # published as equal
+    content = read_json(folder / "benchmark.json")
+    content["benchmark"]["published"] = entries
+    write_json(folder / "benchmark.json", content)
+    results = load(folder)
+    rows = differences(results)
+    # None of the familiar accuracy, at which they are matched.
+    assert [(row.first.model, row.entry.model) for row in rows] == [
+        ("CNN", "Dynamic routing"),
+        ("Dynamic routing", "EM routing"),
+        ("CNN", "EM routing"),
+    ]
+    assert [row.verdict for row in rows] == ["not decided"] * 3  # two seeds
+    content["benchmark"]["matched"] = {"to": 0.99}
+    write_json(folder / "benchmark.json", content)
+    assert {row.verdict for row in differences(load(folder))} == {"never reached"}
+    assert published(load(folder))[0].verdict == "never reached"
+
+
+def test_a_number_is_compared_with_one_of_the_same_quantity():
+    entries = [ENTRY, ENTRY.model_copy(update={"model": "Other", "against": ("Third",)})]
+    with pytest.raises(ValueError, match="against 'Third', which has no number of the same"):
+        pairs(entries)

@@ -7,7 +7,8 @@ from rich.console import Console
 
 from capsbench.cli import main
 from capsbench.errors import UserError
-from capsbench.reporting.export import check_export, export, read_export
+from capsbench.reporting.checks import check_export
+from capsbench.reporting.export import export, read_export
 from capsbench.reporting.results import load
 from capsbench.running.plan import plan
 from capsbench.running.run import run_benchmark
@@ -114,7 +115,7 @@ def test_the_page_shows_the_search_and_the_export_stands_up(tmp_path):
         "seeds": [0],
         "search": {"learning_rate": [0.001, 0.01], "weight_decay": [0]},
     }
-    words = ["recipe.steps=2", "recipe.limit=40", "seeds=[0]", "models=CNN", "search"]
+    words = ["recipe.steps=2", "recipe.limit=40", "seeds=[0]", "only=CNN", "search"]
     words.append('search={"learning_rate": [0.001, 0.01], "weight_decay": [0]}')
     found, record = searched(load_benchmark("quick", changes), tmp_path, models=["CNN"])
     page = run_benchmark(
