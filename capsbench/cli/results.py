@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from capsbench.errors import UserError
+
+if TYPE_CHECKING:
+    from capsbench.reporting.claims_export import KeptClaims
+    from capsbench.reporting.export import Kept
 
 PAGE = Path("docs/results.md")
 FILE_NAME = re.compile(r"[a-z0-9-]+\.json")
@@ -34,6 +39,9 @@ def results(
     another.
     """
     from capsbench.records import write_bytes
+    from capsbench.reporting.claims_export import KeptClaims
+    from capsbench.reporting.export import Kept
+    from capsbench.reporting.results_page import render, write_page
 
     added = files or []
     for path in added:
@@ -43,9 +51,8 @@ def results(
             raise UserError(
                 f"{path}: name the file with small letters, digits and '-', such as full-h100.json"
             )
-    kept = sorted(folder.glob("*/*.json"))
-    names = {path: _checked(path) for path in [*kept, *added]}
-    places = {path: folder / names[path] / path.name for path in added}
+    found = {path: _checked(path) for path in [*sorted(folder.glob("*/*.json")), *added]}
+    places = {path: folder / found[path].name / path.name for path in added}
     for place, count in Counter(places.values()).items():
         if count > 1:
             raise UserError(f"{count} of the files would be {place}: give them different names")
@@ -55,29 +62,34 @@ def results(
                 f"{place} is there already, with other numbers for the same cells: give {path} "
                 "another name to keep both, or remove the old one"
             )
+    every = [
+        replace(kept, path=places.get(path, path))
+        for path, kept in found.items()
+        if places.get(path, path) == path or places[path] not in found  # not one that is kept
+    ]
+    every.sort(key=lambda kept: kept.path)
+    kept_ones = [kept for kept in every if isinstance(kept, Kept)]
+    claims = [kept for kept in every if isinstance(kept, KeptClaims)]
+    render(kept_ones, claims)  # before any file is put in place
     for path, place in places.items():
         write_bytes(place, path.read_bytes())
         typer.echo(f"kept as {place}")
-    typer.echo(f"{len(names)} records are sound")
+    typer.echo(f"{len(every)} records are sound")
     if write:
-        from capsbench.reporting.claims_export import claims_exports_in
-        from capsbench.reporting.export import exports_in
-        from capsbench.reporting.results_page import write_page
-
-        for made in write_page(exports_in(folder), claims_exports_in(folder), PAGE):
+        for made in write_page(kept_ones, claims, PAGE):
             typer.echo(made)
 
 
-def _checked(path: Path) -> str:
-    """The name of the benchmark, or of the claims, that a sound record is of."""
+def _checked(path: Path) -> Kept | KeptClaims:
+    """A sound record, of a benchmark or of claims."""
     from capsbench.reporting.checks import check_export
     from capsbench.reporting.claims_export import check_claims, is_claims_export, read_claims
-    from capsbench.reporting.export import read_export
+    from capsbench.reporting.export import in_shipped_words, read_export
 
     if is_claims_export(path):
         claims = read_claims(path)
         check_claims(claims)
-        return claims.record.claims.name
+        return claims
     kept = read_export(path)
     check_export(kept)
-    return kept.results.benchmark.name
+    return in_shipped_words(kept)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from capsbench.arguments import SUPPLIED_TO_DATA, SUPPLIED_TO_MODELS, resolve
 from capsbench.errors import UserError
+from capsbench.names import Kind, find
 from capsbench.reporting.differences import DifferenceRow
 from capsbench.reporting.export import Kept
 from capsbench.reporting.results import (
@@ -19,6 +21,7 @@ from capsbench.reporting.results import (
     Cell,
     Config,
     Measurement,
+    Named,
     Protocol,
     Training,
 )
@@ -145,14 +148,26 @@ def _is_asked(asked: Benchmark, cell: Cell, found: Config) -> bool:
     """Whether a training is of the model, the data and the recipe that a protocol asks for."""
     entry = next(entry for entry in asked.models if entry.label == cell.label)
     expected = (asked.recipe_of(entry), asked.views, asked.follow, cell.seed)
-    arguments = {name: found.data.arguments.get(name) for name in asked.data.arguments}
     return (
         (found.recipe, found.views, found.follow, found.seed) == expected
-        and (found.model.name, found.data.name) == (entry.name, asked.data.name)
-        and _plain(found.model.arguments) == _plain(entry.arguments)
-        and _plain(arguments) == _plain(asked.data.arguments)
         and found.fingerprint == cell.fingerprint
+        and _same("models", found.model, entry.name, entry.arguments, SUPPLIED_TO_MODELS)
+        and _same(
+            "datamodules", found.data, asked.data.name, asked.data.arguments, SUPPLIED_TO_DATA
+        )
     )
+
+
+def _same(
+    kind: Kind, found: Named, name: str, given: Mapping[str, Any], supplied: tuple[str, ...]
+) -> bool:
+    """Whether a name with all of its arguments is the one that is given; others are defaults."""
+    if found.name != name or not set(given) <= set(found.arguments):
+        return False
+    cls = find(kind, name).load()
+    expected = _plain(resolve(cls, given, what=name, supplied=supplied))
+    recorded: dict[str, Any] = _plain(found.arguments)
+    return all(key in expected and expected[key] == value for key, value in recorded.items())
 
 
 def _is_whole(asked: Benchmark, cell: Cell, training: Training) -> bool:

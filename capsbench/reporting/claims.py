@@ -108,18 +108,25 @@ def verdict_on(found: Difference | None) -> Verdict:
 
 
 def _tested(results: Results, test: ClaimTest, found: Difference | None) -> Tested:
-    pair = [_cells(results, label, test.at) for label in (test.model, test.against)]
+    pair = [_cells(results.cells, label, test.at) for label in (test.model, test.against)]
+    sizes = [next((c.training.parameters for c in cs if c.training), None) for cs in pair]
+    values = values_of(results.cells, test)
+    return Tested(test, found, values, (sizes[0], sizes[1]), verdict_on(found))
+
+
+def values_of(cells: Sequence[Cell], test: ClaimTest) -> tuple[float | None, float | None]:
+    """The mean values of the model and of the other, over seeds."""
+    pair = [_cells(cells, label, test.at) for label in (test.model, test.against)]
     keys = (test.key, test.against_key or test.key)
     over = [measured(c, key, measure=test.measure) for c, key in zip(pair, keys, strict=True)]
-    sizes = [next((c.training.parameters for c in cs if c.training), None) for cs in pair]
-    means = [each.mean if each else None for each in over]
-    return Tested(test, found, (means[0], means[1]), (sizes[0], sizes[1]), verdict_on(found))
+    first, second = (each.mean if each else None for each in over)
+    return first, second
 
 
 def _difference(results: Results, test: ClaimTest) -> Difference | None:
     """How much better the model is than the other, less the least that is asked for."""
     sign = -1.0 if test.lower else 1.0
-    pair = [_cells(results, label, test.at) for label in (test.model, test.against)]
+    pair = [_cells(results.cells, label, test.at) for label in (test.model, test.against)]
     keys = (test.key, test.against_key or test.key)
     kept = [outcomes(cells, test.measure).get(k) for cells, k in zip(pair, keys, strict=True)]
     first, second = kept
@@ -136,8 +143,8 @@ def _difference(results: Results, test: ClaimTest) -> Difference | None:
     return difference_over_seeds(np.array(values[0]) - test.least, values[1])
 
 
-def _cells(results: Results, label: str, at: float | None) -> list[Cell]:
-    return [cell for cell in results.cells if (cell.label, cell.at) == (label, at)]
+def _cells(cells: Sequence[Cell], label: str, at: float | None) -> list[Cell]:
+    return [cell for cell in cells if (cell.label, cell.at) == (label, at)]
 
 
 def verdict_table(judged: Sequence[Judged], scale: str | None) -> PlainTable:

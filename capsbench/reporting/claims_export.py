@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -10,11 +11,13 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from capsbench.arguments import one_line
 from capsbench.errors import UserError
+from capsbench.measures.difference import Difference, corrected
 from capsbench.records import SCHEMA, fingerprint, read_json, write_json
-from capsbench.reporting.claims import Judged, Tested, Verdict, overall, verdict_on
+from capsbench.reporting.checks import CLOSE, check_cells
+from capsbench.reporting.claims import Judged, Tested, Verdict, overall, values_of, verdict_on
 from capsbench.reporting.claims_report import ClaimsRecord, load_record
-from capsbench.reporting.export import ExportedNumbers, portable
-from capsbench.reporting.results import FULL
+from capsbench.reporting.export import ExportedCell, ExportedNumbers, exported_cell, portable
+from capsbench.reporting.results import FULL, Cell
 from capsbench.schema import load_claims
 from capsbench.schema.claims import Claim, ClaimTest
 
@@ -51,17 +54,24 @@ class ExportedClaims(BaseModel):
     devices: tuple[str, ...]
     versions: dict[str, str]
     judged: tuple[ExportedClaim, ...]
+    parts: dict[str, tuple[ExportedCell, ...]]
 
 
 @dataclass(frozen=True)
 class KeptClaims:
-    """An exported file as reports read it."""
+    """An exported file as reports read it; ``parts`` has the cells of each part."""
 
     path: Path
     record: ClaimsRecord
     devices: tuple[str, ...]
     versions: dict[str, str]
     judged: list[Judged]
+    parts: dict[str, list[Cell]]
+
+    @property
+    def name(self) -> str:
+        """The name of the claims, and of the folder that the file belongs in."""
+        return self.record.claims.name
 
 
 def export_claims(folder: Path, into: Path) -> Path:
@@ -88,6 +98,14 @@ def export_claims(folder: Path, into: Path) -> Path:
         "devices": list(devices),
         "versions": dict(item for each in trained for item in each.versions.items()),
         "judged": [_exported(each) for each in found.judged()],
+        "parts": {
+            part: [
+                exported_cell(cell).model_dump(mode="json", exclude_none=True)
+                for cell in each.cells
+                if cell.problem is None
+            ]
+            for part, each in found.parts.items()
+        },
     }
     name = record.scale or FULL
     print_ = fingerprint([record.claims.name, name, sorted(cell.path for cell in cells)])
@@ -110,11 +128,16 @@ def read_claims(path: Path) -> KeptClaims:
         Judged(each.claim, tuple(_tested(test) for test in each.tests), each.verdict)
         for each in content.judged
     ]
-    return KeptClaims(path, content.record, content.devices, content.versions, judged)
+    parts = {part: [each.cell(path) for each in cells] for part, cells in content.parts.items()}
+    return KeptClaims(path, content.record, content.devices, content.versions, judged, parts)
 
 
 def check_claims(kept: KeptClaims) -> None:
     """Check that the claims are the shipped ones, and that verdicts follow from their tests.
+
+    The means are those of the cells, the p-values are corrected anew, and the cells are those of
+    the parts' benchmarks at the scale that is named. The p-values themselves need the images'
+    outcomes, and are believed.
 
     Raises:
         UserError: They are others, or do not.
@@ -129,13 +152,47 @@ def check_claims(kept: KeptClaims) -> None:
             )
     if tuple(each.claim for each in kept.judged) != shipped.claims:
         raise UserError(f"{kept.path} judges other claims than it names; export the run again")
+    if set(kept.parts) != set(shipped.parts):
+        raise UserError(f"{kept.path} has not the cells of all parts; export the run again")
+    for part, cells in kept.parts.items():
+        check_cells(kept.path, shipped.benchmark(part, record.scale), cells)
+    tests = [test for each in kept.judged for test in each.tests]
+    adjusted = iter(corrected([test.found for test in tests if test.found is not None]))
     for each in kept.judged:
-        follow = all(test.verdict == verdict_on(test.found) for test in each.tests)
+        follow = [_follows(kept, t, next(adjusted) if t.found else None) for t in each.tests]
         tested = tuple(test.test for test in each.tests) == each.claim.tests
-        if not (follow and tested and each.verdict == overall([t.verdict for t in each.tests])):
+        verdict = overall([test.verdict for test in each.tests])
+        if not (all(follow) and tested and each.verdict == verdict):
             raise UserError(
                 f"{kept.path}: the verdict on '{each.claim.claim}' does not follow from its tests"
             )
+
+
+def _follows(kept: KeptClaims, tested: Tested, anew: Difference | None) -> bool:
+    """Whether a test says what its cells and its p-value, corrected anew, amount to."""
+    means = values_of(kept.parts[tested.test.part], tested.test)
+    if tested.verdict != verdict_on(anew) or not _same(means, tested.values):
+        return False
+    if tested.found is None or anew is None:
+        return True
+    first, second = means
+    low, high = tested.found.interval or (-math.inf, math.inf)
+    sign = -1 if tested.test.lower else 1
+    return (
+        first is not None
+        and second is not None
+        and math.isclose(sign * (first - second) - tested.test.least, anew.mean, abs_tol=CLOSE)
+        and low <= anew.mean <= high
+    )
+
+
+def _same(
+    found: tuple[float | None, float | None], told: tuple[float | None, float | None]
+) -> bool:
+    return all(
+        one is other or (one is not None and other is not None and abs(one - other) < CLOSE)
+        for one, other in zip(found, told, strict=True)
+    )
 
 
 def claims_exports_in(folder: Path) -> list[KeptClaims]:

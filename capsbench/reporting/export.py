@@ -45,6 +45,17 @@ class ExportedCell(BaseModel):
     trajectory: list[Row]
     measurements: dict[str, Measurement]
 
+    def cell(self, path: Path) -> Cell:
+        """The cell as reports read it, from a file at a path."""
+        return Cell(
+            **vars(self.entry),
+            folder=CellFolder(path.parent / self.entry.path),
+            config=self.config,
+            training=self.training,
+            trajectory=self.trajectory,
+            measurements=self.measurements,
+        )
+
 
 class ExportedNumbers(BaseModel):
     """The numbers of a difference; what is undefined is left out."""
@@ -118,6 +129,11 @@ class Kept:
     results: Results
     differences: list[DifferenceRow]
 
+    @property
+    def name(self) -> str:
+        """The name of the benchmark, and of the folder that the file belongs in."""
+        return self.results.benchmark.name
+
 
 def export(folder: Path, into: Path) -> Path:
     """Put the finished cells of a benchmark in one file.
@@ -145,7 +161,7 @@ def export(folder: Path, into: Path) -> Path:
         {
             "schema": SCHEMA,
             "protocol": protocol,
-            "cells": [_exported(cell) for cell in cells],
+            "cells": [exported_cell(cell) for cell in cells],
             "differences": [ExportedDifference.of(row) for row in differences(whole)],
         }
     )
@@ -165,17 +181,7 @@ def read_export(path: Path) -> Kept:
         content = Exported.model_validate(read_json(path))
     except ValidationError as error:
         raise UserError(f"{path} is no exported record: {one_line(error)}") from None
-    cells = tuple(
-        Cell(
-            **vars(each.entry),
-            folder=CellFolder(path.parent / each.entry.path),
-            config=each.config,
-            training=each.training,
-            trajectory=each.trajectory,
-            measurements=each.measurements,
-        )
-        for each in content.cells
-    )
+    cells = tuple(each.cell(path) for each in content.cells)
     results = Results(content.protocol, cells, None)
     return Kept(path, results, [each.row for each in content.differences])
 
@@ -222,7 +228,8 @@ def _entry(cell: Cell) -> CellEntry:
     return CellEntry(cell.label, cell.model, cell.seed, cell.path, cell.measures, cell.at)
 
 
-def _exported(cell: Cell) -> ExportedCell:
+def exported_cell(cell: Cell) -> ExportedCell:
+    """A finished cell without its folder."""
     assert cell.training is not None
     execution = {key: cell.training.execution.get(key) for key in KEPT}
     return ExportedCell.model_validate(

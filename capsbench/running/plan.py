@@ -20,9 +20,6 @@ from capsbench.schema import Benchmark, DataEntry, ModelEntry, variants
 from capsbench.training.recipe import Recipe
 from capsbench.viewpoint.ranges import ViewRange
 
-SUPPLIED_TO_MODELS = ("image_shape", "num_classes")
-SUPPLIED_TO_DATA = ("views", "batch", "seed", "per_class", "limit", "data_root")
-
 
 @dataclass(frozen=True)
 class Cell:
@@ -242,7 +239,7 @@ def build_data(
     target = find("datamodules", entry.name)
     cls: type[ImageData] = target.load_subclass(ImageData)
     what = f"data module '{entry.name}'"
-    given = arguments.resolve(cls, entry.arguments, what=what, supplied=SUPPLIED_TO_DATA)
+    given = arguments.resolve(cls, entry.arguments, what=what, supplied=arguments.SUPPLIED_TO_DATA)
     checked = arguments.typed(cls, given, what=what)
     supplied = {"views": views, "per_class": entry.per_class, "data_root": data_root, **more}
     return target.load()(**(checked | supplied)), given
@@ -269,7 +266,9 @@ def _resolve_model(entry: ModelEntry, data: dict[str, Any]) -> tuple[Target, dic
     target = find("models", entry.name)
     what = f"model '{entry.name}'"
     cls = target.load_subclass(Model)
-    resolved = arguments.resolve(cls, entry.arguments, what=what, supplied=SUPPLIED_TO_MODELS)
+    resolved = arguments.resolve(
+        cls, entry.arguments, what=what, supplied=arguments.SUPPLIED_TO_MODELS
+    )
     _build(target, data["image_shape"], data["num_classes"], resolved)
     return target, resolved
 

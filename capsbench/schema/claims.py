@@ -134,4 +134,26 @@ def load_claims(name: str, scale: str | None = None) -> Claims:
         raise UserError(f"claims '{name}' ({path.name}): {one_line(error)}") from None
     if scale is not None and scale not in claims.scales:
         raise unknown(f"scale of claims '{name}':", scale, claims.scales)
+    benchmarks = {part: claims.benchmark(part, scale) for part in claims.parts}
+    for claim in claims.claims:
+        for test in claim.tests:
+            _require_known(claim, test, benchmarks[test.part])
     return claims
+
+
+def _require_known(claim: Claim, test: ClaimTest, benchmark: Benchmark) -> None:
+    """A name that is written wrongly would be 'not decided', after an hour of training."""
+    labels = [entry.label for entry in benchmark.models]
+    measures = [entry.measure for entry in benchmark.measures]
+    values = list(benchmark.vary.values) if benchmark.vary else [None]
+    for what, given, known in (
+        ("model", test.model, labels),
+        ("model", test.against, labels),
+        ("measure", test.measure, measures),
+    ):
+        if given not in known:
+            raise unknown(f"{claim.claim}: {what} of part {test.part}:", given, known)
+    if test.at not in values:
+        raise UserError(
+            f"{claim.claim}: part {test.part} has no value {test.at}; name one of {values} as 'at'"
+        )

@@ -128,9 +128,70 @@ def extra(content):
     content["note"] = "x"
 
 
+def scale(content):
+    content["protocol"]["changes"].append("scale=../../../evil")
+
+
+def search(content):
+    content["protocol"]["changes"].append("search")
+    content["protocol"]["benchmark"]["models"][1] |= {"recipe": {"steps": 9}, "reason": "more"}
+
+
+def model(content):
+    content["cells"][0]["config"]["model"]["name"] = "resnet20"
+
+
+def width(content):
+    content["cells"][0]["config"]["model"]["arguments"]["width"] = 64
+
+
+def data(content):
+    content["cells"][0]["config"]["data"]["name"] = "mnist"
+
+
+def twice(content):
+    content["cells"].append(content["cells"][0])
+
+
+def none(content):
+    content["cells"] = []
+
+
+def measures(content):
+    content["cells"][0]["measurements"] = {}
+
+
+def weights(content):
+    content["cells"][0]["measurements"]["accuracy-by-view"]["checkpoint"] = "test-best"
+
+
+def selected(content):
+    content["cells"][0]["training"]["selected"] = {}
+
+
+def trajectory(content):
+    content["cells"][0]["trajectory"] = []
+
+
+def difference(content):
+    content["differences"][0]["mean"] += 0.1
+
+
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
+        (scale, "unknown scale of benchmark 'quick'"),
+        (search, "has not the recipe of the best of the 6 trials"),
+        (model, "not the training that the protocol asks for"),
+        (width, "not the training that the protocol asks for"),
+        (data, "not the training that the protocol asks for"),
+        (twice, "expected each cell once"),
+        (none, "expected each cell once, and one or more; got 0"),
+        (measures, "is incomplete"),
+        (weights, "is incomplete"),
+        (selected, "is incomplete"),
+        (trajectory, "is incomplete"),
+        (difference, "is not that of their values"),
         (version, "has version 1 here"),
         (steps, "has other recipe here"),
         (name, "did you mean 'quick'"),
@@ -165,7 +226,8 @@ def test_a_contributed_record_is_kept_and_shown(folder, tmp_path, monkeypatch, c
     assert kept.path.name == record.name
     page = Path("docs/results.md").read_text()
     assert page == render([kept])
-    for path in ("docs/figures/results-quick-changed-by-view.svg", f"results/quick/{record.name}"):
+    figure = f"docs/figures/results-quick-{record.stem}-by-view.svg"
+    for path in (figure, f"results/quick/{record.name}"):
         assert Path(path).is_file()
         assert path.removeprefix("docs/") in page
     assert main(["results", "nowhere.json"]) == 2
@@ -185,8 +247,26 @@ def test_a_record_replaces_no_other(file, monkeypatch, capsys):
     assert "is there already, with other numbers" in capsys.readouterr().err
     assert json.loads(file.read_text()) != content
     other = again.rename(again.with_name("full-elsewhere.json"))
-    assert main(["results", str(other)]) == 0
+    assert main(["results", str(other), "--write"]) == 0
     assert len(exports_in(Path("results"))) == 2
+    assert len(list(Path("docs/figures").glob("*-by-view.svg"))) == 2
+    assert main(["results", str(file)]) == 0  # one that is kept already
+    same = Path("others") / other.name
+    same.parent.mkdir()
+    same.write_bytes(other.read_bytes())
+    assert main(["results", str(other), str(same)]) == 2
+    assert "give them different names" in capsys.readouterr().err
+    assert main(["results", str(other.rename("a](b.json"))]) == 2
+    assert "name the file with small letters" in capsys.readouterr().err
+
+
+def test_a_command_ends_no_code_span(file):
+    content = json.loads(file.read_text())
+    content["protocol"]["command"] = "capsbench run `<img src=x onerror=alert(1)>`"
+    file.write_text(json.dumps(content))
+    assert "`` capsbench run `<img src=x onerror=alert(1)>` ``" in render(
+        exports_in(file.parents[1])
+    )
 
 
 def test_what_a_record_says_of_papers_is_not_shown(file):
