@@ -120,7 +120,7 @@ def _part(benchmark: Benchmark, name: str, searched: bool) -> Any:
 def _check_search(kept: Kept, shipped: Benchmark) -> None:
     """Every model has had all trials of the grid, and has the recipe of the best."""
     record = kept.results.protocol.search
-    grid = shipped.search.trials
+    grid = shipped.trials
     own = {entry.label: entry.recipe for entry in shipped.models}
     for entry in kept.results.benchmark.models:
         if not any(cell.label == entry.label for cell in kept.results.cells):

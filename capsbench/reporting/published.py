@@ -103,6 +103,16 @@ class DifferenceRow:
         return self.entry.value - self.first.value
 
     @property
+    def quantity(self) -> str:
+        """What it is a difference of."""
+        return _quantity(self.entry)
+
+    @property
+    def told(self) -> str:
+        """The measured difference with its interval and n."""
+        return _points_text(self.over)
+
+    @property
     def verdict(self) -> str:
         """The appearance, and where it is seen."""
         return self.appearance if self.over is None else self.appearance + self.circumstances
@@ -215,9 +225,9 @@ def tables(results: Results) -> list[PlainTable]:
                 tuple(
                     (
                         f"{_model(row.entry)} less {_model(row.first)}",
-                        _quantity(row.entry),
+                        row.quantity,
                         points(row.published),
-                        _points_text(row.over),
+                        row.told,
                         row.verdict,
                         row.entry.source,
                     )

@@ -14,9 +14,9 @@ from capsbench.reporting.claims_report import claim_tables, render_markdown
 from capsbench.reporting.export import Kept
 from capsbench.reporting.figures import accuracy_by_view, svg
 from capsbench.reporting.markdown import code, markdown_table, plain, result_tables
-from capsbench.reporting.published import KNOWN_BY, Beside, published
-from capsbench.reporting.results import FULL, Protocol
-from capsbench.reporting.wording import listed
+from capsbench.reporting.published import KNOWN_BY, Beside, differences, published
+from capsbench.reporting.results import FULL, Protocol, Results
+from capsbench.reporting.wording import listed, points
 from capsbench.schema import Benchmark, benchmark_names, load_benchmark
 
 HEAD = """# Results
@@ -40,7 +40,8 @@ def render(kept: Sequence[Kept], claims: Sequence[KeptClaims] = ()) -> str:
     parts = [HEAD]
     for one in claims:
         parts += _claims(one)
-    parts += ["## At a glance", _glance(kept), "## Published numbers", _published(kept)]
+    parts += ["## At a glance", _glance(kept), "## Published differences", _differences(kept)]
+    parts += ["## Published numbers", _published(kept)]
     for each in kept:
         parts += _section(each)
     return "\n\n".join(parts) + "\n"
@@ -97,7 +98,32 @@ def _glance(kept: Sequence[Kept]) -> str:
                 listed(counts) or "–",
             )
         )
-    return markdown_table(("Benchmark", "Size", "Cells", "Device", "Date", "Published"), rows)
+    table = markdown_table(("Benchmark", "Size", "Cells", "Device", "Date", "Published"), rows)
+    known = {each.results.benchmark.name for each in kept}
+    missing = [name for name in benchmark_names() if name not in known]
+    return f"{table}\n\nNot run: {plain(listed(missing))}." if missing else table
+
+
+def _differences(kept: Sequence[Kept]) -> str:
+    """Every published difference of every benchmark, beside each record that there is."""
+    rows: list[Sequence[str]] = []
+    for name in benchmark_names():
+        records = [each.results for each in kept if each.results.benchmark.name == name]
+        nothing = Results(Protocol(load_benchmark(name), (), "", "", ()), (), None)
+        for row in differences(nothing):
+            start = (name, f"{row.entry.model} less {row.first.model}", row.quantity)
+            found = [
+                (each.told, each.verdict)
+                for results in records
+                for each in differences(results)
+                if (each.first, each.entry) == (row.first, row.entry)
+            ]
+            rows += [
+                (*start, points(row.published), *numbers, row.entry.source)
+                for numbers in found or [("–", "not run")]
+            ]
+    head = ("Benchmark", "Models", "Quantity", "Published", "Measured", "Verdict", "Source")
+    return markdown_table(head, rows)
 
 
 def _published(kept: Sequence[Kept]) -> str:

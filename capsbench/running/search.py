@@ -53,7 +53,7 @@ def search(
     for entry, cells in planned_trials(benchmark, models, data_root):
         mine = [
             _trial(cell, values, benchmark.name, output, execution, data_root, console)
-            for values, cell in zip(benchmark.search.trials, cells, strict=True)
+            for values, cell in zip(benchmark.trials, cells, strict=True)
         ]
         best = max(mine, key=lambda trial: -1.0 if trial.accuracy is None else trial.accuracy)
         if best.accuracy is None:
@@ -80,13 +80,13 @@ def planned_trials(
         )
     found = []
     for entry in wanted(benchmark.models, models):
-        tried = [_with_recipe(benchmark, entry, values) for values in benchmark.search.trials]
+        tried = [_with_recipe(benchmark, entry, values) for values in benchmark.trials]
         found.append((entry, [cell for one in tried for cell in plan(one, data_root=data_root)]))
     return found
 
 
 def _with_recipe(benchmark: Benchmark, entry: ModelEntry, values: dict[str, float]) -> Benchmark:
-    model = _entry(entry, values, len(benchmark.search.trials))
+    model = _entry(entry, values, len(benchmark.trials))
     changes = {"models": (model,), "seeds": benchmark.seeds[:1], "matched": None, "published": ()}
     plain = [measure for measure in benchmark.measures if not measure.needs]
     return benchmark.model_copy(update={**changes, "measures": tuple(plain)})

@@ -61,6 +61,11 @@ class Benchmark(Part):
     published: tuple[Published, ...] = ()
     scales: dict[Name, Changes] = Field(default_factory=dict)
 
+    @property
+    def trials(self) -> list[dict[str, float]]:
+        """The recipes that ``--search`` tries on every model, the protocol's own first."""
+        return self.search.trials(self.recipe.model_dump())
+
     def recipe_of(self, entry: ModelEntry) -> Recipe:
         """The recipe with what is a model's own."""
         return Recipe.model_validate(self.recipe.model_dump() | entry.recipe)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
 from typing import Annotated, Any, Literal, Self
 
@@ -82,7 +82,7 @@ class Matched(Part):
     """A second rule: the first look at which a model is as good as another on test images.
 
     It sees test labels, and is told apart from the selection in every table. Sabour et al. (2017),
-    section 5.1, and Hinton et al. (2018), section 5.1, compare models so.
+    section 5.2, and Hinton et al. (2018), section 5.1, compare models so.
 
     Attributes:
         split: The test images on which models are matched.
@@ -119,6 +119,8 @@ class Variation(Part):
 class Search(Part):
     """The grid of recipes from which ``--search`` chooses for every model, on validation images.
 
+    The recipe of the protocol itself is tried first: no model is made worse on them.
+
     Attributes:
         learning_rate: Values to be tried.
         weight_decay: Values to be tried with each of them.
@@ -131,11 +133,14 @@ class Search(Part):
         default=(0.0, 1e-4), min_length=1
     )
 
-    @property
-    def trials(self) -> list[dict[str, float]]:
-        """Every pair of values, as changes of a recipe."""
-        pairs = product(self.learning_rate, self.weight_decay)
-        return [dict(zip(SEARCHED, pair, strict=True)) for pair in pairs]
+    def trials(self, own: Mapping[str, float]) -> list[dict[str, float]]:
+        """Every pair of values, as changes of a recipe, after the recipe's own values."""
+        pairs = (dict(zip(SEARCHED, pair, strict=True)) for pair in self._pairs())
+        mine = {name: own[name] for name in SEARCHED}
+        return [mine, *(pair for pair in pairs if pair != mine)]
+
+    def _pairs(self) -> Iterator[tuple[float, float]]:
+        return product(self.learning_rate, self.weight_decay)
 
 
 class Published(Part):

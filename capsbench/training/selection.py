@@ -32,7 +32,7 @@ def last(trajectory: Sequence[Row]) -> int:
 def matched(trajectory: Sequence[Row], split: str, target: float) -> int | None:
     """The first step at which the accuracy on a test split reaches a target; None if it never does.
 
-    It sees test labels. Sabour et al. (2017), section 5.1, and Hinton et al. (2018), section 5.1,
+    It sees test labels. Sabour et al. (2017), section 5.2, and Hinton et al. (2018), section 5.1,
     compare models at such steps.
 
     >>> row = lambda step, accuracy: {"step": step, "familiar_accuracy": accuracy}

@@ -46,7 +46,8 @@ def test_every_model_gets_the_same_trials_and_its_own_best(protocol, tmp_path):
         label: [trial for trial in record.trials if trial.label == label]
         for label in ("Tiny", "Other")
     }
-    grid = [
+    own = {"learning_rate": protocol.recipe.learning_rate, "weight_decay": 0.0}
+    grid = [own] + [
         {"learning_rate": rate, "weight_decay": decay}
         for rate in (1e-7, 0.03)
         for decay in (0, 0.1)
@@ -61,7 +62,7 @@ def test_every_model_gets_the_same_trials_and_its_own_best(protocol, tmp_path):
         # The chosen trial is the cell of its seed: it is not trained again.
         cell = next(c for c in plan(found) if (c.label, c.seed) == (label, 0))
         assert cell.path.as_posix() == best.path
-    assert len(list(tmp_path.rglob("training.json"))) == 8
+    assert len(list(tmp_path.rglob("training.json"))) == 10
     assert not list(tmp_path.rglob("measures"))
     assert found.matched == protocol.matched
     again, _ = searched(protocol, tmp_path)  # nothing is trained again
@@ -77,7 +78,7 @@ def test_models_that_are_not_wanted_have_no_trial(protocol, tmp_path):
 def test_a_trial_that_diverges_is_never_chosen(tiny_protocol, tiny_file, tmp_path):
     models = [{"name": f"{tiny_file}:Tiny", "label": "Tiny", "arguments": {"explode": True}}]
     benchmark = Benchmark.model_validate({**tiny_protocol, "models": models})
-    with pytest.raises(UserError, match="all 6 trials of Tiny diverged"):
+    with pytest.raises(UserError, match="all 7 trials of Tiny diverged"):
         searched(benchmark, tmp_path)
 
 
@@ -131,7 +132,7 @@ def test_the_page_shows_the_search_and_the_export_stands_up(tmp_path):
     )
     assert page is not None
     assert "The search for recipes" in page.read_text()
-    assert "the best of 2 trials" in page.read_text()
+    assert "the best of 3 trials" in page.read_text()
     assert load(tmp_path / "quick").protocol.search == record
     kept = read_export(export(tmp_path / "quick", tmp_path / "results"))
     assert kept.results.protocol.search == record
