@@ -141,10 +141,14 @@ def _require_finite(value: Any, place: str) -> None:
 
 
 def one_line(error: ValidationError) -> str:
-    """The first problem of a pydantic error as ``place: message (got value)``."""
+    """The first problem of a pydantic error as ``place: message (got value)``.
+
+    A whole mapping is not told again: the message of such a check says what is wrong in it.
+    """
     first = error.errors(include_url=False)[0]
     place = ".".join(str(part) for part in first["loc"])
     message = first["msg"].removeprefix("Value error, ")
     message = message[:1].lower() + message[1:]
-    came = "" if first["type"] == "missing" else f" (got {first['input']!r})"
+    told = first["type"] != "missing" and not isinstance(first["input"], Mapping)
+    came = f" (got {first['input']!r})" if told else ""
     return f"{place}: {message}{came}" if place else f"{message}{came}"

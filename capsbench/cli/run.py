@@ -151,6 +151,8 @@ def run(
             if dry_run:
                 parts = planned(claims, scale, data_root).values()
                 _list_cells(output, [cell for part in parts for cell in part], execution, as_json)
+                if not as_json:
+                    typer.echo(f"the file expects, with measures: {claims.expected}")
                 return
             run_claims(
                 claims,
@@ -179,6 +181,8 @@ def run(
         require_devices(execution)
         if dry_run:
             _list_cells(output, _planned(protocol, chosen, data_root, search), execution, as_json)
+            if not as_json:
+                typer.echo(f"the file expects, with measures: {protocol.expected}")
             return
         console, found = Console(), None
         if search:

@@ -12,6 +12,7 @@ import torch
 from capsbench.capsules.backend_names import Backend
 from capsbench.capsules.backends import use_backend
 from capsbench.contracts import Batch, Model
+from capsbench.errors import UserError
 from capsbench.measures.model_cost import cost
 from capsbench.measures.speed import seconds_per_call
 from capsbench.running.plan import Cell
@@ -51,6 +52,9 @@ def estimates(cells: Sequence[Cell], device: str, routing: Backend) -> list[Esti
         cells: The cells.
         device: ``cpu``, ``cuda`` or ``mps``.
         routing: In which form routing is computed.
+
+    Raises:
+        UserError: A step does not fit into the device's memory.
     """
     known: dict[str, tuple[float, int, int]] = {}
     found = []
@@ -62,7 +66,14 @@ def estimates(cells: Sequence[Cell], device: str, routing: Backend) -> list[Esti
             model = cell.build_model()
             votes = sum(cost(model.eval()).vote_bytes(recipe.batch).values())
             size = NUMBER * sum(weight.numel() for weight in model.parameters())
-            known[key] = step_seconds(model, recipe, device, routing), votes, size
+            try:
+                seconds = step_seconds(model, recipe, device, routing)
+            except torch.OutOfMemoryError:
+                raise UserError(
+                    f"{cell.title}: a step of {recipe.batch} images does not fit the memory of "
+                    "this device; ask for a smaller recipe.batch"
+                ) from None
+            known[key] = seconds, votes, size
         seconds, votes, size = known[key]
         # Weights, two moments of Adam, and the weights that each rule has chosen so far.
         state = (3 + len(RULES)) * size

@@ -153,7 +153,8 @@ class Published(Part):
         key: The measure's value that it is beside, such as ``novel/accuracy``.
         rule: Whether it is beside the value of the selected weights, or of the matched look.
         value: The number, in the unit of the measured one: a share, not per cent.
-        spread: What the source prints after ±, in the same unit.
+        spread: What the source prints after ±, in the same unit; of a curve how far a reading by
+            eye may be off.
         printed: The number as the source prints it, such as ``0.25 % error``.
         source: Where it stands.
         selected_on: What chose the weights that it was measured with.

@@ -72,7 +72,7 @@ REFUSED = {
     "run claims --models CNN": "claims are run as they stand",
     "run sample-efficiency --search --output runs": "--search is for benchmarks that vary nothing",
     "results nowhere.json": "nowhere.json is no file",
-    "results tiny.yaml": "tiny.yaml is damaged (not JSON)",
+    "results tiny.yaml": "tiny.yaml: name the file with small letters",
     "report tiny.yaml --export results": "tiny.yaml is not a folder",
     "run tiny.yaml --set data.name=digit": "unknown data module 'digit'; did you mean 'digits'?",
     "run not-yaml.yaml": "not-yaml.yaml is not valid YAML: line 2, column 1",
