@@ -125,9 +125,17 @@ CANNOT_DRAW = "cannot draw"
 
 
 def columns(results: Results) -> dict[str, str]:
-    """The headings of the summary's numbers: those of accuracy only where it is asked for."""
-    accuracies = {"familiar": "Familiar", "novel": "Novel", "gap": "Gap"}
-    return (accuracies if results.asks(ACCURACY_BY_VIEW) else {}) | {"seconds": "Training time"}
+    """The headings of the summary's numbers: those of accuracy only where it is asked for.
+
+    Novel views are parted where some lie between the trained ones, and ask for interpolation.
+    """
+    seconds = {"seconds": "Training time"}
+    if not results.asks(ACCURACY_BY_VIEW):
+        return seconds
+    novel = {"novel": "Novel"}
+    if measured(results.cells, "between/accuracy"):
+        novel |= {"between": "Between", "outside": "Outside"}
+    return {"familiar": "Familiar", **novel, "gap": "Gap", **seconds}
 
 
 def summary(results: Results) -> list[SummaryRow]:
@@ -140,8 +148,10 @@ def _row(label: str, index: int, cells: list[Cell], shown: Iterable[str]) -> Sum
     trained = [cell for cell in cells if cell.training and cell.training.status == "trained"]
     seconds = over_seeds((c.seed, c.training.seconds) for c in trained if c.training)
     entries = {
-        "familiar": accuracy(measured(cells, "familiar/accuracy")),
-        "novel": accuracy(measured(cells, "novel/accuracy")),
+        **{
+            kind: accuracy(measured(cells, f"{kind}/accuracy"))
+            for kind in ("familiar", "novel", "between", "outside")
+        },
         "gap": _entry(measured(cells, "gap"), points, share),
         "seconds": _entry(seconds, duration, duration),
     }
@@ -181,6 +191,10 @@ def caption(results: Results) -> str:
         f"Accuracy{tested}, as the mean over seeds with every seed's value beside it. The gap is "
         "familiar minus novel, in percentage points. Familiar and novel accuracy are averaged over "
         "the views of each factor first and over the factors then."
+        + (
+            " Novel views lie between the trained ones, or outside."
+            * ("between" in columns(results))
+        )
     )
 
 

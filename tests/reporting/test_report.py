@@ -14,6 +14,7 @@ import pytest
 from matplotlib.figure import Figure
 from rich.console import Console
 
+from capsbench.records import read_json, write_json
 from capsbench.reporting import figures, report, tables
 from capsbench.reporting.results import ACCURACY_BY_VIEW, load
 from capsbench.reporting.terminal import result_tables
@@ -104,6 +105,26 @@ def test_summary_is_the_mean_of_the_measured_seeds(folder: Path):
     assert rows["EM routing"].notes == ("seed 1 diverged at step 137",)
     assert rows["Dynamic routing"].notes == ("seed 0 not finished yet",)
     assert rows["Dynamic routing"].seeds == 1
+
+
+def test_views_between_the_trained_ones_have_a_column_where_there_are_any(
+    tmp_path, write_benchmark
+):
+    folder = write_benchmark(tmp_path)
+    before = load(folder)
+    assert list(tables.columns(before)) == ["familiar", "novel", "gap", "seconds"]
+    for cell in before.cells:
+        path = cell.folder.measure(cell.measures[ACCURACY_BY_VIEW])
+        if path.is_file():
+            content = read_json(path)
+            content["values"] |= {"between/accuracy": 0.75, "outside/accuracy": 0.25}
+            write_json(path, content)
+    results = load(folder)
+    row = tables.summary(results)[0]
+    assert list(row.entries) == ["familiar", "novel", "between", "outside", "gap", "seconds"]
+    assert row.entries["between"] is not None
+    assert row.entries["between"].mean == "75.0 %"
+    assert "lie between the trained ones" in tables.caption(results)
 
 
 def test_markdown(folder: Path):
