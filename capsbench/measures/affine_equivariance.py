@@ -6,8 +6,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torchmetrics import Metric
-from torchmetrics.utilities import dim_zero_cat
 
 from capsbench.errors import UserError
 from capsbench.measures.affine_fit import AffineFit
@@ -21,6 +19,7 @@ from capsbench.measures.affine_maps import (
     ridge,
     together,
 )
+from capsbench.measures.kept_rows import KeptRows
 
 IMAGES_PER_COMPONENT = 10
 
@@ -110,7 +109,7 @@ def linear_equivariance(
     )
 
 
-class LinearEquivariance(Metric):
+class LinearEquivariance(KeptRows):
     """`linear_equivariance` of the features of all batches and processes.
 
     It keeps the features, in float64: memory is images x (views + 1) x D x 8 bytes. Neither the
@@ -122,40 +121,25 @@ class LinearEquivariance(Metric):
         **kwargs: Arguments of ``torchmetrics.Metric``.
     """
 
-    full_state_update = False
     higher_is_better = True
-    is_differentiable = False
     plot_upper_bound = 1.0
 
-    f_x: list[Tensor]
-    f_gx: list[Tensor]
-    classes: list[Tensor]
-    index: list[Tensor]
-
     def __init__(self, width: int, seed: int = 0, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+        super().__init__(("f_x", "f_gx", "classes", "index"), **kwargs)
         self.width = width
         self.seed = seed
-        # A process without any image sends an empty list of numbers of the metric's own dtype: so
-        # the others keep theirs flat, and in float64.
-        self.set_dtype(torch.float64)
-        for name in ("f_x", "f_gx", "classes", "index"):
-            self.add_state(name, [], "cat")
 
     def update(self, f_x: Tensor, f_gx: Tensor, classes: Tensor, index: Tensor) -> None:
         """Take in the features of some images; see `linear_equivariance`."""
-        self.f_x.append(f_x.double().flatten())
-        self.f_gx.append(f_gx.double().flatten())
-        self.classes.append(classes.to(f_x.device, torch.float64))
-        self.index.append(index.to(f_x.device, torch.float64))
+        self.keep(f_x, f_gx, classes, index)
 
     def compute(self) -> AffineFit:
         """The maps, and what they explain, of all images so far."""
-        classes, index = (dim_zero_cat(parts).long() for parts in (self.classes, self.index))
-        order = index.argsort()
-        f_x = dim_zero_cat(self.f_x).reshape(len(order), -1)
-        f_gx = dim_zero_cat(self.f_gx).reshape(len(order), -1, f_x.shape[1])[order]
-        f_x, classes = f_x[order], classes[order]
+        f_x, f_gx, classes, index = self.kept()
+        index, order = index.long(), index.argsort()
+        f_x = f_x.reshape(len(order), -1)
+        f_gx = f_gx.reshape(len(order), -1, f_x.shape[1])[order]
+        f_x, classes = f_x[order], classes[order].long()
         division = divide(index[order], self.seed)
         return linear_equivariance(f_x, f_gx, classes, division, width=self.width)
 

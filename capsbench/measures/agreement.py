@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import torch
 from scipy.stats import rankdata
 from torch import Tensor
-from torchmetrics import Metric
-from torchmetrics.utilities.data import dim_zero_cat
+
+from capsbench.measures.kept_rows import KeptRows
 
 
 class VoteSpread(NamedTuple):
@@ -89,7 +89,7 @@ def presence_against_spread(presences: Tensor, spreads: Tensor) -> Agreement:
     )
 
 
-class PresenceAgainstSpread(Metric):
+class PresenceAgainstSpread(KeptRows):
     """`presence_against_spread` over batches and processes; it keeps both numbers of each capsule.
 
     ``compute`` gives an `Agreement`.
@@ -98,31 +98,21 @@ class PresenceAgainstSpread(Metric):
         capsules: J.
     """
 
-    full_state_update = False
     higher_is_better = False
-    is_differentiable = False
     plot_lower_bound = -1.0
     plot_upper_bound = 1.0
-    presences: list[Tensor]
-    spreads: list[Tensor]
 
     def __init__(self, capsules: int, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+        super().__init__(("presences", "spreads"), **kwargs)
         self.capsules = capsules
-        # A process without any image sends an empty list of numbers of the metric's own dtype: so
-        # the others keep theirs flat, and in float64.
-        self.set_dtype(torch.float64)
-        self.add_state("presences", [], dist_reduce_fx="cat")
-        self.add_state("spreads", [], dist_reduce_fx="cat")
 
     def update(self, presences: Tensor, spreads: Tensor) -> None:
         """Add images: presences (B, J) and spreads (B, J)."""
-        self.presences.append(presences.double().flatten())
-        self.spreads.append(spreads.double().flatten())
+        self.keep(presences, spreads)
 
     def compute(self) -> Agreement:
         """The correlations over all images."""
-        pairs = dim_zero_cat(self.presences), dim_zero_cat(self.spreads)
+        pairs = self.kept()
         return presence_against_spread(*(part.unflatten(0, (-1, self.capsules)) for part in pairs))
 
     def plot(self, val: Agreement | Tensor | Sequence[Tensor] | None = None, ax: Any = None) -> Any:

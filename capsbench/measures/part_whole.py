@@ -8,13 +8,12 @@ from typing import Any, NamedTuple
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torchmetrics import Metric
 from torchmetrics.functional.classification import binary_auroc
-from torchmetrics.utilities import dim_zero_cat
 
 from capsbench import measures
 from capsbench.contracts import Model, found_classes
 from capsbench.data.images import ImageData, SplitName
+from capsbench.measures.kept_rows import KeptRows
 from capsbench.measures.measured import Measured
 
 SEVERAL_OBJECTS = "not measured: images hold several objects"
@@ -55,35 +54,25 @@ def part_whole(intact: Tensor, rearranged: Tensor) -> Loss:
     return Loss(*means, means[0] - means[1], auroc)
 
 
-class PartWhole(Metric):
+class PartWhole(KeptRows):
     """`part_whole` of the objects of all batches and processes; it keeps both numbers of each.
 
     Args:
         **kwargs: Arguments of ``torchmetrics.Metric``.
     """
 
-    full_state_update = False
     higher_is_better = True
-    is_differentiable = False
-
-    intact: list[Tensor]
-    rearranged: list[Tensor]
 
     def __init__(self, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        # What a process without any image sends is of the metric's own dtype.
-        self.set_dtype(torch.float64)
-        for name in ("intact", "rearranged"):
-            self.add_state(name, [], dist_reduce_fx="cat")
+        super().__init__(("intact", "rearranged"), **kwargs)
 
     def update(self, intact: Tensor, rearranged: Tensor) -> None:
         """Take in some objects; see `part_whole`."""
-        self.intact.append(intact.double())
-        self.rearranged.append(rearranged.double())
+        self.keep(intact, rearranged)
 
     def compute(self) -> Loss:
         """What is lost over all objects so far."""
-        return part_whole(dim_zero_cat(self.intact), dim_zero_cat(self.rearranged))
+        return part_whole(*self.kept())
 
     def plot(self, val: Any = None, ax: Any = None) -> Any:
         """Draw the loss; of a list of results, one after the other.

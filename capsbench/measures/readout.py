@@ -12,11 +12,10 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torchmetrics import Metric
-from torchmetrics.utilities import dim_zero_cat
 
 from capsbench.data.randomness import generator
 from capsbench.errors import UserError
+from capsbench.measures.kept_rows import KeptRows
 
 # Of the components' mean variance times the number of rows: from none to shrinking to the mean.
 PENALTIES = tuple(10.0**exponent for exponent in range(-8, 4))
@@ -153,7 +152,7 @@ def read_out(
     )
 
 
-class LinearReadOut(Metric):
+class LinearReadOut(KeptRows):
     """`read_out` of the rows of all batches and processes, half of the images held out.
 
     It keeps the features, in float64: memory is rows x D x 8 bytes. Neither the batches nor their
@@ -165,44 +164,24 @@ class LinearReadOut(Metric):
         **kwargs: Arguments of ``torchmetrics.Metric``.
     """
 
-    full_state_update = False
     higher_is_better = True
-    is_differentiable = False
     plot_upper_bound = 1.0
 
-    features: list[Tensor]
-    targets: list[Tensor]
-    groups: list[Tensor]
-    index: list[Tensor]
-
     def __init__(self, width: int | None = None, seed: int = 0, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+        super().__init__(("features", "targets", "groups", "index"), **kwargs)
         self.width = width
         self.seed = seed
-        # A process without any image sends an empty list of numbers of the metric's own dtype: so
-        # the others keep theirs flat, and in float64.
-        self.set_dtype(torch.float64)
-        for name in ("features", "targets", "groups", "index"):
-            self.add_state(name, [], "cat")
 
     def update(self, features: Tensor, targets: Tensor, groups: Tensor, index: Tensor) -> None:
         """Take in rows; see `read_out`. ``index`` (N,) is a number that each has for itself."""
-        for kept, given in (
-            (self.features, features),
-            (self.targets, targets),
-            (self.groups, groups),
-            (self.index, index),
-        ):
-            kept.append(given.to(features.device, torch.float64).flatten())
+        self.keep(features, targets, groups, index)
 
     def compute(self) -> ReadOut:
         """What all rows so far tell."""
-        groups, index = (dim_zero_cat(parts).long() for parts in (self.groups, self.index))
+        features, targets, groups, index = self.kept()
         order = index.argsort()
-        features, targets = (
-            dim_zero_cat(parts).reshape(len(order), -1)[order]
-            for parts in (self.features, self.targets)
-        )
+        features, targets = (each.reshape(len(order), -1)[order] for each in (features, targets))
+        groups = groups.long()
         held_out = held_out_rows(groups[order])
         return read_out(
             features, targets, held_out, groups[order], width=self.width, seed=self.seed
