@@ -18,9 +18,9 @@ from capsbench.capsules.losses import cross_entropy
 from capsbench.contracts import Batch, ImageShape, Model, Prediction, one_hot
 from capsbench.data.images import ImageData
 from capsbench.errors import UserError, in_one_line
-from capsbench.measures.evaluation_mode import evaluation_mode
-from capsbench.measures.measured import Measured
-from capsbench.measures.objects import with_objects
+from capsbench.profiling.evaluation_mode import evaluation_mode
+from capsbench.measures._result import Measured
+from capsbench.measures._objects import with_objects
 from capsbench.progress import progress_bar
 from capsbench.records import read_json
 from capsbench.reporting.evaluation import Evaluation

@@ -13,7 +13,7 @@ from torch import nn
 import capsbench
 import capsbench.evaluation
 from capsbench.errors import UserError
-from capsbench.measures.statistics import bootstrap_over_images
+from capsbench.statistics.intervals import bootstrap_over_images
 from capsbench.models.cnn_small import CNNSmall
 from capsbench.schema import Benchmark
 

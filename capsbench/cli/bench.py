@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from capsbench.benching.groups import GROUPS
+from capsbench.speed.groups import GROUPS
 from capsbench.cli.options import (
     AsJson,
     beside_json,
@@ -20,7 +20,7 @@ from capsbench.cli.options import (
 from capsbench.errors import unknown
 
 if TYPE_CHECKING:
-    from capsbench.benching.rows import Result
+    from capsbench.speed.rows import Result
 
 SCHEMA = 1  # of bench.json
 
@@ -82,10 +82,10 @@ def _measure(
     # Before torch is there: its profiler, which counts memory, announces itself on stderr.
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
-    from capsbench.benching.bench import carry_out, comparisons_of, needs_limits
-    from capsbench.benching.limits import measure_limits
-    from capsbench.benching.machine import bench_device, describe, precisions
-    from capsbench.benching.table import LEGEND, comparison_table, machine_table, reasons
+    from capsbench.speed.bench import carry_out, comparisons_of, needs_limits
+    from capsbench.speed.limits import measure_limits
+    from capsbench.speed.machine import bench_device, describe, precisions
+    from capsbench.speed.table import LEGEND, comparison_table, machine_table, reasons
 
     console, place = plain_console(), bench_device(device)
     planned = [(group, one) for group in groups for one in comparisons_of(group, place)]
@@ -105,8 +105,8 @@ def _measure(
 
 
 def _write(output: Path, content: dict[str, Any], results: Sequence[Result]) -> None:
-    from capsbench.benching.figure import ratios_figure
-    from capsbench.records import write_bytes, write_json
+    from capsbench.speed.figure import ratios_figure
+    from capsbench.files.atomic import write_bytes, write_json
     from capsbench.reporting.figures import svg
 
     write_json(output / "bench.json", content)

@@ -20,7 +20,7 @@ from capsbench.cli.show import parse_image_shape
 from capsbench.names import find
 
 if TYPE_CHECKING:
-    from capsbench.checking.contract import Result
+    from capsbench.conformance.contract import Result
 
 MARKS = {"passed": "ok", "failed": "FAILED", "not applicable": "-"}
 
@@ -55,8 +55,8 @@ def check(
     shape, target = parse_image_shape(image_shape), find("models", name)
     with beside_json(as_json):
         cls, arguments = model_with_arguments(target, settings or [])
-        from capsbench.checking.contract import check_contract
-        from capsbench.checking.subject import Subject
+        from capsbench.conformance.contract import check_contract
+        from capsbench.conformance.subject import Subject
 
         subject = Subject(cls, shape, classes, arguments)
         results = (
@@ -83,7 +83,7 @@ def _print(found: Iterable[Result], with_traceback: bool) -> list[Result]:
     """Show each result as soon as it is there; the slowest check takes seconds."""
     from rich.table import Table
 
-    from capsbench.checking.contract import CHECKS
+    from capsbench.conformance.contract import CHECKS
 
     console, results = plain_console(), []
     for result in found:

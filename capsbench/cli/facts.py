@@ -60,7 +60,7 @@ def model_facts(
         settings: Arguments as ``NAME=VALUE``.
         batch: Images whose votes are counted.
     """
-    from capsbench.measures.model_cost import cost
+    from capsbench.profiling.model_cost import cost
 
     cls, arguments = model_with_arguments(target, settings)
     try:

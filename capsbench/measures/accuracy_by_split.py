@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from capsbench.contracts import Model
 from capsbench.data.images import ImageData
 from capsbench.measures import AccuracyBySplit
-from capsbench.measures.hits import found_in
-from capsbench.measures.measured import Measured
+from capsbench.measures._predictions import found_in
+from capsbench.measures._result import Measured
 
 
 @torch.inference_mode()

@@ -14,8 +14,8 @@ from torchmetrics import Metric
 from capsbench import measures
 from capsbench.contracts import Model
 from capsbench.data.images import ImageData
-from capsbench.measures.hits import found_in
-from capsbench.measures.measured import Measured
+from capsbench.measures._predictions import found_in
+from capsbench.measures._result import Measured
 from capsbench.viewpoint.grid import GridView
 from capsbench.viewpoint.ranges import ViewRange
 

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from capsbench.measures.entry import (
+from capsbench.measures._config import (
     Entry,
     GridEntry,
     Name,

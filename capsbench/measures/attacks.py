@@ -14,10 +14,10 @@ from capsbench.contracts import Batch, Model
 from capsbench.data.images import ImageData
 from capsbench.errors import UserError
 from capsbench.measures import AttackMethod, Attacks
-from capsbench.measures.adversarial import Attacked, fgsm, pgd, random_starts, wrong_classes
-from capsbench.measures.attacked_accuracy import attacked_accuracy
-from capsbench.measures.chosen_images import chosen_batches, chosen_rows
-from capsbench.measures.measured import Measured
+from capsbench.measures._adversarial import Attacked, fgsm, pgd, random_starts, wrong_classes
+from capsbench.measures._attacked_accuracy import attacked_accuracy
+from capsbench.measures._image_subset import chosen_batches, chosen_rows
+from capsbench.measures._result import Measured
 
 NO_SOURCES: Mapping[str, Model] = MappingProxyType({})
 Bits = dict[str, Tensor]  # by share, (E, N) bool: for each epsilon, image by image
@@ -47,7 +47,7 @@ def measure(
     any step, so that the attack had no direction; of targeted attacks ``reached``, those that are
     taken for the class that was aimed at. ``<attack>/accuracy`` is the mean over epsilons. Aims and
     random starts are drawn by the image's number, the same for all models. Samples hold outcomes
-    under ``<attack>/<share>``, (E, N). See `capsbench.measures.adversarial`.
+    under ``<attack>/<share>``, (E, N). See `capsbench.measures._adversarial`.
 
     Args:
         entry: The measure's arguments.

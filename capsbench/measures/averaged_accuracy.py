@@ -12,7 +12,7 @@ from torch import Tensor
 from capsbench.contracts import Model, found_classes
 from capsbench.data.images import ImageData, SplitName
 from capsbench.measures import AveragedAccuracy
-from capsbench.measures.measured import Measured
+from capsbench.measures._result import Measured
 from capsbench.viewpoint.views import Views
 
 CENTRE = (0.0, 0.0)

@@ -12,11 +12,11 @@ from torch import Tensor
 from capsbench.contracts import Model, one_hot
 from capsbench.data.images import ImageData, SplitName
 from capsbench.measures import Calibration
-from capsbench.measures.agreement import presence_against_spread
-from capsbench.measures.defined import defined
-from capsbench.measures.measured import Measured
-from capsbench.measures.reliability import reliability, top_label
-from capsbench.measures.vote_spreads import LastSpreads, watching_votes
+from capsbench.measures._routing_agreement import presence_against_spread
+from capsbench.measures._nonfinite import defined
+from capsbench.measures._result import Measured
+from capsbench.measures._reliability import reliability, top_label
+from capsbench.measures._vote_spreads import LastSpreads, watching_votes
 
 Found = dict[str, Tensor]
 TOP = "top label"
@@ -40,7 +40,7 @@ def measure(
 
     ``agreement/absolute`` and ``agreement/relative`` say how the presence of the last capsules goes
     with the spread of the votes for them, in the units of the poses and beside the length of the
-    votes (`capsbench.measures.agreement`): the rank correlation, near -1 where presence means
+    votes (`capsbench.measures._routing_agreement`): the rank correlation, near -1 where presence means
     agreement, over images and capsules together (``pooled``) and of each capsule over images, as
     the mean over capsules (``by capsule``).
 

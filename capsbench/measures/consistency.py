@@ -15,8 +15,8 @@ from capsbench import measures
 from capsbench.contracts import Model, found_classes, likeliest_classes
 from capsbench.data.images import Asked, ImageData
 from capsbench.errors import UserError
-from capsbench.measures.chosen_images import chosen_batches, chosen_rows
-from capsbench.measures.measured import Measured
+from capsbench.measures._image_subset import chosen_batches, chosen_rows
+from capsbench.measures._result import Measured
 from capsbench.viewpoint.factors import FACTORS
 from capsbench.viewpoint.grid import GridView
 from capsbench.viewpoint.views import Views

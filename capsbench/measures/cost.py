@@ -14,11 +14,11 @@ from torch import Tensor
 from capsbench.contracts import Model
 from capsbench.data.images import ImageData
 from capsbench.measures import Cost
-from capsbench.measures.chosen_images import chosen_batches, chosen_rows
-from capsbench.measures.measured import Measured
-from capsbench.measures.model_cost import cost
-from capsbench.measures.peak_memory import peak_bytes
-from capsbench.measures.speed import seconds_per_call
+from capsbench.measures._image_subset import chosen_batches, chosen_rows
+from capsbench.measures._result import Measured
+from capsbench.profiling.model_cost import cost
+from capsbench.profiling.peak_memory import peak_bytes
+from capsbench.profiling.timing import seconds_per_call
 
 
 def measure(
@@ -31,7 +31,7 @@ def measure(
     """Count what a model costs, and measure its speed and memory on this device.
 
     Keys: ``parameters``, ``decoder/parameters``, ``flops`` (of a forward pass of one image, see
-    `capsbench.measures.model_cost.Cost`),
+    `capsbench.profiling.model_cost.Cost`),
     ``votes/bytes`` (of one image, in float32, over all routing layers, whether they are stored or
     not) and ``votes/bytes@<routing layer>``; ``inference/images per second`` and ``inference/peak
     bytes``, of a batch of test images; ``training/...`` the same for a batch as in training,

@@ -11,8 +11,8 @@ from capsbench.contracts import Model
 from capsbench.data.images import ImageData
 from capsbench.errors import unknown
 from capsbench.measures import Filters
-from capsbench.measures.measured import Measured
-from capsbench.measures.turned_copies import SMALLEST, turned_copies
+from capsbench.measures._result import Measured
+from capsbench.measures._filter_copies import SMALLEST, turned_copies
 
 
 @torch.inference_mode()

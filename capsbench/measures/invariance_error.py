@@ -10,9 +10,9 @@ from torch import Tensor
 from capsbench import measures
 from capsbench.contracts import Model
 from capsbench.data.images import ImageData
-from capsbench.measures.activations import choose_layers
-from capsbench.measures.errors_by_view import Pair, measure_errors
-from capsbench.measures.measured import Measured
+from capsbench.measures._activations import choose_layers
+from capsbench.measures._errors_by_view import Pair, measure_errors
+from capsbench.measures._result import Measured
 from capsbench.viewpoint.grid import GridView
 
 
@@ -27,8 +27,8 @@ def measure(
     """Measure layers of any kind, each as one vector for each image.
 
     Keys are ``invariance/error@<layer>`` and others, see
-    `capsbench.measures.errors_by_view.measure_errors`; the error is defined in
-    `capsbench.measures.invariance.invariance_error`.
+    `capsbench.measures._errors_by_view.measure_errors`; the error is defined in
+    `capsbench.measures._invariance.invariance_error`.
 
     Args:
         entry: The measure's arguments.

@@ -6,7 +6,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from capsbench.measures.entry import (
+from capsbench.measures._config import (
     Entry,
     LayerEntry,
     TestSplit,
@@ -58,7 +58,7 @@ class Filters(Entry):
 class InvarianceError(LayerEntry):
     """Invariance error of layers (article, eq. 0): how far a view moves features.
 
-    It is divided by how far apart images are; see `capsbench.measures.invariance`.
+    It is divided by how far apart images are; see `capsbench.measures._invariance`.
     """
 
     measure: Literal["invariance-error"]
@@ -104,7 +104,7 @@ class LinearEquivariance(LayerEntry):
     """How much of the change of features under views an affine map explains, class by class.
 
     After Lenc & Vedaldi (2015), for eq. 3 of the article, with its controls, and the group law of
-    the maps; see `capsbench.measures.affine_equivariance`.
+    the maps; see `capsbench.measures._affine_equivariance`.
 
     Attributes:
         grid: The views; quarter turns if left out.
@@ -181,7 +181,7 @@ class PoseReadout(Entry):
 class SpatialEquivariance(LayerEntry):
     """Spatial equivariance error of layers (article, eq. 3): whether maps move as images do.
 
-    See `capsbench.measures.moved_maps`.
+    See `capsbench.measures._warped_maps`.
 
     Attributes:
         grid: The views: warps of the whole image.

@@ -13,13 +13,13 @@ from capsbench.capsules.backends import routing_backend
 from capsbench.contracts import LayerOfInterest, Model
 from capsbench.data.images import ImageData
 from capsbench.measures import Direction, LieDerivative
-from capsbench.measures.activations import OF_ANY_MODEL, PROBABILITIES, choose_layers, watching
-from capsbench.measures.chosen_images import chosen_batches, chosen_rows
-from capsbench.measures.defined import defined
-from capsbench.measures.derivatives import Derivative, MeanLieDerivative, lie_derivatives
-from capsbench.measures.evaluation_mode import evaluation_mode
-from capsbench.measures.map_borders import as_map, places_inside
-from capsbench.measures.measured import Measured
+from capsbench.measures._activations import OF_ANY_MODEL, PROBABILITIES, choose_layers, watching
+from capsbench.measures._image_subset import chosen_batches, chosen_rows
+from capsbench.measures._nonfinite import defined
+from capsbench.measures._derivatives import Derivative, MeanLieDerivative, lie_derivatives
+from capsbench.profiling.evaluation_mode import evaluation_mode
+from capsbench.measures._receptive_field import as_map, places_inside
+from capsbench.measures._result import Measured
 
 BATCH = 20  # images: the textbook's routing stores all votes, and their derivatives
 STAYS, MOVED = "lie/invariance@", "lie/equivariance@"
@@ -42,7 +42,7 @@ def measure(
     derivative of f(T_t x) at t = 0: how fast the layer changes, as a share of the distance between
     two images. ``lie/equivariance@<layer>`` is the same for maps that are moved back, T_(-t)
     f(T_t x): 0 where they move as the image does. It is about places that do not look at the
-    image's border (`capsbench.measures.map_borders`). The presences of capsules at places are maps
+    image's border (`capsbench.measures._receptive_field`). The presences of capsules at places are maps
     too; their poses also change in themselves, and are not moved back.
 
     Routing is computed in the form of the textbook. Memory grows with the votes for 20 images.

@@ -13,18 +13,18 @@ from torch import Tensor
 from capsbench import measures
 from capsbench.contracts import LayerOfInterest, Model
 from capsbench.data.images import Asked, ImageData
-from capsbench.measures.activations import choose_layers
-from capsbench.measures.affine_equivariance import IMAGES_PER_COMPONENT
-from capsbench.measures.affine_fit import Shares
-from capsbench.measures.affine_maps import Division, divide, divide_objects
-from capsbench.measures.chosen_images import Chosen, chosen_for, seen_batches
-from capsbench.measures.class_maps import ClassMaps, maps_of_class, of_all_classes
-from capsbench.measures.composed_views import Composed, composed_views
-from capsbench.measures.defined import defined
-from capsbench.measures.group_law import group_law_of
-from capsbench.measures.linearised import share_explained
-from capsbench.measures.measured import Measured
-from capsbench.measures.paired_views import activations, at_rest
+from capsbench.measures._activations import choose_layers
+from capsbench.measures._affine_equivariance import IMAGES_PER_COMPONENT
+from capsbench.measures._affine_fit import Shares
+from capsbench.measures._affine_maps import Division, divide, divide_objects
+from capsbench.measures._image_subset import Chosen, chosen_for, seen_batches
+from capsbench.measures._per_class_fit import ClassMaps, maps_of_class, of_all_classes
+from capsbench.measures._composed_views import Composed, composed_views
+from capsbench.measures._nonfinite import defined
+from capsbench.measures._group_law import group_law_of
+from capsbench.statistics.influence import share_explained
+from capsbench.measures._result import Measured
+from capsbench.measures._paired_activations import activations, at_rest
 from capsbench.viewpoint.grid import GridView
 
 NO_OTHER_OBJECT = "not measured: a class has no other object, or image, to be held out"
@@ -43,7 +43,7 @@ def measure(
 
     For each view that changes anything, such as ``rotation=90/``, and for all of them together,
     there is ``equivariance/linear/<share>@<layer>`` for each of the
-    `capsbench.measures.affine_fit.Shares`: ``explained``, ``shuffled``, ``beyond_controls``,
+    `capsbench.measures._affine_fit.Shares`: ``explained``, ``shuffled``, ``beyond_controls``,
     ``distance``, ``kept``. Both controls are in ``beyond_controls``; that of the identity explains
     0 by definition.
 

@@ -14,7 +14,7 @@ from capsbench import measures
 from capsbench.contracts import Model, found_classes
 from capsbench.data.images import ImageData, SplitName
 from capsbench.measures.kept_rows import KeptRows
-from capsbench.measures.measured import Measured
+from capsbench.measures._result import Measured
 
 SEVERAL_OBJECTS = "not measured: images hold several objects"
 NO_PRESENCE = "the model has no class capsules: presence is not compared"

@@ -16,13 +16,13 @@ from capsbench.data.images import ImageData
 from capsbench.data.randomness import generator, views_by_index
 from capsbench.data.splits import balanced_order
 from capsbench.measures import PoseReadout
-from capsbench.measures.activations import choose_layers, watching
-from capsbench.measures.defined import defined
-from capsbench.measures.drawn_views import batches_from
-from capsbench.measures.linearised import share_explained
-from capsbench.measures.measured import Measured
-from capsbench.measures.poolings import max_poolings, watching_poolings
-from capsbench.measures.readout import (
+from capsbench.measures._activations import choose_layers, watching
+from capsbench.measures._nonfinite import defined
+from capsbench.measures._random_views import batches_from
+from capsbench.statistics.influence import share_explained
+from capsbench.measures._result import Measured
+from capsbench.measures._poolings import max_poolings, watching_poolings
+from capsbench.measures._linear_probe import (
     FOLDS,
     ReadOut,
     angle,

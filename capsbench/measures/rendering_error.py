@@ -14,7 +14,7 @@ from capsbench.contracts import Model
 from capsbench.data.images import ImageData
 from capsbench.data.randomness import views_by_index
 from capsbench.measures import RenderingError
-from capsbench.measures.measured import Measured
+from capsbench.measures._result import Measured
 from capsbench.viewpoint.ranges import ViewRange
 from capsbench.viewpoint.warp import warp
 

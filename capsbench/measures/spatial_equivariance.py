@@ -11,15 +11,15 @@ from torch import Tensor
 from capsbench import measures
 from capsbench.contracts import Batch, LayerOfInterest, Model
 from capsbench.data.images import ImageData
-from capsbench.measures.activations import PIXELS, choose_layers, watching
-from capsbench.measures.affine_maps import divide
-from capsbench.measures.chosen_images import chosen_batches, chosen_rows
-from capsbench.measures.defined import defined
-from capsbench.measures.errors_by_view import Pair, measure_errors
-from capsbench.measures.fibre_maps import FibreEquivariance, FibreFit, over_fits
-from capsbench.measures.measured import Measured
-from capsbench.measures.moved_maps import MapMove
-from capsbench.measures.paired_views import Activations, at_rest
+from capsbench.measures._activations import PIXELS, choose_layers, watching
+from capsbench.measures._affine_maps import divide
+from capsbench.measures._image_subset import chosen_batches, chosen_rows
+from capsbench.measures._nonfinite import defined
+from capsbench.measures._errors_by_view import Pair, measure_errors
+from capsbench.measures._pose_maps import FibreEquivariance, FibreFit, over_fits
+from capsbench.measures._result import Measured
+from capsbench.measures._warped_maps import MapMove
+from capsbench.measures._paired_activations import Activations, at_rest
 from capsbench.viewpoint.grid import GridView
 from capsbench.viewpoint.views import Views
 from capsbench.viewpoint.warp import Size
@@ -43,13 +43,13 @@ def measure(
     """Measure feature maps, and the presences and poses of capsules on a map.
 
     Keys are ``equivariance/spatial/error@<layer>`` and others, see
-    `capsbench.measures.errors_by_view.measure_errors`; the error is defined in
-    `capsbench.measures.moved_maps.spatial_equivariance_error`. What interpolation alone does, there
+    `capsbench.measures._errors_by_view.measure_errors`; the error is defined in
+    `capsbench.measures._warped_maps.spatial_equivariance_error`. What interpolation alone does, there
     and back, is in ``equivariance/interpolation/error@<layer>``: about half of it is in the errors.
 
     Poses also change in themselves. So for each view ``equivariance/fibre/<share>@<layer>`` says
     how much of what is left an affine map explains, the same at all places, of
-    `capsbench.measures.fibre_maps.FibreFit`; and ``equivariance/fibre/error@<layer>`` is the error
+    `capsbench.measures._pose_maps.FibreFit`; and ``equivariance/fibre/error@<layer>`` is the error
     that is left with it, ``equivariance/spatial/error@`` times the root of what is not explained.
 
     Args:

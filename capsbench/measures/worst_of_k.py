@@ -14,9 +14,9 @@ from capsbench.contracts import Model, found_classes, one_hot
 from capsbench.data.images import ImageData
 from capsbench.data.randomness import views_by_index
 from capsbench.errors import UserError
-from capsbench.measures.chosen_images import chosen_rows
-from capsbench.measures.drawn_views import batches_from
-from capsbench.measures.measured import Measured
+from capsbench.measures._image_subset import chosen_rows
+from capsbench.measures._random_views import batches_from
+from capsbench.measures._result import Measured
 
 
 @torch.inference_mode()

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from capsbench.measures.statistics import t_interval
+from capsbench.statistics.intervals import t_interval
 from capsbench.reporting.results import ACCURACY_BY_VIEW, Cell
 
 

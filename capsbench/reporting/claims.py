@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from capsbench.measures.difference import (
+from capsbench.statistics.paired_difference import (
     Difference,
     corrected,
     difference,

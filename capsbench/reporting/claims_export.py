@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from capsbench.arguments import one_line
 from capsbench.errors import UserError
-from capsbench.measures.difference import Difference, corrected
+from capsbench.statistics.paired_difference import Difference, corrected
 from capsbench.records import SCHEMA, fingerprint, read_json, write_json
 from capsbench.reporting.checks import CLOSE, check_cells
 from capsbench.reporting.claims import Judged, Tested, Verdict, overall, values_of, verdict_on

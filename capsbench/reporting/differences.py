@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from capsbench.measures.difference import Difference, corrected, difference
-from capsbench.measures.statistics import SEEDS_FOR_INTERVAL
+from capsbench.statistics.paired_difference import Difference, corrected, difference
+from capsbench.statistics.intervals import SEEDS_FOR_INTERVAL
 from capsbench.reporting.outcomes import outcomes
 from capsbench.reporting.results import Cell, Results
 from capsbench.reporting.wording import points, share

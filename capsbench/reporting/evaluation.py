@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from pydantic import TypeAdapter
 
 from capsbench.errors import UserError
-from capsbench.measures.measured import Measured
-from capsbench.measures.statistics import Interval, bootstrap_over_images
+from capsbench.measures._result import Measured
+from capsbench.statistics.intervals import Interval, bootstrap_over_images
 from capsbench.records import CellFolder
 from capsbench.reporting.figures import accuracy_by_view
 from capsbench.reporting.measure_figures import measure_figures
@@ -62,7 +62,7 @@ class Evaluation:
         """By measure and key, 95 % intervals of this very model over other test images.
 
         Of values with an outcome for each image that vary; see
-        `capsbench.measures.statistics.bootstrap_over_images`. What another training would give is
+        `capsbench.statistics.intervals.bootstrap_over_images`. What another training would give is
         not in them.
         """
         return {

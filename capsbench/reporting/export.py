@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from capsbench.arguments import one_line
 from capsbench.errors import UserError
-from capsbench.measures.difference import Difference
+from capsbench.statistics.paired_difference import Difference
 from capsbench.records import SCHEMA, CellFolder, Row, fingerprint, read_json, write_json
 from capsbench.reporting.differences import DifferenceRow, differences
 from capsbench.reporting.results import (

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from capsbench.errors import UserError
-from capsbench.measures.measured import INDEX, OBJECT
+from capsbench.measures._result import INDEX, OBJECT
 from capsbench.records import read_npz
 from capsbench.reporting.results import Cell
 
@@ -65,7 +65,7 @@ def by_image(
 
     Args:
         values: The keys.
-        samples: What the measure kept, see `outcomes` and `capsbench.measures.objects`.
+        samples: What the measure kept, see `outcomes` and `capsbench.measures._objects`.
     """
     found = {}
     for key in values:

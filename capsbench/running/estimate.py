@@ -13,8 +13,8 @@ from capsbench.capsules.backend_names import Backend
 from capsbench.capsules.backends import use_backend
 from capsbench.contracts import Batch, Model
 from capsbench.errors import UserError
-from capsbench.measures.model_cost import cost
-from capsbench.measures.speed import seconds_per_call
+from capsbench.profiling.model_cost import cost
+from capsbench.profiling.timing import seconds_per_call
 from capsbench.running.plan import Cell
 from capsbench.training.recipe import Recipe
 from capsbench.training.selection import RULES

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from capsbench.capsules.backend_names import Backend
 from capsbench.capsules.backends import use_backend
-from capsbench.measures.objects import with_objects
+from capsbench.measures._objects import with_objects
 from capsbench.progress import progress_bar
 from capsbench.records import (
     SCHEMA,

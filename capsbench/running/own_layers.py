@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from capsbench.contracts import Model
 from capsbench.errors import UserError, unknown
 from capsbench.measures import LayerEntry, MeasureEntry
-from capsbench.measures.activations import choose_layers
+from capsbench.measures._activations import choose_layers
 
 
 def own_layers(

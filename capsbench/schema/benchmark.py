@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, SerializeAsAny, field_validator, model_validator
 
 from capsbench.errors import unknown
-from capsbench.measures import MeasureEntry, Name, TestSplit
+from capsbench.measures import MeasureConfig, Name, TestSplit, parse_config
 from capsbench.schema.parts import (
     Changes,
     DataEntry,
@@ -24,6 +24,7 @@ from capsbench.training.recipe import Recipe
 from capsbench.viewpoint.ranges import ViewRange
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
+AnyMeasureConfig = Annotated[SerializeAsAny[MeasureConfig], BeforeValidator(parse_config)]
 
 
 class Benchmark(Part):
@@ -57,7 +58,7 @@ class Benchmark(Part):
     matched: Matched | None = None
     follow: tuple[TestSplit, ...] = ()
     seeds: tuple[int, ...] = Field(min_length=1)
-    measures: tuple[MeasureEntry, ...] = Field(min_length=1)
+    measures: tuple[AnyMeasureConfig, ...] = Field(min_length=1)
     published: tuple[Published, ...] = ()
     scales: dict[Name, Changes] = Field(default_factory=dict)
 
@@ -86,7 +87,7 @@ class Benchmark(Part):
 
     @field_validator("measures")
     @classmethod
-    def _kinds(cls, value: tuple[MeasureEntry, ...]) -> tuple[MeasureEntry, ...]:
+    def _kinds(cls, value: tuple[MeasureConfig, ...]) -> tuple[MeasureConfig, ...]:
         kinds = [entry.measure for entry in value]
         for kind in kinds:
             if kinds.count(kind) > 1:
@@ -99,7 +100,7 @@ class Benchmark(Part):
         if len(set(labels)) < len(labels):
             raise ValueError("each model needs a label of its own")
         named = [("published", entry.model) for entry in self.published]
-        named += [(entry.measure, label) for entry in self.measures for label in entry.needs]
+        named += [(entry.measure, label) for entry in self.measures for label in entry.source_models]
         if self.matched and isinstance(self.matched.to, str):
             named.append(("matched.to", self.matched.to))
         for place, label in named:

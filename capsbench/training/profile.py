@@ -8,7 +8,7 @@ from pathlib import Path
 from pytorch_lightning import Callback, LightningModule, Trainer
 from torch.profiler import ProfilerAction, ProfilerActivity, profile
 
-from capsbench.records import write_folder
+from capsbench.files.atomic import write_folder
 from capsbench.training.task import Task
 
 TRACE, TABLE = "trace.json.gz", "operations.txt"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from capsbench.benching.groups import GROUPS, startup
+from capsbench.speed.groups import GROUPS, startup
 from capsbench.cli.bench import complete_group
 
 KEYS = {
@@ -74,8 +74,8 @@ def test_groups_come_once_and_in_the_order_given(cli, monkeypatch):
         carried.append((group, device))
         return []
 
-    monkeypatch.setattr("capsbench.benching.bench.comparisons_of", none_of)
-    monkeypatch.setattr("capsbench.benching.figure.ratios_figure", _no_figure)
+    monkeypatch.setattr("capsbench.speed.bench.comparisons_of", none_of)
+    monkeypatch.setattr("capsbench.speed.figure.ratios_figure", _no_figure)
     cli("bench", "sweep", "data", "sweep", "--device", "cpu", "--json")
     assert carried == [("sweep", "cpu"), ("data", "cpu")]
     carried.clear()
@@ -116,7 +116,7 @@ def test_ctrl_c(cli, monkeypatch):
     def interrupt(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("capsbench.benching.bench.carry_out", interrupt)
+    monkeypatch.setattr("capsbench.speed.bench.carry_out", interrupt)
     code, _, err = cli("bench", "startup")
     assert (code, err) == (130, "stopped; nothing was written\n")
     assert list(Path.cwd().rglob("*")) == []

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from capsbench.checking.contract import CHECKS
+from capsbench.conformance.contract import CHECKS
 
 DUMMY = '''
 """A model with two faults."""

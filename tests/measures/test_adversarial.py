@@ -10,7 +10,7 @@ from torch import nn
 
 from capsbench.contracts import Model, Prediction
 from capsbench.errors import UserError
-from capsbench.measures.adversarial import fgsm, loss_gradient, pgd, random_starts, wrong_classes
+from capsbench.measures._adversarial import fgsm, loss_gradient, pgd, random_starts, wrong_classes
 from capsbench.names import find
 
 SHAPE = (1, 8, 8)

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from capsbench.errors import UserError
-from capsbench.measures.affine_equivariance import LinearEquivariance, linear_equivariance
-from capsbench.measures.affine_maps import divide
+from capsbench.measures._affine_equivariance import LinearEquivariance, linear_equivariance
+from capsbench.measures._affine_maps import divide
 
 N, CLASSES = 2400, 3
 INDEX = torch.arange(N)

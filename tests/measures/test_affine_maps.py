@@ -5,7 +5,7 @@ import pytest
 import torch
 from sklearn.linear_model import Ridge
 
-from capsbench.measures.affine_maps import (
+from capsbench.measures._affine_maps import (
     FOLDS,
     HELD_OUT,
     PENALTIES,

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from capsbench.contracts import Model, Prediction
-from capsbench.measures.adversarial import fgsm
-from capsbench.measures.attacked_accuracy import AccuracyUnderAttack, Outcome, attacked_accuracy
+from capsbench.measures._adversarial import fgsm
+from capsbench.measures._attacked_accuracy import AccuracyUnderAttack, Outcome, attacked_accuracy
 
 
 class Shown(Model):

@@ -11,8 +11,8 @@ import pytest
 import torch
 from torch import distributed
 
-from capsbench.measures.attacked_accuracy import AccuracyUnderAttack, Outcome
-from capsbench.measures.derivatives import Derivative, MeanLieDerivative
+from capsbench.measures._attacked_accuracy import AccuracyUnderAttack, Outcome
+from capsbench.measures._derivatives import Derivative, MeanLieDerivative
 
 SHARES = [slice(0, 8), slice(8, 11)]
 BATCH = 3

@@ -10,7 +10,7 @@ from capsbench.contracts import Model, Prediction
 from capsbench.data.batches import Split
 from capsbench.measures import MeasureEntry
 from capsbench.measures.calibration import measure
-from capsbench.measures.reliability import reliability
+from capsbench.measures._reliability import reliability
 from capsbench.names import find
 from capsbench.viewpoint.ranges import ViewRange
 from tests.data.made_up import Flat, OfficialTurntable

@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy.interpolate import CubicHermiteSpline
 
-from capsbench.measures.catmull_rom import catmull_rom_warp
+from capsbench.measures._catmull_rom import catmull_rom_warp
 from capsbench.viewpoint.grid import GridView
 from capsbench.viewpoint.views import Views
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from capsbench.measures.composed_views import composed_views
+from capsbench.measures._composed_views import composed_views
 from capsbench.viewpoint.grid import GridView
 
 

@@ -8,7 +8,7 @@ from pydantic import TypeAdapter, ValidationError
 from capsbench.contracts import found_classes, likeliest_classes
 from capsbench.data.batches import Split
 from capsbench.measures import MeasureEntry, consistency, worst_of_k
-from capsbench.measures.reliability import top_label
+from capsbench.measures._reliability import top_label
 from tests.data.made_up import Flat, Turntable
 from tests.measures.answers import Answers
 

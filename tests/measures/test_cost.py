@@ -10,8 +10,8 @@ from capsbench.capsules.dynamic_routing import DynamicRouting
 from capsbench.contracts import Model, Prediction
 from capsbench.measures import Cost, MeasureEntry
 from capsbench.measures.cost import measure
-from capsbench.measures.model_cost import cost
-from capsbench.measures.speed import WARM, seconds_per_call
+from capsbench.profiling.model_cost import cost
+from capsbench.profiling.timing import WARM, seconds_per_call
 from tests.data.made_up import Flat
 
 

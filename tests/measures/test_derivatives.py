@@ -9,8 +9,8 @@ from torch.nn import functional as F
 
 from capsbench.capsules.backends import use_backend
 from capsbench.contracts import Model, Prediction
-from capsbench.measures.catmull_rom import catmull_rom_warp
-from capsbench.measures.derivatives import (
+from capsbench.measures._catmull_rom import catmull_rom_warp
+from capsbench.measures._derivatives import (
     UNITS,
     Derivative,
     MeanLieDerivative,

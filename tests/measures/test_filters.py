@@ -10,7 +10,7 @@ from capsbench.contracts import Model, Prediction
 from capsbench.errors import UserError
 from capsbench.measures import MeasureEntry
 from capsbench.measures.filters import measure
-from capsbench.measures.turned_copies import turned_copies
+from capsbench.measures._filter_copies import turned_copies
 from capsbench.names import find
 from tests.data.made_up import Flat
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from capsbench.measures.affine_equivariance import linear_equivariance
-from capsbench.measures.affine_maps import divide
-from capsbench.measures.group_law import compositions, group_law, group_law_of
+from capsbench.measures._affine_equivariance import linear_equivariance
+from capsbench.measures._affine_maps import divide
+from capsbench.measures._group_law import compositions, group_law, group_law_of
 
 N, CLASSES = 3000, 2
 INDEX = torch.arange(N)

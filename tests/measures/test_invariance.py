@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from capsbench.errors import UserError
-from capsbench.measures.invariance import InvarianceError, invariance_error, over_views
+from capsbench.measures._invariance import InvarianceError, invariance_error, over_views
 
 
 def random(*size, seed=0):

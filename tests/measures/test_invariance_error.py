@@ -6,8 +6,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from capsbench.errors import UserError
 from capsbench.measures import MeasureEntry
-from capsbench.measures.chosen_images import chosen_rows
-from capsbench.measures.invariance import invariance_error
+from capsbench.measures._image_subset import chosen_rows
+from capsbench.measures._invariance import invariance_error
 from capsbench.measures.invariance_error import measure
 from capsbench.names import find
 from capsbench.viewpoint.grid import GridView

@@ -9,7 +9,7 @@ from torch import nn
 from capsbench.contracts import LayerOfInterest, Model, Prediction
 from capsbench.errors import UserError
 from capsbench.measures import LieDerivative, MeasureEntry
-from capsbench.measures.derivatives import UNITS, class_derivative
+from capsbench.measures._derivatives import UNITS, class_derivative
 from capsbench.measures.lie_derivative import measure
 from capsbench.names import find
 

@@ -7,10 +7,10 @@ import torch
 from pydantic import TypeAdapter, ValidationError
 
 from capsbench.measures import LinearEquivariance, MeasureEntry
-from capsbench.measures.affine_equivariance import linear_equivariance
-from capsbench.measures.affine_maps import divide
-from capsbench.measures.class_maps import isometric
-from capsbench.measures.group_law import compositions, group_law_of
+from capsbench.measures._affine_equivariance import linear_equivariance
+from capsbench.measures._affine_maps import divide
+from capsbench.measures._per_class_fit import isometric
+from capsbench.measures._group_law import compositions, group_law_of
 from capsbench.measures.linear_equivariance import measure
 from capsbench.viewpoint.grid import GridView
 from capsbench.viewpoint.views import Views

@@ -7,7 +7,7 @@ import torch
 from pydantic import TypeAdapter
 
 from capsbench.measures import MeasureEntry
-from capsbench.measures.peak_memory import peak_bytes
+from capsbench.profiling.peak_memory import peak_bytes
 from capsbench.names import find
 
 LIMIT = 300

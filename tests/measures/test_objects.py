@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from capsbench.measures.objects import with_objects
-from capsbench.measures.statistics import bootstrap_over_images, by_object
+from capsbench.measures._objects import with_objects
+from capsbench.statistics.intervals import bootstrap_over_images, by_object
 from tests.data.made_up import Flat, Turntable
 
 

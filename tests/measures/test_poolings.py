@@ -7,7 +7,7 @@ from torch import nn
 
 from capsbench.contracts import Model, Prediction
 from capsbench.measures import MeasureEntry, PoseReadout
-from capsbench.measures.poolings import max_poolings, watching_poolings
+from capsbench.measures._poolings import max_poolings, watching_poolings
 from capsbench.measures.pose_readout import NO_POOLINGS, measure
 from capsbench.names import find
 

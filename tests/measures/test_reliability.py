@@ -7,7 +7,7 @@ import torch
 from torchmetrics.functional.classification import multiclass_calibration_error
 
 from capsbench.errors import UserError
-from capsbench.measures.reliability import CalibrationError, reliability, top_label
+from capsbench.measures._reliability import CalibrationError, reliability, top_label
 
 
 def predictions(images=500, classes=4):

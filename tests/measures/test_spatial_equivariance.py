@@ -6,8 +6,8 @@ from pydantic import TypeAdapter, ValidationError
 from torch.nn.functional import avg_pool2d
 
 from capsbench.measures import MeasureEntry
-from capsbench.measures.chosen_images import chosen_rows
-from capsbench.measures.moved_maps import interpolation_error, spatial_equivariance_error
+from capsbench.measures._image_subset import chosen_rows
+from capsbench.measures._warped_maps import interpolation_error, spatial_equivariance_error
 from capsbench.measures.spatial_equivariance import measure
 from capsbench.names import find
 from capsbench.viewpoint.grid import GridView

@@ -8,8 +8,8 @@ from capsbench.capsules.capsule import Capsules, squash
 from capsbench.capsules.dynamic_routing import DynamicRouting
 from capsbench.capsules.em_layers import ClassEMCapsules, ConvEMCapsules
 from capsbench.capsules.layer import RoutingLayer
-from capsbench.measures.agreement import vote_spread
-from capsbench.measures.vote_spreads import watching_votes, weighted_votes
+from capsbench.measures._routing_agreement import vote_spread
+from capsbench.measures._vote_spreads import watching_votes, weighted_votes
 
 
 @pytest.fixture

@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import nn
 
-from capsbench.checking.contract import CHECKS, run_check
-from capsbench.checking.learning import loss
-from capsbench.checking.prediction import forward, prediction
-from capsbench.checking.subject import Subject
+from capsbench.conformance.contract import CHECKS, run_check
+from capsbench.conformance.learning import loss
+from capsbench.conformance.prediction import forward, prediction
+from capsbench.conformance.subject import Subject
 from capsbench.contracts import Batch, one_hot
 from capsbench.errors import UserError
 from capsbench.models._filter_bank import OrbitConvolution

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from capsbench.errors import UserError
-from capsbench.measures.difference import difference
-from capsbench.measures.statistics import holm
+from capsbench.statistics.paired_difference import difference
+from capsbench.statistics.intervals import holm
 from capsbench.records import CellFolder
 from capsbench.reporting import report
 from capsbench.reporting.differences import caption, differences, p_value

@@ -2,7 +2,7 @@
 
 import pytest
 
-from capsbench.measures.model_cost import cost
+from capsbench.profiling.model_cost import cost
 from capsbench.running import estimate
 from capsbench.running.estimate import estimates
 from capsbench.running.plan import plan

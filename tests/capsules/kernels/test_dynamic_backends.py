@@ -9,7 +9,7 @@ from capsbench.capsules.dynamic_routing import DynamicRouting, dynamic_routing
 from capsbench.capsules.kernels import dynamic_eager
 from capsbench.capsules.kernels.loading import kernels
 from capsbench.errors import UserError
-from capsbench.measures.peak_memory import peak_bytes
+from capsbench.profiling.peak_memory import peak_bytes
 
 CPU = torch.device("cpu")
 # Largest deviation relative to the largest value, of parents, couplings and all gradients.

@@ -10,7 +10,7 @@ from capsbench.capsules.coordinates import coordinates
 from capsbench.capsules.em_layers import ConvEMCapsules
 from capsbench.capsules.em_variants import AUTHORS_CODE, AUTHORS_CODE_CLASSES, PAPER
 from capsbench.capsules.kernels import em_eager
-from capsbench.measures.peak_memory import peak_bytes
+from capsbench.profiling.peak_memory import peak_bytes
 from tests.capsules.em_reference import (
     DOUBLE,
     GEOMETRIES,

@@ -1,0 +1,66 @@
+"""Checks of a model under torch.compile and in mixed precision."""
+
+from __future__ import annotations
+
+import torch
+
+from capsbench.capsules.deviation import deviation, largest
+from capsbench.conformance.prediction import ROUNDING
+from capsbench.conformance.subject import Subject, Violation, require
+
+BF16 = 0.1  # relative and absolute: bfloat16 keeps eight bits
+
+
+def compilation(subject: Subject) -> str:
+    """torch.compile captures it whole, with the same outputs (backend aot_eager: no compiler)."""
+    model, images = subject.build().eval(), subject.draw().images
+    with torch.no_grad():
+        expected = model(images)
+    torch.compiler.reset()
+    try:
+        with torch.no_grad():
+            found = torch.compile(model, backend="aot_eager", fullgraph=True)(images)
+    except Exception as error:
+        first = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise Violation(
+            f"torch.compile cannot capture forward as one graph ({first}); let nothing in it "
+            "depend on a tensor's values as Python numbers"
+        ) from error
+    finally:
+        torch.compiler.reset()
+    off = largest(
+        *(
+            deviation(one, other)
+            for one, other in zip(found, expected, strict=True)
+            if one is not None and other is not None
+        )
+    )
+    require(off < ROUNDING, f"compiled, the outputs deviate by {off:.1e}")
+    return f"one graph, deviation {off:.1e}"
+
+
+def autocast(subject: Subject) -> str:
+    """Under bfloat16 autocast the outputs stay finite and close, the loss in 32 bits."""
+    model, batch = subject.build().eval(), subject.draw()
+    full = model(batch.images).scores
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        prediction = model(batch.images)
+        loss = model.loss(prediction, batch, 0.5)
+        sums = model.log_probabilities(prediction).float().exp().sum(dim=1)
+    for name, part in prediction._asdict().items():
+        require(part is None or bool(part.isfinite().all()), f"{name} are not finite in bfloat16")
+    require(
+        bool(loss.isfinite()) and loss.dtype == torch.float32,
+        f"the loss is {loss.item():.4g} in {loss.dtype}; compute it from scores.float()",
+    )
+    require(
+        torch.allclose(sums, torch.ones_like(sums), atol=1e-3),
+        "in bfloat16 the probabilities do not sum to one; compute them from scores.float()",
+    )
+    off = deviation(prediction.scores.float(), full)
+    require(
+        torch.allclose(prediction.scores.float(), full, rtol=BF16, atol=BF16),
+        f"in bfloat16 the scores deviate by {off:.1e}; compute statistics such as norms and "
+        "exponentials in 32 bits",
+    )
+    return f"scores deviate by {off:.1e}"

@@ -1,0 +1,126 @@
+"""The interface of a measure: its arguments, computation, values and figures."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Generic, Literal, NamedTuple, TypeVar
+
+from pydantic import ValidationError
+
+from capsbench.arguments import one_line
+from capsbench.contracts import Model
+from capsbench.data.images import ImageData
+from capsbench.errors import UserError
+from capsbench.measures._config import MeasureConfig
+from capsbench.measures._figures import FigureSpec
+from capsbench.measures._result import MeasureResult
+from capsbench.names import find
+
+ConfigT = TypeVar("ConfigT", bound=MeasureConfig)
+Unit = Literal[
+    "share",  # of 1, written in per cent
+    "difference of shares",  # written in percentage points
+    "squared error",  # of pixels in [0, 1]
+    "number",
+    "count",
+    "bytes",
+    "per second",
+]
+
+
+class ValueSpec(NamedTuple):
+    """Description of a metric that a measure returns.
+
+    Attributes:
+        description: Definition, in a sentence or two.
+        unit: Unit of the number, which decides how it is written.
+    """
+
+    description: str
+    unit: Unit = "number"
+
+
+def _no_progress() -> None:
+    pass
+
+
+@dataclass(frozen=True)
+class MeasureContext:
+    """Circumstances of a computation.
+
+    Attributes:
+        device: Device of the model: ``cpu``, ``cuda`` or ``mps``.
+        advance: Called after each step, as often as the config's ``num_progress_steps``.
+        sources: Trained models by label that the measure uses besides the measured one, in
+            evaluation mode on ``device``. A source that diverged is missing.
+    """
+
+    device: str
+    advance: Callable[[], None] = _no_progress
+    sources: Mapping[str, Model] = field(default_factory=dict)
+
+
+class Measure(ABC, Generic[ConfigT]):
+    """A measure of a trained model; a subclass is one file with config, computation and figures.
+
+    Attributes:
+        config: Class of the arguments.
+        revision: Number in the fingerprint of every record; raise it when the numbers change.
+        source: Paper, section and equation of the definition; empty if it is our own.
+        metrics: Every metric that values name, with its definition and unit.
+        figures: Figures that reports draw from the values.
+    """
+
+    config: ClassVar[type[MeasureConfig]]
+    revision: ClassVar[int] = 1
+    source: ClassVar[str] = ""
+    metrics: ClassVar[Mapping[str, ValueSpec]]
+    figures: ClassVar[tuple[FigureSpec, ...]] = ()
+
+    @classmethod
+    @abstractmethod
+    def compute(
+        cls, config: ConfigT, model: Model, data: ImageData, context: MeasureContext
+    ) -> MeasureResult:
+        """Compute the measure.
+
+        Args:
+            config: Arguments of the measure.
+            model: The trained model, in evaluation mode on the context's device.
+            data: The data module; its ``views`` define what is familiar.
+            context: Device, progress and source models.
+
+        Raises:
+            UserError: The measure cannot be taken of this model or data.
+        """
+
+
+def load_measure(name: str) -> type[Measure[Any]]:
+    """Import a measure by its registered name, ``package.module:Class`` or ``file.py:Class``.
+
+    Raises:
+        UserError: The name is unknown, or stands for no measure.
+    """
+    measure: type[Measure[Any]] = find("measures", name).load_subclass(Measure)
+    return measure
+
+
+def parse_config(content: Any) -> MeasureConfig:
+    """Build the config of a measure from a mapping such as ``{"measure": "calibration"}``.
+
+    Raises:
+        ValueError: The mapping names no measure, or an argument is wrong; pydantic shows the
+            message.
+    """
+    if isinstance(content, MeasureConfig):
+        return content
+    if not isinstance(content, Mapping) or not isinstance(content.get("measure"), str):
+        raise ValueError("a measure is a mapping with the key 'measure', its name")
+    try:
+        return load_measure(content["measure"]).config.model_validate(content)
+    except UserError as error:
+        raise ValueError(str(error)) from None
+    except ValidationError as error:
+        raise ValueError(f"{content['measure']}: {one_line(error)}") from None

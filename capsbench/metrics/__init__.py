@@ -1,0 +1,1 @@
+"""Public metrics: torchmetrics classes that compute the numbers of measures from tensors."""

@@ -1,0 +1,93 @@
+"""Layout of the runs folder: the place of every record, without its contents.
+
+::
+
+    runs/<data>/<model>/<seed>-<fingerprint>/
+        config.json                       what determines the training
+        state.ckpt                        the resumable state, until the training is done
+        trajectory.csv                    one row per validation
+        profile/                          of some steps, if requested: trace.json.gz, operations.txt
+        checkpoints/<rule>/               the model that a rule selected: model.safetensors,
+                                          config.json, README.md (its card)
+        training.json                     written last: the training is done
+        measures/<measure>-<fingerprint>.json, .npz
+    runs/<benchmark>/benchmark.json       the protocol and the list of its cells
+    runs/<benchmark>/examples.npz         test images at each view of the grid
+    runs/<benchmark>/report/              the page, made from all of the above
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class CellFolder:
+    """Folder of one training and its measures."""
+
+    path: Path
+
+    @property
+    def config(self) -> Path:
+        """File of the `TrainingConfig`."""
+        return self.path / "config.json"
+
+    @property
+    def state(self) -> Path:
+        """Resumable state of an unfinished training."""
+        return self.path / "state.ckpt"
+
+    @property
+    def trajectory(self) -> Path:
+        """Table with one row per validation."""
+        return self.path / "trajectory.csv"
+
+    @property
+    def training(self) -> Path:
+        """File of the `TrainingRecord`; its presence means that the training is done."""
+        return self.path / "training.json"
+
+    @property
+    def profile(self) -> Path:
+        """Folder of a profile of some steps; present only if a profile was requested."""
+        return self.path / "profile"
+
+    def checkpoint(self, rule: str) -> Path:
+        """Return the folder of the model that a selection rule selected."""
+        return self.path / "checkpoints" / rule
+
+    def measure(self, name: str) -> Path:
+        """Return the file of a `MeasureRecord`, ``name`` being ``<measure>-<fingerprint>``."""
+        return self.path / "measures" / f"{name}.json"
+
+    def per_image(self, name: str) -> Path:
+        """Return the file of a measure's per-image arrays."""
+        return self.measure(name).with_suffix(".npz")
+
+
+@dataclass(frozen=True)
+class BenchmarkFolder:
+    """Folder of one benchmark: its record, example images and report."""
+
+    path: Path
+
+    @property
+    def record(self) -> Path:
+        """File of the `BenchmarkRecord`."""
+        return self.path / "benchmark.json"
+
+    @property
+    def claims(self) -> Path:
+        """File of the `ClaimsRecord`, in a folder of claims."""
+        return self.path / "claims.json"
+
+    @property
+    def examples(self) -> Path:
+        """Example images at each view of the grid."""
+        return self.path / "examples.npz"
+
+    @property
+    def report(self) -> Path:
+        """Folder of the page."""
+        return self.path / "report"

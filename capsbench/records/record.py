@@ -1,0 +1,63 @@
+"""Base of every record: a typed model with one file, its schema number and an atomic rename."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from capsbench.arguments import one_line
+from capsbench.errors import UserError
+from capsbench.files.atomic import read_json, write_json
+
+SCHEMA = 2
+
+
+class RecordPart(BaseModel):
+    """Part of a record; unknown fields are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Record(RecordPart):
+    """Typed contents of one JSON file, which also holds the number of the schema."""
+
+    def save(self, path: Path) -> None:
+        """Write the record by an atomic rename."""
+        write_json(path, {"schema": SCHEMA, **self.model_dump(mode="json", by_alias=True)})
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read a record.
+
+        Raises:
+            UserError: The file is missing, damaged, or of another schema.
+        """
+        if not path.is_file():
+            raise UserError(f"{path} is missing; run the benchmark again")
+        content = read_json(path)
+        require_schema(path, content)
+        try:
+            return cls.model_validate({k: v for k, v in content.items() if k != "schema"})
+        except ValidationError as error:
+            raise damaged(path, one_line(error)) from None
+
+
+def require_schema(path: Path, content: Any) -> None:
+    """Check the schema number of a file's contents.
+
+    Raises:
+        UserError: It is another one, or there is none.
+    """
+    number = content.get("schema") if isinstance(content, dict) else None
+    if number != SCHEMA:
+        raise UserError(
+            f"{path}: expected a record of schema {SCHEMA}, got {number!r}; "
+            "remove it and run the benchmark again"
+        )
+
+
+def damaged(path: Path, reason: str) -> UserError:
+    """Return the error for a damaged record."""
+    return UserError(f"{path} is damaged ({reason}); remove it and run the benchmark again")

@@ -1,0 +1,192 @@
+"""Records of a benchmark, loaded: everything that a table, figure or page is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import numpy as np
+
+from capsbench.errors import UserError
+from capsbench.files.atomic import Row, read_npz, read_rows
+from capsbench.records.benchmark import BenchmarkRecord, CellReference, ExampleList
+from capsbench.records.folders import BenchmarkFolder, CellFolder
+from capsbench.records.measure import MeasureRecord
+from capsbench.records.record import damaged
+from capsbench.records.training import DataConfig, TrainingConfig, TrainingRecord
+from capsbench.schema import Benchmark
+
+Images = np.ndarray[Any, np.dtype[np.uint8]]
+
+
+@dataclass(frozen=True)
+class CellResult:
+    """A cell with the contents of its folder so far.
+
+    Attributes:
+        reference: The cell as the benchmark lists it.
+        folder: Its folder.
+        config: What determines the training; None before it begins.
+        training: Outcome of the training; None before it is done.
+        trajectory: One row per validation.
+        measures: Record of each finished measure, by the measure's name.
+    """
+
+    reference: CellReference
+    folder: CellFolder
+    config: TrainingConfig | None
+    training: TrainingRecord | None
+    trajectory: list[Row]
+    measures: dict[str, MeasureRecord]
+
+    @property
+    def label(self) -> str:
+        """Label of the model."""
+        return self.reference.label
+
+    @property
+    def title(self) -> str:
+        """The label, with the value of what the benchmark varies."""
+        return self.reference.title
+
+    @property
+    def seed(self) -> int:
+        """Seed of the training."""
+        return self.reference.seed
+
+    @property
+    def at(self) -> float | None:
+        """Value of what the benchmark varies."""
+        return self.reference.at
+
+    @property
+    def problem(self) -> str | None:
+        """Reason why the cell has no numbers (yet), in a few words; None if it has them."""
+        if self.training is None:
+            return "not finished yet"
+        if self.training.status == "diverged":
+            step = self.training.diverged_at
+            return "diverged" if step is None else f"diverged at step {step}"
+        missing = set(self.reference.measures) - set(self.measures)
+        return "not measured yet" if missing else None
+
+
+@dataclass(frozen=True)
+class Results:
+    """All that a report shows.
+
+    Attributes:
+        record: Record of the benchmark.
+        cells: The cells with their contents, in the order of the record.
+        examples: (V, K, C, H, W) uint8, the images of ``record.examples``; None if there are none.
+    """
+
+    record: BenchmarkRecord
+    cells: tuple[CellResult, ...]
+    examples: Images | None = None
+
+    @property
+    def benchmark(self) -> Benchmark:
+        """The resolved protocol."""
+        return self.record.benchmark
+
+    def by_label(self, at: float | None = None) -> dict[str, list[CellResult]]:
+        """Group the cells by title, in the order of their first appearance.
+
+        A title is the label of a model; of a benchmark that varies something, with the value.
+
+        Args:
+            at: Value of what the benchmark varies; all values if left out.
+        """
+        groups: dict[str, list[CellResult]] = {}
+        for cell in self.cells:
+            if at is None or cell.at == at:
+                groups.setdefault(cell.title, []).append(cell)
+        return groups
+
+    def places(self) -> dict[str, int]:
+        """Return each title's place in the list of models, which decides its color."""
+        labels = list(dict.fromkeys(cell.label for cell in self.cells))
+        return {title: labels.index(cells[0].label) for title, cells in self.by_label().items()}
+
+    def has_measure(self, measure: str) -> bool:
+        """Check that the benchmark names a measure."""
+        return any(config.measure == measure for config in self.benchmark.measures)
+
+    def data(self) -> DataConfig | None:
+        """Return the data of the cells, once one training has begun."""
+        return next((cell.config.data for cell in self.cells if cell.config), None)
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """Yield every value as a tidy row: the identity of the cell, then the value's fields."""
+        for cell in self.cells:
+            identity = {"benchmark": self.benchmark.name, "label": cell.label, "at": cell.at}
+            identity |= {"model": cell.reference.model, "seed": cell.seed}
+            identity |= {"fingerprint": cell.reference.fingerprint}
+            for measure, record in cell.measures.items():
+                for value in record.values:
+                    yield {**identity, "rule": record.rule, "measure": measure, **dict(value)}
+
+
+def load_results(folder: Path) -> Results:
+    """Load a benchmark's record and the cells that it lists.
+
+    Cells may be unfinished, diverged or not measured yet.
+
+    Args:
+        folder: ``runs/<benchmark>``.
+
+    Raises:
+        UserError: There is no record, or one is damaged.
+    """
+    files = BenchmarkFolder(folder)
+    if not files.record.is_file():
+        raise UserError(f"{folder} holds no benchmark.json: it is not the folder of a benchmark")
+    record = BenchmarkRecord.load(files.record)
+    cells = tuple(load_cell(folder.parent, cell) for cell in record.cells)
+    return Results(record, cells, _load_examples(files.examples, record.examples))
+
+
+def load_cell(runs: Path, reference: CellReference) -> CellResult:
+    """Load the contents of a cell's folder so far.
+
+    Raises:
+        UserError: A record is damaged.
+    """
+    folder = CellFolder(runs / reference.path)
+    records = {measure: folder.measure(name) for measure, name in reference.measures.items()}
+    return CellResult(
+        reference=reference,
+        folder=folder,
+        config=TrainingConfig.load(folder.config) if folder.config.is_file() else None,
+        training=TrainingRecord.load(folder.training) if folder.training.is_file() else None,
+        trajectory=_load_trajectory(folder.trajectory),
+        measures={
+            measure: MeasureRecord.load(path) for measure, path in records.items() if path.is_file()
+        },
+    )
+
+
+def _load_trajectory(path: Path) -> list[Row]:
+    if not path.is_file():
+        return []
+    try:
+        return read_rows(path)
+    except (ValueError, TypeError):  # text that is no number; a row with too few columns
+        raise damaged(path, "not rows of numbers") from None
+
+
+def _load_examples(path: Path, listed: ExampleList | None) -> Images | None:
+    if listed is None or not path.is_file():
+        return None
+    try:
+        images = read_npz(path)["images"]
+    except (ValueError, KeyError, EOFError, BadZipFile):
+        raise damaged(path, "no array of images") from None
+    expected = (len(listed.views), len(listed.classes))
+    if images.dtype != np.uint8 or images.ndim != 5 or images.shape[:2] != expected:
+        raise damaged(path, f"expected {expected} uint8 images, got {images.shape}")
+    return images

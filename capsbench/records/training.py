@@ -1,0 +1,151 @@
+"""Records of a training: what determines it, and its outcome."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from capsbench.fingerprint import fingerprint
+from capsbench.records.provenance import Provenance
+from capsbench.records.record import Record, RecordPart
+from capsbench.training.recipe import Recipe
+from capsbench.viewpoint.ranges import ViewRange
+
+ABSENT_AT_DEFAULT = ("threads", "augmentation")
+
+
+class ModelConfig(RecordPart):
+    """A model with its arguments.
+
+    Attributes:
+        name: Registered name; of a user's own file the class and a hash of the file's contents.
+        arguments: Every argument, defaults filled in.
+        revision: Number that rises when the model's numbers change.
+    """
+
+    name: str
+    arguments: dict[str, Any]
+    revision: int = 1
+
+
+class DataConfig(RecordPart):
+    """A data module with its arguments.
+
+    Attributes:
+        name: Registered name; of a user's own file the class and a hash of the file's contents.
+        arguments: Every argument, defaults filled in.
+        revision: Number that rises when the data module's numbers change.
+        per_class: Training images of each class, or a share of them below 1; None for all.
+        identity: Name, version and checksum of the data set.
+        image_shape: (C, H, W).
+        num_classes: Number of classes.
+    """
+
+    name: str
+    arguments: dict[str, Any]
+    revision: int = 1
+    per_class: float | None = None
+    identity: dict[str, Any]
+    image_shape: tuple[int, int, int]
+    num_classes: int
+
+
+class TrainingConfig(Record):
+    """Everything that determines a training; its fingerprint names the cell's folder.
+
+    Attributes:
+        model: The model.
+        data: The data module.
+        views: Views of the training and validation images.
+        recipe: Optimization.
+        seed: Seed of weights, order and views.
+        follow: Test splits whose accuracy is logged during the training.
+        threads: Processor threads that the protocol states; None if it states none.
+        augmentation: Further augmentations of training images; None if there are none.
+    """
+
+    model: ModelConfig
+    data: DataConfig
+    views: ViewRange
+    recipe: Recipe
+    seed: int
+    follow: tuple[str, ...] = ()
+    threads: int | None = None
+    augmentation: tuple[dict[str, Any], ...] | None = None
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of the fields.
+
+        A factor of view at its identity is left out, as are `ABSENT_AT_DEFAULT` at None, so that
+        a factor or setting that is added later changes no fingerprint of trainings without it.
+        """
+        content = self.model_dump(mode="json")
+        content["views"] = self.views.model_dump(mode="json", exclude_defaults=True)
+        for name in ABSENT_AT_DEFAULT:
+            if content[name] is None:
+                del content[name]
+        return fingerprint(content)
+
+
+class Selected(RecordPart):
+    """Choice of a selection rule.
+
+    Attributes:
+        step: Optimizer steps before the selected weights.
+        accuracy: Validation accuracy there.
+    """
+
+    step: int
+    accuracy: float | None = None
+
+
+class ExecutionRecord(RecordPart):
+    """Device and settings that a training was carried out with; part of no fingerprint.
+
+    Attributes:
+        device: ``cpu``, ``cuda`` or ``mps``.
+        device_name: Name of the hardware.
+        devices: Processes per node, one device each.
+        nodes: Number of nodes.
+        strategy: Lightning strategy.
+        backend: Requested routing implementation.
+        backends_used: Routing implementations that computed something.
+        convolutions: Form of each large convolution, by case.
+        process: Settings of the process, on or off and why.
+    """
+
+    device: str
+    device_name: str
+    devices: int = 1
+    nodes: int = 1
+    strategy: str = "auto"
+    backend: str = "auto"
+    backends_used: tuple[str, ...] = ()
+    convolutions: dict[str, str] = {}
+    process: dict[str, str] = {}
+
+
+class TrainingRecord(Record):
+    """Outcome of a training.
+
+    Attributes:
+        status: ``trained``, or ``diverged`` at a non-finite loss, which is a result.
+        diverged_at: The step of the non-finite loss.
+        parameters: Number of trained parameters.
+        images: Number of images by split.
+        seconds: Wall time.
+        images_per_second: Training throughput over the wall time.
+        selected: Choice of each selection rule.
+        execution: Device and settings.
+        provenance: Versions, commit and date.
+    """
+
+    status: Literal["trained", "diverged"]
+    diverged_at: int | None = None
+    parameters: int
+    images: dict[str, int] = {}
+    seconds: float
+    images_per_second: float | None = None
+    selected: dict[str, Selected] = {}
+    execution: ExecutionRecord
+    provenance: Provenance

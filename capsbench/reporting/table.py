@@ -1,0 +1,109 @@
+"""The one table of every page: built once from records, rendered for terminal, Markdown and HTML."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+MISSING = "–"
+
+
+@dataclass(frozen=True)
+class TableCell:
+    """Contents of one cell, as plain text.
+
+    Attributes:
+        text: Main text, such as a mean with its unit.
+        interval: 95 % interval of the mean; empty if undefined.
+        values: Value of every seed behind the mean; empty if the text is not a mean.
+    """
+
+    text: str
+    interval: str = ""
+    values: str = ""
+
+    @property
+    def line(self) -> str:
+        """All of it on one line.
+
+        >>> TableCell("98.3 %", values="98.4, 98.2").line
+        '98.3 % (98.4, 98.2)'
+        """
+        parts = [f"95 % interval {self.interval}"] if self.interval else []
+        parts += [self.values] if self.values else []
+        return f"{self.text} ({'; '.join(parts)})" if parts else self.text
+
+
+@dataclass(frozen=True)
+class TableColumn:
+    """Heading of a column.
+
+    Attributes:
+        title: Text of the heading.
+        numeric: True for numbers, which are aligned to the right.
+    """
+
+    title: str
+    numeric: bool = True
+
+
+@dataclass(frozen=True)
+class TableRow:
+    """One row.
+
+    Attributes:
+        cells: As many as the table has columns; a string is a cell with that text, None is a cell
+            without a value.
+        color: Place of the row's model in the list of models, for its color; None for no color.
+        marked: True for a row that stands out, such as a familiar view.
+    """
+
+    cells: tuple[TableCell | str | None, ...]
+    color: int | None = None
+    marked: bool = False
+
+    def contents(self) -> list[TableCell]:
+        """Return every cell in full."""
+        return [_cell(cell) for cell in self.cells]
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table with its heading and caption.
+
+    Attributes:
+        name: Anchor on the page, and file name of the table's own file if it has one.
+        title: Heading.
+        columns: Headings of the columns; the first one heads the rows.
+        rows: The rows.
+        caption: Definition of the numbers, in a few sentences.
+        notes: Sentences on what is missing, one per line.
+    """
+
+    name: str
+    title: str
+    columns: tuple[TableColumn, ...]
+    rows: tuple[TableRow, ...]
+    caption: str = ""
+    notes: tuple[str, ...] = ()
+
+
+def text_columns(*titles: str) -> tuple[TableColumn, ...]:
+    """Return columns of text."""
+    return tuple(TableColumn(title, numeric=False) for title in titles)
+
+
+def number_columns(*titles: str) -> tuple[TableColumn, ...]:
+    """Return columns of numbers."""
+    return tuple(TableColumn(title) for title in titles)
+
+
+def text_rows(rows: Sequence[Sequence[str]]) -> tuple[TableRow, ...]:
+    """Return rows of plain text."""
+    return tuple(TableRow(tuple(row)) for row in rows)
+
+
+def _cell(cell: TableCell | str | None) -> TableCell:
+    if cell is None:
+        return TableCell(MISSING)
+    return TableCell(cell) if isinstance(cell, str) else cell

@@ -1,0 +1,83 @@
+"""Rows of group ``sweep``: accuracy by view, beside what its forward passes take alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+
+from capsbench.speed.images import noise_images
+from capsbench.speed.rows import Comparison, Row, Work
+from capsbench.contracts import ImageShape, Model
+from capsbench.data.images import ImageData
+from capsbench.measures import AccuracyByView
+from capsbench.measures.accuracy_by_view import measure
+from capsbench.profiling.model_cost import cost
+from capsbench.names import find
+from capsbench.viewpoint.grid import ViewGrid
+from capsbench.viewpoint.spread import Sweep
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """What is swept.
+
+    Attributes:
+        models: Models by name.
+        image_shape: (C, H, W).
+        images: Test images.
+        rotations: Degrees of the first view, of the last, and between two.
+    """
+
+    models: tuple[str, ...] = ("capsnet-dr", "cnn-small")
+    image_shape: ImageShape = (1, 28, 28)
+    images: int = 200
+    rotations: tuple[float, float, float] = (0, 30, 30)
+
+
+def comparisons(device: str, sizes: Sizes) -> list[Comparison]:
+    """Each model over all views of a grid; times are for all views of all images."""
+    return [_comparison(device, name, sizes) for name in sizes.models]
+
+
+def _comparison(device: str, name: str, sizes: Sizes) -> Comparison:
+    start, stop, step = sizes.rotations
+    entry = AccuracyByView(
+        measure="accuracy-by-view",
+        grid=ViewGrid(rotation=Sweep(start=start, stop=stop, step=step)),
+    )
+    torch.manual_seed(0)
+    cls = find("models", name).load_subclass(Model)
+    model = cls(image_shape=sizes.image_shape, num_classes=10).eval()
+    flops = cost(model).flops * sizes.images * len(entry.grid)
+    data = noise_images(sizes.image_shape, num_classes=10, count=sizes.images, batch=sizes.images)
+    rows = (
+        Row("forward passes alone", partial(_bare, device, model, data, entry), flops=flops),
+        Row("accuracy by view", partial(_sweep, device, model, data, entry), flops=flops),
+    )
+    what = f"{len(entry.grid)} views of {sizes.images} images"
+    return Comparison(f"{name}, {what}", rows)
+
+
+def _bare(device: str, model: Model, data: ImageData, entry: AccuracyByView) -> Work:
+    batches = [
+        batch.images for view in entry.grid.views() for batch in data.batches("test", device, view)
+    ]
+    model.to(device)
+
+    @torch.inference_mode()
+    def work() -> None:
+        for images in batches:
+            model(images)
+
+    return work
+
+
+def _sweep(device: str, model: Model, data: ImageData, entry: AccuracyByView) -> Work:
+    model.to(device)
+
+    def work() -> None:
+        measure(entry, model, data, device, lambda: None)
+
+    return work

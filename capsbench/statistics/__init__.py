@@ -1,0 +1,1 @@
+"""Statistics: intervals, paired differences, correction for many tests, ridge regression."""

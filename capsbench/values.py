@@ -1,0 +1,106 @@
+"""Values: measured numbers as tidy rows, each with the fields that say what it is a number of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Condition = str | float | bool
+
+
+class Quantity(BaseModel):
+    """Identity of a number within a measure; fields that do not apply are left out.
+
+    Attributes:
+        metric: Name of the number, such as ``accuracy``, ``gap`` or ``explained``.
+        split: Test images: ``familiar``, ``novel``, ``between``, ``outside``, ``rearranged`` or the
+            name of a range of views. Of a single view, its kind.
+        factor: Factor of the view, such as ``rotation``.
+        view: Value of the factor, in its unit; of a recorded factor in a measure of layers, the
+            change. Without it, a value with a factor summarizes all views of the factor.
+        layer: Name of a layer.
+        condition: Further settings by name, such as ``{"method": "fgsm", "epsilon": 0.1}``.
+        source: Label of another model that took part, such as the model that was attacked.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    metric: str
+    split: str | None = None
+    factor: str | None = None
+    view: float | None = None
+    layer: str | None = None
+    condition: dict[str, Condition] = Field(default_factory=dict)
+    source: str | None = None
+
+    def __hash__(self) -> int:
+        return hash(self.name)
+
+    @property
+    def fields(self) -> dict[str, Condition]:
+        """The fields that apply besides the metric, conditions by their own names."""
+        own = {
+            name: value
+            for name in ("split", "factor", "view", "layer", "source")
+            if (value := getattr(self, name)) is not None
+        }
+        return own | self.condition
+
+    @property
+    def name(self) -> str:
+        """Stable text that identifies the quantity, the key of its per-image array.
+
+        >>> Quantity(metric="accuracy", split="novel").name
+        'accuracy[split=novel]'
+        >>> Quantity(metric="accuracy", factor="rotation", view=90.0).name
+        'accuracy[factor=rotation,view=90]'
+        """
+        parts = ",".join(f"{name}={_text(value)}" for name, value in self.fields.items())
+        return f"{self.metric}[{parts}]" if parts else self.metric
+
+    def matches(self, **fields: Condition | None) -> bool:
+        """Check that fields, or conditions, have the given values; None means absent.
+
+        >>> Quantity(metric="gap").matches(metric="gap", split=None)
+        True
+        """
+        mine = {"metric": self.metric, **self.fields}
+        return all(mine.get(name) == value for name, value in fields.items())
+
+    def with_value(self, value: float, n: int) -> Value:
+        """Return the row of this quantity with a value from ``n`` test images."""
+        return Value(**dict(self), value=value, n=n)
+
+
+class Value(Quantity):
+    """A measured number.
+
+    Attributes:
+        value: The number, finite, in the unit that the measure states.
+        n: Number of test images that it is computed from; 0 if from none.
+    """
+
+    value: float
+    n: int = Field(ge=0)
+
+    @property
+    def quantity(self) -> Quantity:
+        """The identity without the number."""
+        return Quantity(**{name: getattr(self, name) for name in Quantity.model_fields})
+
+    def __hash__(self) -> int:
+        return hash((self.name, self.value, self.n))
+
+
+def select(values: Iterable[Value], **fields: Condition | None) -> list[Value]:
+    """Return the values whose fields match, in their order, see `Quantity.matches`."""
+    return [value for value in values if value.matches(**fields)]
+
+
+def _text(value: Any) -> str:
+    """Return a field as text; -0.0 is 0, and whole numbers have no decimals."""
+    if isinstance(value, float):
+        return repr(value + 0.0).removesuffix(".0")
+    return str(value)

@@ -1,0 +1,142 @@
+"""Models that say about images what breaks the contract, each in one place."""
+
+import torch
+from torch import nn
+
+from capsbench.conformance import prediction
+from capsbench.contracts import ImageShape, LayerOfInterest, Prediction
+from tests.conformance.sound import Sound
+
+
+class ReturnsScores(Sound):
+    def forward(self, images, views=None):
+        return super().forward(images).scores
+
+
+class OneClassMore(Sound):
+    def __init__(self, *, image_shape: ImageShape, num_classes: int) -> None:
+        super().__init__(image_shape=image_shape, num_classes=num_classes)
+        self.classes = nn.Linear(3, num_classes + 1)
+
+
+class WrongMatrix(Sound):
+    def forward(self, images, views=None):
+        return Prediction(self.classes(self.body(images)))
+
+
+class InDouble(Sound):
+    def forward(self, images, views=None):
+        return Prediction(super().forward(images).scores.double())
+
+
+class NegativePresences(Sound):
+    def forward(self, images, views=None):
+        found = super().forward(images)
+        return found._replace(presences=found.scores - 5)
+
+
+class MorePresencesThanPoses(Sound):
+    def forward(self, images, views=None):
+        found = super().forward(images)
+        return found._replace(presences=found.scores.sigmoid(), poses=images.flatten(2))
+
+
+class FlatPoses(Sound):
+    def forward(self, images, views=None):
+        return super().forward(images)._replace(poses=images.flatten(1))
+
+
+class SmallReconstruction(Sound):
+    def forward(self, images, views=None):
+        return super().forward(images)._replace(reconstruction=images[..., 1:])
+
+
+class BrightReconstruction(Sound):
+    def forward(self, images, views=None):
+        return super().forward(images)._replace(reconstruction=2 * images)
+
+
+class Unnormalised(Sound):
+    def log_probabilities(self, prediction):
+        return prediction.scores
+
+
+class RanksBackwards(Sound):
+    def log_probabilities(self, prediction):
+        return torch.log_softmax(-prediction.scores, dim=1)
+
+
+class BatchStatistics(Sound):
+    def forward(self, images, views=None):
+        return super().forward(images - images.mean(dim=0) + images.std())
+
+
+class Winner(Sound):
+    """Its scores hold the batch's, with a gradient, but no difference in value."""
+
+    def forward(self, images, views=None):
+        found = super().forward(images)
+        others = found.scores.sum()
+        return Prediction(found.scores + others - others.detach())
+
+
+class Detached(Sound):
+    def forward(self, images, views=None):
+        return super().forward((images > 0.5).float() + 0 * images)
+
+
+class AlwaysDropout(Sound):
+    def forward(self, images, views=None):
+        return super().forward(nn.functional.dropout(images))
+
+
+class NoSuchLayer(Sound):
+    def layers_of_interest(self):
+        return {"hidden": LayerOfInterest("hiden", "vector")}
+
+
+class UncalledLayer(Sound):
+    def __init__(self, *, image_shape: ImageShape, num_classes: int) -> None:
+        super().__init__(image_shape=image_shape, num_classes=num_classes)
+        self.pool = nn.Identity()
+
+    def layers_of_interest(self):
+        return {"pool": LayerOfInterest("pool", "map")}
+
+
+class LayerOfAnotherKind(Sound):
+    def layers_of_interest(self):
+        return {"hidden": LayerOfInterest("hidden", "map")}
+
+
+class LayerWithoutItems(Sound):
+    def layers_of_interest(self):
+        return {"hidden": LayerOfInterest("hidden", "vector", output=1)}
+
+
+# The check that is meant for a model, the model, and what the check says.
+FAULTS = [
+    (prediction.forward, ReturnsScores, "forward returns a Tensor; return a contracts.Prediction"),
+    (prediction.forward, OneClassMore, r"scores have the shape \(4, 11\), not .* \(4, 10\)"),
+    (
+        prediction.forward,
+        WrongMatrix,
+        r"RuntimeError: .*mat1 and mat2 .* \(prediction_faults.py:\d+\)",
+    ),
+    (prediction.forward, InDouble, "scores are torch.float64, not torch.float32"),
+    (prediction.prediction, NegativePresences, r"presences lie in \[-.*\], not in \[0, 1\]"),
+    (prediction.prediction, MorePresencesThanPoses, "not as many presences as poses"),
+    (prediction.prediction, FlatPoses, r"poses have the shape \(4, 784\), neither"),
+    (prediction.prediction, SmallReconstruction, r"the shape \(4, 1, 28, 27\), not \(4, 1, 28"),
+    (prediction.prediction, BrightReconstruction, r"pixels lie in \[.*, 2\], not in \[0, 1\]"),
+    (prediction.log_probabilities, Unnormalised, "miss the sum of one by"),
+    (prediction.log_probabilities, RanksBackwards, "in another order than scores"),
+    (prediction.batch_independence, BatchStatistics, "deviates by .*; take no statistics"),
+    (prediction.image_gradient, Winner, "change with another image of the batch"),
+    (prediction.image_gradient, Detached, "gradient .* is zero or not finite"),
+    (prediction.determinism, AlwaysDropout, "a second look deviates by .* if self.training"),
+    (prediction.layers_of_interest, NoSuchLayer, "'hidden': there is no module 'hiden'"),
+    (prediction.layers_of_interest, UncalledLayer, "'pool': forward does not call 'pool'"),
+    (prediction.layers_of_interest, LayerOfAnotherKind, r"has the shape \(4, 3\), which is no map"),
+    (prediction.layers_of_interest, LayerWithoutItems, "returns no tuple with an item 1"),
+]

@@ -1,0 +1,116 @@
+"""Each way of breaking the contract fails the check that is meant for it, in a useful sentence."""
+
+import random
+import re
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from capsbench.conformance import learning, prediction
+from capsbench.conformance.contract import CHECKS, check_contract, run_check
+from capsbench.conformance.subject import Subject
+from capsbench.contracts import Prediction
+from tests.conformance import construction_faults, execution_faults, learning_faults, prediction_faults
+from tests.conformance.sound import Sound
+
+FAULTS = [
+    *construction_faults.FAULTS,
+    *prediction_faults.FAULTS,
+    *learning_faults.FAULTS,
+    *execution_faults.FAULTS,
+]
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+def test_what_keeps_the_contract_passes(check):
+    result = run_check(check, Subject(Sound))
+    assert (result.status, result.traceback) == ("passed", ""), result.detail
+    assert result.sentence.endswith(".")
+
+
+@pytest.mark.parametrize(
+    ("check", "cls", "sentence"),
+    FAULTS,
+    ids=lambda x: getattr(x, "__name__", ""),
+)
+def test_what_breaks_it_fails_with_a_sentence(check, cls, sentence):
+    arguments = {"scale": 3 + 4j} if cls is construction_faults.UnsavedArgument else {}
+    result = run_check(check, Subject(cls, arguments=arguments))
+    assert result.status == "failed"
+    assert "\n" not in result.detail
+    assert re.search(sentence, result.detail), result.detail
+
+
+def test_every_check_has_a_model_that_breaks_it():
+    assert {check for check, _, _ in FAULTS} == set(CHECKS)
+
+
+def test_nothing_more_is_run_where_a_fundamental_check_fails():
+    (constructor,) = check_contract(Subject(construction_faults.Raises))
+    assert constructor.status == "failed"
+    assert "Traceback" in constructor.traceback and "KeyError" in constructor.traceback
+    results = list(check_contract(Subject(prediction_faults.OneClassMore)))
+    assert [result.status for result in results] == ["passed", "failed"]
+
+
+def test_what_the_model_does_later_may_exit_too():
+    class Leaves(Sound):
+        def forward(self, images, views=None):
+            raise SystemExit(3)
+
+    result = run_check(prediction.forward, Subject(Leaves))
+    assert (result.status, result.detail[:13]) == ("failed", "SystemExit: 3")
+
+
+def test_weights_that_no_batch_reaches_are_counted():
+    class HalfUsed(Sound):
+        def __init__(self, *, image_shape, num_classes):
+            super().__init__(image_shape=image_shape, num_classes=num_classes)
+            self.offsets = nn.Parameter(torch.zeros(1000))
+
+        def forward(self, images, views=None):
+            found = super().forward(images)
+            return found._replace(scores=found.scores + self.offsets[:10])
+
+    sound, half = (run_check(learning.gradients, Subject(cls)) for cls in (Sound, HalfUsed))
+    assert (sound.status, half.status) == ("passed", "passed")
+    assert sound.detail.endswith("no gradient in 4 batches for 0 of them (0.0%)")
+    assert "no gradient in 4 batches for 990 of them (" in half.detail
+
+
+def test_a_unit_that_wakes_for_some_images_is_reached():
+    class Awake(Sound):
+        """Its offset counts for one image among all that are drawn."""
+
+        def __init__(self, *, image_shape, num_classes):
+            super().__init__(image_shape=image_shape, num_classes=num_classes)
+            self.offset = nn.Parameter(torch.zeros(()))
+
+        def forward(self, images, views=None):
+            (chosen,) = Subject(Sound).draw(1, seed=2).images
+            awake = (images == chosen).flatten(1).all(dim=1, keepdim=True)
+            shift = self.offset * torch.eye(self.num_classes)[0]
+            return Prediction(super().forward(images).scores + awake * shift)
+
+    assert run_check(learning.gradients, Subject(Awake)).status == "passed"
+
+
+def test_a_model_without_layers_of_interest_is_no_failure():
+    class Plain(Sound):
+        def layers_of_interest(self):
+            return {}
+
+    result = run_check(prediction.layers_of_interest, Subject(Plain))
+    assert (result.status, result.detail[:13]) == ("not applicable", "it names none")
+
+
+def test_checks_leave_no_trace_in_the_random_numbers():
+    torch.manual_seed(99)
+    before = torch.get_rng_state(), random.getstate(), str(np.random.get_state())  # noqa: NPY002
+    for check in CHECKS:
+        run_check(check, Subject(construction_faults.OtherRandomness))
+    assert torch.equal(torch.get_rng_state(), before[0])
+    assert random.getstate() == before[1]
+    assert str(np.random.get_state()) == before[2]  # noqa: NPY002
