@@ -18,7 +18,7 @@ NonNegative = Annotated[float, Field(ge=0)]
 
 # What the framework gives to constructors itself, and no file names.
 SUPPLIED_TO_MODELS = ("image_shape", "num_classes")
-SUPPLIED_TO_DATA = ("views", "batch", "seed", "per_class", "limit", "data_root")
+SUPPLIED_TO_DATA = ("views", "batch_size", "seed", "per_class", "limit", "data_root")
 
 
 def parameters(cls: type) -> dict[str, inspect.Parameter]:

@@ -242,7 +242,7 @@ def each_object(targets: Tensor, count: int) -> Tensor:
     return targets[:, None] * (targets.cumsum(dim=1)[:, None] == numbers)
 
 
-def found_classes(log_probabilities: Tensor, targets: Tensor) -> Tensor:
+def class_recall(log_probabilities: Tensor, targets: Tensor) -> Tensor:
     """Which share of the objects in each image is among as many of the likeliest classes.
 
     An image is right where it is 1: with one object, where the likeliest class is the target; with

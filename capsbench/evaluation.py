@@ -16,11 +16,11 @@ from torch import Tensor, nn
 
 from capsbench.capsules.losses import cross_entropy
 from capsbench.contracts import Batch, ImageShape, Model, Prediction, one_hot
-from capsbench.data.images import ImageData
+from capsbench.data.images import ImageDataModule
 from capsbench.errors import UserError, in_one_line
-from capsbench.profiling.evaluation_mode import evaluation_mode
-from capsbench.measures._result import Measured
 from capsbench.measures._objects import with_objects
+from capsbench.measures._result import Measured
+from capsbench.profiling.evaluation_mode import evaluation_mode
 from capsbench.progress import progress_bar
 from capsbench.records import read_json
 from capsbench.reporting.evaluation import Evaluation
@@ -64,7 +64,11 @@ def evaluate(
     root = None if data_root is None else Path(data_root)
     recipe = protocol.recipe
     data, _ = build_data(
-        protocol.data, protocol.views, root, batch=recipe.batch, limit=limit or recipe.limit
+        protocol.data,
+        protocol.views,
+        root,
+        batch_size=recipe.batch_size,
+        limit=limit or recipe.limit,
     )
     ready = _ready(model, data)
     require_asked(protocol.measures, data)
@@ -130,7 +134,7 @@ class LogitsModel(Model):
         return cross_entropy(prediction.scores, one_hot(batch.targets, self.num_classes))
 
 
-def _ready(model: nn.Module | Path | str, data: ImageData) -> Model:
+def _ready(model: nn.Module | Path | str, data: ImageDataModule) -> Model:
     """A model for the data's images and classes."""
     if isinstance(model, Path | str):
         model = _load(Path(model))

@@ -11,7 +11,7 @@ import torch
 from pydantic import Field
 
 from capsbench.data.batches import Split
-from capsbench.data.images import ImageData, SplitName
+from capsbench.data.images import ImageDataModule, SplitName
 from capsbench.data.splits import hold_out
 from capsbench.datamodules._at_hand import told
 from capsbench.errors import UserError
@@ -46,7 +46,7 @@ def checksum(files: Mapping[str, IdxFile]) -> str:
     return f"sha256:{sha256(sums.encode()).hexdigest()}"
 
 
-class IdxSet(ImageData):
+class IdxSet(ImageDataModule):
     """A set of four IDX files: 60,000 images, 5,000 of them for validation, and 10,000 to test.
 
     The files are read where they are under ``<data root>/<set>/raw``, as torchvision lays them,
@@ -55,7 +55,7 @@ class IdxSet(ImageData):
 
     Args:
         canvas: Pixels of the shown images' side: the stored 28 x 28 in the middle of black.
-        kwargs: See `ImageData`.
+        kwargs: See `ImageDataModule`.
 
     Raises:
         UserError: The canvas has no middle for the images.
@@ -111,7 +111,7 @@ class IdxSet(ImageData):
         return Split(images[:, None], targets.long(), torch.arange(len(targets)))
 
     @classmethod
-    def found(cls, data_root: Path) -> str:
+    def availability(cls, data_root: Path) -> str:
         """Whether the four files are there."""
         place = cls.folder(data_root)
         line = told(place, cls.missing(data_root))

@@ -37,7 +37,7 @@ class AffNIST(MNIST):
     Args:
         copies: Take so many of the transforms of each digit; all (32) if left out.
         canvas: Pixels of the shown images' side.
-        kwargs: See `ImageData`.
+        kwargs: See `ImageDataModule`.
 
     Source: T. Tieleman, affNIST, https://www.cs.toronto.edu/~tijmen/affNIST/.
     """
@@ -115,7 +115,7 @@ class AffNIST(MNIST):
         return [note for note in told if note is not None]
 
     @classmethod
-    def found(cls, data_root: Path) -> str:
+    def availability(cls, data_root: Path) -> str:
         """Whether MNIST's files and affNIST's test images are there."""
         path = files.official(data_root)
         if path is None:
@@ -123,7 +123,7 @@ class AffNIST(MNIST):
             there += str(files.folder(data_root))
         else:
             there = f"test images found in {files.named(path)}"
-        return f"{there}; MNIST {super().found(data_root)}"
+        return f"{there}; MNIST {super().availability(data_root)}"
 
 
 def _originals(fields: files.Fields, digits: NDArray[np.int64]) -> NDArray[np.int64] | None:

@@ -29,7 +29,7 @@ class AffNISTLike(MNIST):
     Args:
         copies: Transforms of each test digit; affNIST has 32. Fewer are a part of more.
         canvas: Pixels of the shown images' side.
-        kwargs: See `ImageData`.
+        kwargs: See `ImageDataModule`.
 
     Source: the construction of T. Tieleman, affNIST, https://www.cs.toronto.edu/~tijmen/affNIST/.
     """

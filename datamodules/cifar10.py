@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 
 from capsbench.data.batches import Split
-from capsbench.data.images import Identity, ImageData, SplitName
+from capsbench.data.images import Identity, ImageDataModule, SplitName
 from capsbench.data.splits import hold_out
 from capsbench.datamodules._at_hand import missing, told
 from capsbench.files.download import fetch
@@ -27,7 +27,7 @@ ARCHIVE = RemoteFile(
 VALIDATION_SHARE = 0.1
 
 
-class CIFAR10(ImageData):
+class CIFAR10(ImageDataModule):
     """CIFAR-10, 32 x 32, colour: 45,000 images to train on, 5,000 for validation, 10,000 to test.
 
     What is read is ``<data root>/CIFAR10/cifar-10-binary.tar.gz``, the binary version: the Python
@@ -81,7 +81,7 @@ class CIFAR10(ImageData):
         }
 
     @classmethod
-    def found(cls, data_root: Path) -> str:
+    def availability(cls, data_root: Path) -> str:
         """Whether the archive is there."""
         place = cls._folder(data_root)
         return told(place, [file.name for file in missing(place, [cls.archive])])

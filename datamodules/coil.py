@@ -92,6 +92,6 @@ class COIL(RecordedData):
         return Recording(everything)
 
     @classmethod
-    def found(cls, data_root: Path) -> str:
+    def availability(cls, data_root: Path) -> str:
         """Whether the files are there."""
         return "; ".join(f"COIL-{objects} {npz.told(data_root)}" for objects, npz in SETS.items())

@@ -10,12 +10,12 @@ import torch
 from torch.nn.functional import interpolate, pad
 
 from capsbench.data.batches import Split
-from capsbench.data.images import Identity, ImageData, SplitName
+from capsbench.data.images import Identity, ImageDataModule, SplitName
 from capsbench.data.splits import hold_out
 from capsbench.errors import UserError
 
 
-class Digits(ImageData):
+class Digits(ImageDataModule):
     """1,797 handwritten digits of scikit-learn, enlarged to 32 x 32; no download.
 
     The 8 x 8 images (0..16) are enlarged bilinearly to 24 x 24 and stand in the middle of a black
@@ -61,6 +61,6 @@ class Digits(ImageData):
         }
 
     @classmethod
-    def found(cls, data_root: Path) -> str:
+    def availability(cls, data_root: Path) -> str:
         """The digits need no file."""
         return "comes with scikit-learn"

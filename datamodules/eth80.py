@@ -96,6 +96,6 @@ class ETH80(RecordedData):
         return Recording(everything)
 
     @classmethod
-    def found(cls, data_root: Path) -> str:
+    def availability(cls, data_root: Path) -> str:
         """Whether the file is there."""
         return NPZ.told(data_root)

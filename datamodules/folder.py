@@ -95,7 +95,7 @@ class Folder(RecordedData):
         return Recording(everything, None if test is None else torch.tensor(test))
 
     @classmethod
-    def found(cls, data_root: Path) -> str:
+    def availability(cls, data_root: Path) -> str:
         """Nothing is known of a folder before it is named."""
         return f"a folder of your own under {data_root}: name it by the argument path"
 

@@ -70,7 +70,7 @@ class MultiMNIST(MNIST):
         pairs: Test pairs for each digit; the authors have 1,000. Each takes 16 MB of memory for the
             10,000 digits. Fewer are a part of more.
         canvas: Pixels of the images' side.
-        kwargs: See `ImageData`.
+        kwargs: See `ImageDataModule`.
 
     Source: S. Sabour, N. Frosst, G. Hinton, Dynamic Routing Between Capsules (2017), section 6.
     """
@@ -94,23 +94,23 @@ class MultiMNIST(MNIST):
         self.shift = shift
         self.pairs = pairs
 
-    def cut(self, name: SplitName, split: Split) -> Split:
+    def subset(self, name: SplitName, split: Split) -> Split:
         """Give each digit its partners; training digits get others in each batch.
 
         They are among the digits that are left to learn from. Test pairs are the same, however many
         of them are used.
         """
         if name == "test":
-            return super().cut(name, self._table(split, name))
-        return self._table(super().cut(name, split), name)
+            return super().subset(name, self._table(split, name))
+        return self._table(super().subset(name, split), name)
 
-    def take_training(self, number: int, rows: Tensor, share: slice) -> StoredBatch:
+    def make_training_batch(self, number: int, rows: Tensor, share: slice) -> StoredBatch:
         """A share of a training batch, with partners from all training digits."""
         views = Views.draw(self.views, len(rows), generator(self.seed, "views", number))
         pairs = self._paired(self._training, rows, generator(self.seed, "pairs", number))
-        return self.take(pairs[share], views[share], self.views.part)
+        return self.make_batch(pairs[share], views[share], self.views.part)
 
-    def take(self, images: Split, views: Views, part: Part) -> StoredBatch:
+    def make_batch(self, images: Split, views: Views, part: Part) -> StoredBatch:
         """Pairs with the views from which they are to be seen; digits in the order of classes."""
         assert isinstance(images, Pairs)
         classes, order = torch.stack([images.targets, images.partners], dim=1).sort(dim=1)
@@ -133,7 +133,7 @@ class MultiMNIST(MNIST):
         moved = warp(digits, placed.matrices(*digits.shape[-2:]), (height, width))
         alone = moved.view(-1, 2, height, width)
         overlay = alone.sum(dim=1, keepdim=True).clamp_(max=1)
-        seen = self.show(torch.cat([overlay, alone], dim=1), batch.views)
+        seen = self.render(torch.cat([overlay, alone], dim=1), batch.views)
         views, objects = batch.views.to(seen), seen[:, 1:, None]
         return Batch(seen[:, :1], batch.targets, views, batch.index, objects=objects)
 

@@ -102,7 +102,7 @@ class SmallNORB(RecordedData):
         return Recording(everything, official_test)
 
     @classmethod
-    def found(cls, data_root: Path) -> str:
+    def availability(cls, data_root: Path) -> str:
         """Whether the official files, or the port's, are there."""
         place = folder(data_root)
         lacking = [file.name for file in norb.lacking(place)]

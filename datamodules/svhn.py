@@ -9,7 +9,7 @@ from typing import ClassVar
 import torch
 
 from capsbench.data.batches import Split
-from capsbench.data.images import Identity, ImageData, SplitName
+from capsbench.data.images import Identity, ImageDataModule, SplitName
 from capsbench.data.splits import hold_out_of_each
 from capsbench.datamodules._at_hand import missing, told
 from capsbench.files.content import read
@@ -35,7 +35,7 @@ FILES = {
 VALIDATION_SHARE = 0.1
 
 
-class SVHN(ImageData):
+class SVHN(ImageDataModule):
     """Street View House Numbers, 32 x 32, colour: cropped digits, 73,257 and 26,032 to test.
 
     A tenth of each class's training images is held out for validation: the classes differ in size,
@@ -79,7 +79,7 @@ class SVHN(ImageData):
         }
 
     @classmethod
-    def found(cls, data_root: Path) -> str:
+    def availability(cls, data_root: Path) -> str:
         """Whether both files are there."""
         place = cls._folder(data_root)
         return told(place, [file.name for file in missing(place, cls.files.values())])

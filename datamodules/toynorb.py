@@ -20,8 +20,8 @@ from capsbench.datamodules._toynorb_grid import AZIMUTHS, ELEVATIONS, render_gri
 from capsbench.datamodules._toys import CATEGORIES, INSTANCES, TEST_INSTANCES, all_toys
 from capsbench.files.arrays import load_arrays, save_arrays
 from capsbench.files.locking import locked
+from capsbench.fingerprint import fingerprint
 from capsbench.progress import progress_bar
-from capsbench.records import fingerprint
 from capsbench.rendering.lighting import LIGHTINGS
 from capsbench.rendering.scene import Parts
 from capsbench.viewpoint.warp import Padding
@@ -138,7 +138,7 @@ class ToyNORB(RecordedData):
         )
 
     @classmethod
-    def found(cls, data_root: Path) -> str:
+    def availability(cls, data_root: Path) -> str:
         """Where the rendered images are kept."""
         return f"rendered when needed, in about a minute; kept in {_folder()}"
 

@@ -64,7 +64,7 @@ def tiny_protocol(tiny_file):
         "models": [{"name": f"{tiny_file}:Tiny", "label": "Tiny"}],
         "recipe": {
             "steps": 12,
-            "batch": 32,
+            "batch_size": 32,
             "learning_rate": 0.01,
             "evaluate_every": 4,
             "limit": 100,

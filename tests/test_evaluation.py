@@ -13,9 +13,9 @@ from torch import nn
 import capsbench
 import capsbench.evaluation
 from capsbench.errors import UserError
-from capsbench.statistics.intervals import bootstrap_over_images
 from capsbench.models.cnn_small import CNNSmall
 from capsbench.schema import Benchmark
+from capsbench.statistics.intervals import bootstrap_over_images
 
 
 @pytest.fixture

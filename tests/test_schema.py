@@ -139,7 +139,7 @@ def test_broken_files_are_named(tmp_path, text, message):
         ({"models": [{"name": "cnn-small", "arguments": {"width": -3}}]}, "width: .*equal to 1"),
         ({"models": [{"name": "capsnet-em", "arguments": {"iterations": 0}}]}, "iterations: "),
         ({"data": {"name": "capsbench.contracts:Batch", "arguments": {"a": 1}}}, "no subclass"),
-        ({"data": {"name": "capsbench.data.images:ImageData"}}, "is abstract"),
+        ({"data": {"name": "capsbench.data.images:ImageDataModule"}}, "is abstract"),
         ({"models": [{"name": "capsnet-dr", "arguments": {"kernel": 31}}]}, "images of at least"),
         ({"data": {"name": "digit"}}, "did you mean 'digits'"),
         ({"data": {"name": "digits", "arguments": {"size": 3}}}, "argument of data module"),
@@ -191,7 +191,7 @@ def test_unknown_models_of_a_benchmark_are_named():
 
 
 def test_a_varied_value_makes_cells_of_its_own_and_a_model_may_have_a_recipe_of_its_own():
-    vary = {"name": "steps", "place": "recipe.batch", "values": {1: 8, 2: 16}}
+    vary = {"name": "steps", "place": "recipe.batch_size", "values": {1: 8, 2: 16}}
     own = {"name": "lenet5", "recipe": {"learning_rate": 0.5}, "reason": "a test"}
     benchmark = load_benchmark("quick", {"vary": vary, "models.1": own, "seeds": [3]})
     cells = plan(benchmark, models=["CNN", "lenet5"])
@@ -201,7 +201,7 @@ def test_a_varied_value_makes_cells_of_its_own_and_a_model_may_have_a_recipe_of_
         ("lenet5", 1, 3, "lenet5 · 1"),
         ("lenet5", 2, 3, "lenet5 · 2"),
     ]
-    assert [cell.recipe.batch for cell in cells] == [8, 16, 8, 16]
+    assert [cell.recipe.batch_size for cell in cells] == [8, 16, 8, 16]
     assert {cell.recipe.learning_rate for cell in cells[:2]} == {0.005}
     assert {cell.recipe.learning_rate for cell in cells[2:]} == {0.5}
 

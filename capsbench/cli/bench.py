@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from capsbench.speed.groups import GROUPS
 from capsbench.cli.options import (
     AsJson,
     beside_json,
@@ -18,6 +17,7 @@ from capsbench.cli.options import (
     require_writable,
 )
 from capsbench.errors import unknown
+from capsbench.speed.groups import GROUPS
 
 if TYPE_CHECKING:
     from capsbench.speed.rows import Result
@@ -105,9 +105,9 @@ def _measure(
 
 
 def _write(output: Path, content: dict[str, Any], results: Sequence[Result]) -> None:
-    from capsbench.speed.figure import ratios_figure
     from capsbench.files.atomic import write_bytes, write_json
     from capsbench.reporting.figures import svg
+    from capsbench.speed.figure import ratios_figure
 
     write_json(output / "bench.json", content)
     write_bytes(output / "bench.svg", svg(ratios_figure(results)))

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
     from rich.table import Table
 
-    from capsbench.data.images import ImageData
+    from capsbench.data.images import ImageDataModule
     from capsbench.viewpoint.ranges import ViewRange
 
 Facts = dict[str, Any]
@@ -112,7 +112,7 @@ def _build(
     views: list[str],
     per_class: float | None,
     data_root: Path | None,
-) -> tuple[ImageData, str, Mapping[str, ViewRange]]:
+) -> tuple[ImageDataModule, str, Mapping[str, ViewRange]]:
     """The data module, the name of its folder, and the ranges of a benchmark's tests."""
     from capsbench.measures import AccuracyBySplit
     from capsbench.running.plan import build_data

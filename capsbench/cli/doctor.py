@@ -94,7 +94,7 @@ def _version(name: str) -> str:
 
 def _found(target: Target, data_root: Path) -> str:
     try:
-        found: str = target.load().found(data_root)
+        found: str = target.load().availability(data_root)
     except (ImportError, UserError) as error:  # the rest of the diagnosis still stands
         return f"cannot be imported: {error}"
     return found

@@ -12,7 +12,7 @@ from capsbench.names import SINGULAR, Target
 
 if TYPE_CHECKING:
     from capsbench.contracts import Model
-    from capsbench.data.images import ImageData
+    from capsbench.data.images import ImageDataModule
 
 Facts = dict[str, Any]
 
@@ -96,15 +96,15 @@ def model_facts(
 def data_facts(target: Target, data_root: Path) -> Facts:
     """What a data module is, and whether its files are at hand."""
     from capsbench.arguments import parameters
-    from capsbench.data.images import ImageData
+    from capsbench.data.images import ImageDataModule
 
-    cls = target.load_subclass(ImageData)
+    cls = target.load_subclass(ImageDataModule)
     facts = _class_facts(target, cls)
     if all(p.default is not p.empty for p in parameters(cls).values()):
         data = cls(data_root=data_root)
         facts |= {"image_shape": data.image_shape, "classes": data.num_classes}
     recorded = {"recorded_views": ", ".join(cls.factors)} if cls.factors else {}
-    return {**facts, **recorded, "data": cls.found(data_root)}
+    return {**facts, **recorded, "data": cls.availability(data_root)}
 
 
 def benchmark_facts(target: Target) -> Facts:
@@ -123,7 +123,7 @@ def benchmark_facts(target: Target) -> Facts:
     }
 
 
-def _class_facts(target: Target, cls: type[Model] | type[ImageData]) -> Facts:
+def _class_facts(target: Target, cls: type[Model] | type[ImageDataModule]) -> Facts:
     from capsbench.cli.docstrings import describe, describe_arguments
 
     summary, paragraphs = describe(cls)

@@ -102,17 +102,17 @@ def resolve_name(name: str) -> Target:
 
 def _of_its_kind(path: str) -> Target:
     from capsbench.contracts import Model
-    from capsbench.data.images import ImageData
+    from capsbench.data.images import ImageDataModule
 
     target = find("models", path)
     cls = target.load()
     if isinstance(cls, type) and issubclass(cls, Model):
         return target
-    if isinstance(cls, type) and issubclass(cls, ImageData):
+    if isinstance(cls, type) and issubclass(cls, ImageDataModule):
         return find("datamodules", path)
     raise UserError(
         f"'{path}' is neither a model (a subclass of capsbench.contracts.Model) nor a data module "
-        f"(of capsbench.data.images.ImageData)"
+        f"(of capsbench.data.images.ImageDataModule)"
     )
 
 

@@ -75,13 +75,13 @@ class TrainingStream:
     """An endless stream of global batches, each a function of the seed and its number.
 
     The images of pass ``e`` stand in the order that ``(seed, e)`` gives; batches are cut from the
-    passes laid end to end, so each holds exactly ``batch`` images. Several processes share a batch:
-    process ``rank`` takes every ``world``-th image. The position is a state that Lightning saves
+    passes laid end to end, so each holds exactly ``batch_size`` images. Several processes share
+    one: process ``rank`` takes every ``world``-th image. The position is a state that Lightning saves
     and restores, so that a resumed training goes on with the batch after the last one.
 
     Args:
         count: Number of training images.
-        batch: Images in a global batch.
+        batch_size: Images in a global batch.
         take: Returns a share of a batch, given the batch's number, the rows of all of its images
             and which of these are wanted.
         seed: Seed of the order.
@@ -93,14 +93,14 @@ class TrainingStream:
         self,
         count: int,
         *,
-        batch: int,
+        batch_size: int,
         take: Callable[[int, Tensor, slice], StoredBatch],
         seed: int,
         rank: int = 0,
         world: int = 1,
     ) -> None:
         self.count = count
-        self.batch = batch
+        self.batch_size = batch_size
         self.take = take
         self.seed = seed
         self.share = slice(rank, None, world)
@@ -109,7 +109,7 @@ class TrainingStream:
 
     def __len__(self) -> int:
         """Batches in an epoch: whole batches in one pass over the images, at least one."""
-        return max(1, self.count // self.batch)
+        return max(1, self.count // self.batch_size)
 
     def __iter__(self) -> Iterator[StoredBatch]:
         """Yield the rest of the present epoch, the whole one when a new one begins."""
@@ -131,7 +131,7 @@ class TrainingStream:
         self.position = state["position"]
 
     def _rows(self, number: int) -> Tensor:
-        positions = torch.arange(number * self.batch, (number + 1) * self.batch)
+        positions = torch.arange(number * self.batch_size, (number + 1) * self.batch_size)
         first, last = int(positions[0]) // self.count, int(positions[-1]) // self.count
         # The orders of the passes that this batch has a part in; the next one mostly has the same.
         self._orders = {
@@ -154,7 +154,7 @@ class EvaluationPass:
     Args:
         rows: (N,) which images.
         take: Returns the batch of some rows.
-        batch: The most images in a batch.
+        batch_size: The most images in a batch.
         rank: Number of this process.
         world: Number of processes.
     """
@@ -164,14 +164,14 @@ class EvaluationPass:
         rows: Tensor,
         *,
         take: Callable[[Tensor], StoredBatch],
-        batch: int,
+        batch_size: int,
         rank: int = 0,
         world: int = 1,
     ) -> None:
         self.rows = rows
         self.take = take
         per_process = math.ceil(len(rows) / world)
-        self.pieces = math.ceil(per_process / batch) * world
+        self.pieces = math.ceil(per_process / batch_size) * world
         self.share = slice(rank, None, world)
 
     def __len__(self) -> int:

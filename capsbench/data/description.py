@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from capsbench.data.batches import Split
-from capsbench.data.images import ImageData, SplitName
+from capsbench.data.images import ImageDataModule, SplitName
 from capsbench.errors import UserError
 from capsbench.viewpoint.factors import FACTORS, field_of
 from capsbench.viewpoint.ranges import ViewRange
@@ -50,7 +50,7 @@ class Description:
 
 
 def describe_splits(
-    data: ImageData, ranges: Mapping[str, ViewRange] | None = None
+    data: ImageDataModule, ranges: Mapping[str, ViewRange] | None = None
 ) -> list[Description]:
     """Every split of a data set; ``familiar`` and ``novel`` where the test images are of both.
 
@@ -73,8 +73,10 @@ def describe_splits(
     return found + [_describe(data, name, "test", at) for name, at in (ranges or {}).items()]
 
 
-def _describe(data: ImageData, name: str, split: SplitName, at: ViewRange | None) -> Description:
-    rows = data.shown(split, at)
+def _describe(
+    data: ImageDataModule, name: str, split: SplitName, at: ViewRange | None
+) -> Description:
+    rows = data.view_rows(split, at)
     images = data.split(split)[rows]
     counts = torch.bincount(images.targets, minlength=data.num_classes)
     # A novel split of the set's own is shown as it is.
@@ -126,9 +128,9 @@ def _moves(ranges: ViewRange) -> dict[str, str]:
 
 
 def _examples(
-    data: ImageData, split: SplitName, rows: Tensor, at: ViewRange | None
+    data: ImageDataModule, split: SplitName, rows: Tensor, at: ViewRange | None
 ) -> NDArray[np.uint8]:
     chosen = rows[torch.linspace(0, len(rows) - 1, min(EXAMPLES, len(rows))).long()]
-    seen = data.look(split, chosen, at).images
+    seen = data.get_batch(split, chosen, at).images
     images: NDArray[np.uint8] = (255 * seen).round().byte().numpy()
     return images

@@ -34,7 +34,7 @@ from capsbench.viewpoint.warp import (
 )
 
 SplitName = Literal["train", "validation", "test", "familiar", "novel", "rearranged"]
-Asked = GridView | ViewRange | Views | None
+ViewSelection = GridView | ViewRange | Views | None
 CPU = torch.device("cpu")
 EVALUATION_BATCH = 100  # larger ones are slower on a CPU, where activations leave the cache
 
@@ -47,7 +47,7 @@ class Identity(NamedTuple):
     checksum: str
 
 
-class ImageData(LightningDataModule, ABC):
+class ImageDataModule(LightningDataModule, ABC):
     """Images with class labels, seen from views that the framework chooses.
 
     A data set is a subclass that names itself and says how its splits are loaded; what it says of
@@ -57,7 +57,7 @@ class ImageData(LightningDataModule, ABC):
 
     Args:
         views: The views of the training and validation images.
-        batch: Images in a training batch, over all processes together.
+        batch_size: Images in a training batch, over all processes together.
         seed: Seed of the order and the views of training, and of which images are taken where
             ``per_class`` leaves some out. Splits, and the views of evaluation images, do not
             depend on it.
@@ -83,7 +83,7 @@ class ImageData(LightningDataModule, ABC):
         self,
         *,
         views: ViewRange | None = None,
-        batch: int = 64,
+        batch_size: int = 64,
         seed: int = 0,
         per_class: float | None = None,
         limit: int | None = None,
@@ -91,7 +91,7 @@ class ImageData(LightningDataModule, ABC):
     ) -> None:
         super().__init__()
         self.views = views or ViewRange()
-        self.batch = batch
+        self.batch_size = batch_size
         self.seed = seed
         self.per_class = per_class
         self.limit = limit
@@ -113,7 +113,7 @@ class ImageData(LightningDataModule, ABC):
 
     @classmethod
     @abstractmethod
-    def found(cls, data_root: Path) -> str:
+    def availability(cls, data_root: Path) -> str:
         """In one line, whether the files are at hand under a folder, and what to do if not."""
 
     @property
@@ -150,13 +150,13 @@ class ImageData(LightningDataModule, ABC):
             UserError: There are no such images.
         """
         if self._splits is None:
-            self._splits = {key: self.cut(key, split) for key, split in self.load().items()}
+            self._splits = {key: self.subset(key, split) for key, split in self.load().items()}
         if name in self._splits:
             return self._splits[name]
         if name == "rearranged":
             return self.rearrange()
         test = self._splits["test"]
-        familiar = inside(test, self.restricted)
+        familiar = inside(test, self.familiar_factors)
         wanted = familiar if name == "familiar" else ~familiar
         if not wanted.any():
             raise UserError(
@@ -166,7 +166,7 @@ class ImageData(LightningDataModule, ABC):
         return test[wanted]
 
     @property
-    def restricted(self) -> dict[str, Spread]:
+    def familiar_factors(self) -> dict[str, Spread]:
         """The recorded factors by which a test image is familiar."""
         return self.views.recorded
 
@@ -181,7 +181,7 @@ class ImageData(LightningDataModule, ABC):
             "images"
         )
 
-    def cut(self, name: SplitName, split: Split) -> Split:
+    def subset(self, name: SplitName, split: Split) -> Split:
         """What is used of a split that was loaded, as ``per_class`` and ``limit`` want it.
 
         A set whose images are made of several others makes them here, of those that are left.
@@ -199,11 +199,11 @@ class ImageData(LightningDataModule, ABC):
     def train_dataloader(self) -> TrainingStream:
         """The stream of training batches; this process's share where there are several."""
         rank, world = self._process()
-        require_shares(self.batch, world)
+        require_shares(self.batch_size, world)
         return TrainingStream(
             len(self.split("train")),
-            batch=self.batch,
-            take=self.take_training,
+            batch_size=self.batch_size,
+            take=self.make_training_batch,
             seed=self.seed,
             rank=rank,
             world=world,
@@ -217,7 +217,7 @@ class ImageData(LightningDataModule, ABC):
         """The test images, each from the same familiar view in every run."""
         return self._pass("test", None)
 
-    def take_training(self, number: int, rows: Tensor, share: slice) -> StoredBatch:
+    def make_training_batch(self, number: int, rows: Tensor, share: slice) -> StoredBatch:
         """A share of a training batch.
 
         Args:
@@ -226,9 +226,9 @@ class ImageData(LightningDataModule, ABC):
             share: Which of these are wanted.
         """
         views = Views.draw(self.views, len(rows), generator(self.seed, "views", number))
-        return self.take(self.split("train")[rows[share]], views[share], self.views.part)
+        return self.make_batch(self.split("train")[rows[share]], views[share], self.views.part)
 
-    def take(self, images: Split, views: Views, part: Part) -> StoredBatch:
+    def make_batch(self, images: Split, views: Views, part: Part) -> StoredBatch:
         """Images with the views from which they are to be seen.
 
         Args:
@@ -257,10 +257,10 @@ class ImageData(LightningDataModule, ABC):
 
     def on_after_batch_transfer(self, batch: StoredBatch, dataloader_idx: int) -> Batch:
         """Make images float in [0, 1] and show them from their views, on the device."""
-        seen = self.show(batch.images, batch.views, batch.masks)
+        seen = self.render(batch.images, batch.views, batch.masks)
         return Batch(seen, batch.targets, batch.views.to(seen), batch.index, batch.poses)
 
-    def show(self, images: Tensor, views: Views, masks: Tensor | None = None) -> Tensor:
+    def render(self, images: Tensor, views: Views, masks: Tensor | None = None) -> Tensor:
         """Stored images as a model sees them from given views.
 
         Args:
@@ -280,7 +280,7 @@ class ImageData(LightningDataModule, ABC):
             seen = warp_part(as_float(images), masks, matrices, size, padding=self.padding)
         else:
             seen = warp(images, matrices, size, padding=self.padding)
-        if not views.relit:
+        if not views.has_photometric:
             return seen
         light = views.to(seen)
         mean = as_float(images).mean(dim=(2, 3), keepdim=True)
@@ -290,7 +290,7 @@ class ImageData(LightningDataModule, ABC):
         self,
         split: SplitName,
         device: torch.device | str,
-        at: Asked = None,
+        at: ViewSelection = None,
     ) -> Iterator[Batch]:
         """A split in device batches; its pixels go to the device once, however often it is seen.
 
@@ -299,14 +299,14 @@ class ImageData(LightningDataModule, ABC):
             device: Where the batches are wanted.
             at: One view for all images (of a grid, or any warp), or a range from which each image
                 has a view of its own, always the same one; each image's familiar view if left out.
-                Recorded views select images, see `shown`.
+                Recorded views select images, see `view_rows`.
         """
         place = torch.device(device)
         for stored in self._pass(split, at, place):
             moved = self.transfer_batch_to_device(stored, place, 0)
             yield self.on_after_batch_transfer(moved, 0)
 
-    def shown(self, split: SplitName, at: Asked) -> Tensor:
+    def view_rows(self, split: SplitName, at: ViewSelection) -> Tensor:
         """Which images of a split are seen at a view, or at the views of a range.
 
         Those that were recorded so; what the view says nothing of is as in training.
@@ -324,7 +324,7 @@ class ImageData(LightningDataModule, ABC):
         images = self.split(split)
         if at is None:
             return torch.arange(len(images))
-        asked = self.restricted
+        asked = self.familiar_factors
         if not isinstance(at, Views):
             self.require(at)
         if isinstance(at, ViewRange):
@@ -337,7 +337,7 @@ class ImageData(LightningDataModule, ABC):
             raise UserError(f"no {split} image of {self.identity.name} has {wanted}")
         return rows
 
-    def look(self, split: SplitName, rows: Tensor, at: Asked = None) -> Batch:
+    def get_batch(self, split: SplitName, rows: Tensor, at: ViewSelection = None) -> Batch:
         """Some images of a split, on the CPU.
 
         Args:
@@ -347,12 +347,14 @@ class ImageData(LightningDataModule, ABC):
         """
         return self.on_after_batch_transfer(self._taker(split, at)(rows), 0)
 
-    def _pass(self, name: SplitName, at: Asked, device: torch.device = CPU) -> EvaluationPass:
+    def _pass(
+        self, name: SplitName, at: ViewSelection, device: torch.device = CPU
+    ) -> EvaluationPass:
         rank, world = self._process()
         return EvaluationPass(
-            self.shown(name, at),
+            self.view_rows(name, at),
             take=self._taker(name, at, device),
-            batch=EVALUATION_BATCH,
+            batch_size=EVALUATION_BATCH,
             rank=rank,
             world=world,
         )
@@ -365,20 +367,20 @@ class ImageData(LightningDataModule, ABC):
         return self._resident[name, device]
 
     def _taker(
-        self, name: SplitName, at: Asked, device: torch.device = CPU
+        self, name: SplitName, at: ViewSelection, device: torch.device = CPU
     ) -> Callable[[Tensor], StoredBatch]:
         """What makes batches of rows of a split, seen from somewhere."""
         split = self._on(name, device)
         if isinstance(at, GridView | Views):
             one = Views.of_grid([at]) if isinstance(at, GridView) else at
             part = at.part if isinstance(at, GridView) else self.views.part
-            return lambda rows: self.take(split[rows], one, part)
+            return lambda rows: self.make_batch(split[rows], one, part)
         assert self._splits is not None
         moved = ViewRange() if name == "novel" and name in self._splits else self.views
         ranges = moved if at is None else at
         table = "validation" if name == "validation" else "test"
         views = views_by_index(ranges, split.index, "evaluation views", table)
-        return lambda rows: self.take(split[rows], views[rows], ranges.part)
+        return lambda rows: self.make_batch(split[rows], views[rows], ranges.part)
 
     def _process(self) -> tuple[int, int]:
         if self.trainer is None:
@@ -386,14 +388,14 @@ class ImageData(LightningDataModule, ABC):
         return self.trainer.global_rank, self.trainer.world_size
 
 
-def require_shares(batch: int, processes: int) -> None:
+def require_shares(batch_size: int, processes: int) -> None:
     """Refuse a batch that processes cannot share equally: its gradient would not be the same.
 
     Raises:
-        UserError: ``batch`` is no multiple of ``processes``.
+        UserError: ``batch_size`` is no multiple of ``processes``.
     """
-    if batch % processes:
+    if batch_size % processes:
         raise UserError(
-            f"a batch of {batch} images cannot be shared equally by {processes} processes; "
-            f"set recipe.batch to a multiple of {processes}"
+            f"a batch of {batch_size} images cannot be shared equally by {processes} processes; "
+            f"set recipe.batch_size to a multiple of {processes}"
         )

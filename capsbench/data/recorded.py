@@ -13,7 +13,7 @@ from torch import Tensor
 
 from capsbench.contracts import ImageShape
 from capsbench.data.batches import Split
-from capsbench.data.images import ImageData, SplitName
+from capsbench.data.images import ImageDataModule, SplitName
 from capsbench.data.splits import hold_out_of_each, inside
 from capsbench.errors import UserError
 from capsbench.viewpoint.spread import Spread
@@ -35,7 +35,7 @@ class Recording:
     official_test: Tensor | None = None
 
 
-class RecordedData(ImageData):
+class RecordedData(ImageDataModule):
     """Images of objects from views that were recorded, and can only be chosen from.
 
     Familiar are the images inside of ``views.azimuth``, ``views.elevation`` and so on. Tested are
@@ -50,7 +50,7 @@ class RecordedData(ImageData):
         test_instances: Instances of each class to test on, for a set that has no division.
         familiar_test_share: Share of the familiar images that are kept for the test, for a set that
             has no division and without ``test_instances``.
-        kwargs: See `ImageData`.
+        kwargs: See `ImageDataModule`.
     """
 
     def __init__(
@@ -101,7 +101,7 @@ class RecordedData(ImageData):
         return {"train": images[train], "validation": images[validation], "test": images[test]}
 
     @property
-    def restricted(self) -> dict[str, Spread]:
+    def familiar_factors(self) -> dict[str, Spread]:
         """The recorded factors by which a test image is familiar.
 
         Where the test has other instances than the training, no image would be familiar by that.

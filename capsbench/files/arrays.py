@@ -19,9 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from capsbench.errors import UserError
+from capsbench.files.atomic import write_bytes
 from capsbench.files.content import Content, read, start, stream_sha256
 from capsbench.files.locking import unwritable
-from capsbench.files.atomic import write_bytes
 
 Arrays = dict[str, NDArray[Any]]
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from capsbench.contracts import Model, found_classes, likeliest_classes
+from capsbench.contracts import Model, class_recall, likeliest_classes
 from capsbench.profiling.evaluation_mode import evaluation_mode
 
 
@@ -17,7 +17,7 @@ class Outcome(NamedTuple):
     """What a model says of B attacked images, for each of E epsilons.
 
     Attributes:
-        correct: (E, B) whether the image is wholly right, as `found_classes` counts.
+        correct: (E, B) whether the image is wholly right, as `class_recall` counts.
         reached: (E, B) whether the class that was aimed at is taken for a true one: it is the
             likeliest class or, with M objects, among the M likeliest. None without an aim.
     """
@@ -42,7 +42,7 @@ def attacked_accuracy(
     with evaluation_mode(model):
         for changed in images:
             log_probabilities = model.log_probabilities(model(changed))
-            correct.append(found_classes(log_probabilities, targets) == 1)
+            correct.append(class_recall(log_probabilities, targets) == 1)
             if aims is not None:
                 reached.append(_reached(log_probabilities, targets, aims))
     return Outcome(torch.stack(correct), torch.stack(reached) if reached else None)

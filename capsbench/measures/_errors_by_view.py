@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from capsbench.contracts import Batch, LayerOfInterest, Model
-from capsbench.data.images import ImageData
+from capsbench.data.images import ImageDataModule
 from capsbench.measures._image_subset import chosen_for
-from capsbench.measures._nonfinite import defined
 from capsbench.measures._invariance import Invariance, InvarianceError, over_views
-from capsbench.statistics.influence import linearised
-from capsbench.measures._result import Measured
+from capsbench.measures._nonfinite import defined
 from capsbench.measures._paired_activations import Activations, paired_activations
+from capsbench.measures._result import Measured
+from capsbench.statistics.influence import linearised
 from capsbench.viewpoint.grid import GridView
 
 Pair = tuple[Tensor, Tensor]
@@ -46,7 +46,7 @@ def measure_errors(
     views: Sequence[GridView],
     images: int,
     model: Model,
-    data: ImageData,
+    data: ImageDataModule,
     device: str,
     advance: Callable[[], None],
     beside: Beside | None = None,

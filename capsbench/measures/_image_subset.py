@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from capsbench.contracts import Batch
-from capsbench.data.images import EVALUATION_BATCH, Asked, ImageData, SplitName
+from capsbench.data.images import EVALUATION_BATCH, ImageDataModule, SplitName, ViewSelection
 from capsbench.data.splits import balanced_order
 from capsbench.errors import UserError
 from capsbench.measures._view_pairs import all_partners
@@ -18,7 +18,7 @@ from capsbench.viewpoint.grid import GridView
 from capsbench.viewpoint.views import Views
 
 
-def chosen_rows(data: ImageData, count: int) -> Tensor:
+def chosen_rows(data: ImageDataModule, count: int) -> Tensor:
     """Which familiar test images a measure looks at, the same for every model.
 
     Args:
@@ -52,7 +52,7 @@ class Chosen(NamedTuple):
         return Chosen(self.split, self.rows[some], partners)
 
 
-def chosen_for(data: ImageData, views: Sequence[GridView], count: int) -> Chosen:
+def chosen_for(data: ImageDataModule, views: Sequence[GridView], count: int) -> Chosen:
     """Which images a measure compares with what is seen of them from views of a grid.
 
     Warps and light are applied to the image. Of a recorded factor the value is a change: images of
@@ -85,10 +85,10 @@ def chosen_for(data: ImageData, views: Sequence[GridView], count: int) -> Chosen
 
 
 def chosen_batches(
-    data: ImageData,
+    data: ImageDataModule,
     device: torch.device | str,
     rows: Tensor,
-    at: Asked = None,
+    at: ViewSelection = None,
     *,
     batch: int = EVALUATION_BATCH,
 ) -> Iterator[Batch]:
@@ -98,18 +98,18 @@ def chosen_batches(
         data: The data module.
         device: Where the batches are wanted.
         rows: (N,) which images, from `chosen_rows`.
-        at: From where they are seen, see `ImageData.batches`; recorded views select among them.
+        at: From where they are seen, see `ImageDataModule.batches`; recorded views select among them.
         batch: The most images in a batch.
 
     Raises:
         UserError: The set does not record the view, or has no such image.
     """
-    seen = rows[torch.isin(rows, data.shown("familiar", at))]
+    seen = rows[torch.isin(rows, data.view_rows("familiar", at))]
     yield from _on_device(data, device, "familiar", seen, at, batch)
 
 
 def seen_batches(
-    data: ImageData, device: torch.device | str, chosen: Chosen, at: Asked
+    data: ImageDataModule, device: torch.device | str, chosen: Chosen, at: ViewSelection
 ) -> Iterator[Batch]:
     """Images in device batches, from a view, or as their partners show them after a change."""
     rows = chosen.rows
@@ -119,15 +119,15 @@ def seen_batches(
 
 
 def _on_device(
-    data: ImageData,
+    data: ImageDataModule,
     device: torch.device | str,
     split: SplitName,
     rows: Tensor,
-    at: Asked,
+    at: ViewSelection,
     batch: int,
 ) -> Iterator[Batch]:
     for piece in rows.split(batch):
-        found = data.look(split, piece, at)
+        found = data.get_batch(split, piece, at)
         yield replace(
             found,
             images=found.images.to(device),

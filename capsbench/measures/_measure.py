@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from capsbench.arguments import one_line
 from capsbench.contracts import Model
-from capsbench.data.images import ImageData
+from capsbench.data.images import ImageDataModule
 from capsbench.errors import UserError
 from capsbench.measures._config import MeasureConfig
 from capsbench.measures._figures import FigureSpec
@@ -82,7 +82,7 @@ class Measure(ABC, Generic[ConfigT]):
     @classmethod
     @abstractmethod
     def compute(
-        cls, config: ConfigT, model: Model, data: ImageData, context: MeasureContext
+        cls, config: ConfigT, model: Model, data: ImageDataModule, context: MeasureContext
     ) -> MeasureResult:
         """Compute the measure.
 

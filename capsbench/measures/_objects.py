@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from capsbench.data.images import ImageData
+from capsbench.data.images import ImageDataModule
 from capsbench.measures._result import INDEX, OBJECT
 
 
-def with_objects(samples: Mapping[str, NDArray[Any]], data: ImageData) -> dict[str, NDArray[Any]]:
+def with_objects(samples: Mapping[str, NDArray[Any]], data: ImageDataModule) -> dict[str, NDArray[Any]]:
     """Samples of a measure, with the object of each image beside its number.
 
     Args:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from capsbench.contracts import Batch, LayerOfInterest, Model
-from capsbench.data.images import Asked, ImageData
+from capsbench.data.images import ImageDataModule, ViewSelection
 from capsbench.measures._activations import watching
 from capsbench.measures._image_subset import Chosen, seen_batches
 from capsbench.viewpoint.grid import GridView
@@ -20,10 +20,10 @@ Activations = dict[str, Tensor]
 def activations(
     model: Model,
     layers: Mapping[str, LayerOfInterest],
-    data: ImageData,
+    data: ImageDataModule,
     device: torch.device | str,
     chosen: Chosen,
-    at: Asked,
+    at: ViewSelection,
 ) -> Iterator[tuple[Batch, Activations]]:
     """What layers put out while the model looks at images, batch by batch.
 
@@ -44,7 +44,7 @@ def activations(
 def paired_activations(
     model: Model,
     layers: Mapping[str, LayerOfInterest],
-    data: ImageData,
+    data: ImageDataModule,
     device: torch.device | str,
     chosen: Chosen,
     view: GridView,

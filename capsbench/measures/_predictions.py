@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from capsbench.contracts import Model, found_classes
-from capsbench.data.images import Asked, ImageData, SplitName
+from capsbench.contracts import Model, class_recall
+from capsbench.data.images import ImageDataModule, SplitName, ViewSelection
 
 
 class Found(NamedTuple):
@@ -28,9 +28,9 @@ class Found(NamedTuple):
 
 def found_in(
     model: Model,
-    data: ImageData,
+    data: ImageDataModule,
     split: SplitName,
-    at: Asked,
+    at: ViewSelection,
     device: str,
 ) -> Found:
     """What a model finds in the images of a split, in the order of the split.
@@ -39,12 +39,12 @@ def found_in(
         model: The model, in evaluation mode on ``device``.
         data: The data module.
         split: Name of the split.
-        at: From where the images are seen, see `ImageData.batches`.
+        at: From where the images are seen, see `ImageDataModule.batches`.
         device: Where the model is.
     """
     shares, index, several = [], [], False
     for batch in data.batches(split, device, at):
-        shares.append(found_classes(model.log_probabilities(model(batch.images)), batch.targets))
+        shares.append(class_recall(model.log_probabilities(model(batch.images)), batch.targets))
         index.append(batch.index)
         several = batch.targets.dim() == 2
     return Found(_array(shares), _array(index), several)

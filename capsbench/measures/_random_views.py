@@ -8,13 +8,13 @@ import torch
 
 from capsbench.contracts import Batch
 from capsbench.data.batches import Split
-from capsbench.data.images import EVALUATION_BATCH, ImageData
+from capsbench.data.images import EVALUATION_BATCH, ImageDataModule
 from capsbench.viewpoint.part import Part
 from capsbench.viewpoint.views import Views
 
 
 def batches_from(
-    data: ImageData, images: Split, views: Views, part: Part, device: torch.device | str
+    data: ImageDataModule, images: Split, views: Views, part: Part, device: torch.device | str
 ) -> Iterator[Batch]:
     """Images from views of their own, in device batches; they are warped on the device.
 
@@ -26,6 +26,6 @@ def batches_from(
         device: Where the batches are wanted.
     """
     for rows in torch.arange(len(images)).split(EVALUATION_BATCH):
-        stored = data.take(images[rows], views[rows], part)
+        stored = data.make_batch(images[rows], views[rows], part)
         moved = data.transfer_batch_to_device(stored, torch.device(device), 0)
         yield data.on_after_batch_transfer(moved, 0)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from capsbench.contracts import found_classes
+from capsbench.contracts import class_recall
 from capsbench.errors import UserError
 
 BINS = 15
@@ -44,7 +44,7 @@ def top_label(log_probabilities: Tensor, targets: Tensor) -> tuple[Tensor, Tenso
         (N,) confidences in [0, 1] and (N,) bool; 0 and False of an image with a NaN.
     """
     highest = log_probabilities.max(dim=-1).values
-    return highest.exp().nan_to_num(0), found_classes(log_probabilities, targets) == 1
+    return highest.exp().nan_to_num(0), class_recall(log_probabilities, targets) == 1
 
 
 def reliability(confidences: Tensor, correct: Tensor, *, bins: int = BINS) -> Reliability:

@@ -137,11 +137,11 @@ def map_matrix(view: Views, image_size: Size, stride: float, offset: float) -> T
     Raises:
         UserError: There are several views, or the view moves a part, or changes the light.
     """
-    if len(view) != 1 or view.window is not None or view.relit:
+    if len(view) != 1 or view.window is not None or view.has_photometric:
         raise UserError(
             "spatial equivariance needs one view that moves the whole image and changes no light; "
             f"got {len(view)} views, {'of a part' if view.window is not None else 'of it all'}"
-            f"{', with brightness or contrast' if view.relit else ''}: measure linear equivariance "
+            f"{', with brightness or contrast' if view.has_photometric else ''}: measure linear equivariance "
             "of other views"
         )
     matrix = view.matrices(*image_size)

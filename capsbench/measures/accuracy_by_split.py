@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from capsbench.contracts import Model
-from capsbench.data.images import ImageData
+from capsbench.data.images import ImageDataModule
 from capsbench.measures import AccuracyBySplit
 from capsbench.measures._predictions import found_in
 from capsbench.measures._result import Measured
@@ -19,7 +19,7 @@ from capsbench.measures._result import Measured
 def measure(
     entry: AccuracyBySplit,
     model: Model,
-    data: ImageData,
+    data: ImageDataModule,
     device: str,
     advance: Callable[[], None],
 ) -> Measured:

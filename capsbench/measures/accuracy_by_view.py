@@ -13,7 +13,7 @@ from torchmetrics import Metric
 
 from capsbench import measures
 from capsbench.contracts import Model
-from capsbench.data.images import ImageData
+from capsbench.data.images import ImageDataModule
 from capsbench.measures._predictions import found_in
 from capsbench.measures._result import Measured
 from capsbench.viewpoint.grid import GridView
@@ -32,7 +32,7 @@ KINDS = {
 def measure(
     entry: measures.AccuracyByView,
     model: Model,
-    data: ImageData,
+    data: ImageDataModule,
     device: str,
     advance: Callable[[], None],
 ) -> Measured:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from capsbench.contracts import Batch, Model
-from capsbench.data.images import ImageData
+from capsbench.data.images import ImageDataModule
 from capsbench.errors import UserError
 from capsbench.measures import AttackMethod, Attacks
 from capsbench.measures._adversarial import Attacked, fgsm, pgd, random_starts, wrong_classes
@@ -33,7 +33,7 @@ class _Aimed(NamedTuple):
 def measure(
     entry: Attacks,
     model: Model,
-    data: ImageData,
+    data: ImageDataModule,
     device: str,
     advance: Callable[[], None],
     sources: Mapping[str, Model] = NO_SOURCES,

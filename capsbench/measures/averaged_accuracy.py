@@ -9,8 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from capsbench.contracts import Model, found_classes
-from capsbench.data.images import ImageData, SplitName
+from capsbench.contracts import Model, class_recall
+from capsbench.data.images import ImageDataModule, SplitName
 from capsbench.measures import AveragedAccuracy
 from capsbench.measures._result import Measured
 from capsbench.viewpoint.views import Views
@@ -22,7 +22,7 @@ CENTRE = (0.0, 0.0)
 def measure(
     entry: AveragedAccuracy,
     model: Model,
-    data: ImageData,
+    data: ImageDataModule,
     device: str,
     advance: Callable[[], None],
 ) -> Measured:
@@ -52,7 +52,7 @@ def measure(
         if CENTRE in entry.shifts:
             means["single"] = crops[entry.shifts.index(CENTRE)]
         for name, seen in means.items():
-            correct = found_classes(seen, truth) == 1
+            correct = class_recall(seen, truth) == 1
             values[f"{split}/{name}/accuracy"] = float(correct.float().mean())
             samples[f"{split}/{name}/accuracy"] = correct.numpy()
         samples[f"{split}/index"] = data.split(split).index.numpy()
@@ -61,7 +61,7 @@ def measure(
 
 
 def _look(
-    model: Model, data: ImageData, split: SplitName, view: Views, device: str
+    model: Model, data: ImageDataModule, split: SplitName, view: Views, device: str
 ) -> tuple[Tensor, Tensor]:
     """(N, K) probabilities of a split's images at one view, and their targets, on the CPU."""
     probabilities, targets = list[Tensor](), list[Tensor]()

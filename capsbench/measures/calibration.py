@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from capsbench.contracts import Model, one_hot
-from capsbench.data.images import ImageData, SplitName
+from capsbench.data.images import ImageDataModule, SplitName
 from capsbench.measures import Calibration
-from capsbench.measures._routing_agreement import presence_against_spread
 from capsbench.measures._nonfinite import defined
-from capsbench.measures._result import Measured
 from capsbench.measures._reliability import reliability, top_label
+from capsbench.measures._result import Measured
+from capsbench.measures._routing_agreement import presence_against_spread
 from capsbench.measures._vote_spreads import LastSpreads, watching_votes
 
 Found = dict[str, Tensor]
@@ -27,7 +27,7 @@ PRESENCES = "presences"
 def measure(
     entry: Calibration,
     model: Model,
-    data: ImageData,
+    data: ImageDataModule,
     device: str,
     advance: Callable[[], None],
 ) -> Measured:
@@ -68,7 +68,7 @@ def measure(
     return Measured(values, [], max(counts), samples, tuple(dict.fromkeys(notes)))
 
 
-def _look(model: Model, data: ImageData, split: SplitName, device: str) -> Found:
+def _look(model: Model, data: ImageDataModule, split: SplitName, device: str) -> Found:
     """What is found of each image of a split, by name, on the CPU."""
     parts: dict[str, list[Tensor]] = {}
     with watching_votes(model) as spreads:

@@ -12,8 +12,8 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from capsbench import measures
-from capsbench.contracts import Model, found_classes, likeliest_classes
-from capsbench.data.images import Asked, ImageData
+from capsbench.contracts import Model, class_recall, likeliest_classes
+from capsbench.data.images import ImageDataModule, ViewSelection
 from capsbench.errors import UserError
 from capsbench.measures._image_subset import chosen_batches, chosen_rows
 from capsbench.measures._result import Measured
@@ -26,7 +26,7 @@ from capsbench.viewpoint.views import Views
 def measure(
     entry: measures.Consistency,
     model: Model,
-    data: ImageData,
+    data: ImageDataModule,
     device: str,
     advance: Callable[[], None],
 ) -> Measured:
@@ -47,13 +47,13 @@ def measure(
     """
     rows, views = chosen_rows(data, entry.images), entry.grid.views()
 
-    def look(at: Asked) -> tuple[Tensor, Tensor]:
+    def look(at: ViewSelection) -> tuple[Tensor, Tensor]:
         """(N, K) the classes that the model says, and (N,) whether they are right."""
         said, right = list[Tensor](), list[Tensor]()
         for batch in chosen_batches(data, device, rows, at):
             found = model.log_probabilities(model(batch.images))
             said.append(likeliest_classes(found, batch.targets).cpu())
-            right.append((found_classes(found, batch.targets) == 1).cpu())
+            right.append((class_recall(found, batch.targets) == 1).cpu())
         return torch.cat(said), torch.cat(right)
 
     unmoved, right = look(Views.identity(1))

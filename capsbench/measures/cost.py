@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from capsbench.contracts import Model
-from capsbench.data.images import ImageData
+from capsbench.data.images import ImageDataModule
 from capsbench.measures import Cost
 from capsbench.measures._image_subset import chosen_batches, chosen_rows
 from capsbench.measures._result import Measured
@@ -24,7 +24,7 @@ from capsbench.profiling.timing import seconds_per_call
 def measure(
     entry: Cost,
     model: Model,
-    data: ImageData,
+    data: ImageDataModule,
     device: str,
     advance: Callable[[], None],
 ) -> Measured:
@@ -55,9 +55,9 @@ def measure(
         values |= {f"votes/bytes@{name}": count for name, count in votes.items()}
     advance()
     samples: dict[str, NDArray[Any]] = {}
-    rows = chosen_rows(data, entry.batch)
+    rows = chosen_rows(data, entry.batch_size)
     on_mps = torch.device(device).type == "mps"
-    images = next(chosen_batches(data, device, rows, batch=entry.batch)).images
+    images = next(chosen_batches(data, device, rows, batch=entry.batch_size)).images
     works = {"inference": (lambda: _classify(model, images), len(images))}
     trained = any(parameter.requires_grad for parameter in model.parameters())
     if trained:
@@ -79,7 +79,7 @@ def _classify(model: Model, images: Tensor) -> None:
     model.log_probabilities(model(images))
 
 
-def _training(model: Model, data: ImageData, device: str) -> tuple[Callable[[], None], int]:
+def _training(model: Model, data: ImageDataModule, device: str) -> tuple[Callable[[], None], int]:
     """A training step of a copy of the model but for the optimizer, and its number of images."""
     stored = next(iter(data.train_dataloader()))
     moved = data.transfer_batch_to_device(stored, torch.device(device), 0)

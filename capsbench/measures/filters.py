@@ -8,18 +8,18 @@ import torch
 from torch import Tensor, nn
 
 from capsbench.contracts import Model
-from capsbench.data.images import ImageData
+from capsbench.data.images import ImageDataModule
 from capsbench.errors import unknown
 from capsbench.measures import Filters
-from capsbench.measures._result import Measured
 from capsbench.measures._filter_copies import SMALLEST, turned_copies
+from capsbench.measures._result import Measured
 
 
 @torch.inference_mode()
 def measure(
     entry: Filters,
     model: Model,
-    data: ImageData,  # noqa: ARG001  # every measure takes the same
+    data: ImageDataModule,  # noqa: ARG001  # every measure takes the same
     device: str,  # noqa: ARG001  # likewise
     advance: Callable[[], None],
 ) -> Measured:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from capsbench import measures
 from capsbench.contracts import Model
-from capsbench.data.images import ImageData
+from capsbench.data.images import ImageDataModule
 from capsbench.measures._activations import choose_layers
 from capsbench.measures._errors_by_view import Pair, measure_errors
 from capsbench.measures._result import Measured
@@ -20,7 +20,7 @@ from capsbench.viewpoint.grid import GridView
 def measure(
     entry: measures.InvarianceError,
     model: Model,
-    data: ImageData,
+    data: ImageDataModule,
     device: str,
     advance: Callable[[], None],
 ) -> Measured:

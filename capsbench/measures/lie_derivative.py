@@ -11,15 +11,15 @@ from torch import Tensor
 
 from capsbench.capsules.backends import routing_backend
 from capsbench.contracts import LayerOfInterest, Model
-from capsbench.data.images import ImageData
+from capsbench.data.images import ImageDataModule
 from capsbench.measures import Direction, LieDerivative
 from capsbench.measures._activations import OF_ANY_MODEL, PROBABILITIES, choose_layers, watching
+from capsbench.measures._derivatives import Derivative, MeanLieDerivative, lie_derivatives
 from capsbench.measures._image_subset import chosen_batches, chosen_rows
 from capsbench.measures._nonfinite import defined
-from capsbench.measures._derivatives import Derivative, MeanLieDerivative, lie_derivatives
-from capsbench.profiling.evaluation_mode import evaluation_mode
 from capsbench.measures._receptive_field import as_map, places_inside
 from capsbench.measures._result import Measured
+from capsbench.profiling.evaluation_mode import evaluation_mode
 
 BATCH = 20  # images: the textbook's routing stores all votes, and their derivatives
 STAYS, MOVED = "lie/invariance@", "lie/equivariance@"
@@ -30,7 +30,7 @@ END_TO_END = STAYS + PROBABILITIES
 def measure(
     entry: LieDerivative,
     model: Model,
-    data: ImageData,
+    data: ImageDataModule,
     device: str,
     advance: Callable[[], None],
 ) -> Measured:
@@ -69,7 +69,7 @@ def measure(
 def _measure(
     entry: LieDerivative,
     model: Model,
-    data: ImageData,
+    data: ImageDataModule,
     device: str,
     advance: Callable[[], None],
 ) -> Measured:

@@ -12,19 +12,19 @@ from torch import Tensor
 
 from capsbench import measures
 from capsbench.contracts import LayerOfInterest, Model
-from capsbench.data.images import Asked, ImageData
+from capsbench.data.images import ImageDataModule, ViewSelection
 from capsbench.measures._activations import choose_layers
 from capsbench.measures._affine_equivariance import IMAGES_PER_COMPONENT
 from capsbench.measures._affine_fit import Shares
 from capsbench.measures._affine_maps import Division, divide, divide_objects
-from capsbench.measures._image_subset import Chosen, chosen_for, seen_batches
-from capsbench.measures._per_class_fit import ClassMaps, maps_of_class, of_all_classes
 from capsbench.measures._composed_views import Composed, composed_views
-from capsbench.measures._nonfinite import defined
 from capsbench.measures._group_law import group_law_of
-from capsbench.statistics.influence import share_explained
-from capsbench.measures._result import Measured
+from capsbench.measures._image_subset import Chosen, chosen_for, seen_batches
+from capsbench.measures._nonfinite import defined
 from capsbench.measures._paired_activations import activations, at_rest
+from capsbench.measures._per_class_fit import ClassMaps, maps_of_class, of_all_classes
+from capsbench.measures._result import Measured
+from capsbench.statistics.influence import share_explained
 from capsbench.viewpoint.grid import GridView
 
 NO_OTHER_OBJECT = "not measured: a class has no other object, or image, to be held out"
@@ -35,7 +35,7 @@ SEVERAL_OBJECTS = "not measured: images hold several objects, and each class has
 def measure(
     entry: measures.LinearEquivariance,
     model: Model,
-    data: ImageData,
+    data: ImageDataModule,
     device: str,
     advance: Callable[[], None],
 ) -> Measured:
@@ -127,7 +127,7 @@ def measure(
 
 
 def _problem(
-    data: ImageData, chosen: Chosen, targets: Tensor, division: Division, width: int
+    data: ImageDataModule, chosen: Chosen, targets: Tensor, division: Division, width: int
 ) -> str | None:
     """Why these images do not allow the measure."""
     one = chosen.of(torch.tensor([0]))
@@ -151,14 +151,14 @@ def _problem(
 def _features(
     model: Model,
     layers: Mapping[str, LayerOfInterest],
-    data: ImageData,
+    data: ImageDataModule,
     device: str,
     chosen: Chosen,
     views: Sequence[GridView],
 ) -> dict[str, Tensor]:
     """By layer (n, V + 1, D): of n images as they are stored, and from V views."""
     by_view: dict[str, list[Tensor]] = {name: [] for name in layers}
-    asked: list[Asked] = [at_rest(), *views]
+    asked: list[ViewSelection] = [at_rest(), *views]
     for at in asked:
         batches: dict[str, list[Tensor]] = {name: [] for name in layers}
         for _, seen in activations(model, layers, data, device, chosen, at):

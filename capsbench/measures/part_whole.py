@@ -11,10 +11,10 @@ from torch import Tensor
 from torchmetrics.functional.classification import binary_auroc
 
 from capsbench import measures
-from capsbench.contracts import Model, found_classes
-from capsbench.data.images import ImageData, SplitName
-from capsbench.measures.kept_rows import KeptRows
+from capsbench.contracts import Model, class_recall
+from capsbench.data.images import ImageDataModule, SplitName
 from capsbench.measures._result import Measured
+from capsbench.measures.kept_rows import KeptRows
 
 SEVERAL_OBJECTS = "not measured: images hold several objects"
 NO_PRESENCE = "the model has no class capsules: presence is not compared"
@@ -90,7 +90,7 @@ class PartWhole(KeptRows):
 def measure(
     entry: measures.PartWhole,  # noqa: ARG001  # it has no arguments
     model: Model,
-    data: ImageData,
+    data: ImageDataModule,
     device: str,
     advance: Callable[[], None],
 ) -> Measured:
@@ -133,7 +133,7 @@ def measure(
 
 
 def _look(
-    model: Model, data: ImageData, split: SplitName, device: str
+    model: Model, data: ImageDataModule, split: SplitName, device: str
 ) -> tuple[dict[str, Tensor], Tensor]:
     """(N,) what a model says of each image, by quantity, and the images' numbers."""
     found: dict[str, list[Tensor]] = {}
@@ -146,7 +146,7 @@ def _look(
         log_probabilities = model.log_probabilities(prediction)
         own = batch.targets[:, None]
         said = {
-            "accuracy": found_classes(log_probabilities, batch.targets),
+            "accuracy": class_recall(log_probabilities, batch.targets),
             "true class": log_probabilities.gather(1, own)[:, 0].exp(),
             "confidence": log_probabilities.max(dim=1).values.exp(),
         }

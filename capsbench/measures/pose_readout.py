@@ -12,16 +12,11 @@ from torch import Tensor
 
 from capsbench.contracts import Model
 from capsbench.data.batches import Split
-from capsbench.data.images import ImageData
+from capsbench.data.images import ImageDataModule
 from capsbench.data.randomness import generator, views_by_index
 from capsbench.data.splits import balanced_order
 from capsbench.measures import PoseReadout
 from capsbench.measures._activations import choose_layers, watching
-from capsbench.measures._nonfinite import defined
-from capsbench.measures._random_views import batches_from
-from capsbench.statistics.influence import share_explained
-from capsbench.measures._result import Measured
-from capsbench.measures._poolings import max_poolings, watching_poolings
 from capsbench.measures._linear_probe import (
     FOLDS,
     ReadOut,
@@ -30,6 +25,11 @@ from capsbench.measures._linear_probe import (
     held_out_rows,
     read_out,
 )
+from capsbench.measures._nonfinite import defined
+from capsbench.measures._poolings import max_poolings, watching_poolings
+from capsbench.measures._random_views import batches_from
+from capsbench.measures._result import Measured
+from capsbench.statistics.influence import share_explained
 from capsbench.viewpoint.factors import FACTORS, RECORDED
 from capsbench.viewpoint.views import Views
 
@@ -45,7 +45,7 @@ ONE_OBJECT = "There is one object to read from: other images of it are held out.
 def measure(
     entry: PoseReadout,
     model: Model,
-    data: ImageData,
+    data: ImageDataModule,
     device: str,
     advance: Callable[[], None],
 ) -> Measured:
@@ -76,7 +76,7 @@ def measure(
     """
     for asked in entry.asked:
         data.require(asked)
-    test, at = data.split("test"), data.shown("test", entry.views)
+    test, at = data.split("test"), data.view_rows("test", entry.views)
     order = balanced_order(test.targets[at], "images to measure")
     images = test[at[order[: entry.images]].sort().values]
     views = views_by_index(entry.views, images.index, "views to read out")
@@ -119,7 +119,7 @@ def _targets(entry: PoseReadout, images: Split, views: Views) -> dict[str, Tenso
 def _features(
     entry: PoseReadout,
     model: Model,
-    data: ImageData,
+    data: ImageDataModule,
     images: Split,
     views: Views,
     device: str,

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from capsbench.contracts import Model
-from capsbench.data.images import ImageData
+from capsbench.data.images import ImageDataModule
 from capsbench.data.randomness import views_by_index
 from capsbench.measures import RenderingError
 from capsbench.measures._result import Measured
@@ -23,7 +23,7 @@ from capsbench.viewpoint.warp import warp
 def measure(
     entry: RenderingError,
     model: Model,
-    data: ImageData,
+    data: ImageDataModule,
     device: str,
     advance: Callable[[], None],
 ) -> Measured:
@@ -55,7 +55,7 @@ def measure(
 
 
 def _measure(
-    name: str, ranges: ViewRange, model: Model, data: ImageData, device: str
+    name: str, ranges: ViewRange, model: Model, data: ImageDataModule, device: str
 ) -> tuple[dict[str, float], dict[str, NDArray[np.float64]]]:
     """Values for one range of views, and the errors of each image behind them."""
     rendered, copied, squares = list[Tensor](), list[Tensor](), list[Tensor]()

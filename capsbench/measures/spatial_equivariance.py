@@ -10,16 +10,16 @@ from torch import Tensor
 
 from capsbench import measures
 from capsbench.contracts import Batch, LayerOfInterest, Model
-from capsbench.data.images import ImageData
+from capsbench.data.images import ImageDataModule
 from capsbench.measures._activations import PIXELS, choose_layers, watching
 from capsbench.measures._affine_maps import divide
+from capsbench.measures._errors_by_view import Pair, measure_errors
 from capsbench.measures._image_subset import chosen_batches, chosen_rows
 from capsbench.measures._nonfinite import defined
-from capsbench.measures._errors_by_view import Pair, measure_errors
+from capsbench.measures._paired_activations import Activations, at_rest
 from capsbench.measures._pose_maps import FibreEquivariance, FibreFit, over_fits
 from capsbench.measures._result import Measured
 from capsbench.measures._warped_maps import MapMove
-from capsbench.measures._paired_activations import Activations, at_rest
 from capsbench.viewpoint.grid import GridView
 from capsbench.viewpoint.views import Views
 from capsbench.viewpoint.warp import Size
@@ -36,7 +36,7 @@ NO_STRIDE = "its stride is not known: name it in the model's layers_of_interest(
 def measure(
     entry: measures.SpatialEquivariance,
     model: Model,
-    data: ImageData,
+    data: ImageDataModule,
     device: str,
     advance: Callable[[], None],
 ) -> Measured:
@@ -172,7 +172,7 @@ def _problems(
     model: Model,
     layers: dict[str, LayerOfInterest],
     named: set[str],
-    data: ImageData,
+    data: ImageDataModule,
     device: str,
 ) -> dict[str, str]:
     """Why layers cannot be moved as maps; found by a look at one image."""

@@ -10,8 +10,8 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from capsbench import measures
-from capsbench.contracts import Model, found_classes, one_hot
-from capsbench.data.images import ImageData
+from capsbench.contracts import Model, class_recall, one_hot
+from capsbench.data.images import ImageDataModule
 from capsbench.data.randomness import views_by_index
 from capsbench.errors import UserError
 from capsbench.measures._image_subset import chosen_rows
@@ -23,7 +23,7 @@ from capsbench.measures._result import Measured
 def measure(
     entry: measures.WorstOfK,
     model: Model,
-    data: ImageData,
+    data: ImageDataModule,
     device: str,
     advance: Callable[[], None],
 ) -> Measured:
@@ -49,7 +49,7 @@ def measure(
         right, lost = list[Tensor](), list[Tensor]()
         for batch in batches_from(data, images, views, entry.views.part, device):
             found = model.log_probabilities(model(batch.images)).float()
-            right.append(found_classes(found, batch.targets) == 1)
+            right.append(class_recall(found, batch.targets) == 1)
             present = one_hot(batch.targets, found.shape[1]) > 0
             mean = found.masked_fill(~present, 0).sum(dim=1) / present.sum(dim=1)
             lost.append(-mean)  # over the objects of an image

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from capsbench.statistics.intervals import t_interval
 from capsbench.reporting.results import ACCURACY_BY_VIEW, Cell
+from capsbench.statistics.intervals import t_interval
 
 
 @dataclass(frozen=True)

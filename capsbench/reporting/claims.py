@@ -8,18 +8,18 @@ from typing import Literal
 
 import numpy as np
 
-from capsbench.statistics.paired_difference import (
-    Difference,
-    corrected,
-    difference,
-    difference_over_seeds,
-)
 from capsbench.reporting.aggregate import measured
 from capsbench.reporting.differences import RESAMPLES, images_told, p_value
 from capsbench.reporting.outcomes import outcomes
 from capsbench.reporting.plain_table import PlainTable
 from capsbench.reporting.results import Cell, Results
 from capsbench.schema.claims import Claim, Claims, ClaimTest
+from capsbench.statistics.paired_difference import (
+    Difference,
+    corrected,
+    difference,
+    difference_over_seeds,
+)
 
 Verdict = Literal["holds", "does not hold", "not decided"]
 LEVEL = 0.05

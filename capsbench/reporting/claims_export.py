@@ -11,7 +11,6 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from capsbench.arguments import one_line
 from capsbench.errors import UserError
-from capsbench.statistics.paired_difference import Difference, corrected
 from capsbench.records import SCHEMA, fingerprint, read_json, write_json
 from capsbench.reporting.checks import CLOSE, check_cells
 from capsbench.reporting.claims import Judged, Tested, Verdict, overall, values_of, verdict_on
@@ -20,6 +19,7 @@ from capsbench.reporting.export import ExportedCell, ExportedNumbers, exported_c
 from capsbench.reporting.results import FULL, Cell
 from capsbench.schema import load_claims
 from capsbench.schema.claims import Claim, ClaimTest
+from capsbench.statistics.paired_difference import Difference, corrected
 
 
 class ExportedTest(BaseModel):

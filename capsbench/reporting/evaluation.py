@@ -14,7 +14,6 @@ from pydantic import TypeAdapter
 
 from capsbench.errors import UserError
 from capsbench.measures._result import Measured
-from capsbench.statistics.intervals import Interval, bootstrap_over_images
 from capsbench.records import CellFolder
 from capsbench.reporting.figures import accuracy_by_view
 from capsbench.reporting.measure_figures import measure_figures
@@ -22,6 +21,7 @@ from capsbench.reporting.outcomes import by_image
 from capsbench.reporting.results import Cell, Measurement, Protocol, Results
 from capsbench.reporting.wording import listed
 from capsbench.schema import Benchmark
+from capsbench.statistics.intervals import Interval, bootstrap_over_images
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

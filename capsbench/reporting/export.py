@@ -13,7 +13,6 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from capsbench.arguments import one_line
 from capsbench.errors import UserError
-from capsbench.statistics.paired_difference import Difference
 from capsbench.records import SCHEMA, CellFolder, Row, fingerprint, read_json, write_json
 from capsbench.reporting.differences import DifferenceRow, differences
 from capsbench.reporting.results import (
@@ -27,8 +26,9 @@ from capsbench.reporting.results import (
     load,
 )
 from capsbench.schema import load_benchmark
+from capsbench.statistics.paired_difference import Difference
 
-KEPT = ("device", "device_name", "devices", "nodes", "routing")  # of a training's execution
+KEPT = ("device", "device_name", "devices", "nodes", "backend")  # of a training's execution
 # Of a kept record the shipped ones are shown.
 WORDS = ("title", "question", "source", "conflicts", "related", "expected", "published")
 FOLDERS = ("--data-root", "--output")

@@ -141,7 +141,7 @@ def _recipe(recipe: Recipe) -> str:
     }[recipe.schedule]
     decay = f", weight decay {number(recipe.weight_decay)}" if recipe.weight_decay else ""
     return (
-        f"{counted(recipe.steps, 'step')} of {counted(recipe.batch, 'image')}, "
+        f"{counted(recipe.steps, 'step')} of {counted(recipe.batch_size, 'image')}, "
         f"{recipe.optimizer} with learning rate {number(recipe.learning_rate)} "
         f"{schedule}{decay}, precision {recipe.precision}"
     )

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from capsbench.data.images import ImageData
+from capsbench.data.images import ImageDataModule
 from capsbench.measures import AccuracyByView, MeasureEntry
 from capsbench.records import write_npz
 from capsbench.schema import Benchmark
@@ -19,7 +19,7 @@ from capsbench.viewpoint.grid import GridView
 COUNT = 5
 
 
-def require_asked(measures: Sequence[MeasureEntry], data: ImageData) -> None:
+def require_asked(measures: Sequence[MeasureEntry], data: ImageDataModule) -> None:
     """Refuse measures that ask for test images that there are not, before anything is trained.
 
     Raises:
@@ -29,10 +29,10 @@ def require_asked(measures: Sequence[MeasureEntry], data: ImageData) -> None:
         for split in entry.tested:
             data.split(split)
         for at in entry.asked:
-            data.shown("test", at)
+            data.view_rows("test", at)
 
 
-def write_examples(benchmark: Benchmark, data: ImageData, folder: Path) -> dict[str, Any] | None:
+def write_examples(benchmark: Benchmark, data: ImageDataModule, folder: Path) -> dict[str, Any] | None:
     """Write ``examples.npz``: the first test image of some classes at each view of the grid.
 
     Args:
@@ -64,11 +64,11 @@ def write_examples(benchmark: Benchmark, data: ImageData, folder: Path) -> dict[
     }
 
 
-def _examples(data: ImageData, view: GridView, classes: Tensor) -> Tensor:
+def _examples(data: ImageDataModule, view: GridView, classes: Tensor) -> Tensor:
     """(K, C, H, W) uint8, the first image of each class at a view; black where there is none."""
-    split, rows = data.split("test"), data.shown("test", view)
+    split, rows = data.split("test"), data.view_rows("test", view)
     at_hand = split.targets[rows] == classes[:, None]
     firsts = rows[at_hand.int().argmax(dim=1)]
-    seen = data.look("test", firsts, view).images
+    seen = data.get_batch("test", firsts, view).images
     shown = seen * at_hand.any(dim=1)[:, None, None, None]
     return (255 * shown).round().to(torch.uint8)

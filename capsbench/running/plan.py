@@ -9,7 +9,7 @@ from typing import Any
 
 from capsbench import arguments
 from capsbench.contracts import Model
-from capsbench.data.images import ImageData
+from capsbench.data.images import ImageDataModule
 from capsbench.errors import UserError, unknown
 from capsbench.measures import MeasureEntry
 from capsbench.names import Target, find, from_folder
@@ -83,7 +83,7 @@ class Cell:
             find("models", self.model), data["image_shape"], data["num_classes"], model["arguments"]
         )
 
-    def build_data(self, data_root: Path | None) -> ImageData:
+    def build_data(self, data_root: Path | None) -> ImageDataModule:
         """Make the data module, with nothing loaded yet."""
         entry = DataEntry(
             name=self.data,
@@ -91,7 +91,7 @@ class Cell:
             per_class=self.config["data"]["per_class"],
         )
         views = ViewRange.model_validate(self.config["views"])
-        more = {"batch": self.recipe.batch, "seed": self.seed, "limit": self.recipe.limit}
+        more = {"batch_size": self.recipe.batch_size, "seed": self.seed, "limit": self.recipe.limit}
         return build_data(entry, views, data_root, **more)[0]
 
 
@@ -221,7 +221,7 @@ def wanted(entries: Sequence[ModelEntry], models: Sequence[str] | None) -> Seque
 
 def build_data(
     entry: DataEntry, views: ViewRange, data_root: Path | None, **more: Any
-) -> tuple[ImageData, dict[str, Any]]:
+) -> tuple[ImageDataModule, dict[str, Any]]:
     """Make a data module, with nothing loaded yet.
 
     Args:
@@ -237,7 +237,7 @@ def build_data(
         UserError: The name or an argument is unknown, or the set does not record such views.
     """
     target = find("datamodules", entry.name)
-    cls: type[ImageData] = target.load_subclass(ImageData)
+    cls: type[ImageDataModule] = target.load_subclass(ImageDataModule)
     what = f"data module '{entry.name}'"
     given = arguments.resolve(cls, entry.arguments, what=what, supplied=arguments.SUPPLIED_TO_DATA)
     checked = arguments.typed(cls, given, what=what)

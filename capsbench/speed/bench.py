@@ -6,6 +6,8 @@ import time
 from collections.abc import Iterable
 from dataclasses import replace
 
+from capsbench.profiling.peak_memory import peak_bytes
+from capsbench.profiling.timing import synchronize
 from capsbench.speed.groups import data, routing, startup, step, sweep
 from capsbench.speed.interleaving import (
     Prepared,
@@ -16,8 +18,6 @@ from capsbench.speed.interleaving import (
 )
 from capsbench.speed.limits import Limits
 from capsbench.speed.rows import Comparison, Result, Row, full_name
-from capsbench.profiling.peak_memory import peak_bytes
-from capsbench.profiling.timing import synchronize
 
 BUDGET = 8.0  # seconds of rounds for each comparison, unless its fewest rounds take longer
 

@@ -9,7 +9,7 @@ import torch
 
 from capsbench.contracts import ImageShape
 from capsbench.data.batches import Split
-from capsbench.data.images import Identity, ImageData, SplitName
+from capsbench.data.images import Identity, ImageDataModule, SplitName
 from capsbench.data.randomness import generator
 from capsbench.viewpoint.ranges import ViewRange
 
@@ -19,7 +19,7 @@ VIEWS = ViewRange(rotation=(-15, 15), shift=(-2, 2))
 
 def noise_images(
     shape: ImageShape, *, num_classes: int, count: int, batch: int, views: ViewRange = VIEWS
-) -> ImageData:
+) -> ImageDataModule:
     """A data module of noise, with so many images in each split.
 
     Args:
@@ -30,7 +30,7 @@ def noise_images(
         views: The views of the training images.
     """
 
-    class Noise(ImageData):
+    class Noise(ImageDataModule):
         """Uniform noise: what it costs to feed a model does not depend on what images show."""
 
         identity = Identity("noise", "1", "none")
@@ -46,10 +46,10 @@ def noise_images(
             return {"train": split, "validation": split, "test": split}
 
         @classmethod
-        def found(cls, data_root: Path) -> str:
+        def availability(cls, data_root: Path) -> str:
             return "made up"
 
-    data = Noise(views=views, batch=batch)
+    data = Noise(views=views, batch_size=batch)
     data.num_classes = num_classes
     data.class_names = tuple(map(str, range(num_classes)))
     return data

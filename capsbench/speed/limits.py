@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import torch
 
-from capsbench.speed.rows import Precision
 from capsbench.profiling.timing import synchronize
+from capsbench.speed.rows import Precision
 
 DTYPES: dict[Precision, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16}
 REPEATS = 7

@@ -11,17 +11,17 @@ import torch
 from pytorch_lightning import Callback, Trainer
 from pytorch_lightning.plugins.environments import LightningEnvironment
 
+from capsbench.data.images import ImageDataModule
+from capsbench.profiling.timing import synchronize
 from capsbench.speed.images import noise_images
 from capsbench.speed.nets import FAST, PROGRESS, Net, optimizer_of
 from capsbench.speed.rows import Work
-from capsbench.data.images import ImageData
-from capsbench.profiling.timing import synchronize
 from capsbench.training.devices import ACCELERATORS
 from capsbench.training.recipe import Recipe
 from capsbench.training.task import Task
 
 
-def _data(net: Net, steps: int) -> ImageData:
+def _data(net: Net, steps: int) -> ImageDataModule:
     """As many batches as a work takes: one to begin with, then those that count."""
     count = net.size * (steps + 1)
     return noise_images(net.image_shape, num_classes=net.num_classes, count=count, batch=net.size)
@@ -71,7 +71,7 @@ def lightning_loop(net: Net, device: str, steps: int) -> Work:
     """
     for name in ("pytorch_lightning", "lightning_fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    task = Task(net.build(FAST, device), Recipe(steps=steps + 1, batch=net.size))
+    task = Task(net.build(FAST, device), Recipe(steps=steps + 1, batch_size=net.size))
     data = _data(net, steps)
 
     def work() -> float:

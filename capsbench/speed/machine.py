@@ -6,11 +6,11 @@ from typing import Any
 
 import torch
 
-from capsbench.speed.limits import Limits
-from capsbench.speed.rows import Precision
 from capsbench.capsules.convolution_products import BF16_INSTRUCTIONS
 from capsbench.process import settings_in_force
 from capsbench.running.provenance import provenance
+from capsbench.speed.limits import Limits
+from capsbench.speed.rows import Precision
 from capsbench.training.devices import cpu_model, device_name, resolve_device
 
 

@@ -9,14 +9,14 @@ from dataclasses import dataclass
 import torch
 from torch.optim import Adam, Optimizer
 
-from capsbench.speed.counts import counted_flops
-from capsbench.speed.machine import lacks_precision
-from capsbench.speed.rows import Precision, Work
 from capsbench.capsules.backend_names import Backend
 from capsbench.capsules.backends import problem, use_backend
 from capsbench.capsules.convolution import convolution_form
 from capsbench.contracts import Batch, ImageShape, Model
 from capsbench.names import find
+from capsbench.speed.counts import counted_flops
+from capsbench.speed.machine import lacks_precision
+from capsbench.speed.rows import Precision, Work
 from capsbench.training.recipe import Recipe
 from capsbench.training.task import Task
 from capsbench.viewpoint.views import Views

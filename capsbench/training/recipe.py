@@ -17,7 +17,9 @@ class Recipe(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     steps: int = Field(ge=1, description="optimizer steps")
-    batch: int = Field(default=64, ge=1, description="images per step, over all processes together")
+    batch_size: int = Field(
+        default=64, ge=1, description="images per step, over all processes together"
+    )
     optimizer: Literal["adam", "adamw", "sgd"] = "adam"
     learning_rate: float = Field(default=1e-3, gt=0)
     weight_decay: float = Field(default=0.0, ge=0)

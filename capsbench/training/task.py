@@ -11,7 +11,7 @@ from torch.optim import SGD, Adam, AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 from torchmetrics import MeanMetric, MetricCollection
 
-from capsbench.contracts import Batch, Model, Prediction, found_classes
+from capsbench.contracts import Batch, Model, Prediction, class_recall
 from capsbench.data.randomness import derive
 from capsbench.training.recipe import Recipe
 from capsbench.training.schedule import learning_rate_factor
@@ -83,7 +83,7 @@ class Task(LightningModule):
         """Loss and hits on a batch, without gradient, in evaluation mode."""
         prediction = self.model(batch.images)
         loss = self.model.loss(prediction, batch, self.progress).float() * len(batch.images)
-        found = found_classes(self.model.log_probabilities(prediction), batch.targets)
+        found = class_recall(self.model.log_probabilities(prediction), batch.targets)
         return Scores(loss, (found == 1).sum(), len(batch.images))
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:

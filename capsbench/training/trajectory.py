@@ -12,7 +12,7 @@ import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
-from capsbench.data.images import ImageData, SplitName
+from capsbench.data.images import ImageDataModule, SplitName
 from capsbench.training.schedule import learning_rate_factor
 from capsbench.training.selection import RULES, Row, followed
 from capsbench.training.task import Task
@@ -45,7 +45,7 @@ class Trajectory(Callback):
 
     def __init__(
         self,
-        data: ImageData,
+        data: ImageDataModule,
         *,
         every: int,
         save_every: int,

@@ -136,7 +136,7 @@ class Views:
         return replace(self, shift=self.shift.new_tensor(shift).expand(len(self), 2))
 
     @property
-    def relit(self) -> bool:
+    def has_photometric(self) -> bool:
         """Whether any view changes brightness or contrast; asked where the views are made."""
         return bool((self.brightness != 0).any() or (self.contrast != 1).any())
 

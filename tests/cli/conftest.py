@@ -19,7 +19,7 @@ views: {rotation: [-15, 15]}
 models:
   - {name: cnn-small, label: small, arguments: {width: 2, hidden: 4}}
   - {name: cnn-small, label: smaller, arguments: {width: 1, hidden: 2}}
-recipe: {steps: 4, batch: 16, evaluate_every: 2}
+recipe: {steps: 4, batch_size: 16, evaluate_every: 2}
 seeds: [0, 1]
 measures:
   - {measure: accuracy-by-view, grid: {rotation: {start: -90, stop: 90, step: 90}}}

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from capsbench.speed.groups import GROUPS, startup
 from capsbench.cli.bench import complete_group
+from capsbench.speed.groups import GROUPS, startup
 
 KEYS = {
     "name",

@@ -12,7 +12,12 @@ from capsbench.conformance import learning, prediction
 from capsbench.conformance.contract import CHECKS, check_contract, run_check
 from capsbench.conformance.subject import Subject
 from capsbench.contracts import Prediction
-from tests.conformance import construction_faults, execution_faults, learning_faults, prediction_faults
+from tests.conformance import (
+    construction_faults,
+    execution_faults,
+    learning_faults,
+    prediction_faults,
+)
 from tests.conformance.sound import Sound
 
 FAULTS = [

@@ -3,14 +3,14 @@
 import torch
 
 from capsbench.data.batches import Split
-from capsbench.data.images import Identity, ImageData
+from capsbench.data.images import Identity, ImageDataModule
 from capsbench.data.recorded import RecordedData, Recording
 
 AZIMUTHS = (0, 90, 180, 270)
 ELEVATIONS = (30, 40)
 
 
-class Flat(ImageData):
+class Flat(ImageDataModule):
     """Thirty images of three classes, each of one shade, with no view recorded."""
 
     identity = Identity("flat", "1", "none")
@@ -29,7 +29,7 @@ class Flat(ImageData):
         return splits | ({"novel": whole[:6]} if self.with_novel else {})
 
     @classmethod
-    def found(cls, data_root):
+    def availability(cls, data_root):
         return "made up"
 
 
@@ -60,7 +60,7 @@ class Turntable(RecordedData):
         return Recording(split, instance >= 2 if self.official else None)
 
     @classmethod
-    def found(cls, data_root):
+    def availability(cls, data_root):
         return "made up"
 
 

@@ -17,17 +17,17 @@ def numbered(count):
     return Split(images, numbers % 3, numbers)
 
 
-def stream(count=10, batch=4, **more):
+def stream(count=10, batch_size=4, **more):
     def draw(number):
         generator = torch.Generator().manual_seed(number)
-        return Views.draw(ViewRange(rotation=(-180, 180)), batch, generator)
+        return Views.draw(ViewRange(rotation=(-180, 180)), batch_size, generator)
 
     split = numbered(count)
 
     def take(number, rows, share):
         return stored(split[rows[share]], draw(number)[share])
 
-    return TrainingStream(count, batch=batch, take=take, seed=0, **more)
+    return TrainingStream(count, batch_size=batch_size, take=take, seed=0, **more)
 
 
 def stored(images, views):
@@ -59,7 +59,7 @@ def test_passes_laid_end_to_end_hold_each_image_once(count, batch):
 
 def test_orders_of_passes_and_seeds_differ():
     run = stream(50, 50)
-    other = TrainingStream(50, batch=50, take=run.take, seed=1)
+    other = TrainingStream(50, batch_size=50, take=run.take, seed=1)
     assert run[0].index.tolist() != run[1].index.tolist() != other[1].index.tolist()
 
 
@@ -86,8 +86,8 @@ def test_resumed_stream_goes_on_where_it_stopped():
 
 @pytest.mark.parametrize("world", [2, 4])
 def test_processes_share_each_global_batch(world):
-    alone = stream(batch=8)[3]
-    shares = [stream(batch=8, rank=rank, world=world)[3] for rank in range(world)]
+    alone = stream(batch_size=8)[3]
+    shares = [stream(batch_size=8, rank=rank, world=world)[3] for rank in range(world)]
     index = torch.stack([share.index for share in shares], dim=1).flatten()
     rotation = torch.stack([share.views.rotation for share in shares], dim=1).flatten()
     assert torch.equal(index, alone.index)
@@ -96,17 +96,19 @@ def test_processes_share_each_global_batch(world):
 
 @given(st.integers(1, 70), st.integers(1, 20), st.integers(1, 5))
 @settings(max_examples=80, deadline=None)
-def test_evaluation_counts_each_image_once_in_any_number_of_processes(count, batch, world):
-    passes = [evaluation(count, batch=batch, rank=rank, world=world) for rank in range(world)]
+def test_evaluation_counts_each_image_once_in_any_number_of_processes(count, batch_size, world):
+    passes = [
+        evaluation(count, batch_size=batch_size, rank=rank, world=world) for rank in range(world)
+    ]
     seen = [index for one in passes for rows in indices(one) for index in rows]
     assert sorted(seen) == list(range(count))
     assert len({len(one) for one in passes}) == 1
-    assert all(len(rows) <= batch for one in passes for rows in indices(one))
+    assert all(len(rows) <= batch_size for one in passes for rows in indices(one))
 
 
 def test_evaluation_views_follow_their_images():
     views = Views.draw(ViewRange(rotation=(-180, 180)), 10, torch.Generator())
-    for batch in evaluation(10, views, batch=3, rank=1, world=2):
+    for batch in evaluation(10, views, batch_size=3, rank=1, world=2):
         assert torch.equal(batch.views.rotation, views.rotation[batch.index])
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from capsbench.data.images import ImageData
+from capsbench.data.images import ImageDataModule
 from capsbench.errors import UserError
 from capsbench.viewpoint.grid import GridView
 from capsbench.viewpoint.ranges import ViewRange
@@ -15,7 +15,7 @@ from tests.data.made_up import Flat, OfficialTurntable, Turntable
 WILD = ViewRange(rotation=[-180, 180], shift=[-2, 2], brightness=[-0.2, 0.2], contrast=[0.5, 1.5])
 
 
-def seen(data: ImageData, split, at=None):
+def seen(data: ImageDataModule, split, at=None):
     """Each image of a pass, by its number in the source."""
     found: dict[int, torch.Tensor] = {}
     for batch in data.batches(split, "cpu", at):
@@ -149,7 +149,7 @@ def test_the_object_moves_before_its_background():
 def test_a_window_moves_in_training():
     # The one bright pixel, (5, 2), lies in a window of 2 x 2 pixels, which moves by (2, 2).
     views = ViewRange(shift={"values": [2]}, part={"width": 2, "height": 2, "x": 1, "y": -1})
-    data = Flat(views=views, batch=30)
+    data = Flat(views=views, batch_size=30)
     batch = data.on_after_batch_transfer(next(iter(data.train_dataloader())), 0)
     bright = (batch.images == 1).flatten(1).float().argmax(1)
     assert set(bright.tolist()) == {8 * 4 + 7}
@@ -189,7 +189,7 @@ def test_light_is_measured_on_the_whole_image():
 
 def test_what_is_shown_is_the_warp():
     data = Flat(views=ViewRange(rotation=[-30, 30]))
-    stored = data.take_training(0, torch.arange(5), slice(None))
+    stored = data.make_training_batch(0, torch.arange(5), slice(None))
     batch = data.on_after_batch_transfer(stored, 0)
     expected = warp(stored.images.float() / 255, stored.views.matrices(8, 8))
     torch.testing.assert_close(batch.images, expected)

@@ -99,14 +99,14 @@ def test_an_official_test_takes_no_other():
 def test_views_of_a_range_select_images():
     data = OfficialTurntable(views=FAMILIAR)
     split = data.split("test")
-    assert len(data.shown("test", None)) == 32
-    chosen = split[data.shown("test", ViewRange(azimuth=180))]
+    assert len(data.view_rows("test", None)) == 32
+    chosen = split[data.view_rows("test", ViewRange(azimuth=180))]
     assert set(chosen.factors["azimuth"].tolist()) == {180}
     # What is not asked for is as in training.
-    chosen = split[data.shown("test", ViewRange(elevation=30))]
+    chosen = split[data.view_rows("test", ViewRange(elevation=30))]
     assert set(chosen.factors["azimuth"].tolist()) == {0, 90}
     with pytest.raises(UserError, match="no test image of turntable has azimuth"):
-        data.shown("test", ViewRange(azimuth=45))
+        data.view_rows("test", ViewRange(azimuth=45))
 
 
 def test_azimuths_go_round():
@@ -138,7 +138,7 @@ def test_instances_that_only_the_training_has_do_not_make_a_test_novel():
     data = OfficialTurntable(views=ViewRange(instance={"values": [0, 1]}, azimuth=[0, 90]))
     assert values(data, "familiar", "instance") == {2, 3}
     assert values(data, "familiar", "azimuth") == {0, 90}
-    rows = data.shown("test", ViewRange(azimuth=180))
+    rows = data.view_rows("test", ViewRange(azimuth=180))
     assert set(data.split("test").factors["instance"][rows].tolist()) == {2, 3}
     # Where test and training share them, they count.
     shared = Turntable(views=ViewRange(instance={"values": [0, 1]}))

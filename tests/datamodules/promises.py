@@ -61,7 +61,7 @@ def require_same_views(make, patch, split="test", *, atol=1e-6):
     others.append(shares[0] | shares[1])
     data = make()
     backwards = EvaluationPass(
-        torch.arange(len(data.split(split))).flip(0), take=data._taker(split, None), batch=5
+        torch.arange(len(data.split(split))).flip(0), take=data._taker(split, None), batch_size=5
     )
     found: dict[int, Any] = {}
     for stored in backwards:

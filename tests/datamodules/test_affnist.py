@@ -125,7 +125,7 @@ def test_official_images(root, order, form):
     assert torch.equal(novel.images[:, 0, 20, 20], 10 + 20 * novel.targets.to(torch.uint8))
     assert len(AffNIST(data_root=root).split("novel")) == 160
     assert data.ranges is not None and data.ranges.agrees
-    assert str(place / form) in AffNIST.found(root)
+    assert str(place / form) in AffNIST.availability(root)
 
 
 def test_batches_are_joined_in_the_order_of_their_numbers(root):
@@ -170,7 +170,7 @@ def test_the_file_and_its_sum_are_told(root, form):
     assert data.notes == []
     data.split("novel")
     assert str(place) in data.notes[0] and roots.sha256(content) in data.notes[0]
-    assert data.notes[0] in AffNIST.found(root)
+    assert data.notes[0] in AffNIST.availability(root)
 
 
 def test_images_of_unknown_digits(root):
@@ -193,7 +193,7 @@ def test_without_the_official_file_it_is_said_where_to_put_it(root, monkeypatch)
     monkeypatch.setattr(AffNIST, "remote_test", remote)
     with pytest.raises(UserError, match=r"put test\.mat\.zip in .*affNIST"):
         AffNIST(data_root=root).split("novel")
-    assert "put test.mat.zip in" in AffNIST.found(root)
+    assert "put test.mat.zip in" in AffNIST.availability(root)
 
 
 def test_stored_transforms_are_held_against_the_ranges():

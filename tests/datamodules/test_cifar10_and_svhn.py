@@ -20,12 +20,14 @@ def test_files_that_are_missing_or_others(tmp_path, monkeypatch, name):
     cls, fill = SETS[name]
     fill(tmp_path, monkeypatch)
     path = tmp_path / FILES[name]
-    assert cls.found(tmp_path) == f"found in {path.parent}"
+    assert cls.availability(tmp_path) == f"found in {path.parent}"
     path.write_bytes(path.read_bytes()[:-5] + b"00000")
     with pytest.raises(UserError, match=rf"{path.name} is damaged or another file: expected SHA"):
         cls(data_root=tmp_path).split("train")
     path.unlink()
-    assert cls.found(tmp_path).startswith(f"not found; downloaded when needed, or put {path.name}")
+    assert cls.availability(tmp_path).startswith(
+        f"not found; downloaded when needed, or put {path.name}"
+    )
     with pytest.raises(UserError, match=rf"could not be downloaded .* put {path.name}"):
         cls(data_root=tmp_path).split("train")
 

@@ -57,7 +57,7 @@ def test_what_the_file_must_hold(tmp_path):
 def test_a_known_file_must_be_the_known_one(tmp_path, monkeypatch):
     roots.coil20(tmp_path, monkeypatch)
     path = tmp_path / "COIL20" / "coil20_64.npz"
-    assert COIL.found(tmp_path).startswith(f"COIL-20 found {path}; COIL-100 not found; put")
+    assert COIL.availability(tmp_path).startswith(f"COIL-20 found {path}; COIL-100 not found; put")
     path.write_bytes(path.read_bytes() + b" ")
     with pytest.raises(UserError, match=r"coil20_64\.npz is damaged or another file"):
         COIL(data_root=tmp_path).split("train")
@@ -73,7 +73,7 @@ def test_without_the_file_it_is_said_where_to_put_it(tmp_path, cls, name):
     data = cls(data_root=tmp_path)  # arguments can be checked without it
     with pytest.raises(UserError, match=f"put {name} in .*data-root"):
         data.split("train")
-    assert f"put {name} in" in cls.found(tmp_path)
+    assert f"put {name} in" in cls.availability(tmp_path)
 
 
 def test_sizes_and_colours_that_the_file_does_not_have(tmp_path, monkeypatch):

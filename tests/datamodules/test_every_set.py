@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from capsbench.contracts import Batch
-from capsbench.data.images import ImageData
+from capsbench.data.images import ImageDataModule
 from capsbench.data.recorded import RecordedData
 from capsbench.datamodules.affnist import AffNIST
 from capsbench.datamodules.affnist_like import AffNISTLike
@@ -59,7 +59,7 @@ def of_folder(root, patch):
 class Set:
     """A set, how its files are made, and the numbers of its images in train, validation, test."""
 
-    cls: type[ImageData]
+    cls: type[ImageDataModule]
     fill: Any
     counts: tuple[int, int, int]
     arguments: dict[str, Any]
@@ -139,7 +139,7 @@ def test_instances_are_held_out_whole(one):
 
 def test_batches_keep_the_contract(one):
     _, make = one
-    data = make(batch=6)
+    data = make(batch_size=6)
     assert len(data.class_names) == data.num_classes
     stored = data.train_dataloader()[0]
     trained = data.on_after_batch_transfer(stored, 0)
@@ -149,7 +149,7 @@ def test_batches_keep_the_contract(one):
         assert batch.images.dtype == torch.float32
         assert 0 <= batch.images.min() <= batch.images.max() <= 1
         assert len(batch.images) == len(batch.targets) == len(batch.views) == len(batch.index)
-    assert type(data).found(data.data_root)
+    assert type(data).availability(data.data_root)
 
 
 def test_an_image_is_seen_alike_in_every_run(one, monkeypatch):
@@ -169,7 +169,7 @@ def test_validation_is_seen_from_familiar_views_of_training_images(one):
 
 def test_training_batches_are_a_function_of_seed_and_number(one):
     _, make = one
-    first, again, other = make(batch=6), make(batch=6), make(batch=6, seed=1)
+    first, again, other = make(batch_size=6), make(batch_size=6), make(batch_size=6, seed=1)
     for number in (0, 5):
         batches = [
             data.on_after_batch_transfer(data.train_dataloader()[number], 0)

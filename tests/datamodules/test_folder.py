@@ -211,7 +211,7 @@ def test_files_that_are_no_table_and_no_images(tmp_path):
         Folder(data_root=tmp_path, path="mine")
     with pytest.raises(UserError, match=r"there is no .*elsewhere/labels\.csv; put it there"):
         Folder(data_root=tmp_path, path="elsewhere")
-    assert "argument path" in Folder.found(tmp_path)
+    assert "argument path" in Folder.availability(tmp_path)
 
 
 def test_arguments_are_checked_before_anything_is_read():

@@ -35,7 +35,7 @@ def test_files_are_read_where_they_are(root, packed):
     assert [len(part) for part in parts] == [110, 10, 40]
     assert parts[2].targets.tolist() == [i * 7 % 10 for i in range(40)]
     assert sorted(place.iterdir()) == before
-    assert MNIST.found(root) == f"found in {place}"
+    assert MNIST.availability(root) == f"found in {place}"
 
 
 def altered(packed):
@@ -101,7 +101,7 @@ def test_a_failed_download_says_which_file_to_put_where(root):
     (MNIST.folder(root) / "t10k-labels-idx1-ubyte.gz").unlink()
     with pytest.raises(UserError, match=r"put t10k-labels-idx1-ubyte\.gz .* in .*raw"):
         MNIST(data_root=root).split("train")
-    assert "put t10k-labels-idx1-ubyte in" in MNIST.found(root)
+    assert "put t10k-labels-idx1-ubyte in" in MNIST.availability(root)
 
 
 def test_missing_files_are_downloaded(root, tmp_path_factory, monkeypatch):
@@ -113,7 +113,7 @@ def test_missing_files_are_downloaded(root, tmp_path_factory, monkeypatch):
         monkeypatch.setattr(MNIST, "mirrors", mirrors)
         server.fail["gone"] = 404
         assert len(MNIST(data_root=elsewhere).split("train")) == 110
-    assert MNIST.found(elsewhere) == f"found in {MNIST.folder(elsewhere)}"
+    assert MNIST.availability(elsewhere) == f"found in {MNIST.folder(elsewhere)}"
 
 
 def test_unpacked_files_of_which_no_checksum_is_known_do_not_count(tmp_path, monkeypatch):
@@ -121,9 +121,9 @@ def test_unpacked_files_of_which_no_checksum_is_known_do_not_count(tmp_path, mon
     path = FashionMNIST.folder(tmp_path) / "t10k-images-idx3-ubyte.gz"
     path.with_suffix("").write_bytes(gzip.decompress(path.read_bytes()))
     assert len(FashionMNIST(data_root=tmp_path).split("test")) == 40
-    assert FashionMNIST.found(tmp_path) == f"found in {path.parent}"
+    assert FashionMNIST.availability(tmp_path) == f"found in {path.parent}"
     path.unlink()
-    told = FashionMNIST.found(tmp_path)
+    told = FashionMNIST.availability(tmp_path)
     assert told.startswith("not found; downloaded when needed, or put t10k-images-idx3-ubyte.gz in")
     assert told.endswith("(unpacked files do not count: no checksum of them is known)")
     assert FashionMNIST.missing(tmp_path) == ["t10k-images-idx3-ubyte.gz"]

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from capsbench.capsules.losses import margin_loss
 from capsbench.capsules.reconstruction import reconstruction_loss
-from capsbench.contracts import each_object, found_classes
+from capsbench.contracts import class_recall, each_object
 from capsbench.data.batches import Split
 from capsbench.datamodules.mnist import MNIST
 from capsbench.datamodules.multimnist import MultiMNIST, PairBatch, Pairs, _Digits
@@ -69,7 +69,7 @@ def test_two_digits_are_shifted_by_whole_pixels_added_and_clipped(root, shift, c
 
 
 def test_training_pairs_are_new_each_time_and_of_training_digits_alone(root):
-    data = MultiMNIST(data_root=root, batch=55, per_class=6)
+    data = MultiMNIST(data_root=root, batch_size=55, per_class=6)
     stream = data.train_dataloader()
     stored = torch.cat([stream[number].images for number in range(20)])
     mnist = MNIST(data_root=root, per_class=6)
@@ -100,10 +100,10 @@ def test_a_limit_changes_no_test_pair(root):
 def test_processes_share_the_pairs_of_a_batch(root):
     data = MultiMNIST(data_root=root)
     rows = torch.arange(12)
-    whole = data.take_training(3, rows, slice(None))
+    whole = data.make_training_batch(3, rows, slice(None))
     assert isinstance(whole, PairBatch)
     for rank in range(3):
-        share = data.take_training(3, rows, slice(rank, None, 3))
+        share = data.make_training_batch(3, rows, slice(rank, None, 3))
         assert isinstance(share, PairBatch)
         assert torch.equal(share.images, whole.images[rank::3])
         assert torch.equal(share.shifts, whole.shifts[rank::3])
@@ -151,7 +151,7 @@ def test_views_move_both_digits_and_light_is_that_of_the_image(root):
 def test_both_conventions_of_counting():
     scores = torch.tensor([[0.9, 0.8, 0.1], [0.9, 0.1, 0.8], [0.2, 0.1, 0.9]])
     targets = torch.tensor([[1, 1, 0], [1, 1, 0], [1, 1, 0]])
-    shares = found_classes(scores.log(), targets)
+    shares = class_recall(scores.log(), targets)
     assert shares.tolist() == [1, 0.5, 0.5]
     assert (shares == 1).float().mean() == pytest.approx(1 / 3)  # both digits right
     assert shares.mean() == pytest.approx(2 / 3)  # digit by digit

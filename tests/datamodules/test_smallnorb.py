@@ -83,7 +83,7 @@ def test_the_whole_set(whole):
 @pytest.mark.parametrize("packed", [True, False])
 def test_files_are_checked(tmp_path, monkeypatch, packed):
     roots.smallnorb(tmp_path, monkeypatch, packed=packed)
-    assert SmallNORB.found(tmp_path) == f"found in {tmp_path / 'smallnorb'}"
+    assert SmallNORB.availability(tmp_path) == f"found in {tmp_path / 'smallnorb'}"
     assert len(SmallNORB(data_root=tmp_path).split("test")) == 120
     name = norb.OFFICIAL["testing", "info"].name
     path = tmp_path / "smallnorb" / (name if packed else name.removesuffix(".gz"))
@@ -103,7 +103,7 @@ def test_the_port_holds_the_same(tmp_path, monkeypatch):
     pytest.importorskip("pyarrow")
     roots.smallnorb(tmp_path / "official", monkeypatch)
     roots.smallnorb(tmp_path / "port", monkeypatch, port=True)
-    assert "files: port" in SmallNORB.found(tmp_path / "port")
+    assert "files: port" in SmallNORB.availability(tmp_path / "port")
     official = SmallNORB(data_root=tmp_path / "official")
     port = SmallNORB(data_root=tmp_path / "port", files="port")
     assert official.identity != port.identity

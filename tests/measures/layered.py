@@ -8,7 +8,7 @@ from torch.nn.functional import conv2d, one_hot
 
 from capsbench.contracts import LayerOfInterest, Model, Prediction
 from capsbench.data.batches import Split
-from capsbench.data.images import Identity, ImageData
+from capsbench.data.images import Identity, ImageDataModule
 
 
 class Function(nn.Module):
@@ -45,7 +45,7 @@ class Layered(Model):
         return self.layers
 
 
-class Noise(ImageData):
+class Noise(ImageDataModule):
     """Test images of noise, 4 x 4 pixels, two classes."""
 
     identity = Identity("noise", "1", "none")
@@ -61,7 +61,7 @@ class Noise(ImageData):
         return {"train": whole[:20], "validation": whole[20:40], "test": whole[40:]}
 
     @classmethod
-    def found(cls, data_root):
+    def availability(cls, data_root):
         return "made up"
 
 

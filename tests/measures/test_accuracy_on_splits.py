@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from capsbench.contracts import found_classes
+from capsbench.contracts import class_recall
 from capsbench.measures import (
     AccuracyByView,
     MeasureEntry,
@@ -156,13 +156,13 @@ def test_what_is_found_of_several_objects(seed, objects, classes):
     targets = torch.zeros(5, classes)
     for row in targets:
         row[torch.randperm(classes, generator=draws)[:objects]] = 1
-    found = found_classes(scores.log(), targets)
+    found = class_recall(scores.log(), targets)
     for row in range(5):
         best = set(scores[row].argsort(descending=True)[:objects].tolist())
         present = set(targets[row].nonzero()[:, 0].tolist())
         assert found[row] == pytest.approx(len(best & present) / objects)
     if objects == 1:
-        assert torch.equal(found, found_classes(scores.log(), targets.argmax(1)))
+        assert torch.equal(found, class_recall(scores.log(), targets.argmax(1)))
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,8 @@ from capsbench.capsules.dynamic_routing import DynamicRouting
 from capsbench.contracts import Model, Prediction
 from capsbench.data.batches import Split
 from capsbench.measures import MeasureEntry
-from capsbench.measures.calibration import measure
 from capsbench.measures._reliability import reliability
+from capsbench.measures.calibration import measure
 from capsbench.names import find
 from capsbench.viewpoint.ranges import ViewRange
 from tests.data.made_up import Flat, OfficialTurntable

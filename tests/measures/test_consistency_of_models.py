@@ -5,7 +5,7 @@ import pytest
 import torch
 from pydantic import TypeAdapter, ValidationError
 
-from capsbench.contracts import found_classes, likeliest_classes
+from capsbench.contracts import class_recall, likeliest_classes
 from capsbench.data.batches import Split
 from capsbench.measures import MeasureEntry, consistency, worst_of_k
 from capsbench.measures._reliability import top_label
@@ -114,8 +114,8 @@ def test_what_is_no_number_is_never_right_and_agrees_with_nothing():
     targets = torch.tensor([0, 0])
     classes = likeliest_classes(said, targets)
     assert classes.tolist() == [[False, False], [True, False]]
-    assert found_classes(said, targets).tolist() == [0, 1]
-    assert found_classes(said, torch.eye(2).long()[targets]).tolist() == [0, 1]
+    assert class_recall(said, targets).tolist() == [0, 1]
+    assert class_recall(said, torch.eye(2).long()[targets]).tolist() == [0, 1]
     assert consistency.agreement(classes, classes[None]).tolist() == [[False, True]]
     confidence, correct = top_label(said, targets)
     assert confidence.tolist() == [0, 1]

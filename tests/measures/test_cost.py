@@ -39,7 +39,7 @@ class Routed(Model):
 def outcome(model, data=None, **arguments):
     entry = Cost(measure="cost", **arguments)
     advanced = []
-    found = measure(entry, model, data or Flat(batch=10), "cpu", lambda: advanced.append(1))
+    found = measure(entry, model, data or Flat(batch_size=10), "cpu", lambda: advanced.append(1))
     assert len(advanced) == entry.steps
     return found
 
@@ -55,7 +55,7 @@ def test_what_is_counted():
 
 
 def test_what_is_measured_on_this_device():
-    found = outcome(Routed().eval(), batch=12, repeats=3)
+    found = outcome(Routed().eval(), batch_size=12, repeats=3)
     assert found.n == 12
     for work, count in (("inference", 12), ("training", 10)):
         seconds = found.samples[f"{work}/seconds"]
@@ -69,7 +69,7 @@ def test_what_is_measured_on_this_device():
 
 def test_no_more_images_than_there_are():
     model = Routed().eval()
-    assert outcome(model, batch=1000, repeats=1).n == 15
+    assert outcome(model, batch_size=1000, repeats=1).n == 15
     # One black image is counted; two batches are warm, one is timed, one's memory is watched.
     assert model.calls == [(1, False)] + [(15, False)] * (WARM + 2)
 
@@ -94,7 +94,7 @@ def test_warm_calls_are_not_timed(monkeypatch):
     assert seconds_per_call(call, "cpu", 3) == [WARM + 1, WARM + 2, WARM + 3]
 
 
-@pytest.mark.parametrize("content", [{"batch": 0}, {"repeats": 0}, {"images": 5}], ids=str)
+@pytest.mark.parametrize("content", [{"batch_size": 0}, {"repeats": 0}, {"images": 5}], ids=str)
 def test_what_makes_no_sense_is_refused(content):
     with pytest.raises(ValidationError):
         TypeAdapter(MeasureEntry).validate_python({"measure": "cost", **content})

@@ -12,10 +12,10 @@ from torch.distributed import destroy_process_group, init_process_group
 
 from capsbench.measures._affine_equivariance import LinearEquivariance
 from capsbench.measures._affine_maps import divide
-from capsbench.measures._pose_maps import FibreEquivariance
 from capsbench.measures._invariance import InvarianceError
-from capsbench.measures._warped_maps import SpatialEquivarianceError
 from capsbench.measures._linear_probe import LinearReadOut
+from capsbench.measures._pose_maps import FibreEquivariance
+from capsbench.measures._warped_maps import SpatialEquivarianceError
 from capsbench.viewpoint.grid import GridView
 from capsbench.viewpoint.views import Views
 

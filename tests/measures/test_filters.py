@@ -9,8 +9,8 @@ from torch import nn
 from capsbench.contracts import Model, Prediction
 from capsbench.errors import UserError
 from capsbench.measures import MeasureEntry
-from capsbench.measures.filters import measure
 from capsbench.measures._filter_copies import turned_copies
+from capsbench.measures.filters import measure
 from capsbench.names import find
 from tests.data.made_up import Flat
 

@@ -62,10 +62,10 @@ def test_numbers_are_those_of_the_definition():
             "start": 0.5, "stop": 1, "step": 0.5}}  # fmt: skip
     found = measured(Layered(plain=(linear, "vector")), data, grid=grid, layers=["plain"])
     rows = chosen_rows(data, 120)
-    still = data.look("familiar", rows, Views.identity(1))
+    still = data.get_batch("familiar", rows, Views.identity(1))
     errors, apart = {}, {}
     for factor, value in (("shift_x", -3), ("shift_x", 3), ("contrast", 0.5)):
-        moved = data.look("familiar", rows, GridView(factor, value))
+        moved = data.get_batch("familiar", rows, GridView(factor, value))
         f_x, f_gx = linear(still.images), linear(moved.images)
         one = errors[factor, value] = invariance_error(f_x, f_gx, still.targets)
         apart[factor, value] = (f_gx - f_x).norm(dim=1)

@@ -9,8 +9,8 @@ from pydantic import TypeAdapter, ValidationError
 from capsbench.measures import LinearEquivariance, MeasureEntry
 from capsbench.measures._affine_equivariance import linear_equivariance
 from capsbench.measures._affine_maps import divide
-from capsbench.measures._per_class_fit import isometric
 from capsbench.measures._group_law import compositions, group_law_of
+from capsbench.measures._per_class_fit import isometric
 from capsbench.measures.linear_equivariance import measure
 from capsbench.viewpoint.grid import GridView
 from capsbench.viewpoint.views import Views
@@ -101,9 +101,9 @@ def test_numbers_are_those_of_the_definition(found):
     data = Noise()
     rows = torch.arange(600)
     seen = {
-        at: data.look("familiar", rows, GridView("rotation", at)).images for at in (90, 180, 270)
+        at: data.get_batch("familiar", rows, GridView("rotation", at)).images for at in (90, 180, 270)
     }
-    still = data.look("familiar", rows, Views.identity(1))
+    still = data.get_batch("familiar", rows, Views.identity(1))
     f_gx = torch.stack([folded(images) for images in seen.values()], dim=1)
     fit = linear_equivariance(
         folded(still.images), f_gx, still.targets, divide(still.index, 0), width=8
@@ -133,7 +133,7 @@ def test_maps_of_a_group_are_fitted_to_images_seen_from_everywhere():
 
     found = measured(special=upright_is_special, arguments={"layers": ["special"]})
     data, rows = Noise(), torch.arange(600)
-    seen = [data.look("familiar", rows, GridView("rotation", 90 * at)) for at in range(4)]
+    seen = [data.get_batch("familiar", rows, GridView("rotation", 90 * at)) for at in range(4)]
     features = torch.stack([upright_is_special(one.images) for one in seen], dim=1)
     order = (torch.arange(4)[:, None] + torch.arange(4)) % 4
     moved = features[:, order].flatten(0, 1)

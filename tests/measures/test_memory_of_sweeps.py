@@ -7,8 +7,8 @@ import torch
 from pydantic import TypeAdapter
 
 from capsbench.measures import MeasureEntry
-from capsbench.profiling.peak_memory import peak_bytes
 from capsbench.names import find
+from capsbench.profiling.peak_memory import peak_bytes
 
 LIMIT = 300
 

@@ -8,11 +8,11 @@ from pathlib import Path
 import torch
 from torch import distributed
 
-from capsbench.measures.accuracy_by_view import AccuracyByView
+from capsbench.measures._reliability import CalibrationError
 from capsbench.measures._routing_agreement import PresenceAgainstSpread
+from capsbench.measures.accuracy_by_view import AccuracyByView
 from capsbench.measures.consistency import Consistency
 from capsbench.measures.part_whole import PartWhole
-from capsbench.measures._reliability import CalibrationError
 from capsbench.measures.worst_of_k import WorstOfK
 
 IMAGES, VIEWS, CAPSULES = 31, 4, 3

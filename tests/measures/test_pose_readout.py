@@ -11,8 +11,8 @@ from capsbench.data.batches import Split
 from capsbench.data.recorded import Recording
 from capsbench.errors import UserError
 from capsbench.measures import MeasureEntry, pose_readout
-from capsbench.measures.pose_readout import measure
 from capsbench.measures._linear_probe import ReadOut
+from capsbench.measures.pose_readout import measure
 from capsbench.viewpoint.ranges import ViewRange
 from tests.data.made_up import Flat, Turntable
 

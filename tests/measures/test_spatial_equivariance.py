@@ -75,8 +75,8 @@ def test_numbers_are_those_of_the_definition():
     found = measured(model, grid=grid, layers=["pooled"], margin=4)
     data = find("datamodules", "digits").load()()
     rows = chosen_rows(data, 60)
-    still = data.look("familiar", rows, Views.identity(1))
-    moved = data.look("familiar", rows, GridView("rotation", 30))
+    still = data.get_batch("familiar", rows, Views.identity(1))
+    moved = data.get_batch("familiar", rows, GridView("rotation", 30))
     view = Views.of_grid([GridView("rotation", 30)])
     f_x, f_gx = pooled(still.images), pooled(moved.images)
     how = {"margin": 2.0, **coarse}

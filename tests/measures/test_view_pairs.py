@@ -49,7 +49,7 @@ class Carousel(RecordedData):
         return Recording(split, instance >= 10)
 
     @classmethod
-    def found(cls, data_root):
+    def availability(cls, data_root):
         return "made up"
 
 

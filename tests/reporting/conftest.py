@@ -56,7 +56,7 @@ def _write_benchmark(
             "data": {"name": "digits"},
             "views": {"rotation": (-15, 15), "shift": (-2, 2)},
             "models": [{"name": name, "label": label} for label, name in models],
-            "recipe": {"steps": 300, "batch": 64, "learning_rate": 0.002, "schedule": "cosine"},
+            "recipe": {"steps": 300, "batch_size": 64, "learning_rate": 0.002, "schedule": "cosine"},
             "seeds": seeds,
             "measures": [
                 {

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 from capsbench.errors import UserError
-from capsbench.statistics.paired_difference import difference
-from capsbench.statistics.intervals import holm
 from capsbench.records import CellFolder
 from capsbench.reporting import report
 from capsbench.reporting.differences import caption, differences, p_value
 from capsbench.reporting.outcomes import outcomes
 from capsbench.reporting.results import load
+from capsbench.statistics.intervals import holm
+from capsbench.statistics.paired_difference import difference
 
 SPLITS = {"measure": "accuracy-by-split", "splits": ["familiar", "novel"]}
 WORST = {"measure": "worst-of-k", "views": {"rotation": [-9, 9]}}

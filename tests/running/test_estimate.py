@@ -31,7 +31,7 @@ def test_equal_networks_are_timed_once_and_sizes_are_those_of_the_model(monkeypa
 
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
 def test_a_step_is_timed_as_it_would_be_trained(precision):
-    cell = plan(load_benchmark("quick", {"recipe.precision": precision, "recipe.batch": 4}))[2]
+    cell = plan(load_benchmark("quick", {"recipe.precision": precision, "recipe.batch_size": 4}))[2]
     model = cell.build_model()
     before = {name: value.clone() for name, value in model.state_dict().items()}
     assert estimate.step_seconds(model, cell.recipe, "cpu", "auto") > 0

@@ -224,7 +224,7 @@ def weights(cells, folder):
 
 def test_killed_and_started_again(run, tiny_protocol, tmp_path):
     """kill -9 in the second cell: the first stays, the second ends with the same bits."""
-    protocol = {**tiny_protocol, "recipe": {**tiny_protocol["recipe"], "steps": 150, "batch": 64}}
+    protocol = {**tiny_protocol, "recipe": {**tiny_protocol["recipe"], "steps": 150, "batch_size": 64}}
     cells = plan(Benchmark.model_validate(protocol))
     killed, whole = tmp_path / "killed", tmp_path / "whole"
     killed.mkdir(), whole.mkdir()

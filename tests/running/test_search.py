@@ -83,8 +83,8 @@ def test_a_trial_that_diverges_is_never_chosen(tiny_protocol, tiny_file, tmp_pat
 
 
 def test_a_varied_benchmark_is_refused(protocol, tmp_path):
-    vary = {"name": "x", "place": "recipe.batch", "values": [8, 16]}
-    with pytest.raises(UserError, match=r"varies recipe\.batch"):
+    vary = {"name": "x", "place": "recipe.batch_size", "values": [8, 16]}
+    with pytest.raises(UserError, match=r"varies recipe\.batch_size"):
         searched(Benchmark.model_validate(protocol.model_dump() | {"vary": vary}), tmp_path)
 
 

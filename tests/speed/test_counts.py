@@ -6,6 +6,9 @@ import pytest
 import torch
 from torch import nn
 
+from capsbench.capsules.capsule import Capsules
+from capsbench.capsules.dynamic_routing import DynamicRouting
+from capsbench.capsules.em_layers import ClassEMCapsules, ConvEMCapsules
 from capsbench.speed.counts import (
     counted_flops,
     dynamic_routing_bytes,
@@ -13,9 +16,6 @@ from capsbench.speed.counts import (
     em_routing_bytes,
     em_routing_flops,
 )
-from capsbench.capsules.capsule import Capsules
-from capsbench.capsules.dynamic_routing import DynamicRouting
-from capsbench.capsules.em_layers import ClassEMCapsules, ConvEMCapsules
 
 ITERATIONS = pytest.mark.parametrize("iterations", [1, 2, 3])
 PASSES = pytest.mark.parametrize("backward", [False, True])

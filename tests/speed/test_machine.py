@@ -3,9 +3,9 @@
 import pytest
 import torch
 
+from capsbench.errors import UserError
 from capsbench.speed import machine
 from capsbench.speed.limits import Limits
-from capsbench.errors import UserError
 
 
 def cpu_with(monkeypatch, **capabilities):

@@ -3,6 +3,9 @@
 import pytest
 import torch
 
+from capsbench.capsules.convolution import CHOICES, Conv2d
+from capsbench.capsules.layer import RoutingLayer
+from capsbench.contracts import Model, Prediction
 from capsbench.speed.nets import (
     FAST,
     FAST_BF16,
@@ -13,9 +16,6 @@ from capsbench.speed.nets import (
     optimizer_of,
     training_step,
 )
-from capsbench.capsules.convolution import CHOICES, Conv2d
-from capsbench.capsules.layer import RoutingLayer
-from capsbench.contracts import Model, Prediction
 
 WAYS = pytest.mark.parametrize("way", [TEXTBOOK, FAST, FAST_BF16], ids=lambda way: way.name)
 

@@ -6,9 +6,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from capsbench.statistics.paired_difference import difference
 from capsbench.statistics.influence import linearised, share_explained
 from capsbench.statistics.intervals import bootstrap_over_images
+from capsbench.statistics.paired_difference import difference
 from tests.measures.coverage import cover_at, covers
 
 SIZES = st.lists(st.floats(0.1, 10), min_size=3, max_size=20)

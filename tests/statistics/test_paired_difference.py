@@ -7,8 +7,8 @@ import pytest
 from scipy.stats import kstest
 
 from capsbench.errors import UserError
-from capsbench.statistics.paired_difference import _difference, corrected, difference
 from capsbench.statistics.intervals import holm
+from capsbench.statistics.paired_difference import _difference, corrected, difference
 from tests.measures.coverage import cover_at, covers
 
 

@@ -68,7 +68,7 @@ def test_a_scaler_of_gradients_takes_a_fused_optimizer(task):
             enable_progress_bar=False, enable_model_summary=False, accelerator="cpu",
             plugins=[MixedPrecision("16-mixed", "cpu", scaler=scaler)],
         )  # fmt: skip
-        trainer.fit(trained, datamodule=digits(batch=50, limit=100))
+        trainer.fit(trained, datamodule=digits(batch_size=50, limit=100))
         assert trainer.optimizers[0].defaults["fused"] is True
         assert trainer.global_step == 3
         return trained.model.state_dict()

@@ -33,8 +33,8 @@ def run(tiny_file, tmp_path):
 
         return train(
             lambda: tiny(image_shape=(1, 32, 32), num_classes=10, **arguments),
-            digits(views=ViewRange(rotation=(-15, 15)), batch=24, limit=90),
-            Recipe(steps=steps, batch=24, evaluate_every=6),
+            digits(views=ViewRange(rotation=(-15, 15)), batch_size=24, limit=90),
+            Recipe(steps=steps, batch_size=24, evaluate_every=6),
             Execution(device="cpu", wandb="off", profile=profiled),
             seed=0,
             state=tmp_path / "state.ckpt",

@@ -20,7 +20,7 @@ from capsbench.training.train import train
 from capsbench.viewpoint.ranges import ViewRange
 
 RECIPE = Recipe(
-    steps=20, batch=24, learning_rate=0.01, evaluate_every=6, limit=90, schedule="cosine"
+    steps=20, batch_size=24, learning_rate=0.01, evaluate_every=6, limit=90, schedule="cosine"
 )
 CPU = Execution(device="cpu", wandb="off")
 
@@ -52,7 +52,7 @@ def run(tiny_file, tmp_path):
             lambda: tiny(image_shape=(1, 32, 32), num_classes=10, **arguments),
             digits(
                 views=ViewRange(rotation=(-15, 15)),
-                batch=recipe.batch,
+                batch_size=recipe.batch_size,
                 seed=seed,
                 limit=recipe.limit,
             ),
@@ -209,7 +209,7 @@ def test_bfloat16_trains(run):
 
 def test_plain_lightning_works_too(tiny_file):
     tiny = find("models", f"{tiny_file}:Tiny").load()
-    data = find("datamodules", "digits").load()(batch=50, limit=100)
+    data = find("datamodules", "digits").load()(batch_size=50, limit=100)
     task = Task(tiny(image_shape=data.image_shape, num_classes=data.num_classes), Recipe(steps=20))
     trainer = Trainer(
         max_epochs=10, logger=False, enable_checkpointing=False, enable_progress_bar=False,
@@ -243,7 +243,7 @@ def test_schedules_start_at_one_and_end_at_their_share():
 
 
 def test_a_batch_that_processes_cannot_share_is_refused(monkeypatch):
-    data = find("datamodules", "digits").load()(batch=25, limit=50)
+    data = find("datamodules", "digits").load()(batch_size=25, limit=50)
     monkeypatch.setattr(data, "_process", lambda: (0, 2))
     with pytest.raises(UserError, match="multiple of 2"):
         data.train_dataloader()

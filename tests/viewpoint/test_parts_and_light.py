@@ -136,7 +136,7 @@ def test_an_image_whose_light_stays_is_not_rounded():
 
 
 def test_views_know_whether_they_change_the_light():
-    assert not Views.identity(3).relit
-    assert grid_views(None, brightness=0.1).relit
-    assert grid_views(None, contrast=0.5).relit
-    assert not grid_views(None, rotation=20).relit
+    assert not Views.identity(3).has_photometric
+    assert grid_views(None, brightness=0.1).has_photometric
+    assert grid_views(None, contrast=0.5).has_photometric
+    assert not grid_views(None, rotation=20).has_photometric

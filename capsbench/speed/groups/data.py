@@ -11,9 +11,9 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 
+from capsbench.contracts import ImageShape
 from capsbench.speed.images import VIEWS, noise_images
 from capsbench.speed.rows import Comparison, Row, Work
-from capsbench.contracts import ImageShape
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,11 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from capsbench.capsules.backend_names import BACKENDS, Backend
+from capsbench.capsules.backends import problem, use_backend
+from capsbench.capsules.capsule import Capsules, squash
+from capsbench.capsules.dynamic_routing import DynamicRouting
+from capsbench.capsules.em_layers import ClassEMCapsules, ConvEMCapsules, EMCapsules
 from capsbench.speed.counts import (
     dynamic_routing_bytes,
     dynamic_routing_flops,
@@ -16,11 +21,6 @@ from capsbench.speed.counts import (
     em_routing_flops,
 )
 from capsbench.speed.rows import Comparison, Row, Work
-from capsbench.capsules.backend_names import BACKENDS, Backend
-from capsbench.capsules.backends import problem, use_backend
-from capsbench.capsules.capsule import Capsules, squash
-from capsbench.capsules.dynamic_routing import DynamicRouting
-from capsbench.capsules.em_layers import ClassEMCapsules, ConvEMCapsules, EMCapsules
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from functools import partial
 import torch
 from torch.nn import functional as F
 
+from capsbench.capsules.backend_names import BACKENDS
 from capsbench.speed.loops import bare_loop, lightning_loop
 from capsbench.speed.nets import (
     FAST,
@@ -21,7 +22,6 @@ from capsbench.speed.nets import (
     training_step,
 )
 from capsbench.speed.rows import Comparison, Row, Work
-from capsbench.capsules.backend_names import BACKENDS
 
 CAPSNET = Net("capsnet-dr", image_shape=(1, 28, 28), num_classes=10, size=128)
 MATRIX_CAPSULES = Net("capsnet-em-small", image_shape=(1, 32, 32), num_classes=5, size=64)

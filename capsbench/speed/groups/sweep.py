@@ -7,14 +7,14 @@ from functools import partial
 
 import torch
 
-from capsbench.speed.images import noise_images
-from capsbench.speed.rows import Comparison, Row, Work
 from capsbench.contracts import ImageShape, Model
-from capsbench.data.images import ImageData
+from capsbench.data.images import ImageDataModule
 from capsbench.measures import AccuracyByView
 from capsbench.measures.accuracy_by_view import measure
-from capsbench.profiling.model_cost import cost
 from capsbench.names import find
+from capsbench.profiling.model_cost import cost
+from capsbench.speed.images import noise_images
+from capsbench.speed.rows import Comparison, Row, Work
 from capsbench.viewpoint.grid import ViewGrid
 from capsbench.viewpoint.spread import Sweep
 
@@ -60,7 +60,7 @@ def _comparison(device: str, name: str, sizes: Sizes) -> Comparison:
     return Comparison(f"{name}, {what}", rows)
 
 
-def _bare(device: str, model: Model, data: ImageData, entry: AccuracyByView) -> Work:
+def _bare(device: str, model: Model, data: ImageDataModule, entry: AccuracyByView) -> Work:
     batches = [
         batch.images for view in entry.grid.views() for batch in data.batches("test", device, view)
     ]
@@ -74,7 +74,7 @@ def _bare(device: str, model: Model, data: ImageData, entry: AccuracyByView) -> 
     return work
 
 
-def _sweep(device: str, model: Model, data: ImageData, entry: AccuracyByView) -> Work:
+def _sweep(device: str, model: Model, data: ImageDataModule, entry: AccuracyByView) -> Work:
     model.to(device)
 
     def work() -> None:

@@ -7,15 +7,15 @@ from dataclasses import replace
 import pytest
 import torch
 
+from capsbench.capsules.backend_names import BACKENDS
+from capsbench.capsules.capsule import Capsules
+from capsbench.capsules.em_layers import ConvEMCapsules
 from capsbench.speed import nets
 from capsbench.speed.bench import carry_out, comparisons_of
 from capsbench.speed.counts import counted_flops
 from capsbench.speed.groups import GROUPS, data, routing, startup, step, sweep
 from capsbench.speed.limits import Limits
 from capsbench.speed.nets import TEXTBOOK, Net, training_step
-from capsbench.capsules.backend_names import BACKENDS
-from capsbench.capsules.capsule import Capsules
-from capsbench.capsules.em_layers import ConvEMCapsules
 
 SMALL = "tests.speed.small"
 LIMITS = Limits({"fp32": 1e9, "bf16": 1e9}, copy=1e9)
