@@ -6,13 +6,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from capsbench.capsules.deviation import deviation, largest
 from capsbench.capsules.layer import RoutingLayer
+from capsbench.capsules.relative_error import max_or_nan, max_relative_error
 from capsbench.errors import UserError
 from capsbench.pretrained import Pretrained
 from capsbench.viewpoint.views import Views
@@ -85,16 +85,22 @@ class Model(Pretrained, ABC):
 
     ``save_pretrained(folder)`` and ``from_pretrained(folder)`` keep a trained one. The questions
     ``check_...`` compare, in evaluation mode, what should be equal, and answer with a
-    `capsbench.capsules.deviation.deviation`.
+    `capsbench.capsules.relative_error.max_relative_error`.
 
     Constructors are keyword-only and take ``image_shape`` and ``num_classes`` beside arguments of
     their own. Standardisation of pixels happens inside, so that epsilon and zero padding mean the
     same for every model.
 
+    Attributes:
+        revision: Part of the fingerprint of a training. It rises whenever a change of code changes
+            the numbers of the class. A subclass that changes only its own numbers raises its own.
+
     Args:
         image_shape: (C, H, W) of the images.
         num_classes: K.
     """
+
+    revision: ClassVar[int] = 1
 
     def __init__(self, *, image_shape: ImageShape, num_classes: int) -> None:
         super().__init__()
@@ -150,9 +156,9 @@ class Model(Pretrained, ABC):
             together = self(images)
             alone = [self(image[None]) for image in images]
         parts = zip(*alone, strict=True)
-        return largest(
+        return max_or_nan(
             *(
-                deviation(beside, torch.cat(one_by_one))
+                max_relative_error(beside, torch.cat(one_by_one))
                 for beside, one_by_one in zip(together, parts, strict=True)
                 if beside is not None
             )
@@ -162,9 +168,9 @@ class Model(Pretrained, ABC):
         """Whether images (B, C, H, W) are seen the same twice: evaluation draws nothing."""
         with self._evaluating():
             first, again = self(images), self(images)
-        return largest(
+        return max_or_nan(
             *(
-                deviation(one, other)
+                max_relative_error(one, other)
                 for one, other in zip(again, first, strict=True)
                 if one is not None
             )
@@ -174,7 +180,7 @@ class Model(Pretrained, ABC):
         """Whether the probabilities of the classes of images (B, C, H, W) sum to one."""
         with self._evaluating():
             sums = self.log_probabilities(self(images)).exp().sum(dim=1)
-        return deviation(sums, torch.ones_like(sums))
+        return max_relative_error(sums, torch.ones_like(sums))
 
     def check_couplings(self, images: Tensor) -> float:
         """Whether routing shares each child out, over its parents (article, eq. 8, 29).
@@ -199,7 +205,7 @@ class Model(Pretrained, ABC):
         finally:
             for hook in hooks:
                 hook.remove()
-        return largest(*found)
+        return max_or_nan(*found)
 
     @contextmanager
     def _evaluating(self) -> Iterator[None]:

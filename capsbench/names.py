@@ -1,7 +1,7 @@
-"""The table of names: which model, data module or benchmark a name stands for.
+"""The table of names of models, data modules, measures and benchmarks.
 
-Names are entry points of installed packages, ours (``pyproject.toml``) exactly like those of a
-plug-in, so a listing reads plain strings and imports nothing. A path serves in place of a name:
+Names are entry points of installed packages: ours (``pyproject.toml``) exactly like those of a
+plug-in. A listing reads plain strings and imports nothing. A path can replace a name:
 ``package.module:Class``, ``file.py:Class``, or ``file.yaml`` for a benchmark.
 """
 
@@ -18,19 +18,21 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, Literal
 
+import capsbench
 from capsbench.errors import UserError, in_one_line, unknown
 
-Kind = Literal["models", "datamodules", "benchmarks"]
+Kind = Literal["models", "datamodules", "measures", "benchmarks"]
 SINGULAR: dict[Kind, str] = {
     "models": "model",
     "datamodules": "data module",
+    "measures": "measure",
     "benchmarks": "benchmark",
 }
 
 
 @dataclass(frozen=True)
 class Target:
-    """What a name stands for: an attribute of a module, of a source file, or a YAML file."""
+    """The target of a name: an attribute of a module or of a source file, or a YAML file."""
 
     kind: Kind
     name: str
@@ -44,7 +46,12 @@ class Target:
         return self.name if self.module is None or ":" not in self.name else self.attribute
 
     def source(self) -> Path:
-        """The file that defines the target, found without importing the module itself."""
+        """Return the file that defines the target, without importing the module itself.
+
+        Raises:
+            UserError: There is no such module or file, or capsbench and this module of its own
+                come from two checkouts.
+        """
         if self.file is not None:
             return self.file
         assert self.module is not None
@@ -55,6 +62,8 @@ class Target:
         if spec is None or spec.origin is None:
             raise UserError(f"{SINGULAR[self.kind]} '{self.name}': no module '{self.module}'")
         origin = Path(spec.origin)
+        if self.module.startswith("capsbench."):
+            _require_one_checkout(self.module, origin)
         return (
             _existing(origin.parent / self.attribute, self.name)
             if self.kind == "benchmarks"
@@ -62,7 +71,7 @@ class Target:
         )
 
     def summary(self) -> str:
-        """The first line of the class's docstring (or a YAML's title), read without importing."""
+        """Return the first line of the class's docstring, or a YAML's title, without importing."""
         source = self.source()
         try:
             text = source.read_text(encoding="utf-8")
@@ -88,10 +97,10 @@ class Target:
         """Import the module and return the class.
 
         Raises:
-            UserError: There is no such module, or no such class in it, or it is not Python, or
-                imports what is not there, or exits.
+            UserError: There is no such module, or no such class in it; the module is not Python,
+                fails to import another one, or exits; or see `source`.
         """
-        self.source()  # a missing module gets a sentence, most errors inside of it a traceback
+        self.source()  # a missing module is a UserError, most errors inside of it a traceback
         name = _file_module(self.file) if self.file else str(self.module)
         try:
             module = _import_file(self.file) if self.file else importlib.import_module(name)
@@ -100,39 +109,40 @@ class Target:
         except (ImportError, SystemExit) as error:
             if name.startswith("capsbench."):
                 raise  # a bug of our own
-            told = in_one_line(error, name)
-            raise UserError(f"{SINGULAR[self.kind]} '{self.name}': {told}") from error
-        found = getattr(module, self.attribute, None)
-        if found is None:
+            message = in_one_line(error, name)
+            raise UserError(f"{SINGULAR[self.kind]} '{self.name}': {message}") from error
+        cls = getattr(module, self.attribute, None)
+        if cls is None:
             raise UserError(
                 f"{SINGULAR[self.kind]} '{self.name}': no class '{self.attribute}' "
                 f"in {self.file or self.module}"
             )
-        return found
+        return cls
 
     def load_subclass(self, base: type) -> Any:
         """Import the module and return the class, which must be a concrete subclass.
 
         Raises:
-            UserError: As `load`, or it is no subclass of ``base``, or an abstract one.
+            UserError: See `load`; or the class is not a subclass of ``base``, or is abstract.
         """
-        cls, what = self.load(), f"{SINGULAR[self.kind]} '{self.name}'"
+        cls, subject = self.load(), f"{SINGULAR[self.kind]} '{self.name}'"
         if not (isinstance(cls, type) and issubclass(cls, base)):
-            raise UserError(f"{what} is no subclass of {base.__module__}.{base.__qualname__}")
+            parent = f"{base.__module__}.{base.__qualname__}"
+            raise UserError(f"{subject} is not a subclass of {parent}; derive the class from it")
         if inspect.isabstract(cls):
-            lacking = ", ".join(sorted(getattr(cls, "__abstractmethods__", ())))
-            raise UserError(f"{what} is abstract; a subclass has to define {lacking}")
+            missing = ", ".join(sorted(getattr(cls, "__abstractmethods__", ())))
+            raise UserError(f"{subject} is abstract; a subclass has to define {missing}")
         return cls
 
     def identity(self) -> str:
-        """The name as it enters a fingerprint; a user's own file counts with its contents."""
+        """Return the name that enters a fingerprint; for a user's own file, class and content."""
         if self.file is None or self.kind == "benchmarks":
             return self.name
         return f"{self.attribute}@{sha256(self.file.read_bytes()).hexdigest()[:16]}"
 
 
 def table(kind: Kind) -> dict[str, Target]:
-    """All registered names of a kind, sorted; reads the metadata of installed packages only."""
+    """Return all registered names of a kind, sorted, from the metadata of installed packages."""
     points = sorted(entry_points(group=f"capsbench.{kind}"), key=lambda point: point.name)
     return {p.name: Target(kind, p.name, p.module, None, p.attr) for p in points}
 
@@ -141,11 +151,11 @@ def find(kind: Kind, name: str) -> Target:
     """Resolve a name or a path.
 
     Args:
-        kind: ``"models"``, ``"datamodules"`` or ``"benchmarks"``.
+        kind: ``"models"``, ``"datamodules"``, ``"measures"`` or ``"benchmarks"``.
         name: A registered name, ``package.module:Class``, ``file.py:Class``, or ``file.yaml``.
 
     Raises:
-        UserError: The name is not registered, or the path leads nowhere.
+        UserError: The name is not registered, or there is no file at the path.
     """
     if kind == "benchmarks" and name.endswith((".yaml", ".yml")):
         return Target(kind, name, None, _existing(Path(name), name), "")
@@ -156,16 +166,16 @@ def find(kind: Kind, name: str) -> Target:
         return Target(kind, name, place, None, attribute)
     registered = table(kind)
     if name.endswith(".py"):
-        raise UserError(f"'{name}' names a file; append :Class, the class that is meant")
+        raise UserError(f"'{name}' names a file; append :Class, the name of the class in it")
     if name not in registered:
         raise unknown(SINGULAR[kind], name, registered)
     return registered[name]
 
 
 def license_of(kind: Kind, name: str) -> str | None:
-    """The licence of the package that registers a name, as an SPDX identifier in small letters.
+    """Return the licence of the package that registers a name, as a lower-case SPDX identifier.
 
-    None for a path, and where the package names none.
+    None for a path, and where the package names no licence.
     """
     for point in entry_points(group=f"capsbench.{kind}", name=name):
         if point.dist is not None and "License-Expression" in point.dist.metadata:
@@ -174,7 +184,7 @@ def license_of(kind: Kind, name: str) -> str | None:
 
 
 def from_folder(folder: Path, name: str) -> str:
-    """A name such as ``net.py:Net`` as seen from a folder; every other name as it is.
+    """Return ``net.py:Net`` relative to a folder; leave every other name unchanged.
 
     >>> from_folder(Path("mine"), "net.py:Net"), from_folder(Path("mine"), "cnn-small")
     ('mine/net.py:Net', 'cnn-small')
@@ -191,18 +201,33 @@ def _not_python(error: SyntaxError) -> UserError:
     return UserError(f"{error.filename}, line {error.lineno}: {error.msg}")
 
 
+def _require_one_checkout(module: str, origin: Path) -> None:
+    """Refuse a module of ours that lies outside the checkout, or wheel, of capsbench itself.
+
+    A stale editable install, or a checkout whose links to the collections are missing, would mix
+    the framework of one checkout with the models of another.
+    """
+    package = Path(str(capsbench.__file__)).resolve().parent
+    folder = origin.resolve().parent
+    if not folder.is_relative_to(package.parent):
+        raise UserError(
+            f"capsbench is imported from {package}, but {module} from {folder} of another "
+            "checkout; run `pip install -e .` in the checkout that you mean to use"
+        )
+
+
 def _existing(path: Path, name: str) -> Path:
     try:
-        found = path.is_file()
+        exists = path.is_file()
     except OSError as error:  # such as a name that is too long
         raise UserError(f"cannot read '{name}': {error.strerror}") from None
-    if not found:
+    if not exists:
         raise UserError(f"no file '{path}' (from '{name}')")
     return path
 
 
 def _file_module(path: Path) -> str:
-    """The name under which a file is imported."""
+    """Return the module name under which a file is imported."""
     return f"capsbench_file_{path.stem}_{sha256(str(path.resolve()).encode()).hexdigest()[:8]}"
 
 

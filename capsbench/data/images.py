@@ -55,6 +55,11 @@ class ImageDataModule(LightningDataModule, ABC):
     worker process is needed: batches are gathered by index from memory and warped where the model
     is. Images may be stored larger than ``image_shape``: their middle is shown, after the warp.
 
+    Attributes:
+        revision: Part of the fingerprint of a training. It rises whenever a change of code changes
+            the images, splits or views of the class. A subclass that changes only its own numbers
+            raises its own.
+
     Args:
         views: The views of the training and validation images.
         batch_size: Images in a training batch, over all processes together.
@@ -70,6 +75,7 @@ class ImageDataModule(LightningDataModule, ABC):
         UserError: The views restrict what the set does not record.
     """
 
+    revision: ClassVar[int] = 1
     identity: Identity
     image_shape: ImageShape
     num_classes: int
