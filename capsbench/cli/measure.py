@@ -1,16 +1,16 @@
-"""``capsbench measure``: measure a finished training in further ways, without training again."""
+"""``capsbench measure``: take further measures of a finished training, without training again."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from capsbench.cli.options import (
     AsJson,
     DataRoot,
-    beside_json,
+    json_on_stdout,
     plain_console,
     print_json,
     require_folder,
@@ -18,9 +18,8 @@ from capsbench.cli.options import (
 from capsbench.errors import UserError
 
 if TYPE_CHECKING:
-    from capsbench.measures import MeasureEntry
-
-Facts = dict[str, Any]
+    from capsbench.measures import MeasureConfig
+    from capsbench.records import MeasureRecord
 
 
 def measure(
@@ -32,81 +31,80 @@ def measure(
         str,
         typer.Option(
             metavar="YAML",
-            help="What to measure, as in a benchmark file: {measure: filters}, a list, or a file.",
+            help="Measures as in a benchmark file: {measure: filters}, a list, or a file.",
         ),
     ],
     rule: Annotated[
-        Literal["validation", "last"], typer.Option(help="Whose weights are measured.")
+        Literal["validation", "last"], typer.Option(help="Checkpoint to evaluate.")
     ] = "validation",
     model: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Where a model of your own file is found.")
+        str | None, typer.Option(metavar="NAME", help="Model in a file of yours.")
     ] = None,
     data: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Where a data module of yours is found.")
+        str | None, typer.Option(metavar="NAME", help="Data module in a file of yours.")
     ] = None,
     sources: Annotated[
         list[str] | None,
         typer.Option(
             "--source",
             metavar="LABEL=FOLDER",
-            help="Another finished training that a measure looks at; may be repeated.",
+            help="Another finished training that a measure uses; may be repeated.",
         ),
     ] = None,
     data_root: DataRoot = None,
-    device: Annotated[str, typer.Option(help="cpu, cuda, mps or auto.")] = "auto",
+    device: Annotated[
+        Literal["auto", "cpu", "cuda", "mps"], typer.Option(help="Device of the model.")
+    ] = "auto",
     as_json: AsJson = False,
 ) -> None:
-    """Measure a finished training in further ways.
+    """Take further measures of a finished training.
 
-    From its checkpoint: nothing is trained. The outcome is added to the training's records, where a
-    benchmark that asks for it finds it.
+    The measures use its checkpoint; nothing is trained. The results are added to the training's
+    records, where a benchmark with the same measure finds them.
     """
     require_folder(data_root)
-    entries = parse_measures(measures)
-    others = _folders(sources or [])
-    with beside_json(as_json):
+    configs = parse_measures(measures)
+    source_folders = _folders(sources or [])
+    with json_on_stdout(as_json):
         from filelock import FileLock, Timeout
         from rich.console import Console
 
-        from capsbench.records import CellFolder, read_json
-        from capsbench.running.examples import require_asked
-        from capsbench.running.finished import finished_cell
-        from capsbench.running.measuring import measure_cell
-        from capsbench.training.devices import resolve_device
+        from capsbench.records import MeasureRecord
+        from capsbench.running.examples import require_images
+        from capsbench.running.finished_cell import load_finished_cell
+        from capsbench.running.measure_job import measure_cell
+        from capsbench.running.session import Session
+        from capsbench.training.execution import Execution
 
-        found = finished_cell(cell, entries, rule=rule, model=model, data=data, sources=others)
-        require_asked(entries, found.build_data(data_root))
+        trained = load_finished_cell(
+            cell, configs, rule=rule, model=model, data=data, sources=source_folders
+        )
+        require_images(configs, trained.build_data(data_root))
+        execution = Execution(device=device, wandb="off")
+        session = Session(Path(), data_root, execution, Console(stderr=True)).ready()
+        folder = session.folder(trained)
         try:
-            with FileLock(found.path / ".lock", timeout=0):
-                measure_cell(
-                    found,
-                    Path(),
-                    data_root,
-                    device=resolve_device(device),
-                    routing="auto",
-                    console=Console(stderr=True),
-                )
+            with FileLock(folder.path / ".lock", timeout=0):
+                measure_cell(trained, session)
         except Timeout:
-            raise UserError(f"another process is at work in {cell}; wait for it") from None
-        outcomes = [read_json(CellFolder(found.path).measure(name)) for name in found.measures]
+            raise UserError(f"another process is using {cell}; wait for it") from None
+        records = [MeasureRecord.load(folder.measure(name)) for name in trained.measures]
     if as_json:
-        print_json(outcomes)
+        print_json([record.model_dump(mode="json") for record in records])
         return
-    for outcome in outcomes:
-        _print(outcome)
+    for record in records:
+        _print(record)
 
 
-def parse_measures(text: str) -> list[MeasureEntry]:
-    """Measures from YAML, or from a file of it: one mapping, or a list of them.
+def parse_measures(text: str) -> list[MeasureConfig]:
+    """Read measures from YAML or a YAML file: one mapping, or a list of them.
 
     Raises:
-        UserError: It is no YAML, or not what a measure takes.
+        UserError: It is not YAML, or does not fit a measure.
     """
     import yaml
-    from pydantic import TypeAdapter, ValidationError
 
-    from capsbench.arguments import one_line
-    from capsbench.measures import MeasureEntry
+    from capsbench.measures import parse_config
 
     try:
         content = Path(text).read_text("utf-8") if text.endswith((".yaml", ".yml")) else text
@@ -122,15 +120,14 @@ def parse_measures(text: str) -> list[MeasureEntry]:
     listed = given if isinstance(given, list) else [given]
     if not listed:
         raise UserError("--measures names no measure")
-    adapter: TypeAdapter[list[MeasureEntry]] = TypeAdapter(list[MeasureEntry])
     try:
-        return adapter.validate_python(listed)
-    except ValidationError as error:
-        raise UserError(f"--measures: {one_line(error)}") from None
+        return [parse_config(each) for each in listed]
+    except ValueError as error:
+        raise UserError(f"--measures: {error}") from None
 
 
 def _folders(pairs: list[str]) -> dict[str, Path]:
-    """The folders of --source by label."""
+    """Return the folders of --source by label."""
     split = [pair.partition("=") for pair in pairs]
     for pair, (label, _, folder) in zip(pairs, split, strict=True):
         if not (label and folder):
@@ -140,16 +137,16 @@ def _folders(pairs: list[str]) -> dict[str, Path]:
     return {label: Path(folder) for label, _, folder in split}
 
 
-def _print(outcome: Facts) -> None:
+def _print(record: MeasureRecord) -> None:
     from rich.table import Table
 
     console = plain_console()
-    console.print(f"{outcome['measure']} (n = {outcome['n']:,})", style="bold")
+    console.print(f"{record.measure} (n = {record.n:,})", style="bold")
     rows = Table(box=None, pad_edge=False, show_header=False)
     rows.add_column()
     rows.add_column(justify="right")
-    for key, value in outcome["values"].items():
-        rows.add_row(key, f"{value:.4g}")
+    for value in record.values:
+        rows.add_row(value.name, f"{value.value:.4g}")
     console.print(rows)
-    for note in outcome["notes"]:
+    for note in record.notes:
         console.print(note)

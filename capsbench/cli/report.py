@@ -1,4 +1,4 @@
-"""``capsbench report``: make the pages anew from records, or put the records in one file."""
+"""``capsbench report``: build the pages again from records, or export the records."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ def report(
         Path | None,
         typer.Option(
             metavar="FOLDER",
-            help="Also put each benchmark's numbers in a file there, such as results.",
+            help="Also export each benchmark's numbers to a file there, such as results.",
         ),
     ] = None,
 ) -> None:
-    """Build every benchmark's page anew from records.
+    """Build every benchmark's page again from records.
 
-    Trains and measures nothing; prints where each page is. An exported file holds all numbers with
-    their provenance, and neither weights nor images; ``capsbench results`` reads it.
+    Nothing is trained or measured; the path of each page is printed. An exported file holds all
+    numbers with their provenance, without weights or images; ``capsbench results`` reads it.
     """
     from capsbench.reporting import claims_report, report
     from capsbench.reporting.claims_export import export_claims

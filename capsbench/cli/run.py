@@ -1,4 +1,4 @@
-"""``capsbench run``: carry out a benchmark, or say what it would do."""
+"""``capsbench run``: carry out a benchmark or claims, or list what is left to do."""
 
 from __future__ import annotations
 
@@ -13,27 +13,28 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from capsbench.cli.dry_run import print_dry_run
 from capsbench.cli.options import (
     AsJson,
     DataRoot,
     Output,
     complete_benchmark,
     complete_models,
-    plain_console,
-    print_json,
     require_folder,
     require_writable,
 )
 from capsbench.errors import UserError
 
 if TYPE_CHECKING:
-    from capsbench.running.plan import Cell
+    from capsbench.running.cell import Cell
+    from capsbench.running.session import Session
     from capsbench.schema import Benchmark
     from capsbench.training.execution import Execution
 
 MOST_SEEDS = 1000
-TO_TRAIN = ("to do", "resumable")
-STOPPED = "stopped; the same command goes on from where it stopped"
+STOPPED = "stopped; the same command continues where it stopped"
+# Prefixes of changes in words, see `capsbench.records.benchmark`, which imports torch.
+SCALE, MODELS, SEARCH = "scale=", "only=", "search"
 
 
 def run(
@@ -66,7 +67,7 @@ def run(
         bool,
         typer.Option(
             "--search",
-            help="First try every recipe of the file's grid on every model; each keeps its best.",
+            help="Tune learning rate and weight decay per model.",
         ),
     ] = False,
     scale: Annotated[
@@ -80,19 +81,19 @@ def run(
     data_root: DataRoot = None,
     output: Output = Path("runs"),
     device: Annotated[
-        Literal["auto", "cpu", "cuda", "mps"], typer.Option(help="Where to train.")
+        Literal["auto", "cpu", "cuda", "mps"], typer.Option(help="Training device.")
     ] = "auto",
     devices: Annotated[
-        int, typer.Option(min=1, metavar="N", help="Processes per node, a device each.")
+        int, typer.Option(min=1, metavar="N", help="Processes per node, one device each.")
     ] = 1,
     nodes: Annotated[int, typer.Option(min=1, metavar="N", help="Machines.")] = 1,
     strategy: Annotated[
         Literal["auto", "ddp", "ddp_find_unused_parameters_true"],
-        typer.Option(help="How several processes train together."),
+        typer.Option(help="Lightning strategy for several processes."),
     ] = "auto",
-    routing: Annotated[
+    backend: Annotated[
         Literal["auto", "textbook", "eager", "compiled", "native", "triton"],
-        typer.Option(help="In which form routing is computed; results are the same."),
+        typer.Option(help="Routing implementation; results are the same."),
     ] = "auto",
     checkpoint_every: Annotated[
         int | None,
@@ -115,12 +116,15 @@ def run(
 ) -> None:
     """Train, measure, and build the page of a benchmark.
 
-    What is trained or measured already is not done again; after an interruption the same command
-    goes on from where it stopped.
+    Finished trainings and measures are not repeated. After an interruption, the same command
+    continues where it stopped.
     """
     if as_json and not dry_run:
-        raise UserError("--json lists the cells; it goes with --dry-run")
-    from capsbench.schema import is_claims, load_benchmark, load_claims, parse_changes
+        raise UserError("--json lists the cells of a --dry-run; add --dry-run")
+    from rich.console import Console
+
+    from capsbench.running.session import Session
+    from capsbench.schema import is_claims
     from capsbench.training.execution import Execution
 
     require_folder(data_root)
@@ -130,104 +134,103 @@ def run(
         devices=devices,
         nodes=nodes,
         strategy=strategy,
-        routing=routing,
+        backend=backend,
         checkpoint_every=checkpoint_every,
         profile=profile,
         wandb=wandb,
     )
-    if is_claims(benchmark):
-        if models or seeds or settings or limit or search:
+    session = Session(output, data_root, execution, Console())
+    with _exit_on_interrupt():
+        require_devices(execution)
+        if not is_claims(benchmark):
+            _run_benchmark(
+                benchmark, session, models, seeds, settings, scale, limit, search, dry_run, as_json
+            )
+        elif models or seeds or settings or limit or search:
             raise UserError(
-                "claims are run as they stand, or at a --scale; --models, --seeds, --set, --limit "
+                "claims run as they are, or at a --scale; --models, --seeds, --set, --limit "
                 "and --search are for benchmarks"
             )
-        with _told_when_stopped():
-            from rich.console import Console
+        else:
+            _run_claims(benchmark, session, scale, dry_run, as_json)
 
-            from capsbench.running.run_claims import planned, run_claims
 
-            require_devices(execution)
-            claims = load_claims(benchmark, scale)
-            if dry_run:
-                parts = planned(claims, scale, data_root).values()
-                _list_cells(output, [cell for part in parts for cell in part], execution, as_json)
-                if not as_json:
-                    typer.echo(f"the file expects, with measures: {claims.expected}")
-                return
-            run_claims(
-                claims,
-                scale=scale,
-                output=output,
-                execution=execution,
-                data_root=data_root,
-                command=_command(),
-                console=Console(),
-            )
-        return
+def _run_benchmark(
+    name: str,
+    session: Session,
+    models: str | None,
+    seeds: str | None,
+    settings: Sequence[str] | None,
+    scale: str | None,
+    limit: int | None,
+    search: bool,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    from capsbench.running.benchmark import run_benchmark
+    from capsbench.running.plan import plan
+    from capsbench.running.search import search as search_recipes
+    from capsbench.schema import load_benchmark, parse_changes
+
     changes = parse_changes(settings or [])
     if seeds is not None:
         changes["seeds"] = parse_seeds(seeds)
     if limit is not None:
         changes["recipe.limit"] = limit
-    protocol = load_benchmark(benchmark, changes, scale=scale)
+    protocol = load_benchmark(name, changes, scale=scale)
+    selected = None if models is None else [part.strip() for part in models.split(",")]
+    if dry_run:
+        cells = _planned_cells(protocol, selected, session, search)
+        print_dry_run(cells, session, protocol.expected, as_json)
+        return
     scaled = {} if scale is None else protocol.scales[scale]
-    chosen = None if models is None else [part.strip() for part in models.split(",")]
-    with _told_when_stopped():
-        from rich.console import Console
-
-        from capsbench.running.plan import plan
-        from capsbench.running.run import run_benchmark
-
-        require_devices(execution)
-        if dry_run:
-            _list_cells(output, _planned(protocol, chosen, data_root, search), execution, as_json)
-            if not as_json:
-                typer.echo(f"the file expects, with measures: {protocol.expected}")
-            return
-        console, found = Console(), None
-        if search:
-            from capsbench.running.search import search as search_recipes
-
-            protocol, found = search_recipes(
-                protocol,
-                models=chosen,
-                output=output,
-                execution=execution,
-                data_root=data_root,
-                console=console,
-            )
-        cells = plan(protocol, models=chosen, data_root=data_root)
-        run_benchmark(
-            protocol,
-            cells=cells,
-            output=output,
-            execution=execution,
-            data_root=data_root,
-            changes=[*_in_words(scaled | changes, chosen, scale), *(["search"] if search else [])],
-            command=_command(),
-            console=console,
-            search=found,
-        )
+    words = _in_words(scaled | changes, selected, scale)
+    record = None
+    if search:
+        protocol, record = search_recipes(protocol, session, models=selected)
+        words.append(SEARCH)
+    run_benchmark(
+        protocol,
+        plan(protocol, models=selected, data_root=session.data_root),
+        session,
+        changes=words,
+        command=_command(),
+        search=record,
+    )
 
 
-def _planned(
-    protocol: Benchmark, models: Sequence[str] | None, data_root: Path | None, search: bool
+def _run_claims(
+    name: str, session: Session, scale: str | None, dry_run: bool, as_json: bool
+) -> None:
+    from capsbench.running.claims import plan_claims, run_claims
+    from capsbench.schema import load_claims
+
+    claims = load_claims(name, scale)
+    if dry_run:
+        parts = plan_claims(claims, scale, session.data_root).values()
+        cells = [cell for part in parts for cell in part]
+        print_dry_run(cells, session, claims.expected, as_json)
+        return
+    run_claims(claims, scale, session, command=_command())
+
+
+def _planned_cells(
+    protocol: Benchmark, models: Sequence[str] | None, session: Session, search: bool
 ) -> list[Cell]:
-    """All cells; after a search, whose trials come first, a best one is the cell of its seed."""
+    """Return all cells; trials of a search come first, and the best one is the cell of its seed."""
     from capsbench.running.plan import plan
+    from capsbench.running.search import plan_trials
 
-    cells = plan(protocol, models=models, data_root=data_root)
+    cells = plan(protocol, models=models, data_root=session.data_root)
     if not search:
         return cells
-    from capsbench.running.search import planned_trials
-
-    found = planned_trials(protocol, models, data_root)
-    trials = [cell for _, tried in found for cell in tried]
-    return [*trials, *(cell for cell in cells if cell.seed != protocol.seeds[0])]
+    trials = plan_trials(protocol, models, session.data_root)
+    tried = [cell for _, cells_of_model in trials for cell in cells_of_model]
+    return [*tried, *(cell for cell in cells if cell.seed != protocol.seeds[0])]
 
 
 @contextmanager
-def _told_when_stopped() -> Iterator[None]:
+def _exit_on_interrupt() -> Iterator[None]:
     """Turn Ctrl-C into a line and an exit code."""
     try:
         yield
@@ -262,82 +265,22 @@ def parse_seeds(text: str) -> list[int]:
 
 
 def require_devices(execution: Execution) -> None:
-    """Refuse devices that this machine lacks."""
+    """Refuse more devices than this machine has."""
     import torch
 
     from capsbench.training.devices import resolve_device
 
     present = torch.cuda.device_count()
     if resolve_device(execution.device) == "cuda" and execution.devices > present:
-        raise UserError(f"--devices {execution.devices}: there are {present} CUDA devices here")
+        raise UserError(f"--devices {execution.devices}: this machine has {present} CUDA devices")
 
 
 def _in_words(
     changes: dict[str, Any], models: Sequence[str] | None, scale: str | None
 ) -> list[str]:
-    words = [] if scale is None else [f"scale={scale}"]
+    words = [] if scale is None else [f"{SCALE}{scale}"]
     words += [
         f"{place}={value if isinstance(value, str) else json.dumps(value, default=str)}"
         for place, value in changes.items()
     ]
-    return words if models is None else [*words, f"only={','.join(models)}"]
-
-
-def _list_cells(output: Path, cells: Sequence[Cell], execution: Execution, as_json: bool) -> None:
-    from capsbench.running.estimate import estimates
-    from capsbench.running.run import cell_state
-    from capsbench.training.devices import device_name, resolve_device
-
-    states = [cell_state(output, cell) for cell in cells]
-    device = resolve_device(execution.device)
-    todo = [cell for cell, state in zip(cells, states, strict=True) if state in TO_TRAIN]
-    found = dict(
-        zip([cell.path for cell in todo], estimates(todo, device, execution.routing), strict=True)
-    )
-    rows = []
-    for cell, state in zip(cells, states, strict=True):
-        estimate = found.get(cell.path)
-        rows.append(
-            {
-                "label": cell.title,
-                "model": cell.model,
-                "seed": cell.seed,
-                "folder": str(output / cell.path),
-                "state": state,
-                "training_seconds": estimate and estimate.seconds,
-                "vote_bytes": estimate and estimate.vote_bytes,
-                "disk_bytes": estimate and estimate.disk_bytes,
-                "state_bytes": estimate and estimate.state_bytes,
-            }
-        )
-    if as_json:
-        print_json(rows)
-        return
-    from rich.table import Table
-
-    from capsbench.reporting.wording import counted, duration, size
-
-    table = Table("label", "model", "seed", box=None, pad_edge=False)
-    table.add_column("folder", overflow="fold")
-    for name in ("state", "training", "votes", "disk"):
-        table.add_column(name)
-    for row in rows:
-        estimate = found.get(cells[len(table.rows)].path)
-        told = (
-            (duration(estimate.seconds), size(estimate.vote_bytes), size(estimate.disk_bytes))
-            if estimate
-            else ("", "", "")
-        )
-        table.add_row(*(str(row[name]) for name in list(row)[:5]), *told)
-    console = plain_console()
-    console.print(table)
-    if found:
-        every = list(found.values())
-        console.print(
-            f"{counted(len(every), 'training')} to do, about "
-            f"{duration(sum(each.seconds for each in every))} of steps on "
-            f"{device_name(device)} (from a few timed steps; looks and measures come on top); "
-            f"{size(sum(each.disk_bytes for each in every))} of checkpoints, and at most "
-            f"{size(max(each.state_bytes for each in every))} to resume from",
-            soft_wrap=True,
-        )
+    return words if models is None else [*words, f"{MODELS}{','.join(models)}"]

@@ -1,1 +1,1 @@
-"""Benchmark files, cells, records, and the executors that run them."""
+"""From a protocol to records: cells, jobs with their dependencies, and what carries them out."""

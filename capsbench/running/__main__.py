@@ -7,7 +7,7 @@ from capsbench.errors import UserError
 
 if __name__ == "__main__":
     process.tune()  # before the worker imports torch
-    from capsbench.running.worker import main
+    from capsbench.running.train_job import main
 
     try:
         main(sys.argv[1])

@@ -1,4 +1,4 @@
-"""The trained models of a cell: folders of weights, arguments and a card, put in place whole."""
+"""Trained models of a cell: folders of weights, arguments and a card, each put in place at once."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from typing import Any
 
 from capsbench.contracts import Model
 from capsbench.errors import UserError
+from capsbench.files.atomic import write_folder
 from capsbench.names import find, license_of
-from capsbench.records import write_folder
 
 
 def save_checkpoint(folder: Path, model: Model, name: str, facts: dict[str, Any]) -> None:
-    """Save a model with a card that says where it comes from.
+    """Save a model with a card that states its origin.
 
     Args:
-        folder: Where to, such as ``checkpoints/validation``; replaced if it is there.
+        folder: Target, such as ``checkpoints/validation``; an existing one is replaced.
         model: The model with its trained weights.
         name: The name by which the model is found.
-        facts: What people want to know of the training, as plain JSON.
+        facts: Facts about the training for the card, as plain JSON.
     """
     model.origin = {"license": license_of("models", name), **facts}
     with write_folder(folder) as unfinished:
@@ -26,7 +26,7 @@ def save_checkpoint(folder: Path, model: Model, name: str, facts: dict[str, Any]
 
 
 def load_checkpoint(folder: Path, name: str) -> Model:
-    """Build the model of a checkpoint and load its weights; nothing is unpickled.
+    """Build the model of a checkpoint and load its weights, without unpickling.
 
     Args:
         folder: The checkpoint.

@@ -1,4 +1,4 @@
-"""What a training will take, from a few timed steps: time, memory of votes, disk."""
+"""Estimated time, memory and disk of a training, from a few timed steps."""
 
 from __future__ import annotations
 
@@ -15,28 +15,27 @@ from capsbench.contracts import Batch, Model
 from capsbench.errors import UserError
 from capsbench.profiling.model_cost import cost
 from capsbench.profiling.timing import seconds_per_call
-from capsbench.running.plan import Cell
+from capsbench.running.cell import Cell
 from capsbench.training.recipe import Recipe
 from capsbench.training.selection import RULES
 from capsbench.training.task import Task
 from capsbench.viewpoint.views import Views
 
-STEPS = 3  # that are timed, after two that are not
+STEPS = 3  # timed steps, after two warm-up steps
 NUMBER = 4  # bytes of a float32
 PRECISIONS = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
 
 
 @dataclass(frozen=True)
-class Estimate:
-    """What one training takes.
+class TrainingEstimate:
+    """Resources of one training.
 
     Attributes:
-        seconds: Of its steps alone on this device; looks, the making of batches and measures come
-            on top.
-        vote_bytes: The votes of a batch in float32, over all routing layers, whether a backend
-            stores them or not.
-        disk_bytes: Its checkpoints, one for each selection rule.
-        state_bytes: The state to resume from, which is there until the training is done.
+        seconds: Time of the steps on this device, without validation, batches and measures.
+        vote_bytes: Size of the votes of a batch in float32, over all routing layers, stored by the
+            backend or not.
+        disk_bytes: Size of the checkpoints, one per selection rule.
+        state_bytes: Size of the resumable state, until the training is done.
     """
 
     seconds: float
@@ -45,48 +44,51 @@ class Estimate:
     state_bytes: int
 
 
-def estimates(cells: Sequence[Cell], device: str, routing: Backend) -> list[Estimate]:
-    """What each cell's training takes; equal networks are timed once.
+def estimate_trainings(
+    cells: Sequence[Cell], device: str, backend: Backend
+) -> list[TrainingEstimate]:
+    """Estimate each cell's training; equal networks are timed once.
 
     Args:
         cells: The cells.
         device: ``cpu``, ``cuda`` or ``mps``.
-        routing: In which form routing is computed.
+        backend: Routing implementation.
 
     Raises:
         UserError: A step does not fit into the device's memory.
     """
     known: dict[str, tuple[float, int, int]] = {}
-    found = []
+    estimates = []
     for cell in cells:
-        recipe, data = cell.recipe, cell.config["data"]
-        parts = [cell.config["model"], data["image_shape"], recipe.batch, recipe.precision]
+        recipe, data = cell.recipe, cell.config.data
+        model_config = cell.config.model.model_dump(mode="json")
+        parts = [model_config, data.image_shape, recipe.batch_size, recipe.precision]
         key = json.dumps(parts)
         if key not in known:
             model = cell.build_model()
-            votes = sum(cost(model.eval()).vote_bytes(recipe.batch).values())
+            votes = sum(cost(model.eval()).vote_bytes(recipe.batch_size).values())
             size = NUMBER * sum(weight.numel() for weight in model.parameters())
             try:
-                seconds = step_seconds(model, recipe, device, routing)
+                seconds = step_seconds(model, recipe, device, backend)
             except torch.OutOfMemoryError:
                 raise UserError(
-                    f"{cell.title}: a step of {recipe.batch} images does not fit the memory of "
-                    "this device; ask for a smaller recipe.batch"
+                    f"{cell.title}: a step of {recipe.batch_size} images does not fit the memory of "
+                    "this device; choose a smaller recipe.batch_size"
                 ) from None
             known[key] = seconds, votes, size
         seconds, votes, size = known[key]
-        # Weights, two moments of Adam, and the weights that each rule has chosen so far.
+        # Weights, two moments of Adam, and the weights that each rule has selected so far.
         state = (3 + len(RULES)) * size
-        found.append(Estimate(seconds * recipe.steps, votes, len(RULES) * size, state))
-    return found
+        estimates.append(TrainingEstimate(seconds * recipe.steps, votes, len(RULES) * size, state))
+    return estimates
 
 
-def step_seconds(model: Model, recipe: Recipe, device: str, routing: Backend) -> float:
-    """The time of a training step on random images: forward, backward, update."""
+def step_seconds(model: Model, recipe: Recipe, device: str, backend: Backend) -> float:
+    """Return the seconds of a training step on random images: forward, backward, update."""
     task = Task(model.train(), recipe).to(device)
-    use_backend(model, routing)
+    use_backend(model, backend)
     optimizer = task.configure_optimizers()["optimizer"]
-    count = recipe.batch
+    count = recipe.batch_size
     images = torch.rand(count, *model.image_shape, device=device)
     targets = torch.arange(count, device=device) % model.num_classes
     batch = Batch(images, targets, Views.identity(count), torch.arange(count), None)

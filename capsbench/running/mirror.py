@@ -1,83 +1,57 @@
-"""What of a benchmark goes to Weights & Biases: a run per cell, and one that sums it up."""
+"""Runs on Weights & Biases: one per training, one per measured cell, one per benchmark."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
-from capsbench.records import fingerprint
-from capsbench.reporting.aggregate import keys, measured, measures
-from capsbench.reporting.figures import accuracy_by_view, png
-from capsbench.reporting.measure_figures import measure_figures
-from capsbench.reporting.results import ACCURACY_BY_VIEW, Protocol, Results, load_cell
+from pytorch_lightning.loggers import Logger
+
+from capsbench.fingerprint import fingerprint
+from capsbench.records import BenchmarkFolder, BenchmarkRecord, CellResult, Results, load_cell
+from capsbench.reporting.aggregate import over_seeds, quantities
+from capsbench.reporting.figures import draw_figures, png
 from capsbench.reporting.wandb import Mirror, begin
-from capsbench.running.plan import Cell
-from capsbench.schema import Benchmark
+from capsbench.running.cell import Cell
+from capsbench.running.session import Session
 
 Mode = Literal["off", "offline", "online"]
-COLUMNS = ("model", "seed", "factor", "value", "familiar", "accuracy")
 
 
-def cell_mirror(cell: Cell, benchmark: str, folder: Path, mode: Mode) -> Mirror | None:
-    """Begin the run of a cell: its configuration and curves, later its measures.
-
-    Args:
-        cell: The cell.
-        benchmark: Name of the benchmark that runs it.
-        folder: The cell's folder.
-        mode: ``off``, ``offline`` or ``online``.
-
-    Returns:
-        The run; None if mirrors are off or it could not be begun.
-    """
-    if mode == "off":
-        return None
-    return begin(
-        name=f"{cell.title}, seed {cell.seed}",
-        folder=folder,
-        run_id=cell.record["fingerprint"],
-        mode=mode,
-        group=benchmark,
-        job_type="cell",
-        config={
-            **cell.record,
-            "benchmark": benchmark,
-            "label": cell.label,
-            "model": cell.entry.model,
-            "arguments": cell.config["model"]["arguments"],
-        },
-    )
+@contextmanager
+def training_mirror(cell: Cell, benchmark: str, session: Session) -> Iterator[list[Logger]]:
+    """Mirror the curves of a training while it runs; yields the Lightning loggers."""
+    mirror = _begin_cell(cell, benchmark, session, "train")
+    yield [] if mirror is None else [mirror]
+    if mirror is not None:
+        mirror.close()
 
 
-def mirror_cell(mirror: Mirror, benchmark: Benchmark, output: Path, cell: Cell) -> None:
-    """Log a finished cell's measures, and end its run.
-
-    Args:
-        mirror: The cell's run.
-        benchmark: The benchmark that runs it.
-        output: The runs folder.
-        cell: The cell.
-    """
-    found = load_cell(output, cell.entry)
-    assert found.training is not None
-    values: dict[str, Any] = {
-        "status": found.training.status,
-        "diverged_at": found.training.diverged_at,
-        "parameters": found.training.parameters,
-        "seconds": found.training.seconds,
+def mirror_measures(cell: Cell, benchmark: str, session: Session) -> None:
+    """Mirror the measures of a cell from its records, as a run of its own."""
+    mirror = _begin_cell(cell, benchmark, session, "evaluate")
+    if mirror is None:
+        return
+    result = load_cell(session.output, cell.reference)
+    assert result.training is not None
+    record = BenchmarkRecord.load(BenchmarkFolder(session.output / benchmark).record)
+    summary: dict[str, Any] = {
+        "status": result.training.status,
+        "diverged_at": result.training.diverged_at,
+        "parameters": result.training.parameters,
+        "seconds": result.training.seconds,
     }
-    for measure, outcome in found.measurements.items():
-        values |= {_name(measure, key): value for key, value in outcome.values.items()}
-    protocol = Protocol(benchmark, changes=(), command="", date="", cells=(cell.entry,))
-    _log(mirror, values, Results(protocol, (found,), examples=None))
+    _log(mirror, summary | _values(result), Results(record, (result,)))
 
 
 def mirror_benchmark(folder: Path, results: Results, mode: Mode) -> None:
-    """Log a benchmark as one aggregated run: means over seeds, all curves, the figures.
+    """Mirror a benchmark as one run: means over seeds, all values, the figures.
 
     Args:
-        folder: The benchmark's folder.
-        results: What its records say.
+        folder: Folder of the benchmark.
+        results: Its records.
         mode: ``off``, ``offline`` or ``online``.
     """
     name = results.benchmark.name
@@ -86,7 +60,7 @@ def mirror_benchmark(folder: Path, results: Results, mode: Mode) -> None:
         mirror = begin(
             name=name,
             folder=folder,
-            run_id=f"{name}-{fingerprint([cell.path for cell in results.cells])}",
+            run_id=f"{name}-{fingerprint([cell.reference.path for cell in results.cells])}",
             mode=mode,
             group=name,
             job_type="aggregate",
@@ -94,32 +68,54 @@ def mirror_benchmark(folder: Path, results: Results, mode: Mode) -> None:
         )
     if mirror is None:
         return
-    values = {
-        f"{label}/{_name(measure, key)}": over.mean
+    means = {
+        f"{label}/{measure}/{quantity.name}": over.mean
         for label, cells in results.by_label().items()
-        for measure in measures(cells)
-        for key in keys(cells, measure=measure)
-        if (over := measured(cells, key, measure=measure)) is not None
+        for measure in dict.fromkeys(name for cell in cells for name in cell.measures)
+        for quantity in quantities(cells, measure)
+        if (over := over_seeds(cells, measure, quantity)) is not None
     }
-    _log(mirror, values, results)
+    _log(mirror, means, results)
 
 
-def _name(measure: str, key: str) -> str:
-    """A value's name: two measures may have values of one key, such as ``novel/accuracy``."""
-    return key if measure == ACCURACY_BY_VIEW else f"{measure}/{key}"
+def _begin_cell(
+    cell: Cell, benchmark: str, session: Session, job_type: Literal["train", "evaluate"]
+) -> Mirror | None:
+    mode = session.execution.wandb
+    if mode == "off":
+        return None
+    # A measure that is added later makes another run; a resumed training joins its own.
+    names = [] if job_type == "train" else sorted(cell.measures)
+    identity = [cell.config.fingerprint, *names]
+    return begin(
+        name=f"{cell.title}, seed {cell.seed}",
+        folder=session.folder(cell).path,
+        run_id=cell.config.fingerprint if job_type == "train" else fingerprint(identity),
+        mode=mode,
+        group=benchmark,
+        job_type=job_type,
+        config={
+            **cell.config.model_dump(mode="json"),
+            "fingerprint": cell.config.fingerprint,
+            "benchmark": benchmark,
+            "label": cell.label,
+            "model": cell.reference.model,
+            "arguments": cell.config.model.arguments,
+        },
+    )
 
 
-def _log(mirror: Mirror, values: dict[str, Any], results: Results) -> None:
-    rows = [
-        [cell.label, cell.seed, view.factor, view.value, view.familiar, view.accuracy]
-        for cell in results.cells
-        for measurement in cell.measurements.values()
-        for view in measurement.views
-    ]
-    figure = accuracy_by_view(results)
-    pictures = {} if figure is None else {"accuracy-by-view-figure": png(figure)}
-    pictures |= {
-        f"{name}-figure": png(each.figure) for name, each in measure_figures(results).items()
+def _values(result: CellResult) -> dict[str, float]:
+    return {
+        f"{measure}/{value.name}": value.value
+        for measure, record in result.measures.items()
+        for value in record.values
     }
-    mirror.log_results(values, (COLUMNS, rows), pictures)
+
+
+def _log(mirror: Mirror, summary: Mapping[str, Any], results: Results) -> None:
+    rows = [row | {"condition": str(row["condition"] or "")} for row in results.rows()]
+    columns = list(rows[0]) if rows else []
+    pictures = {f"{name}-figure": png(figure) for name, figure in draw_figures(results).items()}
+    mirror.log_results(summary, (columns, [list(row.values()) for row in rows]), pictures)
     mirror.close()

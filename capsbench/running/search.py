@@ -1,45 +1,34 @@
-"""The search for recipes: every model gets the same trials, and is judged on validation images."""
+"""The search for recipes: every model gets the same trials, judged on validation images."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.console import Console
-
 from capsbench.errors import UserError
-from capsbench.records import CellFolder
-from capsbench.reporting.results import SearchRecord, Trial, read_training
-from capsbench.running.plan import Cell, plan, wanted
-from capsbench.running.worker import process_rank, train_cell, train_cell_in_processes
+from capsbench.records import SearchRecord, TrainingRecord, Trial
+from capsbench.running.carry_out import carry_out
+from capsbench.running.cell import Cell
+from capsbench.running.jobs import Job
+from capsbench.running.plan import plan, select_models
+from capsbench.running.session import Session
 from capsbench.schema import Benchmark, ModelEntry
-from capsbench.training.devices import resolve_device
-from capsbench.training.execution import Execution
 
 
 def search(
-    benchmark: Benchmark,
-    *,
-    models: Sequence[str] | None,
-    output: Path,
-    execution: Execution,
-    data_root: Path | None,
-    console: Console,
+    benchmark: Benchmark, session: Session, *, models: Sequence[str] | None
 ) -> tuple[Benchmark, SearchRecord]:
-    """Train every model with every recipe of the grid, and give each its best.
+    """Train every model with every recipe of the grid, and give each model its best one.
 
-    A trial is a whole training with the first seed of the protocol, kept like any other, so that
-    the chosen one is the cell of that seed. Best is the highest validation accuracy at the step
-    that the protocol's rule selects; of equals the first in the grid. A trial that diverges is
-    never chosen.
+    A trial is a complete training with the first seed of the protocol, kept like any other, so that
+    the chosen one is the cell of that seed. The best trial has the highest validation accuracy at
+    the step that the protocol's rule selects; the first in the grid wins a tie. A trial that
+    diverges is never chosen.
 
     Args:
         benchmark: The protocol.
-        models: Labels or names of the models that are wanted; all if left out.
-        output: The runs folder.
-        execution: How to carry the trials out.
-        data_root: Folder of data files at hand.
-        console: Where progress is shown.
+        session: The session.
+        models: Labels or names of the requested models; all if None.
 
     Returns:
         The protocol in which each model has its recipe, and the trials.
@@ -47,28 +36,28 @@ def search(
     Raises:
         UserError: The benchmark varies something, or all trials of a model diverged.
     """
-    execution = execution.model_copy(update={"device": resolve_device(execution.device)})
+    session = session.ready()
     trials: list[Trial] = []
     chosen: dict[str, ModelEntry] = {}
-    for entry, cells in planned_trials(benchmark, models, data_root):
-        mine = [
-            _trial(cell, values, benchmark.name, output, execution, data_root, console)
+    for entry, cells in plan_trials(benchmark, models, session.data_root):
+        tried = [
+            _trial(cell, values, benchmark.name, session)
             for values, cell in zip(benchmark.trials, cells, strict=True)
         ]
-        best = max(mine, key=lambda trial: -1.0 if trial.accuracy is None else trial.accuracy)
+        best = max(tried, key=lambda trial: -1.0 if trial.accuracy is None else trial.accuracy)
         if best.accuracy is None:
-            raise UserError(f"all {len(mine)} trials of {entry.label} diverged; change search")
-        chosen[entry.label] = _entry(entry, best.recipe, len(mine))
-        trials += [trial._replace(chosen=trial is best) for trial in mine]
+            raise UserError(f"all {len(tried)} trials of {entry.label} diverged; change search")
+        chosen[entry.label] = _with_recipe(entry, best.recipe, len(tried))
+        trials += [trial.model_copy(update={"chosen": trial is best}) for trial in tried]
     entries = tuple(chosen.get(entry.label, entry) for entry in benchmark.models)
-    found = Benchmark.model_validate(benchmark.model_dump() | {"models": entries})
-    return found, SearchRecord(benchmark.seeds[0], tuple(trials))
+    tuned = Benchmark.model_validate(benchmark.model_dump() | {"models": entries})
+    return tuned, SearchRecord(seed=benchmark.seeds[0], trials=tuple(trials))
 
 
-def planned_trials(
+def plan_trials(
     benchmark: Benchmark, models: Sequence[str] | None, data_root: Path | None
 ) -> list[tuple[ModelEntry, list[Cell]]]:
-    """Of each model that is wanted the cells of its trials, in the order of the grid.
+    """List the cells of each requested model's trials, in the order of the grid.
 
     Raises:
         UserError: The benchmark varies something.
@@ -78,50 +67,43 @@ def planned_trials(
             f"{benchmark.name} varies {benchmark.vary.place}: --search is for benchmarks that vary "
             "nothing; name one value by --set vary=null and --set"
         )
-    found = []
-    for entry in wanted(benchmark.models, models):
-        tried = [_with_recipe(benchmark, entry, values) for values in benchmark.trials]
-        found.append((entry, [cell for one in tried for cell in plan(one, data_root=data_root)]))
-    return found
+    trials = []
+    for entry in select_models(benchmark.models, models):
+        protocols = [_trial_protocol(benchmark, entry, values) for values in benchmark.trials]
+        cells = [cell for each in protocols for cell in plan(each, data_root=data_root)]
+        trials.append((entry, cells))
+    return trials
 
 
-def _with_recipe(benchmark: Benchmark, entry: ModelEntry, values: dict[str, float]) -> Benchmark:
-    model = _entry(entry, values, len(benchmark.trials))
+def _trial_protocol(benchmark: Benchmark, entry: ModelEntry, values: dict[str, float]) -> Benchmark:
+    """Return the protocol of one trial: one model, one seed, no measure of other models."""
+    model = _with_recipe(entry, values, len(benchmark.trials))
+    measures = tuple(m for m in benchmark.measures if not m.source_models)
     changes = {"models": (model,), "seeds": benchmark.seeds[:1], "matched": None, "published": ()}
-    plain = [measure for measure in benchmark.measures if not measure.needs]
-    return benchmark.model_copy(update={**changes, "measures": tuple(plain)})
+    return benchmark.model_copy(update={**changes, "measures": measures})
 
 
-def _entry(entry: ModelEntry, values: dict[str, float], count: int) -> ModelEntry:
+def _with_recipe(entry: ModelEntry, values: dict[str, float], count: int) -> ModelEntry:
     reason = f"the best of {count} trials on validation images"
     return entry.model_copy(update={"recipe": entry.recipe | values, "reason": reason})
 
 
-def _trial(
-    cell: Cell,
-    values: dict[str, float],
-    benchmark: str,
-    output: Path,
-    execution: Execution,
-    data_root: Path | None,
-    console: Console,
-) -> Trial:
-    folder = CellFolder(output / cell.path)
+def _trial(cell: Cell, values: dict[str, float], benchmark: str, session: Session) -> Trial:
+    """Train a trial unless it is trained, and read its validation accuracy."""
+    folder = session.folder(cell)
     if not folder.training.is_file():
-        if execution.processes > 1:
-            train_cell_in_processes(cell, benchmark, output, execution, data_root)
-        else:
-            train_cell(cell, output, execution, data_root=data_root, loggers=[], console=console)
-    training = read_training(folder)
-    selected = training.selected.get(cell.rule)
-    diverged = training.status == "diverged" or selected is None
-    accuracy = None if diverged or selected is None else selected.accuracy
-    if execution.processes == 1 or process_rank() == 0:
-        _tell(console, cell, values, accuracy)
-    return Trial(cell.label, values, cell.path.as_posix(), accuracy, training.seconds)
-
-
-def _tell(console: Console, cell: Cell, values: dict[str, float], accuracy: float | None) -> None:
-    told = ", ".join(f"{name} {value:g}" for name, value in values.items())
-    outcome = "diverged" if accuracy is None else f"validation accuracy {accuracy:.3f}"
-    console.print(f"{cell.label}, {told}: {outcome}", markup=False, highlight=False)
+        carry_out([Job(kind="train", benchmark=benchmark, cell=cell)], session)
+    record = TrainingRecord.load(folder.training)
+    selected = record.selected.get(cell.rule)
+    accuracy = None if record.status == "diverged" or selected is None else selected.accuracy
+    if session.is_first:
+        settings = ", ".join(f"{name} {value:g}" for name, value in values.items())
+        outcome = "diverged" if accuracy is None else f"validation accuracy {accuracy:.3f}"
+        session.print(f"{cell.label}, {settings}: {outcome}")
+    return Trial(
+        label=cell.label,
+        recipe=values,
+        path=cell.path.as_posix(),
+        accuracy=accuracy,
+        seconds=record.seconds,
+    )

@@ -1,4 +1,4 @@
-"""What a benchmark file may say, and how one is read (no torch)."""
+"""Schema of benchmark files and files of claims, and functions that read them."""
 
 from capsbench.schema.benchmark import Benchmark as Benchmark
 from capsbench.schema.claims import Claims as Claims

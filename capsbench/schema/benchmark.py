@@ -1,4 +1,4 @@
-"""The schema of a benchmark file."""
+"""Schema of a benchmark file."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from capsbench.schema.parts import (
     DataEntry,
     Matched,
     ModelEntry,
-    Part,
     Published,
+    SchemaModel,
     Search,
     Variation,
     pairs,
@@ -27,17 +27,18 @@ NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
 AnyMeasureConfig = Annotated[SerializeAsAny[MeasureConfig], BeforeValidator(parse_config)]
 
 
-class Benchmark(Part):
+class Benchmark(SchemaModel):
     """A named, versioned protocol: data, views, models, recipe, selection rule, seeds, measures.
 
     Attributes:
-        conflicts: Where its sources disagree or are silent, and what is done here, a sentence each.
-        related: What others report of other networks or protocols, a sentence each: no number of
-            it is beside a measured one.
-        expected: How long it takes, and on what.
-        follow: Test splits whose accuracy is followed during the training; they choose nothing but
-            the look of ``matched``.
-        scales: Sets of changes by name, for ``--scale``: the protocol at another size.
+        conflicts: Points on which the sources disagree or are silent, and the choice made here, a
+            sentence each.
+        related: Reports on other networks or protocols, a sentence each; not comparable with any
+            number measured here.
+        expected: Expected time, and the hardware.
+        follow: Test splits whose accuracy is logged during the training; used by the ``matched``
+            rule, never for model selection.
+        scales: Changes by name of the scale, for ``--scale``: the protocol at another size.
     """
 
     name: str
@@ -64,25 +65,25 @@ class Benchmark(Part):
 
     @property
     def trials(self) -> list[dict[str, float]]:
-        """The recipes that ``--search`` tries on every model, the protocol's own first."""
+        """Recipes that ``--search`` tries on every model, the protocol's own first."""
         return self.search.trials(self.recipe.model_dump())
 
     def recipe_of(self, entry: ModelEntry) -> Recipe:
-        """The recipe with what is a model's own."""
+        """Return the recipe of a model, with its own values."""
         return Recipe.model_validate(self.recipe.model_dump() | entry.recipe)
 
     @field_validator("name")
     @classmethod
     def _plain(cls, value: str) -> str:
         if not NAME.fullmatch(value):
-            raise ValueError("a name is made of small letters, digits, '.', '_' and '-'")
+            raise ValueError("a name consists of lower-case letters, digits, '.', '_' and '-'")
         return value
 
     @field_validator("seeds")
     @classmethod
     def _seeds(cls, value: tuple[int, ...]) -> tuple[int, ...]:
         if len(set(value)) < len(value) or min(value) < 0:
-            raise ValueError("seeds are different whole numbers, none below 0")
+            raise ValueError("seeds must be different whole numbers, none below 0")
         return value
 
     @field_validator("measures")
@@ -91,19 +92,23 @@ class Benchmark(Part):
         kinds = [entry.measure for entry in value]
         for kind in kinds:
             if kinds.count(kind) > 1:
-                raise ValueError(f"each measure stands once in a benchmark; '{kind}' stands twice")
+                raise ValueError(
+                    f"a measure may appear once in a benchmark; '{kind}' appears twice"
+                )
         return value
 
     @model_validator(mode="after")
     def _labels(self) -> Self:
         labels = [model.label for model in self.models]
         if len(set(labels)) < len(labels):
-            raise ValueError("each model needs a label of its own")
-        named = [("published", entry.model) for entry in self.published]
-        named += [(entry.measure, label) for entry in self.measures for label in entry.source_models]
+            raise ValueError("each model needs a different label")
+        references = [("published", entry.model) for entry in self.published]
+        references += [
+            (entry.measure, label) for entry in self.measures for label in entry.source_models
+        ]
         if self.matched and isinstance(self.matched.to, str):
-            named.append(("matched.to", self.matched.to))
-        for place, label in named:
+            references.append(("matched.to", self.matched.to))
+        for place, label in references:
             if label not in labels:
                 raise ValueError(f"{place}: {unknown('model', label, labels)}")
         for model in self.models:
@@ -113,15 +118,15 @@ class Benchmark(Part):
     @model_validator(mode="after")
     def _followed(self) -> Self:
         if self.matched and self.matched.split not in self.follow:
-            raise ValueError(f"matched: name the split '{self.matched.split}' in follow too")
+            raise ValueError(f"matched: add the split '{self.matched.split}' to follow")
         return self
 
     @model_validator(mode="after")
     def _published(self) -> Self:
         for entry in self.published:
             if entry.at is not None and (self.vary is None or entry.at not in self.vary.values):
-                raise ValueError(f"published: at {entry.at:g} is no value of vary.values")
+                raise ValueError(f"published: at {entry.at:g} is not among vary.values")
             if entry.rule == "matched" and self.matched is None:
-                raise ValueError("published: a number of rule 'matched' takes the rule itself")
+                raise ValueError("published: a number of rule 'matched' needs a 'matched' section")
         pairs(self.published)
         return self

@@ -1,4 +1,4 @@
-"""The schema of a file of claims: benchmarks, and what of them would bear a claim out."""
+"""Schema of a file of claims: benchmarks, and the comparisons that support or refute a claim."""
 
 from __future__ import annotations
 
@@ -12,16 +12,17 @@ from capsbench.measures import Name
 from capsbench.names import find, table
 from capsbench.schema.benchmark import Benchmark
 from capsbench.schema.loading import load_benchmark, read
-from capsbench.schema.parts import Changes, Part
+from capsbench.schema.parts import Changes, SchemaModel
+from capsbench.values import Quantity
 
 
-class ClaimPart(Part):
+class ClaimPart(SchemaModel):
     """A benchmark that the claims are tested on.
 
     Attributes:
-        benchmark: Its name.
-        changes: What is changed of it, by dotted place.
-        scales: What is changed besides at each scale.
+        benchmark: Name of the benchmark.
+        changes: Changes to it, by dotted place.
+        scales: Further changes at each scale.
     """
 
     benchmark: str
@@ -29,19 +30,19 @@ class ClaimPart(Part):
     scales: dict[Name, Changes] = Field(default_factory=dict)
 
 
-class ClaimTest(Part):
-    """One comparison of two models, which bears a claim out or not.
+class ClaimTest(SchemaModel):
+    """One comparison of two models, which supports a claim or refutes it.
 
     Attributes:
-        part: On which part.
-        model: Label of the model that the claim speaks of.
+        part: Name of the part.
+        model: Label of the model that the claim is about.
         against: Label of the model that it is compared with.
-        at: Where the part's benchmark varies something, at which value.
-        measure: The measure.
-        key: Its value.
-        against_key: The value of the other model, if it is another one, as of a layer is.
-        lower: Whether lower is better.
-        least: By how much the model has to be better; below zero by how much it may be worse.
+        at: Value of what the part's benchmark varies, if it varies something.
+        measure: Name of the measure.
+        quantity: The number within the measure.
+        against_quantity: The number of the other model, if it differs, as that of a layer does.
+        lower_is_better: True if a smaller number is better.
+        margin: Smallest improvement that counts; a negative margin allows a loss of that size.
     """
 
     part: str
@@ -49,22 +50,22 @@ class ClaimTest(Part):
     against: str
     at: float | None = None
     measure: str
-    key: str
-    against_key: str | None = None
-    lower: bool = False
-    least: float = 0.0
+    quantity: Quantity
+    against_quantity: Quantity | None = None
+    lower_is_better: bool = False
+    margin: float = 0.0
 
 
-class Claim(Part):
-    """A claim in words, where it is made, and its tests."""
+class Claim(SchemaModel):
+    """A claim in words, with its source and its tests."""
 
     claim: str
     source: str
     tests: tuple[ClaimTest, ...] = Field(min_length=1)
 
 
-class Claims(Part):
-    """Claims with the benchmarks that test them, at a default size and at others."""
+class Claims(SchemaModel):
+    """Claims with the benchmarks that test them, at a default size and at other scales."""
 
     name: str
     version: int = Field(ge=1)
@@ -85,30 +86,30 @@ class Claims(Part):
 
     @property
     def scales(self) -> tuple[str, ...]:
-        """The scales that some part has."""
+        """Names of the scales that any part has."""
         return tuple(dict.fromkeys(s for part in self.parts.values() for s in part.scales))
 
     def at(self, scale: str | None) -> str:
-        """The name of the claims at a scale, under which they are stored."""
+        """Return the name of the claims at a scale, which is also that of their folder."""
         return self.name if scale is None else f"{self.name}-{scale}"
 
     def changes(self, part: str, scale: str | None) -> Changes:
-        """What is changed of a part's benchmark at a scale."""
+        """Return the changes to a part's benchmark at a scale."""
         entry = self.parts[part]
         return entry.changes | ({} if scale is None else entry.scales.get(scale, {}))
 
     def benchmark(self, part: str, scale: str | None) -> Benchmark:
-        """The benchmark of a part, under a name of its own.
+        """Load the benchmark of a part, under a name of its own.
 
         Raises:
             UserError: It is unknown, or a change does not fit it.
         """
-        found = load_benchmark(self.parts[part].benchmark, self.changes(part, scale))
-        return found.model_copy(update={"name": f"{self.at(scale)}-{part}"})
+        benchmark = load_benchmark(self.parts[part].benchmark, self.changes(part, scale))
+        return benchmark.model_copy(update={"name": f"{self.at(scale)}-{part}"})
 
 
 def is_claims(name: str) -> bool:
-    """Whether a name, or a path, is of a file of claims rather than of a benchmark.
+    """Check that a name or path stands for a file of claims rather than a benchmark.
 
     Raises:
         UserError: There is no such file, or it cannot be read.
@@ -117,7 +118,7 @@ def is_claims(name: str) -> bool:
 
 
 def benchmark_names() -> list[str]:
-    """The registered benchmarks, without the files of claims."""
+    """Return the registered benchmarks, without the files of claims."""
     return sorted(name for name in table("benchmarks") if not is_claims(name))
 
 
@@ -142,7 +143,7 @@ def load_claims(name: str, scale: str | None = None) -> Claims:
 
 
 def _require_known(claim: Claim, test: ClaimTest, benchmark: Benchmark) -> None:
-    """A name that is written wrongly would be 'not decided', after an hour of training."""
+    """Refuse unknown names, which would end as 'not decided' after an hour of training."""
     labels = [entry.label for entry in benchmark.models]
     measures = [entry.measure for entry in benchmark.measures]
     values = list(benchmark.vary.values) if benchmark.vary else [None]

@@ -23,11 +23,11 @@ def load_benchmark(
     """Read a benchmark file and check it.
 
     Args:
-        name: A registered name or the path of a YAML file. In such a file ``net.py:Net`` is looked
-            for from the file's own folder.
-        changes: Values by dotted path, such as ``{"recipe.steps": 500}``, instead of the file's;
-            in them ``net.py:Net`` is looked for from the working directory.
-        scale: Name of one of the file's ``scales``, whose changes are made first.
+        name: A registered name or the path of a YAML file; in the file, ``net.py:Net`` is relative
+            to the file's own folder.
+        changes: Values by dotted path that replace the file's, such as ``{"recipe.steps": 500}``;
+            in them ``net.py:Net`` is relative to the working directory.
+        scale: Name of one of the file's ``scales``, whose changes are applied first.
 
     Raises:
         UserError: The name is unknown, or the file (or a change) does not fit the schema.
@@ -69,7 +69,7 @@ def parse_changes(pairs: Sequence[str], option: str = "--set") -> dict[str, Any]
 
 
 def variants(benchmark: Benchmark) -> dict[float | None, Benchmark]:
-    """The protocol at each value of what it varies; under None if it varies nothing.
+    """Return the protocol at each value of what it varies; under None if it varies nothing.
 
     Raises:
         ValidationError: A value does not fit its place.
@@ -77,12 +77,12 @@ def variants(benchmark: Benchmark) -> dict[float | None, Benchmark]:
     vary = benchmark.vary
     if vary is None:
         return {None: benchmark}
-    found: dict[float | None, Benchmark] = {}
+    result: dict[float | None, Benchmark] = {}
     for at, value in vary.values.items():
         content = benchmark.model_dump(mode="json")
         put(content, vary.place, value)
-        found[at] = Benchmark.model_validate(content)
-    return found
+        result[at] = Benchmark.model_validate(content)
+    return result
 
 
 def _scale(content: dict[str, Any], name: str, scale: str) -> Changes:
@@ -95,7 +95,7 @@ def _scale(content: dict[str, Any], name: str, scale: str) -> Changes:
 
 
 def read(path: Path) -> dict[str, Any]:
-    """The mapping that a YAML file holds.
+    """Read a YAML file that holds a mapping.
 
     Raises:
         UserError: It cannot be read, or holds something else.
@@ -117,7 +117,7 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def _resolve_files(content: dict[str, Any], folder: Path) -> None:
-    """Make names such as ``net.py:Net`` start from a folder; what is malformed is refused later."""
+    """Make names such as ``net.py:Net`` relative to a folder; malformed entries fail later."""
     models = content.get("models")
     for entry in (content.get("data"), *(models if isinstance(models, list) else ())):
         if isinstance(entry, dict) and isinstance(entry.get("name"), str):
@@ -159,18 +159,18 @@ def _explain(error: ValidationError) -> str:
     if first["type"] != "extra_forbidden":
         return one_line(error)
     models: list[type[BaseModel]] = [Benchmark]
-    for part in first["loc"][:-1]:  # an index of a list, or a tag, leads nowhere
-        found = [model.model_fields[part] for model in models if part in model.model_fields]
-        models = [inner for field in found for inner in _models_in(field.annotation)] or models
-    fields = [name for model in models for name in model.model_fields]
-    close = get_close_matches(str(first["loc"][-1]), fields, n=1)
+    for part in first["loc"][:-1]:  # an index of a list has no field
+        fields = [model.model_fields[part] for model in models if part in model.model_fields]
+        models = [inner for field in fields for inner in _models_in(field.annotation)] or models
+    known = [name for model in models for name in model.model_fields]
+    close = get_close_matches(str(first["loc"][-1]), known, n=1)
     place = ".".join(map(str, first["loc"]))
     hint = f"; did you mean '{close[0]}'?" if close else ""
     return f"unknown field '{place}'{hint}"
 
 
 def _models_in(annotation: Any) -> list[type[BaseModel]]:
-    """The schemas that an annotation such as ``tuple[ModelEntry, ...]`` speaks of."""
+    """Return the schemas within an annotation such as ``tuple[ModelEntry, ...]``."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
     return [model for inner in get_args(annotation) for model in _models_in(inner)]

@@ -1,4 +1,4 @@
-"""The parts of a benchmark file."""
+"""Parts of a benchmark file."""
 
 from __future__ import annotations
 
@@ -9,22 +9,24 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from capsbench.measures import TestSplit
+from capsbench.values import Quantity
 
 Changes = dict[str, Any]  # values by dotted path, such as {"recipe.steps": 500}
 JOINT = " · "  # between a model's label and the value at which it was trained
 SEARCHED = ("learning_rate", "weight_decay")
 
 
-class Part(BaseModel):
-    """A part of a file: what is not known to it is refused."""
+class SchemaModel(BaseModel):
+    """Base of every part of a file; unknown fields are refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
-class DataEntry(Part):
+class DataEntry(SchemaModel):
     """A data module by name, with its arguments.
 
-    ``per_class`` trains on so many images of each class only, or below 1 on this share of them.
+    Attributes:
+        per_class: Number of training images of each class; below 1, the share of them.
     """
 
     name: str
@@ -39,14 +41,14 @@ class DataEntry(Part):
         return value
 
 
-class ModelEntry(Part):
+class ModelEntry(SchemaModel):
     """A model by name, with its arguments and the label that tables and figures show.
 
-    The label defaults to the name, or to the class alone where the name is a path.
+    The label defaults to the name, or to the class alone if the name is a path.
 
     Attributes:
-        recipe: Values of the recipe that are this model's own, which takes a reason.
-        reason: Why it is not trained as the others are.
+        recipe: Values of the recipe for this model alone; they need a reason.
+        reason: Reason for the different recipe.
     """
 
     name: str
@@ -66,9 +68,13 @@ class ModelEntry(Part):
     @classmethod
     def _plain(cls, value: str) -> str:
         if "," in value:
-            raise ValueError("a label holds no comma, which separates the labels of --models")
+            raise ValueError(
+                "a label must not contain a comma: it separates the labels of --models"
+            )
         if JOINT in value:
-            raise ValueError(f"a label holds no '{JOINT}', which parts it from a varied value")
+            raise ValueError(
+                f"a label must not contain '{JOINT}': it separates a varied value"
+            )
         return value
 
     @model_validator(mode="after")
@@ -78,31 +84,30 @@ class ModelEntry(Part):
         return self
 
 
-class Matched(Part):
-    """A second rule: the first look at which a model is as good as another on test images.
+class Matched(SchemaModel):
+    """A second rule: the first validation at which a model reaches an accuracy on test images.
 
-    It sees test labels, and is told apart from the selection in every table. Sabour et al. (2017),
-    section 5.2, and Hinton et al. (2018), section 5.1, compare models so.
+    It sees test labels, and is shown apart from the selection in every table. Sabour et al. (2017),
+    section 5.2, and Hinton et al. (2018), section 5.1, compare models by such a rule.
 
     Attributes:
-        split: The test images on which models are matched.
-        to: The label of the model whose accuracy, as selected, the others have to reach; or an
-            accuracy, which all have to reach.
+        split: Test images on which models are matched.
+        to: Label of the model whose selected accuracy the others have to reach; or an accuracy that
+            all models have to reach.
     """
 
     split: TestSplit = "familiar"
     to: str | Annotated[float, Field(gt=0, le=1)]
 
 
-class Variation(Part):
-    """What a benchmark varies besides the model: one place of the file takes several values.
+class Variation(SchemaModel):
+    """A variable of the benchmark besides the model: one place of the file takes several values.
 
     Attributes:
-        name: What it is, for axes and headings, such as ``training images of each class``.
-        place: The dotted place in the file, such as ``data.per_class``.
-        values: The values by the number that stands for each on an axis; a list of numbers stands
-            for itself.
-        logarithmic: Whether the axis is.
+        name: Name for axes and headings, such as ``training images of each class``.
+        place: Dotted place in the file, such as ``data.per_class``.
+        values: Values by their number on an axis; a list of numbers maps each number to itself.
+        logarithmic: True for a logarithmic axis.
     """
 
     name: str
@@ -116,14 +121,14 @@ class Variation(Part):
         return {each: each for each in value} if isinstance(value, list) else value
 
 
-class Search(Part):
-    """The grid of recipes from which ``--search`` chooses for every model, on validation images.
+class Search(SchemaModel):
+    """Grid of recipes from which ``--search`` chooses for every model, on validation images.
 
-    The recipe of the protocol itself is tried first: no model is made worse on them.
+    The protocol's own recipe is the first trial, so no model gets worse on validation images.
 
     Attributes:
-        learning_rate: Values to be tried.
-        weight_decay: Values to be tried with each of them.
+        learning_rate: Learning rates.
+        weight_decay: Weight decays, each combined with every learning rate.
     """
 
     learning_rate: tuple[Annotated[float, Field(gt=0)], ...] = Field(
@@ -134,40 +139,39 @@ class Search(Part):
     )
 
     def trials(self, own: Mapping[str, float]) -> list[dict[str, float]]:
-        """Every pair of values, as changes of a recipe, after the recipe's own values."""
+        """Return every pair of values as changes of a recipe, after the recipe's own values."""
         pairs = (dict(zip(SEARCHED, pair, strict=True)) for pair in self._pairs())
-        mine = {name: own[name] for name in SEARCHED}
-        return [mine, *(pair for pair in pairs if pair != mine)]
+        first = {name: own[name] for name in SEARCHED}
+        return [first, *(pair for pair in pairs if pair != first)]
 
     def _pairs(self) -> Iterator[tuple[float, float]]:
         return product(self.learning_rate, self.weight_decay)
 
 
-class Published(Part):
-    """A published number, with its source, what it was selected on and how it is known.
+class Published(SchemaModel):
+    """A published number, with its source, its selection rule and the way it is known.
 
     Attributes:
-        model: The label of the model that it is beside.
-        at: Of a benchmark that varies something, the varied value that it is beside.
-        measure: The measure that it is beside.
-        key: The measure's value that it is beside, such as ``novel/accuracy``.
-        rule: Whether it is beside the value of the selected weights, or of the matched look.
-        value: The number, in the unit of the measured one: a share, not per cent.
-        spread: What the source prints after ±, in the same unit; of a curve how far a reading by
-            eye may be off.
+        model: Label of the model whose measured number it is compared with.
+        at: Value of what the benchmark varies, if it varies something.
+        measure: Measure of the measured number.
+        quantity: The measured number within the measure.
+        rule: Compare with the selected weights, or with the matched step.
+        value: The number in the unit of the measured one: a share, not per cent.
+        spread: Number that the source prints after ±, in the same unit; of a curve, the largest
+            error of reading it by eye.
         printed: The number as the source prints it, such as ``0.25 % error``.
-        source: Where it stands.
-        selected_on: What chose the weights that it was measured with.
-        against: The labels whose published numbers of the same quantity it is compared with; that
+        source: Paper and place.
+        selected_on: Images that selected the published weights.
+        against: Labels whose published numbers of the same quantity it is compared with; the label
             of the first number of the same quantity and source if left out.
-        known_by: Whether it was read in the source, calculated from what is read there, or read
-            by eye off a curve.
+        known_by: Read in the source, calculated from numbers there, or read by eye off a curve.
     """
 
     model: str
     at: float | None = None
     measure: str
-    key: str
+    quantity: Quantity
     rule: Literal["selected", "matched"] = "selected"
     value: float
     spread: float | None = Field(default=None, gt=0)
@@ -178,26 +182,26 @@ class Published(Part):
     against: tuple[str, ...] = ()
 
     @property
-    def quantity(self) -> tuple[object, ...]:
-        """What it is a number of, whatever the model."""
-        return self.measure, self.key, self.rule, self.at
+    def group(self) -> tuple[object, ...]:
+        """Identity of the number apart from the model; numbers of one group are comparable."""
+        return self.measure, self.quantity, self.rule, self.at
 
 
 def pairs(entries: Sequence[Published]) -> list[tuple[Published, Published]]:
-    """The published numbers that are compared: of each pair the one that is subtracted is first.
+    """Return the pairs of published numbers that are compared; the first one is subtracted.
 
     Raises:
-        ValueError: A label is named that has no number of the same quantity.
+        ValueError: A label in ``against`` has no number of the same group.
     """
-    found = []
+    result = []
     for entry in entries:
-        same = {each.model: each for each in entries if each.quantity == entry.quantity}
+        same = {each.model: each for each in entries if each.group == entry.group}
         if unknown := [label for label in entry.against if label not in same]:
             raise ValueError(
-                f"published: {entry.model} is against '{unknown[0]}', which has no number of the "
-                f"same quantity; there is {', '.join(same)}"
+                f"published: {entry.model} is compared with '{unknown[0]}', which has no number of "
+                f"the same quantity; known: {', '.join(same)}"
             )
         first = next(each for each in same.values() if each.source == entry.source)
         others = [same[label] for label in entry.against] or [first]
-        found += [(other, entry) for other in others if other is not entry]
-    return found
+        result += [(other, entry) for other in others if other is not entry]
+    return result

@@ -1,0 +1,100 @@
+"""The list of a dry run: every cell, its state, and the estimated time, memory and disk."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from capsbench.cli.options import plain_console, print_json
+
+if TYPE_CHECKING:
+    from capsbench.running.cell import Cell
+    from capsbench.running.estimate import TrainingEstimate
+    from capsbench.running.session import Session
+
+TO_TRAIN = ("to do", "resumable")
+
+
+def print_dry_run(cells: Sequence[Cell], session: Session, expected: str, as_json: bool) -> None:
+    """Print the cells with their states and estimates; nothing is written.
+
+    Args:
+        cells: The cells.
+        session: The session.
+        expected: Expected time, in the words of the file.
+        as_json: Print JSON.
+    """
+    from capsbench.running.estimate import estimate_trainings
+    from capsbench.running.jobs import cell_state
+    from capsbench.training.devices import resolve_device
+
+    device = resolve_device(session.execution.device)
+    states = [cell_state(cell, session) for cell in cells]
+    todo = [cell for cell, state in zip(cells, states, strict=True) if state in TO_TRAIN]
+    estimates = dict(
+        zip(
+            [cell.path for cell in todo],
+            estimate_trainings(todo, device, session.execution.backend),
+            strict=True,
+        )
+    )
+    rows: list[dict[str, Any]] = []
+    for cell, state in zip(cells, states, strict=True):
+        estimate = estimates.get(cell.path)
+        rows.append(
+            {
+                "label": cell.title,
+                "model": cell.model,
+                "seed": cell.seed,
+                "folder": str(session.output / cell.path),
+                "state": state,
+                "training_seconds": estimate and estimate.seconds,
+                "vote_bytes": estimate and estimate.vote_bytes,
+                "disk_bytes": estimate and estimate.disk_bytes,
+                "state_bytes": estimate and estimate.state_bytes,
+            }
+        )
+    if as_json:
+        print_json(rows)
+        return
+    _print_table(rows)
+    if estimates:
+        _print_total(list(estimates.values()), device)
+    typer.echo(f"expected time, with measures: {expected}")
+
+
+def _print_table(rows: Sequence[dict[str, Any]]) -> None:
+    from rich.table import Table
+
+    from capsbench.reporting.formatting import duration, size
+
+    table = Table("label", "model", "seed", box=None, pad_edge=False)
+    table.add_column("folder", overflow="fold")
+    for name in ("state", "training", "votes", "disk"):
+        table.add_column(name)
+    for row in rows:
+        cost = ("", "", "")
+        if row["training_seconds"] is not None:
+            cost = (
+                duration(row["training_seconds"]),
+                size(row["vote_bytes"]),
+                size(row["disk_bytes"]),
+            )
+        table.add_row(*(str(row[name]) for name in list(row)[:5]), *cost)
+    plain_console().print(table)
+
+
+def _print_total(estimates: Sequence[TrainingEstimate], device: str) -> None:
+    from capsbench.reporting.formatting import counted, duration, size
+    from capsbench.training.devices import device_name
+
+    plain_console().print(
+        f"{counted(len(estimates), 'training')} to do, about "
+        f"{duration(sum(each.seconds for each in estimates))} of steps on {device_name(device)} "
+        "(from a few timed steps, without validation and measures); "
+        f"{size(sum(each.disk_bytes for each in estimates))} of checkpoints, and at most "
+        f"{size(max(each.state_bytes for each in estimates))} of resumable state",
+        soft_wrap=True,
+    )

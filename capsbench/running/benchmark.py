@@ -1,0 +1,141 @@
+"""Running a benchmark: plan its jobs, carry them out, build the page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from capsbench.data.images import require_shares
+from capsbench.records import (
+    BenchmarkFolder,
+    BenchmarkRecord,
+    Provenance,
+    SearchRecord,
+    load_cell,
+    load_results,
+)
+from capsbench.reporting import report, terminal
+from capsbench.running.carry_out import carry_out
+from capsbench.running.cell import Cell
+from capsbench.running.examples import require_images, write_examples
+from capsbench.running.jobs import Job, plan_jobs
+from capsbench.running.mirror import mirror_benchmark
+from capsbench.running.session import Session
+from capsbench.schema import Benchmark
+from capsbench.training.devices import precision_note
+from capsbench.training.profile import TABLE, TRACE
+from capsbench.values import select
+
+
+def run_benchmark(
+    benchmark: Benchmark,
+    cells: Sequence[Cell],
+    session: Session,
+    *,
+    changes: Sequence[str],
+    command: str,
+    search: SearchRecord | None = None,
+) -> Path | None:
+    """Carry out the jobs of a benchmark that are not done, and build its page.
+
+    Args:
+        benchmark: The protocol.
+        cells: The requested cells of the protocol.
+        session: The session.
+        changes: Changes of the command line to the shipped protocol, in words.
+        command: The command, for the record.
+        search: The search that chose the recipes, if there was one.
+
+    Returns:
+        The page; None in a process of a cluster that is not the first.
+
+    Raises:
+        UserError: A device, a routing backend or a data file is missing, another process is
+            training a cell, or the processes cannot share a batch equally.
+    """
+    require_shares(benchmark.recipe.batch_size, session.execution.processes)
+    session = session.ready()
+    jobs = plan_jobs(cells, benchmark.name, session)
+    record = None
+    if session.is_first:
+        record = _begin_record(benchmark, cells, session, changes, command, search)
+        for cell in cells:
+            if all(job.cell != cell for job in jobs):
+                session.print(f"{_cell_line(cell, session)} (already done)")
+    carry_out(jobs, session, on_done=lambda job: _print_progress(job, jobs, session))
+    return None if record is None else _report(record, session)
+
+
+def _begin_record(
+    benchmark: Benchmark,
+    cells: Sequence[Cell],
+    session: Session,
+    changes: Sequence[str],
+    command: str,
+    search: SearchRecord | None,
+) -> BenchmarkRecord:
+    """Check the measures against the images, and write the record and the example images."""
+    if note := precision_note(benchmark.recipe, session.execution.device):
+        session.print(note)
+    data = cells[0].build_data(session.data_root)  # all cells have the same test images
+    require_images(benchmark.measures, data)
+    folder = BenchmarkFolder(session.output / benchmark.name)
+    record = BenchmarkRecord(
+        benchmark=benchmark,
+        changes=tuple(changes),
+        command=command,
+        cells=tuple(cell.reference for cell in cells),
+        examples=write_examples(benchmark, data, folder),
+        search=search,
+        provenance=Provenance.now(),
+    )
+    record.save(folder.record)
+    return record
+
+
+def _report(record: BenchmarkRecord, session: Session) -> Path:
+    """Build the page, mirror the benchmark, and print its tables."""
+    folder = BenchmarkFolder(session.output / record.benchmark.name)
+    record.save(folder.record)  # another run may have replaced it meanwhile
+    page = report.build(folder.path)
+    results = load_results(folder.path)
+    mirror_benchmark(folder.path, results, session.execution.wandb)
+    session.console.print(terminal.result_tables(results))
+    session.print(f"page: {page}")
+    return page
+
+
+def _print_progress(job: Job, jobs: Sequence[Job], session: Session) -> None:
+    """Print the outcome of a cell after its measures, and the place of its profile."""
+    if job.kind != "measure":
+        return
+    session.print(_cell_line(job.cell, session))
+    if session.execution.profile:
+        trained = any(each.kind == "train" and each.cell == job.cell for each in jobs)
+        session.print(_profile_line(job.cell, session, trained=trained))
+
+
+def _cell_line(cell: Cell, session: Session) -> str:
+    """Return the outcome of a cell in one line."""
+    result = load_cell(session.output, cell.reference)
+    title = f"{cell.title}, seed {cell.seed}"
+    if result.problem is not None or result.training is None:
+        return f"{title}: {result.problem}"
+    numbers = [f"trained in {result.training.seconds:.1f} s"]
+    for record in result.measures.values():
+        for kind in ("familiar", "novel"):
+            quantity = {"metric": "accuracy", "split": kind, "factor": None, "view": None}
+            values = [v for v in select(record.values, **quantity) if not v.condition]
+            numbers += [f"{kind} {value.value:.3f}" for value in values]
+    return f"{title}: {', '.join(numbers)}"
+
+
+def _profile_line(cell: Cell, session: Session, *, trained: bool) -> str:
+    """Return the place of a cell's profile, and the way to open it."""
+    folder = session.folder(cell).profile
+    if not trained:
+        return "  no profile: the cell was trained before; another --output trains it again"
+    if not folder.is_dir():
+        return "  no profile: the training ended before the steps to be profiled"
+    trace, table = folder / TRACE, folder / TABLE
+    return f"  profile: {table}; open {trace} in chrome://tracing or ui.perfetto.dev"

@@ -1,0 +1,65 @@
+"""Running claims: the benchmark of every part, then the verdicts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from capsbench.records import BenchmarkFolder, ClaimsRecord, Provenance
+from capsbench.reporting import claims_report
+from capsbench.reporting.claims import at_scale
+from capsbench.running.benchmark import run_benchmark
+from capsbench.running.cell import Cell
+from capsbench.running.plan import plan
+from capsbench.running.session import Session
+from capsbench.schema.claims import Claims
+
+
+def plan_claims(claims: Claims, scale: str | None, data_root: Path | None) -> dict[str, list[Cell]]:
+    """List the cells of every part.
+
+    Raises:
+        UserError: A part's benchmark is unknown, or cannot be planned.
+    """
+    return {part: plan(claims.benchmark(part, scale), data_root=data_root) for part in claims.parts}
+
+
+def run_claims(claims: Claims, scale: str | None, session: Session, *, command: str) -> Path | None:
+    """Carry out the jobs of every part that are not done, and build the page of verdicts.
+
+    Args:
+        claims: The claims.
+        scale: Name of the scale; None for the default size.
+        session: The session.
+        command: The command, for the record.
+
+    Returns:
+        The page; None in a process of a cluster that is not the first.
+    """
+    benchmarks = {part: claims.benchmark(part, scale) for part in claims.parts}
+    cells = plan_claims(claims, scale, session.data_root)
+    for number, (part, benchmark) in enumerate(benchmarks.items(), start=1):
+        session.print(f"part {number} of {len(benchmarks)}: {part}")
+        changes = [f"part of {claims.at(scale)}", *_in_words(claims, part, scale)]
+        run_benchmark(benchmark, cells[part], session, changes=changes, command=command)
+    if not session.is_first:
+        return None
+    folder = BenchmarkFolder(session.output / claims.at(scale))
+    record = ClaimsRecord(
+        claims=claims,
+        scale=scale,
+        parts={part: benchmark.name for part, benchmark in benchmarks.items()},
+        command=command,
+        provenance=Provenance.now(),
+    )
+    record.save(folder.claims)
+    page = claims_report.build(folder.path)
+    for each in claims_report.load_claims_results(folder.path).judged():
+        session.print(f"{each.claim.claim}: {each.verdict}{at_scale(scale)}")
+    session.print(f"page: {page}")
+    return page
+
+
+def _in_words(claims: Claims, part: str, scale: str | None) -> list[str]:
+    """Return the changes of a part, without lists."""
+    changes = claims.changes(part, scale)
+    return [f"{place}={value}" for place, value in changes.items() if not isinstance(value, list)]

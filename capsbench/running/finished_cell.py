@@ -1,0 +1,72 @@
+"""A finished cell, read back from its folder so that further measures can be taken."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from capsbench.errors import UserError
+from capsbench.measures import MeasureConfig
+from capsbench.names import Kind, find, from_folder
+from capsbench.records import CellFolder, TrainingConfig, TrainingRecord
+from capsbench.running.cell import Cell
+
+
+def load_finished_cell(
+    folder: Path,
+    measures: Sequence[MeasureConfig],
+    *,
+    rule: str,
+    model: str | None = None,
+    data: str | None = None,
+    sources: Mapping[str, Path] | None = None,
+) -> Cell:
+    """Read the cell of a folder, with other measures than it was made for.
+
+    Args:
+        folder: Folder of the cell, such as ``runs/digits/cnn-small/0-0123456789ab``.
+        measures: The measures.
+        rule: Selection rule of the weights that are measured.
+        model: Path of the model, if it has no registered name.
+        data: Path of the data module, likewise.
+        sources: Folders of other trainings that the measures use, by label.
+
+    Raises:
+        UserError: A folder holds no finished training, or the model or data differs.
+    """
+    files = CellFolder(folder)
+    if not files.config.is_file() or not files.training.is_file():
+        raise UserError(
+            f"{folder} holds no finished training: name the folder of one, such as "
+            "runs/digits/cnn-small/0-0123456789ab"
+        )
+    if TrainingRecord.load(files.training).status == "diverged":
+        raise UserError(f"{folder}: this training diverged, and left no weights to measure")
+    if not files.checkpoint(rule).is_dir():
+        raise UserError(f"{folder} has no checkpoint '{rule}'")
+    config = TrainingConfig.load(files.config)
+    cell = Cell(
+        label=config.model.name,
+        model=_resolve("models", model, config.model.name),
+        data=_resolve("datamodules", data, config.data.name),
+        config=config,
+        path=folder.absolute(),
+        rule=rule,
+    )
+    others = {
+        label: load_finished_cell(source, [], rule=rule)
+        for label, source in (sources or {}).items()
+    }
+    return cell.with_measures(measures, others)
+
+
+def _resolve(kind: Kind, given: str | None, recorded: str) -> str:
+    """Return the name by which a model or data module is found; it must be the recorded one."""
+    option = {"models": "--model", "datamodules": "--data"}[kind]
+    if given is None and "@" in recorded:
+        cls = recorded.partition("@")[0]
+        raise UserError(f"{cls} comes from a file of yours: name it by {option} FILE.py:{cls}")
+    name = given or recorded
+    if (identity := find(kind, name).identity()) != recorded:
+        raise UserError(f"{option}: expected the trained one, {recorded}; got {identity}")
+    return from_folder(Path.cwd(), name)

@@ -1,0 +1,97 @@
+"""Jobs: the work of a benchmark as a list with dependencies, each one plain JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from capsbench.errors import UserError
+from capsbench.records import TrainingRecord
+from capsbench.running.cell import Cell
+from capsbench.running.measure_job import missing_measures
+from capsbench.running.session import Session
+
+Kind = Literal["train", "measure", "mirror"]
+State = Literal["done", "to measure", "resumable", "to do"]
+
+
+class Job(BaseModel):
+    """A piece of work on one cell; every executor carries it out by the same function.
+
+    Attributes:
+        kind: ``train`` the cell, ``measure`` it, or ``mirror`` its records to Weights & Biases.
+        benchmark: Name of the benchmark.
+        cell: The cell.
+        after: Identities of the jobs that must be done before.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kind: Kind
+    benchmark: str
+    cell: Cell
+    after: tuple[str, ...] = ()
+
+    @property
+    def id(self) -> str:
+        """Identity of the job, the same for equal work."""
+        return _id(self.kind, self.cell)
+
+
+def cell_state(cell: Cell, session: Session) -> State:
+    """Return the progress of a cell, from its records alone."""
+    folder = session.folder(cell)
+    if folder.training.is_file():
+        diverged = TrainingRecord.load(folder.training).status == "diverged"
+        return "done" if diverged or not missing_measures(cell, folder) else "to measure"
+    return "resumable" if folder.state.is_file() else "to do"
+
+
+def plan_jobs(cells: Sequence[Cell], benchmark: str, session: Session) -> list[Job]:
+    """List the jobs of the cells that are not done, each after those that it depends on.
+
+    A cell is trained, then measured, then mirrored; a measure also depends on the trainings of its
+    sources. Processes of a group must meet at each training, so there all trainings come first.
+
+    Args:
+        cells: The cells.
+        benchmark: Name of the benchmark.
+        session: The session.
+
+    Raises:
+        UserError: A source is not trained and not among the cells.
+    """
+    states = {cell.path: cell_state(cell, session) for cell in cells}
+    todo = [cell for cell in cells if states[cell.path] != "done"]
+    untrained = [cell for cell in todo if states[cell.path] != "to measure"]
+    training = {cell.path: Job(kind="train", benchmark=benchmark, cell=cell) for cell in untrained}
+    jobs: list[Job] = []
+    if session.execution.processes > 1 or any(cell.sources for cell in cells):
+        jobs += training.values()
+    for cell in todo:
+        if cell.path in training and training[cell.path] not in jobs:
+            jobs.append(training[cell.path])
+        needed = [cell, *cell.sources.values()]
+        after = tuple(training[each.path].id for each in needed if each.path in training)
+        _require_sources(cell, training.keys(), session)
+        jobs.append(Job(kind="measure", benchmark=benchmark, cell=cell, after=after))
+        if session.execution.wandb != "off":
+            jobs.append(
+                Job(kind="mirror", benchmark=benchmark, cell=cell, after=(_id("measure", cell),))
+            )
+    return jobs
+
+
+def _require_sources(cell: Cell, training: Sequence[object], session: Session) -> None:
+    for source in cell.sources.values():
+        if source.path not in training and not session.folder(source).training.is_file():
+            raise UserError(
+                f"measures of {cell.title} need {source.title}, seed {source.seed}, which "
+                "is not trained yet: name it too, or run all models"
+            )
+
+
+def _id(kind: Kind, cell: Cell) -> str:
+    return f"{kind} {cell.path.as_posix()}"

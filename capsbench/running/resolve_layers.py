@@ -1,0 +1,47 @@
+"""Layers of a benchmark's measures, resolved for each model before anything is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from capsbench.contracts import Model
+from capsbench.errors import UserError, unknown
+from capsbench.measures import LayerMeasureConfig, MeasureConfig
+from capsbench.measures._activations import choose_layers
+
+
+def resolve_layers(
+    configs: Sequence[MeasureConfig], models: Mapping[str, Model]
+) -> dict[str, list[MeasureConfig]]:
+    """Return the measures of each model, restricted to the layers that it has.
+
+    Args:
+        configs: Measures of a benchmark, whose models have different layers.
+        models: Its models, by label.
+
+    Raises:
+        UserError: No model has a layer, or a model has none of the layers of a measure.
+    """
+    known = {label: _layer_names(model) for label, model in models.items()}
+    resolved: dict[str, list[MeasureConfig]] = {label: [] for label in models}
+    for config in configs:
+        named = config.layers if isinstance(config, LayerMeasureConfig) else None
+        for name in named or ():
+            if not any(name in names for names in known.values()):
+                everywhere = {each for names in known.values() for each in names}
+                raise UserError(f"{config.measure}: {unknown('layer:', name, everywhere)}")
+        for label, names in known.items():
+            layers = None if named is None else tuple(name for name in named if name in names)
+            if layers == ():
+                raise UserError(
+                    f"{config.measure}: {label} has none of the layers {', '.join(named or ())}; "
+                    f"known: {', '.join(sorted(names))}"
+                )
+            resolved[label].append(
+                config if layers is None else config.model_copy(update={"layers": layers})
+            )
+    return resolved
+
+
+def _layer_names(model: Model) -> set[str]:
+    return {*choose_layers(model), *model.addressed_modules()}

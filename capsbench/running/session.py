@@ -1,0 +1,67 @@
+"""Session: the circumstances of one command, made once and handed on."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from rich.console import Console
+
+from capsbench.capsules.backends import require_backend
+from capsbench.records import CellFolder
+from capsbench.reporting.wandb import usable_mode
+from capsbench.running.cell import Cell
+from capsbench.training.devices import resolve_device
+from capsbench.training.execution import Execution
+
+
+@dataclass(frozen=True)
+class Session:
+    """Circumstances of a command.
+
+    Attributes:
+        output: The runs folder.
+        data_root: Folder of local data files; None for the default.
+        execution: Device, processes, backend and mirror.
+        console: Console for progress and results.
+    """
+
+    output: Path
+    data_root: Path | None
+    execution: Execution
+    console: Console
+
+    def ready(self) -> Session:
+        """Return the session with a resolved device and a usable mirror.
+
+        Raises:
+            UserError: The device or the routing backend is not available.
+        """
+        execution = self.execution
+        mode = execution.wandb if execution.wandb == "off" else usable_mode(execution.wandb)
+        device = resolve_device(execution.device)
+        require_backend(execution.backend, torch.device(device))
+        return replace(
+            self, execution=execution.model_copy(update={"device": device, "wandb": mode})
+        )
+
+    def folder(self, cell: Cell) -> CellFolder:
+        """Return the folder of a cell."""
+        return CellFolder(self.output / cell.path)
+
+    @property
+    def is_first(self) -> bool:
+        """True in the process that measures, reports and prints."""
+        return self.execution.processes == 1 or process_rank() == 0
+
+    def print(self, line: str) -> None:
+        """Print a line of plain text, without markup."""
+        self.console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def process_rank() -> int:
+    """Return this process's number among those that Lightning, torchrun or srun started."""
+    names = ("RANK", "SLURM_PROCID", "NODE_RANK", "LOCAL_RANK")
+    return max(int(os.environ.get(name, "0")) for name in names)

@@ -1,0 +1,193 @@
+"""The job that trains a cell and writes its record, in this process or in a group of processes."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+from pydantic import BaseModel
+from rich.console import Console
+
+from capsbench.capsules.backends import backends_used
+from capsbench.capsules.convolution import CHOICES
+from capsbench.data.images import ImageDataModule
+from capsbench.errors import UserError
+from capsbench.files.atomic import clear_unfinished_writes, write_rows
+from capsbench.process import settings_in_force
+from capsbench.progress import progress_bar
+from capsbench.records import CellFolder, Provenance, TrainingRecord
+from capsbench.records.training import ExecutionRecord, Selected
+from capsbench.running.cell import Cell
+from capsbench.running.checkpoints import save_checkpoint
+from capsbench.running.mirror import training_mirror
+from capsbench.running.session import Session, process_rank
+from capsbench.training.devices import device_name
+from capsbench.training.execution import Execution
+from capsbench.training.selection import Row
+from capsbench.training.train import TrainingResult, train
+
+
+class Request(BaseModel):
+    """A training for a group of processes, as a file of plain JSON."""
+
+    cell: Cell
+    benchmark: str
+    output: Path
+    data_root: Path | None
+    execution: Execution
+
+
+def train_cell(cell: Cell, benchmark: str, session: Session) -> None:
+    """Train a cell in this process and, in the first process of a group, write its record.
+
+    An interrupted training continues from its last state. A training that diverges leaves a record
+    with the step. ``training.json`` is written last.
+
+    Args:
+        cell: The cell.
+        benchmark: Name of the benchmark, which groups mirrored runs.
+        session: The session; its device must be resolved.
+
+    Raises:
+        UserError: Another process is training the cell, or a data file is missing.
+    """
+    folder = session.folder(cell)
+    if not session.is_first:
+        _train(cell, benchmark, folder, session)
+        return
+    folder.path.mkdir(parents=True, exist_ok=True)
+    try:
+        # Held by the process that trains, so that one whose parent was killed keeps it.
+        with FileLock(folder.path / ".lock", timeout=0):
+            if not folder.training.is_file():  # else another process has just finished it
+                clear_unfinished_writes(folder.path)
+                cell.config.save(folder.config)
+                result, data = _train(cell, benchmark, folder, session)
+                _write_record(cell, folder, session.execution, result, data)
+    except Timeout:
+        raise UserError(
+            f"another process is training {cell.title}, seed {cell.seed} in {folder.path}; "
+            "wait for it, or choose another --output"
+        ) from None
+
+
+def train_in_processes(cell: Cell, benchmark: str, session: Session) -> None:
+    """Train a cell in a group of processes, which Lightning or the cluster starts.
+
+    The group gets a parent process of its own: Lightning's launcher starts the other processes by
+    running their parent's command again, so that command must be this one training.
+
+    Raises:
+        UserError: The training failed; its own message is printed above.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "request.json")
+        request = Request(
+            cell=cell.model_copy(update={"measures": {}, "sources": {}}),
+            benchmark=benchmark,
+            output=session.output.resolve(),
+            data_root=session.data_root and session.data_root.resolve(),
+            execution=session.execution,
+        )
+        path.write_text(request.model_dump_json(), encoding="utf-8")
+        command = [sys.executable, "-m", "capsbench.running", str(path)]
+        code = subprocess.run(command, check=False).returncode
+    if code:
+        raise UserError(f"the processes of {cell.title}, seed {cell.seed} ended with code {code}")
+
+
+def main(path: str) -> None:
+    """Train the cell of a request; every process of a group starts here."""
+    request = Request.model_validate_json(Path(path).read_bytes())
+    execution = request.execution
+    if process_rank() > 0:  # one process of the group logs
+        execution = execution.model_copy(update={"wandb": "off"})
+    session = Session(request.output, request.data_root, execution, Console(stderr=True))
+    train_cell(request.cell, request.benchmark, session)
+
+
+def _train(
+    cell: Cell, benchmark: str, folder: CellFolder, session: Session
+) -> tuple[TrainingResult, ImageDataModule]:
+    data = cell.build_data(session.data_root)
+    execution = session.execution
+    with (
+        training_mirror(cell, benchmark, session) as loggers,
+        progress_bar(session.console) as progress,
+    ):
+        bar = progress.add_task(f"{cell.title}, seed {cell.seed}", total=cell.recipe.steps, note="")
+
+        def show_rows(rows: list[Row]) -> None:
+            write_rows(folder.trajectory, rows)
+            accuracy = rows[-1]["validation_accuracy"]
+            progress.update(bar, note=f"validation accuracy {accuracy:.3f}")
+
+        result = train(
+            cell.build_model,
+            data,
+            cell.recipe,
+            execution,
+            seed=cell.seed,
+            state=folder.state,
+            profile=folder.profile if execution.profile else None,
+            loggers=loggers,
+            show_step=lambda step: progress.update(bar, completed=step),
+            show_rows=show_rows,
+            follow=cell.config.follow,
+        )
+    return result, data
+
+
+def _write_record(
+    cell: Cell,
+    folder: CellFolder,
+    execution: Execution,
+    result: TrainingResult,
+    data: ImageDataModule,
+) -> None:
+    provenance = Provenance.now()
+    accuracies = {int(row["step"]): row["validation_accuracy"] for row in result.rows}
+    model = cell.build_model()
+    selected = {}
+    for rule, (step, weights) in result.chosen.items():
+        selected[rule] = Selected(step=step, accuracy=accuracies[step])
+        model.load_state_dict(weights)
+        config = cell.config.model_dump(mode="json")
+        facts: dict[str, Any] = {
+            "model": Path(cell.model).name,  # of a user's own file, without its folder
+            "label": cell.label,
+            "rule": rule,
+            "step": step,
+            "validation_accuracy": accuracies[step],
+            **{name: config[name] for name in ("data", "views", "recipe", "seed")},
+            **provenance.model_dump(mode="json"),
+        }
+        save_checkpoint(folder.checkpoint(rule), model, cell.model, facts)
+    steps = result.diverged_at or cell.recipe.steps
+    record = TrainingRecord(
+        status="trained" if result.diverged_at is None else "diverged",
+        diverged_at=result.diverged_at,
+        parameters=sum(weight.numel() for weight in model.parameters()),
+        images={"train": len(data.split("train")), "validation": len(data.split("validation"))},
+        seconds=round(result.seconds, 3),
+        images_per_second=round(steps * cell.recipe.batch_size / result.seconds, 1),
+        selected=selected,
+        execution=ExecutionRecord(
+            device=execution.device,
+            device_name=device_name(execution.device),
+            devices=execution.devices,
+            nodes=execution.nodes,
+            strategy=execution.strategy,
+            backend=execution.backend,
+            backends_used=tuple(backends_used()),
+            convolutions=CHOICES.used(),
+            process=settings_in_force(),
+        ),
+        provenance=provenance,
+    )
+    record.save(folder.training)
+    folder.state.unlink(missing_ok=True)
