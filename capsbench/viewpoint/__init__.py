@@ -1,1 +1,1 @@
-"""Views (rotation, shift, scale, shear): ranges, grids, matrices and the warp."""
+"""Viewpoints: factors, ranges and grids of views, their matrices, and the warp."""

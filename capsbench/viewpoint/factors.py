@@ -1,4 +1,4 @@
-"""The factors of a view: what may change between two images of the same thing (no torch)."""
+"""Factors of a view: the quantities that vary between images of one object (no torch)."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ Kind = Literal["warp", "photometric", "recorded"]
 
 
 class Factor(NamedTuple):
-    """One number of a view.
+    """Properties of one factor.
 
     Attributes:
-        kind: ``warp`` and ``photometric`` are applied to the stored image; ``recorded`` is how the
-            object stood when its image was taken or rendered, and can only be chosen from.
-        unit: What the number counts.
-        identity: The value that changes nothing; nothing where there is none.
-        period: The values repeat after this; nothing where they do not.
+        kind: ``warp`` and ``photometric`` factors are applied to the stored image. A ``recorded``
+            factor describes the recording or rendering of the image; images are selected by it.
+        unit: Unit of the values.
+        identity: Value that leaves an image unchanged; None for recorded factors.
+        period: Period of the values; None for factors that are not cyclic.
     """
 
     kind: Kind
@@ -41,6 +41,6 @@ FACTORS = {
 RECORDED = tuple(name for name, factor in FACTORS.items() if factor.kind == "recorded")
 
 
-def field_of(factor: str) -> str:
-    """The field of a range that speaks of a factor: both shifts share ``shift``."""
+def range_field(factor: str) -> str:
+    """Return the field of a `ViewRange` that holds a factor: both shifts share ``shift``."""
     return "shift" if factor.startswith("shift_") else factor

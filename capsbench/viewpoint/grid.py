@@ -1,4 +1,4 @@
-"""Grids of views: those on which accuracy is measured one by one, as plain numbers (no torch)."""
+"""Grids of single-factor views, as plain numbers (no torch)."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from capsbench.viewpoint.factors import FACTORS
 from capsbench.viewpoint.part import Part, Window
 from capsbench.viewpoint.spread import Sweep
 
-SMALLEST_SCALE = 0.01
+MIN_SCALE = 0.01
 
 
 class GridView(NamedTuple):
-    """One view of a grid: a single factor at one value.
+    """View of a grid: a single factor at one value.
 
-    A warp or a photometric factor is changed alone, all others of these at their identity; a
-    recorded factor selects the images that were taken so, which are changed in nothing. Recorded
-    factors of which the view says nothing are as in training.
+    A warp or a photometric factor is applied with all other applied factors at their identity. A
+    recorded factor selects the images that were recorded at the value, and does not change them.
+    Recorded factors that the view does not specify follow training.
 
     Attributes:
-        factor: The factor's name.
-        value: Its value.
-        part: What moves; the whole image if left out.
+        factor: Name of the factor.
+        value: Value of the factor.
+        part: Part that the view moves; None for the whole image.
     """
 
     factor: str
@@ -33,16 +33,16 @@ class GridView(NamedTuple):
 
     @property
     def key(self) -> str:
-        """The view's stable name in records, such as ``rotation=90`` or ``scale=0.5``."""
+        """Stable name in records, such as ``rotation=90`` or ``scale=0.5``."""
         # Adding 0.0 turns -0.0 into 0.0.
         return f"{self.factor}={repr(float(self.value) + 0.0).removesuffix('.0')}"
 
     @property
     def change_key(self) -> str:
-        """The name of what is seen from it beside where an image was: ``azimuth+20``.
+        """Stable name of the view as a change: ``azimuth+20`` for a recorded factor.
 
-        A warp moves the image itself, whose place is the identity; of a recorded factor the value
-        is a change, which is not to be taken for a place.
+        A warp starts from the identity, so that its change has the name of the view. For a recorded
+        factor the value is a difference between two recordings; the sign marks it as such.
         """
         if not self.recorded:
             return self.key
@@ -51,30 +51,30 @@ class GridView(NamedTuple):
 
     @property
     def period(self) -> float | None:
-        """After which the factor's values repeat."""
+        """Period of the factor; None if it is not cyclic."""
         return FACTORS[self.factor].period
 
     @property
     def recorded(self) -> bool:
-        """Whether the view selects images instead of changing them."""
+        """True if the view selects images instead of changing them."""
         return FACTORS[self.factor].kind == "recorded"
 
     @property
     def is_identity(self) -> bool:
-        """Whether the view is the identity of its factor, also after whole turns."""
+        """True if the view is the identity of its factor, also after whole turns."""
         identity = FACTORS[self.factor].identity
         if identity is None:
             return False
-        off = self.value - identity
-        return off == 0 if self.period is None else off % self.period == 0
+        offset = self.value - identity
+        return offset == 0 if self.period is None else offset % self.period == 0
 
 
 class ViewGrid(BaseModel):
-    """Single-factor sweeps: the views on which accuracy is measured one by one.
+    """Single-factor sweeps, evaluated view by view.
 
     Attributes:
-        part: What moves: the whole image if left out, the object that a mask shows, or a window
-            that stands in one place.
+        part: Part that the views move: the object of the data set's mask, or a window at a fixed
+            position. None for the whole image.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -102,20 +102,20 @@ class ViewGrid(BaseModel):
             scale.start if scale else 1.0, *((shear.start, shear.stop) if shear else ())
         )
         if self.contrast and self.contrast.start < 0:
-            raise ValueError("contrast must not lie below 0")
+            raise ValueError("contrast must not be below 0")
         if isinstance(self.part, Window) and None in (self.part.x.constant, self.part.y.constant):
-            raise ValueError("the window of a grid stands in one place: give x and y as numbers")
+            raise ValueError("the window of a grid has a fixed position: give x and y as numbers")
         return self
 
     def factors(self) -> list[str]:
-        """The factors that are swept, in the order of their definition."""
+        """Return the names of the swept factors, in the order of their definition."""
         return [name for name, sweep in self if isinstance(sweep, Sweep)]
 
     def __len__(self) -> int:
         return len(self.views())
 
     def views(self) -> list[GridView]:
-        """Every view of the grid, factor by factor."""
+        """Return every view of the grid, factor by factor."""
         return list(self._views())
 
     def _views(self) -> Iterator[GridView]:
@@ -126,12 +126,16 @@ class ViewGrid(BaseModel):
 
 
 def require_invertible(scale: float, *shears: float) -> None:
-    """Refuse warps from which there is no way back; pydantic shows the message.
+    """Refuse warps that cannot be inverted; called by pydantic validators.
+
+    Args:
+        scale: Smallest scale.
+        shears: Limits of the shear in degrees.
 
     Raises:
         ValueError: A scale near 0, or a shear of 90 degrees or more.
     """
-    if scale < SMALLEST_SCALE:
-        raise ValueError(f"scale must not lie below {SMALLEST_SCALE}")
+    if scale < MIN_SCALE:
+        raise ValueError(f"scale must not be below {MIN_SCALE}")
     if any(abs(shear) >= 90 for shear in shears):
-        raise ValueError("shear must stay between -90 and 90 degrees")
+        raise ValueError("shear must be between -90 and 90 degrees")

@@ -1,4 +1,4 @@
-"""The warp in C, for images on a processor: several times as fast as torch's `grid_sample`."""
+"""Warp in C for images on a CPU, several times as fast as torch's `grid_sample`."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 from torch.profiler import record_function
 
-from capsbench.capsules.kernels.native import call, library, problem
-from capsbench.capsules.tracing import is_seen_through
+from capsbench.capsules.kernels.native import call, library, unavailable_reason
+from capsbench.capsules.tracing import under_transform
 
 SOURCE = Path(__file__).with_name("warp.c")
 PIXELS = {
@@ -22,45 +22,45 @@ PIXELS = {
 MARGINS = {"zeros": 1, "border": 0}
 
 
-def serves(images: Tensor) -> bool:
-    """Whether images can be warped here, on a processor with a compiler.
+def supports(images: Tensor) -> bool:
+    """Return whether the C warp can be used: float32 without gradient or uint8, on a CPU.
 
-    They are fp32 without a gradient, or uint8.
+    A C compiler is needed too.
     """
     return (
         images.device.type == "cpu"
         and images.dtype in PIXELS
         and not images.requires_grad
-        and not is_seen_through()
-        and problem() is None
+        and not under_transform()
+        and unavailable_reason() is None
     )
 
 
 def warp(images: Tensor, back: Tensor, size: tuple[int, int], padding: str) -> Tensor:
-    """Show images under affine maps, interpolated bilinearly.
+    """Warp images by affine maps with bilinear interpolation.
 
     Args:
-        images: (N, C, H, W) float32, or uint8, which stands for [0, 1].
-        back: (N, 2, 3), from pixels of what is shown to those of the images.
-        size: (H', W') of what is shown.
+        images: (N, C, H, W) float32, or uint8, which is divided by 255.
+        back: (N, 2, 3), from output pixels to input pixels.
+        size: (H', W') of the output.
         padding: ``zeros`` or ``border``.
 
     Returns:
         (N, C, H', W') float32.
 
     Raises:
-        MemoryError: There is none for one image more.
+        MemoryError: The buffer of one padded image cannot be allocated.
     """
     images = images.contiguous()
-    shown = torch.empty(*images.shape[:2], *size)
+    output = torch.empty(*images.shape[:2], *size)
     maps = back.float().contiguous()
     shape = (*images.shape, *size)
-    with record_function("warp"):  # a profile sees torch's operations only
+    with record_function("warp"):  # the profiler records only torch's own operations by itself
         pixels = ctypes.c_void_p(images.data_ptr())
-        failed = call(_library(images.dtype).warp, pixels, maps, shown, *shape, MARGINS[padding])
+        failed = call(_library(images.dtype).warp, pixels, maps, output, *shape, MARGINS[padding])
     if failed:
-        raise MemoryError("no memory for one image more")
-    return shown
+        raise MemoryError("the warp could not allocate the buffer of one image")
+    return output
 
 
 @cache

@@ -1,4 +1,4 @@
-"""A part of the image that moves by itself, as plain numbers (no torch)."""
+"""Part of the image that moves by itself, as plain numbers (no torch)."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from capsbench.viewpoint.spread import STILL, Spread
 
 
 class Window(BaseModel):
-    """A rectangle of the image that moves by itself, in pixels.
+    """Rectangle of the image that moves by itself, in pixels.
 
     Attributes:
-        width: Its width.
-        height: Its height.
-        x: Its centre's distance from the image's, to the right.
-        y: The same downwards.
+        width: Width.
+        height: Height.
+        x: Offset of its centre from the image's centre, to the right.
+        y: Offset of its centre from the image's centre, downwards.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     def __str__(self) -> str:
-        """The window in words."""
+        """Return the window in words."""
         return f"{self.width:g} x {self.height:g} px about ({self.x}; {self.y})"
 
     width: float = Field(gt=0, allow_inf_nan=False)

@@ -1,4 +1,4 @@
-"""Ranges of views to train in and to test on, as plain numbers (no torch)."""
+"""Ranges of views for training and testing, as plain numbers (no torch)."""
 
 from __future__ import annotations
 
@@ -7,32 +7,32 @@ from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
-from capsbench.viewpoint.factors import FACTORS, RECORDED, field_of
+from capsbench.viewpoint.factors import FACTORS, RECORDED, range_field
 from capsbench.viewpoint.grid import GridView, require_invertible
 from capsbench.viewpoint.part import Part
 from capsbench.viewpoint.spread import STILL, UNCHANGED, Place, Spread
 
 
 class ViewRange(BaseModel):
-    """What views there are, factor by factor; every combination is alike likely.
+    """Uniform distribution of views, with independent factors.
 
-    A warp or a photometric change that is left out stays at its identity. A recorded factor that
-    is left out is not restricted. ``shift`` draws x and y independently, ``scale`` draws one number
+    A warp or photometric factor that is left out stays at its identity. A recorded factor that is
+    left out is not restricted. ``shift`` draws x and y independently; ``scale`` draws one number
     for both axes.
 
     Attributes:
         rotation: Degrees, counter-clockwise.
         shift: Pixels, in x and in y.
-        scale: Factor, above 1 enlarges.
+        scale: Factor; above 1 enlarges.
         shear: Degrees.
         brightness: Added to pixels in [0, 1].
         contrast: Factor of the distance of pixels from their channel's mean.
-        part: What is moved by the warp: the whole image if left out; the ``object`` that the data
-            set's mask shows; or a window. The part turns and grows about its own centre.
+        part: Part that the warp moves: the ``object`` of the data set's mask, or a window; None
+            for the whole image. A part is rotated and scaled about its own centre.
         azimuth: Degrees, as recorded.
         elevation: Degrees above the horizon, as recorded.
         lighting: Number of the lighting.
-        distance: Of the camera, relative to the usual one.
+        distance: Distance of the camera, relative to the default.
         instance: Number of the object within its class.
     """
 
@@ -53,40 +53,41 @@ class ViewRange(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _none(cls, given: Any) -> Any:
-        """A factor that is ``none`` is left out."""
-        if not isinstance(given, Mapping):
-            return given
-        return {name: value for name, value in given.items() if value not in (None, "none")}
+    def _drop_none(cls, fields: Any) -> Any:
+        """Leave out factors that are ``none``."""
+        if not isinstance(fields, Mapping):
+            return fields
+        return {name: value for name, value in fields.items() if value not in (None, "none")}
 
     @model_validator(mode="after")
     def _check(self) -> Self:
         require_invertible(self.scale.limits[0], *self.shear.limits)
         if self.contrast.limits[0] < 0:
-            raise ValueError("contrast must not lie below 0")
+            raise ValueError("contrast must not be below 0")
         return self
 
     def spread(self, factor: str) -> Spread | None:
-        """The values of a factor; None where a recorded one is not restricted."""
-        found: Spread | None = getattr(self, field_of(factor))
-        return found
+        """Return the values of a factor; None if a recorded factor is not restricted."""
+        values: Spread | None = getattr(self, range_field(factor))
+        return values
 
     @property
     def recorded(self) -> dict[str, Spread]:
-        """The recorded factors that are restricted."""
+        """Recorded factors that are restricted, with their values."""
         return {name: spread for name in RECORDED if (spread := self.spread(name)) is not None}
 
     @property
     def moves(self) -> bool:
-        """Whether any image is warped or changed in its pixels."""
-        fields = {field_of(name) for name, factor in FACTORS.items() if factor.kind != "recorded"}
-        return any(getattr(self, name) != getattr(ViewRange(), name) for name in fields)
+        """True if images are warped or their pixels changed."""
+        applied = [name for name, factor in FACTORS.items() if factor.kind != "recorded"]
+        return any(self.spread(name) != ViewRange().spread(name) for name in applied)
 
     def place(self, view: GridView) -> Place:
-        """Where a view lies: among these, between them (interpolation) or beyond (extrapolation).
+        """Classify a view as inside the range, between its values or outside of them.
 
-        A view of a grid leaves all other warps, and the light, at their identity, which has to be
-        among these too; and what moves has to be the same part.
+        ``between`` means interpolation, ``outside`` extrapolation. A view of a grid leaves all
+        other applied factors at their identity, which counts too; a view that moves another part
+        is outside.
 
         >>> ViewRange(rotation=(-15, 15)).place(GridView("rotation", 345))
         'familiar'
@@ -106,10 +107,10 @@ class ViewRange(BaseModel):
         return max(places, key=("familiar", "between", "outside").index)
 
     def familiar(self, view: GridView) -> bool:
-        """Whether a view lies inside the range, ends included (angles modulo 360 degrees)."""
+        """Return whether a view lies inside the range, ends included, angles modulo 360 degrees."""
         return self.place(view) == "familiar"
 
     def with_recorded(self, recorded: Mapping[str, Any]) -> ViewRange:
-        """The same warps with other restrictions of recorded factors."""
-        kept = {name: spread for name, spread in self if name not in RECORDED}
-        return ViewRange(**kept, **recorded)
+        """Return the same applied factors with other restrictions of recorded factors."""
+        applied = {name: spread for name, spread in self if name not in RECORDED}
+        return ViewRange(**applied, **recorded)

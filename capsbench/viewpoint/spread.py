@@ -1,4 +1,4 @@
-"""The values that one factor takes: intervals or single values, as plain numbers (no torch)."""
+"""Values of one factor: intervals or single values, as plain numbers (no torch)."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from pydantic import (
 
 Interval = tuple[float, float]
 Place = Literal["familiar", "between", "outside"]
-MOST_VALUES = 10_000  # of a sweep
-TOLERANCE = 1e-9  # far below what a view can show, far above the rounding of sums
+MAX_VALUES = 10_000  # of a sweep
+TOLERANCE = 1e-9  # far below any visible change, far above the rounding of sums
 FORMS = (
     "[low, high], a number, {start, stop, step}, {values: [...]} or {intervals: [[low, high], ...]}"
 )
@@ -35,13 +35,13 @@ class Sweep(BaseModel):
     @model_validator(mode="after")
     def _check(self) -> Self:
         if self.stop < self.start:
-            raise ValueError("stop must not lie below start")
-        if (self.stop - self.start) / self.step >= MOST_VALUES:
-            raise ValueError(f"a sweep has {MOST_VALUES:,} values at the most: make step larger")
+            raise ValueError("stop must not be below start")
+        if (self.stop - self.start) / self.step >= MAX_VALUES:
+            raise ValueError(f"a sweep has at most {MAX_VALUES:,} values: make step larger")
         return self
 
     def values(self) -> list[float]:
-        """The values, rounded to nine decimals so that 0.7 is 0.7.
+        """Return the values, rounded to nine decimals, so that 0.7 stays 0.7.
 
         >>> Sweep(start=0.5, stop=0.8, step=0.1).values()
         [0.5, 0.6, 0.7, 0.8]
@@ -51,14 +51,14 @@ class Sweep(BaseModel):
 
 
 class Spread(BaseModel):
-    """The values that a factor takes, all alike likely: a union of intervals, or single values.
+    """Uniform distribution of a factor over a union of intervals, or over single values.
 
     Written as ``[low, high]``, as a number, as a sweep ``{start, stop, step}`` (whole pixels, every
     30 degrees), as ``{values: [...]}`` or as ``{intervals: [[low, high], ...]}``.
 
     Attributes:
-        intervals: Disjoint intervals (low, high), both ends included, in order.
-        values: Single values, in the order in which they were given; instead of intervals.
+        intervals: Disjoint intervals (low, high), both ends included, in rising order.
+        values: Single values in the order of the input; empty if there are intervals.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -68,28 +68,28 @@ class Spread(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _forms(cls, given: Any) -> Any:
-        if isinstance(given, int | float) and not isinstance(given, bool):
-            return {"values": (given,)}
-        if isinstance(given, list | tuple):
-            if len(given) != 2:
+    def _parse(cls, form: Any) -> Any:
+        if isinstance(form, int | float) and not isinstance(form, bool):
+            return {"values": (form,)}
+        if isinstance(form, list | tuple):
+            if len(form) != 2:
                 raise ValueError(f"expected {FORMS}")
-            one = given[0] == given[1]
-            return {"values": (given[0],)} if one else {"intervals": (tuple(given),)}
-        if isinstance(given, dict) and "step" in given:
-            return {"values": tuple(Sweep.model_validate(given).values())}
-        if not isinstance(given, dict | Spread):
+            constant = form[0] == form[1]
+            return {"values": (form[0],)} if constant else {"intervals": (tuple(form),)}
+        if isinstance(form, dict) and "step" in form:
+            return {"values": tuple(Sweep.model_validate(form).values())}
+        if not isinstance(form, dict | Spread):
             raise ValueError(f"expected {FORMS}")
-        return given
+        return form
 
     @model_validator(mode="after")
     def _check(self) -> Self:
         if bool(self.intervals) == bool(self.values):
             raise ValueError(f"expected one of {FORMS}")
         if any(low >= high for low, high in self.intervals):
-            raise ValueError("an interval needs two numbers, the lower first")
-        if any(one[1] >= next_[0] for one, next_ in pairwise(self.intervals)):
-            raise ValueError("intervals must not meet, the lower first")
+            raise ValueError("an interval needs two numbers, the lower one first")
+        if any(first[1] >= second[0] for first, second in pairwise(self.intervals)):
+            raise ValueError("intervals must be disjoint and in rising order")
         if len(set(self.values)) < len(self.values):
             raise ValueError("values must differ")
         return self
@@ -105,7 +105,7 @@ class Spread(BaseModel):
         return {"intervals": [list(pair) for pair in self.intervals]}
 
     def __str__(self) -> str:
-        """The values in words.
+        """Return the values in words.
 
         >>> str(Spread(values=(0, 20))), str(Spread(intervals=((-60, -30), (30, 60))))
         ('0, 20', '-60 to -30, 30 to 60')
@@ -116,36 +116,36 @@ class Spread(BaseModel):
 
     @property
     def limits(self) -> Interval:
-        """The lowest and the highest value."""
+        """Lowest and highest value."""
         if self.values:
             return min(self.values), max(self.values)
         return self.intervals[0][0], self.intervals[-1][1]
 
     @property
     def pieces(self) -> tuple[Interval, ...]:
-        """The intervals, or each value as an interval without length, in rising order."""
+        """Intervals in rising order; a single value is an interval of length 0."""
         return self.intervals or tuple((value, value) for value in sorted(self.values))
 
     @property
     def constant(self) -> float | None:
-        """The only value, if there is no other."""
+        """The only value; None if there are several."""
         low, high = self.limits
         return low if low == high else None
 
     def contains(self, value: float, period: float | None = None) -> bool:
-        """Whether a value is one of these, ends included and rounding forgiven.
+        """Return whether a value is among these, ends included, within `TOLERANCE`.
 
         Args:
-            value: The value.
-            period: After which values repeat, such as 360 degrees.
+            value: Value of the factor.
+            period: Period of the factor, such as 360 degrees; None if it is not cyclic.
         """
         return any(_inside(value, piece, period) for piece in self.pieces)
 
     def place(self, value: float, period: float | None = None) -> Place:
-        """Where a value lies: among these, in a gap between them, or beyond them all.
+        """Classify a value as one of these, as between them or as outside of them.
 
-        Around a circle the widest gap is what lies outside; where no gap is wider than all others
-        (a turn sampled evenly), nothing does.
+        For a cyclic factor the widest gap is the outside. If no gap is wider than all others, as
+        for an evenly sampled turn, no value is outside.
 
         >>> Spread.model_validate({"values": [0, 30, 60]}).place(45, period=360)
         'between'
@@ -153,8 +153,8 @@ class Spread(BaseModel):
         'outside'
 
         Args:
-            value: The value.
-            period: After which values repeat.
+            value: Value of the factor.
+            period: Period of the factor; None if it is not cyclic.
         """
         if self.contains(value, period):
             return "familiar"
@@ -182,7 +182,7 @@ def _inside(value: float, piece: Interval, period: float | None) -> bool:
 
 
 def _gaps(pieces: tuple[Interval, ...], period: float) -> list[Interval]:
-    """What lies between pieces around a circle."""
+    """Return the gaps between intervals of a cyclic factor."""
     turned = sorted((low % period, low % period + high - low) for low, high in pieces)
     starts = [low for low, _ in turned[1:]] + [turned[0][0] + period]
     ends = [high for _, high in turned]

@@ -1,10 +1,10 @@
-"""Views: the parameters of one transformation per image, and the matrices that they stand for.
+"""Views: the parameters of one transformation per image, and their matrices.
 
-The convention, pinned by tests against ``torch.rot90`` and integer slicing: rotation in degrees,
-counter-clockwise as seen on the screen; shift in pixels, x to the right and y down; scale 1 for
-unchanged, above 1 enlarges; shear in degrees, positive moves the lower rows to the right. A view
-first scales, then shears, then rotates, all about the image's centre ((W-1)/2, (H-1)/2) or the
-centre of the part that moves, and shifts last. Brightness and contrast change the pixels after.
+Conventions, pinned by tests against ``torch.rot90`` and integer slicing: rotation in degrees,
+counter-clockwise on the screen; shift in pixels, x to the right and y down; scale 1 leaves the
+image unchanged, above 1 enlarges; shear in degrees, positive moves the lower rows to the right. A
+view first scales, then shears, then rotates, all about the image's centre ((W-1)/2, (H-1)/2) or the
+centre of the moving part, and shifts last. Brightness and contrast change the pixels afterwards.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from capsbench.viewpoint.part import Window
 from capsbench.viewpoint.ranges import ViewRange
 from capsbench.viewpoint.spread import Spread
 
-DRAWS = 9  # numbers that each view takes from the generator, whatever the ranges
+DRAWS = 9  # random numbers per view, independent of the ranges
 
 
 @dataclass(frozen=True)
 class Views:
-    """One view per image.
+    """Views of N images, one per image.
 
     Attributes:
         rotation: (N,) degrees, counter-clockwise.
@@ -35,8 +35,8 @@ class Views:
         shear: (N,) degrees, along x.
         brightness: (N,) added to pixels in [0, 1].
         contrast: (N,) factors of the distance of pixels from their channel's mean.
-        centre: (N, 2) pixels from the image's centre to the point about which it turns.
-        window: (N, 2) width and height of the window that moves alone; None where none does.
+        centre: (N, 2) pixels from the image's centre to the centre of the transformation.
+        window: (N, 2) width and height of the moving window; None for whole images.
     """
 
     rotation: Tensor
@@ -50,7 +50,7 @@ class Views:
 
     @classmethod
     def identity(cls, count: int) -> Self:
-        """``count`` views that change nothing, in float64 on the CPU."""
+        """Return ``count`` identity views, in float64 on the CPU."""
 
         def filled(value: float, *size: int) -> Tensor:
             return torch.full((count, *size), value, dtype=torch.float64)
@@ -67,7 +67,7 @@ class Views:
 
     @classmethod
     def of_grid(cls, views: Sequence[GridView]) -> Self:
-        """The views of one grid, one after the other; recorded factors change no image."""
+        """Return the views of one grid, in order; views of recorded factors are identities."""
         result = cls.identity(len(views))
         for row, view in enumerate(views):
             if view.factor.startswith("shift"):
@@ -82,10 +82,10 @@ class Views:
 
     @classmethod
     def draw(cls, ranges: ViewRange, count: int, generator: Generator) -> Self:
-        """Draw ``count`` views uniformly; recorded factors are not drawn but chosen from.
+        """Draw ``count`` views uniformly; recorded factors are not drawn.
 
-        Every factor of every view takes its own draw, in order: neither the range of another factor
-        nor the number of views changes the ``i``-th view.
+        Every factor of every view uses its own random number, in a fixed order. So the ``i``-th
+        view depends neither on the number of views nor, factor by factor, on the other ranges.
         """
         unit = torch.rand(count, DRAWS, generator=generator, dtype=torch.float64).unbind(-1)
         scale = _spread_over(ranges.scale, unit[3])
@@ -106,17 +106,17 @@ class Views:
         )
 
     def matrices(self, height: int, width: int) -> Tensor:
-        """The transformations of pixel coordinates, for images of a given size.
+        """Return the transformations of pixel coordinates, for images of a given size.
 
         Args:
             height: H in pixels.
             width: W in pixels.
 
         Returns:
-            (N, 3, 3), float64 where the views are: ``matrix @ (x, y, 1)`` is where the content of
-            pixel (x, y) goes. Multiples of 90 degrees are exact.
+            (N, 3, 3), of the views' dtype and device: ``matrix @ (x, y, 1)`` is the new position of
+            the content of pixel (x, y). Multiples of 90 degrees are exact.
         """
-        # Warping small images costs about as much as these lines: each operation counts.
+        # For small images these lines cost about as much as the warp: each operation counts.
         cos, sin = _cos_sin(self.rotation)
         slant = torch.tan(torch.deg2rad(self.shear))
         scale_x, scale_y = self.scale.unbind(-1)
@@ -131,25 +131,25 @@ class Views:
         zero, one = torch.zeros_like(a), torch.ones_like(a)
         return torch.stack([a, b, to_x, c, d, to_y, zero, zero, one], dim=-1).unflatten(-1, (3, 3))
 
-    def moved(self, shift: tuple[float, float]) -> Self:
-        """The same views, shifted by the same pixels in x and y instead of what they were."""
+    def with_shift(self, shift: tuple[float, float]) -> Self:
+        """Return the same views with one shift (x, y) in pixels in place of their own."""
         return replace(self, shift=self.shift.new_tensor(shift).expand(len(self), 2))
 
     @property
     def has_photometric(self) -> bool:
-        """Whether any view changes brightness or contrast; asked where the views are made."""
+        """True if any view changes brightness or contrast."""
         return bool((self.brightness != 0).any() or (self.contrast != 1).any())
 
-    def about(self, centre: Tensor) -> Views:
-        """The same views about other points (N, 2), in pixels from the images' centres.
+    def with_centre(self, centre: Tensor) -> Views:
+        """Return the same views about other centres (N, 2), in pixels from the images' centres.
 
-        One view serves for all points.
+        A single view is repeated for all centres.
         """
-        alike = self[torch.zeros(len(centre), dtype=torch.long)] if len(self) == 1 else self
-        return replace(alike, centre=centre)
+        views = self[torch.zeros(len(centre), dtype=torch.long)] if len(self) == 1 else self
+        return replace(views, centre=centre)
 
     def to(self, images: Tensor) -> Views:
-        """The same views in the dtype and on the device of images."""
+        """Return the views in the dtype and on the device of images."""
         # The dtype first: not every device has float64.
         return self._each(lambda factor: factor.to(images.dtype).to(images.device))
 
@@ -157,7 +157,7 @@ class Views:
         return len(self.rotation)
 
     def __getitem__(self, rows: slice | Tensor) -> Views:
-        """The views of some of the images."""
+        """Return the views of some of the images."""
         return self._each(lambda factor: factor[rows])
 
     def _each(self, change: Callable[[Tensor], Tensor]) -> Views:
@@ -166,7 +166,7 @@ class Views:
 
 
 def _spread_over(spread: Spread, unit: Tensor) -> Tensor:
-    """Values of a spread for numbers (N,) uniform in [0, 1)."""
+    """Map numbers (N,) uniform in [0, 1) to values of a spread."""
     if spread.constant is not None:
         return torch.full_like(unit, spread.constant)
     if spread.values:
@@ -182,12 +182,12 @@ def _spread_over(spread: Spread, unit: Tensor) -> Tensor:
 
 
 def _extent(part: Window, centre: Tensor) -> Tensor:
-    """(N, 2) pixels, width and height of windows about centres (N, 2)."""
+    """Return width and height of the window for each centre (N, 2), in pixels: (N, 2)."""
     return centre.new_tensor([part.width, part.height]).expand(len(centre), 2)
 
 
 def _cos_sin(degrees: Tensor) -> tuple[Tensor, Tensor]:
-    """Cosine and sine of an angle in degrees, exactly 0 or ±1 at multiples of 90."""
+    """Return cosine and sine of angles in degrees, exactly 0 or ±1 at multiples of 90."""
     angle = torch.deg2rad(degrees)
     turn = torch.stack([torch.cos(angle), torch.sin(angle)])
     turn = torch.where(torch.remainder(degrees, 90) == 0, turn.round(), turn)

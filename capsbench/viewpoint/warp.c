@@ -1,23 +1,23 @@
 /* Bilinear interpolation of images under affine maps, each row of pixels without a branch.
 
-An image is copied once into a frame of zeros; coordinates are kept inside the frame, where what
-lies outside of the image is found to be zero, without being asked for. */
+An image is copied once into a frame of zeros. Coordinates are clamped to the frame, so that pixels
+outside of the image are zero without a branch. */
 
 #include <stdint.h>
 #include <stdlib.h>
 
 static inline REAL between(REAL x, REAL low, REAL high) {
-    x = x > low ? x : low; /* so that what is no number is low */
+    x = x > low ? x : low; /* NaN becomes low */
     return x < high ? x : high;
 }
 
-/* images (N, C, H, W) of type PIXEL -> shown (N, C, U, V), divided by SCALE. back: (N, 6), rows (a, b, c) and (d, e, f): pixel
-(x, y) of what is shown lies at (ax + by + c, dx + ey + f) of the image. margin: how far outside of
-the outermost pixels' centres a coordinate may lie, 1 (the image fades into zeros there) or 0 (its
-border goes on). Returns 0, or -1 where there is no memory. */
-int warp(const PIXEL *images, const REAL *back, REAL *shown, int N, int C, int H, int W, int U,
+/* images (N, C, H, W) of type PIXEL -> output (N, C, U, V), divided by SCALE. back: (N, 6), rows
+(a, b, c) and (d, e, f): output pixel (x, y) shows the image at (ax + by + c, dx + ey + f). margin:
+largest distance of a coordinate from the centres of the border pixels, 1 (the image fades into
+zeros) or 0 (its border is extended). Returns 0, or -1 if memory cannot be allocated. */
+int warp(const PIXEL *images, const REAL *back, REAL *output, int N, int C, int H, int W, int U,
          int V, int margin) {
-    const int stride = W + 3; /* one zero before, two after: of the pixel at W its neighbour too */
+    const int stride = W + 3; /* one zero before, two after: column W reads its neighbour too */
     int failed = 0;
 #pragma omp parallel
     {
@@ -39,10 +39,10 @@ int warp(const PIXEL *images, const REAL *back, REAL *shown, int N, int C, int H
                 const REAL *m = back + 6 * n;
                 const REAL least = 1 - margin, right = W + margin, bottom = H + margin;
                 for (int y = 0; y < U; y++) {
-                    /* One more than the coordinate, since the frame begins one pixel before. */
+                    /* Plus one, since the frame begins one pixel before the image. */
                     const REAL c = m[1] * y + m[2] + 1, f = m[4] * y + m[5] + 1;
                     const REAL a = m[0], d = m[3];
-                    REAL *row = shown + (plane * U + y) * V;
+                    REAL *row = output + (plane * U + y) * V;
 #pragma omp simd
                     for (int x = 0; x < V; x++) {
                         const REAL u = between(a * x + c, least, right);

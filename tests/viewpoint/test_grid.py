@@ -19,5 +19,5 @@ from capsbench.viewpoint.grid import GridView
     ],
     ids=lambda value: value.key if isinstance(value, GridView) else str(value),
 )
-def test_which_views_are_the_identity(view, identity):
+def test_identity_views(view, identity):
     assert view.is_identity is identity

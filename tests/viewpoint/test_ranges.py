@@ -48,7 +48,7 @@ def test_the_ends_of_a_range_are_familiar_in_spite_of_rounding(factor, one, othe
         assert not ranges.familiar(GridView(swept, value))
 
 
-def test_keys_are_short_exact_and_know_one_zero():
+def test_keys_are_short_and_exact_without_negative_zero():
     keys = {90.0: "90", 0.5: "0.5", -0.0: "0", 0.12345678: "0.12345678", -7.5: "-7.5"}
     assert {value: GridView("shear", value).key for value in keys} == {
         value: f"shear={text}" for value, text in keys.items()
@@ -57,7 +57,7 @@ def test_keys_are_short_exact_and_know_one_zero():
     assert math.copysign(1, Sweep(start=-0.0, stop=0, step=1).values()[0]) == 1
 
 
-def test_full_turn_is_familiar_everywhere():
+def test_all_angles_are_familiar_in_a_full_turn():
     ranges = ViewRange(rotation=(0, 360))
     assert all(ranges.familiar(GridView("rotation", angle)) for angle in range(-180, 181, 15))
 
@@ -84,7 +84,7 @@ def test_grid_lists_both_ends_factor_by_factor():
         {"tilt": [0, 1]},
     ],
 )
-def test_senseless_ranges_are_refused(wrong):
+def test_invalid_ranges_are_refused(wrong):
     with pytest.raises(ValidationError):
         ViewRange.model_validate(wrong)
 
@@ -102,6 +102,6 @@ def test_senseless_ranges_are_refused(wrong):
         {"shear": {"start": 0, "stop": 90, "step": 45}},
     ],
 )
-def test_senseless_grids_are_refused(wrong):
+def test_invalid_grids_are_refused(wrong):
     with pytest.raises(ValidationError):
         ViewGrid.model_validate(wrong)

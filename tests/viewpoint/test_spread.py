@@ -1,4 +1,4 @@
-"""The values that a factor takes."""
+"""Values of a factor."""
 
 import math
 
@@ -18,8 +18,8 @@ from capsbench.viewpoint.spread import Spread, Sweep
 from capsbench.viewpoint.views import Views
 
 
-def spread(given_):
-    return Spread.model_validate(given_)
+def spread(form):
+    return Spread.model_validate(form)
 
 
 numbers = st.floats(-400, 400).map(lambda value: round(value, 3))
@@ -46,7 +46,7 @@ def spreads(draw):
     ],
     ids=str,
 )
-def test_every_form_is_one_of_two(form, intervals, values):
+def test_every_form_becomes_intervals_or_values(form, intervals, values):
     assert (spread(form).intervals, spread(form).values) == (intervals, values)
 
 
@@ -81,14 +81,14 @@ class Holder(BaseModel):
 
 
 @given(spreads())
-def test_what_is_written_is_read_again(one):
+def test_json_round_trip(one):
     written = Holder(spread=one).model_dump_json()
     assert Holder.model_validate_json(written).spread == one
 
 
 @given(spreads(), numbers, st.sampled_from([None, 360.0]))
-def test_places_are_those_of_a_search_along_the_line(one, value, period):
-    """An independent answer: walk up and down from the value until a piece begins."""
+def test_places_match_a_search_along_the_line(one, value, period):
+    """Independent reference: search up and down from the value for the next interval."""
     turns = [0] if period is None else [k * period for k in range(-4, 5)]
     pieces = [(low + t, high + t) for low, high in one.pieces for t in turns]
     inside = any(low <= value <= high for low, high in pieces)
@@ -125,7 +125,7 @@ def test_around_a_circle_the_widest_gap_is_outside(form, between, outside):
 
 
 @given(spreads())
-def test_what_is_drawn_is_familiar(one):
+def test_drawn_values_are_familiar(one):
     ranges = ViewRange(rotation=one)
     drawn = Views.draw(ranges, 50, torch.Generator().manual_seed(0)).rotation.tolist()
     assert all(one.contains(value) for value in drawn)
@@ -140,7 +140,7 @@ def test_draws_are_uniform_over_the_union_and_over_the_values():
     )
     views = Views.draw(ranges, 20_000, torch.Generator().manual_seed(0))
     angle = views.rotation
-    # Each piece moved down to where the one before it ends, all lie evenly in 0 to 100.
+    # With each interval moved to the end of the one before it, the values are uniform in 0 to 100.
     even = torch.where(angle < -20, angle + 60, torch.where(angle < 50, angle + 30, angle - 60))
     assert kstest(even.numpy() / 100, "uniform").pvalue > 1e-3
     assert kstest((views.brightness.numpy() + 0.2) / 0.5, "uniform").pvalue > 1e-3
@@ -158,15 +158,15 @@ def test_recorded_factors_are_not_drawn_and_may_be_unrestricted():
     assert ranges.place(GridView("azimuth", 380)) == "familiar"
     assert ranges.place(GridView("azimuth", 10)) == "between"
     assert ranges.place(GridView("elevation", 45)) == "outside"
-    alike = zip(
+    pairs = zip(
         vars(Views.draw(ranges, 3, torch.Generator())).values(),
         vars(Views.identity(3)).values(),
         strict=True,
     )
-    assert all(one is other is None or torch.equal(one, other) for one, other in alike)
+    assert all(one is other is None or torch.equal(one, other) for one, other in pairs)
 
 
-def test_a_grid_knows_every_factor():
+def test_a_grid_has_every_factor():
     assert set(ViewGrid.model_fields) == {*FACTORS, "part"}
     grid = ViewGrid(
         azimuth=Sweep(start=0, stop=40, step=20), contrast=Sweep(start=1, stop=1, step=1)
@@ -191,7 +191,7 @@ def test_a_grid_knows_every_factor():
     ],
     ids=["negative contrast", "a window that moves by itself", "nothing swept"],
 )
-def test_grids_that_make_no_sense_are_refused(grid):
+def test_invalid_grids_are_refused(grid):
     with pytest.raises(ValidationError):
         ViewGrid.model_validate(grid)
 
@@ -201,7 +201,7 @@ def test_a_factor_may_be_none(nothing):
     assert ViewRange.model_validate({"rotation": nothing, "azimuth": nothing}) == ViewRange()
 
 
-def test_a_view_is_familiar_only_if_all_that_it_leaves_alone_is():
+def test_a_view_is_familiar_only_if_its_other_factors_are():
     turned = ViewRange(rotation=90, shift=[-2, 2])
     assert turned.place(GridView("shift_x", 1)) == "outside"  # shown upright
     assert turned.place(GridView("rotation", 90)) == "familiar"
@@ -225,7 +225,7 @@ def test_a_view_is_familiar_only_if_all_that_it_leaves_alone_is():
     ],
     ids=["width", "height", "name"],
 )
-def test_what_is_wrong_with_a_part_is_told(part, message):
+def test_invalid_parts_are_refused_with_the_field(part, message):
     with pytest.raises(ValidationError) as caught:
         ViewRange.model_validate({"part": part})
     assert one_line(caught.value).startswith(message)

@@ -1,4 +1,4 @@
-"""The convention of views, against rot90, slicing and scipy."""
+"""Conventions of views, checked against rot90, slicing, scipy and kornia."""
 
 import numpy as np
 import pytest
@@ -21,7 +21,7 @@ def one_view(**factors: float | tuple[float, float]) -> Views:
     return view
 
 
-def show(images, **factors):
+def warped(images, **factors):
     return warp(images, one_view(**factors).matrices(*images.shape[-2:]))
 
 
@@ -35,16 +35,16 @@ def images():
 def test_quarter_turns_are_rot90_bit_for_bit(turns, side):
     images = torch.rand(2, 1, side, side)
     # rot90 with k=1 turns counter-clockwise as seen on the screen.
-    assert torch.equal(show(images, rotation=90.0 * turns), torch.rot90(images, turns, (2, 3)))
+    assert torch.equal(warped(images, rotation=90.0 * turns), torch.rot90(images, turns, (2, 3)))
 
 
 def test_half_turn_of_an_oblong_image_is_exact():
     images = torch.rand(2, 1, 20, 31)
-    assert torch.equal(show(images, rotation=180.0), images.flip(2, 3))
+    assert torch.equal(warped(images, rotation=180.0), images.flip(2, 3))
 
 
 def test_shift_is_right_and_down_bit_for_bit(images):
-    shifted = show(images, shift=(3.0, -2.0))
+    shifted = warped(images, shift=(3.0, -2.0))
     expected = torch.zeros_like(images)
     expected[:, :, :-2, 3:] = images[:, :, 2:, :-3]
     assert torch.equal(shifted, expected)
@@ -53,15 +53,15 @@ def test_shift_is_right_and_down_bit_for_bit(images):
 def test_scale_above_one_enlarges():
     square = torch.zeros(1, 1, 32, 32)
     square[..., 12:20, 12:20] = 1
-    assert show(square, scale=(2.0, 2.0)).sum() == pytest.approx(4 * 64, rel=0.02)
-    wide = show(square, scale=(2.0, 1.0))[0, 0]
+    assert warped(square, scale=(2.0, 2.0)).sum() == pytest.approx(4 * 64, rel=0.02)
+    wide = warped(square, scale=(2.0, 1.0))[0, 0]
     assert (wide.sum(0) > 0.5).sum() > (wide.sum(1) > 0.5).sum()
 
 
 def test_positive_shear_moves_lower_rows_right():
     line = torch.zeros(1, 1, 33, 33)
     line[..., 16] = 1
-    sheared = show(line, shear=30.0)[0, 0]
+    sheared = warped(line, shear=30.0)[0, 0]
     assert sheared[28].argmax() > 16 > sheared[4].argmax()
 
 
@@ -125,7 +125,7 @@ def test_each_image_has_its_own_view(images):
     assert torch.equal(together[0], torch.rot90(images[0], 1, (1, 2)))
 
 
-def test_only_whole_pixel_maps_count_as_exact():
+def test_only_whole_pixel_maps_are_exact():
     views = Views.of_grid(
         [
             GridView("rotation", 270),
@@ -142,7 +142,7 @@ def test_only_whole_pixel_maps_count_as_exact():
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
 def test_dtype_is_kept(images, dtype):
-    assert show(images.to(dtype), rotation=30.0).dtype == dtype
+    assert warped(images.to(dtype), rotation=30.0).dtype == dtype
 
 
 def test_drawn_views_stay_in_range_and_do_not_depend_on_each_other():
