@@ -1,4 +1,4 @@
-"""What a model's layers put out while it looks at images, by forward hooks."""
+"""Activations of a model's layers, captured by forward hooks."""
 
 from __future__ import annotations
 
@@ -14,94 +14,95 @@ from capsbench.errors import UserError, unknown
 
 PIXELS = "pixels"
 PROBABILITIES = "probabilities"
-OF_ANY_MODEL = (PIXELS, PROBABILITIES)
+COMMON_LAYERS = (PIXELS, PROBABILITIES)  # of every model
 
 
 def choose_layers(model: Model, names: Sequence[str] | None = None) -> dict[str, LayerOfInterest]:
-    """Layers by name: those that the model names, or modules of it by their dotted path.
+    """Return layers by name: those that the model declares, or modules by their dotted path.
 
-    ``pixels`` (what the model is given) and ``probabilities`` (of the classes) are layers of any
-    model.
+    ``pixels`` (the input) and ``probabilities`` (of the classes) are layers of every model.
 
     Args:
         model: The model.
-        names: Which layers; all that the model names, between pixels and probabilities, if left
-            out.
+        names: Names of the layers. Default: ``pixels``, all that the model declares, and
+            ``probabilities``.
 
     Returns:
-        The layers; those of any model have no module. The kind of a module that the model does
-        not name is found by one look at a black image.
+        The layers; ``pixels`` and ``probabilities`` have no module. The kind of a module that the
+        model does not declare comes from the shape of its output for a black image.
 
     Raises:
-        UserError: There is no such layer, or what it puts out is no tensor of any kind.
+        UserError: A layer does not exist, or its output is not a tensor of any kind.
     """
-    named = dict(model.layers_of_interest())
-    of_any = {
+    declared = dict(model.layers_of_interest())
+    common = {
         PIXELS: LayerOfInterest("", "map"),
         PROBABILITIES: LayerOfInterest("", "vector"),
     }
     if names is None:
-        return {PIXELS: of_any[PIXELS], **named, PROBABILITIES: of_any[PROBABILITIES]}
+        return {PIXELS: common[PIXELS], **declared, PROBABILITIES: common[PROBABILITIES]}
     modules = model.addressed_modules()
-    known = of_any | named
+    known = common | declared
     for name in names:
         if name not in known and name not in modules:
             raise unknown("layer:", name, [*known, *modules])
-    return {name: known[name] if name in known else _look(model, name) for name in names}
+    return {name: known[name] if name in known else _infer_layer(model, name) for name in names}
 
 
-def _look(model: Model, path: str) -> LayerOfInterest:
-    """A module as a layer; its kind is that of its output's shape."""
+def _infer_layer(model: Model, path: str) -> LayerOfInterest:
+    """Return a module as a layer; its kind follows from the shape of its output."""
     layer = LayerOfInterest(path, "vector")
     device = next(model.parameters(), torch.empty(0)).device
     images = torch.zeros(1, *model.image_shape, device=device)
-    with torch.no_grad(), watching(model, {path: layer}) as seen:
+    with torch.no_grad(), capture_activations(model, {path: layer}) as captured:
         model(images)
-    if path not in seen:
+    if path not in captured:
         raise UserError(f"layer '{path}': the model's forward does not call this module")
-    output: Any = seen[path]
+    output: Any = captured[path]
     if not isinstance(output, Tensor) or output.dim() not in (2, 4):
         of = f"shape {tuple(output.shape)}" if isinstance(output, Tensor) else type(output).__name__
         raise UserError(
-            f"layer '{path}' puts out a {of}: expected a vector (B, D) or "
+            f"layer '{path}' returns a {of}: expected a vector (B, D) or "
             "a map (B, D, H, W); name other layers by the model's layers_of_interest()"
         )
     return LayerOfInterest(path, "vector" if output.dim() == 2 else "map")
 
 
 @contextmanager
-def watching(model: Model, layers: Mapping[str, LayerOfInterest]) -> Iterator[dict[str, Tensor]]:
-    """Keep what layers put out, while the model looks at one batch after another.
+def capture_activations(
+    model: Model, layers: Mapping[str, LayerOfInterest]
+) -> Iterator[dict[str, Tensor]]:
+    """Capture the activations of layers during each forward pass of a model.
 
     Args:
         model: The model.
         layers: The layers by name, from `choose_layers`.
 
     Yields:
-        The last batch's activations by name.
+        The activations of the last batch by name.
     """
-    seen: dict[str, Tensor] = {}
+    captured: dict[str, Tensor] = {}
     modules = model.addressed_modules()
 
-    def keep(name: str, layer: LayerOfInterest) -> Any:
-        def hook(_module: nn.Module, _given: Any, output: Any) -> None:
-            seen[name] = output if layer.output is None else output[layer.output]
+    def hook_module(name: str, layer: LayerOfInterest) -> Any:
+        def hook(_module: nn.Module, _args: Any, output: Any) -> None:
+            captured[name] = output if layer.output is None else output[layer.output]
 
         return modules[layer.module].register_forward_hook(hook)
 
-    def keep_pixels(_module: nn.Module, given: tuple[Any, ...]) -> None:
-        seen[PIXELS] = given[0]
+    def capture_pixels(_module: nn.Module, args: tuple[Any, ...]) -> None:
+        captured[PIXELS] = args[0]
 
-    def keep_probabilities(_module: nn.Module, _given: Any, output: Any) -> None:
-        seen[PROBABILITIES] = model.log_probabilities(output).exp()
+    def capture_probabilities(_module: nn.Module, _args: Any, output: Any) -> None:
+        captured[PROBABILITIES] = model.log_probabilities(output).exp()
 
-    hooks = [keep(name, layer) for name, layer in layers.items() if name not in OF_ANY_MODEL]
+    hooks = [hook_module(name, layer) for name, layer in layers.items() if name not in COMMON_LAYERS]
     if PIXELS in layers:
-        hooks.append(model.register_forward_pre_hook(keep_pixels))
+        hooks.append(model.register_forward_pre_hook(capture_pixels))
     if PROBABILITIES in layers:
-        hooks.append(model.register_forward_hook(keep_probabilities))
+        hooks.append(model.register_forward_hook(capture_probabilities))
     try:
-        yield seen
+        yield captured
     finally:
         for hook in hooks:
             hook.remove()

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from capsbench.contracts import Batch, LayerOfInterest, Model
 from capsbench.data.images import ImageDataModule
-from capsbench.measures._image_subset import chosen_for
+from capsbench.measures._image_subset import image_subset
 from capsbench.measures._invariance import Invariance, InvarianceError, over_views
 from capsbench.measures._nonfinite import defined
 from capsbench.measures._paired_activations import Activations, paired_activations
@@ -75,7 +75,7 @@ def measure_errors(
         advance: Called after each view, for a progress bar.
         beside: What else looks at the activations.
     """
-    chosen = chosen_for(data, views, images)
+    chosen = image_subset(data, views, images)
     found: dict[What, list[Invariance]] = {}
     distances: dict[What, list[NDArray[np.float32]]] = {}
     terms: dict[What, Tensor] = {}  # (3, N) sums over views

@@ -1,4 +1,4 @@
-"""Some of the test images, for measures that are too expensive for all of them."""
+"""Subsets of the test images, for measures that are too expensive for all of them."""
 
 from __future__ import annotations
 
@@ -10,21 +10,23 @@ import torch
 from torch import Tensor
 
 from capsbench.contracts import Batch
-from capsbench.data.images import EVALUATION_BATCH, ImageDataModule, SplitName, ViewSelection
+from capsbench.data.batches import SplitName
+from capsbench.data.evaluation import EVALUATION_BATCH, ViewSelection
+from capsbench.data.images import ImageDataModule
 from capsbench.data.splits import balanced_order
 from capsbench.errors import UserError
-from capsbench.measures._view_pairs import all_partners
+from capsbench.measures._view_pairs import partners_by_change
 from capsbench.viewpoint.grid import GridView
 from capsbench.viewpoint.views import Views
 
 
-def chosen_rows(data: ImageDataModule, count: int) -> Tensor:
-    """Which familiar test images a measure looks at, the same for every model.
+def subset_rows(data: ImageDataModule, count: int) -> Tensor:
+    """Return rows of familiar test images for a measure, the same for every model.
 
     Args:
         data: The data module.
-        count: How many of them at the most. The classes are in near-equal numbers (where images
-            hold several objects, those of the first one); fewer are a part of more.
+        count: Largest number of images. The classes have near-equal numbers; images of several
+            objects count by the first one. A smaller subset is part of a larger one.
 
     Returns:
         (N,) rows of the familiar split, sorted.
@@ -33,89 +35,98 @@ def chosen_rows(data: ImageDataModule, count: int) -> Tensor:
     return balanced_order(targets, "images to measure")[:count].sort().values
 
 
-class Chosen(NamedTuple):
-    """Images to be compared with themselves from other views.
+class ImageSubset(NamedTuple):
+    """Test images that a measure compares with the same images from other views.
 
     Attributes:
-        split: The split that they belong to.
-        rows: (N,) their rows in it.
-        partners: By change of how the object stood, (N,) rows of what is seen then.
+        split: Split that the images belong to.
+        rows: (N,) rows in the split.
+        partners: By change of a recorded factor, (N,) rows of the images of the same objects after
+            the change.
     """
 
     split: SplitName
     rows: Tensor
     partners: Mapping[GridView, Tensor]
 
-    def of(self, some: Tensor) -> Chosen:
-        """Some of them."""
-        partners = {change: rows[some] for change, rows in self.partners.items()}
-        return Chosen(self.split, self.rows[some], partners)
+    def select(self, positions: Tensor) -> ImageSubset:
+        """Return the images at some positions of the subset, (n,)."""
+        partners = {change: rows[positions] for change, rows in self.partners.items()}
+        return ImageSubset(self.split, self.rows[positions], partners)
 
 
-def chosen_for(data: ImageDataModule, views: Sequence[GridView], count: int) -> Chosen:
-    """Which images a measure compares with what is seen of them from views of a grid.
+def image_subset(data: ImageDataModule, views: Sequence[GridView], count: int) -> ImageSubset:
+    """Return the images that a measure compares with themselves from the views of a grid.
 
-    Warps and light are applied to the image. Of a recorded factor the value is a change: images of
-    one object are compared, of all that are tested, familiar or not, as far as each has a partner
-    for every change.
+    Warps and photometric factors are applied to familiar test images. The value of a recorded
+    factor is a change: images of one object are compared. These come from all test images, familiar
+    or novel, that have a partner for every change.
 
     Args:
         data: The data module.
         views: The views.
-        count: How many images at the most, see `chosen_rows`.
+        count: Largest number of images, see `subset_rows`.
 
     Raises:
-        UserError: The set does not tell its objects apart, or no image has all partners.
+        UserError: The set does not record which object an image shows, or no image has all
+            partners.
     """
     changes = [view for view in views if view.recorded]
     if not changes:
-        return Chosen("familiar", chosen_rows(data, count), {})
+        return ImageSubset("familiar", subset_rows(data, count), {})
     test = data.split("test")
-    found = all_partners(test, changes)
-    whole = (found >= 0).all(dim=1).nonzero()[:, 0]
-    if not len(whole):
-        told = ", ".join(change.change_key for change in changes)
+    partners = partners_by_change(test, changes)
+    complete = (partners >= 0).all(dim=1).nonzero()[:, 0]
+    if not len(complete):
+        names = ", ".join(change.change_key for change in changes)
         raise UserError(
-            f"no test image of {data.identity.name} has a partner for each of {told}: ask for "
-            "changes by which the set was recorded, or for fewer"
+            f"no test image of {data.identity.name} has a partner for each of {names}: use changes "
+            "by which the set was recorded, or fewer"
         )
-    order = balanced_order(test.targets[whole], "images to measure")
-    rows = whole[order[:count]].sort().values
-    return Chosen("test", rows, dict(zip(changes, found[rows].T, strict=True)))
+    order = balanced_order(test.targets[complete], "images to measure")
+    rows = complete[order[:count]].sort().values
+    return ImageSubset("test", rows, dict(zip(changes, partners[rows].T, strict=True)))
 
 
-def chosen_batches(
+def familiar_batches(
     data: ImageDataModule,
     device: torch.device | str,
     rows: Tensor,
     at: ViewSelection = None,
     *,
-    batch: int = EVALUATION_BATCH,
+    batch_size: int = EVALUATION_BATCH,
 ) -> Iterator[Batch]:
-    """Familiar test images in device batches. They are warped on the CPU, as they are few.
+    """Yield familiar test images in batches on a device; they are warped on the CPU.
 
     Args:
         data: The data module.
-        device: Where the batches are wanted.
-        rows: (N,) which images, from `chosen_rows`.
-        at: From where they are seen, see `ImageDataModule.batches`; recorded views select among them.
-        batch: The most images in a batch.
+        device: Device of the batches.
+        rows: (N,) rows of the images, from `subset_rows`.
+        at: The views, see `EvaluationImages.batches`; recorded views select among the images.
+        batch_size: Largest number of images in a batch.
 
     Raises:
         UserError: The set does not record the view, or has no such image.
     """
-    seen = rows[torch.isin(rows, data.view_rows("familiar", at))]
-    yield from _on_device(data, device, "familiar", seen, at, batch)
+    selected = rows[torch.isin(rows, data.evaluation.view_rows("familiar", at))]
+    yield from _on_device(data, device, "familiar", selected, at, batch_size)
 
 
-def seen_batches(
-    data: ImageDataModule, device: torch.device | str, chosen: Chosen, at: ViewSelection
+def subset_batches(
+    data: ImageDataModule, device: torch.device | str, subset: ImageSubset, at: ViewSelection
 ) -> Iterator[Batch]:
-    """Images in device batches, from a view, or as their partners show them after a change."""
-    rows = chosen.rows
+    """Yield images from a view, or their partners after a change, in batches on a device.
+
+    Args:
+        data: The data module.
+        device: Device of the batches.
+        subset: The images.
+        at: The view; a recorded view of a grid is a change.
+    """
+    rows = subset.rows
     if isinstance(at, GridView) and at.recorded:
-        rows, at = chosen.partners[at], Views.identity(1)
-    yield from _on_device(data, device, chosen.split, rows, at, EVALUATION_BATCH)
+        rows, at = subset.partners[at], Views.identity(1)
+    yield from _on_device(data, device, subset.split, rows, at, EVALUATION_BATCH)
 
 
 def _on_device(
@@ -124,13 +135,13 @@ def _on_device(
     split: SplitName,
     rows: Tensor,
     at: ViewSelection,
-    batch: int,
+    batch_size: int,
 ) -> Iterator[Batch]:
-    for piece in rows.split(batch):
-        found = data.get_batch(split, piece, at)
+    for part in rows.split(batch_size):
+        batch = data.evaluation.get_batch(split, part, at)
         yield replace(
-            found,
-            images=found.images.to(device),
-            targets=found.targets.to(device),
-            index=found.index.to(device),
+            batch,
+            images=batch.images.to(device),
+            targets=batch.targets.to(device),
+            index=batch.index.to(device),
         )

@@ -1,4 +1,4 @@
-"""The same test images as they are stored and from a view, and what layers put out for both."""
+"""Activations of layers for test images as stored, and for the same images from a view."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 from capsbench.contracts import Batch, LayerOfInterest, Model
-from capsbench.data.images import ImageDataModule, ViewSelection
-from capsbench.measures._activations import watching
-from capsbench.measures._image_subset import Chosen, seen_batches
+from capsbench.data.evaluation import ViewSelection
+from capsbench.data.images import ImageDataModule
+from capsbench.measures._activations import capture_activations
+from capsbench.measures._image_subset import ImageSubset, subset_batches
 from capsbench.viewpoint.grid import GridView
 from capsbench.viewpoint.views import Views
 
@@ -22,23 +23,23 @@ def activations(
     layers: Mapping[str, LayerOfInterest],
     data: ImageDataModule,
     device: torch.device | str,
-    chosen: Chosen,
+    subset: ImageSubset,
     at: ViewSelection,
 ) -> Iterator[tuple[Batch, Activations]]:
-    """What layers put out while the model looks at images, batch by batch.
+    """Yield batches of images with the activations of layers, f(x) by name.
 
     Args:
         model: The model, in evaluation mode on ``device``.
         layers: The layers by name, from `choose_layers`.
         data: The data module.
-        device: Where the model is.
-        chosen: Which images.
-        at: From where they are seen; a recorded view of a grid stands for a change by so much.
+        device: Device of the model.
+        subset: The images.
+        at: The view; a recorded view of a grid is a change.
     """
-    with watching(model, layers) as seen:
-        for batch in seen_batches(data, device, chosen, at):
+    with capture_activations(model, layers) as captured:
+        for batch in subset_batches(data, device, subset, at):
             model(batch.images)
-            yield batch, _kept(seen)
+            yield batch, _copy(captured)
 
 
 def paired_activations(
@@ -46,32 +47,32 @@ def paired_activations(
     layers: Mapping[str, LayerOfInterest],
     data: ImageDataModule,
     device: torch.device | str,
-    chosen: Chosen,
+    subset: ImageSubset,
     view: GridView,
 ) -> Iterator[tuple[Batch, Activations, Activations]]:
-    """The same for f(x) and f(T_g x), x an image as it is stored and T_g a view of a grid.
+    """Yield batches of images x as stored, with f(x) and f(T_g x), T_g a view of a grid.
 
-    The model looks twice at each batch, so that memory is that of a batch. The batches are of x.
-    Arguments are those of `activations`.
+    Both passes follow each other batch by batch, so that memory is that of one batch. Arguments are
+    those of `activations`.
     """
-    with watching(model, layers) as seen:
+    with capture_activations(model, layers) as captured:
         pairs = zip(
-            seen_batches(data, device, chosen, at_rest()),
-            seen_batches(data, device, chosen, view),
+            subset_batches(data, device, subset, identity_view()),
+            subset_batches(data, device, subset, view),
             strict=True,
         )
-        for still, moved in pairs:
-            model(still.images)
-            f_x = _kept(seen)
-            model(moved.images)
-            yield still, f_x, _kept(seen)
+        for stored, transformed in pairs:
+            model(stored.images)
+            f_x = _copy(captured)
+            model(transformed.images)
+            yield stored, f_x, _copy(captured)
 
 
-def at_rest() -> Views:
-    """The view of images as they are stored, which views of a grid start from."""
+def identity_view() -> Views:
+    """Return the view of images as they are stored."""
     return Views.identity(1)
 
 
-def _kept(seen: Mapping[str, Tensor]) -> Activations:
-    """Activations of the last batch; on the CPU where the device has no float64 to sum up in."""
-    return {name: out.cpu() if out.device.type == "mps" else out for name, out in seen.items()}
+def _copy(captured: Mapping[str, Tensor]) -> Activations:
+    """Return the last activations, on the CPU if the device has no float64 for sums."""
+    return {name: out.cpu() if out.device.type == "mps" else out for name, out in captured.items()}

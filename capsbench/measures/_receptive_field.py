@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from capsbench.contracts import LayerOfInterest, Model
 from capsbench.data.randomness import generator
-from capsbench.measures._activations import watching
+from capsbench.measures._activations import capture_activations
 from capsbench.profiling.evaluation_mode import evaluation_mode
 
 ROUNDING = 1e-5  # fp32: a change that is a smaller share of the largest activation is none
@@ -76,7 +76,7 @@ def _framed(images: Tensor, frame: Tensor) -> Tensor:
 
 
 def _maps(model: Model, layers: Mapping[str, LayerOfInterest], images: Tensor) -> dict[str, Tensor]:
-    with watching(model, layers) as seen:
+    with capture_activations(model, layers) as seen:
         model(images)
     maps = {name: as_map(layer, seen[name]) for name, layer in layers.items()}
     return {name: output for name, output in maps.items() if output is not None}

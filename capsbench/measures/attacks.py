@@ -16,7 +16,7 @@ from capsbench.errors import UserError
 from capsbench.measures import AttackMethod, Attacks
 from capsbench.measures._adversarial import Attacked, fgsm, pgd, random_starts, wrong_classes
 from capsbench.measures._attacked_accuracy import attacked_accuracy
-from capsbench.measures._image_subset import chosen_batches, chosen_rows
+from capsbench.measures._image_subset import familiar_batches, subset_rows
 from capsbench.measures._result import Measured
 
 NO_SOURCES: Mapping[str, Model] = MappingProxyType({})
@@ -68,7 +68,7 @@ def measure(
     }
     batches = [
         _Aimed(batch, _aims(batch, data.num_classes) if entry.targeted else None)
-        for batch in chosen_batches(data, device, chosen_rows(data, entry.images))
+        for batch in familiar_batches(data, device, subset_rows(data, entry.images))
     ]
     samples: dict[str, NDArray[Any]] = {"index": _array([each.batch.index for each in batches])}
     if entry.targeted:

@@ -13,9 +13,10 @@ from torchmetrics import Metric
 
 from capsbench import measures
 from capsbench.contracts import Model, class_recall, likeliest_classes
-from capsbench.data.images import ImageDataModule, ViewSelection
+from capsbench.data.evaluation import ViewSelection
+from capsbench.data.images import ImageDataModule
 from capsbench.errors import UserError
-from capsbench.measures._image_subset import chosen_batches, chosen_rows
+from capsbench.measures._image_subset import familiar_batches, subset_rows
 from capsbench.measures._result import Measured
 from capsbench.viewpoint.factors import FACTORS
 from capsbench.viewpoint.grid import GridView
@@ -45,12 +46,12 @@ def measure(
         device: Where the model is.
         advance: Called after each view, for a progress bar.
     """
-    rows, views = chosen_rows(data, entry.images), entry.grid.views()
+    rows, views = subset_rows(data, entry.images), entry.grid.views()
 
     def look(at: ViewSelection) -> tuple[Tensor, Tensor]:
         """(N, K) the classes that the model says, and (N,) whether they are right."""
         said, right = list[Tensor](), list[Tensor]()
-        for batch in chosen_batches(data, device, rows, at):
+        for batch in familiar_batches(data, device, rows, at):
             found = model.log_probabilities(model(batch.images))
             said.append(likeliest_classes(found, batch.targets).cpu())
             right.append((class_recall(found, batch.targets) == 1).cpu())

@@ -14,7 +14,7 @@ from torch import Tensor
 from capsbench.contracts import Model
 from capsbench.data.images import ImageDataModule
 from capsbench.measures import Cost
-from capsbench.measures._image_subset import chosen_batches, chosen_rows
+from capsbench.measures._image_subset import familiar_batches, subset_rows
 from capsbench.measures._result import Measured
 from capsbench.profiling.model_cost import cost
 from capsbench.profiling.peak_memory import peak_bytes
@@ -55,9 +55,9 @@ def measure(
         values |= {f"votes/bytes@{name}": count for name, count in votes.items()}
     advance()
     samples: dict[str, NDArray[Any]] = {}
-    rows = chosen_rows(data, entry.batch_size)
+    rows = subset_rows(data, entry.batch_size)
     on_mps = torch.device(device).type == "mps"
-    images = next(chosen_batches(data, device, rows, batch=entry.batch_size)).images
+    images = next(familiar_batches(data, device, rows, batch_size=entry.batch_size)).images
     works = {"inference": (lambda: _classify(model, images), len(images))}
     trained = any(parameter.requires_grad for parameter in model.parameters())
     if trained:

@@ -13,9 +13,14 @@ from capsbench.capsules.backends import routing_backend
 from capsbench.contracts import LayerOfInterest, Model
 from capsbench.data.images import ImageDataModule
 from capsbench.measures import Direction, LieDerivative
-from capsbench.measures._activations import OF_ANY_MODEL, PROBABILITIES, choose_layers, watching
+from capsbench.measures._activations import (
+    COMMON_LAYERS,
+    PROBABILITIES,
+    capture_activations,
+    choose_layers,
+)
 from capsbench.measures._derivatives import Derivative, MeanLieDerivative, lie_derivatives
-from capsbench.measures._image_subset import chosen_batches, chosen_rows
+from capsbench.measures._image_subset import familiar_batches, subset_rows
 from capsbench.measures._nonfinite import defined
 from capsbench.measures._receptive_field import as_map, places_inside
 from capsbench.measures._result import Measured
@@ -73,8 +78,8 @@ def _measure(
     device: str,
     advance: Callable[[], None],
 ) -> Measured:
-    rows = chosen_rows(data, entry.images)
-    batches = [(b.images, b.index) for b in chosen_batches(data, device, rows, batch=BATCH)]
+    rows = subset_rows(data, entry.images)
+    batches = [(b.images, b.index) for b in familiar_batches(data, device, rows, batch_size=BATCH)]
     layers = choose_layers(model, entry.layers)
     layers |= choose_layers(model, [PROBABILITIES])
     samples: dict[str, NDArray[Any]] = {"index": _array([index for _, index in batches])}
@@ -106,7 +111,7 @@ def _places(
     model: Model, layers: Mapping[str, LayerOfInterest], images: Tensor
 ) -> tuple[dict[str, Tensor], list[str]]:
     """The places of each layer that is moved back, (H, W) bool, and why others are not."""
-    known = {*model.layers_of_interest(), *OF_ANY_MODEL}
+    known = {*model.layers_of_interest(), *COMMON_LAYERS}
     result, notes = dict[str, Tensor](), list[str]()
     for name, inside in places_inside(model, layers, images).items():
         if name not in known:
@@ -130,7 +135,7 @@ def _derivatives(
     """All that is differentiated of a batch, by the last part of its key."""
 
     def look(at: Tensor) -> dict[str, Tensor]:
-        with watching(model, layers) as seen:
+        with capture_activations(model, layers) as seen:
             model(at)
         outputs = {STAYS + name: seen[name] for name in layers}
         for name in places:

@@ -12,16 +12,17 @@ from torch import Tensor
 
 from capsbench import measures
 from capsbench.contracts import LayerOfInterest, Model
-from capsbench.data.images import ImageDataModule, ViewSelection
+from capsbench.data.evaluation import ViewSelection
+from capsbench.data.images import ImageDataModule
 from capsbench.measures._activations import choose_layers
 from capsbench.measures._affine_equivariance import IMAGES_PER_COMPONENT
 from capsbench.measures._affine_fit import Shares
 from capsbench.measures._affine_maps import Division, divide, divide_objects
 from capsbench.measures._composed_views import Composed, composed_views
 from capsbench.measures._group_law import group_law_of
-from capsbench.measures._image_subset import Chosen, chosen_for, seen_batches
+from capsbench.measures._image_subset import ImageSubset, image_subset, subset_batches
 from capsbench.measures._nonfinite import defined
-from capsbench.measures._paired_activations import activations, at_rest
+from capsbench.measures._paired_activations import activations, identity_view
 from capsbench.measures._per_class_fit import ClassMaps, maps_of_class, of_all_classes
 from capsbench.measures._result import Measured
 from capsbench.statistics.influence import share_explained
@@ -70,7 +71,7 @@ def measure(
         advance: Called as often as there are views in the grid, for a progress bar.
     """
     views = [view for view in entry.grid.views() if not view.is_identity]
-    chosen = chosen_for(data, views, entry.images)
+    chosen = image_subset(data, views, entry.images)
     images = data.split(chosen.split)[chosen.rows]
     targets, division = images.targets, divide(images.index, 0)
     if chosen.partners:
@@ -85,7 +86,7 @@ def measure(
     known, steps = targets.unique().tolist(), len(entry.grid)
     for count, label in enumerate(known):
         of_class = (targets == label).nonzero()[:, 0]
-        features = _features(model, layers, data, device, chosen.of(of_class), views)
+        features = _features(model, layers, data, device, chosen.select(of_class), views)
         for name, each in features.items():
             if each.shape[-1] < entry.width:
                 narrow[name] = each.shape[-1]
@@ -127,11 +128,11 @@ def measure(
 
 
 def _problem(
-    data: ImageDataModule, chosen: Chosen, targets: Tensor, division: Division, width: int
+    data: ImageDataModule, chosen: ImageSubset, targets: Tensor, division: Division, width: int
 ) -> str | None:
     """Why these images do not allow the measure."""
-    one = chosen.of(torch.tensor([0]))
-    if next(seen_batches(data, "cpu", one, at_rest())).targets.dim() == 2:
+    one = chosen.select(torch.tensor([0]))
+    if next(subset_batches(data, "cpu", one, identity_view())).targets.dim() == 2:
         return SEVERAL_OBJECTS
     counts = [
         targets[part].bincount(minlength=int(targets.max()) + 1)[targets.unique()].min()
@@ -153,12 +154,12 @@ def _features(
     layers: Mapping[str, LayerOfInterest],
     data: ImageDataModule,
     device: str,
-    chosen: Chosen,
+    chosen: ImageSubset,
     views: Sequence[GridView],
 ) -> dict[str, Tensor]:
     """By layer (n, V + 1, D): of n images as they are stored, and from V views."""
     by_view: dict[str, list[Tensor]] = {name: [] for name in layers}
-    asked: list[ViewSelection] = [at_rest(), *views]
+    asked: list[ViewSelection] = [identity_view(), *views]
     for at in asked:
         batches: dict[str, list[Tensor]] = {name: [] for name in layers}
         for _, seen in activations(model, layers, data, device, chosen, at):

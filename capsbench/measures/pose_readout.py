@@ -16,7 +16,7 @@ from capsbench.data.images import ImageDataModule
 from capsbench.data.randomness import generator, views_by_index
 from capsbench.data.splits import balanced_order
 from capsbench.measures import PoseReadout
-from capsbench.measures._activations import choose_layers, watching
+from capsbench.measures._activations import capture_activations, choose_layers
 from capsbench.measures._linear_probe import (
     FOLDS,
     ReadOut,
@@ -75,8 +75,8 @@ def measure(
         UserError: The set does not record a factor, or the model has no such layer.
     """
     for asked in entry.asked:
-        data.require(asked)
-    test, at = data.split("test"), data.view_rows("test", entry.views)
+        data.require_views(asked)
+    test, at = data.split("test"), data.evaluation.view_rows("test", entry.views)
     order = balanced_order(test.targets[at], "images to measure")
     images = test[at[order[: entry.images]].sort().values]
     views = views_by_index(entry.views, images.index, "views to read out")
@@ -129,7 +129,7 @@ def _features(
     layers = choose_layers(model, entry.layers)
     parts: dict[str, list[Tensor]] = {}
     poolings = watching_poolings(model) if entry.poolings else nullcontext(dict[str, Tensor]())
-    with watching(model, layers) as seen, poolings as pooled:
+    with capture_activations(model, layers) as seen, poolings as pooled:
         for batch in batches_from(data, images, views, entry.views.part, device):
             poses = model(batch.images).poses
             found = {name: seen[name].flatten(start_dim=1) for name in layers}

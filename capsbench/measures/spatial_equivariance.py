@@ -11,12 +11,12 @@ from torch import Tensor
 from capsbench import measures
 from capsbench.contracts import Batch, LayerOfInterest, Model
 from capsbench.data.images import ImageDataModule
-from capsbench.measures._activations import PIXELS, choose_layers, watching
+from capsbench.measures._activations import PIXELS, capture_activations, choose_layers
 from capsbench.measures._affine_maps import divide
 from capsbench.measures._errors_by_view import Pair, measure_errors
-from capsbench.measures._image_subset import chosen_batches, chosen_rows
+from capsbench.measures._image_subset import familiar_batches, subset_rows
 from capsbench.measures._nonfinite import defined
-from capsbench.measures._paired_activations import Activations, at_rest
+from capsbench.measures._paired_activations import Activations, identity_view
 from capsbench.measures._pose_maps import FibreEquivariance, FibreFit, over_fits
 from capsbench.measures._result import Measured
 from capsbench.measures._warped_maps import MapMove
@@ -176,8 +176,8 @@ def _problems(
     device: str,
 ) -> dict[str, str]:
     """Why layers cannot be moved as maps; found by a look at one image."""
-    batch = next(chosen_batches(data, device, chosen_rows(data, 1), at_rest()))
-    with watching(model, layers) as seen:
+    batch = next(familiar_batches(data, device, subset_rows(data, 1), identity_view()))
+    with capture_activations(model, layers) as seen:
         model(batch.images)
     problems = {}
     for name, layer in layers.items():

@@ -14,7 +14,7 @@ from capsbench.contracts import Model, class_recall, one_hot
 from capsbench.data.images import ImageDataModule
 from capsbench.data.randomness import views_by_index
 from capsbench.errors import UserError
-from capsbench.measures._image_subset import chosen_rows
+from capsbench.measures._image_subset import subset_rows
 from capsbench.measures._random_views import batches_from
 from capsbench.measures._result import Measured
 
@@ -41,7 +41,7 @@ def measure(
         device: Where the model is.
         advance: Called after each draw, for a progress bar.
     """
-    images = data.split("familiar")[chosen_rows(data, entry.images)]
+    images = data.split("familiar")[subset_rows(data, entry.images)]
     correct = torch.empty(entry.k, len(images), dtype=torch.bool)
     losses = torch.empty(entry.k, len(images))
     for draw in range(entry.k):

@@ -6,7 +6,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from capsbench.errors import UserError
 from capsbench.measures import MeasureEntry
-from capsbench.measures._image_subset import chosen_rows
+from capsbench.measures._image_subset import subset_rows
 from capsbench.measures._invariance import invariance_error
 from capsbench.measures.invariance_error import measure
 from capsbench.names import find
@@ -61,11 +61,11 @@ def test_numbers_are_those_of_the_definition():
     grid = {"shift_x": {"start": -3, "stop": 3, "step": 3}, "contrast": {**TURNS["rotation"],
             "start": 0.5, "stop": 1, "step": 0.5}}  # fmt: skip
     found = measured(Layered(plain=(linear, "vector")), data, grid=grid, layers=["plain"])
-    rows = chosen_rows(data, 120)
-    still = data.get_batch("familiar", rows, Views.identity(1))
+    rows = subset_rows(data, 120)
+    still = data.evaluation.get_batch("familiar", rows, Views.identity(1))
     errors, apart = {}, {}
     for factor, value in (("shift_x", -3), ("shift_x", 3), ("contrast", 0.5)):
-        moved = data.get_batch("familiar", rows, GridView(factor, value))
+        moved = data.evaluation.get_batch("familiar", rows, GridView(factor, value))
         f_x, f_gx = linear(still.images), linear(moved.images)
         one = errors[factor, value] = invariance_error(f_x, f_gx, still.targets)
         apart[factor, value] = (f_gx - f_x).norm(dim=1)

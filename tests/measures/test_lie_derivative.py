@@ -83,7 +83,7 @@ def test_what_moves_along_is_equivariant_and_what_does_not_is_not():
 def test_probabilities_are_differentiated_end_to_end():
     model = Named()
     found, data = outcome(model)
-    batch = next(data.batches("familiar", "cpu"))
+    batch = next(data.evaluation.batches("familiar", "cpu"))
     for direction in UNITS:
         expected = class_derivative(model, batch.images, direction).derivative.detach()
         key = f"{direction}/lie/{{}}@probabilities"

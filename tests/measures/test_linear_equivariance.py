@@ -101,9 +101,9 @@ def test_numbers_are_those_of_the_definition(found):
     data = Noise()
     rows = torch.arange(600)
     seen = {
-        at: data.get_batch("familiar", rows, GridView("rotation", at)).images for at in (90, 180, 270)
+        at: data.evaluation.get_batch("familiar", rows, GridView("rotation", at)).images for at in (90, 180, 270)
     }
-    still = data.get_batch("familiar", rows, Views.identity(1))
+    still = data.evaluation.get_batch("familiar", rows, Views.identity(1))
     f_gx = torch.stack([folded(images) for images in seen.values()], dim=1)
     fit = linear_equivariance(
         folded(still.images), f_gx, still.targets, divide(still.index, 0), width=8
@@ -133,7 +133,7 @@ def test_maps_of_a_group_are_fitted_to_images_seen_from_everywhere():
 
     found = measured(special=upright_is_special, arguments={"layers": ["special"]})
     data, rows = Noise(), torch.arange(600)
-    seen = [data.get_batch("familiar", rows, GridView("rotation", 90 * at)) for at in range(4)]
+    seen = [data.evaluation.get_batch("familiar", rows, GridView("rotation", 90 * at)) for at in range(4)]
     features = torch.stack([upright_is_special(one.images) for one in seen], dim=1)
     order = (torch.arange(4)[:, None] + torch.arange(4)) % 4
     moved = features[:, order].flatten(0, 1)

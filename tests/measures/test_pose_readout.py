@@ -245,7 +245,7 @@ def test_too_few_images_are_told():
 def test_what_is_not_recorded_is_refused():
     (asked,) = entry(factors=["azimuth"]).asked
     with pytest.raises(UserError, match="azimuth"):
-        Dots().require(asked)
+        Dots().require_views(asked)
     with pytest.raises(UserError, match="azimuth"):
         measured(entry(factors=["azimuth"]), Watcher(), Dots())
 

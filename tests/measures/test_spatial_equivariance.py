@@ -6,7 +6,7 @@ from pydantic import TypeAdapter, ValidationError
 from torch.nn.functional import avg_pool2d
 
 from capsbench.measures import MeasureEntry
-from capsbench.measures._image_subset import chosen_rows
+from capsbench.measures._image_subset import subset_rows
 from capsbench.measures._warped_maps import interpolation_error, spatial_equivariance_error
 from capsbench.measures.spatial_equivariance import measure
 from capsbench.names import find
@@ -74,9 +74,9 @@ def test_numbers_are_those_of_the_definition():
     model = Layered(pooled=(pooled, "map", coarse))
     found = measured(model, grid=grid, layers=["pooled"], margin=4)
     data = find("datamodules", "digits").load()()
-    rows = chosen_rows(data, 60)
-    still = data.get_batch("familiar", rows, Views.identity(1))
-    moved = data.get_batch("familiar", rows, GridView("rotation", 30))
+    rows = subset_rows(data, 60)
+    still = data.evaluation.get_batch("familiar", rows, Views.identity(1))
+    moved = data.evaluation.get_batch("familiar", rows, GridView("rotation", 30))
     view = Views.of_grid([GridView("rotation", 30)])
     f_x, f_gx = pooled(still.images), pooled(moved.images)
     how = {"margin": 2.0, **coarse}

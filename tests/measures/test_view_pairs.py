@@ -11,9 +11,9 @@ from capsbench.errors import UserError
 from capsbench.measures import MeasureEntry, invariance_error, linear_equivariance
 from capsbench.measures._affine_equivariance import linear_equivariance as linear_equivariance_of
 from capsbench.measures._affine_maps import divide_objects
-from capsbench.measures._image_subset import chosen_for, seen_batches
-from capsbench.measures._paired_activations import at_rest
-from capsbench.measures._view_pairs import partners
+from capsbench.measures._image_subset import image_subset, subset_batches
+from capsbench.measures._paired_activations import identity_view
+from capsbench.measures._view_pairs import find_partners
 from capsbench.viewpoint.grid import GridView
 from capsbench.viewpoint.ranges import ViewRange
 from tests.data.made_up import Flat
@@ -72,25 +72,25 @@ def invertible(images):
 def test_a_partner_is_the_same_object_in_the_same_light_turned_further():
     test = data().split("test")
     for degrees in (90, -90, 180, 450):
-        rows = partners(test, GridView("azimuth", degrees))
+        rows = find_partners(test, GridView("azimuth", degrees))
         assert (rows >= 0).all()
         assert torch.equal(test.targets[rows], test.targets)
         for name in ("instance", "lighting"):
             assert torch.equal(test.factors[name][rows], test.factors[name])
         turned = (test.factors["azimuth"] + degrees) % 360
         assert torch.equal(test.factors["azimuth"][rows], turned)
-    assert (partners(test, GridView("azimuth", 45)) == -1).all()
-    assert (partners(test[:1], GridView("azimuth", 90)) == -1).all()
+    assert (find_partners(test, GridView("azimuth", 45)) == -1).all()
+    assert (find_partners(test[:1], GridView("azimuth", 90)) == -1).all()
 
 
 def test_x_and_its_partner_come_side_by_side():
     carousel, change = data(), GridView("azimuth", 90)
-    chosen = chosen_for(carousel, [change], 150)
+    chosen = image_subset(carousel, [change], 150)
     assert chosen.split == "test"
     assert len(chosen.rows) == 150
     pairs = zip(
-        seen_batches(carousel, "cpu", chosen, at_rest()),
-        seen_batches(carousel, "cpu", chosen, change),
+        subset_batches(carousel, "cpu", chosen, identity_view()),
+        subset_batches(carousel, "cpu", chosen, change),
         strict=True,
     )
     for x, gx in pairs:
@@ -171,9 +171,9 @@ def test_maps_are_fitted_however_few_objects_a_class_has(objects):
 
 def test_what_cannot_be_compared_is_told():
     with pytest.raises(UserError, match="it records no instance"):
-        partners(Flat().split("test"), GridView("azimuth", 90))
+        find_partners(Flat().split("test"), GridView("azimuth", 90))
     with pytest.raises(UserError, match=r"carousel has a partner for each of azimuth\+45: ask"):
-        chosen_for(data(), [GridView("azimuth", 45)], 10)
+        image_subset(data(), [GridView("azimuth", 45)], 10)
     adapter = TypeAdapter[MeasureEntry](MeasureEntry)
     for grid, message in (
         ({"azimuth": {"start": 0, "stop": 90, "step": 90}}, "leave azimuth 0 out"),
