@@ -10,8 +10,8 @@ from typing import Annotated, Any, ClassVar, NamedTuple
 import torch
 from pydantic import Field
 
-from capsbench.data.batches import Split
-from capsbench.data.images import ImageDataModule, SplitName
+from capsbench.data.batches import Split, SplitName
+from capsbench.data.images import ImageDataModule
 from capsbench.data.splits import hold_out
 from capsbench.datamodules._at_hand import told
 from capsbench.errors import UserError

@@ -10,8 +10,8 @@ import torch
 from numpy.typing import NDArray
 
 from capsbench.arguments import Positive
-from capsbench.data.batches import Split
-from capsbench.data.images import Identity, SplitName
+from capsbench.data.batches import Split, SplitName
+from capsbench.data.images import Identity
 from capsbench.datamodules import _affine_digits as affine
 from capsbench.datamodules import _affnist_files as files
 from capsbench.datamodules.affnist_like import AffineCanvas

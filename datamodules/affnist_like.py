@@ -8,8 +8,8 @@ import torch
 from pydantic import Field
 
 from capsbench.arguments import Positive
-from capsbench.data.batches import Split
-from capsbench.data.images import Identity, SplitName
+from capsbench.data.batches import Split, SplitName
+from capsbench.data.images import Identity
 from capsbench.datamodules import _affine_digits as affine
 from capsbench.datamodules.mnist import MNIST
 

@@ -7,8 +7,8 @@ from typing import ClassVar
 
 import torch
 
-from capsbench.data.batches import Split
-from capsbench.data.images import Identity, ImageDataModule, SplitName
+from capsbench.data.batches import Split, SplitName
+from capsbench.data.images import Identity, ImageDataModule
 from capsbench.data.splits import hold_out
 from capsbench.datamodules._at_hand import missing, told
 from capsbench.files.download import fetch

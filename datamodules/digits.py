@@ -9,8 +9,8 @@ from typing import ClassVar
 import torch
 from torch.nn.functional import interpolate, pad
 
-from capsbench.data.batches import Split
-from capsbench.data.images import Identity, ImageDataModule, SplitName
+from capsbench.data.batches import Split, SplitName
+from capsbench.data.images import Identity, ImageDataModule
 from capsbench.data.splits import hold_out
 from capsbench.errors import UserError
 

@@ -1,4 +1,4 @@
-"""MultiMNIST: two digits of different classes over each other, made where the model is."""
+"""MultiMNIST: two overlapping digits of different classes, composed on the model's device."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ from torch import Generator, Tensor
 
 from capsbench.arguments import Positive
 from capsbench.contracts import Batch
-from capsbench.data.batches import Split, StoredBatch
-from capsbench.data.images import Identity, SplitName
+from capsbench.data.batches import Split, SplitName, StoredBatch
+from capsbench.data.images import Identity
 from capsbench.data.randomness import generator
 from capsbench.datamodules.mnist import MNIST
 from capsbench.errors import UserError
 from capsbench.viewpoint.part import Part
+from capsbench.viewpoint.render import render
 from capsbench.viewpoint.views import Views
 from capsbench.viewpoint.warp import warp
 
@@ -39,7 +40,7 @@ class Pairs(Split):
     shifts: Tensor
 
     def __getitem__(self, rows: Tensor | slice) -> Self:
-        """Some of the pairs."""
+        """Return some of the pairs."""
         some = super().__getitem__(rows)
         return replace(some, partners=self.partners[rows], shifts=self.shifts[rows])
 
@@ -61,15 +62,15 @@ class MultiMNIST(MNIST):
     Each digit is shifted by whole pixels, up to ``shift`` in x and in y. Training pairs are new in
     each batch: each digit's partner is any other training digit of another class. Validation and
     test have fixed pairs within the split, from a table by the digit's number. The views of the
-    protocol move both digits together. Two conventions meet here: the paper shifts by up to 4
-    pixels, its authors' command by up to 6; and it counts an image as right if both digits are
-    (``accuracy``), others count digits (``objects/accuracy``).
+    protocol move both digits together. Two conventions differ: the paper shifts by up to 4 pixels,
+    its authors' command by up to 6; and the paper counts an image as right if both digits are
+    (``accuracy``), while others count digits (``objects/accuracy``).
 
     Args:
         shift: Largest shift, in pixels.
         pairs: Test pairs for each digit; the authors have 1,000. Each takes 16 MB of memory for the
-            10,000 digits. Fewer are a part of more.
-        canvas: Pixels of the images' side.
+            10,000 digits. Fewer pairs are a subset of more.
+        canvas: Side of the images, in pixels.
         kwargs: See `ImageDataModule`.
 
     Source: S. Sabour, N. Frosst, G. Hinton, Dynamic Routing Between Capsules (2017), section 6.
@@ -95,23 +96,23 @@ class MultiMNIST(MNIST):
         self.pairs = pairs
 
     def subset(self, name: SplitName, split: Split) -> Split:
-        """Give each digit its partners; training digits get others in each batch.
+        """Give each digit its partners; training digits get new ones in each batch.
 
-        They are among the digits that are left to learn from. Test pairs are the same, however many
-        of them are used.
+        Training and validation partners are among the digits that are kept. Test pairs are the
+        same, however many of them are used.
         """
         if name == "test":
             return super().subset(name, self._table(split, name))
         return self._table(super().subset(name, split), name)
 
     def make_training_batch(self, number: int, rows: Tensor, share: slice) -> StoredBatch:
-        """A share of a training batch, with partners from all training digits."""
+        """Return a share of a training batch, with partners from all training digits."""
         views = Views.draw(self.views, len(rows), generator(self.seed, "views", number))
         pairs = self._paired(self._training, rows, generator(self.seed, "pairs", number))
         return self.make_batch(pairs[share], views[share], self.views.part)
 
     def make_batch(self, images: Split, views: Views, part: Part) -> StoredBatch:
-        """Pairs with the views from which they are to be seen; digits in the order of classes."""
+        """Return pairs with the views from which they will be seen, digits in order of class."""
         assert isinstance(images, Pairs)
         classes, order = torch.stack([images.targets, images.partners], dim=1).sort(dim=1)
         each = torch.arange(len(images))[:, None]
@@ -125,7 +126,7 @@ class MultiMNIST(MNIST):
         )
 
     def on_after_batch_transfer(self, batch: StoredBatch, dataloader_idx: int) -> Batch:
-        """Lay the digits over each other and show them from their views, on the device."""
+        """Lay the digits over each other and warp them to their views, on the device."""
         assert isinstance(batch, PairBatch)
         digits = batch.images.float().div_(255).flatten(0, 1)[:, None]
         placed = replace(Views.identity(len(digits)), shift=batch.shifts.flatten(0, 1).double())
@@ -133,9 +134,10 @@ class MultiMNIST(MNIST):
         moved = warp(digits, placed.matrices(*digits.shape[-2:]), (height, width))
         alone = moved.view(-1, 2, height, width)
         overlay = alone.sum(dim=1, keepdim=True).clamp_(max=1)
-        seen = self.render(torch.cat([overlay, alone], dim=1), batch.views)
-        views, objects = batch.views.to(seen), seen[:, 1:, None]
-        return Batch(seen[:, :1], batch.targets, views, batch.index, objects=objects)
+        images = torch.cat([overlay, alone], dim=1)
+        images = render(images, batch.views, (height, width), padding=self.padding)
+        views, objects = batch.views.to(images), images[:, 1:, None]
+        return Batch(images[:, :1], batch.targets, views, batch.index, objects=objects)
 
     @cached_property
     def _training(self) -> _Digits:
@@ -143,7 +145,7 @@ class MultiMNIST(MNIST):
         return _Digits(Split(train.images[:, :1], train.targets, train.index))
 
     def _table(self, digits: Split, name: SplitName) -> Pairs:
-        """Each digit with partners among the others, whatever the training's seed."""
+        """Return each digit with partners among the others, independent of the training's seed."""
         among, rows = _Digits(digits), torch.arange(len(digits))
         tables = [
             self._paired(among, rows, generator("multimnist", name, number))
@@ -158,7 +160,7 @@ class MultiMNIST(MNIST):
         )
 
     def _paired(self, among: _Digits, rows: Tensor, draws: Generator) -> Pairs:
-        """Some digits, each with a partner and shifts."""
+        """Return some digits, each with a partner and shifts."""
         unit = torch.rand(len(rows), 5, generator=draws, dtype=torch.float64)
         digits, partners = among.split[rows], among.split[among.others(rows, unit[:, 0])]
         steps = 2 * self.shift + 1
@@ -172,7 +174,7 @@ class MultiMNIST(MNIST):
 
 
 class _Digits:
-    """Digits among which partners are found.
+    """Digits from which partners are drawn.
 
     Args:
         split: The digits.
@@ -192,11 +194,11 @@ class _Digits:
             )
 
     def others(self, rows: Tensor, unit: Tensor) -> Tensor:
-        """Digits of other classes than those of some rows.
+        """Return digits of other classes than those of some rows.
 
         Args:
             rows: (B,) rows of digits.
-            unit: (B,) in [0, 1); each digit of another class takes the same share.
+            unit: (B,) in [0, 1); every digit of another class has the same share of the interval.
 
         Returns:
             (B,) rows.

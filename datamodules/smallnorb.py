@@ -11,7 +11,7 @@ import torch
 from capsbench.arguments import Positive
 from capsbench.data.batches import Split
 from capsbench.data.images import Identity
-from capsbench.data.recorded import RecordedData, Recording, middle
+from capsbench.data.recorded import RecordedData, Recording, cropped_shape
 from capsbench.datamodules import _smallnorb_files as norb
 from capsbench.datamodules._at_hand import missing, told
 from capsbench.files.download import fetch
@@ -69,7 +69,7 @@ class SmallNORB(RecordedData):
         **kwargs: Any,
     ) -> None:
         self.identity = OFFICIAL if files == "official" else PORT
-        self.image_shape = middle((2 if stereo else 1, size, size), crop, "smallnorb")
+        self.image_shape = cropped_shape((2 if stereo else 1, size, size), crop, "smallnorb")
         super().__init__(**kwargs)
         self.stereo = stereo
         self.size = size

@@ -8,9 +8,9 @@ from typing import ClassVar
 
 import torch
 
-from capsbench.data.batches import Split
-from capsbench.data.images import Identity, ImageDataModule, SplitName
-from capsbench.data.splits import hold_out_of_each
+from capsbench.data.batches import Split, SplitName
+from capsbench.data.images import Identity, ImageDataModule
+from capsbench.data.splits import hold_out_per_class
 from capsbench.datamodules._at_hand import missing, told
 from capsbench.files.content import read
 from capsbench.files.download import fetch
@@ -71,7 +71,7 @@ class SVHN(ImageDataModule):
         self.prepare_data()
         everything = self._read("train")
         names = ("svhn", "validation")
-        train, validation = hold_out_of_each(everything.targets, VALIDATION_SHARE, *names)
+        train, validation = hold_out_per_class(everything.targets, VALIDATION_SHARE, *names)
         return {
             "train": everything[train],
             "validation": everything[validation],

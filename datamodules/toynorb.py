@@ -15,7 +15,7 @@ from rich.console import Console
 from capsbench.capsules.kernels.native import cache_folder
 from capsbench.data.batches import Split
 from capsbench.data.images import Identity
-from capsbench.data.recorded import RecordedData, Recording, middle
+from capsbench.data.recorded import RecordedData, Recording, cropped_shape
 from capsbench.datamodules._toynorb_grid import AZIMUTHS, ELEVATIONS, render_grid, scenes
 from capsbench.datamodules._toys import CATEGORIES, INSTANCES, TEST_INSTANCES, all_toys
 from capsbench.files.arrays import load_arrays, save_arrays
@@ -97,7 +97,7 @@ class ToyNORB(RecordedData):
         self.stereo = stereo
         self.distances = distances
         self.paint = paint
-        self.image_shape = middle((2 if stereo else 1, size, size), crop, "toynorb")
+        self.image_shape = cropped_shape((2 if stereo else 1, size, size), crop, "toynorb")
 
     def prepare_data(self) -> None:
         """Render what is missing; Lightning calls this in one process."""

@@ -1,17 +1,19 @@
-"""The order in which images are seen: a resumable stream to train on, passes to evaluate on."""
+"""Batches and their order: a resumable stream for training, single passes for evaluation."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Self
+from typing import Literal, Self
 
 import torch
 from torch import Tensor
 
 from capsbench.data.randomness import generator
 from capsbench.viewpoint.views import Views
+
+SplitName = Literal["train", "validation", "test", "familiar", "novel", "rearranged"]
 
 
 @dataclass
@@ -21,9 +23,9 @@ class StoredBatch:
     Attributes:
         images: (B, C, H, W) uint8.
         targets: (B,) class indices, or (B, K) multi-hot where an image holds several objects.
-        views: The views from which the images are to be seen; they stay on the CPU until the warp.
+        views: The views from which the images will be seen; they stay on the CPU until the warp.
         index: (B,) each image's number in the source.
-        masks: (B, 1, H, W) uint8, 1 where the object is that moves; None where all moves.
+        masks: (B, 1, H, W) uint8, 1 where the object is that moves; None if the whole image moves.
         poses: The recorded poses, if any.
     """
 
@@ -43,7 +45,7 @@ class Split:
         images: (N, C, H, W) uint8.
         targets: (N,) class indices.
         index: (N,) each image's number in the source, whatever the split's size.
-        factors: (N,) by name, how each object stood: azimuth, elevation, lighting, instance, ...
+        factors: (N,) by name, the recorded view: azimuth, elevation, lighting, instance, ...
         masks: (N, 1, H, W) uint8, 1 where the object is, if the data knows.
         poses: (N, ...) the exact poses, if the data knows.
     """
@@ -56,7 +58,7 @@ class Split:
     poses: Tensor | None = None
 
     def __getitem__(self, rows: Tensor | slice) -> Self:
-        """Some of the images."""
+        """Return some of the images."""
         return replace(
             self,
             images=self.images[rows],
@@ -74,16 +76,16 @@ class Split:
 class TrainingStream:
     """An endless stream of global batches, each a function of the seed and its number.
 
-    The images of pass ``e`` stand in the order that ``(seed, e)`` gives; batches are cut from the
-    passes laid end to end, so each holds exactly ``batch_size`` images. Several processes share
-    one: process ``rank`` takes every ``world``-th image. The position is a state that Lightning saves
-    and restores, so that a resumed training goes on with the batch after the last one.
+    The order of pass ``e`` is a function of ``(seed, e)``. Batches are cut from the passes laid end
+    to end, so that each holds exactly ``batch_size`` images. Several processes share a batch:
+    process ``rank`` takes every ``world``-th image. Lightning saves and restores the position, so
+    that a resumed training continues with the next batch.
 
     Args:
         count: Number of training images.
         batch_size: Images in a global batch.
-        take: Returns a share of a batch, given the batch's number, the rows of all of its images
-            and which of these are wanted.
+        make_batch: Returns a share of a batch, from the batch's number, the rows of all of its
+            images, and the slice of them that is this process's.
         seed: Seed of the order.
         rank: Number of this process.
         world: Number of processes.
@@ -94,46 +96,46 @@ class TrainingStream:
         count: int,
         *,
         batch_size: int,
-        take: Callable[[int, Tensor, slice], StoredBatch],
+        make_batch: Callable[[int, Tensor, slice], StoredBatch],
         seed: int,
         rank: int = 0,
         world: int = 1,
     ) -> None:
         self.count = count
         self.batch_size = batch_size
-        self.take = take
+        self.make_batch = make_batch
         self.seed = seed
         self.share = slice(rank, None, world)
         self.position = 0
         self._orders: dict[int, Tensor] = {}
 
     def __len__(self) -> int:
-        """Batches in an epoch: whole batches in one pass over the images, at least one."""
+        """Number of batches in an epoch: whole batches in one pass over the images, or one."""
         return max(1, self.count // self.batch_size)
 
     def __iter__(self) -> Iterator[StoredBatch]:
-        """Yield the rest of the present epoch, the whole one when a new one begins."""
+        """Yield the rest of the current epoch, or a whole one after it has ended."""
         for _ in range(len(self) - self.position % len(self)):
             number = self.position
             self.position += 1
             yield self[number]
 
     def __getitem__(self, number: int) -> StoredBatch:
-        """This process's share of a global batch."""
-        return self.take(number, self._rows(number), self.share)
+        """Return this process's share of a global batch."""
+        return self.make_batch(number, self._rows(number), self.share)
 
     def state_dict(self) -> dict[str, int]:
         """The number of the next batch."""
         return {"position": self.position}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """Go on with the batch at which the state was taken."""
+        """Continue with the batch at which the state was taken."""
         self.position = state["position"]
 
     def _rows(self, number: int) -> Tensor:
         positions = torch.arange(number * self.batch_size, (number + 1) * self.batch_size)
         first, last = int(positions[0]) // self.count, int(positions[-1]) // self.count
-        # The orders of the passes that this batch has a part in; the next one mostly has the same.
+        # Keep the orders of this batch's passes: the next batch mostly needs the same.
         self._orders = {
             epoch: self._orders[epoch] if epoch in self._orders else self._order(epoch)
             for epoch in range(first, last + 1)
@@ -152,8 +154,8 @@ class EvaluationPass:
     no process waits for another's collective call.
 
     Args:
-        rows: (N,) which images.
-        take: Returns the batch of some rows.
+        rows: (N,) rows of the images.
+        make_batch: Returns the batch of some rows.
         batch_size: The most images in a batch.
         rank: Number of this process.
         world: Number of processes.
@@ -163,24 +165,24 @@ class EvaluationPass:
         self,
         rows: Tensor,
         *,
-        take: Callable[[Tensor], StoredBatch],
+        make_batch: Callable[[Tensor], StoredBatch],
         batch_size: int,
         rank: int = 0,
         world: int = 1,
     ) -> None:
         self.rows = rows
-        self.take = take
+        self.make_batch = make_batch
         per_process = math.ceil(len(rows) / world)
         self.pieces = math.ceil(per_process / batch_size) * world
         self.share = slice(rank, None, world)
 
     def __len__(self) -> int:
-        """Batches of this process."""
+        """Number of batches of this process."""
         return len(self._pieces())
 
     def __iter__(self) -> Iterator[StoredBatch]:
         """Yield this process's batches."""
-        return map(self.take, self._pieces())
+        return map(self.make_batch, self._pieces())
 
     def _pieces(self) -> tuple[Tensor, ...]:
         return torch.tensor_split(self.rows, self.pieces)[self.share]

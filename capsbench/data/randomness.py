@@ -1,7 +1,7 @@
-"""Random numbers that are a function of names, so that nothing depends on what was drawn before.
+"""Random numbers that are a function of names, independent of all earlier draws.
 
-A training that is resumed, or carried out by several processes, draws the same numbers as one that
-is not: each draw has a generator of its own, made from the seed and the names of the draw.
+Each draw has a generator of its own, made from the seed and the names of the draw. A training that
+is resumed, or carried out by several processes, therefore draws the same numbers as any other.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from capsbench.viewpoint.views import Views
 
 
 def derive(*names: int | str) -> int:
-    """A 63-bit seed made from names, the same on every machine.
+    """Return a 63-bit seed made from names, the same on every machine.
 
     >>> derive(0, "views", 7) == derive(0, "views", 7) != derive(0, "views", 8)
     True
@@ -25,17 +25,17 @@ def derive(*names: int | str) -> int:
 
 
 def generator(*names: int | str) -> Generator:
-    """A CPU generator seeded by `derive`."""
+    """Return a CPU generator seeded by `derive`."""
     return Generator().manual_seed(derive(*names))
 
 
 def views_by_index(ranges: ViewRange, index: Tensor, *names: int | str) -> Views:
-    """Views from a seeded table with a row for each image of the source.
+    """Return views from a seeded table with a row for each image of the source.
 
-    A limit, a batch size or the number of processes gives no image another view.
+    An image's view does not depend on a limit, a batch size or the number of processes.
 
     Args:
-        ranges: Where views are drawn from.
+        ranges: Ranges from which the views are drawn.
         index: (B,) each image's number in its source.
         names: Names of the table.
 

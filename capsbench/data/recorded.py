@@ -1,4 +1,4 @@
-"""Sets whose views were recorded: which images are trained on, validated on and tested on."""
+"""Sets whose views were recorded, and their division into training, validation and test."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from pydantic import Field
 from torch import Tensor
 
 from capsbench.contracts import ImageShape
-from capsbench.data.batches import Split
-from capsbench.data.images import ImageDataModule, SplitName
-from capsbench.data.splits import hold_out_of_each, inside
+from capsbench.data.batches import Split, SplitName
+from capsbench.data.images import ImageDataModule
+from capsbench.data.splits import hold_out_per_class, recorded_within
 from capsbench.errors import UserError
 from capsbench.viewpoint.spread import Spread
 
@@ -24,11 +24,11 @@ Share = Annotated[float, Field(ge=0, lt=1)]
 
 @dataclass(frozen=True)
 class Recording:
-    """All images of a set, with how each was taken.
+    """All images of a set, each with its recorded view.
 
     Attributes:
-        images: The images; ``factors`` says how each object stood.
-        official_test: (N,) bool, the set's own test images; None where it has none.
+        images: The images; ``factors`` holds their views.
+        official_test: (N,) bool, the set's own test images; None if it has none.
     """
 
     images: Split
@@ -36,20 +36,21 @@ class Recording:
 
 
 class RecordedData(ImageDataModule):
-    """Images of objects from views that were recorded, and can only be chosen from.
+    """Images of objects whose views were recorded, so that a view selects images.
 
-    Familiar are the images inside of ``views.azimuth``, ``views.elevation`` and so on. Tested are
-    the set's own test images; or, where it has none, those of ``test_instances``; or, where none
-    are named, all images that are not familiar, and a share of those that are. Of the other
-    images, the familiar ones are trained on, but for those that validation holds out: whole
-    instances where each class has several, else some images of each class.
+    Images inside of ``views.azimuth``, ``views.elevation`` and so on are familiar. The test images
+    are the set's own. If it has none, they are those of ``test_instances``. If none are named, they
+    are all images that are not familiar and a share of those that are. The other familiar images
+    are for training. Validation holds some of them out: whole instances if each class has several,
+    else some images of each class.
 
     Args:
-        validation_instances: Instances of each class to validate on; if left out, the last one of
-            each class that may be trained on.
-        test_instances: Instances of each class to test on, for a set that has no division.
-        familiar_test_share: Share of the familiar images that are kept for the test, for a set that
-            has no division and without ``test_instances``.
+        validation_instances: Instances of each class for validation; the last one of each class
+            that is not for the test if left out.
+        test_instances: Instances of each class for the test, if the set has no test images of its
+            own.
+        familiar_test_share: Share of the familiar images that are kept for the test, if the set has
+            no test images of its own and there are no ``test_instances``.
         kwargs: See `ImageDataModule`.
     """
 
@@ -65,7 +66,7 @@ class RecordedData(ImageDataModule):
         self.validation_instances = validation_instances
         self.test_instances = test_instances
         self.familiar_test_share = familiar_test_share
-        self._splits_apart = False  # whether training and test share no instance
+        self._new_test_instances = False  # true if training and test share no instance
 
     @abstractmethod
     def read(self) -> Recording:
@@ -79,44 +80,46 @@ class RecordedData(ImageDataModule):
         """Read the images and divide them."""
         recording = self.read()
         images = recording.images
-        familiar = inside(images, self.views.recorded)
+        familiar = recorded_within(images, self.views.recorded)
         if not familiar.any():
-            wanted = "; ".join(f"{name} {spread}" for name, spread in self.views.recorded.items())
-            raise UserError(f"{self._name} has no image with {wanted}")
+            views = "; ".join(f"{name} {spread}" for name, spread in self.views.recorded.items())
+            raise UserError(f"{self._name} has no image with {views}")
         test = self._test(recording, familiar)
-        learned = (familiar & ~test).nonzero()[:, 0]
-        self._require_all_classes("train", images.targets[learned])
+        available = (familiar & ~test).nonzero()[:, 0]
+        self._require_all_classes("train", images.targets[available])
         if not test.any():
             raise UserError(
                 f"{self._name} has no image to test on: all are familiar and trained on; restrict "
                 "the views, or give test_instances or a familiar_test_share above 0"
             )
-        held = self._validation(images[learned])
-        train, validation = learned[~held], learned[held]
-        for what, rows in (("train", train), ("test", test.nonzero()[:, 0])):
-            self._require_all_classes(what, images.targets[rows])
-        self._splits_apart = "instance" in images.factors and not bool(
-            torch.isin(images.factors["instance"][learned], images.factors["instance"][test]).any()
+        held = self._validation(images[available])
+        train, validation = available[~held], available[held]
+        for name, rows in (("train", train), ("test", test.nonzero()[:, 0])):
+            self._require_all_classes(name, images.targets[rows])
+        instances = images.factors.get("instance")
+        self._new_test_instances = instances is not None and not bool(
+            torch.isin(instances[available], instances[test]).any()
         )
         return {"train": images[train], "validation": images[validation], "test": images[test]}
 
     @property
     def familiar_factors(self) -> dict[str, Spread]:
-        """The recorded factors by which a test image is familiar.
+        """The recorded factors, with their values, that make a test image familiar.
 
-        Where the test has other instances than the training, no image would be familiar by that.
+        If test and training share no instance, the instance is left out: else no test image would
+        be familiar.
         """
-        found = self.views.recorded
-        if self._splits_apart:
-            found.pop("instance", None)
-        return found
+        factors = self.views.recorded
+        if self._new_test_instances:
+            factors.pop("instance", None)
+        return factors
 
     @property
     def _name(self) -> str:
         return self.identity.name
 
     def _test(self, recording: Recording, familiar: Tensor) -> Tensor:
-        """(N,) bool, which images are tested on."""
+        """Return (N,) bool, the test images."""
         images = recording.images
         if recording.official_test is not None:
             if self.test_instances is not None:
@@ -128,13 +131,13 @@ class RecordedData(ImageDataModule):
             return self._instances("test_instances", images, self.test_instances)
         rows = familiar.nonzero()[:, 0]
         share = self.familiar_test_share
-        _, held = hold_out_of_each(images.targets[rows], share, self._name, "test")
+        _, held = hold_out_per_class(images.targets[rows], share, self._name, "test")
         test = ~familiar
         test[rows[held]] = True
         return test
 
     def _validation(self, images: Split) -> Tensor:
-        """(N,) bool, which of the images that may be trained on are held out."""
+        """Return (N,) bool, the images that are held out of those available for training."""
         if self.validation_instances is not None:
             held = self._instances("validation_instances", images, self.validation_instances)
             self._require_all_classes("validation", images.targets[held])
@@ -145,31 +148,32 @@ class RecordedData(ImageDataModule):
                 return images.factors["instance"] == last
         held = torch.zeros(len(images), dtype=torch.bool)
         names = (self._name, "validation")
-        held[hold_out_of_each(images.targets, VALIDATION_SHARE, *names)[1]] = True
+        held[hold_out_per_class(images.targets, VALIDATION_SHARE, *names)[1]] = True
         return held
 
-    def _instances(self, argument: str, images: Split, wanted: Sequence[int]) -> Tensor:
-        """(N,) bool, which images are of some instances."""
+    def _instances(self, argument: str, images: Split, numbers: Sequence[int]) -> Tensor:
+        """Return (N,) bool, the images of some instances."""
         if "instance" not in images.factors:
             raise UserError(f"{self._name} does not tell instances apart: leave {argument} out")
         instances = images.factors["instance"]
         known = sorted({int(number) for number in instances.tolist()})
-        if not wanted or not set(wanted) <= set(known):
-            raise UserError(f"{argument} of {self._name} are among {known}; got {list(wanted)}")
-        return torch.isin(instances, instances.new_tensor(list(wanted)))
+        if not numbers or not set(numbers) <= set(known):
+            raise UserError(f"{argument} of {self._name} are among {known}; got {list(numbers)}")
+        return torch.isin(instances, instances.new_tensor(list(numbers)))
 
-    def _require_all_classes(self, what: str, targets: Tensor) -> None:
+    def _require_all_classes(self, split: str, targets: Tensor) -> None:
+        """Refuse a split in which a class has no image."""
         counts = torch.bincount(targets, minlength=self.num_classes)
         if missing := (counts == 0).nonzero()[:, 0].tolist():
             names = ", ".join(self.class_names[label] for label in missing)
             raise UserError(
-                f"{self._name} would have no {what} image of {names}: restrict the views less, "
+                f"{self._name} would have no {split} image of {names}: restrict the views less, "
                 "or keep fewer instances or images from training"
             )
 
 
 def _ends_of_each(numbers: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """(N,) and (N,), the lowest and the highest number of each image's own class."""
+    """Return (N,) and (N,), the lowest and the highest number of each image's class."""
     ends = (
         numbers.new_zeros(int(targets.max()) + 1).scatter_reduce(
             0, targets, numbers, end, include_self=False
@@ -180,13 +184,13 @@ def _ends_of_each(numbers: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
     return lowest, highest
 
 
-def middle(shape: ImageShape, crop: int | None, what: str) -> ImageShape:
-    """The shape of images of which only the middle is shown.
+def cropped_shape(shape: ImageShape, crop: int | None, name: str) -> ImageShape:
+    """Return the shape of images that are cropped to a square in their middle.
 
     Args:
         shape: (C, H, W) as stored.
-        crop: Pixels that are shown, across and down; all if left out.
-        what: Name of the set, for messages.
+        crop: Side of the square, in pixels; no crop if left out.
+        name: Name of the set, for messages.
 
     Raises:
         UserError: The crop is larger than the images.
@@ -194,5 +198,5 @@ def middle(shape: ImageShape, crop: int | None, what: str) -> ImageShape:
     if crop is None:
         return shape
     if not 1 <= crop <= min(shape[1:]):
-        raise UserError(f"crop of {what} lies between 1 and {min(shape[1:])} pixels; got {crop}")
+        raise UserError(f"crop of {name} lies between 1 and {min(shape[1:])} pixels; got {crop}")
     return shape[0], crop, crop

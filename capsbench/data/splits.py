@@ -15,11 +15,11 @@ from capsbench.viewpoint.spread import Spread
 
 
 def balanced_order(targets: Tensor, *names: int | str) -> Tensor:
-    """An order of the images in which every beginning holds the classes in near-equal numbers.
+    """Return an order of which every beginning holds the classes in near-equal numbers.
 
     Args:
         targets: (N,) class indices.
-        names: What the shuffle is a function of (`randomness.derive`).
+        names: Names that determine the shuffle (`randomness.derive`).
 
     Returns:
         (N,) indices: after a shuffle, the first image of each class, then the second of each, ...
@@ -40,7 +40,7 @@ def hold_out(targets: Tensor, share: float, *names: int | str) -> tuple[Tensor, 
     Args:
         targets: (N,) class indices.
         share: The second part's share, between 0 and 1.
-        names: What the division is a function of.
+        names: Names that determine the division.
 
     Returns:
         Indices that are kept and indices that are held out, each sorted; disjoint, N together.
@@ -50,32 +50,32 @@ def hold_out(targets: Tensor, share: float, *names: int | str) -> tuple[Tensor, 
     return order[count:].sort().values, order[:count].sort().values
 
 
-def hold_out_of_each(targets: Tensor, share: float, *names: int | str) -> tuple[Tensor, Tensor]:
+def hold_out_per_class(targets: Tensor, share: float, *names: int | str) -> tuple[Tensor, Tensor]:
     """Divide images in two, with the same share of each class in the second part.
 
-    Unlike `hold_out` it leaves no class of few images without any in the first part.
+    Unlike `hold_out`, it leaves no class of few images without any in the first part.
 
     Args:
         targets: (N,) class indices.
-        share: The second part's share of each class, at least one image of it; none where it is 0.
-        names: What the division is a function of.
+        share: The second part's share of each class, at least one image of it; 0 for none.
+        names: Names that determine the division.
 
     Returns:
         Indices that are kept and indices that are held out, each sorted; disjoint, N together.
     """
     held = torch.zeros(len(targets), dtype=torch.bool)
     if share > 0:
-        held[some_of_each(targets, share, *names)] = True
+        held[per_class_subset(targets, share, *names)] = True
     return (~held).nonzero()[:, 0], held.nonzero()[:, 0]
 
 
-def some_of_each(targets: Tensor, wanted: float, *names: int | str) -> Tensor:
-    """The same number, or share, of the images of each class; fewer are a part of more.
+def per_class_subset(targets: Tensor, amount: float, *names: int | str) -> Tensor:
+    """Select the same number, or share, of the images of each class; smaller sets are nested.
 
     Args:
         targets: (N,) class indices.
-        wanted: How many of each class, or below 1 the share of each.
-        names: What the choice is a function of.
+        amount: Number of images of each class; below 1, their share.
+        names: Names that determine the selection.
 
     Returns:
         Indices, sorted.
@@ -83,24 +83,24 @@ def some_of_each(targets: Tensor, wanted: float, *names: int | str) -> Tensor:
     order = balanced_order(targets, "some of each", *names)
     classes = targets[order]
     counts = torch.bincount(targets)
-    most = (counts * wanted).round().clamp(min=1) if wanted < 1 else counts.new_tensor(wanted)
+    most = (counts * amount).round().clamp(min=1) if amount < 1 else counts.new_tensor(amount)
     earlier = one_hot(classes, len(counts)).cumsum(0)
     rank = earlier.gather(1, classes[:, None])[:, 0] - 1
     return order[rank < most.expand(len(counts))[classes]].sort().values
 
 
-def inside(images: Split, wanted: Mapping[str, Spread]) -> Tensor:
-    """Which images were recorded inside of what is wanted.
+def recorded_within(images: Split, factors: Mapping[str, Spread]) -> Tensor:
+    """Find the images whose recorded factors lie within given values.
 
     Args:
         images: N images.
-        wanted: The values of some of their factors; what is left out is not restricted.
+        factors: The values of some factors; factors that are left out are not restricted.
 
     Returns:
         (N,) bool.
     """
     result = torch.ones(len(images), dtype=torch.bool)
-    for name, spread in wanted.items():
+    for name, spread in factors.items():
         values, at = images.factors[name].unique(return_inverse=True)
         period = FACTORS[name].period
         fits = [spread.contains(value, period) for value in values.tolist()]

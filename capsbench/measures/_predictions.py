@@ -9,7 +9,9 @@ import torch
 from numpy.typing import NDArray
 
 from capsbench.contracts import Model, class_recall
-from capsbench.data.images import ImageDataModule, SplitName, ViewSelection
+from capsbench.data.batches import SplitName
+from capsbench.data.evaluation import ViewSelection
+from capsbench.data.images import ImageDataModule
 
 
 class Found(NamedTuple):
@@ -43,7 +45,7 @@ def found_in(
         device: Where the model is.
     """
     shares, index, several = [], [], False
-    for batch in data.batches(split, device, at):
+    for batch in data.evaluation.batches(split, device, at):
         shares.append(class_recall(model.log_probabilities(model(batch.images)), batch.targets))
         index.append(batch.index)
         several = batch.targets.dim() == 2

@@ -8,7 +8,8 @@ import torch
 
 from capsbench.contracts import Batch
 from capsbench.data.batches import Split
-from capsbench.data.images import EVALUATION_BATCH, ImageDataModule
+from capsbench.data.evaluation import EVALUATION_BATCH
+from capsbench.data.images import ImageDataModule
 from capsbench.viewpoint.part import Part
 from capsbench.viewpoint.views import Views
 

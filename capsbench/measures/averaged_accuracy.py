@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from capsbench.contracts import Model, class_recall
-from capsbench.data.images import ImageDataModule, SplitName
+from capsbench.data.batches import SplitName
+from capsbench.data.images import ImageDataModule
 from capsbench.measures import AveragedAccuracy
 from capsbench.measures._result import Measured
 from capsbench.viewpoint.views import Views
@@ -45,7 +46,7 @@ def measure(
     for split in entry.splits:
         crops, truth = list[Tensor](), torch.empty(0)
         for shift in entry.shifts:
-            probabilities, truth = _look(model, data, split, Views.identity(1).moved(shift), device)
+            probabilities, truth = _look(model, data, split, Views.identity(1).with_shift(shift), device)
             crops.append(probabilities)
             advance()
         means = {"averaged": torch.stack(crops).mean(dim=0)}
@@ -65,7 +66,7 @@ def _look(
 ) -> tuple[Tensor, Tensor]:
     """(N, K) probabilities of a split's images at one view, and their targets, on the CPU."""
     probabilities, targets = list[Tensor](), list[Tensor]()
-    for batch in data.batches(split, device, view):
+    for batch in data.evaluation.batches(split, device, view):
         probabilities.append(model.log_probabilities(model(batch.images)).exp())
         targets.append(batch.targets)
     return torch.cat(probabilities).cpu(), torch.cat(targets).cpu()

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from capsbench.contracts import Model, one_hot
-from capsbench.data.images import ImageDataModule, SplitName
+from capsbench.data.batches import SplitName
+from capsbench.data.images import ImageDataModule
 from capsbench.measures import Calibration
 from capsbench.measures._nonfinite import defined
 from capsbench.measures._reliability import reliability, top_label
@@ -72,7 +73,7 @@ def _look(model: Model, data: ImageDataModule, split: SplitName, device: str) ->
     """What is found of each image of a split, by name, on the CPU."""
     parts: dict[str, list[Tensor]] = {}
     with watching_votes(model) as spreads:
-        for batch in data.batches(split, device):
+        for batch in data.evaluation.batches(split, device):
             prediction = model(batch.images)
             found = {"index": batch.index, "targets": batch.targets}
             if batch.targets.dim() == 1:

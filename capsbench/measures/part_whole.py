@@ -12,7 +12,8 @@ from torchmetrics.functional.classification import binary_auroc
 
 from capsbench import measures
 from capsbench.contracts import Model, class_recall
-from capsbench.data.images import ImageDataModule, SplitName
+from capsbench.data.batches import SplitName
+from capsbench.data.images import ImageDataModule
 from capsbench.measures._result import Measured
 from capsbench.measures.kept_rows import KeptRows
 
@@ -138,7 +139,7 @@ def _look(
     """(N,) what a model says of each image, by quantity, and the images' numbers."""
     found: dict[str, list[Tensor]] = {}
     index = []
-    for batch in data.batches(split, device):
+    for batch in data.evaluation.batches(split, device):
         index.append(batch.index.cpu())
         if batch.targets.dim() == 2:
             continue

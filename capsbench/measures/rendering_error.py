@@ -60,7 +60,7 @@ def _measure(
     """Values for one range of views, and the errors of each image behind them."""
     rendered, copied, squares = list[Tensor](), list[Tensor](), list[Tensor]()
     total = torch.zeros(data.image_shape, dtype=torch.float64)
-    for batch in data.batches("test", device):
+    for batch in data.evaluation.batches("test", device):
         views = views_by_index(ranges, batch.index, "views to render", name)
         moved = warp(batch.images, views.matrices(*batch.images.shape[-2:]))
         drawn = model(batch.images, views).reconstruction

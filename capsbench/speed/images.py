@@ -8,8 +8,8 @@ from typing import ClassVar
 import torch
 
 from capsbench.contracts import ImageShape
-from capsbench.data.batches import Split
-from capsbench.data.images import Identity, ImageDataModule, SplitName
+from capsbench.data.batches import Split, SplitName
+from capsbench.data.images import Identity, ImageDataModule
 from capsbench.data.randomness import generator
 from capsbench.viewpoint.ranges import ViewRange
 

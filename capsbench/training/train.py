@@ -17,7 +17,8 @@ from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from capsbench.capsules.backends import use_backend
 from capsbench.contracts import Model
-from capsbench.data.images import ImageData, SplitName
+from capsbench.data.batches import SplitName
+from capsbench.data.images import ImageDataModule
 from capsbench.data.randomness import derive
 from capsbench.errors import UserError
 from capsbench.training.devices import ACCELERATORS
@@ -59,7 +60,7 @@ class _Steps(Callback):
 
 def train(
     build: Callable[[], Model],
-    data: ImageData,
+    data: ImageDataModule,
     recipe: Recipe,
     execution: Execution,
     *,
@@ -94,7 +95,7 @@ def train(
         logging.getLogger(name).setLevel(logging.WARNING)
     torch.manual_seed(derive(seed, "model"))
     task = Task(build(), recipe, seed=seed)
-    use_backend(task.model, execution.routing)
+    use_backend(task.model, execution.backend)
     looks = Trajectory(
         data,
         every=recipe.evaluate_every,

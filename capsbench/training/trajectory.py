@@ -12,7 +12,8 @@ import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
-from capsbench.data.images import ImageDataModule, SplitName
+from capsbench.data.batches import SplitName
+from capsbench.data.images import ImageDataModule
 from capsbench.training.schedule import learning_rate_factor
 from capsbench.training.selection import RULES, Row, followed
 from capsbench.training.task import Task
@@ -159,7 +160,7 @@ class Trajectory(Callback):
         """(3,) loss, hits and images, summed over this process's share of a split."""
         task.eval()
         total = torch.zeros(3, device=task.device)
-        for batch in self.data.batches(split, task.device):
+        for batch in self.data.evaluation.batches(split, task.device):
             if not len(batch.images):  # fewer images than processes
                 continue
             with trainer.precision_plugin.val_step_context():

@@ -24,10 +24,10 @@ def stream(count=10, batch_size=4, **more):
 
     split = numbered(count)
 
-    def take(number, rows, share):
+    def make_batch(number, rows, share):
         return stored(split[rows[share]], draw(number)[share])
 
-    return TrainingStream(count, batch_size=batch_size, take=take, seed=0, **more)
+    return TrainingStream(count, batch_size=batch_size, make_batch=make_batch, seed=0, **more)
 
 
 def stored(images, views):
@@ -38,7 +38,7 @@ def evaluation(count, views=None, **more):
     split = numbered(count)
     views = Views.identity(count) if views is None else views
     return EvaluationPass(
-        torch.arange(count), take=lambda rows: stored(split[rows], views[rows]), **more
+        torch.arange(count), make_batch=lambda rows: stored(split[rows], views[rows]), **more
     )
 
 
@@ -59,7 +59,7 @@ def test_passes_laid_end_to_end_hold_each_image_once(count, batch):
 
 def test_orders_of_passes_and_seeds_differ():
     run = stream(50, 50)
-    other = TrainingStream(50, batch_size=50, take=run.take, seed=1)
+    other = TrainingStream(50, batch_size=50, make_batch=run.make_batch, seed=1)
     assert run[0].index.tolist() != run[1].index.tolist() != other[1].index.tolist()
 
 

@@ -18,7 +18,7 @@ WILD = ViewRange(rotation=[-180, 180], shift=[-2, 2], brightness=[-0.2, 0.2], co
 def seen(data: ImageDataModule, split, at=None):
     """Each image of a pass, by its number in the source."""
     found: dict[int, torch.Tensor] = {}
-    for batch in data.batches(split, "cpu", at):
+    for batch in data.evaluation.batches(split, "cpu", at):
         found |= dict(zip(batch.index.tolist(), batch.images, strict=True))
     return found
 
@@ -26,7 +26,7 @@ def seen(data: ImageDataModule, split, at=None):
 def test_an_image_is_seen_alike_whatever_stands_beside_it(monkeypatch):
     whole = seen(Flat(views=WILD), "test")
     few = seen(Flat(views=WILD, limit=4, seed=5), "test")
-    monkeypatch.setattr("capsbench.data.images.EVALUATION_BATCH", 2)
+    monkeypatch.setattr("capsbench.data.evaluation.EVALUATION_BATCH", 2)
     in_pairs = seen(Flat(views=WILD), "test")
     assert len(few) == 4
     for other in (few, in_pairs):
@@ -52,7 +52,7 @@ def test_pixels_go_to_the_device_once_however_many_views_are_seen():
     data = Flat()
     with Copies() as copies:
         for degrees in (0.0, 10.0, 90.0):
-            for batch in data.batches("test", "meta", GridView("rotation", degrees)):
+            for batch in data.evaluation.batches("test", "meta", GridView("rotation", degrees)):
                 assert batch.images.device.type == "meta"
     assert copies.bytes == data.split("test").images.nbytes
 
@@ -120,7 +120,7 @@ def test_views_that_the_set_does_not_have(views, message):
     with pytest.raises(UserError, match=message):
         Flat(views=views)
     with pytest.raises(UserError, match=message):
-        list(Flat().batches("test", "cpu", views))
+        list(Flat().evaluation.batches("test", "cpu", views))
 
 
 def test_a_recorded_view_of_a_grid_selects_images():
@@ -131,7 +131,7 @@ def test_a_recorded_view_of_a_grid_selects_images():
     numbers = seen(data, "test", GridView("rotation", 180.0)).keys()
     assert {number // 2 % 4 for number in numbers} == {0, 1}
     with pytest.raises(UserError, match="records only azimuth, elevation, instance"):
-        data.require(GridView("lighting", 1.0))
+        data.require_views(GridView("lighting", 1.0))
 
 
 def test_the_object_moves_before_its_background():

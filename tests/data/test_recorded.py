@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from capsbench.data.recorded import middle
+from capsbench.data.recorded import cropped_shape
 from capsbench.errors import UserError
 from capsbench.viewpoint.ranges import ViewRange
 from tests.data.made_up import OfficialTurntable, Turntable
@@ -61,7 +61,7 @@ def test_familiar_views_alone_can_all_be_trained_on():
     data = Turntable(views=FAMILIAR, familiar_test_share=0.0)
     assert len(data.split("train")) + len(data.split("validation")) == 32
     with pytest.raises(UserError, match="no familiar test images"):
-        list(data.batches("familiar", "cpu"))
+        list(data.evaluation.batches("familiar", "cpu"))
 
 
 def test_every_combination_of_factors_is_restricted():
@@ -99,14 +99,14 @@ def test_an_official_test_takes_no_other():
 def test_views_of_a_range_select_images():
     data = OfficialTurntable(views=FAMILIAR)
     split = data.split("test")
-    assert len(data.view_rows("test", None)) == 32
-    chosen = split[data.view_rows("test", ViewRange(azimuth=180))]
+    assert len(data.evaluation.view_rows("test", None)) == 32
+    chosen = split[data.evaluation.view_rows("test", ViewRange(azimuth=180))]
     assert set(chosen.factors["azimuth"].tolist()) == {180}
     # What is not asked for is as in training.
-    chosen = split[data.view_rows("test", ViewRange(elevation=30))]
+    chosen = split[data.evaluation.view_rows("test", ViewRange(elevation=30))]
     assert set(chosen.factors["azimuth"].tolist()) == {0, 90}
     with pytest.raises(UserError, match="no test image of turntable has azimuth"):
-        data.view_rows("test", ViewRange(azimuth=45))
+        data.evaluation.view_rows("test", ViewRange(azimuth=45))
 
 
 def test_azimuths_go_round():
@@ -116,7 +116,7 @@ def test_azimuths_go_round():
 
 def test_poses_come_with_their_images():
     data = OfficialTurntable(views=FAMILIAR)
-    for batch in data.batches("novel", "cpu"):
+    for batch in data.evaluation.batches("novel", "cpu"):
         assert batch.poses is not None
         assert torch.equal(batch.poses[:, 0].long(), batch.targets)
         rows = batch.index // 8 % 4
@@ -125,20 +125,20 @@ def test_poses_come_with_their_images():
 
 @pytest.mark.parametrize(("crop", "shape"), [(None, (2, 48, 48)), (32, (2, 32, 32))])
 def test_the_middle_of_images(crop, shape):
-    assert middle((2, 48, 48), crop, "x") == shape
+    assert cropped_shape((2, 48, 48), crop, "x") == shape
 
 
 @pytest.mark.parametrize("crop", [0, 49, -3])
 def test_no_crop_beyond_the_image(crop):
     with pytest.raises(UserError, match="between 1 and 48"):
-        middle((2, 48, 48), crop, "x")
+        cropped_shape((2, 48, 48), crop, "x")
 
 
 def test_instances_that_only_the_training_has_do_not_make_a_test_novel():
     data = OfficialTurntable(views=ViewRange(instance={"values": [0, 1]}, azimuth=[0, 90]))
     assert values(data, "familiar", "instance") == {2, 3}
     assert values(data, "familiar", "azimuth") == {0, 90}
-    rows = data.view_rows("test", ViewRange(azimuth=180))
+    rows = data.evaluation.view_rows("test", ViewRange(azimuth=180))
     assert set(data.split("test").factors["instance"][rows].tolist()) == {2, 3}
     # Where test and training share them, they count.
     shared = Turntable(views=ViewRange(instance={"values": [0, 1]}))

@@ -1,11 +1,9 @@
-"""What every set promises, asked of any data module."""
-
-from typing import Any
+"""Properties that every data module has."""
 
 import torch
 
-from capsbench.data.batches import EvaluationPass
-from capsbench.data.images import SplitName
+from capsbench.data.batches import SplitName
+from capsbench.data.images import ImageDataModule
 
 SPLITS: tuple[SplitName, ...] = ("train", "validation", "test")
 
@@ -16,14 +14,14 @@ def splits(data):
 
 def require_disjoint(parts, *, one_source):
     """No image twice in a split, none in two; of two sources, the second is the test's."""
-    seen = [set(part.index.tolist()) for part in parts]
-    assert all(len(found) == len(part) > 0 for found, part in zip(seen, parts, strict=True))
+    numbers = [set(part.index.tolist()) for part in parts]
+    assert all(len(own) == len(part) > 0 for own, part in zip(numbers, parts, strict=True))
     pairs = [(0, 1), (0, 2), (1, 2)] if one_source else [(0, 1)]
-    assert all(seen[a].isdisjoint(seen[b]) for a, b in pairs)
+    assert all(numbers[a].isdisjoint(numbers[b]) for a, b in pairs)
 
 
 def objects(part):
-    """The objects that are shown: (class, instance)."""
+    """Return the objects in the images: (class, instance)."""
     instances = part.factors["instance"].tolist()
     return set(zip(part.targets.tolist(), instances, strict=True))
 
@@ -36,11 +34,11 @@ def require_same_splits(one, other):
         assert torch.equal(first.targets, second.targets)
 
 
-def seen(data, split):
-    """What is seen of each image, by its number: pixels, angle, classes."""
+def images_by_number(batches):
+    """Return pixels, angle and classes of each image, by its number."""
     return {
         number: (image, angle, target)
-        for batch in data.batches(split, "cpu")
+        for batch in batches
         for number, image, angle, target in zip(
             batch.index.tolist(), batch.images, batch.views.rotation, batch.targets, strict=True
         )
@@ -48,27 +46,24 @@ def seen(data, split):
 
 
 def require_same_views(make, patch, split="test", *, atol=1e-6):
-    """Each image is seen alike with other batches, another order, a limit, or two processes."""
-    everything = seen(make(), split)
-    patch.setattr("capsbench.data.images.EVALUATION_BATCH", 7)
-    others = [seen(make(seed=3), split), seen(make(limit=11), split)]
+    """Each image is the same with other batches, another order, a limit, or two processes."""
+
+    def one_pass(**changes):
+        return images_by_number(make(**changes).evaluation.batches(split, "cpu"))
+
+    everything = one_pass()
+    patch.setattr("capsbench.data.evaluation.EVALUATION_BATCH", 7)
+    others = [one_pass(seed=3), one_pass(limit=11)]
     shares = []
     for rank in range(2):
-        data = make()
-        patch.setattr(data, "_process", lambda rank=rank: (rank, 2))
-        shares.append(seen(data, split))
+        with patch.context() as process:
+            process.setattr(ImageDataModule, "rank_and_world_size", (rank, 2))
+            shares.append(one_pass())
     assert shares[0].keys().isdisjoint(shares[1])
     others.append(shares[0] | shares[1])
     data = make()
-    backwards = EvaluationPass(
-        torch.arange(len(data.split(split))).flip(0), take=data._taker(split, None), batch_size=5
-    )
-    found: dict[int, Any] = {}
-    for stored in backwards:
-        batch = data.on_after_batch_transfer(stored, 0)
-        rows = zip(batch.images, batch.views.rotation, batch.targets, strict=True)
-        found |= dict(zip(batch.index.tolist(), rows, strict=True))
-    others.append(found)
+    backwards = torch.arange(len(data.split(split))).flip(0).split(5)
+    others.append(images_by_number(data.evaluation.get_batch(split, rows) for rows in backwards))
     assert len(others[0]) == len(others[2]) == len(others[3]) == len(everything)
     for other in others:
         for number, (image, angle, target) in other.items():
@@ -77,4 +72,4 @@ def require_same_views(make, patch, split="test", *, atol=1e-6):
             assert torch.equal(angle, turned)
             assert torch.equal(target, label)
     angles = torch.stack([angle for _, angle, _ in everything.values()])
-    assert len(angles.unique()) > 1  # there was something to be seen alike
+    assert len(angles.unique()) > 1  # the views differ

@@ -96,9 +96,9 @@ def test_the_transform_of_a_digit_is_a_function_of_its_number(root):
 def test_novel_images_are_shown_as_they_are_and_test_images_moved(root):
     views = ViewRange.model_validate({"shift": {"start": -6, "stop": 6, "step": 1}})
     data = AffNISTLike(data_root=root, views=views)
-    novel = torch.cat([batch.images for batch in data.batches("novel", "cpu")])
+    novel = torch.cat([batch.images for batch in data.evaluation.batches("novel", "cpu")])
     assert torch.equal(novel, data.split("novel").images.float() / 255)
-    for batch in data.batches("familiar", "cpu"):
+    for batch in data.evaluation.batches("familiar", "cpu"):
         shifts = batch.views.shift
         assert torch.equal(shifts, shifts.round()) and shifts.abs().max() == 6
         stored = data.split("test").images[batch.index].float() / 255

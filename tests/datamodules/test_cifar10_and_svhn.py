@@ -68,5 +68,7 @@ def test_rare_digits_of_svhn_stay_as_rare(tmp_path, monkeypatch):
 def test_turned_photographs_have_no_black_corners(tmp_path, monkeypatch, name):
     cls, fill = SETS[name]
     fill(tmp_path, monkeypatch)
-    for batch in cls(data_root=tmp_path, views=ViewRange(rotation=45)).batches("test", "cpu"):
+    for batch in cls(data_root=tmp_path, views=ViewRange(rotation=45)).evaluation.batches(
+        "test", "cpu"
+    ):
         assert batch.images[..., 0, 0].min() > 0.03

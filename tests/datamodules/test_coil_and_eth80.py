@@ -108,7 +108,7 @@ def test_objects_of_eth80_move_before_their_background(tmp_path, monkeypatch):
     assert split.factors["elevation"][:16].unique().tolist() == [0, 24, 45, 90]
     assert split.factors["elevation"][0] == 90
     assert torch.equal(split.masks.float().mean(dim=(1, 2, 3)), torch.full((len(split),), 0.25))
-    (batch, *_) = data.batches("test", "cpu")
+    (batch, *_) = data.evaluation.batches("test", "cpu")
     masked = ETH80(data_root=tmp_path, masked=True, colour=False)
     assert masked.padding == "zeros" and data.padding == "border"
     images = masked.split("test").images

@@ -7,7 +7,7 @@ from capsbench.datamodules.digits import Digits
 from capsbench.errors import UserError
 from capsbench.viewpoint.grid import GridView
 from capsbench.viewpoint.ranges import ViewRange
-from tests.datamodules.promises import SPLITS, seen
+from tests.datamodules.promises import SPLITS, images_by_number
 
 
 def test_enlarged_on_a_black_canvas():
@@ -31,15 +31,17 @@ def test_a_limit_is_balanced_nested_and_gives_no_image_another_view():
         indices = [set(d.split(name).index.tolist()) for d in (whole, small, smaller)]
         assert indices[2] < indices[1] < indices[0]
         assert torch.bincount(small.split(name).targets).tolist() == [10] * 10
-    every = seen(whole, "validation")
-    for number, (image, _, _) in seen(smaller, "validation").items():
+    every = images_by_number(whole.evaluation.batches("validation", "cpu"))
+    for number, (image, _, _) in images_by_number(
+        smaller.evaluation.batches("validation", "cpu")
+    ).items():
         torch.testing.assert_close(image, every[number][0], atol=1e-6, rtol=0)
 
 
 def test_batches_are_floats_in_the_unit_interval_seen_from_their_views():
     data = Digits(limit=50)
-    (batch,) = data.batches("test", "cpu")
+    (batch,) = data.evaluation.batches("test", "cpu")
     stored = data.split("test")
     assert torch.equal(batch.images, stored.images.float() / 255)
-    (turned,) = data.batches("test", "cpu", GridView("rotation", 90))
+    (turned,) = data.evaluation.batches("test", "cpu", GridView("rotation", 90))
     assert torch.equal(turned.images, torch.rot90(batch.images, 1, (2, 3)))

@@ -143,7 +143,7 @@ def test_batches_keep_the_contract(one):
     assert len(data.class_names) == data.num_classes
     stored = data.train_dataloader()[0]
     trained = data.on_after_batch_transfer(stored, 0)
-    for batch in (trained, *data.batches("test", "cpu")):
+    for batch in (trained, *data.evaluation.batches("test", "cpu")):
         assert isinstance(batch, Batch)
         assert batch.images.shape[1:] == data.image_shape
         assert batch.images.dtype == torch.float32
@@ -163,7 +163,7 @@ def test_validation_is_seen_from_familiar_views_of_training_images(one):
     familiar = data.split("validation").factors
     for factor, spread in data.views.recorded.items():
         assert all(spread.contains(value, 360) for value in familiar[factor].tolist())
-    for batch in data.batches("validation", "cpu"):
+    for batch in data.evaluation.batches("validation", "cpu"):
         assert batch.views.rotation.abs().max() <= 20
 
 

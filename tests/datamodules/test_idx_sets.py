@@ -136,14 +136,18 @@ def test_a_canvas_has_the_image_in_its_middle(root):
     assert data.image_shape == (1, 40, 40)
     assert data.split("test").images.shape[1:] == (1, 28, 28)
     stored = data.split("test").images.float() / 255
-    for batch in data.batches("test", "cpu"):
+    for batch in data.evaluation.batches("test", "cpu"):
         assert torch.equal(batch.images, pad(stored[batch.index], (6, 6, 6, 6)))
 
 
 def test_turning_on_a_canvas_is_turning_the_canvas(root):
     turned = MNIST(data_root=root, canvas=40, views=ViewRange(rotation=90))
     plain = MNIST(data_root=root, canvas=40)
-    for one, other in zip(turned.batches("test", "cpu"), plain.batches("test", "cpu"), strict=True):
+    for one, other in zip(
+        turned.evaluation.batches("test", "cpu"),
+        plain.evaluation.batches("test", "cpu"),
+        strict=True,
+    ):
         assert torch.equal(one.images, torch.rot90(other.images, 1, (2, 3)))
 
 

@@ -55,7 +55,7 @@ def test_two_digits_are_shifted_by_whole_pixels_added_and_clipped(root, shift, c
     pairs = pairs_of(data)
     assert pairs.shifts.abs().max() == shift
     assert len(pairs.shifts.unique()) == 2 * shift + 1
-    (batch,) = data.batches("test", "cpu")
+    (batch,) = data.evaluation.batches("test", "cpu")
     alone = by_hand(pairs, canvas)
     assert torch.equal(batch.images, alone.sum(1, keepdim=True).clamp(max=1))
     assert (pairs.targets != pairs.partners).all()
@@ -138,8 +138,8 @@ def test_one_class_alone_has_no_pairs(root):
 def test_views_move_both_digits_and_light_is_that_of_the_image(root):
     plain = MultiMNIST(data_root=root)
     views = ViewRange(rotation=90, brightness=0.25)
-    (seen,) = MultiMNIST(data_root=root, views=views).batches("test", "cpu")
-    (flat,) = plain.batches("test", "cpu")
+    (seen,) = MultiMNIST(data_root=root, views=views).evaluation.batches("test", "cpu")
+    (flat,) = plain.evaluation.batches("test", "cpu")
     assert seen.objects is not None and flat.objects is not None
     expected = (torch.rot90(flat.images, 1, (2, 3)) + 0.25).clamp(max=1)
     torch.testing.assert_close(seen.images, expected)
@@ -165,7 +165,7 @@ def test_objects_are_told_apart_by_their_classes():
 
 def test_capsules_draw_each_digit_alone_from_its_own_class(root):
     data = MultiMNIST(data_root=root, limit=6)
-    (batch,) = data.batches("test", "cpu")
+    (batch,) = data.evaluation.batches("test", "cpu")
     model = CapsNetDR(
         image_shape=data.image_shape,
         num_classes=10,

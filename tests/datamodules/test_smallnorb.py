@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 import torch
 
-from capsbench.data.images import SplitName
+from capsbench.data.batches import SplitName
 from capsbench.datamodules import _smallnorb_files as norb
 from capsbench.datamodules.smallnorb import SmallNORB
 from capsbench.errors import UserError
@@ -161,12 +161,12 @@ def test_every_second_pixel_and_the_crops(tmp_path, monkeypatch):
     data = SmallNORB(data_root=tmp_path)
     half = labels[::2, ::2].float() / 255
     assert torch.equal(data.split("test").images[0, 0].float() / 255, half)
-    (centre, *_) = data.batches("test", "cpu")
+    (centre, *_) = data.evaluation.batches("test", "cpu")
     assert torch.equal(centre.images[0, 1], half[8:40, 8:40])
     # A shift of the image to the right is a crop further to the left.
-    moved = Views.identity(1).moved((8, -3))
-    (crop, *_) = data.batches("test", "cpu", moved)
+    moved = Views.identity(1).with_shift((8, -3))
+    (crop, *_) = data.evaluation.batches("test", "cpu", moved)
     assert torch.equal(crop.images[0, 0], half[11:43, 0:32])
     large = SmallNORB(data_root=tmp_path, size=96, crop=None)
-    (every, *_) = large.batches("test", "cpu")
+    (every, *_) = large.evaluation.batches("test", "cpu")
     assert torch.equal(every.images[0, 0], labels.float() / 255)

@@ -106,7 +106,7 @@ def test_distance_is_a_factor():
     near = data.split("familiar")
     assert far.masks is not None and near.masks is not None
     assert far.masks.sum() < 0.5 * near.masks.sum()
-    shown = data.view_rows("test", GridView("distance", 1.7))
+    shown = data.evaluation.view_rows("test", GridView("distance", 1.7))
     assert len(shown) == 24_300
 
 
@@ -127,15 +127,17 @@ def test_rearranged_toys_stand_beside_their_whole_ones():
 def test_stereo_and_crop():
     stereo = small(stereo=True, crop=6)
     assert stereo.image_shape == (2, 6, 6)
-    batch = stereo.get_batch("test", torch.arange(4))
+    batch = stereo.evaluation.get_batch("test", torch.arange(4))
     assert batch.images.shape == (4, 2, 6, 6)
     assert not torch.equal(batch.images[:, 0], batch.images[:, 1])
     assert batch.poses is not None and batch.poses.shape == (4, 13, 4, 4)
 
 
 def test_the_object_moves_before_its_background():
-    still = small().get_batch("test", torch.tensor([0]), GridView("shift_x", 0.0))
-    moved = small().get_batch("test", torch.tensor([0]), GridView("shift_x", 2.0, "object"))
+    still = small().evaluation.get_batch("test", torch.tensor([0]), GridView("shift_x", 0.0))
+    moved = small().evaluation.get_batch(
+        "test", torch.tensor([0]), GridView("shift_x", 2.0, "object")
+    )
     masks = small().split("test").masks
     assert masks is not None
     mask = masks[0, 0].bool()

@@ -20,7 +20,7 @@ from capsbench.datamodules._toys_parts import both_sides, limb, piece, sphere
 from capsbench.datamodules._toys_rearranged import rearranged
 from capsbench.errors import UserError
 from capsbench.rendering.primitives import reach
-from capsbench.rendering.render import draw, render
+from capsbench.rendering.render import render, render_scene
 
 EVERY = list(itertools.product(CATEGORIES, range(INSTANCES)))
 

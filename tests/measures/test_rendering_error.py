@@ -72,7 +72,7 @@ def test_the_truth_has_no_error_and_the_input_that_of_copying():
 @pytest.mark.parametrize("training", [ViewRange(), ViewRange(rotation=(10, 20))])
 def test_errors_are_means_over_pixels_and_images_seen_from_familiar_views(training):
     found, data = outcome(grey, training=training)
-    batches = list(data.batches("test", "cpu"))
+    batches = list(data.evaluation.batches("test", "cpu"))
     seen = torch.cat([batch.images for batch in batches]).double()
     index = torch.cat([batch.index for batch in batches])
     views = views_by_index(SHIFT, index, "views to render", "shift")

@@ -221,14 +221,14 @@ def test_plain_lightning_works_too(tiny_file):
     expected = task.model.eval()
     hits = [
         (expected(b.images).scores.argmax(-1) == b.targets).float()
-        for b in data.batches("validation", "cpu")
+        for b in data.evaluation.batches("validation", "cpu")
     ]
     accuracy = torch.cat(hits).mean()
     torch.testing.assert_close(trainer.callback_metrics["validation/accuracy"], accuracy)
     (tested,) = trainer.test(task, datamodule=data, verbose=False)
     right = [
         (expected(b.images).scores.argmax(-1) == b.targets).sum().item()
-        for b in data.batches("test", "cpu")
+        for b in data.evaluation.batches("test", "cpu")
     ]
     assert tested["test/accuracy"] == pytest.approx(sum(right) / 100)
 

@@ -62,7 +62,7 @@ def _comparison(device: str, name: str, sizes: Sizes) -> Comparison:
 
 def _bare(device: str, model: Model, data: ImageDataModule, entry: AccuracyByView) -> Work:
     batches = [
-        batch.images for view in entry.grid.views() for batch in data.batches("test", device, view)
+        batch.images for view in entry.grid.views() for batch in data.evaluation.batches("test", device, view)
     ]
     model.to(device)
 

@@ -1,0 +1,140 @@
+"""Evaluation images of a data module, by split and view."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from capsbench.contracts import Batch
+from capsbench.data.batches import EvaluationPass, Split, SplitName, StoredBatch
+from capsbench.data.randomness import views_by_index
+from capsbench.data.splits import recorded_within
+from capsbench.errors import UserError
+from capsbench.viewpoint.grid import GridView
+from capsbench.viewpoint.ranges import ViewRange
+from capsbench.viewpoint.spread import Spread
+from capsbench.viewpoint.views import Views
+
+if TYPE_CHECKING:
+    from capsbench.data.images import ImageDataModule
+
+# One view for all images (of a grid, or any warp); or a range, from which each image has a view of
+# its own, the same one in every run; or None, for a familiar view of each image.
+ViewSelection = GridView | ViewRange | Views | None
+CPU = torch.device("cpu")
+EVALUATION_BATCH = 100  # larger ones are slower on a CPU, where activations leave the cache
+
+
+class EvaluationImages:
+    """Access to the splits of a data module at chosen views; ``data.evaluation`` is one.
+
+    An image's view is a function of its number in the source. It depends neither on the batch, nor
+    on the order, the device, a limit or the number of processes.
+
+    Args:
+        data: The data module.
+    """
+
+    def __init__(self, data: ImageDataModule) -> None:
+        self._data = data
+        self._resident: dict[tuple[SplitName, torch.device], Split] = {}
+
+    def batches(
+        self, split: SplitName, device: torch.device | str, at: ViewSelection = None
+    ) -> Iterator[Batch]:
+        """Yield a split in batches on a device, to which its pixels are copied only once.
+
+        Args:
+            split: Name of the split.
+            device: Device of the batches.
+            at: The views. Recorded views select images, see `view_rows`.
+        """
+        place = torch.device(device)
+        for stored in self.stored_batches(split, at, place):
+            moved = self._data.transfer_batch_to_device(stored, place, 0)
+            yield self._data.on_after_batch_transfer(moved, 0)
+
+    def get_batch(self, split: SplitName, rows: Tensor, at: ViewSelection = None) -> Batch:
+        """Return some images of a split as one batch on the CPU.
+
+        Args:
+            split: Name of the split.
+            rows: (B,) rows in the split.
+            at: The views, see `batches`.
+        """
+        return self._data.on_after_batch_transfer(self._batch_maker(split, at)(rows), 0)
+
+    def view_rows(self, split: SplitName, at: ViewSelection) -> Tensor:
+        """Return the rows whose recorded factors match a view, or the views of a range.
+
+        Factors that the view does not specify are as in training.
+
+        Args:
+            split: Name of the split.
+            at: The view or the range.
+
+        Returns:
+            (N,) rows in the split.
+
+        Raises:
+            UserError: The set does not record a factor of the view, or has no such image.
+        """
+        images = self._data.split(split)
+        if at is None:
+            return torch.arange(len(images))
+        factors = self._data.familiar_factors
+        if not isinstance(at, Views):
+            self._data.require_views(at)
+        if isinstance(at, ViewRange):
+            factors |= at.recorded
+        if isinstance(at, GridView) and at.recorded:
+            factors |= {at.factor: Spread(values=(at.value,))}
+        rows = recorded_within(images, factors).nonzero()[:, 0]
+        if not len(rows):
+            selection = "; ".join(f"{name} {spread}" for name, spread in factors.items())
+            raise UserError(f"no {split} image of {self._data.identity.name} has {selection}")
+        return rows
+
+    def stored_batches(
+        self, split: SplitName, at: ViewSelection = None, device: torch.device = CPU
+    ) -> EvaluationPass:
+        """Return this process's share of a split, in batches that are not yet warped.
+
+        Args:
+            split: Name of the split.
+            at: The views, see `batches`.
+            device: Device on which the pixels are kept.
+        """
+        rank, world_size = self._data.rank_and_world_size
+        return EvaluationPass(
+            self.view_rows(split, at),
+            make_batch=self._batch_maker(split, at, device),
+            batch_size=EVALUATION_BATCH,
+            rank=rank,
+            world=world_size,
+        )
+
+    def _batch_maker(
+        self, name: SplitName, at: ViewSelection, device: torch.device = CPU
+    ) -> Callable[[Tensor], StoredBatch]:
+        """Return the function from rows of a split to their batch at given views."""
+        split, make_batch = self._on_device(name, device), self._data.make_batch
+        if isinstance(at, GridView | Views):
+            one = Views.of_grid([at]) if isinstance(at, GridView) else at
+            part = at.part if isinstance(at, GridView) else self._data.views.part
+            return lambda rows: make_batch(split[rows], one, part)
+        ranges = self._data.default_views(name) if at is None else at
+        table = "validation" if name == "validation" else "test"
+        views = views_by_index(ranges, split.index, "evaluation views", table)
+        return lambda rows: make_batch(split[rows], views[rows], ranges.part)
+
+    def _on_device(self, name: SplitName, device: torch.device) -> Split:
+        """Return a split whose pixels are on a device; all else, which is small, stays."""
+        split = self._data.split(name)
+        if (name, device) not in self._resident:
+            self._resident[name, device] = replace(split, images=split.images.to(device))
+        return self._resident[name, device]
