@@ -89,6 +89,9 @@ class ConditionFigureSpec(FigureSpec):
         condition: Name of the condition on the horizontal axis, such as ``epsilon``.
         condition_axis: Label of the horizontal axis.
         panels: Fields or conditions that get one panel per combination, such as ``method``.
+        further_lines: Metrics drawn into the same panels with thinner, dashed lines.
+        at_zero: Conditions of the value of ``metric`` that is drawn in every panel at 0 of the
+            horizontal axis, such as that of unchanged images.
     """
 
     metric: str
@@ -96,3 +99,5 @@ class ConditionFigureSpec(FigureSpec):
     condition: str
     condition_axis: str
     panels: tuple[str, ...] = ()
+    further_lines: tuple[LineSpec, ...] = ()
+    at_zero: dict[str, Condition] = field(default_factory=dict)
