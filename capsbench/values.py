@@ -5,7 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+)
 
 Condition = str | float | bool
 
@@ -34,6 +40,11 @@ class Quantity(BaseModel):
     layer: str | None = None
     condition: dict[str, Condition] = Field(default_factory=dict)
     source: str | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_absent_fields(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out fields that do not apply, so that records stay short."""
+        return {name: value for name, value in handler(self).items() if value not in (None, {})}
 
     def __hash__(self) -> int:
         return hash(self.name)

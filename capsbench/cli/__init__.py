@@ -100,14 +100,14 @@ def _root(
             "--version", callback=_print_version, is_eager=True, help="Print the version."
         ),
     ] = False,
-    plain_process: Annotated[
+    no_process_setup: Annotated[
         bool,
         typer.Option(
-            "--plain-process",
+            "--no-process-setup",
             help="Leave memory and threads as they are: slower, but smaller in memory.",
         ),
     ] = False,
 ) -> None:
-    if plain_process:
-        os.environ[process.PLAIN] = "1"
-    process.tune()  # before a command imports torch
+    if no_process_setup:
+        os.environ[process.NO_SETUP] = "1"
+    process.set_up()  # before a command imports torch

@@ -11,7 +11,7 @@ import typer
 
 from capsbench.cli.options import (
     AsJson,
-    beside_json,
+    json_on_stdout,
     plain_console,
     print_json,
     require_writable,
@@ -62,7 +62,7 @@ def bench(
             raise unknown("group", group, GROUPS)
     require_writable(output)
     try:
-        with beside_json(as_json):
+        with json_on_stdout(as_json):
             machine, results = _measure(chosen, device, repeats, quiet=as_json)
     except KeyboardInterrupt:
         typer.echo("stopped; nothing was written", err=True)

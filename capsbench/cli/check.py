@@ -11,8 +11,8 @@ import typer
 from capsbench.cli.facts import model_with_arguments
 from capsbench.cli.options import (
     AsJson,
-    beside_json,
     complete_models,
+    json_on_stdout,
     plain_console,
     print_json,
 )
@@ -53,7 +53,7 @@ def check(
     torch.compile, autocast. Exit code 1 if a check fails.
     """
     shape, target = parse_image_shape(image_shape), find("models", name)
-    with beside_json(as_json):
+    with json_on_stdout(as_json):
         cls, arguments = model_with_arguments(target, settings or [])
         from capsbench.conformance.contract import check_contract
         from capsbench.conformance.subject import Subject

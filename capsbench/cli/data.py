@@ -1,4 +1,4 @@
-"""``capsbench data``: what a data set's splits hold, in numbers and in pictures."""
+"""``capsbench data``: the contents of a data set's splits, in numbers and pictures."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from capsbench.cli.options import (
     AsJson,
     DataRoot,
     Output,
-    beside_json,
+    json_on_stdout,
     plain_console,
     print_json,
     require_folder,
@@ -33,7 +33,7 @@ Schema = TypeVar("Schema", bound="BaseModel")
 
 
 def complete_data(incomplete: str) -> list[str]:
-    """The data modules and benchmarks whose names begin so, for the shell."""
+    """Complete the name of a data module or benchmark."""
     names = [*table("datamodules"), *table("benchmarks")]
     return [name for name in names if name.startswith(incomplete)]
 
@@ -67,15 +67,15 @@ def data(
     output: Output = Path("runs"),
     as_json: AsJson = False,
 ) -> None:
-    """Say what a data set's splits hold, and draw some of each.
+    """Show the splits of a data set, and draw some images of each.
 
-    Images, classes, views and checksum of each split, and of a benchmark's ranges of views to test
-    on; a contact sheet (PNG) of each is written to DIR/<data>/contact-sheets. What is not at hand
-    is downloaded or made first.
+    Prints images, classes, views and checksum of each split, and of a benchmark's ranges of test
+    views. Writes a contact sheet (PNG) of each to DIR/<data>/contact-sheets. Missing data is
+    downloaded or generated first.
     """
     require_folder(data_root)
     require_writable(output)
-    with beside_json(as_json):
+    with json_on_stdout(as_json):
         made, slug, ranges = _build(name, settings or [], views or [], per_class, data_root)
         from capsbench.data.description import describe_splits
         from capsbench.reporting.contact_sheet import contact_sheet
@@ -113,34 +113,34 @@ def _build(
     per_class: float | None,
     data_root: Path | None,
 ) -> tuple[ImageDataModule, str, Mapping[str, ViewRange]]:
-    """The data module, the name of its folder, and the ranges of a benchmark's tests."""
-    from capsbench.measures import AccuracyBySplit
-    from capsbench.running.plan import build_data
+    """Return the data module, the name of its folder, and a benchmark's ranges of test views."""
+    from capsbench.measures.accuracy_by_split import AccuracyBySplitConfig
+    from capsbench.running.cell import build_data
     from capsbench.schema import DataEntry, load_benchmark, parse_changes
 
-    arguments, wanted = parse_changes(settings), parse_changes(views, "--view")
+    arguments, ranges = parse_changes(settings), parse_changes(views, "--view")
     if name not in table("benchmarks") and not name.endswith((".yaml", ".yml")):
         entry = checked(
             DataEntry, {"name": name, "arguments": arguments, "per_class": per_class}, "--per-class"
         )
-        made, _ = build_data(entry, parse_range(wanted), data_root)
+        made, _ = build_data(entry, parse_range(ranges), data_root)
         return made, find("datamodules", name).slug, {}
     changes = {f"data.arguments.{key}": value for key, value in arguments.items()}
-    changes |= {f"views.{key}": value for key, value in wanted.items()}
+    changes |= {f"views.{key}": value for key, value in ranges.items()}
     if per_class is not None:
         changes["data.per_class"] = per_class
     benchmark = load_benchmark(name, changes)
     made, _ = build_data(benchmark.data, benchmark.views, data_root)
-    entries = [entry for entry in benchmark.measures if isinstance(entry, AccuracyBySplit)]
-    ranges = entries[0].ranges if entries else {}
-    return made, find("datamodules", benchmark.data.name).slug, ranges
+    entries = [entry for entry in benchmark.measures if isinstance(entry, AccuracyBySplitConfig)]
+    tested = entries[0].ranges if entries else {}
+    return made, find("datamodules", benchmark.data.name).slug, tested
 
 
 def parse_range(ranges: Facts) -> ViewRange:
-    """A `ViewRange` from what ``--view`` says.
+    """Build a `ViewRange` from the values of ``--view``.
 
     Raises:
-        UserError: A factor or its values are none.
+        UserError: A factor is unknown, or a value does not fit.
     """
     from capsbench.viewpoint.ranges import ViewRange
 
@@ -151,10 +151,10 @@ def parse_range(ranges: Facts) -> ViewRange:
 
 
 def checked(schema: type[Schema], content: Facts, option: str) -> Schema:
-    """What an option says, checked by a schema.
+    """Check the values of an option by a schema.
 
     Raises:
-        UserError: It does not fit.
+        UserError: They do not fit.
     """
     from pydantic import ValidationError
 
@@ -193,7 +193,7 @@ def _print(facts: Facts) -> None:
 def _table() -> Table:
     from rich.table import Table
 
-    shown = Table(box=None, pad_edge=False, show_header=False)
-    shown.add_column(no_wrap=True)
-    shown.add_column(overflow="fold")
-    return shown
+    table = Table(box=None, pad_edge=False, show_header=False)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    return table

@@ -1,24 +1,27 @@
-"""What a class says of itself: the prose of its docstring, and what it says of each argument."""
+"""Documentation of a class and its arguments, read from docstrings."""
 
 from __future__ import annotations
 
 import inspect
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any, get_type_hints
 
 from capsbench.arguments import parameter_types, parameters
 
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
 
 def describe(cls: type) -> tuple[str, list[str]]:
-    """The first sentence of a class's docstring, and the paragraphs up to its first section."""
+    """Return the first line of a class's docstring, and the paragraphs before its first section."""
     text = re.split(r"\n(?=\w+:\n)", inspect.cleandoc(cls.__doc__ or ""))[0]
     summary, *paragraphs = map(_prose, text.strip().split("\n\n"))
     return summary, paragraphs
 
 
 def describe_arguments(cls: type) -> list[dict[str, Any]]:
-    """Each argument of a class's constructor: name, type, whether required, default, meaning."""
-    documented, types = documented_arguments(cls), parameter_types(cls)
+    """Describe each argument of a class's constructor: name, type, default and documentation."""
+    documented, types = documented_names(cls, "Args"), parameter_types(cls)
     return [
         {
             "name": name,
@@ -31,22 +34,46 @@ def describe_arguments(cls: type) -> list[dict[str, Any]]:
     ]
 
 
-def documented_arguments(cls: type) -> dict[str, str]:
-    """What the ``Args`` sections of a class and its bases say of each argument.
+def describe_fields(schema: type[BaseModel]) -> list[dict[str, Any]]:
+    """Describe each field of a schema: name, type, default and documentation."""
+    documented = documented_names(schema, "Attributes")
+    hints = get_type_hints(schema)
+    return [
+        {
+            "name": name,
+            "type": _in_short(hints[name]),
+            "required": field.is_required(),
+            "default": None
+            if field.is_required()
+            else field.get_default(call_default_factory=True),
+            "documentation": documented.get(name, ""),
+        }
+        for name, field in schema.model_fields.items()
+    ]
 
-    Google style: an entry is indented by four, its continuation by more.
+
+def documented_names(cls: type, section_name: str) -> dict[str, str]:
+    """Return the documentation of each name in a section of a class and its bases.
+
+    Docstrings are in Google style: an entry is indented by four, its continuation by more.
+
+    Args:
+        cls: The class.
+        section_name: ``Args`` or ``Attributes``.
     """
-    found: dict[str, str] = {}
+    entries: dict[str, str] = {}
     for base in reversed(cls.__mro__):
-        _, _, section = inspect.cleandoc(base.__dict__.get("__doc__") or "").partition("\nArgs:\n")
+        _, _, section = inspect.cleandoc(base.__dict__.get("__doc__") or "").partition(
+            f"\n{section_name}:\n"
+        )
         section = re.split(r"\n(?=\S)", section)[0]
-        entries = re.findall(r"^ {4}(\w+)(?: \(.*?\))?:(.*(?:\n {5,}\S.*)*)", section, re.MULTILINE)
-        found |= {name: _prose(text) for name, text in entries}
-    return found
+        matches = re.findall(r"^ {4}(\w+)(?: \(.*?\))?:(.*(?:\n {5,}\S.*)*)", section, re.MULTILINE)
+        entries |= {name: _prose(text) for name, text in matches}
+    return entries
 
 
 def _in_short(annotation: Any) -> str:
-    """A type without the modules that its names come from.
+    """Return a type as text, without the modules of its names.
 
     >>> _in_short(re.Pattern[str] | None)
     'Pattern[str] | None'
@@ -55,5 +82,5 @@ def _in_short(annotation: Any) -> str:
 
 
 def _prose(text: str) -> str:
-    """Text of a docstring without its line breaks and code marks."""
+    """Return the text of a docstring without line breaks and code marks."""
     return " ".join(text.split()).replace("``", "")

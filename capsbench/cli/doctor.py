@@ -1,4 +1,4 @@
-"""``capsbench doctor``: versions, devices, settings of the process, data at hand, W&B login."""
+"""``capsbench doctor``: versions, devices, process settings, local data, W&B login."""
 
 from __future__ import annotations
 
@@ -19,23 +19,26 @@ from capsbench.cli.options import (
 )
 from capsbench.errors import UserError
 from capsbench.names import Target, table
-from capsbench.process import settings_in_force
+from capsbench.process import active_settings
 
 
 def doctor(
     data_root: DataRoot = None, output: Output = Path("runs"), as_json: AsJson = False
 ) -> None:
-    """Say what is here: versions, devices, settings, data, login.
+    """Show versions, devices and data.
 
-    Also whether records could be written where they would go. Nothing is sent or changed.
+    Also process settings, the W&B login, and write access to the output folder. Nothing is sent or
+    changed.
     """
     root = data_root or Path("data")
     facts = {
         "versions": versions(),
         "devices": devices(),
-        "process": settings_in_force(),
+        "process": active_settings(),
         "convolutions": convolutions(),
-        "data": {name: _found(target, root) for name, target in table("datamodules").items()},
+        "data": {
+            name: _availability(target, root) for name, target in table("datamodules").items()
+        },
         "wandb": {"login": wandb_login()},
         "output": {str(output): _writable(output)},
     }
@@ -44,15 +47,15 @@ def doctor(
         return
     from rich.table import Table
 
-    shown = Table("", "", "", box=None, pad_edge=False, show_header=False)
+    rows = Table("", "", "", box=None, pad_edge=False, show_header=False)
     for group, lines in facts.items():
         for position, (name, text) in enumerate(lines.items()):
-            shown.add_row("" if position else group, name, text)
-    plain_console().print(shown)
+            rows.add_row("" if position else group, name, text)
+    plain_console().print(rows)
 
 
 def versions() -> dict[str, str]:
-    """The versions of Python, of this package and of everything that it requires."""
+    """Return the versions of Python, of this package and of its requirements."""
     required = [line for line in requires("capsbench") or () if "extra ==" not in line]
     names = [match[0] for line in required if (match := re.match(r"[\w.-]+", line))]
     return {
@@ -63,19 +66,19 @@ def versions() -> dict[str, str]:
 
 
 def devices() -> dict[str, str]:
-    """What torch can compute on."""
+    """Return the devices of torch."""
     import torch
 
-    found = {"cpu": f"{os.cpu_count()} cores, {torch.get_num_threads()} threads used by torch"}
+    names = {"cpu": f"{os.cpu_count()} cores, {torch.get_num_threads()} threads used by torch"}
     cuda = range(torch.cuda.device_count()) if torch.cuda.is_available() else range(0)
-    found |= {f"cuda:{number}": torch.cuda.get_device_name(number) for number in cuda}
+    names |= {f"cuda:{number}": torch.cuda.get_device_name(number) for number in cuda}
     if torch.backends.mps.is_available():
-        found["mps"] = "available"
-    return found
+        names["mps"] = "available"
+    return names
 
 
 def wandb_login() -> str:
-    """Where a key for Weights & Biases would come from; no network, and the key stays unseen."""
+    """Return the place of the key for Weights & Biases, without network and without the key."""
     from capsbench.reporting.wandb_login import key_source
 
     try:
@@ -92,12 +95,12 @@ def _version(name: str) -> str:
         return "not installed"
 
 
-def _found(target: Target, data_root: Path) -> str:
+def _availability(target: Target, data_root: Path) -> str:
     try:
-        found: str = target.load().availability(data_root)
-    except (ImportError, UserError) as error:  # the rest of the diagnosis still stands
+        status: str = target.load().availability(data_root)
+    except (ImportError, UserError) as error:  # the other lines are still useful
         return f"cannot be imported: {error}"
-    return found
+    return status
 
 
 def _writable(output: Path) -> str:
@@ -105,11 +108,11 @@ def _writable(output: Path) -> str:
         require_writable(output)
     except UserError as error:
         return str(error)
-    return "can be written"
+    return "writable"
 
 
 def convolutions() -> dict[str, str]:
-    """The form that was the fastest for each large convolution that this machine has computed."""
-    from capsbench.capsules.convolution import CHOICES
+    """Return the fastest form of each large convolution that this machine has computed."""
+    from capsbench.capsules.convolution import FASTEST_FORMS
 
-    return {case: str(entry.get("chosen")) for case, entry in CHOICES.kept().items()}
+    return {case: str(entry.get("chosen")) for case, entry in FASTEST_FORMS.load().items()}

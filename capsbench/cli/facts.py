@@ -1,4 +1,4 @@
-"""What a model, a data module or a benchmark is, as facts that JSON can hold."""
+"""Facts about a model, data module, benchmark or measure, as plain JSON."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ OPTIONS = {"image_shape": "--image-shape", "num_classes": "--classes"}
 def model_with_arguments(
     target: Target, settings: list[str]
 ) -> tuple[type[Model], Mapping[str, Any]]:
-    """A model's class, and its other arguments than image shape and classes.
+    """Return a model's class, and its arguments without image shape and classes.
 
     Args:
         target: The model.
@@ -51,7 +51,7 @@ def model_facts(
     settings: list[str],
     batch: int,
 ) -> Facts:
-    """What a model is, its layers, and what it costs for these images.
+    """Return the description of a model, its layers, and its cost for given images.
 
     Args:
         target: The model.
@@ -70,7 +70,7 @@ def model_facts(
     except (Exception, SystemExit) as error:
         what = f"model '{target.name}' for images of {'x'.join(map(str, image_shape))}"
         if isinstance(error, MemoryError) or "can't allocate memory" in str(error):
-            raise UserError(f"{what} takes more memory than there is") from error
+            raise UserError(f"{what} needs more memory than is available") from error
         if cls.__module__.startswith("capsbench."):
             raise  # a bug of our own
         raise UserError(f"{what}: {in_one_line(error, cls.__module__)}") from error
@@ -94,7 +94,7 @@ def model_facts(
 
 
 def data_facts(target: Target, data_root: Path) -> Facts:
-    """What a data module is, and whether its files are at hand."""
+    """Return the description of a data module, and the availability of its files."""
     from capsbench.arguments import parameters
     from capsbench.data.images import ImageDataModule
 
@@ -108,11 +108,11 @@ def data_facts(target: Target, data_root: Path) -> Facts:
 
 
 def benchmark_facts(target: Target) -> Facts:
-    """The whole protocol of a benchmark, its defaults filled in; or claims with their tests."""
+    """Return the protocol of a benchmark with defaults filled in, or claims with their tests."""
     from capsbench.schema import is_claims, load_benchmark, load_claims
 
-    found = load_claims(target.name) if is_claims(target.name) else load_benchmark(target.name)
-    protocol = found.model_dump(mode="json", exclude_none=True)
+    load = load_claims if is_claims(target.name) else load_benchmark
+    protocol = load(target.name).model_dump(mode="json", exclude_none=True)
     title = protocol.pop("title")
     return {
         "name": protocol.pop("name"),
@@ -120,6 +120,30 @@ def benchmark_facts(target: Target) -> Facts:
         "summary": title,
         "file": str(target.source()),
         **protocol,
+    }
+
+
+def measure_facts(target: Target) -> Facts:
+    """Return the definition of a measure, its arguments, and the metrics of its values."""
+    from capsbench.cli.docstrings import describe, describe_fields
+    from capsbench.measures import load_measure
+
+    measure = load_measure(target.name)
+    summary, paragraphs = describe(measure)
+    fields = describe_fields(measure.config)
+    return {
+        "name": target.name,
+        "kind": SINGULAR["measures"],
+        "summary": summary,
+        "description": "\n\n".join(paragraphs),
+        "source": measure.source,
+        "revision": measure.revision,
+        "file": str(target.source()),
+        "arguments": [field for field in fields if field["name"] != "measure"],
+        "metrics": [
+            {"name": name, "unit": spec.unit, "documentation": spec.description}
+            for name, spec in measure.metrics.items()
+        ],
     }
 
 

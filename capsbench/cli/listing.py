@@ -1,4 +1,4 @@
-"""``capsbench list``: what there is, by name."""
+"""``capsbench list``: models, data modules, benchmarks and measures by name."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from capsbench.names import SINGULAR, Kind, Target, table
 
 def listing(
     kind: Annotated[
-        Kind | None, typer.Argument(metavar="KIND", help="What to list; all if left out.")
+        Kind | None, typer.Argument(metavar="KIND", help="Kind to list; all kinds if left out.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """List models, data modules or benchmarks.
+    """List models, data modules, benchmarks or measures.
 
-    Those of installed plug-ins stand beside ours.
+    Installed plug-ins are included.
     """
     rows = [
         {
@@ -36,14 +36,14 @@ def listing(
         return
     from rich.table import Table
 
-    shown = Table(box=None, pad_edge=False)
+    table_of_names = Table(box=None, pad_edge=False)
     if kind is None:
-        shown.add_column("kind", no_wrap=True)
-    shown.add_column("name", no_wrap=True)
-    shown.add_column("what it is")
+        table_of_names.add_column("kind", no_wrap=True)
+    table_of_names.add_column("name", no_wrap=True)
+    table_of_names.add_column("summary")
     for row in rows:
-        shown.add_row(*([] if kind else [row["kind"]]), row["name"], row["summary"])
-    plain_console().print(shown)
+        table_of_names.add_row(*([] if kind else [row["kind"]]), row["name"], row["summary"])
+    plain_console().print(table_of_names)
 
 
 def _where(target: Target) -> str:
@@ -53,5 +53,5 @@ def _where(target: Target) -> str:
 def _summary(target: Target) -> str:
     try:
         return target.summary()
-    except UserError as error:  # a broken plug-in must not hide the other names
+    except UserError as error:  # a broken plug-in must not hide other names
         return f"broken: {error}"

@@ -1,4 +1,4 @@
-"""``capsbench results``: check exported records, keep those of others, write their page."""
+"""``capsbench results``: check exported records, add new ones, write the results page."""
 
 from __future__ import annotations
 
@@ -23,65 +23,90 @@ FILE_NAME = re.compile(r"[a-z0-9-]+\.json")
 def results(
     files: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="[FILE]...", help="Exported records to be kept, too."),
+        typer.Argument(metavar="[FILE]...", help="Exported records to add."),
     ] = None,
     folder: Annotated[
-        Path, typer.Option(metavar="FOLDER", help="Where exported records are kept.")
+        Path, typer.Option(metavar="FOLDER", help="Folder of exported records.")
     ] = Path("results"),
     write: Annotated[
-        bool, typer.Option("--write", help=f"Write {PAGE} and its figure from what is kept.")
+        bool, typer.Option("--write", help=f"Write {PAGE} and its figures from the records.")
     ] = False,
 ) -> None:
-    """Check the exported records that are kept, and those that are named.
+    """Check exported records: those of the folder, and the given files.
 
     A record must fit the schema, and its protocol must be the shipped one with the changes that it
-    names. If all of them pass, those that are named are copied to the others; none replaces
-    another.
+    names. If all records pass, the given files are copied into the folder; no file is replaced.
     """
-    from capsbench.records import write_bytes
+    from capsbench.files.atomic import write_bytes
     from capsbench.reporting.claims_export import KeptClaims
     from capsbench.reporting.export import Kept
     from capsbench.reporting.results_page import render, write_page
 
+    if write:
+        _require_checkout()
     added = files or []
     for path in added:
         if not path.is_file():
-            raise UserError(f"{path} is no file; name what 'capsbench report --export' wrote")
+            raise UserError(
+                f"{path} is no file; name a file that 'capsbench report --export' wrote"
+            )
         if not FILE_NAME.fullmatch(path.name):
             raise UserError(
-                f"{path}: name the file with small letters, digits and '-', such as full-h100.json"
+                f"{path}: rename it with lower-case letters, digits and '-', such as full-h100.json"
             )
-    found = {path: _checked(path) for path in [*sorted(folder.glob("*/*.json")), *added]}
-    places = {path: folder / found[path].name / path.name for path in added}
+    records = {path: _checked(path) for path in [*sorted(folder.glob("*/*.json")), *added]}
+    places = {path: folder / records[path].name / path.name for path in added}
     for place, count in Counter(places.values()).items():
         if count > 1:
-            raise UserError(f"{count} of the files would be {place}: give them different names")
+            raise UserError(f"{count} of the files would become {place}: rename them")
     for path, place in places.items():
         if place.is_file() and place.read_bytes() != path.read_bytes():
             raise UserError(
-                f"{place} is there already, with other numbers for the same cells: give {path} "
-                "another name to keep both, or remove the old one"
+                f"{place} exists, with other numbers for the same cells: rename {path} "
+                "to keep both, or remove the old one"
             )
     every = [
         replace(kept, path=places.get(path, path))
-        for path, kept in found.items()
-        if places.get(path, path) == path or places[path] not in found  # not one that is kept
+        for path, kept in records.items()
+        if places.get(path, path) == path
+        or places[path] not in records  # not a copy of one in the folder
     ]
     every.sort(key=lambda kept: kept.path)
     kept_ones = [kept for kept in every if isinstance(kept, Kept)]
     claims = [kept for kept in every if isinstance(kept, KeptClaims)]
-    render(kept_ones, claims)  # before any file is put in place
+    render(kept_ones, claims)  # fails before any file is copied
     for path, place in places.items():
         write_bytes(place, path.read_bytes())
-        typer.echo(f"kept as {place}")
-    typer.echo(f"{len(every)} records are sound")
+        typer.echo(f"copied to {place}")
+    typer.echo(f"{len(every)} records are valid")
     if write:
         for made in write_page(kept_ones, claims, PAGE):
             typer.echo(made)
 
 
+def _require_checkout() -> None:
+    """Refuse to write the page anywhere but in the checkout that this package comes from.
+
+    Raises:
+        UserError: The package is installed without a checkout, or the working directory is another.
+    """
+    import capsbench
+
+    root = Path(capsbench.__file__).resolve().parents[1]
+    if not (root / "pyproject.toml").is_file():
+        raise UserError(
+            f"--write writes {PAGE} of a checkout, but this capsbench is installed without one: "
+            "use the capsbench of a clone"
+        )
+    if Path.cwd().resolve() != root:
+        raise UserError(
+            f"--write writes {PAGE} of the checkout {root}, but the working directory is "
+            f"{Path.cwd()}: change to the checkout"
+        )
+
+
 def _checked(path: Path) -> Kept | KeptClaims:
-    """A sound record, of a benchmark or of claims."""
+    """Read and check a record of a benchmark or of claims."""
     from capsbench.reporting.checks import check_export
     from capsbench.reporting.claims_export import check_claims, is_claims_export, read_claims
     from capsbench.reporting.export import in_shipped_words, read_export

@@ -1,4 +1,4 @@
-"""``capsbench show``: what a model, a data module or a benchmark is."""
+"""``capsbench show``: the description of a model, data module, benchmark or measure."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from capsbench.cli.facts import Facts, benchmark_facts, data_facts, model_facts
+from capsbench.cli.facts import Facts, benchmark_facts, data_facts, measure_facts, model_facts
 from capsbench.cli.options import (
     KINDS,
     AsJson,
     DataRoot,
-    beside_json,
     complete_any,
+    json_on_stdout,
     plain_console,
     print_json,
 )
@@ -26,8 +26,10 @@ from capsbench.names import Kind, Target, find, table
 if TYPE_CHECKING:
     from rich.table import Table
 
-# What is told in the words of the costs, and not on a line of its own.
+# Facts that are part of the costs in words, without a line of their own.
 COST_DETAILS = ("parameters_without_decoder", "batch", "vote_bytes", "vote_bytes_by_layer")
+# Facts in the heading, or in a table of their own.
+OWN_TABLES = ("name", "kind", "summary", "layers", "arguments", "metrics", *COST_DETAILS)
 
 
 def show(
@@ -40,9 +42,9 @@ def show(
         ),
     ],
     image_shape: Annotated[
-        str, typer.Option(metavar="CxHxW", help="Images for which a model is built.")
+        str, typer.Option(metavar="CxHxW", help="Image shape of a model.")
     ] = "1x28x28",
-    classes: Annotated[int, typer.Option(min=1, help="Classes for which a model is built.")] = 10,
+    classes: Annotated[int, typer.Option(min=1, help="Number of classes of a model.")] = 10,
     batch: Annotated[
         int, typer.Option(min=1, help="Images in a batch, for the size of all votes.")
     ] = 128,
@@ -53,18 +55,20 @@ def show(
     data_root: DataRoot = None,
     as_json: AsJson = False,
 ) -> None:
-    """Say what a model, data module or benchmark is.
+    """Show a model, data module, benchmark or measure.
 
-    Its source and arguments; a model's layers, parameters and cost for given images; a benchmark's
-    protocol.
+    Prints source and arguments; a model's layers, parameters and cost for given images; a
+    benchmark's protocol; a measure's definition and the values that it returns.
     """
     shape = parse_image_shape(image_shape)
-    with beside_json(as_json):
+    with json_on_stdout(as_json):
         target = resolve_name(name)
         if target.kind == "benchmarks":
             facts = benchmark_facts(target)
         elif target.kind == "models":
             facts = model_facts(target, shape, classes, settings or [], batch)
+        elif target.kind == "measures":
+            facts = measure_facts(target)
         else:
             facts = data_facts(target, data_root or Path("data"))
     if as_json:
@@ -87,11 +91,11 @@ def parse_image_shape(text: str) -> tuple[int, int, int]:
 
 
 def resolve_name(name: str) -> Target:
-    """Find a name among all kinds, or follow a path; a class says itself of which kind it is."""
+    """Resolve a name of any kind, or a path, whose class decides the kind."""
     if name.endswith((".yaml", ".yml")):
         return find("benchmarks", name)
     if ":" in name:
-        return _of_its_kind(name)
+        return _resolve_path(name)
     if name.endswith(".py"):
         return find("models", name)
     known: dict[str, Kind] = {known: kind for kind in reversed(KINDS) for known in table(kind)}
@@ -100,9 +104,10 @@ def resolve_name(name: str) -> Target:
     return find(known[name], name)
 
 
-def _of_its_kind(path: str) -> Target:
+def _resolve_path(path: str) -> Target:
     from capsbench.contracts import Model
     from capsbench.data.images import ImageDataModule
+    from capsbench.measures import Measure
 
     target = find("models", path)
     cls = target.load()
@@ -110,9 +115,11 @@ def _of_its_kind(path: str) -> Target:
         return target
     if isinstance(cls, type) and issubclass(cls, ImageDataModule):
         return find("datamodules", path)
+    if isinstance(cls, type) and issubclass(cls, Measure):
+        return find("measures", path)
     raise UserError(
-        f"'{path}' is neither a model (a subclass of capsbench.contracts.Model) nor a data module "
-        f"(of capsbench.data.images.ImageDataModule)"
+        f"'{path}' is no model (subclass of capsbench.contracts.Model), data module (of "
+        "capsbench.data.images.ImageDataModule) or measure (of capsbench.measures.Measure)"
     )
 
 
@@ -125,8 +132,7 @@ def _print(facts: Facts) -> None:
     rows = facts | _costs(facts) if facts["kind"] == "model" else facts
     table = Table("", "", box=None, pad_edge=False, show_header=False)
     for key, value in rows.items():
-        told = key not in ("name", "kind", "summary", "layers", "arguments", *COST_DETAILS)
-        if told and value != "":
+        if key not in OWN_TABLES and value != "":
             table.add_row(key.replace("_", " "), _in_words(value))
     console.print(table)
     if "layers" in facts:
@@ -141,10 +147,16 @@ def _print(facts: Facts) -> None:
             )
         console.print()
         console.print(arguments)
+    if "metrics" in facts:
+        metrics = Table("metric", "unit", "", box=None, pad_edge=False)
+        for metric in facts["metrics"]:
+            metrics.add_row(metric["name"], metric["unit"], metric["documentation"])
+        console.print()
+        console.print(metrics)
 
 
 def _costs(facts: Facts) -> dict[str, str]:
-    """What a model costs, in words."""
+    """Return the cost of a model in words."""
     from rich.filesize import decimal
 
     parameters = f"{facts['parameters']:,}"
@@ -169,7 +181,7 @@ def _costs(facts: Facts) -> dict[str, str]:
 
 
 def _layers(layers: Sequence[Facts]) -> Table:
-    """The modules of a model as a tree: shapes of outputs for one image, parameters, FLOPs."""
+    """Return a model's modules as a tree: output shapes for one image, parameters, FLOPs."""
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)
@@ -190,7 +202,7 @@ def _layers(layers: Sequence[Facts]) -> Table:
 
 
 def _in_words(value: Any) -> str:
-    """A value as YAML on one line, or one line per item of a list of mappings."""
+    """Return a value as YAML on one line, or one line per item of a list of mappings."""
     if isinstance(value, list) and all(isinstance(item, dict) for item in value):
         return "\n".join(map(_in_words, value))
     if isinstance(value, (dict, list, tuple)):

@@ -3,31 +3,16 @@
 import json
 
 import pytest
-from rich.console import Console
 
 from capsbench.cli import main
 from capsbench.errors import UserError
 from capsbench.reporting.checks import check_export
 from capsbench.reporting.export import export, read_export
-from capsbench.reporting.results import load
+from capsbench.records import load_results
+from capsbench.running.benchmark import run_benchmark
 from capsbench.running.plan import plan
-from capsbench.running.run import run_benchmark
 from capsbench.running.search import search
 from capsbench.schema import Benchmark, load_benchmark
-from capsbench.training.execution import Execution
-
-CPU = Execution(device="cpu", wandb="off")
-
-
-def searched(benchmark, output, models=None):
-    return search(
-        benchmark,
-        models=models,
-        output=output,
-        execution=CPU,
-        data_root=None,
-        console=Console(),
-    )
 
 
 @pytest.fixture
@@ -40,8 +25,8 @@ def protocol(tiny_protocol, tiny_file):
     return Benchmark.model_validate({**tiny_protocol, "models": models, "search": grid})
 
 
-def test_every_model_gets_the_same_trials_and_its_own_best(protocol, tmp_path):
-    found, record = searched(protocol, tmp_path)
+def test_every_model_gets_the_same_trials_and_its_own_best(protocol, session, tmp_path):
+    tuned, record = search(protocol, session, models=None)
     by_label = {
         label: [trial for trial in record.trials if trial.label == label]
         for label in ("Tiny", "Other")
@@ -57,35 +42,35 @@ def test_every_model_gets_the_same_trials_and_its_own_best(protocol, tmp_path):
         (best,) = [trial for trial in trials if trial.chosen]
         assert best.accuracy == max(trial.accuracy for trial in trials if trial.accuracy)
         assert best.recipe["learning_rate"] == 0.03
-        model = next(entry for entry in found.models if entry.label == label)
+        model = next(entry for entry in tuned.models if entry.label == label)
         assert model.recipe == best.recipe
         # The chosen trial is the cell of its seed: it is not trained again.
-        cell = next(c for c in plan(found) if (c.label, c.seed) == (label, 0))
+        cell = next(c for c in plan(tuned) if (c.label, c.seed) == (label, 0))
         assert cell.path.as_posix() == best.path
     assert len(list(tmp_path.rglob("training.json"))) == 10
     assert not list(tmp_path.rglob("measures"))
-    assert found.matched == protocol.matched
-    again, _ = searched(protocol, tmp_path)  # nothing is trained again
-    assert again == found
+    assert tuned.matched == protocol.matched
+    again, _ = search(protocol, session, models=None)  # nothing is trained again
+    assert again == tuned
 
 
-def test_models_that_are_not_wanted_have_no_trial(protocol, tmp_path):
-    found, record = searched(protocol, tmp_path, models=["Other"])
+def test_models_that_are_not_requested_have_no_trial(protocol, session, tmp_path):
+    tuned, record = search(protocol, session, models=["Other"])
     assert {trial.label for trial in record.trials} == {"Other"}
-    assert not found.models[0].recipe
+    assert not tuned.models[0].recipe
 
 
-def test_a_trial_that_diverges_is_never_chosen(tiny_protocol, tiny_file, tmp_path):
+def test_a_trial_that_diverges_is_never_chosen(tiny_protocol, tiny_file, session):
     models = [{"name": f"{tiny_file}:Tiny", "label": "Tiny", "arguments": {"explode": True}}]
     benchmark = Benchmark.model_validate({**tiny_protocol, "models": models})
-    with pytest.raises(UserError, match="all 7 trials of Tiny diverged"):
-        searched(benchmark, tmp_path)
+    with pytest.raises(UserError, match="all 7 trials"):
+        search(benchmark, session, models=None)
 
 
-def test_a_varied_benchmark_is_refused(protocol, tmp_path):
+def test_a_varied_benchmark_is_refused(protocol, session, tmp_path):
     vary = {"name": "x", "place": "recipe.batch_size", "values": [8, 16]}
     with pytest.raises(UserError, match=r"varies recipe\.batch_size"):
-        searched(Benchmark.model_validate(protocol.model_dump() | {"vary": vary}), tmp_path)
+        search(Benchmark.model_validate(protocol.model_dump() | {"vary": vary}), session, models=None)
 
 
 def test_a_dry_run_lists_the_trials_before_the_other_seeds(tmp_path, monkeypatch, capsys):
@@ -109,7 +94,7 @@ def test_a_dry_run_lists_the_trials_before_the_other_seeds(tmp_path, monkeypatch
     assert "varies data.per_class" in capsys.readouterr().err
 
 
-def test_the_page_shows_the_search_and_the_export_stands_up(tmp_path):
+def test_the_page_and_the_export_show_the_search(session, tmp_path):
     changes = {
         "recipe.steps": 2,
         "recipe.limit": 40,
@@ -118,22 +103,19 @@ def test_the_page_shows_the_search_and_the_export_stands_up(tmp_path):
     }
     words = ["recipe.steps=2", "recipe.limit=40", "seeds=[0]", "only=CNN", "search"]
     words.append('search={"learning_rate": [0.001, 0.01], "weight_decay": [0]}')
-    found, record = searched(load_benchmark("quick", changes), tmp_path, models=["CNN"])
+    tuned, record = search(load_benchmark("quick", changes), session, models=["CNN"])
     page = run_benchmark(
-        found,
-        cells=plan(found, models=["CNN"]),
-        output=tmp_path,
-        execution=CPU,
-        data_root=None,
+        tuned,
+        plan(tuned, models=["CNN"]),
+        session,
         changes=words,
         command="a test",
-        console=Console(),
         search=record,
     )
     assert page is not None
-    assert "The search for recipes" in page.read_text()
+    assert "search" in page.read_text()
     assert "the best of 3 trials" in page.read_text()
-    assert load(tmp_path / "quick").protocol.search == record
-    kept = read_export(export(tmp_path / "quick", tmp_path / "results"))
-    assert kept.results.protocol.search == record
-    check_export(kept)
+    assert load_results(tmp_path / "quick").record.search == record
+    exported = read_export(export(tmp_path / "quick", tmp_path / "results"))
+    assert exported.results.record.search == record
+    check_export(exported)

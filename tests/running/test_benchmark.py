@@ -1,0 +1,173 @@
+"""Running a benchmark: complete records, nothing done twice, every failure a clear sentence."""
+
+import json
+
+import pytest
+from filelock import FileLock
+
+from capsbench.errors import UserError
+from capsbench.files.atomic import read_npz, read_rows
+from capsbench.records import BenchmarkRecord, MeasureRecord, TrainingConfig, TrainingRecord
+from capsbench.running.jobs import cell_state
+from capsbench.running.plan import plan
+from capsbench.schema import Benchmark
+
+
+def record_of(cell, session):
+    """The record of the only measure of a cell."""
+    (name,) = cell.measures
+    return MeasureRecord.load(session.folder(cell).measure(name))
+
+
+@pytest.mark.parametrize(
+    ("measure", "words"),
+    [
+        ({"splits": ["novel"]}, "digits has no novel"),
+        ({"splits": ["rearranged"]}, "digits .* parts"),
+        ({"ranges": {"aside": {"azimuth": 90}}}, "digits records no view"),
+    ],
+    ids=["novel", "rearranged", "azimuth"],
+)
+def test_missing_images_are_refused_before_training(run, tiny_protocol, tmp_path, measure, words):
+    measures = [{"measure": "accuracy-by-split", **measure}]
+    with pytest.raises(UserError, match=words):
+        run({**tiny_protocol, "measures": measures})
+    assert not list(tmp_path.rglob("*.json"))
+
+
+def test_a_run_leaves_complete_records(run, tiny_protocol, session):
+    cells, _ = run(tiny_protocol)
+    assert [cell.seed for cell in cells] == [0, 1]
+    for cell in cells:
+        folder = session.folder(cell)
+        config = TrainingConfig.load(folder.config)
+        assert config == cell.config
+        assert folder.path.name == f"{cell.seed}-{config.fingerprint}"
+        assert folder.path.parent == session.output / "digits" / "Tiny"
+        training = TrainingRecord.load(folder.training)
+        assert training.status == "trained"
+        assert training.provenance.versions["torch"]
+        assert training.execution.backend == "auto"
+        assert [row["step"] for row in read_rows(folder.trajectory)] == [4, 8, 12]
+        assert not folder.state.exists()
+        assert (folder.checkpoint("last") / "model.safetensors").is_file()
+        (name,) = cell.measures
+        record, arrays = MeasureRecord.load(folder.measure(name)), read_npz(folder.per_image(name))
+        assert record.n == 100
+        assert (record.rule, record.revision) == ("validation", 1)
+        assert arrays["correct"].shape == (3, 100)
+        views = [value for value in record.values if value.view is not None]
+        assert [value.view for value in views] == [-90, 0, 90]
+        assert views[2].value == arrays["correct"][2].mean()
+        assert [value.split for value in views] == ["outside", "familiar", "outside"]
+    assert not list(session.output.rglob("*.tmp"))
+
+
+def transferring(protocol):
+    """The protocol with a second model, each a source of attacks."""
+    (model, *_) = protocol["models"]
+    models = [model | {"label": "a"}, model | {"label": "b", "arguments": {"rate": 0.05}}]
+    attacks = {
+        "measure": "attacks",
+        "methods": ["fgsm"],
+        "epsilons": [0.1],
+        "images": 20,
+        "sources": ["a", "b"],
+    }
+    return {**protocol, "models": models, "seeds": [0], "measures": [attacks]}
+
+
+def test_attacks_are_transferred_both_ways(run, tiny_protocol, session):
+    protocol = transferring(tiny_protocol)
+    with pytest.raises(UserError, match="b need a, seed 0"):
+        run(protocol, models=["b"])
+    cells, first = run(protocol)
+    for cell, other in zip(cells, "ba", strict=True):
+        record = record_of(cell, session)
+        assert {value.source for value in record.values} == {None, other}
+        assert record.select(metric="accuracy", method="fgsm", epsilon=0.1, source=None)
+    again, times = run(protocol, models=["b"])  # its source is trained already
+    assert times == {cell.path: first[cell.path] for cell in again}
+
+
+def test_a_second_run_repeats_nothing(run, tiny_protocol, capsys):
+    _, first = run(tiny_protocol)
+    capsys.readouterr()
+    _, second = run(tiny_protocol)
+    assert second == first
+    assert capsys.readouterr().out.count("already done") == 2
+
+
+def test_an_emulated_precision_is_reported_once(run, tiny_protocol, capsys, monkeypatch):
+    monkeypatch.setattr("capsbench.training.devices.multiplies_bfloat16", lambda: False)
+    run(tiny_protocol | {"recipe": tiny_protocol["recipe"] | {"precision": "bf16-mixed"}})
+    assert capsys.readouterr().out.count("bfloat16") == 1
+
+
+def test_an_added_measure_trains_nothing(run, tiny_protocol, session):
+    _, before = run(tiny_protocol)
+    grid = {"shift_x": {"start": 0, "stop": 8, "step": 4}}
+    wider = {**tiny_protocol, "measures": [{"measure": "accuracy-by-view", "grid": grid}]}
+    cells, after = run(wider)
+    assert after == before
+    for cell in cells:
+        assert record_of(cell, session).select(factor="shift_x", view=8.0)
+        assert len(list((session.folder(cell).path / "measures").glob("*.json"))) == 2
+
+
+def test_a_diverged_cell_is_a_result_and_the_others_continue(
+    run, tiny_protocol, tiny_file, session, capsys
+):
+    models = [
+        {"name": f"{tiny_file}:Tiny", "label": "Bad", "arguments": {"explode": True}},
+        {"name": f"{tiny_file}:Tiny", "label": "Good"},
+    ]
+    cells, _ = run({**tiny_protocol, "models": models, "seeds": [0]})
+    bad, good = (TrainingRecord.load(session.folder(cell).training) for cell in cells)
+    assert (bad.status, bad.diverged_at) == ("diverged", 7)
+    assert good.status == "trained"
+    assert "Bad, seed 0: diverged at step 7" in capsys.readouterr().out
+    assert [cell_state(cell, session) for cell in cells] == ["done", "done"]
+
+
+def test_a_locked_cell_is_left_alone(run, tiny_protocol, session):
+    cell = plan(Benchmark.model_validate(tiny_protocol))[0]
+    folder = session.folder(cell).path
+    folder.mkdir(parents=True)
+    with FileLock(folder / ".lock"), pytest.raises(UserError, match="another process"):
+        run(tiny_protocol)
+
+
+def test_a_damaged_record_is_named(run, tiny_protocol, session):
+    cells, _ = run(tiny_protocol)
+    session.folder(cells[0]).training.write_text('{"schema": 2, "sta')
+    with pytest.raises(UserError, match=r"training\.json is damaged"):
+        run(tiny_protocol)
+
+
+def test_a_record_of_another_schema_is_named(run, tiny_protocol, session):
+    cells, _ = run(tiny_protocol)
+    path = session.folder(cells[0]).training
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"schema": 1}))
+    with pytest.raises(UserError, match="schema 2, got 1"):
+        run(tiny_protocol)
+
+
+def test_the_record_lists_cells_and_examples(run, tiny_protocol, session):
+    cells, _ = run(tiny_protocol)
+    record = BenchmarkRecord.load(session.output / "tiny" / "benchmark.json")
+    assert record.cells == tuple(cell.reference for cell in cells)
+    assert record.benchmark == Benchmark.model_validate(tiny_protocol)
+    images = read_npz(session.output / "tiny" / "examples.npz")["images"]
+    assert images.shape == (3, 5, 1, 32, 32)
+    assert (images[0] == images[1][..., ::-1, :].swapaxes(-1, -2)).all()  # -90 degrees: clockwise
+
+
+def test_a_cell_that_was_finished_meanwhile_is_not_trained_again(
+    run, tiny_protocol, monkeypatch
+):
+    """Its state was read before another process, which held the lock, finished it."""
+    _, before = run({**tiny_protocol, "seeds": [0]})
+    monkeypatch.setattr("capsbench.running.jobs.cell_state", lambda *_: "to do")
+    _, after = run({**tiny_protocol, "seeds": [0]})
+    assert after == before

@@ -1,0 +1,66 @@
+"""Jobs: their order, their dependencies, and their form as plain JSON."""
+
+import json
+
+from capsbench.running.jobs import Job, plan_jobs
+from capsbench.running.plan import plan
+from capsbench.running.session import Session
+from capsbench.schema import Benchmark
+from tests.running.test_benchmark import transferring
+
+
+def jobs_of(protocol, session, **execution):
+    cells = plan(Benchmark.model_validate(protocol))
+    changed = session.execution.model_copy(update=execution)
+    this = Session(session.output, None, changed, session.console)
+    return cells, plan_jobs(cells, "tiny", this)
+
+
+def kinds(jobs):
+    return [(job.kind, job.cell.seed) for job in jobs]
+
+
+def assert_dependencies_come_first(jobs):
+    for position, job in enumerate(jobs):
+        assert set(job.after) <= {earlier.id for earlier in jobs[:position]}
+
+
+def test_a_cell_is_trained_then_measured(tiny_protocol, session):
+    _, jobs = jobs_of(tiny_protocol, session)
+    assert kinds(jobs) == [("train", 0), ("measure", 0), ("train", 1), ("measure", 1)]
+    assert jobs[1].after == (jobs[0].id,)
+    assert_dependencies_come_first(jobs)
+
+
+def test_a_mirror_follows_the_measures(tiny_protocol, session):
+    _, jobs = jobs_of(tiny_protocol | {"seeds": [0]}, session, wandb="offline")
+    assert [job.kind for job in jobs] == ["train", "measure", "mirror"]
+    assert jobs[2].after == (jobs[1].id,)
+
+
+def test_processes_of_a_group_train_first(tiny_protocol, session):
+    _, jobs = jobs_of(tiny_protocol, session, devices=2)
+    assert kinds(jobs) == [("train", 0), ("train", 1), ("measure", 0), ("measure", 1)]
+
+
+def test_measures_wait_for_their_sources(tiny_protocol, session):
+    cells, jobs = jobs_of(transferring(tiny_protocol), session)
+    assert [job.kind for job in jobs] == ["train", "train", "measure", "measure"]
+    for job in jobs[2:]:
+        assert set(job.after) == {jobs[0].id, jobs[1].id}
+    assert {cell.path for cell in cells} == {job.cell.path for job in jobs}
+
+
+def test_finished_cells_have_no_jobs(run, tiny_protocol, session):
+    run(tiny_protocol)
+    assert jobs_of(tiny_protocol, session)[1] == []
+
+
+def test_a_job_is_plain_json(tiny_protocol, session):
+    _, jobs = jobs_of(transferring(tiny_protocol), session)
+    for job in jobs:
+        text = json.dumps(job.model_dump(mode="json"), allow_nan=False)
+        again = Job.model_validate(json.loads(text))
+        assert again == job
+        assert again.cell.config.fingerprint == job.cell.config.fingerprint
+        assert list(again.cell.measures) == list(job.cell.measures)

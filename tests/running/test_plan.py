@@ -1,0 +1,94 @@
+"""Planning: which settings make another cell or another record of a measure, and which do not."""
+
+from typing import Any
+
+import pytest
+
+from capsbench.fingerprint import fingerprint
+from capsbench.measures import load_measure
+from capsbench.names import find
+from capsbench.running.jobs import cell_state, plan_jobs
+from capsbench.running.plan import plan
+from capsbench.schema import Benchmark
+from tests.running.test_benchmark import transferring
+
+
+def paths(protocol):
+    return {cell.path for cell in plan(Benchmark.model_validate(protocol))}
+
+
+def measure_names(protocol):
+    return [list(cell.measures) for cell in plan(Benchmark.model_validate(protocol))]
+
+
+def test_settings_of_a_training_make_another_cell(tiny_protocol, tiny_file):
+    changes: list[dict[str, Any]] = [
+        {"seeds": [2]},
+        {"recipe": {**tiny_protocol["recipe"], "steps": 13}},
+        {"recipe": {**tiny_protocol["recipe"], "limit": 90}},
+        {"views": {"rotation": [-10, 15]}},
+        {"models": [{"name": f"{tiny_file}:Tiny", "arguments": {"rate": 0.3}}]},
+    ]
+    base = paths(tiny_protocol)
+    for change in changes:
+        assert not base & paths({**tiny_protocol, **change}), change
+
+
+def test_words_and_measures_make_no_other_cell(tiny_protocol, tiny_file):
+    grid = {"scale": {"start": 1, "stop": 2, "step": 1}}
+    changes: list[dict[str, Any]] = [
+        {"title": "Other", "version": 2},
+        {"models": [{"name": f"{tiny_file}:Tiny", "label": "Other", "arguments": {"rate": 0.2}}]},
+        {"measures": [{"measure": "accuracy-by-view", "grid": grid}]},
+    ]
+    base = paths(tiny_protocol)
+    for change in changes:
+        assert base == paths({**tiny_protocol, **change}), change
+
+
+def test_another_source_is_another_measure(tiny_protocol):
+    protocol = transferring(tiny_protocol)
+    names = measure_names(protocol)
+    longer = {**protocol, "recipe": {**protocol["recipe"], "steps": 16}}
+    assert measure_names(longer) != names
+    protocol["measures"][0]["sources"] = ["aa"]
+    with pytest.raises(ValueError, match="'aa'; did you mean 'a'"):
+        Benchmark.model_validate(protocol)
+
+
+def registered(protocol):
+    """The protocol with a registered model in place of a user's own file."""
+    model = {"name": "cnn-small", "label": "Tiny", "arguments": {"width": 2, "hidden": 4}}
+    return {**protocol, "models": [model], "seeds": [0]}
+
+
+@pytest.mark.parametrize(("kind", "name"), [("models", "cnn-small"), ("datamodules", "digits")])
+def test_a_new_revision_takes_no_old_cell(run, tiny_protocol, session, monkeypatch, kind, name):
+    protocol = registered(tiny_protocol)
+    (old,), _ = run(protocol)
+    assert cell_state(old, session) == "done"
+    monkeypatch.setattr(find(kind, name).load(), "revision", 2)
+    (new,) = plan(Benchmark.model_validate(protocol))
+    assert new.path != old.path
+    assert cell_state(new, session) == "to do"
+
+
+def test_a_new_revision_of_a_measure_measures_again_without_training(
+    run, tiny_protocol, session, monkeypatch
+):
+    protocol = registered(tiny_protocol)
+    (old,), _ = run(protocol)
+    monkeypatch.setattr(load_measure("accuracy-by-view"), "revision", 2)
+    (new,) = plan(Benchmark.model_validate(protocol))
+    assert new.path == old.path
+    assert [job.kind for job in plan_jobs([new], "tiny", session)] == ["measure"]
+
+
+def test_later_settings_are_absent_from_the_fingerprint_at_their_default(tiny_benchmark):
+    config = plan(tiny_benchmark)[0].config
+    content = config.model_dump(mode="json")
+    del content["threads"], content["augmentation"]
+    content["views"] = {"rotation": content["views"]["rotation"]}  # the others are identities
+    assert config.fingerprint == fingerprint(content)
+    for update in ({"threads": 2}, {"augmentation": ({"name": "flip"},)}):
+        assert config.model_copy(update=update).fingerprint != config.fingerprint

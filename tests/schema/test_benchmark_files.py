@@ -1,0 +1,254 @@
+"""Benchmark files: shipped ones are valid, wrong values are refused in one sentence."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from capsbench.errors import UserError
+from capsbench.measures import LayerMeasureConfig, load_measure
+from capsbench.names import find
+from capsbench.running.plan import plan
+from capsbench.schema import benchmark_names, load_benchmark, parse_changes
+
+NUMBER = (
+    "model: CNN, measure: a, quantity: {metric: b}, value: 1, printed: c, source: d, selected_on: e, "
+    "known_by: read"
+)
+
+
+@pytest.mark.parametrize("name", benchmark_names())
+def test_shipped_benchmarks_can_be_planned(name):
+    benchmark = load_benchmark(name)
+    assert benchmark.name == name
+    assert find("benchmarks", name).summary() == benchmark.title
+    cells = plan(benchmark)
+    variants = len(benchmark.vary.values) if benchmark.vary else 1
+    assert len(cells) == len(benchmark.models) * len(benchmark.seeds) * variants
+    assert len({cell.path for cell in cells}) == len(cells)
+    assert benchmark.expected
+
+
+@pytest.mark.parametrize(
+    ("name", "scale"),
+    [(name, scale) for name in benchmark_names() for scale in load_benchmark(name).scales],
+)
+def test_shipped_scales_can_be_planned(name, scale):
+    assert plan(load_benchmark(name, scale=scale))
+
+
+def test_other_changes_override_a_scale():
+    small = load_benchmark("rotations", scale="small")
+    assert small.recipe.steps == small.scales["small"]["recipe.steps"]
+    assert load_benchmark("rotations", {"recipe.steps": 7}, scale="small").recipe.steps == 7
+    with pytest.raises(UserError, match=r"unknown scale .*'smal'; did you mean 'small'"):
+        load_benchmark("rotations", scale="smal")
+
+
+def test_published_numbers_can_be_compared_with_measured_ones():
+    """Each names a measure of its benchmark, one of its metrics and a followed split if matched."""
+    for name in benchmark_names():
+        benchmark = load_benchmark(name)
+        for entry in benchmark.published:
+            assert entry.measure in {measure.measure for measure in benchmark.measures}, name
+            if entry.rule == "matched":
+                assert entry.quantity.split in benchmark.follow
+            assert entry.quantity.metric in load_measure(entry.measure).metrics, name
+
+
+def test_changes_reach_their_place():
+    changes = parse_changes(["recipe.steps=7", "models.0.label=Net", "views.rotation=[-5, 5]"])
+    benchmark = load_benchmark("quick", changes)
+    assert benchmark.recipe.steps == 7
+    assert benchmark.models[0].label == "Net"
+    assert benchmark.views.rotation.limits == (-5, 5)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("recipe.step=7", "did you mean 'steps'"),
+        ("recipe.steps=many", "recipe.steps: "),
+        ("recipe.steps=0", "recipe.steps: "),
+        ("models.9.label=x", "index below 3"),
+        ("title.x=1", "nothing can be set below 'title'"),
+        ("views.rotation=[5, -5]", "lower first"),
+        ("seeds=[1, 1]", "different whole numbers"),
+        ("seeds=[]", "seeds"),
+        ("recipe.learning_rate=.inf", "finite number"),
+        ("recipe.weight_decay=.inf", "finite number"),
+        ("models.².label=x", "'²' should be an index"),
+        ("models.0.label='a, b'", "comma"),
+        ("selection=best", "selection"),
+        ("measures.0.measure=accuracy-by-vie", "did you mean 'accuracy-by-view'"),
+        ("measures.0.grid.rotatoin={start: 0, stop: 1, step: 1}", "did you mean 'rotation'"),
+        ("measures.0={measure: rendering-error, views: {a: {}}, veiws: 1}", "did you mean 'views'"),
+        ("models.0.nam=x", "did you mean 'name'"),
+        ("models.1.label=CNN", "different label"),
+        ("models.0.label='a · b'", "varied value"),
+        ("models.0.recipe={steps: 7}", "needs a reason"),
+        ("models.0={name: cnn-small, recipe: {step: 7}, reason: x}", "step"),
+        ("matched={to: 0.9}", "add the split 'familiar' to follow"),
+        ("matched={to: CN}", "did you mean 'CNN'"),
+        ("matched={to: 1.5}", "matched.to"),
+        ("vary={name: x, place: recipe.stepz, values: [1, 2]}", "stepz"),
+        ("vary={name: x, place: recipe.steps, values: [1]}", "at least 2"),
+        ("vary={name: x, place: recipe.steps, values: [1, 0]}", "greater than or equal to 1"),
+        (
+            f"published=[{{{NUMBER}, at: 3}}]",
+            "at 3",
+        ),
+        (
+            f"published=[{{{NUMBER}, rule: matched}}]",
+            "'matched' section",
+        ),
+    ],
+)
+def test_wrong_values_are_named(change, message):
+    with pytest.raises(UserError) as caught:
+        load_benchmark("quick", parse_changes([change]))
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 400  # no whole file
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("name: [", "not valid YAML: line 1"),
+        ("- a\n- b", "expected a mapping"),
+        ("name: x", "required"),
+        ("!!python/object/apply:os.system ['true']", "not valid YAML"),
+    ],
+)
+def test_broken_files_are_named(tmp_path, text, message):
+    path = tmp_path / "broken.yaml"
+    path.write_text(text)
+    with pytest.raises(UserError, match=message):
+        load_benchmark(str(path))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"models": [{"name": "cnn-smal"}]}, "did you mean 'cnn-small'"),
+        ({"models": [{"name": "cnn-small", "arguments": {"widht": 3}}]}, "did you mean 'width'"),
+        ({"models": [{"name": "cnn-small", "arguments": {"width": "wide"}}]}, "width: "),
+        ({"models": [{"name": "nowhere.py:Net"}]}, "no file '.*nowhere.py'"),
+        ({"models": [{"name": "capsbench.contracts:Batch", "arguments": {"a": 1}}]}, "no subclass"),
+        ({"models": [{"name": "capsbench.contracts:Model"}]}, "is abstract"),
+        ({"models": [{"name": "cnn-small", "arguments": {"width": -3}}]}, "width: .*equal to 1"),
+        ({"models": [{"name": "capsnet-em", "arguments": {"iterations": 0}}]}, "iterations: "),
+        ({"data": {"name": "capsbench.contracts:Batch", "arguments": {"a": 1}}}, "no subclass"),
+        ({"data": {"name": "capsbench.data.images:ImageDataModule"}}, "is abstract"),
+        ({"models": [{"name": "capsnet-dr", "arguments": {"kernel": 31}}]}, "images of at least"),
+        ({"data": {"name": "digit"}}, "did you mean 'digits'"),
+        ({"data": {"name": "digits", "arguments": {"size": 3}}}, "argument of data module"),
+    ],
+)
+def test_wrong_cells_are_refused_before_anything_is_trained(
+    tmp_path, tiny_protocol, change, message
+):
+    path = tmp_path / "tiny.yaml"
+    path.write_text(yaml.safe_dump({**tiny_protocol, **change}))
+    with pytest.raises(UserError, match=message):
+        plan(load_benchmark(str(path)))
+
+
+def test_a_measure_appears_once(tmp_path, tiny_protocol):
+    path = tmp_path / "tiny.yaml"
+    path.write_text(yaml.safe_dump({**tiny_protocol, "measures": 2 * tiny_protocol["measures"]}))
+    with pytest.raises(UserError, match="'accuracy-by-view' appears twice"):
+        load_benchmark(str(path))
+
+
+def test_paths_are_relative_to_the_file_and_those_of_changes_to_the_working_directory(
+    tmp_path, tiny_protocol, tiny_file, monkeypatch
+):
+    there, here = tmp_path / "there", tmp_path / "here"
+    for folder in (there, here):
+        folder.mkdir()
+        (folder / "net.py").write_text(tiny_file.read_text())
+    content = {**tiny_protocol, "models": [{"name": "net.py:Tiny"}]}
+    (there / "tiny.yaml").write_text(yaml.safe_dump(content))
+    monkeypatch.chdir(here)
+    for changes, folder in (({}, there), ({"models.0.name": "net.py:Tiny"}, here)):
+        benchmark = load_benchmark("../there/tiny.yaml", changes)
+        assert benchmark.models[0].label == "Tiny"
+        cell = plan(benchmark)[0]
+        path = Path(cell.model.removesuffix(":Tiny"))
+        assert path.is_absolute()
+        assert path.resolve() == folder / "net.py"
+
+
+def test_unknown_models_of_a_benchmark_are_named():
+    with pytest.raises(UserError, match="did you mean 'cnn-small'"):
+        plan(load_benchmark("quick"), models=["cnn-smal"])
+    with pytest.raises(UserError, match="known: 'CNN', 'CapsNet"):
+        plan(load_benchmark("quick"), models=["zzz"])
+    assert {cell.model for cell in plan(load_benchmark("quick"), models=["cnn-small"])} == {
+        "cnn-small"
+    }
+
+
+def test_varied_values_and_own_recipes_make_cells():
+    vary = {"name": "steps", "place": "recipe.batch_size", "values": {1: 8, 2: 16}}
+    own = {"name": "lenet5", "recipe": {"learning_rate": 0.5}, "reason": "a test"}
+    benchmark = load_benchmark("quick", {"vary": vary, "models.1": own, "seeds": [3]})
+    cells = plan(benchmark, models=["CNN", "lenet5"])
+    assert [(c.label, c.at, c.seed, c.title) for c in cells] == [
+        ("CNN", 1, 3, "CNN · 1"),
+        ("CNN", 2, 3, "CNN · 2"),
+        ("lenet5", 1, 3, "lenet5 · 1"),
+        ("lenet5", 2, 3, "lenet5 · 2"),
+    ]
+    assert [cell.recipe.batch_size for cell in cells] == [8, 16, 8, 16]
+    assert {cell.recipe.learning_rate for cell in cells[:2]} == {0.005}
+    assert {cell.recipe.learning_rate for cell in cells[2:]} == {0.5}
+
+
+def test_a_followed_split_makes_another_training():
+    plain, followed = (
+        plan(load_benchmark("quick", changes))[0] for changes in ({}, {"follow": ["familiar"]})
+    )
+    assert plain.path != followed.path
+
+
+def test_benchmarks_of_the_same_networks_share_their_trainings():
+    short, full = (
+        {(cell.label, cell.seed): cell.path for cell in plan(load_benchmark(name))}
+        for name in ("toynorb-azimuth", "toynorb-equivariance")
+    )
+    assert len(short) == 15
+    assert short.items() <= full.items()
+
+
+def layered(*layers):
+    entry = {
+        "measure": "invariance-error",
+        "grid": {"rotation": {"start": 90, "stop": 90, "step": 90}},
+        "layers": list(layers),
+    }
+    return load_benchmark("quick", {"measures": [entry]})
+
+
+def test_each_model_is_measured_on_its_own_layers():
+    cells = plan(layered("hidden", "class poses", "probabilities"))
+    measured = {
+        cell.label: entry.layers
+        for cell in cells
+        for entry in cell.measures.values()
+        if isinstance(entry, LayerMeasureConfig)
+    }
+    assert measured == {
+        "CNN": ("hidden", "probabilities"),
+        "CapsNet (dynamic routing)": ("class poses", "probabilities"),
+        "Matrix capsules (EM routing)": ("class poses", "probabilities"),
+    }
+
+
+def test_missing_layers_are_named_before_anything_is_trained():
+    with pytest.raises(UserError, match="unknown layer: 'hiden'; did you mean 'hidden'"):
+        plan(layered("hiden", "class poses"))
+    with pytest.raises(UserError, match="CNN has none of the layers class poses"):
+        plan(layered("class poses"))
