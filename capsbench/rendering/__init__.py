@@ -1,1 +1,1 @@
-"""Rendered objects: unions of simple shapes, cast by rays, with the exact pose of every part."""
+"""Ray-cast images of objects made of simple shapes, with the exact pose of every part."""

@@ -1,9 +1,10 @@
-"""Cameras that stand around an object and look at its centre.
+"""Cameras around an object, directed at its centre.
 
-The stage is the ground's coordinate system: z up, the ground at z = 0, x toward the cameras, and so
-y to their right. Cameras see x right, y down, z forward. Lengths are radii of the sphere around the
-object. An object of azimuth 0 faces the camera; as the azimuth grows it turns counter-clockwise as
-seen from above, so that its front moves to the right in the image.
+The stage is the coordinate system of the ground: z up, the ground at z = 0, x toward the cameras,
+y to their right. Camera coordinates: x right, y down, z forward. Lengths are in radii of the
+bounding sphere of the object. An object of azimuth 0 faces the camera. As the azimuth grows, the
+object turns counter-clockwise as seen from above, so that its front moves to the right in the
+image.
 """
 
 from __future__ import annotations
@@ -14,20 +15,20 @@ from torch import Tensor
 
 from capsbench.errors import UserError
 
-DISTANCE = 6.0  # of the camera from the object's centre, where the factor `distance` is 1
-FOCAL = 2.2  # of an image's side: the sphere around an object then takes 74 % of the side
-NEAREST = 0.25  # in DISTANCE: outside of any object
+DISTANCE = 6.0  # of the camera from the object's centre where the factor `distance` is 1
+FOCAL = 2.2  # in sides of the image; the bounding sphere of an object then spans 74 % of the side
+MIN_DISTANCE = 0.25  # in units of DISTANCE: outside of any object
 BASELINE = 6.0  # degrees between the directions from the object to the two eyes
 
 
 def stage(elevation: Tensor, distance: Tensor, target: Tensor, eye: float = 0.0) -> Tensor:
-    """The stage as cameras see it that stand around an object and look at it.
+    """Return the pose of the stage in the coordinates of cameras around an object.
 
     Args:
-        elevation: (N,) degrees of the camera above the horizon, more than 0 and at most 90.
-        distance: (N,) from the object's centre, in the default distance, at least `NEAREST`; an
-            object's size in the image goes as one over it.
-        target: (N, 3) what the camera looks at, in stage coordinates.
+        elevation: (N,) degrees of the camera above the horizon, in (0, 90].
+        distance: (N,) from the object's centre, in units of `DISTANCE`, at least `MIN_DISTANCE`.
+            The size of the object in the image is inversely proportional to it.
+        target: (N, 3) point at the centre of the image, in stage coordinates.
         eye: Degrees to the right on the circle around the object; for stereo.
 
     Returns:
@@ -38,13 +39,13 @@ def stage(elevation: Tensor, distance: Tensor, target: Tensor, eye: float = 0.0)
     """
     if not ((elevation > 0) & (elevation <= 90)).all():
         raise UserError(
-            f"a camera's elevation is more than 0 and at most 90 degrees, "
-            f"not {elevation.min():g} to {elevation.max():g}"
+            f"expected an elevation above 0 and up to 90 degrees, "
+            f"got {elevation.min():g} to {elevation.max():g}"
         )
-    if not ((distance >= NEAREST) & distance.isfinite()).all():
+    if not ((distance >= MIN_DISTANCE) & distance.isfinite()).all():
         raise UserError(
-            f"a camera's distance is a finite number of at least {NEAREST} (1 is the default), "
-            f"not {distance.min():g} to {distance.max():g}"
+            f"expected a finite distance of at least {MIN_DISTANCE} (the default is 1), "
+            f"got {distance.min():g} to {distance.max():g}"
         )
     tilt = elevation.double().deg2rad()
     heading = torch.full_like(tilt, eye).deg2rad()
@@ -53,19 +54,19 @@ def stage(elevation: Tensor, distance: Tensor, target: Tensor, eye: float = 0.0)
     )
     right = torch.stack([-heading.sin(), heading.cos(), torch.zeros_like(tilt)], dim=1)
     down = torch.linalg.cross(right, outward)
-    place = target + DISTANCE * distance[:, None].double() * outward
-    seen = rigid(torch.stack([right, down, -outward], dim=1))
-    seen[:, :3, 3] = -(seen[:, :3, :3] @ place[..., None])[..., 0]
-    return seen
+    position = target + DISTANCE * distance[:, None].double() * outward
+    extrinsics = rigid(torch.stack([right, down, -outward], dim=1))
+    extrinsics[:, :3, 3] = -(extrinsics[:, :3, :3] @ position[..., None])[..., 0]
+    return extrinsics
 
 
 def pinhole(extrinsics: Tensor, size: int) -> PinholeCamera:
-    """Cameras for square images; pixel centres are whole numbers.
+    """Return pinhole cameras for square images; pixel centres have integer coordinates.
 
     Args:
-        extrinsics: (N, 4, 4) from anything to camera coordinates, such as a stage's or a part's
-            pose in camera coordinates: its points can then be projected.
-        size: Pixels of the image's side.
+        extrinsics: (N, 4, 4) from any coordinates to camera coordinates, such as the pose of a
+            stage or a part. The cameras project points in those coordinates.
+        size: Side of the image in pixels.
     """
     matrix = torch.eye(4, dtype=extrinsics.dtype)
     matrix[0, 0] = matrix[1, 1] = FOCAL * size
@@ -75,14 +76,14 @@ def pinhole(extrinsics: Tensor, size: int) -> PinholeCamera:
 
 
 def rays(size: int, samples: int) -> Tensor:
-    """Screen coordinates: (u, v) for the ray from the camera along (u, v, 1).
+    """Return screen coordinates (u, v) of the rays from the camera along (u, v, 1).
 
     Args:
-        size: Pixels of the image's side.
-        samples: Rays along a pixel's side, evenly spread.
+        size: Side of the image in pixels.
+        samples: Rays along the side of a pixel, evenly spaced.
 
     Returns:
-        (2, samples ** 2 * size ** 2), those of one place in all pixels together, float32.
+        (2, samples ** 2 * size ** 2) float32; the sample is the slow index, the pixel the fast one.
     """
     camera = pinhole(torch.eye(4, dtype=torch.float64)[None], size)
     offsets = (torch.arange(samples, dtype=torch.float64) + 0.5) / samples - 0.5
@@ -93,7 +94,7 @@ def rays(size: int, samples: int) -> Tensor:
 
 
 def rigid(rotation: Tensor) -> Tensor:
-    """(..., 4, 4) from rotations (..., 3, 3), without a shift."""
+    """Return rigid transformations (..., 4, 4) of rotations (..., 3, 3), without a shift."""
     matrix = torch.zeros(*rotation.shape[:-2], 4, 4, dtype=rotation.dtype)
     matrix[..., :3, :3] = rotation
     matrix[..., 3, 3] = 1
@@ -101,11 +102,11 @@ def rigid(rotation: Tensor) -> Tensor:
 
 
 def turn(axis: str, degrees: Tensor) -> Tensor:
-    """Rotations about an axis, counter-clockwise as it points at one.
+    """Return right-handed rotations about an axis.
 
     Args:
         axis: ``"x"``, ``"y"`` or ``"z"``.
-        degrees: (...).
+        degrees: (...) angles.
 
     Returns:
         (..., 4, 4), float64.

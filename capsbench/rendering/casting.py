@@ -1,4 +1,4 @@
-"""Pencils of rays (all from one point) through unions of parts: what they meet first, and where."""
+"""First hits of pencils of rays (rays from one point) with unions of parts."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from torch import Tensor
 
 from capsbench.rendering.primitives import NO_PART, SHAPES, enter
 
-SLACK = 1.02  # of the spheres that say which rays to look at closely; covers the rounding there
+SLACK = 1.02  # factor of the bounding spheres' radii that covers the rounding of the sphere test
 
 
 class Pencils(NamedTuple):
     """Rays in the unit coordinates of every part of N objects.
 
-    The direction of the ray at the screen coordinates (u, v) is ``lens @ (u, v, 1)``.
+    The ray at the screen coordinates (u, v) has the direction ``lens @ (u, v, 1)``.
     """
 
     origins: Tensor
@@ -27,27 +27,27 @@ class Pencils(NamedTuple):
 
 
 class Hits(NamedTuple):
-    """What N x P rays meet first."""
+    """First hits of N x P rays."""
 
     depth: Tensor
-    """(N, P) in lengths of the ray's direction; inf where nothing is met."""
+    """(N, P) in lengths of the ray's direction; inf without a hit."""
     part: Tensor
-    """(N, P) the part's place; `NO_PART` where nothing is met."""
+    """(N, P) index of the part; `NO_PART` without a hit."""
 
 
 def pencils(
     poses: Tensor, half_sizes: Tensor, shapes: Tensor, origin: Tensor, lens: Tensor
 ) -> Pencils:
-    """Bring pencils of rays to the unit coordinates of parts.
+    """Transform pencils of rays to the unit coordinates of parts.
 
     Args:
         poses: (N, M, 4, 4) of parts, in the coordinates of the rays.
         half_sizes: (N, M, 3).
         shapes: (N, M) codes.
-        origin: (N, 3) where the rays begin.
+        origin: (N, 3) common start of the rays.
         lens: (N, 3, 3) from screen coordinates to directions.
     """
-    # Any number would do for an unused place, whose rays are never followed.
+    # Any value works for an unused slot, since its rays are never followed.
     halves = torch.where(shapes[..., None] == NO_PART, 1, half_sizes)
     to_unit = poses[..., :3, :3].mT / halves[..., None]
     origins = to_unit @ (origin[:, None] - poses[..., :3, 3])[..., None]
@@ -55,51 +55,51 @@ def pencils(
 
 
 def cast(rays: Pencils, screen: Tensor) -> Hits:
-    """Follow every ray to the first part that it meets.
+    """Follow every ray to the first part that it hits.
 
-    Rays that pass a part's bounding sphere (an ellipsoid about the part) are told by one matrix
-    product, since whether they do is a quadratic form of the screen coordinates. Only the others
-    are looked at one by one.
+    A ray hits the bounding sphere of a part (in unit coordinates) where a quadratic form of its
+    screen coordinates is positive. One matrix product evaluates all forms; only rays that hit a
+    sphere are intersected with the part itself.
 
     Args:
         rays: N pencils.
         screen: (2, P) screen coordinates of the rays, float32.
     """
-    (count, places), points = rays.shapes.shape, screen.shape[1]
+    (count, slots), points = rays.shapes.shape, screen.shape[1]
     u, v = screen
     monomials = torch.stack([u * u, u * v, v * v, u, v, torch.ones_like(u)])
     origins, lenses, codes = (tensor.flatten(0, 1) for tensor in rays)
-    owner = torch.arange(count).repeat_interleave(places)
-    place = torch.arange(places).repeat(count)
+    owner = torch.arange(count).repeat_interleave(slots)
+    slot = torch.arange(slots).repeat(count)
     keys, depths, parts = [], [], []
     for code, shape in enumerate(SHAPES.values()):
         rows = (codes == code).nonzero()[:, 0]
-        form = _passing(origins[rows], lenses[rows], SLACK * shape.radius)
-        which, pixel = ((form.float() @ monomials) > 0).nonzero(as_tuple=True)
-        depth = enter(shape, *unit_rays(rays, screen, rows[which], pixel))
-        met = (depth < torch.inf).nonzero()[:, 0]
-        rows, pixel = rows[which[met]], pixel[met]
+        form = _sphere_forms(origins[rows], lenses[rows], SLACK * shape.radius)
+        index, pixel = ((form.float() @ monomials) > 0).nonzero(as_tuple=True)
+        depth = enter(shape, *unit_rays(rays, screen, rows[index], pixel))
+        hit = (depth < torch.inf).nonzero()[:, 0]
+        rows, pixel = rows[index[hit]], pixel[hit]
         keys.append(owner[rows] * points + pixel)
-        depths.append(depth[met])
-        parts.append(place[rows])
+        depths.append(depth[hit])
+        parts.append(slot[rows])
     key, depth, part = torch.cat(keys), torch.cat(depths), torch.cat(parts)
     nearest = torch.full((count * points,), torch.inf)
     nearest.scatter_reduce_(0, key, depth, "amin")
     first = (depth == nearest[key]).nonzero()[:, 0]
-    # Of parts at the very same depth, the last one is seen.
-    seen = torch.full((count * points,), NO_PART)
-    seen.scatter_reduce_(0, key[first], part[first], "amax")
-    return Hits(nearest.view(count, points), seen.view(count, points))
+    # Of parts at equal depth, the last one is visible.
+    visible = torch.full((count * points,), NO_PART)
+    visible.scatter_reduce_(0, key[first], part[first], "amax")
+    return Hits(nearest.view(count, points), visible.view(count, points))
 
 
 def unit_rays(rays: Pencils, screen: Tensor, rows: Tensor, pixel: Tensor) -> tuple[Tensor, Tensor]:
-    """Rays one by one, each in the unit coordinates of one part.
+    """Return single rays, each in the unit coordinates of one part.
 
     Args:
         rays: N pencils in the unit coordinates of M parts.
         screen: (2, P) screen coordinates.
-        rows: (K,) each ray's part among all N M.
-        pixel: (K,) each ray's place on the screen.
+        rows: (K,) index of each ray's part among all N M.
+        pixel: (K,) index of each ray among the P of its pencil.
 
     Returns:
         (3, K) origins and (3, K) directions, float32.
@@ -107,16 +107,15 @@ def unit_rays(rays: Pencils, screen: Tensor, rows: Tensor, pixel: Tensor) -> tup
     origins, lenses = rays.origins.flatten(0, 1), rays.lenses.flatten(0, 1)
     # Components first, so that each is contiguous.
     table = torch.cat([origins.T, lenses.permute(2, 1, 0).flatten(0, 1)]).float()
-    found = table[:, rows]
+    selected = table[:, rows]
     u, v = screen[:, pixel]
-    return found[:3], found[3:6] * u + found[6:9] * v + found[9:]
+    return selected[:3], selected[3:6] * u + selected[6:9] * v + selected[9:]
 
 
-def _passing(origins: Tensor, lenses: Tensor, radius: float) -> Tensor:
-    """(R, 6) the quadratic forms that are positive where rays pass a sphere about zero.
+def _sphere_forms(origins: Tensor, lenses: Tensor, radius: float) -> Tensor:
+    """Return quadratic forms (R, 6) that are positive where rays hit a sphere about the origin.
 
-    A ray from o along d passes it where ``|o x d| < radius |d|``, and both vectors are linear in
-    (u, v, 1).
+    A ray from o along d hits it if ``|o x d| < radius |d|``; both vectors are linear in (u, v, 1).
     """
     moments = torch.linalg.cross(origins[..., None], lenses, dim=-2)
     form = radius**2 * lenses.mT @ lenses - moments.mT @ moments

@@ -1,4 +1,4 @@
-"""Four fixed lamps and a sky, mixed to six lightings as smallNORB mixes its four lamps."""
+"""Four fixed lamps and a sky, combined to six lightings as smallNORB combines its four lamps."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from torch.nn import functional as F
 
 from capsbench.rendering.primitives import dot
 
-# Where the lamps stand, in stage coordinates (x toward the camera, y to its right, z up), in radii
-# of the sphere around the object: left, right, behind the camera, behind the object.
+# Positions of the lamps in stage coordinates (x toward the camera, y to its right, z up), in radii
+# of the object's bounding sphere: left, right, behind the camera, behind the object.
 LAMPS = ((2.0, -4.5, 7.0), (2.0, 4.5, 7.0), (5.5, 0.8, 6.0), (-3.5, 1.0, 8.0))
-# What each lamp, and last the sky, contributes to the light on a surface that faces it.
+# Contributions of each lamp, and last of the sky, to the light on a surface that faces it.
 LIGHTINGS = (
     (0.75, 0.00, 0.00, 0.00, 0.45),  # left
     (0.00, 0.75, 0.00, 0.00, 0.45),  # right
@@ -24,30 +24,31 @@ GROUND = 0.92  # albedo
 
 
 def light(lighting: Tensor) -> Tensor:
-    """(..., 5) contributions of lamps and sky from numbers of lightings (...), float32."""
+    """Return contributions of lamps and sky (..., 5) for numbers of lightings (...), float32."""
     return torch.tensor(LIGHTINGS)[lighting]
 
 
 def lamps(stage: Tensor) -> Tensor:
-    """(N, 4, 3) the lamps in camera coordinates, from the stages (N, 4, 4)."""
-    places = torch.tensor(LAMPS, dtype=stage.dtype)
-    return places @ stage[:, :3, :3].mT + stage[:, None, :3, 3]
+    """Return the lamps' positions (N, 4, 3) in camera coordinates, from stages (N, 4, 4)."""
+    positions = torch.tensor(LAMPS, dtype=stage.dtype)
+    return positions @ stage[:, :3, :3].mT + stage[:, None, :3, 3]
 
 
 def slopes() -> Tensor:
-    """(4,) the cosines of the lamps' directions with the vertical."""
+    """Return the cosines of the angles between the lamps' directions and the vertical: (4,)."""
     return F.normalize(torch.tensor(LAMPS), dim=1)[:, 2]
 
 
 def incident(normals: Tensor, stage: Tensor, owner: Tensor) -> Tensor:
-    """How strongly lamps and sky shine on surfaces.
+    """Return the irradiance of surfaces by lamps and sky.
 
-    Lambert's cosine for a lamp, as if it were far away; a vertical surface sees half the sky.
+    Lambert's cosine for lamps, which count as infinitely far away. A vertical surface receives half
+    of the sky's light.
 
     Args:
         normals: (3, K) unit vectors in camera coordinates.
         stage: (N, 4, 4).
-        owner: (K,) each normal's stage.
+        owner: (K,) index of each normal's stage.
 
     Returns:
         (5, K) in [0, 1].

@@ -1,9 +1,9 @@
-"""Ellipsoid, box and cylinder: where a ray enters them, their normals, how far they reach.
+"""Ellipsoid, box and cylinder: ray intersection, normals and support function.
 
-Each is one unit shape, turned, stretched by half sizes and moved: the unit sphere, the cube from -1
-to 1, the cylinder of radius 1 about z from -1 to 1. Rays are brought to the unit shape. What is
-computed per ray uses only operations that IEEE 754 rounds exactly (+, -, x, /, square root,
-comparisons), so that images have the same bits however they are batched.
+Each is a rotated, scaled and shifted unit shape: the unit sphere, the cube from -1 to 1, or the
+cylinder of radius 1 about z from -1 to 1. Rays are transformed to the coordinates of the unit
+shape. Computations per ray use only operations that IEEE 754 rounds correctly (+, -, x, /, square
+root, comparisons), so that images have the same bits in every batch.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from torch import Tensor
 
 
 class Shape(NamedTuple):
-    """A unit shape: round in its first axes, flat (between -1 and 1) in the others."""
+    """Unit shape: round in its first axes, flat (between -1 and 1) in the others."""
 
     round_axes: int
-    radius: float  # of the sphere around the unit shape
+    radius: float  # of the bounding sphere
 
     @property
     def flat_axes(self) -> range:
-        """The axes along which the shape ends in planes."""
+        """Axes along which the shape ends in planes."""
         return range(self.round_axes, 3)
 
 
@@ -32,21 +32,21 @@ SHAPES = {
     "cylinder": Shape(2, 2**0.5),
 }
 CODES = {name: code for code, name in enumerate(SHAPES)}
-NO_PART = -1  # the code of an unused place
-TINY = 1e-20  # in place of a zero direction: the plane is met far away, on the right side
+NO_PART = -1  # the code of an unused slot
+TINY = 1e-20  # replaces a zero direction: the plane is then hit far away, on the correct side
 
 
 def enter(shape: Shape, origin: Tensor, direction: Tensor) -> Tensor:
-    """Where rays enter a unit shape.
+    """Return the positions at which rays enter a unit shape.
 
     Args:
-        shape: The shape.
-        origin: (3, K) where the rays begin, outside of the shape.
+        shape: Unit shape.
+        origin: (3, K) starts of the rays, outside of the shape.
         direction: (3, K), of any length.
 
     Returns:
-        (K,) t of the point ``origin + t * direction``; inf where a ray misses the shape or the
-        shape lies behind it.
+        (K,) t of the points ``origin + t * direction``; inf if a ray misses the shape or the shape
+        lies behind its start.
     """
     near = torch.full_like(origin[0], -torch.inf)
     far = torch.full_like(near, torch.inf)
@@ -68,13 +68,13 @@ def enter(shape: Shape, origin: Tensor, direction: Tensor) -> Tensor:
 
 
 def gauge(shape: Shape, points: Tensor) -> Tensor:
-    """A unit shape's implicit function: below 1 inside, 1 on the surface, above 1 outside.
+    """Return a unit shape's implicit function: below 1 inside, 1 on the surface, above 1 outside.
 
-    It is the largest of the distance from the axis, or centre, of the round axes and the distances
-    from the middle along the flat ones, and grows in proportion along rays from the centre.
+    It is the maximum of the radius in the round axes and the distances from the centre along the
+    flat ones. It grows linearly along rays from the centre.
 
     Args:
-        shape: The shape.
+        shape: Unit shape.
         points: (3, ...).
 
     Returns:
@@ -84,10 +84,10 @@ def gauge(shape: Shape, points: Tensor) -> Tensor:
 
 
 def outward(shape: Shape, points: Tensor) -> Tensor:
-    """The gradient of `gauge` at points of the surface.
+    """Return the gradient of `gauge` at points of the surface.
 
     Args:
-        shape: The shape.
+        shape: Unit shape.
         points: (3, K).
 
     Returns:
@@ -98,13 +98,13 @@ def outward(shape: Shape, points: Tensor) -> Tensor:
     gradient = torch.zeros_like(points)
     if first:
         gradient[: shape.round_axes] = points[: shape.round_axes] * (largest == 0)
-    for place, axis in enumerate(shape.flat_axes, start=first):
-        gradient[axis] = points[axis] * (largest == place)
+    for row, axis in enumerate(shape.flat_axes, start=first):
+        gradient[axis] = points[axis] * (largest == row)
     return gradient
 
 
 def reach(poses: Tensor, half_sizes: Tensor, shapes: Tensor, directions: Tensor) -> Tensor:
-    """How far parts reach along directions: the support function.
+    """Return the support function of parts: their extent along directions.
 
     Args:
         poses: (..., 4, 4) part -> object coordinates.
@@ -114,20 +114,20 @@ def reach(poses: Tensor, half_sizes: Tensor, shapes: Tensor, directions: Tensor)
 
     Returns:
         (..., D) the largest scalar product of a point of the part and the direction; -inf for an
-        unused place.
+        unused slot.
     """
     centre = poses[..., :3, 3] @ directions.T
     along = (half_sizes[..., None, :] * (directions @ poses[..., :3, :3])).abs()
-    found = torch.full_like(centre, -torch.inf)
+    support = torch.full_like(centre, -torch.inf)
     for code, shape in enumerate(SHAPES.values()):
         flat = along[..., shape.round_axes :].sum(-1)
-        reached = centre + along[..., : shape.round_axes].norm(dim=-1) + flat
-        found = torch.where(shapes[..., None] == code, reached, found)
-    return found
+        extent = centre + along[..., : shape.round_axes].norm(dim=-1) + flat
+        support = torch.where(shapes[..., None] == code, extent, support)
+    return support
 
 
 def dot(a: Tensor, b: Tensor) -> Tensor:
-    """The scalar product over the first axis, which is short, in a fixed order of additions."""
+    """Return the scalar product over the first axis, in a fixed order of additions."""
     total = a[0] * b[0]
     for p, q in zip(a[1:], b[1:], strict=True):
         total = total + p * q
@@ -135,7 +135,7 @@ def dot(a: Tensor, b: Tensor) -> Tensor:
 
 
 def _heights(shape: Shape, points: Tensor) -> Tensor:
-    """The distances of which `gauge` is the largest: from the axis if there is one, then planes."""
+    """Return the distances whose maximum is `gauge`: the radius, if any, then the planes."""
     flat = points[shape.round_axes :].abs()
     if not shape.round_axes:
         return flat

@@ -1,4 +1,4 @@
-"""Images of scenes, with masks and the part that is seen in each pixel."""
+"""Images of scenes, with masks and the visible part in each pixel."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from capsbench.rendering.primitives import NO_PART
 from capsbench.rendering.scene import Parts, Scene, eyes, scene
 from capsbench.rendering.shading import ground, surfaces
 
-CHUNK = 2**19  # rays at a time; more are no faster and take more memory
+CHUNK = 2**19  # rays at a time; larger chunks are not faster and take more memory
 
 
 class Rendering(NamedTuple):
-    """Images with what is seen where."""
+    """Rendered images with masks and visible parts."""
 
     images: Tensor
     """(N, L, C, H, W) in [0, 1], float32: L lightings, C is 1, or 2 for the left and right eye."""
     masks: Tensor
-    """(N, C, H, W) where the object covers at least half of a pixel, bool."""
+    """(N, C, H, W) bool, true where the object covers at least half of a pixel."""
     parts: Tensor
-    """(N, C, H, W) the place of the part that is nearest in a pixel of the mask, else -1."""
+    """(N, C, H, W) index of the nearest part in each pixel of the mask, -1 elsewhere."""
 
 
 def render(
@@ -39,23 +39,23 @@ def render(
     stereo: bool = False,
     samples: int = 2,
 ) -> Rendering:
-    """Photograph objects.
+    """Render objects.
 
     Args:
         parts: N objects.
         elevation: (N,) degrees of the camera above the horizon.
         azimuth: (N,) degrees by which the object is turned, counter-clockwise from above.
-        distance: (N,) of the camera, in the default distance.
-        lighting: (N, L) numbers of lightings; what does not depend on them is computed once.
-        size: Pixels of the image's side.
-        stereo: Two images, from a left and a right eye, in place of one.
-        samples: Rays along a pixel's side; their mean is the pixel's value.
+        distance: (N,) of the camera, in units of `camera.DISTANCE`.
+        lighting: (N, L) numbers of lightings; the geometry is computed once for all of them.
+        size: Side of the image in pixels.
+        stereo: Render a left and a right image in place of one.
+        samples: Rays along the side of a pixel; a pixel is the mean of its rays.
 
     Raises:
         UserError: An elevation or a distance is out of range.
     """
     views = [
-        draw(scene(parts, elevation, azimuth, distance, eye), lighting, size, samples)
+        render_scene(scene(parts, elevation, azimuth, distance, eye), lighting, size, samples)
         for eye in eyes(stereo)
     ]
     return Rendering(
@@ -65,28 +65,28 @@ def render(
     )
 
 
-def draw(scenes: Scene, lighting: Tensor, size: int = 48, samples: int = 2) -> Rendering:
-    """Draw scenes from their poses alone.
+def render_scene(scenes: Scene, lighting: Tensor, size: int = 48, samples: int = 2) -> Rendering:
+    """Render scenes, which are given by their poses in camera coordinates.
 
     Args:
         scenes: N scenes, in camera coordinates.
         lighting: (N, L) numbers of lightings.
-        size: Pixels of the image's side.
-        samples: Rays along a pixel's side.
+        size: Side of the image in pixels.
+        samples: Rays along the side of a pixel.
 
     Returns:
         Images of one channel.
     """
     step = max(1, CHUNK // (size * samples) ** 2)
-    pieces = [
-        _draw(scenes.rows(slice(i, i + step)), lighting[i : i + step], size, samples)
+    chunks = [
+        _render_chunk(scenes.rows(slice(i, i + step)), lighting[i : i + step], size, samples)
         for i in range(0, len(lighting), step)
     ]
-    return Rendering(*(torch.cat(kind) for kind in zip(*pieces, strict=True)))
+    return Rendering(*(torch.cat(tensors) for tensors in zip(*chunks, strict=True)))
 
 
-def _draw(scenes: Scene, lighting: Tensor, size: int, samples: int) -> Rendering:
-    count, shots = lighting.shape
+def _render_chunk(scenes: Scene, lighting: Tensor, size: int, samples: int) -> Rendering:
+    count, num_lightings = lighting.shape
     screen = rays(size, samples)
     view = pencils(
         scenes.poses[:, 1:],
@@ -96,23 +96,24 @@ def _draw(scenes: Scene, lighting: Tensor, size: int, samples: int) -> Rendering
         lens=torch.eye(3, dtype=torch.float64).expand(count, 3, 3),
     )
     hits = cast(view, screen)
-    shining = light(lighting)
-    places = samples**2
-    part = hits.part.view(count, places, -1)
+    weights = light(lighting)
+    rays_per_pixel = samples**2
+    part = hits.part.view(count, rays_per_pixel, -1)
     coverage = _mean((part != NO_PART).float())
-    surface = _mean(surfaces(scenes, view, hits, screen, shining).unflatten(-1, (places, -1)))
-    images = surface + (1 - coverage)[:, None] * ground(scenes, size, shining)
-    nearest = hits.depth.view(count, places, -1).argmin(1, keepdim=True)
+    surface = surfaces(scenes, view, hits, screen, weights)
+    surface = _mean(surface.unflatten(-1, (rays_per_pixel, -1)))
+    images = surface + (1 - coverage)[:, None] * ground(scenes, size, weights)
+    nearest = hits.depth.view(count, rays_per_pixel, -1).argmin(1, keepdim=True)
     masks = coverage >= 0.5
     return Rendering(
-        images.clamp(0, 1).view(count, shots, 1, size, size),
+        images.clamp(0, 1).view(count, num_lightings, 1, size, size),
         masks.view(count, 1, size, size),
         torch.where(masks, part.gather(1, nearest)[:, 0], NO_PART).view(count, 1, size, size),
     )
 
 
 def _mean(values: Tensor) -> Tensor:
-    """The mean over the samples, the last axis but one, in a fixed order of additions."""
+    """Return the mean over the last axis but one, in a fixed order of additions."""
     total, *others = values.unbind(-2)
     for other in others:
         total = total + other

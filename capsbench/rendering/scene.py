@@ -1,4 +1,4 @@
-"""Parts of objects as tensors, and scenes: the exact poses in camera coordinates."""
+"""Parts of objects as tensors, and scenes: their exact poses in camera coordinates."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from capsbench.rendering.camera import BASELINE, stage, turn
 
 
 class Parts(NamedTuple):
-    """N objects of at most M parts. Unused places have the code `NO_PART` and zeros elsewhere.
+    """N objects of at most M parts. Unused slots have the code `NO_PART` and zeros elsewhere.
 
     Object coordinates: x forward, y to the object's left, z up, the ground at z = 0.
     """
@@ -21,49 +21,49 @@ class Parts(NamedTuple):
     half_sizes: Tensor
     """(N, M, 3) of ellipsoids, boxes and cylinders (about the part's z), float64."""
     shapes: Tensor
-    """(N, M) codes, the places of names in `SHAPES`."""
+    """(N, M) codes: indices of names in `SHAPES`."""
     albedo: Tensor
-    """(N, M) the share of light that a part gives back, float64."""
+    """(N, M) share of the light that a part reflects, float64."""
     centres: Tensor
-    """(N, 3) what cameras look at, object coordinates, float64."""
+    """(N, 3) points that cameras are directed at, object coordinates, float64."""
 
     def rows(self, index: Tensor) -> Self:
-        """The objects of an index (K,)."""
+        """Return the objects of an index (K,)."""
         return type(self)(*(tensor[index] for tensor in self))
 
 
 class Scene(NamedTuple):
-    """N objects as N cameras see them: every pose is in camera coordinates.
+    """N objects in the coordinates of N cameras.
 
-    A scene can be drawn without its camera: it is the camera at the origin that looks along z.
+    A scene needs no camera to be rendered: the camera is at the origin, directed along z.
     """
 
     poses: Tensor
-    """(N, 1 + M, 4, 4) of the object and its parts; zeros for unused places; float64."""
+    """(N, 1 + M, 4, 4) of the object and its parts; zeros for unused slots; float64."""
     half_sizes: Tensor
     shapes: Tensor
     albedo: Tensor
     stage: Tensor
-    """(N, 4, 4) of the stage, which has the ground and the lamps; float64."""
+    """(N, 4, 4) pose of the stage, which holds the ground and the lamps; float64."""
 
     def rows(self, index: Tensor | slice) -> Self:
-        """The scenes of an index (K,) or slice."""
+        """Return the scenes of an index (K,) or slice."""
         return type(self)(*(tensor[index] for tensor in self))
 
 
 def scene(
     parts: Parts, elevation: Tensor, azimuth: Tensor, distance: Tensor, eye: float = 0.0
 ) -> Scene:
-    """Objects as cameras see them.
+    """Return objects in the coordinates of cameras.
 
-    The object's pose is the stage's turned by the azimuth about the vertical; a part's pose is the
+    An object's pose is the stage's, turned by the azimuth about the vertical. A part's pose is the
     object's times the part's own.
 
     Args:
         parts: N objects.
         elevation: (N,) degrees of the camera above the horizon.
         azimuth: (N,) degrees by which the object is turned, counter-clockwise from above.
-        distance: (N,) of the camera, in the default distance.
+        distance: (N,) of the camera, in units of `camera.DISTANCE`.
         eye: Degrees to the right on the camera's circle; for stereo.
 
     Raises:
@@ -78,5 +78,5 @@ def scene(
 
 
 def eyes(stereo: bool) -> list[float]:
-    """Where the cameras of an image stand: the only one, or the left and the right one."""
+    """Return the cameras' positions in degrees: one camera, or the left and the right one."""
     return [-BASELINE / 2, BASELINE / 2] if stereo else [0.0]

@@ -1,4 +1,4 @@
-"""What rays see: Lambert's shading of surfaces, and the ground with the shadows on it."""
+"""Lambert shading of surfaces, and the ground with shadows."""
 
 from __future__ import annotations
 
@@ -14,42 +14,42 @@ from capsbench.rendering.scene import Scene
 
 
 def surfaces(scenes: Scene, eyes: Pencils, hits: Hits, screen: Tensor, light: Tensor) -> Tensor:
-    """The light that comes from the surfaces that rays meet.
+    """Return the light reflected by the surfaces that rays hit.
 
     Args:
         scenes: N scenes.
-        eyes: The rays, in the parts' unit coordinates.
-        hits: What they meet.
-        screen: (2, P) their screen coordinates.
+        eyes: Rays, in the parts' unit coordinates.
+        hits: First hits of the rays.
+        screen: (2, P) screen coordinates of the rays.
         light: (N, L, 5) contributions of lamps and sky.
 
     Returns:
-        (N, L, P); zeros where a ray meets nothing.
+        (N, L, P); zeros without a hit.
     """
-    (count, shots, _), points = light.shape, screen.shape[1]
+    (count, num_lightings, _), points = light.shape, screen.shape[1]
     owner, pixel = (hits.part != NO_PART).nonzero(as_tuple=True)
     rows = owner * scenes.shapes.shape[1] + hits.part[owner, pixel]
     start, direction = unit_rays(eyes, screen, rows, pixel)
     normals = _normals(scenes, rows, start + hits.depth[owner, pixel] * direction)
-    found = torch.zeros(shots, len(rows))
+    irradiance = torch.zeros(num_lightings, len(rows))
     strengths = incident(normals, scenes.stage, owner)
     for strength, weight in zip(strengths, light.permute(2, 1, 0), strict=True):
-        found = found + weight[:, owner] * strength
-    seen = torch.zeros(shots, count * points)
-    seen[:, owner * points + pixel] = found * scenes.albedo.float().flatten()[rows]
-    return seen.view(shots, count, points).transpose(0, 1)
+        irradiance = irradiance + weight[:, owner] * strength
+    reflected = torch.zeros(num_lightings, count * points)
+    reflected[:, owner * points + pixel] = irradiance * scenes.albedo.float().flatten()[rows]
+    return reflected.view(num_lightings, count, points).transpose(0, 1)
 
 
 def ground(scenes: Scene, size: int, light: Tensor) -> Tensor:
-    """The light from the ground in every pixel, shadows included, as if the object hid nothing.
+    """Return the light from the ground in every pixel, with shadows, also behind the object.
 
-    A lamp's ray to the point of the ground that a pixel sees is linear in the pixel's screen
-    coordinates, so its rays to all of them are a pencil like the camera's, and the point is in
-    shadow where such a ray meets a part. The ground goes on above the horizon, without shadows.
+    The direction from a lamp to the ground point of a pixel is linear in the pixel's screen
+    coordinates. So the lamp's rays to all ground points form a pencil like the camera's, and a
+    point is in shadow if its ray hits a part. Above the horizon the ground has no shadows.
 
     Args:
         scenes: N scenes.
-        size: Pixels of the image's side.
+        size: Side of the image in pixels.
         light: (N, L, 5) contributions of lamps and sky.
 
     Returns:
@@ -60,8 +60,8 @@ def ground(scenes: Scene, size: int, light: Tensor) -> Tensor:
     height = -(up * origin).sum(1)[:, None, None]  # the camera's
     total = light[..., -1, None]
     for number, lamp in enumerate(lamps(scenes.stage).unbind(1)):
-        # The camera sees the point p = m height / -(up . m) at m = (u, v, 1); p - lamp has the
-        # direction of the following matrix times m. Above the horizon it is lamp - p, which leads
+        # The ground point at m = (u, v, 1) is p = m height / -(up . m); p - lamp has the direction
+        # of the following matrix times m. Above the horizon the direction is lamp - p, which points
         # up from the lamp, where there is no object.
         lens = height * torch.eye(3).double() + lamp[:, :, None] * up[:, None, :]
         beams = pencils(scenes.poses[:, 1:], scenes.half_sizes, scenes.shapes, lamp, lens)
@@ -72,31 +72,31 @@ def ground(scenes: Scene, size: int, light: Tensor) -> Tensor:
 
 
 def _normals(scenes: Scene, rows: Tensor, points: Tensor) -> Tensor:
-    """(3, K) unit normals in camera coordinates at points (3, K) of unit shapes.
+    """Return unit normals (3, K) in camera coordinates at points of unit shapes.
 
     Args:
         scenes: N scenes of M parts.
-        rows: (K,) each point's part among all N M.
+        rows: (K,) index of each point's part among all N M.
         points: (3, K).
     """
     gradients = torch.zeros_like(points)
     codes = scenes.shapes.flatten()[rows]
     for code, shape in enumerate(SHAPES.values()):
-        those = (codes == code).nonzero()[:, 0]
-        gradients[:, those] = outward(shape, points[:, those])
-    # Gradients turn into camera coordinates by the inverse transpose of rotation times half sizes.
+        index = (codes == code).nonzero()[:, 0]
+        gradients[:, index] = outward(shape, points[:, index])
+    # The inverse transpose of rotation times half sizes takes gradients to camera coordinates.
     halves = torch.where(scenes.shapes[..., None] == NO_PART, 1, scenes.half_sizes)
     columns = scenes.poses[:, 1:, :3, :3] / halves[..., None, :]
     table = columns.flatten(0, 1).permute(2, 1, 0).float()
     x, y, z = (
         column[:, rows] * gradient for column, gradient in zip(table, gradients, strict=True)
     )
-    turned = x + y + z
-    return turned / dot(turned, turned).sqrt()
+    normals = x + y + z
+    return normals / dot(normals, normals).sqrt()
 
 
 def _soften(shadow: Tensor, size: int) -> Tensor:
-    """Blur (N, size ** 2) by a pixel: 1 2 1 along either side, which has exact sums."""
+    """Blur (N, size ** 2) with the kernel 1 2 1 along both axes, which has exact sums."""
     wide = F.pad(shadow.view(-1, 1, size, size), (1, 1, 1, 1), mode="replicate")[:, 0]
     rows = wide[:, :-2] + wide[:, 1:-1] * 2 + wide[:, 2:]
     return ((rows[..., :-2] + rows[..., 1:-1] * 2 + rows[..., 2:]) / 16).flatten(1)

@@ -14,46 +14,46 @@ IMPLICIT = {
 }
 
 
-def parts(*objects, places=None, centre=(0.0, 0.0, 0.0)):
-    """Objects from lists of (shape, middle, half sizes[, rotation])."""
-    places = places or max(len(made) for made in objects)
+def parts(*objects, slots=None, centre=(0.0, 0.0, 0.0)):
+    """Make objects from lists of (shape, middle, half sizes[, rotation])."""
+    slots = slots or max(len(pieces) for pieces in objects)
     count = len(objects)
-    made = Parts(
-        torch.zeros(count, places, 4, 4, dtype=torch.float64),
-        torch.zeros(count, places, 3, dtype=torch.float64),
-        torch.full((count, places), NO_PART),
-        torch.zeros(count, places, dtype=torch.float64),
+    result = Parts(
+        torch.zeros(count, slots, 4, 4, dtype=torch.float64),
+        torch.zeros(count, slots, 3, dtype=torch.float64),
+        torch.full((count, slots), NO_PART),
+        torch.zeros(count, slots, dtype=torch.float64),
         torch.tensor(centre, dtype=torch.float64).expand(count, 3),
     )
     for row, pieces in enumerate(objects):
-        for place, (shape, middle, half, *turned) in enumerate(pieces):
+        for slot, (shape, middle, half, *turned) in enumerate(pieces):
             rotation = turned[0] if turned else torch.eye(3, dtype=torch.float64)
-            made.poses[row, place] = rigid(rotation)
-            made.poses[row, place, :3, 3] = torch.tensor(middle, dtype=torch.float64)
-            made.half_sizes[row, place] = torch.tensor(half, dtype=torch.float64)
-            made.shapes[row, place] = CODES[shape]
-            made.albedo[row, place] = 0.6
-    return made
+            result.poses[row, slot] = rigid(rotation)
+            result.poses[row, slot, :3, 3] = torch.tensor(middle, dtype=torch.float64)
+            result.half_sizes[row, slot] = torch.tensor(half, dtype=torch.float64)
+            result.shapes[row, slot] = CODES[shape]
+            result.albedo[row, slot] = 0.6
+    return result
 
 
-def random_parts(count=4, places=5, seed=0):
-    """Objects of parts at random, some places unused."""
+def random_parts(count=4, slots=5, seed=0):
+    """Make objects of random parts, with some unused slots."""
     generator = torch.Generator().manual_seed(seed)
-    normal = torch.randn(count, places, 3, 3, generator=generator, dtype=torch.float64)
-    uniform = torch.rand(count, places, 7, generator=generator, dtype=torch.float64)
-    made = parts(*[[]] * count, places=places, centre=(0.0, 0.0, 0.6))
-    made.poses.copy_(rigid(torch.linalg.qr(normal).Q))
-    made.poses[..., :3, 3] = uniform[..., :3] - torch.tensor([0.5, 0.5, -0.2]).double()
-    made.half_sizes.copy_(0.08 + 0.3 * uniform[..., 3:6])
-    made.shapes.copy_(torch.arange(count * places).view(count, places) % 4 - 1)
-    made.albedo.copy_(0.3 + 0.5 * uniform[..., 6])
-    unused = made.shapes == NO_PART
-    made.poses[unused] = 0
-    made.half_sizes[unused] = 0
-    made.albedo[unused] = 0
-    return made
+    normal = torch.randn(count, slots, 3, 3, generator=generator, dtype=torch.float64)
+    uniform = torch.rand(count, slots, 7, generator=generator, dtype=torch.float64)
+    result = parts(*[[]] * count, slots=slots, centre=(0.0, 0.0, 0.6))
+    result.poses.copy_(rigid(torch.linalg.qr(normal).Q))
+    result.poses[..., :3, 3] = uniform[..., :3] - torch.tensor([0.5, 0.5, -0.2]).double()
+    result.half_sizes.copy_(0.08 + 0.3 * uniform[..., 3:6])
+    result.shapes.copy_(torch.arange(count * slots).view(count, slots) % 4 - 1)
+    result.albedo.copy_(0.3 + 0.5 * uniform[..., 6])
+    unused = result.shapes == NO_PART
+    result.poses[unused] = 0
+    result.half_sizes[unused] = 0
+    result.albedo[unused] = 0
+    return result
 
 
 def numbers(*values):
-    """A float64 tensor."""
+    """Make a float64 tensor."""
     return torch.tensor(values, dtype=torch.float64)

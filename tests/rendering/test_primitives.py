@@ -1,4 +1,4 @@
-"""Unit shapes against their implicit functions: marching, root finding, finite differences."""
+"""Unit shapes checked against their implicit functions: ray marching, roots, differences."""
 
 import pytest
 import torch
@@ -17,7 +17,7 @@ def draw(*shape, seed=0):
 
 
 def on_surface(name, count=400):
-    """Points where rays from the centre leave a unit shape, edges left out."""
+    """Return points at which rays from the centre leave a unit shape, without edges."""
     points = draw(3, count, seed=1)
     points = points / (IMPLICIT[name](points) + 1)
     sizes = torch.stack([torch.hypot(points[0], points[1]), *points.abs()]).sort(0).values
@@ -29,20 +29,20 @@ def test_a_ray_enters_where_the_implicit_function_first_falls_below_zero(name):
     origin = draw(3, 300)
     origin = origin / origin.norm(dim=0) * 4
     direction = 1.5 * draw(3, 300, seed=2) - origin
-    found = enter(SHAPES[name], origin, direction)
+    entry = enter(SHAPES[name], origin, direction)
     along = torch.linspace(0, 3, 6001, dtype=torch.float64)
     field = IMPLICIT[name](origin[..., None] + direction[..., None] * along)
     inside = field < 0
-    met, first = inside.any(1), inside.int().argmax(1)
+    hit, first = inside.any(1), inside.int().argmax(1)
     clear = field.amin(1).abs() > 5e-3  # others graze the shape, perhaps between two samples
-    assert torch.equal(found.isfinite()[clear], met[clear])
-    both = clear & met
+    assert torch.equal(entry.isfinite()[clear], hit[clear])
+    both = clear & hit
     assert 40 < both.sum() < 200
     for ray in both.nonzero()[:, 0]:
         o, d = origin[:, ray], direction[:, ray]
         before, after = along[first[ray] - 1 : first[ray] + 1].tolist()
         root = brentq(lambda t, o=o, d=d: float(IMPLICIT[name](o + d * t)), before, after)
-        assert float(found[ray]) == pytest.approx(root, abs=1e-9)
+        assert float(entry[ray]) == pytest.approx(root, abs=1e-9)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -76,16 +76,16 @@ def test_reach_is_the_farthest_point_of_the_surface():
     half_sizes = draw(3, 3, seed=4).abs() + 0.1
     shapes = torch.tensor([CODES[name] for name in NAMES])
     directions = torch.nn.functional.normalize(draw(20, 3, seed=5), dim=1)
-    found = reach(poses, half_sizes, shapes, directions)
+    support = reach(poses, half_sizes, shapes, directions)
     for row, name in enumerate(NAMES):
         points = draw(3, 100_000, seed=6)
-        # Corners and rims too, which chance hardly meets.
+        # Corners and rims too, which random points rarely hit.
         rim = points.clone()
         rim[:2] /= rim[:2].norm(dim=0)
         rim[2] = rim[2].sign()
         points = torch.cat([points, points.sign(), rim], dim=1)
         points = points / (IMPLICIT[name](points) + 1) * half_sizes[row, :, None]
-        reached = (directions @ (poses[row, :3, :3] @ points + poses[row, :3, 3:])).amax(1)
-        assert (reached <= found[row] + 1e-9).all()
-        torch.testing.assert_close(reached, found[row], atol=2e-3, rtol=0)
+        farthest = (directions @ (poses[row, :3, :3] @ points + poses[row, :3, 3:])).amax(1)
+        assert (farthest <= support[row] + 1e-9).all()
+        torch.testing.assert_close(farthest, support[row], atol=2e-3, rtol=0)
     assert reach(poses, half_sizes, torch.full((3,), NO_PART), directions).eq(-torch.inf).all()

@@ -1,4 +1,4 @@
-"""Images: light, shadow, bounds, and that they depend on nothing but the scene."""
+"""Images: light, shadow, bounds, and independence of everything but the scene."""
 
 import pytest
 import torch
@@ -7,7 +7,7 @@ from capsbench.rendering import render as module
 from capsbench.rendering.camera import pinhole, turn
 from capsbench.rendering.lighting import LAMPS, LIGHTINGS
 from capsbench.rendering.primitives import NO_PART
-from capsbench.rendering.render import draw, render
+from capsbench.rendering.render import render, render_scene
 from capsbench.rendering.scene import scene
 from tests.rendering.made import numbers, parts, random_parts
 
@@ -18,7 +18,7 @@ ALL = torch.arange(len(LIGHTINGS))[None]
 
 @pytest.fixture
 def several():
-    """Objects, views and lightings for `render`."""
+    """Make objects, views and lightings for `render`."""
     made = random_parts(6)
     view = numbers(30, 35, 45, 50, 60, 70), numbers(0, 20, 100, 180, 260, 340), torch.ones(6)
     return made, *view, ALL.expand(6, -1)
@@ -52,8 +52,8 @@ def test_an_image_does_not_depend_on_the_others_nor_on_the_chunk(several, monkey
 def test_poses_alone_give_the_image(several):
     made, *view, lighting = several
     exact = scene(made, *view)
-    drawn = draw(exact, lighting)
-    assert torch.equal(drawn.images, render(*several).images)
+    rendered = render_scene(exact, lighting)
+    assert torch.equal(rendered.images, render(*several).images)
     # The object turned about its vertical in camera coordinates is the object of another azimuth.
     made.centres[:, :2] = 0
     exact = scene(made, *view)
@@ -62,20 +62,23 @@ def test_poses_alone_give_the_image(several):
     elevation, azimuth, distance = view
     expected = render(made, elevation, azimuth + 30, distance, lighting)
     torch.testing.assert_close(
-        draw(exact._replace(poses=poses), lighting).images, expected.images, atol=1e-3, rtol=0
+        render_scene(exact._replace(poses=poses), lighting).images,
+        expected.images,
+        atol=1e-3,
+        rtol=0,
     )
 
 
-def test_masks_and_parts_say_what_is_seen():
+def test_masks_and_parts_mark_the_visible_parts():
     made = parts(
         [("box", (0, -0.5, 0.3), (0.3, 0.3, 0.3)), ("ellipsoid", (0, 0.5, 0.3), (0.3, 0.3, 0.3))],
-        places=3,
+        slots=3,
     )
-    seen = render(made, *VIEW, torch.tensor([[4]]))
-    assert seen.masks.dtype == torch.bool
-    assert torch.equal(seen.masks, seen.parts != NO_PART)
-    assert set(seen.parts[0, 0, :, :24].unique().tolist()) == {NO_PART, 0}
-    assert set(seen.parts[0, 0, :, 24:].unique().tolist()) == {NO_PART, 1}
+    result = render(made, *VIEW, torch.tensor([[4]]))
+    assert result.masks.dtype == torch.bool
+    assert torch.equal(result.masks, result.parts != NO_PART)
+    assert set(result.parts[0, 0, :, :24].unique().tolist()) == {NO_PART, 0}
+    assert set(result.parts[0, 0, :, 24:].unique().tolist()) == {NO_PART, 1}
 
 
 def test_supersampling_averages():
@@ -88,9 +91,9 @@ def test_supersampling_averages():
     assert difference.max() < 1e-5
 
 
-def test_lamps_light_the_side_on_which_they_stand_and_cast_shadows_on_the_other():
-    seen = render(BALL, *VIEW, ALL)
-    images, mask = seen.images[0, :, 0], seen.masks[0, 0]
+def test_lamps_light_their_own_side_and_cast_shadows_on_the_other():
+    result = render(BALL, *VIEW, ALL)
+    images, mask = result.images[0, :, 0], result.masks[0, 0]
     halves = torch.zeros(2, 48, 48, dtype=torch.bool)
     halves[0, :, :24], halves[1, :, 24:] = True, True
     left, right = (torch.stack([image[half & mask].mean() for image in images]) for half in halves)
@@ -101,19 +104,19 @@ def test_lamps_light_the_side_on_which_they_stand_and_cast_shadows_on_the_other(
         torch.stack([image[half & ~mask].mean() for image in images]) for half in halves.flip(0)
     )
     assert bright[0] > dark[0] + 0.02 and dark[1] > bright[1] + 0.02
-    # All six are told apart, and the last one is dim.
+    # All six differ, and the last one is dim.
     differences = (images[:, None] - images[None]).abs().mean((2, 3)) + torch.eye(6)
     assert differences.min() > 0.02
     assert images.mean((1, 2)).argmin() == 5
 
 
 def test_a_turned_ellipsoid_is_shaded_by_lamberts_law():
-    """Against the implicit function's gradient, all in stage coordinates."""
+    """Compare with the gradient of the implicit function in stage coordinates."""
     half = numbers(0.8, 0.25, 0.5)
     rotation = (turn("x", numbers(35.0)) @ turn("z", numbers(50.0)))[0, :3, :3]
     made = parts([("ellipsoid", (0, 0, 0.8), half.tolist(), rotation)], centre=(0.0, 0.0, 0.8))
     exact = scene(made, *VIEW)
-    seen = draw(exact, ALL, size=48, samples=1)
+    result = render_scene(exact, ALL, size=48, samples=1)
     to_stage = exact.stage[0].inverse()
     form = rotation @ torch.diag(half**-2) @ rotation.T
     eye = to_stage[:3, 3]
@@ -121,7 +124,7 @@ def test_a_turned_ellipsoid_is_shaded_by_lamberts_law():
     towards = torch.tensor(LAMPS).double()
     towards = towards / towards.norm(dim=1, keepdim=True)
     lens = pinhole(exact.stage, 48).intrinsics[0, :3, :3].inverse()
-    inside = seen.masks[0, 0].nonzero()[::7].tolist()
+    inside = result.masks[0, 0].nonzero()[::7].tolist()
     assert len(inside) > 20
     for y, x in inside:
         ray = to_stage[:3, :3] @ lens @ numbers(x, y, 1)
@@ -135,10 +138,12 @@ def test_a_turned_ellipsoid_is_shaded_by_lamberts_law():
         normal = normal / normal.norm()
         strength = torch.cat([(towards @ normal).clamp_min(0), (0.5 + 0.5 * normal[2:])])
         expected = 0.6 * torch.tensor(LIGHTINGS).double() @ strength
-        torch.testing.assert_close(seen.images[0, :, 0, y, x].double(), expected, atol=1e-4, rtol=0)
+        torch.testing.assert_close(
+            result.images[0, :, 0, y, x].double(), expected, atol=1e-4, rtol=0
+        )
 
 
-def test_the_lit_top_of_a_box_is_as_bright_as_lamberts_law_says():
+def test_the_top_of_a_box_has_the_brightness_of_lamberts_law():
     made = parts([("box", (0, 0, 0.3), (0.8, 0.8, 0.3))], centre=(0.0, 0.0, 0.6))
     image = render(made, numbers(90.0), *VIEW[1:], torch.tensor([[0]])).images[0, 0, 0]
     lamp, sky = LIGHTINGS[0][0], LIGHTINGS[0][4]
@@ -147,15 +152,15 @@ def test_the_lit_top_of_a_box_is_as_bright_as_lamberts_law_says():
 
 
 def test_without_an_object_the_ground_is_uniform():
-    images = render(parts([], places=2), *VIEW, ALL).images
+    images = render(parts([], slots=2), *VIEW, ALL).images
     assert (images == images[..., :1, :1]).all()
     assert images.min() > 0.3 and images.max() < 1
 
 
-def test_a_shadow_touches_the_foot_of_what_stands_on_the_ground():
+def test_a_shadow_touches_the_foot_of_a_standing_object():
     post = parts([("cylinder", (0, 0, 0.5), (0.1, 0.1, 0.5))], centre=(0.0, 0.0, 0.5))
-    seen = render(post, *VIEW, torch.tensor([[0]]), size=96)
-    image, mask = seen.images[0, 0, 0], seen.masks[0, 0]
+    result = render(post, *VIEW, torch.tensor([[0]]), size=96)
+    image, mask = result.images[0, 0, 0], result.masks[0, 0]
     dark = (image < image.max() - 0.1) & ~mask
     rows, columns = mask.nonzero(as_tuple=True)
     foot = int(rows.max())
@@ -168,6 +173,6 @@ def test_a_shadow_touches_the_foot_of_what_stands_on_the_ground():
 
 
 def test_above_the_horizon_there_is_no_shadow():
-    seen = render(BALL, numbers(3.0), *VIEW[1:], torch.tensor([[2]]))
-    sky = seen.images[0, 0, 0, :6]
+    result = render(BALL, numbers(3.0), *VIEW[1:], torch.tensor([[2]]))
+    sky = result.images[0, 0, 0, :6]
     assert (sky == sky[0, 0]).all()
