@@ -1,4 +1,4 @@
-"""The models: one file per architecture."""
+"""Models: one file per architecture."""
 
 if not __name__.startswith("capsbench."):
     raise ImportError("import capsbench.models, not models")

@@ -1,4 +1,4 @@
-"""What the convolutional networks share: their loss, and blocks of convolution and max-pooling."""
+"""Base classes of the convolutional networks: the loss, and blocks of convolution and pooling."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ from capsbench.contracts import (
     one_hot,
     require_size,
 )
-from capsbench.models._geometry import Window, places, smallest_size, stride_and_offset
+from capsbench.models._geometry import LayerWindow, output_size, smallest_input, stride_and_offset
 from capsbench.models._pooling import MaxPooling
 from capsbench.viewpoint.views import Views
 
 DropoutRate = Annotated[float, Field(ge=0, lt=1)]
 Padding = Literal["same", "valid"]
 
-# 2 x 2 max-pooling that leaves no row or column out, as TensorFlow's 'SAME' pooling.
-POOL = Window(2, stride=2, partial=True)
+# 2 x 2 max-pooling that includes the last row and column, as TensorFlow's 'SAME' pooling.
+POOL = LayerWindow(2, stride=2, partial=True)
 
 
 class SequentialClassifier(Model):
-    """A network whose children follow one another: images in, the logits of a softmax out.
+    """A network whose child modules are applied in sequence; it returns logits of a softmax.
 
-    The loss is the cross-entropy, with equal shares where an image holds several objects.
+    The loss is the cross-entropy, with equal shares if an image has several objects.
     """
 
     def forward(self, images: Tensor, views: Views | None = None) -> Prediction:
@@ -45,24 +45,24 @@ class SequentialClassifier(Model):
         return Prediction(scores=features)
 
     def loss(self, prediction: Prediction, batch: Batch, progress: float) -> Tensor:
-        """Cross-entropy, averaged over the batch."""
+        """Compute the cross-entropy, averaged over the batch."""
         return cross_entropy(prediction.scores, one_hot(batch.targets, self.num_classes))
 
 
 class Block(NamedTuple):
-    """A convolution with a ReLU, and max-pooling if there is a window for it."""
+    """A convolution with a ReLU, and max-pooling if the block has a pooling window."""
 
     channels: int
-    conv: Window
-    pool: Window | None = None
+    conv: LayerWindow
+    pool: LayerWindow | None = None
 
     @property
-    def windows(self) -> list[Window]:
+    def windows(self) -> list[LayerWindow]:
         """The windows of the block, from the image upwards."""
         return [self.conv, self.pool] if self.pool else [self.conv]
 
     def build(self, in_channels: int) -> nn.Sequential:
-        """The block as a module that takes maps of ``in_channels`` channels."""
+        """Create the block as a module for maps with ``in_channels`` channels."""
         layers: list[nn.Module] = [
             Conv2d(
                 in_channels, self.channels, self.conv.kernel, self.conv.stride, self.conv.padding
@@ -83,7 +83,7 @@ class PlainCNN(SequentialClassifier):
         num_classes: K.
         blocks: The blocks, from the image upwards.
         hidden: Units of each fully connected hidden layer.
-        dropout: Share of the last hidden layer's units that a training step leaves out.
+        dropout: Dropout rate of the last hidden layer.
 
     Raises:
         UserError: The images are too small.
@@ -102,12 +102,12 @@ class PlainCNN(SequentialClassifier):
         super().__init__(image_shape=image_shape, num_classes=num_classes)
         self.windows = [block.windows for block in blocks]
         windows = list(chain(*self.windows))
-        require_size(name, image_shape, smallest_size(windows))
+        require_size(name, image_shape, smallest_input(windows))
         units, height, width = image_shape
         for number, block in enumerate(blocks, start=1):
             self.add_module(f"block{number}", block.build(units))
             units = block.channels
-        units *= places(height, windows) * places(width, windows)
+        units *= output_size(height, windows) * output_size(width, windows)
         layers: list[nn.Module] = [nn.Flatten()]
         for above in hidden:
             layers += [nn.Linear(units, above), nn.ReLU()]
@@ -118,7 +118,7 @@ class PlainCNN(SequentialClassifier):
         self.classes = nn.Linear(units, num_classes)
 
     def layers_of_interest(self) -> Mapping[str, LayerOfInterest]:
-        """The map after each block, and the last hidden layer."""
+        """Return the map after each block, and the last hidden layer."""
         layers = {}
         for count in range(1, len(self.windows) + 1):
             below = list(chain(*self.windows[:count]))
@@ -126,17 +126,17 @@ class PlainCNN(SequentialClassifier):
         return {**layers, "hidden": LayerOfInterest("hidden", "vector")}
 
 
-def conv_window(kernel: int, padding: Padding) -> Window:
-    """Window of a convolution of odd width and stride 1.
+def conv_window(kernel: int, padding: Padding) -> LayerWindow:
+    """Return the window of a convolution of odd width and stride 1.
 
     Args:
         kernel: Its width.
-        padding: ``same`` leaves height and width of a map as they are, ``valid`` adds no border.
+        padding: ``same`` preserves height and width of a map, ``valid`` adds no border.
     """
-    return Window(kernel, padding=kernel // 2 if padding == "same" else 0)
+    return LayerWindow(kernel, padding=kernel // 2 if padding == "same" else 0)
 
 
-def feature_map(module: str, windows: Sequence[Window]) -> LayerOfInterest:
-    """The map that a module puts out, seen through all windows from the image up to it."""
+def feature_map(module: str, windows: Sequence[LayerWindow]) -> LayerOfInterest:
+    """Return the output map of a module, given all windows between it and the image."""
     stride, offset = stride_and_offset(windows)
     return LayerOfInterest(module, "map", stride=stride, offset=offset)

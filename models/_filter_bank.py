@@ -1,4 +1,4 @@
-"""Filters in every rotation and scale, with shared weights (article, 'The CNN Solution')."""
+"""Filters in several rotations and scales, with shared weights (article, 'The CNN Solution')."""
 
 from __future__ import annotations
 
@@ -9,32 +9,33 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from capsbench.capsules.deviation import deviation
+from capsbench.capsules.relative_error import max_relative_error
 from capsbench.viewpoint.views import Views
 from capsbench.viewpoint.warp import warp
 
 
 def filter_copies(kernel: int, *, rotations: int, scales: Sequence[float]) -> Tensor:
-    """The linear maps from the weights of a filter to each transformed copy of it.
+    """Return the linear maps from the weights of a filter to each transformed copy of it.
 
-    The weights lie at the pixels of a disc that is ``kernel`` wide, so that nothing leaves the
-    filter when it turns. A copy's pixel takes its value from where it came, by cubic convolution.
-    Each weight's shares in a copy sum to one, so that every copy answers a constant as the filter
-    does. Copies that are a quarter turn apart hold the same values, bit for bit.
+    The weights are at the pixels of a disc of diameter ``kernel``, so that no weight leaves the
+    filter when it rotates. Copies are resampled by cubic convolution. The shares of each weight in
+    a copy sum to one, so that every copy has the response of the filter to a constant. Copies that
+    are a quarter turn apart have the same values, bit for bit.
 
-    Interpolation smooths all the same. Of random weights on a 5 x 5 disc, the copy at 45 degrees
-    keeps 0.79 of the filter's norm on average, and that at scale 1.5 keeps 0.58, where a smooth
-    filter that is spread over so much more area would keep 1 / 1.5. Of eight rotations, each that
-    lies along the axes is then the largest on 15.2 % of white noise, and each between on 9.8 %.
-    A ring's copy at scale 1.5 answers an enlarged spot 9 % less than the ring the spot itself.
+    Interpolation still smooths. For random weights on a 5 x 5 disc, the copy at 45 degrees keeps
+    0.79 of the filter's norm on average. The copy at scale 1.5 keeps 0.58; a smooth filter, spread
+    over the larger area, would keep 1 / 1.5. With eight rotations on white noise, each rotation
+    along the axes has the largest response in 15.2 % of cases, and each one between in 9.8 %. A
+    ring's copy at scale 1.5 has a response to an enlarged spot that is 9 % below that of the ring
+    to the spot.
 
     Args:
         kernel: Width of the filter, odd.
-        rotations: Number of equal steps in a full turn, counter-clockwise; the first is none.
-        scales: Factors of enlargement, 1 or more.
+        rotations: Number of equal steps in a full turn, counter-clockwise; the first is 0 degrees.
+        scales: Enlargement factors, at least 1.
 
     Returns:
-        (G, N, N, P): copies, one scale after the other; rows and columns; weights. N is odd and
+        (G, N, N, P): copies, by scale and then rotation; rows and columns; weights. N is odd and
         fits the largest copy.
     """
     points = torch.tensor(_disc(kernel / 2), dtype=torch.float64)
@@ -47,7 +48,7 @@ def filter_copies(kernel: int, *, rotations: int, scales: Sequence[float]) -> Te
         for number in range(rotations):
             quarters, rest = divmod(360 * number / rotations, 90)
             cos, sin = math.cos(math.radians(rest)), math.sin(math.radians(rest))
-            # Rows go down, so this turns clockwise: back to where a pixel came from.
+            # Rows go down, so this rotates clockwise: back to the origin of a pixel.
             back = torch.tensor([[cos, -sin], [sin, cos]], dtype=torch.float64)
             origin = pixels @ back / scale
             shares = _cubic(origin[:, None] - points).prod(dim=-1) * covered[:, None]
@@ -57,23 +58,23 @@ def filter_copies(kernel: int, *, rotations: int, scales: Sequence[float]) -> Te
 
 
 class OrbitConvolution(nn.Module):
-    """Every rotated and enlarged copy of each filter, and the largest response (article, eq. 1).
+    """Maximum response over all rotated and enlarged copies of each filter (article, eq. 1).
 
-    The group over which is pooled is the orbit of a filter: its copies, which share its weights.
-    The result is a map of scalars that turns with the image: exactly for quarter turns, if
-    ``rotations`` is a multiple of four, and approximately for its other steps. With one rotation
-    and one scale it is an ordinary convolution with a round window, without a bias.
+    The pooling group is the orbit of a filter: its copies, which share its weights. The result is a
+    map of scalars that is equivariant to rotation: exactly for quarter turns if ``rotations`` is a
+    multiple of four, and approximately for its other steps. With one rotation and one scale it is
+    an ordinary convolution with a round window and no bias.
 
-    A map goes on beyond its border as it is at the border: so empty surroundings have no end,
-    whatever value they have after a bias further down.
+    Maps are padded by replicating the border, so that a constant background continues outside,
+    whatever its value is after a bias.
 
     Args:
-        in_channels: Channels that come in.
-        channels: Channels that go out.
+        in_channels: Input channels.
+        channels: Output channels.
         kernel: Width of the filters, odd.
         rotations: Number of equal steps in a full turn.
-        scales: Factors of enlargement, 1 or more.
-        dilation: Pixels from one weight of a filter to the next.
+        scales: Enlargement factors, at least 1.
+        dilation: Pixels between adjacent weights of a filter.
     """
 
     copies: Tensor
@@ -90,50 +91,52 @@ class OrbitConvolution(nn.Module):
     ) -> None:
         super().__init__()
         copies = filter_copies(kernel, rotations=rotations, scales=scales)
-        self.register_buffer("copies", copies, persistent=False)  # known from the arguments
+        self.register_buffer("copies", copies, persistent=False)  # a function of the arguments
         self.weight = nn.Parameter(torch.empty(channels, in_channels, copies.shape[-1]))
         nn.init.kaiming_normal_(self.weight, nonlinearity="relu")
         self.dilation = dilation
         self.padding = dilation * (copies.shape[1] // 2)
 
     def filters(self) -> Tensor:
-        """All copies of all filters, (channels, G, in_channels, N, N)."""
+        """Return all copies of all filters, (channels, G, in_channels, N, N)."""
         return torch.einsum("oip,gyxp->ogiyx", self.weight, self.copies)
 
     def forward(self, features: Tensor) -> Tensor:
-        """Maps (B, in_channels, H, W) to (B, channels, H, W)."""
+        """Map (B, in_channels, H, W) to (B, channels, H, W)."""
         filters = self.filters()
-        continued = F.pad(features, 4 * (self.padding,), mode="replicate")
-        responses = F.conv2d(continued, filters.flatten(0, 1), dilation=self.dilation)
+        padded = F.pad(features, 4 * (self.padding,), mode="replicate")
+        responses = F.conv2d(padded, filters.flatten(0, 1), dilation=self.dilation)
         return responses.unflatten(1, filters.shape[:2]).amax(dim=2)
 
     @torch.no_grad()
     def check_orbit_equivariance(
         self, features: Tensor, *, degrees: float = 90.0, scale: float = 1.0
     ) -> float:
-        """Does the map turn and grow with what comes in: f(T x) = T f(x) (article, eq. 3)?
+        """Check equivariance to rotation and scaling: f(T x) = T f(x) (article, eq. 3).
 
         Args:
-            features: (B, in_channels, N, N), empty where the view leads out of the image.
+            features: (B, in_channels, N, N), zero where the transformation leaves the image.
             degrees: Rotation, counter-clockwise.
             scale: Enlargement.
 
         Returns:
-            The deviation: about the rounding of the dtype for quarter turns, if ``rotations`` is a
-            multiple of four; small for the other steps; worth measuring for views in between.
+            The relative error: about the rounding of the dtype for quarter turns if ``rotations``
+            is a multiple of four, small for the other steps, larger for views in between.
         """
-        found = self(seen_from(features, degrees=degrees, scale=scale))
-        return deviation(found, seen_from(self(features), degrees=degrees, scale=scale))
+        transformed = self(transform_images(features, degrees=degrees, scale=scale))
+        return max_relative_error(
+            transformed, transform_images(self(features), degrees=degrees, scale=scale)
+        )
 
 
-def seen_from(
+def transform_images(
     images: Tensor,
     *,
     degrees: float = 0.0,
     scale: float = 1.0,
     shift: tuple[float, float] = (0.0, 0.0),
 ) -> Tensor:
-    """Images or maps (B, C, H, W), enlarged, turned counter-clockwise, shifted right and down."""
+    """Scale images or maps (B, C, H, W), rotate them counter-clockwise, shift right and down."""
     view = Views.identity(1)
     view.rotation.fill_(degrees)
     view.scale.fill_(scale)
@@ -142,9 +145,9 @@ def seen_from(
 
 
 def _cubic(distance: Tensor) -> Tensor:
-    """The share of a value so far away along an axis, by cubic convolution (Keys 1981, a = -1/2).
+    """Return the weight of a sample at a distance, by cubic convolution (Keys 1981, a = -1/2).
 
-    Linear interpolation would leave even less of a filter that is turned by 45 degrees.
+    Linear interpolation would reduce the norm of a filter at 45 degrees even more.
     """
     x = distance.abs()
     near = (1.5 * x - 2.5) * x**2 + 1
@@ -153,6 +156,6 @@ def _cubic(distance: Tensor) -> Tensor:
 
 
 def _disc(radius: float) -> list[tuple[int, int]]:
-    """The pixels (row, column) within a radius of the centre, row by row."""
+    """Return the pixels (row, column) within a radius of the centre, in row-major order."""
     reach = range(-math.floor(radius), math.floor(radius) + 1)
     return [(y, x) for y in reach for x in reach if math.hypot(x, y) <= radius]

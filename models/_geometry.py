@@ -1,4 +1,4 @@
-"""Where the places of a feature map lie in the image, from the windows of the layers below it."""
+"""Geometry of feature maps in the image, computed from the windows of the layers below."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 
-class Window(NamedTuple):
+class LayerWindow(NamedTuple):
     """The window of a convolution, pooling or capsule layer; the same for rows and columns.
 
-    ``partial`` says that a last window may reach beyond the map, as in TensorFlow's 'SAME' pooling
-    and torch's ``ceil_mode``, so that no pixel is left out.
+    ``partial`` allows a last window that extends beyond the map, as in TensorFlow's 'SAME' pooling
+    and torch's ``ceil_mode``, so that every pixel is included.
     """
 
     kernel: int
@@ -19,42 +19,42 @@ class Window(NamedTuple):
     partial: bool = False
 
 
-def places(size: int, windows: Sequence[Window]) -> int:
-    """Places along one side of the map that layers make of an image; below 1 if it is too small.
+def output_size(size: int, windows: Sequence[LayerWindow]) -> int:
+    """Return the side of the map after some layers; below 1 if the image is too small.
 
-    >>> places(28, [Window(9), Window(9, stride=2)])
+    >>> output_size(28, [LayerWindow(9), LayerWindow(9, stride=2)])
     6
     """
     for kernel, stride, padding, partial in windows:
-        reach = stride - 1 if partial else 0
-        size = (size + 2 * padding - kernel + reach) // stride + 1
+        extension = stride - 1 if partial else 0
+        size = (size + 2 * padding - kernel + extension) // stride + 1
     return size
 
 
-def smallest_size(windows: Sequence[Window]) -> int:
-    """The smallest side of an image from which every layer has a place and uses all its weights.
+def smallest_input(windows: Sequence[LayerWindow]) -> int:
+    """Return the smallest image side for which every layer has an output and uses all its weights.
 
-    Behind padding (of less than half a window) a layer has a place in the smallest map, but some of
-    its weights would see nothing but zeros, and never learn.
+    With padding (of less than half a window) a layer has an output even for the smallest map, but
+    some of its weights would be applied only to zeros, and never learn.
 
-    >>> smallest_size([Window(9), Window(9, stride=2)])
+    >>> smallest_input([LayerWindow(9), LayerWindow(9, stride=2)])
     17
-    >>> smallest_size([Window(5, padding=2)])
+    >>> smallest_input([LayerWindow(5, padding=2)])
     3
     """
     size = 1
     for kernel, stride, padding, partial in reversed(windows):
-        # From this place on the window's first weight sees the map, as its last one does before it.
+        # From this position on the window's first weight covers the map; its last one did before.
         size = max(size, -(-padding // stride) + 1)
-        reach = stride - 1 if partial else 0
-        size = (size - 1) * stride + kernel - 2 * padding - reach
+        extension = stride - 1 if partial else 0
+        size = (size - 1) * stride + kernel - 2 * padding - extension
     return size
 
 
-def stride_and_offset(windows: Sequence[Window]) -> tuple[float, float]:
-    """Input pixels from place to place, and the input pixel at the centre of the first place.
+def stride_and_offset(windows: Sequence[LayerWindow]) -> tuple[float, float]:
+    """Return the input pixels between adjacent positions, and the centre pixel of the first one.
 
-    >>> stride_and_offset([Window(3, padding=1), Window(2, stride=2)])
+    >>> stride_and_offset([LayerWindow(3, padding=1), LayerWindow(2, stride=2)])
     (2.0, 0.5)
     """
     step, offset = 1.0, 0.0

@@ -1,8 +1,8 @@
 """Convolutions on p4, the group of shifts and quarter turns (Cohen and Welling 2016).
 
 A map on p4 has four orientations: its channels (B, 4 D, H, W) hold those of each feature next to
-each other, orientation r being the response to filters turned counter-clockwise by r quarter turns.
-When the image turns, such a map turns and its orientations move on by one: `turned`.
+each other. Orientation r is the response to filters rotated counter-clockwise by r quarter turns.
+If the image rotates, the map rotates and its orientations are cyclically permuted: `rotate_p4`.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from capsbench.capsules.deviation import deviation, largest
+from capsbench.capsules.relative_error import max_or_nan, max_relative_error
 
-TURNS = (1, 2, 3)  # those that change something
+TURNS = (1, 2, 3)  # quarter turns other than the identity
 PLANE = (-2, -1)
 
 
-def turned(features: Tensor, turns: int) -> Tensor:
-    """What becomes of a p4 map when the image turns (Cohen and Welling 2016, section 4.4).
+def rotate_p4(features: Tensor, turns: int) -> Tensor:
+    """Rotate a p4 map as a rotation of the image does (Cohen and Welling 2016, section 4.4).
 
     Args:
         features: (B, 4 D, H, W).
@@ -32,9 +32,9 @@ def turned(features: Tensor, turns: int) -> Tensor:
 
 
 class LiftingConvolution(nn.Conv2d):
-    """From an image to a p4 map (Cohen and Welling 2016, section 6.1), without a bias.
+    """Convolution from an image to a p4 map (Cohen and Welling 2016, section 6.1), without bias.
 
-    The map is as large as the image.
+    The map has the size of the image.
 
     Args:
         in_channels: C of the image.
@@ -46,35 +46,37 @@ class LiftingConvolution(nn.Conv2d):
         super().__init__(in_channels, features, kernel, padding=kernel // 2, bias=False)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Images (B, C, H, W) to a p4 map (B, 4 D, H, W)."""
+        """Map images (B, C, H, W) to a p4 map (B, 4 D, H, W)."""
         filters = torch.stack([torch.rot90(self.weight, r, PLANE) for r in range(4)], dim=1)
         return F.conv2d(images, filters.flatten(0, 1), padding=self.padding)
 
     @torch.no_grad()
     def check_equivariance(self, images: Tensor) -> float:
-        """Does turning square images (B, C, N, N) turn the map: f(T x) = T f(x) (article, eq. 3)?
+        """Check that rotating square images (B, C, N, N) rotates the map (article, eq. 3).
 
         Returns:
-            The largest deviation over the three turns, about the rounding of the dtype.
+            The largest relative error over the three turns, about the rounding of the dtype.
         """
         expected = self(images)
-        return largest(
+        return max_or_nan(
             *(
-                deviation(self(torch.rot90(images, turns, PLANE)), turned(expected, turns))
+                max_relative_error(
+                    self(torch.rot90(images, turns, PLANE)), rotate_p4(expected, turns)
+                )
                 for turns in TURNS
             )
         )
 
 
 class P4Convolution(nn.Conv2d):
-    """From a p4 map to a p4 map (Cohen and Welling 2016, section 6.1), without a bias.
+    """Convolution from a p4 map to a p4 map (Cohen and Welling 2016, section 6.1), without bias.
 
-    The filters of orientation r are the learned ones, turned by r quarter turns and moved on by r
-    orientations. The map keeps its size.
+    The filters of orientation r are the learned ones, rotated by r quarter turns, with orientations
+    cyclically permuted by r. The map keeps its size.
 
     Args:
-        in_features: D of the map below.
-        features: D' of the map above.
+        in_features: D of the input map.
+        features: D' of the output map.
         kernel: Width of the filters, odd.
     """
 
@@ -82,37 +84,40 @@ class P4Convolution(nn.Conv2d):
         super().__init__(4 * in_features, features, kernel, padding=kernel // 2, bias=False)
 
     def forward(self, features: Tensor) -> Tensor:
-        """A p4 map (B, 4 D, H, W) to one of (B, 4 D', H, W)."""
-        filters = torch.stack([turned(self.weight, turns) for turns in range(4)], dim=1)
+        """Map a p4 map (B, 4 D, H, W) to a p4 map (B, 4 D', H, W)."""
+        filters = torch.stack([rotate_p4(self.weight, turns) for turns in range(4)], dim=1)
         return F.conv2d(features, filters.flatten(0, 1), padding=self.padding)
 
     @torch.no_grad()
     def check_equivariance(self, features: Tensor) -> float:
-        """Does turning a square p4 map (B, 4 D, N, N) turn the map above (article, eq. 3)?
+        """Check that rotating a square p4 map (B, 4 D, N, N) rotates the output (article, eq. 3).
 
         Returns:
-            The largest deviation over the three turns, about the rounding of the dtype.
+            The largest relative error over the three turns, about the rounding of the dtype.
         """
         expected = self(features)
-        return largest(
-            *(deviation(self(turned(features, turns)), turned(expected, turns)) for turns in TURNS)
+        return max_or_nan(
+            *(
+                max_relative_error(self(rotate_p4(features, turns)), rotate_p4(expected, turns))
+                for turns in TURNS
+            )
         )
 
 
 class P4BatchNorm(nn.BatchNorm3d):
-    """Batch norm with the statistics of a feature shared by its four orientations.
+    """Batch norm whose statistics are shared by the four orientations of a feature.
 
-    Were each normalised on its own, orientations would no longer change places in a turn.
+    Separate statistics for each orientation would break equivariance to rotation.
     """
 
     def forward(self, features: Tensor) -> Tensor:
-        """A p4 map (B, 4 D, H, W) to one of the same shape."""
+        """Normalise a p4 map (B, 4 D, H, W)."""
         return super().forward(features.unflatten(1, (-1, 4))).flatten(1, 2)
 
 
 class OrientationPooling(nn.Module):
-    """Max-pooling over the orientations (article, eq. 1): a map that turns, and nothing else."""
+    """Max-pooling over orientations (article, eq. 1): the result only rotates with the image."""
 
     def forward(self, features: Tensor) -> Tensor:
-        """A p4 map (B, 4 D, H, W) to (B, D, H, W)."""
+        """Map a p4 map (B, 4 D, H, W) to (B, D, H, W)."""
         return features.unflatten(1, (-1, 4)).amax(dim=2)

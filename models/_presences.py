@@ -1,4 +1,4 @@
-"""Probabilities of classes from the presences of class capsules."""
+"""Class probabilities from the presences of class capsules."""
 
 from __future__ import annotations
 
@@ -7,6 +7,6 @@ from torch import Tensor
 
 
 def log_normalized(presences: Tensor) -> Tensor:
-    """Logarithms (B, K) of presences (B, K) that are divided by their sum."""
+    """Divide presences (B, K) by their sum and return the logarithms (B, K)."""
     presences = presences.float().clamp_min(torch.finfo(torch.float32).tiny)
     return presences.log() - presences.sum(dim=-1, keepdim=True).log()

@@ -25,11 +25,11 @@ from capsbench.contracts import (
     LayerOfInterest,
     Model,
     Prediction,
-    each_object,
     one_hot,
+    one_hot_by_object,
     require_size,
 )
-from capsbench.models._geometry import Window, places, smallest_size, stride_and_offset
+from capsbench.models._geometry import LayerWindow, output_size, smallest_input, stride_and_offset
 from capsbench.models._presences import log_normalized
 from capsbench.viewpoint.views import Views
 
@@ -39,7 +39,7 @@ class CapsNetDR(Model):
 
     A convolution, primary capsules, and class capsules whose lengths are the presences. With the
     defaults it has 8,215,568 parameters for 28 x 28 grey images of ten classes, 6,804,224 of them
-    without the decoder. The margin loss is joined by the reconstruction loss if there is a decoder.
+    without the decoder. With a decoder the loss is the margin loss plus the reconstruction loss.
 
     Args:
         image_shape: (C, H, W) of the images.
@@ -54,14 +54,14 @@ class CapsNetDR(Model):
         class_dim: Length of the pose vectors of the class capsules.
         iterations: Iterations of dynamic routing.
         decoder: Widths of the decoder's hidden layers; empty for no decoder.
-        reconstruction_weight: Weight of the sum of squared differences of pixels.
+        reconstruction_weight: Weight of the sum of squared pixel errors.
     """
 
     source: ClassVar[str] = (
         "Sabour, Frosst, Hinton, 'Dynamic Routing Between Capsules' (NIPS 2017), the text's network"
     )
     name: ClassVar[str] = "capsnet-dr"
-    as_in_code: ClassVar[bool] = False  # routing as in the authors' code: biases, shared features
+    as_in_code: ClassVar[bool] = False  # biases in routing, routed primary capsules
 
     def __init__(
         self,
@@ -81,8 +81,8 @@ class CapsNetDR(Model):
         reconstruction_weight: NonNegative = RECONSTRUCTION_WEIGHT,
     ) -> None:
         super().__init__(image_shape=image_shape, num_classes=num_classes)
-        self.windows = [Window(kernel, stride), Window(primary_kernel, primary_stride)]
-        require_size(self.name, image_shape, smallest_size(self.windows))
+        self.windows = [LayerWindow(kernel, stride), LayerWindow(primary_kernel, primary_stride)]
+        require_size(self.name, image_shape, smallest_input(self.windows))
         in_channels, height, width = image_shape
         self.conv = Conv2d(in_channels, channels, kernel, stride)
         self.primary = VectorPrimaryCapsules(
@@ -94,7 +94,9 @@ class CapsNetDR(Model):
             routed=self.as_in_code,
         )
         self.classes = DynamicRouting(
-            num_children=places(height, self.windows) * places(width, self.windows) * primary_types,
+            num_children=output_size(height, self.windows)
+            * output_size(width, self.windows)
+            * primary_types,
             child_dim=primary_dim,
             num_parents=num_classes,
             parent_dim=class_dim,
@@ -114,20 +116,20 @@ class CapsNetDR(Model):
         self.reconstruction_weight = reconstruction_weight
 
     def forward(self, images: Tensor, views: Views | None = None) -> Prediction:
-        """Classify images (B, C, H, W) in [0, 1]; a decoder draws the likeliest class."""
+        """Classify images (B, C, H, W) in [0, 1]; a decoder draws the most likely class."""
         primary = self.primary(F.relu(self.conv(images)))
         poses, presences = self.classes(primary.poses.flatten(1, 3))
         reconstruction = None
         if self.decoder is not None:
-            likeliest = one_hot(presences.argmax(dim=1), self.num_classes)
-            reconstruction = self.decoder(poses, likeliest)
+            predicted = one_hot(presences.argmax(dim=1), self.num_classes)
+            reconstruction = self.decoder(poses, predicted)
         return Prediction(presences, presences, poses, reconstruction)
 
     def loss(self, prediction: Prediction, batch: Batch, progress: float) -> Tensor:
-        """Margin loss; with a decoder also the reconstruction, from the true classes.
+        """Compute the margin loss; with a decoder add the reconstruction loss of the true classes.
 
-        Where an image holds several objects, each is drawn alone, from its own class, and the
-        reconstruction losses add up, as in the authors' code.
+        If an image has several objects, each is reconstruction separately from its own class, and
+        the reconstruction losses are summed, as in the authors' code.
         """
         assert prediction.poses is not None
         targets = one_hot(batch.targets, self.num_classes)
@@ -136,19 +138,21 @@ class CapsNetDR(Model):
             return loss
         weight = self.reconstruction_weight
         if batch.objects is None:
-            drawn = self.decoder(prediction.poses, targets)
-            return loss + reconstruction_loss(drawn, batch.images, weight=weight)
-        for number, classes in enumerate(each_object(targets, batch.objects.shape[1]).unbind(1)):
-            drawn = self.decoder(prediction.poses, classes)
-            loss = loss + reconstruction_loss(drawn, batch.objects[:, number], weight=weight)
+            reconstruction = self.decoder(prediction.poses, targets)
+            return loss + reconstruction_loss(reconstruction, batch.images, weight=weight)
+        for number, classes in enumerate(one_hot_by_object(targets, batch.objects.shape[1]).unbind(1)):
+            reconstruction = self.decoder(prediction.poses, classes)
+            loss = loss + reconstruction_loss(
+                reconstruction, batch.objects[:, number], weight=weight
+            )
         return loss
 
     def log_probabilities(self, prediction: Prediction) -> Tensor:
-        """(B, K) logarithms of the presences, normalised to sum to one."""
+        """Return the logarithms (B, K) of the presences, normalised to sum to one."""
         return log_normalized(prediction.scores)
 
     def layers_of_interest(self) -> Mapping[str, LayerOfInterest]:
-        """The convolution before its ReLU, primary and class capsules."""
+        """Return the convolution before its ReLU, and the primary and class capsules."""
         conv_stride, conv_offset = stride_and_offset(self.windows[:1])
         stride, offset = stride_and_offset(self.windows)
         return {
@@ -164,16 +168,16 @@ class CapsNetDRCode(CapsNetDR):
     """Capsule network with dynamic routing, as in the code of Sabour, Frosst and Hinton (2017).
 
     It has 8,215,728 parameters for 28 x 28 grey images of ten classes, 6,804,384 of them without
-    the decoder. It differs from the text's network in a learned bias in the routed sum, in primary
-    capsules that are routed once, so that each type gets 1/32 of the convolution, in the weight of
-    the reconstruction beside the margin loss, and in where parameters start: weights at truncated
-    normals of standard deviation 0.1, 0.05 in the first convolution, and all biases at 0.1.
+    the decoder. It differs from the text's network in four points. The routed sum has a learned
+    bias. Primary capsules are routed once, so that each type gets 1/32 of the convolution. The
+    weight of the reconstruction loss is larger. Initial weights are truncated normals of standard
+    deviation 0.1, 0.05 in the first convolution, and all initial biases are 0.1.
 
     Args:
         num_classes: K.
-        reconstruction_weight: Weight of the sum of squared differences of pixels; left out, 0.001 K
-            (0.01 for ten classes, 20 times the text's): what the code's comes to if the margin loss
-            is summed over the classes and not averaged.
+        reconstruction_weight: Weight of the sum of squared pixel errors; by default 0.001 K (0.01
+            for ten classes, 20 times the text's). This is equivalent to the weight in the code,
+            where the margin loss is averaged over the classes and not summed.
         **kwargs: As for `CapsNetDR`.
     """
 
@@ -201,5 +205,5 @@ class CapsNetDRCode(CapsNetDR):
                 nn.init.constant_(parameter, 0.1)
             else:
                 std = 0.05 if parameter_name == "conv.weight" else 0.1
-                # TensorFlow's truncated normal ends at two standard deviations.
+                # TensorFlow's normal is truncated at two standard deviations.
                 nn.init.trunc_normal_(parameter, std=std, a=-2 * std, b=2 * std)

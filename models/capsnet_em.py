@@ -1,4 +1,4 @@
-"""The matrix capsules with EM routing of Hinton, Sabour and Frosst (2018)."""
+"""Matrix capsules with EM routing of Hinton, Sabour and Frosst (2018)."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ from capsbench.contracts import (
     require_size,
 )
 from capsbench.errors import UserError
-from capsbench.models._geometry import Window, smallest_size, stride_and_offset
+from capsbench.models._geometry import LayerWindow, smallest_input, stride_and_offset
 from capsbench.models._presences import log_normalized
 from capsbench.viewpoint.views import Views
 
@@ -48,8 +48,8 @@ class CapsNetEM(Model):
 
     A convolution, primary capsules, convolutional capsule layers, and class capsules. With the
     defaults (A, B, C, D = 32) it has 316,650 parameters for 32 x 32 images of two channels and five
-    classes. The loss is the spread loss. Each image is first brought to mean 0 and variance 1. The
-    paper says of the inverse temperature only that it rises; here it does so linearly with the
+    classes. The loss is the spread loss. Each image is first standardised to mean 0 and variance 1.
+    The paper only says that the inverse temperature rises; here it rises linearly over the
     training.
 
     Args:
@@ -63,14 +63,14 @@ class CapsNetEM(Model):
         strides: Step of the window of each of them.
         capsule_kernel: Width of their windows, without padding.
         iterations: Iterations of EM routing.
-        coordinate_addition: Whether votes for the classes are told where they come from.
+        coordinate_addition: Add the position to the votes for the classes.
         inverse_temperature: λ at the beginning and at the end of the training.
-        pose: Poses are a 4 x 4 ``matrix``, which is multiplied by one, or a ``vector`` of 16, which
-            is multiplied by 16 x 16, the most general map; the paper compares with vectors and does
-            not say how they are transformed.
+        pose: A ``matrix`` of 4 x 4, transformed by a 4 x 4 matrix, or a ``vector`` of 16,
+            transformed by a 16 x 16 matrix, the most general linear map; the paper compares with
+            vectors but does not state their transformation.
         loss: The paper's ``spread`` loss, or one of those that it is compared with: the ``margin``
             loss of Sabour et al. (2017), or ``cross-entropy``, here of the presences normalised to
-            sum to one; the paper does not say of what.
+            sum to one; the paper does not state the normalisation.
     """
 
     source: ClassVar[str] = (
@@ -108,9 +108,9 @@ class CapsNetEM(Model):
                 f"{self.name} needs one stride for each layer of capsule types; "
                 f"got types {list(types)} and strides {list(strides)}"
             )
-        self.windows = [Window(kernel, stride)]
-        self.windows += [Window(capsule_kernel, step) for step in strides]
-        require_size(self.name, image_shape, smallest_size(self.windows))
+        self.windows = [LayerWindow(kernel, stride)]
+        self.windows += [LayerWindow(capsule_kernel, step) for step in strides]
+        require_size(self.name, image_shape, smallest_input(self.windows))
         pose_size: PoseSize = 4 if pose == "matrix" else 16
         self.conv = Conv2d(image_shape[0], channels, kernel, stride)
         self.primary = MatrixPrimaryCapsules(
@@ -150,7 +150,7 @@ class CapsNetEM(Model):
         self.inverse_temperature.fill_(raised_over_training(progress, start=start, end=end))
 
     def coordinates(self) -> Coordinates:
-        """What votes for the classes are told of the places that they come from."""
+        """Return the coordinate addition of the votes for the classes."""
         return coordinates
 
     def forward(self, images: Tensor, views: Views | None = None) -> Prediction:
@@ -162,7 +162,7 @@ class CapsNetEM(Model):
         return Prediction(presences, presences, poses)
 
     def loss(self, prediction: Prediction, batch: Batch, progress: float) -> Tensor:
-        """The chosen loss; the spread loss has a margin that rises with the training."""
+        """Compute the selected loss; the margin of the spread loss rises over the training."""
         targets = one_hot(batch.targets, self.num_classes)
         match self.loss_name:
             case "spread":
@@ -173,15 +173,15 @@ class CapsNetEM(Model):
                 return cross_entropy(self.log_probabilities(prediction), targets)
 
     def spread(self, presences: Tensor, targets: Tensor, progress: float) -> Tensor:
-        """Spread loss, with a margin that rises linearly with the training."""
+        """Compute the spread loss, with a margin that rises linearly over the training."""
         return spread_loss(presences, targets, margin=spread_margin(progress))
 
     def log_probabilities(self, prediction: Prediction) -> Tensor:
-        """(B, K) logarithms of the presences, normalised to sum to one."""
+        """Return the logarithms (B, K) of the presences, normalised to sum to one."""
         return log_normalized(prediction.scores)
 
     def layers_of_interest(self) -> Mapping[str, LayerOfInterest]:
-        """The convolution before its ReLU, and poses and presences of every capsule layer."""
+        """Return the convolution before its ReLU, and poses and presences of each capsule layer."""
         stride, offset = stride_and_offset(self.windows[:1])
         layers = {"conv": LayerOfInterest("conv", "map", stride=stride, offset=offset)}
         maps = {"primary": "primary"}
@@ -229,18 +229,18 @@ class CapsNetEMCode(CapsNetEM):
     """Matrix capsules with EM routing, as in the code of Hinton, Sabour and Frosst (2018).
 
     The text's network, 316,650 parameters for 32 x 32 images of two channels and five classes, with
-    the code's routing (`AUTHORS_CODE`), its coordinate addition in pixels, and its starting values.
-    The inverse temperature rises with the iterations of each routing and not with the training; the
-    class layer's is a quarter of the others'. The margin of the spread loss rises along a sigmoid,
-    and the loss is averaged over the classes, too. The E-step is not the code's but the paper's, in
-    which all parents of a child compete (article, eq. 29); the code divides by a sum over places
-    for each type on its own.
+    the code's routing (`AUTHORS_CODE`), its coordinate addition in pixels, and its initial values.
+    The inverse temperature rises over the iterations of each routing and not over the training;
+    that of the class layer is a quarter of the others'. The margin of the spread loss rises along a
+    sigmoid, and the loss is also averaged over the classes. The E-step is that of the paper, not of
+    the code: all parents of a child compete (article, eq. 29), while the code divides by a sum over
+    positions, separately for each type.
 
-    The code also decays every weight: it adds 2e-7 times half of the sum of their squares to the
-    loss. That belongs to the recipe, and is not here.
+    The code also has weight decay: it adds 2e-7 times half of the sum of squared weights to the
+    loss. That is part of the recipe and not of the model.
 
     Args:
-        inverse_temperature: λ that the iterations of a routing approach.
+        inverse_temperature: λ in the limit of many iterations.
         **kwargs: As for `CapsNetEM`.
     """
 
@@ -258,30 +258,31 @@ class CapsNetEMCode(CapsNetEM):
         super().__init__(inverse_temperature=constant, **kwargs)
         assert self.conv.bias is not None
         nn.init.constant_(self.conv.bias, 0.1)
-        for weight, deviation in (
+        for weight, std in (
             (self.conv.weight, 0.05),
             (self.primary.pose.weight, 0.5),
             (self.primary.presence.weight, 3.0),
         ):
-            # TensorFlow's truncated normal ends at two standard deviations.
-            nn.init.trunc_normal_(weight, std=deviation, a=-2 * deviation, b=2 * deviation)
+            # TensorFlow's normal is truncated at two standard deviations.
+            nn.init.trunc_normal_(weight, std=std, a=-2 * std, b=2 * std)
 
     def coordinates(self) -> Coordinates:
-        """The pixel at the centre of what each place sees."""
+        """Return coordinate addition with the centre pixel of each receptive field."""
         _, height, width = self.image_shape
         stride, offset = stride_and_offset(self.windows)
         return PixelCoordinates(image_size=(height, width), stride=stride, offset=offset)
 
     def spread(self, presences: Tensor, targets: Tensor, progress: float) -> Tensor:
-        """Spread loss averaged over classes, with a margin that rises along a sigmoid."""
+        """Compute the spread loss averaged over classes; the margin rises along a sigmoid."""
         margin = spread_margin_sigmoid(progress)
         return spread_loss(presences, targets, margin=margin) / self.num_classes
 
 
 def standardize(images: Tensor) -> Tensor:
-    """Images (B, C, H, W) with mean 0 and variance 1 each, over all channels (Hinton 2018, 5).
+    """Standardise images (B, C, H, W) to mean 0 and variance 1 over all channels (Hinton 2018, 5).
 
-    The deviation is taken as at least 1 / sqrt(C H W), so that a uniform image becomes zero.
+    The standard deviation is clamped to at least 1 / sqrt(C H W), so that a uniform image becomes
+    zero.
     """
     flat = images.flatten(start_dim=1)
     floor = 1 / flat.shape[1]

@@ -20,8 +20,8 @@ class CNNHinton2018(PlainCNN):
     dropout before the softmax. With padding it has 4,253,349 parameters for 32 x 32 images of two
     channels and five classes, the paper's 4.2 million; without padding 1,697,445.
 
-    The paper names neither the padding, which the count decides, nor the rate of dropout; a half is
-    our choice. Like the paper's capsule network it is shown images of mean 0 and variance 1.
+    The paper states neither the padding, which follows from the count, nor the dropout rate; 0.5 is
+    our choice. As in the paper's capsule network, images are standardised to mean 0 and variance 1.
 
     Args:
         image_shape: (C, H, W) of the images, at least 5 pixels high and wide with padding, 13
@@ -30,7 +30,7 @@ class CNNHinton2018(PlainCNN):
         padding: Padding of the convolutions, ``same`` or ``valid``.
         channels: Channels of each convolution.
         hidden: Units of the fully connected hidden layer.
-        dropout: Share of the hidden layer's units that a training step leaves out.
+        dropout: Dropout rate of the hidden layer.
     """
 
     source: ClassVar[str] = (

@@ -17,12 +17,12 @@ class CNNMultiMNIST(PlainCNN):
     """Baseline CNN for two overlapping digits of Sabour, Frosst and Hinton (2017, section 6).
 
     Convolutions of 9 x 9 and 5 x 5, each followed by a ReLU and 2 x 2 max-pooling, one hidden
-    layer, and one sigmoid per class, so that an image may hold several. With padding it has
+    layer, and one sigmoid per class, so that an image can have several. With padding it has
     24,563,978 parameters for 36 x 36 grey images of ten classes, the paper's 24.56 million. The
-    paper does not name the padding; the count decides it.
+    paper does not state the padding; it follows from the count.
 
-    The loss is the binary cross-entropy, summed over classes, on the true labels; the released code
-    halves the label of a digit that shares its image, which lets no probability of two pass a half.
+    The loss is the binary cross-entropy, summed over classes, on the true labels. The released code
+    halves the labels if an image has two digits, which limits their probabilities to 0.5.
 
     Args:
         image_shape: (C, H, W) of the images, at least 5 pixels high and wide with padding, 17
@@ -60,11 +60,11 @@ class CNNMultiMNIST(PlainCNN):
         )
 
     def loss(self, prediction: Prediction, batch: Batch, progress: float) -> Tensor:
-        """Binary cross-entropy, summed over classes and averaged over the batch."""
+        """Compute the binary cross-entropy, summed over classes, averaged over the batch."""
         return _binary_cross_entropy(prediction.scores, one_hot(batch.targets, self.num_classes))
 
     def log_probabilities(self, prediction: Prediction) -> Tensor:
-        """(B, K) logarithms of the sigmoids, normalised to sum to one over the classes."""
+        """Return the logarithms (B, K) of the sigmoids, normalised over the classes."""
         return F.logsigmoid(prediction.scores.float()).log_softmax(dim=-1)
 
 

@@ -1,4 +1,4 @@
-"""The article's picture of a CNN: a filter for every viewpoint, and the largest response."""
+"""The article's view of a CNN: filters for every viewpoint, and the maximum of their responses."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from capsbench.arguments import Positive
-from capsbench.capsules.deviation import deviation
+from capsbench.capsules.relative_error import max_relative_error
 from capsbench.contracts import ImageShape, LayerOfInterest, require_size
 from capsbench.models._cnn import SequentialClassifier, feature_map
-from capsbench.models._filter_bank import OrbitConvolution, seen_from
-from capsbench.models._geometry import Window
+from capsbench.models._filter_bank import OrbitConvolution, transform_images
+from capsbench.models._geometry import LayerWindow
 from capsbench.models._pooling import GlobalMaxPooling, MaxPooling
 
 Enlargement = Annotated[float, Field(ge=1)]
 
 KERNEL, DILATIONS = 5, (1, 2, 3)
-POOL = Window(3, padding=1)
+POOL = LayerWindow(3, padding=1)
 
 
 class CNNOrbitPool(SequentialClassifier):
@@ -28,22 +28,23 @@ class CNNOrbitPool(SequentialClassifier):
 
     'Learn a set of feature detectors for each viewpoint transformation and apply max-pooling to
     each group of transformation specific weights': here the detectors of a group are copies of one
-    another and share their weights, so that the set is complete by construction. Three such layers
-    (5 x 5, the second and third dilated 2 and 3 times), each with batch norm and ReLU, and after
-    the first and second max-pooling over 3 x 3 neighbours; the maximum over all places, since a
-    maximum over the orbit alone leaves a map that turns with the image; and a softmax.
+    filter and share its weights, so that the group is complete by construction. There are three
+    such layers (5 x 5, the second and third with dilation 2 and 3), each with batch norm and ReLU.
+    The first and second are followed by max-pooling over 3 x 3 neighbours, the third by the maximum
+    over all positions, since a maximum over the orbit alone gives a map that rotates with the
+    image. The last layer is a softmax.
 
-    No layer leaves places out. With four or eight rotations the scores are therefore exactly
-    invariant to quarter turns of square images of any size, and, as far as content stays 14 pixels
-    away from the border, to shifts by whole pixels. To other rotations and to scale the network is
-    invariant approximately. What it discards is how the orientations of parts belong together.
+    No layer subsamples. With four or eight rotations the scores are therefore exactly invariant to
+    quarter turns of square images of any size. They are exactly invariant to shifts by whole pixels
+    if the content stays 14 pixels away from the border. They are approximately invariant to other
+    rotations and to scale. The network discards the relative orientations of parts.
 
     Args:
         image_shape: (C, H, W) of the images, at least 5 pixels high and wide.
         num_classes: K.
         width: Channels of the first and second layer; the third has twice as many.
         rotations: Number of copies of a filter in a full turn; 1 is an ordinary CNN of equal size.
-        scales: Enlargements of a filter of which there are copies; the learned one has 1.
+        scales: Enlargements of the copies of a filter; the learned filter has 1.
     """
 
     source: ClassVar[str] = (
@@ -63,15 +64,20 @@ class CNNOrbitPool(SequentialClassifier):
         super().__init__(image_shape=image_shape, num_classes=num_classes)
         require_size("cnn-orbit-pool", image_shape, KERNEL)
         widths = pairwise((image_shape[0], width, width, 2 * width))
-        self.windows: list[list[Window]] = []
-        for number, (dilation, (below, above)) in enumerate(
+        self.windows: list[list[LayerWindow]] = []
+        for number, (dilation, (in_channels, channels)) in enumerate(
             zip(DILATIONS, widths, strict=True), start=1
         ):
             conv = OrbitConvolution(
-                below, above, kernel=KERNEL, rotations=rotations, scales=scales, dilation=dilation
+                in_channels,
+                channels,
+                kernel=KERNEL,
+                rotations=rotations,
+                scales=scales,
+                dilation=dilation,
             )
-            layers: list[nn.Module] = [conv, nn.BatchNorm2d(above), nn.ReLU()]
-            self.windows.append([Window(2 * conv.padding + 1, padding=conv.padding)])
+            layers: list[nn.Module] = [conv, nn.BatchNorm2d(channels), nn.ReLU()]
+            self.windows.append([LayerWindow(2 * conv.padding + 1, padding=conv.padding)])
             if number < len(DILATIONS):
                 layers.append(MaxPooling(POOL))
                 self.windows[-1].append(POOL)
@@ -80,7 +86,7 @@ class CNNOrbitPool(SequentialClassifier):
         self.classes = nn.Linear(2 * width, num_classes)
 
     def layers_of_interest(self) -> Mapping[str, LayerOfInterest]:
-        """The map after each layer, which turns with the image, and its largest values."""
+        """Return the map after each layer, which rotates with the image, and its maxima."""
         layers = {}
         for count in range(1, len(self.windows) + 1):
             below = list(chain(*self.windows[:count]))
@@ -95,7 +101,7 @@ class CNNOrbitPool(SequentialClassifier):
         scale: float = 1.0,
         shift: tuple[float, float] = (0.0, 0.0),
     ) -> float:
-        """Do the scores stay as they are from another view: f(T x) = f(x) (article, eq. 0)?
+        """Check that the scores do not depend on the view: f(T x) = f(x) (article, eq. 0).
 
         Args:
             images: (B, C, H, W).
@@ -104,8 +110,9 @@ class CNNOrbitPool(SequentialClassifier):
             shift: Pixels, x right and y down.
 
         Returns:
-            The deviation of the scores; about the rounding of the dtype where the class says exact.
+            The relative error of the scores; about the rounding of the dtype in the exact cases of
+            the class.
         """
-        moved = seen_from(images, degrees=degrees, scale=scale, shift=shift)
+        transformed = transform_images(images, degrees=degrees, scale=scale, shift=shift)
         with self._evaluating():
-            return deviation(self(moved).scores, self(images).scores)
+            return max_relative_error(self(transformed).scores, self(images).scores)

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from capsbench.arguments import Positive
-from capsbench.capsules.deviation import deviation, largest
+from capsbench.capsules.relative_error import max_or_nan, max_relative_error
 from capsbench.contracts import ImageShape, LayerOfInterest, require_size
 from capsbench.models._cnn import SequentialClassifier, feature_map
-from capsbench.models._geometry import Window, smallest_size
+from capsbench.models._geometry import LayerWindow, smallest_input
 from capsbench.models._group_convolution import (
     PLANE,
     TURNS,
@@ -22,23 +22,25 @@ from capsbench.models._group_convolution import (
     P4BatchNorm,
     P4Convolution,
 )
-from capsbench.models._pooling import MaxPooling, halving
+from capsbench.models._pooling import MaxPooling, halving_window
 
-CONV = Window(3, padding=1)
+CONV = LayerWindow(3, padding=1)
 
 
 class CNNP4(SequentialClassifier):
-    """CNN whose scores do not change when the image makes a quarter turn (Cohen and Welling 2016).
+    """CNN whose scores are invariant to quarter turns of the image (Cohen and Welling 2016).
 
     Three blocks of two p4 convolutions (3 x 3, padded) with batch norm and ReLU, max-pooling that
     halves the map after the first and second block, max-pooling over the four orientations, the
-    average over all places, and a softmax. Number of layers, batch norm and the place of the
-    orientation pooling are near the paper's network for rotated MNIST, which has ten features in
-    each layer, no padding, and a 4 x 4 convolution at its end, and so fits images of one size.
+    average over all positions, and a softmax. The number of layers, batch norm and the orientation
+    pooling at the end are similar to the paper's network for rotated MNIST. That network has ten
+    features in each layer, no padding, and a 4 x 4 convolution at its end, so that it only fits
+    images of one size.
 
-    The invariance is exact for square images of any size, since windows of pooling are three wide
-    where a map is odd. Other images do not keep their shape in a turn. The maps of the blocks turn
-    with the image and exchange their orientations; the map of the orientation pooling only turns.
+    The invariance is exact for square images of any size, since pooling windows are three wide if a
+    map has an odd size. Other images change their shape in a quarter turn. The maps of the blocks
+    rotate with the image and permute their orientations; the map of the orientation pooling only
+    rotates.
 
     Args:
         image_shape: (C, H, W) of the images, at least 7 pixels high and wide.
@@ -53,10 +55,10 @@ class CNNP4(SequentialClassifier):
 
     def __init__(self, *, image_shape: ImageShape, num_classes: int, width: Positive = 8) -> None:
         super().__init__(image_shape=image_shape, num_classes=num_classes)
-        # One wider than needed where a side is even: so every larger image fits, too.
-        require_size("cnn-p4", image_shape, smallest_size(2 * [CONV, CONV, halving(1)]))
+        # One wider than needed for an even side, so that every larger image fits, too.
+        require_size("cnn-p4", image_shape, smallest_input(2 * [CONV, CONV, halving_window(1)]))
         channels, height, _ = image_shape
-        first, second = halving(height), halving(height // 2)
+        first, second = halving_window(height), halving_window(height // 2)
         self.windows = [[CONV, CONV, first], [CONV, CONV, second], [CONV, CONV]]
         self.block1 = nn.Sequential(
             *_normalised(LiftingConvolution(channels, width, kernel=CONV.kernel)),
@@ -70,7 +72,7 @@ class CNNP4(SequentialClassifier):
         self.classes = nn.Linear(4 * width, num_classes)
 
     def layers_of_interest(self) -> Mapping[str, LayerOfInterest]:
-        """The map after each block and after the orientation pooling, and its average."""
+        """Return the maps after each block and after orientation pooling, and the average."""
         layers = {}
         for count in range(1, len(self.windows) + 1):
             below = list(chain(*self.windows[:count]))
@@ -79,28 +81,30 @@ class CNNP4(SequentialClassifier):
         return {**layers, "average": LayerOfInterest("average", "vector")}
 
     def check_turn_invariance(self, images: Tensor) -> float:
-        """Do quarter turns leave the scores as they are: f(T x) = f(x) (article, eq. 0)?
+        """Check that the scores are invariant to quarter turns: f(T x) = f(x) (article, eq. 0).
 
         Args:
-            images: (B, C, N, N), square, of the size for which the network was made.
+            images: (B, C, N, N), square, of the network's image size.
 
         Returns:
-            The largest deviation over the three turns, about the rounding of the dtype.
+            The largest relative error over the three turns, about the rounding of the dtype.
         """
         with self._evaluating():
-            expected, *found = (
+            expected, *rotated = (
                 self(torch.rot90(images, turns, PLANE)).scores for turns in (0, *TURNS)
             )
-        return largest(*(deviation(scores, expected) for scores in found))
+        return max_or_nan(*(max_relative_error(scores, expected) for scores in rotated))
 
 
 def _normalised(conv: LiftingConvolution | P4Convolution) -> list[nn.Module]:
-    """A convolution, initialised for ReLUs (He et al. 2015), with batch norm and ReLU."""
+    """Return a convolution, initialised for ReLUs (He et al. 2015), with batch norm and ReLU."""
     nn.init.kaiming_normal_(conv.weight, nonlinearity="relu")
     return [conv, P4BatchNorm(conv.out_channels), nn.ReLU()]
 
 
-def _pair(below: int, above: int) -> list[nn.Module]:
-    """Two p4 convolutions, each with batch norm and ReLU."""
-    convs = (P4Convolution(features, above, kernel=CONV.kernel) for features in (below, above))
+def _pair(in_features: int, features: int) -> list[nn.Module]:
+    """Return two p4 convolutions, each with batch norm and ReLU."""
+    convs = (
+        P4Convolution(width, features, kernel=CONV.kernel) for width in (in_features, features)
+    )
     return list(chain.from_iterable(map(_normalised, convs)))

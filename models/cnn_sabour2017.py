@@ -17,9 +17,9 @@ class CNNSabour2017(PlainCNN):
     for grey images of ten classes if the last map is 28 x 28: with padding on 28 x 28 images,
     without padding on 40 x 40 ones. Without padding on 28 x 28 images there are 13,277,970.
 
-    The paper names neither the padding, which the count decides, nor the rate of dropout nor the
-    nonlinearity; a half and ReLU are our choice. It trained with Adam on digits that were shifted
-    by up to two pixels; that is for the recipe and the data's views to say.
+    The paper states neither the padding, which follows from the count, nor the dropout rate nor the
+    nonlinearity; 0.5 and ReLU are our choice. The paper trained with Adam on digits shifted by up
+    to two pixels; these are part of the recipe and of the data's views.
 
     Args:
         image_shape: (C, H, W) of the images, at least 3 pixels high and wide with padding, 13
@@ -28,7 +28,7 @@ class CNNSabour2017(PlainCNN):
         padding: Padding of the convolutions, ``same`` or ``valid``.
         channels: Channels of each convolution.
         hidden: Units of each fully connected hidden layer.
-        dropout: Share of the last hidden layer's units that a training step leaves out.
+        dropout: Dropout rate of the last hidden layer.
     """
 
     source: ClassVar[str] = (

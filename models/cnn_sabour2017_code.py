@@ -15,10 +15,10 @@ class CNNSabour2017Code(PlainCNN):
     Two 5 x 5 convolutions, each followed by a ReLU and 2 x 2 max-pooling, and one hidden layer
     without dropout. Without padding, the code's default, it has 7,495,946 parameters for 28 x 28
     grey images of ten classes, and 16,146,698 for 40 x 40 ones, near the 13.5 million of the code's
-    capsule network there. The pooling rounds odd sizes up, whatever the convolutions' padding.
+    capsule network at that size. Pooling rounds odd sizes up, for either padding.
 
     The code's default loss for it is the margin loss on its logits; here it is the cross-entropy,
-    as the text says of its baseline. Weights start as torch's layers do.
+    as for the baseline in the text. Initial weights are the defaults of torch's layers.
 
     Args:
         image_shape: (C, H, W) of the images, at least 13 pixels high and wide without padding, 5

@@ -7,7 +7,7 @@ from typing import ClassVar
 from capsbench.arguments import Positive
 from capsbench.contracts import ImageShape
 from capsbench.models._cnn import Block, PlainCNN
-from capsbench.models._geometry import Window
+from capsbench.models._geometry import LayerWindow
 
 
 class CNNSmall(PlainCNN):
@@ -15,7 +15,7 @@ class CNNSmall(PlainCNN):
 
     The convolutions are 3 x 3 with padding and have ``width``, twice and four times ``width``
     channels; each is followed by a ReLU and 2 x 2 max-pooling. The loss is the cross-entropy, with
-    equal shares where an image holds several objects.
+    equal shares if an image has several objects.
 
     Args:
         image_shape: (C, H, W) of the images, at least 8 pixels high and wide.
@@ -37,7 +37,7 @@ class CNNSmall(PlainCNN):
         width: Positive = 32,
         hidden: Positive = 128,
     ) -> None:
-        conv, pool = Window(3, padding=1), Window(2, stride=2)
+        conv, pool = LayerWindow(3, padding=1), LayerWindow(2, stride=2)
         super().__init__(
             name="cnn-small",
             image_shape=image_shape,

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from capsbench.arguments import NonNegative, Positive
 from capsbench.capsules.capsule import Capsules
-from capsbench.capsules.deviation import deviation
 from capsbench.capsules.losses import cross_entropy
 from capsbench.capsules.reconstruction import reconstruction_loss
+from capsbench.capsules.relative_error import max_relative_error
 from capsbench.contracts import (
     Batch,
     ImageShape,
@@ -25,40 +25,40 @@ from capsbench.contracts import (
     require_size,
 )
 from capsbench.data.randomness import views_by_index
-from capsbench.models._frames import Generation, Recognition, in_half_sides, transform
+from capsbench.models._frames import Generation, Recognition, to_pose_units, transform_poses
 from capsbench.viewpoint.ranges import ViewRange
 from capsbench.viewpoint.views import Views
 from capsbench.viewpoint.warp import warp
 
-# Poses and presences vary by tenths: a linear map of them as they are would learn slowly.
+# Poses and presences vary by tenths: without this gain a linear map of them learns slowly.
 READ_OUT_GAIN = 20.0
 
 
 class TransformingAutoencoder(Model):
     """Transforming autoencoder after Hinton, Krizhevsky and Wang (2011); sizes of our own.
 
-    Each capsule's recognition units say how likely its part is in the image and where: its pose.
-    The network is told a transformation, which moves all poses alike, and the capsules' generation
-    units draw the moved image together. To draw it well, a capsule must mean by its pose what the
-    transformation means: nobody else tells it.
+    The recognition units of each capsule estimate the presence and the pose of its part. A given
+    transformation is applied to all poses, and the capsules' generation units draw the transformed
+    image together. The image is only correct if the poses transform as the image does, so that
+    capsules learn poses without labels.
 
-    The loss is the squared error of the drawn pixels, for views drawn anew in every step (always
-    the same ones per image in evaluation mode), and the cross-entropy of a linear read-out of
-    the capsules. The read-out's loss does not reach the capsules, which learn from transformations
-    alone; as the two terms share no parameter, they need no weight.
+    The loss is the mean squared pixel error, for random views in every step (a fixed view per image
+    in evaluation mode), plus the cross-entropy of a linear read-out of the capsules. The gradient
+    of the read-out does not reach the capsules, which learn from transformations alone. The two
+    terms share no parameter and need no relative weight.
 
     Args:
         image_shape: (C, H, W) of the images, at least 2 pixels high and wide.
         num_classes: K.
-        transformation: What moves a capsule. ``shift``: a part has a position, and nothing else
-            that a view changes; ``affine``: it has a frame, and turns, grows and slants as well.
+        transformation: Transformations of poses. ``shift``: a pose is a position, which only shifts
+            change; ``affine``: a pose is a frame, which also rotates, scales and shears.
         capsules: J.
         recognition: Recognition units of each capsule.
         generation: Generation units of each capsule.
-        max_shift: Views to learn from: shifts in x and y up to so many pixels,
-        max_rotation: with ``affine`` rotations up to so many degrees,
-        max_scale: scales from the inverse of this to this,
-        max_shear: and shears up to so many degrees.
+        max_shift: Training views: maximum shift in x and y, in pixels,
+        max_rotation: with ``affine`` maximum rotation, in degrees,
+        max_scale: maximum scale; the minimum is its inverse,
+        max_shear: and maximum shear, in degrees.
     """
 
     source: ClassVar[str] = (
@@ -101,46 +101,48 @@ class TransformingAutoencoder(Model):
 
         Args:
             images: The images.
-            views: Views from which to draw them, seen from where they stand now; left out, they are
-                drawn as they are. A capsule that knows its position alone follows a turn about the
-                image's centre, but does not turn itself.
+            views: Views from which to draw the images, relative to the current ones; by default the
+                images are drawn unchanged. With ``shift``, capsules follow a rotation about the
+                image centre, but their parts do not rotate.
 
         Returns:
-            Scores of the read-out, presences (B, J), poses (B, J, D), of which D = 2 are positions
-            and D = 6 the rows of frames, in half-sides of the image about its centre, and the
-            reconstruction (B, C, H, W).
+            Scores of the read-out; presences (B, J); poses (B, J, D), positions if D = 2 and rows
+            of frames if D = 6, in half-sides of the image about its centre; and the reconstruction
+            (B, C, H, W).
         """
         capsules = self.recognition(images)
-        shown = capsules if views is None else self.move(capsules, views)
-        reconstruction = self.generation(shown)
+        transformed = capsules if views is None else self.move(capsules, views)
+        reconstruction = self.generation(transformed)
         scores = self._read_out(capsules)
         return Prediction(scores, capsules.presences, capsules.poses, reconstruction)
 
     def move(self, capsules: Capsules, views: Views) -> Capsules:
-        """The capsules of images that are seen from ``views``: poses move, presences stay.
+        """Transform capsules to new views: poses change, presences do not.
 
         Args:
             capsules: Poses (B, J, D) and presences (B, J).
             views: B views.
         """
         _, height, width = self.image_shape
-        transforms = in_half_sides(views.matrices(height, width), height, width)
-        return Capsules(transform(capsules.poses, transforms), capsules.presences)
+        transforms = to_pose_units(views.matrices(height, width), height, width)
+        return Capsules(transform_poses(capsules.poses, transforms), capsules.presences)
 
     def loss(self, prediction: Prediction, batch: Batch, progress: float) -> Tensor:
-        """Mean squared error of the pixels drawn for new views, and the read-out's cross-entropy.
+        """Compute the mean squared error of images drawn from new views, plus the cross-entropy.
 
-        The views are drawn anew at every step; in evaluation mode each image has its own for ever.
+        The views are random in every step; in evaluation mode each image has a fixed view.
         """
         assert prediction.poses is not None
         assert prediction.presences is not None
         capsules = Capsules(prediction.poses, prediction.presences)
         views = self._draw_views(batch.index)
         expected = warp(batch.images, views.matrices(*batch.images.shape[-2:]))
-        drawn = self.generation(self.move(capsules, views))
+        reconstruction = self.generation(self.move(capsules, views))
         scores = self._read_out(Capsules(capsules.poses.detach(), capsules.presences.detach()))
         targets = one_hot(batch.targets, self.num_classes)
-        error = reconstruction_loss(drawn, expected, weight=1 / math.prod(self.image_shape))
+        error = reconstruction_loss(
+            reconstruction, expected, weight=1 / math.prod(self.image_shape)
+        )
         return error + cross_entropy(scores, targets)
 
     def _draw_views(self, index: Tensor) -> Views:
@@ -154,57 +156,60 @@ class TransformingAutoencoder(Model):
         return scores
 
     def layers_of_interest(self) -> Mapping[str, LayerOfInterest]:
-        """Poses and presences of the capsules."""
+        """Return poses and presences of the capsules."""
         return {
             "poses": LayerOfInterest("recognition", "pose", 0),
             "presences": LayerOfInterest("recognition", "presence", 1),
         }
 
     def check_rendering(self, images: Tensor, first: Views, second: Views) -> float:
-        """Whether moving twice draws what the product of both transformations draws at once.
+        """Check that two transformations in sequence draw the same image as their product.
 
-        A network that is told of a view must not see it in any other way than through the poses, or
-        a chain of views would not be a view. Exact to rounding, trained or not.
+        The network may use a view only through the poses; otherwise a chain of views would not be a
+        view. Exact to rounding, trained or not.
 
         Args:
             images: (B, C, H, W).
             first: B views.
-            second: B views, of the image that ``first`` shows.
+            second: B views, relative to the image after ``first``.
         """
         _, height, width = self.image_shape
         both = second.matrices(height, width) @ first.matrices(height, width)
         with self._evaluating():
             poses, presences = capsules = self.recognition(images)
-            twice = self.generation(self.move(self.move(capsules, first), second))
-            moved = transform(poses, in_half_sides(both, height, width))
-            at_once = self.generation(Capsules(moved, presences))
-        return deviation(twice, at_once)
+            in_sequence = self.generation(self.move(self.move(capsules, first), second))
+            transformed = transform_poses(poses, to_pose_units(both, height, width))
+            at_once = self.generation(Capsules(transformed, presences))
+        return max_relative_error(in_sequence, at_once)
 
-    def check_told_view(self, images: Tensor, views: Views) -> float:
-        """Whether an image that is drawn from a view is the drawing of its moved poses.
+    def check_view_argument(self, images: Tensor, views: Views) -> float:
+        """Check that `forward` with views draws the same image as the transformed poses.
 
         Args:
             images: (B, C, H, W).
             views: B views.
         """
         with self._evaluating():
-            told = self(images, views).reconstruction
-            drawn = self.generation(self.move(self.recognition(images), views))
-        return deviation(told, drawn)
+            reconstruction = self(images, views).reconstruction
+            expected = self.generation(self.move(self.recognition(images), views))
+        return max_relative_error(reconstruction, expected)
 
     def check_pose_equivariance(self, images: Tensor, views: Views) -> float:
-        """How far the poses of moved images are from the moved poses (article, eq. 3).
+        """Compare the poses of transformed images with the transformed poses (article, eq. 3).
 
-        Poses count as much as their capsule is present in the image: where a part is absent, its
-        pose says nothing. Nothing makes this exact; it is small where training has made it so.
+        Poses are weighted by presence, since the pose of an absent part is meaningless. The error
+        is not zero by construction; it is small only after successful training.
 
         Args:
             images: (B, C, H, W).
             views: B views.
+
+        Returns:
+            The relative error.
         """
         with self._evaluating():
             capsules = self.recognition(images)
-            found = self.recognition(warp(images, views.matrices(*images.shape[-2:]))).poses
+            poses = self.recognition(warp(images, views.matrices(*images.shape[-2:]))).poses
             expected = self.move(capsules, views).poses
         weight = capsules.presences[..., None]
-        return deviation(weight * found, weight * expected)
+        return max_relative_error(weight * poses, weight * expected)

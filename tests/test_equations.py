@@ -1,4 +1,4 @@
-"""Every equation of the article has a place in the code, and its docstring says so."""
+"""Every equation of the article has an entry in the code, whose docstring cites it."""
 
 import re
 from functools import reduce
@@ -9,18 +9,18 @@ import pytest
 
 TABLE = (Path(__file__).parents[1] / "docs" / "equations.md").read_text(encoding="utf-8")
 ROWS = re.findall(r"^\| (\d+) \| (.+) \| (.+) \|$", TABLE, flags=re.MULTILINE)
-PLACES = [(int(number), place) for number, _, text in ROWS for place in text.split(", ")]
+ENTRIES = [(int(number), path) for number, _, text in ROWS for path in text.split(", ")]
 
 
-def named(place):
-    """What ``module:name`` stands for, or the module itself."""
-    module, _, name = place.partition(":")
-    found = import_module(f"capsbench.{module}")
-    return reduce(getattr, name.split("."), found) if name else found
+def resolve(path):
+    """Return the object ``module:name``, or the module itself."""
+    module, _, name = path.partition(":")
+    imported = import_module(f"capsbench.{module}")
+    return reduce(getattr, name.split("."), imported) if name else imported
 
 
 def cited(docstring):
-    """The numbers that a docstring cites, and not those of another paper: '(2017, eq. 4)'."""
+    """Return the numbers that a docstring cites, except those of other papers: '(2017, eq. 4)'."""
     numbers: set[int] = set()
     for text in re.findall(r"(?<!\d{4}, )eq\.\s+(\d[\d\s,;-]*)", docstring):
         for first, last in re.findall(r"(\d+)(?:-(\d+))?", text):
@@ -32,10 +32,10 @@ def test_every_equation_has_a_row():
     assert [int(number) for number, _, _ in ROWS] == list(range(30))
 
 
-@pytest.mark.parametrize(("number", "place"), PLACES)
-def test_its_place_exists_and_cites_it(number, place):
-    assert re.fullmatch(r"`[\w.]+(:[\w.]+)?`", place)
-    assert number in cited(named(place.strip("`")).__doc__)
+@pytest.mark.parametrize(("number", "path"), ENTRIES)
+def test_the_object_exists_and_cites_it(number, path):
+    assert re.fullmatch(r"`[\w.]+(:[\w.]+)?`", path)
+    assert number in cited(resolve(path.strip("`")).__doc__)
 
 
 @pytest.mark.parametrize(
@@ -43,10 +43,10 @@ def test_its_place_exists_and_cites_it(number, place):
     [
         ("Votes (article, eq. 4, 7).", {4, 7}),
         ("Moments (article, eq. 16-17; 22 with votes).", {16, 17, 22}),
-        ("Whether one (eq. 8)? And (eq. 10).", {8, 10}),
+        ("Sums to one (eq. 8). Squashed (eq. 10).", {8, 10}),
         ("Loss (Sabour 2017, eq. 4).", set()),
         ("Broken over a line (article, eq.\n    20-22).", {20, 21, 22}),
     ],
 )
-def test_citations_are_read(docstring, numbers):
+def test_citations_are_parsed(docstring, numbers):
     assert cited(docstring) == numbers

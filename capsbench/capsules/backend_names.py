@@ -1,4 +1,4 @@
-"""The names of the forms in which a routing can be computed; free of torch."""
+"""Names of the implementations of a routing; free of torch."""
 
 from __future__ import annotations
 

@@ -1,15 +1,16 @@
-"""Backends: the forms in which a routing can be computed, which all give the same result.
+"""Backends: implementations of a routing that all give the same result.
 
-| name | what it is |
+| name | implementation |
 | --- | --- |
 | textbook | the equations on stored votes, differentiated by autograd |
-| eager | matrix products in torch, a slice of the votes at a time |
-| compiled | the same, each slice compiled by torch.compile |
-| native | C for processors, compiled when first used; votes are made in the first-level cache |
-| triton | Triton for GPUs; votes are made in registers |
+| eager | matrix products in torch, one slice of the votes at a time |
+| compiled | the same, with each slice compiled by torch.compile |
+| native | C for CPUs, compiled on first use; votes are computed in the first-level cache |
+| triton | Triton for GPUs; votes are computed in registers |
 
-The textbook is what the others are tested on. They have a gradient of their own, of first order,
-which makes the votes again: for derivatives of higher order take the textbook.
+The textbook implementation is the reference in the tests of all others. The others have a
+hand-written gradient of first order, which recomputes the votes. Use the textbook implementation
+for derivatives of higher order.
 """
 
 from __future__ import annotations
@@ -28,18 +29,18 @@ from torch import Tensor, nn
 from capsbench.capsules.backend_names import BACKENDS, Backend
 from capsbench.capsules.kernels import native
 from capsbench.capsules.layer import RoutingLayer
-from capsbench.capsules.tracing import is_seen_through
+from capsbench.capsules.tracing import under_transform
 from capsbench.errors import UserError, unknown
 
-FEW_VOTES = 2**18  # numbers in all votes below which no kernel is worth its compilation
-# Numbers in the votes of one child beyond which a kernel's stack, or registers, do not hold them.
-WIDEST = {"native": 4096, "triton": 512}
+MIN_KERNEL_VOTES = 2**18  # elements in all votes; below, compiling a kernel does not pay off
+# Most elements in the votes of one child that fit on a kernel's stack, or into registers.
+MAX_WIDTH = {"native": 4096, "triton": 512}
 
-_taken: set[str] = set()
+_used: set[str] = set()
 
 
 def use_backend(model: nn.Module, backend: Backend) -> None:
-    """Have all routing layers of a model computed by one backend.
+    """Set the backend of all routing layers of a model.
 
     Raises:
         UserError: There is no such backend.
@@ -53,105 +54,106 @@ def use_backend(model: nn.Module, backend: Backend) -> None:
 
 @contextmanager
 def routing_backend(model: nn.Module, backend: Backend) -> Iterator[None]:
-    """Have all routing layers of a model computed by one backend, for a while."""
+    """Set the backend of all routing layers of a model inside a `with` block."""
     layers = [module for module in model.modules() if isinstance(module, RoutingLayer)]
-    before = [layer.backend for layer in layers]
+    previous = [layer.backend for layer in layers]
     use_backend(model, backend)
     try:
         yield
     finally:
-        for layer, was in zip(layers, before, strict=True):
-            layer.backend = was
+        for layer, name in zip(layers, previous, strict=True):
+            layer.backend = name
 
 
-def problem(backend: str, device: torch.device) -> str | None:
-    """Why a backend cannot compute on a device, in a few words; None where it can."""
+def unavailable_reason(backend: str, device: torch.device) -> str | None:
+    """Return the reason why a backend cannot run on a device, or None if it can."""
     match backend:
         case "textbook" | "eager":
             return None
         case "compiled":
-            return _compile_problem(device.type)
+            return _compile_unavailable(device.type)
         case "native":
-            return native.problem() if device.type == "cpu" else "C kernels are for the CPU"
+            return native.unavailable_reason() if device.type == "cpu" else "C kernels need a CPU"
         case "triton":
-            return _triton_problem(device.type)
+            return _triton_unavailable(device.type)
     raise unknown("routing backend", backend, BACKENDS)
 
 
 def require_backend(backend: str, device: torch.device) -> None:
-    """Refuse a backend that cannot compute on a device.
+    """Raise an error if a backend cannot run on a device.
 
     Raises:
-        UserError: It cannot, and why; ``auto`` always can.
+        UserError: The backend cannot run; the message has the reason. ``auto`` always can.
     """
-    reason = None if backend == "auto" else problem(backend, device)
+    reason = None if backend == "auto" else unavailable_reason(backend, device)
     if reason is not None:
-        raise UserError(f"routing by '{backend}' is not possible here: {reason}; take 'auto'")
+        raise UserError(f"routing backend '{backend}' cannot run here: {reason}; use 'auto'")
 
 
 def choose(backend: str, tensors: Sequence[Tensor], votes: int, width: int) -> str:
-    """The backend that computes a routing.
+    """Return the name of the backend that computes a routing.
 
-    ``auto`` takes ``triton`` on a CUDA device and ``native`` on the CPU where they can be had, and
-    else ``eager``, of which it tells once; ``eager`` also for few votes, and for very many parents.
-    Under torch.compile and torch.func, which see through plain torch alone, it takes ``textbook``.
+    ``auto`` selects ``triton`` on a CUDA device and ``native`` on the CPU if they are available.
+    Otherwise it selects ``eager`` and logs one warning. It also selects ``eager`` for few votes and
+    for very many parents. Under torch.compile and torch.func, which can trace plain torch only, it
+    selects ``textbook``.
 
     Args:
-        backend: The one asked for.
-        tensors: All from which votes are made and routed.
-        votes: Numbers in all votes.
-        width: Numbers in the votes of one child.
+        backend: The requested backend.
+        tensors: All tensors from which votes are computed and routed.
+        votes: Number of elements in all votes.
+        width: Number of elements in the votes of one child.
 
     Raises:
-        UserError: The tensors have different dtypes or devices, or the backend asked for cannot
-            compute here.
+        UserError: The tensors have different dtypes or devices, or the requested backend cannot run
+            here.
     """
-    chosen = _choose(backend, tensors, votes, width)
+    selected = _choose(backend, tensors, votes, width)
     if not torch.compiler.is_compiling():
-        _taken.add(chosen)
-    return chosen
+        _used.add(selected)
+    return selected
 
 
-def taken() -> list[str]:
-    """The backends by which this process has computed routings so far."""
-    return sorted(_taken)
+def backends_used() -> list[str]:
+    """Return the backends that have computed a routing in this process."""
+    return sorted(_used)
 
 
 def _choose(backend: str, tensors: Sequence[Tensor], votes: int, width: int) -> str:
     if len(kinds := {(tensor.dtype, tensor.device) for tensor in tensors}) > 1:
-        told = ", ".join(sorted(f"{dtype} on {device}" for dtype, device in kinds))
-        raise UserError(f"routing needs tensors of one dtype on one device; got {told}")
+        received = ", ".join(sorted(f"{dtype} on {device}" for dtype, device in kinds))
+        raise UserError(f"routing needs tensors of one dtype on one device; got {received}")
     device = tensors[0].device
     if backend != "auto":
         require_backend(backend, device)
-        if width > WIDEST.get(backend, width):
+        if width > MAX_WIDTH.get(backend, width):
             raise UserError(
-                f"routing by '{backend}' takes at most {WIDEST[backend]} numbers in the votes of a "
-                f"child; got {width}; take 'auto'"
+                f"routing backend '{backend}' supports at most {MAX_WIDTH[backend]} elements in "
+                f"the votes of a child; got {width}; use 'auto'"
             )
         return backend
-    if is_seen_through():
+    if under_transform():
         return "textbook"
-    best = {"cpu": "native", "cuda": "triton"}.get(device.type)
-    if best is None or votes < FEW_VOTES or width > WIDEST[best]:
+    fastest = {"cpu": "native", "cuda": "triton"}.get(device.type)
+    if fastest is None or votes < MIN_KERNEL_VOTES or width > MAX_WIDTH[fastest]:
         return "eager"
-    reason = problem(best, device)
+    reason = unavailable_reason(fastest, device)
     if reason is None:
-        return best
-    _tell(f"capsbench: routing is computed by plain matrix products, since {reason}")
+        return fastest
+    _warn_once(f"capsbench: routing runs on the slower 'eager' backend, since {reason}")
     return "eager"
 
 
 @cache
-def _tell(message: str) -> None:
-    """Once in a process."""
+def _warn_once(message: str) -> None:
+    """Log a warning once in a process."""
     logging.getLogger("capsbench").warning(message)
 
 
 @cache
-def _compile_problem(device: str) -> str | None:
+def _compile_unavailable(device: str) -> str | None:
     if device == "cuda":
-        return _triton_problem(device)
+        return _triton_unavailable(device)
     if device != "cpu":
         return f"torch.compile is not used on {device} devices"
     from torch._inductor.cpp_builder import get_cpp_compiler
@@ -160,14 +162,14 @@ def _compile_problem(device: str) -> str | None:
     try:
         get_cpp_compiler()
     except InvalidCxxCompiler:
-        return "torch.compile finds no C++ compiler"
+        return "torch.compile has no C++ compiler"
     return None
 
 
 @cache
-def _triton_problem(device: str) -> str | None:
+def _triton_unavailable(device: str) -> str | None:
     if find_spec("triton") is None:
         return "the package triton is not installed"
     if device != "cuda" and os.environ.get("TRITON_INTERPRET") != "1":
-        return "Triton is for CUDA devices (elsewhere set TRITON_INTERPRET=1, to test)"
+        return "Triton needs a CUDA device (for tests set TRITON_INTERPRET=1)"
     return None

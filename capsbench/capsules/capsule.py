@@ -1,4 +1,4 @@
-"""A capsule: the pose of a part, and the presence: the probability that the part is there."""
+"""Capsules: a pose of a part, and the probability that the part is present."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from capsbench.capsules.deviation import deviation
 from capsbench.capsules.precision import full_precision
+from capsbench.capsules.relative_error import max_relative_error
 
 
 class Capsules(NamedTuple):
@@ -25,10 +25,10 @@ class Capsules(NamedTuple):
 
 @full_precision
 def squash(vectors: Tensor) -> Tensor:
-    """Shorten vectors to a length below one without turning them (article, eq. 10).
+    """Shorten vectors to a length below one and keep their direction (article, eq. 10).
 
     With m = max(1, largest element) and u = s / m, eq. 10 reads u |u| / (1 / m² + |u|²), in which
-    nothing overflows. For elements up to one it is the equation as it stands. Value and gradient of
+    nothing overflows. If all elements are at most one, this is eq. 10 itself. Value and gradient of
     a zero vector are zero.
 
     Args:
@@ -37,7 +37,7 @@ def squash(vectors: Tensor) -> Tensor:
     Returns:
         (..., D), of length |s|² / (1 + |s|²).
     """
-    # The result does not depend on m, so no gradient need flow through it.
+    # The result does not depend on m, so m needs no gradient.
     shrink = 1 / vectors.detach().abs().amax(dim=-1, keepdim=True).clamp_min(1)
     shrunk = vectors * shrink
     norm = torch.linalg.vector_norm(shrunk, dim=-1, keepdim=True)
@@ -45,10 +45,17 @@ def squash(vectors: Tensor) -> Tensor:
 
 
 def squash_gradient(vectors: Tensor, gradient: Tensor) -> Tensor:
-    """The gradient of vectors, given that of what `squash` makes of them; all (..., D).
+    """Return the gradient of `squash` with respect to its input.
 
     With n = |s|, eq. 10 reads v = s n / (1 + n²), whose derivative is symmetric:
-    n / (1 + n²) + s sᵀ (1 - n²) / (n (1 + n²)²). Scaled as in `squash`, so that nothing overflows.
+    n / (1 + n²) + s sᵀ (1 - n²) / (n (1 + n²)²). It is scaled as in `squash` to avoid overflow.
+
+    Args:
+        vectors: (..., D), the input of `squash`.
+        gradient: (..., D), with respect to the output.
+
+    Returns:
+        (..., D).
     """
     shrink = 1 / vectors.abs().amax(dim=-1, keepdim=True).clamp_min(1)
     shrunk = vectors * shrink
@@ -62,19 +69,19 @@ def squash_gradient(vectors: Tensor, gradient: Tensor) -> Tensor:
 
 @full_precision
 def length(vectors: Tensor) -> Tensor:
-    """The presence (...) of squashed capsules (..., D): their length.
+    """Return the lengths (...) of squashed capsules (..., D), which are their presences.
 
-    What rounding adds above one is cut. The gradient of a zero vector is zero.
+    Lengths above one, which rounding can cause, are clamped. The gradient of a zero vector is zero.
     """
     return torch.linalg.vector_norm(vectors, dim=-1).clamp_max(1)
 
 
 @torch.no_grad()
 def check_squash(vectors: Tensor) -> float:
-    """Do vectors (..., D) stay below a length of one when squashed?
+    """Check that vectors (..., D) are shorter than one when squashed.
 
     Returns:
-        By how much the longest exceeds one; about the rounding of the dtype at most.
+        Excess of the largest length over one; at most about the rounding of the dtype.
     """
     lengths = torch.linalg.vector_norm(squash(vectors).double(), dim=-1)
-    return deviation(lengths, lengths.clamp_max(1))
+    return max_relative_error(lengths, lengths.clamp_max(1))

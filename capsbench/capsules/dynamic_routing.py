@@ -1,4 +1,4 @@
-"""Dynamic routing by agreement: parts vote for wholes, and votes that agree count more.
+"""Dynamic routing by agreement: parts vote for wholes, and votes that agree get more weight.
 
 Sabour, Frosst, Hinton, 'Dynamic Routing Between Capsules' (2017); the article's equations 7-11.
 """
@@ -13,17 +13,17 @@ from torch import Tensor, nn
 from capsbench.capsules.backend_names import Backend
 from capsbench.capsules.backends import choose
 from capsbench.capsules.capsule import Capsules, length, squash
-from capsbench.capsules.deviation import deviation
 from capsbench.capsules.kernels import dynamic
 from capsbench.capsules.kernels.loading import kernels
 from capsbench.capsules.layer import RoutingLayer
 from capsbench.capsules.precision import full_precision
+from capsbench.capsules.relative_error import max_relative_error
 from capsbench.capsules.votes import pair_votes
 from capsbench.errors import UserError
 
 
-class DynamicallyRouted(NamedTuple):
-    """What `dynamic_routing` finds.
+class DynamicRoutingResult(NamedTuple):
+    """Result of `dynamic_routing`.
 
     Attributes:
         parents: (B, J, E), squashed.
@@ -42,51 +42,51 @@ def dynamic_routing(
     iterations: int,
     bias: Tensor | None = None,
     backend: Backend = "auto",
-) -> DynamicallyRouted:
+) -> DynamicRoutingResult:
     """Route vector capsules to parents (article, eq. 7-11).
 
-    The votes û_ij = u_i W_ij (eq. 7) are the largest tensor of all, and but for the textbook's form
-    never stored. The gradient flows through all iterations.
+    The votes û_ij = u_i W_ij (eq. 7) are by far the largest tensor; only the textbook backend
+    stores them. The gradient flows through all iterations.
 
-    Agreements add up in the logits, of which eq. 8 takes the softmax, as in the paper's procedure
-    1. Taken literally, the article's text stores the softmax in place of the logits, adds the
-    agreement (eq. 11) to that, and takes the softmax of the sum.
+    Agreements are summed in the logits, and eq. 8 is their softmax, as in the paper's procedure 1.
+    Read literally, the article's text overwrites the logits with their softmax, adds the agreement
+    (eq. 11) to it, and takes the softmax of the sum.
 
     Args:
         children: (B, I, D), the poses u_i.
         weights: (I, J, D, E), the transformation W_ij of each pair of child and parent.
-        iterations: How often votes are routed, at least 1; 1 is a uniform sum.
-        bias: (J, E), added to the sum before the squash; the authors' code has one, the paper not.
-        backend: In which form to compute, see `capsbench.capsules.backends`.
+        iterations: Number of routing iterations, at least 1; 1 gives a uniform sum.
+        bias: (J, E), added to the sum before the squash; in the authors' code, not in the paper.
+        backend: Implementation, see `capsbench.capsules.backends`.
 
     Returns:
         Parents (B, J, E) and couplings (B, I, J).
 
     Raises:
-        UserError: There is no iteration, the weights are those of other children, or the backend
-            cannot compute here.
+        UserError: ``iterations`` is below 1, the weights do not fit the children, or the backend
+            cannot run here.
     """
     num_children, num_parents, dim, parent_dim = weights.shape
     if iterations < 1:
         raise UserError(f"dynamic routing needs at least one iteration; got {iterations}")
     if children.shape[1:] != (num_children, dim):
         raise UserError(
-            f"dynamic routing has weights for {num_children} children of length {dim}; "
+            f"dynamic routing expected {num_children} children of length {dim}, as in its weights; "
             f"got {tuple(children.shape[1:])}"
         )
     width = num_parents * parent_dim
     tensors = (children, weights) if bias is None else (children, weights, bias)
-    chosen = choose(backend, tensors, len(children) * num_children * width, width)
-    if chosen == "textbook":
+    implementation = choose(backend, tensors, len(children) * num_children * width, width)
+    if implementation == "textbook":
         return _textbook(children, weights, bias, iterations)
-    found = dynamic.route(kernels("dynamic", chosen), children, weights, bias, iterations)
-    return DynamicallyRouted(*found)
+    passes = kernels("dynamic", implementation)
+    return DynamicRoutingResult(*dynamic.route(passes, children, weights, bias, iterations))
 
 
 def _textbook(
     children: Tensor, weights: Tensor, bias: Tensor | None, iterations: int
-) -> DynamicallyRouted:
-    """Procedure 1 of the paper, on stored votes."""
+) -> DynamicRoutingResult:
+    """Compute procedure 1 of the paper on stored votes."""
     votes = pair_votes(children, weights)  # eq. 7: (B, I, J, E)
     logits = votes.new_zeros(votes.shape[:-1])
     for iteration in range(iterations):
@@ -95,7 +95,7 @@ def _textbook(
         parents = squash(routed if bias is None else routed + bias)  # eq. 10
         if iteration + 1 < iterations:
             logits = logits + torch.einsum("bije,bje->bij", votes, parents)  # eq. 11
-    return DynamicallyRouted(parents, couplings)
+    return DynamicRoutingResult(parents, couplings)
 
 
 class DynamicRouting(RoutingLayer):
@@ -106,8 +106,8 @@ class DynamicRouting(RoutingLayer):
         child_dim: D, length of their pose vectors.
         num_parents: J, capsules of this layer.
         parent_dim: E, length of their pose vectors.
-        iterations: How often votes are routed.
-        bias: Whether a learned bias joins the routed sum, as in the authors' code.
+        iterations: Number of routing iterations.
+        bias: Add a learned bias to the routed sum, as in the authors' code.
     """
 
     def __init__(
@@ -122,7 +122,7 @@ class DynamicRouting(RoutingLayer):
     ) -> None:
         super().__init__()
         self.iterations = iterations
-        # 0.1 is the standard deviation of the authors' code.
+        # 0.1 is the standard deviation in the authors' code.
         self.weights = nn.Parameter(
             torch.randn(num_children, num_parents, child_dim, parent_dim) * 0.1
         )
@@ -133,63 +133,63 @@ class DynamicRouting(RoutingLayer):
         parents = self.route(children).parents
         return Capsules(parents, length(parents))
 
-    def route(self, children: Tensor) -> DynamicallyRouted:
-        """Parents and couplings of children (B, I, D)."""
+    def route(self, children: Tensor) -> DynamicRoutingResult:
+        """Return parents and couplings of children (B, I, D)."""
         return self._route(children, self.weights)
 
     def votes(self, children: Tensor) -> Tensor:
-        """All votes, which a fast routing never stores: (B, I, J, E) for children (B, I, D)."""
+        """Compute all votes, which the fast backends never store: (B, I, D) to (B, I, J, E)."""
         return pair_votes(children, self.weights)
 
     def vote_shape(self, children: Tensor) -> tuple[int, ...]:
-        """(B, I, J, E) for children (B, I, D)."""
+        """Return (B, I, J, E) for children (B, I, D)."""
         num_children, num_parents, _, parent_dim = self.weights.shape
         return len(children), num_children, num_parents, parent_dim
 
     @torch.no_grad()
     def check_couplings(self, children: Tensor) -> float:
-        """Do the couplings of each child (B, I, D) sum to one over the parents (eq. 8)?"""
+        """Check that the couplings of each child (B, I, D) sum to one over the parents (eq. 8)."""
         total = self.route(children).couplings.sum(dim=-1)
-        return deviation(total, torch.ones_like(total))
+        return max_relative_error(total, torch.ones_like(total))
 
     @torch.no_grad()
     def check_squash(self, children: Tensor) -> float:
-        """By how much is a parent of children (B, I, D) longer than one (eq. 10)?"""
+        """Check that no parent of children (B, I, D) is longer than one (eq. 10)."""
         lengths = torch.linalg.vector_norm(self.route(children).parents.double(), dim=-1)
-        return deviation(lengths, lengths.clamp_max(1))
+        return max_relative_error(lengths, lengths.clamp_max(1))
 
     @torch.no_grad()
     def check_orthogonal(self, children: Tensor, transform: Tensor) -> float:
-        """Do the parents move as an orthogonal map moves the votes?
+        """Check that an orthogonal map of the votes maps the parents in the same way.
 
-        Lengths and agreements stay as they are then. A bias does not move with the votes: a layer
-        that has one deviates, as does one whose votes are sheared or scaled.
+        Such a map preserves lengths and agreements. The error is large for a layer with a bias,
+        which does not transform with the votes, and for maps that shear or scale the votes.
 
         Args:
             children: (B, I, D).
             transform: (E, E), Q with QᵀQ = 1; the votes û become û Q.
         """
-        moved = self._route(children, self.weights @ transform)
-        return deviation(moved.parents, self.route(children).parents @ transform)
+        transformed = self._route(children, self.weights @ transform)
+        return max_relative_error(transformed.parents, self.route(children).parents @ transform)
 
     @torch.no_grad()
     def check_permutation(self, children: Tensor, order: Tensor) -> float:
-        """Is it the same to the parents in which order the children come, with their weights?
+        """Check invariance to permuting children together with their weights.
 
         Args:
             children: (B, I, D).
             order: (I,), a permutation.
         """
         permuted = self._route(children[:, order], self.weights[order])
-        return deviation(permuted.parents, self.route(children).parents)
+        return max_relative_error(permuted.parents, self.route(children).parents)
 
     @torch.no_grad()
     def check_batch_independence(self, children: Tensor) -> float:
-        """Are the parents of children (B, I, D) the same as those of each image alone?"""
+        """Check that the parents of children (B, I, D) do not depend on the rest of the batch."""
         alone = torch.cat([self.route(image).parents for image in children.split(1)])
-        return deviation(self.route(children).parents, alone)
+        return max_relative_error(self.route(children).parents, alone)
 
-    def _route(self, children: Tensor, weights: Tensor) -> DynamicallyRouted:
+    def _route(self, children: Tensor, weights: Tensor) -> DynamicRoutingResult:
         return dynamic_routing(
             children,
             weights,

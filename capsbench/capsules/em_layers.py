@@ -11,10 +11,10 @@ from torch import Tensor, nn
 
 from capsbench.capsules.capsule import Capsules
 from capsbench.capsules.coordinates import Coordinates, coordinates
-from capsbench.capsules.deviation import deviation, largest
-from capsbench.capsules.em_routing import EMRouted, em_routing
+from capsbench.capsules.em_routing import EMRoutingResult, em_routing
 from capsbench.capsules.em_variants import PAPER, EMVariant
 from capsbench.capsules.layer import RoutingLayer
+from capsbench.capsules.relative_error import max_or_nan, max_relative_error
 from capsbench.capsules.votes import check_votes_commute, window_votes
 from capsbench.capsules.windows import sum_over_windows
 
@@ -22,18 +22,18 @@ PoseSize = Literal[4, 16]
 
 
 class EMCapsules(RoutingLayer):
-    """What layers under EM routing share: their parameters, and what can be asked of them.
+    """Base class of layers under EM routing: parameters and checks.
 
-    Each question takes the arguments of `forward` and is answered by the largest relative
-    deviation from what should hold, see `deviation`.
+    Each check takes the arguments of `forward` and returns the largest relative error, see
+    `max_relative_error`.
 
     Args:
-        kernel: Width of the window that has weights of its own at each place.
+        kernel: Width of the window whose positions have separate weights.
         in_types: C, capsule types of the layer below.
         out_types: P, capsule types of this layer.
         iterations: Iterations of EM routing.
         stride: Step of the window.
-        variant: What the equations leave open, and where parameters start.
+        variant: Details that the equations leave open, and initial values of parameters.
         pose_size: D, 4 for matrices of 4 x 4, 16 for vectors, which are transformed by 16 x 16.
     """
 
@@ -58,12 +58,12 @@ class EMCapsules(RoutingLayer):
         self.beta_u = nn.Parameter(torch.full((out_types,), variant.beta_u))
         self.beta_a = nn.Parameter(torch.full((out_types,), variant.beta_a))
 
-    def route(self, capsules: Capsules, inverse_temperature: Tensor | float) -> EMRouted:
-        """Poses, presences and assignments of the parents."""
+    def route(self, capsules: Capsules, inverse_temperature: Tensor | float) -> EMRoutingResult:
+        """Return poses, presences and assignments of the parents."""
         return self._route(capsules, inverse_temperature, self.weights)
 
     def votes(self, capsules: Capsules) -> Tensor:
-        """All votes, which a fast routing never stores: (B, H', W', P, I, 16)."""
+        """Compute all votes, which the fast backends never store: (B, H', W', P, I, 16)."""
         return window_votes(
             capsules.poses,
             self._window_weights(capsules, self.weights),
@@ -74,27 +74,27 @@ class EMCapsules(RoutingLayer):
     def vote_shape(
         self, capsules: Capsules, inverse_temperature: Tensor | float
     ) -> tuple[int, ...]:
-        """(B, H', W', P, I, 16), with I children in each window."""
+        """Return (B, H', W', P, I, 16), with I children in each window."""
         batch, *size = capsules.presences.shape[:3]
         *kernel, in_types, types = self._window_weights(capsules, self.weights).shape[:4]
-        places = [
+        positions = [
             (side - window) // self.stride + 1 for side, window in zip(size, kernel, strict=True)
         ]
-        return batch, *places, types, math.prod(kernel) * in_types, 16
+        return batch, *positions, types, math.prod(kernel) * in_types, 16
 
     @abstractmethod
     def _window_weights(self, capsules: Capsules, weights: Tensor) -> Tensor:
-        """The layer's weights for each place of its window: (KH, KW, C, P, 4, 4)."""
+        """Return the weights for each position of the window: (KH, KW, C, P, 4, 4)."""
 
     def _offsets(self, capsules: Capsules) -> Tensor | None:
-        """What is added to the votes from each place of the window: (KH, KW, 4, 4)."""
+        """Return offsets of the votes from each position of the window, (KH, KW, 4, 4), or None."""
         return None
 
     def _route(
         self, capsules: Capsules, inverse_temperature: Tensor | float, weights: Tensor
-    ) -> EMRouted:
+    ) -> EMRoutingResult:
         vectors = self.pose_size == 16
-        found = em_routing(
+        result = em_routing(
             capsules.poses.unsqueeze(-2) if vectors else capsules.poses,
             capsules.presences,
             self._window_weights(capsules, weights),
@@ -107,27 +107,28 @@ class EMCapsules(RoutingLayer):
             variant=self.variant,
             backend=self.backend,
         )
-        return found._replace(poses=found.poses.squeeze(-2)) if vectors else found
+        return result._replace(poses=result.poses.squeeze(-2)) if vectors else result
 
     @torch.no_grad()
     def check_couplings(self, capsules: Capsules, inverse_temperature: Tensor | float) -> float:
-        """Do the assignments of each child sum to one, over all parents that see it (eq. 29)?
+        """Check that the assignments of each child sum to one over all its parents (eq. 29).
 
-        Parents at different places compete for a child, too (Gritzman 2019, third pitfall). The
-        start of the authors' code, all that one iteration has, does not divide by places.
+        Parents at different positions compete for a child, too (Gritzman 2019, third pitfall). The
+        initial assignments of the authors' code, which are the only ones with one iteration, are
+        not divided by the number of positions.
         """
         assignments = self.route(capsules, inverse_temperature).assignments.sum(dim=3)
         size = capsules.presences.shape[1], capsules.presences.shape[2]
         total = sum_over_windows(assignments, size, self.stride)
-        seen = sum_over_windows(torch.ones_like(assignments), size, self.stride) > 0
-        return deviation(total, seen.to(total))
+        covered = sum_over_windows(torch.ones_like(assignments), size, self.stride) > 0
+        return max_relative_error(total, covered.to(total))
 
     def check_votes(
         self, capsules: Capsules, inverse_temperature: Tensor | float, transform: Tensor
     ) -> float:
-        """Do the votes move with the parts, whatever the linear map (article, eq. 5-6)?
+        """Check that the votes move with the parts under any linear map (article, eq. 5-6).
 
-        To rounding, but for what coordinate addition adds, which stays in its place.
+        Exact to rounding, except for the offsets of coordinate addition, which do not move.
 
         Args:
             capsules: (B, H, W, C).
@@ -146,11 +147,11 @@ class EMCapsules(RoutingLayer):
     def check_transform(
         self, capsules: Capsules, inverse_temperature: Tensor | float, transform: Tensor
     ) -> float:
-        """Do the parents' poses follow a linear map of the children's, and presences stay?
+        """Check that a linear map of the children's poses maps the parents' poses, too.
 
-        To rounding for a signed permutation, such as a quarter turn. Not for other maps, since the
-        variance of each element of a pose is taken on its own: a turn by 30 degrees, a translation
-        and coordinate addition give a deviation worth reading.
+        Presences should not change. Exact to rounding for a signed permutation, such as a quarter
+        turn. Not exact for other maps, since each element of a pose has its own variance: a
+        rotation by 30 degrees, a translation and coordinate addition have a larger error.
 
         Args:
             capsules: (B, H, W, C).
@@ -158,15 +159,15 @@ class EMCapsules(RoutingLayer):
             transform: (4, 4), applied to poses from the left.
         """
         plain = self.route(capsules, inverse_temperature)
-        moved = capsules._replace(poses=transform @ capsules.poses)
-        found = self.route(moved, inverse_temperature)
-        return _largest(found, plain._replace(poses=transform @ plain.poses))
+        transformed = capsules._replace(poses=transform @ capsules.poses)
+        result = self.route(transformed, inverse_temperature)
+        return _max_error(result, plain._replace(poses=transform @ plain.poses))
 
     @torch.no_grad()
     def check_permutation(
         self, capsules: Capsules, inverse_temperature: Tensor | float, order: Tensor
     ) -> float:
-        """Is it the same to the parents in which order the child types come, with their weights?
+        """Check invariance to permuting child types together with their weights.
 
         Args:
             capsules: (B, H, W, C).
@@ -174,32 +175,32 @@ class EMCapsules(RoutingLayer):
             order: (C,), a permutation.
         """
         permuted = Capsules(capsules.poses[:, :, :, order], capsules.presences[..., order])
-        found = self._route(permuted, inverse_temperature, self.weights[:, :, order])
-        return _largest(found, self.route(capsules, inverse_temperature))
+        result = self._route(permuted, inverse_temperature, self.weights[:, :, order])
+        return _max_error(result, self.route(capsules, inverse_temperature))
 
     @torch.no_grad()
     def check_batch_independence(
         self, capsules: Capsules, inverse_temperature: Tensor | float
     ) -> float:
-        """Are the parents the same as those of each image alone?"""
+        """Check that the parents of an image do not depend on the rest of the batch."""
         alone = [
             self.route(Capsules(poses, presences), inverse_temperature)
             for poses, presences in zip(*(x.split(1) for x in capsules), strict=True)
         ]
-        expected = EMRouted(*map(torch.cat, zip(*alone, strict=True)))
-        return _largest(self.route(capsules, inverse_temperature), expected)
+        expected = EMRoutingResult(*map(torch.cat, zip(*alone, strict=True)))
+        return _max_error(self.route(capsules, inverse_temperature), expected)
 
 
 class ConvEMCapsules(EMCapsules):
-    """Convolutional matrix capsules: each parent sees a K x K window of the map (Hinton 2018, 4).
+    """Convolutional matrix capsules: each parent has a K x K window of the map (Hinton 2018, 4).
 
     Args:
         in_types: C, capsule types of the layer below.
         out_types: P, capsule types of this layer.
-        kernel: K, width of the window; it never leaves the map.
+        kernel: K, width of the window; without padding.
         stride: Step of the window.
         iterations: Iterations of EM routing.
-        variant: What the equations leave open, and where parameters start.
+        variant: Details that the equations leave open, and initial values of parameters.
         pose_size: See `EMCapsules`.
     """
 
@@ -234,17 +235,17 @@ class ConvEMCapsules(EMCapsules):
 
 
 class ClassEMCapsules(EMCapsules):
-    """Class capsules: fully connected to all places of the map, which share one set of weights.
+    """Class capsules: connected to all positions of the map, which share one set of weights.
 
-    Where a child stood is told by coordinate addition alone (Hinton 2018, section 4).
+    The position of a child enters only through coordinate addition (Hinton 2018, section 4).
 
     Args:
         in_types: C, capsule types of the layer below.
         num_classes: P.
         iterations: Iterations of EM routing.
-        coordinates: What votes are told of where they come from; None for nothing.
-        variant: What the equations leave open, and where parameters start.
-        pose_size: See `EMCapsules`; a vector is told in the same elements, row by row.
+        coordinates: Coordinate addition to the votes; None for none.
+        variant: Details that the equations leave open, and initial values of parameters.
+        pose_size: See `EMCapsules`; in a vector the same elements are added, row by row.
     """
 
     def __init__(
@@ -285,6 +286,6 @@ class ClassEMCapsules(EMCapsules):
         return offsets.flatten(-2).unsqueeze(-2) if self.pose_size == 16 else offsets
 
 
-def _largest(found: EMRouted, expected: EMRouted) -> float:
-    """The larger deviation of poses and presences."""
-    return largest(*map(deviation, found[:2], expected[:2]))
+def _max_error(result: EMRoutingResult, expected: EMRoutingResult) -> float:
+    """Return the larger error of poses and presences."""
+    return max_or_nan(*map(max_relative_error, result[:2], expected[:2]))

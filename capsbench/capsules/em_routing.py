@@ -1,9 +1,9 @@
 """EM routing: each parent is a Gaussian fitted to the votes of the parts that it explains.
 
-Hinton, Sabour, Frosst, 'Matrix Capsules with EM Routing' (2018); the article's equations 20-29. Of
-what can go wrong, Gritzman's 'Avoiding Implementation Pitfalls of Matrix Capsules with EM Routing'
-(arXiv 1907.00652) lists three: a variance of zero, layers whose parents see very different numbers
-of children, and parents at different places that do not compete for the child which both see.
+Hinton, Sabour, Frosst, 'Matrix Capsules with EM Routing' (2018); the article's equations 20-29.
+Gritzman's 'Avoiding Implementation Pitfalls of Matrix Capsules with EM Routing' (arXiv 1907.00652)
+lists three pitfalls: a variance of zero, layers whose parents have very different numbers of
+children, and parents at different positions that do not compete for a common child.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ from capsbench.capsules.em_variants import PAPER, EMVariant, raised_per_iteratio
 from capsbench.capsules.em_votes import KernelVotes, StoredVotes
 from capsbench.capsules.kernels.em import Assignments
 from capsbench.capsules.kernels.loading import kernels
-from capsbench.capsules.mixture import Moments, nonzero
+from capsbench.capsules.mixture import MixtureMoments, nonzero
 from capsbench.capsules.precision import full_precision
-from capsbench.capsules.windows import seen_places, sum_over_windows, windows
+from capsbench.capsules.windows import num_covered_positions, sum_over_windows, windows
 from capsbench.errors import UserError
 
 
-class EMRouted(NamedTuple):
-    """What `em_routing` finds.
+class EMRoutingResult(NamedTuple):
+    """Result of `em_routing`.
 
     Attributes:
         poses: (B, H', W', P, R, D), the means of the Gaussians.
         presences: (B, H', W', P).
-        assignments: (B, H', W', P, KH, KW, C), R of the last M-step; over all parents (places and
-            types) that see a child it sums to one, unless the variant starts otherwise and never
-            had an E-step.
+        assignments: (B, H', W', P, KH, KW, C), R of the last M-step. They sum to one over all
+            parents (positions and types) of a child, unless there is no E-step and the variant
+            starts with other sums.
     """
 
     poses: Tensor
@@ -57,34 +57,33 @@ def em_routing(
     offsets: Tensor | None = None,
     variant: EMVariant = PAPER,
     backend: Backend = "auto",
-) -> EMRouted:
-    """Route matrix capsules to parents that each see a window of the map (article, eq. 20-29).
+) -> EMRoutingResult:
+    """Route matrix capsules to parents with a window of the map each (article, eq. 20-29).
 
     A window that covers the whole map makes the layer fully connected. The gradient flows through
-    all iterations. In float32 results are finite for votes up to 1e15, gradients up to 1e6. No
-    variance is taken for smaller than the rounding of the mean square of the votes around their
-    centre.
+    all iterations. In float32 results are finite for votes up to 1e15, gradients up to 1e6. A
+    variance is at least the rounding of the mean square of the votes around their centre.
 
-    Vector poses are rows, R = 1, of 16 elements, and are routed in the textbook form alone.
+    Vector poses are rows, R = 1, of 16 elements; only the textbook backend supports them.
 
     Args:
         poses: (B, H, W, C, R, D) of the children: matrices of 4 x 4, or rows.
         presences: (B, H, W, C) of the children.
         weights: (KH, KW, C, P, D, D), the transformation of each pair of child and parent type.
         beta_u: (P,), cost of a unit of mass in each dimension of the pose.
-        beta_a: (P,), cost above which a parent is rather absent.
+        beta_a: (P,), cost above which the presence of a parent is below 1/2.
         inverse_temperature: λ of eq. 27, a number or a scalar tensor.
-        iterations: How many M-steps, at least 1.
-        stride: Step of the window, which never leaves the map.
-        offsets: (KH, KW, R, D), added to the votes from each place of the window.
-        variant: What the equations leave open.
-        backend: In which form to compute, see `capsbench.capsules.backends`.
+        iterations: Number of M-steps, at least 1.
+        stride: Step of the window; without padding.
+        offsets: (KH, KW, R, D), added to the votes from each position of the window.
+        variant: Details that the equations leave open.
+        backend: Implementation, see `capsbench.capsules.backends`.
 
     Returns:
         Poses, presences and assignments of the parents.
 
     Raises:
-        UserError: There is no iteration, no window fits into the map, or the backend cannot compute
+        UserError: ``iterations`` is below 1, no window fits into the map, or the backend cannot run
             here.
     """
     kernel, types = (weights.shape[0], weights.shape[1]), weights.shape[3]
@@ -93,41 +92,41 @@ def em_routing(
         raise UserError(f"EM routing needs at least one iteration; got {iterations}")
     if size[0] < kernel[0] or size[1] < kernel[1]:
         raise UserError(
-            f"EM routing needs a map of at least {kernel[0]} x {kernel[1]} places for its window; "
+            f"EM routing needs a map of at least {kernel[0]} x {kernel[1]} positions, its window; "
             f"got {size[0]} x {size[1]}"
         )
-    # All places (N of them, images and places of the map in one) see I children each.
+    # N parents' positions, over all images and positions of the map, have I children each.
     patches = windows(poses, kernel, stride)
     grid = patches.shape[:6]  # (B, H', W', KH, KW, C)
     patches = patches.flatten(3, 5).flatten(0, 2)
     child_presences = windows(presences, kernel, stride).flatten(3, 5).flatten(0, 2)
-    num_places, num_children = child_presences.shape
+    num_positions, num_children = child_presences.shape
     if offsets is None:
         offsets = patches.new_zeros(*kernel, *patches.shape[-2:])
     offsets = offsets[:, :, None].expand(-1, -1, grid[5], -1, -1).flatten(0, 2)
     transforms = weights.flatten(0, 2)
     votes: _Votes
     tensors = (poses, presences, weights, beta_u, beta_a)
-    chosen = choose(backend, tensors, num_places * num_children * 16 * types, 16 * types)
+    implementation = choose(backend, tensors, num_positions * num_children * 16 * types, 16 * types)
     if patches.shape[-2:] != (4, 4):
         if backend not in ("auto", "textbook"):
-            raise UserError(f"vector poses are routed in the textbook form; got '{backend}'")
-        chosen = "textbook"
-    if chosen == "textbook":
+            raise UserError(f"vector poses need the routing backend 'textbook'; got '{backend}'")
+        implementation = "textbook"
+    if implementation == "textbook":
         votes = StoredVotes(patches, transforms, offsets)
     else:
-        passes = kernels("em", chosen)
+        passes = kernels("em", implementation)
         votes = KernelVotes(passes, patches, transforms, offsets, child_presences)
 
-    seen = seen_places(size, kernel, stride) * grid[5]
-    average_mass = seen / (math.prod(grid[1:3]) * types)
+    num_covered = num_covered_positions(size, kernel, stride) * grid[5]
+    average_mass = num_covered / (math.prod(grid[1:3]) * types)
     mass_scale = variant.cost_scale / (average_mass if variant.relative_mass else 1)
 
-    # eq. 20: uniform over all parents that see the child
-    even = patches.new_full((1, *grid[1:5], 1), math.log(types))
-    if variant.split_among_places:
-        even = _log_total(even, size, stride)
-    log_totals = even.expand(grid).reshape(num_places, num_children)
+    # eq. 20: uniform over all parents of the child
+    uniform = patches.new_full((1, *grid[1:5], 1), math.log(types))
+    if variant.split_among_positions:
+        uniform = _log_total(uniform, size, stride)
+    log_totals = uniform.expand(grid).reshape(num_positions, num_children)
     log_weights = None
     origin = mean = -votes.centre
     for iteration in range(iterations):
@@ -139,12 +138,12 @@ def em_routing(
         log_sigma = 0.5 * log_variance.flatten(start_dim=2)
         cost = (variant.beta_u_scale * beta_u[:, None] + log_sigma).sum(dim=-1)
         cost = cost * mass * mass_scale  # eq. 26, over all h
-        coldness = raised_per_iteration(
+        scaled_lambda = raised_per_iteration(
             variant.inverse_temperature_scale * inverse_temperature,
             iteration=iteration,
             base=variant.inverse_temperature_base,
         )
-        logits = coldness * (variant.beta_a_scale * beta_a - cost)  # eq. 27
+        logits = scaled_lambda * (variant.beta_a_scale * beta_a - cost)  # eq. 27
         if iteration + 1 == iterations:
             break
         # E-step, eq. 28-29
@@ -153,35 +152,37 @@ def em_routing(
         log_totals = _log_total(log_sums.view(grid), size, stride).reshape(log_sums.shape)
     pose = (mean + votes.centre).unflatten(0, grid[:3])
     assigned = assignments.shares(types).mT.unflatten(0, grid[:3]).unflatten(-1, grid[3:])
-    return EMRouted(pose, logits.sigmoid().unflatten(0, grid[:3]), assigned)
+    return EMRoutingResult(pose, logits.sigmoid().unflatten(0, grid[:3]), assigned)
 
 
 class _Votes(Protocol):
-    """The votes as EM sees them: around a centre (N, P, 4, 4), through which no gradient flows."""
+    """Votes relative to a centre (N, P, 4, 4), through which no gradient flows."""
 
     centre: Tensor
 
-    def moments(self, assignments: Assignments) -> Moments:
-        """Mass (N, P), mean and variance (N, P, 4, 4) of the votes of present children."""
+    def moments(self, assignments: Assignments) -> MixtureMoments:
+        """Return mass (N, P), mean and variance (N, P, 4, 4) of the votes of present children."""
 
     def log_densities(
         self, mean: Tensor, log_variance: Tensor, base: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """See `capsbench.capsules.kernels.em.EMKernels.log_densities`."""
+        """Compute log densities, see `capsbench.capsules.kernels.em.EMKernels.log_densities`."""
 
 
-def _m_step(moments: Moments, origin: Tensor, previous: Tensor, variant: EMVariant) -> Moments:
-    """The moments that a variant takes for the weighted ones of the votes.
+def _m_step(
+    moments: MixtureMoments, origin: Tensor, previous: Tensor, variant: EMVariant
+) -> MixtureMoments:
+    """Adjust the moments of the votes as the variant requires.
 
-    An epsilon in the mass acts like as much more mass at a vote of zero that adds nothing to the
-    variance, a memory draws the mean to the previous one; the variance is that around the mean
-    taken. Without either all stays as it is.
+    An epsilon in the mass acts like additional mass at a vote of zero that adds nothing to the
+    variance. A memory pulls the mean towards the previous one. The variance is around the adjusted
+    mean. Without either the moments are returned unchanged.
 
     Args:
         moments: Of the votes.
-        origin: (N, P, 4, 4), where a vote of zero lies.
+        origin: (N, P, 4, 4), the position of a vote of zero.
         previous: (N, P, 4, 4), the mean of the previous iteration.
-        variant: What the equations leave open.
+        variant: Details that the equations leave open.
     """
     if not variant.pulled_to_zero:
         return moments
@@ -190,14 +191,14 @@ def _m_step(moments: Moments, origin: Tensor, previous: Tensor, variant: EMVaria
     mean = moments.mean + rest * (origin - moments.mean)
     mean = (1 - variant.memory) * mean + variant.memory * previous
     variance = (1 - rest) * (moments.variance + (moments.mean - mean).square())
-    return Moments(mass, mean, variance)
+    return MixtureMoments(mass, mean, variance)
 
 
 def _log_total(sums: Tensor, size: tuple[int, int], stride: int) -> Tensor:
-    """The log of each child's sum over all windows that see it, told to each of them.
+    """Return the log of each child's sum over all its windows, for each of these windows.
 
     Args:
-        sums: (B, H', W', KH, KW, C), logs of what each window has to add.
+        sums: (B, H', W', KH, KW, C), logs of the terms of each window.
         size: (H, W) of the map of children.
         stride: Step of the window.
 
@@ -210,12 +211,12 @@ def _log_total(sums: Tensor, size: tuple[int, int], stride: int) -> Tensor:
     largest = sums.new_full((batch, *size, channels), -torch.inf)
     for y in range(kernel[0]):
         for x in range(kernel[1]):
-            seen = largest[
+            region = largest[
                 :,
                 y : y + stride * (height - 1) + 1 : stride,
                 x : x + stride * (width - 1) + 1 : stride,
             ]
-            seen.copy_(seen.maximum(sums.detach()[:, :, :, y, x]))
+            region.copy_(region.maximum(sums.detach()[:, :, :, y, x]))
     window = kernel[0], kernel[1]
     largest = windows(largest, window, stride)
     total = sum_over_windows((sums - largest).exp(), size, stride)

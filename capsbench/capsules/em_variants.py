@@ -1,4 +1,4 @@
-"""What the equations of EM routing leave open: the paper's text, and its authors' released code."""
+"""Details that the equations of EM routing leave open: the paper's text, and the authors' code."""
 
 from __future__ import annotations
 
@@ -11,35 +11,35 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True, kw_only=True)
 class EMVariant:
-    """How EM routing fills in what the article's equations 20-29 leave open.
+    """Choices for details of EM routing that the article's equations 20-29 leave open.
 
     Attributes:
         variance_floor: Added to each variance.
-        mass_epsilon: Added to each parent's mass, so that a parent of little mass has a pose near
-            zero; where it is 0, only a parent of no mass at all is guarded.
-        memory: Share of the previous iteration's mean in the present one; the first mean has a
-            predecessor of zero.
-        split_among_places: Whether assignments start uniform over all parents that see a child
-            (eq. 20), or over the types of each place on its own.
-        relative_mass: Whether mass enters the cost (eq. 26) relative to the layer's number of
-            children per parent, of those that a parent sees, or as it is: as printed, which for
-            the text is ``replace(PAPER, relative_mass=False)``.
+        mass_epsilon: Added to each parent's mass, so that the pose of a parent of little mass is
+            near zero; if 0, only a parent without any mass is guarded.
+        memory: Fraction of the previous iteration's mean in the current one; the mean before the
+            first iteration is zero.
+        split_among_positions: Start assignments uniformly over all parents of a child (eq. 20), not
+            over the types of each position separately.
+        relative_mass: Divide the mass in the cost (eq. 26) by the layer's number of children per
+            parent, counting children of at least one parent. ``replace(PAPER,
+            relative_mass=False)`` is eq. 26 as printed.
         cost_scale: Factor of the cost of eq. 26.
         beta_u_scale: Factor of β_u in it.
         beta_a_scale: Factor of β_a in eq. 27.
-        inverse_temperature_scale: Share of the network's λ that is this layer's.
-        inverse_temperature_base: λ rises with the iterations, see `raised_per_iteration`; 0 holds
-            it constant.
-        identity: Factor of the identity matrix from which transformations start.
-        deviation: Standard deviation of the normal noise around it, cut off at two of them.
-        beta_u: Where β_u starts.
-        beta_a: Where β_a starts.
+        inverse_temperature_scale: Factor of the network's λ in this layer.
+        inverse_temperature_base: Schedule of λ over the iterations, see `raised_per_iteration`; 0
+            for a constant λ.
+        identity: Factor of the identity matrix in the initial transformations.
+        noise_std: Standard deviation of the normal noise added to it, truncated at two of them.
+        beta_u: Initial β_u.
+        beta_a: Initial β_a.
     """
 
     variance_floor: float
     mass_epsilon: float
     memory: float
-    split_among_places: bool
+    split_among_positions: bool
     relative_mass: bool
     cost_scale: float
     beta_u_scale: float
@@ -47,42 +47,43 @@ class EMVariant:
     inverse_temperature_scale: float
     inverse_temperature_base: float
     identity: float
-    deviation: float
+    noise_std: float
     beta_u: float
     beta_a: float
 
     @property
     def pulled_to_zero(self) -> bool:
-        """Whether means lie between those of the votes and zero."""
+        """True if means are pulled from the mean of the votes towards zero."""
         return self.memory > 0 or self.mass_epsilon > 0
 
     def initial_weights(self, *shape: int, size: int = 4) -> Tensor:
-        """Transformations to start from, (..., D, D) with ``shape`` in front.
+        """Return random initial transformations of shape (*shape, D, D).
 
         Args:
-            shape: What stands in front.
-            size: D, 4 for matrix poses. Of larger ones each element is the smaller for it, so that
-                votes vary as much.
+            shape: Leading dimensions.
+            size: D, 4 for matrix poses. Elements of larger matrices are smaller, so that votes have
+                the same variance.
         """
         noise = torch.empty(*shape, size, size)
-        deviation = self.deviation * math.sqrt(4 / size)
-        nn.init.trunc_normal_(noise, std=deviation, a=-2 * deviation, b=2 * deviation)
+        std = self.noise_std * math.sqrt(4 / size)
+        nn.init.trunc_normal_(noise, std=std, a=-2 * std, b=2 * std)
         return self.identity * torch.eye(size) + noise
 
 
-# Hinton 2018, section 3, and the article. Three things are ours, for the text has none of them: the
-# floor of the variance, without which a parent of one child has none (Gritzman's first pitfall);
-# the relative mass, without which costs, betas and λ would mean different things in layers of
-# different size (his second); and where parameters start. A presence that saturates before training
-# never learns, since the spread loss sees differences of presences alone. Transformations therefore
-# start near the identity, which keeps poses alive through the layers; β_u half a unit of log σ
-# below that of votes with a spread of one, so that mass speaks for a parent; and β_a at the cost of
-# a parent with half of its mass.
+# Hinton 2018, section 3, and the article. Three details are not in the text and are our choice.
+# First, the floor of the variance: without it a parent of one child has a variance of zero
+# (Gritzman's first pitfall). Second, the relative mass: without it costs, betas and λ have
+# different scales in layers of different size (his second pitfall). Third, the initial values. A
+# presence that is saturated at the start never learns, since the spread loss depends on differences
+# of presences only. Transformations therefore start near the identity, which preserves the scale of
+# poses through the layers. β_u starts half a unit of log σ below that of votes with a spread of
+# one, so that mass raises the presence of a parent. β_a starts at the cost of a parent with half of
+# its mass.
 PAPER = EMVariant(
     variance_floor=5e-4,
     mass_epsilon=0.0,
     memory=0.0,
-    split_among_places=True,
+    split_among_positions=True,
     relative_mass=True,
     cost_scale=1.0,
     beta_u_scale=1.0,
@@ -90,20 +91,20 @@ PAPER = EMVariant(
     inverse_temperature_scale=1.0,
     inverse_temperature_base=0.0,
     identity=1.0,
-    deviation=0.1,
+    noise_std=0.1,
     beta_u=-0.5,
     beta_a=-4.0,
 )
 
-# google-research/capsule_em, em_layers.py (commit 0089511), the convolutional layers. The cost
-# takes the log of the variance, which doubles it; with β_u = 1 it is twice the article's eq. 25.
-# The E-step is the paper's (eq. 29, over types and places): the released lines for it divide by a
-# sum over places alone, type by type, and with a stride of 2 they sum over different children.
+# google-research/capsule_em, em_layers.py (commit 0089511), the convolutional layers. The cost uses
+# the log of the variance, which doubles it; with β_u = 1 it is twice the article's eq. 25. The
+# E-step is the paper's (eq. 29, over types and positions): the released code divides by a sum over
+# positions only, separately for each type, and with a stride of 2 it sums over different children.
 AUTHORS_CODE = EMVariant(
     variance_floor=5e-4,
     mass_epsilon=1e-7,
     memory=0.1,
-    split_among_places=False,
+    split_among_positions=False,
     relative_mass=False,
     cost_scale=2.0,
     beta_u_scale=0.5 + 0.5 * math.log(2 * math.pi),
@@ -111,29 +112,29 @@ AUTHORS_CODE = EMVariant(
     inverse_temperature_scale=1.0,
     inverse_temperature_base=0.95,
     identity=0.0,
-    deviation=0.3,
+    noise_std=0.3,
     beta_u=0.5,
     beta_a=0.5,
 )
 
-# The same code's class layer.
+# The class layer of the same code.
 AUTHORS_CODE_CLASSES = replace(
     AUTHORS_CODE,
     mass_epsilon=1e-5,
     inverse_temperature_scale=0.25,
-    deviation=0.01,
+    noise_std=0.01,
     beta_u=2.0,
     beta_a=1.0,
 )
 
 
 def raised_over_training(progress: float, *, start: float, end: float) -> float:
-    """Inverse temperature λ, raised linearly over the training.
+    """Return the inverse temperature λ, which rises linearly over the training.
 
-    Hinton 2018, section 3, and the article say only that λ rises with the training.
+    Hinton 2018, section 3, and the article only say that λ rises over the training.
 
     Args:
-        progress: Share of the training that is over, in [0, 1].
+        progress: Fraction of the training that is over, in [0, 1].
         start: λ at the beginning.
         end: λ at the end.
     """
@@ -143,13 +144,13 @@ def raised_over_training(progress: float, *, start: float, end: float) -> float:
 def raised_per_iteration(
     final: Tensor | float, *, iteration: int, base: float = 0.95
 ) -> Tensor | float:
-    """Inverse temperature λ, raised with each iteration of one routing, as in the authors' code.
+    """Return the inverse temperature λ of one routing iteration, as in the authors' code.
 
     >>> [round(raised_per_iteration(0.01, iteration=i), 6) for i in range(3)]
     [0.0005, 0.000975, 0.001426]
 
     Args:
-        final: λ after endless iterations.
+        final: Limit of λ over many iterations.
         iteration: 0, 1, ...
         base: λ is the final one times 1 - base^(iteration + 1).
     """

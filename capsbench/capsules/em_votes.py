@@ -1,4 +1,4 @@
-"""The votes as EM routing sees them: stored, as in the textbook, or made anew by kernels."""
+"""The votes of EM routing: stored, as in the textbook, or recomputed by kernels."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from torch import Tensor
 
 from capsbench.capsules.kernels import em
 from capsbench.capsules.kernels.em import Assignments, EMKernels, Windows
-from capsbench.capsules.mixture import Moments, nonzero
+from capsbench.capsules.mixture import MixtureMoments, nonzero
 from capsbench.capsules.votes import pair_votes
 
 
 class StoredVotes:
-    """All votes in memory; the equations as they stand, differentiated by autograd.
+    """All votes in memory: the equations themselves, differentiated by autograd.
 
     Args:
-        patches: (N, I, R, D), poses of the children that each of N places sees: 4 x 4, or rows.
+        patches: (N, I, R, D), poses of the children of each of N positions: 4 x 4, or rows.
         weights: (I, P, D, D).
         offsets: (I, R, D), added to the votes.
     """
@@ -24,19 +24,19 @@ class StoredVotes:
         self.votes = pair_votes(patches, weights) + offsets[:, None]  # (N, I, P, R, D)
         self.centre = torch.zeros_like(self.votes[:, 0])
 
-    def moments(self, assignments: Assignments) -> Moments:
-        """Mass (N, P), mean and variance (N, P, R, D), in two passes (article, eq. 21-22)."""
+    def moments(self, assignments: Assignments) -> MixtureMoments:
+        """Return mass (N, P), mean and variance (N, P, R, D) in two passes (article, eq. 21-22)."""
         shares = assignments.shares(self.votes.shape[2]) * assignments.presences[..., None]
         mass = shares.sum(dim=1)
         shares = shares / nonzero(mass)[:, None]
         mean = torch.einsum("nip,niprc->nprc", shares, self.votes)
         squares = (self.votes - mean[:, None]).square()
-        return Moments(mass, mean, torch.einsum("nip,niprc->nprc", shares, squares))
+        return MixtureMoments(mass, mean, torch.einsum("nip,niprc->nprc", shares, squares))
 
     def log_densities(
         self, mean: Tensor, log_variance: Tensor, base: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Logs of parents' weights for each vote (N, I, P), and of their sums (N, I) (eq. 28)."""
+        """Return log weights of the parents per vote (N, I, P), and log sums (N, I) (eq. 28)."""
         scaled = (self.votes - mean[:, None]) * (-0.5 * log_variance).exp()[:, None]
         distances = scaled.square().sum(dim=(-2, -1))
         log_weights = base[:, None] - 0.5 * distances
@@ -44,14 +44,15 @@ class StoredVotes:
 
 
 class KernelVotes:
-    """Votes that the kernels of a backend make wherever they are needed.
+    """Votes that the kernels of a backend compute on each use.
 
-    A variance of one pass, E[V²] - E[V]², is accurate for votes around zero; hence they are looked
-    at around their mean. Means and variances follow such a shift, so no gradient flows through it.
+    The one-pass variance E[V²] - E[V]² is accurate for votes around zero; hence votes are relative
+    to their mean. Means and variances are equivariant to this shift, so no gradient flows through
+    it.
 
     Args:
-        kernels: Those of a backend.
-        patches: (N, I, 4, 4), poses of the children that each of N places sees.
+        kernels: Kernels of a backend.
+        patches: (N, I, 4, 4), poses of the children of each of N positions.
         weights: (I, P, 4, 4).
         offsets: (I, 4, 4), added to the votes.
         presences: (N, I), of the children.
@@ -70,28 +71,28 @@ class KernelVotes:
         tensors = (patches, weights, offsets, self.centre)
         self.windows = Windows(*(tensor.contiguous() for tensor in tensors))
 
-    def moments(self, assignments: Assignments) -> Moments:
-        """Mass (N, P), mean and variance (N, P, 4, 4)."""
+    def moments(self, assignments: Assignments) -> MixtureMoments:
+        """Return mass (N, P), mean and variance (N, P, 4, 4)."""
         log_weights, *others = assignments
         contiguous = Assignments(log_weights, *(tensor.contiguous() for tensor in others))
         mass, mean, square = em.moments(self.kernels, self.windows, contiguous)
-        # At least what rounding leaves of the mean square.
+        # At least the rounding error of the mean square.
         rounding = torch.finfo(square.dtype).eps * square
-        return Moments(mass, mean, (square - mean.square()).maximum(rounding))
+        return MixtureMoments(mass, mean, (square - mean.square()).maximum(rounding))
 
     def log_densities(
         self, mean: Tensor, log_variance: Tensor, base: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Logs of parents' weights for each vote (N, I, P), and of their sums (N, I)."""
+        """Return the log weights of the parents per vote (N, I, P), and log sums (N, I)."""
         return em.log_densities(self.kernels, self.windows, mean, log_variance, base)
 
 
 @torch.no_grad()
 def _mean_votes(patches: Tensor, weights: Tensor, offsets: Tensor, presences: Tensor) -> Tensor:
-    """The mean vote of the children that are present, (N, P, 4, 4): a single matrix product."""
+    """Compute the mean vote of present children, (N, P, 4, 4), in a single matrix product."""
     shares = presences / nonzero(presences.sum(dim=-1, keepdim=True))
     rows = (shares[..., None, None] * patches).transpose(1, 2)  # (N, 4, I, 4)
     columns = weights.transpose(1, 2).flatten(0, 1).flatten(start_dim=1)  # (I * 4, P * 4)
     votes = (rows.flatten(start_dim=2) @ columns).unflatten(-1, (-1, 4)).transpose(1, 2)
-    moved = shares @ offsets.flatten(start_dim=1)
-    return votes + moved.view(-1, 1, 4, 4)
+    mean_offsets = shares @ offsets.flatten(start_dim=1)
+    return votes + mean_offsets.view(-1, 1, 4, 4)

@@ -1,4 +1,4 @@
-"""What every layer of routed capsules answers, whatever its routing."""
+"""The interface of all layers of routed capsules."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ class RoutingLayer(nn.Module, ABC):
     All methods take the same arguments as `forward`.
 
     Attributes:
-        backend: In which form the routing is computed, see `capsbench.capsules.backends`.
+        backend: Implementation of the routing, see `capsbench.capsules.backends`.
     """
 
     backend: Backend = "auto"
 
     @abstractmethod
     def route(self, *args: Any) -> Any:
-        """All that the routing finds: the parents, and how the children were assigned to them."""
+        """Return the parents and the assignment of children to them."""
 
     @abstractmethod
     def vote_shape(self, *args: Any) -> tuple[int, ...]:
-        """Shape of the tensor of all votes, which a fast routing never stores: (B, ...)."""
+        """Return the shape (B, ...) of all votes, which the fast backends never store."""
 
     @abstractmethod
     def check_couplings(self, *args: Any) -> float:
-        """Does what each child gives sum to one over the parents that see it? A deviation."""
+        """Check that the shares of each child sum to one over its parents; return the error."""

@@ -1,4 +1,4 @@
-"""The losses that capsule networks are trained with."""
+"""Losses of capsule networks."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ def margin_loss(
     absent: float = 0.1,
     absent_weight: float = 0.5,
 ) -> Tensor:
-    """Margin loss: classes in the image long, all others short (Sabour 2017, eq. 4).
+    """Compute the margin loss: present classes long, absent ones short (Sabour 2017, eq. 4).
 
     Args:
         presences: (B, K), lengths of the class capsules.
         targets: (B, K), 1 for each class in the image and 0 for the others; several may be present.
-        present: m+, the length above which a present class costs nothing.
-        absent: m-, the length below which an absent class costs nothing.
+        present: m+, the length above which the loss of a present class is zero.
+        absent: m-, the length below which the loss of an absent class is zero.
         absent_weight: λ, weight of the absent classes.
 
     Returns:
@@ -38,7 +38,7 @@ def margin_loss(
 
 @full_precision
 def spread_loss(presences: Tensor, targets: Tensor, *, margin: float) -> Tensor:
-    """Spread loss: each present class above each absent one by a margin (Hinton 2018, eq. 3).
+    """Compute the spread loss: present classes above absent ones by a margin (Hinton 2018, eq. 3).
 
     Args:
         presences: (B, K), in [0, 1].
@@ -55,25 +55,25 @@ def spread_loss(presences: Tensor, targets: Tensor, *, margin: float) -> Tensor:
 
 
 def spread_margin(progress: float, *, start: float = 0.2, end: float = 0.9) -> float:
-    """The margin of the spread loss, raised linearly over the training (Hinton 2018, section 4).
+    """Return the margin of the spread loss, which rises linearly (Hinton 2018, section 4).
 
     Args:
-        progress: Share of the training that is over, in [0, 1].
-        start: Margin at the beginning; a small one keeps capsules from dying early.
+        progress: Fraction of the training that is over, in [0, 1].
+        start: Margin at the beginning; a small one prevents dead capsules early in the training.
         end: Margin at the end.
     """
     return start + (end - start) * progress
 
 
 def spread_margin_sigmoid(progress: float) -> float:
-    """The margin of the spread loss as the authors' code raises it: along a sigmoid, 0.21 to 0.99.
+    """Return the margin of the spread loss of the authors' code: a sigmoid from 0.21 to 0.99.
 
     The code has m = 0.2 + 0.79 sigmoid(min(10, step / 50,000 - 4)) and trains for 2,000,000 steps
-    (google-research/capsule_em). Most of the rise falls into the first fifth of the training; from
-    0.35 of it on the margin stands still.
+    (google-research/capsule_em). Most of the rise is in the first fifth of the training; from a
+    fraction of 0.35 on the margin is constant.
 
     Args:
-        progress: Share of the training that is over, in [0, 1].
+        progress: Fraction of the training that is over, in [0, 1].
     """
     step = 2_000_000 * progress
     return 0.2 + 0.79 / (1 + math.exp(-min(10, step / 50_000 - 4)))
@@ -81,12 +81,12 @@ def spread_margin_sigmoid(progress: float) -> float:
 
 @full_precision
 def cross_entropy(scores: Tensor, targets: Tensor) -> Tensor:
-    """Cross-entropy of the softmax over class scores.
+    """Compute the cross-entropy of the softmax over class scores.
 
     Args:
         scores: (B, K), logits.
         targets: (B, K), 1 for each class in the image and 0 for the others. Several present classes
-            have equal shares; an image without any costs nothing.
+            have equal shares; an image without any has a loss of zero.
 
     Returns:
         Scalar, averaged over the batch.

@@ -1,10 +1,10 @@
 """Mixtures of Gaussians with diagonal covariances, fitted by EM (article, eq. 12-19).
 
-A diagonal Gaussian sees its points by x and x² alone: the moments of an M-step are products of both
-with the points' weights, and the log-densities of an E-step products with the Gaussians' natural
-parameters, so that differences between points and means need not be stored. EM routing takes the
-same steps with votes for points. `fit` stores the differences, which serve as the points of each
-Gaussian: clusters may lie as far apart as they like.
+A diagonal Gaussian depends on its points only through x and x². The moments of an M-step are
+products of both with the points' weights, and the log-densities of an E-step are products with the
+Gaussians' natural parameters, so differences between points and means need not be stored. EM
+routing does the same with votes for points. `fit` does store the differences, as points of each
+Gaussian, so that clusters can be any distance apart.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from capsbench.capsules.precision import full_precision
 
 
 class Points(NamedTuple):
-    """What Gaussians see of points, which should lie around zero.
+    """Sufficient statistics of points, which should be around zero.
 
     Attributes:
         values: x, (..., N, D).
@@ -31,17 +31,17 @@ class Points(NamedTuple):
 
     @classmethod
     def at(cls, values: Tensor) -> Points:
-        """Points from their values (..., N, D)."""
+        """Create points from their values (..., N, D)."""
         return cls(values, values.square())
 
 
-class Moments(NamedTuple):
-    """What `weighted_moments` finds.
+class MixtureMoments(NamedTuple):
+    """Result of `weighted_moments`.
 
     Attributes:
         mass: (..., K), sums of the weights.
         mean: (..., K, D).
-        variance: (..., K, D), of the weighted points themselves, without a floor.
+        variance: (..., K, D), of the weighted points, without a floor.
     """
 
     mass: Tensor
@@ -63,13 +63,13 @@ class Mixture(NamedTuple):
     variances: Tensor
 
 
-class Fitted(NamedTuple):
-    """What `fit` finds.
+class MixtureFit(NamedTuple):
+    """Result of `fit`.
 
     Attributes:
         mixture: The mixture after the last iteration.
         responsibilities: (..., K, N) under that mixture (eq. 18); they sum to one over K.
-        log_likelihoods: (..., iterations + 1), of the start and after each iteration (eq. 12).
+        log_likelihoods: (..., iterations + 1), at the start and after each iteration (eq. 12).
     """
 
     mixture: Mixture
@@ -77,41 +77,42 @@ class Fitted(NamedTuple):
     log_likelihoods: Tensor
 
 
-def weighted_moments(points: Points, weights: Tensor) -> Moments:
-    """Masses, means and variances of weighted points (article, eq. 16-17).
+def weighted_moments(points: Points, weights: Tensor) -> MixtureMoments:
+    """Compute masses, means and variances of weighted points (article, eq. 16-17).
 
-    The variance is that of one pass, E[x²] - E[x]², and at least what is left of E[x²] by rounding:
-    which is accurate for points that lie around zero.
+    The variance is the one-pass E[x²] - E[x]², and at least the rounding error of E[x²]. It is
+    accurate for points around zero.
 
     Args:
         points: (..., N, D).
         weights: (..., K, N), not negative.
 
     Returns:
-        Mass (..., K), mean and variance (..., K, D); a mean and variance of zero without any mass.
+        Mass (..., K), mean and variance (..., K, D); without any mass a mean and variance of zero.
     """
     mass = weights.sum(dim=-1)
     shares = weights / nonzero(mass)[..., None]
     mean, second = shares @ points.values, shares @ points.squares
     variance = (second - mean.square()).maximum(torch.finfo(second.dtype).eps * second)
-    return Moments(mass, mean, variance)
+    return MixtureMoments(mass, mean, variance)
 
 
 def nonzero(mass: Tensor) -> Tensor:
-    """Masses to divide by."""
+    """Clamp masses so that they can be divisors."""
     return mass.clamp_min(smallest_mass(mass.dtype))
 
 
 def smallest_mass(dtype: torch.dtype) -> float:
-    """Below 1e-10 in float32, the fourth root of its smallest number, a mass is none.
+    """Return the smallest mass that is treated as nonzero: 1e-10 in float32.
 
-    The derivative of a quotient divides by the square, and must leave room for its own factors.
+    It is the fourth root of the smallest number. The derivative of a quotient divides by the square
+    of the mass, and must leave range for other factors.
     """
     return float(torch.finfo(dtype).tiny ** 0.25)
 
 
 def log_density(points: Points, mean: Tensor, variance: Tensor) -> Tensor:
-    """Log-densities of points under diagonal Gaussians (article, eq. 23).
+    """Compute log-densities of points under diagonal Gaussians (article, eq. 23).
 
     Args:
         points: (..., N, D).
@@ -129,18 +130,18 @@ def log_density(points: Points, mean: Tensor, variance: Tensor) -> Tensor:
 
 
 def e_step(values: Tensor, mixture: Mixture) -> tuple[Tensor, Tensor]:
-    """Responsibilities and log-likelihood of each point (article, eq. 12, 14, 18).
+    """Compute responsibilities and log-likelihood of each point (article, eq. 12, 14, 18).
 
     Args:
         values: (..., N, D).
-        mixture: With Gaussians for them; a proportion may be zero.
+        mixture: K Gaussians in D dimensions; a proportion may be zero.
 
     Returns:
         Responsibilities (..., K, N), and log p(x) (..., N).
     """
     proportions, means, variances = mixture
     densities = log_density(
-        _around(values, means), torch.zeros_like(means)[..., None, :], variances[..., None, :]
+        _centred(values, means), torch.zeros_like(means)[..., None, :], variances[..., None, :]
     )
     log_joint = proportions.log()[..., None] + densities.squeeze(-2)
     log_likelihood = log_joint.logsumexp(dim=-2)
@@ -155,39 +156,39 @@ def m_step(
     previous: Mixture,
     variance_floor: float,
 ) -> Mixture:
-    """The mixture that explains the points best, given who is responsible (article, eq. 16-19).
+    """Return the mixture of highest likelihood for given responsibilities (article, eq. 16-19).
 
     Args:
         values: (..., N, D).
         responsibilities: (..., K, N).
-        weights: (..., N), how often each point counts.
-        previous: A component without mass keeps its Gaussian, and gets a proportion of zero; if no
-            point counts, all stays as it is.
+        weights: (..., N), multiplicity of each point.
+        previous: A component without mass keeps its Gaussian and gets a proportion of zero; if all
+            weights are zero, the mixture is unchanged.
         variance_floor: Added to each variance.
     """
     assigned = (responsibilities * weights[..., None, :])[..., None, :]
     mean = previous.means
-    for _ in range(2):  # first the means, then around them the variances
-        moments = weighted_moments(_around(values, mean), assigned)
+    for _ in range(2):  # first the means, then the variances around them
+        moments = weighted_moments(_centred(values, mean), assigned)
         mean = mean + moments.mean.squeeze(-2)
     mass, variance = moments.mass.squeeze(-1), moments.variance.squeeze(-2)
     total = weights.sum(dim=-1, keepdim=True)
-    # The fill also stops the gradient, which is without value at the logarithm of zero.
-    proportions = mass.masked_fill(_is_none(mass), 0) / nonzero(total)
+    # The fill also stops the gradient, which is undefined at the logarithm of zero.
+    proportions = mass.masked_fill(_is_zero(mass), 0) / nonzero(total)
     return Mixture(
-        torch.where(_is_none(total), previous.proportions, proportions),
+        torch.where(_is_zero(total), previous.proportions, proportions),
         mean,
-        torch.where(_is_none(mass)[..., None], previous.variances, variance + variance_floor),
+        torch.where(_is_zero(mass)[..., None], previous.variances, variance + variance_floor),
     )
 
 
-def _around(values: Tensor, means: Tensor) -> Points:
-    """Points (..., N, D) as each of the means (..., K, D) sees them: (..., K, N, D)."""
+def _centred(values: Tensor, means: Tensor) -> Points:
+    """Return points (..., N, D) relative to each of the means (..., K, D): (..., K, N, D)."""
     return Points.at(values[..., None, :, :] - means[..., None, :])
 
 
-def _is_none(mass: Tensor) -> Tensor:
-    """Whether a mass is too small to divide by, see `nonzero`."""
+def _is_zero(mass: Tensor) -> Tensor:
+    """Return a mask of the masses that are too small to divide by, see `nonzero`."""
     return mass < nonzero(mass)
 
 
@@ -199,19 +200,18 @@ def fit(
     iterations: int,
     weights: Tensor | None = None,
     variance_floor: float = 0.0,
-) -> Fitted:
-    """Fit a mixture by EM; each leading index has points and a mixture of its own.
+) -> MixtureFit:
+    """Fit a mixture by EM; each leading index has its own points and mixture.
 
-    Without a floor no iteration lowers the log-likelihood; it has no upper bound then, and a
-    component that is left with a single point has a variance of zero and a density without value.
-    One that is left with no point stays where it is, with a proportion of zero. The gradient flows
-    through all iterations.
+    Without a floor no iteration lowers the log-likelihood. But it is then unbounded: a component
+    with a single point has a variance of zero and an undefined density. A component without points
+    keeps its Gaussian, with a proportion of zero. The gradient flows through all iterations.
 
     Args:
         values: (..., N, D).
-        start: The mixture to start from.
-        iterations: How many E- and M-steps.
-        weights: (..., N), how often each point counts: once if not given.
+        start: The initial mixture.
+        iterations: Number of E- and M-steps.
+        weights: (..., N), multiplicity of each point; one by default.
         variance_floor: Added to each variance.
     """
     weights = torch.ones_like(values[..., 0]) if weights is None else weights
@@ -225,4 +225,4 @@ def fit(
         )
     responsibilities, log_likelihood = e_step(values, mixture)
     log_likelihoods.append((weights * log_likelihood).sum(dim=-1))
-    return Fitted(mixture, responsibilities, torch.stack(log_likelihoods, dim=-1))
+    return MixtureFit(mixture, responsibilities, torch.stack(log_likelihoods, dim=-1))

@@ -1,4 +1,4 @@
-"""Single precision for what must not be computed in less: routing statistics and losses."""
+"""Single precision for computations that need it: routing statistics and losses."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ R = TypeVar("R")
 
 
 def full_precision(function: Callable[P, R]) -> Callable[P, R]:
-    """Run a function on tensors outside of autocast, its half-precision arguments made float32.
+    """Run a function outside of autocast, with half-precision arguments converted to float32.
 
-    Variances and sums over thousands of votes lose their meaning in eight bits of mantissa. Float32
-    and float64 arguments stay as they are.
+    Variances and sums over thousands of votes are meaningless with eight bits of mantissa. Float32
+    and float64 arguments are unchanged.
     """
 
     @wraps(function)

@@ -9,20 +9,20 @@ from torch import Tensor, nn
 
 from capsbench.capsules.precision import full_precision
 
-# Weights of the sum of squared differences beside a margin loss that is summed over the classes.
-# The text's (Sabour 2017, 4.1):
+# Weights of the sum of squared pixel errors, added to a margin loss that is summed over the
+# classes. Weight in the text (Sabour 2017, 4.1):
 RECONSTRUCTION_WEIGHT = 0.0005
-# That of the authors' code, in effect, per class: there 0.0005 stands beside a margin loss that is
-# halved and averaged over the K classes, hence 0.0005 / (0.5 / K).
+# Equivalent weight of the authors' code, per class. The code adds the error times 0.0005 to a
+# margin loss that is halved and averaged over the K classes, hence 0.0005 / (0.5 / K).
 RECONSTRUCTION_WEIGHT_CODE = 0.001
 
 
 class ClassConditionalDecoder(nn.Module):
-    """Fully connected decoder that sees the poses of chosen classes only (Sabour 2017, figure 2).
+    """Fully connected decoder that sees only the poses of given classes (Sabour 2017, figure 2).
 
     Args:
         num_classes: K.
-        pose_dim: D, numbers in a class capsule's pose.
+        pose_dim: D, elements of a class capsule's pose.
         image_shape: (C, H, W).
         hidden: Widths of the hidden layers.
     """
@@ -38,9 +38,9 @@ class ClassConditionalDecoder(nn.Module):
         super().__init__()
         layers: list[nn.Module] = []
         width = num_classes * pose_dim
-        for wider in hidden:
-            layers += [nn.Linear(width, wider), nn.ReLU()]
-            width = wider
+        for units in hidden:
+            layers += [nn.Linear(width, units), nn.ReLU()]
+            width = units
         layers += [nn.Linear(width, math.prod(image_shape)), nn.Sigmoid()]
         self.layers = nn.Sequential(*layers)
         self.image_shape = image_shape
@@ -56,7 +56,7 @@ class ClassConditionalDecoder(nn.Module):
             (B, C, H, W), in [0, 1].
         """
         masked = (poses.flatten(start_dim=2) * classes[..., None]).flatten(start_dim=1)
-        # Routing widens half precision, and a decoder in half precision takes nothing wider.
+        # Routing returns float32; a decoder in half precision needs its own dtype.
         weights = next(self.parameters())
         image: Tensor = self.layers(masked.to(weights.dtype))
         return image.unflatten(1, self.image_shape)
@@ -66,12 +66,12 @@ class ClassConditionalDecoder(nn.Module):
 def reconstruction_loss(
     reconstruction: Tensor, images: Tensor, *, weight: float = RECONSTRUCTION_WEIGHT
 ) -> Tensor:
-    """Weighted sum of squared differences of pixels, averaged over the batch (Sabour 2017, 4.1).
+    """Compute the weighted sum of squared pixel errors, averaged over the batch (Sabour 2017, 4.1).
 
     Args:
         reconstruction: (B, C, H, W).
         images: (B, C, H, W).
-        weight: A small one, so that the margin loss dominates.
+        weight: A small value, so that the margin loss dominates.
 
     Returns:
         Scalar.

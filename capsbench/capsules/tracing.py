@@ -1,13 +1,13 @@
-"""Whether torch looks through what is computed, and so has to find operations that it knows."""
+"""Detection of torch's tracers, which can only follow plain torch operations."""
 
 from __future__ import annotations
 
 import torch
 
 
-def is_seen_through() -> bool:
-    """Whether torch.compile captures, or torch.func transforms, what is computed now."""
+def under_transform() -> bool:
+    """Return whether torch.compile or torch.func traces the current computation."""
     if torch.compiler.is_compiling():
         return True
-    transformed: bool = torch._C._are_functorch_transforms_active()  # noqa: SLF001 - nothing public
-    return transformed
+    active: bool = torch._C._are_functorch_transforms_active()  # noqa: SLF001 - no public function
+    return active

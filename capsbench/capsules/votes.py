@@ -1,7 +1,7 @@
-"""Votes: what a part predicts of the pose of a whole (article, eq. 4-7).
+"""Votes: predictions of the pose of a whole by its parts (article, eq. 4-7).
 
-Vector and matrix capsules vote alike: a pose of R rows of length D, one row if it is a vector, is
-multiplied from the right by a matrix D x E, which is learned and knows nothing of the viewpoint.
+The votes of vector and matrix capsules have one form. A pose of R rows of length D (R = 1 for a
+vector) is multiplied from the right by a learned D x E matrix, which is independent of the view.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from capsbench.capsules.deviation import deviation
+from capsbench.capsules.relative_error import max_relative_error
 from capsbench.capsules.windows import windows
 
 
 def pair_votes(poses: Tensor, weights: Tensor) -> Tensor:
-    """The votes of every child for every parent, with weights of each pair (article, eq. 4, 7).
+    """Compute the votes of every child for every parent, one matrix per pair (article, eq. 4, 7).
 
     Args:
         poses: (B, I, D) or (B, I, R, D), of vector or matrix capsules.
@@ -29,7 +29,7 @@ def pair_votes(poses: Tensor, weights: Tensor) -> Tensor:
 
 
 def shared_votes(poses: Tensor, weights: Tensor) -> Tensor:
-    """The votes of every child on a map, with weights that all places share.
+    """Compute the votes of every child on a map, with weights shared by all positions.
 
     Args:
         poses: (B, H, W, C, D) or (B, H, W, C, R, D), of vector or matrix capsules.
@@ -44,7 +44,7 @@ def shared_votes(poses: Tensor, weights: Tensor) -> Tensor:
 def window_votes(
     poses: Tensor, weights: Tensor, *, stride: int = 1, offsets: Tensor | None = None
 ) -> Tensor:
-    """The votes of every child in every window of a map, with weights that the windows share.
+    """Compute the votes of every child in every window of a map, with weights shared by windows.
 
     Args:
         poses: (B, H, W, C, D) or (B, H, W, C, R, D), of vector or matrix capsules.
@@ -53,15 +53,15 @@ def window_votes(
         offsets: (KH, KW, R, E), added to the votes.
 
     Returns:
-        (B, H', W', P, KH * KW * C, R * E), the votes for each parent as rows of a matrix; for
-        4 x 4 poses they are 16 long.
+        (B, H', W', P, KH * KW * C, R * E), the votes for each parent as rows of a matrix; of
+        length 16 for 4 x 4 poses.
     """
     if poses.dim() == 5:
         poses = poses.unsqueeze(-2)
     kernel = weights.shape[0], weights.shape[1]
     patches = windows(poses, kernel, stride)
     batch, height, width = patches.shape[:3]
-    # One product per child of the window: the rows of its poses by its matrices for all parents.
+    # One product per child of the window: the rows of its poses times its matrices of all parents.
     rows = patches.permute(3, 4, 5, 0, 1, 2, 6, 7).flatten(3, 6).flatten(0, 2)
     columns = weights.transpose(3, 4).flatten(4, 5).flatten(0, 2)
     votes = (rows @ columns).view(
@@ -78,19 +78,19 @@ def window_votes(
 def check_votes_commute(
     vote: Callable[[Tensor], Tensor], poses: Tensor, transform: Tensor
 ) -> float:
-    """Does moving a part move its votes likewise: f(T p) = T f(p) (article, eq. 5-6)?
+    """Check that votes move with the part: f(T p) = T f(p) (article, eq. 5-6).
 
     Args:
         vote: f, from poses to votes, such as ``lambda poses: window_votes(poses, weights)``; the
-            votes are 4 x 4 matrices, or their rows one after the other.
+            votes are 4 x 4 matrices, or their rows in sequence.
         poses: (..., 4, 4), of the parts.
-        transform: (4, 4), any T, not of rotations alone.
+        transform: (4, 4), any T, not only rotations.
 
     Returns:
-        The deviation, about the rounding of the dtype. Offsets, such as those of coordinate
-        addition, do not move with the part: they deviate on purpose.
+        The relative error, about the rounding of the dtype. Offsets, such as those of coordinate
+        addition, do not move with the part and give a larger error.
     """
     moved, unmoved = (
         vote(part).reshape(-1, *transform.shape) for part in (transform @ poses, poses)
     )
-    return deviation(moved, transform @ unmoved)
+    return max_relative_error(moved, transform @ unmoved)

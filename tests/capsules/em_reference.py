@@ -1,4 +1,4 @@
-"""EM routing in loops, from the article's equations 20-29 and the authors' code; layers for it."""
+"""EM routing in loops, from the article's equations 20-29 and the authors' code; test layers."""
 
 import math
 from collections import defaultdict
@@ -16,11 +16,11 @@ from capsbench.capsules.em_variants import AUTHORS_CODE, AUTHORS_CODE_CLASSES, P
 
 DOUBLE = torch.float64
 FLOOR = 5e-4  # of the variance
-PRINTED = replace(PAPER, relative_mass=False)  # eq. 26 with mass as it is
+PRINTED = replace(PAPER, relative_mass=False)  # eq. 26 with absolute mass
 
 
 class Layer(NamedTuple):
-    """The tensors of a layer."""
+    """Tensors of a layer."""
 
     poses: Tensor
     presences: Tensor
@@ -28,18 +28,18 @@ class Layer(NamedTuple):
     beta_u: Tensor
     beta_a: Tensor
 
-    def route(self, router=em_routing, **how):
-        how = {"inverse_temperature": 0.7, "iterations": 3, **how}
-        return router(*self[:3], beta_u=self.beta_u, beta_a=self.beta_a, **how)
+    def route(self, router=em_routing, **arguments):
+        arguments = {"inverse_temperature": 0.7, "iterations": 3, **arguments}
+        return router(*self[:3], beta_u=self.beta_u, beta_a=self.beta_a, **arguments)
 
     def map(self, function):
         return Layer(*map(function, self))
 
 
 def layer(*, size=(3, 3), in_types=2, out_types=3, kernel=(2, 2), batch=2, scale=0.1):
-    """Votes that nearly agree, so that assignments stay soft and the variance's floor counts.
+    """Return a layer whose votes nearly agree, so that assignments stay soft and the floor matters.
 
-    With a large ``scale`` of the weights they do not.
+    A large ``scale`` of the weights makes votes disagree.
     """
     generator = torch.Generator().manual_seed(0)
 
@@ -52,11 +52,11 @@ def layer(*, size=(3, 3), in_types=2, out_types=3, kernel=(2, 2), batch=2, scale
     return Layer(poses, presences, weights, 0.3 * normal(out_types), 0.3 * normal(out_types))
 
 
-def naive(poses, presences, weights, *, offsets=None, variant=PAPER, **how):
-    """Poses, presences and assignments of `naive_image`, one image after the other."""
+def naive(poses, presences, weights, *, offsets=None, variant=PAPER, **arguments):
+    """Return poses, presences and assignments of `naive_image` for each image."""
     m_step = STEPS[variant]
     images = [
-        naive_image(*image, weights, offsets=offsets, step=m_step(), **how)
+        naive_image(*image, weights, offsets=offsets, step=m_step(), **arguments)
         for image in zip(poses, presences, strict=True)
     ]
     return tuple(map(torch.stack, zip(*images, strict=True)))
@@ -65,43 +65,47 @@ def naive(poses, presences, weights, *, offsets=None, variant=PAPER, **how):
 class TextStep:
     """The M-step of one parent by the article's equations 22, 26 and 27."""
 
-    split_among_places = True
+    split_among_positions = True
     relative_mass = True
 
-    def __call__(self, assigned, votes, before, beta_u, beta_a, warmth, iteration, average):
+    def __call__(
+        self, assigned, votes, previous, beta_u, beta_a, inv_temperature, iteration, average
+    ):
         mass = sum(assigned)
         mean = sum(a * v for a, v in zip(assigned, votes, strict=True)) / mass
         squares = sum(a * (v - mean) ** 2 for a, v in zip(assigned, votes, strict=True))
-        deviation = (squares / mass + FLOOR).sqrt()
-        cost = (beta_u + deviation.log()) * (mass / average if self.relative_mass else mass)
-        return mean, deviation, torch.sigmoid(warmth * (beta_a - cost.sum()))
+        std = (squares / mass + FLOOR).sqrt()
+        cost = (beta_u + std.log()) * (mass / average if self.relative_mass else mass)
+        return mean, std, torch.sigmoid(inv_temperature * (beta_a - cost.sum()))
 
 
 class PrintedStep(TextStep):
-    """The same with eq. 26 as it is printed."""
+    """The M-step with eq. 26 as printed."""
 
     relative_mass = False
 
 
 class CodeStep:
-    """The same as the authors' code has it, in a convolutional layer."""
+    """The M-step of the authors' code, in a convolutional layer."""
 
-    split_among_places = False
+    split_among_positions = False
     epsilon, share = 1e-7, 1.0
 
-    def __call__(self, assigned, votes, before, beta_u, beta_a, warmth, iteration, average):
+    def __call__(
+        self, assigned, votes, previous, beta_u, beta_a, inv_temperature, iteration, average
+    ):
         mass = sum(assigned) + self.epsilon
-        now = sum(a * v for a, v in zip(assigned, votes, strict=True)) / mass
-        mean = 0.9 * now + 0.1 * (torch.zeros_like(now) if before is None else before)
+        current = sum(a * v for a, v in zip(assigned, votes, strict=True)) / mass
+        mean = 0.9 * current + 0.1 * (torch.zeros_like(current) if previous is None else previous)
         squares = sum(a * (v - mean) ** 2 for a, v in zip(assigned, votes, strict=True))
         variance = FLOOR + squares / mass
         fit = mass * (-variance.log().sum() - beta_u * 16 * (math.log(2 * math.pi) + 1))
-        warmth = self.share * warmth * (1 - 0.95 ** (iteration + 1))
-        return mean, variance.sqrt(), torch.sigmoid(warmth * (fit - 5000 * beta_a))
+        inv_temperature = self.share * inv_temperature * (1 - 0.95 ** (iteration + 1))
+        return mean, variance.sqrt(), torch.sigmoid(inv_temperature * (fit - 5000 * beta_a))
 
 
 class CodeClassStep(CodeStep):
-    """The same in the class layer."""
+    """The M-step of the authors' code, in the class layer."""
 
     epsilon, share = 1e-5, 0.25
 
@@ -127,7 +131,7 @@ def naive_image(
     stride=1,
     offsets,
 ):
-    """One parent and child after the other; the assignments are those of the last M-step."""
+    """Loop over parents and children; return the assignments of the last M-step."""
     rows, columns, in_types, out_types = weights.shape[:4]
     tops, lefts = (
         [start for start in range(0, size, stride) if start + window <= size]
@@ -135,27 +139,29 @@ def naive_image(
     )
     parents = list(product(tops, lefts, range(out_types)))
     window = list(product(range(rows), range(columns), range(in_types)))
-    votes, seen_by, sees = {}, defaultdict(list), defaultdict(list)
+    votes, parents_of, children_of = {}, defaultdict(list), defaultdict(list)
     for y, x, p in parents:
         for dy, dx, c in window:
             child = y + dy, x + dx, c
             vote = poses[child] @ weights[dy, dx, c, p]  # eq. 4
             vote = vote if offsets is None else vote + offsets[dy, dx]
             votes[child, (y, x, p)] = vote.flatten()
-            seen_by[child].append((y, x, p))
-            sees[y, x, p].append(child)
-    average_mass = len(seen_by) / len(parents)
+            parents_of[child].append((y, x, p))
+            children_of[y, x, p].append(child)
+    average_mass = len(parents_of) / len(parents)
     r = {  # eq. 20
-        (i, j): weights.new_tensor(1 / (len(seen_by[i]) if step.split_among_places else out_types))
+        (i, j): weights.new_tensor(
+            1 / (len(parents_of[i]) if step.split_among_positions else out_types)
+        )
         for i, j in votes
     }
     mean: dict[tuple[int, int, int], Tensor] = {}
-    deviation, presence = {}, {}
+    std, presence = {}, {}
     for iteration in range(iterations):
         for j in parents:
-            mean[j], deviation[j], presence[j] = step(
-                [r[i, j] * presences[i] for i in sees[j]],  # eq. 21
-                [votes[i, j] for i in sees[j]],
+            mean[j], std[j], presence[j] = step(
+                [r[i, j] * presences[i] for i in children_of[j]],  # eq. 21
+                [votes[i, j] for i in children_of[j]],
                 mean.get(j),
                 beta_u[j[2]],
                 beta_a[j[2]],
@@ -164,9 +170,9 @@ def naive_image(
                 average_mass,
             )
         if iteration + 1 < iterations:
-            for i, others in seen_by.items():
+            for i, others in parents_of.items():
                 densities = [  # eq. 28
-                    Normal(mean[j], deviation[j]).log_prob(votes[i, j]).sum() for j in others
+                    Normal(mean[j], std[j]).log_prob(votes[i, j]).sum() for j in others
                 ]
                 logs = [presence[j].log() + p for j, p in zip(others, densities, strict=True)]
                 shares = torch.stack(logs).softmax(dim=0)  # eq. 29
@@ -175,12 +181,14 @@ def naive_image(
     return (
         torch.stack([mean[j] for j in parents]).view(*shape, 4, 4),
         torch.stack([presence[j] for j in parents]).view(shape),
-        torch.stack([r[i, j] for j in parents for i in sees[j]]).view(*shape, *weights.shape[:3]),
+        torch.stack([r[i, j] for j in parents for i in children_of[j]]).view(
+            *shape, *weights.shape[:3]
+        ),
     )
 
 
 def gradients(outputs, inputs):
-    """Of a sum with a fixed random factor for each element of poses and presences."""
+    """Return gradients of a sum of poses and presences with fixed random factors."""
     generator = torch.Generator().manual_seed(1)
     total = sum(
         (torch.randn(x.shape, generator=generator, dtype=DOUBLE) * x).sum() for x in outputs[:2]
@@ -188,7 +196,7 @@ def gradients(outputs, inputs):
     return torch.autograd.grad(total, inputs)
 
 
-# Betas of the code are multiplied by 5,000: small ones keep its presences off 0 and 1.
+# The code multiplies betas by 5,000: small ones keep its presences away from 0 and 1.
 def for_variant(tensors, variant):
     if variant is PAPER:
         return tensors
@@ -203,8 +211,8 @@ GEOMETRIES: dict[str, tuple[dict[str, Any], int]] = {
     "1x1, stride 2": ({"size": (3, 4), "kernel": (1, 1)}, 2),
     "3x3": ({"size": (4, 5), "kernel": (3, 3), "out_types": 2}, 1),
     "3x3, stride 2": ({"size": (5, 5), "kernel": (3, 3), "out_types": 2}, 2),
-    "3x3, stride 2, last row unseen": ({"size": (6, 3), "kernel": (3, 3)}, 2),
-    "2x2, stride 3, every third line unseen": ({"size": (5, 6), "kernel": (2, 2)}, 3),
+    "3x3, stride 2, last row uncovered": ({"size": (6, 3), "kernel": (3, 3)}, 2),
+    "2x2, stride 3, every third line uncovered": ({"size": (5, 6), "kernel": (2, 2)}, 3),
     "2x1": ({"size": (3, 3), "kernel": (2, 1)}, 1),
     "one type each": ({"size": (3, 3), "kernel": (2, 2), "in_types": 1, "out_types": 1}, 1),
     "whole map": ({"size": (2, 3), "kernel": (2, 3)}, 1),

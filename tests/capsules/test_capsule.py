@@ -1,4 +1,4 @@
-"""The squash against its equation, at zero and where squares overflow; precision."""
+"""The squash against its equation, at zero and with overflowing squares; precision."""
 
 import math
 from fractions import Fraction
@@ -16,7 +16,7 @@ magnitudes = [0.0, 1e-38, 1e-30, 1e-19, 1e-10, 1e-4, 0.5, 1.0, 2.0, 1e4, 1e15, 1
 
 
 def equation(vector):
-    """Eq. 10 of exact numbers, to the rounding of the last step."""
+    """Return eq. 10 of exact numbers, up to the rounding of the last step."""
     exact = [Fraction(x) for x in vector]
     squared = sum(x * x for x in exact)
     # sqrt of a fraction of any size: the scale is an exact power of two
@@ -36,7 +36,7 @@ def numbers(dtype, largest):
 @pytest.mark.parametrize("dtype", EPS)
 @given(data=st.data())
 @settings(deadline=None)
-def test_squash_is_equation_10_to_a_few_roundings(dtype, data):
+def test_squash_equals_equation_10_up_to_rounding(dtype, data):
     largest = data.draw(st.sampled_from([1.0, 2.0**10, 2.0**100]))
     vector = torch.tensor(data.draw(numbers(dtype, largest)), dtype=dtype)
     expected = torch.tensor(equation(vector.tolist()), dtype=torch.float64)
@@ -48,16 +48,16 @@ def test_squash_is_equation_10_to_a_few_roundings(dtype, data):
 
 @pytest.mark.parametrize("scale", magnitudes)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
-def test_squash_is_finite_and_stays_in_the_ball(scale, dtype):
+def test_squash_is_finite_and_stays_in_the_unit_ball(scale, dtype):
     vectors = (scale * torch.tensor([[1.0, -0.75, 0.5]]).double()).to(dtype).requires_grad_()
     squashed = squash(vectors)
     lengths = length(squashed)
     assert squashed.dtype == torch.promote_types(dtype, torch.float32)
     norm = vectors.detach().double().norm()
     expected = norm**2 / (1 + norm**2)
-    found = squashed.detach().double().norm(dim=-1)[0]
-    torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-37)
-    torch.testing.assert_close(lengths.detach()[0].double(), found, rtol=1e-6, atol=1e-19)
+    result = squashed.detach().double().norm(dim=-1)[0]
+    torch.testing.assert_close(result, expected, rtol=1e-6, atol=1e-37)
+    torch.testing.assert_close(lengths.detach()[0].double(), result, rtol=1e-6, atol=1e-19)
     assert (lengths <= 1).all()
     (gradient,) = torch.autograd.grad((squashed + lengths[:, None]).sum(), vectors)
     assert gradient.isfinite().all()
@@ -81,7 +81,7 @@ def test_length_of_zero_has_finite_gradient():
 
 
 @pytest.mark.parametrize("scale", [0.0, 0.3, 1.0, 5.0])
-def test_gradient_of_squash_is_that_of_finite_differences(scale):
+def test_gradient_of_squash_equals_finite_differences(scale):
     generator = torch.Generator().manual_seed(0)
     s = scale * torch.randn(4, 3, generator=generator, dtype=torch.float64)
     s.requires_grad_()
@@ -103,30 +103,30 @@ def test_squash_stays_within_the_unit_ball_and_keeps_the_direction(values):
     assert s.grad is not None and s.grad.isfinite().all()
 
 
-def test_length_is_at_most_one_whatever_rounding_does():
+def test_length_is_at_most_one_despite_rounding():
     squashed = squash(1e4 * torch.randn(1000, 16, generator=torch.Generator().manual_seed(0)))
     assert torch.linalg.vector_norm(squashed, dim=-1).max() > 1  # by a rounding
     assert length(squashed).max() == 1
 
 
-def test_check_tells_by_how_much_a_squash_exceeds_one(monkeypatch):
+def test_check_returns_the_excess_over_one(monkeypatch):
     vectors = torch.tensor([[3.0, 4.0], [0.1, 0.0]])
     assert check_squash(vectors) == 0.0
     monkeypatch.setattr("capsbench.capsules.capsule.squash", lambda vectors: 0.25 * vectors)
     assert check_squash(vectors) == pytest.approx(0.25)
 
 
-def test_squash_and_length_take_an_empty_batch():
+def test_squash_and_length_accept_an_empty_batch():
     assert squash(torch.empty(0, 5, 3)).shape == (0, 5, 3)
     assert length(torch.empty(0, 5, 3)).shape == (0, 5)
 
 
-def test_half_precision_that_overflows_when_squared_is_squashed_rightly():
+def test_half_precision_with_overflowing_squares_is_squashed_correctly():
     vectors = torch.tensor([[3e4, 4e4]], dtype=torch.float16)
     torch.testing.assert_close(squash(vectors), torch.tensor([[0.6, 0.8]]), rtol=1e-3, atol=0)
 
 
-def test_full_precision_widens_half_precision_and_leaves_the_rest():
+def test_full_precision_widens_half_precision_and_keeps_the_rest():
     @full_precision
     def product(a, *, b):
         return a @ b

@@ -1,4 +1,4 @@
-"""Presences are probabilities; layers hand their arguments and parameters on to the routing."""
+"""Presences are probabilities; layers pass their arguments and parameters to the routing."""
 
 import pytest
 import torch
@@ -25,7 +25,7 @@ def test_presences_of_primary_capsules_are_probabilities(scale):
 
 @pytest.mark.parametrize("iterations", [1, 3])
 @pytest.mark.parametrize("bias", [False, True])
-def test_dynamic_layer_is_the_routing_with_its_parameters(iterations, bias):
+def test_dynamic_layer_applies_the_routing_with_its_parameters(iterations, bias):
     torch.manual_seed(0)
     layer = DynamicRouting(
         num_children=6, child_dim=4, num_parents=3, parent_dim=5, iterations=iterations, bias=bias
@@ -46,8 +46,8 @@ def matrix_capsules(height=5, width=6, types=2):
     return Capsules(poses, torch.rand(2, height, width, types, generator=generator))
 
 
-def unlike(layer):
-    """Different betas, as after some training."""
+def randomise_betas(layer):
+    """Randomise the betas, as after some training."""
     with torch.no_grad():
         layer.beta_u.normal_()
         layer.beta_a.normal_()
@@ -55,9 +55,9 @@ def unlike(layer):
 
 
 @pytest.mark.parametrize("iterations", [1, 2])
-def test_convolutional_em_layer_is_the_routing_with_its_parameters(iterations):
+def test_convolutional_em_layer_applies_the_routing_with_its_parameters(iterations):
     torch.manual_seed(0)
-    layer = unlike(ConvEMCapsules(2, 3, kernel=3, stride=2, iterations=iterations))
+    layer = randomise_betas(ConvEMCapsules(2, 3, kernel=3, stride=2, iterations=iterations))
     children = matrix_capsules()
     poses, presences = layer(children, 0.2)
     assert poses.shape == (2, 2, 2, 3, 4, 4)
@@ -76,10 +76,12 @@ def test_convolutional_em_layer_is_the_routing_with_its_parameters(iterations):
     torch.testing.assert_close(presences, expected.presences)
 
 
-@pytest.mark.parametrize("told", [False, True])
-def test_class_em_layer_is_the_routing_over_the_whole_map(told):
+@pytest.mark.parametrize("with_coordinates", [False, True])
+def test_class_em_layer_routes_over_the_whole_map(with_coordinates):
     torch.manual_seed(0)
-    layer = unlike(ClassEMCapsules(2, 4, iterations=2, coordinates=coordinates if told else None))
+    layer = randomise_betas(
+        ClassEMCapsules(2, 4, iterations=2, coordinates=coordinates if with_coordinates else None)
+    )
     children = matrix_capsules()
     poses, presences = layer(children, 0.2)
     assert poses.shape == (2, 4, 4, 4)
@@ -92,7 +94,7 @@ def test_class_em_layer_is_the_routing_over_the_whole_map(told):
         beta_a=layer.beta_a,
         inverse_temperature=0.2,
         iterations=2,
-        offsets=coordinates(5, 6, like=torch.zeros(1)) if told else None,
+        offsets=coordinates(5, 6, like=torch.zeros(1)) if with_coordinates else None,
     )
     torch.testing.assert_close(poses, expected.poses[:, 0, 0])
     torch.testing.assert_close(presences, expected.presences[:, 0, 0])

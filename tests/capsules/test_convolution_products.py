@@ -1,4 +1,4 @@
-"""Convolution by matrix products against torch's, in value and gradient."""
+"""Convolution by matrix products against torch, in value and gradient."""
 
 import pytest
 import torch
@@ -7,12 +7,12 @@ from torch.nn import functional as F
 from capsbench.capsules import convolution_products
 from capsbench.capsules.convolution_products import products
 
-# Images, weights, stride. Channels of 70 take the rows of the kernel one by one, 2 all at once.
+# Images, weights, stride. 70 channels use the rows of the kernel separately, 2 the whole kernel.
 SHAPES = [
     ((3, 70, 9, 12), (5, 70, 3, 3), (1, 1)),
-    ((3, 70, 10, 13), (5, 70, 3, 2), (2, 3)),  # no window reaches the last row, nor columns
+    ((3, 70, 10, 13), (5, 70, 3, 2), (2, 3)),  # no window covers the last row and columns
     ((1, 70, 12, 9), (4, 70, 9, 9), (2, 2)),
-    ((2, 70, 11, 11), (1, 70, 1, 1), (3, 3)),  # most pixels are seen by no window
+    ((2, 70, 11, 11), (1, 70, 1, 1), (3, 3)),  # no window covers most pixels
     ((2, 130, 7, 8), (3, 130, 2, 3), (3, 1)),
     ((2, 2, 12, 14), (6, 2, 9, 9), (1, 1)),
     ((1, 1, 10, 9), (3, 1, 3, 3), (2, 2)),
@@ -37,19 +37,23 @@ def value_and_gradients(function, tensors, *more):
     return [y.detach(), *torch.autograd.grad(y, tensors, error)]
 
 
-def relative(found, expected):
-    return ((found.double() - expected).norm() / expected.norm()).item()
+def relative(result, expected):
+    return ((result.double() - expected).norm() / expected.norm()).item()
 
 
 @every_shape
-def test_products_are_the_convolution(images, weights, stride):
+def test_products_equal_the_convolution(images, weights, stride):
     tensors = operands(images, weights)
     expected = value_and_gradients(F.conv2d, tensors, stride)
-    for found, right in zip(value_and_gradients(products, tensors, stride), expected, strict=True):
-        torch.testing.assert_close(found, right)
+    for result, exact_value in zip(
+        value_and_gradients(products, tensors, stride), expected, strict=True
+    ):
+        torch.testing.assert_close(result, exact_value)
     single = [tensor.detach().float().requires_grad_() for tensor in tensors]
-    for found, right in zip(value_and_gradients(products, single, stride), expected, strict=True):
-        assert relative(found, right) < 1e-6
+    for result, exact_value in zip(
+        value_and_gradients(products, single, stride), expected, strict=True
+    ):
+        assert relative(result, exact_value) < 1e-6
     x, weight, _ = tensors
     torch.testing.assert_close(products(x, weight, None, stride), F.conv2d(x, weight, None, stride))
 
@@ -63,17 +67,17 @@ LAYOUTS = {
 
 
 @pytest.mark.parametrize("laid_out", LAYOUTS.values(), ids=LAYOUTS)
-def test_any_layout_in_memory_will_do(laid_out):
+def test_any_memory_layout_is_supported(laid_out):
     x, weight, bias = operands((3, 70, 9, 11), (4, 70, 3, 3))
     x = laid_out(x.detach()).requires_grad_()
     weight = weight.detach().contiguous(memory_format=torch.channels_last).requires_grad_()
     expected = value_and_gradients(F.conv2d, [x, weight, bias], 2)
-    found = value_and_gradients(products, [x, weight, bias], (2, 2))
-    for one, other in zip(found, expected, strict=True):
+    result = value_and_gradients(products, [x, weight, bias], (2, 2))
+    for one, other in zip(result, expected, strict=True):
         torch.testing.assert_close(one, other)
 
 
-def test_only_the_gradients_that_are_wanted_are_computed(monkeypatch):
+def test_only_required_gradients_are_computed(monkeypatch):
     x, weight, bias = operands((2, 70, 6, 6), (3, 70, 3, 3))
     monkeypatch.setattr(convolution_products, "_input_gradient", None)
     products(x.detach(), weight, bias, (1, 1)).sum().backward()
@@ -85,7 +89,7 @@ def test_only_the_gradients_that_are_wanted_are_computed(monkeypatch):
 
 
 @pytest.mark.parametrize("channels", [2, 130])
-def test_gradients_of_products_to_the_second_order_and_along_directions(channels):
+def test_first_second_and_forward_derivatives_of_products(channels):
     tensors = operands((2, channels, 4, 5), (2, channels, 2, 3))
 
     def convolve(x, weight, bias):
@@ -102,11 +106,11 @@ def test_torch_func_differentiates_products():
         return lambda *tensors: convolve(*tensors, (2, 2)).square().sum()
 
     expected = torch.func.grad(loss(F.conv2d), argnums=(0, 1, 2))(x, weight, bias)
-    found = torch.func.grad(loss(products), argnums=(0, 1, 2))(x, weight, bias)
+    result = torch.func.grad(loss(products), argnums=(0, 1, 2))(x, weight, bias)
     tangents = tuple(draw(*tensor.shape, seed=7) for tensor in (x, weight, bias))
     expected += torch.func.jvp(loss(F.conv2d), (x, weight, bias), tangents)
-    found += torch.func.jvp(loss(products), (x, weight, bias), tangents)
-    for one, other in zip(found, expected, strict=True):
+    result += torch.func.jvp(loss(products), (x, weight, bias), tangents)
+    for one, other in zip(result, expected, strict=True):
         torch.testing.assert_close(one, other)
 
 
@@ -117,29 +121,29 @@ def test_bfloat16_is_rounded_as_by_torch(instructions, weights, monkeypatch):
     tensors = [tensor.detach() for tensor in operands((3, weights[1], 14, 13), weights)]
     rounded = [tensor.bfloat16().requires_grad_() for tensor in tensors]
     exact = value_and_gradients(F.conv2d, [t.requires_grad_() for t in tensors], 2)
-    theirs = value_and_gradients(F.conv2d, rounded, 2)
+    torch_results = value_and_gradients(F.conv2d, rounded, 2)
     ours = value_and_gradients(products, rounded, (2, 2))
-    for found, torchs, expected in zip(ours, theirs, exact, strict=True):
-        assert found.dtype == torch.bfloat16
-        assert F.cosine_similarity(found.double().flatten(), expected.flatten(), dim=0) > 0.9999
-        assert relative(found, expected) < 1.5 * relative(torchs, expected)
+    for result, reference, expected in zip(ours, torch_results, exact, strict=True):
+        assert result.dtype == torch.bfloat16
+        assert F.cosine_similarity(result.double().flatten(), expected.flatten(), dim=0) > 0.9999
+        assert relative(result, expected) < 1.5 * relative(reference, expected)
 
 
-def test_of_many_products_in_bfloat16_the_sum_is_not_rounded(monkeypatch):
+def test_sums_of_bfloat16_products_are_not_rounded(monkeypatch):
     monkeypatch.setattr(convolution_products, "multiplies_bfloat16", lambda: True)
     tensors = operands((2, 70, 30, 5), (8, 70, 15, 2))
     rounded = [tensor.detach().bfloat16().requires_grad_() for tensor in tensors]
     exact = [tensor.detach().double().requires_grad_() for tensor in rounded]
     ours = value_and_gradients(products, rounded, (1, 1))
-    right = value_and_gradients(F.conv2d, exact, 1)
-    # Of the value and of the gradient of the weights. To eight bits it is 0.0016; were the sums of
-    # their 15 and 16 products rounded each time, it were 0.005.
-    for found, expected in ((ours[0], right[0]), (ours[2], right[2])):
-        assert relative(found, expected) < 0.003
+    exact_value = value_and_gradients(F.conv2d, exact, 1)
+    # Value and gradient of the weights. Rounding once to eight bits gives an error of 0.0016;
+    # rounding after each of their 15 and 16 products would give 0.005.
+    for result, expected in ((ours[0], exact_value[0]), (ours[2], exact_value[2])):
+        assert relative(result, expected) < 0.003
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
-def test_autocast_does_not_reach_inside(dtype):
+def test_autocast_does_not_apply_inside(dtype):
     tensors = [
         tensor.detach().to(dtype).requires_grad_()
         for tensor in operands((2, 70, 6, 6), (3, 70, 3, 3))

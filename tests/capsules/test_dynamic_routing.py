@@ -12,7 +12,7 @@ INITIAL, LARGE, LARGEST = 0.1, 0.3, 1.0  # standard deviations of the weights
 
 
 def layer(weight_scale=INITIAL, *, batch=2, children=4, parents=3, dim=2, parent_dim=5):
-    """Children, weights and bias of a random layer, in double precision."""
+    """Return children, weights and bias of a random layer, in double precision."""
     generator = torch.Generator().manual_seed(0)
 
     def normal(*shape):
@@ -23,9 +23,9 @@ def layer(weight_scale=INITIAL, *, batch=2, children=4, parents=3, dim=2, parent
 
 
 def naive(children, weights, *, iterations, bias=None, detached=False, overwritten=False):
-    """Parents and couplings, one sample, child and parent after the other.
+    """Return parents and couplings, in loops over samples, children and parents.
 
-    ``overwritten`` adds agreements to the softmax of the logits, as the article's text has it.
+    ``overwritten`` adds agreements to the softmax of the logits, as the article's text says.
     """
     every_i, every_j = range(weights.shape[0]), range(weights.shape[1])
     all_parents, all_couplings = [], []
@@ -34,7 +34,7 @@ def naive(children, weights, *, iterations, bias=None, detached=False, overwritt
         logits = [[weights.new_zeros(()) for _ in every_j] for _ in every_i]
         for _ in range(iterations):
             couplings = []
-            for row in logits:  # eq. 8: a child shares itself out among the parents
+            for row in logits:  # eq. 8: a child is divided among the parents
                 total = sum(logit.exp() for logit in row)
                 couplings.append([logit.exp() / total for logit in row])
             parents = []
@@ -56,7 +56,7 @@ def naive(children, weights, *, iterations, bias=None, detached=False, overwritt
 
 
 def gradients(parents, inputs):
-    """Of a sum with a fixed random factor for each element."""
+    """Return gradients of a sum with a fixed random factor for each element."""
     generator = torch.Generator().manual_seed(1)
     factors = torch.randn(parents.shape, generator=generator, dtype=torch.float64)
     return torch.autograd.grad((factors * parents).sum(), inputs)
@@ -65,42 +65,42 @@ def gradients(parents, inputs):
 @pytest.mark.parametrize("with_bias", [False, True])
 @pytest.mark.parametrize("weight_scale", [INITIAL, LARGE, LARGEST])
 @pytest.mark.parametrize("iterations", [1, 2, 3, 5, 10])
-def test_values_and_gradients_are_those_of_the_equations(iterations, weight_scale, with_bias):
+def test_values_and_gradients_match_the_equations(iterations, weight_scale, with_bias):
     children, weights, bias = (x.requires_grad_() for x in layer(weight_scale))
     inputs = (children, weights, bias) if with_bias else (children, weights)
-    how = {"iterations": iterations, "bias": bias if with_bias else None}
-    found = dynamic_routing(children, weights, **how)
-    parents, couplings = naive(children, weights, **how)
-    torch.testing.assert_close(found.parents, parents, rtol=1e-10, atol=1e-12)
-    torch.testing.assert_close(found.couplings, couplings, rtol=1e-10, atol=1e-12)
+    arguments = {"iterations": iterations, "bias": bias if with_bias else None}
+    result = dynamic_routing(children, weights, **arguments)
+    parents, couplings = naive(children, weights, **arguments)
+    torch.testing.assert_close(result.parents, parents, rtol=1e-10, atol=1e-12)
+    torch.testing.assert_close(result.couplings, couplings, rtol=1e-10, atol=1e-12)
     expected = gradients(parents, inputs)
-    torch.testing.assert_close(gradients(found.parents, inputs), expected, rtol=1e-9, atol=1e-12)
+    torch.testing.assert_close(gradients(result.parents, inputs), expected, rtol=1e-9, atol=1e-12)
     if 1 < iterations <= 5 and weight_scale == LARGEST:
-        # A gradient that does not flow through the agreement is far from this one.
-        detached, _ = naive(children, weights, **how, detached=True)
+        # The gradient differs if it does not flow through the agreement.
+        detached, _ = naive(children, weights, **arguments, detached=True)
         for wrong, right in zip(gradients(detached, inputs)[:2], expected[:2], strict=True):
             assert (wrong - right).norm() > 0.03 * right.norm()
 
 
-def test_agreements_add_up_in_the_logits_and_not_in_their_softmax():
+def test_agreements_are_summed_in_the_logits_not_in_their_softmax():
     children, weights, _ = layer(LARGEST)
-    found = dynamic_routing(children, weights, iterations=3).parents
+    result = dynamic_routing(children, weights, iterations=3).parents
     logits, softmax = (
         naive(children, weights, iterations=3, overwritten=literal)[0] for literal in (False, True)
     )
-    torch.testing.assert_close(found, logits)
-    assert (found - softmax).abs().max() > 0.01
+    torch.testing.assert_close(result, logits)
+    assert (result - softmax).abs().max() > 0.01
 
 
 def test_routing_refuses_no_iteration_and_other_children():
     children, weights, _ = layer()
-    with pytest.raises(UserError, match="dynamic routing needs at least one iteration; got 0"):
+    with pytest.raises(UserError, match="at least one iteration"):
         dynamic_routing(children, weights, iterations=0)
-    with pytest.raises(UserError, match=r"for 4 children of length 2; got \(3, 2\)"):
+    with pytest.raises(UserError, match=r"4 children of length 2.*\(3, 2\)"):
         dynamic_routing(children[:, 1:], weights, iterations=1)
 
 
-def test_gradient_is_that_of_finite_differences():
+def test_gradient_equals_finite_differences():
     children, weights, bias = (x.requires_grad_() for x in layer(LARGEST, batch=1))
 
     def routed(children, weights, bias):
@@ -115,7 +115,7 @@ def test_couplings_sum_to_one_over_the_parents():
     assert couplings.shape == (2, 7, 3)
     torch.testing.assert_close(couplings.sum(dim=2), torch.ones(2, 7, dtype=torch.float64))
     assert (couplings.sum(dim=1) - 1).abs().min() > 0.1
-    assert couplings.std(dim=2).max() > 0.05  # they have moved away from uniform
+    assert couplings.std(dim=2).max() > 0.05  # no longer uniform
 
 
 def test_one_iteration_is_uniform():
@@ -144,7 +144,7 @@ def test_order_of_children_does_not_matter():
     torch.testing.assert_close(permuted.couplings, plain.couplings[:, order], rtol=0, atol=1e-13)
 
 
-def test_images_do_not_see_each_other():
+def test_images_are_independent():
     children, weights, _ = layer(LARGEST, batch=3)
     children.requires_grad_()
     together = dynamic_routing(children, weights, iterations=3).parents
@@ -160,7 +160,7 @@ def test_children_of_length_zero_make_parents_of_length_zero():
     parents = dynamic_routing(children, weights, iterations=3).parents
     assert not parents.any()
     (gradient,) = torch.autograd.grad(parents.sum(), children)
-    assert not gradient.any()  # the squash is flat there
+    assert not gradient.any()  # the squash has zero gradient there
 
 
 @given(
@@ -188,7 +188,7 @@ def test_values_and_gradients_are_finite(shape, scales, iterations, half, seed):
         assert gradient.isfinite().all()
 
 
-def test_autocast_does_not_reach_the_routing():
+def test_autocast_does_not_apply_to_the_routing():
     children, weights, bias = (x.float() for x in layer(LARGEST, children=64))
     half = children.bfloat16()
     expected = dynamic_routing(children, weights, iterations=3, bias=bias)
@@ -201,7 +201,7 @@ def test_autocast_does_not_reach_the_routing():
     torch.testing.assert_close(near.parents, expected.parents, rtol=0, atol=0.02)
 
 
-# What the layer answers
+# Checks of the layer
 
 
 def routing_layer(**more):
@@ -215,7 +215,7 @@ def routing_layer(**more):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("bias", [False, True])
 @pytest.mark.parametrize("iterations", [1, 3, 10])
-def test_layer_answers_that_its_properties_hold(iterations, bias, dtype):
+def test_checks_of_a_layer_pass(iterations, bias, dtype):
     routing, children = routing_layer(iterations=iterations, bias=bias)
     routing, children = routing.to(dtype), children.to(dtype)
     rounding = 100 * torch.finfo(dtype).eps
@@ -224,13 +224,13 @@ def test_layer_answers_that_its_properties_hold(iterations, bias, dtype):
     assert routing.check_permutation(children, torch.randperm(40)) < rounding
     assert routing.check_batch_independence(children) < rounding
     turn, _ = torch.linalg.qr(torch.randn(5, 5, dtype=dtype))
-    if bias:  # which does not turn with the votes
+    if bias:  # which does not rotate with the votes
         assert routing.check_orthogonal(children, turn) > 1e-3
     else:
         assert routing.check_orthogonal(children, turn) < rounding
 
 
-def test_layer_tells_that_other_maps_of_the_votes_do_not_commute():
+def test_check_fails_for_maps_that_are_not_orthogonal():
     routing, children = routing_layer()
     assert routing.check_orthogonal(children, 2 * torch.eye(5)) > 0.1
     shear = torch.eye(5)
@@ -238,12 +238,12 @@ def test_layer_tells_that_other_maps_of_the_votes_do_not_commute():
     assert routing.check_orthogonal(children, shear) > 0.01
 
 
-def test_layer_tells_what_is_broken(monkeypatch):
+def test_checks_fail_for_a_broken_layer(monkeypatch):
     routing, children = routing_layer()
     right = routing.route
 
     def wrong(children):
-        """Parents of the whole batch, too long, told apart by child; couplings over children."""
+        """Return parents that depend on batch and child order and are too long; wrong couplings."""
         parents, couplings = right(children)
         parents = 3 * parents + parents.mean(dim=0) + children[:, 0, 0, None, None]
         return type(right(children))(parents, couplings.softmax(dim=1))
@@ -257,7 +257,7 @@ def test_layer_tells_what_is_broken(monkeypatch):
     assert routing.check_orthogonal(children, turn) > 0.1
 
 
-def test_layer_takes_an_empty_batch():
+def test_layer_accepts_an_empty_batch():
     routing, children = routing_layer(bias=True)
     poses, presences = routing(children[:0])
     assert (poses.shape, presences.shape) == ((0, 3, 5), (0, 3))

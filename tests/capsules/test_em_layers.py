@@ -1,4 +1,4 @@
-"""Layers under EM routing: shapes, parameters, and the answers to their questions."""
+"""Layers under EM routing: shapes, parameters and checks."""
 
 import math
 from pathlib import Path
@@ -38,17 +38,17 @@ def test_class_layer_shares_its_weights_across_the_map():
     assert sum(p.numel() for p in layer.parameters()) == 3 * 7 * 16 + 2 * 7
 
 
-@pytest.mark.parametrize("told", [coordinates, None])
-def test_class_layer_knows_places_by_coordinate_addition_alone(told):
+@pytest.mark.parametrize("added", [coordinates, None])
+def test_class_layer_depends_on_positions_only_by_coordinate_addition(added):
     torch.manual_seed(0)
-    layer = ClassEMCapsules(3, 7, coordinates=told)
+    layer = ClassEMCapsules(3, 7, coordinates=added)
     plain = children()
     mirrored = Capsules(*(x.flip(2) for x in plain))
     same = torch.allclose(layer(plain, 0.5).presences, layer(mirrored, 0.5).presences, atol=1e-6)
-    assert same is (told is None)
+    assert same is (added is None)
 
 
-def test_coordinates_stand_in_the_first_two_rows_of_the_last_column():
+def test_coordinates_are_in_the_first_two_rows_of_the_last_column():
     offsets = coordinates(2, 4, like=torch.zeros(1))
     assert offsets.shape == (2, 4, 4, 4)
     assert offsets[1, 2, :, 3].tolist() == [0.75, 0.625, 0.0, 0.0]
@@ -57,13 +57,13 @@ def test_coordinates_stand_in_the_first_two_rows_of_the_last_column():
 
 @pytest.mark.parametrize("size", [(32, 32), (28, 41)])
 def test_coordinates_of_the_code_are_pixels_averaged_through_every_window(size):
-    """The grid of -16..15 for 32 pixels, by hundredths, through windows of 5, 3 and 3 pixels."""
+    """Average -16..15 for 32 pixels, in hundredths, by windows of 5, 3 and 3 pixels."""
     rows, columns = (torch.arange(-(n // 2), n - n // 2) / 100 for n in size)
     grid = torch.stack(torch.meshgrid(columns, rows, indexing="xy"))
     for kernel, stride in ((5, 2), (3, 2), (3, 1)):
         grid = torch.nn.functional.avg_pool2d(grid, kernel, stride)
-    told = PixelCoordinates(image_size=size, stride=4, offset=8)
-    offsets = told(*grid.shape[1:], like=torch.zeros(1, dtype=torch.float64))
+    pixel_coordinates = PixelCoordinates(image_size=size, stride=4, offset=8)
+    offsets = pixel_coordinates(*grid.shape[1:], like=torch.zeros(1, dtype=torch.float64))
     assert offsets.dtype == torch.float64
     torch.testing.assert_close(offsets[:, :, 0, :2], grid.permute(1, 2, 0).double())
     assert not offsets[:, :, 1:].any() and not offsets[:, :, 0, 2:].any()
@@ -84,12 +84,12 @@ def build(kind, variant=PAPER):
     return LAYERS[kind](variant).double()
 
 
-def double(**how):
-    return Capsules(*(x.double() for x in children(**how)))
+def double(**sizes):
+    return Capsules(*(x.double() for x in children(**sizes)))
 
 
 def unbalance(monkeypatch, change):
-    """Break the routing of every layer: ``change`` sees what it found and the children."""
+    """Break the routing of every layer: ``change`` gets its result and the children."""
 
     def broken(poses, presences, *args, **kwargs):
         return change(em_routing(poses, presences, *args, **kwargs), poses)
@@ -108,18 +108,20 @@ def test_every_parameter_learns(kind, variant):
 
 @every_layer
 @every_variant
-def test_assignments_sum_to_one_over_all_parents_that_see_a_child(kind, variant, monkeypatch):
-    """Gritzman's third pitfall: parents at different places compete, too."""
+def test_assignments_sum_to_one_over_all_parents_of_a_child(kind, variant, monkeypatch):
+    """Gritzman's third pitfall: parents at different positions compete, too."""
     layer = build(kind, variant)
     assert layer.check_couplings(double(height=6), 0.01) < 1e-12
-    unbalance(monkeypatch, lambda found, _: found._replace(assignments=found.assignments.square()))
+    unbalance(
+        monkeypatch, lambda result, _: result._replace(assignments=result.assignments.square())
+    )
     assert layer.check_couplings(double(height=6), 0.01) > 0.1
 
 
-def test_without_an_e_step_places_of_the_code_do_not_share():
+def test_without_an_e_step_positions_of_the_code_do_not_compete():
     layer = build("convolutional", AUTHORS_CODE)
     layer.stride, layer.iterations = 1, 1
-    assert layer.check_couplings(double(), 0.01) == pytest.approx(8)  # 9 places see the middle
+    assert layer.check_couplings(double(), 0.01) == pytest.approx(8)  # 9 windows cover the middle
 
 
 def turn(degrees):
@@ -147,7 +149,7 @@ PAGE = Path(__file__).resolve().parents[2] / "docs" / "equations.md"
 PIXELS = PixelCoordinates(image_size=(32, 32), stride=4, offset=8)
 
 
-def told(variant, coordinates):
+def class_layer(variant, coordinates):
     torch.manual_seed(0)
     return ClassEMCapsules(3, 4, coordinates=coordinates, variant=variant).double()
 
@@ -160,37 +162,37 @@ def told(variant, coordinates):
         ("translation by 0.5", TRANSLATION),
     ],
 )
-def test_page_tells_how_far_routing_deviates_from_a_transform_of_the_parts(name, transform):
-    """Diagonal variances commute with quarter turns alone, coordinate addition with none."""
+def test_page_has_the_errors_under_a_transform_of_the_parts(name, transform):
+    """Diagonal variances commute only with quarter turns, coordinate addition with no map."""
     layers = [
         build("convolutional", PAPER),
         build("convolutional", AUTHORS_CODE),
         build("classes", PAPER),
         build("classes", AUTHORS_CODE_CLASSES),
-        told(PAPER, coordinates),
-        told(AUTHORS_CODE_CLASSES, PIXELS),
+        class_layer(PAPER, coordinates),
+        class_layer(AUTHORS_CODE_CLASSES, PIXELS),
     ]
     cells = [f"{layer.check_transform(double(), 0.01, transform):.2f}" for layer in layers]
     assert f"| {' | '.join([name, *cells])} |\n" in PAGE.read_text(encoding="utf-8")
 
 
 @every_layer
-def test_votes_move_with_the_parts_but_for_coordinate_addition(kind):
+def test_votes_move_with_the_parts_except_coordinate_addition(kind):
     layer = build(kind)
     for transform in (turn(30), TRANSLATION):
         assert layer.check_votes(double(), 0.01, transform) < 1e-14
-    assert told(PAPER, coordinates).check_votes(double(), 0.01, turn(30)) > 0.01
+    assert class_layer(PAPER, coordinates).check_votes(double(), 0.01, turn(30)) > 0.01
 
 
 @every_layer
 @every_variant
-def test_layers_take_an_empty_batch(kind, variant):
+def test_layers_accept_an_empty_batch(kind, variant):
     layer, nothing = build(kind, variant), double(batch=0)
     assert layer(nothing, 0.01).poses.shape == (0, *layer(double(), 0.01).poses.shape[1:])
     assert layer.check_couplings(nothing, 0.01) == 0
 
 
-def test_deviation_of_a_nan_is_nan():
+def test_check_with_a_nan_is_nan():
     layer = build("classes")
     poses, presences = double()
     broken = Capsules(poses * math.nan, presences)
@@ -198,20 +200,20 @@ def test_deviation_of_a_nan_is_nan():
 
 
 def test_map_smaller_than_the_window_is_refused():
-    with pytest.raises(UserError, match="at least 3 x 3 places for its window; got 5 x 2"):
+    with pytest.raises(UserError, match=r"3 x 3 .*5 x 2"):
         build("convolutional")(double(width=2), 0.01)
 
 
 @every_layer
 @every_variant
-def test_order_of_the_children_and_other_images_do_not_matter(kind, variant, monkeypatch):
+def test_parents_do_not_depend_on_child_order_and_other_images(kind, variant, monkeypatch):
     layer, order = build(kind, variant), torch.tensor([2, 0, 1])
     assert layer.check_permutation(double(), 0.01, order) < 1e-12
     assert layer.check_batch_independence(double(batch=3), 0.01) < 1e-12
 
-    def first_and_average(found, poses):
-        moved = found.poses + poses[:, :1, :1, :1].mean(dim=0)
-        return found._replace(poses=moved)
+    def first_and_average(result, poses):
+        shifted = result.poses + poses[:, :1, :1, :1].mean(dim=0)
+        return result._replace(poses=shifted)
 
     unbalance(monkeypatch, first_and_average)
     assert layer.check_permutation(double(), 0.01, order) > 1e-3
@@ -219,7 +221,7 @@ def test_order_of_the_children_and_other_images_do_not_matter(kind, variant, mon
 
 
 @pytest.mark.parametrize(
-    ("variant", "identity", "spread", "betas"),
+    ("variant", "identity", "noise_std", "betas"),
     [
         (PAPER, 1.0, 0.1, (-0.5, -4.0)),
         (AUTHORS_CODE, 0.0, 0.3, (0.5, 0.5)),
@@ -227,11 +229,11 @@ def test_order_of_the_children_and_other_images_do_not_matter(kind, variant, mon
     ],
     ids=["text", "code", "code, classes"],
 )
-def test_parameters_start_where_the_variant_says(variant, identity, spread, betas):
+def test_initial_values_are_those_of_the_variant(variant, identity, noise_std, betas):
     torch.manual_seed(0)
     layer = ClassEMCapsules(16, 20, variant=variant)
     noise = layer.weights.detach() - identity * torch.eye(4)
-    # A normal that is cut off at two standard deviations keeps 0.88 of its own.
-    assert noise.std().item() == pytest.approx(0.88 * spread, rel=0.03)
-    assert noise.abs().max() <= 2 * spread * 1.0001
+    # Truncation at two standard deviations reduces the standard deviation by a factor of 0.88.
+    assert noise.std().item() == pytest.approx(0.88 * noise_std, rel=0.03)
+    assert noise.abs().max() <= 2 * noise_std * 1.0001
     assert (layer.beta_u == betas[0]).all() and (layer.beta_a == betas[1]).all()

@@ -1,4 +1,4 @@
-"""EM routing of votes that are huge, tiny, absent or half precise: finite, and right."""
+"""EM routing of votes that are huge, tiny, absent or half precision: finite and correct."""
 
 import math
 from dataclasses import replace
@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from capsbench.capsules.deviation import deviation
 from capsbench.capsules.em_variants import AUTHORS_CODE, AUTHORS_CODE_CLASSES, PAPER
+from capsbench.capsules.relative_error import max_relative_error
 from tests.capsules.em_reference import (
     DOUBLE,
     Layer,
@@ -20,14 +20,14 @@ from tests.capsules.em_reference import (
 
 
 def extreme_poses(kind, shape, generator):
-    """Poses of one magnitude, or of several among the children of one parent."""
+    """Return poses of one magnitude, or of several among the children of one parent."""
     noise = torch.randn(shape, generator=generator)
     magnitudes = {"mixed": [0.0, 1e-30, 1.0, 1e6], "opposite": [-1e6, 0.0, 1e6]}
     if kind not in magnitudes:
         return kind * noise
-    choices = torch.tensor(magnitudes[kind])
-    chosen = choices[torch.randint(len(choices), shape[:4], generator=generator)][..., None, None]
-    return chosen.expand(shape).clone() if kind == "opposite" else chosen * noise
+    values = torch.tensor(magnitudes[kind])
+    selected = values[torch.randint(len(values), shape[:4], generator=generator)][..., None, None]
+    return selected.expand(shape).clone() if kind == "opposite" else selected * noise
 
 
 @given(
@@ -75,49 +75,49 @@ def test_values_and_gradients_are_finite(
         torch.randn(types[1], generator=generator),
         torch.randn(types[1], generator=generator),
     ).map(Tensor.requires_grad_)
-    how = {"iterations": iterations, "stride": stride, "inverse_temperature": temperature}
+    arguments = {"iterations": iterations, "stride": stride, "inverse_temperature": temperature}
     with torch.autocast("cpu", dtype=torch.bfloat16, enabled=half):
-        found = tensors.route(**how, variant=variant)
-    for output in found:
+        result = tensors.route(**arguments, variant=variant)
+    for output in result:
         assert output.dtype == torch.float32
         assert output.isfinite().all()
-    assert (found.presences >= 0).all() and (found.presences <= 1).all()
-    # Where two wholes are alike likely, rounding grows with each iteration: of long routings of
+    assert (result.presences >= 0).all() and (result.presences <= 1).all()
+    # If two wholes are equally likely, rounding grows with each iteration: in long routings of
     # votes of 1e9 one gradient in 2,000 overflows, of 1e12 one in 60.
     if votes == 1e15:
         return
-    for gradient in gradients(found, tensors):
+    for gradient in gradients(result, tensors):
         assert gradient.isfinite().all()
 
 
 @pytest.mark.parametrize("seed", range(6))
 @pytest.mark.parametrize("variant", [PAPER, AUTHORS_CODE, AUTHORS_CODE_CLASSES])
 def test_single_huge_vote_has_a_finite_gradient(variant, seed):
-    """The code's mean lies far off such a vote, at 0.9 of it."""
+    """The code's mean is far from such a vote, at 0.9 of it."""
     generator = torch.Generator().manual_seed(seed)
     shapes = (1, 1, 1, 1, 4, 4), (1, 1, 1, 1), (1, 1, 1, 3, 4, 4), (3,), (3,)
     tensors = Layer(*(torch.randn(shape, generator=generator) for shape in shapes))
     tensors = tensors._replace(
         poses=1e15 * tensors.poses, presences=tensors.presences.sigmoid()
     ).map(Tensor.requires_grad_)
-    how = {"iterations": 2 + seed, "inverse_temperature": 0.01, "variant": variant}
-    assert all(x.isfinite().all() for x in gradients(tensors.route(**how), tensors))
+    arguments = {"iterations": 2 + seed, "inverse_temperature": 0.01, "variant": variant}
+    assert all(x.isfinite().all() for x in gradients(tensors.route(**arguments), tensors))
 
 
 def test_large_votes_are_routed_like_small_ones():
-    """In larger units, with the floor of the variance out of the way."""
+    """A change of units, with a variance floor of zero."""
     tensors = layer()._replace(beta_u=torch.full((3,), -1.0, dtype=DOUBLE))
     large = tensors._replace(poses=2.0**40 * tensors.poses)
-    how = {"variant": replace(PAPER, variance_floor=0.0), "iterations": 3}
-    plain = tensors.route(**how)
-    shifted = large._replace(beta_u=tensors.beta_u - 40 * math.log(2)).route(**how)
-    assert deviation(shifted.poses, 2.0**40 * plain.poses) < 1e-9
-    assert deviation(shifted.presences, plain.presences) < 1e-9
+    arguments = {"variant": replace(PAPER, variance_floor=0.0), "iterations": 3}
+    plain = tensors.route(**arguments)
+    shifted = large._replace(beta_u=tensors.beta_u - 40 * math.log(2)).route(**arguments)
+    assert max_relative_error(shifted.poses, 2.0**40 * plain.poses) < 1e-9
+    assert max_relative_error(shifted.presences, plain.presences) < 1e-9
 
 
 @pytest.mark.parametrize("mean", [0.0, 300.0])
 def test_small_spread_around_a_large_mean_keeps_its_variance(mean):
-    """A variance of one pass, E[V²] - E[V]², drowns in the rounding of 300² in float32."""
+    """A one-pass variance, E[V²] - E[V]², is lost in the rounding of 300² in float32."""
     tensors = layer()
     generator = torch.Generator().manual_seed(2)
     noise = torch.randn(tensors.poses.shape, generator=generator, dtype=DOUBLE)
@@ -126,14 +126,14 @@ def test_small_spread_around_a_large_mean_keeps_its_variance(mean):
         weights=torch.eye(4, dtype=DOUBLE).expand_as(tensors.weights),
         beta_u=tensors.beta_u - math.log(0.1),  # costs around zero
     ).map(Tensor.float)
-    how = {"iterations": 2, "inverse_temperature": 0.2}
-    expected, found = single.map(Tensor.double).route(**how), single.route(**how)
+    arguments = {"iterations": 2, "inverse_temperature": 0.2}
+    expected, result = single.map(Tensor.double).route(**arguments), single.route(**arguments)
     assert ((expected.presences - 0.5).abs() < 0.49).all()  # none is saturated
-    torch.testing.assert_close(found.presences.double(), expected.presences, rtol=0, atol=2e-3)
-    torch.testing.assert_close(found.poses.double(), expected.poses, rtol=1e-6, atol=1e-3)
+    torch.testing.assert_close(result.presences.double(), expected.presences, rtol=0, atol=2e-3)
+    torch.testing.assert_close(result.poses.double(), expected.poses, rtol=1e-6, atol=1e-3)
 
 
-def test_autocast_does_not_reach_the_routing():
+def test_autocast_does_not_apply_to_the_routing():
     tensors = layer().map(Tensor.float)
     half = tensors._replace(poses=tensors.poses.bfloat16())
     rounded = tensors._replace(poses=half.poses.float()).route()

@@ -24,20 +24,22 @@ from tests.capsules.em_reference import (
 )
 
 
-def assert_agrees(tensors, *, tolerance=1e-8, **how):
+def assert_agrees(tensors, *, tolerance=1e-8, **arguments):
     tensors = tensors.map(Tensor.requires_grad_)
-    found, expected = tensors.route(**how), tensors.route(naive, **how)
-    for got, wanted in zip(found, expected, strict=True):
-        torch.testing.assert_close(got, wanted, rtol=tolerance, atol=tolerance)
-    for got, wanted in zip(gradients(found, tensors), gradients(expected, tensors), strict=True):
-        scale = wanted.abs().max().item()
+    result, expected = tensors.route(**arguments), tensors.route(naive, **arguments)
+    for actual, reference in zip(result, expected, strict=True):
+        torch.testing.assert_close(actual, reference, rtol=tolerance, atol=tolerance)
+    for actual, reference in zip(
+        gradients(result, tensors), gradients(expected, tensors), strict=True
+    ):
+        scale = reference.abs().max().item()
         assert scale > 1e-6
-        torch.testing.assert_close(got, wanted, rtol=0, atol=10 * tolerance * scale)
+        torch.testing.assert_close(actual, reference, rtol=0, atol=10 * tolerance * scale)
 
 
 @every_variant
 @pytest.mark.parametrize("geometry", GEOMETRIES)
-def test_values_and_gradients_are_those_of_the_equations(variant, geometry):
+def test_values_and_gradients_match_the_equations(variant, geometry):
     shape, stride = GEOMETRIES[geometry]
     tensors = for_variant(layer(**shape, batch=1), variant)
     assert_agrees(tensors, iterations=3, stride=stride, variant=variant)
@@ -49,12 +51,12 @@ def test_values_and_gradients_of_few_iterations_and_two_images(variant, iteratio
     assert_agrees(for_variant(layer(), variant), iterations=iterations, variant=variant)
 
 
-@pytest.mark.parametrize("geometry", ["3x3, stride 2, last row unseen", "whole map"])
-def test_equation_26_as_printed_takes_mass_as_it_is(geometry):
-    """At a small λ, since presences saturate else."""
+@pytest.mark.parametrize("geometry", ["3x3, stride 2, last row uncovered", "whole map"])
+def test_equation_26_as_printed_uses_absolute_mass(geometry):
+    """With a small λ, since presences saturate otherwise."""
     shape, stride = GEOMETRIES[geometry]
-    how = {"stride": stride, "inverse_temperature": 0.05, "variant": PRINTED}
-    assert_agrees(layer(**shape, batch=1), **how)
+    arguments = {"stride": stride, "inverse_temperature": 0.05, "variant": PRINTED}
+    assert_agrees(layer(**shape, batch=1), **arguments)
 
 
 @every_variant
@@ -82,8 +84,8 @@ def test_class_layer_shares_weights_and_adds_coordinates(variant, offsets):
 def test_more_iterations_and_a_tensor_for_the_inverse_temperature(variant):
     temperature = torch.tensor(0.3, dtype=DOUBLE)
     tensors = for_variant(layer(batch=1), variant)
-    how = {"iterations": 6, "inverse_temperature": temperature, "variant": variant}
-    assert_agrees(tensors, tolerance=1e-6, **how)
+    arguments = {"iterations": 6, "inverse_temperature": temperature, "variant": variant}
+    assert_agrees(tensors, tolerance=1e-6, **arguments)
 
 
 def test_inverse_temperatures_of_text_and_code():
@@ -92,13 +94,13 @@ def test_inverse_temperatures_of_text_and_code():
     assert rising == pytest.approx([0.0005, 0.000975, 0.00142625])
 
 
-def test_gradient_is_that_of_finite_differences():
+def test_gradient_equals_finite_differences():
     tensors = layer(size=(2, 1), kernel=(1, 1), in_types=1, out_types=2, batch=1)
     tensors = tensors.map(Tensor.requires_grad_)
     assert torch.autograd.gradcheck(lambda *x: tuple(Layer(*x).route()), tuple(tensors))
 
 
-def test_forward_derivative_is_that_of_the_gradient():
+def test_forward_derivative_matches_the_gradient():
     tensors = layer()
     tangent = torch.randn_like(tensors.poses)
 

@@ -1,4 +1,4 @@
-"""EM routing of vector poses: the same as of matrices where the maps are the same."""
+"""EM routing of vector poses: equal to that of matrices if the maps are equal."""
 
 import pytest
 import torch
@@ -13,7 +13,7 @@ from tests.capsules.em_reference import layer
 
 
 def as_vectors(matrices):
-    """Poses (..., 4, 4) as rows (..., 1, 16), and 4 x 4 maps as the 16 x 16 that do the same."""
+    """Convert poses (..., 4, 4) to rows (..., 1, 16), and 4 x 4 maps to equivalent 16 x 16 ones."""
     rows = matrices.poses.flatten(-2).unsqueeze(-2)
     maps = torch.einsum("rs,...de->...rdse", torch.eye(4).to(matrices.weights), matrices.weights)
     return matrices._replace(poses=rows, weights=maps.flatten(-4, -3).flatten(-2))
@@ -21,25 +21,23 @@ def as_vectors(matrices):
 
 @pytest.mark.parametrize("variant", [PAPER, AUTHORS_CODE])
 @pytest.mark.parametrize("stride", [1, 2])
-def test_maps_that_act_on_rows_alone_route_as_matrices_do(variant, stride):
+def test_maps_that_act_on_rows_route_like_matrices(variant, stride):
     matrices = layer(size=(4, 4))
-    how = {"variant": variant, "stride": stride}
-    expected = matrices.route(**how, backend="textbook")
-    found = as_vectors(matrices).route(**how)
-    torch.testing.assert_close(found.poses.squeeze(-2), expected.poses.flatten(-2))
-    torch.testing.assert_close(found.presences, expected.presences)
-    torch.testing.assert_close(found.assignments, expected.assignments)
+    arguments = {"variant": variant, "stride": stride}
+    expected = matrices.route(**arguments, backend="textbook")
+    result = as_vectors(matrices).route(**arguments)
+    torch.testing.assert_close(result.poses.squeeze(-2), expected.poses.flatten(-2))
+    torch.testing.assert_close(result.presences, expected.presences)
+    torch.testing.assert_close(result.assignments, expected.assignments)
 
 
-def test_a_fast_form_is_refused():
+def test_a_fast_backend_is_refused():
     vectors = as_vectors(layer())
-    with pytest.raises(
-        UserError, match="vector poses are routed in the textbook form; got 'eager'"
-    ):
+    with pytest.raises(UserError, match=r"vector poses.*'eager'"):
         vectors.route(router=em_routing, backend="eager")
 
 
-def test_layers_give_vectors_and_are_told_where_votes_come_from():
+def test_layers_return_vectors_and_add_coordinates():
     torch.manual_seed(0)
     matrices = ClassEMCapsules(3, 5).double()
     vectors = ClassEMCapsules(3, 5, pose_size=16).double()
@@ -51,19 +49,19 @@ def test_layers_give_vectors_and_are_told_where_votes_come_from():
         )
         vectors.weights.copy_(wide.flatten(-4, -3).flatten(-2))
     expected = matrices(Capsules(poses, presences), 0.5)
-    found = vectors(Capsules(poses.flatten(-2), presences), 0.5)
-    assert found.poses.shape == (2, 5, 16)
-    torch.testing.assert_close(found.poses, expected.poses.flatten(-2))
-    torch.testing.assert_close(found.presences, expected.presences)
-    unaware = ClassEMCapsules(3, 5, pose_size=16, coordinates=None).double()
-    unaware.load_state_dict(vectors.state_dict())
+    result = vectors(Capsules(poses.flatten(-2), presences), 0.5)
+    assert result.poses.shape == (2, 5, 16)
+    torch.testing.assert_close(result.poses, expected.poses.flatten(-2))
+    torch.testing.assert_close(result.presences, expected.presences)
+    without_coordinates = ClassEMCapsules(3, 5, pose_size=16, coordinates=None).double()
+    without_coordinates.load_state_dict(vectors.state_dict())
     assert not torch.allclose(
-        unaware(Capsules(poses.flatten(-2), presences), 0.5).poses, found.poses
+        without_coordinates(Capsules(poses.flatten(-2), presences), 0.5).poses, result.poses
     )
     assert coordinates(3, 4, like=poses).shape == (3, 4, 4, 4)
 
 
-def test_votes_start_as_large_as_those_of_matrices():
+def test_initial_votes_are_as_large_as_those_of_matrices():
     torch.manual_seed(0)
     spreads = []
     for size in (4, 16):

@@ -41,7 +41,7 @@ def tensors(images):
 
 @settings(deadline=None)
 @given(rows)
-def test_margin_loss_is_that_of_the_loop(images):
+def test_margin_loss_equals_a_loop(images):
     total = 0.0
     for presences, targets in images:  # several targets may be present, or none
         for length, present in zip(presences, targets, strict=True):
@@ -49,7 +49,7 @@ def test_margin_loss_is_that_of_the_loop(images):
     assert margin_loss(*tensors(images)).item() == pytest.approx(total / len(images), abs=1e-12)
 
 
-def test_margin_loss_takes_other_margins():
+def test_margin_loss_accepts_other_margins():
     presences, targets = torch.tensor([[0.5, 0.5]]), torch.tensor([[1.0, 0.0]])
     loss = margin_loss(presences, targets, present=0.8, absent=0.3, absent_weight=0.25)
     assert loss.item() == pytest.approx(0.3**2 + 0.25 * 0.2**2)
@@ -57,15 +57,15 @@ def test_margin_loss_takes_other_margins():
 
 @settings(deadline=None)
 @given(rows, st.floats(0, 1))
-def test_spread_loss_is_that_of_the_loop(images, margin):
+def test_spread_loss_equals_a_loop(images, margin):
     total = 0.0
     for presences, targets in images:
         for above, present in zip(presences, targets, strict=True):
             for below, also_present in zip(presences, targets, strict=True):
                 if present and not also_present:
                     total += max(0, margin - (above - below)) ** 2
-    found = spread_loss(*tensors(images), margin=margin).item()
-    assert found == pytest.approx(total / len(images), abs=1e-12)
+    result = spread_loss(*tensors(images), margin=margin).item()
+    assert result == pytest.approx(total / len(images), abs=1e-12)
 
 
 def test_spread_margin_rises_linearly_from_0_2_to_0_9():
@@ -77,12 +77,12 @@ def test_spread_margin_rises_linearly_from_0_2_to_0_9():
     ("step", "margin"),
     [(0, 0.214), (100_000, 0.294), (200_000, 0.595), (300_000, 0.896), (700_000, 0.99)],
 )
-def test_sigmoid_margin_is_that_of_the_code_at_its_steps(step, margin):
+def test_sigmoid_margin_matches_the_code_at_its_steps(step, margin):
     assert spread_margin_sigmoid(step / 2_000_000) == pytest.approx(margin, abs=5e-4)
 
 
 @given(st.integers(0, 2_000_000))
-def test_sigmoid_margin_is_the_formula_of_the_code(step):
+def test_sigmoid_margin_matches_the_formula_of_the_code(step):
     expected = 0.2 + 0.79 * torch.sigmoid(torch.tensor(min(10.0, step / 50000 - 4)).double())
     assert spread_margin_sigmoid(step / 2_000_000) == pytest.approx(expected.item(), rel=1e-6)
     assert spread_margin_sigmoid(step / 2_000_000) <= spread_margin_sigmoid(1.0) < 0.99
@@ -90,7 +90,7 @@ def test_sigmoid_margin_is_the_formula_of_the_code(step):
 
 @settings(deadline=None)
 @given(rows, st.sampled_from([1.0, 50.0]))
-def test_cross_entropy_is_that_of_the_loop(images, scale):
+def test_cross_entropy_equals_a_loop(images, scale):
     total = 0.0
     for scores, targets in images:
         normaliser = sum(math.exp(scale * score) for score in scores)
@@ -98,11 +98,11 @@ def test_cross_entropy_is_that_of_the_loop(images, scale):
             if present:
                 total -= math.log(math.exp(scale * score) / normaliser) / sum(targets)
     scores, targets = tensors(images)
-    found = cross_entropy(scale * scores, targets).item()
-    assert found == pytest.approx(total / len(images), abs=1e-12)
+    result = cross_entropy(scale * scores, targets).item()
+    assert result == pytest.approx(total / len(images), abs=1e-12)
 
 
-def test_cross_entropy_of_one_class_each_is_that_of_indices():
+def test_cross_entropy_of_one_class_equals_that_of_indices():
     generator = torch.Generator().manual_seed(0)
     scores = 1e3 * torch.randn(6, 4, generator=generator)
     index = torch.tensor([0, 1, 2, 3, 0, 1])
@@ -110,7 +110,7 @@ def test_cross_entropy_of_one_class_each_is_that_of_indices():
     torch.testing.assert_close(cross_entropy(scores, torch.eye(4)[index]), expected)
 
 
-def test_gradients_point_the_right_way():
+def test_gradients_have_the_right_sign():
     targets = torch.tensor([[1.0, 0.0]])
     for loss in (margin_loss, lambda p, t: spread_loss(p, t, margin=0.9), cross_entropy):
         presences = torch.tensor([[0.5, 0.5]], requires_grad=True)
@@ -121,7 +121,7 @@ def test_gradients_point_the_right_way():
 @pytest.mark.parametrize(
     "loss", [margin_loss, lambda p, t: spread_loss(p, t, margin=0.5), cross_entropy]
 )
-def test_losses_are_taken_in_float32_under_autocast(loss):
+def test_losses_are_computed_in_float32_under_autocast(loss):
     presences, targets = torch.rand(2, 3), torch.eye(3)[:2]
     with torch.autocast("cpu", dtype=torch.bfloat16):
         half = loss(presences.bfloat16(), targets)
@@ -137,15 +137,15 @@ def test_reconstruction_loss_sums_pixels_and_averages_images():
 
 
 @pytest.mark.parametrize("num_classes", [5, 10])
-def test_weight_of_the_code_is_that_beside_a_margin_loss_summed_over_classes(num_classes):
-    """The code: 0.0005 beside the margin loss times 0.5, averaged over the classes."""
+def test_weight_of_the_code_fits_a_margin_loss_summed_over_classes(num_classes):
+    """The code: 0.0005 added to the margin loss times 0.5, averaged over the classes."""
     assert pytest.approx(0.0005) == RECONSTRUCTION_WEIGHT
     expected = 0.0005 / (0.5 / num_classes)
     assert RECONSTRUCTION_WEIGHT_CODE * num_classes == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("pose", [(5,), (4, 4)])
-def test_decoder_sees_the_chosen_classes_alone(pose):
+def test_decoder_depends_only_on_the_given_classes(pose):
     torch.manual_seed(0)
     decoder = ClassConditionalDecoder(
         num_classes=3, pose_dim=torch.Size(pose).numel(), image_shape=(2, 5, 6), hidden=(8, 9)
@@ -155,8 +155,8 @@ def test_decoder_sees_the_chosen_classes_alone(pose):
     drawn = decoder(poses, classes)
     assert drawn.shape == (2, 2, 5, 6)
     assert ((drawn > 0) & (drawn < 1)).all()
-    for k, seen in enumerate(([True, True], [False, False], [False, True])):
+    for k, depends in enumerate(([True, True], [False, False], [False, True])):
         moved = poses.clone()
         moved[:, k] += 1
         changed = (decoder(moved, classes) != drawn).flatten(start_dim=1).any(dim=1)
-        assert changed.tolist() == seen
+        assert changed.tolist() == depends

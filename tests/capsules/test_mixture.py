@@ -1,4 +1,4 @@
-"""The mixture of Gaussians against scikit-learn and a naive loop; EM's monotony."""
+"""The mixture of Gaussians against scikit-learn and a naive loop; monotonicity of EM."""
 
 import math
 import warnings
@@ -26,7 +26,7 @@ DOUBLE = torch.float64
 
 
 def problem(*batch, points=30, components=3, dim=2, seed=0, shift=0.0):
-    """Points in soft clusters around ``shift``, and a start that is some way off."""
+    """Return points in soft clusters around ``shift``, and a perturbed initial mixture."""
     generator = torch.Generator().manual_seed(seed)
 
     def normal(*shape):
@@ -45,7 +45,7 @@ def one(mixture, index):
 
 
 def naive(values, mixture, *, iterations, weights, variance_floor):
-    """One point and component after the other; the log-likelihood before each step and at last."""
+    """Fit in loops over points and components; return the log-likelihoods from start to end."""
     proportions, means, variances = (list(part) for part in mixture)
     log_likelihoods = []
     for iteration in range(iterations + 1):
@@ -74,24 +74,24 @@ def naive(values, mixture, *, iterations, weights, variance_floor):
 
 
 @pytest.mark.parametrize("floor", [0.0, 0.1])
-def test_values_and_gradients_are_those_of_the_equations(floor):
+def test_values_and_gradients_match_the_equations(floor):
     values, start = problem(points=12, components=3)
     weights = torch.linspace(0.5, 2, 12, dtype=DOUBLE)
     inputs = [x.requires_grad_() for x in (values, weights, *start)]
-    how = {"iterations": 3, "weights": weights, "variance_floor": floor}
+    arguments = {"iterations": 3, "weights": weights, "variance_floor": floor}
     outputs = []
-    for fitted in (fit(values, start, **how), naive(values, start, **how)):
+    for fitted in (fit(values, start, **arguments), naive(values, start, **arguments)):
         mixture, *rest = fitted
         outputs.append([*mixture, *rest])
-    for found, expected in zip(*outputs, strict=True):
-        torch.testing.assert_close(found, expected)
+    for result, expected in zip(*outputs, strict=True):
+        torch.testing.assert_close(result, expected)
     gradients = []
     for output in outputs:
         loss = sum((x.sin() * torch.arange(x.numel()).view_as(x)).sum() for x in output)
         gradients.append(torch.autograd.grad(loss, inputs))
-    for found, expected in zip(*gradients, strict=True):
+    for result, expected in zip(*gradients, strict=True):
         assert expected.abs().max() > 0.1
-        torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-6)
+        torch.testing.assert_close(result, expected, rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.parametrize("iterations", [1, 2, 7])
@@ -108,7 +108,7 @@ def test_agrees_with_scikit_learn(iterations):
         precisions_init=(1 / start.variances).numpy(),
     )
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # it is stopped on purpose
+        warnings.simplefilter("ignore", ConvergenceWarning)  # it is stopped early on purpose
         reference.fit(values.numpy())
     mixture, responsibilities, log_likelihoods = fit(values, start, iterations=iterations)
     np.testing.assert_allclose(mixture.proportions, reference.weights_, rtol=1e-7)
@@ -131,118 +131,118 @@ def test_agrees_with_scikit_learn(iterations):
 def test_log_likelihood_never_falls(points, components, dim, shift, weighted, seed):
     values, start = problem(points=points, components=components, dim=dim, shift=shift, seed=seed)
     weights = torch.rand(points, dtype=DOUBLE) + 0.1 if weighted else None
-    mixture, _, found = fit(values, start, iterations=8, weights=weights)
-    rises = found.diff()
-    # A component that closes in on one point has a density without bound, and its rounding too.
-    assume((mixture.variances > 1e-8).all() and found.isfinite().all())
-    assert (rises >= -1e-9 * found.abs().max()).all()
+    mixture, _, result = fit(values, start, iterations=8, weights=weights)
+    rises = result.diff()
+    # The density of a component at a single point is unbounded, and so is its rounding.
+    assume((mixture.variances > 1e-8).all() and result.isfinite().all())
+    assert (rises >= -1e-9 * result.abs().max()).all()
 
 
 def test_log_likelihood_may_fall_with_a_floor():
-    """So that the test above says something."""
+    """Shows that the test above can fail."""
     values, start = problem()
     assert fit(values, start, iterations=8, variance_floor=2.0).log_likelihoods.diff().min() < -0.1
 
 
-def test_point_of_weight_two_is_the_point_twice():
+def test_weight_two_equals_a_duplicated_point():
     values, start = problem(points=10)
     twice = fit(torch.cat([values, values[:4]]), start, iterations=3)
     weights = torch.tensor([2.0] * 4 + [1.0] * 6, dtype=DOUBLE)
     weighted = fit(values, start, iterations=3, weights=weights)
-    for found, expected in zip(weighted.mixture, twice.mixture, strict=True):
-        torch.testing.assert_close(found, expected)
+    for result, expected in zip(weighted.mixture, twice.mixture, strict=True):
+        torch.testing.assert_close(result, expected)
     torch.testing.assert_close(weighted.log_likelihoods, twice.log_likelihoods)
     unweighted = fit(values, start, iterations=3)
     assert (unweighted.mixture.means - twice.mixture.means).abs().max() > 0.01
 
 
-def test_point_of_no_weight_is_not_there():
+def test_points_of_zero_weight_are_ignored():
     values, start = problem(points=10)
     weights = torch.ones(10, dtype=DOUBLE)
     weights[7:] = 0
-    found = fit(values, start, iterations=3, weights=weights)
+    result = fit(values, start, iterations=3, weights=weights)
     for part, expected in zip(
-        found.mixture, fit(values[:7], start, iterations=3).mixture, strict=True
+        result.mixture, fit(values[:7], start, iterations=3).mixture, strict=True
     ):
         torch.testing.assert_close(part, expected)
 
 
-def test_batch_is_one_after_the_other():
+def test_batch_equals_separate_fits():
     values, start = problem(2, 3)
     together = fit(values, start, iterations=4)
     for index in np.ndindex(2, 3):
         alone = fit(values[index], one(start, index), iterations=4)
-        for found, expected in zip(one(together.mixture, index), alone.mixture, strict=True):
-            torch.testing.assert_close(found, expected)
+        for result, expected in zip(one(together.mixture, index), alone.mixture, strict=True):
+            torch.testing.assert_close(result, expected)
         torch.testing.assert_close(together.log_likelihoods[index], alone.log_likelihoods)
         torch.testing.assert_close(together.responsibilities[index], alone.responsibilities)
 
 
-def test_single_precision_survives_points_far_from_zero():
+def test_single_precision_is_accurate_far_from_zero():
     values, start = problem(shift=1000.0)
     single = Mixture(*(part.float() for part in start))
-    found = fit(values.float(), single, iterations=5).mixture
+    result = fit(values.float(), single, iterations=5).mixture
     expected = fit(values, start, iterations=5).mixture
-    torch.testing.assert_close(found.variances.double(), expected.variances, rtol=1e-2, atol=1e-2)
+    torch.testing.assert_close(result.variances.double(), expected.variances, rtol=1e-2, atol=1e-2)
 
 
 @pytest.mark.parametrize("off", [0.1, 30.0])
-def test_single_precision_survives_small_clusters_far_apart(off):
+def test_single_precision_is_accurate_for_small_clusters_far_apart(off):
     generator = torch.Generator().manual_seed(0)
     centres = torch.tensor([[-1000.0, 0], [1000, 0], [0, 1000]], dtype=DOUBLE)
     values = centres.repeat(20, 1) + 0.05 * torch.randn(60, 2, generator=generator, dtype=DOUBLE)
     values = values.float()
     start = Mixture(torch.full((3,), 1 / 3), centres.float() + off, torch.ones(3, 2))
-    found = fit(values, start, iterations=2)
+    result = fit(values, start, iterations=2)
     expected = fit(values.double(), Mixture(*(part.double() for part in start)), iterations=2)
     assert (expected.mixture.variances < 0.005).all()
-    for one, other in zip(found.mixture, expected.mixture, strict=True):
+    for one, other in zip(result.mixture, expected.mixture, strict=True):
         torch.testing.assert_close(one.double(), other, rtol=1e-4, atol=0)
     torch.testing.assert_close(
-        found.log_likelihoods.double(), expected.log_likelihoods, rtol=1e-5, atol=1e-3
+        result.log_likelihoods.double(), expected.log_likelihoods, rtol=1e-5, atol=1e-3
     )
 
 
 @pytest.mark.parametrize("floor", [0.0, 1e-3])
 @pytest.mark.parametrize("dtype", [torch.float32, DOUBLE])
-def test_component_without_mass_stays_where_it_is(floor, dtype):
+def test_component_without_mass_is_unchanged(floor, dtype):
     values, _ = problem()
     values = values.to(dtype)
     means, variances = torch.tensor([[0.0, 0], [1000, 1000]]), torch.tensor([[1.0, 2], [3, 4]])
     start = Mixture(*(x.to(dtype) for x in (torch.tensor([0.5, 0.5]), means, variances)))
     inputs = [x.requires_grad_() for x in (values, *start)]
-    found = fit(values, start, iterations=3, variance_floor=floor)
+    result = fit(values, start, iterations=3, variance_floor=floor)
     alone = fit(values, Mixture(*(x[:1] for x in start)), iterations=3, variance_floor=floor)
-    assert found.mixture.proportions.tolist() == [1, 0]
-    for part, only, before in zip(found.mixture[1:], alone.mixture[1:], start[1:], strict=True):
+    assert result.mixture.proportions.tolist() == [1, 0]
+    for part, only, before in zip(result.mixture[1:], alone.mixture[1:], start[1:], strict=True):
         torch.testing.assert_close(part[:1], only)
         assert torch.equal(part[1], before[1])
-    assert found.log_likelihoods.isfinite().all()
-    total = torch.cat([x.flatten() for x in (*found.mixture, *found[1:])]).sum()
+    assert result.log_likelihoods.isfinite().all()
+    total = torch.cat([x.flatten() for x in (*result.mixture, *result[1:])]).sum()
     assert all(x.isfinite().all() for x in torch.autograd.grad(total, inputs))
 
 
 @pytest.mark.parametrize("points", [0, 10])
-def test_no_point_that_counts_leaves_the_mixture_as_it_is(points):
+def test_without_weighted_points_the_mixture_is_unchanged(points):
     values, start = problem(points=10)
     weights = torch.zeros(points, dtype=DOUBLE, requires_grad=True)
-    found = fit(values[:points], start, iterations=2, weights=weights)
-    assert all(map(torch.equal, found.mixture, start))
-    assert not found.log_likelihoods.any()
-    (gradient,) = torch.autograd.grad(found.log_likelihoods.sum(), weights)
+    result = fit(values[:points], start, iterations=2, weights=weights)
+    assert all(map(torch.equal, result.mixture, start))
+    assert not result.log_likelihoods.any()
+    (gradient,) = torch.autograd.grad(result.log_likelihoods.sum(), weights)
     assert gradient.isfinite().all()
 
 
-def test_autocast_does_not_reach_the_fit():
+def test_autocast_does_not_apply_to_the_fit():
     values, start = problem()
     single, begin = values.float(), Mixture(*(part.float() for part in start))
     expected = fit(single, begin, iterations=3)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        found = fit(single, begin, iterations=3)
-    assert torch.equal(found.log_likelihoods, expected.log_likelihoods)
+        result = fit(single, begin, iterations=3)
+    assert torch.equal(result.log_likelihoods, expected.log_likelihoods)
 
 
-def test_log_density_is_that_of_independent_normals():
+def test_log_density_equals_independent_normals():
     values, (_, means, variances) = problem()
     expected = Normal(means[:, None], variances.sqrt()[:, None]).log_prob(values).sum(dim=-1)
     torch.testing.assert_close(log_density(Points.at(values), means, variances), expected)

@@ -4,7 +4,7 @@ import torch
 from capsbench.capsules.primary import MatrixPrimaryCapsules, VectorPrimaryCapsules
 
 
-def test_vector_capsules_are_the_channels_of_a_convolution_squashed():
+def test_vector_capsules_are_squashed_channels_of_a_convolution():
     torch.manual_seed(0)
     layer = VectorPrimaryCapsules(3, types=2, dim=5, kernel=3, stride=2)
     features = torch.randn(2, 3, 7, 9)
@@ -53,7 +53,7 @@ def test_matrix_capsules_are_a_linear_pose_and_a_probability():
     assert sum(p.numel() for p in layer.parameters()) == 3 * 2 * 17
 
 
-def test_presences_of_matrix_capsules_that_are_no_probabilities_are_found_out(monkeypatch):
+def test_check_fails_for_presences_that_are_not_probabilities(monkeypatch):
     layer = MatrixPrimaryCapsules(3, types=2)
     monkeypatch.setattr(torch.Tensor, "sigmoid", lambda logits: logits - 1)
     assert layer.check_presences(torch.zeros(2, 3, 4, 5)) == 1

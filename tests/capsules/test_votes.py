@@ -1,4 +1,4 @@
-"""Votes against loops over children and parents, and the promise of equations 5 and 6."""
+"""Votes against loops over children and parents, and equations 5 and 6."""
 
 from itertools import product
 
@@ -22,7 +22,7 @@ def normal(*shape, seed=0, dtype=DOUBLE):
 
 @pytest.mark.parametrize("batch", [0, 1, 3])
 @pytest.mark.parametrize("rows", ROWS)
-def test_pair_votes_are_those_of_the_loop(rows, batch):
+def test_pair_votes_equal_a_loop(rows, batch):
     poses, weights = normal(batch, 5, *rows, 4), normal(5, 3, 4, 2, seed=1)
     votes = pair_votes(poses, weights)
     assert votes.shape == (batch, 5, 3, *rows, 2)
@@ -32,7 +32,7 @@ def test_pair_votes_are_those_of_the_loop(rows, batch):
 
 @pytest.mark.parametrize("batch", [0, 2])
 @pytest.mark.parametrize("rows", ROWS)
-def test_shared_votes_are_those_of_the_loop(rows, batch):
+def test_shared_votes_equal_a_loop(rows, batch):
     poses, weights = normal(batch, 2, 3, 5, *rows, 4), normal(5, 3, 4, 2, seed=1)
     votes = shared_votes(poses, weights)
     assert votes.shape == (batch, 2, 3, 5, 3, *rows, 2)
@@ -47,13 +47,13 @@ def test_shared_votes_are_those_of_the_loop(rows, batch):
     types=st.tuples(st.integers(1, 3), st.integers(1, 3)),
     rows=st.sampled_from(ROWS),
     stride=st.integers(1, 3),
-    told=st.booleans(),
+    with_offsets=st.booleans(),
 )
 @settings(max_examples=40, deadline=None)
-def test_window_votes_are_those_of_the_loop(batch, size, kernel, types, rows, stride, told):
+def test_window_votes_equal_a_loop(batch, size, kernel, types, rows, stride, with_offsets):
     kernel = tuple(map(min, kernel, size))
     poses, weights = normal(batch, *size, types[0], *rows, 4), normal(*kernel, *types, 4, 2, seed=1)
-    offsets = normal(*kernel, *(rows or (1,)), 2, seed=2) if told else None
+    offsets = normal(*kernel, *(rows or (1,)), 2, seed=2) if with_offsets else None
     votes = window_votes(poses, weights, stride=stride, offsets=offsets)
     down, across = ((s - k) // stride + 1 for s, k in zip(size, kernel, strict=True))
     children = list(product(range(kernel[0]), range(kernel[1]), range(types[0])))
@@ -67,7 +67,7 @@ def test_window_votes_are_those_of_the_loop(batch, size, kernel, types, rows, st
             torch.testing.assert_close(votes[b, y, x, p, child], expected.flatten())
 
 
-def test_gradients_are_those_of_finite_differences():
+def test_gradients_equal_finite_differences():
     check = torch.autograd.gradcheck
     pairs = normal(2, 2, 4, 4).requires_grad_(), normal(2, 3, 4, 4, seed=1).requires_grad_()
     assert check(pair_votes, pairs)
@@ -79,7 +79,7 @@ def test_gradients_are_those_of_finite_differences():
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
 def test_votes_keep_dtype_and_device(dtype):
-    """The meta device stands for any other: a tensor made on the CPU on the way would clash."""
+    """The meta device represents any other: an intermediate CPU tensor would fail."""
     for device in ("cpu", "meta"):
         poses = normal(2, 3, 3, 2, 4, 4, dtype=dtype).to(device)
         weights = normal(2, 2, 2, 3, 4, 4, dtype=dtype).to(device)
@@ -94,41 +94,41 @@ def test_votes_keep_dtype_and_device(dtype):
 @given(st.integers(0, 99), st.sampled_from([1e-3, 1.0, 1e3]))
 @settings(max_examples=20, deadline=None)
 def test_votes_move_with_the_part(seed, scale):
-    """Any T, also one that shears, mirrors or is singular."""
+    """Use any T, including shears, reflections and singular maps."""
     transform = scale * normal(4, 4, seed=seed)
     transform[0] *= seed % 2
     on_map, weights = normal(2, 3, 3, 2, 4, 4), normal(2, 2, 2, 5, 4, 4, seed=1)
-    ways = [
+    cases = [
         (lambda poses: pair_votes(poses, weights[0, 0]), on_map[:, 1, 1]),
         (lambda poses: shared_votes(poses, weights[0, 0]), on_map),
         (lambda poses: window_votes(poses, weights), on_map),
     ]
-    for vote, poses in ways:
+    for vote, poses in cases:
         assert check_votes_commute(vote, poses, transform) < 1e-14
 
 
-def test_votes_that_do_not_move_with_the_part_are_found_out():
+def test_check_fails_for_votes_that_do_not_move_with_the_part():
     poses, weights, transform = normal(2, 3, 4, 4), normal(3, 5, 4, 4, seed=1), normal(4, 4, seed=2)
 
     def from_the_left(poses):  # W p does not commute with T p
         return torch.einsum("ijde,bief->bijdf", weights, poses)
 
     assert check_votes_commute(from_the_left, poses, transform) > 0.1
-    told = coordinates(2, 2, like=weights)
+    offsets = coordinates(2, 2, like=weights)
     on_map, shared = normal(1, 3, 3, 2, 4, 4), normal(2, 2, 2, 5, 4, 4)
     assert (
-        check_votes_commute(lambda p: window_votes(p, shared, offsets=told), on_map, transform)
+        check_votes_commute(lambda p: window_votes(p, shared, offsets=offsets), on_map, transform)
         > 0.01
     )
 
 
 def test_sum_over_windows_is_the_transpose_of_windows():
-    """<windows(x), y> = <x, sum_over_windows(y)>: what one spreads, the other gathers."""
+    """<windows(x), y> = <x, sum_over_windows(y)>."""
     maps = normal(2, 5, 6, 3)
     seen = windows(maps, (3, 2), 2)
     assert seen.shape == (2, 2, 3, 3, 2, 3)
     assert torch.equal(seen[1, 1, 2, 0, 1], maps[1, 2, 5])
-    held = normal(*seen.shape, seed=1)
-    gathered = sum_over_windows(held, (5, 6), 2)
-    torch.testing.assert_close((seen * held).sum(), (maps * gathered).sum())
+    values = normal(*seen.shape, seed=1)
+    gathered = sum_over_windows(values, (5, 6), 2)
+    torch.testing.assert_close((seen * values).sum(), (maps * gathered).sum())
     assert not sum_over_windows(normal(1, 1, 1, 2, 2, 3), (3, 3), 2)[:, 2].any()

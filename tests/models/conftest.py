@@ -1,4 +1,4 @@
-"""What the tests of several models share: a small one of each."""
+"""Small versions of all models."""
 
 from typing import Any
 
@@ -9,7 +9,8 @@ from capsbench.names import find
 
 DR = {"channels": 8, "primary_types": 3, "primary_dim": 4, "class_dim": 6, "decoder": (8,)}
 EM = {"channels": 8, "primary_types": 3, "types": (4, 5), "strides": (2, 1), "iterations": 2}
-# Where the default is too big for a test. A model that is not named here is tested as it is.
+# Arguments of models whose defaults are too large for a test. Other models are tested with
+# defaults.
 SMALL: dict[str, dict[str, Any]] = {
     "capsnet-dr": DR,
     "capsnet-dr-code": DR,
@@ -30,13 +31,13 @@ SMALL: dict[str, dict[str, Any]] = {
 
 @pytest.fixture
 def small():
-    """The arguments of a small model, by the model's name."""
+    """Return a function from a model's name to the arguments of a small version."""
     return lambda name: SMALL.get(name, {})
 
 
 @pytest.fixture
 def build(small):
-    """Makes a small model of a name; arguments that are given go before the small ones."""
+    """Return a function that builds a small model by name; given arguments take precedence."""
 
     def make(name, image_shape=(1, 28, 28), num_classes=10, **more):
         torch.manual_seed(0)

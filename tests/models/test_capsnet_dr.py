@@ -1,4 +1,4 @@
-"""The capsule networks with dynamic routing: decoder, loss, initialisation."""
+"""Capsule networks with dynamic routing: decoder, loss, initialisation."""
 
 from typing import Any
 
@@ -25,11 +25,11 @@ def test_scores_are_the_lengths_of_the_class_capsules(build):
     torch.testing.assert_close(prediction.scores, prediction.poses.norm(dim=-1))
 
 
-def test_decoder_draws_the_likeliest_class_and_learns_to_draw_the_true_one(build):
+def test_decoder_draws_the_predicted_class_and_learns_the_true_one(build):
     model, batch = build("capsnet-dr", reconstruction_weight=1.0, **SMALL_IMAGES), draw()
     prediction = model(batch.images)
-    likeliest = one_hot(prediction.scores.argmax(dim=1), 4)
-    assert torch.equal(prediction.reconstruction, model.decoder(prediction.poses, likeliest))
+    predicted = one_hot(prediction.scores.argmax(dim=1), 4)
+    assert torch.equal(prediction.reconstruction, model.decoder(prediction.poses, predicted))
 
     prediction = prediction._replace(poses=torch.randn_like(prediction.poses))
     drawn = model.decoder(prediction.poses, one_hot(batch.targets, 4))
@@ -48,10 +48,8 @@ def test_model_without_a_decoder_reconstructs_nothing(build):
 
 
 @pytest.mark.parametrize(("num_classes", "weight"), [(5, 0.005), (10, 0.01)])
-def test_code_weighs_the_reconstruction_beside_the_average_over_the_classes(
-    build, num_classes, weight
-):
-    """The code's own loss: margin loss halved and averaged over the classes, 0.0005 beside it."""
+def test_reconstruction_weight_of_the_code_fits_its_own_loss(build, num_classes, weight):
+    """The code's own loss: margin loss halved and averaged over classes, plus 0.0005 x error."""
     text, code = (
         build(name, (1, 17, 17), num_classes) for name in ("capsnet-dr", "capsnet-dr-code")
     )
@@ -68,27 +66,27 @@ def test_code_weighs_the_reconstruction_beside_the_average_over_the_classes(
     drawn = code.decoder(prediction.poses, targets)
     error = (drawn - images).square().sum(dim=(1, 2, 3)).mean()
     expected = margin + 0.0005 * error
-    found = 0.5 / num_classes * code.loss(prediction, batch, 0.0)
-    torch.testing.assert_close(found, expected)
+    loss = 0.5 / num_classes * code.loss(prediction, batch, 0.0)
+    torch.testing.assert_close(loss, expected)
 
 
-def test_code_takes_another_weight_of_the_reconstruction(build):
+def test_code_accepts_another_reconstruction_weight(build):
     assert build("capsnet-dr-code", reconstruction_weight=0.0).reconstruction_weight == 0
 
 
-def test_code_starts_at_truncated_normals_and_biases_of_a_tenth(build):
+def test_code_initialises_truncated_normals_and_biases_of_a_tenth(build):
     model = build("capsnet-dr-code", **SMALL_IMAGES)
     for name, parameter in model.named_parameters():
         if name.endswith("bias"):
             assert (parameter == 0.1).all(), name
         else:
             std = 0.05 if name == "conv.weight" else 0.1
-            # A normal distribution cut at two of its standard deviations has 0.88 of them.
+            # Truncation at two standard deviations reduces the standard deviation by 0.88.
             assert parameter.abs().max() <= 2 * std, name
             assert parameter.std().item() == pytest.approx(0.88 * std, rel=0.12), name
 
 
-def test_code_adds_a_bias_after_the_shares_of_the_primary_capsules_and_of_the_routed_sum(build):
+def test_code_adds_biases_after_the_division_of_primary_capsules_and_after_routing(build):
     model = build("capsnet-dr-code", **SMALL_IMAGES)
     features = F.relu(model.conv(draw().images))
     conv = model.primary.conv

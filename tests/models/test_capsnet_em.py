@@ -1,4 +1,4 @@
-"""The matrix capsules with EM routing: votes, coordinates, schedules, what they learn."""
+"""Matrix capsules with EM routing: votes, coordinates, schedules, learning."""
 
 import pytest
 import torch
@@ -34,8 +34,8 @@ def draw(count=4):
 
 
 @every_model
-def test_votes_are_those_of_the_maps(cls):
-    """32 pixels become 14, 14, 6 and 4 places without padding."""
+def test_votes_have_the_shapes_of_the_maps(cls):
+    """32 pixels become maps of side 14, 14, 6 and 4 without padding."""
     model = cls(image_shape=(1, 32, 32), num_classes=5, types=(4, 3), primary_types=2, channels=4)
     capsules = model.primary(model.conv(torch.rand(1, 1, 32, 32)))
     shapes = []
@@ -81,7 +81,7 @@ def test_losses_of_text_and_code():
 
 
 @pytest.mark.parametrize("loss", ["margin", "cross-entropy"])
-def test_other_losses_are_those_of_the_papers_table(loss):
+def test_other_losses_match_the_papers_table(loss):
     batch, scores = draw(), torch.rand(4, 10)
     model = build(loss=loss)
     prediction = model(batch.images)._replace(scores=scores)
@@ -96,7 +96,7 @@ def test_other_losses_are_those_of_the_papers_table(loss):
 
 
 @every_model
-def test_vector_poses_are_learned_and_have_sixteen_times_the_transformations(cls):
+def test_vector_poses_learn_and_have_sixteen_times_the_weights(cls):
     model, batch = build(cls, pose="vector"), draw(8)
     matrices = build(cls)
     prediction = model(batch.images)
@@ -119,14 +119,14 @@ def test_vector_poses_are_learned_and_have_sixteen_times_the_transformations(cls
     assert model.check_batch_independence(batch.images) < 1e-5
 
 
-def test_code_starts_where_the_authors_start():
+def test_code_has_the_initial_values_of_the_authors():
     torch.manual_seed(0)
     model = CapsNetEMCode(image_shape=(2, 32, 32), num_classes=5)
     assert model.conv.bias is not None
     assert torch.equal(model.conv.bias, torch.full((32,), 0.1))
     first, second = model.capsules
     assert isinstance(first, EMCapsules) and isinstance(second, EMCapsules)
-    for weight, deviation in (
+    for weight, std in (
         (model.conv.weight, 0.05),
         (model.primary.pose.weight, 0.5),
         (model.primary.presence.weight, 3.0),
@@ -134,24 +134,24 @@ def test_code_starts_where_the_authors_start():
         (second.weights, 0.3),
         (model.classes.weights, 0.01),
     ):
-        # A normal that is cut off at two standard deviations keeps 0.88 of its own.
-        assert weight.std().item() == pytest.approx(0.88 * deviation, rel=0.05)
-        assert weight.abs().max() <= 2 * deviation * 1.0001
+        # Truncation at two standard deviations reduces the standard deviation by 0.88.
+        assert weight.std().item() == pytest.approx(0.88 * std, rel=0.05)
+        assert weight.abs().max() <= 2 * std * 1.0001
     assert first.variant is AUTHORS_CODE and second.variant is AUTHORS_CODE
     assert model.classes.variant is AUTHORS_CODE_CLASSES
-    nothing = torch.zeros(1, 32, 3, 3)
+    zeros = torch.zeros(1, 32, 3, 3)
     torch.testing.assert_close(
-        model.primary(nothing).presences, torch.full((1, 3, 3, 32), -1.0).sigmoid()
+        model.primary(zeros).presences, torch.full((1, 3, 3, 32), -1.0).sigmoid()
     )
 
 
-def test_code_tells_the_votes_the_pixel_that_they_come_from():
+def test_code_adds_pixel_coordinates_to_the_votes():
     model = build(CapsNetEMCode, (1, 40, 32))
     assert model.classes.coordinates == PixelCoordinates(image_size=(40, 32), stride=4, offset=8)
     assert build(CapsNetEMCode, coordinate_addition=False).classes.coordinates is None
 
 
-def test_inverse_temperature_of_the_code_stands_still():
+def test_inverse_temperature_of_the_code_is_constant():
     model = build(CapsNetEMCode)
     for progress in (0.0, 0.5, 1.0):
         model.advance(progress)
@@ -160,7 +160,7 @@ def test_inverse_temperature_of_the_code_stands_still():
 
 @every_model
 def test_too_small_images_are_refused_by_name(cls):
-    with pytest.raises(UserError, match=f"{cls.name} needs images of at least 17 x 17 pixels"):
+    with pytest.raises(UserError, match=rf"{cls.name} .*17 x 17"):
         build(cls, (1, 16, 17))
 
 
@@ -176,22 +176,26 @@ def test_inverse_temperature_rises_with_the_training_and_is_saved():
     assert not torch.allclose(scores[1], scores[2])
 
 
-def test_em_takes_one_stride_for_each_layer_of_types():
+def test_em_needs_one_stride_for_each_layer_of_types():
     with pytest.raises(UserError, match=r"types \[4, 5, 6\] and strides \[2\]"):
         build(types=(4, 5, 6), strides=(2,))
     model = build(types=(4, 5, 6), strides=(1, 1, 1))
     assert model(draw().images).scores.shape == (4, 10)
 
 
-def test_em_adds_coordinates_to_the_votes_for_the_classes_if_asked():
+def test_coordinate_addition_shifts_the_class_poses():
     images = draw().images
-    told, untold = (build(iterations=1, coordinate_addition=x)(images).poses for x in (True, False))
-    moved = told - untold  # with one iteration the means alone, by about half the map
-    assert ((moved[..., :2, 3] - 0.5).abs() < 0.2).all()
-    assert moved[..., :3].abs().max() < 1e-4
+    with_coordinates, without = (
+        build(iterations=1, coordinate_addition=x)(images).poses for x in (True, False)
+    )
+    difference = (
+        with_coordinates - without
+    )  # with one iteration only the means shift, by about half the map
+    assert ((difference[..., :2, 3] - 0.5).abs() < 0.2).all()
+    assert difference[..., :3].abs().max() < 1e-4
 
 
-def test_em_does_not_see_brightness_and_contrast():
+def test_em_is_invariant_to_brightness_and_contrast():
     model, images = build().double(), draw().images.double()
     torch.testing.assert_close(model(0.1 + 0.5 * images).scores, model(images).scores)
 
@@ -214,5 +218,5 @@ def test_uniform_image_becomes_zero_with_finite_gradient():
     assert gradient.isfinite().all()
 
 
-def test_standardise_takes_an_empty_batch():
+def test_standardise_accepts_an_empty_batch():
     assert standardize(torch.empty(0, 1, 4, 4)).shape == (0, 1, 4, 4)

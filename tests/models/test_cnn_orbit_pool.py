@@ -8,18 +8,18 @@ from torch import nn
 
 from capsbench.arguments import resolve
 from capsbench.errors import UserError
-from capsbench.models._filter_bank import OrbitConvolution, filter_copies, seen_from
+from capsbench.models._filter_bank import OrbitConvolution, filter_copies, transform_images
 from capsbench.models.cnn_orbit_pool import CNNOrbitPool
 
 
 def squares(size):
-    """Squared distances of the pixels from the middle of an image."""
+    """Return the squared distances of the pixels from the centre of an image."""
     steps = torch.arange(size, dtype=torch.float64) - (size - 1) / 2
     return steps[:, None] ** 2 + steps**2
 
 
 def blobs(count=4, size=40, seed=0):
-    """Smooth images, empty near the border and where a rotation leads out."""
+    """Return smooth images, empty near the border and where a rotation leaves the image."""
     generator = torch.Generator().manual_seed(seed)
     steps = torch.arange(size, dtype=torch.float64) - (size - 1) / 2
     y, x = steps[:, None], steps
@@ -53,7 +53,7 @@ def network(size=40, seed=0, rotations=4, **more):
 
 
 def learned(kernel=5, seed=0):
-    """A filter on its disc: its weights, and the square that they stand in."""
+    """Return the weights of a filter on its disc, and the square that contains them."""
     half = kernel // 2
     y, x = np.mgrid[-half : half + 1, -half : half + 1]
     disc = np.hypot(x, y) <= kernel / 2
@@ -63,12 +63,12 @@ def learned(kernel=5, seed=0):
     return weights, square
 
 
-# Keys' cubic convolution is the spline whose slope at a point is that from neighbour to neighbour.
+# Keys' cubic convolution is the spline whose slope at a point is that between its neighbours.
 KEYS = CubicHermiteSpline(range(-3, 4), [0, 0, 0, 1, 0, 0, 0], [0, 0, 0.5, 0, -0.5, 0, 0])
 
 
 def resampled(square, *, degrees, scale, size):
-    """A filter turned counter-clockwise on the screen and enlarged, one weight after the other."""
+    """Rotate a filter counter-clockwise on the screen and enlarge it, in a loop over weights."""
     half, centre = size // 2, len(square) // 2
     y, x = np.mgrid[-half : half + 1, -half : half + 1].astype(float)
     angle = math.radians(degrees)
@@ -84,7 +84,7 @@ def resampled(square, *, degrees, scale, size):
 
 
 @pytest.mark.parametrize("kernel", [3, 5, 7])
-def test_copies_are_the_filter_resampled(kernel):
+def test_copies_are_resampled_filters(kernel):
     weights, square = learned(kernel)
     scales = (1.0, 1.5, 2.0)
     copies = filter_copies(kernel, rotations=8, scales=scales).double().numpy() @ weights
@@ -97,13 +97,13 @@ def test_copies_are_the_filter_resampled(kernel):
 
 
 @pytest.mark.parametrize("kernel", [1, 3, 5, 7])
-def test_every_copy_answers_a_constant_as_the_filter_does(kernel):
+def test_every_copy_has_the_response_of_the_filter_to_a_constant(kernel):
     copies = filter_copies(kernel, rotations=7, scales=(1.0, 1.15, 1.5, 2.0))
     sums = copies.sum(dim=(1, 2))
     torch.testing.assert_close(sums, torch.ones_like(sums))
 
 
-def test_interpolation_smooths_as_little_as_the_docstring_says():
+def test_interpolation_smooths_as_the_docstring_states():
     copies = filter_copies(5, rotations=8, scales=(1.0, 1.5)).double().flatten(1, 2)
     generator = torch.Generator().manual_seed(0)
     weights = torch.randn(21, 4000, dtype=torch.float64, generator=generator)
@@ -118,7 +118,7 @@ def test_interpolation_smooths_as_little_as_the_docstring_says():
 
 
 @pytest.mark.parametrize("rotations", [4, 8, 12])
-def test_copies_a_quarter_turn_apart_are_the_same_values(rotations):
+def test_copies_a_quarter_turn_apart_have_equal_values(rotations):
     copies = filter_copies(5, rotations=rotations, scales=(1.0, 1.4)).unflatten(0, (2, rotations))
     quarter = rotations // 4
     assert torch.equal(copies.roll(-quarter, dims=1), copies.rot90(1, (2, 3)))
@@ -153,7 +153,7 @@ def test_one_copy_is_an_ordinary_convolution():
 
 @pytest.mark.parametrize("rotations", [4, 8])
 @pytest.mark.parametrize("size", [14, 15])
-def test_maps_turn_with_the_image(rotations, size):
+def test_maps_rotate_with_the_image(rotations, size):
     orbits = layer(rotations=rotations, dilation=2)
     images = torch.rand(2, 1, size, size, dtype=torch.float64)
     for degrees in (90, 180, 270):
@@ -162,15 +162,15 @@ def test_maps_turn_with_the_image(rotations, size):
     assert layer(rotations=2).check_orbit_equivariance(images, degrees=180) < 1e-13
 
 
-def test_eight_rotations_answer_to_an_eighth_of_a_turn():
-    found = {
+def test_eight_rotations_are_nearly_equivariant_to_an_eighth_of_a_turn():
+    errors = {
         rotations: layer(rotations=rotations).check_orbit_equivariance(blobs(), degrees=45)
         for rotations in (1, 4, 8)
     }
-    assert found[8] < 0.2 < found[4] < found[1]
+    assert errors[8] < 0.2 < errors[4] < errors[1]
 
 
-def test_an_enlarged_copy_answers_to_the_enlarged_image_as_the_filter_to_the_image():
+def test_an_enlarged_copy_responds_to_the_enlarged_image_like_the_filter_to_the_image():
     y, x = (torch.from_numpy(axis - 2.0) for axis in np.nonzero(learned()[1]))
     ring = (1 - (x**2 + y**2) / 2) * torch.exp(-(x**2 + y**2) / 2)
     peaks = {}
@@ -203,7 +203,7 @@ def test_scores_are_invariant_to_whole_shifts_away_from_the_border():
     assert model.check_orbit_invariance(images, shift=(25, 0)) > 1e-3  # over the border
 
 
-def test_asking_about_views_leaves_the_model_as_it_was():
+def test_check_does_not_change_the_model():
     model, images = network().train(), blobs()
     before = {name: values.clone() for name, values in model.state_dict().items()}
     assert model.check_orbit_invariance(images, degrees=90) < 1e-12
@@ -211,8 +211,8 @@ def test_asking_about_views_leaves_the_model_as_it_was():
     assert all(module.training for module in model.modules())
 
 
-def test_network_with_eight_rotations_is_nearer_to_rotation_invariance_than_a_cnn():
-    found = {
+def test_eight_rotations_are_closer_to_invariance_than_a_cnn():
+    errors = {
         rotations: np.mean(
             [
                 network(rotations=rotations, seed=seed).check_orbit_invariance(blobs(), degrees=45)
@@ -221,10 +221,10 @@ def test_network_with_eight_rotations_is_nearer_to_rotation_invariance_than_a_cn
         )
         for rotations in (1, 8)
     }
-    assert found[8] < 0.7 * found[1]
+    assert errors[8] < 0.7 * errors[1]
 
 
-def test_scores_tell_images_apart():
+def test_scores_distinguish_images():
     scores = network()(blobs()).scores
     assert (scores[0] - scores[1]).abs().max() > 1e-2
 
@@ -239,14 +239,14 @@ def test_number_of_parameters_does_not_depend_on_the_number_of_copies():
     assert numbers == {expected} == {26_190}
 
 
-def test_turning_the_images_by_the_check_is_the_framework_s_view():
+def test_images_are_transformed_by_the_frameworks_warp():
     images = blobs()
-    assert torch.equal(seen_from(images, degrees=90), images.rot90(1, (2, 3)))
-    assert torch.equal(seen_from(images, shift=(2, 0))[..., 2:], images[..., :-2])
+    assert torch.equal(transform_images(images, degrees=90), images.rot90(1, (2, 3)))
+    assert torch.equal(transform_images(images, shift=(2, 0))[..., 2:], images[..., :-2])
 
 
 @pytest.mark.parametrize("scales", [(), (0.5, 1.0)])
-def test_scales_that_make_no_sense_are_refused(scales):
+def test_invalid_scales_are_refused(scales):
     with pytest.raises(UserError, match="scales"):
         resolve(
             CNNOrbitPool,

@@ -8,7 +8,7 @@ from capsbench.models._group_convolution import (
     OrientationPooling,
     P4BatchNorm,
     P4Convolution,
-    turned,
+    rotate_p4,
 )
 from capsbench.models.cnn_p4 import CNNP4
 
@@ -21,7 +21,7 @@ def draw(*shape, seed=0):
 
 
 def some_training(model, images):
-    """Statistics and parameters of batch norm as after some training."""
+    """Randomise batch norm parameters and statistics, as after some training."""
     generator = torch.Generator().manual_seed(3)
     for module in model.modules():
         if isinstance(module, P4BatchNorm):
@@ -41,7 +41,7 @@ def network(size=16, channels=1, **more):
 
 
 def turn_back(offset, quarters):
-    """A pixel (row, column) about the centre, turned clockwise; rows go down."""
+    """Rotate a pixel (row, column) about the centre clockwise; rows go down."""
     row, column = offset
     for _ in range(quarters):
         row, column = column, -row
@@ -49,75 +49,75 @@ def turn_back(offset, quarters):
 
 
 def naive(features, weight, orientations):
-    """The correlation on p4, one product after the other (Cohen and Welling 2016, section 6.1).
+    """Compute the correlation on p4 in loops (Cohen and Welling 2016, section 6.1).
 
     Args:
         features: (orientations * D, H, W).
         weight: (D', orientations * D, N, N).
         orientations: 1 for an image, 4 for a p4 map.
     """
-    above, below, kernel, _ = weight.shape
+    out_channels, in_channels, kernel, _ = weight.shape
     height, width = features.shape[1:]
     half = kernel // 2
-    result = torch.zeros(above, 4, height, width, dtype=torch.float64)
+    result = torch.zeros(out_channels, 4, height, width, dtype=torch.float64)
     offsets = [(u, v) for u in range(-half, half + 1) for v in range(-half, half + 1)]
     for r in range(4):
         for u, v in offsets:
             from_row, from_column = turn_back((u, v), r)
-            for channel in range(below):
+            for channel in range(in_channels):
                 feature, s = divmod(channel, orientations)
                 source = feature * orientations + (s - r) % orientations
-                taken = weight[:, source, half + from_row, half + from_column]
+                factor = weight[:, source, half + from_row, half + from_column]
                 for y in range(max(0, -u), min(height, height - u)):
                     for x in range(max(0, -v), min(width, width - v)):
-                        result[:, r, y, x] += taken * features[channel, y + u, x + v]
+                        result[:, r, y, x] += factor * features[channel, y + u, x + v]
     return result.flatten(0, 1)
 
 
-def test_lifting_is_the_sum_over_the_group():
+def test_lifting_equals_the_sum_over_the_group():
     layer = LiftingConvolution(2, 3, kernel=3).double()
     images = draw(2, 2, 3, 4)
     torch.testing.assert_close(layer(images)[1], naive(images[1], layer.weight.detach(), 1))
 
 
 @pytest.mark.parametrize("kernel", [1, 3])
-def test_p4_convolution_is_the_sum_over_the_group(kernel):
+def test_p4_convolution_equals_the_sum_over_the_group(kernel):
     layer = P4Convolution(2, 3, kernel=kernel).double()
     features = draw(2, 8, 3, 4)
     torch.testing.assert_close(layer(features)[1], naive(features[1], layer.weight.detach(), 4))
 
 
 @pytest.mark.parametrize("size", [6, 7])
-def test_layers_turn_with_the_image(size):
+def test_layers_rotate_with_the_image(size):
     lifting = LiftingConvolution(2, 3, kernel=5).double()
     assert lifting.check_equivariance(draw(2, 2, size, size)) < 1e-13
     layer = P4Convolution(3, 2, kernel=3).double()
     assert layer.check_equivariance(draw(2, 12, size, size)) < 1e-13
 
 
-def test_filters_that_are_not_moved_on_do_not_turn_with_the_image():
-    class NotMovedOn(P4Convolution):
+def test_filters_without_permuted_orientations_are_not_equivariant():
+    class WithoutPermutation(P4Convolution):
         def forward(self, features):
             filters = torch.stack([self.weight.rot90(r, (2, 3)) for r in range(4)], dim=1)
             return torch.conv2d(features, filters.flatten(0, 1), padding=1)
 
-    assert NotMovedOn(3, 2, kernel=3).double().check_equivariance(draw(2, 12, 6, 6)) > 0.1
+    assert WithoutPermutation(3, 2, kernel=3).double().check_equivariance(draw(2, 12, 6, 6)) > 0.1
 
 
-def test_turns_form_the_cyclic_group():
+def test_rotations_form_the_cyclic_group():
     features = draw(2, 8, 4, 6)
-    assert torch.equal(turned(features, 4), features)
-    assert torch.equal(turned(turned(features, 1), 2), turned(features, 3))
-    once = turned(features, 1)
+    assert torch.equal(rotate_p4(features, 4), features)
+    assert torch.equal(rotate_p4(rotate_p4(features, 1), 2), rotate_p4(features, 3))
+    once = rotate_p4(features, 1)
     assert torch.equal(once[:, 4 + 1], features[:, 4 + 0].rot90(1, (1, 2)))
 
 
-def test_batch_norm_treats_orientations_alike():
+def test_batch_norm_is_shared_by_orientations():
     norm = P4BatchNorm(2).double()
     scale = torch.tensor([1.0, 2.0, 3.0, 4.0, 4.0, 3.0, 2.0, 1.0]).double()[:, None, None]
     features = scale * draw(3, 8, 4, 4)
     for module in (norm.train(), norm.eval()):
-        torch.testing.assert_close(module(turned(features, 1)), turned(module(features), 1))
+        torch.testing.assert_close(module(rotate_p4(features, 1)), rotate_p4(module(features), 1))
     by_feature = norm.train()(features).unflatten(1, (2, 4)).transpose(0, 1).flatten(1)
     torch.testing.assert_close(by_feature.mean(dim=1), torch.zeros(2).double())
     torch.testing.assert_close(
@@ -130,7 +130,7 @@ def test_orientation_pooling_takes_the_largest_of_four():
     pooled = OrientationPooling()(features)
     assert pooled.shape == (2, 2, 3, 3)
     assert torch.equal(pooled[:, 1], features[:, 4:].max(dim=1).values)
-    assert torch.equal(OrientationPooling()(turned(features, 1)), pooled.rot90(1, PLANE))
+    assert torch.equal(OrientationPooling()(rotate_p4(features, 1)), pooled.rot90(1, PLANE))
 
 
 @pytest.mark.parametrize("size", [7, 8, 9, 10, 13, 14, 28])
@@ -138,7 +138,7 @@ def test_scores_are_invariant_to_quarter_turns_at_any_size(size):
     assert network(size).check_turn_invariance(draw(3, 1, size, size, seed=1)) < 1e-12
 
 
-def test_asking_about_turns_leaves_the_model_as_it_was():
+def test_check_does_not_change_the_model():
     model, images = network().train(), draw(3, 1, 16, 16)
     before = {name: values.clone() for name, values in model.state_dict().items()}
     assert model.check_turn_invariance(images) < 1e-12
@@ -146,7 +146,7 @@ def test_asking_about_turns_leaves_the_model_as_it_was():
     assert all(module.training for module in model.modules())
 
 
-def test_scores_that_are_no_numbers_are_not_called_invariant():
+def test_checks_with_a_nan_are_nan():
     images = draw(1, 1, 16, 16)
     images[0, 0, 0, 0] = math.nan
     assert math.isnan(network().check_turn_invariance(images))
@@ -157,19 +157,19 @@ def test_scores_that_are_no_numbers_are_not_called_invariant():
 
 
 @pytest.mark.parametrize("size", [15, 16])
-def test_maps_turn_with_the_image(size):
+def test_maps_rotate_with_the_image(size):
     model, images = network(size, channels=2), draw(2, 2, size, size)
     block = model.block3(model.block2(model.block1(images)))
-    turned_images = images.rot90(1, PLANE)
-    of_turned = model.block3(model.block2(model.block1(turned_images)))
-    torch.testing.assert_close(of_turned, turned(block, 1))
-    assert not torch.allclose(of_turned, block.rot90(1, PLANE))
+    rotated_images = images.rot90(1, PLANE)
+    of_rotated = model.block3(model.block2(model.block1(rotated_images)))
+    torch.testing.assert_close(of_rotated, rotate_p4(block, 1))
+    assert not torch.allclose(of_rotated, block.rot90(1, PLANE))
     torch.testing.assert_close(
-        model.orientations(of_turned), model.orientations(block).rot90(1, PLANE)
+        model.orientations(of_rotated), model.orientations(block).rot90(1, PLANE)
     )
 
 
-def test_scores_tell_images_apart_and_other_changes_are_seen():
+def test_scores_distinguish_images_and_depend_on_reflections():
     model, images = network(16), draw(3, 1, 16, 16)
     scores = model(images).scores
     assert (scores[0] - scores[1]).abs().max() > 1e-3
@@ -178,7 +178,7 @@ def test_scores_tell_images_apart_and_other_changes_are_seen():
 
 
 @pytest.mark.parametrize("size", [7, 14, 15, 28, 29])
-def test_maps_lie_in_the_middle_of_the_image(size):
+def test_maps_are_centred_on_the_image(size):
     model = network(size)
     features = draw(1, 1, size, size)
     for count, (name, layer) in enumerate(model.layers_of_interest().items(), start=1):

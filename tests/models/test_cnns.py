@@ -1,4 +1,4 @@
-"""The published convolutional networks, against references written from the papers."""
+"""Published convolutional networks against references written from the papers."""
 
 import math
 from typing import Any
@@ -12,7 +12,7 @@ from capsbench.arguments import resolve
 from capsbench.contracts import Batch, one_hot
 from capsbench.errors import UserError
 from capsbench.models._cnn import POOL
-from capsbench.models._geometry import Window, places
+from capsbench.models._geometry import LayerWindow, output_size
 from capsbench.models._pooling import MaxPooling
 from capsbench.models.cnn_hinton2018 import CNNHinton2018
 from capsbench.models.cnn_multimnist import CNNMultiMNIST
@@ -52,13 +52,13 @@ def batch_of(images, targets):
 
 
 def tensorflow_pool(x):
-    """2 x 2 max-pooling, 'SAME': odd sizes get one row or column more, below or to the right."""
+    """Apply 2 x 2 'SAME' max-pooling: odd sizes are padded at the bottom or on the right."""
     height, width = x.shape[-2:]
     return F.max_pool2d(F.pad(x, (0, width % 2, 0, height % 2), value=-math.inf), 2)
 
 
 @every_cnn
-def test_scores_are_those_of_the_papers_layers(cls, padding):
+def test_scores_match_the_papers_layers(cls, padding):
     model = build(cls, padding=padding, **SIZES[cls]).double().eval()
     images = draw().double()
     parameters = list(model.parameters())
@@ -66,8 +66,8 @@ def test_scores_are_those_of_the_papers_layers(cls, padding):
     x = images
     if cls is CNNHinton2018:
         flat = images.flatten(1)
-        mean, deviation = flat.mean(1, keepdim=True), flat.std(1, correction=0, keepdim=True)
-        x = ((flat - mean) / deviation).view_as(images)
+        mean, std = flat.mean(1, keepdim=True), flat.std(1, correction=0, keepdim=True)
+        x = ((flat - mean) / std).view_as(images)
     for weight, bias in (pair for pair in weights if pair[0].dim() == 4):
         border = weight.shape[-1] // 2 if padding == "same" else 0
         x = F.conv2d(F.pad(x, 4 * [border]), weight, bias).relu()
@@ -107,7 +107,7 @@ def test_convolutions_have_the_papers_windows(cls, kernels):
         (CNNHinton2018, "valid", [(2, 2.5), (4, 7.5)]),
     ],
 )
-def test_maps_lie_where_the_padding_puts_them(cls, padding, expected):
+def test_map_offsets_follow_from_the_padding(cls, padding, expected):
     layers = build(cls, padding=padding, **SIZES[cls]).layers_of_interest()
     assert list(layers) == [f"block {n + 1}" for n in range(len(expected))] + ["hidden"]
     assert [(layer.stride, layer.offset) for layer in layers.values()][:-1] == expected
@@ -126,9 +126,9 @@ def test_maps_lie_where_the_padding_puts_them(cls, padding, expected):
         (CNNHinton2018, "valid", 13),
     ],
 )
-def test_at_the_smallest_size_every_weight_of_a_window_sees_the_image(cls, padding, smallest):
+def test_at_the_smallest_size_every_weight_of_a_window_is_used(cls, padding, smallest):
     arguments = {"padding": padding, **SIZES[cls]}
-    with pytest.raises(UserError, match=f"at least {smallest} x {smallest} pixels .* got 40 x "):
+    with pytest.raises(UserError, match=f"{smallest} x {smallest}"):
         build(cls, image_shape=(1, 40, smallest - 1), **arguments)
     model = build(cls, image_shape=(1, smallest, smallest), **arguments).eval()
     model(draw((1, smallest, smallest), count=64)).scores.square().sum().backward()
@@ -138,29 +138,34 @@ def test_at_the_smallest_size_every_weight_of_a_window_sees_the_image(cls, paddi
 
 
 @pytest.mark.parametrize("size", range(1, 8))
-def test_pooling_leaves_no_row_out(size):
-    assert places(size, [POOL]) == tensorflow_pool(torch.zeros(1, 1, size, 1)).shape[2]
+def test_pooling_includes_every_row(size):
+    assert output_size(size, [POOL]) == tensorflow_pool(torch.zeros(1, 1, size, 1)).shape[2]
 
 
 @pytest.mark.parametrize("cls", [CNNSabour2017Code, CNNMultiMNIST, CNNHinton2018])
 def test_pooling_is_invariant_to_local_shifts(cls):
-    model, seen = build(cls, **SIZES[cls]).eval(), {}
+    model, inputs_of = build(cls, **SIZES[cls]).eval(), {}
     for module in model.modules():
         if isinstance(module, MaxPooling):
-            module.register_forward_pre_hook(lambda pool, inputs: seen.update({pool: inputs[0]}))
+            module.register_forward_pre_hook(
+                lambda pool, inputs: inputs_of.update({pool: inputs[0]})
+            )
     model(draw())
-    assert [pool.check_local_shift(features, (1, 0)) for pool, features in seen.items()] == [0, 0]
+    assert [pool.check_local_shift(features, (1, 0)) for pool, features in inputs_of.items()] == [
+        0,
+        0,
+    ]
 
 
 @pytest.mark.parametrize("cls", [CNNSabour2017, CNNHinton2018])
-def test_dropout_leaves_out_units_of_the_last_hidden_layer_in_training_only(cls):
+def test_dropout_applies_to_the_last_hidden_layer_in_training_only(cls):
     wide: dict[str, Any] = {"hidden": (9, 400)} if cls is CNNSabour2017 else {"hidden": 400}
     model = build(cls, dropout=0.25, **SIZES[cls] | wide)
-    seen = []
-    model.hidden.register_forward_hook(lambda module, inputs, output: seen.append(output))
+    outputs = []
+    model.hidden.register_forward_hook(lambda module, inputs, output: outputs.append(output))
     images = draw(count=8)
     model(images), model.eval()(images), model(images)
-    trained, evaluated, again = seen
+    trained, evaluated, again = outputs
     assert torch.equal(evaluated, again)
     alive = evaluated > 0
     torch.testing.assert_close(trained[trained > 0], evaluated[alive & (trained > 0)] / 0.75)
@@ -170,16 +175,16 @@ def test_dropout_leaves_out_units_of_the_last_hidden_layer_in_training_only(cls)
 
 
 @pytest.mark.parametrize(
-    ("given", "place"),
+    ("arguments", "name"),
     [({"padding": "full"}, "padding"), ({"dropout": 1.0}, "dropout"), ({"hidden": [3]}, "hidden")],
 )
-def test_bad_arguments_are_refused(given, place):
+def test_bad_arguments_are_refused(arguments, name):
     supplied = ("image_shape", "num_classes")
-    with pytest.raises(UserError, match=place):
-        resolve(CNNSabour2017, given, what="model", supplied=supplied)
+    with pytest.raises(UserError, match=name):
+        resolve(CNNSabour2017, arguments, what="model", supplied=supplied)
 
 
-def test_small_cnn_keeps_its_state():
+def test_small_cnn_has_a_stable_state_dict():
     state = build(CNNSmall, width=2, hidden=5).state_dict()
     assert {name: tuple(values.shape) for name, values in state.items()} == {
         "block1.0.weight": (2, 1, 3, 3),
@@ -198,7 +203,7 @@ def test_small_cnn_keeps_its_state():
 # Two objects in one image
 
 
-def test_multimnist_loss_is_one_binary_question_per_class():
+def test_multimnist_loss_is_binary_cross_entropy_per_class():
     model, images = build(CNNMultiMNIST, **SMALL), draw(count=2)
     prediction = model(images)
     targets = torch.tensor([[1.0, 0, 1, 0], [0, 1, 0, 0]])
@@ -211,8 +216,8 @@ def test_multimnist_loss_is_one_binary_question_per_class():
     loss = model.loss(prediction, batch_of(images, targets), 0.5)
     assert loss.item() == pytest.approx(expected / 2, rel=1e-5)
     double = prediction._replace(scores=prediction.scores.double())
-    found = model.loss(double, batch_of(images, targets), 0.5).item()
-    assert found == pytest.approx(expected / 2, rel=1e-12)
+    result = model.loss(double, batch_of(images, targets), 0.5).item()
+    assert result == pytest.approx(expected / 2, rel=1e-12)
 
 
 def test_multimnist_probabilities_are_sigmoids_normalised_over_classes():
@@ -220,15 +225,15 @@ def test_multimnist_probabilities_are_sigmoids_normalised_over_classes():
     scores = torch.tensor([[3.0, -2.0, 0.0, 8.0], [-200.0, -100.0, -150.0, -300.0]])
     prediction = model(draw(count=2))._replace(scores=scores)
     sigmoids = scores[0].double().sigmoid()
-    found = model.log_probabilities(prediction)
-    torch.testing.assert_close(found[0].exp().double(), sigmoids / sigmoids.sum())
-    torch.testing.assert_close(found[1], scores[1] + 100)  # far below zero, log sigmoid(s) = s
+    result = model.log_probabilities(prediction)
+    torch.testing.assert_close(result[0].exp().double(), sigmoids / sigmoids.sum())
+    torch.testing.assert_close(result[1], scores[1] + 100)  # far below zero, log sigmoid(s) = s
 
 
 # ResNet-20
 
 
-def test_resnet_has_20_layers_and_its_weights_start_as_he_et_al_say():
+def test_resnet_has_20_layers_and_he_initialisation():
     model = build(ResNet20, image_shape=(3, 32, 32), num_classes=10)
     convolutions = [m for m in model.modules() if isinstance(m, nn.Conv2d)]
     assert len(convolutions) + 1 == 20  # and the last layer
@@ -256,8 +261,8 @@ def test_resnet_halves_the_map_twice():
 
 
 @pytest.mark.parametrize(("stride", "channels"), [(1, 3), (2, 6)])
-def test_residual_block_is_the_papers(stride, channels):
-    window = Window(3, stride, padding=1)
+def test_residual_block_matches_the_paper(stride, channels):
+    window = LayerWindow(3, stride, padding=1)
     block = ResidualBlock(3, channels, first=window).double().eval()
     residual: Any = block.residual
     first, norm1, _, second, norm2 = residual
@@ -284,7 +289,7 @@ def test_residual_block_is_the_papers(stride, channels):
     torch.testing.assert_close(block(x), y.relu())
 
 
-def test_resnet_takes_a_batch_of_one_image_of_the_smallest_size():
+def test_resnet_accepts_a_batch_of_one_image_of_the_smallest_size():
     model = build(ResNet20, image_shape=(1, 5, 5), width=2)
     images = draw((1, 5, 5), count=1)  # batch norm needs two values of a channel
     loss = model.loss(model(images), batch_of(images, torch.tensor([1])), 0.0)
@@ -294,7 +299,7 @@ def test_resnet_takes_a_batch_of_one_image_of_the_smallest_size():
 
 # LeNet-5
 
-# Table I: an X where a map of C3 (column) sees a map of S2 (row).
+# Table I: an X if a map of C3 (column) is connected to a map of S2 (row).
 PAPER = (
     "X...XXX..XXXX.XX",
     "XX...XXX..XXXX.X",
@@ -305,8 +310,8 @@ PAPER = (
 )
 
 
-def test_lenet5_connects_c3_as_the_papers_table():
-    assert [[seen in inputs for inputs in TABLE] for seen in range(6)] == [
+def test_lenet5_connects_c3_as_in_the_papers_table():
+    assert [[source in sources for sources in TABLE] for source in range(6)] == [
         [mark == "X" for mark in row] for row in PAPER
     ]
 
@@ -322,7 +327,7 @@ def test_lenet5_has_the_papers_parameters_layer_by_layer():
     assert sum(paper.values()) == 60_000
 
 
-def test_table_convolution_sees_only_the_maps_of_its_table():
+def test_table_convolution_uses_only_the_maps_of_its_table():
     table = ((0, 2), (1,), (0, 1, 2))
     layer = TableConvolution(table, kernel=2).double()
     x = draw((3, 4, 5), count=2).double()
@@ -330,11 +335,11 @@ def test_table_convolution_sees_only_the_maps_of_its_table():
     windows = iter(layer.weight)
     for output, inputs in enumerate(table):
         expected[:, output] = layer.bias[output]
-        for seen in inputs:
+        for source in inputs:
             window = next(windows)
             for row in range(3):
                 for column in range(4):
-                    part = x[:, seen, row : row + 2, column : column + 2]
+                    part = x[:, source, row : row + 2, column : column + 2]
                     expected[:, output, row, column] += (part * window).sum(dim=(1, 2))
     torch.testing.assert_close(layer(x), expected)
 
@@ -349,16 +354,16 @@ def test_subsampling_scales_the_sum_of_four_neighbours():
     torch.testing.assert_close(layer(x), layer.coefficient * sums + layer.bias)
 
 
-def test_lenet5_starts_uniform_up_to_the_root_of_the_inputs():
+def test_lenet5_initial_values_are_uniform_up_to_the_root_of_the_inputs():
     model = build(LeNet5, image_shape=(1, 28, 28))
-    starts = {name: values.detach().abs() for name, values in model.named_parameters()}
-    seen = torch.tensor([25 * len(inputs) for inputs in TABLE for _ in inputs])[:, None, None]
-    inputs = {"c1.0": 25, "s2.0": 4, "c3.0": seen, "s4.0": 4, "c5.1": 400, "f6.0": 120}
+    initial = {name: values.detach().abs() for name, values in model.named_parameters()}
+    of_c3 = torch.tensor([25 * len(inputs) for inputs in TABLE for _ in inputs])[:, None, None]
+    inputs = {"c1.0": 25, "s2.0": 4, "c3.0": of_c3, "s4.0": 4, "c5.1": 400, "f6.0": 120}
     for name, number in {**inputs, "classes": 84}.items():
         weight = "coefficient" if name.startswith("s") else "weight"
-        shares = starts[f"{name}.{weight}"] * torch.as_tensor(number).sqrt()
+        shares = initial[f"{name}.{weight}"] * torch.as_tensor(number).sqrt()
         assert 0.5 < shares.max() <= 1 + 1e-6, name
-    zero = {name for name, values in starts.items() if not values.any()}
+    zero = {name for name, values in initial.items() if not values.any()}
     assert zero == {"s2.0.bias", "c3.0.bias", "s4.0.bias"}
 
 
@@ -367,7 +372,7 @@ def test_squashing_function_is_one_at_one():
     torch.testing.assert_close(squashed, torch.tensor([-1.0, 0.0, 1.0, 1.7159]), rtol=1e-4, atol=0)
 
 
-def test_cross_entropy_is_shared_by_the_objects_of_an_image():
+def test_cross_entropy_is_divided_among_the_objects_of_an_image():
     model, images = build(LeNet5, image_shape=(1, 12, 12)), draw((1, 12, 12), count=2)
     prediction = model(images)
     targets = one_hot(torch.tensor([0, 3]), 4)

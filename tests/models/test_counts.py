@@ -1,4 +1,4 @@
-"""docs/models.md against the code: the names, and every number of parameters."""
+"""docs/models.md against the code: names, and every number of parameters."""
 
 import re
 from importlib.metadata import entry_points
@@ -14,7 +14,7 @@ from capsbench.names import find
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "models.md"
 
-# The counts that papers and their released code imply, so that no row is lost or changed unseen.
+# Counts from the papers and their released code, so that no row is lost or changed unnoticed.
 PUBLISHED = {
     "cnn-hinton2018": {4_253_349, 1_697_445},
     "cnn-multimnist": {24_563_978},
@@ -31,28 +31,28 @@ PUBLISHED = {
 
 
 def rows(heading):
-    """The cells of the rows of the table that begins with these headings."""
+    """Return the cells of the rows of the table with these headings."""
     lines = PAGE.read_text(encoding="utf-8").split(f"| {heading} |", 1)[1].splitlines()
     table_lines = takewhile(lambda line: line.startswith("|"), lines[2:])
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in table_lines]
 
 
-NAMED = rows("model | what it is | source")
+NAMED = rows("model | architecture | source")
 COUNTED = rows("model | arguments | images | classes | parameters | the paper")
 
 
 def test_the_page_names_every_registered_model_once():
-    registered = entry_points(group="capsbench.models")  # plug-ins beside ours
+    registered = entry_points(group="capsbench.models")  # may include plug-ins
     ours = [point.name for point in registered if point.dist and point.dist.name == "capsbench"]
     assert sorted(row[0] for row in NAMED) == sorted(f"`{name}`" for name in ours)
     assert all(all(row) for row in NAMED)
 
 
 def test_the_page_has_every_published_count():
-    found: dict[str, set[int]] = {}
+    counts: dict[str, set[int]] = {}
     for name, *_, parameters, _ in COUNTED:
-        found.setdefault(name.strip("`"), set()).add(int(parameters.replace(",", "")))
-    assert found == PUBLISHED
+        counts.setdefault(name.strip("`"), set()).add(int(parameters.replace(",", "")))
+    assert counts == PUBLISHED
 
 
 @pytest.mark.parametrize(
@@ -60,7 +60,7 @@ def test_the_page_has_every_published_count():
     COUNTED,
     ids=[" ".join(row[:3]) for row in COUNTED],
 )
-def test_parameters_are_what_the_page_says(name, arguments, images, classes, parameters, paper):
+def test_parameters_match_the_page(name, arguments, images, classes, parameters, paper):
     cls = find("models", name.strip("`")).load()
     given = dict(pair.split("=", 1) for pair in re.findall(r"`(.+?)`", arguments))
     shape = tuple(int(side) for side in images.split("x"))

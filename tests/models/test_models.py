@@ -1,4 +1,4 @@
-"""What every registered model must do, and the numbers of the papers."""
+"""Contract and geometry of every registered model."""
 
 import re
 
@@ -20,7 +20,7 @@ from capsbench.viewpoint.views import Views
 NAMES = sorted(table("models"))
 SMALLEST = {"capsnet-dr": 17, "capsnet-dr-code": 17, "capsnet-em": 17, "cnn-small": 8}
 
-# Where an image first meets weights.
+# The first layers with weights that an image passes.
 CONVOLUTIONS = (nn.Conv2d, OrbitConvolution)
 
 every_model = pytest.mark.parametrize("name", NAMES)
@@ -43,7 +43,7 @@ def draw(image_shape=(1, 28, 28), num_classes=10, count=4):
 
 @every_model
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
-def test_every_model_keeps_the_contract(subject, name, check):
+def test_every_model_satisfies_the_contract(subject, name, check):
     result = run_check(check, subject(name))
     assert result.status == "passed", f"{result.detail}\n{result.traceback}"
 
@@ -51,19 +51,18 @@ def test_every_model_keeps_the_contract(subject, name, check):
 @every_model
 @pytest.mark.parametrize(("image_shape", "num_classes"), [((3, 40, 40), 7), ((1, 24, 31), 2)])
 @pytest.mark.parametrize("check", [forward, prediction, loss], ids=lambda check: check.__name__)
-def test_other_images_and_classes_fit(subject, name, image_shape, num_classes, check):
+def test_other_images_and_classes_are_supported(subject, name, image_shape, num_classes, check):
     result = run_check(check, subject(name, image_shape, num_classes))
     assert result.status == "passed", f"{result.detail}\n{result.traceback}"
 
 
 @every_model
-def test_images_that_are_too_small_are_refused_by_the_models_name(build, name):
+def test_too_small_images_are_refused_with_the_models_name(build, name):
     with pytest.raises(UserError) as refusal:
         build(name, (1, 1, 1))
-    sentence = rf"{name} needs images of at least (\d+) x \1 pixels .* 1 x 1"
-    found = re.match(sentence, str(refusal.value))
-    assert found is not None
-    assert int(found[1]) == SMALLEST.get(name, int(found[1]))
+    size = re.search(rf"{name}.*?(\d+) x \1", str(refusal.value))
+    assert size is not None
+    assert int(size[1]) == SMALLEST.get(name, int(size[1]))
 
 
 @every_model
@@ -82,24 +81,24 @@ def test_every_model_works_in_its_weights_precision(build, name, dtype):
 
 
 def activations(model, images):
-    """The layers of interest with their outputs, found by forward hooks."""
-    found = {}
+    """Return the layers of interest with their outputs, recorded by forward hooks."""
+    outputs = {}
 
-    def keep(name, output):
-        def hook(module, inputs, result):
-            found[name] = result if output is None else result[output]
+    def record(name, index):
+        def hook(module, inputs, output):
+            outputs[name] = output if index is None else output[index]
 
         return hook
 
     layers = model.layers_of_interest()
     for name, layer in layers.items():
-        model.get_submodule(layer.module).register_forward_hook(keep(name, layer.output))
+        model.get_submodule(layer.module).register_forward_hook(record(name, layer.output))
     model(images)
-    return {name: (layer, found[name]) for name, layer in layers.items()}
+    return {name: (layer, outputs[name]) for name, layer in layers.items()}
 
 
 def rows_and_columns(layer, output):
-    """Where the activation's rows and columns stand; None for a list or a vector."""
+    """Return the axes of the activation's rows and columns; None for a list or a vector."""
     if layer.kind == "map":
         return 2, 3
     on_map = {"pose": output.dim() >= 5, "presence": output.dim() == 4, "vector": False}
@@ -108,54 +107,54 @@ def rows_and_columns(layer, output):
 
 @every_model
 def test_every_presence_of_a_layer_has_a_pose(build, name):
-    found = activations(build(name).eval(), draw().images)
-    assert found
-    for layer, output in found.values():
+    recorded = activations(build(name).eval(), draw().images)
+    assert recorded
+    for layer, output in recorded.values():
         if layer.kind == "presence":
-            poses = [o for other, o in found.values() if other.module == layer.module]
+            poses = [o for other, o in recorded.values() if other.module == layer.module]
             assert all(o.shape[: output.dim()] == output.shape for o in poses)
 
 
-# The transforming autoencoder is left out: its units see the whole image at once, on no map.
+# Without the transforming autoencoder: its units depend on the whole image and form no map.
 @pytest.mark.parametrize("name", [name for name in NAMES if name != "transforming-autoencoder"])
-def test_places_of_a_layer_lie_in_the_image_where_it_says(build, name):
-    """The pixels that change a place are centred at offset + stride * place, in both axes."""
-    # One iteration: with more, neighbours compete, and each place sees a little of all others.
+def test_positions_of_a_layer_are_centred_where_it_states(build, name):
+    """The pixels that affect a position are centred at offset + stride * position, in both axes."""
+    # One iteration: with more, neighbours compete, and each position depends on all others.
     more = {"iterations": 1} if name.startswith("capsnet-em") else {}
     model = build(name, (1, 40, 48), **more).eval()
     first = next(module for module in model.modules() if isinstance(module, CONVOLUTIONS))
     received = []
 
-    def cut(module, inputs):  # what stands before it, such as a standardisation, sees all pixels
+    def cut(module, inputs):  # earlier operations, such as standardisation, depend on all pixels
         received.append(inputs[0].detach().requires_grad_())
         return (received[0],)
 
     first.register_forward_pre_hook(cut)
-    found = activations(model, draw((1, 40, 48), count=64).images)
+    recorded = activations(model, draw((1, 40, 48), count=64).images)
     on_map = 0
-    for layer, output in found.values():
-        where = rows_and_columns(layer, output)
-        if where is None:
+    for layer, output in recorded.values():
+        axes = rows_and_columns(layer, output)
+        if axes is None:
             assert (layer.stride, layer.offset) == (1, 0)
             continue
         on_map += 1
-        place = [output.shape[axis] // 2 for axis in where]
-        chosen = output.select(where[1], place[1]).select(where[0], place[0])
-        (gradient,) = torch.autograd.grad(chosen.square().sum(), received[0], retain_graph=True)
-        touched = gradient.abs().sum(dim=(0, 1)) > 0
-        for axis, number in enumerate(place):
-            pixels = touched.any(dim=1 - axis).nonzero()
+        position = [output.shape[axis] // 2 for axis in axes]
+        selected = output.select(axes[1], position[1]).select(axes[0], position[0])
+        (gradient,) = torch.autograd.grad(selected.square().sum(), received[0], retain_graph=True)
+        affecting = gradient.abs().sum(dim=(0, 1)) > 0
+        for axis, number in enumerate(position):
+            pixels = affecting.any(dim=1 - axis).nonzero()
             centre = (pixels.min() + pixels.max()).item() / 2
             assert centre == layer.offset + layer.stride * number
-            last = layer.offset + layer.stride * (output.shape[where[axis]] - 1)
+            last = layer.offset + layer.stride * (output.shape[axes[axis]] - 1)
             assert last <= received[0].shape[2 + axis] - 1
     assert on_map
 
 
-# Particulars
+# Single models
 
 
-def test_cnn_shares_the_cross_entropy_among_the_objects_of_an_image(build):
+def test_cnn_divides_the_cross_entropy_among_the_objects_of_an_image(build):
     model, batch = build("cnn-small"), draw()
     prediction = model(batch.images)
     logs = prediction.scores.log_softmax(dim=1)
@@ -166,6 +165,6 @@ def test_cnn_shares_the_cross_entropy_among_the_objects_of_an_image(build):
 
 
 @pytest.mark.parametrize("value", [0.0, 1e-30, 1.0])
-def test_equal_presences_are_equally_likely(value):
+def test_equal_presences_have_equal_probabilities(value):
     log_probabilities = log_normalized(torch.full((2, 4), value))
     torch.testing.assert_close(log_probabilities.exp(), torch.full((2, 4), 0.25))

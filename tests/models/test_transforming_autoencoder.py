@@ -1,4 +1,4 @@
-"""The transforming autoencoder: poses that move, and what the loss teaches."""
+"""The transforming autoencoder: poses that transform, and learning."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from capsbench.arguments import resolve
 from capsbench.contracts import Batch, one_hot
 from capsbench.errors import UserError
-from capsbench.models._frames import in_half_sides, transform
+from capsbench.models._frames import to_pose_units, transform_poses
 from capsbench.models.transforming_autoencoder import TransformingAutoencoder
 from capsbench.viewpoint.ranges import ViewRange
 from capsbench.viewpoint.views import Views
@@ -42,15 +42,15 @@ def batch_of(images):
 
 @settings(max_examples=25, deadline=None)
 @given(seed=st.integers(0, 1000), size=st.tuples(st.integers(2, 40), st.integers(2, 40)))
-def test_positions_and_frames_move_with_the_pixels_they_lie_on(seed, size):
-    """In pixels: where a point of the picture is, and where its neighbour along an axis is."""
+def test_positions_and_frames_move_with_their_pixels(seed, size):
+    """Compare in pixels: a point of the image, and its neighbours along both axes."""
     height, width = size
     generator = torch.Generator().manual_seed(seed)
     matrices = Views.draw(RANGES, 3, generator).matrices(height, width)
     frames = torch.randn(3, 2, 6, generator=generator, dtype=torch.float64)
-    transforms = in_half_sides(matrices, height, width)
-    moved = transform(frames, transforms).unflatten(-1, (2, 3)).numpy()
-    positions = transform(frames[..., [2, 5]], transforms).numpy()
+    transforms = to_pose_units(matrices, height, width)
+    moved = transform_poses(frames, transforms).unflatten(-1, (2, 3)).numpy()
+    positions = transform_poses(frames[..., [2, 5]], transforms).numpy()
 
     centre, half = np.array([(width - 1) / 2, (height - 1) / 2]), max(size) / 2
     for image in range(3):
@@ -58,15 +58,15 @@ def test_positions_and_frames_move_with_the_pixels_they_lie_on(seed, size):
             axes = frames[image, capsule].reshape(2, 3).numpy()
             points = centre + half * np.stack([axes[:, 2] + d for d in (0, axes[:, 0], axes[:, 1])])
             linear, offset = np.split(matrices[image].numpy()[:2], [2], axis=1)
-            shown = points @ linear.T + offset.T
-            origin = (shown[0] - centre) / half
+            transformed = points @ linear.T + offset.T
+            origin = (transformed[0] - centre) / half
             np.testing.assert_allclose(moved[image, capsule][:, 2], origin, atol=1e-9)
             np.testing.assert_allclose(positions[image, capsule], origin, atol=1e-9)
-            directions = (shown[1:] - shown[0]).T / half
+            directions = (transformed[1:] - transformed[0]).T / half
             np.testing.assert_allclose(moved[image, capsule][:, :2], directions, atol=1e-9)
 
 
-def test_a_shift_adds_pixels_and_leaves_the_frame():
+def test_a_shift_changes_positions_and_not_directions():
     views = Views.identity(1)
     views.shift[:] = torch.tensor([3.0, -2.0])
     model = build("affine")
@@ -83,10 +83,10 @@ def test_drawing_agrees_with_a_loop_over_capsules(transformation):
     images, views = draw(2)
     dim = 2 if transformation == "shift" else 6
     recognition, generation = model.recognition, model.generation
-    for image, view, found in zip(
+    for image, view, result in zip(
         images, range(2), model(images, views).reconstruction, strict=True
     ):
-        matrix = in_half_sides(views.matrices(*SIZE), *SIZE)[view]
+        matrix = to_pose_units(views.matrices(*SIZE), *SIZE)[view]
         canvas = generation.pixels.bias.clone()
         for j in range(5):
             hidden = recognition.hidden.weight[6 * j : 6 * j + 6] @ image.flatten()
@@ -99,25 +99,25 @@ def test_drawing_agrees_with_a_loop_over_capsules(transformation):
             units = (frame.flatten() @ generation.heads[j] + generation.bias[j]).relu()
             drawn = generation.pixels.weight[:, 7 * j : 7 * j + 7] @ units
             canvas = canvas + presence.sigmoid() * drawn
-        torch.testing.assert_close(found.flatten(), canvas.sigmoid())
+        torch.testing.assert_close(result.flatten(), canvas.sigmoid())
 
 
 @both
-def test_without_views_it_draws_the_image_as_it_is(transformation):
+def test_without_views_the_image_is_drawn_unchanged(transformation):
     model, (images, views) = build(transformation), draw()
-    still = model(images).reconstruction
-    torch.testing.assert_close(model(images, Views.identity(4)).reconstruction, still)
-    assert not torch.allclose(model(images, views).reconstruction, still)
+    unchanged = model(images).reconstruction
+    torch.testing.assert_close(model(images, Views.identity(4)).reconstruction, unchanged)
+    assert not torch.allclose(model(images, views).reconstruction, unchanged)
 
 
 @both
-def test_drawing_sees_a_view_through_the_poses_alone(transformation):
+def test_drawing_depends_on_a_view_only_through_the_poses(transformation):
     model, (images, first), (_, second) = build(transformation), draw(), draw(seed=2)
-    assert model.check_told_view(images, first) < 1e-12
+    assert model.check_view_argument(images, first) < 1e-12
     assert model.check_rendering(images, first, second) < 1e-12
 
 
-def test_an_untrained_pose_does_not_follow_the_view_and_one_that_reads_the_centre_does():
+def test_pose_equivariance_fails_untrained_and_holds_for_the_centre_of_mass():
     model, (images, views) = build("shift"), draw(ranges=ViewRange(shift=(-2, 2)))
     assert model.check_pose_equivariance(images, views) > 0.01
     read_centre_of_mass(model)
@@ -141,21 +141,21 @@ def read_centre_of_mass(model):
 
 
 @both
-def test_loss_is_the_error_of_the_moved_image_and_the_read_outs_cross_entropy(transformation):
+def test_loss_is_the_error_of_the_transformed_image_plus_the_cross_entropy(transformation):
     model, (images, _) = build(transformation), draw()
     batch = batch_of(images)
     views = model._draw_views(batch.index)
     drawn = model(images, views).reconstruction
     error = (drawn - warp(images, views.matrices(*SIZE))).square().mean()
     prediction = model(images)
-    surprise = -prediction.scores.log_softmax(dim=1).gather(1, batch.targets[:, None]).mean()
-    found = model.loss(prediction, batch, 0.5)
-    torch.testing.assert_close(found, error + surprise)
+    cross_entropy = -prediction.scores.log_softmax(dim=1).gather(1, batch.targets[:, None]).mean()
+    result = model.loss(prediction, batch, 0.5)
+    torch.testing.assert_close(result, error + cross_entropy)
     batch.targets = one_hot(batch.targets, 3)
-    torch.testing.assert_close(model.loss(prediction, batch, 0.5), found)
+    torch.testing.assert_close(model.loss(prediction, batch, 0.5), result)
 
 
-def test_classes_do_not_teach_the_capsules():
+def test_class_labels_do_not_train_the_capsules():
     model, (images, _) = build("affine"), draw()
     batch, gradients = batch_of(images), []
     for targets in (batch.targets, (batch.targets + 1) % 3):
@@ -167,7 +167,7 @@ def test_classes_do_not_teach_the_capsules():
         assert torch.equal(gradient, gradients[1][name]) != name.startswith("classes"), name
 
 
-def test_an_image_is_classified_in_training_as_in_evaluation_alone_or_among_others():
+def test_scores_do_not_depend_on_mode_or_batch():
     model, (images, _) = build("affine"), draw()
     expected = model(images).scores
     before = {name: value.clone() for name, value in model.state_dict().items()}
@@ -179,7 +179,7 @@ def test_an_image_is_classified_in_training_as_in_evaluation_alone_or_among_othe
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
 
-def test_views_are_new_at_each_step_and_the_same_in_evaluation():
+def test_views_are_random_in_training_and_fixed_in_evaluation():
     model, index = build("affine"), torch.arange(6)
     fixed = model._draw_views(index)
     assert torch.equal(model._draw_views(index.flip(0)).shift.flip(0), fixed.shift)
@@ -193,7 +193,7 @@ def test_views_are_new_at_each_step_and_the_same_in_evaluation():
         assert not torch.equal(one.rotation, other.rotation)
 
 
-def test_shifts_alone_are_learned_from_without_frames():
+def test_shift_transformation_uses_only_shifts_and_positions():
     model = build("shift", max_shift=1.5)
     assert model.ranges == ViewRange(shift=(-1.5, 1.5))
     assert model(draw()[0]).poses.shape == (4, 5, 2)
@@ -207,7 +207,7 @@ def test_shifts_alone_are_learned_from_without_frames():
 @pytest.mark.parametrize(
     "argument", [{"transformation": "turn"}, {"max_shear": 90}, {"max_scale": 0.5}, {"capsules": 0}]
 )
-def test_impossible_arguments_are_refused(argument):
+def test_invalid_arguments_are_refused(argument):
     with pytest.raises(UserError, match=next(iter(argument))):
         resolve(
             TransformingAutoencoder,
@@ -217,8 +217,8 @@ def test_impossible_arguments_are_refused(argument):
         )
 
 
-def test_it_learns_to_move_a_blob():
-    """A little training, and it draws a moved blob better than the unmoved one would be."""
+def test_training_learns_to_shift_a_blob():
+    """After some training, a shifted blob is drawn better than by the original image."""
     torch.manual_seed(0)
     model = TransformingAutoencoder(
         image_shape=(1, 12, 12), num_classes=2, capsules=4, recognition=8, generation=16

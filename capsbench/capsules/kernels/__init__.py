@@ -1,1 +1,1 @@
-"""Passes over the votes, as every backend makes them."""
+"""Passes over the votes, in one implementation for each backend."""

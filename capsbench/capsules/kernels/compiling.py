@@ -1,4 +1,4 @@
-"""torch.compile for small functions that meet tensors of a few shapes."""
+"""torch.compile for small functions with a few different input shapes."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class Transform(Protocol):
-    """What turns a function into one that does the same."""
+    """A function that returns an equivalent function."""
 
     def __call__(self, function: F, /) -> F:
-        """The other function."""
+        """Return the equivalent function."""
 
 
 def uncompiled(function: F, /) -> F:
-    """The function as it is."""
+    """Return the function unchanged."""
     return function
 
 
 def compiled(function: F, /) -> F:
-    """A function that is compiled anew, by itself, for all shapes and dtypes but one dimension.
+    """Return a function that is compiled separately for each combination of shapes and dtypes.
 
-    torch.compile keeps what it made of a function beside the function's code, eight variants at
-    most, and takes a size that has changed for one that always will. Layers of one network have
-    different sizes that never change; so each combination has a copy of the code to itself.
+    torch.compile stores at most eight variants with the function's code, and treats a size that has
+    changed once as dynamic. Layers of one network have different sizes that never change. So each
+    combination has a separate copy of the code.
     """
     copies: dict[tuple[Any, ...], Callable[..., Any]] = {}
 
     @wraps(function)
-    def chosen(*args: Any) -> Any:
+    def dispatch(*args: Any) -> Any:
         key = tuple(
             (x.shape, x.dtype, x.device) if isinstance(x, Tensor) else x is None for x in args
         )
@@ -48,7 +48,7 @@ def compiled(function: F, /) -> F:
                 function.__closure__,
             )
             copies[key] = torch.compile(copy, dynamic=False, fullgraph=True)
-        # A kernel is not differentiated; what its arguments are leaves of must not matter.
+        # Kernels are not differentiated; detached arguments need no variant for requires_grad.
         return copies[key](*(x.detach() if isinstance(x, Tensor) else x for x in args))
 
-    return cast(F, chosen)
+    return cast(F, dispatch)

@@ -1,7 +1,7 @@
-"""Dynamic routing by kernels: passes over the votes that make them where they are used.
+"""Dynamic routing by kernels: passes that compute votes where they are used.
 
-The algorithm and its gradient are written once, here, on tensors as small as the parents; what has
-to see every vote is asked of the kernels of a backend.
+The algorithm and its gradient are implemented once, here, on tensors of the size of the parents.
+Everything that depends on every vote is computed by the kernels of a backend.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from capsbench.capsules.kernels.first_order import FirstOrder
 
 
 class DynamicKernels(Protocol):
-    """The passes over the votes û_ij = u_i W_ij that dynamic routing needs.
+    """The passes over the votes û_ij = u_i W_ij of dynamic routing.
 
     Children are (B, I, D), weights (I, J, D, E), both float32 or both float64.
     """
@@ -25,14 +25,14 @@ class DynamicKernels(Protocol):
     def weighted_sum(
         self, children: Tensor, weights: Tensor, agreed: Tensor | None, coupled: bool = True
     ) -> tuple[Tensor, Tensor | None]:
-        """Sums of the votes, weighted by couplings (article, eq. 8-9).
+        """Return sums of the votes, weighted by couplings (article, eq. 8-9).
 
         Args:
             children: (B, I, D).
             weights: (I, J, D, E).
-            agreed: (B, J, E), the sum of the parents of all iterations before; the logits of the
-                couplings are û_ij · agreed_j. None for nothing yet.
-            coupled: Whether the couplings are wanted.
+            agreed: (B, J, E), the sum of the parents of all previous iterations; the logits of the
+                couplings are û_ij · agreed_j. None in the first iteration.
+            coupled: Return the couplings, too.
 
         Returns:
             Sums (B, J, E), and couplings (B, I, J) or None.
@@ -46,7 +46,7 @@ class DynamicKernels(Protocol):
         sums_gradient: Tensor,
         couplings_gradient: Tensor | None,
     ) -> Tensor:
-        """The gradient (B, J, E) of ``agreed``, given those of what `weighted_sum` returned."""
+        """Return the gradient (B, J, E) of ``agreed``, from those of the `weighted_sum` outputs."""
 
     def vote_gradients(
         self,
@@ -56,7 +56,7 @@ class DynamicKernels(Protocol):
         sums_gradients: Tensor,
         couplings_gradient: Tensor | None,
     ) -> tuple[Tensor, Tensor]:
-        """The gradients of children and weights, over all iterations.
+        """Return the gradients of children and weights, summed over all iterations.
 
         Args:
             children: (B, I, D).
@@ -77,7 +77,7 @@ def route(
     bias: Tensor | None,
     iterations: int,
 ) -> tuple[Tensor, Tensor]:
-    """Parents (B, J, E) and couplings (B, I, J); see `capsbench.capsules.dynamic_routing`."""
+    """Return parents (B, J, E) and couplings (B, I, J), see `capsules.dynamic_routing`."""
     parents, couplings, _ = _Routing.apply(
         children.contiguous(), weights.contiguous(), bias, iterations, kernels
     )
@@ -121,7 +121,7 @@ class _Routing(FirstOrder):
     ) -> tuple[Tensor | None, ...]:
         children, weights, every_sum = ctx.saved_tensors
         iterations = len(every_sum)
-        agreed = torch.zeros_like(every_sum)  # with what the logits of each iteration were made
+        agreed = torch.zeros_like(every_sum)  # as used in the logits of each iteration
         agreed[1:] = squash(every_sum[:-1]).cumsum(dim=0)
         gradients = torch.zeros_like(every_sum)
         if parents_gradient is not None:
@@ -135,7 +135,7 @@ class _Routing(FirstOrder):
                 gradients[iteration],
                 couplings_gradient if iteration + 1 == iterations else None,
             )
-            # The parents of an iteration speak in the logits of all that follow.
+            # The parents of an iteration enter the logits of all later iterations.
             gradients[iteration - 1] = squash_gradient(every_sum[iteration - 1], agreed_gradient)
         children_gradient, weights_gradient = ctx.kernels.vote_gradients(
             children, weights, agreed, gradients, couplings_gradient if iterations > 1 else None

@@ -1,20 +1,20 @@
 # mypy: ignore-errors
-# (What is decorated is compiled by Triton, whose types mypy does not know.)
-"""Dynamic routing's passes over the votes on a GPU: the programs of `dynamic_triton`."""
+# (Triton compiles the decorated functions; mypy does not know its types.)
+"""Triton programs of dynamic routing's passes over the votes; launched by `dynamic_triton`."""
 
 from __future__ import annotations
 
 import triton
 import triton.language as tl
 
-# Rows are the samples of a tile and columns the numbers of a parent's pose. A tuple
-# has one item for each parent: a tile, or a number for each row. Pointers are to the first parent.
-# Nothing is compiled anew for another number of samples, as in the last batch.
+# Rows are the samples of a tile, columns the elements of a parent's pose. A tuple has one item for
+# each parent: a tile, or a number for each row. Pointers are to the first parent. Another number of
+# samples, as in the last batch, does not trigger a new compilation.
 
 
 @triton.jit
 def _load(at, mask, J: tl.constexpr, E: tl.constexpr):
-    """Tiles of a tensor (B, J, E)."""
+    """Load tiles of a tensor (B, J, E)."""
     tiles = ()
     for j in tl.static_range(J):
         tiles += (tl.load(at + j * E, mask=mask, other=0),)
@@ -23,7 +23,7 @@ def _load(at, mask, J: tl.constexpr, E: tl.constexpr):
 
 @triton.jit
 def _store(at, tiles, mask, J: tl.constexpr, E: tl.constexpr):
-    """Tiles to a tensor (B, J, E)."""
+    """Store tiles to a tensor (B, J, E)."""
     for j in tl.static_range(J):
         tl.store(at + j * E, tiles[j], mask=mask)
 
@@ -40,8 +40,8 @@ def _zeros(like, J: tl.constexpr, BLOCK_B: tl.constexpr, BLOCK_E: tl.constexpr):
 def _add_votes(
     tiles, child, is_row, matrix, is_column, J: tl.constexpr, D: tl.constexpr, E: tl.constexpr
 ):
-    """Tiles plus the votes of a child u_i (rows, D) by matrices W_ij (J, D, E)."""
-    # Unrolled, this loop would take minutes to compile: Triton compares each load with all others.
+    """Add to tiles the votes of a child u_i (rows, D) by matrices W_ij (J, D, E)."""
+    # Not unrolled, which would take minutes to compile: Triton compares each load with all others.
     for d in range(D):
         u = tl.load(child + d, mask=is_row, other=0)[:, None]
         line = matrix + d * E
@@ -55,7 +55,7 @@ def _add_votes(
 
 @triton.jit
 def _add_scaled(tiles, factors, others, J: tl.constexpr):
-    """Tiles plus other tiles, each of whose rows has a factor."""
+    """Add to tiles other tiles whose rows are multiplied by factors."""
     more = ()
     for j in tl.static_range(J):
         more += (tiles[j] + factors[j][:, None] * others[j],)
@@ -64,7 +64,7 @@ def _add_scaled(tiles, factors, others, J: tl.constexpr):
 
 @triton.jit
 def _products(tiles, others, J: tl.constexpr):
-    """Scalar product of each row with another."""
+    """Compute the scalar product of each row with another."""
     products = ()
     for j in tl.static_range(J):
         products += (tl.sum(tiles[j] * others[j], axis=1),)
@@ -73,7 +73,7 @@ def _products(tiles, others, J: tl.constexpr):
 
 @triton.jit
 def _softmax(logits, J: tl.constexpr):
-    """Over the parents (article, eq. 8)."""
+    """Compute the softmax over the parents (article, eq. 8)."""
     top = logits[0]
     for j in tl.static_range(1, J):
         top = tl.maximum(top, logits[j])
@@ -92,7 +92,7 @@ def _softmax(logits, J: tl.constexpr):
 
 @triton.jit
 def _logit_gradient(couplings, sums_gradient, couplings_gradient, J: tl.constexpr):
-    """Through the softmax, given gradients by way of the sums and of the couplings themselves."""
+    """Backpropagate through the softmax, from gradients of the sums and of the couplings."""
     gradient = sums_gradient
     if couplings_gradient is not None:
         gradient = ()
@@ -123,7 +123,7 @@ def weighted_sum(
     BLOCK_B: tl.constexpr,
     BLOCK_E: tl.constexpr,
 ):
-    """Sums of weighted votes over a slice of children, for a tile of samples."""
+    """Sum the weighted votes of a slice of children, for a tile of samples."""
     rows, columns = tl.program_id(0) * BLOCK_B + tl.arange(0, BLOCK_B), tl.arange(0, BLOCK_E)
     is_row, is_column = rows < num_samples, columns < E
     numbers, is_number = rows[:, None] * J * E + columns, is_row[:, None] & is_column
@@ -161,7 +161,7 @@ def agreement_gradient(
     BLOCK_B: tl.constexpr,
     BLOCK_E: tl.constexpr,
 ):
-    """The gradient of what was agreed, from a slice of children, for a tile of samples."""
+    """Compute the gradient of ``agreed`` from a slice of children, for a tile of samples."""
     rows, columns = tl.program_id(0) * BLOCK_B + tl.arange(0, BLOCK_B), tl.arange(0, BLOCK_E)
     is_row, is_column = rows < num_samples, columns < E
     numbers, is_number = rows[:, None] * J * E + columns, is_row[:, None] & is_column
@@ -202,7 +202,7 @@ def vote_gradients(
     BLOCK_D: tl.constexpr,
     BLOCK_E: tl.constexpr,
 ):
-    """Gradients for a slice of children, and of their weights over a group of tiles of samples."""
+    """Compute gradients of a slice of children, and of weights over a group of sample tiles."""
     columns, lines = tl.arange(0, BLOCK_E), tl.arange(0, BLOCK_D)[:, None]  # of a matrix W_ij
     is_column, is_line = columns < E, lines < D
     zeros = _zeros(children, J, BLOCK_B, BLOCK_E)
@@ -221,7 +221,7 @@ def vote_gradients(
             total = ()
             gradient = _load(sums_gradients + numbers, is_number, J, E)
             for j in tl.static_range(J):
-                total += (gradient[j] * (1 / J),)  # nothing is agreed in the first iteration
+                total += (gradient[j] * (1 / J),)  # couplings are uniform in the first iteration
             for t in range(1, T):
                 parents = _load(agreed + t * num_samples * J * E + numbers, is_number, J, E)
                 gradient = _load(
@@ -248,4 +248,4 @@ def vote_gradients(
                 before = tl.load(at, mask=is_known, other=0)
                 product = tl.dot(u, total[j], before, input_precision="ieee", out_dtype=u.dtype)
                 tl.store(at, product, mask=is_entry)
-        tl.debug_barrier()  # the next tile adds to what this one has written
+        tl.debug_barrier()  # the next tile reads what this one has written

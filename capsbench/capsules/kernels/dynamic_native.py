@@ -1,4 +1,4 @@
-"""Dynamic routing's passes over the votes in C (``dynamic.c``), for processors."""
+"""Dynamic routing's passes over the votes in C (``dynamic.c``), for CPUs."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from capsbench.capsules.kernels.native import call, lanes, library
+from capsbench.capsules.kernels.native import call, library, simd_width
 
-SLICES = 8  # of the children: work for sixteen cores and more at a batch of 16
+SLICES = 8  # of the children: enough for sixteen or more cores at a batch of 16
 
 
 def weighted_sum(
     children: Tensor, weights: Tensor, agreed: Tensor | None, coupled: bool = True
 ) -> tuple[Tensor, Tensor | None]:
-    """Sums (B, J, E) of votes, and their couplings (B, I, J) if wanted."""
+    """Return sums of votes (B, J, E), and couplings (B, I, J) if ``coupled``."""
     count, (num_children, num_parents, _, parent_dim) = len(children), weights.shape
     children = _whole_tiles(children)
     batch = len(children)
@@ -37,7 +37,7 @@ def agreement_gradient(
     sums_gradient: Tensor,
     couplings_gradient: Tensor | None,
 ) -> Tensor:
-    """Gradient (B, J, E) of what was agreed."""
+    """Return the gradient of ``agreed``: (B, J, E)."""
     count = len(children)
     children, agreed, sums_gradient = map(_whole_tiles, (children, agreed, sums_gradient))
     if couplings_gradient is not None:
@@ -65,7 +65,7 @@ def vote_gradients(
     sums_gradients: Tensor,
     couplings_gradient: Tensor | None,
 ) -> tuple[Tensor, Tensor]:
-    """Gradients of children (B, I, D) and weights (I, J, D, E)."""
+    """Return gradients of children (B, I, D) and weights (I, J, D, E)."""
     count = len(children)
     children, weights = _whole_tiles(children), weights.contiguous()
     if couplings_gradient is not None:
@@ -91,12 +91,12 @@ def _library(weights: Tensor) -> ctypes.CDLL:
 
 
 def _whole_tiles(images: Tensor) -> Tensor:
-    """Images (B, ...) followed by as many of zeros as the last tile lacks."""
-    missing = -len(images) % lanes(images.dtype)
+    """Pad images (B, ...) with zeros to whole tiles."""
+    missing = -len(images) % simd_width(images.dtype)
     return F.pad(images, (0, 0) * (images.dim() - 1) + (0, missing)).contiguous()
 
 
 def _tiles(steps: Tensor) -> Tensor:
-    """(T, B, J, E) as (tiles, T, J, E, lanes)."""
+    """Rearrange (T, B, J, E) to (tiles, T, J, E, SIMD width)."""
     padded = _whole_tiles(steps.transpose(0, 1))
-    return padded.unflatten(0, (-1, lanes(steps.dtype))).movedim(1, -1).contiguous()
+    return padded.unflatten(0, (-1, simd_width(steps.dtype))).movedim(1, -1).contiguous()

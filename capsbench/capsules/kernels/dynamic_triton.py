@@ -1,22 +1,22 @@
-"""Dynamic routing's passes over the votes in Triton, for GPUs; votes live in registers only.
+"""Dynamic routing's passes over the votes in Triton, for GPUs; votes are in registers only.
 
-A program owns a tile of samples and walks over a slice of the children. Of each child it makes the
-votes for all parents, one tile (samples, pose) per parent, so that the softmax over the parents is
-arithmetic between tiles. What is summed over the children, or over the samples, is summed by each
-program for itself, and then over the programs, in a fixed order: there are no atomics, and the bits
-of a result depend on nothing but the input.
+A program processes a tile of samples and loops over a slice of the children. It computes the votes
+of each child for all parents, one tile (samples, pose) per parent, so that the softmax over the
+parents is arithmetic between tiles. Sums over the children, or over the samples, are computed per
+program and then over the programs, in a fixed order. There are no atomics, and results are
+deterministic to the bit.
 
-From device memory a launch reads children and weights once: the parents of a tile stay in the
-first-level cache, and the weights, which every tile reads, in the second-level one. Beside its
+A launch reads children and weights from device memory once: the parents of a tile stay in the
+first-level cache, and the weights, which every tile reads, in the second-level cache. Besides its
 results it writes partial sums, which are read once:
 
-| function | results of a launch |
+| function | output of a launch |
 | --- | --- |
-| `weighted_sum` | couplings (B, I, J), if wanted and not even; (slices, B, J, E) |
+| `weighted_sum` | couplings (B, I, J), if requested and not uniform; (slices, B, J, E) |
 | `agreement_gradient` | (slices, B, J, E) |
 | `vote_gradients` | the children's gradient (B, I, D); (groups of tiles, I, J, D, E) |
 
-See `capsbench.capsules.kernels.dynamic.DynamicKernels` for what the functions compute.
+See `capsbench.capsules.kernels.dynamic.DynamicKernels` for the definition of each function.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ from capsbench.capsules.kernels.triton_launch import (
     programs_for_each,
 )
 
-GROUPS = 4  # of tiles, each of which has a partial gradient of the weights
-NUMBERS = 40  # of the votes of one child that a thread holds, with sums of as many, in registers
+GROUPS = 4  # of tiles; each has a partial gradient of the weights
+NUMBERS = 40  # vote elements of one child, and as many sums, per thread in registers
 
 
 def weighted_sum(
     children: Tensor, weights: Tensor, agreed: Tensor | None, coupled: bool = True
 ) -> tuple[Tensor, Tensor | None]:
-    """Sums of votes (B, J, E), and couplings (B, I, J) if they are wanted."""
+    """Return sums of votes (B, J, E), and couplings (B, I, J) if ``coupled``."""
     batch, (num_children, num_parents, _, parent_dim) = len(children), weights.shape
     tiling = _Tiling.of(children, weights)
     sums = children.new_empty(tiling.slices, batch, num_parents, parent_dim)
@@ -73,7 +73,7 @@ def agreement_gradient(
     sums_gradient: Tensor,
     couplings_gradient: Tensor | None,
 ) -> Tensor:
-    """Gradient of what was agreed: (B, J, E)."""
+    """Return the gradient of ``agreed``: (B, J, E)."""
     tiling = _Tiling.of(children, weights)
     result = agreed.new_empty(tiling.slices, *agreed.shape)
     launch(
@@ -97,8 +97,8 @@ def vote_gradients(
     sums_gradients: Tensor,
     couplings_gradient: Tensor | None,
 ) -> tuple[Tensor, Tensor]:
-    """Gradients of children (B, I, D) and weights (I, J, D, E)."""
-    tiling = _Tiling.of(children, weights, most=GROUPS)
+    """Return gradients of children (B, I, D) and weights (I, J, D, E)."""
+    tiling = _Tiling.of(children, weights, max_groups=GROUPS)
     children_gradient = torch.empty_like(children)
     weights_gradient = weights.new_empty(tiling.groups, *weights.shape)
     launch(
@@ -119,12 +119,12 @@ def vote_gradients(
 
 
 class _Tiling(NamedTuple):
-    """How the work is shared among programs.
+    """Distribution of the work among programs.
 
     Attributes:
-        groups: Of tiles of samples.
-        slices: Of children.
-        arguments: What every kernel is told.
+        groups: Number of groups of sample tiles.
+        slices: Number of slices of children.
+        arguments: Arguments of every kernel.
     """
 
     groups: int
@@ -133,22 +133,27 @@ class _Tiling(NamedTuple):
 
     @property
     def grid(self) -> tuple[int, int]:
-        """Of programs."""
+        """Numbers of programs."""
         return self.groups, self.slices
 
     @classmethod
-    def of(cls, children: Tensor, weights: Tensor, most: int | None = None) -> _Tiling:
-        """For children (B, I, D) and weights (I, J, D, E), in so many groups at most.
+    def of(cls, children: Tensor, weights: Tensor, max_groups: int | None = None) -> _Tiling:
+        """Return the tiling of children (B, I, D) and weights (I, J, D, E).
 
         The more votes a thread holds, the more often it uses each number that it loads, until its
-        registers are full. A tile has 16 samples at least, the shortest sum of a product by tl.dot.
+        registers are full. A tile has at least 16 samples, the shortest sum of a product by tl.dot.
+
+        Args:
+            children: (B, I, D).
+            weights: (I, J, D, E).
+            max_groups: Maximum number of groups; unlimited if None.
         """
         batch, (num_children, num_parents, dim, parent_dim) = len(children), weights.shape
         block_e = power_of_two(parent_dim)
         fitting = NUMBERS * THREADS // (num_parents * block_e)
         block_b = min(128, max(16, power_of_two(fitting + 1) // 2))
         tiles = math.ceil(batch / block_b)
-        groups = tiles if most is None else min(tiles, most)
+        groups = tiles if max_groups is None else min(tiles, max_groups)
         size = math.ceil(num_children / programs_for_each(groups))
         arguments = {
             "num_samples": batch,

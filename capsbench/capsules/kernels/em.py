@@ -1,9 +1,9 @@
-"""EM routing by kernels: passes over the votes that make them where they are used.
+"""EM routing by kernels: passes that compute votes where they are used.
 
-The algorithm is written once, in `capsbench.capsules.em_routing`, on tensors that have at most a
-number for each vote; what has to see the votes themselves, sixteen numbers each, is asked of the
-kernels of a backend. An M-step is one pass, `moments`, and an E-step one, `log_densities`. Parents
-at different places compete for a child, so that no pass can do both.
+The algorithm is implemented once, in `capsbench.capsules.em_routing`, on tensors with at most one
+number per vote. Everything that depends on the votes themselves, sixteen numbers each, is computed
+by the kernels of a backend. An M-step is one pass, `moments`, and an E-step is one,
+`log_densities`. Parents at different positions compete for a child, so one pass cannot do both.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from capsbench.capsules.kernels.first_order import FirstOrder
 
 
 class Windows(NamedTuple):
-    """What votes are made of: those of child i for parents of type p at place n.
+    """Inputs from which votes are computed: those of child i for parents of type p at position n.
 
-    V_nip = M_ni W_ip + offset_i - centre_np (article, eq. 4), looked at around a centre, where
+    V_nip = M_ni W_ip + offset_i - centre_np (article, eq. 4), relative to a centre, so that
     E[V²] - E[V]² is accurate. All float32, or all float64.
 
     Attributes:
-        patches: (N, I, 4, 4), poses M of the children in the window of each place.
+        patches: (N, I, 4, 4), poses M of the children in the window of each position.
         weights: (I, P, 4, 4).
         offsets: (I, 4, 4).
         centre: (N, P, 4, 4).
@@ -36,11 +36,11 @@ class Windows(NamedTuple):
 
 
 class Assignments(NamedTuple):
-    """How children are assigned to parents, R_nip = exp(log_weights_nip - log_totals_ni) (eq. 29).
+    """Assignments of children to parents, R_nip = exp(log_weights_nip - log_totals_ni) (eq. 29).
 
     Attributes:
         log_weights: (N, I, P), log a_p p_ip; None for zeros.
-        log_totals: (N, I), log of the sum over all parents that see the child.
+        log_totals: (N, I), log of the sum over all parents of the child.
         presences: (N, I), of the children.
     """
 
@@ -49,17 +49,17 @@ class Assignments(NamedTuple):
     presences: Tensor
 
     def shares(self, types: int) -> Tensor:
-        """R, (N, I, P), for P parent types."""
+        """Return R, (N, I, P), for P parent types."""
         if self.log_weights is None:
             return (-self.log_totals[..., None]).exp().expand(-1, -1, types)
         return (self.log_weights - self.log_totals[..., None]).exp()
 
 
 class EMKernels(Protocol):
-    """The passes over the votes that EM routing needs, and their gradients."""
+    """The passes over the votes of EM routing, and their gradients."""
 
     def moments(self, windows: Windows, assignments: Assignments) -> tuple[Tensor, Tensor, Tensor]:
-        """Mass (N, P), and mean and mean square (N, P, 4, 4) around the centre (eq. 21-22).
+        """Return mass (N, P), and mean and mean square (N, P, 4, 4) around the centre (eq. 21-22).
 
         Both are divided by `capsbench.capsules.mixture.nonzero` of the mass.
         """
@@ -71,21 +71,21 @@ class EMKernels(Protocol):
         moments: tuple[Tensor, Tensor, Tensor],
         gradients: tuple[Tensor, Tensor, Tensor],
     ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-        """Gradients of patches, weights, log_weights, log_totals and presences.
+        """Return gradients of patches, weights, log_weights, log_totals and presences.
 
-        That of ``log_weights`` is made of zeros if these are None.
+        The gradient of ``log_weights`` is zeros if these are None.
         """
 
     def log_densities(
         self, windows: Windows, mean: Tensor, precision: Tensor, base: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Logs of parents' weights for each vote, and of their sum over the types (eq. 28).
+        """Return log weights of the parents per vote, and the log of their sum over types (eq. 28).
 
         Args:
             windows: The votes.
             mean: (N, P, 4, 4), around the centre.
             precision: (N, P, 4, 4), 1 / σ².
-            base: (N, P), added: all that does not depend on the vote.
+            base: (N, P), added: all terms that do not depend on the vote.
 
         Returns:
             base_np - Σ_h precision_nph (V_niph - mean_nph)² / 2, (N, I, P), and its logsumexp over
@@ -97,19 +97,20 @@ class EMKernels(Protocol):
         windows: Windows,
         mean: Tensor,
         precision: Tensor,
-        found: tuple[Tensor, Tensor],
+        outputs: tuple[Tensor, Tensor],
         gradients: tuple[Tensor, Tensor],
     ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-        """Gradients of patches, weights, mean, log precision and base, given what was found.
+        """Return gradients of patches, weights, mean, log precision and base, given the outputs.
 
-        The logarithm's, since distances of huge votes overflow where their gradient is not scaled.
+        The gradient is that of the log precision, since distances of huge votes overflow if it is
+        not scaled.
         """
 
 
 def moments(
     kernels: EMKernels, windows: Windows, assignments: Assignments
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """`EMKernels.moments`, with its gradient."""
+    """Compute `EMKernels.moments`, with its gradient."""
     mass, mean, square = _Moments.apply(kernels, *windows, *assignments)
     return mass, mean, square
 
@@ -117,7 +118,7 @@ def moments(
 def log_densities(
     kernels: EMKernels, windows: Windows, mean: Tensor, log_variance: Tensor, base: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """`EMKernels.log_densities` with its gradient, for the log of the variance (N, P, 4, 4)."""
+    """Compute `EMKernels.log_densities` with its gradient, from the log variance (N, P, 4, 4)."""
     log_weights, log_sums = _LogDensities.apply(kernels, *windows, mean, log_variance, base)
     return log_weights, log_sums
 

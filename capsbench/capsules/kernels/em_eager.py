@@ -1,7 +1,7 @@
-"""EM routing's passes over the votes as matrix products, a slice of the places at a time.
+"""EM routing's passes over the votes as matrix products, a slice of the positions at a time.
 
-The votes of a slice, no more, are made again in each pass: (I, n, 4, 4, P), parents innermost,
-where what is weighted alike for all sixteen numbers of a vote stands in rows.
+Only the votes of one slice are in memory, and each pass recomputes them: (I, n, 4, 4, P). Parents
+are innermost, so that numbers with the same weight for all sixteen elements of a vote form rows.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from capsbench.capsules.kernels.compiling import Transform, uncompiled
 from capsbench.capsules.kernels.em import Assignments, Windows
 from capsbench.capsules.mixture import nonzero
 
-# Numbers of the votes of a slice: what a processor's cache holds, and what keeps a GPU at work.
+# Elements of the votes of a slice: few enough for a CPU's cache, and enough to keep a GPU busy.
 SLICE, GPU_SLICE = 2**19, 2**26
 
 
-class EagerKernels:
+class EMEagerPasses:
     """The passes, slice by slice; see `capsbench.capsules.kernels.em.EMKernels`.
 
     Args:
-        transform: What turns the function of one slice into a faster one.
+        transform: Returns a faster equivalent of the function of one slice.
     """
 
     def __init__(self, transform: Transform = uncompiled) -> None:
@@ -35,7 +35,7 @@ class EagerKernels:
         self._log_densities_gradient = transform(_log_densities_gradient)
 
     def moments(self, windows: Windows, assignments: Assignments) -> tuple[Tensor, Tensor, Tensor]:
-        """Mass (N, P), and mean and mean square (N, P, 4, 4) around the centre."""
+        """Return mass (N, P), and mean and mean square (N, P, 4, 4) around the centre."""
         weights, offsets = _columns(windows)
         parts = [
             self._moments(patches, weights, offsets, centre, *rest)
@@ -51,16 +51,16 @@ class EagerKernels:
         moments: tuple[Tensor, Tensor, Tensor],
         gradients: tuple[Tensor, Tensor, Tensor],
     ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-        """Gradients of patches, weights, log_weights, log_totals and presences."""
+        """Return gradients of patches, weights, log_weights, log_totals and presences."""
         weights, offsets = _columns(windows)
         (mass, *others), (mass_gradient, *more) = moments, gradients
         dweights, parts = torch.zeros_like(weights), []
         for patches, centre, *rest in _slices(
             windows, *assignments, mass, mass_gradient, *map(_rows, (*others, *more))
         ):
-            part, found = self._moments_gradient(patches, weights, offsets, centre, *rest)
+            part, rest_gradients = self._moments_gradient(patches, weights, offsets, centre, *rest)
             dweights += part
-            parts.append(found)
+            parts.append(rest_gradients)
         dpatches, dlog_weights, dlog_totals, dpresences = (
             torch.cat(part) for part in zip(*parts, strict=True)
         )
@@ -69,7 +69,7 @@ class EagerKernels:
     def log_densities(
         self, windows: Windows, mean: Tensor, precision: Tensor, base: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Logs of parents' weights for each vote (N, I, P), and of their sums (N, I)."""
+        """Return log weights of the parents per vote (N, I, P), and log sums (N, I)."""
         weights, offsets = _columns(windows)
         parts = [
             self._log_densities(patches, weights, offsets, centre, *rest)
@@ -83,18 +83,20 @@ class EagerKernels:
         windows: Windows,
         mean: Tensor,
         precision: Tensor,
-        found: tuple[Tensor, Tensor],
+        outputs: tuple[Tensor, Tensor],
         gradients: tuple[Tensor, Tensor],
     ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-        """Gradients of patches, weights, mean, log precision and base."""
+        """Return gradients of patches, weights, mean, log precision and base."""
         weights, offsets = _columns(windows)
         dweights, parts = torch.zeros_like(weights), []
         for patches, centre, *rest in _slices(
-            windows, _rows(mean), _rows(precision), *found, *gradients
+            windows, _rows(mean), _rows(precision), *outputs, *gradients
         ):
-            part, others = self._log_densities_gradient(patches, weights, offsets, centre, *rest)
+            part, rest_gradients = self._log_densities_gradient(
+                patches, weights, offsets, centre, *rest
+            )
             dweights += part
-            parts.append(others)
+            parts.append(rest_gradients)
         dpatches, dmean, dlog_precision, dbase = (
             torch.cat(part) for part in zip(*parts, strict=True)
         )
@@ -102,41 +104,41 @@ class EagerKernels:
 
 
 def _slices(windows: Windows, *more: Tensor | None) -> Iterator[tuple[Any, ...]]:
-    """Patches, centre (n, 4, 4, P) and more of some places, nearly all slices of one size."""
+    """Split patches, centre (n, 4, 4, P) and more tensors into slices of nearly equal size."""
     num_children, num_parents = windows.weights.shape[:2]
     limit = SLICE if windows.patches.device.type == "cpu" else GPU_SLICE
-    places = max(1, len(windows.patches))
-    count = math.ceil(places * 16 * num_children * num_parents / limit)
-    size = math.ceil(places / min(count, places))
+    num_positions = max(1, len(windows.patches))
+    count = math.ceil(num_positions * 16 * num_children * num_parents / limit)
+    size = math.ceil(num_positions / min(count, num_positions))
     tensors = (windows.patches, _rows(windows.centre), *more)
-    for begin in range(0, places, size):
+    for begin in range(0, num_positions, size):
         yield tuple(None if x is None else x[begin : begin + size] for x in tensors)
 
 
 def _columns(windows: Windows) -> tuple[Tensor, Tensor]:
-    """Weights as (I, 4, 4 * P), and offsets as (I, 1, 4, 4, 1)."""
+    """Rearrange weights to (I, 4, 4 * P), and offsets to (I, 1, 4, 4, 1)."""
     weights = windows.weights.permute(0, 2, 3, 1).flatten(start_dim=2).contiguous()
     return weights, windows.offsets[:, None, :, :, None]
 
 
 def _matrices(columns: Tensor) -> Tensor:
-    """Weights (I, 4, 4 * P) as (I, P, 4, 4)."""
+    """Rearrange weights (I, 4, 4 * P) to (I, P, 4, 4)."""
     return columns.unflatten(2, (4, -1)).permute(0, 3, 1, 2)
 
 
 def _rows(poses: Tensor) -> Tensor:
-    """(N, P, 4, 4) as (N, 4, 4, P)."""
+    """Rearrange (N, P, 4, 4) to (N, 4, 4, P)."""
     return poses.movedim(1, -1).contiguous()
 
 
 def _poses(rows: Tensor) -> Tensor:
-    """(N, 4, 4, P) as (N, P, 4, 4)."""
+    """Rearrange (N, 4, 4, P) to (N, P, 4, 4)."""
     return rows.movedim(-1, 1)
 
 
-# One slice of n places: patches (n, I, 4, 4), weights (I, 4, 4 * P), offsets (I, 1, 4, 4, 1),
-# centre (n, 4, 4, P); votes, differences and their gradients (I, n, 4, 4, P); numbers for each vote
-# (n, I, P), for each child (n, I), for each parent (n, P) or (n, 4, 4, P).
+# Shapes of one slice of n positions: patches (n, I, 4, 4), weights (I, 4, 4 * P), offsets
+# (I, 1, 4, 4, 1), centre (n, 4, 4, P); votes, differences and their gradients (I, n, 4, 4, P);
+# values per vote (n, I, P), per child (n, I), per parent (n, P) or (n, 4, 4, P).
 
 
 def _votes(patches: Tensor, weights: Tensor, offsets: Tensor, centre: Tensor) -> Tensor:
@@ -145,16 +147,16 @@ def _votes(patches: Tensor, weights: Tensor, offsets: Tensor, centre: Tensor) ->
     return votes + (offsets - centre)
 
 
-def _pull_back(patches: Tensor, weights: Tensor, gradient: Tensor) -> tuple[Tensor, Tensor]:
-    """Gradients of patches and weights, given that of the votes."""
+def _backward_votes(patches: Tensor, weights: Tensor, gradient: Tensor) -> tuple[Tensor, Tensor]:
+    """Return gradients of patches and weights from those of the votes."""
     rows = patches.transpose(0, 1).flatten(1, 2)
     columns = gradient.flatten(3, 4).flatten(1, 2)  # (I, n * 4, 4 * P)
     dpatches = (columns @ weights.mT).unflatten(1, (-1, 4)).transpose(0, 1)
     return dpatches, rows.mT @ columns
 
 
-def _of_votes(numbers: Tensor) -> Tensor:
-    """(n, I, P) beside votes: (I, n, 1, 1, P)."""
+def _per_vote(numbers: Tensor) -> Tensor:
+    """Rearrange (n, I, P) to broadcast with votes: (I, n, 1, 1, P)."""
     return numbers.transpose(0, 1)[:, :, None, None]
 
 
@@ -171,7 +173,7 @@ def _moments(
     shares = Assignments(log_weights, log_totals, presences).shares(centre.shape[-1])
     assigned = shares * presences[..., None]
     mass = assigned.sum(dim=1)
-    weighted = votes * _of_votes(assigned / nonzero(mass)[:, None])
+    weighted = votes * _per_vote(assigned / nonzero(mass)[:, None])
     return mass, weighted.sum(dim=0), (weighted * votes).sum(dim=0)
 
 
@@ -196,14 +198,14 @@ def _moments_gradient(
     divisor = nonzero(mass)
     slope = dmean / divisor[:, None, None]
     curvature = dsquare / divisor[:, None, None]
-    # Where the mass is what is divided by, it moves mean and square, too.
-    moved = (slope * mean + curvature * square).sum(dim=(1, 2)) * (mass >= divisor)
-    bent = curvature * votes
-    along = ((bent + slope) * votes).sum(dim=(2, 3))  # (I, n, P)
-    dassigned = along.transpose(0, 1) + (dmass - moved)[:, None]
+    # If the mass itself is the divisor, mean and square depend on it, too.
+    through_mass = (slope * mean + curvature * square).sum(dim=(1, 2)) * (mass >= divisor)
+    curved = curvature * votes
+    along = ((curved + slope) * votes).sum(dim=(2, 3))  # (I, n, P)
+    dassigned = along.transpose(0, 1) + (dmass - through_mass)[:, None]
     dlog_weights = dassigned * assigned
-    dvotes = (2 * bent + slope) * _of_votes(assigned)
-    dpatches, dweights = _pull_back(patches, weights, dvotes)
+    dvotes = (2 * curved + slope) * _per_vote(assigned)
+    dpatches, dweights = _backward_votes(patches, weights, dvotes)
     dpresences = (dassigned * shares).sum(dim=-1)
     return dweights, (dpatches, dlog_weights, -dlog_weights.sum(dim=-1), dpresences)
 
@@ -238,8 +240,8 @@ def _log_densities_gradient(
     differences = _votes(patches, weights, offsets, centre + mean)
     responsible = (log_weights - log_sums[..., None]).exp()
     slopes = dlog_weights + dlog_sums[..., None] * responsible  # (n, I, P)
-    scaled = _of_votes(slopes) * differences
+    scaled = _per_vote(slopes) * differences
     dvotes = -precision * scaled
     dlog_precision = 0.5 * (dvotes * differences).sum(dim=0)
-    dpatches, dweights = _pull_back(patches, weights, dvotes)
+    dpatches, dweights = _backward_votes(patches, weights, dvotes)
     return dweights, (dpatches, -dvotes.sum(dim=0), dlog_precision, slopes.sum(dim=1))

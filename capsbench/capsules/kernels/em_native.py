@@ -1,4 +1,4 @@
-"""EM routing's passes over the votes in C (``em.c``), for processors."""
+"""EM routing's passes over the votes in C (``em.c``), for CPUs."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from capsbench.capsules.kernels.em import Assignments, Windows
-from capsbench.capsules.kernels.native import call, lanes, library
+from capsbench.capsules.kernels.native import call, library, simd_width
 from capsbench.capsules.mixture import smallest_mass
 
-PIECES = 32  # of the places: as many cores can share the weights' gradient
+PIECES = 32  # of the positions: up to 32 cores compute the weights' gradient
 
 
 def moments(windows: Windows, assignments: Assignments) -> tuple[Tensor, Tensor, Tensor]:
-    """Mass (N, P), and mean and mean square (N, P, 4, 4) around the centre."""
+    """Return mass (N, P), and mean and mean square (N, P, 4, 4) around the centre."""
     centre = _rows(windows.centre)
     mass = centre.new_empty(windows.centre.shape[:2])
     mean, square = torch.empty_like(centre), torch.empty_like(centre)
@@ -40,7 +40,7 @@ def moments_gradient(
     moments: tuple[Tensor, Tensor, Tensor],
     gradients: tuple[Tensor, Tensor, Tensor],
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Gradients of patches, weights, log_weights, log_totals and presences."""
+    """Return gradients of patches, weights, log_weights, log_totals and presences."""
     (mass, mean, square), (dmass, dmean, dsquare) = moments, gradients
     patches, weights, _ = children = _children(windows)
     presences = assignments.presences
@@ -74,13 +74,13 @@ def moments_gradient(
 def log_densities(
     windows: Windows, mean: Tensor, precision: Tensor, base: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Logs of parents' weights for each vote, and of their sums."""
-    places, num_children = windows.patches.shape[:2]
-    log_weights = base.new_empty(places, num_children, base.shape[1])
-    log_sums = base.new_empty(places, num_children)
+    """Return log weights of the parents per vote, and log sums."""
+    num_positions, num_children = windows.patches.shape[:2]
+    log_weights = base.new_empty(num_positions, num_children, base.shape[1])
+    log_sums = base.new_empty(num_positions, num_children)
     call(
         _library(windows).log_densities,
-        places,
+        num_positions,
         *_children(windows),
         _rows(windows.centre + mean),
         _rows(precision),
@@ -95,10 +95,10 @@ def log_densities_gradient(
     windows: Windows,
     mean: Tensor,
     precision: Tensor,
-    found: tuple[Tensor, Tensor],
+    outputs: tuple[Tensor, Tensor],
     gradients: tuple[Tensor, Tensor],
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Gradients of patches, weights, mean, log precision and base."""
+    """Return gradients of patches, weights, mean, log precision and base."""
     patches, weights, _ = children = _children(windows)
     dpatches, dweights = torch.empty_like(patches), weights.new_empty(PIECES, *weights.shape)
     around = _rows(windows.centre + mean)
@@ -111,7 +111,7 @@ def log_densities_gradient(
         *children,
         around,
         _rows(precision),
-        *found,
+        *outputs,
         *gradients,
         dpatches,
         dweights,
@@ -133,11 +133,11 @@ def _children(windows: Windows) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _rows(poses: Tensor) -> Tensor:
-    """(M, P, 4, 4) as (M, 4, 4, parents in lanes), zero beyond the last."""
+    """Rearrange (M, P, 4, 4) to (M, 4, 4, P), with P padded by zeros to whole SIMD vectors."""
     rows = poses.movedim(1, -1)
-    return F.pad(rows, (0, -rows.shape[-1] % lanes(rows.dtype))).contiguous()
+    return F.pad(rows, (0, -rows.shape[-1] % simd_width(rows.dtype))).contiguous()
 
 
 def _poses(rows: Tensor, windows: Windows) -> Tensor:
-    """Back to (M, P, 4, 4)."""
+    """Rearrange back to (M, P, 4, 4)."""
     return rows[..., : windows.weights.shape[1]].movedim(-1, 1)

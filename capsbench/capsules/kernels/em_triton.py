@@ -1,13 +1,12 @@
-"""EM routing's passes over the votes in Triton, for GPUs; votes live in registers only.
+"""EM routing's passes over the votes in Triton, for GPUs; votes are in registers only.
 
-Of each child a program makes the votes for all parent types, a tile (row, place, type, column). A
-thread has all sixteen numbers of a vote, and the types lie beside each other, so that sums over the
-types stay within a warp. What is summed over children, or over places, is summed by each program
-for itself, and then over the programs, in a fixed order: there are no atomics, and the bits of a
-result depend on nothing but the input.
+A program computes the votes of each child for all parent types, a tile (row, position, type,
+column). A thread has all sixteen elements of a vote, and types are adjacent, so that sums over the
+types stay within a warp. Sums over children, or over positions, are computed per program and then
+over the programs, in a fixed order. There are no atomics, and results are deterministic to the bit.
 
-From device memory a launch reads once what has a number for each child or vote; the weights, and
-what the parents have, stay in the caches. It writes results and partial sums, which are read once:
+A launch reads from device memory once the tensors with a number per child or vote; the weights and
+the parents' tensors stay in the caches. It writes results and partial sums, which are read once:
 
 | kernel | reads | writes |
 | --- | --- | --- |
@@ -15,7 +14,7 @@ what the parents have, stay in the caches. It writes results and partial sums, w
 | `log_densities` | patches | (N, I, P), (N, I) |
 | `gradients` | patches, assignments | their gradients; (groups of tiles, I, 4, P, 4) |
 
-See `capsbench.capsules.kernels.em.EMKernels` for what the functions compute.
+See `capsbench.capsules.kernels.em.EMKernels` for the definition of each function.
 """
 
 from __future__ import annotations
@@ -38,7 +37,7 @@ from capsbench.capsules.mixture import nonzero
 
 
 def moments(windows: Windows, assignments: Assignments) -> tuple[Tensor, Tensor, Tensor]:
-    """Mass (N, P), and mean and mean square (N, P, 4, 4) around the centre."""
+    """Return mass (N, P), and mean and mean square (N, P, 4, 4) around the centre."""
     mass, first, second = _sums(windows, assignments)
     divisor = nonzero(mass)[..., None, None]
     return mass, first / divisor, second / divisor
@@ -50,21 +49,21 @@ def moments_gradient(
     moments: tuple[Tensor, Tensor, Tensor],
     gradients: tuple[Tensor, Tensor, Tensor],
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Gradients of patches, weights, log_weights, log_totals and presences."""
+    """Return gradients of patches, weights, log_weights, log_totals and presences."""
     (mass, mean, square), (dmass, dmean, dsquare) = moments, gradients
     divisor = nonzero(mass)
     slope, curvature = (x / divisor[..., None, None] for x in (dmean, dsquare))
-    # Where the mass is what is divided by, it moves mean and square, too.
-    moved = (slope * mean + curvature * square).sum(dim=(2, 3)) * (mass >= divisor)
+    # If the mass itself is the divisor, mean and square depend on it, too.
+    through_mass = (slope * mean + curvature * square).sum(dim=(2, 3)) * (mass >= divisor)
     presences = assignments.presences
     dlog_weights = presences.new_empty(*presences.shape, mass.shape[1])
     dlog_totals, dpresences = torch.empty_like(presences), torch.empty_like(presences)
-    dpatches, dweights = _pull_back(
+    dpatches, dweights = _backward_votes(
         windows,
         assignments,
         curvature,
         slope=slope,
-        base=dmass - moved,
+        base=dmass - through_mass,
         gradients=(dlog_weights, dlog_totals, dpresences),
     )
     return dpatches, dweights, dlog_weights, dlog_totals, dpresences
@@ -73,16 +72,16 @@ def moments_gradient(
 def log_densities(
     windows: Windows, mean: Tensor, precision: Tensor, base: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Logs of parents' weights for each vote (N, I, P), and of their sums (N, I)."""
-    num_places, num_children = windows.patches.shape[:2]
-    log_weights = base.new_empty(num_places, num_children, base.shape[1])
-    log_sums = base.new_empty(num_places, num_children)
+    """Return log weights of the parents per vote (N, I, P), and log sums (N, I)."""
+    num_positions, num_children = windows.patches.shape[:2]
+    log_weights = base.new_empty(num_positions, num_children, base.shape[1])
+    log_sums = base.new_empty(num_positions, num_children)
     tiles, arguments = _tiles(windows)
     size = math.ceil(num_children / programs_for_each(tiles, waves=4))
     launch(
         device.log_densities,
         (tiles, math.ceil(num_children / size)),
-        *_around(windows, windows.centre + mean),
+        *_vote_inputs(windows, windows.centre + mean),
         precision,
         base,
         log_weights,
@@ -97,16 +96,16 @@ def log_densities_gradient(
     windows: Windows,
     mean: Tensor,
     precision: Tensor,
-    found: tuple[Tensor, Tensor],
+    outputs: tuple[Tensor, Tensor],
     gradients: tuple[Tensor, Tensor],
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Gradients of patches, weights, mean, log precision and base."""
-    (log_weights, log_sums), (dlog_weights, dlog_sums) = found, gradients
+    """Return gradients of patches, weights, mean, log precision and base."""
+    (log_weights, log_sums), (dlog_weights, dlog_sums) = outputs, gradients
     windows = windows._replace(centre=windows.centre + mean)
-    # The gradient of a density: what it is assigned of that of its sum, and its own.
+    # The gradient of a density: its share of the gradient of its sum, plus its own.
     slopes = Assignments(log_weights, log_sums, dlog_sums)
     dbase, dmean, moment = _sums(windows, slopes, dlog_weights, precision)
-    dpatches, dweights = _pull_back(windows, slopes, -0.5 * precision, added=dlog_weights)
+    dpatches, dweights = _backward_votes(windows, slopes, -0.5 * precision, added=dlog_weights)
     return dpatches, dweights, dmean, -0.5 * moment, dbase
 
 
@@ -116,7 +115,7 @@ def _sums(
     added: Tensor | None = None,
     precision: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Sums over the children of what is assigned, (N, P), and of votes V and V² times that.
+    """Sum assignments (N, P), and votes V and V² times the assignments, over the children.
 
     Args:
         windows: The votes.
@@ -134,7 +133,7 @@ def _sums(
     launch(
         device.sum_votes,
         (tiles, slices),
-        *_around(windows, windows.centre),
+        *_vote_inputs(windows, windows.centre),
         *assignments,
         added,
         precision,
@@ -146,7 +145,7 @@ def _sums(
     return mass.view(shape[:2]), first.view(shape), second.view(shape)
 
 
-def _pull_back(
+def _backward_votes(
     windows: Windows,
     assignments: Assignments,
     curvature: Tensor,
@@ -156,7 +155,7 @@ def _pull_back(
     base: Tensor | None = None,
     gradients: tuple[Tensor | None, Tensor | None, Tensor | None] = (None, None, None),
 ) -> tuple[Tensor, Tensor]:
-    """Gradients of patches and weights for a sum of weight times base + slope V + curvature V².
+    """Return gradients of patches and weights for Σ weight (base + slope V + curvature V²).
 
     Args:
         windows: The votes.
@@ -164,15 +163,16 @@ def _pull_back(
         curvature: (N, P, 4, 4).
         added: (N, I, P), added to the weights.
         slope: (N, P, 4, 4), or None for zeros.
-        base: (N, P), beside a slope.
-        gradients: Room for those of log_weights, log_totals and presences, beside a slope.
+        base: (N, P), given together with a slope.
+        gradients: Output tensors for those of log_weights, log_totals and presences, given together
+            with a slope.
     """
     num_children = windows.patches.shape[1]
     tiles, arguments = _tiles(windows)
-    size = math.gcd(num_children, 2)  # two children use what is loaded for the parents
+    size = math.gcd(num_children, 2)  # two children share the loads of the parents
     slices = num_children // size
     groups = min(tiles, programs_for_each(slices))
-    patches, weights, offsets, centre = _around(windows, windows.centre)
+    patches, weights, offsets, centre = _vote_inputs(windows, windows.centre)
     dpatches, dweights = torch.empty_like(patches), weights.new_empty(groups, *weights.shape)
     launch(
         device.gradients,
@@ -195,25 +195,25 @@ def _pull_back(
     return dpatches, dweights.sum(dim=0).transpose(1, 2)
 
 
-def _around(windows: Windows, centre: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """What a kernel makes votes of; the lines of a child's matrices lie beside each other."""
+def _vote_inputs(windows: Windows, centre: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return the inputs of a kernel's votes; the lines of a child's matrices are adjacent."""
     return windows.patches, windows.weights.transpose(1, 2).contiguous(), windows.offsets, centre
 
 
 def _tiles(windows: Windows) -> tuple[int, dict[str, Any]]:
-    """How many tiles there are, and what every kernel is told.
+    """Return the number of tiles, and the arguments of every kernel.
 
-    A thread has one vote: of a tile, what is kept between children fills some hundred registers.
+    A thread has one vote: the tensors that a tile keeps between children fill about 100 registers.
     """
-    num_places, num_children = windows.patches.shape[:2]
+    num_positions, num_children = windows.patches.shape[:2]
     types = windows.weights.shape[1]
     block_p = power_of_two(types)
     block_n = max(1, THREADS // block_p)
     arguments = {
-        "num_places": num_places,
+        "num_positions": num_positions,
         "num_children": num_children,
         "P": types,
         "BLOCK_N": block_n,
         "BLOCK_P": block_p,
     }
-    return math.ceil(num_places / block_n), arguments
+    return math.ceil(num_positions / block_n), arguments

@@ -1,4 +1,4 @@
-"""Functions whose gradient is written by hand, and is all that they have of derivatives."""
+"""Functions with a hand-written gradient and no other derivatives."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from capsbench.errors import UserError
 
 
 class FirstOrder(torch.autograd.Function):
-    """A function for `backward` alone; it says what to do where more is asked."""
+    """A function that supports only `backward`; other derivatives raise an error."""
 
     @staticmethod
     def jvp(ctx: Any, *_: Any) -> NoReturn:
-        """Refuse a forward derivative."""
-        raise _only_backward("a forward derivative")
+        """Raise an error for a forward-mode derivative."""
+        raise _only_backward("a forward-mode derivative")
 
     @staticmethod
     def vmap(info: Any, in_dims: Any, *_: Any) -> NoReturn:
-        """Refuse torch.func.vmap."""
+        """Raise an error for torch.func.vmap."""
         raise _only_backward("torch.func.vmap")
 
 
-def _only_backward(wanted: str) -> UserError:
+def _only_backward(operation: str) -> UserError:
     return UserError(
-        f"the fast forms of routing have a gradient, but not {wanted}; take the routing backend "
+        f"the fast routing backends support gradients, but not {operation}; use the backend "
         f"'textbook' (capsbench.capsules.backends.routing_backend)"
     )

@@ -1,4 +1,4 @@
-"""The kernels of a backend, by its name."""
+"""Access to the kernels of a backend by its name."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from typing import Any
 from capsbench.capsules.kernels import dynamic_eager, em_eager
 from capsbench.capsules.kernels.compiling import compiled, uncompiled
 
-SLICED = {"dynamic": dynamic_eager.EagerKernels, "em": em_eager.EagerKernels}
+SLICED = {"dynamic": dynamic_eager.DynamicEagerPasses, "em": em_eager.EMEagerPasses}
 
 
 @cache
 def kernels(routing: str, backend: str) -> Any:
-    """What makes the passes over the votes.
+    """Return the implementation of the passes over the votes.
 
     Args:
         routing: ``dynamic`` or ``em``.
-        backend: Any but the textbook's, which has none.
+        backend: Any backend except ``textbook``, which has no kernels.
 
     Returns:
         `capsbench.capsules.kernels.dynamic.DynamicKernels`, or

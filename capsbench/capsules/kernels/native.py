@@ -1,4 +1,4 @@
-"""C kernels: compiled by the system's compiler when first used, kept in the user's cache folder."""
+"""C kernels: compiled by the system's compiler on first use, kept in the user's cache folder."""
 
 from __future__ import annotations
 
@@ -20,70 +20,74 @@ import torch
 from torch import Tensor
 
 FOLDER = Path(__file__).parent
-# No -ffast-math: linking with it makes a whole process round numbers near zero to zero.
+# No -ffast-math: linking with it makes the whole process flush subnormal numbers to zero.
 FLAGS = ("-O3", "-march=native", "-fno-math-errno", "-fopenmp", "-shared", "-fPIC")
-NUMBERS = {torch.float32: ("-DREAL=float",), torch.float64: ("-DREAL=double", "-DDOUBLE")}
+DTYPE_FLAGS = {torch.float32: ("-DREAL=float",), torch.float64: ("-DREAL=double", "-DDOUBLE")}
 
 
 @cache
-def problem() -> str | None:
-    """Why no C file can be compiled here, in a few words; None where it can.
+def unavailable_reason() -> str | None:
+    """Return the reason why C files cannot be compiled here, or None if they can.
 
-    On Linux alone, where gcc and torch's wheels use one OpenMP: kernels share torch's threads.
+    Only Linux is supported: there gcc and torch's wheels use the same OpenMP, and kernels share
+    torch's threads.
     """
     if sys.platform != "linux":
         return "C kernels are for Linux"
     if _compiler() is None:
         return f"there is no C compiler '{_compiler_name()}'"
     try:
-        lanes(torch.float32)
+        simd_width(torch.float32)
     except subprocess.CalledProcessError as error:
-        words = error.stderr.strip().splitlines() or [f"exit code {error.returncode}"]
-        return f"'{_compiler_name()}' fails: {words[-1]}"
-    except (OSError, RuntimeError) as error:  # no home, or nothing can be kept or loaded there
+        lines = error.stderr.strip().splitlines() or [f"exit code {error.returncode}"]
+        return f"'{_compiler_name()}' fails: {lines[-1]}"
+    except (OSError, RuntimeError) as error:  # no home folder, or no access to it
         return f"no library can be kept in the user's cache folder: {error}"
     return None
 
 
 def call(function: Callable[..., Any], *arguments: Tensor | float | ctypes.c_void_p | None) -> Any:
-    """Call a function of a library; tensors are told by where they lie, None as NULL.
+    """Call a function of a library, with tensors as pointers and None as NULL.
 
     Args:
         function: Of a library from `library`.
-        *arguments: Tensors must be contiguous, on the CPU and of the library's dtype, which that of
-            other numbers than whole ones follows.
+        *arguments: Contiguous CPU tensors of the library's dtype, and numbers; floats are converted
+            to that dtype.
 
     Returns:
-        What the function returns.
+        The return value of the function.
     """
     tensors = [value for value in arguments if isinstance(value, Tensor)]
     real = ctypes.c_float if tensors[0].dtype == torch.float32 else ctypes.c_double
-    told: list[Any] = []
+    converted: list[Any] = []
     for value in arguments:
         if isinstance(value, Tensor):
-            assert value.is_contiguous(), "a kernel sees numbers, and no strides"
+            assert value.is_contiguous(), "kernels ignore strides"
             assert value.device.type == "cpu" and value.dtype == tensors[0].dtype
-            told.append(ctypes.c_void_p(value.data_ptr()))
+            converted.append(ctypes.c_void_p(value.data_ptr()))
         else:
-            told.append(real(value) if isinstance(value, float) else value)
-    return function(*told)
+            converted.append(real(value) if isinstance(value, float) else value)
+    return function(*converted)
 
 
 @cache
 def library(source: str | Path, dtype: torch.dtype, **constants: int | str) -> ctypes.CDLL:
-    """The library of a C file, compiled for some constants.
+    """Return the library of a C file, compiled with some constants.
 
     Args:
-        source: Name of a file of this folder, or the path of another one.
-        dtype: Of its numbers, float32 or float64.
-        **constants: What else is defined, such as the sizes of the layer.
+        source: Name of a file in this folder, or a path.
+        dtype: Dtype of its numbers, float32 or float64.
+        **constants: Further definitions, such as the sizes of the layer.
 
     Raises:
-        subprocess.CalledProcessError: The compiler refuses the file; ``stderr`` has its words.
+        subprocess.CalledProcessError: The compiler fails; ``stderr`` has its output.
     """
     program = _compiler()
-    assert program is not None, "whoever compiles asks for a problem first"
-    defined = [*NUMBERS[dtype], *(f"-D{name}={value}" for name, value in sorted(constants.items()))]
+    assert program is not None, "call unavailable_reason first"
+    defined = [
+        *DTYPE_FLAGS[dtype],
+        *(f"-D{name}={value}" for name, value in sorted(constants.items())),
+    ]
     options = [*FLAGS, *defined]
     file = FOLDER / source
     command = [*program, *options, str(file), "-lm"]
@@ -92,21 +96,23 @@ def library(source: str | Path, dtype: torch.dtype, **constants: int | str) -> c
     if not path.is_file():
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-            made = Path(folder, name)
-            subprocess.run([*command, "-o", str(made)], check=True, capture_output=True, text=True)
-            made.replace(path)  # whole or not at all, whoever else compiles the same
+            output = Path(folder, name)
+            subprocess.run(
+                [*command, "-o", str(output)], check=True, capture_output=True, text=True
+            )
+            output.replace(path)  # atomic, as other processes may compile the same file
     return ctypes.CDLL(str(path))
 
 
 def cache_folder() -> Path:
-    """Where this user's machine-made files are kept: ``$XDG_CACHE_HOME/capsbench``."""
+    """Return this user's folder of generated files: ``$XDG_CACHE_HOME/capsbench``."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "capsbench")
 
 
 @cache
-def lanes(dtype: torch.dtype) -> int:
-    """How many numbers the vectors of a library hold, see ``lanes.h``."""
-    return int(library("lanes.c", dtype).lane_count())
+def simd_width(dtype: torch.dtype) -> int:
+    """Return the number of elements in the vectors of a library, see ``simd.h``."""
+    return int(library("simd_width.c", dtype).simd_width())
 
 
 def _compiler_name() -> str:
@@ -114,21 +120,21 @@ def _compiler_name() -> str:
 
 
 def _compiler() -> list[str] | None:
-    """The command, which may have arguments of its own, as in ``CC="ccache gcc"``."""
+    """Return the compiler command; it may have arguments, as in ``CC="ccache gcc"``."""
     program, *arguments = shlex.split(_compiler_name())
-    found = shutil.which(program)
-    return None if found is None else [found, *arguments]
+    path = shutil.which(program)
+    return None if path is None else [path, *arguments]
 
 
 def _fingerprint(folder: Path, options: list[str], machine: Mapping[str, str]) -> str:
     sources = [path.read_bytes() for path in sorted(folder.glob("*.[ch]"))]
-    told = "\n".join([*options, *machine.values()]).encode()
-    return sha256(b"\0".join([told, *sources])).hexdigest()[:16]
+    settings = "\n".join([*options, *machine.values()]).encode()
+    return sha256(b"\0".join([settings, *sources])).hexdigest()[:16]
 
 
 @cache
 def _machine(*program: str) -> Mapping[str, str]:
-    """What -march=native depends on; a home folder may be shared by unlike machines."""
+    """Return the settings behind -march=native; several machines may share a home folder."""
     cpu = [
         line
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()

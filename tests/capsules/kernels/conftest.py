@@ -1,4 +1,4 @@
-"""A GPU for the tests of its kernels, or what stands in for one."""
+"""A GPU for the tests of its kernels, or Triton's interpreter."""
 
 from concurrent.futures import ProcessPoolExecutor
 from importlib.util import find_spec
@@ -9,16 +9,16 @@ import torch
 
 from tests.capsules.kernels.gpu import call, pack, unpack
 
-PROGRAMS = 6  # so few that each has more than one child, or more than one tile, to go through
+PROGRAMS = 6  # few, so that each processes several children or several tiles
 
 
 @pytest.fixture(scope="session")
 def on_gpu():
-    """Calls ``package.module:function`` with tensors, on the GPU or in Triton's interpreter.
+    """Return a function that calls ``module:function`` on the GPU or in Triton's interpreter.
 
-    Triton decides to interpret when it is imported, by a variable of the environment. Any other
-    test may have imported it before, and `auto` should not find the variable: so the interpreter
-    has a process of its own, in which alone it is set.
+    Triton reads the environment variable of its interpreter on import. Another test may have
+    imported it before, and `auto` must not see the variable. So the interpreter runs in a separate
+    process, the only one with this variable.
     """
     if find_spec("triton") is None:
         pytest.skip("the package triton is not installed")

@@ -1,4 +1,4 @@
-"""Calls of functions that launch Triton kernels, with what they take and return as bytes."""
+"""Calls of functions that launch Triton kernels, with arguments and results as bytes."""
 
 import io
 from importlib import import_module
@@ -12,7 +12,7 @@ from capsbench.capsules.kernels import triton_launch
 
 
 def call(where, payload, device, programs):
-    """Call ``package.module:function`` with packed arguments, and pack what it returns."""
+    """Call ``package.module:function`` with packed arguments, and pack its result."""
     module, name = where.split(":")
     function = getattr(import_module(module), name)
     with patch.object(triton_launch, "PROGRAMS", programs):
@@ -30,21 +30,21 @@ def unpack(payload, device="cpu"):
 
 
 def squares(outputs):
-    """The sum of the squares of all numbers."""
+    """Return the sum of squares of all elements."""
     return torch.stack([x.square().sum() for x in outputs]).sum()
 
 
 def dynamic(children, weights, bias):
-    """Parents and couplings of dynamic routing by Triton, and gradients of their squares."""
+    """Run dynamic routing by Triton; return its outputs and gradients of their squares."""
     inputs = [x.requires_grad_() for x in (children, weights, bias)]
-    found = dynamic_routing(*inputs[:2], iterations=3, bias=inputs[2], backend="triton")
-    return *found, *torch.autograd.grad(squares(found), inputs)
+    result = dynamic_routing(*inputs[:2], iterations=3, bias=inputs[2], backend="triton")
+    return *result, *torch.autograd.grad(squares(result), inputs)
 
 
 def em(*tensors):
-    """Poses, presences and assignments of EM routing by Triton, and gradients of their squares."""
+    """Run EM routing by Triton; return its outputs and gradients of their squares."""
     poses, presences, weights, beta_u, beta_a, offsets = (x.requires_grad_() for x in tensors)
-    found = em_routing(
+    result = em_routing(
         poses,
         presences,
         weights,
@@ -57,4 +57,4 @@ def em(*tensors):
         backend="triton",
     )
     inputs = (poses, presences, weights, beta_u, beta_a)
-    return *found, *torch.autograd.grad(squares(found), inputs)
+    return *result, *torch.autograd.grad(squares(result), inputs)

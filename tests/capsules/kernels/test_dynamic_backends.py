@@ -1,9 +1,9 @@
-"""Every backend of dynamic routing against the textbook's in double precision."""
+"""Every backend of dynamic routing against the textbook backend in double precision."""
 
 import pytest
 import torch
 
-from capsbench.capsules.backends import problem
+from capsbench.capsules.backends import unavailable_reason
 from capsbench.capsules.capsule import squash, squash_gradient
 from capsbench.capsules.dynamic_routing import DynamicRouting, dynamic_routing
 from capsbench.capsules.kernels import dynamic_eager
@@ -12,7 +12,7 @@ from capsbench.errors import UserError
 from capsbench.profiling.peak_memory import peak_bytes
 
 CPU = torch.device("cpu")
-# Largest deviation relative to the largest value, of parents, couplings and all gradients.
+# Largest error relative to the largest value, of parents, couplings and all gradients.
 TOLERANCE = {torch.float64: 1e-12, torch.float32: 2e-5}
 SHAPES = {  # batch, children, parents, length of a child, of a parent
     "odd": (3, 7, 3, 2, 5),
@@ -23,16 +23,16 @@ SHAPES = {  # batch, children, parents, length of a child, of a parent
 }
 
 
-def usable(backend):
-    reason = problem(backend, CPU)
+def available(backend):
+    reason = unavailable_reason(backend, CPU)
     return pytest.param(backend, marks=pytest.mark.skipif(reason is not None, reason=str(reason)))
 
 
-FAST = [usable("eager"), usable("native")]
+FAST = [available("eager"), available("native")]
 
 
 def problem_of(shape, *, scale, absent=0.0):
-    """Children of which some may be all zero, weights and bias, in double precision."""
+    """Return children, some of them zero, weights and bias, in double precision."""
     batch, num_children, num_parents, dim, parent_dim = shape
     generator = torch.Generator().manual_seed(0)
 
@@ -49,19 +49,21 @@ def problem_of(shape, *, scale, absent=0.0):
 
 
 def values_and_gradients(inputs, *, backend, iterations):
-    """Of parents and couplings, and of their sum with a fixed random factor for each number."""
+    """Return parents, couplings, and gradients of their sum with fixed random factors."""
     children, weights, bias = (x.detach().clone().requires_grad_() for x in inputs)
-    found = dynamic_routing(children, weights, iterations=iterations, bias=bias, backend=backend)
+    result = dynamic_routing(children, weights, iterations=iterations, bias=bias, backend=backend)
     generator = torch.Generator().manual_seed(1)
-    factors = [torch.randn(x.shape, generator=generator, dtype=torch.float64) for x in found]
+    factors = [torch.randn(x.shape, generator=generator, dtype=torch.float64) for x in result]
     # Couplings of one iteration are constant.
-    outputs = [x for x in found if x.requires_grad]
-    above = [factor.to(x) for factor, x in zip(factors, found, strict=True) if x.requires_grad]
-    return *found, *torch.autograd.grad(outputs, (children, weights, bias), above)
+    outputs = [x for x in result if x.requires_grad]
+    output_gradients = [
+        factor.to(x) for factor, x in zip(factors, result, strict=True) if x.requires_grad
+    ]
+    return *result, *torch.autograd.grad(outputs, (children, weights, bias), output_gradients)
 
 
-def assert_agree(found, expected, tolerance):
-    for one, other in zip(found, expected, strict=True):
+def assert_agree(result, expected, tolerance):
+    for one, other in zip(result, expected, strict=True):
         scale = max(other.abs().max().item(), 1e-3)
         torch.testing.assert_close(one.double(), other, rtol=0, atol=tolerance * scale)
 
@@ -73,18 +75,18 @@ def assert_agree(found, expected, tolerance):
 def test_agrees_with_the_textbook(backend, shape, scale, dtype):
     inputs = problem_of(shape, scale=scale)
     expected = values_and_gradients(inputs, backend="textbook", iterations=3)
-    found = values_and_gradients([x.to(dtype) for x in inputs], backend=backend, iterations=3)
-    assert {x.dtype for x in found} == {dtype}
-    assert_agree(found, expected, TOLERANCE[dtype])
+    result = values_and_gradients([x.to(dtype) for x in inputs], backend=backend, iterations=3)
+    assert {x.dtype for x in result} == {dtype}
+    assert_agree(result, expected, TOLERANCE[dtype])
 
 
 @pytest.mark.parametrize("iterations", [1, 2, 5])
 @pytest.mark.parametrize("backend", FAST)
 def test_agrees_at_other_numbers_of_iterations(backend, iterations):
     inputs = problem_of(SHAPES["odd"], scale=1.0)
-    how = {"iterations": iterations}
-    expected = values_and_gradients(inputs, backend="textbook", **how)
-    assert_agree(values_and_gradients(inputs, backend=backend, **how), expected, 1e-12)
+    arguments = {"iterations": iterations}
+    expected = values_and_gradients(inputs, backend="textbook", **arguments)
+    assert_agree(values_and_gradients(inputs, backend=backend, **arguments), expected, 1e-12)
 
 
 @pytest.mark.parametrize("absent", [0.5, 1.0])
@@ -95,8 +97,8 @@ def test_agrees_for_children_of_zeros(backend, absent):
     assert_agree(values_and_gradients(inputs, backend=backend, iterations=3), expected, 1e-12)
 
 
-def test_a_detached_agreement_would_be_noticed():
-    """At the weights of the test above, not at initial ones: so the gradients do flow through."""
+def test_gradients_flow_through_the_agreement():
+    """Uses the large weights of the test above; with initial weights the effect is small."""
     children, weights, bias = (x.requires_grad_() for x in problem_of(SHAPES["odd"], scale=1.0))
     parents, couplings = dynamic_routing(
         children, weights, iterations=3, bias=bias, backend="eager"
@@ -109,7 +111,7 @@ def test_a_detached_agreement_would_be_noticed():
 
 
 @pytest.mark.parametrize("backend", FAST)
-def test_gradient_is_that_of_finite_differences(backend):
+def test_gradient_equals_finite_differences(backend):
     inputs = [x.requires_grad_() for x in problem_of((2, 4, 3, 2, 5), scale=1.0)]
 
     def routed(children, weights, bias):
@@ -118,19 +120,19 @@ def test_gradient_is_that_of_finite_differences(backend):
     assert torch.autograd.gradcheck(routed, inputs)
 
 
-@pytest.mark.skipif(problem("compiled", CPU) is not None, reason="no compiler")
+@pytest.mark.skipif(unavailable_reason("compiled", CPU) is not None, reason="no compiler")
 def test_compiled_agrees(monkeypatch):
-    """In two slices of unequal size; each shape is compiled by itself, in seconds."""
+    """With two slices of unequal size; each shape is compiled separately, in seconds."""
     monkeypatch.setattr(dynamic_eager, "SLICE", 3 * 4 * 2 * 4)
     inputs = problem_of((3, 7, 4, 2, 8), scale=1.0)
     expected = values_and_gradients(inputs, backend="textbook", iterations=2)
     single = [x.float() for x in inputs]
-    found = values_and_gradients(single, backend="compiled", iterations=2)
-    assert_agree(found, expected, TOLERANCE[torch.float32])
+    result = values_and_gradients(single, backend="compiled", iterations=2)
+    assert_agree(result, expected, TOLERANCE[torch.float32])
 
 
 @pytest.mark.parametrize("numbers", [1, 100, 2**20])
-def test_slices_do_not_change_what_is_found(numbers, monkeypatch):
+def test_slices_do_not_change_results(numbers, monkeypatch):
     inputs = problem_of(SHAPES["odd"], scale=1.0)
     expected = values_and_gradients(inputs, backend="textbook", iterations=3)
     monkeypatch.setattr(dynamic_eager, "SLICE", numbers)
@@ -143,9 +145,9 @@ def test_slices_do_not_change_what_is_found(numbers, monkeypatch):
 def test_extreme_votes_have_finite_values_and_gradients(backend, children_scale, weights_scale):
     children, weights, bias = (x.float() for x in problem_of(SHAPES["a whole tile"], scale=1.0))
     inputs = children_scale * children, weights_scale * weights, bias
-    found = values_and_gradients(inputs, backend=backend, iterations=3)
-    assert all(x.isfinite().all() for x in found)
-    assert (found[0].norm(dim=-1) <= 1 + 1e-6).all()
+    result = values_and_gradients(inputs, backend=backend, iterations=3)
+    assert all(x.isfinite().all() for x in result)
+    assert (result[0].norm(dim=-1) <= 1 + 1e-6).all()
 
 
 @pytest.mark.parametrize("backend", FAST)
@@ -158,36 +160,38 @@ def test_bits_do_not_depend_on_the_number_of_threads(backend):
     assert_agree(two, [x.double() for x in one], 1e-6)
 
 
-def test_fast_forms_have_a_gradient_and_the_textbook_every_derivative():
+def test_fast_backends_have_a_gradient_and_the_textbook_every_derivative():
     children, weights, _ = problem_of(SHAPES["odd"], scale=1.0)
 
     def parents(children, backend="auto"):
         return dynamic_routing(children, weights, iterations=2, backend=backend).parents
 
-    value, moved = torch.func.jvp(parents, (children,), (children,))[:2]
+    value, derivative = torch.func.jvp(parents, (children,), (children,))[:2]
     step = 1e-6 * children
-    torch.testing.assert_close(1e-6 * moved, parents(children + step) - value, atol=1e-10, rtol=0)
+    torch.testing.assert_close(
+        1e-6 * derivative, parents(children + step) - value, atol=1e-10, rtol=0
+    )
     each = torch.func.vmap(parents)(children[:, None])
     torch.testing.assert_close(each[:, 0], value)
-    with pytest.raises(UserError, match="have a gradient, but not a forward derivative"):
+    with pytest.raises(UserError, match="forward-mode"):
         torch.func.jvp(lambda x: parents(x, "eager"), (children,), (children,))
-    with pytest.raises(UserError, match=r"not torch\.func\.vmap"):
+    with pytest.raises(UserError, match="vmap"):
         torch.func.vmap(lambda x: parents(x, "eager"))(children[:, None])
-    found, expected = (
+    result, expected = (
         torch.func.grad(lambda x, name=name: parents(x, name).sum())(children)
         for name in ("eager", "textbook")
     )
-    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(result, expected)
 
 
-def test_squash_gradient_is_that_of_autograd():
+def test_squash_gradient_equals_autograd():
     generator = torch.Generator().manual_seed(0)
     vectors = torch.randn(40, 5, generator=generator, dtype=torch.float64)
     vectors = (vectors * torch.logspace(-6, 6, 40, dtype=torch.float64)[:, None]).requires_grad_()
     gradient = torch.randn(40, 5, generator=generator, dtype=torch.float64)
     (expected,) = torch.autograd.grad(squash(vectors), vectors, gradient)
-    found = squash_gradient(vectors.detach(), gradient)
-    torch.testing.assert_close(found, expected, rtol=1e-10, atol=0)
+    result = squash_gradient(vectors.detach(), gradient)
+    torch.testing.assert_close(result, expected, rtol=1e-10, atol=0)
     assert not squash_gradient(torch.zeros(2, 3), torch.ones(2, 3)).any()
 
 
@@ -210,13 +214,13 @@ def peak(backend, *, gradient):
 
 @pytest.mark.parametrize("gradient", [False, True])
 @pytest.mark.parametrize("backend", FAST)
-def test_no_tensor_of_votes_exists(backend, gradient, monkeypatch):
-    """Peak memory of the layer as a share of all votes; the textbook's form holds several."""
+def test_votes_are_never_stored(backend, gradient, monkeypatch):
+    """Peak memory of the layer as a fraction of all votes; the textbook backend holds several."""
     monkeypatch.setattr(dynamic_eager, "SLICE", 2**18)
     assert peak("textbook", gradient=gradient) > 1
     assert peak(backend, gradient=gradient) < min(0.75, peak("textbook", gradient=gradient) / 4)
 
 
-def test_kernels_of_a_backend_are_made_once():
+def test_kernels_of_a_backend_are_created_once():
     for backend in ("eager", "compiled"):
         assert kernels("dynamic", backend) is kernels("dynamic", backend)

@@ -6,10 +6,10 @@ import torch
 from capsbench.capsules.kernels.em import Assignments, Windows
 
 KERNELS = "capsbench.capsules.kernels.em_triton"
-# Largest deviation relative to the largest value.
+# Largest error relative to the largest value.
 TOLERANCE = {torch.float64: 1e-12, torch.float32: 1e-5}
-SHAPES = {"odd": (3, 7, 5), "one type": (2, 3, 1), "tiles of few places": (5, 4, 20)}  # N, I, P
-# All shapes in double precision, and the odd one as it comes.
+SHAPES = {"odd": (3, 7, 5), "one type": (2, 3, 1), "tiles of few positions": (5, 4, 20)}  # N, I, P
+# All shapes in double precision, and the odd one in single precision.
 CASES = [(shape, 1.0, torch.float64) for shape in SHAPES.values()]
 CASES += [(SHAPES["odd"], scale, torch.float32) for scale in (0.1, 0.3, 1.0)]
 every_case = pytest.mark.parametrize(("shape", "scale", "dtype"), CASES)
@@ -26,19 +26,21 @@ def votes_of(patches, weights, offsets, centre):
 
 
 def windows_of(shape, *, scale=1.0):
-    num_places, num_children, types = shape
-    patches = normal(num_places, num_children, 4, 4, seed=0)
+    num_positions, num_children, types = shape
+    patches = normal(num_positions, num_children, 4, 4, seed=0)
     weights = scale * normal(num_children, types, 4, 4, seed=1)
     offsets = normal(num_children, 4, 4, seed=2)
-    centre = 0.5 * normal(num_places, types, 4, 4, seed=3)
+    centre = 0.5 * normal(num_positions, types, 4, 4, seed=3)
     return Windows(patches, weights, offsets, centre)
 
 
 def assignments_of(shape):
-    num_places, num_children, types = shape
-    log_weights = normal(num_places, num_children, types, seed=4)
-    log_totals = normal(num_places, num_children, seed=5) + 1
-    return Assignments(log_weights, log_totals, normal(num_places, num_children, seed=6).sigmoid())
+    num_positions, num_children, types = shape
+    log_weights = normal(num_positions, num_children, types, seed=4)
+    log_totals = normal(num_positions, num_children, seed=5) + 1
+    return Assignments(
+        log_weights, log_totals, normal(num_positions, num_children, seed=6).sigmoid()
+    )
 
 
 def naive_moments(windows, assignments):
@@ -60,30 +62,30 @@ def naive_log_densities(windows, mean, log_precision, base):
 
 
 def parents_of(shape):
-    """Mean, log precision and base."""
-    num_places, _, types = shape
+    """Return mean, log precision and base."""
+    num_positions, _, types = shape
     return (
-        0.3 * normal(num_places, types, 4, 4, seed=7),
-        0.5 * normal(num_places, types, 4, 4, seed=8),
-        normal(num_places, types, seed=9),
+        0.3 * normal(num_positions, types, 4, 4, seed=7),
+        0.5 * normal(num_positions, types, 4, 4, seed=8),
+        normal(num_positions, types, seed=9),
     )
 
 
 def cast(tensors, dtype):
-    """Of a named tuple or another sequence, the same with its tensors in a dtype."""
+    """Return a sequence of the same type with its tensors in a dtype."""
     single = [None if x is None else x.detach().to(dtype) for x in tensors]
     return type(tensors)(*single) if hasattr(tensors, "_fields") else tuple(single)
 
 
-def assert_agree(found, expected, dtype):
-    for one, other in zip(found, expected, strict=True):
+def assert_agree(result, expected, dtype):
+    for one, other in zip(result, expected, strict=True):
         assert one.dtype == dtype
         scale = max(other.abs().max().item(), 1e-3)
         torch.testing.assert_close(one.double(), other, rtol=0, atol=TOLERANCE[dtype] * scale)
 
 
 def differentiated(values, inputs):
-    """Factors of the values, and the gradients of the sum of the products."""
+    """Return factors of the values, and the gradients of the sum of the products."""
     factors = [normal(*x.shape, seed=10 + i) for i, x in enumerate(values)]
     total = sum((x * factor).sum() for x, factor in zip(values, factors, strict=True))
     return factors, torch.autograd.grad(total, inputs)
@@ -102,20 +104,20 @@ def test_moments_of_even_assignments(on_gpu):
 
 def check_moments(on_gpu, windows, assignments, dtype=torch.float64):
     even = assignments.log_weights is None
-    asked = [*windows[:2], *assignments[1 if even else 0 :]]
-    for tensor in asked:
+    inputs_with_grad = [*windows[:2], *assignments[1 if even else 0 :]]
+    for tensor in inputs_with_grad:
         tensor.requires_grad_()
     expected = naive_moments(windows, assignments)
     given = cast(windows, dtype), cast(assignments, dtype)
-    found = on_gpu(f"{KERNELS}:moments", *given)
-    assert_agree(found, cast(expected, torch.float64), dtype)
-    factors, derivatives = differentiated(expected, asked)
-    gradients = on_gpu(f"{KERNELS}:moments_gradient", *given, found, cast(factors, dtype))
+    result = on_gpu(f"{KERNELS}:moments", *given)
+    assert_agree(result, cast(expected, torch.float64), dtype)
+    factors, derivatives = differentiated(expected, inputs_with_grad)
+    gradients = on_gpu(f"{KERNELS}:moments_gradient", *given, result, cast(factors, dtype))
     assert_agree([*gradients[:2], *gradients[3 if even else 2 :]], derivatives, dtype)
 
 
 def test_moments_without_a_mass(on_gpu):
-    """Of places to whom nothing is assigned, and nearly the smallest mass that is divided by."""
+    """Positions without any mass, and with nearly the smallest divisor."""
     shape = SHAPES["odd"]
     assignments = assignments_of(shape)
     assignments.log_weights[0] = -800.0
@@ -127,9 +129,9 @@ def test_moments_without_a_mass(on_gpu):
 def test_moments_of_absent_children_of_zeros(on_gpu, absent):
     shape = SHAPES["odd"]
     windows, assignments = windows_of(shape), assignments_of(shape)
-    gone = torch.rand(shape[:2], generator=torch.Generator().manual_seed(0)) < absent
-    windows = windows._replace(patches=windows.patches.masked_fill(gone[..., None, None], 0))
-    presences = assignments.presences.masked_fill(gone, 0)
+    absent_mask = torch.rand(shape[:2], generator=torch.Generator().manual_seed(0)) < absent
+    windows = windows._replace(patches=windows.patches.masked_fill(absent_mask[..., None, None], 0))
+    presences = assignments.presences.masked_fill(absent_mask, 0)
     check_moments(on_gpu, windows, assignments._replace(presences=presences))
 
 
@@ -137,32 +139,34 @@ def test_moments_of_absent_children_of_zeros(on_gpu, absent):
 def test_log_densities_and_their_gradient(on_gpu, shape, scale, dtype):
     windows = windows_of(shape, scale=scale)
     mean, log_precision, base = parents_of(shape)
-    asked = [*windows[:2], mean, log_precision, base]
-    for tensor in asked:
+    inputs_with_grad = [*windows[:2], mean, log_precision, base]
+    for tensor in inputs_with_grad:
         tensor.requires_grad_()
     expected = naive_log_densities(windows, mean, log_precision, base)
     given = cast(windows, dtype), *cast((mean, log_precision.exp(), base), dtype)
-    found = on_gpu(f"{KERNELS}:log_densities", *given)
-    assert_agree(found, cast(expected, torch.float64), dtype)
-    factors, derivatives = differentiated(expected, asked)
-    gradients = on_gpu(f"{KERNELS}:log_densities_gradient", *given[:3], found, cast(factors, dtype))
+    result = on_gpu(f"{KERNELS}:log_densities", *given)
+    assert_agree(result, cast(expected, torch.float64), dtype)
+    factors, derivatives = differentiated(expected, inputs_with_grad)
+    gradients = on_gpu(
+        f"{KERNELS}:log_densities_gradient", *given[:3], result, cast(factors, dtype)
+    )
     assert_agree(gradients, derivatives, dtype)
 
 
 def every_result(on_gpu, windows, assignments, mean, precision, base):
-    """In single precision, with gradients of ones."""
+    """Return all results in single precision, with output gradients of ones."""
     windows, assignments = cast(windows, torch.float32), cast(assignments, torch.float32)
     mean, precision, base = cast((mean, precision, base), torch.float32)
     moments = on_gpu(f"{KERNELS}:moments", windows, assignments)
     ones = [torch.ones_like(x) for x in moments]
     densities = on_gpu(f"{KERNELS}:log_densities", windows, mean, precision, base)
     others = [torch.ones_like(x) for x in densities]
-    how = windows, mean, precision, densities, others
+    arguments = windows, mean, precision, densities, others
     return (
         *moments,
         *densities,
         *on_gpu(f"{KERNELS}:moments_gradient", windows, assignments, moments, ones),
-        *on_gpu(f"{KERNELS}:log_densities_gradient", *how),
+        *on_gpu(f"{KERNELS}:log_densities_gradient", *arguments),
     )
 
 
@@ -172,13 +176,13 @@ def test_votes_up_to_1e15_have_finite_results(on_gpu):
     windows = Windows(scale * patches, weights, scale * offsets, scale * centre)
     mean, log_precision, base = parents_of(shape)
     parents = scale * mean, log_precision.exp() / scale**2, base
-    found = every_result(on_gpu, windows, assignments_of(shape), *parents)
-    assert all(x.isfinite().all() for x in found)
+    result = every_result(on_gpu, windows, assignments_of(shape), *parents)
+    assert all(x.isfinite().all() for x in result)
 
 
 def test_the_same_input_gives_the_same_bits(on_gpu):
     shape = SHAPES["odd"]
     mean, log_precision, base = parents_of(shape)
     inputs = windows_of(shape), assignments_of(shape), mean, log_precision.exp(), base
-    found, again = (every_result(on_gpu, *inputs) for _ in range(2))
-    assert all(map(torch.equal, found, again))
+    result, again = (every_result(on_gpu, *inputs) for _ in range(2))
+    assert all(map(torch.equal, result, again))

@@ -1,4 +1,4 @@
-"""Whole routings by Triton, on a GPU or in its interpreter, against the textbook's."""
+"""Complete routings by Triton, on a GPU or in its interpreter, against the textbook backend."""
 
 import pytest
 import torch
@@ -11,8 +11,8 @@ from tests.capsules.kernels.gpu import squares
 GPU = "tests.capsules.kernels.gpu"
 
 
-def assert_agree(found, expected):
-    for one, other in zip(found, expected, strict=True):
+def assert_agree(result, expected):
+    for one, other in zip(result, expected, strict=True):
         scale = max(other.abs().max().item(), 1e-3)
         torch.testing.assert_close(one.cpu(), other.detach(), rtol=0, atol=1e-10 * scale)
 

@@ -1,0 +1,109 @@
+"""Autotuning: time several implementations, select the fastest, and cache the result."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from capsbench.capsules.kernels.native import cache_folder
+
+Candidates = Mapping[str, Callable[[], object]]
+ROUNDS = 4
+
+
+class AutotuningCache:
+    """Select the fastest of several equivalent implementations on this machine.
+
+    The times are measured on first use and kept in a file of the user's cache folder. Other
+    processes, and a resumed training, therefore use the same implementation, bit for bit. Processes
+    that need a result at the same time wait for the first of them and use its result. If no file
+    can be written, the baseline is used without measurement, since the next process might select
+    another implementation.
+
+    Args:
+        name: Name of the file, without its extension.
+        baseline: Implementation to use unless another one is clearly faster.
+        margin: Minimum reduction of the time, as a fraction of the baseline's time.
+        clock: Function that returns the time in seconds.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        baseline: str,
+        margin: float = 0.1,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        self.name = name
+        self.baseline = baseline
+        self.margin = margin
+        self.clock = clock
+        self._selected: dict[str, str] = {}
+
+    def fastest(self, case: str, candidates: Callable[[], Candidates]) -> str:
+        """Return the name of the implementation for a case.
+
+        Args:
+            case: Description of all that the times depend on, including the machine.
+            candidates: Returns the implementations by name, including the baseline; called only if
+                the case has no result yet.
+        """
+        if case not in self._selected:
+            self._selected[case] = self._load_or_measure(case, candidates)
+        return self._selected[case]
+
+    def selected(self) -> dict[str, str]:
+        """Return the implementation of each case that this process has computed."""
+        return dict(self._selected)
+
+    def load(self) -> dict[str, dict[str, Any]]:
+        """Return the results in the file, by case: ``chosen``, and ``milliseconds`` by name."""
+        try:
+            results: dict[str, dict[str, Any]] = json.loads(self._file().read_bytes())["results"]
+        except (FileNotFoundError, ValueError, TypeError, KeyError):
+            return {}  # no file yet, or a damaged one: measure again
+        return results
+
+    def _load_or_measure(self, case: str, candidates: Callable[[], Candidates]) -> str:
+        try:
+            path = self._file()
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with FileLock(path.with_suffix(".lock")):
+                results = self.load()
+                if not _is_valid(results.get(case)):
+                    results[case] = self._measure(candidates())
+                    unfinished = path.with_suffix(".unfinished")
+                    unfinished.write_text(json.dumps({"results": results}, indent=2))
+                    unfinished.replace(path)  # atomic
+        except (OSError, RuntimeError):  # no home folder, or no access to it
+            return self.baseline
+        return str(results[case]["chosen"])
+
+    def _measure(self, candidates: Candidates) -> dict[str, Any]:
+        """Time the implementations in turn; keep the minima, so that the first round warms up."""
+        seconds = dict.fromkeys(candidates, float("inf"))
+        for _ in range(ROUNDS):
+            for name, compute in candidates.items():
+                start = self.clock()
+                compute()
+                seconds[name] = min(seconds[name], self.clock() - start)
+        fastest = min(seconds, key=lambda name: seconds[name])
+        is_clear = seconds[fastest] <= (1 - self.margin) * seconds[self.baseline]
+        return {
+            "chosen": fastest if is_clear else self.baseline,
+            "milliseconds": {name: round(1e3 * best, 3) for name, best in seconds.items()},
+        }
+
+    def _file(self) -> Path:
+        return cache_folder() / f"{self.name}.json"
+
+
+def _is_valid(entry: Any) -> bool:
+    """Return whether an entry selects one of the measured implementations."""
+    return isinstance(entry, dict) and entry.get("chosen") in entry.get("milliseconds", ())
