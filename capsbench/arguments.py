@@ -12,57 +12,60 @@ from pydantic_core import PydanticSerializationError
 
 from capsbench.errors import UserError, unknown
 
-# For the constructors of models and data modules: what lies outside is refused in one sentence.
+# Annotations for the constructors of models and data modules; other values are a UserError.
 Positive = Annotated[int, Field(ge=1)]
 NonNegative = Annotated[float, Field(ge=0)]
 
-# What the framework gives to constructors itself, and no file names.
+# Arguments that the framework supplies to constructors, and no benchmark file gives.
 SUPPLIED_TO_MODELS = ("image_shape", "num_classes")
 SUPPLIED_TO_DATA = ("views", "batch_size", "seed", "per_class", "limit", "data_root")
 
 
 def parameters(cls: type) -> dict[str, inspect.Parameter]:
-    """The keyword parameters of a class's constructor, by name.
+    """Return the keyword parameters of a class's constructor, by name.
 
-    ``**kwargs`` stands for what the parent's constructor takes beside them.
+    ``**kwargs`` stands for the parameters of the parent's constructor.
     """
-    own = _own_parameters(cls)
-    found = {name: p for name, p in own.items() if p.kind is not inspect.Parameter.VAR_KEYWORD}
-    return parameters(_parent(cls)) | found if _hands_on(cls) else found
+    own = {
+        name: parameter
+        for name, parameter in _own_parameters(cls).items()
+        if parameter.kind is not inspect.Parameter.VAR_KEYWORD
+    }
+    return parameters(_parent(cls)) | own if _passes_kwargs(cls) else own
 
 
 def parameter_types(cls: type, *, include_extras: bool = False) -> dict[str, Any]:
-    """The types of a constructor's parameters; without extras ``Annotated`` is left out.
+    """Return the types of a constructor's parameters; without extras, ``Annotated`` is removed.
 
     Raises:
-        UserError: An annotation is no type.
+        UserError: An annotation is not a type.
     """
     constructor = inspect.getattr_static(cls, "__init__")
     try:
         own = get_type_hints(constructor, include_extras=include_extras)
     except (NameError, AttributeError, TypeError, SyntaxError) as error:
         raise UserError(
-            f"an annotation in the constructor of {cls.__qualname__} is no type: {error}"
+            f"an annotation in the constructor of {cls.__qualname__} is not a type: {error}"
         ) from error
-    if not _hands_on(cls):
+    if not _passes_kwargs(cls):
         return own
     return parameter_types(_parent(cls), include_extras=include_extras) | own
 
 
-def _hands_on(cls: type) -> bool:
-    """Whether a class's constructor takes ``**kwargs``, for its parent's."""
+def _passes_kwargs(cls: type) -> bool:
+    """Return True if a class's constructor passes ``**kwargs`` to its parent's."""
     kinds = {p.kind for p in _own_parameters(cls).values()}
     return inspect.Parameter.VAR_KEYWORD in kinds
 
 
 def _own_parameters(cls: type) -> dict[str, inspect.Parameter]:
-    """What ``__init__`` takes after ``self``, whatever ``__new__`` may take."""
+    """Return the parameters of ``__init__`` after ``self``; ``__new__`` does not count."""
     _, *own = inspect.signature(inspect.getattr_static(cls, "__init__")).parameters.items()
     return dict(own)
 
 
 def _parent(cls: type) -> type:
-    """The class whose constructor ``super().__init__`` of a class's constructor calls."""
+    """Return the class whose constructor is called by ``super().__init__``."""
     constructors = [parent for parent in cls.__mro__ if "__init__" in vars(parent)]
     return constructors[1]
 
@@ -73,35 +76,35 @@ def resolve(
     """Check arguments against a constructor and fill in its defaults.
 
     Args:
-        cls: The class whose constructor is asked.
+        cls: The class of the constructor.
         given: Arguments by name, as a YAML file or the command line gives them.
-        what: What the class is, for the error message, such as ``"model 'cnn-small'"``.
+        what: Description of the class for error messages, such as ``"model 'cnn-small'"``.
         supplied: Parameters that the framework supplies itself, such as ``image_shape``.
 
     Returns:
         Every other parameter with its value, checked and converted to its annotation.
 
     Raises:
-        UserError: An argument is unknown, missing, of the wrong type, or no finite number, or
-            has a value that JSON cannot hold.
+        UserError: An argument is unknown, missing, of the wrong type, or not finite, or has a
+            value that JSON cannot represent.
     """
     checked = _check(cls, given, what=what, supplied=supplied)
     try:
         plain: dict[str, Any] = TypeAdapter(type(checked)).dump_python(checked, mode="json")
     except PydanticSerializationError as error:
-        raise UserError(f"{what}: an argument is no plain value ({error})") from None
+        raise UserError(f"{what}: an argument is not a plain value ({error})") from None
     for name, value in plain.items():
         _require_finite(value, f"{what}: {name}")
     return plain
 
 
 def typed(cls: type, given: Mapping[str, Any], *, what: str) -> dict[str, Any]:
-    """Every argument of a constructor in the type of its annotation: of JSON's lists, tuples.
+    """Return all arguments of a constructor, converted to their annotations (lists to tuples).
 
     Args:
-        cls: The class whose constructor is asked.
+        cls: The class of the constructor.
         given: Arguments by name, as a JSON file gives them.
-        what: What the class is, for the error message.
+        what: Description of the class for error messages.
 
     Raises:
         UserError: An argument is unknown, missing, or of the wrong type.
@@ -112,7 +115,7 @@ def typed(cls: type, given: Mapping[str, Any], *, what: str) -> dict[str, Any]:
 def _check(
     cls: type, given: Mapping[str, Any], *, what: str, supplied: tuple[str, ...]
 ) -> BaseModel:
-    """The arguments as the fields of a schema, checked and converted."""
+    """Return the arguments as the fields of a schema, checked and converted."""
     allowed = {name: p for name, p in parameters(cls).items() if name not in supplied}
     for name in given:
         if name not in allowed:
@@ -133,7 +136,7 @@ def _check(
 
 
 def _require_finite(value: Any, place: str) -> None:
-    """Refuse what no annotation has refused, since a fingerprint takes finite numbers only."""
+    """Refuse a number that is not finite, which a fingerprint cannot represent."""
     try:
         json.dumps(value, allow_nan=False)
     except ValueError:
@@ -141,14 +144,14 @@ def _require_finite(value: Any, place: str) -> None:
 
 
 def one_line(error: ValidationError) -> str:
-    """The first problem of a pydantic error as ``place: message (got value)``.
+    """Return the first problem of a pydantic error as ``place: message (got value)``.
 
-    A whole mapping is not told again: the message of such a check says what is wrong in it.
+    A whole mapping is not repeated: the message of its check says what is wrong in it.
     """
     first = error.errors(include_url=False)[0]
     place = ".".join(str(part) for part in first["loc"])
     message = first["msg"].removeprefix("Value error, ")
     message = message[:1].lower() + message[1:]
-    told = first["type"] != "missing" and not isinstance(first["input"], Mapping)
-    came = f" (got {first['input']!r})" if told else ""
-    return f"{place}: {message}{came}" if place else f"{message}{came}"
+    if first["type"] != "missing" and not isinstance(first["input"], Mapping):
+        message += f" (got {first['input']!r})"
+    return f"{place}: {message}" if place else message

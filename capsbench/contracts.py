@@ -1,4 +1,4 @@
-"""What models and data modules exchange: batches, predictions, and the model's own contract."""
+"""Contracts between models and data modules: batches, predictions, and the model itself."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ ImageShape = tuple[int, int, int]
 
 @dataclass
 class Batch:
-    """Images with everything that is known of them.
+    """Images with their targets, views and poses.
 
     Attributes:
-        images: (B, C, H, W), float in [0, 1], already seen from ``views``.
+        images: (B, C, H, W), float in [0, 1], already warped to ``views``.
         targets: (B,) class indices, or (B, K) multi-hot where an image holds several objects.
         views: The view of each image relative to the stored one.
         index: (B,) each image's number in its split's source, the same in every run.
-        poses: The true poses where the data knows them, as recorded: before any warp.
+        poses: The true poses as recorded, before any warp, if the data has them.
         objects: (B, M, C, H, W), each of an image's M objects alone, in the order of their classes;
-            None where an image holds one.
+            None if an image holds one.
     """
 
     images: Tensor
@@ -43,15 +43,16 @@ class Batch:
 
 
 class Prediction(NamedTuple):
-    """What a model says about a batch.
+    """Output of a model for a batch.
 
     Attributes:
-        scores: (B, K), larger for a likelier class; comparable by `Model.log_probabilities`.
-        presences: (B, J), of the capsules of the last layer; of a classifier's class capsules it is
-            the probability that each class is present.
+        scores: (B, K), larger for a more likely class; `Model.log_probabilities` makes the scores
+            of different models comparable.
+        presences: (B, J), of the capsules of the last layer; for class capsules, the probability
+            that each class is present.
         poses: (B, J, D) or (B, J, 4, 4), of the same capsules.
-        reconstruction: (B, C, H, W) in [0, 1], of the image, or of what it would look like from
-            the views that the model was told.
+        reconstruction: (B, C, H, W) in [0, 1], of the image, or of the image seen from the views
+            that `Model.forward` was given.
     """
 
     scores: Tensor
@@ -62,13 +63,13 @@ class Prediction(NamedTuple):
 
 @dataclass(frozen=True)
 class LayerOfInterest:
-    """An activation that measures look at, found by a forward hook.
+    """An activation that measures evaluate, recorded by a forward hook.
 
     Attributes:
         module: Dotted path of the module whose output it is.
         kind: ``vector`` (B, D), ``map`` (B, D, H, W), ``pose`` (B, ..., D) or (B, ..., 4, 4),
             ``presence`` (B, ...).
-        output: Which item, where the module returns a tuple.
+        output: Index of the item, if the module returns a tuple.
         stride: Input pixels from one place of a map to the next.
         offset: Input pixel, in x and y, of the centre of a map's first place.
     """
@@ -81,15 +82,15 @@ class LayerOfInterest:
 
 
 class Model(Pretrained, ABC):
-    """An image classifier: images in [0, 1] in, `Prediction` out.
+    """An image classifier from images in [0, 1] to a `Prediction`.
 
-    ``save_pretrained(folder)`` and ``from_pretrained(folder)`` keep a trained one. The questions
-    ``check_...`` compare, in evaluation mode, what should be equal, and answer with a
+    ``save_pretrained(folder)`` saves a trained model and ``from_pretrained(folder)`` loads it. The
+    methods ``check_...`` compare values that should be equal, in evaluation mode, and return their
     `capsbench.capsules.relative_error.max_relative_error`.
 
-    Constructors are keyword-only and take ``image_shape`` and ``num_classes`` beside arguments of
-    their own. Standardisation of pixels happens inside, so that epsilon and zero padding mean the
-    same for every model.
+    Constructors are keyword-only and take ``image_shape`` and ``num_classes`` besides arguments of
+    their own. A model standardises pixels itself, so that epsilon and zero padding mean the same
+    for every model.
 
     Attributes:
         revision: Part of the fingerprint of a training. It rises whenever a change of code changes
@@ -113,41 +114,44 @@ class Model(Pretrained, ABC):
 
         Args:
             images: The images.
-            views: Views from which to show them, seen from where they stand now, for a model that
-                can render; others ignore them.
+            views: Views of the reconstruction, relative to the images, for a model that can render
+                them; other models ignore them.
         """
 
     @abstractmethod
     def loss(self, prediction: Prediction, batch: Batch, progress: float) -> Tensor:
-        """The training loss, a scalar averaged over the batch.
+        """Return the training loss, a scalar averaged over the batch.
 
         Args:
-            prediction: What `forward` returned for the batch.
+            prediction: Output of `forward` for the batch.
             batch: The batch; ``targets`` may be class indices or multi-hot.
-            progress: Share of the training that is over, in [0, 1], for schedules.
+            progress: Completed share of the training, in [0, 1], for schedules.
         """
 
     def log_probabilities(self, prediction: Prediction) -> Tensor:
-        """(B, K) log-probabilities, so that attacks and calibration treat every model alike."""
+        """Return (B, K) log-probabilities, which attacks and calibration use for every model."""
         return torch.log_softmax(prediction.scores.float(), dim=-1)
 
     def advance(self, progress: float) -> None:
-        """Told before each training step how much of the training is over, in [0, 1].
+        """Update schedules before a training step.
 
-        A schedule inside `forward`, such as an inverse temperature, is kept in a buffer here, so
-        that a checkpoint carries the value that it was trained with.
+        A schedule inside `forward`, such as an inverse temperature, is kept in a buffer, so that a
+        checkpoint contains the value of its last step.
+
+        Args:
+            progress: Completed share of the training, in [0, 1].
         """
 
     def layers_of_interest(self) -> Mapping[str, LayerOfInterest]:
-        """The activations that measures look at, by the name that figures show."""
+        """Return the activations that measures evaluate, by their name in figures."""
         return {}
 
     def addressed_modules(self) -> dict[str, nn.Module]:
-        """Its modules by the dotted paths by which layers are named."""
+        """Return the modules by their dotted paths, which name the layers of interest."""
         return {path: module for path, module in self.named_modules() if path}
 
     def check_batch_independence(self, images: Tensor) -> float:
-        """Whether an image's prediction is the same beside others as alone.
+        """Check that an image's prediction does not depend on the other images of a batch.
 
         Args:
             images: (B, C, H, W), with B > 1.
@@ -158,14 +162,14 @@ class Model(Pretrained, ABC):
         parts = zip(*alone, strict=True)
         return max_or_nan(
             *(
-                max_relative_error(beside, torch.cat(one_by_one))
-                for beside, one_by_one in zip(together, parts, strict=True)
-                if beside is not None
+                max_relative_error(batched, torch.cat(single))
+                for batched, single in zip(together, parts, strict=True)
+                if batched is not None
             )
         )
 
     def check_determinism(self, images: Tensor) -> float:
-        """Whether images (B, C, H, W) are seen the same twice: evaluation draws nothing."""
+        """Check that two evaluations of images (B, C, H, W) agree: nothing is drawn at random."""
         with self._evaluating():
             first, again = self(images), self(images)
         return max_or_nan(
@@ -177,39 +181,39 @@ class Model(Pretrained, ABC):
         )
 
     def check_normalization(self, images: Tensor) -> float:
-        """Whether the probabilities of the classes of images (B, C, H, W) sum to one."""
+        """Check that the class probabilities of images (B, C, H, W) sum to one."""
         with self._evaluating():
             sums = self.log_probabilities(self(images)).exp().sum(dim=1)
         return max_relative_error(sums, torch.ones_like(sums))
 
     def check_couplings(self, images: Tensor) -> float:
-        """Whether routing shares each child out, over its parents (article, eq. 8, 29).
+        """Check that the coupling coefficients of each child sum to one (article, eq. 8, 29).
 
         Args:
             images: (B, C, H, W).
 
         Returns:
-            The largest deviation of all routing layers; 0 for a model without any.
+            The largest error of all routing layers; 0 for a model without any.
         """
-        found = [0.0]
+        errors = [0.0]
 
-        def ask(layer: nn.Module, args: tuple[Any, ...]) -> None:
+        def check(layer: nn.Module, args: tuple[Any, ...]) -> None:
             assert isinstance(layer, RoutingLayer)
-            found.append(layer.check_couplings(*args))
+            errors.append(layer.check_couplings(*args))
 
         layers = [layer for layer in self.modules() if isinstance(layer, RoutingLayer)]
-        hooks = [layer.register_forward_pre_hook(ask) for layer in layers]
+        hooks = [layer.register_forward_pre_hook(check) for layer in layers]
         try:
             with self._evaluating():
                 self(images)
         finally:
             for hook in hooks:
                 hook.remove()
-        return max_or_nan(*found)
+        return max_or_nan(*errors)
 
     @contextmanager
     def _evaluating(self) -> Iterator[None]:
-        """Evaluation without gradients; afterwards each module is in its mode again."""
+        """Evaluate without gradients, then set each module back to its mode."""
         modes = [(module, module.training) for module in self.modules()]
         self.eval()
         try:
@@ -221,21 +225,21 @@ class Model(Pretrained, ABC):
 
 
 class MaxPool(nn.Module):
-    """A module that keeps the largest of several values of a map (B, D, H, W).
+    """Base class of max-pooling modules on maps (B, D, H, W).
 
-    Measures ask of it what goes in and what comes out.
+    Measures compare the input and the output of each instance.
     """
 
 
 def one_hot(targets: Tensor, num_classes: int) -> Tensor:
-    """Class indices (B,) or multi-hot targets (B, K) as float (B, K)."""
+    """Return class indices (B,) or multi-hot targets (B, K) as float (B, K)."""
     if targets.dim() == 2:
         return targets.float()
     return nn.functional.one_hot(targets, num_classes).float()
 
 
-def each_object(targets: Tensor, count: int) -> Tensor:
-    """The classes of the objects in each image, one by one, in their order.
+def one_hot_by_object(targets: Tensor, count: int) -> Tensor:
+    """Return the class of each object of an image, in the order of the classes.
 
     Args:
         targets: (B, K) multi-hot, with ``count`` ones in each row.
@@ -249,11 +253,11 @@ def each_object(targets: Tensor, count: int) -> Tensor:
 
 
 def class_recall(log_probabilities: Tensor, targets: Tensor) -> Tensor:
-    """Which share of the objects in each image is among as many of the likeliest classes.
+    """Return the share of each image's M objects that is among its M most likely classes.
 
-    An image is right where it is 1: with one object, where the likeliest class is the target; with
-    several, where all of them are the likeliest, as Sabour et al. (2017), section 6, count. The
-    mean of the shares themselves is what others count, object by object.
+    An image is classified correctly if its recall is 1. With one object, the most likely class is
+    then the target; with several, all of them are predicted, as Sabour et al. (2017), section 6,
+    count. The mean recall is the accuracy by object, which other authors report.
 
     Args:
         log_probabilities: (B, K).
@@ -262,15 +266,15 @@ def class_recall(log_probabilities: Tensor, targets: Tensor) -> Tensor:
     Returns:
         (B,) in [0, 1], fp32.
     """
-    likeliest = likeliest_classes(log_probabilities, targets)
+    predicted = predicted_classes(log_probabilities, targets)
     present = one_hot(targets, log_probabilities.shape[1]) > 0
-    return (present & likeliest).sum(dim=-1) / present.sum(dim=-1)
+    return (present & predicted).sum(dim=-1) / present.sum(dim=-1)
 
 
-def likeliest_classes(log_probabilities: Tensor, targets: Tensor) -> Tensor:
-    """(B, K) bool: the likeliest class of each image, or the M likeliest of M objects.
+def predicted_classes(log_probabilities: Tensor, targets: Tensor) -> Tensor:
+    """Return (B, K) bool, the most likely class of each image, or the M most likely of M objects.
 
-    An image of whose numbers any is NaN has none: what diverged is never right.
+    If any score is NaN, no class is predicted.
     """
     known = ~log_probabilities.isnan().any(dim=-1, keepdim=True)
     if targets.dim() == 1:

@@ -1,4 +1,4 @@
-"""Errors that a user can cause, told in one sentence, with a 'did you mean'."""
+"""Errors that a user can cause, as one sentence, with a 'did you mean'."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from pathlib import Path
 
 
 class UserError(Exception):
-    """Bad input: the message says what was expected, what came and what to do.
+    """Bad input. The message says what was expected, what was given and what to do.
 
-    The command line prints it without a traceback and exits with code 2. Our own bugs are other
-    exceptions and keep their traceback.
+    The command line prints it without a traceback and exits with code 2. Bugs of CapsBench are
+    other exceptions and keep their traceback.
     """
 
 
 def unknown(what: str, given: str, known: Iterable[str]) -> UserError:
-    """The error for a name that is not in a list.
+    """Return the error for a name that is not in a list.
 
     Args:
-        what: What the name stands for, such as ``"model"``.
-        given: The name that came.
+        what: Kind of the name, such as ``"model"``.
+        given: The unknown name.
         known: The names that exist.
 
     >>> str(unknown("model", "cnn-smal", ["cnn-small", "capsnet-dr"]))
@@ -41,12 +41,12 @@ def unknown(what: str, given: str, known: Iterable[str]) -> UserError:
 
 
 def in_one_line(error: BaseException, module: str) -> str:
-    """An error in someone's own code as ``Type: message (file:line)``.
+    """Return an error in a user's code as ``Type: message (file:line)``.
 
     Args:
-        error: The error, as it was caught.
-        module: Name of the module whose last place on the way to the error is told; where the way
-            does not lead through it, the place of the error itself.
+        error: The error that was caught.
+        module: Name of the user's module. The line is the last one of it in the traceback, or the
+            last line of the traceback if the module is not in it.
     """
     frames = list(traceback.walk_tb(error.__traceback__))
     own = [frame for frame in frames if frame[0].f_globals["__name__"] == module]

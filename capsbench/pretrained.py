@@ -1,7 +1,7 @@
 """Trained models as folders: ``model.safetensors``, ``config.json`` and a model card.
 
-The folders are those of huggingface-hub's ``PyTorchModelHubMixin``, so that they can be published
-as they are. Saving and loading a folder on this machine uses no network.
+The folders have the layout of huggingface-hub's ``PyTorchModelHubMixin``, so that they can be
+published without conversion. Saving and loading a local folder uses no network.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from capsbench.errors import UserError
 WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
 OBJECT = TypeAdapter(dict[str, JsonValue])
 
-# The facts stand in a block of JSON, where no name can be taken for markup.
+# The facts are a block of JSON, in which no name can be parsed as markup.
 TEMPLATE = """\
 ---
 {{ card_data }}
@@ -42,7 +42,7 @@ with the arguments in `config.json` and loads the weights in `model.safetensors`
 {{ facts }}
 ```
 
-"""  # of the line ends at the end the template engine drops one
+"""  # the template engine drops one of the line ends at the end
 
 
 class Pretrained(
@@ -54,16 +54,15 @@ class Pretrained(
 ):
     """A module with keyword-only arguments that has ``save_pretrained`` and ``from_pretrained``.
 
-    The mixin keeps the arguments with which an instance was made. Beyond it, the defaults of a
-    parent to which a constructor hands on its ``**kwargs`` are saved too, arguments have the types
-    of the annotations again when they are read (JSON knows no tuples), weights have to fit, and
-    nothing is ever unpickled.
+    The mixin saves the arguments of the constructor. This class adds the defaults of a parent to
+    which the constructor passes its ``**kwargs``. Loading converts the arguments to the types of
+    their annotations (JSON has no tuples), requires that the weights fit, and unpickles nothing.
 
     Attributes:
-        source: Where the architecture was published; empty for one of one's own.
-        origin: Where the weights come from, as plain JSON, with their ``license`` if they have one.
-            It lies beside the weights and in the card, so that it survives loading and saving;
-            whoever trains a loaded model further says so here.
+        source: Publication of the architecture; empty for one of your own.
+        origin: Origin of the weights, as plain JSON, with their ``license`` if they have one. It is
+            saved with the weights and in the card, so that it survives loading and saving. Change
+            it if you train a loaded model further.
     """
 
     source: ClassVar[str] = ""
@@ -71,15 +70,15 @@ class Pretrained(
 
     def _save_pretrained(self, save_directory: Path) -> None:
         origin = json.dumps(dict(self.origin), allow_nan=False)
-        # One key alone: safetensors writes several in an order that changes from run to run.
+        # A single key: safetensors writes several in an order that changes from run to run.
         save_model(self, str(save_directory / WEIGHTS), {"origin": origin})
         content = json.dumps(self._arguments(), indent=2, sort_keys=True, allow_nan=False)
         (save_directory / CONFIG).write_text(content + "\n", encoding="utf-8")
-        # The mixin would leave the card of the weights that were here before.
+        # The mixin would keep the card of the weights that this folder held before.
         (save_directory / CARD).unlink(missing_ok=True)
 
     def _arguments(self) -> dict[str, Any]:
-        """The constructor's arguments: those given, and the defaults of the others."""
+        """Return the constructor's arguments: those given, and the defaults of the others."""
         assert isinstance(self._hub_mixin_config, dict)
         cls = type(self)
         return resolve(cls, self._hub_mixin_config, what=f"model '{cls.__name__}'")
@@ -99,14 +98,15 @@ class Pretrained(
         """Build a trained model, in evaluation mode, from a folder or a repository of the hub.
 
         Args:
-            pretrained_model_name_or_path: A folder, or a repository as ``owner/name``. What is a
-                `Path`, has another form or lies in a folder that exists is a folder: no network.
+            pretrained_model_name_or_path: A folder, or a repository as ``owner/name``. A `Path`, a
+                name of another form, and one whose parent folder exists are folders, read without
+                a network.
             revision: Branch, tag or commit of a repository.
-            cache_dir: Where downloads are kept.
-            force_download: Whether to download what is kept already.
-            local_files_only: Whether to use only what is kept already.
-            token: Key for the hub.
-            **model_kwargs: Arguments of the constructor, in place of those that were saved.
+            cache_dir: Folder of downloads.
+            force_download: Download files again that are in the cache.
+            local_files_only: Use only files that are in the cache.
+            token: Access token of the hub.
+            **model_kwargs: Arguments of the constructor that replace the saved ones.
 
         Raises:
             UserError: A file is missing or damaged, or does not fit the model.
@@ -136,7 +136,7 @@ class Pretrained(
         return model.eval()
 
     def generate_model_card(self) -> ModelCard:
-        """The folder's README.md: metadata for the hub, and facts for people."""
+        """Return the folder's README.md: metadata for the hub, and facts for readers."""
         data = deepcopy(self._hub_mixin_info.model_card_data)
         data.license = self.origin.get("license") or data.license
         text = json.dumps(
@@ -153,7 +153,7 @@ class Pretrained(
 
 
 def _read_arguments(config: Path) -> dict[str, Any]:
-    """The arguments in ``config.json``."""
+    """Return the arguments in ``config.json``."""
     try:
         return OBJECT.validate_json(config.read_bytes())
     except OSError as error:
@@ -164,10 +164,10 @@ def _read_arguments(config: Path) -> dict[str, Any]:
 
 
 def _read_weights(weights: Path, model: nn.Module) -> dict[str, Any]:
-    """Read weights into a model, which they have to fit, and say where they come from."""
+    """Read weights into a model, which they have to fit, and return their origin."""
     try:
         with weights.open("rb"):
-            pass  # so that a folder is told as what it is
+            pass  # a folder in place of the file is an OSError here
         with safe_open(weights, framework="pt") as file:
             metadata = file.metadata() or {}
         load_model(model, weights)
@@ -179,11 +179,11 @@ def _read_weights(weights: Path, model: nn.Module) -> dict[str, Any]:
         raise UserError(f"{weights} is damaged ({problem})") from None
     except RuntimeError:
         name = type(model).__name__
-        raise UserError(f"{weights} does not fit the model '{name}' as it is now") from None
+        raise UserError(f"{weights} does not fit the present code of model '{name}'") from None
 
 
 def _is_repository(name: str | Path) -> bool:
-    """Whether a name that is no folder can stand for a repository of the hub."""
+    """Return True if a name that is not a folder has the form of a repository of the hub."""
     return (
         isinstance(name, str)
         and re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", name) is not None

@@ -1,17 +1,18 @@
-"""Settings of a process that make large tensors cheap; made at its start, before torch is there.
+"""Process settings for large tensors, applied at the start of a program, before torch is imported.
 
-A step of a capsule network allocates and frees hundreds of megabytes. The C library gives a large
-block back to the kernel when it is freed; the next one is new memory, each page of which the kernel
-clears and maps when it is first written to. With EM routing that took half of a step. So
+A step of a capsule network allocates and frees hundreds of megabytes. The C library returns a large
+block to the kernel when it is freed. The next block is new memory, and the kernel clears and maps
+each of its pages on the first write. With EM routing that took half of a step. Therefore
 
 * freed memory is kept for the next block (glibc's ``mallopt``);
-* torch asks for huge pages, which are fewer (``THP_MEM_ALLOC_ENABLE``);
+* torch requests huge pages, so that there are fewer pages (``THP_MEM_ALLOC_ENABLE``);
 * threads that wait for each other sleep after some microseconds (``OMP_WAIT_POLICY``, and
-  ``GOMP_SPINCOUNT`` for GNU's OpenMP): beside other processes spinning slows a training manifold.
+  ``GOMP_SPINCOUNT`` for GNU's OpenMP): if other processes run, spinning slows a training several
+  times.
 
-What the environment says already stays as it is. The price is memory: a process stays as large as
-it ever was. Threads are not pinned to cores (``OMP_PROC_BIND``): that pins this thread too, and all
-that it starts, processes included, to the first core.
+Variables that the environment already sets are not changed. The price is memory: a process never
+shrinks. Threads are not pinned to cores (``OMP_PROC_BIND``): that would pin this thread, and all
+threads and processes that it starts, to the first core.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-PLAIN = "CAPSBENCH_PLAIN_PROCESS"  # a variable, so that processes of a group inherit it
+NO_SETUP = "CAPSBENCH_NO_PROCESS_SETUP"  # a variable, so that processes of a group inherit it
 
 # Parameters of glibc's malloc.h.
 MALLOPT = {
@@ -33,24 +34,24 @@ MALLOPT = {
 }
 HUGE_PAGES = Path("/sys/kernel/mm/transparent_hugepage/enabled")
 
-_in_force: dict[str, str] = {}
+_active: dict[str, str] = {}
 
 
-def tune() -> None:
-    """Make the settings, unless ``CAPSBENCH_PLAIN_PROCESS=1``; only for a program's first lines."""
+def set_up() -> None:
+    """Apply the settings, unless ``CAPSBENCH_NO_PROCESS_SETUP=1``; call it first in a program."""
     reason = None
-    if os.environ.get(PLAIN) == "1":
-        reason = "--plain-process"
+    if os.environ.get(NO_SETUP) == "1":
+        reason = "--no-process-setup"
     elif "torch" in sys.modules:
-        reason = "torch was there before"
-    for name, make in SETTINGS.items():
-        _in_force[name] = f"off: {reason}" if reason else make()
+        reason = "torch was imported before"
+    for name, apply in SETTINGS.items():
+        _active[name] = f"off: {reason}" if reason else apply()
 
 
-def settings_in_force() -> dict[str, str]:
-    """What is on, and what is off and why, in words."""
+def active_settings() -> dict[str, str]:
+    """Return each setting as ``on: ...``, or ``off: ...`` with the reason."""
     return {
-        name: _in_force.get(name, "off: this process was not started by capsbench")
+        name: _active.get(name, "off: this process was not started by capsbench")
         for name in SETTINGS
     }
 
@@ -59,25 +60,25 @@ def _let_waiting_threads_sleep() -> str:
     policy = _set("OMP_WAIT_POLICY", "PASSIVE")
     if not policy.startswith("on"):
         return policy
-    # Alone it has them sleep at once, and to wake one takes longer than many a small operation.
+    # By itself, PASSIVE makes them sleep at once; waking one takes longer than a small operation.
     spins = _set("GOMP_SPINCOUNT", "10000")  # some ten microseconds
     return f"{policy}, {spins.partition(': ')[2]}"
 
 
 def _ask_for_huge_pages() -> str:
     if not HUGE_PAGES.is_file():
-        return "off: only Linux has them"
+        return "off: huge pages exist on Linux only"
     if "[never]" in HUGE_PAGES.read_text(encoding="ascii"):
-        return f"off: this kernel lends none ({HUGE_PAGES}: never)"
+        return f"off: this kernel provides none ({HUGE_PAGES}: never)"
     return _set("THP_MEM_ALLOC_ENABLE", "1")
 
 
 def _keep_freed_memory() -> str:
     if platform.libc_ver()[0] != "glibc":
-        return "off: only the C library glibc can be told to"
+        return "off: only the C library glibc has this setting"
     variables = {"GLIBC_TUNABLES", *(f"MALLOC{name[1:]}_" for name in MALLOPT)}
     if given := sorted(variables & os.environ.keys()):
-        return _as_given(*given)
+        return _from_environment(*given)
     library = ctypes.CDLL("libc.so.6")
     if _address(library.malloc) != _address(ctypes.CDLL(None).malloc):
         return "off: another allocator than glibc's is loaded"
@@ -88,11 +89,11 @@ def _keep_freed_memory() -> str:
 
 
 def _set(variable: str, value: str) -> str:
-    found = os.environ.setdefault(variable, value)
-    return f"on: {variable}={value}" if found == value else _as_given(variable)
+    current = os.environ.setdefault(variable, value)
+    return f"on: {variable}={value}" if current == value else _from_environment(variable)
 
 
-def _as_given(*variables: str) -> str:
+def _from_environment(*variables: str) -> str:
     return "as in the environment: " + ", ".join(f"{name}={os.environ[name]}" for name in variables)
 
 

@@ -1,4 +1,4 @@
-"""The progress bar of whatever takes a while."""
+"""The progress bar of long operations."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 
 def progress_bar(console: Console) -> Progress:
-    """A bar that is gone when its work is done; tasks carry a ``note``. Nothing in a log file."""
+    """Return a bar that disappears at its end, and is off in a log file; tasks have a ``note``."""
     return Progress(
         TextColumn("{task.description}", markup=False),
         BarColumn(),

@@ -1,4 +1,4 @@
-"""The questions that every model answers."""
+"""The checks that every model has."""
 
 import math
 
@@ -9,7 +9,7 @@ from capsbench.contracts import Prediction
 from capsbench.names import find
 
 
-def test_questions_leave_each_module_in_its_mode():
+def test_checks_leave_each_module_in_its_mode():
     model = find("models", "cnn-small").load()(image_shape=(1, 8, 8), num_classes=3, width=2)
     model.hidden.eval()
     images = torch.rand(3, 1, 8, 8)
@@ -19,7 +19,7 @@ def test_questions_leave_each_module_in_its_mode():
     assert model.training and model.classes.training and not model.hidden.training
 
 
-def test_nan_in_any_output_is_no_small_deviation(monkeypatch):
+def test_nan_in_any_output_is_not_a_small_error(monkeypatch):
     model = find("models", "cnn-small").load()(image_shape=(1, 8, 8), num_classes=3, width=2)
     monkeypatch.setattr(
         model, "forward", lambda images: Prediction(images[:, 0, 0], math.nan * images[:, 0, 1])
@@ -30,7 +30,7 @@ def test_nan_in_any_output_is_no_small_deviation(monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["capsnet-dr", "capsnet-em", "capsnet-em-code"])
-def test_a_model_asks_each_of_its_routing_layers(name, monkeypatch):
+def test_a_model_checks_each_of_its_routing_layers(name, monkeypatch):
     arguments = {"channels": 4, "primary_types": 2}
     model = find("models", name).load()(image_shape=(1, 28, 28), num_classes=3, **arguments)
     images = torch.rand(2, 1, 28, 28)
@@ -39,6 +39,6 @@ def test_a_model_asks_each_of_its_routing_layers(name, monkeypatch):
     assert model.check_couplings(images) == 0.5
 
 
-def test_a_model_without_routing_has_no_couplings_to_deviate():
+def test_a_model_without_routing_has_no_coupling_error():
     model = find("models", "cnn-small").load()(image_shape=(1, 8, 8), num_classes=3, width=2)
     assert model.check_couplings(torch.rand(2, 1, 8, 8)) == 0

@@ -1,4 +1,4 @@
-"""Settings of the process: made before torch is there, kept where the user has spoken, told."""
+"""Settings of the process: applied before torch is imported; the environment has precedence."""
 
 import json
 import os
@@ -11,37 +11,37 @@ import pytest
 
 from capsbench import process
 
-ON_GLIBC = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="glibc alone can be told")
+ON_GLIBC = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="a setting of glibc")
 VARIABLES = {
     "OMP_WAIT_POLICY",
     "GOMP_SPINCOUNT",
     "THP_MEM_ALLOC_ENABLE",
     "GLIBC_TUNABLES",
     "LD_PRELOAD",
-    process.PLAIN,
+    process.NO_SETUP,
     *(name for name in os.environ if name.startswith("MALLOC_")),
 }
-LENDS_HUGE_PAGES = process.HUGE_PAGES.is_file() and "[never]" not in process.HUGE_PAGES.read_text()
+HAS_HUGE_PAGES = process.HUGE_PAGES.is_file() and "[never]" not in process.HUGE_PAGES.read_text()
 
 
 @pytest.fixture
 def untouched(monkeypatch):
-    """An environment in which the user has said nothing of these settings."""
+    """An environment without any of the variables of these settings."""
     for name in VARIABLES:
         monkeypatch.delenv(name, raising=False)
 
 
 @pytest.fixture
-def tuned(untouched):
-    """In a new process, the settings and what lines of code print as JSON."""
+def set_up(untouched):
+    """Run lines of code in a new process; return its settings and the JSON that it prints."""
 
-    def run(code="print('null')", start="process.tune()", **environment):
+    def run(code="print('null')", start="process.set_up()", **environment):
         program = f"""
 import json, os, sys
 from capsbench import process
 {start}
 assert "torch" not in sys.modules
-print(json.dumps(process.settings_in_force()))
+print(json.dumps(process.active_settings()))
 {code}
 """
         done = subprocess.run(
@@ -59,9 +59,9 @@ print(json.dumps(process.settings_in_force()))
 
 
 @ON_GLIBC
-@pytest.mark.skipif(not LENDS_HUGE_PAGES, reason="this kernel lends no huge pages")
-def test_all_is_on_and_torch_knows(tuned):
-    settings, offset = tuned("import torch; print(torch.empty(2**24).data_ptr() % 4096)")
+@pytest.mark.skipif(not HAS_HUGE_PAGES, reason="this kernel provides no huge pages")
+def test_all_settings_are_on_and_reach_torch(set_up):
+    settings, offset = set_up("import torch; print(torch.empty(2**24).data_ptr() % 4096)")
     assert settings == {
         "waiting threads": "on: OMP_WAIT_POLICY=PASSIVE, GOMP_SPINCOUNT=10000",
         "huge pages": "on: THP_MEM_ALLOC_ENABLE=1",
@@ -72,7 +72,7 @@ def test_all_is_on_and_torch_knows(tuned):
     assert offset == 0  # torch asks for huge pages where a page begins, else 64 bytes behind
 
 
-# How many MiB of a block of 128 stay with the process when it is freed.
+# Prints the MiB of a block of 128 that stay with the process when it is freed.
 KEPT = """
 import ctypes
 library = ctypes.CDLL(None)
@@ -87,53 +87,53 @@ print(resident() - before)
 
 
 @ON_GLIBC
-def test_freed_memory_stays_with_the_process(tuned):
-    assert tuned(KEPT)[1] > 120
-    assert tuned(KEPT, **{process.PLAIN: "1"})[1] < 8
+def test_freed_memory_stays_with_the_process(set_up):
+    assert set_up(KEPT)[1] > 120
+    assert set_up(KEPT, **{process.NO_SETUP: "1"})[1] < 8
 
 
-def test_the_option_leaves_everything_as_it_is(tuned):
-    start = "from capsbench.cli import main; main(['--plain-process', 'list', 'models'])"
-    variables = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "THP_MEM_ALLOC_ENABLE", process.PLAIN)
-    settings, found = tuned(
+def test_the_option_changes_nothing(set_up):
+    start = "from capsbench.cli import main; main(['--no-process-setup', 'list', 'models'])"
+    variables = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "THP_MEM_ALLOC_ENABLE", process.NO_SETUP)
+    settings, values = set_up(
         f"print(json.dumps([os.environ.get(name) for name in {variables}]))", start
     )
-    assert set(settings.values()) == {"off: --plain-process"}
-    assert found == [None, None, None, "1"]  # the last for the processes of a group
-    settings, _ = tuned(start=start.replace("'--plain-process', ", ""))
+    assert set(settings.values()) == {"off: --no-process-setup"}
+    assert values == [None, None, None, "1"]  # the last for the processes of a group
+    settings, _ = set_up(start=start.replace("'--no-process-setup', ", ""))
     assert settings["waiting threads"] == "on: OMP_WAIT_POLICY=PASSIVE, GOMP_SPINCOUNT=10000"
 
 
 @ON_GLIBC
-def test_what_the_environment_says_is_kept(tuned):
+def test_variables_of_the_environment_are_kept(set_up):
     given = {
         "OMP_WAIT_POLICY": "ACTIVE",
         "THP_MEM_ALLOC_ENABLE": "0",
         "MALLOC_TOP_PAD_": "4096",
         "MALLOC_MMAP_MAX_": "9",
     }
-    settings, found = tuned(
+    settings, values = set_up(
         f"print(json.dumps([os.environ[name] for name in {[*given]}]))", **given
     )
-    assert found == [*given.values()]
+    assert values == [*given.values()]
     assert settings["waiting threads"] == "as in the environment: OMP_WAIT_POLICY=ACTIVE"
-    if LENDS_HUGE_PAGES:
+    if HAS_HUGE_PAGES:
         assert settings["huge pages"] == "as in the environment: THP_MEM_ALLOC_ENABLE=0"
     kept = "as in the environment: MALLOC_MMAP_MAX_=9, MALLOC_TOP_PAD_=4096"
     assert settings["freed memory"] == kept
-    settings, _ = tuned(GLIBC_TUNABLES="glibc.malloc.tcache_count=0")
+    settings, _ = set_up(GLIBC_TUNABLES="glibc.malloc.tcache_count=0")
     assert settings["freed memory"].endswith(": GLIBC_TUNABLES=glibc.malloc.tcache_count=0")
 
 
 @ON_GLIBC
-def test_a_refusal_of_glibc_is_told(tuned):
+def test_a_refusal_of_glibc_is_reported(set_up):
     # Blocks of a kilobyte are too large for its fast bins.
-    settings, _ = tuned(start="process.MALLOPT = {'M_MXFAST': (1, 1000)}; process.tune()")
+    settings, _ = set_up(start="process.MALLOPT = {'M_MXFAST': (1, 1000)}; process.set_up()")
     assert settings["freed memory"] == "off: glibc refuses M_MXFAST=1000"
 
 
 @ON_GLIBC
-def test_another_allocator_is_left_alone(tuned, tmp_path):
+def test_another_allocator_is_not_changed(set_up, tmp_path):
     compiler = shutil.which("cc")
     if compiler is None:
         pytest.skip("there is no C compiler")
@@ -144,25 +144,25 @@ def test_another_allocator_is_left_alone(tuned, tmp_path):
         "void *malloc(size_t size) { return __libc_malloc(size); }\n"
     )
     subprocess.run([compiler, "-shared", "-fPIC", "-o", library, source], check=True)
-    settings, _ = tuned(LD_PRELOAD=str(library))
+    settings, _ = set_up(LD_PRELOAD=str(library))
     assert settings["freed memory"] == "off: another allocator than glibc's is loaded"
 
 
-def test_elsewhere_nothing_is_done_and_it_says_so(monkeypatch, tmp_path):
+def test_other_systems_have_no_settings(monkeypatch, tmp_path):
     monkeypatch.setattr(platform, "libc_ver", lambda: ("", ""))  # musl, macOS, Windows
-    assert process._keep_freed_memory() == "off: only the C library glibc can be told to"
+    assert process._keep_freed_memory() == "off: only the C library glibc has this setting"
     enabled = tmp_path / "enabled"
     monkeypatch.setattr(process, "HUGE_PAGES", enabled)
-    assert process._ask_for_huge_pages() == "off: only Linux has them"
+    assert process._ask_for_huge_pages() == "off: huge pages exist on Linux only"
     enabled.write_text("always madvise [never]\n")
-    assert process._ask_for_huge_pages() == f"off: this kernel lends none ({enabled}: never)"
+    assert process._ask_for_huge_pages() == f"off: this kernel provides none ({enabled}: never)"
 
 
-def test_a_process_that_is_not_ours_is_left_alone(untouched, monkeypatch):
-    monkeypatch.setattr(process, "_in_force", {})
-    assert set(process.settings_in_force().values()) == {
+def test_a_process_of_another_program_is_not_changed(untouched, monkeypatch):
+    monkeypatch.setattr(process, "_active", {})
+    assert set(process.active_settings().values()) == {
         "off: this process was not started by capsbench"
     }
-    process.tune()  # in this one torch is loaded
-    assert set(process.settings_in_force().values()) == {"off: torch was there before"}
+    process.set_up()  # in this one torch is loaded
+    assert set(process.active_settings().values()) == {"off: torch was imported before"}
     assert "OMP_WAIT_POLICY" not in os.environ

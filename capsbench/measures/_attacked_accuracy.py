@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from capsbench.contracts import Model, class_recall, likeliest_classes
+from capsbench.contracts import Model, class_recall, predicted_classes
 from capsbench.profiling.evaluation_mode import evaluation_mode
 
 
@@ -50,7 +50,7 @@ def attacked_accuracy(
 
 def _reached(log_probabilities: Tensor, targets: Tensor, aims: Tensor) -> Tensor:
     """(B,) whether the aims are among as many of the likeliest classes as there are objects."""
-    return likeliest_classes(log_probabilities, targets).gather(1, aims[:, None])[:, 0]
+    return predicted_classes(log_probabilities, targets).gather(1, aims[:, None])[:, 0]
 
 
 class AccuracyUnderAttack(Metric):

@@ -12,7 +12,7 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from capsbench import measures
-from capsbench.contracts import Model, class_recall, likeliest_classes
+from capsbench.contracts import Model, class_recall, predicted_classes
 from capsbench.data.evaluation import ViewSelection
 from capsbench.data.images import ImageDataModule
 from capsbench.errors import UserError
@@ -53,7 +53,7 @@ def measure(
         said, right = list[Tensor](), list[Tensor]()
         for batch in familiar_batches(data, device, rows, at):
             found = model.log_probabilities(model(batch.images))
-            said.append(likeliest_classes(found, batch.targets).cpu())
+            said.append(predicted_classes(found, batch.targets).cpu())
             right.append((class_recall(found, batch.targets) == 1).cpu())
         return torch.cat(said), torch.cat(right)
 

@@ -6,7 +6,7 @@ from capsbench import process
 from capsbench.errors import UserError
 
 if __name__ == "__main__":
-    process.tune()  # before the worker imports torch
+    process.set_up()  # before the worker imports torch
     from capsbench.running.train_job import main
 
     try:

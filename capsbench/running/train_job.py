@@ -17,7 +17,7 @@ from capsbench.capsules.convolution import CHOICES
 from capsbench.data.images import ImageDataModule
 from capsbench.errors import UserError
 from capsbench.files.atomic import clear_unfinished_writes, write_rows
-from capsbench.process import settings_in_force
+from capsbench.process import active_settings
 from capsbench.progress import progress_bar
 from capsbench.records import CellFolder, Provenance, TrainingRecord
 from capsbench.records.training import ExecutionRecord, Selected
@@ -185,7 +185,7 @@ def _write_record(
             backend=execution.backend,
             backends_used=tuple(backends_used()),
             convolutions=CHOICES.used(),
-            process=settings_in_force(),
+            process=active_settings(),
         ),
         provenance=provenance,
     )

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from capsbench.capsules.convolution_products import BF16_INSTRUCTIONS
-from capsbench.process import settings_in_force
+from capsbench.process import active_settings
 from capsbench.running.provenance import provenance
 from capsbench.speed.limits import Limits
 from capsbench.speed.rows import Precision
@@ -59,7 +59,7 @@ def describe(device: str, limits: Limits | None) -> dict[str, Any]:
         "cpu": cpu_model(),
         "threads": torch.get_num_threads(),
         "bf16": bf16_instructions(device),
-        "settings": settings_in_force(),
+        "settings": active_settings(),
         "matmul_flops_per_second": dict(limits.matmul) if limits else {},
         "copy_bytes_per_second": limits.copy if limits else None,
     }

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from capsbench.capsules.losses import margin_loss
 from capsbench.capsules.reconstruction import reconstruction_loss
-from capsbench.contracts import class_recall, each_object
+from capsbench.contracts import class_recall, one_hot_by_object
 from capsbench.data.batches import Split
 from capsbench.datamodules.mnist import MNIST
 from capsbench.datamodules.multimnist import MultiMNIST, PairBatch, Pairs, _Digits
@@ -160,7 +160,7 @@ def test_both_conventions_of_counting():
 def test_objects_are_told_apart_by_their_classes():
     targets = torch.tensor([[0, 1, 0, 1], [1, 1, 0, 0]])
     expected = [[[0, 1, 0, 0], [0, 0, 0, 1]], [[1, 0, 0, 0], [0, 1, 0, 0]]]
-    assert each_object(targets, 2).tolist() == expected
+    assert one_hot_by_object(targets, 2).tolist() == expected
 
 
 def test_capsules_draw_each_digit_alone_from_its_own_class(root):

@@ -5,7 +5,7 @@ import pytest
 import torch
 from pydantic import TypeAdapter, ValidationError
 
-from capsbench.contracts import class_recall, likeliest_classes
+from capsbench.contracts import class_recall, predicted_classes
 from capsbench.data.batches import Split
 from capsbench.measures import MeasureEntry, consistency, worst_of_k
 from capsbench.measures._reliability import top_label
@@ -97,7 +97,7 @@ def test_a_grid_that_moves_nothing_has_no_mean():
 def test_several_objects_are_compared_as_a_set():
     targets = torch.tensor([[1, 1, 0], [1, 1, 0], [1, 1, 0], [1, 0, 0]])
     said = torch.tensor([[3.0, 2.0, 1.0], [2.0, 3.0, 1.0], [3.0, 1.0, 2.0], [3.0, 2.0, 1.0]])
-    classes = likeliest_classes(said, targets)
+    classes = predicted_classes(said, targets)
     assert classes.tolist() == [
         [True, True, False],
         [True, True, False],
@@ -112,7 +112,7 @@ def test_several_objects_are_compared_as_a_set():
 def test_what_is_no_number_is_never_right_and_agrees_with_nothing():
     said = torch.tensor([[torch.nan, 0.0], [0.0, -torch.inf]])
     targets = torch.tensor([0, 0])
-    classes = likeliest_classes(said, targets)
+    classes = predicted_classes(said, targets)
     assert classes.tolist() == [[False, False], [True, False]]
     assert class_recall(said, targets).tolist() == [0, 1]
     assert class_recall(said, torch.eye(2).long()[targets]).tolist() == [0, 1]

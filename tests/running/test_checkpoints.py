@@ -121,7 +121,7 @@ def test_a_download_that_fails_is_told_in_one_sentence(tmp_path):
 
 def test_arguments_may_be_replaced(checkpoint):
     folder, model = checkpoint
-    with pytest.raises(UserError, match=r"does not fit the model 'CNNSmall' as it is now$"):
+    with pytest.raises(UserError, match=r"does not fit .*'CNNSmall'"):
         type(model).from_pretrained(folder, width=3)
     with pytest.raises(UserError, match=r"does not fit .*unknown argument .* 'depth'"):
         type(model).from_pretrained(folder, depth=3)
@@ -188,8 +188,8 @@ DAMAGES = {
         "is damaged",
     ),
     "empty": (lambda c: (c / "model.safetensors").write_bytes(b""), "is damaged"),
-    "wider": (lambda c: _change(c, width=3), "does not fit the model 'CNNSmall' as it is now"),
-    "a weight less": (_drop_a_weight, "does not fit the model 'CNNSmall' as it is now"),
+    "wider": (lambda c: _change(c, width=3), "does not fit .*'CNNSmall'"),
+    "a weight less": (_drop_a_weight, "does not fit .*'CNNSmall'"),
     "too small": (lambda c: _change(c, image_shape=[1, 4, 4]), "does not fit"),
 }
 
