@@ -1,4 +1,4 @@
-"""The house: folders at the root, names inside the package, one direction of imports, one lock."""
+"""Structure: folders at the root, the table of names, one direction of imports, two lock files."""
 
 import ast
 import importlib.metadata
@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tarfile
 import tomllib
 import zipfile
 from configparser import ConfigParser
@@ -23,16 +24,18 @@ ROOT = Path(__file__).resolve().parents[1]
 COLLECTIONS = ("models", "datamodules", "benchmarks")
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 TABLE = PYPROJECT["project"]["entry-points"]
-NAMES = [(f"capsbench.{kind}", name) for kind in COLLECTIONS for name in TABLE[f"capsbench.{kind}"]]
+KINDS = (*COLLECTIONS, "measures")
+NAMES = [(f"capsbench.{kind}", name) for kind in KINDS for name in TABLE[f"capsbench.{kind}"]]
 
-# What may import what: a module imports its own layer and those before it.
+# Direction of imports: a module imports its own layer and those before it.
 LAYERS = (
     {
         "__version__",
         "errors",
         "names",
         "arguments",
-        "records",
+        "fingerprint",
+        "values",
         "contracts",
         "pretrained",
         "process",
@@ -42,18 +45,20 @@ LAYERS = (
         "viewpoint",
         "rendering",
         "capsules",
+        "statistics",
     },
-    {"data"},
+    {"data", "profiling", "metrics"},
     {"training", "measures"},
     {"schema"},
-    {"reporting", "checking"},
-    {"running", "benching"},
+    {"records"},
+    {"reporting", "conformance"},
+    {"running", "speed"},
     {"cli", "evaluation", "__main__"},
 )
 
 
 def real_files():
-    """Every file of the package: its path in the repository -> its path when installed."""
+    """Return every file of the package: its path in the repository -> its path when installed."""
     files = {}
     for top in ("capsbench", *COLLECTIONS):
         for folder, _, names in os.walk(ROOT / top):  # does not follow the links
@@ -117,7 +122,7 @@ def test_the_version_is_known_without_torch():
 # The table of names
 
 
-@pytest.mark.parametrize("kind", COLLECTIONS)
+@pytest.mark.parametrize("kind", KINDS)
 def test_the_installed_table_is_the_written_one(kind):
     group = f"capsbench.{kind}"
     installed = {
@@ -138,12 +143,13 @@ def test_every_name_of_ours_resolves(group, name):
         assert entry.load().__name__ == target
 
 
-@pytest.mark.parametrize("kind", COLLECTIONS)
+@pytest.mark.parametrize("kind", KINDS)
 def test_every_file_of_a_collection_is_in_the_table(kind):
     suffix = ".yaml" if kind == "benchmarks" else ".py"
+    folder = ROOT / "capsbench" / kind if kind == "measures" else ROOT / kind
     files = {
         path.name
-        for path in (ROOT / kind).iterdir()
+        for path in folder.iterdir()
         if path.name != "__pycache__" and not path.name.startswith(("_", "."))
     }
     named = set()
@@ -157,7 +163,7 @@ def test_every_file_of_a_collection_is_in_the_table(kind):
 
 
 def imported_modules(path):
-    """Names of all modules that a file imports, at its top or inside a function."""
+    """Yield the names of all modules that a file imports, at its top or inside a function."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -168,7 +174,7 @@ def imported_modules(path):
 
 def layer_of(name):
     layers = [index for index, members in enumerate(LAYERS) if name in members]
-    assert len(layers) == 1, f"say in LAYERS where capsbench.{name} stands"
+    assert len(layers) == 1, f"add capsbench.{name} to LAYERS"
     return layers[0]
 
 
@@ -181,17 +187,19 @@ def test_the_framework_imports_downwards(path):
     own = path.with_suffix("").parts[1]
     if own == "__init__":
         ours = [name for name in imported_modules(ROOT / path) if name.startswith("capsbench")]
-        assert set(ours) == {"capsbench.evaluation.evaluate"}, "and that when it is asked for"
+        assert set(ours) == {"capsbench.evaluation.evaluate"}, "and that inside __getattr__ only"
         return
     used = {
         name.split(".")[1]
         for name in imported_modules(ROOT / path)
         if name.startswith("capsbench.")
     }
-    assert not used & set(COLLECTIONS), "the framework knows no member of a collection"
+    assert not used & set(COLLECTIONS), "the framework imports no collection"
     assert [name for name in used if layer_of(name) > layer_of(own)] == []
     if own == "capsules":
-        assert used <= {"capsules", "errors"}, "capsbench.capsules is useful without the rest"
+        assert used <= {"capsules", "errors"}, (
+            "capsbench.capsules must work without the other packages"
+        )
 
 
 @pytest.mark.parametrize(
@@ -252,50 +260,117 @@ def test_the_wheel_holds_the_package_and_nothing_else(tmp_path, links):
     assert written == {**TABLE, "console_scripts": PYPROJECT["project"]["scripts"]}
 
 
-# The lock file
+# The sdist
 
 
-LOCK = (ROOT / "requirements" / "lock.txt").read_text(encoding="utf-8")
+@pytest.mark.skipif(not (ROOT / ".git").exists(), reason="lists the files of a checkout by git")
+def test_the_sdist_holds_all_that_a_checkout_needs(tmp_path):
+    source = tmp_path / "source"
+    files = run("git", "ls-files", "--cached", "--others", "--exclude-standard").stdout.split("\n")
+    for name in filter(None, files):
+        if (ROOT / name).exists():  # a deletion may be uncommitted
+            (source / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, source / name, follow_symlinks=False)
+    build = [sys.executable, "-m", "build", "--sdist", "--no-isolation", "--outdir", str(tmp_path)]
+    result = run(*build, cwd=source)
+    assert result.returncode == 0, result.stdout + result.stderr
+    (archive,) = tmp_path.glob("*.tar.gz")
+    with tarfile.open(archive) as tar:
+        inside = {Path(*Path(name).parts[1:]).as_posix() for name in tar.getnames()}
+    for folder in ("models", "datamodules", "benchmarks", "tests", "docs", "results"):
+        here = {
+            path.relative_to(source).as_posix()
+            for path in (source / folder).rglob("*")
+            if path.is_file()
+        }
+        assert here <= inside, folder
+    needed = {"Makefile", "CONTRIBUTING.md", "requirements/lock.txt", "requirements/lock-dev.txt"}
+    assert needed | {".ci/run", "pyproject.toml", "README.md", "LICENSE"} <= inside
 
 
-def locked_requirements():
-    """The requirements of the lock file, each with its hashes."""
-    lines = re.sub(r"\\\n", " ", re.sub(r"(?m)^\s*#.*\n", "", LOCK)).splitlines()
+# The lock files
+
+
+FOLDER = ROOT / "requirements"
+LOCKS = {name: (FOLDER / name).read_text("utf-8") for name in ("lock.txt", "lock-dev.txt")}
+
+
+def locked_requirements(lock):
+    """Yield the requirements of a lock file, each with its hashes."""
+    lines = re.sub(r"\\\n", " ", re.sub(r"(?m)^\s*#.*\n", "", LOCKS[lock])).splitlines()
     for line in lines:
         requirement, *hashes = line.split("--hash=")
         yield Requirement(requirement.strip()), [text.strip() for text in hashes]
 
 
-def test_the_lock_holds_no_address_and_every_hash():
-    assert not re.search(r"://|file:|--find-links|--index|-index-url|--trusted| @ ", LOCK)
-    locked = list(locked_requirements())
+def pins(lock):
+    """Return the pins of a lock file by name; a package may have one per platform."""
+    result: dict[str, set[str]] = {}
+    for requirement, _ in locked_requirements(lock):
+        (pin,) = requirement.specifier
+        result.setdefault(canonicalize_name(requirement.name), set()).add(pin.version)
+    return result
+
+
+@pytest.mark.parametrize("lock", LOCKS)
+def test_a_lock_holds_no_address_and_every_hash(lock):
+    assert not re.search(r"://|file:|--find-links|--index|-index-url|--trusted| @ ", LOCKS[lock])
+    locked = list(locked_requirements(lock))
     assert len(locked) > 50
     for requirement, hashes in locked:
-        assert re.fullmatch(r"==[^+,]+", str(requirement.specifier)), (
-            "not a pin of a public version"
-        )
+        assert re.fullmatch(r"==[^+,]+", str(requirement.specifier)), "no pin of a public version"
         assert hashes, f"{requirement} has no hash"
         assert all(re.fullmatch(r"sha256:[0-9a-f]{64}", text) for text in hashes)
 
 
-def test_the_lock_satisfies_every_bound():
+@pytest.mark.parametrize("lock", LOCKS)
+def test_a_lock_satisfies_every_bound(lock):
     project = PYPROJECT["project"]
-    wanted = [*PYPROJECT["build-system"]["requires"], *project["dependencies"]]
-    wanted += [line for extra in project["optional-dependencies"].values() for line in extra]
-    pins: dict[str, list[Requirement]] = {}
-    for requirement, _ in locked_requirements():
-        pins.setdefault(canonicalize_name(requirement.name), []).append(requirement)
-    for requirement in map(Requirement, wanted):
+    bounds = [*PYPROJECT["build-system"]["requires"], *project["dependencies"]]
+    if lock == "lock-dev.txt":
+        bounds += [line for extra in project["optional-dependencies"].values() for line in extra]
+    locked = pins(lock)
+    for requirement in map(Requirement, bounds):
         if requirement.name == "capsbench":
             continue
-        candidates = pins.get(canonicalize_name(requirement.name), [])
-        assert candidates, f"{requirement.name} is not locked: run `make lock`"
-        for candidate in candidates:
-            (pin,) = candidate.specifier
-            assert pin.version in requirement.specifier, f"{candidate} breaks {requirement}"
+        versions = locked.get(canonicalize_name(requirement.name), set())
+        assert versions, f"{requirement.name} is not locked: run `make lock`"
+        assert all(version in requirement.specifier for version in versions), str(requirement)
 
 
-def test_the_lock_names_a_platform_beside_what_only_it_has():
-    for requirement, _ in locked_requirements():
+def test_the_lock_for_running_holds_no_tool_and_agrees_with_the_other():
+    running, everything = pins("lock.txt"), pins("lock-dev.txt")
+    assert not running.keys() & {"pytest", "ruff", "mypy", "selenium", "hypothesis", "pandas"}
+    assert all(everything[name] == versions for name, versions in running.items())
+
+
+@pytest.mark.parametrize("lock", LOCKS)
+def test_a_lock_restricts_packages_of_one_platform_to_it(lock):
+    for requirement, _ in locked_requirements(lock):
         if requirement.name.startswith(("nvidia-", "cuda-", "triton")):
             assert "sys_platform == 'linux'" in str(requirement.marker).replace('"', "'")
+
+
+def test_every_import_is_a_declared_dependency():
+    """A package that is imported is declared, under the name that its import has."""
+    imports = {
+        "yaml": "pyyaml",
+        "sklearn": "scikit-learn",
+        "PIL": "pillow",
+        "triton": "torch",
+        "pydantic_core": "pydantic",
+    }
+    declared = {
+        canonicalize_name(Requirement(line).name)
+        for line in [
+            *PYPROJECT["project"]["dependencies"],
+            *PYPROJECT["project"]["optional-dependencies"]["parquet"],
+        ]
+    }
+    for path in real_files():
+        if path.suffix != ".py":
+            continue
+        for name in imported_modules(ROOT / path):
+            top = name.partition(".")[0]
+            if top not in sys.stdlib_module_names and top != "capsbench":
+                assert canonicalize_name(imports.get(top, top)) in declared, f"{path}: {top}"

@@ -1,0 +1,1 @@
+"""Cost of models and of calls: parameters, operations, time, memory."""
