@@ -24,17 +24,17 @@ def small():
 
 @pytest.mark.parametrize("backend", ["textbook", "eager"])
 def test_routing_is_computed_by_the_backend_of_the_execution(backend, tmp_path, monkeypatch):
-    monkeypatch.setattr(backends, "_taken", set())
-    recipe = Recipe(steps=1, batch=8, evaluate_every=1, limit=20)
+    monkeypatch.setattr(backends, "_used", set())
+    recipe = Recipe(steps=1, batch_size=8, evaluate_every=1, limit=20)
     train(
         small,
-        Digits(batch=8, limit=20),
+        Digits(batch_size=8, limit=20),
         recipe,
-        Execution(device="cpu", routing=backend, wandb="off"),
+        Execution(device="cpu", backend=backend, wandb="off"),
         seed=0,
         state=tmp_path / "state.ckpt",
         loggers=[],
         show_step=lambda step: None,
         show_rows=lambda rows: None,
     )
-    assert backends.taken() == [backend]
+    assert backends.backends_used() == [backend]
