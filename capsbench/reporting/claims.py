@@ -14,9 +14,9 @@ from capsbench.reporting.outcomes import outcomes
 from capsbench.reporting.plain_table import PlainTable
 from capsbench.reporting.results import Cell, Results
 from capsbench.schema.claims import Claim, Claims, ClaimTest
+from capsbench.statistics.correction import corrected
 from capsbench.statistics.paired_difference import (
     Difference,
-    corrected,
     difference,
     difference_over_seeds,
 )

@@ -19,7 +19,8 @@ from capsbench.reporting.export import ExportedCell, ExportedNumbers, exported_c
 from capsbench.reporting.results import FULL, Cell
 from capsbench.schema import load_claims
 from capsbench.schema.claims import Claim, ClaimTest
-from capsbench.statistics.paired_difference import Difference, corrected
+from capsbench.statistics.correction import corrected
+from capsbench.statistics.paired_difference import Difference
 
 
 class ExportedTest(BaseModel):

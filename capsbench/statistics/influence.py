@@ -1,9 +1,9 @@
-"""What each image adds to a value that is no mean over images: a share, or a ratio of distances.
+"""Influence of each image on a value that is no mean over images: a share, or a ratio of distances.
 
-Such a value is a product of powers of means. Its linear part at the means that were found gives
-every image a number; these have the value as their mean, and vary as it does, to first order, with
-the images that are drawn (the infinitesimal jackknife; Efron 1982, chapter 6). So intervals and
-differences over images and seeds are found as those of a mean.
+Such a value is a product of powers of means. Its linear part around the measured means gives every
+image a number; the numbers have the value as their mean, and to first order they vary with the
+drawn images as the value does (the infinitesimal jackknife; Efron 1982, chapter 6). Intervals and
+differences over images and seeds are then computed as those of a mean.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ import torch
 from torch import Tensor
 
 
-def linearised(terms: Sequence[Tensor], powers: Sequence[float]) -> Tensor:
-    """Numbers of N images whose mean is Π_i mean(t_i)^{p_i}, the value, linear in each t_i.
+def influence_values(terms: Sequence[Tensor], powers: Sequence[float]) -> Tensor:
+    """Return numbers of N images with mean Π_i mean(t_i)^{p_i}, the value, linear in each t_i.
 
     Args:
-        terms: Of each mean, what the images have: (N,), not negative.
-        powers: Of each mean, its power.
+        terms: For each mean, the contributions of the images, (N,), not negative.
+        powers: Power of each mean.
 
     Returns:
         (N,) float64: value x (1 + Σ_i p_i (t_i / mean(t_i) - 1)); not finite where a mean is 0.
@@ -29,6 +29,11 @@ def linearised(terms: Sequence[Tensor], powers: Sequence[float]) -> Tensor:
     return (means[:, 0] ** power).prod() * (1 + power @ (rows / means - 1))
 
 
-def share_explained(residual: Tensor, whole: Tensor) -> Tensor:
-    """Of 1 - Σ residual / Σ whole, such as R²: (N,) numbers of the images, from (N,) each."""
-    return 1 - linearised([residual, whole], [1, -1])
+def explained_share_influence(residual: Tensor, total: Tensor) -> Tensor:
+    """Return the influence values, (N,), of 1 - Σ residual / Σ total, such as R².
+
+    Args:
+        residual: (N,) squared error of each image.
+        total: (N,) squared distance of each image that is to be explained.
+    """
+    return 1 - influence_values([residual, total], [1, -1])

@@ -1,7 +1,7 @@
-"""How sure a number is: intervals over seeds and over images, and many p-values at once.
+"""Intervals of a mean: over seeds, and over test images.
 
-Accuracy varies for two reasons, which are named apart: another seed trains another network, and
-another test set holds other images. No number leaves this module without both counts.
+Accuracy varies for two reasons: another seed trains another network, and another test set holds
+other images. Every estimate states the numbers of both.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ Floats = NDArray[np.float64]
 Interval = tuple[float, float]
 
 
-class Estimate(NamedTuple):
+class MeanEstimate(NamedTuple):
     """A mean with its interval.
 
     Attributes:
-        mean: Over seeds and images.
-        interval: 95 % over images, low and high; None where it is undefined.
+        mean: Mean over seeds and images.
+        interval: 95 % interval over images, low and high; None if undefined.
         n_seeds: Number of trained networks.
-        n_images: Number of test images that each was shown.
+        n_images: Number of test images, the same for each network.
     """
 
     mean: float
@@ -42,20 +42,20 @@ class Estimate(NamedTuple):
 
 
 def t_interval(values: ArrayLike) -> Interval | None:
-    """The 95 % t interval of a mean over seeds: mean ± t(0.975, S - 1) s / sqrt(S).
+    """Return the 95 % t interval of a mean over seeds: mean ± t(0.975, S - 1) s / sqrt(S).
 
     Args:
-        values: (S,), one of each seed.
+        values: (S,), one value per seed.
 
     Returns:
-        None (undefined) below three seeds: of two, it would be nine standard deviations wide either
-        side.
+        None (undefined) below three seeds: with two, each half of the interval would be nine
+        standard deviations wide.
     """
-    found = np.asarray(values, dtype=float)
-    if found.size < SEEDS_FOR_INTERVAL:
+    by_seed = np.asarray(values, dtype=float)
+    if by_seed.size < SEEDS_FOR_INTERVAL:
         return None
-    error = found.std(ddof=1) / np.sqrt(found.size)
-    return around(found.mean(), error * student_t.ppf((1 + CONFIDENCE) / 2, found.size - 1))
+    error = by_seed.std(ddof=1) / np.sqrt(by_seed.size)
+    return around(by_seed.mean(), error * student_t.ppf((1 + CONFIDENCE) / 2, by_seed.size - 1))
 
 
 def bootstrap_over_images(
@@ -64,24 +64,27 @@ def bootstrap_over_images(
     objects: ArrayLike | None = None,
     resamples: int = RESAMPLES,
     seed: int = 0,
-) -> Estimate:
-    """Mean and bootstrap interval over images (bias-corrected and accelerated, Efron 1987).
+) -> MeanEstimate:
+    """Compute the mean and its bootstrap interval over images (BCa, Efron 1987).
 
-    The seeds stay as they are: each drawn image brings its outcomes under all of them. Of the
-    difference of two models' outcomes it speaks of these very networks.
+    BCa is the bias-corrected and accelerated bootstrap. The seeds are not resampled: each drawn
+    image brings its outcomes under all of them, so that the interval holds for these networks only.
 
     Args:
-        outcomes: (S, N) or, of one seed, (N,): right or wrong, or any number, of each image.
-        objects: (N,) which object each image shows: objects are drawn with all their images. If
-            left out, each image counts for itself.
-        resamples: How often N images are drawn.
-        seed: Of the draws.
+        outcomes: (S, N), or (N,) of a single seed: a number for each image, such as right or wrong.
+        objects: (N,) number of the object that each image shows: objects are drawn with all their
+            images. By default images are drawn.
+        resamples: Number of draws of N images.
+        seed: Seed of the draws.
 
     Returns:
-        The interval is undefined (None) where all images have the same outcome.
+        The estimate; the interval is undefined (None) if all images have the same outcome.
+
+    Raises:
+        UserError: The outcomes are no finite numbers by seed and image.
     """
-    found = table(outcomes)
-    images = (found if objects is None else by_object(found, objects)).mean(axis=0)
+    table = outcome_table(outcomes)
+    images = (table if objects is None else by_object(table, objects)).mean(axis=0)
     interval = None
     if np.ptp(images) > 0:
         limits = bootstrap(
@@ -95,51 +98,33 @@ def bootstrap_over_images(
             rng=random_numbers("images", seed),
         ).confidence_interval
         interval = float(limits.low), float(limits.high)
-    return Estimate(float(images.mean()), interval, *found.shape)
+    return MeanEstimate(float(images.mean()), interval, *table.shape)
 
 
-def holm(p_values: ArrayLike) -> Floats:
-    """P-values corrected for their number (Holm 1979).
-
-    The i-th smallest of m becomes max_{j <= i} min(1, (m - j + 1) p_j): with all of them tested at
-    5 %, the chance of any false discovery stays below 5 %, however they depend on one another.
-
-    Args:
-        p_values: (M,). Those that are undefined (NaN) stay so, and do not count.
-    """
-    given = np.asarray(p_values, dtype=float)
-    order = np.argsort(given)  # NaN last
-    defined = order[: np.isfinite(given).sum()]
-    factors = np.arange(len(defined), 0, -1)
-    result = np.full_like(given, np.nan)
-    result[defined] = np.minimum(1, np.maximum.accumulate(factors * given[defined]))
-    return result
-
-
-def table(outcomes: ArrayLike) -> Floats:
-    """(S, N) outcomes by seed and image, from those or from (N,) of one seed.
+def outcome_table(outcomes: ArrayLike) -> Floats:
+    """Return outcomes by seed and image, (S, N), from (S, N) or from (N,) of a single seed.
 
     Raises:
-        UserError: They are something else, or not all are finite.
+        UserError: The array has another shape, is empty or not finite.
     """
-    found: Floats = np.atleast_2d(np.asarray(outcomes, dtype=float))
-    if found.ndim != 2 or not found.size or not np.isfinite(found).all():
+    table: Floats = np.atleast_2d(np.asarray(outcomes, dtype=float))
+    if table.ndim != 2 or not table.size or not np.isfinite(table).all():
         raise UserError(
             "outcomes must be finite numbers by seed and image, at least one of each; "
-            f"got an array of shape {found.shape}"
+            f"got an array of shape {table.shape}"
         )
-    return found
+    return table
 
 
 def by_object(outcomes: Floats, objects: ArrayLike) -> Floats:
-    """Outcomes of objects, from those of their images.
+    """Return outcomes of objects from those of their images.
 
-    What images of one object have in common is no evidence twice. An object counts by its number of
-    images: of the ratio of both sums this is the linear part, see `capsbench.statistics.influence`.
+    Images of one object are not independent evidence. An object counts by its number of images; the
+    result is the linear part of a ratio of sums, see `capsbench.statistics.influence`.
 
     Args:
         outcomes: (S, N) by seed and image.
-        objects: (N,) the number of the object that each image shows.
+        objects: (N,) number of the object that each image shows.
 
     Returns:
         (S, T) by seed and object, with the same means over the columns.
@@ -147,15 +132,15 @@ def by_object(outcomes: Floats, objects: ArrayLike) -> Floats:
     _, member, counts = np.unique(np.asarray(objects), return_inverse=True, return_counts=True)
     whole = outcomes.mean(axis=1, keepdims=True)
     sums = np.stack([np.bincount(member, row, len(counts)) for row in outcomes])
-    found: Floats = whole + (sums - counts * whole) / counts.mean()
-    return found
+    result: Floats = whole + (sums - counts * whole) / counts.mean()
+    return result
 
 
 def around(middle: float, half: float) -> Interval:
-    """The interval of a middle and half a width."""
+    """Return the interval around a middle with half its width."""
     return float(middle - half), float(middle + half)
 
 
 def random_numbers(name: str, seed: int) -> Generator:
-    """The generator of a bootstrap's draws."""
+    """Return the generator of the draws of a bootstrap."""
     return np.random.default_rng([seed, *f"bootstrap over {name}".encode()])

@@ -1,7 +1,7 @@
-"""The difference between two models, over other seeds and other images.
+"""Difference between two models that are tested on the same images.
 
-Another training and another test set would both give another difference: an interval that knows
-only one of them is too narrow.
+Another training and another test set would both give another difference: an interval that allows
+for only one of the two is too narrow.
 """
 
 from __future__ import annotations
@@ -24,27 +24,27 @@ from capsbench.statistics.intervals import (
     Interval,
     around,
     by_object,
-    holm,
+    outcome_table,
     random_numbers,
     t_interval,
-    table,
 )
 
-ROUNDING = 1e-12  # of the largest outcome: differences and standard errors below it are none
+ROUNDING = 1e-12  # of the largest outcome; smaller differences and standard errors count as 0
 
 
 class Difference(NamedTuple):
-    """The difference of two models' means, over other seeds and other images.
+    """Difference of two models' means.
 
     Attributes:
         mean: First model minus second.
-        interval: 95 %, low and high, of this comparison alone; None where it is undefined.
-        p: Two-sided, of no difference; NaN where it is undefined.
-        p_corrected: The same for all ``comparisons`` together, by `holm`.
-        n_seeds: Of the first and of the second model.
+        interval: 95 % interval of this comparison alone, low and high; None if undefined.
+        p: Two-sided p-value of no difference; NaN if undefined.
+        p_corrected: The p-value corrected for all ``comparisons``, by
+            `capsbench.statistics.correction.holm`.
+        n_seeds: Numbers of seeds of the first and of the second model.
         n_images: Number of test images, the same for both.
-        comparisons: How many differences were asked about.
-        n_objects: Of how many objects, where these were drawn; None where images were.
+        comparisons: Number of comparisons that were made.
+        n_objects: Number of objects if these were drawn; None if images were drawn.
     """
 
     mean: float
@@ -65,35 +65,35 @@ def difference(
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> Difference:
-    """Difference of two models' means, by a bootstrap that draws seeds and images both.
+    """Compute the difference of two models' means by a bootstrap over seeds and images.
 
-    Each resample draws the seeds of each model and, the same for both models, the images. With d
-    the difference and e its standard error, the distribution of t* = (d* - d) / e* over resamples
+    Each resample draws the seeds of each model, and images that are the same for both models. With
+    d the difference and e its standard error, the distribution of t* = (d* - d) / e* over resamples
     gives the interval d ± q e, q the 95 % quantile of |t*|, and p, the share of |t*| that reach
-    |d| / e. Quantiles of d* itself would not do: in simulation they cover the truth in 87 %
-    instead of 95 % with three seeds that differ, and in more than 99 % where seeds hardly differ,
-    because what is particular to one image under one seed counts three times (Owen 2007). The
-    standard error counts it once, by the mean squares of a crossed two-way table:
+    |d| / e. Quantiles of d* itself are not valid: in simulation they cover the truth in 87 %
+    instead of 95 % if three seeds differ, and in more than 99 % if seeds hardly differ, because the
+    interaction of image and seed counts three times (Owen 2007). The standard error counts it once,
+    by the mean squares of a crossed two-way table:
     e² = Σ_models (MS_seeds - MS_rest) / (S N) + var_n(difference of image n) / N,
     no less than its last term.
 
     Args:
-        first: (S, N), of the first model: right or wrong, or any number, of each image.
-        second: (S', N), of the second; column by column the same images.
-        objects: (N,) which object each image shows: objects are drawn with all their images, and
-            the columns are theirs. If left out, each image counts for itself.
-        resamples: How often to draw.
-        seed: Of the draws.
+        first: (S, N) of the first model: a number for each image, such as right or wrong.
+        second: (S', N) of the second model; column by column the same images.
+        objects: (N,) number of the object that each image shows: objects are drawn with all their
+            images. By default images are drawn.
+        resamples: Number of draws.
+        seed: Seed of the draws.
 
     Returns:
-        Interval and p are undefined (None, NaN) below three seeds of either model, and where the
-        standard error is 0 because no outcome varies; the interval alone where so few outcomes
-        differ that more than 5 % of the resamples hold none of them.
+        The difference. Interval and p are undefined (None, NaN) below three seeds of either model,
+        and if the standard error is 0 because no outcome varies. The interval alone is undefined
+        if so few outcomes differ that more than 5 % of the resamples hold none of them.
 
     Raises:
-        UserError: The models were not shown the same number of images.
+        UserError: The numbers of images differ, or outcomes are no finite numbers.
     """
-    tables = table(first), table(second)
+    tables = outcome_table(first), outcome_table(second)
     counts, images = (len(tables[0]), len(tables[1])), tables[0].shape[1]
     if images != tables[1].shape[1]:
         raise UserError(
@@ -101,18 +101,18 @@ def difference(
             f"got {images} and {tables[1].shape[1]}"
         )
     mean = float(tables[0].mean() - tables[1].mean())
-    shown = None
+    n_objects = None
     if objects is not None:
         tables = by_object(tables[0], objects), by_object(tables[1], objects)
-        shown = tables[0].shape[1]
-    undefined = Difference(mean, None, np.nan, np.nan, counts, images, n_objects=shown)
+        n_objects = tables[0].shape[1]
+    undefined = Difference(mean, None, np.nan, np.nan, counts, images, n_objects=n_objects)
     if min(counts) < SEEDS_FOR_INTERVAL:
         return undefined
-    # About their own means, and of size one: all that is left of equal outcomes is rounding.
+    # Centred and scaled to size one, so that equal outcomes leave nothing but rounding.
     scale = max(abs(outcomes).max() for outcomes in tables) or 1.0
     one, other = ((outcomes - outcomes.mean()) / scale for outcomes in tables)
-    drawn = (*counts, shown or images)
-    ones = [np.full((1, count), 1 / count) for count in drawn]
+    sizes = (*counts, n_objects or images)
+    ones = [np.full((1, size), 1 / size) for size in sizes]
     (error,) = _difference((one, other), ones[:2], ones[2])[1]
     if error == 0:
         return undefined
@@ -124,15 +124,15 @@ def difference(
 
 
 def difference_over_seeds(first: ArrayLike, second: ArrayLike) -> Difference:
-    """Difference of two models' values that are not means over images: other seeds alone.
+    """Compute the difference of two models' values that are no means over images.
 
     Args:
-        first: (S,), a value of the first model under each seed.
-        second: (S,), of the second under the same seeds.
+        first: (S,) value of the first model under each seed.
+        second: (S,) value of the second model under the same seeds.
 
     Returns:
-        With the t interval and the two-sided p of the paired t test; undefined below three seeds,
-        and where all differences are the same. ``n_images`` is 0.
+        The difference, with the t interval and the two-sided p of the paired t test over seeds;
+        undefined below three seeds, and if all differences are equal. ``n_images`` is 0.
     """
     gaps = np.asarray(first, dtype=float) - np.asarray(second, dtype=float)
     mean, counts = float(gaps.mean()), (gaps.size, gaps.size)
@@ -146,50 +146,38 @@ def difference_over_seeds(first: ArrayLike, second: ArrayLike) -> Difference:
     return Difference(mean, t_interval(gaps), p, p, counts, 0)
 
 
-def corrected(differences: Sequence[Difference]) -> list[Difference]:
-    """The same differences, their p-values corrected for the number of comparisons.
-
-    Args:
-        differences: All that were asked about, not only those that look large.
-    """
-    adjusted = holm([found.p for found in differences])
-    count = int(np.isfinite(adjusted).sum())
-    return [
-        found._replace(p_corrected=float(p), comparisons=count)
-        for found, p in zip(differences, adjusted, strict=True)
-    ]
-
-
 def _deviations(tables: tuple[Floats, Floats], resamples: int, generator: Generator) -> Floats:
-    """(resamples,) of |t*|; infinite where the outcomes drawn do not vary but differ from all.
+    """Return |t*| of each resample, (resamples,).
+
+    It is infinite if the drawn outcomes do not vary but their mean differs from that of all.
 
     Args:
         tables: (S, N) and (S', N), both of mean zero.
-        resamples: How many.
-        generator: Of the draws.
+        resamples: Number of resamples.
+        generator: Generator of the draws.
     """
     images = tables[0].shape[1]
-    found = []
+    chunks = []
     step = max(1, CHUNK // images)
     for start in range(0, resamples, step):
         rows = min(step, resamples - start)
-        seeds = [_drawn(len(outcomes), rows, generator) for outcomes in tables]
-        means, errors = _difference(tables, seeds, _drawn(images, rows, generator))
+        seeds = [_draw_shares(len(outcomes), rows, generator) for outcomes in tables]
+        means, errors = _difference(tables, seeds, _draw_shares(images, rows, generator))
         gaps = abs(means)
         with np.errstate(divide="ignore", invalid="ignore"):
-            found.append(np.where(gaps > ROUNDING, gaps / errors, 0))
-    return np.concatenate(found)
+            chunks.append(np.where(gaps > ROUNDING, gaps / errors, 0))
+    return np.concatenate(chunks)
 
 
 def _difference(
     tables: tuple[Floats, Floats], seeds: Sequence[Floats], images: Floats
 ) -> tuple[Floats, Floats]:
-    """Difference of the means and its standard error, (R,) each, of R weighted samples.
+    """Return the difference of the means and its standard error, (R,) each, of R weighted samples.
 
     Args:
         tables: (S, N) and (S', N).
-        seeds: (R, S) and (R, S'), the share of each seed in each sample.
-        images: (R, N), the share of each image.
+        seeds: (R, S) and (R, S'), share of each seed in each sample.
+        images: (R, N), share of each image.
     """
     count = images.shape[1]
     excess = np.zeros(len(images))
@@ -212,7 +200,16 @@ def _difference(
     return mean, np.where(error > ROUNDING, error, 0)
 
 
-def _drawn(count: int, rows: int, generator: Generator) -> Floats:
-    """(rows, count): the share of each of ``count`` things among as many draws with replacement."""
+def _draw_shares(count: int, rows: int, generator: Generator) -> Floats:
+    """Return the share of each of ``count`` items among as many draws with replacement.
+
+    Args:
+        count: Number of items.
+        rows: Number of resamples.
+        generator: Generator of the draws.
+
+    Returns:
+        (rows, count).
+    """
     drawn = generator.integers(count, size=(rows, count)) + count * np.arange(rows)[:, None]
     return np.bincount(drawn.ravel(), minlength=rows * count).reshape(rows, count) / count

@@ -14,7 +14,7 @@ from capsbench.reporting import report
 from capsbench.reporting.differences import caption, differences, p_value
 from capsbench.reporting.outcomes import outcomes
 from capsbench.reporting.results import load
-from capsbench.statistics.intervals import holm
+from capsbench.statistics.correction import holm
 from capsbench.statistics.paired_difference import difference
 
 SPLITS = {"measure": "accuracy-by-split", "splits": ["familiar", "novel"]}
