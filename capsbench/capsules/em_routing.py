@@ -95,7 +95,7 @@ def em_routing(
             f"EM routing needs a map of at least {kernel[0]} x {kernel[1]} positions, its window; "
             f"got {size[0]} x {size[1]}"
         )
-    # N parents' positions, over all images and positions of the map, have I children each.
+    # N positions (of all images and the whole map) have I children each.
     patches = windows(poses, kernel, stride)
     grid = patches.shape[:6]  # (B, H', W', KH, KW, C)
     patches = patches.flatten(3, 5).flatten(0, 2)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from capsbench.capsules.deviation import deviation, largest
+from capsbench.capsules.relative_error import max_or_nan, max_relative_error
 from capsbench.conformance.prediction import ROUNDING
 from capsbench.conformance.subject import Subject, Violation, require
 
@@ -28,9 +28,9 @@ def compilation(subject: Subject) -> str:
         ) from error
     finally:
         torch.compiler.reset()
-    off = largest(
+    off = max_or_nan(
         *(
-            deviation(one, other)
+            max_relative_error(one, other)
             for one, other in zip(found, expected, strict=True)
             if one is not None and other is not None
         )
@@ -57,7 +57,7 @@ def autocast(subject: Subject) -> str:
         torch.allclose(sums, torch.ones_like(sums), atol=1e-3),
         "in bfloat16 the probabilities do not sum to one; compute them from scores.float()",
     )
-    off = deviation(prediction.scores.float(), full)
+    off = max_relative_error(prediction.scores.float(), full)
     require(
         torch.allclose(prediction.scores.float(), full, rtol=BF16, atol=BF16),
         f"in bfloat16 the scores deviate by {off:.1e}; compute statistics such as norms and "

@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from rich.console import Console
 
 from capsbench.capsules.backends import backends_used
-from capsbench.capsules.convolution import CHOICES
+from capsbench.capsules.convolution import FASTEST_FORMS
 from capsbench.data.images import ImageDataModule
 from capsbench.errors import UserError
 from capsbench.files.atomic import clear_unfinished_writes, write_rows
@@ -184,7 +184,7 @@ def _write_record(
             strategy=execution.strategy,
             backend=execution.backend,
             backends_used=tuple(backends_used()),
-            convolutions=CHOICES.used(),
+            convolutions=FASTEST_FORMS.selected(),
             process=active_settings(),
         ),
         provenance=provenance,

@@ -10,7 +10,7 @@ import torch
 from torch.optim import Adam, Optimizer
 
 from capsbench.capsules.backend_names import Backend
-from capsbench.capsules.backends import problem, use_backend
+from capsbench.capsules.backends import unavailable_reason, use_backend
 from capsbench.capsules.convolution import convolution_form
 from capsbench.contracts import Batch, ImageShape, Model
 from capsbench.names import find
@@ -85,7 +85,11 @@ class Way:
         """Why a network cannot be computed so on a device; None where it can."""
         if lacking := lacks_precision(self.precision, device):
             return lacking
-        return None if self.backend == "auto" else problem(self.backend, torch.device(device))
+        return (
+            None
+            if self.backend == "auto"
+            else unavailable_reason(self.backend, torch.device(device))
+        )
 
 
 TEXTBOOK = Way("textbook", plain=True)

@@ -187,9 +187,9 @@ def test_votes_move_with_the_parts_except_coordinate_addition(kind):
 @every_layer
 @every_variant
 def test_layers_accept_an_empty_batch(kind, variant):
-    layer, nothing = build(kind, variant), double(batch=0)
-    assert layer(nothing, 0.01).poses.shape == (0, *layer(double(), 0.01).poses.shape[1:])
-    assert layer.check_couplings(nothing, 0.01) == 0
+    layer, empty = build(kind, variant), double(batch=0)
+    assert layer(empty, 0.01).poses.shape == (0, *layer(double(), 0.01).poses.shape[1:])
+    assert layer.check_couplings(empty, 0.01) == 0
 
 
 def test_check_with_a_nan_is_nan():

@@ -5,11 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from capsbench.measures._invariance import invariance_error
 from torch import nn
 from torch.nn.functional import conv2d
 
 from capsbench.errors import UserError
-from capsbench.measures._invariance import invariance_error
 from capsbench.measures._warped_maps import (
     SpatialEquivarianceError,
     inside,
@@ -17,7 +17,7 @@ from capsbench.measures._warped_maps import (
     map_matrix,
     spatial_equivariance_error,
 )
-from capsbench.models._geometry import Window, stride_and_offset
+from capsbench.models._geometry import LayerWindow, stride_and_offset
 from capsbench.viewpoint.grid import GridView
 from capsbench.viewpoint.views import Views
 from capsbench.viewpoint.warp import warp
@@ -67,7 +67,7 @@ def test_strides_and_offsets_of_stacked_layers():
     def network(x):
         return conv2d(conv2d(x, symmetric[0], stride=2).relu(), symmetric[1], stride=2)
 
-    stride, offset = stride_and_offset([Window(3, stride=2), Window(5, stride=2)])
+    stride, offset = stride_and_offset([LayerWindow(3, stride=2), LayerWindow(5, stride=2)])
     view = one_view(rotation=90.0)
     arguments = (network(images), network(seen(images, view)), view, (19, 19))
     assert spatial_equivariance_error(*arguments, stride=stride, offset=offset).error < 1e-14

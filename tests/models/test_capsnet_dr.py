@@ -96,9 +96,9 @@ def test_code_adds_biases_after_the_division_of_primary_capsules_and_after_routi
     primary = model.primary(features)
     torch.testing.assert_close(primary.poses[:, 1, 0, 1], norm * s / (1 + norm.square()))
 
-    nothing = torch.zeros(1, *model.classes.weights.shape[::2])  # (1, I, D): the bias alone
+    zeros = torch.zeros(1, *model.classes.weights.shape[::2])  # (1, I, D): the bias alone
     bias = model.classes.bias
     norm = bias.norm(dim=1, keepdim=True)
-    poses = model.classes(nothing).poses
+    poses = model.classes(zeros).poses
     torch.testing.assert_close(poses[0], norm * bias / (1 + norm.square()))
     assert build("capsnet-dr").classes.bias is None

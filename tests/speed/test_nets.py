@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from capsbench.capsules.convolution import CHOICES, Conv2d
+from capsbench.capsules.convolution import FASTEST_FORMS, Conv2d
 from capsbench.capsules.layer import RoutingLayer
 from capsbench.contracts import Model, Prediction
 from capsbench.speed.nets import (
@@ -71,7 +71,7 @@ def test_all_routing_is_done_by_the_backend_of_the_way(net, backend):
 
 
 def test_the_textbooks_convolutions_are_plain(monkeypatch):
-    monkeypatch.setattr(CHOICES, "find", lambda *_: "products")
+    monkeypatch.setattr(FASTEST_FORMS, "fastest", lambda *_: "products")
     large, images = Conv2d(64, 64, 9), torch.zeros(()).expand(512, 64, 20, 20)
     with FAST.forward("cpu"):
         assert large.form(images) == "products"

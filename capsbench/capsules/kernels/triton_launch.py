@@ -24,10 +24,8 @@ def launch(kernel: Any, grid: tuple[int, int], *tensors: Tensor | None, **argume
         arguments: Numbers, and options of Triton.
     """
     contiguous = [None if tensor is None else tensor.contiguous() for tensor in tensors]
-    options = {
-        "num_warps": WARPS,
-        "enable_fp_fusion": True,
-    }  # explicit, since Triton's default will change
+    # Fusion is explicit, since Triton's default will change.
+    options = {"num_warps": WARPS, "enable_fp_fusion": True}
     with torch.cuda.device_of(contiguous[0]):
         kernel[grid](*contiguous, **options | arguments)
 

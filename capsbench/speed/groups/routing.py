@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from capsbench.capsules.backend_names import BACKENDS, Backend
-from capsbench.capsules.backends import problem, use_backend
+from capsbench.capsules.backends import unavailable_reason, use_backend
 from capsbench.capsules.capsule import Capsules, squash
 from capsbench.capsules.dynamic_routing import DynamicRouting
 from capsbench.capsules.em_layers import ClassEMCapsules, ConvEMCapsules, EMCapsules
@@ -195,7 +195,7 @@ def _comparison(
             partial(prepare, backend),
             flops=flops,
             bytes=moved,
-            not_measured=not_measured or problem(backend, torch.device(device)),
+            not_measured=not_measured or unavailable_reason(backend, torch.device(device)),
         )
         for backend in BACKENDS
     ]

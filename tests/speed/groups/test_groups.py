@@ -50,7 +50,9 @@ def nothing_to_compile(monkeypatch):
     """Compilers take many seconds: a machine without any."""
     for module in (nets, routing):
         monkeypatch.setattr(
-            module, "problem", lambda name, _: None if name in ("textbook", "eager") else "no way"
+            module,
+            "unavailable_reason",
+            lambda name, _: None if name in ("textbook", "eager") else "no way",
         )
     monkeypatch.setattr(nets, "lacks_precision", lambda *_: None)
 
