@@ -22,7 +22,7 @@ from capsbench.reporting.figures import (
 )
 from capsbench.reporting.results import Cell, Results
 from capsbench.reporting.style import INK, series
-from capsbench.reporting.wording import number
+from capsbench.reporting.formatting import number
 
 MEASURE = "attacks"
 KEY = re.compile(r"(?P<attack>.+)/eps=(?P<epsilon>[^/]+)/(?P<share>accuracy|blind|reached)")

@@ -11,7 +11,7 @@ import numpy as np
 
 from capsbench.reporting.outcomes import outcomes
 from capsbench.reporting.results import Cell, Results
-from capsbench.reporting.wording import points, share
+from capsbench.reporting.formatting import points, share
 from capsbench.statistics.correction import corrected
 from capsbench.statistics.intervals import SEEDS_FOR_INTERVAL
 from capsbench.statistics.paired_difference import Difference, difference

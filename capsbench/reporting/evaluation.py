@@ -19,7 +19,7 @@ from capsbench.reporting.figures import accuracy_by_view
 from capsbench.reporting.measure_figures import measure_figures
 from capsbench.reporting.outcomes import by_image
 from capsbench.reporting.results import Cell, Measurement, Protocol, Results
-from capsbench.reporting.wording import listed
+from capsbench.reporting.formatting import listed
 from capsbench.schema import Benchmark
 from capsbench.statistics.intervals import Interval, bootstrap_over_images
 

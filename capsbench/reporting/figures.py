@@ -17,7 +17,7 @@ from matplotlib.ticker import MaxNLocator, MultipleLocator, PercentFormatter
 from capsbench.reporting.aggregate import curve
 from capsbench.reporting.results import Cell, Results
 from capsbench.reporting.style import INK, PAPER, RC, line_style, series
-from capsbench.reporting.wording import AXES
+from capsbench.reporting.formatting import AXES
 from capsbench.viewpoint.factors import FACTORS
 from capsbench.viewpoint.spread import Spread
 

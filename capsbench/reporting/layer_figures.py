@@ -15,7 +15,7 @@ from capsbench.reporting.figures import legend_rows, new_figure
 from capsbench.reporting.layer_terms import FACTOR, LayerFigure, Line
 from capsbench.reporting.results import Cell, Results
 from capsbench.reporting.style import INK, PAPER, series
-from capsbench.reporting.wording import FACTORS
+from capsbench.reporting.formatting import FACTORS
 
 COLUMN, ROW = 2.5, 1.75  # inches, of one panel
 NAMES = 1.15  # inches, of layers' names below

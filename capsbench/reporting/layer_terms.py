@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from capsbench.reporting.aggregate import keys
 from capsbench.reporting.results import Cell
-from capsbench.reporting.wording import FACTORS
+from capsbench.reporting.formatting import FACTORS
 
 FACTOR = "{factor}"
 

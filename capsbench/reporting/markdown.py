@@ -14,7 +14,7 @@ from capsbench.reporting.results import Results
 from capsbench.reporting.split_table import TITLE as split_title
 from capsbench.reporting.split_table import note as split_note
 from capsbench.reporting.split_table import split_table
-from capsbench.reporting.wording import FACTORS, listed
+from capsbench.reporting.formatting import FACTORS, listed
 
 _SPECIAL = re.compile(r"([\\`*_\[\]|$~])")
 

@@ -12,7 +12,7 @@ from capsbench.reporting.aggregate import OverSeeds, over_seeds
 from capsbench.reporting.plain_table import PlainTable
 from capsbench.reporting.results import Cell, Results
 from capsbench.reporting.tables import Entry, accuracy
-from capsbench.reporting.wording import percent
+from capsbench.reporting.formatting import percent
 from capsbench.training.selection import Row, at_step, followed, matched
 
 TITLE = "Matched on test images"

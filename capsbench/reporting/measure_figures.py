@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from matplotlib.figure import Figure
 
-from capsbench.reporting import against_figures, attack_figures, size_figure
+from capsbench.reporting import scaling_figures, attack_figures, size_figure
 from capsbench.reporting.layer_figures import layer_figure
 from capsbench.reporting.layer_terms import LAYER_FIGURES
 from capsbench.reporting.results import ACCURACY_BY_SPLIT, Results
@@ -51,16 +51,16 @@ def measure_figures(results: Results) -> dict[str, MeasureFigure]:
         size_figure.CAPTION,
     )
     drawn["varied"] = (
-        against_figures.varied_figure(results),
+        scaling_figures.varied_figure(results),
         ACCURACY_BY_SPLIT,
-        against_figures.VARIED_TITLE,
-        against_figures.varied_caption(results),
+        scaling_figures.VARIED_TITLE,
+        scaling_figures.varied_caption(results),
     )
     drawn["parameters"] = (
-        against_figures.parameters_figure(results),
+        scaling_figures.parameters_figure(results),
         ACCURACY_BY_SPLIT,
-        against_figures.PARAMETERS_TITLE,
-        against_figures.PARAMETERS_CAPTION,
+        scaling_figures.PARAMETERS_TITLE,
+        scaling_figures.PARAMETERS_CAPTION,
     )
     return {
         name: MeasureFigure(figure, measure, title, caption, _notes(results, measure))

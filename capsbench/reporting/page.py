@@ -16,7 +16,7 @@ from capsbench.reporting import (
     published,
     search_table,
     tables,
-    wording,
+    formatting,
 )
 from capsbench.reporting.aggregate import measured
 from capsbench.reporting.differences import DifferenceRow
@@ -141,8 +141,8 @@ def templates() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["duration"] = wording.duration
-    environment.filters["percent"] = wording.percent
+    environment.filters["duration"] = formatting.duration
+    environment.filters["percent"] = formatting.percent
     return environment
 
 
@@ -174,14 +174,14 @@ def _factors(results: Results, drawings: Mapping[str, bytes]) -> list[FactorFigu
     return [
         FactorFigure(
             factor,
-            wording.FACTORS[factor],
+            formatting.FACTORS[factor],
             inline_svg(
                 drawings[f"accuracy-{factor}"],
                 prefix=factor,
                 description=describe(results, factor),
             ),
             [
-                (wording.view(factor, value), familiar, entries)
+                (formatting.view(factor, value), familiar, entries)
                 for value, familiar, entries in tables.by_view(results, factor)
             ],
         )
@@ -199,8 +199,8 @@ def describe(results: Results, factor: str) -> str:
         }
         parts = [f"{entry.mean} at {kind} views" for kind, entry in kinds.items() if entry]
         if parts:
-            found.append(f"{label}: {wording.listed(parts)}")
-    head = f"Accuracy against {wording.AXES[factor]}."
+            found.append(f"{label}: {formatting.listed(parts)}")
+    head = f"Accuracy against {formatting.AXES[factor]}."
     return " ".join([head, *(f"{text}." for text in found)])
 
 
@@ -215,8 +215,8 @@ def _strips(results: Results) -> list[Strip]:
         return []
     strips: dict[str, Strip] = {}
     for view, column in zip(listed.views, images, strict=True):
-        strip = strips.setdefault(view.factor, Strip(wording.FACTORS[view.factor], []))
-        label = wording.view(view.factor, view.value)
+        strip = strips.setdefault(view.factor, Strip(formatting.FACTORS[view.factor], []))
+        label = formatting.view(view.factor, view.value)
         strip.examples.append(Example(label, view.familiar, data_uri(column)))
     return list(strips.values())
 

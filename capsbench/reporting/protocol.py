@@ -10,7 +10,7 @@ from capsbench.measures import (
     RenderingError,
 )
 from capsbench.reporting.results import ACCURACY_BY_VIEW, Results
-from capsbench.reporting.wording import FACTORS, counted, listed, number, spread, sweep
+from capsbench.reporting.formatting import FACTORS, counted, listed, number, spread, sweep
 from capsbench.schema import Benchmark
 from capsbench.training.recipe import Recipe
 from capsbench.viewpoint.factors import FACTORS as VIEW_FACTORS

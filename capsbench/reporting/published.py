@@ -11,7 +11,7 @@ from capsbench.reporting.aggregate import OverSeeds, measured
 from capsbench.reporting.plain_table import PlainTable
 from capsbench.reporting.results import FULL, Cell, Protocol, Results
 from capsbench.reporting.tables import accuracy
-from capsbench.reporting.wording import points, share
+from capsbench.reporting.formatting import points, share
 from capsbench.schema import Published
 from capsbench.schema.parts import pairs
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from capsbench.records import write_bytes
-from capsbench.reporting.against_figures import parameters_figure, varied_figure
+from capsbench.reporting.scaling_figures import parameters_figure, varied_figure
 from capsbench.reporting.claims_export import KeptClaims
 from capsbench.reporting.claims_report import claim_tables, render_markdown
 from capsbench.reporting.export import Kept
@@ -16,7 +16,7 @@ from capsbench.reporting.figures import accuracy_by_view, svg
 from capsbench.reporting.markdown import code, markdown_table, plain, result_tables
 from capsbench.reporting.published import KNOWN_BY, Beside, differences, published
 from capsbench.reporting.results import FULL, Protocol, Results
-from capsbench.reporting.wording import listed, points
+from capsbench.reporting.formatting import listed, points
 from capsbench.schema import Benchmark, benchmark_names, load_benchmark
 
 HEAD = """# Results

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from capsbench.reporting.plain_table import PlainTable
 from capsbench.reporting.results import Results
-from capsbench.reporting.wording import duration, number, percent
+from capsbench.reporting.formatting import duration, number, percent
 
 
 def tables(results: Results) -> list[PlainTable]:

@@ -13,7 +13,7 @@ from capsbench.reporting.figures import PANEL, new_figure, share_axis
 from capsbench.reporting.results import ACCURACY_BY_SPLIT, ACCURACY_BY_VIEW, Cell, Results
 from capsbench.reporting.split_table import heading
 from capsbench.reporting.style import line_style, series
-from capsbench.reporting.wording import number
+from capsbench.reporting.formatting import number
 
 FEWEST = 3  # models: two points are no curve
 TITLE = "Accuracy against size"

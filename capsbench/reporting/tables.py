@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from capsbench.measures import RenderingError
 from capsbench.reporting.aggregate import OverSeeds, curve, keys, measured, measures, over_seeds
 from capsbench.reporting.results import ACCURACY_BY_VIEW, RENDERING_ERROR, Cell, Results
-from capsbench.reporting.wording import (
+from capsbench.reporting.formatting import (
     counted,
     duration,
     number,

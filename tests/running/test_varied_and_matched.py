@@ -4,7 +4,7 @@ import pytest
 from rich.console import Console
 
 from capsbench.reporting import matched, published
-from capsbench.reporting.against_figures import varied, varied_figure
+from capsbench.reporting.scaling_figures import varied, varied_figure
 from capsbench.reporting.differences import differences
 from capsbench.reporting.results import load
 from capsbench.running.plan import plan

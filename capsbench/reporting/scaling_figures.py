@@ -21,7 +21,7 @@ from capsbench.reporting.figures import (
 from capsbench.reporting.results import ACCURACY_BY_SPLIT, ACCURACY_BY_VIEW, Cell, Results
 from capsbench.reporting.split_table import heading
 from capsbench.reporting.style import line_style, series
-from capsbench.reporting.wording import number
+from capsbench.reporting.formatting import number
 
 FEWEST = 3  # sizes of one network: two points are no curve
 OF_VIEWS = ("familiar/accuracy", "novel/accuracy")
