@@ -51,13 +51,13 @@ class Quantity(BaseModel):
 
     @property
     def fields(self) -> dict[str, Condition]:
-        """The fields that apply besides the metric, conditions by their own names."""
+        """The fields that apply besides the metric; then conditions by their names, sorted."""
         own = {
             name: value
             for name in ("split", "factor", "view", "layer", "source")
             if (value := getattr(self, name)) is not None
         }
-        return own | self.condition
+        return own | dict(sorted(self.condition.items()))
 
     @property
     def name(self) -> str:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any, Self
 
 from pydantic import model_validator
 
 from capsbench.records.provenance import Provenance
 from capsbench.records.record import Record
-from capsbench.values import Condition, Value, select
+from capsbench.values import Condition, Quantity, Value, select
 
 
 class MeasureRecord(Record):
@@ -52,3 +53,11 @@ class MeasureRecord(Record):
     def select(self, **fields: Condition | None) -> list[Value]:
         """Return the values whose fields match, see `capsbench.values.Quantity.matches`."""
         return select(self.values, **fields)
+
+    def get(self, quantity: Quantity) -> float | None:
+        """Return the value of a quantity; None if the record has none."""
+        return self._numbers.get(quantity.name)
+
+    @cached_property
+    def _numbers(self) -> dict[str, float]:
+        return {value.name: value.value for value in self.values}

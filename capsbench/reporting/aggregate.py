@@ -1,4 +1,4 @@
-"""Numbers over seeds, in one place: the mean, every seed's value, an interval where honest."""
+"""Queries of records by fields: numbers over seeds, with the mean, every seed and an interval."""
 
 from __future__ import annotations
 
@@ -6,78 +6,118 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from capsbench.reporting.results import ACCURACY_BY_VIEW, Cell
+from capsbench.records import CellResult, Results
 from capsbench.statistics.intervals import t_interval
+from capsbench.values import Condition, Quantity, select
+
+ACCURACY_BY_VIEW = "accuracy-by-view"
 
 
 @dataclass(frozen=True)
 class OverSeeds:
-    """One quantity over seeds.
+    """A number of one model over seeds.
 
     Attributes:
-        values: Each seed's value, in the order of the seeds; never empty.
+        values: Value by seed, in the order of the seeds; never empty.
     """
 
     values: Mapping[int, float]
 
     @property
     def n(self) -> int:
-        """How many seeds."""
+        """Number of seeds."""
         return len(self.values)
 
     @property
     def mean(self) -> float:
-        """The arithmetic mean."""
+        """Arithmetic mean over seeds."""
         return fmean(self.values.values())
 
     @property
     def interval(self) -> tuple[float, float] | None:
-        """The 95 % t interval of the mean over seeds; None below three."""
+        """95 % t interval of the mean over seeds; None below three."""
         return t_interval(list(self.values.values()))
 
 
 @dataclass(frozen=True)
 class CurvePoint:
-    """Accuracy over seeds at one view."""
+    """A metric over seeds at one view.
 
-    value: float
-    key: str
+    Attributes:
+        view: Value of the factor.
+        familiar: True for a familiar view.
+        over: The numbers.
+    """
+
+    view: float
     familiar: bool
-    accuracy: OverSeeds
+    over: OverSeeds
 
 
-def over_seeds(values: Iterable[tuple[int, float | None]]) -> OverSeeds | None:
-    """Collect (seed, value) pairs; pairs without a value are left out, none at all give None."""
+def collect(values: Iterable[tuple[int, float | None]]) -> OverSeeds | None:
+    """Collect pairs of a seed and its value.
+
+    Returns:
+        The numbers without the pairs whose value is None; None if nothing is left.
+    """
     known = {seed: value for seed, value in values if value is not None}
     return OverSeeds(dict(sorted(known.items()))) if known else None
 
 
-def measured(
-    cells: Sequence[Cell], key: str, *, measure: str = ACCURACY_BY_VIEW
-) -> OverSeeds | None:
-    """One of a measure's values over the seeds of a model."""
-    found = ((cell.seed, cell.measurements.get(measure)) for cell in cells)
-    return over_seeds((seed, outcome.values.get(key)) for seed, outcome in found if outcome)
+def over_seeds(cells: Sequence[CellResult], measure: str, quantity: Quantity) -> OverSeeds | None:
+    """Return one quantity of a measure over the seeds of a model; None if no seed has it."""
+    records = ((cell.seed, cell.measures.get(measure)) for cell in cells)
+    return collect((seed, record.get(quantity)) for seed, record in records if record)
 
 
-def keys(cells: Sequence[Cell], *, measure: str = ACCURACY_BY_VIEW) -> list[str]:
-    """The keys of a measure's values over all seeds, in the order of the record."""
-    outcomes = (cell.measurements.get(measure) for cell in cells)
-    return list(dict.fromkeys(key for outcome in outcomes if outcome for key in outcome.values))
+def quantities(
+    cells: Sequence[CellResult], measure: str, **fields: Condition | None
+) -> list[Quantity]:
+    """Return the quantities of a measure that any seed has, in the order of the records.
+
+    Args:
+        cells: The cells.
+        measure: Name of the measure.
+        fields: Fields or conditions that must match; None means absent.
+    """
+    records = [cell.measures[measure] for cell in cells if measure in cell.measures]
+    matches = (value for record in records for value in select(record.values, **fields))
+    return list({value.name: value.quantity for value in matches}.values())
 
 
-def measures(cells: Sequence[Cell]) -> list[str]:
-    """The measures that any seed has an outcome of."""
-    return list(dict.fromkeys(measure for cell in cells for measure in cell.measurements))
+def measures(cells: Sequence[CellResult]) -> list[str]:
+    """Return the measures that any cell has a record of."""
+    return list(dict.fromkeys(measure for cell in cells for measure in cell.measures))
 
 
-def curve(cells: Sequence[Cell], factor: str) -> list[CurvePoint]:
-    """Accuracy over the seeds of a model at every view of one factor, by the factor's value."""
-    points: dict[tuple[float, str, bool], dict[int, float]] = {}
-    for cell in sorted(cells, key=lambda cell: cell.seed):
-        outcome = cell.measurements.get(ACCURACY_BY_VIEW)
-        for view in outcome.views if outcome else ():
-            if view.factor == factor:
-                place = (view.value, view.key, view.familiar)
-                points.setdefault(place, {})[cell.seed] = view.accuracy
-    return [CurvePoint(*place, OverSeeds(values)) for place, values in sorted(points.items())]
+def curve(
+    cells: Sequence[CellResult],
+    factor: str,
+    *,
+    measure: str = ACCURACY_BY_VIEW,
+    metric: str = "accuracy",
+) -> list[CurvePoint]:
+    """Return a metric over the seeds of a model at every view of a factor, by the view."""
+    points = [
+        CurvePoint(quantity.view, quantity.split == "familiar", over)
+        for quantity in quantities(cells, measure, metric=metric, factor=factor, layer=None)
+        if quantity.view is not None and (over := over_seeds(cells, measure, quantity)) is not None
+    ]
+    return sorted(points, key=lambda point: point.view)
+
+
+def view_factors(
+    results: Results, *, measure: str = ACCURACY_BY_VIEW, metric: str = "accuracy"
+) -> list[str]:
+    """Return the factors of which a metric has a curve, in the order of the records.
+
+    There are none if the benchmark varies something: there would be a curve for each of its values.
+    """
+    if results.benchmark.vary:
+        return []
+    at_views = (
+        quantity.factor
+        for quantity in quantities(results.cells, measure, metric=metric, layer=None)
+        if quantity.view is not None and quantity.factor is not None
+    )
+    return list(dict.fromkeys(at_views))

@@ -16,21 +16,24 @@ class TableCell:
         text: Main text, such as a mean with its unit.
         interval: 95 % interval of the mean; empty if undefined.
         values: Value of every seed behind the mean; empty if the text is not a mean.
+        n: Number of these values.
     """
 
     text: str
     interval: str = ""
     values: str = ""
+    n: int = 0
 
     @property
     def line(self) -> str:
         """All of it on one line.
 
-        >>> TableCell("98.3 %", values="98.4, 98.2").line
-        '98.3 % (98.4, 98.2)'
+        >>> TableCell("98.3 %", values="98.4, 98.2", n=2).line
+        '98.3 % (98.4, 98.2; n = 2)'
         """
         parts = [f"95 % interval {self.interval}"] if self.interval else []
         parts += [self.values] if self.values else []
+        parts += [f"n = {self.n}"] if self.n else []
         return f"{self.text} ({'; '.join(parts)})" if parts else self.text
 
 

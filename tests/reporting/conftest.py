@@ -1,20 +1,35 @@
-"""Records as a run leaves them, made up: no torch, no training."""
+"""Records as a run leaves them, made up: no training."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import pytest
 
-from capsbench.measures import AccuracyByView
-from capsbench.records import CellFolder, read_json, write_json, write_npz, write_rows
+from capsbench.files.atomic import write_npz, write_rows
+from capsbench.measures.accuracy_by_view import AccuracyByViewConfig
+from capsbench.records import (
+    BenchmarkFolder,
+    BenchmarkRecord,
+    CellFolder,
+    CellReference,
+    MeasureRecord,
+    Provenance,
+    TrainingConfig,
+    TrainingRecord,
+)
+from capsbench.records.benchmark import ExampleList, ExampleView
+from capsbench.records.training import DataConfig, ExecutionRecord, ModelConfig, Selected
 from capsbench.schema import Benchmark
-from capsbench.viewpoint.grid import GridView, ViewGrid
+from capsbench.values import Quantity, Value
+from capsbench.viewpoint.grid import ViewGrid
 
 VERSIONS = {"python": "3.11.9", "torch": "2.15.0", "capsbench": "0.1.0"}
 MODELS = (("CNN", "cnn-small"), ("Dynamic routing", "capsnet-dr"), ("EM routing", "capsnet-em"))
+IMAGES = 400
 
 
 class WriteBenchmark(Protocol):
@@ -46,6 +61,7 @@ def _write_benchmark(
     changes: tuple[str, ...] = (),
     published: tuple[dict[str, Any], ...] = (),
 ) -> Path:
+    """Write the records of a benchmark whose cells have accuracies by view."""
     benchmark = Benchmark.model_validate(
         {
             "name": "quick",
@@ -56,7 +72,12 @@ def _write_benchmark(
             "data": {"name": "digits"},
             "views": {"rotation": (-15, 15), "shift": (-2, 2)},
             "models": [{"name": name, "label": label} for label, name in models],
-            "recipe": {"steps": 300, "batch_size": 64, "learning_rate": 0.002, "schedule": "cosine"},
+            "recipe": {
+                "steps": 300,
+                "batch_size": 64,
+                "learning_rate": 0.002,
+                "schedule": "cosine",
+            },
             "seeds": seeds,
             "measures": [
                 {
@@ -75,44 +96,42 @@ def _write_benchmark(
     cells = []
     for index, (label, name) in enumerate(models):
         for seed in seeds:
-            path = f"digits/{name}/{seed}-{index:04d}23456{seed:03d}"
-            outcome = f"accuracy-by-view-{index:012d}"
-            cells.append(
-                {
-                    "label": label,
-                    "model": name,
-                    "seed": seed,
-                    "path": path,
-                    "measures": {"accuracy-by-view": outcome},
-                }
+            config = _config(benchmark, name, index, seed)
+            measure = f"accuracy-by-view-{index:012d}"
+            cell = CellReference(
+                label=label,
+                model=name,
+                seed=seed,
+                path=f"digits/{name}/{seed}-{config.fingerprint}",
+                measures={"accuracy-by-view": measure},
             )
-            folder = CellFolder(runs / path)
-            _write_config(folder, benchmark, name, seed)
+            cells.append(cell)
+            folder = CellFolder(runs / cell.path)
+            config.save(folder.config)
             random = np.random.default_rng((index, seed))
             if (label, seed) in unfinished:
                 continue
             _write_training(folder, index, seed, random, diverged=(label, seed) in diverged)
             if (label, seed) not in diverged:
-                _write_measure(folder, outcome, benchmark, index, random)
-    views = [
-        {"factor": view.factor, "value": view.value, "familiar": benchmark.views.familiar(view)}
-        for view in _grid(benchmark).views()
-    ]
-    write_json(
-        runs / "quick/benchmark.json",
-        {
-            "schema": 1,
-            "benchmark": benchmark.model_dump(mode="json"),
-            "changes": list(changes),
-            "command": "capsbench run quick",
-            "commit": "0123abcd",
-            "date": "2026-11-22T19:30:00+00:00",
-            "cells": cells,
-            "examples": {"views": views, "classes": ["3", "7", "4"]},
-        },
+                record = _record(
+                    benchmark, "accuracy-by-view", _accuracies(benchmark, index, random)
+                )
+                record.save(folder.measure(measure))
+    views = tuple(
+        ExampleView(factor=v.factor, value=v.value, familiar=benchmark.views.familiar(v))
+        for v in _grid(benchmark).views()
     )
-    write_npz(runs / "quick/examples.npz", {"images": _images(len(views), 3)})
-    return runs / "quick"
+    files = BenchmarkFolder(runs / "quick")
+    BenchmarkRecord(
+        benchmark=benchmark,
+        changes=changes,
+        command="capsbench run quick",
+        cells=tuple(cells),
+        examples=ExampleList(views=views, classes=("3", "7", "4")),
+        provenance=_provenance("19:30"),
+    ).save(files.record)
+    write_npz(files.examples, {"images": _images(len(views), 3)})
+    return files.path
 
 
 class AddMeasure(Protocol):
@@ -121,10 +140,10 @@ class AddMeasure(Protocol):
         folder: Path,
         label: str,
         seed: int,
-        entry: dict[str, Any],
-        values: dict[str, float],
+        config: dict[str, Any],
+        values: Sequence[Value],
         *,
-        samples: dict[str, np.ndarray[Any, Any]] | None = ...,
+        per_image: dict[str, np.ndarray[Any, Any]] | None = ...,
         notes: tuple[str, ...] = ...,
     ) -> None: ...
 
@@ -138,54 +157,47 @@ def _add_measure(
     folder: Path,
     label: str,
     seed: int,
-    entry: dict[str, Any],
-    values: dict[str, float],
+    config: dict[str, Any],
+    values: Sequence[Value],
     *,
-    samples: dict[str, np.ndarray[Any, Any]] | None = None,
+    per_image: dict[str, np.ndarray[Any, Any]] | None = None,
     notes: tuple[str, ...] = (),
 ) -> None:
-    """Give a cell that was written another outcome, and the benchmark the measure."""
-    content = read_json(folder / "benchmark.json")
-    entry = (
-        Benchmark.model_validate({**content["benchmark"], "measures": [entry]})
-        .measures[0]
-        .model_dump(mode="json")
+    """Give a written cell the record of another measure, and the benchmark the measure."""
+    path = BenchmarkFolder(folder).record
+    record = BenchmarkRecord.load(path)
+    measure = config["measure"]
+    others = [each for each in record.benchmark.measures if each.measure != measure]
+    content = record.benchmark.model_dump() | {"measures": [*others, config]}
+    benchmark = Benchmark.model_validate(content)
+    name = f"{measure}-0123456789ab"
+    cells = tuple(
+        cell.model_copy(update={"measures": cell.measures | {measure: name}})
+        if (cell.label, cell.seed) == (label, seed)
+        else cell
+        for cell in record.cells
     )
-    name = entry["measure"]
-    others = [each for each in content["benchmark"]["measures"] if each["measure"] != name]
-    content["benchmark"]["measures"] = [*others, entry]
-    cell = next(c for c in content["cells"] if (c["label"], c["seed"]) == (label, seed))
-    cell["measures"][name] = f"{name}-0123456789ab"
-    write_json(folder / "benchmark.json", content)
-    records = CellFolder(folder.parent / cell["path"])
-    write_npz(records.samples(cell["measures"][name]), samples or {})
-    write_json(
-        records.measure(cell["measures"][name]),
-        {
-            "schema": 1,
-            "measure": name,
-            "arguments": entry,
-            "checkpoint": "validation",
-            "n": 400,
-            "seconds": 3.5,
-            "values": values,
-            "views": [],
-            "notes": list(notes),
-            "device": "two cores",
-            "versions": VERSIONS,
-            "date": "2026-11-22T19:32:00+00:00",
-        },
-    )
+    record.model_copy(update={"benchmark": benchmark, "cells": cells}).save(path)
+    for cell in cells:
+        if (cell.label, cell.seed) == (label, seed):
+            files = CellFolder(folder.parent / cell.path)
+            write_npz(files.per_image(name), per_image or {})
+            _record(benchmark, measure, values, notes=notes).save(files.measure(name))
 
 
 def _grid(benchmark: Benchmark) -> ViewGrid:
-    entry = benchmark.measures[0]
-    assert isinstance(entry, AccuracyByView)
-    return entry.grid
+    config = benchmark.measures[0]
+    assert isinstance(config, AccuracyByViewConfig)
+    return config.grid
+
+
+def _provenance(time: str) -> Provenance:
+    date = f"2026-11-22T{time}:00+00:00"
+    return Provenance(versions=VERSIONS, commit="0123abcd", date=date)
 
 
 def _images(views: int, count: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    """A bar that turns from view to view: (V, K, 1, 32, 32)."""
+    """Return images of a bar that turns from view to view: (V, K, 1, 32, 32)."""
     y, x = np.mgrid[-15.5:16:1, -15.5:16:1]
     angle = np.linspace(0, np.pi, views)[:, None, None, None]
     width = np.arange(2, 2 + count)[None, :, None, None]
@@ -195,23 +207,20 @@ def _images(views: int, count: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
     return (255 * bar).astype(np.uint8)[:, :, None]
 
 
-def _write_config(folder: CellFolder, benchmark: Benchmark, name: str, seed: int) -> None:
-    config = {
-        "schema": 1,
-        "fingerprint": folder.path.name.partition("-")[2],
-        "model": {"name": name, "arguments": {"channels": [16, 32], "dropout": 0.0}},
-        "data": {
-            "name": "digits",
-            "arguments": {},
-            "identity": {"name": "digits", "version": "sklearn-1", "checksum": "f00d"},
-            "image_shape": [1, 32, 32],
-            "num_classes": 10,
-        },
-        "views": benchmark.views.model_dump(mode="json"),
-        "recipe": benchmark.recipe.model_dump(mode="json"),
-        "seed": seed,
-    }
-    write_json(folder.config, config)
+def _config(benchmark: Benchmark, name: str, index: int, seed: int) -> TrainingConfig:
+    return TrainingConfig(
+        model=ModelConfig(name=name, arguments={"channels": [16, 32 + index], "dropout": 0.0}),
+        data=DataConfig(
+            name="digits",
+            arguments={},
+            identity={"name": "digits", "version": "sklearn-1", "checksum": "f00d"},
+            image_shape=(1, 32, 32),
+            num_classes=10,
+        ),
+        views=benchmark.views,
+        recipe=benchmark.recipe,
+        seed=seed,
+    )
 
 
 def _write_training(
@@ -230,74 +239,61 @@ def _write_training(
         for step in steps
     ]
     write_rows(folder.trajectory, rows)
-    best = {"step": 300, "accuracy": rows[-1]["validation_accuracy"]}
-    training = {
-        "schema": 1,
-        "status": "diverged" if diverged else "trained",
-        "diverged_at": 137 if diverged else None,
-        "parameters": 50_000 + 1_000 * index,
-        "seconds": 20.0 + 7 * index + seed,
-        "images_per_second": 960.0,
-        "selected": {} if diverged else {"validation": best, "last": best},
-        "execution": {"device": "cpu", "device_name": "two cores", "devices": 1, "nodes": 1},
-        "versions": VERSIONS,
-        "commit": "0123abcd",
-        "date": "2026-11-22T19:31:00+00:00",
-    }
-    write_json(folder.training, training)
+    best = Selected(step=300, accuracy=rows[-1]["validation_accuracy"])
+    TrainingRecord(
+        status="diverged" if diverged else "trained",
+        diverged_at=137 if diverged else None,
+        parameters=50_000 + 1_000 * index,
+        seconds=20.0 + 7 * index + seed,
+        images_per_second=960.0,
+        selected={} if diverged else {"validation": best, "last": best},
+        execution=ExecutionRecord(device="cpu", device_name="two cores"),
+        provenance=_provenance("19:31"),
+    ).save(folder.training)
 
 
-def _write_measure(
-    folder: CellFolder,
-    name: str,
-    benchmark: Benchmark,
-    index: int,
-    random: np.random.Generator,
-) -> None:
-    views = []
-    for view in _grid(benchmark).views():
+def _record(
+    benchmark: Benchmark, measure: str, values: Sequence[Value], *, notes: tuple[str, ...] = ()
+) -> MeasureRecord:
+    config = next(each for each in benchmark.measures if each.measure == measure)
+    return MeasureRecord(
+        measure=measure,
+        arguments=config.model_dump(mode="json", exclude={"measure"}),
+        rule="validation",
+        values=tuple(values),
+        notes=notes,
+        seconds=3.5,
+        device="two cores",
+        provenance=_provenance("19:32"),
+    )
+
+
+def _accuracies(benchmark: Benchmark, index: int, random: np.random.Generator) -> list[Value]:
+    """Return made-up values of the measure ``accuracy-by-view``: each view, and summaries."""
+    grid, at_views = _grid(benchmark), list[Value]()
+    for view in grid.views():
         spread = {"rotation": 50.0, "scale": 0.3}.get(view.factor, 4.0) * (1 + 0.25 * index)
         middle = 1.0 if view.factor == "scale" else 0.0
         mean = 0.12 + 0.84 * np.exp(-(((view.value - middle) / spread) ** 2))
         accuracy = float(np.clip(mean + 0.015 * random.standard_normal(), 0, 1))
-        familiar = benchmark.views.familiar(view)
-        views.append(_view(view, accuracy=accuracy, familiar=familiar))
-    values: dict[str, float] = {}
-    factors = _grid(benchmark).factors()
-    for kind in ("familiar", "novel"):
-        for factor in factors:
-            mine = [v for v in views if v["factor"] == factor]
-            found = [v["accuracy"] for v in mine if v["familiar"] is (kind == "familiar")]
-            values[f"{factor}/{kind}/accuracy"] = float(np.mean(found))
-        means = [values[f"{factor}/{kind}/accuracy"] for factor in factors]
-        values[f"{kind}/accuracy"] = float(np.mean(means))
-    values["gap"] = values["familiar/accuracy"] - values["novel/accuracy"]
-    values["worst/accuracy"] = min(view["accuracy"] for view in views)
-    values |= {f"{view['key']}/accuracy": view["accuracy"] for view in views}
-    outcome = {
-        "schema": 1,
-        "measure": "accuracy-by-view",
-        "arguments": benchmark.measures[0].model_dump(mode="json"),
-        "checkpoint": "validation",
-        "n": 400,
-        "seconds": 3.5,
-        "values": values,
-        "views": views,
-        "versions": VERSIONS,
-        "commit": "0123abcd",
-        "device": "cpu",
-        "date": "2026-11-22T19:32:00+00:00",
-    }
-    write_json(folder.measure(name), outcome)
-
-
-def _view(view: GridView, *, accuracy: float, familiar: bool) -> dict[str, Any]:
-    return {
-        "factor": view.factor,
-        "value": view.value,
-        "key": view.key,
-        "familiar": familiar,
-        "place": "familiar" if familiar else "outside",
-        "accuracy": accuracy,
-        "n": 400,
-    }
+        split = benchmark.views.place(view)
+        quantity = Quantity(metric="accuracy", split=split, factor=view.factor, view=view.value)
+        at_views.append(quantity.with_value(accuracy, IMAGES))
+    values = []
+    for split in ("familiar", "novel"):
+        means = {}
+        for factor in grid.factors():
+            swept = [value for value in at_views if value.factor == factor]
+            chosen = [v.value for v in swept if (v.split == "familiar") == (split == "familiar")]
+            means[factor] = float(np.mean(chosen))
+        quantity = Quantity(metric="accuracy", split=split)
+        values += [
+            quantity.model_copy(update={"factor": factor}).with_value(mean, IMAGES)
+            for factor, mean in means.items()
+        ]
+        values.append(quantity.with_value(float(np.mean(list(means.values()))), IMAGES))
+    familiar, novel = (v.value for v in values if v.factor is None)
+    values.append(Quantity(metric="gap").with_value(familiar - novel, IMAGES))
+    worst = min(value.value for value in at_views)
+    values.append(Quantity(metric="worst_accuracy").with_value(worst, IMAGES))
+    return [*values, *at_views]
