@@ -1,7 +1,7 @@
-"""Affine transforms of MNIST digits as affNIST is made of them, and a check of their ranges.
+"""Affine transforms of MNIST digits with affNIST's ranges, and a check of these ranges.
 
-The ranges are known from memory only: of an official file, `check_ranges` says whether the
-transforms that are stored in it fit them.
+The ranges are known from memory only. `check_ranges` compares the transforms that are stored in an
+official file with them.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ RANGES: dict[str, Interval] = {
     "vertical scale": (0.8, 1.2),
 }
 CHUNK = 1000  # images that are warped at once
-COVERED = 0.9  # share of a range that many uniform numbers cover at the least
+COVERED = 0.9  # smallest share of a range that many uniform numbers cover
 
 
 class Transforms(NamedTuple):
@@ -40,16 +40,16 @@ class Transforms(NamedTuple):
     scale: Tensor
     """(N, 2) horizontal and vertical."""
     place: Tensor
-    """(N, 2) in [0, 1), across and down: from the first place where all of the digit is on the
-    canvas to the last."""
+    """(N, 2) in [0, 1), across and down: from the first to the last place at which the whole digit
+    is on the canvas."""
 
 
 def draw(count: int, *names: int | str) -> Transforms:
-    """Transforms of a seeded table: the number of digits changes no digit's transform.
+    """Draw transforms from a seeded table; a digit's transform does not depend on their number.
 
     Args:
         count: N.
-        names: What the table is a function of.
+        names: Names that determine the table.
     """
     unit = torch.rand(count, 6, generator=generator(*names), dtype=torch.float64)
     low, high = torch.tensor(list(RANGES.values()), dtype=torch.float64).unbind(1)
@@ -58,9 +58,9 @@ def draw(count: int, *names: int | str) -> Transforms:
 
 
 def transform(images: Tensor, transforms: Transforms) -> Tensor:
-    """Transform digits, interpolated once and bilinearly.
+    """Transform digits, with one bilinear interpolation.
 
-    In double precision, so that rounding gives every machine the same images.
+    Double precision gives every machine the same rounded images.
 
     Args:
         images: (N, 1, H, W) uint8.
@@ -80,9 +80,9 @@ def transform(images: Tensor, transforms: Transforms) -> Tensor:
 
 
 def views(images: Tensor, transforms: Transforms) -> Views:
-    """The views for which transforms stand: where a place is depends on how large the digit is.
+    """Return the views that transforms describe; the place depends on the size of the digit.
 
-    A digit that is too large to be on the canvas as a whole stands in its middle.
+    A digit that is too large for the canvas is in its middle.
 
     Args:
         images: (N, 1, H, W), 0 where there is no ink.
@@ -104,10 +104,11 @@ def views(images: Tensor, transforms: Transforms) -> Views:
 
 
 def _reach(images: Tensor, still: Views) -> tuple[Tensor, Tensor]:
-    """(N, 2) and (N, 2), x and y between which the ink of images lies once it is transformed.
+    """Return (N, 2) and (N, 2), the limits in x and y of the transformed ink of images.
 
-    In pixels from the centre; pixels there and beyond are black. Bilinear interpolation draws a
-    pixel of ink out to its neighbours' centres, a square that is transformed with it.
+    They are in pixels from the centre; pixels at the limits and beyond are black. Bilinear
+    interpolation extends a pixel of ink to its neighbours' centres: a square, which is transformed
+    with it.
     """
     height, width = images.shape[-2:]
     linear = still.matrices(height, width)[:, :2, :2]
@@ -124,7 +125,7 @@ def _reach(images: Tensor, still: Views) -> tuple[Tensor, Tensor]:
 
 
 def bounding_boxes(images: Tensor) -> Tensor:
-    """The smallest rectangles around all that is not black.
+    """Return the smallest rectangles that contain all pixels that are not black.
 
     Args:
         images: (N, 1, H, W), none of them all black.
@@ -141,22 +142,22 @@ def bounding_boxes(images: Tensor) -> Tensor:
 
 
 class RangeCheck(NamedTuple):
-    """Whether stored transforms fit the ranges.
+    """Result of the comparison of stored transforms with the ranges.
 
     Attributes:
-        agrees: Whether there is a row of numbers for each of the ranges.
-        told: What was found, in one sentence.
+        agrees: True if there is a column of numbers for each of the ranges.
+        message: The result in one sentence.
     """
 
     agrees: bool
-    told: str
+    message: str
 
 
 def check_ranges(stored: NDArray[Any]) -> RangeCheck:
     """Compare the transforms that are stored in a file of affNIST with `RANGES`.
 
-    Which number means what is not known. Each number is taken for one that it can be: all of its
-    values lie inside of the range, and cover most of it.
+    The meaning of the columns is not known. A column matches a range if all of its values lie in
+    the range and cover most of it.
 
     Args:
         stored: (N, D) ``human_readable_transform``: D numbers for each of N images.
@@ -164,7 +165,7 @@ def check_ranges(stored: NDArray[Any]) -> RangeCheck:
     stored = stored.reshape(len(stored), -1)
     if not np.isfinite(stored).all():
         rows = int((~np.isfinite(stored)).any(axis=1).sum())
-        return RangeCheck(False, f"{rows} of {len(stored)} stored transforms are no finite numbers")
+        return RangeCheck(False, f"{rows} of {len(stored)} stored transforms are not finite")
     ends = list(zip(stored.min(axis=0).tolist(), stored.max(axis=0).tolist(), strict=True))
     free = dict(enumerate(ends))
     fits, misses = [], []
@@ -181,7 +182,7 @@ def check_ranges(stored: NDArray[Any]) -> RangeCheck:
     rest = ", ".join(
         f"number {c + 1}: {least:.4g} to {most:.4g}" for c, (least, most) in free.items()
     )
-    found = f"found {', '.join(fits)}" if fits else "found none"
-    lacks = f"; none is {', '.join(misses)}" if misses else ""
+    matches = f"found {', '.join(fits)}" if fits else "found none"
+    missing = f"; none is {', '.join(misses)}" if misses else ""
     others = f"; the others are {rest}" if rest else ""
-    return RangeCheck(not misses, f"{found}{lacks}{others}")
+    return RangeCheck(not misses, f"{matches}{missing}{others}")

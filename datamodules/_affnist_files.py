@@ -1,4 +1,4 @@
-"""The files of affNIST's official test images: which one is at hand, and what is in it."""
+"""The files of affNIST's official test images: their forms, and their fields."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from capsbench.files.archives import zip_members
-from capsbench.files.content import CHUNK, Content, damaged, opened, read
+from capsbench.files.content import CHUNK, Content, damaged, open_checked, read
 from capsbench.files.remote import RemoteFile
 from capsbench.formats.matlab import read_affnist
 
@@ -31,26 +31,26 @@ Fields = dict[str, NDArray[Any]]
 
 
 def folder(data_root: Path) -> Path:
-    """Where they lie."""
+    """Return the folder of the files."""
     return data_root / "affNIST"
 
 
-def official(data_root: Path) -> Path | None:
-    """The file or folder of the official test images, if there is one."""
+def find_official(data_root: Path) -> Path | None:
+    """Return the file or folder of the official test images, if there is one."""
     place = folder(data_root)
     candidates = [place / name for name in ("test.mat", "test.mat.zip", "test_batches.zip")]
-    there = [path for path in candidates if path.is_file()]
+    existing = [path for path in candidates if path.is_file()]
     batches = place / "test_batches"
     if _batches(batches):
-        there.append(batches)
-    return there[0] if there else None
+        existing.append(batches)
+    return existing[0] if existing else None
 
 
-def named(path: Path) -> str:
-    """A file, or a folder of files, with the SHA-256 of what is in it."""
+def with_checksum(path: Path) -> str:
+    """Return a path with the SHA-256 of the file, or of the files of a folder, for messages."""
     digest = sha256()
     for file in _batches(path) if path.is_dir() else [path]:
-        with opened(file) as stream:
+        with open_checked(file) as stream:
             while chunk := stream.read(CHUNK):
                 digest.update(chunk)
     files = " of its files, one after the other" if path.is_dir() else ""
@@ -58,13 +58,13 @@ def named(path: Path) -> str:
 
 
 def _batches(place: Path) -> list[Path]:
-    """The MATLAB files of a folder, 1.mat, 2.mat, ..., in the order of their numbers."""
+    """Return the MATLAB files of a folder, 1.mat, 2.mat, ..., in the order of their numbers."""
     files = [file for file in place.glob("*.mat") if file.stem.isdecimal()]
     return sorted(files, key=lambda file: int(file.stem))
 
 
 def _contents(path: Path) -> Iterator[Content]:
-    """The MATLAB files, in the order of their numbers."""
+    """Yield the MATLAB files, in the order of their numbers."""
     if path.is_dir():
         yield from map(read, _batches(path))
     elif path.suffix == ".zip":
@@ -74,16 +74,16 @@ def _contents(path: Path) -> Iterator[Content]:
 
 
 def read_fields(path: Path) -> Fields:
-    """The fields of all images, see `read_affnist`.
+    """Return the fields of all images, see `read_affnist`.
 
     Raises:
-        UserError: A file is damaged or another one, or the files do not go together.
+        UserError: A file is damaged or not one of affNIST's, or the files have different fields.
     """
-    return _joined([(content.name, read_affnist(content)) for content in _contents(path)])
+    return _join([(content.name, read_affnist(content)) for content in _contents(path)])
 
 
-def _joined(parts: list[tuple[str, Fields]]) -> Fields:
-    """The fields of all files, one after the other; each file comes with its name."""
+def _join(parts: list[tuple[str, Fields]]) -> Fields:
+    """Concatenate the fields of files, each given with its name."""
     (first, expected), *others = parts
     for name, fields in others:
         if _layout(fields) != _layout(expected):
@@ -94,6 +94,6 @@ def _joined(parts: list[tuple[str, Fields]]) -> Fields:
 
 
 def _layout(fields: Fields) -> str:
-    """The names of fields, and the shape of an image's part of each."""
+    """Return the names of fields, each with its shape for one image."""
     shapes = {name: " x ".join(map(str, values.shape[1:])) for name, values in fields.items()}
     return ", ".join(f"{name} ({shape or 1})" for name, shape in sorted(shapes.items()))

@@ -1,4 +1,4 @@
-"""The table of a folder of images: which file shows what, and from where it was taken."""
+"""The table of a folder of images: the class and the recorded view of each file."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from pathlib import Path
 from capsbench.errors import UserError, unknown
 
 TABLE = "labels.csv"
-WHOLE = ("lighting", "instance")
-NUMBERS = ("azimuth", "elevation", "distance", *WHOLE)
+INTEGERS = ("lighting", "instance")
+NUMBERS = ("azimuth", "elevation", "distance", *INTEGERS)
 COLUMNS = ("file", "class", "split", *NUMBERS)
 SPLITS = ("train", "test")
 FEWEST = 3  # images of a class: one to train on, one for validation, one to test on
 
 
 @dataclass(frozen=True)
-class Table:
-    """What a table says of N images.
+class LabelTable:
+    """Labels of N images.
 
     Attributes:
         files: N paths.
         classes: The names of the classes, sorted.
         labels: N numbers of classes.
         factors: N numbers by name of the factor.
-        test: N times whether an image is to test on; None if the table does not say.
+        test: N times True for a test image; None if the table has no column ``split``.
     """
 
     files: list[Path]
@@ -37,21 +37,21 @@ class Table:
     test: list[bool] | None
 
 
-def read_table(folder: Path) -> Table:
+def read_table(folder: Path) -> LabelTable:
     """Read ``labels.csv``.
 
     Args:
-        folder: Where it lies, and the images with it.
+        folder: Folder of the table and of the images.
 
     Raises:
-        UserError: The table is not there or no text, lacks a column, has one that is not known, or
-            a row has a file that is not there, is there twice or lies elsewhere, or holds what is
-            no number; or a class has too few images.
+        UserError: The table is missing or not a text file, lacks a column or has an unknown one; or
+            a row has a file that is missing, occurs twice or lies outside of the folder, or a value
+            that is not a number; or a class has too few images.
     """
     path = folder / TABLE
     rows = _rows(path)
-    files, named = _files(path, rows), [row["class"] for row in rows]
-    counts = Counter(named)
+    files, names = _files(path, rows), [row["class"] for row in rows]
+    counts = Counter(names)
     classes = tuple(sorted(counts))
     if len(classes) < 2:
         raise UserError(f"{path} names one class, {classes[0]!r}; a classifier needs two")
@@ -61,17 +61,17 @@ def read_table(folder: Path) -> Table:
                 f"{path}: class {name!r} has too few images, {count}; it needs {FEWEST}, to train "
                 "on, for validation and to test on"
             )
-    return Table(
+    return LabelTable(
         files=files,
         classes=classes,
-        labels=[classes.index(name) for name in named],
+        labels=[classes.index(name) for name in names],
         factors={name: _numbers(path, name, rows) for name in NUMBERS if name in rows[0]},
-        test=_tested(path, rows) if "split" in rows[0] else None,
+        test=_test_rows(path, rows) if "split" in rows[0] else None,
     )
 
 
 def _rows(path: Path) -> list[dict[str, str]]:
-    """The rows of the table, each with a value for every column."""
+    """Return the rows of the table, each with a value for every column."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as stream:
             lines = list(csv.reader(stream, strict=True))
@@ -104,41 +104,41 @@ def _rows(path: Path) -> list[dict[str, str]]:
 
 
 def _files(path: Path, rows: list[dict[str, str]]) -> list[Path]:
-    """The files of the rows, each another one, whatever way it is named."""
-    folder, found = path.parent.resolve(), []
+    """Return the resolved file of each row; two names of one file are an error."""
+    folder, files = path.parent.resolve(), []
     for line, row in enumerate(rows, 2):
-        named = path.parent / row["file"]
-        if not named.is_file():
-            raise UserError(f"{path}, line {line}: there is no file {named}")
-        file = named.resolve()
+        given = path.parent / row["file"]
+        if not given.is_file():
+            raise UserError(f"{path}, line {line}: there is no file {given}")
+        file = given.resolve()
         if not file.is_relative_to(folder):
             raise UserError(f"{path}, line {line}: {file} is outside of the folder; put it inside")
-        found.append(file)
-    file, times = Counter(found).most_common(1)[0]
+        files.append(file)
+    file, times = Counter(files).most_common(1)[0]
     if times > 1:
         name = file.relative_to(folder)
         raise UserError(f"{path} names {name} {times} times; give each file one row")
-    return found
+    return files
 
 
 def _numbers(path: Path, name: str, rows: list[dict[str, str]]) -> list[float]:
-    """The numbers of a column."""
-    found: list[float] = []
+    """Return the numbers of a column."""
+    numbers: list[float] = []
     for line, row in enumerate(rows, 2):
         try:
-            found.append(int(row[name]) if name in WHOLE else float(row[name]))
+            numbers.append(int(row[name]) if name in INTEGERS else float(row[name]))
         except ValueError:
-            expected = "a whole number" if name in WHOLE else "a number"
+            expected = "a whole number" if name in INTEGERS else "a number"
             raise UserError(
                 f"{path}, line {line}: {name} is {expected}, not {row[name]!r}"
             ) from None
-        if not math.isfinite(found[-1]):
+        if not math.isfinite(numbers[-1]):
             raise UserError(f"{path}, line {line}: {name} is a finite number, not {row[name]!r}")
-    return found
+    return numbers
 
 
-def _tested(path: Path, rows: list[dict[str, str]]) -> list[bool]:
-    """Which rows are to test on."""
+def _test_rows(path: Path, rows: list[dict[str, str]]) -> list[bool]:
+    """Return for each row True if it is a test image."""
     for line, row in enumerate(rows, 2):
         if row["split"] not in SPLITS:
             raise UserError(f"{path}, line {line}: split is train or test, not {row['split']!r}")

@@ -1,4 +1,4 @@
-"""Sets in the four IDX files of MNIST: MNIST and those that took its place."""
+"""Sets in four IDX files: MNIST and its drop-in replacements."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from pydantic import Field
 from capsbench.data.batches import Split, SplitName
 from capsbench.data.images import ImageDataModule
 from capsbench.data.splits import hold_out
-from capsbench.datamodules._at_hand import told
+from capsbench.datamodules._availability import status_line
 from capsbench.errors import UserError
-from capsbench.files.content import Content, damaged, read, unpacked
+from capsbench.files.content import Content, damaged, decompress, read
 from capsbench.files.download import fetch
 from capsbench.files.remote import RemoteFile
 from capsbench.formats.idx import read_idx
@@ -27,12 +27,12 @@ Canvas = Annotated[int, Field(ge=SIDE)]
 
 
 class IdxFile(NamedTuple):
-    """What is known of a file.
+    """Size and checksums of a file.
 
     Attributes:
         size: Bytes of the packed file, ``<name>.gz``.
-        packed: Its SHA-256.
-        plain: SHA-256 of what it holds; None where nobody has published it.
+        packed: SHA-256 of the packed file.
+        plain: SHA-256 of the unpacked file; None if nobody has published it.
     """
 
     size: int
@@ -41,7 +41,7 @@ class IdxFile(NamedTuple):
 
 
 def checksum(files: Mapping[str, IdxFile]) -> str:
-    """One checksum for the identity of all files."""
+    """Return one checksum of all files, for the identity of the set."""
     sums = "".join(file.plain or file.packed for file in files.values())
     return f"sha256:{sha256(sums.encode()).hexdigest()}"
 
@@ -49,16 +49,16 @@ def checksum(files: Mapping[str, IdxFile]) -> str:
 class IdxSet(ImageDataModule):
     """A set of four IDX files: 60,000 images, 5,000 of them for validation, and 10,000 to test.
 
-    The files are read where they are under ``<data root>/<set>/raw``, as torchvision lays them,
-    packed (``.gz``) or, where the SHA-256 of what they hold is known, unpacked; those that are not
-    there are downloaded. Each is checked against its SHA-256 before it is used.
+    The files lie under ``<data root>/<set>/raw``, as torchvision stores them, packed (``.gz``) or,
+    if the SHA-256 of the unpacked file is known, unpacked. Missing files are downloaded. Each file
+    is checked against its SHA-256 before it is used.
 
     Args:
-        canvas: Pixels of the shown images' side: the stored 28 x 28 in the middle of black.
+        canvas: Side of the images in pixels, with the stored 28 x 28 in the middle of black.
         kwargs: See `ImageDataModule`.
 
     Raises:
-        UserError: The canvas has no middle for the images.
+        UserError: The canvas is an odd number, so that the images cannot be in its middle.
     """
 
     folder_name: ClassVar[str]
@@ -71,20 +71,20 @@ class IdxSet(ImageDataModule):
         if (canvas - SIDE) % 2:
             raise UserError(
                 f"canvas of {self.identity.name} is an even number, so that the images of {SIDE} "
-                f"pixels stand in its middle; got {canvas}"
+                f"pixels are in its middle; got {canvas}"
             )
         self.image_shape = (1, canvas, canvas)
 
     def prepare_data(self) -> None:
         """Download what is missing; Lightning calls this in one process."""
-        files = [self.remote(name) for name in self.missing(self.data_root)]
-        fetch(files, self.folder(self.data_root), what=self.folder_name)
+        files = [self.remote(name) for name in self.missing_files(self.data_root)]
+        fetch(files, self.folder(self.data_root), data_set=self.folder_name)
 
     def load(self) -> dict[SplitName, Split]:
         """Read the four files and hold out the validation images."""
         self.prepare_data()
         everything = self.read("train")
-        # The name of the files, so that all sets that are made of them are divided alike.
+        # The name of the files, so that all sets made from them have the same division.
         names = (self.folder_name.lower(), "validation")
         train, validation = hold_out(everything.targets, VALIDATION_SHARE, *names)
         return {
@@ -94,42 +94,42 @@ class IdxSet(ImageDataModule):
         }
 
     def read(self, part: str) -> Split:
-        """The images of a pair of files, in their order.
+        """Return the images of a pair of files, in their order.
 
         Args:
             part: ``train`` or ``t10k``.
 
         Raises:
-            UserError: A file is missing, damaged or another one.
+            UserError: A file is missing, damaged or not one of the set.
         """
         images = self._array(f"{part}-images-idx3-ubyte")
         targets = self._array(f"{part}-labels-idx1-ubyte")
         if images.shape[1:] != (SIDE, SIDE) or targets.shape != images.shape[:1]:
             expected = f"as many labels as images of {SIDE} x {SIDE} pixels"
-            found = f"{tuple(targets.shape)} and {tuple(images.shape)}"
-            raise damaged(self.folder(self.data_root), expected, found)
+            shapes = f"{tuple(targets.shape)} and {tuple(images.shape)}"
+            raise damaged(self.folder(self.data_root), expected, shapes)
         return Split(images[:, None], targets.long(), torch.arange(len(targets)))
 
     @classmethod
     def availability(cls, data_root: Path) -> str:
-        """Whether the four files are there."""
+        """Return one line that says if the four files are in their folder."""
         place = cls.folder(data_root)
-        line = told(place, cls.missing(data_root))
-        unknown = [name for name, file in cls.files.items() if file.plain is None]
-        uncounted = any(
-            (place / name).is_file() and not (place / f"{name}.gz").is_file() for name in unknown
+        line = status_line(place, cls.missing_files(data_root))
+        unverified = [name for name, file in cls.files.items() if file.plain is None]
+        ignored = any(
+            (place / name).is_file() and not (place / f"{name}.gz").is_file() for name in unverified
         )
-        why = " (unpacked files do not count: no checksum of them is known)"
-        return line + why if uncounted else line
+        reason = " (unpacked files are ignored: no checksum of them is known)"
+        return line + reason if ignored else line
 
     @classmethod
     def folder(cls, data_root: Path) -> Path:
-        """Where the four files lie, as torchvision lays them."""
+        """Return the folder of the four files, the same as torchvision's."""
         return data_root / cls.folder_name / "raw"
 
     @classmethod
-    def missing(cls, data_root: Path) -> list[str]:
-        """The files that are not there: packed, or as they are where that can be checked."""
+    def missing_files(cls, data_root: Path) -> list[str]:
+        """Return the names of the files that are neither packed nor, if verifiable, unpacked."""
         place = cls.folder(data_root)
         return [
             name if file.plain else f"{name}.gz"
@@ -140,7 +140,7 @@ class IdxSet(ImageDataModule):
 
     @classmethod
     def remote(cls, name: str) -> RemoteFile:
-        """Where a file comes from."""
+        """Return the addresses of a file, with its checksum."""
         name = name.removesuffix(".gz")
         file = cls.files[name]
         urls = tuple(f"{mirror}/{name}.gz" for mirror in cls.mirrors)
@@ -150,26 +150,26 @@ class IdxSet(ImageDataModule):
         file, place = self.files[name], self.folder(self.data_root)
         plain = place / name
         if file.plain is not None and plain.is_file():
-            content = unpacked(read(plain)).check(file.plain)
+            content = decompress(read(plain)).check(file.plain)
         else:
-            content = _checked(read(place / f"{name}.gz"), file)
+            content = _verified(read(place / f"{name}.gz"), file)
         return torch.from_numpy(read_idx(content))
 
 
-def _checked(packed: Content, file: IdxFile) -> Content:
-    """What a packed file holds, whose own SHA-256 is right, or that of what it holds.
+def _verified(packed: Content, file: IdxFile) -> Content:
+    """Return the unpacked content if the SHA-256 of the packed or the unpacked file is right.
 
-    A file that was unpacked and packed again is another one that holds the same.
+    A file that was unpacked and packed again has another SHA-256, but the same content.
     """
-    found = packed.sha256
-    if found == file.packed:
-        return unpacked(packed)
+    checksum = packed.sha256
+    if checksum == file.packed:
+        return decompress(packed)
     if file.plain is None:
-        raise packed.damaged(f"SHA-256 {file.packed}", found)
-    content = unpacked(packed)
+        raise packed.damaged(f"SHA-256 {file.packed}", checksum)
+    content = decompress(packed)
     if content.sha256 != file.plain:
         raise packed.damaged(
-            f"SHA-256 {file.packed}, or {file.plain} of what it holds",
-            f"{found} and {content.sha256}",
+            f"SHA-256 {file.packed}, or {file.plain} of the unpacked file",
+            f"{checksum} and {content.sha256}",
         )
     return content

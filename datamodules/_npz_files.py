@@ -1,4 +1,4 @@
-"""NPZ files of recorded views that a user puts in place: which one it is, and what it must hold."""
+"""NPZ files of recorded views that a user provides: their names, checksums and arrays."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ import numpy as np
 
 from capsbench.errors import UserError
 from capsbench.files.arrays import Arrays
-from capsbench.files.content import opened, read, stream_sha256
-from capsbench.formats.npz import Kind, read_npz
+from capsbench.files.content import open_checked, read, stream_sha256
+from capsbench.formats.npz import ArraySpec, read_npz
 
 
 @dataclass(frozen=True)
 class NpzSet:
-    """Where a set's file lies.
+    """Place, checksum and content of a set's file.
 
     Attributes:
-        folder_name: Its folder under the data root.
-        pattern: What its name is like, such as ``coil20_*.npz``.
-        known: SHA-256 of files of known names; others are known by their own.
-        channels: How many channels images may have.
+        folder_name: Folder of the file under the data root.
+        pattern: Pattern of its name, such as ``coil20_*.npz``.
+        known: SHA-256 of files by name; any other file is identified by its own SHA-256.
+        channels: Numbers of channels that images may have.
     """
 
     folder_name: str
@@ -31,42 +31,42 @@ class NpzSet:
     channels: tuple[int, ...]
 
     def path(self, data_root: Path) -> Path | None:
-        """The file, if it is there.
+        """Return the file, if there is one.
 
         Raises:
-            UserError: There are several of such a name.
+            UserError: There are several files of such a name.
         """
-        found = sorted((data_root / self.folder_name).glob(self.pattern))
-        if len(found) > 1:
-            names = ", ".join(path.name for path in found)
-            raise UserError(f"{found[0].parent} holds {names}; leave one of them there")
-        return found[0] if found else None
+        paths = sorted((data_root / self.folder_name).glob(self.pattern))
+        if len(paths) > 1:
+            names = ", ".join(path.name for path in paths)
+            raise UserError(f"{paths[0].parent} holds {names}; leave one of them there")
+        return paths[0] if paths else None
 
     def checksum(self, data_root: Path) -> str:
-        """The checksum of the file; where it is not there, of the only one that is known."""
+        """Return the checksum of the file; if it is missing, of the known file or ``unknown``."""
         path = self.path(data_root)
         if path is None:
-            return f"sha256:{next(iter(self.known.values()), 'of a file that is not at hand')}"
-        if path.name in self.known:  # checked when it is read
+            return f"sha256:{next(iter(self.known.values()), 'unknown')}"
+        if path.name in self.known:  # verified when it is read
             return f"sha256:{self.known[path.name]}"
-        with opened(path) as stream:
+        with open_checked(path) as stream:
             return f"sha256:{stream_sha256(stream)}"
 
-    def read(self, data_root: Path, wanted: Mapping[str, Kind]) -> Arrays:
-        """The wanted arrays of the file, see `read_npz`; each has a row for each image.
+    def read(self, data_root: Path, required: Mapping[str, ArraySpec]) -> Arrays:
+        """Return the required arrays of the file, see `read_npz`, with a row for each image.
 
         ``images`` are (N, H, W) or (N, H, W, channels), and ``masks`` as large; both are uint8.
 
         Raises:
-            UserError: The file is not there, is damaged or another one, or lacks an array.
+            UserError: The file is missing, damaged or has another checksum, or lacks an array.
         """
         path = self.path(data_root)
         if path is None:
             raise UserError(
-                f"{self.folder_name}: {self.told(data_root)}, or name its root by --data-root"
+                f"{self.folder_name}: {self.status_line(data_root)}, or give another --data-root"
             )
         content = read(path, self.known.get(path.name))
-        arrays = read_npz(content, wanted)
+        arrays = read_npz(content, required)
         lengths = {name: len(array) for name, array in arrays.items()}
         if len(set(lengths.values())) > 1:
             raise content.damaged("a row for each image in every array", str(lengths))
@@ -83,8 +83,8 @@ class NpzSet:
             raise content.damaged(f"images with {allowed} channels", str(images.shape))
         return arrays
 
-    def told(self, data_root: Path) -> str:
-        """In one line, whether the file is there, and what to do if not."""
+    def status_line(self, data_root: Path) -> str:
+        """Return one line that says if the file is there, and what to do if not."""
         path = self.path(data_root)
         if path is not None:
             return f"found {path}"

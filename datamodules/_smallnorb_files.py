@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from capsbench.files.content import Content, damaged, read, unpacked
+from capsbench.files.content import Content, damaged, decompress, read
 from capsbench.files.remote import RemoteFile
 from capsbench.formats.norb import read_norb
 from capsbench.formats.parquet import read_parquet_images
@@ -86,7 +86,7 @@ HUB = "https://huggingface.co/datasets/Ramos-Ramos/smallnorb/resolve/main/data"
 PORT = (
     RemoteFile(
         "train-00000-of-00001-ba54590c34eb8af1.parquet",
-        None,  # nobody has published it
+        None,  # not published
         None,
         (f"{HUB}/train-00000-of-00001-ba54590c34eb8af1.parquet",),
         "parquet",
@@ -111,8 +111,8 @@ class Half(NamedTuple):
     """(N,) int64: ``azimuth`` and ``elevation`` in degrees, ``lighting``, ``instance``."""
 
 
-def lacking(folder: Path) -> list[RemoteFile]:
-    """The official files that are there neither packed nor unpacked."""
+def missing_official(folder: Path) -> list[RemoteFile]:
+    """Return the official files that are in a folder neither packed nor unpacked."""
     return [
         file
         for file in OFFICIAL.values()
@@ -124,12 +124,12 @@ def read_official(folder: Path, part: str, step: int) -> Half:
     """Read three binary matrices.
 
     Args:
-        folder: Where they lie.
+        folder: Folder of the files.
         part: ``training`` or ``testing``.
-        step: Every which pixel is taken, across and down.
+        step: Distance of the pixels that are kept, across and down.
 
     Raises:
-        UserError: A file is damaged or another one.
+        UserError: A file is damaged or has another checksum.
     """
     images, categories, info = (read_norb(_content(folder, part, kind)) for kind in KINDS)
     place = folder / STEMS[part]
@@ -145,16 +145,16 @@ def read_port(folder: Path, part: str, step: int) -> Half:
     """Read a parquet file; arguments as for `read_official`.
 
     Raises:
-        UserError: The file is damaged or another one, or pyarrow is not installed.
+        UserError: The file is damaged or has another checksum, or pyarrow is not installed.
     """
     file = PORT[0 if part == "training" else 1]
-    found = read_parquet_images(read(folder / file.name, file.sha256))
-    if found["images"].shape[1:] != (2, SIDE, SIDE):
+    columns = read_parquet_images(read(folder / file.name, file.sha256))
+    images = columns["images"]
+    if images.shape[1:] != (2, SIDE, SIDE):
         expected = f"pairs of images of {SIDE} x {SIDE} pixels"
-        raise damaged(folder / file.name, expected, f"{found['images'].shape}")
+        raise damaged(folder / file.name, expected, f"{images.shape}")
     names = ("category", "instance", "elevation", "azimuth", "lighting")
-    codes = [found[name] for name in names]
-    return _half(folder / file.name, part, found["images"], codes, step)
+    return _half(folder / file.name, part, images, [columns[name] for name in names], step)
 
 
 def _half(
@@ -164,7 +164,7 @@ def _half(
     codes: Sequence[NDArray[Any]],
     step: int,
 ) -> Half:
-    """Labels in degrees, after a check that the part's toys are there from each view once."""
+    """Return images with labels in degrees, after a check that each toy has each view once."""
     numbers = [torch.from_numpy(values.astype(np.int64)) for values in codes]
     categories, instance, elevation, half_azimuth, lighting = numbers
     levels = [categories, instance, elevation, half_azimuth // 2, lighting]
@@ -180,10 +180,10 @@ def _half(
     views = LEVELS[2] * LEVELS[3] * LEVELS[4]
     whole = LEVELS[0] * len(TOYS[part]) * views
     if not set(toys) <= set(TOYS[part]) or not len(row) == len(row.unique()) == whole:
-        wanted, found = (", ".join(map(str, some)) for some in (TOYS[part], toys))
-        expected = f"toys {wanted} of each category in {views} views and lightings, each once"
+        required, actual = (", ".join(map(str, some)) for some in (TOYS[part], toys))
+        expected = f"toys {required} of each category in {views} views and lightings, each once"
         pairs = f"{len(row)} pairs, {len(row.unique())} of them different"
-        raise damaged(place, expected, f"toys {found} in {pairs}")
+        raise damaged(place, expected, f"toys {actual} in {pairs}")
     factors = {
         "azimuth": 10 * half_azimuth,
         "elevation": 30 + 5 * elevation,
@@ -195,15 +195,15 @@ def _half(
 
 
 def _content(folder: Path, part: str, kind: str) -> Content:
-    """A file's matrix, unpacked and checked."""
+    """Return the unpacked content of a file, after its checksum was verified."""
     file = OFFICIAL[part, kind]
     plain = folder / _unpacked_name(file)
     if not plain.is_file():
-        return unpacked(read(folder / file.name, file.sha256))
+        return decompress(read(folder / file.name, file.sha256))
     content = read(plain)
-    found = md5(content.data, usedforsecurity=False).hexdigest()
-    if found != PLAIN[part, kind]:
-        raise content.damaged(f"MD5 {PLAIN[part, kind]}", found)
+    checksum = md5(content.data, usedforsecurity=False).hexdigest()
+    if checksum != PLAIN[part, kind]:
+        raise content.damaged(f"MD5 {PLAIN[part, kind]}", checksum)
     return content
 
 

@@ -1,4 +1,4 @@
-"""ToyNORB's grid of factors, which is smallNORB's, and the rendering of all of it."""
+"""ToyNORB's grid of factors, the same as smallNORB's, and its rendering."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ class Grid(NamedTuple):
     images: Tensor
     """(N, C, H, W) uint8; C is 1, or 2 for the left and the right eye."""
     masks: Tensor
-    """(N, C, H, W) bool, where the object is."""
+    """(N, C, H, W) bool, true on the object."""
     category: Tensor
-    """(N,) int64, the place in `CATEGORIES`."""
+    """(N,) int64, index in `CATEGORIES`."""
     instance: Tensor
     """(N,) int64."""
     elevation: Tensor
@@ -50,11 +50,11 @@ def render_grid(
     All ten instances are 48,600 images. The same arguments give the same bits.
 
     Args:
-        size: Pixels of an image's side.
+        size: Side of an image, in pixels.
         stereo: A left and a right image in place of one.
-        distance: Of the camera, in the default distance.
+        distance: Distance of the camera, relative to the default distance.
         toys: The 50 toys; `all_toys` if left out.
-        instances: Which instances.
+        instances: The instances to render.
         advance: Called with the number of images that were just finished.
 
     Raises:
@@ -103,16 +103,16 @@ def scenes(
     distance: float = 1.0,
     toys: Parts | None = None,
 ) -> Scene:
-    """The exact poses of objects and parts behind rows of a grid.
+    """Return the exact poses of objects and parts for rows of a grid.
 
-    For stereo they are those of a camera midway between the eyes.
+    For stereo, they are relative to a camera midway between the eyes.
 
     Args:
-        category: (N,) places in `CATEGORIES`.
+        category: (N,) indices in `CATEGORIES`.
         instance: (N,).
         elevation: (N,) degrees.
         azimuth: (N,) degrees.
-        distance: Of the camera, in the default distance.
+        distance: Distance of the camera, relative to the default distance.
         toys: The 50 toys; `all_toys` if left out.
     """
     parts = (all_toys() if toys is None else toys).rows(category * INSTANCES + instance)

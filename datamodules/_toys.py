@@ -10,14 +10,14 @@ import torch
 from capsbench.data.randomness import generator
 from capsbench.datamodules._toys_airplanes import airplane
 from capsbench.datamodules._toys_living import animal, human
-from capsbench.datamodules._toys_parts import Part, Toy, standing
+from capsbench.datamodules._toys_parts import Toy, ToyPart, standing
 from capsbench.datamodules._toys_rearranged import rearranged
 from capsbench.datamodules._toys_vehicles import car, truck
 from capsbench.errors import UserError, unknown
 from capsbench.rendering.primitives import CODES, NO_PART
 from capsbench.rendering.scene import Parts
 
-BUILDERS: dict[str, Callable[[int], list[Part]]] = {
+BUILDERS: dict[str, Callable[[int], list[ToyPart]]] = {
     "animal": animal,
     "human": human,
     "airplane": airplane,
@@ -31,10 +31,10 @@ TEST_INSTANCES = (0, 1, 2, 3, 5)
 
 
 def toy(category: str, instance: int, seed: int = 0) -> Toy:
-    """A toy in the common size, painted a grey of its own.
+    """Build a toy in the common size, painted in a grey of its own.
 
     Args:
-        category: Its category's name.
+        category: Name of the category.
         instance: 0 to 9.
         seed: Seed of the paint.
 
@@ -59,7 +59,7 @@ def toy(category: str, instance: int, seed: int = 0) -> Toy:
 
 
 def stack(toys: Sequence[Toy]) -> Parts:
-    """Toys as tensors, for rendering."""
+    """Return toys as tensors, for rendering."""
     places = max(len(made.parts) for made in toys)
     parts = Parts(
         torch.zeros(len(toys), places, 4, 4, dtype=torch.float64),
@@ -79,11 +79,11 @@ def stack(toys: Sequence[Toy]) -> Parts:
 
 @cache
 def all_toys(seed: int = 0, *, out_of_relation: bool = False) -> Parts:
-    """The 50 toys, the instances of a category together: row 10 x category + instance.
+    """Return the 50 toys, the instances of a category together: row 10 x category + instance.
 
     Args:
         seed: Seed of the paint.
-        out_of_relation: With the parts of each in another's place, see `rearranged`.
+        out_of_relation: Exchange the places of each toy's parts, see `rearranged`.
     """
     toys = [toy(name, number, seed) for name in CATEGORIES for number in range(INSTANCES)]
     if out_of_relation:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import radians, tan
 from typing import NamedTuple
 
-from capsbench.datamodules._toys_parts import Part, both_sides, piece
+from capsbench.datamodules._toys_parts import ToyPart, both_sides, piece
 
 
 class Airplane(NamedTuple):
@@ -38,8 +38,8 @@ AIRPLANES = (
 )
 
 
-def airplane(instance: int) -> list[Part]:
-    """The parts of an airplane."""
+def airplane(instance: int) -> list[ToyPart]:
+    """Return the parts of an airplane."""
     a = AIRPLANES[instance]
     z = 0.35 + a.girth
     parts = [
@@ -76,8 +76,8 @@ def airplane(instance: int) -> list[Part]:
     return parts
 
 
-def _wing(name: str, a: Airplane, root: float, z: float, span: float, chord: float) -> Part:
-    """The left one; its root on the fuselage's axis, its tip swept back."""
+def _wing(name: str, a: Airplane, root: float, z: float, span: float, chord: float) -> ToyPart:
+    """Return the left wing, its root on the fuselage's axis and its tip swept back."""
     half = 0.5 * span
     back = half * tan(radians(a.sweep))
     length = half * (1 + tan(radians(a.sweep)) ** 2) ** 0.5

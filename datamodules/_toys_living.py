@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from capsbench.datamodules._toys_parts import Part, both_sides, limb, piece
+from capsbench.datamodules._toys_parts import ToyPart, both_sides, limb, piece
 
 
 class Animal(NamedTuple):
@@ -39,8 +39,8 @@ ANIMALS = (
 )
 
 
-def animal(instance: int) -> list[Part]:
-    """The parts of an animal."""
+def animal(instance: int) -> list[ToyPart]:
+    """Return the parts of an animal."""
     a = ANIMALS[instance]
     parts = [piece("trunk", "ellipsoid", (0, 0, a.legs), (a.length, a.girth, a.depth))]
     for place, x in (("front", 0.62), ("back", -0.62)):
@@ -119,8 +119,8 @@ HUMANS = (
 )  # fmt: skip
 
 
-def human(instance: int) -> list[Part]:
-    """The parts of a human figure."""
+def human(instance: int) -> list[ToyPart]:
+    """Return the parts of a human figure."""
     h = HUMANS[instance]
     hip, middle = h.legs, h.legs + 0.85 * h.trunk
     neck = middle + h.trunk

@@ -1,4 +1,4 @@
-"""Parts with names and poses, and the toys that are made of them."""
+"""Parts with names and poses, and toys made of them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Point = tuple[float, float, float]
 MIRROR = torch.tensor([1.0, -1.0, 1.0], dtype=torch.float64)  # left to right
 
 
-class Part(NamedTuple):
+class ToyPart(NamedTuple):
     """A named ellipsoid, box or cylinder of a toy."""
 
     name: str
@@ -29,36 +29,36 @@ class Part(NamedTuple):
 
 
 class Toy(NamedTuple):
-    """An object: its parts, and what a camera looks at."""
+    """An object: its parts, and the point at which a camera is directed."""
 
-    parts: tuple[Part, ...]
+    parts: tuple[ToyPart, ...]
     centre: Tensor
     """(3,) the middle of its bounding box, object coordinates, float64."""
 
 
-def piece(name: str, shape: str, at: Point, half: Point, **turns: float) -> Part:
-    """A part at a place.
+def piece(name: str, shape: str, at: Point, half: Point, **turns: float) -> ToyPart:
+    """Return a part with a given centre and rotation.
 
     Args:
-        name: Its name.
-        shape: Its shape.
-        at: Its centre.
-        half: Its half sizes, before it is turned.
-        **turns: Degrees about ``x``, ``y`` and ``z``, carried out in the order given. A positive
-            ``y`` lowers the front, a positive ``z`` turns the front to the left.
+        name: Name of the part.
+        shape: Shape of the part.
+        at: Centre of the part.
+        half: Half sizes of the part, before it is rotated.
+        **turns: Degrees about ``x``, ``y`` and ``z``, applied in the order given. A positive ``y``
+            lowers the front, a positive ``z`` turns the front to the left.
     """
     pose = torch.eye(4, dtype=torch.float64)
     for axis, degrees in turns.items():
         pose = turn(axis, torch.tensor(degrees)) @ pose
     pose[:3, 3] = torch.tensor(at, dtype=torch.float64)
-    return Part(name, shape, pose, torch.tensor(half, dtype=torch.float64))
+    return ToyPart(name, shape, pose, torch.tensor(half, dtype=torch.float64))
 
 
-def limb(name: str, start: Point, end: Point, radius: float, shape: str = "cylinder") -> Part:
-    """A part that reaches from a point to another, its z along the way."""
+def limb(name: str, start: Point, end: Point, radius: float, shape: str = "cylinder") -> ToyPart:
+    """Return a part that extends from one point to another along its z axis."""
     a, b = (torch.tensor(point, dtype=torch.float64) for point in (start, end))
     along = (b - a) / torch.linalg.vector_norm(b - a)
-    # Any direction across will do: the part is round.
+    # Any perpendicular direction is right: the part is round.
     across = torch.tensor([0.0, 1.0, 0.0] if abs(along[1]) < 0.9 else [1.0, 0.0, 0.0]).double()
     x = torch.linalg.cross(across, along)
     x = x / torch.linalg.vector_norm(x)
@@ -66,11 +66,11 @@ def limb(name: str, start: Point, end: Point, radius: float, shape: str = "cylin
     pose[:3, :3] = torch.stack([x, torch.linalg.cross(along, x), along], dim=1)
     pose[:3, 3] = (a + b) / 2
     half = float(torch.linalg.vector_norm(b - a)) / 2
-    return Part(name, shape, pose, torch.tensor([radius, radius, half], dtype=torch.float64))
+    return ToyPart(name, shape, pose, torch.tensor([radius, radius, half], dtype=torch.float64))
 
 
-def wheels(front: float, back: float, side: float, radius: float, width: float) -> list[Part]:
-    """Four wheels that stand on the ground, two at x = ``front``, two at x = ``back``."""
+def wheels(front: float, back: float, side: float, radius: float, width: float) -> list[ToyPart]:
+    """Return four wheels on the ground, two at x = ``front``, two at x = ``back``."""
     return [
         wheel
         for place, x in (("front", front), ("back", back))
@@ -78,8 +78,8 @@ def wheels(front: float, back: float, side: float, radius: float, width: float) 
     ]
 
 
-def both_sides(part: Part) -> list[Part]:
-    """A part at the left and its mirror image at the right; `part` may be either."""
+def both_sides(part: ToyPart) -> list[ToyPart]:
+    """Return a part at the left and its mirror image at the right; ``part`` may be either."""
     other = part.pose.clone()
     other[:3, :3] *= MIRROR[:, None] * MIRROR
     other[1, 3] *= -1
@@ -90,8 +90,8 @@ def both_sides(part: Part) -> list[Part]:
     ]
 
 
-def standing(parts: Sequence[Part]) -> Toy:
-    """A toy in the common size: a sphere of radius 1 around its middle, its lowest point at 0."""
+def standing(parts: Sequence[ToyPart]) -> Toy:
+    """Return a toy in the common size: within a unit sphere, its lowest point at 0."""
     made = grounded(parts)
     directions = sphere(2000)
     radius = (reaches(made.parts, directions) - directions @ made.centre).max()
@@ -102,8 +102,8 @@ def standing(parts: Sequence[Part]) -> Toy:
     return Toy(tuple(sized), made.centre / radius)
 
 
-def grounded(parts: Sequence[Part]) -> Toy:
-    """A toy of parts, its lowest point at 0 and the middle of its bounding box above the origin."""
+def grounded(parts: Sequence[ToyPart]) -> Toy:
+    """Return a toy with its lowest point at 0 and its bounding box centred above the origin."""
     axes = torch.eye(3, dtype=torch.float64)
     high, low = reaches(parts, axes).amax(0), -reaches(parts, -axes).amax(0)
     middle = (high + low) / 2
@@ -112,15 +112,15 @@ def grounded(parts: Sequence[Part]) -> Toy:
     return Toy(tuple(moved), middle - foot)
 
 
-def placed(part: Part, centre: Tensor) -> Part:
-    """A part with its centre at a point (3,)."""
+def placed(part: ToyPart, centre: Tensor) -> ToyPart:
+    """Return a part with its centre at a point (3,)."""
     pose = part.pose.clone()
     pose[:3, 3] = centre
     return part._replace(pose=pose)
 
 
 def sphere(count: int) -> Tensor:
-    """(count, 3) unit vectors spread over a sphere along a spiral."""
+    """Return (count, 3) unit vectors, spread over a sphere along a spiral."""
     number = torch.arange(count, dtype=torch.float64) + 0.5
     z = 1 - 2 * number / count
     angle = number * torch.pi * (5**0.5 - 1)
@@ -128,13 +128,13 @@ def sphere(count: int) -> Tensor:
     return torch.stack([across * angle.cos(), across * angle.sin(), z], dim=1)
 
 
-def reaches(parts: Sequence[Part], directions: Tensor) -> Tensor:
-    """(M, D) how far each part reaches along unit vectors (D, 3)."""
+def reaches(parts: Sequence[ToyPart], directions: Tensor) -> Tensor:
+    """Return (M, D), the extent of each part along unit vectors (D, 3)."""
     poses = torch.stack([part.pose for part in parts])
     half_sizes = torch.stack([part.half_sizes for part in parts])
     shapes = torch.tensor([CODES[part.shape] for part in parts])
     return reach(poses, half_sizes, shapes, directions)
 
 
-def _wheel(name: str, x: float, side: float, radius: float, width: float) -> Part:
+def _wheel(name: str, x: float, side: float, radius: float, width: float) -> ToyPart:
     return piece(name, "cylinder", (x, side, radius), (radius, radius, width), x=90)

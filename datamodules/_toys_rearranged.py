@@ -7,26 +7,26 @@ from collections.abc import Sequence
 import torch
 from torch import Generator, Tensor
 
-from capsbench.datamodules._toys_parts import Part, Toy, grounded, placed, reaches, sphere
+from capsbench.datamodules._toys_parts import Toy, ToyPart, grounded, placed, reaches, sphere
 from capsbench.rendering.primitives import SHAPES, gauge
 
-DRAWS = 1000  # arrangements among which one is chosen
+DRAWS = 1000  # arrangements from which the best is chosen
 NEAR = 0.3  # of a toy's own radius
 
 
 def rearranged(made: Toy, draws: Generator) -> Toy:
-    """A toy with its parts out of relation, as in a portrait by Picasso.
+    """Return a toy with its parts out of relation, as in a portrait by Picasso.
 
     The largest part stays. The others take each other's places, each with its own shape, size,
     orientation and paint. A place inside the largest part moves to its surface, and a place below
-    its middle may turn up as far above it. Of many drawn arrangements the one is taken in which the
-    fewest parts are where one of their kind was (a wheel where a wheel was), or near their own
-    place, or have their middle inside or below another, and which reaches least beyond the common
-    size.
+    its middle may move as far above it. Many arrangements are drawn, and the one with the fewest
+    faults is taken: parts in the place of one of their kind (a wheel where a wheel was) or near
+    their own place, parts with their middle inside or below another, and an extent beyond the
+    common size.
 
     Args:
         made: The toy.
-        draws: Where arrangements are drawn from.
+        draws: Random generator of the arrangements.
     """
     volumes = [float(part.half_sizes.prod()) for part in made.parts]
     body = volumes.index(max(volumes))
@@ -51,26 +51,26 @@ def rearranged(made: Toy, draws: Generator) -> Toy:
     return grounded([placed(part, at) for part, at in zip(made.parts, chosen, strict=True)])
 
 
-def _gauges(part: Part, points: Tensor) -> Tensor:
-    """(...) how deep points (..., 3), in object coordinates, lie in a part: below 1 inside."""
+def _gauges(part: ToyPart, points: Tensor) -> Tensor:
+    """Return (...), the gauge of points (..., 3) in object coordinates: below 1 inside a part."""
     local = (points - part.pose[:3, 3]) @ part.pose[:3, :3] / part.half_sizes
     return gauge(SHAPES[part.shape], local.movedim(-1, 0))
 
 
-def _hidden(parts: Sequence[Part], centres: Tensor) -> Tensor:
-    """(D, M) whether a part has its middle inside or below another, in arrangements (D, M, 3)."""
-    found = torch.zeros(centres.shape[:2], dtype=torch.bool)
+def _hidden(parts: Sequence[ToyPart], centres: Tensor) -> Tensor:
+    """Return (D, M) of arrangements (D, M, 3): true if a part's middle is in or below another."""
+    hidden = torch.zeros(centres.shape[:2], dtype=torch.bool)
     for number, part in enumerate(parts):
         from_part = centres - centres[:, number : number + 1]
         from_part[..., 2].clamp_min_(0)
         within = _gauges(placed(part, torch.zeros(3)), from_part) < 1
         within[:, number] = False
-        found |= within
-    return found
+        hidden |= within
+    return hidden
 
 
-def _excess(parts: Sequence[Part], centres: Tensor) -> Tensor:
-    """(D,) how far arrangements (D, M, 3) reach beyond a unit sphere about their middle."""
+def _excess(parts: Sequence[ToyPart], centres: Tensor) -> Tensor:
+    """Return (D,), the extent of arrangements (D, M, 3) beyond a unit sphere at their middle."""
     directions = sphere(200)
     own = reaches([placed(part, torch.zeros(3)) for part in parts], directions)
     reached = (own + (centres - centres.mean(1, keepdim=True)) @ directions.T).amax(1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from capsbench.datamodules._toys_parts import Part, both_sides, piece, wheels
+from capsbench.datamodules._toys_parts import ToyPart, both_sides, piece, wheels
 
 
 class Truck(NamedTuple):
@@ -34,8 +34,8 @@ TRUCKS = (
 )
 
 
-def truck(instance: int) -> list[Part]:
-    """The parts of a truck."""
+def truck(instance: int) -> list[ToyPart]:
+    """Return the parts of a truck."""
     t = TRUCKS[instance]
     floor = 1.5 * t.wheel
     parts = [piece("chassis", "box", (0, 0, floor), (t.length, 0.8 * t.width, 0.10))]
@@ -108,8 +108,8 @@ CARS = (
 )
 
 
-def car(instance: int) -> list[Part]:
-    """The parts of a car."""
+def car(instance: int) -> list[ToyPart]:
+    """Return the parts of a car."""
     c = CARS[instance]
     z = c.clearance + c.body
     top = z + c.body

@@ -31,12 +31,12 @@ class AffNIST(MNIST):
     views of Sabour et al. (2017) are ``views.shift: {start: -6, stop: 6, step: 1}``. The official
     images are read from one of ``test.mat``, ``test.mat.zip``, ``test_batches`` (a folder) and
     ``test_batches.zip`` under ``<data root>/affNIST``; if there is none, ``test.mat.zip`` is
-    downloaded. No checksum of them has been published: the structure is checked, and that all
-    digits of MNIST's test are there equally often; the SHA-256 is told.
+    downloaded. No checksum of them has been published. Their structure is checked instead, and that
+    all digits of MNIST's test occur equally often; `notes` has the SHA-256.
 
     Args:
-        copies: Take so many of the transforms of each digit; all (32) if left out.
-        canvas: Pixels of the shown images' side.
+        copies: Number of transforms of each digit; all (32) if left out.
+        canvas: Side of the images, in pixels.
         kwargs: See `ImageDataModule`.
 
     Source: T. Tieleman, affNIST, https://www.cs.toronto.edu/~tijmen/affNIST/.
@@ -55,26 +55,26 @@ class AffNIST(MNIST):
     ) -> None:
         super().__init__(canvas=canvas, **kwargs)
         self.copies = copies
-        # Known when the images are loaded.
+        # Set when the images are loaded.
         self.ranges: affine.RangeCheck | None = None
         self.file: str | None = None
 
     def prepare_data(self) -> None:
         """Download what is missing; Lightning calls this in one process."""
         super().prepare_data()
-        if files.official(self.data_root) is None:
-            fetch([self.remote_test], files.folder(self.data_root), what="affNIST")
+        if files.find_official(self.data_root) is None:
+            fetch([self.remote_test], files.folder(self.data_root), data_set="affNIST")
 
     def load(self) -> dict[SplitName, Split]:
         """Read MNIST and affNIST's test images.
 
-        Afterwards `notes` tells the file's SHA-256, and whether the transforms that are stored in
-        it fit the ranges of the data module `affnist-like`.
+        Afterwards `notes` has the file's SHA-256, and the comparison of the transforms stored in it
+        with the ranges of the data module `affnist-like`.
         """
         splits = super().load()
-        path = files.official(self.data_root)
-        assert path is not None  # it was there, or has just been downloaded
-        self.file = files.named(path)
+        path = files.find_official(self.data_root)
+        assert path is not None  # it has just been downloaded if it was missing
+        self.file = files.with_checksum(path)
         fields = files.read_fields(path)
         if TRANSFORMS in fields:
             self.ranges = affine.check_ranges(fields[TRANSFORMS])
@@ -90,47 +90,46 @@ class AffNIST(MNIST):
     def _rows(
         self, path: Path, fields: files.Fields, digits: NDArray[np.int64]
     ) -> NDArray[np.int64]:
-        """Which images are taken: the first transform of each digit, then the second, ..."""
+        """Return the rows of the images: the first transform of each digit, then the second, ..."""
         labels = fields["label_int"]
         copies, rest = divmod(len(labels), len(digits))
         classes = np.bincount(digits, minlength=self.num_classes)
         if not copies or rest or (np.bincount(labels, minlength=10) != copies * classes).any():
             expected = f"each of MNIST's {len(digits)} test digits equally often"
-            found = f"{len(labels)} images of other classes"
-            raise damaged(path, expected, found)
+            raise damaged(path, expected, f"{len(labels)} images of other classes")
         originals = _originals(fields, digits)
         if originals is not None:
             by_digit = np.argsort(originals, kind="stable").reshape(len(digits), copies)
             return by_digit.T[: self.copies].ravel()
         if self.copies is not None:
             raise UserError(
-                f"{path} does not tell which image was made of which digit: leave copies out"
+                f"{path} does not say from which digit each image was made: leave copies out"
             )
         return np.arange(len(labels))
 
     @property
     def notes(self) -> list[str]:
-        """The file and its SHA-256; whether its transforms fit the ranges of affnist-like."""
-        told = [self.file, None if self.ranges is None else self.ranges.told]
-        return [note for note in told if note is not None]
+        """The file with its SHA-256; its transforms compared with the ranges of affnist-like."""
+        notes = [self.file, None if self.ranges is None else self.ranges.message]
+        return [note for note in notes if note is not None]
 
     @classmethod
     def availability(cls, data_root: Path) -> str:
-        """Whether MNIST's files and affNIST's test images are there."""
-        path = files.official(data_root)
+        """Return one line that says if MNIST's files and affNIST's test images are there."""
+        path = files.find_official(data_root)
         if path is None:
-            there = f"test images not found; downloaded when needed, or put {files.REMOTE.name} in "
-            there += str(files.folder(data_root))
+            line = f"test images not found; downloaded when needed, or put {files.REMOTE.name} in "
+            line += str(files.folder(data_root))
         else:
-            there = f"test images found in {files.named(path)}"
-        return f"{there}; MNIST {super().availability(data_root)}"
+            line = f"test images found in {files.with_checksum(path)}"
+        return f"{line}; MNIST {super().availability(data_root)}"
 
 
 def _originals(fields: files.Fields, digits: NDArray[np.int64]) -> NDArray[np.int64] | None:
-    """(N,) of which of MNIST's test digits each image was made; None if that cannot be told.
+    """Return (N,), the number of the MNIST test digit of each image; None if it is not known.
 
-    The order of the official images and the name of the field that tells it are not known here, so
-    whatever can be the digits' numbers is held against the labels.
+    Neither the order of the official images nor a field with these numbers is documented. Every
+    column that can hold the digits' numbers is therefore compared with the labels.
     """
     labels = fields["label_int"]
     numbers = np.arange(len(labels))
@@ -142,8 +141,8 @@ def _originals(fields: files.Fields, digits: NDArray[np.int64]) -> NDArray[np.in
         if values.size == len(labels) and np.isfinite(values).all()
     ]
     candidates += [values.astype(np.int64) - 1 for values in columns]  # MATLAB counts from 1
-    for found in candidates:
-        inside = found.min() >= 0 and found.max() < len(digits)
-        if inside and (digits[found] == labels).all() and (np.bincount(found) == copies).all():
-            return found
+    for rows in candidates:
+        inside = rows.min() >= 0 and rows.max() < len(digits)
+        if inside and (digits[rows] == labels).all() and (np.bincount(rows) == copies).all():
+            return rows
     return None

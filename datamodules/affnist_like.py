@@ -27,8 +27,8 @@ class AffNISTLike(MNIST):
     bilinearly, from the 28 x 28 original, and is a function of the digit's number alone.
 
     Args:
-        copies: Transforms of each test digit; affNIST has 32. Fewer are a part of more.
-        canvas: Pixels of the shown images' side.
+        copies: Transforms of each test digit; affNIST has 32. Fewer are a subset of more.
+        canvas: Side of the images, in pixels.
         kwargs: See `ImageDataModule`.
 
     Source: the construction of T. Tieleman, affNIST, https://www.cs.toronto.edu/~tijmen/affNIST/.
@@ -61,10 +61,10 @@ class AffNISTLike(MNIST):
 
 
 def transforms(count: int, copy: int = 0) -> affine.Transforms:
-    """The transforms of MNIST's first test digits.
+    """Return transforms of MNIST's first test digits.
 
     Args:
-        count: How many digits; each has the same transform whatever their number.
-        copy: Which transform of each digit.
+        count: Number of digits; a digit's transform does not depend on it.
+        copy: Index of the transform among those of each digit.
     """
     return affine.draw(count, "affnist-like", "transforms", copy)

@@ -1,4 +1,4 @@
-"""CIFAR-10: 60,000 small colour photographs, downloaded or at hand."""
+"""CIFAR-10: 60,000 small colour photographs, downloaded or local."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from capsbench.data.batches import Split, SplitName
 from capsbench.data.images import Identity, ImageDataModule
 from capsbench.data.splits import hold_out
-from capsbench.datamodules._at_hand import missing, told
+from capsbench.datamodules._availability import missing_files, status_line
 from capsbench.files.download import fetch
 from capsbench.files.remote import RemoteFile
 from capsbench.formats.cifar import read_cifar10
@@ -30,8 +30,8 @@ VALIDATION_SHARE = 0.1
 class CIFAR10(ImageDataModule):
     """CIFAR-10, 32 x 32, colour: 45,000 images to train on, 5,000 for validation, 10,000 to test.
 
-    What is read is ``<data root>/CIFAR10/cifar-10-binary.tar.gz``, the binary version: the Python
-    version is made of pickles, which are never opened. If it is not there, it is downloaded.
+    The file is ``<data root>/CIFAR10/cifar-10-binary.tar.gz``, the binary version: the Python
+    version consists of pickles, which are never opened. If it is not there, it is downloaded.
 
     Source: A. Krizhevsky, Learning Multiple Layers of Features from Tiny Images (2009).
     """
@@ -52,13 +52,13 @@ class CIFAR10(ImageDataModule):
         "truck",
     )
     source: ClassVar[str] = "Krizhevsky 2009; <data root>/CIFAR10/cifar-10-binary.tar.gz"
-    padding = "border"  # photographs: black corners would tell how an image was turned
+    padding = "border"  # photographs: black corners would reveal the rotation
     archive: ClassVar[RemoteFile] = ARCHIVE
 
     def prepare_data(self) -> None:
         """Download the archive if it is not there; Lightning calls this in one process."""
         place = self._folder(self.data_root)
-        fetch(missing(place, [self.archive]), place, what="CIFAR-10")
+        fetch(missing_files(place, [self.archive]), place, data_set="CIFAR-10")
 
     def load(self) -> dict[SplitName, Split]:
         """Read the archive and hold out the validation images."""
@@ -82,9 +82,9 @@ class CIFAR10(ImageDataModule):
 
     @classmethod
     def availability(cls, data_root: Path) -> str:
-        """Whether the archive is there."""
+        """Return one line that says if the archive is there."""
         place = cls._folder(data_root)
-        return told(place, [file.name for file in missing(place, [cls.archive])])
+        return status_line(place, [file.name for file in missing_files(place, [cls.archive])])
 
     @staticmethod
     def _folder(data_root: Path) -> Path:

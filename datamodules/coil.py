@@ -13,9 +13,9 @@ from capsbench.data.batches import Split
 from capsbench.data.images import Identity
 from capsbench.data.recorded import RecordedData, Recording
 from capsbench.datamodules._npz_files import NpzSet
-from capsbench.datamodules._pictures import pictures, shrink
+from capsbench.datamodules._pictures import shrink, to_tensor
 from capsbench.errors import UserError
-from capsbench.formats.npz import Kind
+from capsbench.formats.npz import ArraySpec
 
 CHANNELS = (1, 3)
 SETS = {
@@ -27,7 +27,7 @@ SETS = {
     ),
     100: NpzSet("COIL100", "coil100_*.npz", {}, CHANNELS),
 }
-WANTED: dict[str, Kind] = {
+REQUIRED: dict[str, ArraySpec] = {
     "images": ((3, 4), "u"),
     "object_id": (1, "iu"),
     "azimuth_deg": (1, "iu"),
@@ -39,14 +39,14 @@ class COIL(RecordedData):
 
     The images are in an NPZ file, ``<data root>/COIL20/coil20_128.npz`` or
     ``<data root>/COIL100/coil100_*.npz``, with the arrays ``images`` (N, H, W) or (N, H, W, 3)
-    uint8, ``object_id`` (N,) from 1 on, and ``azimuth_deg`` (N,). There is no division: name the
-    familiar azimuths, such as ``views.azimuth: {start: 0, stop: 340, step: 20}``. Each image was
-    scaled on its own to fill the frame, and stretched to the full range of greys.
+    uint8, ``object_id`` (N,) from 1 on, and ``azimuth_deg`` (N,). There is no official division:
+    name the familiar azimuths, such as ``views.azimuth: {start: 0, stop: 340, step: 20}``. The
+    authors scaled each image by itself to fill the frame and the full range of greys.
 
     Args:
-        objects: How many there are: which of the two sets.
-        size: Pixels of the images' side; they are made smaller by means of boxes.
-        colour: Three channels; if not, colours are made grey.
+        objects: Number of objects, which selects the set.
+        size: Side of the images, in pixels; larger images are reduced by averaging boxes of pixels.
+        colour: Three channels; if False, their mean.
         kwargs: See `RecordedData`.
 
     Source: S. Nene, S. Nayar, H. Murase, Columbia Object Image Library (1996).
@@ -69,16 +69,16 @@ class COIL(RecordedData):
         self.num_classes = objects
         self.class_names = tuple(f"object {number}" for number in range(1, objects + 1))
         self.image_shape = (3 if colour else 1, size, size)
-        self.identity = Identity(f"coil{objects}", "1", "of a file to be found")
+        self.identity = Identity(f"coil{objects}", "1", "unknown")
         super().__init__(**kwargs)
         self.identity = Identity(f"coil{objects}", "1", self.npz.checksum(self.data_root))
         self.colour = colour
 
     def read(self) -> Recording:
         """Read the file."""
-        arrays = self.npz.read(self.data_root, WANTED)
+        arrays = self.npz.read(self.data_root, REQUIRED)
         name = self.identity.name
-        images = pictures(arrays["images"], colour=self.colour, what=name)
+        images = to_tensor(arrays["images"], colour=self.colour, name=name)
         numbers = torch.from_numpy(arrays["object_id"].astype(np.int64))
         known = torch.arange(1, self.num_classes + 1)
         if not torch.equal(numbers.unique(), known):
@@ -93,5 +93,7 @@ class COIL(RecordedData):
 
     @classmethod
     def availability(cls, data_root: Path) -> str:
-        """Whether the files are there."""
-        return "; ".join(f"COIL-{objects} {npz.told(data_root)}" for objects, npz in SETS.items())
+        """Return one line that says if the files are there."""
+        return "; ".join(
+            f"COIL-{objects} {npz.status_line(data_root)}" for objects, npz in SETS.items()
+        )

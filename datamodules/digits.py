@@ -18,9 +18,9 @@ from capsbench.errors import UserError
 class Digits(ImageDataModule):
     """1,797 handwritten digits of scikit-learn, enlarged to 32 x 32; no download.
 
-    The 8 x 8 images (0..16) are enlarged bilinearly to 24 x 24 and stand in the middle of a black
-    32 x 32 canvas, so that a small rotation or shift cuts nothing off. The set has no official
-    division; ours holds out 400 images to test on and 199 for validation, the classes balanced.
+    The 8 x 8 images (0..16) are enlarged bilinearly to 24 x 24 in the middle of a black 32 x 32
+    canvas, so that a small rotation or shift cuts nothing off. The set has no official division;
+    this one holds out 400 images for the test and 199 for validation, the classes balanced.
 
     Source: E. Alpaydin, C. Kaynak, Optical Recognition of Handwritten Digits, UCI (1998).
     """
@@ -36,7 +36,7 @@ class Digits(ImageDataModule):
     )
 
     def load(self) -> dict[SplitName, Split]:
-        """Take the digits out of scikit-learn, enlarge them and divide them."""
+        """Load the digits from scikit-learn, enlarge them and divide them."""
         from sklearn.datasets import load_digits
 
         digits = load_digits()
@@ -44,7 +44,7 @@ class Digits(ImageDataModule):
         checksum = f"sha256:{sha256(stored.tobytes()).hexdigest()}"
         if checksum != self.identity.checksum:
             raise UserError(
-                f"scikit-learn's digits are not the images this data module knows: expected "
+                f"scikit-learn's digits are not those of this data module: expected "
                 f"{self.identity.checksum}, got {checksum}; install another scikit-learn"
             )
         small = torch.from_numpy(stored).float()[:, None] * (255 / 16)
@@ -62,5 +62,5 @@ class Digits(ImageDataModule):
 
     @classmethod
     def availability(cls, data_root: Path) -> str:
-        """The digits need no file."""
+        """Return one line: the digits need no file."""
         return "comes with scikit-learn"

@@ -13,9 +13,9 @@ from capsbench.data.batches import Split
 from capsbench.data.images import Identity
 from capsbench.data.recorded import RecordedData, Recording
 from capsbench.datamodules._npz_files import NpzSet
-from capsbench.datamodules._pictures import pictures, shrink
+from capsbench.datamodules._pictures import shrink, to_tensor
 from capsbench.errors import UserError
-from capsbench.formats.npz import Kind
+from capsbench.formats.npz import ArraySpec
 
 NPZ = NpzSet(
     "ETH80",
@@ -23,7 +23,7 @@ NPZ = NpzSet(
     {"eth80_64_inst1-5.npz": "48e33ccb07bc4ff95b4f7335320df1af392e4be28603c13e44c5e8bced4303c4"},
     (3,),
 )
-WANTED: dict[str, Kind] = {
+REQUIRED: dict[str, ArraySpec] = {
     "images": (4, "u"),
     "masks": (3, "u"),
     "category_id": (1, "iu"),
@@ -38,14 +38,14 @@ class ETH80(RecordedData):
 
     The images are in an NPZ file, ``<data root>/ETH80/eth80_*.npz``, with the arrays ``images``
     (N, H, W, 3) uint8, ``masks`` (N, H, W) of 0 and 1, and (N,) each ``category_id`` from 0 on,
-    ``instance``, ``polar_deg`` from the vertical and ``azimuth_deg``. The file that is known has
-    objects 1 to 5 of each category. There is no division: name the familiar views, such as
+    ``instance``, ``polar_deg`` from the vertical and ``azimuth_deg``. The known file has objects 1
+    to 5 of each category. There is no official division: name the familiar views, such as
     ``views.elevation: [0, 24]``, or ``test_instances``, or both.
 
     Args:
-        size: Pixels of the images' side; they are made smaller by means of boxes.
-        colour: Three channels; if not, their mean.
-        masked: Paint all that is not the object black.
+        size: Side of the images, in pixels; larger images are reduced by averaging boxes of pixels.
+        colour: Three channels; if False, their mean.
+        masked: Make the background black.
         kwargs: See `RecordedData`.
 
     Source: B. Leibe, B. Schiele, Analyzing Appearance and Contour Based Methods for Object
@@ -63,7 +63,7 @@ class ETH80(RecordedData):
     ) -> None:
         self.image_shape = (3 if colour else 1, size, size)
         self.padding = "zeros" if masked else "border"  # the background is blue
-        self.identity = Identity("eth80", "1", "of a file to be found")
+        self.identity = Identity("eth80", "1", "unknown")
         super().__init__(**kwargs)
         self.identity = Identity("eth80", "1", NPZ.checksum(self.data_root))
         self.colour = colour
@@ -71,8 +71,8 @@ class ETH80(RecordedData):
 
     def read(self) -> Recording:
         """Read the file."""
-        arrays = NPZ.read(self.data_root, WANTED)
-        images = pictures(arrays["images"], colour=self.colour, what="eth80")
+        arrays = NPZ.read(self.data_root, REQUIRED)
+        images = to_tensor(arrays["images"], colour=self.colour, name="eth80")
         masks = torch.from_numpy(arrays["masks"])[:, None]
         if masks.max() > 1:
             raise UserError(f"the masks of eth80's file are 0 and 1; found {int(masks.max())}")
@@ -97,5 +97,5 @@ class ETH80(RecordedData):
 
     @classmethod
     def availability(cls, data_root: Path) -> str:
-        """Whether the file is there."""
-        return NPZ.told(data_root)
+        """Return one line that says if the file is there."""
+        return NPZ.status_line(data_root)

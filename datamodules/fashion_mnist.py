@@ -1,4 +1,4 @@
-"""Fashion-MNIST: 70,000 articles of clothing in IDX files, downloaded or at hand."""
+"""Fashion-MNIST: 70,000 articles of clothing in IDX files, downloaded or local."""
 
 from __future__ import annotations
 
@@ -27,8 +27,7 @@ class FashionMNIST(IdxSet):
     """Fashion-MNIST, 28 x 28: 55,000 images to train on, 5,000 for validation, 10,000 to test.
 
     The four IDX files lie, packed (``.gz``), under ``<data root>/FashionMNIST/raw``; if they are
-    not there, they are downloaded. No checksum of what the images' files hold is known, so unpacked
-    ones do not count.
+    not there, they are downloaded. Unpacked files are ignored: no checksum of them is known.
 
     Source: H. Xiao, K. Rasul, R. Vollgraf, Fashion-MNIST, arXiv 1708.07747 (2017).
     """

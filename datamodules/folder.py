@@ -1,4 +1,4 @@
-"""A folder of the user's own images, with a table of what they show."""
+"""A folder of the user's own images, with a table of their classes and views."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from capsbench.datamodules._folder_table import TABLE, read_table
 from capsbench.errors import UserError
 
 MODES = {1: "L", 3: "RGB"}
-# What Pillow's readers do with bytes that make no sense.
+# Errors of Pillow's readers on damaged files.
 DAMAGED = (
     Image.DecompressionBombError,
     OSError,
@@ -42,16 +42,16 @@ class Folder(RecordedData):
     """Your own images: a folder with a table ``labels.csv`` of files, classes and views.
 
     The table's first line names its columns: ``file``, inside the folder and each once, and
-    ``class``, a name; where they are known, ``instance`` (number of the object within its class),
+    ``class``, a name. Optional columns are ``instance`` (number of the object within its class),
     ``azimuth`` and ``elevation`` (degrees), ``lighting`` (a number), ``distance`` (1 for the usual
-    one), and ``split`` (``train`` or ``test``). Without a column ``split`` the test is chosen as
-    `RecordedData` says: without any view recorded, a share of each class.
+    one), and ``split`` (``train`` or ``test``). Without a column ``split``, `RecordedData` selects
+    the test images: if no view is recorded, a share of each class.
 
     Args:
         path: The folder, relative to the data root.
-        size: Pixels of the images' side; every image is resized to a square, whatever its shape.
+        size: Side of the images, in pixels; an image of any shape is resized to a square.
         channels: 1 for grey, 3 for colour.
-        data_root: Folder of data files at hand.
+        data_root: Folder of data files.
         kwargs: See `RecordedData`.
 
     Raises:
@@ -96,11 +96,11 @@ class Folder(RecordedData):
 
     @classmethod
     def availability(cls, data_root: Path) -> str:
-        """Nothing is known of a folder before it is named."""
+        """Return one line: the folder is an argument."""
         return f"a folder of your own under {data_root}: name it by the argument path"
 
     def _image(self, file: Path) -> Tensor:
-        """(C, H, W) uint8."""
+        """Return an image as (C, H, W) uint8."""
         channels, height, width = self.image_shape
         try:
             with Image.open(file) as image:
@@ -108,17 +108,17 @@ class Folder(RecordedData):
                     raise UserError(
                         f"{file} has more than 8 bits for each pixel and channel; convert it first"
                     )
-                upright = ImageOps.exif_transpose(image)  # as the camera was held
+                upright = ImageOps.exif_transpose(image)  # undo the camera's rotation
                 resized = upright.convert(MODES[channels]).resize((width, height))
         except DAMAGED as error:
-            told = " ".join(str(error).split())
-            raise UserError(f"{file} cannot be read as an image ({told}); replace it") from None
+            reason = " ".join(str(error).split())
+            raise UserError(f"{file} cannot be read as an image ({reason}); replace it") from None
         pixels = torch.from_numpy(np.array(resized)).reshape(height, width, channels)
         return pixels.permute(2, 0, 1).contiguous()
 
 
 def _checksum(table: Path, files: list[Path]) -> str:
-    """One SHA-256 over the table and all images."""
+    """Return one SHA-256 over the table and all images."""
     digest = sha256(table.read_bytes())
     for file in files:
         digest.update(sha256(file.read_bytes()).digest())

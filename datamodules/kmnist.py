@@ -1,4 +1,4 @@
-"""KMNIST: 70,000 cursive Japanese letters in IDX files, downloaded or at hand."""
+"""KMNIST: 70,000 cursive Japanese letters in IDX files, downloaded or local."""
 
 from __future__ import annotations
 
@@ -27,8 +27,7 @@ class KMNIST(IdxSet):
     """Kuzushiji-MNIST, 28 x 28: 55,000 images to train on, 5,000 for validation, 10,000 to test.
 
     The four IDX files lie, packed (``.gz``), under ``<data root>/KMNIST/raw``; if they are not
-    there, they are downloaded. No checksum of what they hold is known, so unpacked ones do not
-    count.
+    there, they are downloaded. Unpacked files are ignored: no checksum of them is known.
 
     Source: T. Clanuwat et al., Deep Learning for Classical Japanese Literature, arXiv 1812.01718
     (2018).

@@ -1,4 +1,4 @@
-"""MNIST: 70,000 handwritten digits in IDX files, downloaded or at hand."""
+"""MNIST: 70,000 handwritten digits in IDX files, downloaded or local."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""smallNORB: stereo photographs of toys from recorded views, downloaded or at hand."""
+"""smallNORB: stereo photographs of toys from recorded views, downloaded or local."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from capsbench.data.batches import Split
 from capsbench.data.images import Identity
 from capsbench.data.recorded import RecordedData, Recording, cropped_shape
 from capsbench.datamodules import _smallnorb_files as norb
-from capsbench.datamodules._at_hand import missing, told
+from capsbench.datamodules._availability import missing_files, status_line
 from capsbench.files.download import fetch
 
 OFFICIAL = Identity(
@@ -21,7 +21,7 @@ OFFICIAL = Identity(
     "1",
     f"sha256:{sha256(''.join(str(f.sha256) for f in norb.OFFICIAL.values()).encode()).hexdigest()}",
 )
-PORT = Identity("smallnorb", "1 (port)", "none is published; each view is there once")
+PORT = Identity("smallnorb", "1 (port)", "not published")
 
 
 class SmallNORB(RecordedData):
@@ -35,15 +35,15 @@ class SmallNORB(RecordedData):
     [0.2, 1.8]``; the measure `averaged-accuracy` has their 13 crops.
 
     Args:
-        stereo: Both eyes' images as two channels; if not, each is an image of its own (48,600 and
+        stereo: Both eyes' images as two channels; if False, each is an image of its own (48,600 and
             48,600).
-        size: Pixels of the side of a stored image. 48 takes every second pixel: what the authors'
-            code does, since TensorFlow 1's bilinear ``resize_images`` takes output pixel i at
-            input 2 i, where nothing is left to interpolate.
-        crop: Pixels of the side of the middle that is shown; all if left out.
+        size: Side of a stored image, in pixels. 48 takes every second pixel, as the authors' code
+            does: TensorFlow 1's bilinear ``resize_images`` takes output pixel i at input 2 i, so
+            that nothing is interpolated.
+        crop: Side of the square that is cropped from the middle, in pixels; no crop if null.
         files: ``official``, the six binary files, each packed (``.gz``) or not, or ``port``, the
-            two parquet files of the Hugging Face hub's Ramos-Ramos/smallnorb. Of each, one address
-            is known; where the official one does not answer, the port is the other source.
+            two parquet files of the Hugging Face hub's Ramos-Ramos/smallnorb. One address is known
+            of each; use the port if the official one does not answer.
         kwargs: See `RecordedData`.
 
     Source: Y. LeCun, F. J. Huang, L. Bottou, Learning Methods for Generic Object Recognition with
@@ -57,7 +57,7 @@ class SmallNORB(RecordedData):
         "<data root>/smallnorb"
     )
     factors = ("azimuth", "elevation", "lighting", "instance")
-    padding = "border"  # photographs: a black border would tell how an image was moved
+    padding = "border"  # photographs: a black border would reveal the view
 
     def __init__(
         self,
@@ -78,11 +78,12 @@ class SmallNORB(RecordedData):
     def prepare_data(self) -> None:
         """Download what is missing; Lightning calls this in one process."""
         place = folder(self.data_root)
-        wanted = norb.lacking(place) if self.files == "official" else missing(place, norb.PORT)
-        fetch(wanted, place, what="smallNORB")
+        official = self.files == "official"
+        missing = norb.missing_official(place) if official else missing_files(place, norb.PORT)
+        fetch(missing, place, data_set="smallNORB")
 
     def read(self) -> Recording:
-        """Read the files; an image's number counts the training images first."""
+        """Read the files; the training images have the first numbers."""
         self.prepare_data()
         read = norb.read_official if self.files == "official" else norb.read_port
         step = norb.SIDE // self.size
@@ -103,14 +104,14 @@ class SmallNORB(RecordedData):
 
     @classmethod
     def availability(cls, data_root: Path) -> str:
-        """Whether the official files, or the port's, are there."""
+        """Return one line that says if the official files, or the port's, are there."""
         place = folder(data_root)
-        lacking = [file.name for file in norb.lacking(place)]
-        if lacking and not missing(place, norb.PORT):
+        missing = [file.name for file in norb.missing_official(place)]
+        if missing and not missing_files(place, norb.PORT):
             return f"found in {place}: the port (files: port)"
-        return told(place, lacking)
+        return status_line(place, missing)
 
 
 def folder(data_root: Path) -> Path:
-    """Where the files lie."""
+    """Return the folder of the files."""
     return data_root / "smallnorb"

@@ -1,4 +1,4 @@
-"""SVHN: 99,289 house numbers' digits in colour, downloaded or at hand."""
+"""SVHN: 99,289 house numbers' digits in colour, downloaded or local."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 from capsbench.data.batches import Split, SplitName
 from capsbench.data.images import Identity, ImageDataModule
 from capsbench.data.splits import hold_out_per_class
-from capsbench.datamodules._at_hand import missing, told
+from capsbench.datamodules._availability import missing_files, status_line
 from capsbench.files.content import read
 from capsbench.files.download import fetch
 from capsbench.files.remote import RemoteFile
@@ -38,10 +38,10 @@ VALIDATION_SHARE = 0.1
 class SVHN(ImageDataModule):
     """Street View House Numbers, 32 x 32, colour: cropped digits, 73,257 and 26,032 to test.
 
-    A tenth of each class's training images is held out for validation: the classes differ in size,
-    there are most ones, and stay so. The extra images are not used, as in Sabour et al. (2017). The
-    two files lie under ``<data root>/SVHN``; if they are not there, they are downloaded, from the
-    one address that is known.
+    A tenth of each class's training images is held out for validation, so that the classes keep
+    their different sizes. The extra images are not used, as in Sabour et al. (2017). The two files
+    lie under ``<data root>/SVHN``; if they are not there, they are downloaded from the only known
+    address.
 
     Source: Y. Netzer et al., Reading Digits in Natural Images with Unsupervised Feature Learning
     (2011).
@@ -58,13 +58,13 @@ class SVHN(ImageDataModule):
     source: ClassVar[str] = (
         "Netzer et al. 2011; train_32x32.mat and test_32x32.mat under <data root>/SVHN"
     )
-    padding = "border"  # photographs: black corners would tell how an image was turned
+    padding = "border"  # photographs: black corners would reveal the rotation
     files: ClassVar[dict[str, RemoteFile]] = FILES
 
     def prepare_data(self) -> None:
         """Download what is missing; Lightning calls this in one process."""
         place = self._folder(self.data_root)
-        fetch(missing(place, self.files.values()), place, what="SVHN")
+        fetch(missing_files(place, self.files.values()), place, data_set="SVHN")
 
     def load(self) -> dict[SplitName, Split]:
         """Read both files and hold out the validation images."""
@@ -80,9 +80,9 @@ class SVHN(ImageDataModule):
 
     @classmethod
     def availability(cls, data_root: Path) -> str:
-        """Whether both files are there."""
+        """Return one line that says if both files are there."""
         place = cls._folder(data_root)
-        return told(place, [file.name for file in missing(place, cls.files.values())])
+        return status_line(place, [file.name for file in missing_files(place, cls.files.values())])
 
     @staticmethod
     def _folder(data_root: Path) -> Path:

@@ -27,8 +27,7 @@ from capsbench.rendering.scene import Parts
 from capsbench.viewpoint.warp import Padding
 
 LARGEST = 256  # pixels: 48,600 such images take 6 GB
-# Of the toys' parts, see `checksum`. Where another is found, or the rendering changes, so does the
-# version.
+# Of the toys' parts, see `checksum`. If it changes, or the rendering does, raise the version.
 TOYS = "sha256:1aecb1c77a19ece9f42f1f22bc9e3c0e4ea02cf6c6ca695fe5806e3b8035b20f"
 IMAGES = len(CATEGORIES) * INSTANCES * len(ELEVATIONS) * len(AZIMUTHS) * len(LIGHTINGS)
 Arrays = dict[str, NDArray[Any]]
@@ -49,24 +48,23 @@ class ToyNORB(RecordedData):
     """Animals, humans, airplanes, trucks and cars, rendered as smallNORB was photographed.
 
     Five categories of ten toys, each from nine elevations and eighteen azimuths in six lightings:
-    48,600 images, of which those of instances 4, 6, 7, 8 and 9 are for training and of 0, 1, 2, 3
-    and 5 for the test, as in smallNORB. A toy is a union of ellipsoids, boxes and cylinders. The
-    poses of the object and of its parts come with each image, (1 + M, 4, 4), in the coordinates of
-    the camera, zeros where a toy has fewer parts than others. ``rearranged`` are the test images
-    with the toys' parts in each other's places. It stands for no other set: numbers on it are
-    ToyNORB's.
+    48,600 images. Instances 4, 6, 7, 8 and 9 are for training and 0, 1, 2, 3 and 5 for the test,
+    as in smallNORB. A toy is a union of ellipsoids, boxes and cylinders. Each image has the poses
+    of the object and of its parts, (1 + M, 4, 4), in the coordinates of the camera, with zeros for
+    parts that the toy does not have. ``rearranged`` are the test images with the toys' parts in
+    each other's places. The set replaces no other one: results on it are results on ToyNORB.
 
-    There is no download: the images are rendered in about a minute, and kept with their checksum in
-    the user's cache folder.
+    There is no download: the images are rendered in about a minute, and cached with their checksum
+    in the user's cache folder.
 
     Source: our own; the grid is that of Y. LeCun, F. J. Huang, L. Bottou, Learning Methods for
     Generic Object Recognition with Invariance to Pose and Lighting, CVPR (2004).
 
     Args:
-        size: Pixels of the side of the images that are rendered.
-        crop: Pixels of the side of their middle, which is shown; all if left out.
+        size: Side of the rendered images, in pixels.
+        crop: Side of the square that is cropped from the middle, in pixels; no crop if left out.
         stereo: Two channels, from a left and a right eye.
-        distances: Of the camera, each with all images; 1 is the usual one.
+        distances: Distances of the camera, each with all images; 1 is the usual one.
         paint: Seed of the toys' shades of grey.
         kwargs: See `RecordedData`.
 
@@ -105,28 +103,28 @@ class ToyNORB(RecordedData):
             self._rendered(distance)
 
     def read(self) -> Recording:
-        """The rendered images of all distances, one after the other."""
+        """Return the rendered images of all distances, one after the other."""
         images = self._images(rearranged=False)
         test = torch.isin(images.factors["instance"], torch.tensor(TEST_INSTANCES))
         return Recording(images, test)
 
     def rearrange(self) -> Split:
-        """The test images, each with its toy's parts in each other's places."""
+        """Return the test images, each with its toy's parts in each other's places."""
         everything = self._images(rearranged=True)
         return everything[torch.isin(everything.index, self.split("test").index)]
 
     def _images(self, *, rearranged: bool) -> Split:
-        """All images; of rearranged toys those of the test alone, with the same numbers."""
-        found = [self._rendered(distance, rearranged=rearranged) for distance in self.distances]
+        """Return all images; of rearranged toys only the test images, with the same numbers."""
+        parts = [self._rendered(distance, rearranged=rearranged) for distance in self.distances]
         joined = {
-            name: torch.from_numpy(np.concatenate([arrays[name] for arrays in found]))
-            for name in found[0]
+            name: torch.from_numpy(np.concatenate([arrays[name] for arrays in parts]))
+            for name in parts[0]
         }
-        count = len(found[0]["category"])
+        count = len(parts[0]["category"])
         distances = torch.tensor(self.distances, dtype=torch.float64).repeat_interleave(count)
         recorded = {name: joined[name] for name in ("azimuth", "elevation", "lighting", "instance")}
         index = torch.cat(
-            [n * IMAGES + torch.from_numpy(arrays["index"]) for n, arrays in enumerate(found)]
+            [n * IMAGES + torch.from_numpy(arrays["index"]) for n, arrays in enumerate(parts)]
         )
         return Split(
             joined["images"],
@@ -139,11 +137,11 @@ class ToyNORB(RecordedData):
 
     @classmethod
     def availability(cls, data_root: Path) -> str:
-        """Where the rendered images are kept."""
+        """Return one line with the cache folder of the rendered images."""
         return f"rendered when needed, in about a minute; kept in {_folder()}"
 
     def _rendered(self, distance: float, *, rearranged: bool = False) -> Arrays:
-        """The images of one distance, with their factors: from the cache folder, or rendered."""
+        """Return the images of one distance, with their factors, from the cache or rendered."""
         settings = {
             "toys": self.identity._asdict(),
             "size": self.size,
@@ -174,7 +172,7 @@ class ToyNORB(RecordedData):
                 instances=instances,
                 advance=lambda count: progress.advance(bar, count),
             )
-        # Of a stereo pair, where either eye sees the object.
+        # A mask of a stereo pair contains the pixels of both eyes.
         masks = grid.masks.any(dim=1, keepdim=True).to(torch.uint8)
         views = (grid.category, grid.instance, grid.elevation, grid.azimuth)
         each = slice(None, None, len(LIGHTINGS))  # poses do not depend on the lighting
@@ -188,7 +186,7 @@ class ToyNORB(RecordedData):
 
 
 def checksum(toys: Parts) -> str:
-    """SHA-256 of what toys are made of, to a millionth: sines differ in their last digits."""
+    """Return the SHA-256 of toys, rounded to a millionth: sines differ in their last digits."""
     digest = sha256()
     for part in toys:
         digest.update((part.double() * 1e6).round().long().numpy().tobytes())

@@ -154,7 +154,7 @@ class RecordedData(ImageDataModule):
     def _instances(self, argument: str, images: Split, numbers: Sequence[int]) -> Tensor:
         """Return (N,) bool, the images of some instances."""
         if "instance" not in images.factors:
-            raise UserError(f"{self._name} does not tell instances apart: leave {argument} out")
+            raise UserError(f"{self._name} does not record instances: leave {argument} out")
         instances = images.factors["instance"]
         known = sorted({int(number) for number in instances.tolist()})
         if not numbers or not set(numbers) <= set(known):

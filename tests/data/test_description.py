@@ -1,4 +1,4 @@
-"""What is told of the splits of a set."""
+"""Descriptions of the splits of a set."""
 
 import pytest
 import torch
@@ -30,7 +30,7 @@ def test_a_checksum_sees_every_pixel_class_and_number():
         place -= 1
 
 
-def test_views_are_told_as_they_are():
+def test_views_are_described_by_factor():
     views = ViewRange(
         rotation={"values": [0, 90]},
         shift={"intervals": [[-6, -3], [3, 6]]},
@@ -53,7 +53,7 @@ def test_ranges_of_a_test_are_described_too():
     assert (turned.name, turned.images, turned.views["rotation"]) == ("turned", 16, "90 °")
 
 
-def test_files_are_looked_for_once():
+def test_files_are_read_once():
     class Missing(Flat):
         loaded = 0
 
@@ -66,36 +66,36 @@ def test_files_are_looked_for_once():
     assert Missing.loaded == 1
 
 
-def test_familiar_and_novel_images_are_told_apart_where_there_are_both():
-    found = {one.name: one for one in describe_splits(Flat())}
-    assert list(found) == ["train", "validation", "test"]
-    assert found["train"].per_class == (10, 10)
-    assert found["train"].views == {}
+def test_familiar_and_novel_images_are_separate_if_there_are_both():
+    splits = {one.name: one for one in describe_splits(Flat())}
+    assert list(splits) == ["train", "validation", "test"]
+    assert splits["train"].per_class == (10, 10)
+    assert splits["train"].views == {}
     views = ViewRange(azimuth={"values": [0, 90]}, rotation=[-5, 5])
-    found = {one.name: one for one in describe_splits(OfficialTurntable(views=views))}
-    assert list(found) == ["train", "validation", "familiar", "novel"]
-    assert found["novel"].views == {
+    splits = {one.name: one for one in describe_splits(OfficialTurntable(views=views))}
+    assert list(splits) == ["train", "validation", "familiar", "novel"]
+    assert splits["novel"].views == {
         "azimuth": "180, 270",
         "elevation": "30, 40",
         "instance": "2, 3",
         "rotation": "-5 to 5 °",
     }
-    assert found["validation"].views["instance"] == "1"
-    assert [label for label, _ in found["train"].examples] == ["cup", "cow"]
-    assert found["train"].examples[0][1].shape == (4, 1, 8, 8)
+    assert splits["validation"].views["instance"] == "1"
+    assert [label for label, _ in splits["train"].examples] == ["cup", "cow"]
+    assert splits["train"].examples[0][1].shape == (4, 1, 8, 8)
 
 
-def test_novel_images_of_the_sets_own_are_not_moved():
+def test_a_novel_split_of_the_set_is_not_moved():
     class WithNovel(Flat):
         with_novel = True
 
-    found = {one.name: one for one in describe_splits(WithNovel(views=ViewRange(rotation=[0, 5])))}
-    assert list(found) == ["train", "validation", "familiar", "novel"]
-    assert found["familiar"].views == {"rotation": "0 to 5 °"}
-    assert found["novel"].views == {}
+    splits = {one.name: one for one in describe_splits(WithNovel(views=ViewRange(rotation=[0, 5])))}
+    assert list(splits) == ["train", "validation", "familiar", "novel"]
+    assert splits["familiar"].views == {"rotation": "0 to 5 °"}
+    assert splits["novel"].views == {}
 
 
 @pytest.mark.parametrize("count", [3, 40])
-def test_many_values_are_told_by_their_ends(count):
-    told = description._values(torch.arange(count))
-    assert told == ("0, 1, 2" if count == 3 else "40 values from 0 to 39")
+def test_many_values_are_described_by_their_range(count):
+    text = description._values(torch.arange(count))
+    assert text == ("0, 1, 2" if count == 3 else "40 values from 0 to 39")

@@ -1,4 +1,4 @@
-"""The data module: splits cut down, views shown, masks that move."""
+"""The data module: subsets of splits, views of images, masks that move."""
 
 import pytest
 import torch
@@ -16,14 +16,14 @@ WILD = ViewRange(rotation=[-180, 180], shift=[-2, 2], brightness=[-0.2, 0.2], co
 
 
 def seen(data: ImageDataModule, split, at=None):
-    """Each image of a pass, by its number in the source."""
-    found: dict[int, torch.Tensor] = {}
+    """Return each image of a pass, by its number in the source."""
+    images: dict[int, torch.Tensor] = {}
     for batch in data.evaluation.batches(split, "cpu", at):
-        found |= dict(zip(batch.index.tolist(), batch.images, strict=True))
-    return found
+        images |= dict(zip(batch.index.tolist(), batch.images, strict=True))
+    return images
 
 
-def test_an_image_is_seen_alike_whatever_stands_beside_it(monkeypatch):
+def test_an_image_does_not_depend_on_the_others_of_its_batch(monkeypatch):
     whole = seen(Flat(views=WILD), "test")
     few = seen(Flat(views=WILD, limit=4, seed=5), "test")
     monkeypatch.setattr("capsbench.data.evaluation.EVALUATION_BATCH", 2)
@@ -71,7 +71,7 @@ def test_ranges_share_their_draws():
 @pytest.mark.parametrize(
     ("per_class", "train", "validation"), [(4, 12, 12), (0.5, 15, 6), (99, 30, 15)]
 )
-def test_so_many_of_each_class(per_class, train, validation):
+def test_per_class_limits_training_and_validation(per_class, train, validation):
     data = Flat(per_class=per_class)
     for split, count in (
         (data.split("train"), train),
@@ -82,7 +82,7 @@ def test_so_many_of_each_class(per_class, train, validation):
     assert len(data.split("test")) == 15
 
 
-def test_fewer_are_a_part_of_more_and_seeds_choose_others():
+def test_subsets_are_nested_and_depend_on_the_seed():
     def chosen(per_class, seed=0):
         return set(Flat(per_class=per_class, seed=seed).split("train").index.tolist())
 
@@ -90,7 +90,7 @@ def test_fewer_are_a_part_of_more_and_seeds_choose_others():
     assert chosen(2) != chosen(2, seed=1)
 
 
-def test_a_novel_split_of_its_own_is_shown_as_it_is():
+def test_a_novel_split_of_the_set_is_not_moved():
     class WithNovel(Flat):
         with_novel = True
 
@@ -158,7 +158,7 @@ def test_a_window_moves_in_training():
     assert torch.equal(batch.images[:, 0, 5, 6], shade)
 
 
-def test_stored_images_may_be_larger_or_smaller_than_what_is_shown():
+def test_stored_images_may_be_larger_or_smaller_than_the_result():
     class Larger(Flat):
         image_shape = (1, 4, 4)
 
@@ -171,7 +171,7 @@ def test_stored_images_may_be_larger_or_smaller_than_what_is_shown():
     padded = seen(Smaller(), "test")[number]
     assert torch.equal(padded[:, 2:10, 2:10], stored)
     assert padded.sum() == stored.sum()
-    # The middle is cut out after the move: what comes in from outside is seen.
+    # The middle is cropped after the warp, so that pixels from outside come in.
     moved = seen(Larger(), "test", GridView("shift_x", -1.0))[number]
     assert torch.equal(moved, stored[:, 2:6, 3:7])
 
@@ -187,7 +187,7 @@ def test_light_is_measured_on_the_whole_image():
     torch.testing.assert_close(image, expected)
 
 
-def test_what_is_shown_is_the_warp():
+def test_images_are_warped_by_their_views():
     data = Flat(views=ViewRange(rotation=[-30, 30]))
     stored = data.make_training_batch(0, torch.arange(5), slice(None))
     batch = data.on_after_batch_transfer(stored, 0)

@@ -1,4 +1,4 @@
-"""Which recorded images are trained on, validated on and tested on."""
+"""The division of recorded images into training, validation and test."""
 
 import pytest
 import torch
@@ -35,14 +35,14 @@ def test_a_set_with_test_images_of_its_own():
     assert [len(part) for part in (train, validation, familiar, novel)] == [8, 8, 16, 16]
 
 
-def test_test_instances_are_named_where_there_is_no_division():
+def test_instances_of_the_test_can_be_named():
     data = Turntable(views=FAMILIAR, test_instances=(0,), validation_instances=(1, 3))
     assert values(data, "train", "instance") == {2}
     assert values(data, "validation", "instance") == {1, 3}
     assert values(data, "test", "instance") == {0}
 
 
-def test_without_test_instances_what_is_novel_and_a_share_of_the_rest_is_tested():
+def test_without_test_instances_the_test_has_novel_images_and_a_share_of_the_rest():
     data = Turntable(views=FAMILIAR, familiar_test_share=0.25)
     train, validation, test, familiar, novel = numbers(
         data, "train", "validation", "test", "familiar", "novel"
@@ -53,11 +53,11 @@ def test_without_test_instances_what_is_novel_and_a_share_of_the_rest_is_tested(
     assert values(data, "novel", "azimuth") == {180, 270}
     assert values(data, "train", "azimuth") == {0, 90}
     assert torch.bincount(data.split("familiar").targets).tolist() == [4, 4]
-    # The division is a function of the set: neither of the seed nor of what was asked before.
+    # The division is a function of the set: neither of the seed nor of earlier calls.
     assert numbers(Turntable(views=FAMILIAR, familiar_test_share=0.25, seed=9), "train")[0] == train
 
 
-def test_familiar_views_alone_can_all_be_trained_on():
+def test_all_familiar_views_can_be_for_training():
     data = Turntable(views=FAMILIAR, familiar_test_share=0.0)
     assert len(data.split("train")) + len(data.split("validation")) == 32
     with pytest.raises(UserError, match="no familiar test images"):
@@ -86,12 +86,12 @@ def test_every_combination_of_factors_is_restricted():
         ({"familiar_test_share": 0}, "no image to test on: all are familiar"),
     ],
 )  # fmt: skip
-def test_what_cannot_be_is_told_in_a_sentence(arguments, message):
+def test_impossible_divisions_are_user_errors(arguments, message):
     with pytest.raises(UserError, match=message):
         Turntable(**arguments).split("train")
 
 
-def test_an_official_test_takes_no_other():
+def test_an_official_test_split_cannot_be_replaced():
     with pytest.raises(UserError, match="test images of its own"):
         OfficialTurntable(test_instances=(0,)).split("test")
 
@@ -102,14 +102,14 @@ def test_views_of_a_range_select_images():
     assert len(data.evaluation.view_rows("test", None)) == 32
     chosen = split[data.evaluation.view_rows("test", ViewRange(azimuth=180))]
     assert set(chosen.factors["azimuth"].tolist()) == {180}
-    # What is not asked for is as in training.
+    # Other factors are as in training.
     chosen = split[data.evaluation.view_rows("test", ViewRange(elevation=30))]
     assert set(chosen.factors["azimuth"].tolist()) == {0, 90}
     with pytest.raises(UserError, match="no test image of turntable has azimuth"):
         data.evaluation.view_rows("test", ViewRange(azimuth=45))
 
 
-def test_azimuths_go_round():
+def test_azimuths_are_periodic():
     data = Turntable(views=ViewRange(azimuth=[-100, 10]))
     assert values(data, "train", "azimuth") == {270, 0}
 
@@ -129,7 +129,7 @@ def test_the_middle_of_images(crop, shape):
 
 
 @pytest.mark.parametrize("crop", [0, 49, -3])
-def test_no_crop_beyond_the_image(crop):
+def test_a_crop_cannot_exceed_the_image(crop):
     with pytest.raises(UserError, match="between 1 and 48"):
         cropped_shape((2, 48, 48), crop, "x")
 
@@ -140,7 +140,7 @@ def test_instances_that_only_the_training_has_do_not_make_a_test_novel():
     assert values(data, "familiar", "azimuth") == {0, 90}
     rows = data.evaluation.view_rows("test", ViewRange(azimuth=180))
     assert set(data.split("test").factors["instance"][rows].tolist()) == {2, 3}
-    # Where test and training share them, they count.
+    # If test and training share instances, they count.
     shared = Turntable(views=ViewRange(instance={"values": [0, 1]}))
     assert values(shared, "novel", "instance") == {2, 3}
 

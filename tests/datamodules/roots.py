@@ -1,4 +1,4 @@
-"""Data roots with small sets in the real file formats; classes can be read off the images.
+"""Data roots with small sets in the real file formats; pixels encode the class.
 
 Each function fills a data root and puts the checksums of its files in place of the real ones.
 """
@@ -18,23 +18,23 @@ from capsbench.datamodules.svhn import SVHN
 from capsbench.files.remote import RemoteFile
 from tests.formats import made
 
-# Beside the checkout; not part of it.
+# Next to the checkout; not part of it.
 REAL = Path(__file__).parents[2].parent / "shared" / "data"
 NOWHERE = ("http://127.0.0.1:9/",)  # nothing listens there
 
 
 def shade(labels):
-    """What pixels tell of a class."""
+    """Return the pixel value that encodes a class."""
     return (10 + 20 * np.asarray(labels)).astype(np.uint8)
 
 
 def labelled(count, classes, shape, margin=0):
-    """Images (N, *shape) uint8 in which every pixel inside the margin has its class's shade."""
+    """Return images (N, *shape) uint8 with their class's shade inside a margin, and labels."""
     labels = np.arange(count) * 7 % classes
     images = np.zeros((count, *shape), np.uint8)
     inside = (..., slice(margin, shape[-2] - margin), slice(margin, shape[-1] - margin))
     images[inside] = shade(labels).reshape(-1, *[1] * len(shape))
-    # Two images of a class are not the same.
+    # Make the images of a class differ.
     images[..., margin, margin] += (
         np.arange(count).reshape(-1, *[1] * (len(shape) - 2)).astype("u1") % 9
     )
@@ -55,7 +55,7 @@ def write(path, content):
 
 
 def idx_set(root, patch, cls, train=120, test=40):
-    """The four files of a set of the MNIST family, packed."""
+    """Write the four files of a set of the MNIST family, packed."""
     files = {}
     for part, count in (("train", train), ("t10k", test)):
         images, labels = labelled(count, 10, (28, 28), margin=6)
@@ -101,7 +101,7 @@ def norb_grid(toys, levels):
 
 
 def smallnorb(root, patch, *, whole=False, packed=True, port=False):
-    """All views with tiny images, or few views with images as large as the real ones."""
+    """Write all views with tiny images, or few views with images of the real size."""
     if not whole:
         patch.setattr(norb, "LEVELS", (5, 10, 2, 6, 1))
         patch.setattr(norb, "TOYS", {"training": (4, 6), "testing": (0, 1)})
@@ -174,7 +174,7 @@ def eth80_set(root, patch):
 
 
 def folder(root, lines, name="mine", side=20):
-    """A folder of PNG files by ``(file, class, ...)``; the first line names the columns."""
+    """Write a folder of PNG files by ``(file, class, ...)``; the first line names the columns."""
     place = root / name
     place.mkdir(parents=True, exist_ok=True)
     columns, *rows = lines

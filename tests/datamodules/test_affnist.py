@@ -1,4 +1,4 @@
-"""affNIST and what is made like it: places, ranges, official files, transforms by digit."""
+"""affNIST and affNIST-like: places, ranges, official files, transforms by digit."""
 
 import numpy as np
 import pytest
@@ -26,7 +26,7 @@ def stored_transforms(count, scale=1.2):
 
 
 def official(digits, copies, *, order="by copy", **fields):
-    """A file of affNIST whose images' first pixels tell their digit and copy."""
+    """Return a file of affNIST whose images' first pixels are their digit and copy."""
     digit, copy = np.tile(np.arange(digits), copies), np.repeat(np.arange(copies), digits)
     if order == "by digit":
         digit, copy = np.repeat(np.arange(digits), copies), np.tile(np.arange(copies), digits)
@@ -50,7 +50,7 @@ def root(tmp_path, monkeypatch):
 
 
 def test_all_ink_is_on_the_canvas_and_reaches_its_edges():
-    # A bar from edge to edge of the 20 x 20 box in which MNIST's digits stand.
+    # A bar from edge to edge of the 20 x 20 box of MNIST's digits.
     images = torch.zeros(600, 1, 28, 28, dtype=torch.uint8)
     images[:, :, 4:24, 12:16] = 255
     drawn = transforms(600)
@@ -76,7 +76,7 @@ def test_parameters_are_uniform_in_their_ranges():
     assert (pairs - torch.eye(6)).abs().max() < 0.06
 
 
-def test_a_digit_that_is_too_large_stands_in_the_middle():
+def test_a_digit_that_is_too_large_is_in_the_middle():
     images = torch.full((50, 1, 56, 56), 255, dtype=torch.uint8)  # 45 pixels at the least
     assert affine.views(images, transforms(50)).shift.abs().max() < 1e-9
 
@@ -93,7 +93,7 @@ def test_the_transform_of_a_digit_is_a_function_of_its_number(root):
     assert torch.equal(few.rotation, transforms(40).rotation[:7])
 
 
-def test_novel_images_are_shown_as_they_are_and_test_images_moved(root):
+def test_test_images_are_moved_and_novel_images_are_not(root):
     views = ViewRange.model_validate({"shift": {"start": -6, "stop": 6, "step": 1}})
     data = AffNISTLike(data_root=root, views=views)
     novel = torch.cat([batch.images for batch in data.evaluation.batches("novel", "cpu")])
@@ -143,7 +143,7 @@ def test_batches_are_joined_in_the_order_of_their_numbers(root):
     ],
     ids=["another field", "other rows"],
 )
-def test_batches_that_do_not_go_together_are_named(root, fields, message):
+def test_batches_with_different_fields_are_named(root, fields, message):
     place = root / "affNIST" / "test_batches"
     for number in (1, 2, 3):
         roots.write(place / f"{number}.mat", official(40, 1, **(fields if number == 2 else {})))
@@ -152,18 +152,18 @@ def test_batches_that_do_not_go_together_are_named(root, fields, message):
         AffNIST(data_root=root).split("novel")
 
 
-def test_transforms_that_are_no_numbers_are_told(root):
+def test_transforms_that_are_not_finite_are_counted(root):
     stored = stored_transforms(80)
     stored[:, 7] = np.nan
     content = official(40, 2, human_readable_transform=stored, original=np.full((1, 80), np.nan))
     roots.write(root / "affNIST" / "test.mat", content)
     data = AffNIST(data_root=root)
     assert len(data.split("novel")) == 80
-    assert data.notes[1] == "1 of 80 stored transforms are no finite numbers"
+    assert "1 of 80" in data.notes[1] and "not finite" in data.notes[1]
 
 
 @pytest.mark.parametrize("form", ["test.mat", "test_batches"])
-def test_the_file_and_its_sum_are_told(root, form):
+def test_notes_name_the_file_and_its_checksum(root, form):
     content, place = official(40, 2), root / "affNIST" / form
     roots.write(place / "1.mat" if form == "test_batches" else place, content)
     data = AffNIST(data_root=root)
@@ -184,11 +184,11 @@ def test_images_of_unknown_digits(root):
 def test_other_digits_are_refused(root, digits):
     """Another number of them, or (240 images of 48 digits) classes that are not so frequent."""
     roots.write(root / "affNIST" / "test.mat", official(digits, 5))
-    with pytest.raises(UserError, match=r"test\.mat is damaged or another file.*equally often"):
+    with pytest.raises(UserError, match=r"test\.mat is damaged or the wrong file.*equally often"):
         AffNIST(data_root=root).split("novel")
 
 
-def test_without_the_official_file_it_is_said_where_to_put_it(root, monkeypatch):
+def test_without_the_official_file_the_error_names_its_folder(root, monkeypatch):
     remote = RemoteFile("test.mat.zip", None, None, roots.NOWHERE, "zip")
     monkeypatch.setattr(AffNIST, "remote_test", remote)
     with pytest.raises(UserError, match=r"put test\.mat\.zip in .*affNIST"):
@@ -196,18 +196,20 @@ def test_without_the_official_file_it_is_said_where_to_put_it(root, monkeypatch)
     assert "put test.mat.zip in" in AffNIST.availability(root)
 
 
-def test_stored_transforms_are_held_against_the_ranges():
+def test_stored_transforms_are_compared_with_the_ranges():
     fits = affine.check_ranges(stored_transforms(5000).T)
     assert fits.agrees
-    assert "rotation -20 to 20 (number 1)" in fits.told
-    assert "vertical scale 0.8" in fits.told and "(number 4)" in fits.told
+    assert "rotation -20 to 20 (number 1)" in fits.message
+    assert "vertical scale 0.8" in fits.message and "(number 4)" in fits.message
     wider = affine.check_ranges(stored_transforms(5000, scale=1.5).T)
     assert not wider.agrees
-    assert "none is horizontal scale 0.8 to 1.2, vertical scale 0.8 to 1.2" in wider.told
-    assert "number 3: 0.8" in wider.told
+    assert "none is horizontal scale 0.8 to 1.2, vertical scale 0.8 to 1.2" in wider.message
+    assert "number 3: 0.8" in wider.message
 
 
-@pytest.mark.skipif(bool(MNIST.missing(roots.REAL)), reason=f"no MNIST files under {roots.REAL}")
+@pytest.mark.skipif(
+    bool(MNIST.missing_files(roots.REAL)), reason=f"no MNIST files under {roots.REAL}"
+)
 def test_real_digits():
     data = AffNISTLike(data_root=roots.REAL)
     digits, novel = data.split("test"), data.split("novel")

@@ -1,4 +1,4 @@
-"""The colour photographs: colours in order, archives checked, classes kept as frequent."""
+"""Colour photographs: order of colours, checks of archives, class frequencies."""
 
 import numpy as np
 import pytest
@@ -16,13 +16,13 @@ FILES = {"cifar10": "CIFAR10/cifar-10-binary.tar.gz", "svhn": "SVHN/test_32x32.m
 
 
 @pytest.mark.parametrize("name", SETS)
-def test_files_that_are_missing_or_others(tmp_path, monkeypatch, name):
+def test_files_that_are_missing_or_damaged(tmp_path, monkeypatch, name):
     cls, fill = SETS[name]
     fill(tmp_path, monkeypatch)
     path = tmp_path / FILES[name]
     assert cls.availability(tmp_path) == f"found in {path.parent}"
     path.write_bytes(path.read_bytes()[:-5] + b"00000")
-    with pytest.raises(UserError, match=rf"{path.name} is damaged or another file: expected SHA"):
+    with pytest.raises(UserError, match=rf"{path.name} is damaged or the wrong file: expected SHA"):
         cls(data_root=tmp_path).split("train")
     path.unlink()
     assert cls.availability(tmp_path).startswith(
@@ -52,7 +52,7 @@ def test_colours_and_lines_are_in_order(tmp_path, monkeypatch, name):
         assert (images[:, 0, 5:, 3] > 7).all() and (images[:, 2, 5:, 4] > 7).all()
 
 
-def test_rare_digits_of_svhn_stay_as_rare(tmp_path, monkeypatch):
+def test_svhn_keeps_its_class_frequencies(tmp_path, monkeypatch):
     roots.svhn(tmp_path, monkeypatch)
     labels = np.repeat([1, 9], [300, 20])
     images = np.zeros((320, 3, 32, 32), np.uint8)
@@ -68,7 +68,6 @@ def test_rare_digits_of_svhn_stay_as_rare(tmp_path, monkeypatch):
 def test_turned_photographs_have_no_black_corners(tmp_path, monkeypatch, name):
     cls, fill = SETS[name]
     fill(tmp_path, monkeypatch)
-    for batch in cls(data_root=tmp_path, views=ViewRange(rotation=45)).evaluation.batches(
-        "test", "cpu"
-    ):
+    data = cls(data_root=tmp_path, views=ViewRange(rotation=45))
+    for batch in data.evaluation.batches("test", "cpu"):
         assert batch.images[..., 0, 0].min() > 0.03

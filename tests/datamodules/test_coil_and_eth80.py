@@ -1,4 +1,4 @@
-"""COIL and ETH-80: NPZ files that a user puts in place; real ones where they are at hand."""
+"""COIL and ETH-80: NPZ files that a user provides, and the real ones if they are local."""
 
 import numpy as np
 import pytest
@@ -6,13 +6,13 @@ import torch
 
 from capsbench.datamodules import coil, eth80
 from capsbench.datamodules._npz_files import NpzSet
-from capsbench.datamodules._pictures import pictures, shrink
+from capsbench.datamodules._pictures import shrink, to_tensor
 from capsbench.datamodules.coil import COIL
 from capsbench.datamodules.eth80 import ETH80
 from capsbench.errors import UserError
 from capsbench.viewpoint.ranges import ViewRange
 from tests.datamodules import roots
-from tests.datamodules.promises import objects
+from tests.datamodules.properties import objects
 from tests.formats import made
 
 
@@ -59,7 +59,7 @@ def test_a_known_file_must_be_the_known_one(tmp_path, monkeypatch):
     path = tmp_path / "COIL20" / "coil20_64.npz"
     assert COIL.availability(tmp_path).startswith(f"COIL-20 found {path}; COIL-100 not found; put")
     path.write_bytes(path.read_bytes() + b" ")
-    with pytest.raises(UserError, match=r"coil20_64\.npz is damaged or another file"):
+    with pytest.raises(UserError, match=r"coil20_64\.npz is damaged or the wrong file"):
         COIL(data_root=tmp_path).split("train")
     roots.write(path.with_name("coil20_32.npz"), b"")
     with pytest.raises(UserError, match="leave one of them"):
@@ -69,7 +69,7 @@ def test_a_known_file_must_be_the_known_one(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("cls", "name"), [(COIL, "coil20_128.npz"), (ETH80, "eth80_64_inst1-5.npz")]
 )
-def test_without_the_file_it_is_said_where_to_put_it(tmp_path, cls, name):
+def test_without_the_file_the_error_names_its_folder(tmp_path, cls, name):
     data = cls(data_root=tmp_path)  # arguments can be checked without it
     with pytest.raises(UserError, match=f"put {name} in .*data-root"):
         data.split("train")
@@ -86,10 +86,10 @@ def test_sizes_and_colours_that_the_file_does_not_have(tmp_path, monkeypatch):
 
 def test_pictures_become_smaller_by_means_of_boxes():
     stored = np.arange(2 * 12 * 12 * 3, dtype=np.uint8).reshape(2, 12, 12, 3)
-    grey = pictures(stored, colour=False, what="x")
+    grey = to_tensor(stored, colour=False, name="x")
     assert torch.equal(grey[0, 0, 1, 1].double(), torch.tensor(stored[0, 1, 1].mean()).round())
     assert torch.equal(
-        pictures(stored, colour=True, what="x")[1, 2], torch.tensor(stored[1, :, :, 2])
+        to_tensor(stored, colour=True, name="x")[1, 2], torch.tensor(stored[1, :, :, 2])
     )
     small = shrink(grey, 4, "x")
     boxes = grey.double().unflatten(2, (4, 3)).unflatten(4, (4, 3)).mean(dim=(3, 5))
@@ -135,7 +135,7 @@ WRONG_COIL = {
 
 
 @pytest.mark.parametrize("wrong", WRONG_COIL)
-def test_arrays_of_coil_that_cannot_be(tmp_path, wrong):
+def test_wrong_arrays_of_coil_are_refused(tmp_path, wrong):
     changed, message = WRONG_COIL[wrong]
     coil100(tmp_path, **changed)
     with pytest.raises(UserError, match=message):
@@ -143,7 +143,7 @@ def test_arrays_of_coil_that_cannot_be(tmp_path, wrong):
 
 
 @pytest.mark.parametrize("kind", ["u2", "u8", "i4"])
-def test_one_channel_is_grey_and_numbers_are_of_any_whole_type(tmp_path, kind):
+def test_one_channel_is_grey_and_numbers_have_any_integer_type(tmp_path, kind):
     grey = np.arange(600).reshape(600, 1, 1) % 200 + np.zeros((1, 32, 32), int)
     numbers = np.repeat(np.arange(1, 101), 6).astype(kind)
     azimuths = np.tile(np.arange(0, 360, 60), 100).astype(kind)
@@ -168,7 +168,7 @@ WRONG_ETH80: dict[str, tuple[dict[str, np.ndarray], str]] = {
 
 
 @pytest.mark.parametrize("wrong", [*WRONG_ETH80, "none"])
-def test_arrays_of_eth80_that_cannot_be(tmp_path, wrong):
+def test_wrong_arrays_of_eth80_are_refused(tmp_path, wrong):
     columns = ("category_id", "instance", "polar_deg", "azimuth_deg")
     arrays = {name: np.zeros(4, "i2") for name in columns}
     arrays |= {"images": np.zeros((4, 32, 32, 3), "u1"), "masks": np.zeros((4, 32, 32), "u1")}
@@ -180,12 +180,12 @@ def test_arrays_of_eth80_that_cannot_be(tmp_path, wrong):
 
 
 def real(npz: NpzSet) -> pytest.MarkDecorator:
-    lacking = npz.path(roots.REAL) is None
-    return pytest.mark.skipif(lacking, reason=f"no {npz.pattern} under {roots.REAL}")
+    missing = npz.path(roots.REAL) is None
+    return pytest.mark.skipif(missing, reason=f"no {npz.pattern} under {roots.REAL}")
 
 
 def nearest(train, test, part=slice(None)):
-    """Share of test images whose nearest training image is of their class."""
+    """Return the share of test images whose nearest training image is of their class."""
     one, other = (split.images.double().flatten(1) for split in (train, test))
     distance = torch.cdist(other, one, compute_mode="donot_use_mm_for_euclid_dist")
     return float((train.targets[distance.argmin(dim=1)] == test.targets).double().mean())
@@ -210,5 +210,5 @@ def test_real_eth80():
     everything = data.read().images
     assert len(everything) == 1640
     elevation = everything.factors["elevation"]
-    found = nearest(everything[elevation <= 24], everything[elevation >= 45])
-    assert found == pytest.approx(0.687, abs=0.0005)
+    share = nearest(everything[elevation <= 24], everything[elevation >= 45])
+    assert share == pytest.approx(0.687, abs=0.0005)

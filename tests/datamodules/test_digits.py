@@ -7,7 +7,7 @@ from capsbench.datamodules.digits import Digits
 from capsbench.errors import UserError
 from capsbench.viewpoint.grid import GridView
 from capsbench.viewpoint.ranges import ViewRange
-from tests.datamodules.promises import SPLITS, images_by_number
+from tests.datamodules.properties import SPLITS, images_by_number
 
 
 def test_enlarged_on_a_black_canvas():

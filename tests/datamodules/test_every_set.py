@@ -1,4 +1,4 @@
-"""What every set promises: splits apart and the same each time, labels, views by image."""
+"""Properties of every set: disjoint and reproducible splits, labels, views by image."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -24,7 +24,7 @@ from capsbench.datamodules.smallnorb import SmallNORB
 from capsbench.datamodules.svhn import SVHN
 from capsbench.viewpoint.ranges import ViewRange
 from tests.datamodules import roots
-from tests.datamodules.promises import (
+from tests.datamodules.properties import (
     objects,
     require_disjoint,
     require_same_splits,
@@ -96,13 +96,13 @@ SETS = {
 
 @pytest.fixture(params=SETS)
 def one(request, tmp_path, monkeypatch):
-    """A set, and what makes its data module."""
+    """A set, and the function that makes its data module."""
     chosen = SETS[request.param]
     chosen.fill(tmp_path, monkeypatch)
     return chosen, lambda **more: chosen.make(tmp_path, **more)
 
 
-def test_splits_are_apart_balanced_and_the_same_each_time(one):
+def test_splits_are_disjoint_balanced_and_reproducible(one):
     chosen, make = one
     data = make()
     parts = splits(data)
@@ -152,7 +152,7 @@ def test_batches_keep_the_contract(one):
     assert type(data).availability(data.data_root)
 
 
-def test_an_image_is_seen_alike_in_every_run(one, monkeypatch):
+def test_an_image_has_the_same_view_in_every_run(one, monkeypatch):
     _, make = one
     require_same_views(make, monkeypatch)
 

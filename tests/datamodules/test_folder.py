@@ -1,4 +1,4 @@
-"""A folder of one's own: tables right and wrong, images of every kind."""
+"""A folder of your own images: tables right and wrong, images of every kind."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ from capsbench.datamodules.folder import Folder
 from capsbench.errors import UserError
 from capsbench.viewpoint.ranges import ViewRange
 from tests.datamodules import roots
-from tests.datamodules.promises import objects, require_disjoint, splits
+from tests.datamodules.properties import objects, require_disjoint, splits
 
 
 def rows(count, *classes, more=()):
@@ -43,14 +43,14 @@ def test_recorded_views_and_whole_instances(tmp_path):
     views = ViewRange(azimuth=[0, 90])
     data = Folder(data_root=tmp_path, path="mine", views=views, familiar_test_share=0)
     assert data.factors == ("azimuth", "elevation", "instance")
-    # The last of each class, although the classes count theirs apart.
+    # The last of each class; the numbers of the classes are independent.
     assert objects(data.split("validation")) == {(0, 3), (1, 8)}
     assert objects(data.split("train")) == {(0, 1), (0, 2), (1, 7)}
     assert set(data.split("novel").factors["azimuth"].tolist()) == {180}
     assert data.split("novel").factors["elevation"].unique().tolist() == [12.5]
 
 
-def test_a_division_of_ones_own(tmp_path):
+def test_a_table_can_name_the_split(tmp_path):
     table = [(f"{c}{i}.png", c, "test" if i < 3 else "train") for c in "ab" for i in range(8)]
     roots.folder(tmp_path, [("file", "class", "split"), *table])
     data = Folder(data_root=tmp_path, path="mine")
@@ -78,7 +78,7 @@ def test_images_of_every_kind_are_resized(tmp_path, channels):
         assert (images[row, :, :5] == 255).all() and not images[row, :, 7:].any()
 
 
-def test_the_identity_is_that_of_the_table_and_the_images(tmp_path):
+def test_the_identity_depends_on_the_table_and_the_images(tmp_path):
     place = roots.folder(tmp_path, [("file", "class"), *rows(3, "a", "b")])
 
     def identity():
@@ -131,19 +131,19 @@ WRONG: dict[str, tuple[list[tuple[object, ...]], str]] = {
 
 
 @pytest.mark.parametrize("wrong", WRONG)
-def test_tables_that_are_wrong(tmp_path, wrong):
+def test_wrong_tables_are_refused(tmp_path, wrong):
     place = roots.folder(tmp_path, [("file", "class"), *rows(3, "a", "b")])
     lines, message = WRONG[wrong]
     text = "\n".join(",".join(map(str, line)) for line in lines)
     (place / "labels.csv").write_text(text, encoding="utf-8-sig")
-    with pytest.raises(UserError, match=message) as told:
+    with pytest.raises(UserError, match=message) as raised:
         Folder(data_root=tmp_path, path="mine")
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(raised.value)
 
 
 @pytest.mark.parametrize("other", ["./a0.png", "../mine/a0.png", "link.png", "absolute"])
 def test_a_file_under_two_names_is_one_file(tmp_path, other):
-    """Else it could be trained on and tested on."""
+    """Otherwise it could be in both training and test."""
     table = [("file", "class", "split"), *rows(4, "a", "b", more=("train",))]
     place = roots.folder(tmp_path, table)
     (place / "link.png").symlink_to("a0.png")
@@ -166,7 +166,7 @@ def test_files_outside_of_the_folder_are_refused(tmp_path, name):
 
 
 @pytest.mark.parametrize("end", ["\n", "\n\n", "  \n", ",\n,\n"])
-def test_empty_lines_at_the_end_are_no_rows(tmp_path, end):
+def test_empty_lines_at_the_end_are_ignored(tmp_path, end):
     place = roots.folder(tmp_path, [("file", "class"), *rows(3, "a", "b")])
     with (place / "labels.csv").open("a") as stream:
         stream.write(end)
@@ -175,14 +175,14 @@ def test_empty_lines_at_the_end_are_no_rows(tmp_path, end):
 
 @pytest.mark.filterwarnings("ignore")  # Pillow warns of some damage
 @pytest.mark.parametrize("kind", ["png", "jpg", "gif", "bmp", "tif", "ppm", "sgi", "dds"])
-def test_damaged_images_are_told_in_a_sentence(tmp_path, kind):
+def test_damaged_images_are_user_errors(tmp_path, kind):
     place = roots.folder(tmp_path, [("file", "class"), *rows(3, "a", "b")])
     data = Folder(data_root=tmp_path, path="mine", size=8)
     numbers = np.random.default_rng(0)
     path = place / f"a.{kind}"
     Image.fromarray(numbers.integers(0, 256, (24, 20, 3), dtype=np.uint8)).save(path)
     content = path.read_bytes()
-    told = 0
+    errors = 0
     for number in range(60):
         changed = bytearray(content)
         if number % 2:
@@ -194,11 +194,11 @@ def test_damaged_images_are_told_in_a_sentence(tmp_path, kind):
         try:
             data._image(path)
         except UserError as error:
-            told += "\n" not in str(error)
-    assert told
+            errors += "\n" not in str(error)
+    assert errors
 
 
-def test_files_that_are_no_table_and_no_images(tmp_path):
+def test_files_of_other_formats_are_refused(tmp_path):
     place = roots.folder(tmp_path, [("file", "class"), *rows(3, "a", "b")])
     (place / "a1.png").write_bytes(b"no image")
     with pytest.raises(UserError, match=r"a1\.png cannot be read as an image"):

@@ -1,4 +1,4 @@
-"""MNIST and its kin: files read where they are, checked before use, shown on a canvas."""
+"""MNIST and similar sets: files in their place, verified before use, images on a canvas."""
 
 import gzip
 import struct
@@ -13,7 +13,7 @@ from capsbench.datamodules.mnist import MNIST
 from capsbench.errors import UserError
 from capsbench.viewpoint.ranges import ViewRange
 from tests.datamodules import roots
-from tests.datamodules.promises import require_disjoint, splits
+from tests.datamodules.properties import require_disjoint, splits
 from tests.files.server import serving
 
 
@@ -24,7 +24,7 @@ def root(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("packed", [True, False])
-def test_files_are_read_where_they_are(root, packed):
+def test_files_are_read_in_their_place(root, packed):
     place = MNIST.folder(root)
     if not packed:
         for path in place.iterdir():
@@ -39,7 +39,7 @@ def test_files_are_read_where_they_are(root, packed):
 
 
 def altered(packed):
-    """The same file but for the last label."""
+    """Return the same file with another last label."""
     *rest, last = gzip.decompress(packed)
     return gzip.compress(bytes([*rest, (last + 1) % 10]))
 
@@ -63,25 +63,25 @@ def test_damaged_files_are_named(tmp_path, monkeypatch, cls, damage):
         cls(data_root=tmp_path).split("train")
 
 
-def test_a_file_that_was_packed_again_holds_the_same(root):
+def test_a_file_that_was_packed_again_is_accepted(root):
     path = MNIST.folder(root) / "train-labels-idx1-ubyte.gz"
     plain = gzip.decompress(path.read_bytes())
     path.write_bytes(gzip.compress(plain, compresslevel=1, mtime=1))
     assert len(MNIST(data_root=root).split("train")) == 110
 
 
-def test_of_a_file_that_holds_another_thing_both_sums_are_told(root):
+def test_the_error_of_an_altered_file_has_all_checksums(root):
     path = MNIST.folder(root) / "train-labels-idx1-ubyte.gz"
     path.write_bytes(altered(path.read_bytes()))
     known = MNIST.files["train-labels-idx1-ubyte"]
-    found = [roots.sha256(path.read_bytes()), roots.sha256(gzip.decompress(path.read_bytes()))]
-    with pytest.raises(UserError) as told:
+    actual = [roots.sha256(path.read_bytes()), roots.sha256(gzip.decompress(path.read_bytes()))]
+    with pytest.raises(UserError) as raised:
         MNIST(data_root=root).split("train")
-    for checksum in (known.packed, known.plain, *found):
-        assert checksum in str(told.value)
+    for checksum in (known.packed, known.plain, *actual):
+        assert checksum in str(raised.value)
 
 
-def test_a_file_with_the_right_sum_is_unpacked_without_another(root, monkeypatch):
+def test_the_checksum_of_the_packed_file_is_enough(root, monkeypatch):
     for name, file in MNIST.files.items():
         monkeypatch.setitem(MNIST.files, name, file._replace(plain="of another file"))
     assert len(MNIST(data_root=root).split("train")) == 110
@@ -116,17 +116,17 @@ def test_missing_files_are_downloaded(root, tmp_path_factory, monkeypatch):
     assert MNIST.availability(elsewhere) == f"found in {MNIST.folder(elsewhere)}"
 
 
-def test_unpacked_files_of_which_no_checksum_is_known_do_not_count(tmp_path, monkeypatch):
+def test_unpacked_files_without_a_known_checksum_are_ignored(tmp_path, monkeypatch):
     roots.idx_set(tmp_path, monkeypatch, FashionMNIST)
     path = FashionMNIST.folder(tmp_path) / "t10k-images-idx3-ubyte.gz"
     path.with_suffix("").write_bytes(gzip.decompress(path.read_bytes()))
     assert len(FashionMNIST(data_root=tmp_path).split("test")) == 40
     assert FashionMNIST.availability(tmp_path) == f"found in {path.parent}"
     path.unlink()
-    told = FashionMNIST.availability(tmp_path)
-    assert told.startswith("not found; downloaded when needed, or put t10k-images-idx3-ubyte.gz in")
-    assert told.endswith("(unpacked files do not count: no checksum of them is known)")
-    assert FashionMNIST.missing(tmp_path) == ["t10k-images-idx3-ubyte.gz"]
+    line = FashionMNIST.availability(tmp_path)
+    assert line.startswith("not found; downloaded when needed, or put t10k-images-idx3-ubyte.gz in")
+    assert line.endswith("(unpacked files are ignored: no checksum of them is known)")
+    assert FashionMNIST.missing_files(tmp_path) == ["t10k-images-idx3-ubyte.gz"]
     with pytest.raises(UserError, match=r"put t10k-images-idx3-ubyte\.gz"):
         FashionMNIST(data_root=tmp_path).split("test")
 
@@ -156,12 +156,14 @@ def test_a_canvas_without_a_middle_is_refused():
         MNIST(canvas=33)
 
 
-def test_the_canvas_does_not_change_what_the_set_is():
+def test_the_canvas_does_not_change_the_identity():
     assert MNIST(canvas=40).identity == MNIST().identity
     assert len({cls.identity.checksum for cls in (MNIST, FashionMNIST, KMNIST)}) == 3
 
 
-@pytest.mark.skipif(bool(MNIST.missing(roots.REAL)), reason=f"no MNIST files under {roots.REAL}")
+@pytest.mark.skipif(
+    bool(MNIST.missing_files(roots.REAL)), reason=f"no MNIST files under {roots.REAL}"
+)
 def test_real_mnist():
     parts = splits(MNIST(data_root=roots.REAL))
     assert [len(part) for part in parts] == [55000, 5000, 10000]

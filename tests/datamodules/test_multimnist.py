@@ -15,7 +15,7 @@ from capsbench.errors import UserError
 from capsbench.models.capsnet_dr import CapsNetDR
 from capsbench.viewpoint.ranges import ViewRange
 from tests.datamodules import roots
-from tests.datamodules.promises import SPLITS
+from tests.datamodules.properties import SPLITS
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def training(data, number) -> PairBatch:
 
 
 def by_hand(pairs, canvas=36):
-    """The digits of each pair on canvases of their own, by slicing."""
+    """Return the digits of each pair on canvases of their own, by slicing."""
     room = canvas  # on each side
     wide = torch.zeros(len(pairs), 2, canvas + 2 * room, canvas + 2 * room)
     first = room + (canvas - 28) // 2
@@ -68,7 +68,7 @@ def test_two_digits_are_shifted_by_whole_pixels_added_and_clipped(root, shift, c
     assert batch.targets.sum(dim=1).unique().tolist() == [2]
 
 
-def test_training_pairs_are_new_each_time_and_of_training_digits_alone(root):
+def test_training_pairs_are_new_in_each_batch_and_only_of_training_digits(root):
     data = MultiMNIST(data_root=root, batch_size=55, per_class=6)
     stream = data.train_dataloader()
     stored = torch.cat([stream[number].images for number in range(20)])
@@ -110,7 +110,7 @@ def test_processes_share_the_pairs_of_a_batch(root):
         assert torch.equal(share.targets, whole.targets[rank::3])
 
 
-def test_more_pairs_go_on_from_fewer(root):
+def test_fewer_pairs_are_the_first_of_more(root):
     few, more = (pairs_of(MultiMNIST(data_root=root, pairs=n)) for n in (1, 3))
     assert more.index.tolist() == list(range(120))
     for name in ("images", "targets", "partners", "shifts"):
@@ -120,17 +120,17 @@ def test_more_pairs_go_on_from_fewer(root):
 
 @given(st.lists(st.integers(0, 4), min_size=2, max_size=30).filter(lambda c: len(set(c)) > 1))
 @settings(max_examples=40, deadline=None)
-def test_each_digit_of_another_class_is_a_partner_alike_often(classes):
+def test_each_digit_of_another_class_is_an_equally_frequent_partner(classes):
     targets = torch.tensor(classes)
     digits = _Digits(Split(torch.zeros(len(classes), 1, 1, 1), targets, torch.arange(len(classes))))
     for row, label in enumerate(classes):
         others = [number for number, other in enumerate(classes) if other != label]
         unit = (torch.arange(len(others), dtype=torch.float64) + 0.5) / len(others)
-        found = digits.others(torch.full((len(others),), row), unit)
-        assert sorted(found.tolist()) == others
+        partners = digits.others(torch.full((len(others),), row), unit)
+        assert sorted(partners.tolist()) == others
 
 
-def test_one_class_alone_has_no_pairs(root):
+def test_a_single_class_has_no_pairs(root):
     with pytest.raises(UserError, match="digits of different classes"):
         MultiMNIST(data_root=root, limit=1).train_dataloader()[0]
 
@@ -157,7 +157,7 @@ def test_both_conventions_of_counting():
     assert shares.mean() == pytest.approx(2 / 3)  # digit by digit
 
 
-def test_objects_are_told_apart_by_their_classes():
+def test_targets_are_separated_by_object():
     targets = torch.tensor([[0, 1, 0, 1], [1, 1, 0, 0]])
     expected = [[[0, 1, 0, 0], [0, 0, 0, 1]], [[1, 0, 0, 0], [0, 1, 0, 0]]]
     assert one_hot_by_object(targets, 2).tolist() == expected

@@ -12,7 +12,7 @@ from capsbench.errors import UserError
 from capsbench.viewpoint.ranges import ViewRange
 from capsbench.viewpoint.views import Views
 from tests.datamodules import roots
-from tests.datamodules.promises import objects
+from tests.datamodules.properties import objects
 from tests.formats import made
 
 AZIMUTHS = {"azimuth": {"values": [300, 320, 340, 0, 20, 40]}}
@@ -21,7 +21,7 @@ ELEVATIONS = {"elevation": {"values": [30, 35, 40]}}
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-    """All views of all toys, with images of a few pixels."""
+    """Return all views of all toys, with images of a few pixels."""
     root = tmp_path_factory.mktemp("smallnorb")
     with pytest.MonkeyPatch.context() as patch:
         roots.smallnorb(root, patch, whole=True)
@@ -29,7 +29,7 @@ def whole(tmp_path_factory):
 
 
 def replace(root, patch, which, array):
-    """Put another matrix in the place of one."""
+    """Replace a matrix by another one."""
     content = made.packed(made.norb(array))
     file = roots.remote(norb.OFFICIAL[which].name, content)
     roots.write(root / "smallnorb" / file.name, content)
@@ -91,7 +91,7 @@ def test_files_are_checked(tmp_path, monkeypatch, packed):
     path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
     kind = "SHA-256" if packed else "MD5"
     with pytest.raises(
-        UserError, match=rf"{path.name} is damaged or another file: expected {kind}"
+        UserError, match=rf"{path.name} is damaged or the wrong file: expected {kind}"
     ):
         SmallNORB(data_root=tmp_path).split("test")
     path.unlink()
@@ -99,7 +99,7 @@ def test_files_are_checked(tmp_path, monkeypatch, packed):
         SmallNORB(data_root=tmp_path).split("test")
 
 
-def test_the_port_holds_the_same(tmp_path, monkeypatch):
+def test_the_port_has_the_same_images(tmp_path, monkeypatch):
     pytest.importorskip("pyarrow")
     roots.smallnorb(tmp_path / "official", monkeypatch)
     roots.smallnorb(tmp_path / "port", monkeypatch, port=True)

@@ -1,4 +1,4 @@
-"""ToyNORB as a data module: rendered once, kept, divided as smallNORB, with exact poses."""
+"""ToyNORB as a data module: rendered once, cached, divided as smallNORB, with exact poses."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ from capsbench.datamodules.toynorb import ToyNORB, checksum
 from capsbench.errors import UserError
 from capsbench.viewpoint.grid import GridView
 from capsbench.viewpoint.ranges import ViewRange
-from tests.datamodules.promises import objects, require_disjoint, require_same_views, splits
+from tests.datamodules.properties import objects, require_disjoint, require_same_views, splits
 
 HINTON = {"azimuth": {"values": [300, 320, 340, 0, 20, 40]}}
 
@@ -41,7 +41,7 @@ def test_the_division_is_smallnorbs():
     assert torch.bincount(data.split("novel").targets).tolist() == [3240] * 5
 
 
-def test_what_every_set_promises(monkeypatch):
+def test_the_properties_of_every_set(monkeypatch):
     parts = splits(small())
     require_disjoint(parts, one_source=True)
     assert objects(parts[0]).isdisjoint(objects(parts[1]) | objects(parts[2]))
@@ -106,11 +106,10 @@ def test_distance_is_a_factor():
     near = data.split("familiar")
     assert far.masks is not None and near.masks is not None
     assert far.masks.sum() < 0.5 * near.masks.sum()
-    shown = data.evaluation.view_rows("test", GridView("distance", 1.7))
-    assert len(shown) == 24_300
+    assert len(data.evaluation.view_rows("test", GridView("distance", 1.7))) == 24_300
 
 
-def test_rearranged_toys_stand_beside_their_whole_ones():
+def test_rearranged_toys_correspond_to_whole_toys():
     data = small(limit=1000)
     whole, picasso = data.split("test"), data.split("rearranged")
     assert torch.equal(whole.index, picasso.index)
@@ -120,7 +119,7 @@ def test_rearranged_toys_stand_beside_their_whole_ones():
     assert (whole.images != picasso.images).float().mean() > 0.05
     assert whole.poses is not None and picasso.poses is not None
     assert not torch.allclose(whole.poses, picasso.poses)
-    # Those of training stay whole: the same training is tested on both.
+    # The training images stay whole: one training is tested on both.
     assert "rearranged" not in data.identity.checksum
 
 
@@ -148,12 +147,12 @@ def test_the_object_moves_before_its_background():
 
 
 def test_other_toys_are_another_version():
-    """Where this fails, the toys have changed: raise the version, and change the sum."""
+    """If this fails, the toys have changed: raise the version, and change the checksum."""
     assert ToyNORB.identity.checksum == checksum(all_toys())
     assert checksum(all_toys()) != checksum(all_toys(1))
 
 
-def test_it_says_where_it_is_kept(cache, tmp_path):
+def test_availability_names_the_cache_folder(cache, tmp_path):
     assert str(native.cache_folder()) in ToyNORB.availability(tmp_path)
     with pytest.raises(UserError, match="crop of toynorb"):
         small(crop=9)

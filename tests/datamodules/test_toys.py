@@ -89,7 +89,7 @@ def test_instances_are_clearly_different(toys, category):
     assert overlap.max() < 0.93
 
 
-def test_paint_does_not_give_the_category_away():
+def test_paint_does_not_reveal_the_category():
     albedo = all_toys().albedo
     mean = (albedo.sum(1) / (albedo > 0).sum(1)).view(len(CATEGORIES), INSTANCES)
     means = mean.mean(1)
@@ -121,7 +121,7 @@ def test_unknown_toys_are_refused():
         toy("truck", 10)
 
 
-def test_parts_reach_where_they_are_put():
+def test_parts_extend_between_their_ends():
     arm = limb("arm", (1.0, 0.0, 0.0), (1.0, 3.0, 4.0), 0.2)
     ends = arm.pose @ torch.tensor([[0, 0, -2.5, 1], [0, 0, 2.5, 1]]).double().T
     torch.testing.assert_close(ends[:3].T, torch.tensor([[1.0, 0, 0], [1, 3, 4]]).double())
@@ -140,7 +140,7 @@ def test_parts_reach_where_they_are_put():
 
 
 @pytest.mark.parametrize("category", CATEGORIES)
-def test_rearranged_parts_keep_all_but_their_places(toys, category):
+def test_rearranged_parts_change_only_their_places(toys, category):
     for number in range(INSTANCES):
         made = toys[category, number]
         moved = rearranged(made, generator("picasso", category, number))
@@ -168,8 +168,8 @@ def test_rearranged_parts_stay_visible(toys):
         seen = []
         for one in (made, rearranged(made, generator("picasso", *key))):
             parts = stack([one]).rows(torch.zeros(8, dtype=torch.long))
-            found = render(parts, *view, torch.full((8, 1), 4)).parts.unique()
-            seen.append(len(found) - 1)
+            visible = render(parts, *view, torch.full((8, 1), 4)).parts.unique()
+            seen.append(len(visible) - 1)
         assert seen[1] >= len(made.parts) - 1, (key, seen)
 
 
@@ -203,7 +203,7 @@ def test_rows_carry_their_exact_poses(grid):
         grid.category[rows], grid.instance[rows], grid.elevation[rows], grid.azimuth[rows]
     )
     assert exact.poses.shape[0] == 4
-    drawn = draw(exact, grid.lighting[rows][:, None], size=12)
+    drawn = render_scene(exact, grid.lighting[rows][:, None], size=12)
     assert torch.equal((drawn.images[:, 0] * 255).round().byte(), grid.images[rows])
     assert torch.equal(drawn.masks, grid.masks[rows])
 
@@ -234,7 +234,7 @@ def test_stereo_distance_and_seed_change_the_images(grid):
 
 
 def test_categories_are_learnable_but_not_trivial(grid):
-    """The nearest neighbour among the instances to train on."""
+    """The nearest neighbour among the training instances is right for most test instances."""
     train = torch.isin(grid.instance, torch.tensor(TRAIN_INSTANCES)).nonzero()[:, 0]
     test = torch.isin(grid.instance, torch.tensor(TEST_INSTANCES)).nonzero()[:, 0]
     train = train[torch.randperm(len(train), generator=generator("train"))[:4000]]
