@@ -1,9 +1,10 @@
-"""How numbers, views and settings are written, the same in the terminal, the page and Markdown."""
+"""Numbers, views and settings as text, the same in the terminal, on the page and in Markdown."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
+from typing import NamedTuple
 
 from capsbench.viewpoint.factors import FACTORS as VIEW_FACTORS
 from capsbench.viewpoint.spread import Spread, Sweep
@@ -37,12 +38,11 @@ AXES = {
     "instance": "number of the object",
 }
 
-
-MOST_LISTED = 6  # more values at even steps are told by the step
+MOST_LISTED = 6  # more values at even steps are given by the step
 
 
 def number(value: float) -> str:
-    """A number with a true minus sign and no superfluous zeros.
+    """Return a number with a minus sign and without superfluous zeros.
 
     >>> number(-90.0), number(0.75)
     ('−90', '0.75')
@@ -51,7 +51,7 @@ def number(value: float) -> str:
 
 
 def percent(value: float) -> str:
-    """A share as a percentage.
+    """Return a share as a percentage.
 
     >>> percent(0.9731)
     '97.3 %'
@@ -60,7 +60,7 @@ def percent(value: float) -> str:
 
 
 def share(value: float) -> str:
-    """A share in per cent, without the sign.
+    """Return a share in per cent, without the per cent sign.
 
     >>> share(-0.0004), share(-0.02)
     ('0.0', '−2.0')
@@ -70,7 +70,7 @@ def share(value: float) -> str:
 
 
 def points(value: float) -> str:
-    """A difference of two shares, in percentage points.
+    """Return a difference of two shares in percentage points.
 
     >>> points(0.5625)
     '56.2 pts'
@@ -79,7 +79,7 @@ def points(value: float) -> str:
 
 
 def squared_error(value: float) -> str:
-    """A mean squared difference of pixels in [0, 1].
+    """Return a mean squared difference of pixels in [0, 1].
 
     >>> squared_error(0.01873)
     '0.0187'
@@ -87,8 +87,17 @@ def squared_error(value: float) -> str:
     return f"{value:.4f}"
 
 
+def count(value: float) -> str:
+    """Return a whole number, or the mean of some.
+
+    >>> count(188906.0), count(2.5)
+    ('188,906', '2.5')
+    """
+    return f"{value:,.0f}" if value.is_integer() or value >= 1000 else number(value)
+
+
 def duration(seconds: float) -> str:
-    """Wall time.
+    """Return a wall time.
 
     >>> duration(20.06), duration(200), duration(7260)
     ('20.1 s', '3 min 20 s', '2 h 1 min')
@@ -101,23 +110,57 @@ def duration(seconds: float) -> str:
     return f"{minutes // 60} h {minutes % 60} min"
 
 
-def size(count: float) -> str:
-    """A number of bytes.
+def size(num_bytes: float) -> str:
+    """Return a number of bytes.
 
     >>> size(0), size(12_300), size(2_500_000_000)
     ('none', '12 kB', '2.5 GB')
     """
-    if not count:
+    if not num_bytes:
         return "none"
     for unit in ("kB", "MB", "GB"):
-        count /= 1000
-        if count < 999.5 or unit == "GB":
+        num_bytes /= 1000
+        if num_bytes < 999.5 or unit == "GB":
             break
-    return f"{count:.2g} {unit}" if count < 10 else f"{count:.0f} {unit}"
+    return f"{num_bytes:.2g} {unit}" if num_bytes < 10 else f"{num_bytes:.0f} {unit}"
+
+
+def rate(per_second: float) -> str:
+    """Return a number per second.
+
+    >>> rate(1234.5), rate(12.345)
+    ('1,234', '12.3')
+    """
+    return f"{per_second:,.0f}" if per_second >= 1000 else f"{per_second:.3g}"
+
+
+class NumberFormat(NamedTuple):
+    """Format of the numbers of one unit.
+
+    Attributes:
+        text: Function that writes a number with its unit.
+        bare: Function that writes a number next to others that have the unit.
+    """
+
+    text: Callable[[float], str]
+    bare: Callable[[float], str]
+
+
+# The units of `capsbench.measures.ValueSpec`, and wall time.
+NUMBER_FORMATS = {
+    "share": NumberFormat(percent, share),
+    "difference of shares": NumberFormat(points, share),
+    "squared error": NumberFormat(squared_error, squared_error),
+    "number": NumberFormat(number, number),
+    "count": NumberFormat(count, count),
+    "bytes": NumberFormat(size, size),
+    "per second": NumberFormat(lambda value: f"{rate(value)} per second", rate),
+    "seconds": NumberFormat(duration, duration),
+}
 
 
 def view(factor: str, value: float) -> str:
-    """A view in figures and captions.
+    """Return a view as text for figures and captions.
 
     >>> view("rotation", -90.0), view("shift_x", 3), view("scale", 0.8)
     ('−90°', '3 px', '×0.8')
@@ -130,7 +173,7 @@ def view(factor: str, value: float) -> str:
 
 
 def spread(factor: str, values: Spread) -> str:
-    """The values that a factor takes.
+    """Return the values of a factor as text.
 
     >>> spread("rotation", Spread(intervals=((-15, 15),))), spread("scale", Spread(values=(1,)))
     ('−15° to 15°', '×1 only')
@@ -150,7 +193,7 @@ def spread(factor: str, values: Spread) -> str:
 
 
 def sweep(factor: str, values: Sweep) -> str:
-    """The views of a sweep.
+    """Return the views of a sweep as text.
 
     >>> sweep("rotation", Sweep(start=-180, stop=180, step=15))
     '−180° to 180° in steps of 15°'
@@ -163,7 +206,7 @@ def sweep(factor: str, values: Sweep) -> str:
 
 
 def listed(items: Sequence[str]) -> str:
-    """Items in a sentence.
+    """Join items as in a sentence.
 
     >>> listed(["a"]), listed(["a", "b", "c"])
     ('a', 'a, b and c')
@@ -171,10 +214,10 @@ def listed(items: Sequence[str]) -> str:
     return " and ".join([", ".join(items[:-1]), items[-1]]) if len(items) > 1 else "".join(items)
 
 
-def counted(count: int, noun: str, plural: str | None = None) -> str:
-    """A count with its noun.
+def counted(items: int, noun: str, plural: str | None = None) -> str:
+    """Return a count with its noun.
 
     >>> counted(1, "seed"), counted(1200, "image")
     ('1 seed', '1,200 images')
     """
-    return f"{count:,} {noun if count == 1 else plural or noun + 's'}"
+    return f"{items:,} {noun if items == 1 else plural or noun + 's'}"
