@@ -1,8 +1,9 @@
-"""What a model finds in the images of a split, one by one."""
+"""Predictions of a model for the images of a split, image by image."""
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,44 +15,47 @@ from capsbench.data.evaluation import ViewSelection
 from capsbench.data.images import ImageDataModule
 
 
-class Found(NamedTuple):
-    """What a model found.
+@dataclass(frozen=True)
+class Predictions:
+    """Agreement of a model's predictions with the targets.
 
     Attributes:
-        shares: (N,) which share of each image's objects; of one object 0 or 1.
-        numbers: (N,) each image's number in its source.
-        several: Whether images hold several objects.
+        recall: (N,) share of each image's objects that the model recognizes, see
+            `capsbench.contracts.class_recall`; 0 or 1 if an image shows one object.
+        index: (N,) each image's number in its source.
+        multiple_objects: True if an image shows several objects.
     """
 
-    shares: NDArray[np.float32]
-    numbers: NDArray[np.int64]
-    several: bool
+    recall: NDArray[np.float32]
+    index: NDArray[np.int64]
+    multiple_objects: bool
+
+    @property
+    def correct(self) -> NDArray[np.bool_]:
+        """(N,), True for an image whose objects are all recognized."""
+        return self.recall == 1
 
 
-def found_in(
-    model: Model,
-    data: ImageDataModule,
-    split: SplitName,
-    at: ViewSelection,
-    device: str,
-) -> Found:
-    """What a model finds in the images of a split, in the order of the split.
+def predict_split(
+    model: Model, data: ImageDataModule, split: SplitName, at: ViewSelection, device: str
+) -> Predictions:
+    """Evaluate a model on the images of a split, in the order of the split.
 
     Args:
         model: The model, in evaluation mode on ``device``.
         data: The data module.
         split: Name of the split.
-        at: From where the images are seen, see `ImageDataModule.batches`.
-        device: Where the model is.
+        at: The views, see `EvaluationImages.batches`.
+        device: Device of the model.
     """
-    shares, index, several = [], [], False
+    recall, index, multiple_objects = list[torch.Tensor](), list[torch.Tensor](), False
     for batch in data.evaluation.batches(split, device, at):
-        shares.append(class_recall(model.log_probabilities(model(batch.images)), batch.targets))
+        recall.append(class_recall(model.log_probabilities(model(batch.images)), batch.targets))
         index.append(batch.index)
-        several = batch.targets.dim() == 2
-    return Found(_array(shares), _array(index), several)
+        multiple_objects = batch.targets.dim() == 2
+    return Predictions(_concatenate(recall), _concatenate(index), multiple_objects)
 
 
-def _array(parts: list[torch.Tensor]) -> NDArray[Any]:
+def _concatenate(parts: list[torch.Tensor]) -> NDArray[Any]:
     joined: NDArray[Any] = torch.cat(parts).cpu().numpy()
     return joined

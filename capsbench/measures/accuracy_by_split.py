@@ -1,57 +1,118 @@
-"""Accuracy on familiar and novel test images, and at views of named ranges."""
+"""Measure ``accuracy-by-split``: accuracy on familiar and novel test images, and in view ranges."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Mapping
+from typing import ClassVar, Literal, Self
 
 import torch
-from numpy.typing import NDArray
+from pydantic import Field, model_validator
 
 from capsbench.contracts import Model
 from capsbench.data.images import ImageDataModule
-from capsbench.measures import AccuracyBySplit
-from capsbench.measures._predictions import found_in
-from capsbench.measures._result import Measured
+from capsbench.measures import (
+    Measure,
+    MeasureConfig,
+    MeasureContext,
+    MeasureResult,
+    Name,
+    TestSplit,
+    ValueSpec,
+    index_name,
+)
+from capsbench.measures._config import require_different
+from capsbench.measures._predictions import predict_split
+from capsbench.measures._result import Array
+from capsbench.values import Quantity, Value
+from capsbench.viewpoint.grid import GridView
+from capsbench.viewpoint.ranges import ViewRange
 
 
-@torch.inference_mode()
-def measure(
-    entry: AccuracyBySplit,
-    model: Model,
-    data: ImageDataModule,
-    device: str,
-    advance: Callable[[], None],
-) -> Measured:
-    """Measure a model on splits and ranges.
+class AccuracyBySplitConfig(MeasureConfig):
+    """Arguments of `AccuracyBySplit`.
 
-    Each key begins with the name of the split or range: ``<name>/accuracy``, of images that are
-    wholly right, ``<name>/images``, how many there are, and where images hold several objects
-    ``<name>/objects/accuracy``, of objects. ``gap`` is the
-    familiar accuracy less the novel one. Samples hold each image's outcome under the same keys.
-
-    Args:
-        entry: The measure's arguments.
-        model: The trained model, in evaluation mode on ``device``.
-        data: The data module.
-        device: Where the model is.
-        advance: Called after each split or range, for a progress bar.
+    Attributes:
+        splits: ``familiar`` and ``novel`` images, as the data set and the training views define
+            them; ``rearranged`` images, in which the objects' parts are displaced (Picasso test).
+        ranges: Ranges of views by a name of their choice, such as ``outside``. Each test image is
+            seen from one view of the range, the same for every model.
     """
-    values: dict[str, float] = {}
-    samples: dict[str, NDArray[Any]] = {}
-    rows = []
-    for name in (*entry.splits, *entry.ranges):
-        split = name if name in entry.splits else "test"
-        found = found_in(model, data, split, entry.ranges.get(name), device)
-        correct = found.shares == 1
-        values[f"{name}/accuracy"] = float(correct.mean())
-        if found.several:
-            values[f"{name}/objects/accuracy"] = float(found.shares.mean())
-            samples[f"{name}/objects/accuracy"] = found.shares
-        samples |= {f"{name}/accuracy": correct, f"{name}/index": found.numbers}
-        values[f"{name}/images"] = float(len(correct))
-        rows.append(len(correct))
-        advance()
-    if {"familiar/accuracy", "novel/accuracy"} <= values.keys():
-        values["gap"] = values["familiar/accuracy"] - values["novel/accuracy"]
-    return Measured(values, [], max(rows, default=0), samples)
+
+    measure: Literal["accuracy-by-split"]
+    splits: tuple[TestSplit, ...] = ("familiar",)
+    ranges: dict[Name, ViewRange] = Field(default_factory=dict)
+
+    @property
+    def required_views(self) -> list[GridView | ViewRange]:
+        """The ranges."""
+        return list(self.ranges.values())
+
+    @property
+    def required_splits(self) -> tuple[TestSplit, ...]:
+        """The splits."""
+        return self.splits
+
+    @property
+    def num_progress_steps(self) -> int:
+        """One step per split and range."""
+        return len(self.splits) + len(self.ranges)
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        require_different("splits", self.splits)
+        if not (self.splits or self.ranges):
+            raise ValueError("name a split or a range of views")
+        if twice := set(self.splits) & self.ranges.keys():
+            raise ValueError(f"a range cannot have the name of a split: {', '.join(twice)}")
+        return self
+
+
+class AccuracyBySplit(Measure[AccuracyBySplitConfig]):
+    """Accuracy on whole splits, and on the test images at views of named ranges."""
+
+    config = AccuracyBySplitConfig
+    metrics: ClassVar[Mapping[str, ValueSpec]] = {
+        "accuracy": ValueSpec(
+            "Share of the images of a split or range that are classified correctly; with several "
+            "objects, images of which every object is recognized.",
+            "share",
+        ),
+        "object_accuracy": ValueSpec(
+            "Share of the objects that are recognized, in images of several objects.", "share"
+        ),
+        "gap": ValueSpec(
+            "Accuracy on familiar images minus accuracy on novel images.", "difference of shares"
+        ),
+    }
+
+    @classmethod
+    @torch.inference_mode()
+    def compute(
+        cls,
+        config: AccuracyBySplitConfig,
+        model: Model,
+        data: ImageDataModule,
+        context: MeasureContext,
+    ) -> MeasureResult:
+        """Compute the measure; see `Measure.compute`."""
+        values: list[Value] = []
+        per_image: dict[str, Array] = {}
+        by_split: dict[str, Value] = {}
+        for name in (*config.splits, *config.ranges):
+            split = name if name in config.splits else "test"
+            predictions = predict_split(model, data, split, config.ranges.get(name), context.device)
+            correct, n = predictions.correct, len(predictions.correct)
+            accuracy = Quantity(metric="accuracy", split=name)
+            by_split[name] = accuracy.with_value(float(correct.mean()), n)
+            values.append(by_split[name])
+            per_image |= {accuracy.name: correct, index_name(name): predictions.index}
+            if predictions.multiple_objects:
+                by_object = Quantity(metric="object_accuracy", split=name)
+                values.append(by_object.with_value(float(predictions.recall.mean()), n))
+                per_image[by_object.name] = predictions.recall
+            context.advance()
+        if {"familiar", "novel"} <= by_split.keys():
+            familiar, novel = by_split["familiar"], by_split["novel"]
+            gap = Quantity(metric="gap")
+            values.append(gap.with_value(familiar.value - novel.value, familiar.n + novel.n))
+        return MeasureResult(values, per_image)

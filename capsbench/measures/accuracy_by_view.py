@@ -1,26 +1,36 @@
-"""Accuracy on every test image at every view of a grid, and what sums it up."""
+"""Measure ``accuracy-by-view``: accuracy on every test image at every view of a grid."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import ClassVar, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
-from torchmetrics import Metric
 
-from capsbench import measures
 from capsbench.contracts import Model
 from capsbench.data.images import ImageDataModule
-from capsbench.measures._predictions import found_in
-from capsbench.measures._result import Measured
+from capsbench.measures import (
+    GridMeasureConfig,
+    Measure,
+    MeasureContext,
+    MeasureResult,
+    ValueSpec,
+    ViewFigureSpec,
+    index_name,
+)
+from capsbench.measures._predictions import predict_split
+from capsbench.metrics.view_accuracy import ViewAccuracy
+from capsbench.values import Quantity, Value
 from capsbench.viewpoint.grid import GridView
 from capsbench.viewpoint.ranges import ViewRange
+from capsbench.viewpoint.spread import Place
 
-# What is averaged, and over views that lie where.
-KINDS = {
+Floats = NDArray[np.float64]
+
+# Places of the views that each summary averages.
+SUMMARIES: dict[str, tuple[Place, ...]] = {
     "familiar": ("familiar",),
     "novel": ("between", "outside"),
     "between": ("between",),
@@ -28,185 +38,177 @@ KINDS = {
 }
 
 
-@torch.inference_mode()
-def measure(
-    entry: measures.AccuracyByView,
-    model: Model,
-    data: ImageDataModule,
-    device: str,
-    advance: Callable[[], None],
-) -> Measured:
-    """Measure a model on the test split.
+class AccuracyByViewConfig(GridMeasureConfig):
+    """Arguments of `AccuracyByView`."""
 
-    Samples hold ``correct`` and ``shown``, (V, N) bool; and where each image is seen from all
-    views, under the keys of values such as ``novel/accuracy``, that of each image, (N,).
-
-    Args:
-        entry: The measure's arguments.
-        model: The trained model, in evaluation mode on ``device``.
-        data: The data module; its ``views`` say what is familiar.
-        device: Where the model is.
-        advance: Called after each view, for a progress bar.
-    """
-    views = entry.grid.views()
-    index = data.split("test").index.numpy()
-    order = np.argsort(index)
-    correct = np.zeros((len(views), len(index)), dtype=bool)
-    shown = np.zeros_like(correct)
-    # Every process sees the same images: there is nothing to sum up over them.
-    metric = AccuracyByView(len(views), sync_on_compute=False)
-    for row, view in enumerate(views):
-        found = found_in(model, data, "test", view, device)
-        columns = order[np.searchsorted(index, found.numbers, sorter=order)]
-        shown[row, columns] = True
-        correct[row, columns] = found.shares == 1
-        metric.update(row, torch.from_numpy(found.shares == 1))
-        advance()
-    counts = shown.sum(axis=1)
-    values, rows = summarize(views, metric.compute().tolist(), data.views)
-    rows = [{**row, "n": int(count)} for row, count in zip(rows, counts, strict=True)]
-    samples = {"correct": correct, "shown": shown, "index": index}
-    if shown.all():  # else an image has no outcome at views that it is not seen from
-        samples |= {
-            f"{kind}/accuracy": weights @ correct
-            for kind, weights in kind_weights(views, data.views).items()
-            if kind in KINDS
-        }
-    return Measured(values, rows, int(counts.max()), samples)
+    measure: Literal["accuracy-by-view"]
 
 
-class AccuracyByView(Metric):
-    """Accuracy at each view, over batches and processes; `summarize` sums it up.
+class AccuracyByView(Measure[AccuracyByViewConfig]):
+    """Accuracy on every test image at every view of a grid, one factor at a time.
 
-    Args:
-        views: V.
-        **kwargs: Arguments of ``torchmetrics.Metric``.
+    Views inside the training ranges are familiar, all others novel. Novel views between trained
+    values require interpolation, those outside extrapolation. Summaries average over the views of
+    each factor, then over factors, so that each factor has the same weight. Two angles a whole turn
+    apart are the same view and count once.
+
+    Free per-image arrays: ``correct`` (V, N) bool, and ``evaluated`` (V, N), False where an image
+    was not recorded at a view.
     """
 
-    full_state_update = False
-    higher_is_better = True
-    is_differentiable = False
-    plot_lower_bound = 0.0
-    plot_upper_bound = 1.0
-    correct: Tensor
-    shown: Tensor
+    config = AccuracyByViewConfig
+    metrics: ClassVar[Mapping[str, ValueSpec]] = {
+        "accuracy": ValueSpec(
+            "Share of the images that are classified correctly: at a view, or averaged over the "
+            "familiar, novel, between or outside views of a factor or of all factors.",
+            "share",
+        ),
+        "gap": ValueSpec(
+            "Accuracy at familiar views minus accuracy at novel views.", "difference of shares"
+        ),
+        "worst_accuracy": ValueSpec("Lowest accuracy at any view, of a factor or of all.", "share"),
+        "area": ValueSpec(
+            "Area under the accuracy curve of a factor divided by the width of the sweep "
+            "(trapezoids).",
+            "share",
+        ),
+    }
+    figures = (
+        ViewFigureSpec(
+            name="accuracy-by-view",
+            title="Accuracy by view",
+            caption=(
+                "Accuracy on every test image at each view of the grid, one factor at a time. The "
+                "shaded part holds the familiar views; everything outside it is novel."
+            ),
+            metric="accuracy",
+            axis="accuracy",
+        ),
+    )
 
-    def __init__(self, views: int, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        for name in ("correct", "shown"):
-            self.add_state(name, torch.zeros(views, dtype=torch.long), dist_reduce_fx="sum")
-
-    def update(self, view: int, correct: Tensor) -> None:
-        """Add images that are seen from a view; a recorded view has images of its own.
-
-        Args:
-            view: Its number.
-            correct: (B,) bool.
-        """
-        self.correct[view] += correct.sum()
-        self.shown[view] += len(correct)
-
-    def compute(self) -> Tensor:
-        """(V,) float64; NaN for a view without images."""
-        return self.correct.double() / self.shown
-
-    def plot(self, val: Tensor | Sequence[Tensor] | None = None, ax: Any = None) -> Any:
-        """Draw accuracy view by view, or the values that are given."""
-        if val is not None:
-            return self._plot(val, ax)
-        drawn: Any = self._plot({"accuracy": self.compute()}, ax)
-        drawn[1].set_xlabel("view")
-        return drawn
+    @classmethod
+    @torch.inference_mode()
+    def compute(
+        cls,
+        config: AccuracyByViewConfig,
+        model: Model,
+        data: ImageDataModule,
+        context: MeasureContext,
+    ) -> MeasureResult:
+        """Compute the measure; see `Measure.compute`."""
+        views = config.grid.views()
+        index = data.split("test").index.numpy()
+        order = np.argsort(index)
+        correct = np.zeros((len(views), len(index)), dtype=bool)
+        evaluated = np.zeros_like(correct)
+        # Every process evaluates all images, so there is nothing to add up between them.
+        metric = ViewAccuracy(len(views), sync_on_compute=False)
+        for row, view in enumerate(views):
+            predictions = predict_split(model, data, "test", view, context.device)
+            columns = order[np.searchsorted(index, predictions.index, sorter=order)]
+            evaluated[row, columns] = True
+            correct[row, columns] = predictions.correct
+            metric.update(row, torch.from_numpy(predictions.correct))
+            context.advance()
+        values = summarize(views, metric.compute().numpy(), evaluated, data.views)
+        per_image = {"correct": correct, "evaluated": evaluated, index_name(): index}
+        if evaluated.all():  # otherwise an image has no outcome at views where it was not recorded
+            per_image |= {
+                quantity.name: weights @ correct
+                for quantity, weights in summary_weights(views, data.views).items()
+                if quantity.factor is None
+            }
+        return MeasureResult(values, per_image)
 
 
 def summarize(
-    views: Sequence[GridView], accuracies: Sequence[float], ranges: ViewRange
-) -> tuple[dict[str, float], list[dict[str, Any]]]:
-    """Sum up accuracies by view.
-
-    Familiar views lie inside the training ranges, novel ones do not: those between trained values
-    ask for interpolation, those outside for extrapolation. Each factor counts the same: the
-    accuracy on familiar (novel, between, outside) views is averaged over the views of a factor
-    first, over the factors then; two angles a whole turn apart are one view, and count once. The
-    area under a factor's curve is its mean height over the swept range (trapezoids).
+    views: Sequence[GridView], accuracies: Floats, evaluated: NDArray[np.bool_], ranges: ViewRange
+) -> list[Value]:
+    """Summarize the accuracies at the views of a grid.
 
     Args:
-        views: The grid.
-        accuracies: One per view.
+        views: The V views.
+        accuracies: (V,) accuracy at each view.
+        evaluated: (V, N), True where an image was evaluated at a view.
         ranges: The training ranges.
 
     Returns:
-        Values under stable keys, and one row per view. A key without any view is left out.
+        Accuracy, gap, worst accuracy and area as `AccuracyByView.metrics` defines them; summaries
+        without any view are left out.
     """
-    places = [ranges.place(view) for view in views]
-    factors = list(dict.fromkeys(view.factor for view in views))
-    heights = np.array(accuracies)
-    values = {
-        f"{kind}/accuracy": float(weights @ heights)
-        for kind, weights in kind_weights(views, ranges).items()
+
+    def value(quantity: Quantity, number: float, rows: NDArray[np.bool_]) -> Value:
+        return quantity.with_value(number, int(evaluated[rows].any(axis=0).sum()))
+
+    all_views = np.ones(len(views), dtype=bool)
+    means = {
+        quantity: value(quantity, float(weights @ accuracies), weights > 0)
+        for quantity, weights in summary_weights(views, ranges).items()
     }
-    if {"familiar/accuracy", "novel/accuracy"} <= values.keys():
-        values["gap"] = values["familiar/accuracy"] - values["novel/accuracy"]
-    values["worst/accuracy"] = float(heights.min())
-    for factor in factors:
-        swept = [view.factor == factor for view in views]
-        at, curve = np.array([v.value for v in views])[swept], heights[swept]
+    values = list(means.values())
+    familiar, novel = (means.get(_accuracy(split)) for split in ("familiar", "novel"))
+    if familiar and novel:
+        values.append(value(Quantity(metric="gap"), familiar.value - novel.value, all_views))
+    worst = Quantity(metric="worst_accuracy")
+    values.append(value(worst, float(accuracies.min()), all_views))
+    for factor in dict.fromkeys(view.factor for view in views):
+        swept = np.array([view.factor == factor for view in views])
+        at, curve = np.array([view.value for view in views])[swept], accuracies[swept]
         width = float(at[-1] - at[0])
-        values[f"{factor}/worst"] = float(curve.min())
-        values[f"{factor}/area"] = float(np.trapezoid(curve, at) / width if width else curve[0])
-    rows: list[dict[str, Any]] = []
-    for view, place, accuracy in zip(views, places, accuracies, strict=True):
-        values[f"{view.key}/accuracy"] = accuracy
-        rows.append(
-            {
-                "factor": view.factor,
-                "value": view.value,
-                "key": view.key,
-                "familiar": place == "familiar",
-                "place": place,
-                "accuracy": accuracy,
-            }
+        area = float(np.trapezoid(curve, at) / width if width else curve[0])
+        values.append(value(worst.model_copy(update={"factor": factor}), float(curve.min()), swept))
+        values.append(value(Quantity(metric="area", factor=factor), area, swept))
+    for view, accuracy, images in zip(views, accuracies, evaluated, strict=True):
+        at_view = Quantity(
+            metric="accuracy", split=ranges.place(view), factor=view.factor, view=view.value
         )
-    return values, rows
+        values.append(at_view.with_value(float(accuracy), int(images.sum())))
+    return values
 
 
-def kind_weights(
-    views: Sequence[GridView], ranges: ViewRange
-) -> dict[str, NDArray[np.floating[Any]]]:
-    """How much each view counts, (V,) with sum 1, in the accuracy on views of each kind.
+def summary_weights(views: Sequence[GridView], ranges: ViewRange) -> dict[Quantity, Floats]:
+    """Return the weight of each view in each summarized accuracy.
 
-    The kinds are those of `summarize`, of each factor, such as ``rotation/novel``, and of all; one
-    without any view is left out.
+    Args:
+        views: The V views of a grid.
+        ranges: The training ranges.
+
+    Returns:
+        (V,) weights with sum 1 by quantity: by split and factor, and by split alone. A summary
+        without any view is left out; so are ``between`` and ``outside`` if all novel views lie
+        outside.
     """
     places = [ranges.place(view) for view in views]
-    first = _first_of_its_kind(views)
-    found: dict[str, NDArray[np.floating[Any]]] = {}
-    for kind, wanted in KINDS.items():
-        if kind in ("between", "outside") and "between" not in places:
-            continue  # all that is novel lies outside
-        by_factor = {}
+    distinct = list(_are_distinct(views))
+    summaries: dict[Quantity, Floats] = {}
+    for split, included in SUMMARIES.items():
+        if split in ("between", "outside") and "between" not in places:
+            continue
+        by_factor: dict[Quantity, Floats] = {}
         for factor in dict.fromkeys(view.factor for view in views):
-            chosen = np.array(
+            rows = np.array(
                 [
-                    view.factor == factor and place in wanted and counts
-                    for view, place, counts in zip(views, places, first, strict=True)
+                    view.factor == factor and place in included and counts
+                    for view, place, counts in zip(views, places, distinct, strict=True)
                 ]
             )
-            if chosen.any():
-                by_factor[f"{factor}/{kind}"] = chosen / chosen.sum()
-        found |= by_factor
+            if rows.any():
+                by_factor[_accuracy(split, factor)] = rows / rows.sum()
+        summaries |= by_factor
         if by_factor:
-            found[kind] = np.mean(list(by_factor.values()), axis=0)
-    return found
+            summaries[_accuracy(split)] = np.mean(list(by_factor.values()), axis=0)
+    return summaries
 
 
-def _first_of_its_kind(views: Sequence[GridView]) -> list[bool]:
-    """Whether no view before it is the same; -180 and 180 degrees are."""
-    seen: set[GridView] = set()
-    result = []
+def _accuracy(split: str, factor: str | None = None) -> Quantity:
+    return Quantity(metric="accuracy", split=split, factor=factor)
+
+
+def _are_distinct(views: Sequence[GridView]) -> Iterator[bool]:
+    """Yield False for a view that equals an earlier one, as -180 and 180 degrees do."""
+    earlier: set[GridView] = set()
     for view in views:
-        turned = view.value if view.period is None else view.value % view.period
-        same = GridView(view.factor, turned)
-        result.append(same not in seen)
-        seen.add(same)
-    return result
+        angle = view.value if view.period is None else view.value % view.period
+        same = GridView(view.factor, angle)
+        yield same not in earlier
+        earlier.add(same)

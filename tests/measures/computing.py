@@ -8,8 +8,18 @@ def compute(name, model, data, *, sources=None, **arguments):
     """Compute a registered measure on the CPU, with its arguments as a YAML file gives them."""
     measure = load_measure(name)
     config = measure.config.model_validate({"measure": name, **arguments})
-    context = MeasureContext(device="cpu", sources=sources or {})
-    return measure.compute(config, model, data, context)
+    steps = []
+    context = MeasureContext("cpu", lambda: steps.append(1), sources or {})
+    result = measure.compute(config, model, data, context)
+    assert len(steps) == config.num_progress_steps
+    assert len({value.name for value in result.values}) == len(result.values)
+    assert {value.metric for value in result.values} <= measure.metrics.keys()
+    return result
+
+
+def numbers(result):
+    """Return all values of a result by the names of their quantities."""
+    return {value.name: value.value for value in result.values}
 
 
 def number(result, **fields):

@@ -1,18 +1,23 @@
-"""Accuracy by view, on models whose accuracy is known."""
+"""Accuracy by view, of models whose accuracy is known."""
 
+import numpy as np
 import pytest
 import torch
 
-from capsbench import measures
 from capsbench.contracts import Model, Prediction
-from capsbench.measures.accuracy_by_view import AccuracyByView, measure, summarize
+from capsbench.measures.accuracy_by_view import summarize
 from capsbench.names import find
+from capsbench.values import select
 from capsbench.viewpoint.grid import GridView
 from capsbench.viewpoint.ranges import ViewRange
+from tests.data.made_up import AZIMUTHS, Turntable
+from tests.measures.computing import compute, number
+from tests.measures.function_model import FunctionModel
+from tests.measures.marked import Marked, by_first_pixel
 
 
-class Oracle(Model):
-    """Knows the upright test images by heart and says class 0 to anything else."""
+class Memory(Model):
+    """Recognizes the upright test images pixel by pixel and predicts class 0 for all others."""
 
     def __init__(self, split):
         super().__init__(image_shape=(1, 32, 32), num_classes=10)
@@ -29,62 +34,125 @@ class Oracle(Model):
         raise AssertionError("a measure trains nothing")
 
 
-def test_an_oracle_of_upright_images():
+def at(factor, view, split):
+    return {"metric": "accuracy", "split": split, "factor": factor, "view": view}
+
+
+def mean(split, factor=None):
+    fields = {"metric": "accuracy", "split": split}
+    return fields if factor is None else {**fields, "factor": factor}
+
+
+def test_a_model_that_recognizes_only_upright_images():
     data = find("datamodules", "digits").load()(limit=120, views=ViewRange(rotation=(-10, 10)))
     split = data.split("test")
-    entry = measures.AccuracyByView.model_validate(
-        {
-            "measure": "accuracy-by-view",
-            "grid": {"rotation": {"start": -180, "stop": 180, "step": 90}},
-        }
+    result = compute(
+        "accuracy-by-view",
+        Memory(split),
+        data,
+        grid={"rotation": {"start": -180, "stop": 180, "step": 90}},
     )
-    steps = []
-    measured = measure(entry, Oracle(split), data, "cpu", lambda: steps.append(1))
     zeros = (split.targets == 0).float().mean().item()
-    assert len(steps) == 5
-    assert measured.n == 120
-    assert measured.values["rotation=0/accuracy"] == 1
-    assert measured.values["rotation=90/accuracy"] == pytest.approx(zeros)
-    assert measured.values["familiar/accuracy"] == 1
-    assert measured.values["novel/accuracy"] == pytest.approx(zeros)
-    assert measured.samples["correct"][2].all()
-    assert measured.samples["index"].tolist() == split.index.tolist()
+    assert {value.n for value in result.values} == {120}
+    assert number(result, **at("rotation", 0, "familiar")) == 1
+    assert number(result, **at("rotation", 90, "outside")) == pytest.approx(zeros)
+    assert number(result, **mean("familiar")) == 1
+    assert number(result, **mean("novel")) == pytest.approx(zeros)
+    assert result.per_image["correct"][2].all()
+    assert result.per_image["index"].tolist() == split.index.tolist()
+    assert result.per_image["accuracy[split=novel]"].shape == (120,)
 
 
-def test_factors_count_the_same_whatever_their_number_of_views():
+def test_a_grid_of_recorded_views():
+    data = Marked(views=ViewRange(azimuth={"values": [0, 90]}))
+    result = compute(
+        "accuracy-by-view",
+        FunctionModel(by_first_pixel),
+        data,
+        grid={
+            "azimuth": {"start": 0, "stop": 270, "step": 90},
+            "elevation": {"start": 30, "stop": 40, "step": 10},
+        },
+    )
+    by_azimuth = [
+        number(result, **at("azimuth", azimuth, "familiar" if azimuth < 180 else "outside"))
+        for azimuth in AZIMUTHS
+    ]
+    assert by_azimuth == [1, 1, 0.5, 0.5]
+    # Other recorded factors, here the azimuth, are as in training.
+    assert number(result, **at("elevation", 30, "familiar")) == 1
+    assert number(result, **mean("novel", "azimuth")) == 0.5
+    by_view = [value for value in result.values if value.view is not None]
+    assert [value.n for value in by_view] == [8] * 6
+    (novel,) = (v for v in select(result.values, split="novel") if v.factor is None)
+    assert novel.n == 16
+    assert result.per_image["evaluated"].sum() == 48
+    assert not result.per_image["correct"][~result.per_image["evaluated"]].any()
+
+
+def test_an_image_that_was_not_recorded_at_every_view_has_no_mean():
+    data = Turntable(views=ViewRange(azimuth={"values": [0]}))
+    model = FunctionModel(by_first_pixel)
+    grid = {"azimuth": {"start": 0, "stop": 270, "step": 90}}
+    result = compute("accuracy-by-view", model, data, grid=grid)
+    assert select(result.values, **mean("novel"))
+    assert result.per_image.keys() == {"correct", "evaluated", "index"}
+
+
+def summary(views, accuracies, ranges):
+    evaluated = np.ones((len(views), 5), dtype=bool)
+    values = summarize(views, np.array(accuracies), evaluated, ranges)
+
+    def value(**fields):
+        metric = fields.pop("metric")
+        (match,) = (v for v in select(values, metric=metric) if v.fields == fields)
+        return match.value
+
+    return values, value
+
+
+def test_each_factor_has_the_same_weight_whatever_its_number_of_views():
     views = [GridView("rotation", v) for v in (-90, 0, 90, 180)] + [
         GridView("scale", v) for v in (1, 2)
     ]
-    values, rows = summarize(views, [0.2, 1.0, 0.4, 0.3, 0.9, 0.7], ViewRange())
-    assert values["rotation/novel/accuracy"] == pytest.approx(0.3)
-    assert values["novel/accuracy"] == pytest.approx((0.3 + 0.7) / 2)
-    assert values["familiar/accuracy"] == pytest.approx(0.95)
-    assert values["gap"] == pytest.approx(0.45)
-    assert values["worst/accuracy"] == values["rotation/worst"] == 0.2
-    assert values["rotation/area"] == pytest.approx((0.6 + 0.7 + 0.35) / 3)  # trapezoids
-    assert values["scale/area"] == pytest.approx(0.8)
-    assert [row["familiar"] for row in rows] == [False, True, False, False, True, False]
+    values, value = summary(views, [0.2, 1.0, 0.4, 0.3, 0.9, 0.7], ViewRange())
+    assert value(**mean("novel", "rotation")) == pytest.approx(0.3)
+    assert value(**mean("novel")) == pytest.approx((0.3 + 0.7) / 2)
+    assert value(**mean("familiar")) == pytest.approx(0.95)
+    assert value(metric="gap") == pytest.approx(0.45)
+    assert value(metric="worst_accuracy") == 0.2
+    assert value(metric="worst_accuracy", factor="rotation") == 0.2
+    assert value(metric="worst_accuracy", factor="scale") == 0.7
+    trapezoids = (0.6 + 0.7 + 0.35) / 3
+    assert value(metric="area", factor="rotation") == pytest.approx(trapezoids)
+    assert value(metric="area", factor="scale") == pytest.approx(0.8)
+    splits = [row.split for row in values if row.view is not None]
+    assert [split == "familiar" for split in splits] == [False, True, False, False, True, False]
 
 
-def test_upside_down_counts_once_though_it_is_drawn_at_both_ends():
+def test_views_a_whole_turn_apart_count_once():
     views = [GridView("rotation", angle) for angle in (-180, -90, 0, 90, 180)]
-    values, rows = summarize(views, [0.5, 0.2, 1.0, 0.2, 0.5], ViewRange())
-    assert values["rotation/novel/accuracy"] == pytest.approx(0.3)
-    assert len(rows) == 5
+    values, value = summary(views, [0.5, 0.2, 1.0, 0.2, 0.5], ViewRange())
+    assert value(**mean("novel", "rotation")) == pytest.approx(0.3)
+    assert len([row for row in values if row.view is not None]) == 5
 
 
 def test_a_grid_without_novel_views_has_no_gap():
-    values, _ = summarize([GridView("rotation", 0)], [0.5], ViewRange())
-    assert "novel/accuracy" not in values
-    assert "gap" not in values
-    assert values["rotation/area"] == 0.5
+    values, value = summary([GridView("rotation", 0)], [0.5], ViewRange())
+    assert not select(values, split="novel")
+    assert not select(values, metric="gap")
+    assert value(metric="area", factor="rotation") == 0.5
 
 
-def test_the_metric_counts_the_images_of_each_view_and_draws_itself():
-    metric = AccuracyByView(3)
-    metric.update(0, torch.tensor([True, False, True]))
-    metric.update(0, torch.tensor([True]))
-    metric.update(2, torch.tensor([False, False]))
-    assert metric.compute().tolist() == pytest.approx([0.75, float("nan"), 0.0], nan_ok=True)
-    _, axes = metric.plot()
-    assert axes.get_xlabel() == "view"
+def test_views_between_trained_values_differ_from_views_outside():
+    views = [GridView("rotation", angle) for angle in (0, 15, 45, 120, 180)]
+    ranges = ViewRange(rotation={"values": [-60, -30, 0, 30, 60]})
+    values, value = summary(views, [1.0, 0.8, 0.6, 0.2, 0.4], ranges)
+    assert value(**mean("between")) == pytest.approx(0.7)
+    assert value(**mean("outside")) == pytest.approx(0.3)
+    assert value(**mean("novel")) == pytest.approx(0.5)
+    splits = [row.split for row in values if row.view is not None]
+    assert splits == ["familiar", "between", "between", "outside", "outside"]
+    continuous, _ = summary(views, [1.0] * 5, ViewRange(rotation=[-60, 60]))
+    means = [row.split for row in continuous if row.metric == "accuracy" and row.view is None]
+    assert set(means) == {"familiar", "novel"}
