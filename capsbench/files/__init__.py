@@ -1,1 +1,1 @@
-"""Files of data sets: fetched, locked, checked before they are opened, cached."""
+"""Files of data sets: downloads, locks, checksums, archives and cached arrays."""

@@ -1,4 +1,4 @@
-"""Members of archives, read into memory one by one: nothing is extracted to the disk."""
+"""Members of archives, read into memory one by one; no file is extracted to disk."""
 
 from __future__ import annotations
 
@@ -11,78 +11,86 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
 from capsbench.errors import UserError
-from capsbench.files.content import CHUNK, GZIP, Content, damaged, opened, start
+from capsbench.files.content import (
+    CHUNK,
+    GZIP,
+    Content,
+    damaged,
+    describe_start,
+    open_checked,
+)
 
 
 def zip_members(path: Path, suffix: str, expected: str | None = None) -> Iterator[Content]:
-    """The members of a zip file that are called ``*<suffix>``, by number: 2.mat before 10.mat.
+    """Read the members of a zip file with a suffix, in numerical order: 2.mat before 10.mat.
 
     Args:
         path: The zip file.
-        suffix: Ending of the members' names, such as ``".mat"``.
-        expected: The file's SHA-256, checked before it is opened.
+        suffix: Suffix of the members' names, such as ``".mat"``.
+        expected: SHA-256 of the zip file, checked first.
 
     Yields:
-        Each member, in memory while it is used.
+        Each member, in memory.
 
     Raises:
-        UserError: The file is damaged or no zip file, or has no such member.
+        UserError: The file is damaged, is not a zip file, or has no such member.
     """
-    with opened(path, expected) as stream:
+    with open_checked(path, expected) as stream:
         try:
             with zipfile.ZipFile(stream) as archive:
                 names = [name for name in archive.namelist() if name.endswith(suffix)]
                 names = [name for name in names if not PurePosixPath(name).name.startswith("._")]
-                for name in sorted(names, key=_by_number):
-                    yield Content(f"{path}:{_inside(path, name)}", bytearray(archive.read(name)))
+                for name in sorted(names, key=_leading_number):
+                    full_name = f"{path}:{_require_relative(path, name)}"
+                    yield Content(full_name, bytearray(archive.read(name)))
         except (
             zipfile.BadZipFile,
             EOFError,
             OSError,
             ValueError,
-            RuntimeError,  # a password is asked for, or an unknown way of packing
+            RuntimeError,  # an encrypted member, or an unknown compression method
             zlib.error,
         ) as error:
             raise _unreadable(path, "a zip file", b"PK", error) from None
     if not names:
-        raise damaged(path, f"members called *{suffix}", "none")
+        raise damaged(path, f"members named *{suffix}", "none")
 
 
 def tar_members(path: Path, names: Sequence[str], expected: str | None = None) -> Iterator[Content]:
-    """Regular files of a gzip-packed tar file.
+    """Read regular files of a gzip-compressed tar file.
 
     Args:
         path: The tar file.
-        names: Names of the wanted members.
-        expected: The file's SHA-256, checked before it is opened.
+        names: Names of the members to read.
+        expected: SHA-256 of the tar file, checked first.
 
     Yields:
-        Each wanted member, in the archive's order, in memory while it is used.
+        Each of the members, in the archive's order, in memory.
 
     Raises:
-        UserError: The file is damaged or no such file, or lacks one of the members.
+        UserError: The file is damaged, is not a gzip-compressed tar file, or lacks a member.
     """
     missing = set(names)
     others = []
-    with opened(path, expected) as stream:
+    with open_checked(path, expected) as stream:
         try:
-            # Sequentially: seeking back in a packed file would unpack it again from its start.
-            # Not by tarfile's own "r|gz", which checks neither the packed file's end nor its sum.
+            # Sequentially: seeking back in a gzip file would decompress it again from its start.
+            # tarfile's own mode "r|gz" checks neither the gzip file's end nor its checksum.
             with (
-                gzip.GzipFile(fileobj=stream) as plain,
-                tarfile.open(fileobj=plain, mode="r|") as archive,
+                gzip.GzipFile(fileobj=stream) as decompressed,
+                tarfile.open(fileobj=decompressed, mode="r|") as archive,
             ):
                 for member in archive:
-                    inside = archive.extractfile(member) if member.name in missing else None
-                    if inside is None:  # not wanted, or no regular file
+                    file = archive.extractfile(member) if member.name in missing else None
+                    if file is None:  # not requested, or not a regular file
                         others.append(member.name)
                         continue
                     missing.remove(member.name)
-                    yield Content(f"{path}:{member.name}", bytearray(inside.read()))
-                while plain.read(CHUNK):
+                    yield Content(f"{path}:{member.name}", bytearray(file.read()))
+                while decompressed.read(CHUNK):  # the checksum is at the end
                     pass
         except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
-            raise _unreadable(path, "a tar file packed by gzip", GZIP, error) from None
+            raise _unreadable(path, "a gzip-compressed tar file", GZIP, error) from None
     if missing:
         raise damaged(
             path, f"the members {', '.join(sorted(missing))}", ", ".join(others[:3]) or "no others"
@@ -90,21 +98,21 @@ def tar_members(path: Path, names: Sequence[str], expected: str | None = None) -
 
 
 def _unreadable(path: Path, expected: str, magic: bytes, error: Exception) -> UserError:
-    with opened(path) as stream:
+    with open_checked(path) as stream:
         beginning = stream.read(64)
     if beginning.startswith(magic):
-        return damaged(path, expected, f"one cut short or damaged ({error})")
-    return damaged(path, expected, start(beginning))
+        return damaged(path, expected, f"a truncated or damaged one ({error})")
+    return damaged(path, expected, describe_start(beginning))
 
 
-def _inside(path: Path, name: str) -> str:
-    """The name of a member, if it does not lead out of the archive's folder."""
+def _require_relative(path: Path, name: str) -> str:
+    """Return the name of a member, or refuse one that leads out of the archive's folder."""
     pure = PurePosixPath(name.replace("\\", "/"))
     if pure.is_absolute() or ".." in pure.parts:
-        raise damaged(path, "members inside its own folder", repr(name))
+        raise damaged(path, "members inside the archive's folder", repr(name))
     return name
 
 
-def _by_number(name: str) -> tuple[int, str]:
+def _leading_number(name: str) -> tuple[int, str]:
     number = re.match(r"\d+", PurePosixPath(name).name)
     return (int(number[0]) if number else -1, name)

@@ -1,4 +1,4 @@
-"""Bytes of a file in memory, whose SHA-256 was checked before anything looked into them."""
+"""Contents of files in memory, with SHA-256 checks before any parsing."""
 
 from __future__ import annotations
 
@@ -15,15 +15,17 @@ from typing import BinaryIO
 
 from capsbench.errors import UserError
 
-CHUNK = 1 << 20  # bytes: large enough for the disk, small enough to stay in the cache
+CHUNK = 1 << 20  # bytes: large enough for the disk, small enough for the cache
 GZIP = b"\x1f\x8b"
 
 
 @dataclass(frozen=True)
 class Content:
-    """Bytes in memory, with the name by which messages call them.
+    """Bytes in memory.
 
-    A ``bytearray``, so that an array over it is writable without a copy.
+    Attributes:
+        name: Name in error messages.
+        data: The bytes; a ``bytearray``, so that an array over it is writable without a copy.
     """
 
     name: str
@@ -31,48 +33,48 @@ class Content:
 
     @property
     def sha256(self) -> str:
-        """The SHA-256 of the bytes, in hexadecimal digits."""
+        """SHA-256 of the bytes, in hexadecimal digits."""
         return sha256(self.data).hexdigest()
 
     @property
     def stream(self) -> io.BytesIO:
-        """The bytes as a file open at its start."""
+        """Bytes as a file, open at its start."""
         return io.BytesIO(self.data)
 
     def check(self, expected: str) -> Content:
-        """This content, if its SHA-256 is the expected one.
+        """Return this content if its SHA-256 is the expected one.
 
         Raises:
-            UserError: It is another one.
+            UserError: The SHA-256 differs.
         """
         if self.sha256 != expected:
             raise self.damaged(f"SHA-256 {expected}", self.sha256)
         return self
 
-    def damaged(self, expected: str, found: str) -> UserError:
-        """The error for content that is not what it should be."""
-        return damaged(self.name, expected, found)
+    def damaged(self, expected: str, actual: str) -> UserError:
+        """Return the error for unexpected content."""
+        return damaged(self.name, expected, actual)
 
 
-def damaged(name: object, expected: str, found: str) -> UserError:
-    """The error for a file that is not what it should be.
+def damaged(name: object, expected: str, actual: str) -> UserError:
+    """Return the error for a file with unexpected content.
 
     >>> str(damaged("a.gz", "a gzip file", "a web page"))
-    'a.gz is damaged or another file: expected a gzip file, found a web page; replace it'
+    'a.gz is damaged or the wrong file: expected a gzip file, found a web page; replace it'
     """
     return UserError(
-        f"{name} is damaged or another file: expected {expected}, found {found}; replace it"
+        f"{name} is damaged or the wrong file: expected {expected}, found {actual}; replace it"
     )
 
 
-def start(data: bytes | bytearray) -> str:
-    r"""How data begins, in words for a message.
+def describe_start(data: bytes | bytearray) -> str:
+    r"""Describe the first bytes of data for an error message.
 
-    >>> start(b"<!DOCTYPE html><title>404</title>")
+    >>> describe_start(b"<!DOCTYPE html><title>404</title>")
     'a web page'
-    >>> start(bytearray(b"PK\x03\x04 and more"))
+    >>> describe_start(bytearray(b"PK\x03\x04 and more"))
     "b'PK\\x03\\x04 and...'"
-    >>> start(b"")
+    >>> describe_start(b"")
     'an empty file'
     """
     first = bytes(data[:8])
@@ -85,37 +87,40 @@ def start(data: bytes | bytearray) -> str:
 
 
 def stream_sha256(stream: BinaryIO) -> str:
-    """The SHA-256 of what is left of an open file."""
+    """Return the SHA-256 of the rest of an open file."""
     digest = sha256()
     while chunk := stream.read(CHUNK):
         digest.update(chunk)
     return digest.hexdigest()
 
 
-def check(stream: BinaryIO, expected: str) -> None:
-    """Refuse an open file whose SHA-256 is not the expected one; it is at its start afterwards.
+def check_sha256(stream: BinaryIO, expected: str) -> None:
+    """Check the SHA-256 of an open file and rewind it.
 
     Raises:
-        UserError: It is another one.
+        UserError: The SHA-256 differs.
     """
-    found = stream_sha256(stream)
-    if found != expected:
-        raise damaged(stream.name, f"SHA-256 {expected}", found)
+    actual = stream_sha256(stream)
+    if actual != expected:
+        raise damaged(stream.name, f"SHA-256 {expected}", actual)
     stream.seek(0)
 
 
 @contextmanager
-def opened(path: Path, expected: str | None = None) -> Iterator[io.BufferedReader]:
-    """A file open at its start, after its SHA-256 was checked.
+def open_checked(path: Path, expected: str | None = None) -> Iterator[io.BufferedReader]:
+    """Open a file and check its SHA-256.
 
-    The sum is that of the file which is then read, even if another takes its place meanwhile.
+    The checksum belongs to the open file, even if another file replaces it meanwhile.
 
     Args:
-        path: The file.
-        expected: Its SHA-256; None where nobody has published one.
+        path: Path of the file.
+        expected: SHA-256; None if none is published.
+
+    Yields:
+        The file, open at its start.
 
     Raises:
-        UserError: It cannot be opened, or is another file.
+        UserError: The file cannot be opened, or its SHA-256 differs.
     """
     try:
         stream = path.open("rb")
@@ -123,36 +128,36 @@ def opened(path: Path, expected: str | None = None) -> Iterator[io.BufferedReade
         raise UserError(f"{path} cannot be read ({error.strerror})") from None
     with stream:
         if expected is not None:
-            check(stream, expected)
+            check_sha256(stream, expected)
         yield stream
 
 
 def read(path: Path, expected: str | None = None) -> Content:
-    """A file's bytes.
+    """Read a file into memory.
 
     Args:
-        path: The file.
-        expected: Its SHA-256, checked on the bytes that are returned.
+        path: Path of the file.
+        expected: SHA-256, checked on the returned bytes; None if none is published.
 
     Raises:
-        UserError: It cannot be read, or is another file.
+        UserError: The file cannot be read, or its SHA-256 differs.
     """
-    with opened(path) as stream:
+    with open_checked(path) as stream:
         data = bytearray(os.fstat(stream.fileno()).st_size)
         del data[stream.readinto(data) :]
     content = Content(str(path), data)
     return content if expected is None else content.check(expected)
 
 
-def unpacked(content: Content) -> Content:
-    """What a gzip file holds; content that is neither packed nor called ``.gz``, as it is.
+def decompress(content: Content) -> Content:
+    """Decompress a gzip file; return other content unchanged unless its name ends in ``.gz``.
 
     Raises:
-        UserError: The file is cut short, damaged, or called ``.gz`` without being one.
+        UserError: The file is truncated or damaged, or is named ``.gz`` but is not a gzip file.
     """
     if not content.data.startswith(GZIP):
         if content.name.endswith(".gz"):
-            raise content.damaged("a gzip file", start(content.data))
+            raise content.damaged("a gzip file", describe_start(content.data))
         return content
     data = bytearray()
     try:
@@ -161,6 +166,6 @@ def unpacked(content: Content) -> Content:
                 data += chunk
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise content.damaged(
-            "a whole gzip file", f"one that cannot be unpacked ({error})"
+            "a complete gzip file", f"one that cannot be decompressed ({error})"
         ) from None
     return Content(content.name, data)

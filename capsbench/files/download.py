@@ -1,4 +1,4 @@
-"""Downloads: streamed beside their place, resumed, checked, and put in place whole."""
+"""Downloads: streamed to a temporary file, resumed, checked, and renamed when complete."""
 
 from __future__ import annotations
 
@@ -19,30 +19,30 @@ from capsbench.files.content import CHUNK, stream_sha256
 from capsbench.files.locking import locked, unwritable
 from capsbench.files.remote import RemoteFile
 
-PATIENCE = 30.0  # seconds without a byte, after which a mirror is given up
+TIMEOUT = 30.0  # seconds without data until a mirror is given up
 
 
-class MirrorFailed(Exception):
-    """A mirror did not give the file; the message says why."""
+class MirrorError(Exception):
+    """Failure of a mirror; the message gives the reason."""
 
 
-def fetch(files: Sequence[RemoteFile], folder: Path, *, what: str) -> None:
-    """Have files in a folder: those that are there are checked, the others downloaded.
+def fetch(files: Sequence[RemoteFile], folder: Path, *, data_set: str) -> None:
+    """Check the files of a folder and download those that are missing.
 
-    A download goes to ``<name>.part`` beside its place, which it takes only when it is whole and
-    its SHA-256 is right, or its form where no SHA-256 is known. What came before a broken
-    connection is kept, and resumed by the next mirror or the next call. Processes that want the
-    same folder wait for the first and find its files. Where everything is there, nothing is
-    written, so the folder may be read-only.
+    A download is written to ``<name>.part`` in the same folder and renamed when it is complete and
+    its SHA-256 (or its format, if no SHA-256 is known) is correct. After a broken connection the
+    next mirror or the next call resumes it. Other processes that need the same folder wait for the
+    first one and use its files. If no file is missing, nothing is written, so the folder may be
+    read-only.
 
     Args:
-        files: The files.
-        folder: Where they belong; made if need be.
-        what: The data set's name, for messages.
+        files: Files to check or download.
+        folder: Folder of the files; created if needed.
+        data_set: Name of the data set, for messages.
 
     Raises:
-        UserError: A file that is there is another one (it is left alone), no mirror gave a missing
-            one, or the folder cannot be written.
+        UserError: An existing file is wrong (it is not changed), no mirror provided a missing file,
+            or the folder cannot be written.
     """
     if not _missing(files, folder):
         return
@@ -61,15 +61,15 @@ def fetch(files: Sequence[RemoteFile], folder: Path, *, what: str) -> None:
             for done, file in enumerate(missing):
                 reasons = _download(file, folder / file.name, progress)
                 if reasons:
-                    left = ", ".join(map(str, missing[done:]))
+                    remaining = ", ".join(map(str, missing[done:]))
                     raise UserError(
-                        f"{what}: {file.name} could not be downloaded ({'; '.join(reasons)}); "
-                        f"put {left} in {folder}, or name its root by --data-root"
+                        f"{data_set}: {file.name} could not be downloaded ({'; '.join(reasons)}); "
+                        f"put {remaining} in {folder}, or set another root with --data-root"
                     )
 
 
 def _missing(files: Sequence[RemoteFile], folder: Path) -> list[RemoteFile]:
-    """The files that are not there; those that are, are checked."""
+    """Return the missing files; check the others."""
     missing = [file for file in files if not (folder / file.name).exists()]
     for file in files:
         if file not in missing:
@@ -78,18 +78,18 @@ def _missing(files: Sequence[RemoteFile], folder: Path) -> list[RemoteFile]:
 
 
 def _download(file: RemoteFile, path: Path, progress: Progress) -> list[str]:
-    """Try each mirror in turn.
+    """Try each mirror in order.
 
     Returns:
-        Why each of them failed; nothing if one gave the file.
+        The reason for each mirror's failure; empty if one provided the file.
     """
     reasons = []
     for url in file.urls:
         try:
             _download_from(url, file, path, progress)
-        except MirrorFailed as failure:
-            reasons.append(f"{url}: {failure}")
-        except OSError as error:  # the mirror's are MirrorFailed
+        except MirrorError as error:
+            reasons.append(f"{url}: {error}")
+        except OSError as error:  # of the disk: those of the connection are MirrorError
             raise unwritable(path, error) from None
         else:
             return []
@@ -100,108 +100,115 @@ def _download_from(url: str, file: RemoteFile, path: Path, progress: Progress) -
     """Download from one mirror.
 
     Raises:
-        MirrorFailed: It did not give the file. What came is kept if the connection broke, and
-            removed if it is another file.
-        OSError: Something cannot be written.
+        MirrorError: The mirror did not provide the file. The partial file is kept if the connection
+            broke, and removed if its content is wrong.
+        OSError: The file cannot be written.
     """
     part = path.with_name(f"{path.name}.part")
-    begun = part.exists()
-    found = _stream(url, file, part, progress)
-    failure = _failure(file, part, found)
-    if failure is None:
+    resumed = part.exists()
+    digest = _stream(url, file, part, progress)
+    mismatch = _mismatch(file, part, digest)
+    if mismatch is None:
         part.replace(path)
         return
     part.unlink()
-    if not begun:
-        raise MirrorFailed(failure)
-    _download_from(url, file, path, progress)  # what was there before may have been at fault
+    if not resumed:
+        raise MirrorError(mismatch)
+    _download_from(url, file, path, progress)  # the error may be in the earlier partial file
 
 
-def _failure(file: RemoteFile, part: Path, found: str) -> str | None:
-    """Why a file with some SHA-256 is not the wanted one; None if it is."""
+def _mismatch(file: RemoteFile, part: Path, digest: str) -> str | None:
+    """Return the difference of a download from the expected file; None if there is none."""
     if file.sha256 is not None:
-        return None if found == file.sha256 else f"expected SHA-256 {file.sha256}, got {found}"
+        return None if digest == file.sha256 else f"expected SHA-256 {file.sha256}, got {digest}"
     with part.open("rb") as stream:
-        other = file.other_form(stream)
-    return None if other is None else f"expected a whole {file.form} file, got {other}"
+        start = file.invalid_start(stream)
+    return None if start is None else f"expected a complete {file.form} file, got {start}"
 
 
 def _stream(url: str, file: RemoteFile, part: Path, progress: Progress) -> str:
-    """Append to the temporary file what it lacks.
+    """Append the missing rest to the temporary file.
 
     Returns:
-        The SHA-256 of the whole.
+        The SHA-256 of the complete file.
 
     Raises:
-        MirrorFailed: The mirror has not given it all.
-        OSError: Something cannot be written.
+        MirrorError: The mirror did not send all bytes.
+        OSError: The file cannot be written.
     """
     size = part.stat().st_size if part.exists() else 0
     if size and size == file.size:
         with part.open("rb") as stream:
             return stream_sha256(stream)
-    with _ask(url, size) as response:
+    with _request(url, size) as response:
         start = size if response.status == 206 else 0
-        whole = start + response.length if response.length is not None else file.size
-        if file.size is not None and whole != file.size:
-            raise MirrorFailed(f"expected {file.size} bytes, it offers {whole}")
-        with part.open("a+b") as stream:  # what is written goes to its end
+        total = start + response.length if response.length is not None else file.size
+        if file.size is not None and total != file.size:
+            raise MirrorError(f"expected {file.size} bytes, the mirror has {total}")
+        with part.open("a+b") as stream:  # appends
             if not start:
                 stream.truncate(0)
             stream.seek(0)
             digest, size = sha256(), start
             while chunk := stream.read(CHUNK):
                 digest.update(chunk)
-            task = progress.add_task(file.name, total=whole, completed=size)
+            task = progress.add_task(file.name, total=total, completed=size)
             for chunk in _chunks(response):
                 stream.write(chunk)
                 digest.update(chunk)
                 size += len(chunk)
                 progress.update(task, completed=size)
-                if whole is not None and size > whole:
+                if total is not None and size > total:
                     stream.truncate(0)
-                    raise MirrorFailed(f"expected {whole} bytes, it sends more")
+                    raise MirrorError(f"expected {total} bytes, the mirror sent more")
             stream.flush()
             os.fsync(stream.fileno())
-    if whole is not None and size < whole:
-        raise MirrorFailed(f"the connection ended after {size} of {whole} bytes")
+    if total is not None and size < total:
+        raise MirrorError(f"the connection ended after {size} of {total} bytes")
     return digest.hexdigest()
 
 
-def _ask(url: str, start: int) -> HTTPResponse:
-    """Ask for a file from a byte on; the answer's status is 206 if it begins there, or else 200."""
+def _request(url: str, start: int) -> HTTPResponse:
+    """Request a file from a byte on.
+
+    Returns:
+        The response; its status is 206 if it starts at that byte, and 200 if at the first one.
+
+    Raises:
+        MirrorError: The mirror did not answer, or answered with an error or another range.
+    """
     headers = {"User-Agent": f"capsbench/{__version__}", "Accept-Encoding": "identity"}
     if start:
         headers["Range"] = f"bytes={start}-"
     try:
-        response: HTTPResponse = urlopen(Request(url, headers=headers), timeout=PATIENCE)
+        response: HTTPResponse = urlopen(Request(url, headers=headers), timeout=TIMEOUT)
     except HTTPError as error:
         error.close()
-        if error.code == 416 and start:  # nothing is left from there on: not this file's beginning
-            return _ask(url, 0)
-        raise MirrorFailed(f"HTTP {error.code} {error.reason}") from None
+        if error.code == 416 and start:  # the partial file is longer than the mirror's file
+            return _request(url, 0)
+        raise MirrorError(f"HTTP {error.code} {error.reason}") from None
     except (OSError, HTTPException) as error:
-        raise MirrorFailed(_told(error)) from None
-    promised = response.headers.get("Content-Range", "")
-    if response.status == 206 and not promised.startswith(f"bytes {start}-"):
+        raise MirrorError(_reason(error)) from None
+    content_range = response.headers.get("Content-Range", "")
+    if response.status == 206 and not content_range.startswith(f"bytes {start}-"):
         response.close()
-        raise MirrorFailed(f"asked for the bytes from {start} on, it answers {promised!r}")
+        raise MirrorError(f"requested the bytes from {start} on, got {content_range!r}")
     return response
 
 
 def _chunks(response: HTTPResponse) -> Iterator[bytes]:
-    """What a mirror sends; errors here are the mirror's, not the disk's."""
+    """Read a response; errors of the connection become `MirrorError`, unlike those of the disk."""
     try:
         while chunk := response.read(CHUNK):
             yield chunk
     except (OSError, HTTPException) as error:
-        raise MirrorFailed(_told(error)) from None
+        raise MirrorError(_reason(error)) from None
 
 
-def _told(error: OSError | HTTPException) -> str:
-    """Why a mirror did not answer."""
+def _reason(error: OSError | HTTPException) -> str:
+    """Return the reason of a failed connection."""
     reason = error.reason if isinstance(error, URLError) else error
     if isinstance(reason, TimeoutError):
-        return f"no answer for {PATIENCE:.0f} s"
-    told = reason.strerror if isinstance(reason, OSError) else str(reason)
-    return told or type(reason).__name__
+        return f"no answer for {TIMEOUT:.0f} s"
+    message = reason.strerror if isinstance(reason, OSError) else str(reason)
+    return message or type(reason).__name__

@@ -1,4 +1,4 @@
-"""One process at a time prepares the files of a folder."""
+"""Lock for preparing the files of a folder by one process at a time."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from capsbench.errors import UserError
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Hold the folder, which is made if need be; others who want it wait.
+    """Lock a folder, which is created if needed; other processes wait.
 
-    What was missing before may be there when the wait is over, so look again inside. A process that
-    is killed lets go of the folder. Reading needs no lock: files are put in place whole.
+    Another process may have created missing files during the wait: check again inside. The lock of
+    a killed process is released. Reading needs no lock, since files are replaced atomically.
 
     Args:
-        folder: The folder; its lock is the file ``.lock`` in it.
+        folder: Folder; its lock is the file ``.lock`` in it.
 
     Raises:
         UserError: The folder cannot be written.
@@ -37,8 +37,8 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def unwritable(path: Path, error: OSError) -> UserError:
-    """The error for a file or folder that cannot be written, be it for rights or for room."""
+    """Return the error for a file or folder that cannot be written."""
     return UserError(
-        f"{path} cannot be written ({error.strerror}); make room there or make it writable, or "
-        "name another root: --data-root for files, XDG_CACHE_HOME for what is rendered"
+        f"{path} cannot be written ({error.strerror}); free disk space or make it writable, or "
+        "choose another root: --data-root for files, XDG_CACHE_HOME for rendered data sets"
     )

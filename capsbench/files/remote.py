@@ -1,4 +1,4 @@
-"""Files that are downloaded: what they are called, where they come from, what they must be."""
+"""Files to download: name, addresses and checks."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Literal
 
-from capsbench.files.content import check, damaged, opened, start
+from capsbench.files.content import check_sha256, damaged, describe_start, open_checked
 
 PARQUET = b"PAR1"
 
@@ -18,14 +18,14 @@ class RemoteFile:
     """A file on the web.
 
     Args:
-        name: Its name in the folder of the data set.
-        sha256: Its SHA-256 in hexadecimal digits; None where nobody has published one.
-        size: Its size in bytes; None where it is not known.
-        urls: Its addresses, tried in turn; http or https.
-        form: Its format, where there is no SHA-256: its beginning and its end must be there.
+        name: Name in the folder of the data set.
+        sha256: SHA-256 in hexadecimal digits; None if none is published.
+        size: Size in bytes; None if it is unknown.
+        urls: Addresses, tried in order; http or https.
+        form: Format, needed without a SHA-256: the start and the end of the file are then checked.
 
     Raises:
-        ValueError: An address is none, or nothing tells the file from another one.
+        ValueError: An address is invalid, or there is neither SHA-256 nor format.
     """
 
     name: str
@@ -38,40 +38,41 @@ class RemoteFile:
         if not self.urls or not all(url.startswith(("http://", "https://")) for url in self.urls):
             raise ValueError(f"{self.name}: expected addresses by http or https, got {self.urls}")
         if self.sha256 is None and self.form is None:
-            raise ValueError(f"{self.name}: expected a SHA-256 or a form, got neither")
+            raise ValueError(f"{self.name}: expected a SHA-256 or a format, got neither")
 
     def __str__(self) -> str:
         return self.name if self.sha256 is None else f"{self.name} (SHA-256 {self.sha256})"
 
     def check(self, path: Path) -> None:
-        """Refuse a file that is another one.
+        """Check a local file.
 
         Raises:
-            UserError: Its size, SHA-256 or form is not the expected one, or it cannot be read.
+            UserError: Its size, SHA-256 or format differs, or it cannot be read.
         """
-        with opened(path) as stream:
-            found = os.fstat(stream.fileno()).st_size
-            if self.size is not None and found != self.size:
-                raise damaged(path, f"{self.size} bytes", f"{found}")
+        with open_checked(path) as stream:
+            size = os.fstat(stream.fileno()).st_size
+            if self.size is not None and size != self.size:
+                raise damaged(path, f"{self.size} bytes", f"{size}")
             if self.sha256 is not None:
-                check(stream, self.sha256)
-            other = self.other_form(stream)
-            if other is not None:
-                raise damaged(path, f"a whole {self.form} file", other)
+                check_sha256(stream, self.sha256)
+            start = self.invalid_start(stream)
+            if start is not None:
+                raise damaged(path, f"a complete {self.form} file", start)
 
-    def other_form(self, stream: BinaryIO) -> str | None:
-        """How an open file begins that is no whole one of its format; None if it is.
+    def invalid_start(self, stream: BinaryIO) -> str | None:
+        """Describe the start of an open file that is not a complete file of the format.
 
-        A file of unknown form, or whose SHA-256 tells, is not looked into.
+        Returns:
+            The description; None if the file is complete, or if its SHA-256 decides.
         """
-        if self.sha256 is not None or self.form is None or WHOLE[self.form](stream):
+        if self.sha256 is not None or self.form is None or IS_COMPLETE[self.form](stream):
             return None
         stream.seek(0)
-        return start(stream.read(64))
+        return describe_start(stream.read(64))
 
 
-def _whole_zip(stream: BinaryIO) -> bool:
-    """Whether the table of members, at the end, is that of the file."""
+def _is_complete_zip(stream: BinaryIO) -> bool:
+    """Return whether a zip file has a valid table of members, which is at its end."""
     try:
         with zipfile.ZipFile(stream):
             return True
@@ -79,12 +80,12 @@ def _whole_zip(stream: BinaryIO) -> bool:
         return False
 
 
-def _whole_parquet(stream: BinaryIO) -> bool:
-    """Whether the mark of the format is at both ends."""
+def _is_complete_parquet(stream: BinaryIO) -> bool:
+    """Return whether a file starts and ends with the magic number of Parquet."""
     stream.seek(0)
     first = stream.read(len(PARQUET))
     stream.seek(max(len(PARQUET), stream.seek(0, os.SEEK_END) - len(PARQUET)))
     return first == stream.read() == PARQUET
 
 
-WHOLE = {"zip": _whole_zip, "parquet": _whole_parquet}
+IS_COMPLETE = {"zip": _is_complete_zip, "parquet": _is_complete_parquet}

@@ -1,1 +1,1 @@
-"""Formats in which data sets are published, read into arrays; nothing is ever unpickled."""
+"""Readers of the file formats of published data sets; no file is ever unpickled."""

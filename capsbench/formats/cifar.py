@@ -1,6 +1,6 @@
-"""The binary version of CIFAR-10: a label and 3 x 32 x 32 bytes an image.
+"""Binary version of CIFAR-10: a label and 3 x 32 x 32 bytes per image.
 
-The Python version is made of pickles, which are never opened here.
+The Python version consists of pickles, which are never opened here.
 
 Source: A. Krizhevsky, Learning Multiple Layers of Features from Tiny Images (2009).
 """
@@ -30,10 +30,10 @@ def read_cifar_batch(content: Content) -> Labelled:
     """Read one batch.
 
     Returns:
-        (N, 3, 32, 32) images, red, green, blue, in the content's memory; (N,) labels.
+        (N, 3, 32, 32) images, red, green, blue, a view of the content's memory; (N,) labels.
 
     Raises:
-        UserError: The length is no multiple of a row's, or a label is not among 0..9.
+        UserError: The length is not a multiple of a row's, or a label is not in 0..9.
     """
     count, rest = divmod(len(content.data), ROW)
     if rest or not count:
@@ -49,27 +49,27 @@ def read_cifar10(path: Path, expected: str | None = None) -> dict[str, Labelled]
     """Read ``cifar-10-binary.tar.gz`` without extracting it.
 
     Args:
-        path: The archive.
-        expected: Its SHA-256, checked before it is opened.
+        path: Path of the archive.
+        expected: SHA-256 of the archive, checked first.
 
     Returns:
-        ``"train"`` and ``"test"``: images and labels as of `read_cifar_batch`, in the order of the
+        ``"train"`` and ``"test"``: images and labels as in `read_cifar_batch`, in the order of the
         batches' numbers.
 
     Raises:
-        UserError: It is damaged, another file, or the Python version.
+        UserError: The file is damaged, the wrong file, or the Python version.
     """
     if "python" in path.name:
         raise UserError(
-            f"{path} is CIFAR-10's Python version, made of pickles, which are never opened; "
-            "put the binary version, cifar-10-binary.tar.gz, in its place"
+            f"{path} is CIFAR-10's Python version, which consists of pickles; "
+            "use the binary version, cifar-10-binary.tar.gz, instead"
         )
     batches: dict[str, Labelled] = {}
     for member in tar_members(path, TRAIN + TEST, expected):
         batches[member.name.removeprefix(f"{path}:")] = read_cifar_batch(member)
-    return {"train": _joined(batches, TRAIN), "test": _joined(batches, TEST)}
+    return {"train": _concatenate(batches, TRAIN), "test": _concatenate(batches, TEST)}
 
 
-def _joined(batches: dict[str, Labelled], names: tuple[str, ...]) -> Labelled:
+def _concatenate(batches: dict[str, Labelled], names: tuple[str, ...]) -> Labelled:
     images, labels = zip(*(batches[name] for name in names), strict=True)
     return np.concatenate(images), np.concatenate(labels)

@@ -1,7 +1,7 @@
-"""IDX: the format of MNIST and its kin; big-endian, any number of axes.
+"""IDX, the format of MNIST and similar sets; big-endian, any number of axes.
 
-Two zero bytes, one for the type, one for the number of axes; the length of each axis as uint32;
-then the numbers, the last axis varying fastest.
+Layout: two zero bytes, one byte for the type, one for the number of axes; the length of each axis
+as uint32; the numbers, with the last axis varying fastest.
 
 Source: Y. LeCun, C. Cortes, C. Burges, The MNIST Database of Handwritten Digits (1998).
 """
@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from capsbench.files.content import Content, start
+from capsbench.files.content import Content, describe_start
 
 TYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 
@@ -23,17 +23,18 @@ def read_idx(content: Content) -> NDArray[Any]:
     """Read an IDX file.
 
     Args:
-        content: The file, unpacked.
+        content: The file, decompressed.
 
     Returns:
-        The array, in the shape that the header gives; it shares the content's memory.
+        The array, in the shape of the header, a view of the content's memory if it is uint8.
 
     Raises:
-        UserError: The header is another format's, or the file's length is not what it says.
+        UserError: The header is of another format, or the file's length does not match it.
     """
     data = content.data
     if len(data) < 4 or data[:2] != b"\0\0" or data[2] not in TYPES:
-        raise content.damaged("an IDX file (00 00, a type, a number of axes)", start(data))
+        start = describe_start(data)
+        raise content.damaged("an IDX file (00 00, a type, a number of axes)", start)
     axes = data[3]
     header = 4 + 4 * axes
     if len(data) < header:

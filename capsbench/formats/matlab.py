@@ -1,4 +1,4 @@
-"""MATLAB files (v5) of affNIST and SVHN; with `matlab5`, which takes nothing but numbers."""
+"""MATLAB files (version 5) of affNIST and SVHN, parsed by `matlab5`."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ def read_affnist(content: Content) -> dict[str, NDArray[Any]]:
         content: The file, such as ``test.mat`` or one of ``test_batches/*.mat``.
 
     Returns:
-        The fields of the structure ``affNISTdata``, a row for each of N images:
-        ``"image"`` (N, 40, 40) uint8, upright, white on black; ``"label_int"`` (N,) int64, the
-        digit; and the file's other fields as they are, their last axis, the images', put first,
-        such as ``"human_readable_transform"``.
+        The fields of the structure ``affNISTdata``, with a row for each of N images: ``"image"``
+        (N, 40, 40) uint8, upright, white on black; ``"label_int"`` (N,) int64, the digit; and the
+        file's other fields with the axis of the images moved from the end to the front, such as
+        ``"human_readable_transform"``.
 
     Raises:
-        UserError: The file is damaged or another one, or a field holds anything but numbers.
+        UserError: The file is damaged or the wrong file, or a field is not numeric.
 
     Source: T. Tieleman, affNIST, https://www.cs.toronto.edu/~tijmen/affNIST/.
     """
@@ -45,7 +45,7 @@ def read_affnist(content: Content) -> dict[str, NDArray[Any]]:
         if field.shape[-1] != count:
             raise content.damaged(f"{count} columns in affNISTdata.{name}", f"{field.shape}")
     rows = {name: np.ascontiguousarray(np.moveaxis(field, -1, 0)) for name, field in fields.items()}
-    # A column holds an image line by line, although MATLAB stores matrices by columns.
+    # A column holds an image in row-major order, although MATLAB stores matrices by columns.
     rows["image"] = rows["image"].reshape(count, SIDE, SIDE)
     rows["label_int"] = _classes(content, "affNISTdata.label_int", labels, count, range(10))
     return rows
@@ -58,10 +58,10 @@ def read_svhn(content: Content) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
         content: ``train_32x32.mat``, ``test_32x32.mat`` or ``extra_32x32.mat``.
 
     Returns:
-        (N, 3, 32, 32) images, red, green, blue; (N,) digits: the file's 10 is the digit 0.
+        (N, 3, 32, 32) images, red, green, blue; (N,) digits. The file's label 10 is the digit 0.
 
     Raises:
-        UserError: The file is damaged or another one.
+        UserError: The file is damaged or the wrong file.
 
     Source: Y. Netzer et al., Reading Digits in Natural Images (2011).
     """
@@ -78,7 +78,7 @@ def read_svhn(content: Content) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
 def _classes(
     content: Content, name: str, labels: NDArray[Any], count: int, valid: range
 ) -> NDArray[np.int64]:
-    """Labels as (N,) integers; files have them as a row or a column, some as floats."""
+    """Return labels as (N,) integers; files store them as a row or a column, some as floats."""
     if labels.size != count:
         raise content.damaged(f"{count} labels in {name}", f"{labels.shape}")
     if not np.isin(labels, valid).all():

@@ -1,8 +1,8 @@
-"""The binary matrices of NORB and smallNORB: little-endian, any number of axes.
+"""Binary matrices of NORB and smallNORB: little-endian, any number of axes.
 
-The type as a magic number, the number of axes, the length of each axis, all int32; then the
-numbers, the last axis varying fastest. A header has room for at least three axes, so that a matrix
-of one or two leaves lengths over, which mean nothing.
+Layout: a magic number for the type, the number of axes, the length of each axis, all int32; then
+the numbers, with the last axis varying fastest. A header holds at least three lengths; those beyond
+the number of axes have no meaning.
 
 Source: Y. LeCun, F. J. Huang, The Small NORB Dataset v1.0 (2005), section "File formats".
 """
@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from capsbench.files.content import Content, start
+from capsbench.files.content import Content, describe_start
 
 TYPES = {
     0x1E3D4C51: "<f4",
@@ -25,36 +25,36 @@ TYPES = {
     0x1E3D4C56: "<i2",
 }
 PACKED = 0x1E3D4C52
-MOST_AXES = 8  # more come from a header that is none
+MAX_AXES = 8  # more only occur in invalid headers
 
 
 def read_norb(content: Content) -> NDArray[Any]:
     """Read a binary matrix.
 
     Args:
-        content: The file, unpacked. For smallNORB: ``-dat`` holds (24300, 2, 96, 96) uint8, the
+        content: The file, decompressed. For smallNORB: ``-dat`` holds (24300, 2, 96, 96) uint8, the
             left and the right image; ``-cat`` (24300,) int32, the category; ``-info`` (24300, 4)
             int32: instance 0..9, elevation 0..8 (30 to 70 degrees by 5), azimuth 0..34 (in tens of
             degrees, even), lighting 0..5.
 
     Returns:
-        The array, in the shape that the header gives; it shares the content's memory.
+        The array, in the shape of the header, a view of the content's memory.
 
     Raises:
-        UserError: The header is another format's, or the file's length is not what it says.
+        UserError: The header is of another format, or the file's length does not match it.
     """
     data = content.data
     if len(data) < 20:
         raise content.damaged("a header of at least 20 bytes", f"{len(data)} bytes")
     magic, axes = np.frombuffer(data, "<i4", count=2).tolist()
     if magic == PACKED:
-        raise content.damaged("plain numbers", f"packed ones (magic {magic:#x})")
+        raise content.damaged("plain numbers", f"packed ones (magic number {magic:#x})")
     if magic not in TYPES:
         known = ", ".join(f"{code:#x}" for code in TYPES)
-        raise content.damaged(f"NORB's magic number ({known})", start(data))
+        raise content.damaged(f"NORB's magic number ({known})", describe_start(data))
     header = 8 + 4 * max(3, axes)
-    if not 1 <= axes <= MOST_AXES or len(data) < header:
-        raise content.damaged(f"1 to {MOST_AXES} axes and their lengths", f"{axes} axes")
+    if not 1 <= axes <= MAX_AXES or len(data) < header:
+        raise content.damaged(f"1 to {MAX_AXES} axes and their lengths", f"{axes} axes")
     shape = tuple(np.frombuffer(data, "<i4", count=axes, offset=8).tolist())
     dtype = np.dtype(TYPES[magic])
     length = header + dtype.itemsize * math.prod(shape)

@@ -1,4 +1,4 @@
-"""Parquet files of images as the Hugging Face hub has them: PNG bytes and columns of integers."""
+"""Parquet files of images as on the Hugging Face hub: PNG bytes and integer columns."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from capsbench.errors import UserError
-from capsbench.files.content import Content, start
+from capsbench.files.content import Content, describe_start
 
 # The port of smallNORB at https://huggingface.co/datasets/Ramos-Ramos/smallnorb.
 SMALLNORB_IMAGES = ("image_lt", "image_rt")
@@ -23,30 +23,30 @@ def read_parquet_images(
     images: Sequence[str] = SMALLNORB_IMAGES,
     labels: Sequence[str] = SMALLNORB_LABELS,
 ) -> dict[str, NDArray[Any]]:
-    """Read grey images and their labels.
+    """Read greyscale images and their labels.
 
     Args:
         content: The file.
-        images: Columns with images: structures whose field ``bytes`` holds a PNG file.
-        labels: Columns with integers.
+        images: Columns of images: structures whose field ``bytes`` holds a PNG file.
+        labels: Columns of integers.
 
     Returns:
-        ``"images"`` (N, columns, H, W) uint8, and each label's column (N,) int64.
+        ``"images"`` (N, columns, H, W) uint8, and each column of labels (N,) int64.
 
     Raises:
         UserError: pyarrow is not installed, the file is damaged, or a column is missing or of
-            another kind.
+            another type.
     """
     try:
         import pyarrow as pa
         import pyarrow.parquet as pq
     except ModuleNotFoundError:
         raise UserError(
-            f"{content.name} is a parquet file, for which pyarrow is needed; install it by "
+            f"{content.name} is a parquet file, which needs pyarrow; install it with "
             "pip install 'capsbench[parquet]'"
         ) from None
     if not content.data.startswith(b"PAR1"):
-        raise content.damaged("a parquet file", start(content.data))
+        raise content.damaged("a parquet file", describe_start(content.data))
     try:
         source = pa.BufferReader(pa.py_buffer(content.data))
         file = pq.ParquetFile(source)
@@ -57,9 +57,7 @@ def read_parquet_images(
         table = file.read(columns=[*images, *labels])
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         first = str(error).partition("\n")[0]
-        raise content.damaged(
-            "a whole parquet file", f"one that cannot be read ({first})"
-        ) from None
+        raise content.damaged("a complete parquet file", f"an unreadable one ({first})") from None
     result: dict[str, NDArray[Any]] = {}
     for name in labels:
         column = table[name]
@@ -71,31 +69,33 @@ def read_parquet_images(
         kind = table[name].type
         if not pa.types.is_struct(kind) or kind.get_field_index("bytes") < 0:
             raise content.damaged(f"images as structures in the column {name!r}", str(kind))
-        decoded.append(_decoded(content, name, table[name].combine_chunks().field("bytes")))
+        decoded.append(_decode(content, name, table[name].combine_chunks().field("bytes")))
     if len({column.shape for column in decoded}) != 1:
         sizes = ", ".join(str(column.shape[1:]) for column in decoded)
         raise content.damaged("images of one size", sizes)
     return {"images": np.stack(decoded, axis=1), **result}
 
 
-def _decoded(content: Content, column: str, files: Any) -> NDArray[np.uint8]:
-    """(N, H, W) images from N PNG files."""
+def _decode(content: Content, column: str, files: Any) -> NDArray[np.uint8]:
+    """Decode N PNG files to images (N, H, W)."""
     decoded: NDArray[np.uint8] | None = None
     for row, file in enumerate(files):
         raw = file.as_py()
-        where = f"row {row} of the column {column!r}"
+        position = f"row {row} of the column {column!r}"
         if not isinstance(raw, bytes):
-            raise content.damaged(f"a PNG file in {where}", "nothing")
+            raise content.damaged(f"a PNG file in {position}", "no bytes")
         try:
             with Image.open(io.BytesIO(raw), formats=["PNG"]) as image:
                 pixels = np.asarray(image)
         except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
-            raise content.damaged(f"a PNG file in {where}", f"another ({error})") from None
+            raise content.damaged(f"a PNG file in {position}", f"another one ({error})") from None
         if decoded is None:
             decoded = np.empty((len(files), *pixels.shape), np.uint8)
         if pixels.dtype != np.uint8 or pixels.ndim != 2 or pixels.shape != decoded.shape[1:]:
-            found = f"{pixels.dtype} {pixels.shape}"
-            raise content.damaged(f"a grey image of the others' size in {where}", found)
+            raise content.damaged(
+                f"a greyscale image of the same size as the others in {position}",
+                f"{pixels.dtype} {pixels.shape}",
+            )
         decoded[row] = pixels
     if decoded is None:
         raise content.damaged(f"images in the column {column!r}", "none")

@@ -1,4 +1,4 @@
-"""What tests of files share."""
+"""Fixtures of the tests of files."""
 
 import pytest
 
@@ -7,6 +7,6 @@ from tests.files.server import serving
 
 @pytest.fixture
 def server():
-    """A local web server that can be told to misbehave."""
+    """Start a local web server with switchable faults."""
     with serving() as served:
         yield served

@@ -1,4 +1,4 @@
-"""A local web server that resumes, and can be told to misbehave."""
+"""Local web server that supports ranges and has switchable faults."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ from capsbench.files.remote import RemoteFile
 
 @dataclass
 class Served:
-    """What is served, how it misbehaves, and what was asked for.
+    """Files, faults and requests of the server.
 
-    Paths are ``/<mirror>/<name>``; a misbehaviour belongs to a mirror.
+    Paths are ``/<mirror>/<name>``; a fault belongs to a mirror.
     """
 
     address: str
     files: dict[str, bytes] = field(default_factory=dict)
     requests: list[tuple[str, str | None]] = field(default_factory=list)  # path, Range
     agents: set[str] = field(default_factory=set)
-    fail: dict[str, int] = field(default_factory=dict)  # answer with this status
-    cut: dict[str, int] = field(default_factory=dict)  # hang up after so many bytes, once
-    instead: dict[str, bytes] = field(default_factory=dict)  # serve this
-    ignore_range: set[str] = field(default_factory=set)  # always serve from the beginning
-    wrong_range: set[str] = field(default_factory=set)  # answer with another range than asked
-    no_length: set[str] = field(default_factory=set)  # do not say how much will come
-    delay: float = 0.0  # seconds before an answer
+    fail: dict[str, int] = field(default_factory=dict)  # responds with this status
+    cut: dict[str, int] = field(default_factory=dict)  # sends only these bytes, once
+    instead: dict[str, bytes] = field(default_factory=dict)  # serves this content
+    ignore_range: set[str] = field(default_factory=set)  # always serves from the start
+    wrong_range: set[str] = field(default_factory=set)  # responds with another range
+    no_length: set[str] = field(default_factory=set)  # sends no Content-Length
+    delay: float = 0.0  # seconds before a response
 
     def add(self, name: str, content: bytes) -> None:
         self.files[name] = content
 
     def remote(self, name: str, *mirrors: str, known: bool = True) -> RemoteFile:
-        """The file at mirrors, with its true sum and size; if they are not known, a zip file."""
+        """Describe a file at mirrors: with SHA-256 and size, or as a zip file if not ``known``."""
         content = self.files[name]
         return RemoteFile(
             name,
@@ -51,13 +51,13 @@ class Served:
 
 @contextmanager
 def serving() -> Iterator[Served]:
-    """A server on this machine, on a port of its own."""
+    """Run a server on a free local port."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self):
             _, mirror, name = self.path.split("/", 2)
-            asked = self.headers.get("Range")
-            served.requests.append((self.path, asked))
+            range_header = self.headers.get("Range")
+            served.requests.append((self.path, range_header))
             served.agents.add(self.headers.get("User-Agent", ""))
             time.sleep(served.delay)
             if mirror in served.fail or name not in served.files:
@@ -65,8 +65,8 @@ def serving() -> Iterator[Served]:
                 return
             content = served.instead.get(mirror, served.files[name])
             begin = 0
-            if asked is not None and mirror not in served.ignore_range:
-                begin = int(asked.removeprefix("bytes=").removesuffix("-"))
+            if range_header is not None and mirror not in served.ignore_range:
+                begin = int(range_header.removeprefix("bytes=").removesuffix("-"))
                 begin += mirror in served.wrong_range
                 if begin >= len(content):
                     self.send_error(416)

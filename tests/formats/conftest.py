@@ -1,4 +1,4 @@
-"""What tests of formats share."""
+"""Fixtures of the tests of formats."""
 
 import pytest
 
@@ -7,6 +7,6 @@ from tests.files.server import serving
 
 @pytest.fixture
 def server():
-    """A local web server."""
+    """Start a local web server."""
     with serving() as served:
         yield served

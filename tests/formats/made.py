@@ -1,4 +1,4 @@
-"""Small files in the formats in which data sets are published, as bytes."""
+"""Makers of small files in the formats of published data sets, as bytes."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from scipy.io import savemat
 
 
 def packed(content: bytes) -> bytes:
-    """A gzip file; the same bytes each time."""
+    """Make a gzip file; equal contents give identical bytes."""
     return gzip.compress(content, mtime=0)
 
 
 def idx(array: np.ndarray) -> bytes:
-    """An IDX file."""
+    """Make an IDX file."""
     code = {"u1": 8, "i1": 9, "i2": 11, "i4": 12, "f4": 13, "f8": 14}[array.dtype.str[1:]]
     header = struct.pack(f">BBBB{array.ndim}I", 0, 0, code, array.ndim, *array.shape)
     return header + array.astype(array.dtype.newbyteorder(">")).tobytes()
 
 
 def norb(array: np.ndarray) -> bytes:
-    """A binary matrix of smallNORB: at least three lengths, those left over 1."""
+    """Make a binary matrix of smallNORB; unused ones of its three lengths are 1."""
     code = {"f4": 0x51, "f8": 0x53, "i4": 0x54, "u1": 0x55, "i2": 0x56}[array.dtype.str[1:]]
     lengths = [*array.shape, 1, 1][: max(3, array.ndim)]
     header = struct.pack(f"<II{len(lengths)}i", 0x1E3D4C00 + code, array.ndim, *lengths)
@@ -34,14 +34,14 @@ def norb(array: np.ndarray) -> bytes:
 
 
 def matlab(**variables) -> bytes:
-    """A MATLAB file of version 5, compressed as MATLAB does; a mapping is a structure."""
+    """Make a compressed MATLAB file of version 5; a mapping becomes a structure."""
     stream = io.BytesIO()
     savemat(stream, variables, do_compression=True)  # type: ignore[arg-type]  # takes files, too
     return stream.getvalue()
 
 
 def affnist(images: np.ndarray, labels: np.ndarray, **fields) -> bytes:
-    """A file of affNIST from (N, 40, 40) images and (N,) labels."""
+    """Make a file of affNIST from (N, 40, 40) images and (N,) labels."""
     structure = {
         "image": images.reshape(len(images), 1600).T,
         "label_int": labels[None].astype(np.float64),
@@ -52,20 +52,20 @@ def affnist(images: np.ndarray, labels: np.ndarray, **fields) -> bytes:
 
 
 def svhn(images: np.ndarray, digits: np.ndarray) -> bytes:
-    """A file of SVHN from (N, 3, 32, 32) images and (N,) digits."""
+    """Make a file of SVHN from (N, 3, 32, 32) images and (N,) digits."""
     return matlab(
         X=images.transpose(2, 3, 1, 0), y=np.where(digits == 0, 10, digits)[:, None].astype("u1")
     )
 
 
 def cifar_batch(images: np.ndarray, labels: np.ndarray) -> bytes:
-    """A batch of CIFAR-10's binary version."""
+    """Make a batch of CIFAR-10's binary version."""
     rows = np.concatenate([labels[:, None], images.reshape(len(images), -1)], axis=1)
     return rows.astype(np.uint8).tobytes()
 
 
 def tar(members: Mapping[str, bytes]) -> bytes:
-    """A tar file, packed by gzip."""
+    """Make a gzip-compressed tar file."""
     stream = io.BytesIO()
     with tarfile.open(fileobj=stream, mode="w:gz") as archive:
         for name, content in members.items():
@@ -76,20 +76,20 @@ def tar(members: Mapping[str, bytes]) -> bytes:
 
 
 def cifar10(images: np.ndarray, labels: np.ndarray) -> bytes:
-    """``cifar-10-binary.tar.gz``: sixths of the images are the five batches and the test batch."""
+    """Make ``cifar-10-binary.tar.gz``: five batches and a test batch of equal size."""
     names = [f"data_batch_{number}" for number in range(1, 6)] + ["test_batch"]
     parts = zip(np.array_split(images, 6), np.array_split(labels, 6), strict=True)
     batches = {
         f"cifar-10-batches-bin/{name}.bin": cifar_batch(*part)
         for name, part in zip(names, parts, strict=True)
     }
-    # The real archive has the batches in no order, and other files among them.
+    # The batches of the real archive are unordered, with other files among them.
     members = dict(reversed(batches.items())) | {"cifar-10-batches-bin/readme.html": b"<html>"}
     return tar(members)
 
 
 def zipped(members: Mapping[str, bytes]) -> bytes:
-    """A zip file."""
+    """Make a zip file."""
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content in members.items():
@@ -98,14 +98,14 @@ def zipped(members: Mapping[str, bytes]) -> bytes:
 
 
 def npz(**arrays) -> bytes:
-    """An NPZ file; arrays of objects are pickled into it."""
+    """Make an NPZ file; arrays of objects are pickled."""
     stream = io.BytesIO()
     np.savez_compressed(stream, **arrays)
     return stream.getvalue()
 
 
 def png(image: np.ndarray) -> bytes:
-    """A PNG file."""
+    """Make a PNG file."""
     from PIL import Image
 
     stream = io.BytesIO()
@@ -114,7 +114,7 @@ def png(image: np.ndarray) -> bytes:
 
 
 def smallnorb_parquet(pairs: np.ndarray, **labels: np.ndarray) -> bytes:
-    """A parquet file as the hub's port of smallNORB has it, from (N, 2, H, W) images."""
+    """Make a parquet file like the hub's port of smallNORB from (N, 2, H, W) images."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 

@@ -1,11 +1,11 @@
-"""The whole way for every format: download, check, open, index."""
+"""Download, check and parse a file of every format."""
 
 import numpy as np
 import pytest
 
 from capsbench.errors import UserError
 from capsbench.files.archives import zip_members
-from capsbench.files.content import read, unpacked
+from capsbench.files.content import decompress, read
 from capsbench.files.download import fetch
 from capsbench.formats.cifar import read_cifar10
 from capsbench.formats.idx import read_idx
@@ -23,21 +23,21 @@ DIGITS = np.arange(12) % 10
 FACTORS = dict.fromkeys(("category", "instance", "elevation", "azimuth", "lighting"), DIGITS)
 
 
-def affnist_batches(path, sum_):
-    batches = [read_affnist(member)["image"] for member in zip_members(path, ".mat", sum_)]
+def affnist_batches(path, checksum):
+    batches = [read_affnist(member)["image"] for member in zip_members(path, ".mat", checksum)]
     return np.concatenate(batches)
 
 
-# A file's name -> how it is made, how it is opened, the images.
+# By file name: maker, reader, images.
 SETS = {
     "train-images-idx3-ubyte.gz": (
         lambda: made.packed(made.idx(GREY)),
-        lambda path, sum_: read_idx(unpacked(read(path, sum_))),
+        lambda path, checksum: read_idx(decompress(read(path, checksum))),
         GREY,
     ),
     "smallnorb-training-dat.mat.gz": (
         lambda: made.packed(made.norb(PAIRS)),
-        lambda path, sum_: read_norb(unpacked(read(path, sum_))),
+        lambda path, checksum: read_norb(decompress(read(path, checksum))),
         PAIRS,
     ),
     "test_batches.zip": (
@@ -52,22 +52,24 @@ SETS = {
     ),
     "test_32x32.mat": (
         lambda: made.svhn(COLOUR, DIGITS),
-        lambda path, sum_: read_svhn(read(path, sum_))[0],
+        lambda path, checksum: read_svhn(read(path, checksum))[0],
         COLOUR,
     ),
     "cifar-10-binary.tar.gz": (
         lambda: made.cifar10(COLOUR, DIGITS),
-        lambda path, sum_: np.concatenate([part[0] for part in read_cifar10(path, sum_).values()]),
+        lambda path, checksum: np.concatenate(
+            [part[0] for part in read_cifar10(path, checksum).values()]
+        ),
         COLOUR,
     ),
     "coil20_128.npz": (
         lambda: made.npz(images=GREY),
-        lambda path, sum_: read_npz(read(path, sum_), {"images": (3, "u")})["images"],
+        lambda path, checksum: read_npz(read(path, checksum), {"images": (3, "u")})["images"],
         GREY,
     ),
     "train.parquet": (
         lambda: made.smallnorb_parquet(PAIRS, **FACTORS),
-        lambda path, sum_: read_parquet_images(read(path, sum_))["images"],
+        lambda path, checksum: read_parquet_images(read(path, checksum))["images"],
         PAIRS,
     ),
 }
@@ -75,39 +77,37 @@ SETS = {
 
 @pytest.fixture(params=SETS)
 def served(request, server):
-    """A file of which one mirror is gone: where it is, how it is opened, its images."""
+    """Serve a file with one broken mirror: remote file, reader, images."""
     if request.param.endswith(".parquet"):
         pytest.importorskip("pyarrow")
-    make, open_, images = SETS[request.param]
+    make, parse, images = SETS[request.param]
     server.add(request.param, make())
     server.fail["gone"] = 404
-    return server.remote(request.param, "gone", "here"), open_, images
+    return server.remote(request.param, "gone", "here"), parse, images
 
 
-def test_a_set_is_downloaded_checked_opened_and_indexed(served, tmp_path):
-    remote, open_, images = served
-    fetch([remote], tmp_path, what="Set")
-    found = open_(tmp_path / remote.name, remote.sha256)
-    assert found.dtype == np.uint8
-    np.testing.assert_array_equal(found[[7, 0]], images[[7, 0]])
-    np.testing.assert_array_equal(found, images)
+def test_a_set_is_downloaded_checked_and_parsed(served, tmp_path):
+    remote, parse, images = served
+    fetch([remote], tmp_path, data_set="Set")
+    result = parse(tmp_path / remote.name, remote.sha256)
+    assert result.dtype == np.uint8
+    np.testing.assert_array_equal(result[[7, 0]], images[[7, 0]])
+    np.testing.assert_array_equal(result, images)
 
 
-def test_a_set_cut_short_is_named_with_a_sum_and_without(served, tmp_path):
-    remote, open_, _ = served
-    fetch([remote], tmp_path, what="Set")
+def test_a_truncated_set_is_refused_with_and_without_checksum(served, tmp_path):
+    remote, parse, _ = served
+    fetch([remote], tmp_path, data_set="Set")
     path = tmp_path / remote.name
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(UserError, match=f"{remote.name} is damaged .* SHA-256 {remote.sha256}"):
-        open_(path, remote.sha256)
-    with pytest.raises(UserError, match=f"{remote.name} is damaged or another file: expected"):
-        open_(path, None)
+        parse(path, remote.sha256)
+    with pytest.raises(UserError, match=f"{remote.name} is damaged"):
+        parse(path, None)
 
 
-def test_a_web_page_in_place_of_a_set_is_named(served, tmp_path):
-    remote, open_, _ = served
+def test_a_web_page_in_place_of_a_set_is_refused(served, tmp_path):
+    remote, parse, _ = served
     (tmp_path / remote.name).write_bytes(b"<!DOCTYPE html><title>Log in</title>")
-    with pytest.raises(
-        UserError, match=f"{remote.name} is damaged .* found a web page; replace it"
-    ):
-        open_(tmp_path / remote.name, None)
+    with pytest.raises(UserError, match=f"{remote.name} is damaged .* a web page"):
+        parse(tmp_path / remote.name, None)

@@ -1,4 +1,4 @@
-"""affNIST and SVHN: images upright, labels as digits, nothing but numbers, foreign files named."""
+"""affNIST and SVHN: upright images, digits as labels, refused files."""
 
 import numpy as np
 import pytest
@@ -20,18 +20,18 @@ def content(data):
 
 def test_affnist():
     matrices = np.arange(9.0 * 5).reshape(3, 3, 5)
-    found = read_affnist(content(made.affnist(GREY, DIGITS, affine_matrix=matrices)))
-    np.testing.assert_array_equal(found["image"], GREY)
-    assert found["image"].dtype == np.uint8
-    assert found["image"].flags.c_contiguous
-    np.testing.assert_array_equal(found["label_int"], DIGITS)
-    assert found["label_int"].dtype == np.int64
-    np.testing.assert_array_equal(found["label_one_of_n"].argmax(1), DIGITS)
-    np.testing.assert_array_equal(found["human_readable_transform"][1], np.arange(1, 30, 5))
-    np.testing.assert_array_equal(found["affine_matrix"][2], matrices[:, :, 2])
+    result = read_affnist(content(made.affnist(GREY, DIGITS, affine_matrix=matrices)))
+    np.testing.assert_array_equal(result["image"], GREY)
+    assert result["image"].dtype == np.uint8
+    assert result["image"].flags.c_contiguous
+    np.testing.assert_array_equal(result["label_int"], DIGITS)
+    assert result["label_int"].dtype == np.int64
+    np.testing.assert_array_equal(result["label_one_of_n"].argmax(1), DIGITS)
+    np.testing.assert_array_equal(result["human_readable_transform"][1], np.arange(1, 30, 5))
+    np.testing.assert_array_equal(result["affine_matrix"][2], matrices[:, :, 2])
 
 
-def test_an_image_is_stored_line_by_line_in_a_column():
+def test_a_column_is_an_image_in_row_major_order():
     image = np.zeros((1, 40, 40), np.uint8)
     image[0, 0, :] = 255  # the top line
     column = np.zeros((1600, 1), np.uint8)
@@ -85,17 +85,17 @@ WRONG_AFFNIST = {
     "a web page": (b"<!DOCTYPE html>", "version 5, found a web page"),
     "a pickle": (b"\x80\x04\x95", "MATLAB file of version 5, found b"),
     "empty": (b"", "found an empty file"),
-    "cut short": (GOOD[:-100], "a whole MATLAB file"),
+    "truncated": (GOOD[:-100], "a complete MATLAB file"),
     "only a header": (GOOD[:128], "the variable affNISTdata, found none"),
-    "half a header": (GOOD[:100], "a whole MATLAB file"),
-    "changed": (GOOD[:4000] + b"\0\0\0\0" + GOOD[4004:], "a whole MATLAB file"),
+    "half a header": (GOOD[:100], "a complete MATLAB file"),
+    "changed": (GOOD[:4000] + b"\0\0\0\0" + GOOD[4004:], "a complete MATLAB file"),
 }
 
 
 @pytest.mark.parametrize("name", WRONG_AFFNIST)
-def test_what_is_no_affnist_is_named(name):
+def test_other_files_are_not_affnist(name):
     data, message = WRONG_AFFNIST[name]
-    with pytest.raises(UserError, match=rf"^file\.mat is damaged or another file: .*{message}"):
+    with pytest.raises(UserError, match=rf"^file\.mat is damaged.*{message}"):
         read_affnist(content(data))
 
 
@@ -116,13 +116,13 @@ WRONG_SVHN = {
 
 
 @pytest.mark.parametrize("name", WRONG_SVHN)
-def test_what_is_no_svhn_is_named(name):
+def test_other_files_are_not_svhn(name):
     data, message = WRONG_SVHN[name]
-    with pytest.raises(UserError, match=rf"^file\.mat is damaged or another file: .*{message}"):
+    with pytest.raises(UserError, match=rf"^file\.mat is damaged.*{message}"):
         read_svhn(content(data))
 
 
-def test_any_cut_is_told_in_a_sentence():
+def test_any_truncation_is_a_user_error():
     for length in NUMBERS.integers(128, len(GOOD) - 1, 100):
         with pytest.raises(UserError, match=r"file\.mat is damaged"):
             read_affnist(content(GOOD[:length]))

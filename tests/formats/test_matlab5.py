@@ -1,4 +1,4 @@
-"""MATLAB's version 5 as another writer writes it; damage is told, and never kills the process."""
+"""MATLAB files of version 5 from another writer; damage is an error and never a crash."""
 
 import io
 import struct
@@ -35,27 +35,27 @@ def written(compressed=True, **variables):
     return stream.getvalue()
 
 
-def same(found, expected):
-    assert found.dtype == expected.dtype
-    np.testing.assert_array_equal(found, expected)
+def assert_same(actual, expected):
+    assert actual.dtype == expected.dtype
+    np.testing.assert_array_equal(actual, expected)
 
 
 @given(NAMES, ARRAYS, ARRAYS, st.booleans())
 @settings(max_examples=60, deadline=None)
-def test_matrices_come_back(name, array, other, compressed):
+def test_matrices_are_read_back(name, array, other, compressed):
     data = written(compressed, **{f"{name[:20]}_2": other, name: array})
-    found = read_matlab(content(data), name)
-    assert list(found) == [name]
-    same(found[name], array)
+    result = read_matlab(content(data), name)
+    assert list(result) == [name]
+    assert_same(result[name], array)
 
 
 @given(st.dictionaries(NAMES, ARRAYS, min_size=1, max_size=4), st.booleans())
 @settings(max_examples=40, deadline=None)
-def test_structures_come_back(fields, compressed):
-    found = read_matlab(content(written(compressed, text="passed over", s=fields)), "s")["s"]
-    assert isinstance(found, dict) and list(found) == list(fields)
+def test_structures_are_read_back(fields, compressed):
+    result = read_matlab(content(written(compressed, text="skipped", s=fields)), "s")["s"]
+    assert isinstance(result, dict) and list(result) == list(fields)
     for name, array in fields.items():
-        same(found[name], array)
+        assert_same(result[name], array)
 
 
 def element(kind, data, order="<"):
@@ -63,7 +63,7 @@ def element(kind, data, order="<"):
 
 
 def variable(stored, data, order="<", kind=6, shape=(1, 3), flags=0):
-    """A file with one matrix, written by hand."""
+    """Write a file with one matrix byte by byte."""
     parts = element(6, struct.pack(f"{order}II", kind | flags, 0), order)
     parts += element(5, struct.pack(f"{order}{len(shape)}i", *shape), order)
     parts += struct.pack(f"{order}I", 1 << 16 | 1) + b"a\0\0\0"  # the name, a small element
@@ -73,9 +73,9 @@ def variable(stored, data, order="<", kind=6, shape=(1, 3), flags=0):
 
 
 @pytest.mark.parametrize("order", ["<", ">"])
-def test_whole_numbers_are_stored_in_few_bytes_and_either_order(order):
+def test_integers_in_few_bytes_and_either_byte_order(order):
     data = variable(4, struct.pack(f"{order}3H", 1, 2, 770), order)
-    same(read_matlab(content(data), "a")["a"], np.array([[1.0, 2.0, 770.0]]))
+    assert_same(read_matlab(content(data), "a")["a"], np.array([[1.0, 2.0, 770.0]]))
 
 
 DOUBLES = struct.pack("<3d", 1, 2, 3)
@@ -98,26 +98,26 @@ REFUSED = {
     "no axes": (variable(9, DOUBLES, shape=(3,)), "without class and dimensions"),
     "unknown type": (variable(11, DOUBLES), "no numbers of a known type"),
     "another type": (variable(9, DOUBLES, kind=8), "a of class int8 stored as float64"),
-    "behind the end": (variable(9, DOUBLES)[:-8], "an element of .* bytes where there are"),
+    "beyond the end": (variable(9, DOUBLES)[:-8], "an element of .* bytes with"),
     "no variable": (variable(9, DOUBLES) + element(9, DOUBLES), "an element of type 9"),
     "many elements": (
         variable(9, DOUBLES) + 100 * variable(9, DOUBLES)[128:],
         "more than 100 elements",
     ),
-    "no order": (variable(9, DOUBLES)[:126] + b"XX", "without the end of its header"),
+    "no byte order": (variable(9, DOUBLES)[:126] + b"XX", "without the end of its header"),
 }
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_what_is_no_matrix_of_numbers_is_refused(name):
+def test_non_numeric_variables_are_refused(name):
     data, message = REFUSED[name]
-    with pytest.raises(UserError, match=rf"^file\.mat is damaged or another file: .*{message}"):
+    with pytest.raises(UserError, match=rf"^file\.mat is damaged.*{message}"):
         read_matlab(content(data), "a")
 
 
-def test_a_small_file_does_not_grow_without_bound(monkeypatch):
-    monkeypatch.setattr(matlab5, "LARGEST", 1 << 20)
-    with pytest.raises(UserError, match="a variable of more than 1048576 bytes"):
+def test_the_size_of_a_decompressed_variable_is_limited(monkeypatch):
+    monkeypatch.setattr(matlab5, "MAX_BYTES", 1 << 20)
+    with pytest.raises(UserError, match="more than 1048576 bytes"):
         read_matlab(content(written(a=np.zeros((1 << 21, 1), np.uint8))), "a")
 
 
@@ -131,7 +131,7 @@ COLOUR = np.random.default_rng(4).integers(0, 256, (4, 3, 32, 32), dtype=np.uint
 
 
 def damages(data, count):
-    """The data cut short, or with some bits turned, more often near its ends."""
+    """Yield the data truncated or with some bits flipped, mostly near its ends."""
     numbers = np.random.default_rng(5)
     for number in range(count):
         changed = bytearray(data)
@@ -145,24 +145,24 @@ def damages(data, count):
 
 
 @pytest.mark.parametrize("compressed", [True, False])
-def test_damaged_files_of_affnist_are_told_or_read_right(compressed):
+def test_damaged_files_of_affnist_are_refused_or_read_correctly(compressed):
     data = written(compressed, affNISTdata=FIELDS)
-    told = 0
+    refused = 0
     for changed in damages(data, 600):
         try:
-            found = read_affnist(content(changed))
+            result = read_affnist(content(changed))
         except UserError:
-            told += 1
+            refused += 1
             continue
-        assert found["image"].shape == (4, 40, 40) and found["label_int"].shape == (4,)
-        if compressed:  # whose own sum tells that it is damaged
-            np.testing.assert_array_equal(found["image"], GREY)
-            np.testing.assert_array_equal(found["label_int"], range(4))
-    assert told > 200
+        assert result["image"].shape == (4, 40, 40) and result["label_int"].shape == (4,)
+        if compressed:  # zlib has a checksum of its own
+            np.testing.assert_array_equal(result["image"], GREY)
+            np.testing.assert_array_equal(result["label_int"], range(4))
+    assert refused > 200
 
 
 @pytest.mark.parametrize("compressed", [True, False])
-def test_damaged_files_of_svhn_are_told_or_read_right(compressed):
+def test_damaged_files_of_svhn_are_refused_or_read_correctly(compressed):
     labels = np.arange(1, 5, dtype=np.uint8)[:, None]
     data = written(compressed, X=COLOUR.transpose(2, 3, 1, 0), y=labels)
     for changed in damages(data, 600):
@@ -175,9 +175,9 @@ def test_damaged_files_of_svhn_are_told_or_read_right(compressed):
             np.testing.assert_array_equal(images, COLOUR)
 
 
-# A structure like affNIST's, packed; in it a length and the packed data's sum are no longer right.
-# scipy's reader follows it out of its memory, and the process is killed.
-KILLER = (
+# A compressed structure like affNIST's, with a wrong length and a wrong checksum. scipy's reader
+# follows the length out of its memory, and the process crashes.
+CRASHING = (
     b"MATLAB 5.0".ljust(124)
     + b"\x00\x01IM"
     + bytes.fromhex(
@@ -189,6 +189,6 @@ KILLER = (
 )
 
 
-def test_damage_that_kills_another_reader_is_told():
-    with pytest.raises(UserError, match="a whole MATLAB file"):
-        read_affnist(content(KILLER))
+def test_damage_that_crashes_another_reader_is_refused():
+    with pytest.raises(UserError, match="a complete MATLAB file"):
+        read_affnist(content(CRASHING))

@@ -1,4 +1,4 @@
-"""NPZ, CIFAR-10 and parquet: what is wanted comes back, nothing is unpickled."""
+"""NPZ, CIFAR-10 and parquet: arrays are read back, no file is unpickled."""
 
 import builtins
 import pickle
@@ -19,7 +19,7 @@ LABELS = np.arange(12) % 10
 
 
 class Bomb:
-    """Something whose unpickling would be noticed."""
+    """Object whose unpickling ends the test."""
 
     def __reduce__(self):
         return (exec, ("raise SystemExit('unpickled')",))
@@ -29,14 +29,14 @@ def content(data):
     return Content("file", bytearray(data))
 
 
-WANTED = {"images": (3, "u"), "azimuth": (1, "iu")}
+REQUIRED = {"images": (3, "u"), "azimuth": (1, "iu")}
 GREY = IMAGES[:, 0]
 
 
-def test_wanted_arrays_of_an_npz_file():
-    found = read_npz(content(made.npz(images=GREY, azimuth=LABELS, more=LABELS)), WANTED)
-    assert list(found) == ["images", "azimuth"]
-    np.testing.assert_array_equal(found["images"], GREY)
+def test_required_arrays_of_an_npz_file():
+    result = read_npz(content(made.npz(images=GREY, azimuth=LABELS, more=LABELS)), REQUIRED)
+    assert list(result) == ["images", "azimuth"]
+    np.testing.assert_array_equal(result["images"], GREY)
 
 
 BOMBS = np.array([Bomb()], dtype=object)
@@ -46,31 +46,31 @@ WRONG_NPZ = {
     "floats": (made.npz(images=GREY, azimuth=LABELS / 2), "kind i or u, found float64"),
     "objects": (made.npz(images=GREY, azimuth=BOMBS), "plain arrays, found another"),
     "objects beside": (made.npz(images=GREY, azimuth=LABELS, a=BOMBS), "plain arrays"),
-    "another member": (made.zipped({"read.me": b"x"}), "nothing but arrays, found a member"),
+    "another member": (made.zipped({"read.me": b"x"}), "only arrays, found a member"),
     "a pickle": (pickle.dumps(Bomb()), "expected an NPZ file, found b"),
     "an npy file": (b"\x93NUMPY\x01\0", "expected an NPZ file, found"),
     "a web page": (b"<html>", "an NPZ file, found a web page"),
-    "cut short": (made.npz(images=GREY, azimuth=LABELS)[:-40], "expected an NPZ file"),
+    "truncated": (made.npz(images=GREY, azimuth=LABELS)[:-40], "expected an NPZ file"),
     "empty": (b"", "found an empty file"),
 }
 
 
 @pytest.mark.parametrize("name", WRONG_NPZ)
-def test_a_wrong_npz_file_is_named(name):
+def test_an_invalid_npz_file_is_refused(name):
     data, message = WRONG_NPZ[name]
-    with pytest.raises(UserError, match=f"^file is damaged or another file: .*{message}"):
-        read_npz(content(data), WANTED)
+    with pytest.raises(UserError, match=f"^file is damaged.*{message}"):
+        read_npz(content(data), REQUIRED)
 
 
 def test_cifar10(tmp_path):
     path = tmp_path / "cifar-10-binary.tar.gz"
     path.write_bytes(made.cifar10(IMAGES, LABELS))
-    found = read_cifar10(path, read(path).sha256)
-    np.testing.assert_array_equal(found["train"][0], IMAGES[:10])
-    np.testing.assert_array_equal(found["train"][1], LABELS[:10])
-    np.testing.assert_array_equal(found["test"][0], IMAGES[10:])
-    np.testing.assert_array_equal(found["test"][1], LABELS[10:])
-    assert found["train"][0].flags.c_contiguous
+    result = read_cifar10(path, read(path).sha256)
+    np.testing.assert_array_equal(result["train"][0], IMAGES[:10])
+    np.testing.assert_array_equal(result["train"][1], LABELS[:10])
+    np.testing.assert_array_equal(result["test"][0], IMAGES[10:])
+    np.testing.assert_array_equal(result["test"][1], LABELS[10:])
+    assert result["train"][0].flags.c_contiguous
 
 
 def test_a_row_of_cifar10_is_a_label_and_three_colours():
@@ -83,12 +83,12 @@ def test_a_row_of_cifar10_is_a_label_and_three_colours():
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        pytest.param(made.cifar_batch(IMAGES, LABELS)[:-1], "rows of 3073 bytes", id="cut short"),
+        pytest.param(made.cifar_batch(IMAGES, LABELS)[:-1], "rows of 3073 bytes", id="truncated"),
         pytest.param(made.cifar_batch(IMAGES, LABELS + 1), "labels 0..9, found 10", id="labels"),
         pytest.param(b"", "rows of 3073 bytes, found 0", id="empty"),
     ],
 )
-def test_a_wrong_batch_is_named(data, message):
+def test_an_invalid_batch_is_refused(data, message):
     with pytest.raises(UserError, match=message):
         read_cifar_batch(content(data))
 
@@ -97,10 +97,10 @@ def test_the_python_version_of_cifar10_is_refused(tmp_path):
     data = made.tar({"cifar-10-batches-py/data_batch_1": pickle.dumps(Bomb())})
     path = tmp_path / "cifar-10-python.tar.gz"
     path.write_bytes(data)
-    with pytest.raises(UserError, match="pickles, which are never opened; put the binary version"):
+    with pytest.raises(UserError, match=r"pickles.*binary version"):
         read_cifar10(path)
     path = path.rename(tmp_path / "cifar-10-binary.tar.gz")
-    with pytest.raises(UserError, match=r"found cifar-10-batches-py/data_batch_1; replace"):
+    with pytest.raises(UserError, match="found cifar-10-batches-py/data_batch_1"):
         read_cifar10(path)
 
 
@@ -113,41 +113,41 @@ FACTORS = {
 
 def test_smallnorb_in_parquet():
     pytest.importorskip("pyarrow")
-    found = read_parquet_images(content(made.smallnorb_parquet(PAIRS, **FACTORS)))
-    np.testing.assert_array_equal(found.pop("images"), PAIRS)
-    assert list(found) == list(FACTORS)
+    result = read_parquet_images(content(made.smallnorb_parquet(PAIRS, **FACTORS)))
+    np.testing.assert_array_equal(result.pop("images"), PAIRS)
+    assert list(result) == list(FACTORS)
     for name, values in FACTORS.items():
-        np.testing.assert_array_equal(found[name], values)
-        assert found[name].dtype == np.int64
+        np.testing.assert_array_equal(result[name], values)
+        assert result[name].dtype == np.int64
 
 
 def wrong_parquet():
     good = made.smallnorb_parquet(PAIRS, **FACTORS)
     fewer = {name: values for name, values in FACTORS.items() if name != "azimuth"}
     return {
-        "cut short": (good[:-10], "a whole parquet file"),
+        "truncated": (good[:-10], "a complete parquet file"),
         "a web page": (b"<html>", "a parquet file, found a web page"),
         "empty": (b"", "found an empty file"),
         "missing": (made.smallnorb_parquet(PAIRS, **fewer), "a column 'azimuth', found image_lt"),
         "colour": (
             made.smallnorb_parquet(NUMBERS.integers(0, 256, (6, 2, 8, 8, 3), np.uint8), **FACTORS),
-            "a grey image .* in row 0 of the column 'image_lt', found uint8",
+            "a greyscale image .* in row 0 of the column 'image_lt', found uint8",
         ),
         "no PNG": (good.replace(b"\x89PNG", b"\x89PNX"), "a PNG file in row"),
     }
 
 
 @pytest.mark.parametrize(
-    "name", ["cut short", "a web page", "empty", "missing", "colour", "no PNG"]
+    "name", ["truncated", "a web page", "empty", "missing", "colour", "no PNG"]
 )
-def test_a_wrong_parquet_file_is_named(name):
+def test_an_invalid_parquet_file_is_refused(name):
     pytest.importorskip("pyarrow")
     data, message = wrong_parquet()[name]
-    with pytest.raises(UserError, match=f"^file is damaged or another file: .*{message}"):
+    with pytest.raises(UserError, match=f"^file is damaged.*{message}"):
         read_parquet_images(content(data))
 
 
-def test_without_pyarrow_it_is_said_how_to_get_it(monkeypatch):
+def test_without_pyarrow_the_message_names_the_extra(monkeypatch):
     genuine = builtins.__import__
 
     def without(name, *args):
@@ -156,5 +156,5 @@ def test_without_pyarrow_it_is_said_how_to_get_it(monkeypatch):
         return genuine(name, *args)
 
     monkeypatch.setattr(builtins, "__import__", without)
-    with pytest.raises(UserError, match=r"pyarrow is needed; .* 'capsbench\[parquet\]'"):
+    with pytest.raises(UserError, match=r"pyarrow.*capsbench\[parquet\]"):
         read_parquet_images(content(b"PAR1"))
