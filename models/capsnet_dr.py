@@ -140,7 +140,9 @@ class CapsNetDR(Model):
         if batch.objects is None:
             reconstruction = self.decoder(prediction.poses, targets)
             return loss + reconstruction_loss(reconstruction, batch.images, weight=weight)
-        for number, classes in enumerate(one_hot_by_object(targets, batch.objects.shape[1]).unbind(1)):
+        for number, classes in enumerate(
+            one_hot_by_object(targets, batch.objects.shape[1]).unbind(1)
+        ):
             reconstruction = self.decoder(prediction.poses, classes)
             loss = loss + reconstruction_loss(
                 reconstruction, batch.objects[:, number], weight=weight

@@ -140,8 +140,9 @@ class Case(NamedTuple):
     def name(self) -> str:
         """Description of the case, including the machine."""
         gradients = zip(("images", "parameters"), self.gradients, strict=True)
+        dtype = str(self.dtype).removeprefix("torch.")
         parts = {
-            "images": f"{_join_sizes(self.images)} {str(self.dtype).removeprefix('torch.')} {self.layout}",
+            "images": f"{_join_sizes(self.images)} {dtype} {self.layout}",
             "weights": f"{_join_sizes(self.weight)}{' and bias' if self.bias else ''}",
             "stride": _join_sizes(self.stride),
             "padding": _join_sizes(self.padding),

@@ -129,7 +129,8 @@ def _input_gradient(x: Tensor, weight: Tensor, errors: Tensor, stride: Pair) -> 
         count = last + 1 - first
         if count == 0:
             continue
-        covering = errors.narrow(1, columns - 1 - last, count).flatten(1).contiguous()  # (H' B, n O)
+        # (H' B, n O)
+        covering = errors.narrow(1, columns - 1 - last, count).flatten(1).contiguous()
         tap, start = divmod(column - last * right, right)
         through = kernels[start].narrow(1, tap, count).flatten(1, 2)  # (KH, n O, C)
         for phase in range(down):
