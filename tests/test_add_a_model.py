@@ -1,4 +1,4 @@
-"""docs/add-a-model.md is executed: its files are written, its commands run, both ways of naming."""
+"""docs/add-a-model.md is executed: its files, its commands, and both ways of naming."""
 
 import os
 import re
@@ -16,10 +16,10 @@ from capsbench.cli import main
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "add-a-model.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```\w*\n(.*?)^```$", PAGE, flags=re.DOTALL | re.MULTILINE)
-# A block that begins with a comment is the file that it names.
+# A block that begins with a comment is a file, and the comment its name.
 FILES = {block.partition("\n")[0].removeprefix("# "): block for block in BLOCKS if block[0] == "#"}
 COMMANDS = [block.splitlines() for block in BLOCKS if block.startswith("capsbench ")]
-# Processes that begin by importing torch take most of the time: one for several commands.
+# Importing torch takes most of the time: one process runs several commands.
 SEVERAL = """
 import shlex, sys
 from capsbench.cli import main
@@ -42,7 +42,7 @@ def capsbench(line, *more):
 
 
 def install(source, packages):
-    """What ``pip install`` does, without a network and beside the environment."""
+    """Install a package without a network, in a folder outside of the environment."""
     pip = ["-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--no-build-isolation"]
     run([*pip, "--disable-pip-version-check", "--target", str(packages), str(source)], source, "")
 
@@ -55,7 +55,7 @@ def mynet(tmp_path, monkeypatch):
     sys.modules.pop("mynet", None)
 
 
-def test_the_page_is_understood():
+def test_the_page_has_the_expected_blocks():
     assert list(FILES) == [
         *("mynet.py", "tiny.yaml", "load.py", "pyproject.toml", "mypackage/pyproject.toml")
     ]
@@ -76,14 +76,14 @@ def test_a_file_is_checked_trained_and_loaded(mynet, monkeypatch, capsys):
     monkeypatch.syspath_prepend(mynet)
     runpy.run_path("load.py")
     assert "11498 weights" in capsys.readouterr().out
-    (made,) = mynet.glob("runs/digits/MyNet/0-*/checkpoints/validation/README.md")
-    card = made.read_text(encoding="utf-8")
-    assert str(mynet) not in card  # nor where it was made
+    (saved,) = mynet.glob("runs/digits/MyNet/0-*/checkpoints/validation/README.md")
+    card = saved.read_text(encoding="utf-8")
+    assert str(mynet) not in card  # no path of the machine
     assert all(f'"{fact}": ' in card for fact in ("seed", "commit", "validation_accuracy"))
     assert (mynet / "my-weights" / "README.md").read_text(encoding="utf-8") == card
 
 
-def test_a_line_here_makes_it_a_name(mynet, tmp_path):
+def test_a_line_in_a_clone_registers_a_name(mynet, tmp_path):
     clone, packages = tmp_path / "clone", tmp_path / "packages"
     ignored = shutil.ignore_patterns("__pycache__", ".*", "*.egg-info")
     for name in ("capsbench", "models", "datamodules", "benchmarks"):
@@ -102,7 +102,7 @@ def test_a_line_here_makes_it_a_name(mynet, tmp_path):
     assert " passed, 0 failed" in shown
 
 
-def test_a_package_of_ones_own_brings_a_name(mynet, tmp_path, monkeypatch, capsys):
+def test_an_installed_package_registers_a_name(mynet, tmp_path, monkeypatch, capsys):
     source, packages = tmp_path / "mypackage", tmp_path / "packages"
     source.mkdir()
     (mynet / "mynet.py").rename(source / "mynet.py")

@@ -1,4 +1,4 @@
-"""docs/data.md is executed: its protocol is read, its data set is made, its commands are run."""
+"""docs/data.md is executed: its protocol is parsed, its data set is built, its commands are run."""
 
 import re
 import shlex
@@ -9,13 +9,14 @@ import pytest
 import torch
 import yaml
 from PIL import Image
-from pydantic import TypeAdapter
 
 from capsbench.cli import main
 from capsbench.files.arrays import save_arrays
-from capsbench.measures import AccuracyBySplit, AccuracyByView, MeasureEntry
+from capsbench.measures import parse_config
+from capsbench.measures.accuracy_by_split import AccuracyBySplitConfig
+from capsbench.measures.accuracy_by_view import AccuracyByViewConfig
 from capsbench.names import table
-from capsbench.viewpoint.factors import FACTORS, field_of
+from capsbench.viewpoint.factors import FACTORS, range_field
 from capsbench.viewpoint.ranges import ViewRange
 
 PAGE = (Path(__file__).parents[1] / "docs" / "data.md").read_text(encoding="utf-8")
@@ -24,8 +25,8 @@ COMMANDS = re.findall(r"^(capsbench (?:data|run) [^#\n]+)", PAGE, flags=re.MULTI
 
 
 def command(start):
-    (found,) = [line for line in COMMANDS if line.startswith(start)]
-    return shlex.split(found)[1:]
+    (line,) = [line for line in COMMANDS if line.startswith(start)]
+    return shlex.split(line)[1:]
 
 
 @pytest.fixture(autouse=True)
@@ -34,27 +35,28 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_the_protocol_is_one():
+def test_the_protocol_is_valid():
     (block,) = [block for language, block in BLOCKS if language == "yaml"]
     content = yaml.safe_load(block)
     views = ViewRange.model_validate(content["views"])
     assert len(views.rotation.values) == 12
-    by_view, by_split = TypeAdapter(list[MeasureEntry]).validate_python(content["measures"])
-    assert isinstance(by_view, AccuracyByView) and isinstance(by_split, AccuracyBySplit)
+    by_view, by_split = map(parse_config, content["measures"])
+    assert isinstance(by_view, AccuracyByViewConfig)
+    assert isinstance(by_split, AccuracyBySplitConfig)
     places = {view.value: views.place(view) for view in by_view.grid.views()}
     assert places[15] == "between" and places[30] == "familiar"
     between = by_split.ranges["between"].rotation.values
     assert {views.rotation.place(value, 360) for value in between} == {"between"}
 
 
-def test_every_set_and_every_factor_is_told():
+def test_every_set_and_every_factor_is_documented():
     for name in table("datamodules"):
         assert re.search(rf"^\|[^|]*`{name}`", PAGE, flags=re.MULTILINE), name
     for name in FACTORS:
-        assert f"`{field_of(name)}`" in PAGE
+        assert f"`{range_field(name)}`" in PAGE
 
 
-def test_a_set_of_ones_own():
+def test_a_set_of_your_own():
     (block,) = [block for language, block in BLOCKS if language == "python"]
     Path("turntable.py").write_text(block, encoding="utf-8")
     grid = torch.cartesian_prod(
@@ -72,7 +74,7 @@ def test_a_set_of_ones_own():
     assert main([*command("capsbench run quick --set data.name"), "--dry-run"]) == 0
 
 
-def test_a_folder_of_ones_own(capsys):
+def test_a_folder_of_your_own(capsys):
     place = Path("data/myset")
     place.mkdir(parents=True)
     rows = ["file,class,instance,azimuth,elevation,split"]
