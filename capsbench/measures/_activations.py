@@ -96,7 +96,9 @@ def capture_activations(
     def capture_probabilities(_module: nn.Module, _args: Any, output: Any) -> None:
         captured[PROBABILITIES] = model.log_probabilities(output).exp()
 
-    hooks = [hook_module(name, layer) for name, layer in layers.items() if name not in COMMON_LAYERS]
+    hooks = [
+        hook_module(name, layer) for name, layer in layers.items() if name not in COMMON_LAYERS
+    ]
     if PIXELS in layers:
         hooks.append(model.register_forward_pre_hook(capture_pixels))
     if PROBABILITIES in layers:

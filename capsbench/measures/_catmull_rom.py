@@ -1,4 +1,4 @@
-"""A warp that is a smooth function of the view, for derivatives with respect to it."""
+"""Warp by Catmull-Rom splines, a smooth function of the view, for derivatives."""
 
 from __future__ import annotations
 
@@ -7,23 +7,23 @@ from torch import Tensor
 
 
 def catmull_rom_warp(images: Tensor, matrices: Tensor) -> Tensor:
-    """Show images from other views, by Catmull-Rom splines along rows and columns.
+    """Warp images by Catmull-Rom splines along rows and columns.
 
     Between the samples p_0 and p_1, at the fraction f of the way, a spline is
-    p_0 + (f / 2) (p_1 - p_(-1)) + (f^2 / 2) (2 p_(-1) - 5 p_0 + 4 p_1 - p_2)
-    + (f^3 / 2) (3 p_0 - 3 p_1 + p_2 - p_(-1)) (Catmull and Rom 1974; the cubic convolution of Keys
-    1981 with a = -1/2). It goes through the samples, and is exact for a polynomial of degree 2. Its
+    p_0 + (f / 2) (p_1 - p_(-1)) + (f² / 2) (2 p_(-1) - 5 p_0 + 4 p_1 - p_2)
+    + (f³ / 2) (3 p_0 - 3 p_1 + p_2 - p_(-1)) (Catmull and Rom 1974; the cubic convolution of Keys
+    1981 with a = -1/2). It passes through the samples and is exact for polynomials of degree 2. Its
     first derivative is continuous: at a sample it is the central difference (p_1 - p_(-1)) / 2,
-    while bilinear interpolation has the forward or the backward one there. The second derivative
-    exists between samples and jumps at them.
+    while that of bilinear interpolation is the forward or the backward difference. The second
+    derivative exists between samples and jumps at them.
 
-    Beyond the border an image is continued by its reflection in the outermost pixels' centres, so
+    Beyond the border an image is continued by reflection in the centres of its outermost pixels, so
     that p_(-1) = p_1 there and no edge appears.
 
     Args:
         images: (N, C, H, W), a floating-point type.
-        matrices: (N, 3, 3) or (1, 3, 3), ``matrix @ (x, y, 1)`` is where the content of pixel
-            (x, y) goes, as in `Views.matrices`.
+        matrices: (N, 3, 3) or (1, 3, 3); the content of pixel (x, y) moves to
+            ``matrix @ (x, y, 1)``, as in `Views.matrices`.
 
     Returns:
         (N, C, H, W), differentiable with respect to images and matrices, forward and backward.
@@ -47,7 +47,7 @@ def catmull_rom_warp(images: Tensor, matrices: Tensor) -> Tensor:
 
 
 def _taps(position: Tensor, size: int) -> tuple[list[Tensor], list[Tensor]]:
-    """The four samples next to positions (N, P), by their numbers, and their weights."""
+    """Return the indices and weights of the four samples next to positions (N, P)."""
     before = position.floor()
     f = position - before
     weights = [
@@ -57,7 +57,6 @@ def _taps(position: Tensor, size: int) -> tuple[list[Tensor], list[Tensor]]:
         (f - 1) * f * f / 2,
     ]
     period = max(2 * (size - 1), 1)  # an image of one pixel repeats it
-    numbers = [(before.long() + tap) % period for tap in (-1, 0, 1, 2)]
-    return [
-        torch.minimum(number, period - number).clamp_max(size - 1) for number in numbers
-    ], weights
+    repeated = [(before.long() + tap) % period for tap in (-1, 0, 1, 2)]
+    indices = [torch.minimum(each, period - each).clamp_max(size - 1) for each in repeated]
+    return indices, weights

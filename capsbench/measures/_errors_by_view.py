@@ -1,9 +1,9 @@
-"""The loop of measures that compare what layers put out for an image and for a view of it."""
+"""Errors between the outputs of layers for images and for the same images from each view."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -12,150 +12,195 @@ from torch import Tensor
 
 from capsbench.contracts import Batch, LayerOfInterest, Model
 from capsbench.data.images import ImageDataModule
+from capsbench.measures._config import LayerMeasureConfig
 from capsbench.measures._image_subset import image_subset
-from capsbench.measures._invariance import Invariance, InvarianceError, over_views
-from capsbench.measures._nonfinite import defined
+from capsbench.measures._measure import MeasureContext, ValueSpec
+from capsbench.measures._nonfinite import drop_nonfinite
 from capsbench.measures._paired_activations import Activations, paired_activations
-from capsbench.measures._result import Measured
-from capsbench.statistics.influence import linearised
+from capsbench.measures._result import Array, MeasureResult, index_name
+from capsbench.metrics.invariance import FeatureDistances, FeatureInvariance, mean_over_views
+from capsbench.statistics.influence import influence_values
+from capsbench.values import Quantity
 from capsbench.viewpoint.grid import GridView
 
-Pair = tuple[Tensor, Tensor]
+Pair = tuple[Tensor, Tensor]  # (N, ...) each
 # From a view, a layer's name, and its activations for images and for the same images from the view:
-# what is compared, (N, ...) each, by the name that keys begin with.
-Compared = Callable[[GridView, str, Tensor, Tensor], dict[str, Pair]]
-What = tuple[str, str]  # the name of a comparison, and the layer's
-
-
-class Beside(Protocol):
-    """What else is made of the same activations, view after view."""
-
-    def update(self, view: GridView, batch: Batch, f_x: Activations, f_gx: Activations) -> None:
-        """Take in a batch of images, as they are stored and from the view."""
-
-    def close(self, view: GridView) -> None:
-        """All images have been seen from the view."""
-
-
+# the pairs that are compared, by the name that metrics begin with.
+Compare = Callable[[GridView, str, Tensor, Tensor], dict[str, Pair]]
 SEVERAL_OBJECTS = "no class error: images hold several objects, of several classes"
 
 
-def measure_errors(
-    compared: Compared,
-    layers: Mapping[str, LayerOfInterest],
-    views: Sequence[GridView],
-    images: int,
-    model: Model,
-    data: ImageDataModule,
-    device: str,
-    advance: Callable[[], None],
-    beside: Beside | None = None,
-) -> Measured:
-    """Errors as `capsbench.measures._invariance.Invariance` defines them, by view and layer.
+class Comparison(NamedTuple):
+    """A pair that is compared in a layer.
 
-    For each view, such as ``rotation=90/``, for all views of a factor that change anything, such as
-    ``rotation/``, and for all such views together, there are ``<name>/error@<layer>``; ``change@``
-    and ``spread@``, the root mean square distances of which it is the ratio; ``class error@`` and
-    ``class spread@``, with another image of the same class. Over views mean squares are averaged,
-    all views counting alike. Samples hold each image's distance from itself, (V, N), as
-    ``<name>/distance@<layer>``, and its part in ``<name>/error@<layer>`` under that key; see
-    `capsbench.statistics.influence`.
+    Attributes:
+        name: Name that metrics begin with.
+        layer: Name of the layer.
+    """
 
-    The model looks at each image and at its view, view by view. Memory is that of a batch, and of
-    (classes x features) of each layer twice in float64, whatever the number of views.
+    name: str
+    layer: str
+
+
+class ActivationListener(Protocol):
+    """A further computation on the same activations, view after view."""
+
+    def update(self, view: GridView, batch: Batch, f_x: Activations, f_gx: Activations) -> None:
+        """Add a batch of images, with their activations as stored and from the view."""
+
+    def finish_view(self, view: GridView) -> None:
+        """Complete a view after its last batch."""
+
+
+def error_metrics(name: str, description: str) -> dict[str, ValueSpec]:
+    """Return the metrics of `errors_by_view` for one name of pairs.
 
     Args:
-        compared: What is compared of a layer.
-        layers: The layers.
-        views: The views.
-        images: How many test images.
-        model: The trained model, in evaluation mode on ``device``.
-        data: The data module.
-        device: Where the model is.
-        advance: Called after each view, for a progress bar.
-        beside: What else looks at the activations.
+        name: The name.
+        description: Definition of the error.
     """
-    chosen = image_subset(data, views, images)
-    found: dict[What, list[Invariance]] = {}
-    distances: dict[What, list[NDArray[np.float32]]] = {}
-    terms: dict[What, Tensor] = {}  # (3, N) sums over views
-    several = False
-    metrics: dict[What, InvarianceError] = {}  # of one view after another
-    for view in views:
-        squares: dict[What, list[Tensor]] = {}
-        for batch, f_x, f_gx in paired_activations(model, layers, data, device, chosen, view):
-            several = batch.targets.dim() == 2
-            classes = None if several else batch.targets
-            for layer in layers:
-                for name, (x, gx) in compared(view, layer, f_x[layer], f_gx[layer]).items():
-                    what = name, layer
-                    if what not in metrics:
-                        metrics[what] = _metric(x, None if several else data.num_classes)
-                    metrics[what].update(x, gx, classes)
-                    squares.setdefault(what, []).append(_squares(x, gx))
-            if beside is not None:
-                beside.update(view, batch, f_x, f_gx)
-        for what, parts in squares.items():
-            one, of_images = metrics[what].compute(), torch.cat(parts, dim=1)
-            metrics[what].reset()
-            found.setdefault(what, []).append(one)
-            distances.setdefault(what, []).append(of_images[0].sqrt().float().cpu().numpy())
-            if not view.is_identity:
-                terms[what] = terms.get(what, 0) + _of_mean(of_images, one)
-        if beside is not None:
-            beside.close(view)
-        advance()
-    values, notes = defined(_values(views, found, several))
-    samples: dict[str, NDArray[Any]] = {
-        f"{name}/distance@{layer}": np.stack(each) for (name, layer), each in distances.items()
+    return {
+        f"{name}_error": ValueSpec(description),
+        f"{name}_change": ValueSpec(
+            "Root mean square distance between the two features of an image, the numerator of the "
+            f"{name} error, in the features' own unit."
+        ),
+        f"{name}_spread": ValueSpec(
+            "Root mean square distance between the features of two images, the denominator of the "
+            f"{name} error."
+        ),
+        f"{name}_class_error": ValueSpec(
+            f"The {name} error relative to other images of the same class only."
+        ),
+        f"{name}_class_spread": ValueSpec(
+            "Root mean square distance between the features of two images of the same class."
+        ),
     }
-    for (name, layer), each in terms.items():
-        of_error = linearised(each.unbind(), [0.5, -0.25, -0.25])
-        if f"{name}/error@{layer}" in values and of_error.isfinite().all():
-            samples[f"{name}/error@{layer}"] = of_error.cpu().numpy()
-    samples["index"] = data.split(chosen.split).index[chosen.rows].numpy()
-    told = (*notes, *([SEVERAL_OBJECTS] if several else []))
-    return Measured(values, [], len(chosen.rows), samples, told)
 
 
-def _squares(x: Tensor, gx: Tensor) -> Tensor:
-    """(3, B) of each image |f(T_g x) - f(x)|², and its part in both spreads.
+def errors_by_view(
+    compare: Compare,
+    layers: Mapping[str, LayerOfInterest],
+    config: LayerMeasureConfig,
+    model: Model,
+    data: ImageDataModule,
+    context: MeasureContext,
+    listener: ActivationListener | None = None,
+) -> MeasureResult:
+    """Compute the errors of `FeatureDistances` by layer, view and factor, and over all views.
 
-    The latter is the square distance from the mean of the batch, which stands for that of all
-    images, known when it is too late: what each image adds needs to be known roughly alone.
+    Metrics are ``<name>_error``, ``<name>_change``, ``<name>_spread``, ``<name>_class_error`` and
+    ``<name>_class_spread``, see `error_metrics`. Over views mean squares are averaged with equal
+    weights; views that change nothing are left out. Per-image arrays have each image's distance
+    (V, N) as ``<name>_distance``, and its contribution to the error over all views under that
+    quantity, see `capsbench.statistics.influence`.
+
+    Images are evaluated view by view, as stored and from the view. Memory is that of a batch, and
+    for each layer twice (classes x features) in float64, independent of the number of views.
+
+    Args:
+        compare: Function from the activations of a layer to the pairs.
+        layers: The layers by name.
+        config: Arguments of the measure.
+        model: The trained model.
+        data: The data module.
+        context: Device and progress; ``advance`` is called after each view.
+        listener: A further computation on the activations.
+    """
+    views = config.grid.views()
+    subset = image_subset(data, views, config.images)
+    errors: dict[Comparison, list[FeatureDistances]] = {}
+    distances: dict[Comparison, list[NDArray[np.float32]]] = {}
+    sums: dict[Comparison, Tensor] = {}  # (3, N) over views
+    multi_hot = False
+    metrics: dict[Comparison, FeatureInvariance] = {}  # of one view after another
+    for view in views:
+        squares: dict[Comparison, list[Tensor]] = {}
+        for batch, f_x, f_gx in paired_activations(
+            model, layers, data, context.device, subset, view
+        ):
+            multi_hot = batch.targets.dim() == 2
+            classes = None if multi_hot else batch.targets
+            for layer in layers:
+                for name, (x, gx) in compare(view, layer, f_x[layer], f_gx[layer]).items():
+                    key = Comparison(name, layer)
+                    if key not in metrics:
+                        metrics[key] = _new_metric(x, None if multi_hot else data.num_classes)
+                    metrics[key].update(x, gx, classes)
+                    squares.setdefault(key, []).append(_squared_distances(x, gx))
+            if listener is not None:
+                listener.update(view, batch, f_x, f_gx)
+        for key, parts in squares.items():
+            error, per_image = metrics[key].compute(), torch.cat(parts, dim=1)
+            metrics[key].reset()
+            errors.setdefault(key, []).append(error)
+            distances.setdefault(key, []).append(per_image[0].sqrt().float().cpu().numpy())
+            if not view.is_identity:
+                sums[key] = sums.get(key, 0) + _scale_to_means(per_image, error)
+        if listener is not None:
+            listener.finish_view(view)
+        context.advance()
+    n = len(subset.rows)
+    terms = _terms(views, errors, with_classes=not multi_hot)
+    values, notes = drop_nonfinite((quantity, term, n) for quantity, term in terms)
+    arrays: dict[str, Array] = {
+        Quantity(metric=f"{name}_distance", layer=layer).name: np.stack(each)
+        for (name, layer), each in distances.items()
+    }
+    names = {value.name for value in values}
+    for (name, layer), each in sums.items():
+        quantity = Quantity(metric=f"{name}_error", layer=layer).name
+        influence = influence_values(each.unbind(), [0.5, -0.25, -0.25])
+        if quantity in names and influence.isfinite().all():
+            arrays[quantity] = influence.cpu().numpy()
+    arrays[index_name()] = data.split(subset.split).index[subset.rows].numpy()
+    notes += (SEVERAL_OBJECTS,) if multi_hot else ()
+    return MeasureResult(values, arrays, notes)
+
+
+def _squared_distances(x: Tensor, gx: Tensor) -> Tensor:
+    """Return (3, B): |f(T_g x) - f(x)|² of each image, and its contribution to both spreads.
+
+    The contribution is the squared distance from the mean of the batch, in place of the mean of all
+    images, which is available only after the last batch: it only decides how each image weighs.
     """
     x, gx = x.flatten(1).double(), gx.flatten(1).double()
-    apart = (gx - x, x - x.mean(dim=0), gx - gx.mean(dim=0))
-    return torch.stack([each.square().sum(dim=1) for each in apart])
+    differences = (gx - x, x - x.mean(dim=0), gx - gx.mean(dim=0))
+    return torch.stack([each.square().sum(dim=1) for each in differences])
 
 
-def _of_mean(squares: Tensor, found: Invariance) -> Tensor:
-    """(3, N) of `_squares`, scaled so that their means are the mean squares that were found."""
-    means = torch.stack(found[:3]).square()[:, None]
+def _scale_to_means(squares: Tensor, error: FeatureDistances) -> Tensor:
+    """Return (3, N) of `_squared_distances`, scaled so that their means are those of the error."""
+    means = torch.stack(error[:3]).square()[:, None]
     return squares * (means / squares.mean(dim=1, keepdim=True)).nan_to_num(0)
 
 
-def _metric(x: Tensor, num_classes: int | None) -> InvarianceError:
-    # Every process sees the same images: there is nothing to sum up over them.
-    return InvarianceError(x[0].numel(), num_classes, sync_on_compute=False).to(x.device)
+def _new_metric(x: Tensor, num_classes: int | None) -> FeatureInvariance:
+    # Every process sees the same images: there is nothing to sum over processes.
+    return FeatureInvariance(x[0].numel(), num_classes, sync_on_compute=False).to(x.device)
 
 
-def _values(
-    views: Sequence[GridView], found: Mapping[What, Sequence[Invariance]], several: bool
-) -> dict[str, Tensor]:
-    """All values by key, also those that are undefined; without classes, none within a class."""
+def _terms(
+    views: Sequence[GridView],
+    errors: Mapping[Comparison, Sequence[FeatureDistances]],
+    *,
+    with_classes: bool,
+) -> Iterator[tuple[Quantity, Tensor]]:
+    """Yield all quantities with their values, also undefined ones."""
     moving = [row for row, view in enumerate(views) if not view.is_identity]
-    groups = {f"{view.change_key}/": [row] for row, view in enumerate(views)}
-    for row in moving:
-        groups.setdefault(f"{views[row].factor}/", []).append(row)
+    groups: list[tuple[str | None, float | None, list[int]]] = [
+        (view.factor, view.value, [row]) for row, view in enumerate(views)
+    ]
+    for factor in dict.fromkeys(views[row].factor for row in moving):
+        groups.append((factor, None, [row for row in moving if views[row].factor == factor]))
     if moving:
-        groups[""] = moving
-    values: dict[str, Tensor] = {}
-    for (name, layer), errors in found.items():
-        for group, members in groups.items():
-            one = over_views([errors[row] for row in members])
-            terms = {"error": one.error, "change": one.change, "spread": one.spread}
-            if not several:
-                terms |= {"class error": one.class_error, "class spread": one.class_spread}
-            values |= {f"{group}{name}/{term}@{layer}": value for term, value in terms.items()}
-    return values
+        groups.append((None, None, moving))
+    for (name, layer), by_view in errors.items():
+        for factor, view, rows in groups:
+            mean = mean_over_views([by_view[row] for row in rows])
+            terms = {"error": mean.error, "change": mean.change, "spread": mean.spread}
+            if with_classes:
+                terms |= {"class_error": mean.class_error, "class_spread": mean.class_spread}
+            for term, value in terms.items():
+                metric = f"{name}_{term}"
+                yield Quantity(metric=metric, factor=factor, view=view, layer=layer), value

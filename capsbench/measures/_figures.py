@@ -100,4 +100,4 @@ class ConditionFigureSpec(FigureSpec):
     condition_axis: str
     panels: tuple[str, ...] = ()
     further_lines: tuple[LineSpec, ...] = ()
-    at_zero: dict[str, Condition] = field(default_factory=dict)
+    at_zero: dict[str, Condition] = field(default_factory=dict, hash=False)

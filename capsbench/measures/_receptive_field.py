@@ -1,4 +1,4 @@
-"""Layers that have places, and which of them do not look at the border of the image."""
+"""Places of maps whose receptive field does not reach the border of the image."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from capsbench.data.randomness import generator
 from capsbench.measures._activations import capture_activations
 from capsbench.profiling.evaluation_mode import evaluation_mode
 
-ROUNDING = 1e-5  # fp32: a change that is a smaller share of the largest activation is none
+ROUNDING = 1e-5  # fp32: a change below this share of the largest activation counts as none
 
 
-def as_map(layer: LayerOfInterest, output: Tensor) -> Tensor | None:
-    """A layer's output as a map of scalar fields (B, D, H, W); None where it is none.
+def scalar_field(layer: LayerOfInterest, output: Tensor) -> Tensor | None:
+    """Return a layer's output as a map of scalar fields (B, D, H, W), or None if it is none.
 
-    Maps are so, and the presences of capsules that have places, (B, H, W, C). Poses are not: when
-    an image moves, they change in themselves and not only from place to place.
+    Maps are scalar fields, and so are the presences of capsules at places, (B, H, W, C). Poses are
+    not: they turn with the image, besides moving from place to place.
 
     Args:
         layer: The layer.
-        output: What it put out.
+        output: Its output.
     """
     if layer.kind == "map":
         return output
@@ -37,27 +37,28 @@ def as_map(layer: LayerOfInterest, output: Tensor) -> Tensor | None:
 def places_inside(
     model: Model, layers: Mapping[str, LayerOfInterest], images: Tensor
 ) -> dict[str, Tensor]:
-    """The places of maps that, with their neighbours, do not look at the border of the image.
+    """Return the places of maps that, with their neighbours, do not see the border of the image.
 
-    Beyond the border nothing is known, and what a model assumes there, such as zeros, does not move
-    with the image. So the outermost pixels are replaced by noise, and by the same noise upside
-    down, which has the same mean and variance: a model may standardise its images. A place whose
-    receptive field reaches the border, or beyond it, tells the two apart. Its neighbours are left
-    out too, as interpolation reads them, and so are the outermost places of the map.
+    Nothing is known beyond the border, and the values that a model assumes there, such as zeros, do
+    not move with the image. The outermost pixels are replaced by noise, and by the same noise
+    upside down, which has the same mean and variance, since a model may standardise its images. The
+    two outputs differ at a place whose receptive field reaches the border. Its neighbours are left
+    out too, because interpolation reads them, and so are the outermost places of the map.
 
     Args:
         model: The model.
-        layers: Layers by name; those that have no places are passed over.
-        images: (B, C, H, W), some of those to be measured: where a ReLU, say, hides the border in
-            all of them, it does not count.
+        layers: Layers by name; those that are no scalar field are skipped.
+        images: (B, C, H, W), some of the measured images. A place is not detected if, for example,
+            a ReLU hides the border in all of them.
 
     Returns:
-        (H', W') bool for each layer that is a map, on the device of the images.
+        (H', W') bool for each scalar field, on the device of the images.
     """
     noise = torch.rand(images.shape, generator=generator("border of images")).to(images)
     with evaluation_mode(model):
         first, second = (
-            _maps(model, layers, _framed(images, frame)) for frame in (noise, noise.flip(2, 3))
+            _scalar_fields(model, layers, _with_border(images, border))
+            for border in (noise, noise.flip(2, 3))
         )
     result = {}
     for name, output in first.items():
@@ -68,15 +69,17 @@ def places_inside(
     return result
 
 
-def _framed(images: Tensor, frame: Tensor) -> Tensor:
-    """Images (B, C, H, W) with the outermost pixels of others."""
-    result = frame.clone()
+def _with_border(images: Tensor, other: Tensor) -> Tensor:
+    """Return images (B, C, H, W) with the outermost pixels of others."""
+    result = other.clone()
     result[..., 1:-1, 1:-1] = images[..., 1:-1, 1:-1]
     return result
 
 
-def _maps(model: Model, layers: Mapping[str, LayerOfInterest], images: Tensor) -> dict[str, Tensor]:
-    with capture_activations(model, layers) as seen:
+def _scalar_fields(
+    model: Model, layers: Mapping[str, LayerOfInterest], images: Tensor
+) -> dict[str, Tensor]:
+    with capture_activations(model, layers) as captured:
         model(images)
-    maps = {name: as_map(layer, seen[name]) for name, layer in layers.items()}
-    return {name: output for name, output in maps.items() if output is not None}
+    fields = {name: scalar_field(layer, captured[name]) for name, layer in layers.items()}
+    return {name: field for name, field in fields.items() if field is not None}

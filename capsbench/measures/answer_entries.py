@@ -65,64 +65,6 @@ class AccuracyBySplit(Entry):
         return len(self.splits) + len(self.ranges)
 
 
-class Attacks(Entry):
-    """Accuracy on familiar test images that were changed a little so that the model errs.
-
-    White box: an attack climbs the gradient of the model that is judged. A model whose gradients
-    vanish looks robust; the share of images without a gradient stands beside. Transferred: the
-    images were attacked on another model.
-
-    Attributes:
-        sources: Labels of models of the benchmark from which attacks are transferred, trained with
-            the same seed. That a model is among its own sources adds nothing.
-        epsilons: How far each pixel may be changed, in units of the whole range from black to
-            white, which is 1.
-        methods: ``fgsm``, one step (Goodfellow et al. 2015); ``bim``, several (Kurakin et al.
-            2017); ``pgd``, several from a random start (Madry et al. 2018).
-        targeted: Whether each image is also led to a class: a wrong one, drawn for each image.
-        iterations: Steps of ``bim`` and ``pgd``, of 2.5 epsilon together (Madry et al. 2018).
-        images: How many images at the most, the classes in near-equal numbers.
-    """
-
-    measure: Literal["attacks"]
-    sources: tuple[str, ...] = ()
-    epsilons: tuple[Annotated[float, Field(ge=0, le=1)], ...] = Field(
-        default=(0.01, 0.03, 0.1, 0.3), min_length=1
-    )
-    methods: tuple[AttackMethod, ...] = Field(default=("fgsm", "bim"), min_length=1)
-    targeted: bool = False
-    iterations: int = Field(default=10, ge=1)
-    images: int = Field(default=100, ge=1)
-
-    @property
-    def tested(self) -> tuple[TestSplit, ...]:
-        """The familiar images."""
-        return ("familiar",)
-
-    @property
-    def needs(self) -> tuple[str, ...]:
-        """The sources."""
-        return self.sources
-
-    def of(self, label: str) -> Self:
-        """Without the model itself among the sources."""
-        others = tuple(source for source in self.sources if source != label)
-        return self.model_copy(update={"sources": others})
-
-    @property
-    def steps(self) -> int:
-        """One for the unchanged images, then one for each epsilon of each attack."""
-        attacks = len(self.methods) * (1 + self.targeted) * (1 + len(self.sources))
-        return 1 + len(self.epsilons) * attacks
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        require_different("epsilons", self.epsilons)
-        require_different("methods", self.methods)
-        require_different("sources", self.sources)
-        return self
-
-
 class AveragedAccuracy(Entry):
     """Accuracy of the mean of what a model says of several crops of each test image.
 
@@ -198,12 +140,12 @@ class Cost(Entry):
     """Parameters, operations, and the speed and memory of the device that measures.
 
     Attributes:
-        batch: Images that are classified together when speed and memory are measured, at the most.
+        batch_size: Images that are classified together when speed and memory are measured, at the most.
         repeats: How many batches are timed, after two that are not; the median counts.
     """
 
     measure: Literal["cost"]
-    batch: int = Field(default=100, ge=1)
+    batch_size: int = Field(default=100, ge=1)
     repeats: int = Field(default=5, ge=1)
 
     @property
@@ -215,22 +157,6 @@ class Cost(Entry):
     def steps(self) -> int:
         """One for what is counted, one for classifying, one for training."""
         return 3
-
-
-class PartWhole(Entry):
-    """What is lost where the parts of objects stand in each other's places (the Picasso test)."""
-
-    measure: Literal["part-whole"]
-
-    @property
-    def tested(self) -> tuple[TestSplit, ...]:
-        """The objects with their parts out of relation."""
-        return ("rearranged",)
-
-    @property
-    def steps(self) -> int:
-        """One for the objects as they are, one for the others."""
-        return 2
 
 
 class RenderingError(Entry):

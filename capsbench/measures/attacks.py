@@ -1,108 +1,209 @@
-"""Accuracy on attacked images: white box, or made on one model and judged by another."""
+"""Accuracy under adversarial attacks."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from types import MappingProxyType
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Annotated, ClassVar, Literal, Self
 
 import torch
-from numpy.typing import NDArray
+from pydantic import Field, model_validator
 from torch import Tensor
 
-from capsbench.contracts import Batch, Model
+from capsbench.contracts import Model
 from capsbench.data.images import ImageDataModule
 from capsbench.errors import UserError
-from capsbench.measures import AttackMethod, Attacks
-from capsbench.measures._adversarial import Attacked, fgsm, pgd, random_starts, wrong_classes
-from capsbench.measures._attacked_accuracy import attacked_accuracy
+from capsbench.measures._adversarial import wrong_classes
+from capsbench.measures._attack_batches import (
+    AttackMethod,
+    LabelledBatch,
+    attack_batches,
+    classify_batches,
+)
+from capsbench.measures._config import MeasureConfig, TestSplit, require_different
+from capsbench.measures._figures import ConditionFigureSpec, LineSpec
 from capsbench.measures._image_subset import familiar_batches, subset_rows
-from capsbench.measures._result import Measured
-
-NO_SOURCES: Mapping[str, Model] = MappingProxyType({})
-Bits = dict[str, Tensor]  # by share, (E, N) bool: for each epsilon, image by image
-
-
-class _Aimed(NamedTuple):
-    """A batch, and for each of its images a wrong class that an attack may aim at."""
-
-    batch: Batch
-    aims: Tensor | None
+from capsbench.measures._measure import Measure, MeasureContext, ValueSpec
+from capsbench.measures._result import Array, MeasureResult, index_name
+from capsbench.values import Condition, Quantity, Value
 
 
-def measure(
-    entry: Attacks,
-    model: Model,
-    data: ImageDataModule,
-    device: str,
-    advance: Callable[[], None],
-    sources: Mapping[str, Model] = NO_SOURCES,
-) -> Measured:
-    """Measure a model on familiar test images that were attacked on it, and on other models.
+class AttacksConfig(MeasureConfig):
+    """Arguments of the accuracy under attacks.
 
-    Keys are ``<attack>/eps=<epsilon>/<share>`` with the attacks ``fgsm``, ``bim``, ``pgd`` and, if
-    targeted, ``fgsm/targeted`` and so on; transferred ones are ``from <label>/fgsm`` and so on.
-    ``unchanged/<share>`` is of the images as they are. The shares are ``accuracy``, of all images,
-    those that are wholly right; ``blind``, those for which the attacked model had no gradient at
-    any step, so that the attack had no direction; of targeted attacks ``reached``, those that are
-    taken for the class that was aimed at. ``<attack>/accuracy`` is the mean over epsilons. Aims and
-    random starts are drawn by the image's number, the same for all models. Samples hold outcomes
-    under ``<attack>/<share>``, (E, N). See `capsbench.measures._adversarial`.
-
-    Args:
-        entry: The measure's arguments.
-        model: The trained model that is judged, in evaluation mode on ``device``.
-        data: The data module.
-        device: Where the models are.
-        advance: Called after the unchanged images, and after each epsilon of each attack.
-        sources: The trained models of the entry's sources, by label, on ``device``; of one that is
-            not there, such as one that diverged, a note says so.
-
-    Raises:
-        UserError: The models are not made for the same images and classes.
+    Attributes:
+        sources: Labels of models of the benchmark from which attacks are transferred, trained with
+            the same seed. The model itself among its sources is ignored.
+        epsilons: Largest changes of a pixel, in units of the range from black to white, which is 1.
+        methods: ``fgsm``, a single step (Goodfellow et al. 2015); ``bim``, several steps (Kurakin
+            et al. 2017); ``pgd``, several steps from a random start (Madry et al. 2018).
+        targeted: Also attack each image with a target class, a random wrong one.
+        iterations: Number of steps of ``bim`` and ``pgd``, of 2.5 epsilon together (Madry et al.
+            2018).
+        images: Largest number of images, the classes in near-equal numbers.
     """
-    attacked = {"": model} | {
-        f"from {label}/": _alike(model, sources[label])
-        for label in entry.sources
-        if label in sources
-    }
-    batches = [
-        _Aimed(batch, _aims(batch, data.num_classes) if entry.targeted else None)
-        for batch in familiar_batches(data, device, subset_rows(data, entry.images))
-    ]
-    samples: dict[str, NDArray[Any]] = {"index": _array([each.batch.index for each in batches])}
-    if entry.targeted:
-        samples["aims"] = _array([each.aims for each in batches if each.aims is not None])
-    values: dict[str, float] = {}
 
-    def note(attack: str, keys: Sequence[str], bits: Bits) -> None:
-        for share, of_images in bits.items():
-            samples[f"{attack}/{share}"] = of_images.numpy()
-            for key, row in zip(keys, of_images.double().mean(dim=1).tolist(), strict=True):
-                values[f"{key}/{share}"] = row
-            if share == "accuracy":
-                values[f"{attack}/{share}"] = float(of_images.double().mean())
-
-    unchanged = [_judge(model, each, each.batch.images[None]) for each in batches]
-    note("unchanged", ["unchanged"], _joined(unchanged, dim=1))
-    advance()
-    for prefix, source in attacked.items():
-        for method in entry.methods:
-            for targeted in (False, True)[: 1 + entry.targeted]:
-                tried = batches if targeted else [_Aimed(each.batch, None) for each in batches]
-                attack = f"{prefix}{method}/targeted" if targeted else f"{prefix}{method}"
-                keys = [f"{attack}/{_key(epsilon)}" for epsilon in entry.epsilons]
-                note(attack, keys, _attack(entry, method, source, model, tried, advance))
-    notes = tuple(
-        f"no attacks from {label}: it has no trained network at hand"
-        for label in entry.sources
-        if label not in sources
+    measure: Literal["attacks"]
+    sources: tuple[str, ...] = ()
+    epsilons: tuple[Annotated[float, Field(ge=0, le=1)], ...] = Field(
+        default=(0.01, 0.03, 0.1, 0.3), min_length=1
     )
-    return Measured(values, [], len(samples["index"]), samples, notes)
+    methods: tuple[AttackMethod, ...] = Field(default=("fgsm", "bim"), min_length=1)
+    targeted: bool = False
+    iterations: int = Field(default=10, ge=1)
+    images: int = Field(default=100, ge=1)
+
+    @property
+    def required_splits(self) -> tuple[TestSplit, ...]:
+        """The familiar images."""
+        return ("familiar",)
+
+    @property
+    def source_models(self) -> tuple[str, ...]:
+        """The sources."""
+        return self.sources
+
+    def for_model(self, label: str) -> Self:
+        """Return this config for one model: the model itself is removed from the sources."""
+        others = tuple(source for source in self.sources if source != label)
+        return self.model_copy(update={"sources": others})
+
+    @property
+    def num_progress_steps(self) -> int:
+        """One step for the unchanged images, then one for each epsilon of each attack."""
+        attacks = len(self.methods) * (1 + self.targeted) * (1 + len(self.sources))
+        return 1 + len(self.epsilons) * attacks
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        require_different("epsilons", self.epsilons)
+        require_different("methods", self.methods)
+        require_different("sources", self.sources)
+        return self
 
 
-def _alike(model: Model, source: Model) -> Model:
-    """The source, if it takes the model's images and knows its classes."""
+class Attacks(Measure[AttacksConfig]):
+    """Accuracy on familiar test images that are changed by adversarial attacks.
+
+    White box: attacks climb the gradient of the evaluated model. A model whose gradients vanish
+    looks robust; the share of images without a gradient shows it. Transferred attacks were computed
+    on another model, the source, and need no gradient of the evaluated one. Target classes and
+    random starts are drawn by the image's number, the same for all models.
+
+    Values have the conditions ``method``, ``epsilon`` and, of a targeted attack, ``targeted``; an
+    accuracy without ``epsilon`` is the mean over epsilons, and ``attack: none`` marks unchanged
+    images. See `capsbench.measures._adversarial`.
+    """
+
+    config = AttacksConfig
+    source = "Goodfellow et al. (2015), Kurakin et al. (2017), Madry et al. (2018)"
+    metrics: ClassVar[Mapping[str, ValueSpec]] = {
+        "accuracy": ValueSpec(
+            "Share of all attacked images of which every object is recognized.", "share"
+        ),
+        "target_success": ValueSpec(
+            "Share of images of a targeted attack that are classified as the target class.", "share"
+        ),
+        "zero_gradient": ValueSpec(
+            "Share of images for which the attacked model has no gradient at any step, so that the "
+            "attack has no direction.",
+            "share",
+        ),
+    }
+    figures: ClassVar = (
+        ConditionFigureSpec(
+            name="attacks",
+            title="What small changes of pixels do",
+            metric="accuracy",
+            axis="share of images",
+            condition="epsilon",
+            condition_axis="epsilon (1 = from black to white)",
+            panels=("method", "targeted", "source"),
+            further_lines=(
+                LineSpec("target_success", "target class"),
+                LineSpec("zero_gradient", "no gradient", control=True),
+            ),
+            at_zero={"attack": "none"},
+            caption=(
+                "Accuracy on test images that were changed so that the model errs, no pixel by "
+                "more than epsilon of the range from black to white; at 0 they are unchanged. FGSM "
+                "takes one step along the sign of the gradient of log p (Goodfellow et al. 2015), "
+                "BIM several (Kurakin et al. 2017), PGD several from a random start (Madry et al. "
+                "2018). Of targeted attacks, 'target class' is the share of images that are "
+                "classified as their target class. 'No gradient' is the share of images for which "
+                "the attacked model gives no gradient: an attack that knows the model (white box) "
+                "cannot climb there, and a model that looks robust may only lack gradients. Images "
+                "'from' another model were made to fool that one (a transferred attack), which "
+                "needs no gradient of this one."
+            ),
+        ),
+    )
+
+    @classmethod
+    def compute(
+        cls, config: AttacksConfig, model: Model, data: ImageDataModule, context: MeasureContext
+    ) -> MeasureResult:
+        """Attack images on the model and on the context's sources, and classify them by the model.
+
+        Raises:
+            UserError: A source has other image shapes or classes than the model.
+        """
+        sources = {label: context.sources.get(label) for label in config.sources}
+        attacked: dict[str | None, Model] = {None: model}
+        attacked |= {
+            label: _check_source(model, each) for label, each in sources.items() if each is not None
+        }
+        batches = list(familiar_batches(data, context.device, subset_rows(data, config.images)))
+        arrays: dict[str, Array] = {index_name(): _joined([each.index for each in batches])}
+        untargeted = [LabelledBatch(batch, None) for batch in batches]
+        kinds = {False: untargeted}
+        if config.targeted:
+            classes = [
+                wrong_classes(batch.targets, batch.index, data.num_classes, "aims of attacks")
+                for batch in batches
+            ]
+            arrays["target_class"] = _joined(classes)
+            kinds[True] = [
+                LabelledBatch(batch, each) for batch, each in zip(batches, classes, strict=True)
+            ]
+        results = [
+            (Quantity(metric=metric, condition={"attack": "none"}), images)
+            for metric, images in classify_batches(model, kinds[config.targeted]).items()
+        ]
+        context.advance()
+        for label, attacked_model in attacked.items():
+            for method in config.methods:
+                for targeted, inputs in kinds.items():
+                    condition: dict[str, Condition] = {"method": method}
+                    condition |= {"targeted": True} if targeted else {}
+                    outcomes = attack_batches(
+                        method,
+                        config.epsilons,
+                        config.iterations,
+                        attacked=attacked_model,
+                        evaluated=model,
+                        batches=inputs,
+                        advance=context.advance,
+                    )
+                    results += [
+                        (Quantity(metric=metric, condition=condition, source=label), images)
+                        for metric, images in outcomes.items()
+                    ]
+        arrays |= {quantity.name: images.numpy() for quantity, images in results}
+        values = [
+            value
+            for quantity, images in results
+            for value in _values(quantity, images, config.epsilons)
+        ]
+        notes = tuple(
+            f"no attacks from {label}: it has no trained network"
+            for label, each in sources.items()
+            if each is None
+        )
+        return MeasureResult(values, arrays, notes)
+
+
+def _check_source(model: Model, source: Model) -> Model:
+    """Return a source, if it has the image shape and the number of classes of the model."""
     kinds = [(tuple(each.image_shape), each.num_classes) for each in (source, model)]
     if kinds[0] != kinds[1]:
         raise UserError(
@@ -112,70 +213,21 @@ def _alike(model: Model, source: Model) -> Model:
     return source
 
 
-def _attack(
-    entry: Attacks,
-    method: AttackMethod,
-    source: Model,
-    model: Model,
-    batches: Sequence[_Aimed],
-    advance: Callable[[], None],
-) -> Bits:
-    """What comes of one attack on all images."""
-    found = []
-    # One gradient serves all epsilons of a single step; with several each has its own.
-    at_once = [entry.epsilons] if method == "fgsm" else [(size,) for size in entry.epsilons]
-    for epsilons in at_once:
-        outcomes = []
-        for each in batches:
-            changed = _change(entry, method, source, each, epsilons)
-            outcomes.append(
-                _judge(model, each, changed.images) | {"blind": changed.blind.cpu()},
-            )
-        found.append(_joined(outcomes, dim=1))
-        for _ in epsilons:
-            advance()
-    return _joined(found, dim=0)
+def _values(quantity: Quantity, images: Tensor, epsilons: Sequence[float]) -> list[Value]:
+    """Return the values of outcomes (E, N): by epsilon and, of the accuracy, their mean."""
+    n = images.shape[1]
+    mean = quantity.with_value(float(images.double().mean()), n)
+    if quantity.matches(attack="none"):
+        return [mean]
+    values = [
+        quantity.model_copy(
+            update={"condition": {**quantity.condition, "epsilon": epsilon}}
+        ).with_value(share, n)
+        for epsilon, share in zip(epsilons, images.double().mean(dim=1).tolist(), strict=True)
+    ]
+    return [*values, mean] if quantity.metric == "accuracy" else values
 
 
-def _change(
-    entry: Attacks,
-    method: AttackMethod,
-    source: Model,
-    aimed: _Aimed,
-    epsilons: Sequence[float],
-) -> Attacked:
-    batch, aims = aimed
-    if method == "fgsm":
-        return fgsm(source, batch.images, batch.targets, epsilons, aims)
-    starts = None
-    if method == "pgd":
-        starts = random_starts(batch.index, source.image_shape, "starts of attacks")
-    return pgd(
-        source, batch.images, batch.targets, epsilons, aims, steps=entry.iterations, starts=starts
-    )
-
-
-def _aims(batch: Batch, num_classes: int) -> Tensor:
-    return wrong_classes(batch.targets, batch.index, num_classes, "aims of attacks")
-
-
-def _judge(model: Model, aimed: _Aimed, images: Tensor) -> Bits:
-    """What a model says of images (E, B, C, H, W)."""
-    outcome = attacked_accuracy(model, images, aimed.batch.targets, aimed.aims)
-    bits = {"accuracy": outcome.correct.cpu()}
-    return bits if outcome.reached is None else bits | {"reached": outcome.reached.cpu()}
-
-
-def _joined(parts: Sequence[Bits], dim: int) -> Bits:
-    """Bits of several batches (dim 1), or of several epsilons (dim 0)."""
-    return {share: torch.cat([part[share] for part in parts], dim) for share in parts[0]}
-
-
-def _array(parts: Sequence[Tensor]) -> NDArray[Any]:
-    joined: NDArray[Any] = torch.cat(list(parts)).cpu().numpy()
-    return joined
-
-
-def _key(epsilon: float) -> str:
-    """``eps=0.1``, in the form of a view's key."""
-    return f"eps={repr(float(epsilon)).removesuffix('.0')}"
+def _joined(parts: Sequence[Tensor]) -> Array:
+    result: Array = torch.cat(list(parts)).cpu().numpy()
+    return result

@@ -1,45 +1,80 @@
-"""Invariance error of a trained model's layers, view by view."""
+"""Invariance error of layers."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
 
-from capsbench import measures
 from capsbench.contracts import Model
 from capsbench.data.images import ImageDataModule
 from capsbench.measures._activations import choose_layers
-from capsbench.measures._errors_by_view import Pair, measure_errors
-from capsbench.measures._result import Measured
+from capsbench.measures._config import LayerMeasureConfig
+from capsbench.measures._errors_by_view import Pair, error_metrics, errors_by_view
+from capsbench.measures._figures import LayerFigureSpec, LineSpec
+from capsbench.measures._measure import Measure, MeasureContext
+from capsbench.measures._result import MeasureResult
 from capsbench.viewpoint.grid import GridView
 
 
-@torch.inference_mode()
-def measure(
-    entry: measures.InvarianceError,
-    model: Model,
-    data: ImageDataModule,
-    device: str,
-    advance: Callable[[], None],
-) -> Measured:
-    """Measure layers of any kind, each as one vector for each image.
+class InvarianceErrorConfig(LayerMeasureConfig):
+    """Arguments of the invariance error; see `LayerMeasureConfig`."""
 
-    Keys are ``invariance/error@<layer>`` and others, see
-    `capsbench.measures._errors_by_view.measure_errors`; the error is defined in
-    `capsbench.measures._invariance.invariance_error`.
+    measure: Literal["invariance-error"]
 
-    Args:
-        entry: The measure's arguments.
-        model: The trained model, in evaluation mode on ``device``.
-        data: The data module.
-        device: Where the model is.
-        advance: Called after each view, for a progress bar.
+
+class InvarianceError(Measure[InvarianceErrorConfig]):
+    """Change of a layer's features under a view, relative to the distance between images.
+
+    The error is √E d²(f(Tx), f(x)) over the geometric mean of √E d²(f(x), f(x′)) and
+    √E d²(f(Tx), f(Tx′)), d the Euclidean distance and x′ another image: 0 if f(Tx) = f(x), 1 if the
+    view changes as much as another image does. Layers of any kind count as one vector per image.
+    Values are by layer and view, by layer and factor, and by layer over all views; see
+    `capsbench.metrics.invariance.invariance_error`.
     """
-    layers = choose_layers(model, entry.layers)
-    views = entry.grid.views()
-    return measure_errors(_as_vectors, layers, views, entry.images, model, data, device, advance)
+
+    config = InvarianceErrorConfig
+    source = "the article, equation 0"
+    metrics = error_metrics(
+        "invariance",
+        "√E d²(f(Tx), f(x)) divided by the geometric mean of √E d²(f(x), f(x′)) and "
+        "√E d²(f(Tx), f(Tx′)).",
+    )
+    figures: ClassVar = (
+        LayerFigureSpec(
+            name="invariance",
+            title="What stays as it is: invariance error",
+            axis="error",
+            lines=(
+                LineSpec("invariance_error", "relative to other images"),
+                LineSpec("invariance_class_error", "relative to images of the same class"),
+            ),
+            references=(0.0, 1.0),
+            caption=(
+                "How far a layer's features f move when the image x moves. At 0 nothing changes: "
+                "f(Tx) = f(x). At 1 the moved image lies as far away as another image does, and "
+                "above that even farther. The error is √E d²(f(Tx), f(x)) divided by the geometric "
+                "mean of √E d²(f(x), f(x′)) and √E d²(f(Tx), f(Tx′)), d the Euclidean distance and "
+                "x′ another image, so that features do not look invariant because they are all "
+                "alike; over the views of the grid mean squares are averaged. Source: the "
+                "article's equation 0."
+            ),
+        ),
+    )
+
+    @classmethod
+    @torch.inference_mode()
+    def compute(
+        cls,
+        config: InvarianceErrorConfig,
+        model: Model,
+        data: ImageDataModule,
+        context: MeasureContext,
+    ) -> MeasureResult:
+        """Compute the errors; see `errors_by_view`."""
+        layers = choose_layers(model, config.layers)
+        return errors_by_view(_as_vectors, layers, config, model, data, context)
 
 
 def _as_vectors(_view: GridView, _layer: str, f_x: Tensor, f_gx: Tensor) -> dict[str, Pair]:

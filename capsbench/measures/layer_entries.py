@@ -12,7 +12,7 @@ from capsbench.measures._config import (
     TestSplit,
     require_different,
 )
-from capsbench.viewpoint.factors import FACTORS, RECORDED, field_of
+from capsbench.viewpoint.factors import FACTORS, RECORDED, range_field
 from capsbench.viewpoint.grid import GridView, ViewGrid
 from capsbench.viewpoint.ranges import ViewRange
 from capsbench.viewpoint.spread import Spread, Sweep
@@ -31,73 +31,6 @@ ReadFactor = Literal[
     "distance",
 ]
 ANYWHERE = {"azimuth": (0.0, 360.0), "elevation": (-90.0, 90.0), "distance": (0.0, 1e9)}
-
-
-class Filters(Entry):
-    """The share of the first convolution's filters that are turned copies of others.
-
-    Attributes:
-        layer: Dotted path of a convolution within the model; the first one that sees the image if
-            left out.
-        null: What random filters keep of the true ones: their spectrum (``phases``), or no more
-            than their weights (``pixels``).
-        sets: How many sets of random filters.
-    """
-
-    measure: Literal["filters"]
-    layer: str | None = None
-    null: Literal["phases", "pixels"] = "phases"
-    sets: int = Field(default=20, ge=1)
-
-    @property
-    def steps(self) -> int:
-        """One."""
-        return 1
-
-
-class InvarianceError(LayerEntry):
-    """Invariance error of layers (article, eq. 0): how far a view moves features.
-
-    It is divided by how far apart images are; see `capsbench.measures._invariance`.
-    """
-
-    measure: Literal["invariance-error"]
-
-
-class LieDerivative(Entry):
-    """How fast what a model says changes as its image begins to move.
-
-    Source: Gruver et al. (2022), 'The Lie Derivative for Measuring Learned Equivariance'.
-
-    Attributes:
-        directions: How images move: ``shift_x`` and ``shift_y`` (per pixel), ``rotation`` and
-            ``shear`` (per degree), ``scale`` (per unit of log scale).
-        layers: Names of layers; all that the model names if left out.
-        images: How many images at the most, the classes in near-equal numbers.
-    """
-
-    measure: Literal["lie-derivative"]
-    directions: tuple[Direction, ...] = Field(
-        default=("shift_x", "shift_y", "rotation", "scale", "shear"), min_length=1
-    )
-    layers: tuple[str, ...] | None = None
-    images: int = Field(default=50, ge=2)
-
-    @property
-    def tested(self) -> tuple[TestSplit, ...]:
-        """The familiar images."""
-        return ("familiar",)
-
-    @property
-    def steps(self) -> int:
-        """One for each direction."""
-        return len(self.directions)
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        require_different("directions", self.directions)
-        require_different("layers", self.layers or ())
-        return self
 
 
 class LinearEquivariance(LayerEntry):
@@ -161,7 +94,7 @@ class PoseReadout(Entry):
             known = factor in RECORDED if spread is None else spread.constant is None
             if not known:
                 raise ValueError(
-                    f"there is no {factor} to read out: let views.{field_of(factor)} vary"
+                    f"there is no {factor} to read out: let views.{range_field(factor)} vary"
                 )
         return self
 
@@ -176,29 +109,3 @@ class PoseReadout(Entry):
     def steps(self) -> int:
         """One for looking at the images, one for all fits."""
         return 2
-
-
-class SpatialEquivariance(LayerEntry):
-    """Spatial equivariance error of layers (article, eq. 3): whether maps move as images do.
-
-    See `capsbench.measures._warped_maps`.
-
-    Attributes:
-        grid: The views: warps of the whole image.
-        margin: Pixels at the border of the image about which places of maps are left out, before
-            and after they move: half of a receptive field, where it reaches beyond the border.
-    """
-
-    measure: Literal["spatial-equivariance"]
-    margin: float = Field(default=0.0, ge=0, allow_inf_nan=False)
-
-    @model_validator(mode="after")
-    def _check_warps(self) -> Self:
-        if others := [name for name in self.grid.factors() if FACTORS[name].kind != "warp"]:
-            raise ValueError(
-                f"spatial-equivariance moves maps, which {', '.join(others)} cannot do: sweep "
-                "rotation, shift, scale or shear"
-            )
-        if self.grid.part is not None:
-            raise ValueError("spatial-equivariance moves the whole image: leave grid.part out")
-        return self

@@ -1,127 +1,198 @@
-"""The Lie derivative of a trained model: of its probabilities, and layer by layer."""
+"""Lie derivative of a model's probabilities and layers."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Mapping
+from typing import ClassVar, Literal, Self
 
 import torch
-from numpy.typing import NDArray
+from pydantic import Field, model_validator
 from torch import Tensor
 
 from capsbench.capsules.backends import routing_backend
 from capsbench.contracts import LayerOfInterest, Model
 from capsbench.data.images import ImageDataModule
-from capsbench.measures import Direction, LieDerivative
 from capsbench.measures._activations import (
     COMMON_LAYERS,
     PROBABILITIES,
     capture_activations,
     choose_layers,
 )
-from capsbench.measures._derivatives import Derivative, MeanLieDerivative, lie_derivatives
+from capsbench.measures._config import MeasureConfig, TestSplit, require_different
+from capsbench.measures._derivatives import Derivative, Direction, lie_derivatives
+from capsbench.measures._figures import LayerFigureSpec, LineSpec
 from capsbench.measures._image_subset import familiar_batches, subset_rows
-from capsbench.measures._nonfinite import defined
-from capsbench.measures._receptive_field import as_map, places_inside
-from capsbench.measures._result import Measured
+from capsbench.measures._measure import Measure, MeasureContext, ValueSpec
+from capsbench.measures._nonfinite import drop_nonfinite
+from capsbench.measures._receptive_field import places_inside, scalar_field
+from capsbench.measures._result import Array, MeasureResult, index_name
+from capsbench.metrics.lie_derivative import MeanLieDerivative
 from capsbench.profiling.evaluation_mode import evaluation_mode
+from capsbench.values import Quantity
 
-BATCH = 20  # images: the textbook's routing stores all votes, and their derivatives
-STAYS, MOVED = "lie/invariance@", "lie/equivariance@"
-END_TO_END = STAYS + PROBABILITIES
+BATCH_SIZE = 20  # the textbook form of routing stores all votes, and their derivatives
+INVARIANCE, EQUIVARIANCE = "lie_invariance", "lie_equivariance"
+END_TO_END = (INVARIANCE, PROBABILITIES)
 
 
-@torch.no_grad()
-def measure(
-    entry: LieDerivative,
-    model: Model,
-    data: ImageDataModule,
-    device: str,
-    advance: Callable[[], None],
-) -> Measured:
-    """Measure a model on familiar test images.
+class LieDerivativeConfig(MeasureConfig):
+    """Arguments of the Lie derivative.
 
-    Keys begin with the direction. ``lie/absolute@probabilities`` is E mean_c |L p_c(x)| over the
-    probabilities of the classes, end to end, and ``lie/squared@probabilities`` E |L p(x)|^2.
-    ``lie/invariance@<layer>`` is sqrt(E |L f(x)|^2 / E |f(x) - f(x')|^2), where L f(x) is the
-    derivative of f(T_t x) at t = 0: how fast the layer changes, as a share of the distance between
-    two images. ``lie/equivariance@<layer>`` is the same for maps that are moved back, T_(-t)
-    f(T_t x): 0 where they move as the image does. It is about places that do not look at the
-    image's border (`capsbench.measures._receptive_field`). The presences of capsules at places are maps
-    too; their poses also change in themselves, and are not moved back.
-
-    Routing is computed in the form of the textbook. Memory grows with the votes for 20 images.
-
-    Args:
-        entry: The measure's arguments.
-        model: The trained model, on ``device``.
-        data: The data module.
-        device: Where the model is.
-        advance: Called after each direction.
+    Attributes:
+        directions: Movements of the images: ``shift_x`` and ``shift_y`` (per pixel), ``rotation``
+            and ``shear`` (per degree), ``scale`` (per unit of log scale).
+        layers: Names of layers. Default: all that the model declares, ``pixels`` and
+            ``probabilities``.
+        images: Largest number of images, the classes in near-equal numbers.
     """
-    try:
-        return _measure(entry, model, data, device, advance)
-    except RuntimeError as error:  # a NotImplementedError is one
-        why = str(error).partition("\n")[0]
-        # What torch says of an operation without a forward derivative, and of a function of the
-        # user's own that functorch cannot look into.
-        if not isinstance(error, NotImplementedError) and "functorch" not in str(error):
-            raise
-        note = f"nothing is derived: an operation of the model has no forward derivative ({why})"
-        return Measured({}, [], 0, {}, (note,))
+
+    measure: Literal["lie-derivative"]
+    directions: tuple[Direction, ...] = Field(
+        default=("shift_x", "shift_y", "rotation", "scale", "shear"), min_length=1
+    )
+    layers: tuple[str, ...] | None = None
+    images: int = Field(default=50, ge=2)
+
+    @property
+    def required_splits(self) -> tuple[TestSplit, ...]:
+        """The familiar images."""
+        return ("familiar",)
+
+    @property
+    def num_progress_steps(self) -> int:
+        """One step per direction."""
+        return len(self.directions)
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        require_different("directions", self.directions)
+        require_different("layers", self.layers or ())
+        return self
 
 
-def _measure(
-    entry: LieDerivative,
-    model: Model,
-    data: ImageDataModule,
-    device: str,
-    advance: Callable[[], None],
-) -> Measured:
-    rows = subset_rows(data, entry.images)
-    batches = [(b.images, b.index) for b in familiar_batches(data, device, rows, batch_size=BATCH)]
-    layers = choose_layers(model, entry.layers)
+class LieDerivative(Measure[LieDerivativeConfig]):
+    """Rate at which probabilities and features change as the image begins to move.
+
+    The derivative L f(x) of f(T_t x) at t = 0 is exact, by forward-mode differentiation; no step
+    size is chosen. For maps, L f(x) of T_(-t) f(T_t x) is computed too, which is 0 if they move as
+    the image does. It covers the places that do not see the border of the image
+    (`capsbench.measures._receptive_field`). Presences of capsules at places are maps; poses also
+    turn with the image and are not warped back.
+
+    Routing is computed in its textbook form. Memory grows with the votes for 20 images.
+    """
+
+    config = LieDerivativeConfig
+    source = "Gruver et al. (2022), 'The Lie Derivative for Measuring Learned Equivariance'"
+    metrics: ClassVar[Mapping[str, ValueSpec]] = {
+        "absolute_derivative": ValueSpec(
+            "E mean_c |L p_c(x)| of the probabilities of the classes, per unit of the direction."
+        ),
+        "squared_derivative": ValueSpec("E |L p(x)|² of the probabilities of the classes."),
+        INVARIANCE: ValueSpec(
+            "√(E |L f(x)|² / E |f(x) − f(x′)|²) of a layer: its rate of change, relative to the "
+            "distance between two images."
+        ),
+        EQUIVARIANCE: ValueSpec("The same of a map that is warped back, T_(−t) f(T_t x)."),
+    }
+    figures: ClassVar = (
+        LayerFigureSpec(
+            name="lie-derivative",
+            title="How fast features change as the image begins to move",
+            axis="rate",
+            lines=(
+                LineSpec(INVARIANCE, "as they are"),
+                LineSpec(EQUIVARIANCE, "after moving the map back"),
+            ),
+            references=(0.0,),
+            caption=(
+                "The root mean square derivative of a layer's features at the unmoved image, "
+                "relative to the root mean square distance between the features of two images: per "
+                "pixel of shift, per degree of rotation and shear, per unit of log scale. As they "
+                "are, 0 means invariance; after the map of features has been moved back, 0 means "
+                "equivariance. No step size is chosen: the derivative is exact, of an image "
+                "interpolated without kinks. Source: Gruver et al. (2022)."
+            ),
+        ),
+    )
+
+    @classmethod
+    @torch.no_grad()
+    def compute(
+        cls,
+        config: LieDerivativeConfig,
+        model: Model,
+        data: ImageDataModule,
+        context: MeasureContext,
+    ) -> MeasureResult:
+        """Compute the derivatives on familiar test images, or a note if the model has none."""
+        try:
+            return _compute(config, model, data, context)
+        except RuntimeError as error:  # or its subclass NotImplementedError
+            message = str(error).partition("\n")[0]
+            # Raised by torch for an operation without a forward derivative, and for a custom
+            # autograd function that functorch cannot differentiate.
+            if not isinstance(error, NotImplementedError) and "functorch" not in str(error):
+                raise
+            note = f"not measured: an operation of the model has no forward derivative ({message})"
+            return MeasureResult([], {}, (note,))
+
+
+def _compute(
+    config: LieDerivativeConfig, model: Model, data: ImageDataModule, context: MeasureContext
+) -> MeasureResult:
+    rows = subset_rows(data, config.images)
+    batches = [
+        (batch.images, batch.index)
+        for batch in familiar_batches(data, context.device, rows, batch_size=BATCH_SIZE)
+    ]
+    layers = choose_layers(model, config.layers)
     layers |= choose_layers(model, [PROBABILITIES])
-    samples: dict[str, NDArray[Any]] = {"index": _array([index for _, index in batches])}
-    values: dict[str, Tensor] = {}
+    arrays: dict[str, Array] = {index_name(): _joined([index for _, index in batches])}
+    numbers = list[tuple[Quantity, Tensor]]()
     with evaluation_mode(model), routing_backend(model, "textbook"):
-        places, left_out = _places(model, layers, batches[0][0])
-        for direction in entry.directions:
-            metrics = dict[str, MeanLieDerivative]()
-            speeds = list[Tensor]()
+        places, not_warped = _places(model, layers, batches[0][0])
+        for direction in config.directions:
+            metrics = dict[tuple[str, str], MeanLieDerivative]()
+            per_image = list[Tensor]()
             for images, _ in batches:
-                for key, found in _derivatives(model, layers, places, images, direction).items():
-                    metric = metrics.setdefault(key, MeanLieDerivative(found.value.shape[1:]))
-                    metric.to(found.value.device).update(found)
+                derivatives = _derivatives(model, layers, places, images, direction)
+                for key, (value, derivative) in derivatives.items():
+                    metric = metrics.setdefault(key, MeanLieDerivative(value.shape[1:]))
+                    metric.to(value.device).update(value, derivative)
                     if key == END_TO_END:
-                        speeds.append(found.derivative.abs().mean(dim=1))
-            samples[f"{direction}/absolute"] = _array(speeds)
-            for key, metric in metrics.items():
+                        per_image.append(derivative.abs().mean(dim=1))
+            for (name, layer), metric in metrics.items():
                 means = metric.compute()
-                values[f"{direction}/{key}"] = means["relative"]
-                if key == END_TO_END:
-                    for name in ("absolute", "squared"):
-                        values[f"{direction}/lie/{name}@{PROBABILITIES}"] = means[name]
-            advance()
-    numbers, undefined = defined(values)
-    return Measured(numbers, [], len(samples["index"]), samples, (*left_out, *undefined))
+                quantity = Quantity(metric=name, factor=direction, layer=layer)
+                numbers.append((quantity, means["relative"]))
+                if (name, layer) == END_TO_END:
+                    absolute, squared = (
+                        quantity.model_copy(update={"metric": f"{term}_derivative"})
+                        for term in ("absolute", "squared")
+                    )
+                    numbers += [(absolute, means["absolute"]), (squared, means["squared"])]
+                    arrays[absolute.name] = _joined(per_image)
+            context.advance()
+    values, undefined = drop_nonfinite((*number, len(rows)) for number in numbers)
+    return MeasureResult(values, arrays, (*not_warped, *undefined))
 
 
 def _places(
     model: Model, layers: Mapping[str, LayerOfInterest], images: Tensor
 ) -> tuple[dict[str, Tensor], list[str]]:
-    """The places of each layer that is moved back, (H, W) bool, and why others are not."""
-    known = {*model.layers_of_interest(), *COMMON_LAYERS}
+    """Return the places of each map that is warped back, (H, W) bool, and notes on the others."""
+    with_known_places = {*model.layers_of_interest(), *COMMON_LAYERS}
     result, notes = dict[str, Tensor](), list[str]()
     for name, inside in places_inside(model, layers, images).items():
-        if name not in known:
-            why = "the model's layers_of_interest() does not say where its places lie"
+        if name not in with_known_places:
+            problem = "the model's layers_of_interest() does not give the positions of its places"
         elif not inside.any():
-            why = "all of its places, or their neighbours, look at the border of the image"
+            problem = "all of its places, or their neighbours, see the border of the image"
         else:
             result[name] = inside
             continue
-        notes.append(f"layer '{name}' is not moved back: {why}")
+        notes.append(f"layer '{name}' is not moved back: {problem}")
     return result, notes
 
 
@@ -131,31 +202,32 @@ def _derivatives(
     places: Mapping[str, Tensor],
     images: Tensor,
     direction: Direction,
-) -> dict[str, Derivative]:
-    """All that is differentiated of a batch, by the last part of its key."""
+) -> dict[tuple[str, str], Derivative]:
+    """Return all derivatives of a batch by metric and layer."""
 
-    def look(at: Tensor) -> dict[str, Tensor]:
-        with capture_activations(model, layers) as seen:
-            model(at)
-        outputs = {STAYS + name: seen[name] for name in layers}
+    def outputs(images: Tensor) -> dict[tuple[str, str], Tensor]:
+        with capture_activations(model, layers) as captured:
+            model(images)
+        result = {(INVARIANCE, name): captured[name] for name in layers}
         for name in places:
-            output = as_map(layers[name], seen[name])
-            assert output is not None
-            outputs[MOVED + name] = output
-        return outputs
+            field = scalar_field(layers[name], captured[name])
+            assert field is not None
+            result[EQUIVARIANCE, name] = field
+        return result
 
-    grids = {MOVED + name: (layers[name].stride, layers[name].offset) for name in places}
-    found = lie_derivatives(look, images, direction, grids)
+    grids = {(EQUIVARIANCE, name): (layers[name].stride, layers[name].offset) for name in places}
+    derivatives = lie_derivatives(outputs, images, direction, grids)
     for name, inside in places.items():
-        value, derivative = found[MOVED + name]
-        found[MOVED + name] = Derivative(value[..., inside], derivative[..., inside])
-    if images.device.type == "mps":  # it has no float64 to sum up in
+        value, derivative = derivatives[EQUIVARIANCE, name]
+        derivatives[EQUIVARIANCE, name] = Derivative(value[..., inside], derivative[..., inside])
+    if images.device.type == "mps":  # it has no float64 for sums
         return {
-            key: Derivative(each.value.cpu(), each.derivative.cpu()) for key, each in found.items()
+            key: Derivative(each.value.cpu(), each.derivative.cpu())
+            for key, each in derivatives.items()
         }
-    return found
+    return derivatives
 
 
-def _array(parts: list[Tensor]) -> NDArray[Any]:
-    joined: NDArray[Any] = torch.cat(parts).cpu().numpy()
-    return joined
+def _joined(parts: list[Tensor]) -> Array:
+    result: Array = torch.cat(parts).cpu().numpy()
+    return result

@@ -1,36 +1,52 @@
-"""The Picasso test: what a model makes of objects whose parts stand in each other's places."""
+"""Picasso test: objects with parts in each other's places."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from typing import ClassVar, Literal, NamedTuple
 
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torchmetrics.functional.classification import binary_auroc
 
-from capsbench import measures
 from capsbench.contracts import Model, class_recall
 from capsbench.data.batches import SplitName
 from capsbench.data.images import ImageDataModule
-from capsbench.measures._result import Measured
-from capsbench.measures.kept_rows import KeptRows
+from capsbench.measures._config import MeasureConfig, TestSplit
+from capsbench.measures._measure import Measure, MeasureContext, ValueSpec
+from capsbench.measures._result import Array, MeasureResult, index_name
+from capsbench.values import Quantity
 
 SEVERAL_OBJECTS = "not measured: images hold several objects"
 NO_PRESENCE = "the model has no class capsules: presence is not compared"
 
 
-class Loss(NamedTuple):
-    """How a quantity, the larger the surer, falls where parts are out of relation; 0-d each.
+class PartWholeConfig(MeasureConfig):
+    """The Picasso test has no arguments."""
+
+    measure: Literal["part-whole"]
+
+    @property
+    def required_splits(self) -> tuple[TestSplit, ...]:
+        """The objects with rearranged parts."""
+        return ("rearranged",)
+
+    @property
+    def num_progress_steps(self) -> int:
+        """One step for the intact objects, one for the rearranged ones."""
+        return 2
+
+
+class PartWholeLoss(NamedTuple):
+    """Decrease of a number, larger for more certainty, for rearranged parts; 0-d each.
 
     Attributes:
-        intact: Mean over the objects as they are.
-        rearranged: Mean over the same objects with their parts in each other's places.
-        loss: The difference, positive where it falls.
-        auroc: How well it tells an intact object from a rearranged one, whichever they are: the
-            chance that it is larger for the former. 0.5 for a bag of parts, 1 for a model that
-            knows how parts belong together.
+        intact: Mean over the intact objects.
+        rearranged: Mean over the same objects with rearranged parts.
+        loss: The difference, positive for a decrease.
+        auroc: Probability that the number is larger for an intact object than for a rearranged one,
+            of all pairs: 0.5 for a bag of parts, 1 for a model that knows how parts belong
+            together.
     """
 
     intact: Tensor
@@ -39,105 +55,96 @@ class Loss(NamedTuple):
     auroc: Tensor
 
 
-def part_whole(intact: Tensor, rearranged: Tensor) -> Loss:
-    """What is lost where parts are out of relation.
+def _certainty_metrics(metric: str, description: str) -> dict[str, ValueSpec]:
+    return {
+        metric: ValueSpec(f"{description}, averaged over images."),
+        f"{metric}_loss": ValueSpec(f"{description}, of intact less of rearranged objects."),
+        f"{metric}_auroc": ValueSpec(f"{description}: AUROC of intact against rearranged objects."),
+    }
+
+
+class PartWhole(Measure[PartWholeConfig]):
+    """Loss of certainty about objects whose parts are in each other's places (the Picasso test).
+
+    All test images are compared with the same objects with rearranged parts, from the same views. A
+    bag of parts loses nothing. Compared are the accuracy, the probability of the true class, the
+    confidence and, of a model with class capsules, the presence of the true class. Values with the
+    condition ``parts`` are means over the intact or the rearranged objects.
+    """
+
+    config = PartWholeConfig
+    metrics: ClassVar[Mapping[str, ValueSpec]] = {
+        "accuracy": ValueSpec("Share of images that are classified correctly.", "share"),
+        "accuracy_loss": ValueSpec(
+            "Accuracy of intact objects less that of rearranged ones.", "difference of shares"
+        ),
+        **_certainty_metrics("true_class_probability", "Probability of the true class"),
+        **_certainty_metrics("confidence", "Probability of the most probable class"),
+        **_certainty_metrics("presence", "Presence of the true class's capsule"),
+    }
+
+    @classmethod
+    @torch.inference_mode()
+    def compute(
+        cls,
+        config: PartWholeConfig,
+        model: Model,
+        data: ImageDataModule,
+        context: MeasureContext,
+    ) -> MeasureResult:
+        """Compare intact and rearranged objects.
+
+        Raises:
+            UserError: The set does not record the parts of its objects.
+        """
+        intact, intact_index = _evaluate(model, data, "test", context.device)
+        context.advance()
+        rearranged, rearranged_index = _evaluate(model, data, "rearranged", context.device)
+        context.advance()
+        if not intact:
+            return MeasureResult([], {}, (SEVERAL_OBJECTS,))
+        order, other_order = intact_index.argsort(), rearranged_index.argsort()
+        assert torch.equal(intact_index[order], rearranged_index[other_order])
+        n = len(order)
+        values, arrays = [], dict[str, Array]()
+        arrays[index_name()] = intact_index[order].numpy()
+        for metric in intact:
+            pair = intact[metric][order], rearranged[metric][other_order]
+            result = part_whole_loss(*pair)
+            for parts, mean, each in zip(("intact", "rearranged"), result[:2], pair, strict=True):
+                quantity = Quantity(metric=metric, condition={"parts": parts})
+                values.append(quantity.with_value(float(mean), n))
+                arrays[quantity.name] = each.numpy()
+            loss = Quantity(metric=f"{metric}_loss")
+            values.append(loss.with_value(float(result.loss), n))
+            arrays[loss.name] = (pair[0] - pair[1]).numpy()
+            if metric != "accuracy":
+                auroc = Quantity(metric=f"{metric}_auroc")
+                values.append(auroc.with_value(float(result.auroc), n))
+        return MeasureResult(values, arrays, () if "presence" in intact else (NO_PRESENCE,))
+
+
+def part_whole_loss(intact: Tensor, rearranged: Tensor) -> PartWholeLoss:
+    """Compute the decrease of a number for rearranged parts.
 
     Args:
-        intact: (N,) a quantity of each object as it is.
-        rearranged: (N,) the same of each with its parts in each other's places.
+        intact: (N,) the number for each intact object.
+        rearranged: (N,) the number for the same objects with rearranged parts.
     """
     both = torch.cat([intact, rearranged]).double()
-    whole = torch.arange(len(both), device=both.device) < len(intact)
+    is_intact = torch.arange(len(both), device=both.device) < len(intact)
     means = intact.double().mean(), rearranged.double().mean()
-    # In ranks, which are what it is a function of: values outside of [0, 1] would be squashed.
+    # Of ranks, since torchmetrics applies a sigmoid to scores outside of [0, 1].
     ranks = both.unique(return_inverse=True)[1].double()
-    auroc = binary_auroc(ranks / ranks.max().clamp_min(1), whole.long())
-    return Loss(*means, means[0] - means[1], auroc)
+    auroc = binary_auroc(ranks / ranks.max().clamp_min(1), is_intact.long())
+    return PartWholeLoss(*means, means[0] - means[1], auroc)
 
 
-class PartWhole(KeptRows):
-    """`part_whole` of the objects of all batches and processes; it keeps both numbers of each.
-
-    Args:
-        **kwargs: Arguments of ``torchmetrics.Metric``.
-    """
-
-    higher_is_better = True
-
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(("intact", "rearranged"), **kwargs)
-
-    def update(self, intact: Tensor, rearranged: Tensor) -> None:
-        """Take in some objects; see `part_whole`."""
-        self.keep(intact, rearranged)
-
-    def compute(self) -> Loss:
-        """What is lost over all objects so far."""
-        return part_whole(*self.kept())
-
-    def plot(self, val: Any = None, ax: Any = None) -> Any:
-        """Draw the loss; of a list of results, one after the other.
-
-        Args:
-            val: What ``compute`` returned, or a list of such; its own value if left out.
-            ax: Axes of matplotlib to draw into.
-        """
-        found: Any = self.compute() if val is None else val
-        one = isinstance(found, Loss)
-        return self._plot(found.loss if one else [each.loss for each in found], ax)
-
-
-@torch.inference_mode()
-def measure(
-    entry: measures.PartWhole,  # noqa: ARG001  # it has no arguments
-    model: Model,
-    data: ImageDataModule,
-    device: str,
-    advance: Callable[[], None],
-) -> Measured:
-    """Measure a model on all test images and on the same with rearranged parts, from equal views.
-
-    Keys are ``part-whole/<quantity>/<term>``, the terms those of `Loss`. Quantities are
-    ``accuracy``, without an AUROC; ``true class``, its probability; ``confidence``, the probability
-    of the likeliest class; and ``presence`` of the true class's capsule, where the model has one.
-    Samples hold each image's loss, and ``<quantity> of rearranged``.
-
-    Args:
-        entry: The measure.
-        model: The trained model, in evaluation mode on ``device``.
-        data: The data module.
-        device: Where the model is.
-        advance: Called after the intact images, and after the others.
-
-    Raises:
-        UserError: The set does not know the parts of its objects.
-    """
-    intact, index = _look(model, data, "test", device)
-    advance()
-    rearranged, numbers = _look(model, data, "rearranged", device)
-    advance()
-    if not intact:
-        return Measured({}, [], 0, {}, (SEVERAL_OBJECTS,))
-    order, other = index.argsort(), numbers.argsort()
-    assert torch.equal(index[order], numbers[other])
-    values: dict[str, float] = {}
-    samples: dict[str, NDArray[Any]] = {"index": index[order].numpy()}
-    for name, whole in intact.items():
-        pair = whole[order], rearranged[name][other]
-        for term, value in part_whole(*pair)._asdict().items():
-            if (name, term) != ("accuracy", "auroc"):
-                values[f"part-whole/{name}/{term}"] = float(value)
-        samples[f"part-whole/{name}/loss"] = (pair[0] - pair[1]).numpy()
-        samples[f"{name} of rearranged"] = pair[1].numpy()
-    notes = () if "presence" in intact else (NO_PRESENCE,)
-    return Measured(values, [], len(index), samples, notes)
-
-
-def _look(
+def _evaluate(
     model: Model, data: ImageDataModule, split: SplitName, device: str
 ) -> tuple[dict[str, Tensor], Tensor]:
-    """(N,) what a model says of each image, by quantity, and the images' numbers."""
-    found: dict[str, list[Tensor]] = {}
+    """Return (N,) numbers of each image of a split by metric, and the images' numbers."""
+    parts: dict[str, list[Tensor]] = {}
     index = []
     for batch in data.evaluation.batches(split, device):
         index.append(batch.index.cpu())
@@ -145,15 +152,15 @@ def _look(
             continue
         prediction = model(batch.images)
         log_probabilities = model.log_probabilities(prediction)
-        own = batch.targets[:, None]
-        said = {
+        labels = batch.targets[:, None]
+        numbers = {
             "accuracy": class_recall(log_probabilities, batch.targets),
-            "true class": log_probabilities.gather(1, own)[:, 0].exp(),
+            "true_class_probability": log_probabilities.gather(1, labels)[:, 0].exp(),
             "confidence": log_probabilities.max(dim=1).values.exp(),
         }
         presences = prediction.presences
         if presences is not None and presences.shape == prediction.scores.shape:
-            said["presence"] = presences.gather(1, own)[:, 0]
-        for name, part in said.items():
-            found.setdefault(name, []).append(part.float().cpu())
-    return {name: torch.cat(parts) for name, parts in found.items()}, torch.cat(index)
+            numbers["presence"] = presences.gather(1, labels)[:, 0]
+        for metric, each in numbers.items():
+            parts.setdefault(metric, []).append(each.float().cpu())
+    return {metric: torch.cat(each) for metric, each in parts.items()}, torch.cat(index)

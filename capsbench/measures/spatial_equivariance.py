@@ -1,196 +1,216 @@
-"""Spatial equivariance error of a trained model's feature maps, view by view."""
+"""Spatial equivariance error of feature maps."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
+from typing import ClassVar, Literal, Self
 
 import torch
+from pydantic import Field, model_validator
 from torch import Tensor
 
-from capsbench import measures
-from capsbench.contracts import Batch, LayerOfInterest, Model
+from capsbench.contracts import LayerOfInterest, Model
 from capsbench.data.images import ImageDataModule
 from capsbench.measures._activations import PIXELS, capture_activations, choose_layers
-from capsbench.measures._affine_maps import divide
-from capsbench.measures._errors_by_view import Pair, measure_errors
+from capsbench.measures._config import LayerMeasureConfig
+from capsbench.measures._errors_by_view import Pair, error_metrics, errors_by_view
+from capsbench.measures._figures import LayerFigureSpec, LineSpec
 from capsbench.measures._image_subset import familiar_batches, subset_rows
-from capsbench.measures._nonfinite import defined
-from capsbench.measures._paired_activations import Activations, identity_view
-from capsbench.measures._pose_maps import FibreEquivariance, FibreFit, over_fits
-from capsbench.measures._result import Measured
-from capsbench.measures._warped_maps import MapMove
+from capsbench.measures._measure import Measure, MeasureContext, ValueSpec
+from capsbench.measures._nonfinite import drop_nonfinite
+from capsbench.measures._paired_activations import identity_view
+from capsbench.measures._pose_fits import PoseFits, as_map
+from capsbench.measures._result import MeasureResult
+from capsbench.measures._warped_maps import MapWarp
+from capsbench.values import Quantity, Value, select
+from capsbench.viewpoint.factors import FACTORS
 from capsbench.viewpoint.grid import GridView
 from capsbench.viewpoint.views import Views
 from capsbench.viewpoint.warp import Size
 
 NO_PLACES = "it has no places"
+NO_STRIDE = "its stride is not known: name it in the model's layers_of_interest()"
 BORDERS = (
     "places that look beyond the image's border count, where padding does not move with the image: "
     "give a margin of half a receptive field, in pixels, to leave them out"
 )
-NO_STRIDE = "its stride is not known: name it in the model's layers_of_interest()"
 
 
-@torch.inference_mode()
-def measure(
-    entry: measures.SpatialEquivariance,
-    model: Model,
-    data: ImageDataModule,
-    device: str,
-    advance: Callable[[], None],
-) -> Measured:
-    """Measure feature maps, and the presences and poses of capsules on a map.
+class SpatialEquivarianceConfig(LayerMeasureConfig):
+    """Arguments of the spatial equivariance error.
 
-    Keys are ``equivariance/spatial/error@<layer>`` and others, see
-    `capsbench.measures._errors_by_view.measure_errors`; the error is defined in
-    `capsbench.measures._warped_maps.spatial_equivariance_error`. What interpolation alone does, there
-    and back, is in ``equivariance/interpolation/error@<layer>``: about half of it is in the errors.
-
-    Poses also change in themselves. So for each view ``equivariance/fibre/<share>@<layer>`` says
-    how much of what is left an affine map explains, the same at all places, of
-    `capsbench.measures._pose_maps.FibreFit`; and ``equivariance/fibre/error@<layer>`` is the error
-    that is left with it, ``equivariance/spatial/error@`` times the root of what is not explained.
-
-    Args:
-        entry: The measure's arguments.
-        model: The trained model, in evaluation mode on ``device``.
-        data: The data module.
-        device: Where the model is.
-        advance: Called after each view, for a progress bar.
-    """
-    layers = choose_layers(model, entry.layers)
-    named = {PIXELS, *model.layers_of_interest()}
-    problems = _problems(model, layers, named, data, device)
-    chosen = {name: layer for name, layer in layers.items() if name not in problems}
-    image_size: Size = (data.image_shape[1], data.image_shape[2])
-
-    @cache
-    def move(view: GridView, name: str, size: Size) -> MapMove:
-        layer = chosen[name]
-        return MapMove.of(
-            Views.of_grid([view]),
-            size,
-            image_size,
-            stride=layer.stride,
-            offset=layer.offset,
-            margin=entry.margin / layer.stride,
-        )
-
-    def compared(view: GridView, name: str, f_x: Tensor, f_gx: Tensor) -> dict[str, Pair]:
-        maps_x, maps_gx = (_as_map(chosen[name], each) for each in (f_x, f_gx))
-        moved = move(view, name, (maps_x.shape[-2], maps_x.shape[-1]))
-        return {
-            "equivariance/spatial": moved.pair(maps_x, maps_gx),
-            "equivariance/interpolation": moved.there_and_back(maps_x),
-        }
-
-    views = entry.grid.views()
-    fibres = _Fibres({name: each for name, each in chosen.items() if each.kind == "pose"}, move)
-    found = measure_errors(
-        compared, chosen, views, entry.images, model, data, device, advance, fibres
-    )
-    values, undefined = defined(_with_errors(fibres.values(), found.values))
-    notes = tuple(f"{name} is left out: {why}" for name, why in problems.items())
-    if not entry.margin:
-        notes += (BORDERS,)
-    notes += found.notes + undefined
-    return found._replace(values=found.values | values, notes=notes)
-
-
-class _Fibres:
-    """What maps of the poses explain: by view, and over all views of a factor together.
-
-    Args:
-        layers: Those with poses on a map.
-        move: How a view moves the places of a layer's map.
+    Attributes:
+        grid: The views: warps of the whole image.
+        layers: Names of layers, see `LayerMeasureConfig`. Layers without places are left out.
+        images: Largest number of test images, the same for every model.
+        margin: Pixels at the border of the image; places of maps there are left out, before and
+            after the warp. Half a receptive field, if it reaches beyond the border.
     """
 
-    def __init__(
-        self,
-        layers: Mapping[str, LayerOfInterest],
-        move: Callable[[GridView, str, Size], MapMove],
-    ) -> None:
-        self.layers = layers
-        self.move = move
-        self.fits: dict[str, FibreEquivariance] = {}  # of one view after another
-        self.by_factor: dict[tuple[str, str], list[FibreFit]] = {}
-        self.by_view: dict[str, Tensor] = {}
+    measure: Literal["spatial-equivariance"]
+    margin: float = Field(default=0.0, ge=0, allow_inf_nan=False)
 
-    def update(self, view: GridView, batch: Batch, f_x: Activations, f_gx: Activations) -> None:
-        """Take in a batch of images, as they are stored and from the view."""
-        for name, layer in self.layers.items():
-            maps = [_as_map(layer, each) for each in (f_x[name], f_gx[name])]
-            moved = self.move(view, name, (maps[0].shape[-2], maps[0].shape[-1]))
-            places = moved.places.to(maps[0].device)
-            types = f_x[name].shape[3]
-            still, turned = (
-                each[..., places].unflatten(1, (types, -1)) for each in moved.pair(*maps)
+    @model_validator(mode="after")
+    def _check_warps(self) -> Self:
+        if others := [name for name in self.grid.factors() if FACTORS[name].kind != "warp"]:
+            raise ValueError(
+                f"spatial-equivariance moves maps, which {', '.join(others)} cannot do: sweep "
+                "rotation, shift, scale or shear"
             )
-            if name not in self.fits:
-                # Every process sees the same images: there is nothing to sum up over them.
-                self.fits[name] = FibreEquivariance(still.shape[1:], sync_on_compute=False)
-                self.fits[name].to(still.device)
-            self.fits[name].update(still, turned, divide(batch.index, 0))
-
-    def close(self, view: GridView) -> None:
-        """Fit the maps of a view; the next one has other places."""
-        for name, fit in self.fits.items():
-            found = fit.compute()
-            self.by_view |= _shares(view.key, found, name)
-            if not view.is_identity:
-                self.by_factor.setdefault((view.factor, name), []).append(found)
-        self.fits.clear()
-
-    def values(self) -> dict[str, Tensor]:
-        """All values by key, also those that are undefined."""
-        found = dict(self.by_view)
-        for (factor, name), fitted in self.by_factor.items():
-            found |= _shares(factor, over_fits(fitted), name)
-        return found
+        if self.grid.part is not None:
+            raise ValueError("spatial-equivariance moves the whole image: leave grid.part out")
+        return self
 
 
-def _shares(prefix: str, found: FibreFit, name: str) -> dict[str, Tensor]:
-    return {
-        f"{prefix}/equivariance/fibre/{share}@{name}": value
-        for share, value in found.shares.items()
+class SpatialEquivariance(Measure[SpatialEquivarianceConfig]):
+    """Difference between the map of a moved image and the moved map, f(Tx) and T f(x).
+
+    The error is that of the invariance error with T f(x) in place of f(x): 0 if the map moves as
+    the image does, 1 if the two differ as the maps of different images do. T moves the places of a
+    map as it moves the pixels at their centres, and is interpolated bilinearly; the interpolation
+    error is that of a map that is warped and warped back, of which an equivariant map has about
+    half. Maps are those of convolutions, and the presences and poses of capsules at places.
+
+    Poses also turn with the image. So for each view one affine map of the pose, the same at all
+    places, is fitted to other images; the pose error is what it leaves of the spatial error. See
+    `capsbench.metrics.pose_equivariance.PoseFit`.
+    """
+
+    config = SpatialEquivarianceConfig
+    source = "the article, equation 3"
+    metrics: ClassVar[Mapping[str, ValueSpec]] = {
+        **error_metrics(
+            "spatial",
+            "√E d²(f(Tx), T f(x)) divided by the geometric mean of √E d²(T f(x), T f(x′)) and "
+            "√E d²(f(Tx), f(Tx′)), over the places that stay within the map.",
+        ),
+        **error_metrics(
+            "interpolation", "The same error of a map f(x) and f(x) warped by T and back."
+        ),
+        "explained": ValueSpec(
+            "1 − E|f(Tx) − A T f(x)|² / E|f(Tx) − T f(x)|² of poses on held-out images, A the "
+            "affine map of poses.",
+            "share",
+        ),
+        "shuffled_explained": ValueSpec(
+            "The same with A fitted to poses of other images at the same places, the control.",
+            "share",
+        ),
+        "gain_over_control": ValueSpec(
+            "1 − E|f(Tx) − A T f(x)|² over the smaller error of the two controls: no change, and "
+            "the map fitted to other images.",
+            "share",
+        ),
+        "distance_from_identity": ValueSpec(
+            "Mean over types of capsules of |A − I| / √d, d the numbers of a pose."
+        ),
+        "pose_error": ValueSpec("The spatial error times √(1 − explained)."),
     }
+    figures: ClassVar = (
+        LayerFigureSpec(
+            name="spatial-equivariance",
+            title="What moves with the image: spatial equivariance error",
+            axis="error",
+            lines=(
+                LineSpec("spatial_error", "error"),
+                LineSpec("pose_error", "error, poses turned by a fitted map"),
+                LineSpec("interpolation_error", "moved there and back", control=True),
+            ),
+            references=(0.0, 1.0),
+            caption=(
+                "Whether a layer's map is the same, but moved, when the image is moved: "
+                "f(Tx) = T f(x). At 0 it is; at 1 the two maps differ as the maps of different "
+                "images do. The control is what is lost when the map itself is moved there and "
+                "back, which interpolates twice: an error of half of it is what a perfect map "
+                "would have. The definition is that of the invariance error with T f(x) in place "
+                "of f(x), T carried out in the map's own grid of places, of those that stay within "
+                "it. Capsules' poses also change in themselves, so for them one affine map of the "
+                "pose, the same at all places, is fitted to other images. Source: the article's "
+                "equation 3."
+            ),
+        ),
+    )
 
+    @classmethod
+    @torch.inference_mode()
+    def compute(
+        cls,
+        config: SpatialEquivarianceConfig,
+        model: Model,
+        data: ImageDataModule,
+        context: MeasureContext,
+    ) -> MeasureResult:
+        """Compute the errors and the fits of poses; see `errors_by_view` and `PoseFits`."""
+        candidates = choose_layers(model, config.layers)
+        problems = _problems(model, candidates, data, context.device)
+        layers = {name: layer for name, layer in candidates.items() if name not in problems}
+        image_size: Size = (data.image_shape[1], data.image_shape[2])
 
-def _with_errors(fibres: dict[str, Tensor], known: Mapping[str, float]) -> dict[str, Tensor]:
-    """The shares, and the errors that are left."""
-    found = dict(fibres)
-    for key, explained in fibres.items():
-        before = key.replace("/fibre/explained@", "/spatial/error@")
-        if before != key and before in known:
-            left = (1 - explained).clamp_min(0).sqrt()
-            found[key.replace("/explained@", "/error@")] = known[before] * left
-    return found
+        @cache
+        def warp_of(view: GridView, name: str, size: Size) -> MapWarp:
+            layer = layers[name]
+            return MapWarp.of(
+                Views.of_grid([view]),
+                size,
+                image_size,
+                stride=layer.stride,
+                offset=layer.offset,
+                margin=config.margin / layer.stride,
+            )
+
+        def compare(view: GridView, name: str, f_x: Tensor, f_gx: Tensor) -> dict[str, Pair]:
+            maps_x, maps_gx = (as_map(layers[name], output) for output in (f_x, f_gx))
+            warp = warp_of(view, name, (maps_x.shape[-2], maps_x.shape[-1]))
+            return {
+                "spatial": warp.pair(maps_x, maps_gx),
+                "interpolation": warp.round_trip(maps_x),
+            }
+
+        poses = {name: layer for name, layer in layers.items() if layer.kind == "pose"}
+        fits = PoseFits(poses, warp_of)
+        result = errors_by_view(compare, layers, config, model, data, context, fits)
+        n = len(result.per_image["index"])
+        values, undefined = drop_nonfinite(
+            (quantity, value, n) for quantity, value in _with_errors(fits.values(), result.values)
+        )
+        notes = tuple(f"{name} is left out: {problem}" for name, problem in problems.items())
+        if not config.margin:
+            notes += (BORDERS,)
+        return MeasureResult(
+            [*result.values, *values], result.per_image, notes + tuple(result.notes) + undefined
+        )
 
 
 def _problems(
-    model: Model,
-    layers: dict[str, LayerOfInterest],
-    named: set[str],
-    data: ImageDataModule,
-    device: str,
+    model: Model, layers: Mapping[str, LayerOfInterest], data: ImageDataModule, device: str
 ) -> dict[str, str]:
-    """Why layers cannot be moved as maps; found by a look at one image."""
+    """Return the reasons why layers cannot be warped as maps, by layer, from one image."""
+    with_known_stride = {PIXELS, *model.layers_of_interest()}
     batch = next(familiar_batches(data, device, subset_rows(data, 1), identity_view()))
-    with capture_activations(model, layers) as seen:
+    with capture_activations(model, layers) as outputs:
         model(batch.images)
     problems = {}
     for name, layer in layers.items():
-        with_places = 5 if layer.kind == "pose" else 4  # or 6, where a pose is a matrix
-        if layer.kind == "vector" or seen[name].dim() < with_places:
+        min_dim = 5 if layer.kind == "pose" else 4  # of a pose that is a matrix 6
+        if layer.kind == "vector" or outputs[name].dim() < min_dim:
             problems[name] = NO_PLACES
-        elif name not in named and seen[name].shape[-2:] != batch.images.shape[-2:]:
+        elif name not in with_known_stride and outputs[name].shape[-2:] != batch.images.shape[-2:]:
             problems[name] = NO_STRIDE
     return problems
 
 
-def _as_map(layer: LayerOfInterest, output: Tensor) -> Tensor:
-    """(N, C, H, W) of a map; presences come as (N, H, W, C), poses as (N, H, W, C, D or 4, 4)."""
-    if layer.kind == "pose":
-        return output.flatten(4).permute(0, 3, 4, 1, 2).flatten(1, 2)
-    return output.permute(0, 3, 1, 2) if layer.kind == "presence" else output
+def _with_errors(
+    fits: Sequence[tuple[Quantity, Tensor]], values: Sequence[Value]
+) -> Iterator[tuple[Quantity, Tensor]]:
+    """Yield the values of the fits, and the pose errors that they leave of the spatial errors."""
+    spatial = {
+        (value.factor, value.view, value.layer): value.value
+        for value in select(values, metric="spatial_error")
+    }
+    yield from fits
+    for quantity, explained in fits:
+        place = (quantity.factor, quantity.view, quantity.layer)
+        if quantity.metric == "explained" and place in spatial:
+            left = (1 - explained).clamp_min(0).sqrt()
+            yield quantity.model_copy(update={"metric": "pose_error"}), spatial[place] * left

@@ -1,0 +1,119 @@
+"""Attacks on batches of images, for several epsilons."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+from capsbench.contracts import Batch, Model
+from capsbench.measures._adversarial import (
+    AttackedImages,
+    attack_outcomes,
+    fgsm,
+    pgd,
+    random_starts,
+)
+
+AttackMethod = Literal["fgsm", "bim", "pgd"]
+Outcomes = dict[str, Tensor]  # by metric, (E, N) bool: for each epsilon, image by image
+
+
+class LabelledBatch(NamedTuple):
+    """A batch of images with the classes of a targeted attack.
+
+    Attributes:
+        batch: The images.
+        target_classes: (B,) a wrong class for each image; None for an untargeted attack.
+    """
+
+    batch: Batch
+    target_classes: Tensor | None
+
+
+def classify_batches(model: Model, batches: Sequence[LabelledBatch]) -> Outcomes:
+    """Classify unchanged images: the outcomes of an attack with a single epsilon of 0.
+
+    Args:
+        model: The evaluated model.
+        batches: The images.
+    """
+    outcomes = [_classify(model, each, each.batch.images[None]) for each in batches]
+    return _concatenate(outcomes, dim=1)
+
+
+def attack_batches(
+    method: AttackMethod,
+    epsilons: Sequence[float],
+    iterations: int,
+    *,
+    attacked: Model,
+    evaluated: Model,
+    batches: Sequence[LabelledBatch],
+    advance: Callable[[], None],
+) -> Outcomes:
+    """Attack images on one model, and classify them by another or the same.
+
+    Args:
+        method: The attack.
+        epsilons: E epsilons.
+        iterations: Number of steps, except for ``fgsm``.
+        attacked: The model whose gradient is climbed.
+        evaluated: The model that classifies the attacked images.
+        batches: The images.
+        advance: Called after each epsilon.
+
+    Returns:
+        Those of `attack_outcomes`, and ``zero_gradient``.
+    """
+    by_group = []
+    # One gradient serves all epsilons of a single step; with several steps each has its own.
+    groups = [tuple(epsilons)] if method == "fgsm" else [(epsilon,) for epsilon in epsilons]
+    for group in groups:
+        outcomes = []
+        for each in batches:
+            changed = _attack(method, group, iterations, attacked, each)
+            outcome = _classify(evaluated, each, changed.images)
+            outcomes.append(outcome | {"zero_gradient": changed.zero_gradient.cpu()})
+        by_group.append(_concatenate(outcomes, dim=1))
+        for _ in group:
+            advance()
+    return _concatenate(by_group, dim=0)
+
+
+def _attack(
+    method: AttackMethod,
+    epsilons: Sequence[float],
+    iterations: int,
+    model: Model,
+    labelled: LabelledBatch,
+) -> AttackedImages:
+    batch, target_classes = labelled
+    if method == "fgsm":
+        return fgsm(model, batch.images, batch.targets, epsilons, target_classes)
+    starts = None
+    if method == "pgd":
+        starts = random_starts(batch.index, model.image_shape, "starts of attacks")
+    return pgd(
+        model,
+        batch.images,
+        batch.targets,
+        epsilons,
+        target_classes,
+        steps=iterations,
+        starts=starts,
+    )
+
+
+def _classify(model: Model, labelled: LabelledBatch, images: Tensor) -> Outcomes:
+    """Classify images (E, B, C, H, W) by a model."""
+    batch, target_classes = labelled
+    outcomes = attack_outcomes(model, images, batch.targets, target_classes)
+    return {metric: outcome.cpu() for metric, outcome in outcomes.items()}
+
+
+def _concatenate(parts: Sequence[Outcomes], dim: int) -> Outcomes:
+    """Concatenate outcomes of several batches (dim 1), or of several epsilons (dim 0)."""
+    return {metric: torch.cat([part[metric] for part in parts], dim) for metric in parts[0]}
