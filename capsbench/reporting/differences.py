@@ -4,175 +4,183 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from capsbench.reporting.outcomes import outcomes
-from capsbench.reporting.results import Cell, Results
+from capsbench.records import Results
 from capsbench.reporting.formatting import points, share
+from capsbench.reporting.per_image import load_outcomes
+from capsbench.reporting.quantity_text import measured_text
+from capsbench.reporting.table import Table, TableRow, number_columns, text_columns
 from capsbench.statistics.correction import corrected
 from capsbench.statistics.intervals import SEEDS_FOR_INTERVAL
 from capsbench.statistics.paired_difference import Difference, difference
+from capsbench.values import Quantity
 
 RESAMPLES = 1999
-TITLE = "Differences between models"
-COLUMNS = ("Difference", "95 % interval", "p", "Seeds", "Images")
 
 
 @dataclass(frozen=True)
-class DifferenceRow:
-    """How far a model lies from the first one.
+class ModelDifference:
+    """Difference of one value between a model and the first one.
 
     Attributes:
-        label: The model's label.
-        index: Its place in the list, for its colour.
-        measure: The measure.
-        key: The value.
-        found: The model minus the first one.
+        title: Title of the model.
+        measure: Name of the measure.
+        quantity: The value.
+        difference: The model minus the first one.
     """
 
-    label: str
-    index: int
+    title: str
     measure: str
-    key: str
-    found: Difference
-
-    @property
-    def what(self) -> str:
-        """The value, with its measure."""
-        return f"{self.measure}: {self.key}"
-
-    @property
-    def cells(self) -> tuple[str, ...]:
-        """What stands in the `COLUMNS`."""
-        limits = self.found.interval
-        return (
-            points(self.found.mean),
-            f"{share(limits[0])} to {share(limits[1])}" if limits else "–",
-            p_value(self.found.p_corrected),
-            " and ".join(map(str, self.found.n_seeds)),
-            images_told(self.found),
-        )
+    quantity: Quantity
+    difference: Difference
 
 
-def differences(results: Results, *, resamples: int = RESAMPLES) -> list[DifferenceRow]:
-    """Every value whose outcomes are kept, of each model beside the first one.
+def model_differences(results: Results, *, resamples: int = RESAMPLES) -> list[ModelDifference]:
+    """Compare every value with per-image outcomes between each model and the first one.
 
-    The first model is what a protocol compares the others with; fewer comparisons leave more power
-    to each. Where a benchmark varies something, it is done at each value. All p-values are
-    corrected together. A value of other images under both is left out; so are those of layers,
-    which are other ones in each model: claims name the layers that they compare.
+    A protocol compares the other models with its first one; fewer comparisons leave more power to
+    each. If a benchmark varies something, models are compared at each value. All p-values are
+    corrected together. Values that two models have for different images are left out. So are those
+    of layers, which differ from model to model: claims name the layers that they compare.
 
     Args:
-        results: What the records say.
-        resamples: How often seeds and images are drawn.
+        results: The records.
+        resamples: Number of draws of seeds and images.
 
     Raises:
         UserError: A record is damaged.
     """
-    found = list(_compared(results, resamples))
-    adjusted = corrected([row.found for row in found])
-    return [
-        DifferenceRow(row.label, row.index, row.measure, row.key, each)
-        for row, each in zip(found, adjusted, strict=True)
-    ]
+    rows = list(_compare(results, resamples))
+    adjusted = corrected([row.difference for row in rows])
+    return [replace(row, difference=each) for row, each in zip(rows, adjusted, strict=True)]
 
 
-def _compared(results: Results, resamples: int) -> Iterator[DifferenceRow]:
-    places = results.places()
+def _compare(results: Results, resamples: int) -> Iterator[ModelDifference]:
     for at in dict.fromkeys(cell.at for cell in results.cells):
-        groups = results.by_label(at)
-        yield from _compared_there(results, groups, places, resamples)
+        (_, first), *others = results.by_label(at).items()
+        for measure in dict.fromkeys(config.measure for config in results.benchmark.measures):
+            loaded = [(title, load_outcomes(cells, measure)) for title, cells in others]
+            for quantity, base in load_outcomes(first, measure).items():
+                for title, outcomes in loaded:
+                    own = outcomes.get(quantity)
+                    if quantity.layer is None and own and np.array_equal(own.numbers, base.numbers):
+                        each = difference(
+                            own.table, base.table, objects=base.objects, resamples=resamples
+                        )
+                        yield ModelDifference(title, measure, quantity, each)
 
 
-def _compared_there(
-    results: Results,
-    groups: Mapping[str, list[Cell]],
-    places: Mapping[str, int],
-    resamples: int,
-) -> Iterator[DifferenceRow]:
-    """The models at one value of what the benchmark varies."""
-    (_, first), *others = groups.items()
-    for measure in dict.fromkeys(entry.measure for entry in results.benchmark.measures):
-        base = outcomes(first, measure)
-        kept = [(label, outcomes(cells, measure)) for label, cells in others]
-        for key, of_first in base.items():
-            for label, mine in kept:
-                if (
-                    "@" not in key
-                    and key in mine
-                    and np.array_equal(mine[key].numbers, of_first.numbers)
-                ):
-                    found = difference(
-                        mine[key].table,
-                        of_first.table,
-                        objects=of_first.objects,
-                        resamples=resamples,
-                    )
-                    yield DifferenceRow(label, places[label], measure, key, found)
+def difference_table(results: Results, rows: Sequence[ModelDifference]) -> Table | None:
+    """Return the table of differences; None if there are none."""
+    if not rows:
+        return None
+    places = results.places()
+    return Table(
+        name="differences",
+        title="Differences between models",
+        columns=(
+            *text_columns("Model", "Value"),
+            *number_columns("Difference", "95 % interval", "p", "Seeds", "Images"),
+        ),
+        rows=tuple(_table_row(row, places[row.title]) for row in rows),
+        caption=_caption(results, rows),
+    )
 
 
-def images_told(found: Difference) -> str:
-    """How many images a difference is of, and how many objects they show where that counts."""
-    if not found.n_images:
-        return "–"
-    of = "" if found.n_objects is None else f" of {found.n_objects:,} objects"
-    return f"{found.n_images:,}{of}"
+def _table_row(row: ModelDifference, place: int) -> TableRow:
+    each = row.difference
+    limits = each.interval
+    return TableRow(
+        (
+            row.title,
+            measured_text(row.measure, row.quantity),
+            points(each.mean),
+            f"{share(limits[0])} to {share(limits[1])}" if limits else None,
+            p_value(each.p_corrected),
+            " and ".join(map(str, each.n_seeds)),
+            num_images(each),
+        ),
+        color=place,
+    )
 
 
-def p_value(p: float) -> str:
-    """A p-value with two digits, or a bound.
+def num_images(difference: Difference) -> str | None:
+    """Return the number of images behind a difference, and of objects if these were drawn."""
+    if not difference.n_images:
+        return None
+    objects = difference.n_objects
+    return f"{difference.n_images:,}{'' if objects is None else f' of {objects:,} objects'}"
+
+
+def p_value(p: float) -> str | None:
+    """Return a p-value with two digits, or a bound; None if it is undefined.
 
     >>> p_value(0.0321), p_value(0.0005), p_value(float("nan"))
-    ('0.032', '< 0.001', '–')
+    ('0.032', '< 0.001', None)
     """
     if np.isnan(p):
-        return "–"
+        return None
     return f"{p:.2g}" if p >= 0.001 else "< 0.001"
 
 
-def caption(results: Results, rows: list[DifferenceRow]) -> str:
-    """What the table's numbers are, in a few sentences."""
-    first = results.cells[0].label if results.cells else ""
-    counted = max((row.found.comparisons for row in rows), default=0)
+def _caption(results: Results, rows: Sequence[ModelDifference]) -> str:
+    differences = [row.difference for row in rows]
     text = (
-        f"Each model minus {first}, in percentage points of the value named: positive where the "
-        "model has more. The interval and p, of no difference, allow for other seeds and for other "
-        "test images at once: both are drawn anew (a studentised bootstrap of a crossed design; "
-        f"{RESAMPLES:,} draws)."
+        f"Each model minus {results.cells[0].label}, in percentage points of the value: positive "
+        "if the model has more. The interval, and p for the hypothesis of no difference, allow for "
+        "other seeds and for other test images at once: both are resampled (a studentized "
+        f"bootstrap of a crossed design; {RESAMPLES:,} draws)."
     )
-    if any(row.found.n_objects is not None for row in rows):
-        text += " Images of one object are drawn together, for they are no independent evidence."
-    if any(min(row.found.n_seeds) < SEEDS_FOR_INTERVAL for row in rows):
-        text += f" They need {SEEDS_FOR_INTERVAL} seeds or more of both models."
-    if counted:
+    if any(each.n_objects is not None for each in differences):
+        text += " Images of one object are drawn together: they are not independent evidence."
+    if any(min(each.n_seeds) < SEEDS_FOR_INTERVAL for each in differences):
+        text += f" Both need {SEEDS_FOR_INTERVAL} or more seeds of each model."
+    if comparisons := max(each.comparisons for each in differences):
         text += (
-            f" p is corrected for all {counted} comparisons of this table (Holm 1979); intervals "
-            "are of one comparison each."
+            f" p is corrected for all {comparisons} comparisons of this table (Holm 1979); each "
+            "interval is for one comparison."
         )
     return text
 
 
-def csv_text(rows: list[DifferenceRow]) -> str:
-    """The table as CSV, with shares as numbers."""
+def differences_csv(rows: Sequence[ModelDifference]) -> str:
+    """Return the differences as CSV, with the fields of the values and shares as numbers."""
+    conditions = sorted({name for row in rows for name in row.quantity.condition})
+    columns = [
+        *("label", "measure", "metric", "split", "factor", "view"),
+        *(f"condition_{name}" for name in conditions),
+        *("source", "difference", "low", "high", "p", "p_corrected", "comparisons"),
+        *("seeds", "seeds_of_first", "images", "objects"),
+    ]
     stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(
-        [
-            *("label", "measure", "key", "difference", "low", "high", "p", "p_corrected"),
-            *("comparisons", "seeds", "seeds_of_first", "images", "objects"),
-        ]
-    )
+    writer = csv.DictWriter(stream, columns, lineterminator="\n")
+    writer.writeheader()
     for row in rows:
-        found = row.found
-        limits = found.interval or ("", "")
-        p = ["" if np.isnan(each) else each for each in (found.p, found.p_corrected)]
+        quantity, each = row.quantity, row.difference
+        low, high = each.interval or (None, None)
+        own = {name: getattr(quantity, name) for name in ("metric", "split", "factor", "view")}
+        own |= {f"condition_{name}": value for name, value in quantity.condition.items()}
+        p, p_corrected = (None if np.isnan(p) else p for p in (each.p, each.p_corrected))
         writer.writerow(
-            [
-                *(row.label, row.measure, row.key, found.mean, *limits, *p),
-                *(found.comparisons, *found.n_seeds, found.n_images, found.n_objects),
-            ]
+            {
+                "label": row.title,
+                "measure": row.measure,
+                **own,
+                "source": quantity.source,
+                "difference": each.mean,
+                "low": low,
+                "high": high,
+                "p": p,
+                "p_corrected": p_corrected,
+                "comparisons": each.comparisons,
+                "seeds": each.n_seeds[0],
+                "seeds_of_first": each.n_seeds[1],
+                "images": each.n_images,
+                "objects": each.n_objects,
+            }
         )
     return stream.getvalue()

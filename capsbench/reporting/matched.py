@@ -1,6 +1,6 @@
-"""The matched rule: models compared at the look at which they are as good on test images.
+"""The matched rule: models compared at the validation where they are equally good on test images.
 
-It sees test labels, and says so wherever its numbers stand.
+It sees test labels, and every table with its numbers says so.
 """
 
 from __future__ import annotations
@@ -8,14 +8,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from capsbench.reporting.aggregate import OverSeeds, over_seeds
-from capsbench.reporting.plain_table import PlainTable
-from capsbench.reporting.results import Cell, Results
-from capsbench.reporting.tables import Entry, accuracy
+from capsbench.files.atomic import Row
+from capsbench.records import CellResult, Results
+from capsbench.reporting.aggregate import OverSeeds, collect
 from capsbench.reporting.formatting import percent
-from capsbench.training.selection import Row, at_step, followed, matched
+from capsbench.reporting.mean_cell import mean_cell
+from capsbench.reporting.table import Table, TableRow, number_columns, text_columns
+from capsbench.training.selection import accuracy_column, at_step, matched
 
-TITLE = "Matched on test images"
 NEVER = "never reached"
 
 
@@ -24,9 +24,9 @@ class Match:
     """One training under the rule.
 
     Attributes:
-        seed: The training's seed.
-        target: The accuracy that had to be reached.
-        row: The trajectory's row at which it first was; None where it never was.
+        seed: Seed of the training.
+        target: Accuracy to be reached.
+        row: Row of the trajectory at which it is reached for the first time; None if never.
     """
 
     seed: int
@@ -34,129 +34,93 @@ class Match:
     row: Row | None
 
 
-@dataclass(frozen=True)
-class MatchedRow:
-    """A model's line in the table.
-
-    Attributes:
-        title: The model.
-        steps: Of each seed the step, or that the target was never reached.
-        entries: The accuracy on each followed split there, over the seeds that reached the target.
-        reached: How many seeds did.
-        seeds: How many have been trained.
-    """
-
-    title: str
-    steps: str
-    entries: tuple[Entry | None, ...]
-    reached: int
-    seeds: int
-
-
-def matches(results: Results, cells: Sequence[Cell]) -> list[Match]:
-    """What the rule finds in the trainings of one model, where there is something to match."""
+def matches(results: Results, cells: Sequence[CellResult]) -> list[Match]:
+    """Apply the rule to the trainings of one model; those without a target are left out."""
     rule = results.benchmark.matched
-    found = []
-    for cell in cells if rule else ():
+    if rule is None:
+        return []
+    matches = []
+    for cell in cells:
         target = _target(results, cell)
-        if rule is None or target is None or not _done(cell):
+        if target is None or not _is_trained(cell):
             continue
         if cell.label == rule.to:
-            found.append(Match(cell.seed, target, _selected(results, cell)))
-            continue
-        step = matched(cell.trajectory, rule.split, target)
-        row = None if step is None else at_step(cell.trajectory, step)
-        found.append(Match(cell.seed, target, row))
-    return found
+            row: Row | None = _selected(results, cell)
+        else:
+            step = matched(cell.trajectory, rule.split, target)
+            row = None if step is None else at_step(cell.trajectory, step)
+        matches.append(Match(cell.seed, target, row))
+    return matches
 
 
-def matched_accuracy(results: Results, cells: Sequence[Cell], split: str) -> OverSeeds | None:
-    """The accuracy on a followed split at the matched look, over the seeds that reached it."""
-    return over_seeds(
-        (match.seed, match.row[followed(split)])
+def matched_accuracy(results: Results, cells: Sequence[CellResult], split: str) -> OverSeeds | None:
+    """Return the accuracy on a followed split where it matches, over seeds with the target."""
+    return collect(
+        (match.seed, match.row[accuracy_column(split)])
         for match in matches(results, cells)
         if match.row is not None
     )
 
 
-def matched_table(results: Results) -> list[MatchedRow]:
-    """One row per model, as far as trained; none where the benchmark has no such rule."""
+def matched_table(results: Results) -> Table | None:
+    """Return the table with one row per model; None if the benchmark has no such rule."""
+    splits = results.benchmark.follow
     rows = []
     for title, cells in results.by_label().items():
-        found = matches(results, cells)
-        if not found:
+        matching = matches(results, cells)
+        if not matching:
             continue
-        splits = results.benchmark.follow
-        rows.append(
-            MatchedRow(
-                title=title,
-                steps=", ".join(f"{m.row['step']:,.0f}" if m.row else NEVER for m in found),
-                entries=tuple(accuracy(matched_accuracy(results, cells, each)) for each in splits),
-                reached=sum(match.row is not None for match in found),
-                seeds=len(found),
-            )
-        )
-    return rows
-
-
-def tables(results: Results) -> list[PlainTable]:
-    """The table as text, if there is one."""
-    rows = matched_table(results)
+        steps = ", ".join(f"{each.row['step']:,.0f}" if each.row else NEVER for each in matching)
+        means = [mean_cell(matched_accuracy(results, cells, split)) for split in splits]
+        reached = sum(each.row is not None for each in matching)
+        rows.append(TableRow((title, steps, *means, f"{reached} of {len(matching)}")))
     if not rows:
-        return []
-    splits = tuple(split.capitalize() for split in results.benchmark.follow)
-    return [
-        PlainTable(
-            "matched",
-            TITLE,
-            ("Model", "Step of each seed", *splits, "Reached"),
-            tuple(
-                (
-                    row.title,
-                    row.steps,
-                    *(entry.text if entry else "–" for entry in row.entries),
-                    f"{row.reached} of {row.seeds}",
-                )
-                for row in rows
-            ),
-            _caption(results),
-            numbers=tuple(range(1, len(splits) + 3)),
-        )
-    ]
+        return None
+    return Table(
+        name="matched",
+        title="Matched on test images",
+        columns=(
+            *text_columns("Model"),
+            *number_columns("Step of each seed", *map(str.capitalize, splits), "Reached"),
+        ),
+        rows=tuple(rows),
+        caption=_caption(results),
+    )
 
 
 def _caption(results: Results) -> str:
     rule = results.benchmark.matched
     assert rule is not None
     goal = (
-        f"the accuracy that {rule.to} has, as selected on validation images, under the same seed"
+        f"the accuracy that {rule.to}, selected on validation images, has under the same seed"
         if isinstance(rule.to, str)
         else percent(rule.to)
     )
     every = results.benchmark.recipe.evaluate_every
     return (
-        f"This rule sees test labels: it compares models at the first look (one every {every:,} "
-        f"steps) at which the accuracy on {rule.split} test images reaches {goal}. The numbers "
-        "are the trajectory's at that look. A model that never reaches it has none."
+        "This rule sees test labels. It compares models at the first validation (one every "
+        f"{every:,} steps) at which the accuracy on {rule.split} test images reaches {goal}. The "
+        "numbers are those of the trajectory there. A model that never reaches it has none."
     )
 
 
-def _target(results: Results, cell: Cell) -> float | None:
+def _target(results: Results, cell: CellResult) -> float | None:
     rule = results.benchmark.matched
     if rule is None:
         return None
     if not isinstance(rule.to, str):
         return rule.to
     for other in results.cells:
-        if (other.label, other.at, other.seed) == (rule.to, cell.at, cell.seed) and _done(other):
-            return _selected(results, other)[followed(rule.split)]
+        place = (other.label, other.at, other.seed)
+        if place == (rule.to, cell.at, cell.seed) and _is_trained(other):
+            return _selected(results, other)[accuracy_column(rule.split)]
     return None
 
 
-def _done(cell: Cell) -> bool:
+def _is_trained(cell: CellResult) -> bool:
     return cell.training is not None and cell.training.status == "trained"
 
 
-def _selected(results: Results, cell: Cell) -> Row:
+def _selected(results: Results, cell: CellResult) -> Row:
     assert cell.training is not None
     return at_step(cell.trajectory, cell.training.selected[results.benchmark.selection].step)

@@ -1,26 +1,19 @@
-"""Published numbers beside measured ones, each with a verdict."""
+"""Published numbers compared with measured ones, each with a verdict."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from capsbench.records import BenchmarkRecord, Results
+from capsbench.records.benchmark import FULL
 from capsbench.reporting import matched
-from capsbench.reporting.aggregate import OverSeeds, measured
-from capsbench.reporting.plain_table import PlainTable
-from capsbench.reporting.results import FULL, Cell, Protocol, Results
-from capsbench.reporting.tables import accuracy
-from capsbench.reporting.formatting import points, share
-from capsbench.schema import Published
+from capsbench.reporting.aggregate import OverSeeds, over_seeds
+from capsbench.schema import Benchmark, Published
 from capsbench.schema.parts import pairs
 
-KNOWN_BY = {
-    "read": "read in the source",
-    "calculated": "calculated from the source",
-    "read off a curve": "read by eye off a curve",
-}
-Verdict = Literal[
+PublishedVerdict = Literal[
     "reproduced",
     "not reproduced",
     "not decided",
@@ -29,149 +22,153 @@ Verdict = Literal[
     "another data set",
     "not run",
 ]
-Appearance = Literal["appears", "reversed", "not decided", "never reached", "not run"]
+DifferenceVerdict = Literal["confirmed", "reversed", "not decided", "never reached", "not run"]
 
 
 @dataclass(frozen=True)
-class Beside:
-    """What was measured beside a published number.
+class Counterpart:
+    """Measured counterpart of a published number.
 
     Attributes:
-        over: The measured values; None where there are none.
-        seeds: How many seeds of the model have been trained.
-        asks: Whether a seed has to reach a target first (the matched rule).
+        over: The measured numbers; None if there are none.
+        seeds: Number of trained seeds of the model.
+        needs_target: True if a seed must reach a target first (the matched rule).
     """
 
     over: OverSeeds | None
     seeds: int
-    asks: bool
+    needs_target: bool
 
     @property
     def all_reached(self) -> bool:
-        """Whether the mean is over all seeds, and not over those alone that reached the target."""
-        return not self.asks or (self.over is not None and self.over.n == self.seeds)
+        """True if the mean is over all seeds, not only over those that reached the target."""
+        return not self.needs_target or (self.over is not None and self.over.n == self.seeds)
 
     @property
     def missing(self) -> Literal["never reached", "not run"]:
-        """Why there is no value."""
-        return "never reached" if self.asks and self.seeds else "not run"
+        """Reason why there is no number."""
+        return "never reached" if self.needs_target and self.seeds else "not run"
 
     @property
     def note(self) -> str:
-        """What is said beside the value."""
+        """Remark after the number; empty if all seeds reached the target."""
         if self.over is None or self.all_reached:
             return ""
         return f"; reached by {self.over.n} of {self.seeds} seeds"
 
 
 @dataclass(frozen=True)
-class PublishedRow:
-    """A published number with the measured one.
+class PublishedComparison:
+    """A published number with its measured counterpart.
 
     Attributes:
         entry: The published number.
-        beside: What was measured.
-        verdict: Whether the one lies in the interval of the other.
+        counterpart: The measured one.
+        verdict: Result of the comparison, see `verdict`.
     """
 
     entry: Published
-    beside: Beside
-    verdict: Verdict
+    counterpart: Counterpart
+    verdict: PublishedVerdict
 
 
 @dataclass(frozen=True)
-class DifferenceRow:
+class PublishedDifference:
     """A published difference between two models with the measured one.
 
     Attributes:
-        first: The published number of the model that the other is compared with.
-        entry: The published number of the other.
-        over: The measured difference, other less first, of each seed of both.
-        appearance: Whether the measured difference is of the same sign.
-        circumstances: What is added where the protocol is of another size, or on another set.
+        first: Published number of the first model.
+        entry: Published number of the other model, from which the first is subtracted.
+        over: Measured differences, of each seed of both models.
+        verdict: Result of the comparison.
+        circumstances: Addition to the verdict if the protocol has another size or data set.
     """
 
     first: Published
     entry: Published
     over: OverSeeds | None
-    appearance: Appearance
+    verdict: DifferenceVerdict
     circumstances: str
 
     @property
-    def published(self) -> float:
-        """The other less the first."""
-        return self.entry.value - self.first.value
-
-    @property
-    def quantity(self) -> str:
-        """What it is a difference of."""
-        return _quantity(self.entry)
-
-    @property
-    def told(self) -> str:
-        """The measured difference with its interval and n."""
-        return _points_text(self.over)
-
-    @property
-    def verdict(self) -> str:
-        """The appearance, and where it is seen."""
-        return self.appearance if self.over is None else self.appearance + self.circumstances
+    def verdict_text(self) -> str:
+        """The verdict with its circumstances."""
+        return self.verdict if self.over is None else self.verdict + self.circumstances
 
 
-def published(results: Results) -> list[PublishedRow]:
-    """Each published number of the benchmark beside what was measured."""
+def compare_published(results: Results) -> list[PublishedComparison]:
+    """Compare each published number of the benchmark with the measured one."""
     rows = []
     for entry in results.benchmark.published:
-        beside = _beside(results, entry)
-        rows.append(PublishedRow(entry, beside, verdict(entry, beside, results.protocol)))
+        counterpart = _counterpart(results, entry)
+        rows.append(
+            PublishedComparison(entry, counterpart, verdict(entry, counterpart, results.record))
+        )
     return rows
 
 
-def verdict(entry: Published, beside: Beside, protocol: Protocol) -> Verdict:
-    """Whether a published number, with its spread, meets the 95 % t interval of the measured mean.
+def verdict(
+    entry: Published, counterpart: Counterpart, record: BenchmarkRecord
+) -> PublishedVerdict:
+    """Return the verdict on a published number.
 
-    Below three seeds there is no interval, and nothing is decided; nor where some seeds did not
-    reach what they were to be matched at. At another size than that of the shipped protocol, or on
-    another set, it is another number.
+    It is reproduced if it lies, with its spread, in the 95 % t interval of the measured mean. Below
+    three seeds there is no interval and nothing is decided, nor if some seeds did not reach the
+    target of the matched rule. At another size than that of the shipped protocol, or on another
+    data set, the numbers are not the same quantity.
     """
-    if beside.over is None:
-        return beside.missing
-    if protocol.other_data:
+    if counterpart.over is None:
+        return counterpart.missing
+    if record.other_data:
         return "another data set"
-    if protocol.size != FULL:
+    if record.size != FULL:
         return "another size"
-    if beside.over.interval is None or not beside.all_reached:
+    if counterpart.over.interval is None or not counterpart.all_reached:
         return "not decided"
-    low, high = beside.over.interval
+    low, high = counterpart.over.interval
     spread = entry.spread or 0.0
-    met = low <= entry.value + spread and entry.value - spread <= high
-    return "reproduced" if met else "not reproduced"
+    inside = low <= entry.value + spread and entry.value - spread <= high
+    return "reproduced" if inside else "not reproduced"
 
 
-def differences(results: Results) -> list[DifferenceRow]:
-    """Each published number less those that it is to be compared with, of the same quantity.
+def compared_pairs(benchmark: Benchmark) -> list[tuple[Published, Published]]:
+    """Return the pairs of published numbers whose difference is compared with a measured one.
 
-    What the matched rule makes equal is not compared, nor what was published as equal.
+    Pairs that were published as equal, or that the matched rule makes equal, are left out.
     """
+    return [
+        (first, entry)
+        for first, entry in pairs(benchmark.published)
+        if first.value != entry.value and not _is_matched(benchmark, entry)
+    ]
+
+
+def compare_differences(results: Results) -> list[PublishedDifference]:
+    """Compare each published difference of the benchmark with the measured one."""
     rows = []
-    for first, entry in pairs(results.benchmark.published):
-        if first.value == entry.value or _is_matched(results, entry):
-            continue
-        sides = _beside(results, first), _beside(results, entry)
-        over = _difference(sides[0].over, sides[1].over)
-        appearance = _appearance(first, entry, sides, over)
-        rows.append(DifferenceRow(first, entry, over, appearance, results.protocol.circumstances))
+    for first, entry in compared_pairs(results.benchmark):
+        sides = _counterpart(results, first), _counterpart(results, entry)
+        over = _subtract(sides[0].over, sides[1].over)
+        verdict = _difference_verdict(first, entry, sides, over)
+        rows.append(
+            PublishedDifference(first, entry, over, verdict, _circumstances(results.record))
+        )
     return rows
 
 
-def _is_matched(results: Results, entry: Published) -> bool:
-    rule = results.benchmark.matched
-    return rule is not None and entry.rule == "matched" and entry.key.startswith(f"{rule.split}/")
+def _is_matched(benchmark: Benchmark, entry: Published) -> bool:
+    rule = benchmark.matched
+    return rule is not None and entry.rule == "matched" and entry.quantity.split == rule.split
 
 
-def _appearance(
-    first: Published, entry: Published, sides: Sequence[Beside], over: OverSeeds | None
-) -> Appearance:
+def _circumstances(record: BenchmarkRecord) -> str:
+    size = "" if record.size == FULL else f", at this scale ({record.size})"
+    return size + (f", on {record.benchmark.data.name}" if record.other_data else "")
+
+
+def _difference_verdict(
+    first: Published, entry: Published, sides: Sequence[Counterpart], over: OverSeeds | None
+) -> DifferenceVerdict:
     if over is None:
         reached = all(side.missing == "never reached" or side.over for side in sides)
         return "never reached" if reached else "not run"
@@ -180,120 +177,21 @@ def _appearance(
     if undecided or not all(side.all_reached for side in sides):
         return "not decided"
     same = (over.mean > 0) == (entry.value > first.value)
-    return "appears" if same else "reversed"
+    return "confirmed" if same else "reversed"
 
 
-def tables(results: Results) -> list[PlainTable]:
-    """The two tables, as far as the benchmark has published numbers."""
-    rows, compared = published(results), differences(results)
-    found = []
-    if rows:
-        found.append(
-            PlainTable(
-                "published",
-                "Published numbers",
-                (
-                    *("Model", "Quantity", "Published", "Measured here", "Verdict", "Source"),
-                    *("Selected on", "Known by"),
-                ),
-                tuple(
-                    (
-                        _model(row.entry),
-                        _quantity(row.entry),
-                        f"{row.entry.printed} (= {_value(row.entry)})",
-                        _measured_text(row.beside),
-                        row.verdict,
-                        row.entry.source,
-                        row.entry.selected_on,
-                        KNOWN_BY[row.entry.known_by],
-                    )
-                    for row in rows
-                ),
-                "Reproduced: the published number lies in the 95 % t interval of the measured mean "
-                "over seeds (or its own ± reaches it). Below three seeds nothing is decided; at "
-                "another size, or on another set, numbers stand side by side without a verdict."
-                + _rule_note(row.entry for row in rows),
-                numbers=(2, 3),
-            )
-        )
-    if compared:
-        found.append(
-            PlainTable(
-                "published-differences",
-                "Published differences",
-                ("Models", "Quantity", "Published", "Measured here", "Verdict", "Source"),
-                tuple(
-                    (
-                        f"{_model(row.entry)} less {_model(row.first)}",
-                        row.quantity,
-                        points(row.published),
-                        row.told,
-                        row.verdict,
-                        row.entry.source,
-                    )
-                    for row in compared
-                ),
-                "A published difference appears if the 95 % t interval of the measured one, seed "
-                "by seed, lies on the same side of zero, and is reversed if it lies on the other. "
-                "What was published as equal, or made equal by the matched rule, is not compared."
-                + _rule_note(row.entry for row in compared),
-                numbers=(2, 3),
-            )
-        )
-    return found
-
-
-def _rule_note(entries: Iterable[Published]) -> str:
-    rules = {entry.rule for entry in entries}
-    return " Rows marked matched come from a rule that sees test labels." * ("matched" in rules)
-
-
-def _model(entry: Published) -> str:
-    return entry.model if entry.at is None else f"{entry.model} at {entry.at:g}"
-
-
-def _quantity(entry: Published) -> str:
-    rule = ", matched" if entry.rule == "matched" else ""
-    return f"{entry.measure}: {entry.key}{rule}"
-
-
-def _value(entry: Published) -> str:
-    spread = f" ± {100 * entry.spread:.2f}" if entry.spread else ""
-    return f"{100 * entry.value:.2f}{spread} %"
-
-
-def _measured_text(beside: Beside) -> str:
-    found = accuracy(beside.over)
-    return found.text + beside.note if found else "–"
-
-
-def _points_text(over: OverSeeds | None) -> str:
-    if over is None:
-        return "–"
-    limits = over.interval
-    text = f"95 % interval {share(limits[0])} to {share(limits[1])}; " if limits else ""
-    return f"{points(over.mean)} ({text}n = {over.n})"
-
-
-def _cells(results: Results, entry: Published) -> list[Cell]:
-    return [c for c in results.cells if (c.label, c.at) == (entry.model, entry.at)]
-
-
-def _beside(results: Results, entry: Published) -> Beside:
-    cells = _cells(results, entry)
+def _counterpart(results: Results, entry: Published) -> Counterpart:
+    cells = [c for c in results.cells if (c.label, c.at) == (entry.model, entry.at)]
     if entry.rule == "matched":
-        over = matched.matched_accuracy(results, cells, entry.key.partition("/")[0])
-        return Beside(over, len(matched.matches(results, cells)), asks=True)
-    over = measured(cells, entry.key, measure=entry.measure)
-    return Beside(over, over.n if over else 0, asks=False)
+        over = matched.matched_accuracy(results, cells, str(entry.quantity.split))
+        return Counterpart(over, len(matched.matches(results, cells)), needs_target=True)
+    over = over_seeds(cells, entry.measure, entry.quantity)
+    return Counterpart(over, over.n if over else 0, needs_target=False)
 
 
-def _difference(first: OverSeeds | None, other: OverSeeds | None) -> OverSeeds | None:
+def _subtract(first: OverSeeds | None, other: OverSeeds | None) -> OverSeeds | None:
+    """Return the other model's numbers minus the first one's, over the seeds of both."""
     if first is None or other is None:
         return None
-    both = {
-        seed: value - first.values[seed]
-        for seed, value in other.values.items()
-        if seed in first.values
-    }
-    return OverSeeds(both) if both else None
+    common = [seed for seed in other.values if seed in first.values]
+    return OverSeeds({s: other.values[s] - first.values[s] for s in common}) if common else None

@@ -1,23 +1,27 @@
-"""The table of a search for recipes."""
+"""Table of a search for recipes."""
 
 from __future__ import annotations
 
-from capsbench.reporting.plain_table import PlainTable
-from capsbench.reporting.results import Results
+from capsbench.records import Results
 from capsbench.reporting.formatting import duration, number, percent
+from capsbench.reporting.table import Table, TableRow, number_columns, text_columns
 
 
-def tables(results: Results) -> list[PlainTable]:
-    """Every trial of every model, if the recipes were searched for."""
-    found = results.protocol.search
-    if found is None:
-        return []
-    return [
-        PlainTable(
-            "search",
-            "The search for recipes",
-            ("Model", "Recipe", "Validation accuracy", "Training time", "Chosen"),
-            tuple(
+def search_table(results: Results) -> Table | None:
+    """Return every trial of every model; None if the recipes were not searched for."""
+    search = results.record.search
+    if search is None:
+        return None
+    return Table(
+        name="search",
+        title="Search for recipes",
+        columns=(
+            *text_columns("Model", "Recipe"),
+            *number_columns("Validation accuracy", "Training time"),
+            *text_columns("Chosen"),
+        ),
+        rows=tuple(
+            TableRow(
                 (
                     trial.label,
                     ", ".join(f"{name} {number(value)}" for name, value in trial.recipe.items()),
@@ -25,10 +29,12 @@ def tables(results: Results) -> list[PlainTable]:
                     duration(trial.seconds),
                     "yes" if trial.chosen else "",
                 )
-                for trial in found.trials
-            ),
-            f"Every model had the same trials, all with seed {found.seed}; the best on validation "
-            "images, seen at familiar views, was carried out with every seed.",
-            numbers=(2, 3),
-        )
-    ]
+            )
+            for trial in search.trials
+        ),
+        caption=(
+            f"Every model had the same trials, all with seed {search.seed}. The recipe with the "
+            "highest accuracy on validation images, seen at familiar views, was trained with every "
+            "seed."
+        ),
+    )

@@ -1,79 +1,67 @@
-"""The table of accuracies on whole splits and ranges of views, the same in every form."""
+"""Table of accuracies on whole splits and ranges of views."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from capsbench.records import Results
+from capsbench.reporting.aggregate import over_seeds, quantities
+from capsbench.reporting.mean_cell import mean_cell
+from capsbench.reporting.table import Table, TableRow, number_columns, text_columns
+from capsbench.values import Quantity
 
-from capsbench.reporting.aggregate import keys, measured
-from capsbench.reporting.results import ACCURACY_BY_SPLIT, AVERAGED_ACCURACY, Results
-from capsbench.reporting.tables import Entry, accuracy
-
-TITLE = "Accuracy on splits and ranges of views"
-MEASURES = (ACCURACY_BY_SPLIT, AVERAGED_ACCURACY)
-
-
-@dataclass(frozen=True)
-class SplitTable:
-    """One row per model, one column per split or range.
-
-    Attributes:
-        columns: Their headings.
-        rows: Each model's label with its place in the list, and an entry per column, None where
-            nothing is known.
-    """
-
-    columns: tuple[str, ...]
-    rows: tuple[tuple[str, int, tuple[Entry | None, ...]], ...]
+ACCURACY_BY_SPLIT = "accuracy-by-split"
+MEASURES = (ACCURACY_BY_SPLIT, "averaged-accuracy")
+METRICS = ("accuracy", "object_accuracy")
+CROPS = {"averaged": "averaged crops", "single": "single crop"}
 
 
-def split_table(results: Results) -> SplitTable | None:
-    """The table, as far as measured; None where the benchmark asks for no such measure."""
-    groups = results.by_label()
-    columns = {
-        (measure, key): heading(key)
+def split_table(results: Results) -> Table | None:
+    """Return the table with one row per model; None if nothing is measured on splits."""
+    columns = [
+        (measure, quantity)
         for measure in MEASURES
-        for cells in groups.values()
-        for key in keys(cells, measure=measure)
-        if key.endswith("/accuracy")
-    }
+        for quantity in quantities(results.cells, measure)
+        if quantity.metric in METRICS
+    ]
     if not columns:
         return None
     places = results.places()
-    rows = (
-        (
-            label,
-            places[label],
-            tuple(accuracy(measured(cells, key, measure=measure)) for measure, key in columns),
-        )
-        for label, cells in groups.items()
+    caption = (
+        "Accuracy on test images, each seen from one view, the same for every model: the mean over "
+        "seeds with the value of every seed."
     )
-    return SplitTable(tuple(columns.values()), tuple(rows))
+    if any(quantity.metric == "object_accuracy" for _, quantity in columns):
+        caption += (
+            " An image with several objects is correct if all of them are; by object, each one "
+            "counts by itself."
+        )
+    return Table(
+        name="splits",
+        title="Accuracy on splits and ranges of views",
+        columns=(
+            *text_columns("Model"),
+            *number_columns(*(heading(quantity) for _, quantity in columns)),
+        ),
+        rows=tuple(
+            TableRow(
+                (title, *(mean_cell(over_seeds(cells, *column)) for column in columns)),
+                color=places[title],
+            )
+            for title, cells in results.by_label().items()
+        ),
+        caption=caption,
+    )
 
 
-def heading(key: str) -> str:
-    """A column's heading.
+def heading(quantity: Quantity) -> str:
+    """Return the heading of an accuracy's column.
 
-    >>> heading("novel/accuracy"), heading("familiar/objects/accuracy")
-    ('Novel', 'Familiar, by object')
-    >>> heading("familiar/averaged/accuracy")
-    'Familiar, averaged crops'
+    >>> heading(Quantity(metric="object_accuracy", split="familiar"))
+    'Familiar, by object'
+    >>> heading(Quantity(metric="accuracy", split="novel", condition={"crops": "averaged"}))
+    'Novel, averaged crops'
     """
-    name = key.removesuffix("/accuracy")
-    words = name.removesuffix("/objects") + (", by object" if name.endswith("/objects") else "")
-    words = words.replace("/averaged", ", averaged crops").replace("/single", ", single crop")
-    return words[:1].upper() + words[1:]
-
-
-def note(results: Results) -> str:
-    """What the table's numbers are, in a sentence or two."""
-    found = split_table(results)
-    head = (
-        "Accuracy on test images, each seen from one view, the same for every model; the mean over "
-        "seeds with every seed's value beside it."
-    )
-    if found and any(column.endswith("by object") for column in found.columns):
-        head += (
-            " Where images hold several objects, an image is right if all of them are found; by "
-            "object, each counts by itself."
-        )
-    return head
+    words = [str(quantity.split)]
+    words += ["by object"] if quantity.metric == "object_accuracy" else []
+    words += [CROPS[str(crops)]] if (crops := quantity.condition.get("crops")) else []
+    text = ", ".join(words)
+    return text[:1].upper() + text[1:]
