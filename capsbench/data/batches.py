@@ -125,7 +125,7 @@ class TrainingStream:
         return self.make_batch(number, self._rows(number), self.share)
 
     def state_dict(self) -> dict[str, int]:
-        """The number of the next batch."""
+        """Return the number of the next batch."""
         return {"position": self.position}
 
     def load_state_dict(self, state: dict[str, int]) -> None:

@@ -1,4 +1,4 @@
-"""Data sets made up for tests, small enough to be looked through."""
+"""Small data sets for tests, and access to their images."""
 
 import torch
 
@@ -68,3 +68,11 @@ class OfficialTurntable(Turntable):
     """The same, whose instances 2 and 3 are its own test."""
 
     official = True
+
+
+def evaluated_images(data: ImageDataModule, split, at=None):
+    """Return each image of a pass, by its number in the source."""
+    images: dict[int, torch.Tensor] = {}
+    for batch in data.evaluation.batches(split, "cpu", at):
+        images |= dict(zip(batch.index.tolist(), batch.images, strict=True))
+    return images

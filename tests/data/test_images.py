@@ -2,70 +2,12 @@
 
 import pytest
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
 
-from capsbench.data.images import ImageDataModule
 from capsbench.errors import UserError
 from capsbench.viewpoint.grid import GridView
 from capsbench.viewpoint.ranges import ViewRange
-from capsbench.viewpoint.views import Views
 from capsbench.viewpoint.warp import warp
-from tests.data.made_up import Flat, OfficialTurntable, Turntable
-
-WILD = ViewRange(rotation=[-180, 180], shift=[-2, 2], brightness=[-0.2, 0.2], contrast=[0.5, 1.5])
-
-
-def seen(data: ImageDataModule, split, at=None):
-    """Return each image of a pass, by its number in the source."""
-    images: dict[int, torch.Tensor] = {}
-    for batch in data.evaluation.batches(split, "cpu", at):
-        images |= dict(zip(batch.index.tolist(), batch.images, strict=True))
-    return images
-
-
-def test_an_image_does_not_depend_on_the_others_of_its_batch(monkeypatch):
-    whole = seen(Flat(views=WILD), "test")
-    few = seen(Flat(views=WILD, limit=4, seed=5), "test")
-    monkeypatch.setattr("capsbench.data.evaluation.EVALUATION_BATCH", 2)
-    in_pairs = seen(Flat(views=WILD), "test")
-    assert len(few) == 4
-    for other in (few, in_pairs):
-        for number, image in other.items():
-            torch.testing.assert_close(image, whole[number], atol=1e-6, rtol=0)
-
-
-class Copies(TorchDispatchMode):
-    """Counts the bytes of pixels that go to another device."""
-
-    def __init__(self):
-        super().__init__()
-        self.bytes = 0
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        out = func(*args, **(kwargs or {}))
-        if func is torch.ops.aten._to_copy.default and args[0].dtype == torch.uint8:
-            self.bytes += args[0].nbytes if args[0].device != out.device else 0
-        return out
-
-
-def test_pixels_go_to_the_device_once_however_many_views_are_seen():
-    data = Flat()
-    with Copies() as copies:
-        for degrees in (0.0, 10.0, 90.0):
-            for batch in data.evaluation.batches("test", "meta", GridView("rotation", degrees)):
-                assert batch.images.device.type == "meta"
-    assert copies.bytes == data.split("test").images.nbytes
-
-
-def test_ranges_share_their_draws():
-    """A range twice as wide turns each image twice as far: tests differ in nothing else."""
-    narrow = Views.draw(ViewRange(rotation=[-10, 10]), 15, torch.Generator().manual_seed(0))
-    wide = Views.draw(ViewRange(rotation=[-20, 20]), 15, torch.Generator().manual_seed(0))
-    torch.testing.assert_close(wide.rotation, 2 * narrow.rotation)
-    data = Flat()
-    one = seen(data, "test", ViewRange(rotation=90))
-    for number, image in seen(data, "test", GridView("rotation", 90.0)).items():
-        assert torch.equal(one[number], image)
+from tests.data.made_up import Flat, Turntable, evaluated_images
 
 
 @pytest.mark.parametrize(
@@ -90,17 +32,6 @@ def test_subsets_are_nested_and_depend_on_the_seed():
     assert chosen(2) != chosen(2, seed=1)
 
 
-def test_a_novel_split_of_the_set_is_not_moved():
-    class WithNovel(Flat):
-        with_novel = True
-
-    moved = WithNovel(views=ViewRange(shift={"values": [3]}))
-    stored = moved.split("novel").images.float() / 255
-    for number, image in seen(moved, "novel").items():
-        assert torch.equal(image, stored[number])
-    assert not torch.equal(next(iter(seen(moved, "test").values())), stored[0])
-
-
 def test_without_recorded_views_nothing_is_novel():
     data = Flat()
     assert len(data.split("familiar")) == len(data.split("test"))
@@ -123,26 +54,17 @@ def test_views_that_the_set_does_not_have(views, message):
         list(Flat().evaluation.batches("test", "cpu", views))
 
 
-def test_a_recorded_view_of_a_grid_selects_images():
-    data = OfficialTurntable(views=ViewRange(azimuth={"values": [0, 90]}))
-    numbers = seen(data, "test", GridView("azimuth", 180.0)).keys()
-    assert {number // 2 % 4 for number in numbers} == {2}
-    # A warp is tested on images of familiar views.
-    numbers = seen(data, "test", GridView("rotation", 180.0)).keys()
-    assert {number // 2 % 4 for number in numbers} == {0, 1}
-    with pytest.raises(UserError, match="records only azimuth, elevation, instance"):
-        data.require_views(GridView("lighting", 1.0))
-
-
 def test_the_object_moves_before_its_background():
     data = Turntable()
     view = GridView("shift_x", 3.0, "object")
-    image = next(iter(seen(data, "test", view).values()))[0]
+    image = next(iter(evaluated_images(data, "test", view).values()))[0]
     assert set((image * 255).round().int()[1:3, 5:7].flatten().tolist()) == {200}
     assert set((image * 255).round().int()[1:3, 2:4].flatten().tolist()) == {0}
     # It turns about its own centre: a quarter turn of a square changes nothing.
-    turned = next(iter(seen(data, "test", GridView("rotation", 90.0, "object")).values()))
-    still = next(iter(seen(data, "test", GridView("rotation", 0.0)).values()))
+    turned = next(
+        iter(evaluated_images(data, "test", GridView("rotation", 90.0, "object")).values())
+    )
+    still = next(iter(evaluated_images(data, "test", GridView("rotation", 0.0)).values()))
     torch.testing.assert_close(turned, still)
 
 
@@ -165,14 +87,14 @@ def test_stored_images_may_be_larger_or_smaller_than_the_result():
     class Smaller(Flat):
         image_shape = (1, 12, 12)
 
-    number, image = next(iter(seen(Larger(), "test").items()))
+    number, image = next(iter(evaluated_images(Larger(), "test").items()))
     stored = Flat().split("test").images[0].float() / 255
     assert torch.equal(image, stored[:, 2:6, 2:6])
-    padded = seen(Smaller(), "test")[number]
+    padded = evaluated_images(Smaller(), "test")[number]
     assert torch.equal(padded[:, 2:10, 2:10], stored)
     assert padded.sum() == stored.sum()
     # The middle is cropped after the warp, so that pixels from outside come in.
-    moved = seen(Larger(), "test", GridView("shift_x", -1.0))[number]
+    moved = evaluated_images(Larger(), "test", GridView("shift_x", -1.0))[number]
     assert torch.equal(moved, stored[:, 2:6, 3:7])
 
 
@@ -181,7 +103,7 @@ def test_light_is_measured_on_the_whole_image():
         image_shape = (1, 4, 4)
 
     data = Larger()
-    image = next(iter(seen(data, "test", GridView("contrast", 2.0)).values()))
+    image = next(iter(evaluated_images(data, "test", GridView("contrast", 2.0)).values()))
     stored = data.split("test").images[0].float() / 255
     expected = ((stored - stored.mean()) * 2 + stored.mean()).clamp(0, 1)[:, 2:6, 2:6]
     torch.testing.assert_close(image, expected)

@@ -96,19 +96,6 @@ def test_an_official_test_split_cannot_be_replaced():
         OfficialTurntable(test_instances=(0,)).split("test")
 
 
-def test_views_of_a_range_select_images():
-    data = OfficialTurntable(views=FAMILIAR)
-    split = data.split("test")
-    assert len(data.evaluation.view_rows("test", None)) == 32
-    chosen = split[data.evaluation.view_rows("test", ViewRange(azimuth=180))]
-    assert set(chosen.factors["azimuth"].tolist()) == {180}
-    # Other factors are as in training.
-    chosen = split[data.evaluation.view_rows("test", ViewRange(elevation=30))]
-    assert set(chosen.factors["azimuth"].tolist()) == {0, 90}
-    with pytest.raises(UserError, match="no test image of turntable has azimuth"):
-        data.evaluation.view_rows("test", ViewRange(azimuth=45))
-
-
 def test_azimuths_are_periodic():
     data = Turntable(views=ViewRange(azimuth=[-100, 10]))
     assert values(data, "train", "azimuth") == {270, 0}

@@ -1,0 +1,93 @@
+"""Evaluation images by split and view."""
+
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from capsbench.errors import UserError
+from capsbench.viewpoint.grid import GridView
+from capsbench.viewpoint.ranges import ViewRange
+from capsbench.viewpoint.views import Views
+from tests.data.made_up import Flat, OfficialTurntable, evaluated_images
+
+WILD = ViewRange(rotation=[-180, 180], shift=[-2, 2], brightness=[-0.2, 0.2], contrast=[0.5, 1.5])
+
+
+def test_an_image_does_not_depend_on_the_others_of_its_batch(monkeypatch):
+    whole = evaluated_images(Flat(views=WILD), "test")
+    few = evaluated_images(Flat(views=WILD, limit=4, seed=5), "test")
+    monkeypatch.setattr("capsbench.data.evaluation.EVALUATION_BATCH", 2)
+    in_pairs = evaluated_images(Flat(views=WILD), "test")
+    assert len(few) == 4
+    for other in (few, in_pairs):
+        for number, image in other.items():
+            torch.testing.assert_close(image, whole[number], atol=1e-6, rtol=0)
+
+
+class Copies(TorchDispatchMode):
+    """Counts the bytes of pixels that go to another device."""
+
+    def __init__(self):
+        super().__init__()
+        self.bytes = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **(kwargs or {}))
+        if func is torch.ops.aten._to_copy.default and args[0].dtype == torch.uint8:
+            self.bytes += args[0].nbytes if args[0].device != out.device else 0
+        return out
+
+
+def test_pixels_go_to_the_device_once_however_many_views_are_seen():
+    data = Flat()
+    with Copies() as copies:
+        for degrees in (0.0, 10.0, 90.0):
+            for batch in data.evaluation.batches("test", "meta", GridView("rotation", degrees)):
+                assert batch.images.device.type == "meta"
+    assert copies.bytes == data.split("test").images.nbytes
+
+
+def test_ranges_share_their_draws():
+    """A range twice as wide turns each image twice as far: tests differ in nothing else."""
+    narrow = Views.draw(ViewRange(rotation=[-10, 10]), 15, torch.Generator().manual_seed(0))
+    wide = Views.draw(ViewRange(rotation=[-20, 20]), 15, torch.Generator().manual_seed(0))
+    torch.testing.assert_close(wide.rotation, 2 * narrow.rotation)
+    data = Flat()
+    one = evaluated_images(data, "test", ViewRange(rotation=90))
+    for number, image in evaluated_images(data, "test", GridView("rotation", 90.0)).items():
+        assert torch.equal(one[number], image)
+
+
+def test_a_novel_split_of_the_set_is_not_moved():
+    class WithNovel(Flat):
+        with_novel = True
+
+    moved = WithNovel(views=ViewRange(shift={"values": [3]}))
+    stored = moved.split("novel").images.float() / 255
+    for number, image in evaluated_images(moved, "novel").items():
+        assert torch.equal(image, stored[number])
+    assert not torch.equal(next(iter(evaluated_images(moved, "test").values())), stored[0])
+
+
+def test_a_recorded_view_of_a_grid_selects_images():
+    data = OfficialTurntable(views=ViewRange(azimuth={"values": [0, 90]}))
+    numbers = evaluated_images(data, "test", GridView("azimuth", 180.0)).keys()
+    assert {number // 2 % 4 for number in numbers} == {2}
+    # A warp is tested on images of familiar views.
+    numbers = evaluated_images(data, "test", GridView("rotation", 180.0)).keys()
+    assert {number // 2 % 4 for number in numbers} == {0, 1}
+    with pytest.raises(UserError, match="records only azimuth, elevation, instance"):
+        data.require_views(GridView("lighting", 1.0))
+
+
+def test_views_of_a_range_select_images():
+    data = OfficialTurntable(views=ViewRange(azimuth={"values": [0, 90]}))
+    split = data.split("test")
+    assert len(data.evaluation.view_rows("test", None)) == 32
+    chosen = split[data.evaluation.view_rows("test", ViewRange(azimuth=180))]
+    assert set(chosen.factors["azimuth"].tolist()) == {180}
+    # Other factors are as in training.
+    chosen = split[data.evaluation.view_rows("test", ViewRange(elevation=30))]
+    assert set(chosen.factors["azimuth"].tolist()) == {0, 90}
+    with pytest.raises(UserError, match="no test image of turntable has azimuth"):
+        data.evaluation.view_rows("test", ViewRange(azimuth=45))
