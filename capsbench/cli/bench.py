@@ -106,7 +106,7 @@ def _measure(
 
 def _write(output: Path, content: dict[str, Any], results: Sequence[Result]) -> None:
     from capsbench.files.atomic import write_bytes, write_json
-    from capsbench.reporting.figures import svg
+    from capsbench.reporting.plotting import svg
     from capsbench.speed.figure import ratios_figure
 
     write_json(output / "bench.json", content)

@@ -89,6 +89,7 @@ class ConditionFigureSpec(FigureSpec):
         condition: Name of the condition on the horizontal axis, such as ``epsilon``.
         condition_axis: Label of the horizontal axis.
         panels: Fields or conditions that get one panel per combination, such as ``method``.
+        names: Names of values of these fields in the titles of panels, if they differ.
         further_lines: Metrics drawn into the same panels with thinner, dashed lines.
         at_zero: Conditions of the value of ``metric`` that is drawn in every panel at 0 of the
             horizontal axis, such as that of unchanged images.
@@ -99,5 +100,6 @@ class ConditionFigureSpec(FigureSpec):
     condition: str
     condition_axis: str
     panels: tuple[str, ...] = ()
+    names: dict[str, str] = field(default_factory=dict)
     further_lines: tuple[LineSpec, ...] = ()
     at_zero: dict[str, Condition] = field(default_factory=dict, hash=False)

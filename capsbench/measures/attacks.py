@@ -118,6 +118,7 @@ class Attacks(Measure[AttacksConfig]):
             condition="epsilon",
             condition_axis="epsilon (1 = from black to white)",
             panels=("method", "targeted", "source"),
+            names={"fgsm": "FGSM", "bim": "BIM", "pgd": "PGD"},
             further_lines=(
                 LineSpec("target_success", "target class"),
                 LineSpec("zero_gradient", "no gradient", control=True),

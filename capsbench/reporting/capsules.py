@@ -1,4 +1,4 @@
-"""Figures of what capsules learned: what each number of a pose draws, and where parts go."""
+"""Figures of trained capsules: effect of each number of a pose, and the assignment of parts."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 from numpy.typing import NDArray
 
-from capsbench.reporting.figures import new_figure
+from capsbench.reporting.plotting import new_figure
 from capsbench.reporting.style import INK, series
 
 Floats = NDArray[np.floating[Any]]
@@ -21,16 +21,16 @@ Floats = NDArray[np.floating[Any]]
 TILE = 0.3  # inches, of one image of a sweep
 PANEL = 1.2  # inches, of one map
 GAP = 2  # pixels between the images of a sweep
-MORE, LESS = series(0).colour, series(1).colour
+MORE, LESS = series(0).color, series(1).color
 
 
 def pose_sweep(images: Floats, offsets: Sequence[float]) -> Figure:
-    """Reconstructions while one number of a pose changes: a row per number, a column per change.
+    """Draw reconstructions while one number of a pose changes: one row per number.
 
     Args:
-        images: (D, S, C, H, W) in [0, 1], from `capsbench.capsules.inspection.sweep_pose`; of other
-            than three channels the first is shown in grey.
-        offsets: S numbers, what was added.
+        images: (D, S, C, H, W) in [0, 1], from `capsbench.capsules.inspection.sweep_pose`;
+            unless there are three channels, the first is shown in gray.
+        offsets: S numbers, added to the number of the pose; one column each.
     """
     rows, columns, _, height, width = images.shape
     tiles = np.pad(_rgba(images), ((0, 0), (0, 0), (0, GAP), (0, GAP), (0, 0)))
@@ -39,41 +39,40 @@ def pose_sweep(images: Floats, offsets: Sequence[float]) -> Figure:
     with new_figure(size) as figure:
         axes = figure.subplots()
         axes.imshow(mosaic, interpolation="none")
-        shown = sorted({0, columns // 2, columns - 1})
-        axes.set_xticks([n * (width + GAP) + width / 2 for n in shown])
-        axes.set_xticklabels([f"{offsets[n]:+g}" if offsets[n] else "0" for n in shown])
+        labelled = sorted({0, columns // 2, columns - 1})
+        axes.set_xticks([n * (width + GAP) + width / 2 for n in labelled])
+        axes.set_xticklabels([f"{offsets[n]:+g}" if offsets[n] else "0" for n in labelled])
         axes.set_yticks([n * (height + GAP) + height / 2 for n in range(rows)])
         axes.set_yticklabels([str(n + 1) for n in range(rows)])
         axes.set_xlabel("added")
         axes.set_ylabel("number of the pose")
-        _bare(axes)
+        _hide_frame(axes)
     return figure
 
 
 def assignment_maps(
     image: Floats, maps: Floats, names: Sequence[str], *, stride: float, offset: float
 ) -> Figure:
-    """Where in an image the children of each parent type are.
+    """Draw the places in an image whose children are assigned to each parent type.
 
-    Beside the image stands a panel for each type, with the image's outline; its name is followed by
-    the sum of its map. Since a routing may be far from decided, colours show what a type has beyond
-    its even share of a place's children, or lacks; the strongest colour is the largest difference
-    of all panels.
+    Each type has a panel with the outline of the image; the title gives the sum of its map. Since
+    assignments may be nearly even, colors show the difference from an even share of the children at
+    a place; the strongest color is the largest difference of all panels.
 
     Args:
-        image: (C, H, W) in [0, 1]; of other than three channels the first is shown in grey.
+        image: (C, H, W) in [0, 1]; unless there are three channels, the first is shown in gray.
         maps: (H', W', P), from `capsbench.capsules.inspection.Routing.maps`.
         names: P names.
         stride: Pixels from one place of the map to the next.
-        offset: Pixel of the centre of the first place; both stand in the model's
+        offset: Pixel of the center of the first place; both are given by the model's
             `layers_of_interest`.
     """
     height, width, types = maps.shape
     columns = min(6, types + 1)
     rows = ceil((types + 1) / columns)
-    shown = _rgba(image)
-    beyond = maps - maps.mean(axis=-1, keepdims=True)
-    strength = np.abs(beyond) / (np.abs(beyond).max() or 1)
+    rgba = _rgba(image)
+    difference = maps - maps.mean(axis=-1, keepdims=True)
+    strength = np.abs(difference) / (np.abs(difference).max() or 1)
     places = [
         Rectangle((offset + stride * (x - 0.5), offset + stride * (y - 0.5)), stride, stride)
         for y in range(height)
@@ -84,18 +83,18 @@ def assignment_maps(
         for axes in panels:
             axes.set_xticks([])
             axes.set_yticks([])
-            _bare(axes)
+            _hide_frame(axes)
         first, *others = panels
-        first.imshow(shown, interpolation="none")
+        first.imshow(rgba, interpolation="none")
         first.set_title("image", fontsize=8.5)
         for index, (axes, name) in enumerate(zip(others, names, strict=False)):
-            colours = np.where(beyond[..., index] >= 0, MORE, LESS).ravel()
-            # Colours by their opacity alone: they follow the light or dark setting of a page.
+            colors = np.where(difference[..., index] >= 0, MORE, LESS).ravel()
+            # Colors differ in opacity only, and so follow the light or dark setting of a page.
             alpha = strength[..., index].ravel()
             axes.add_collection(
-                PatchCollection(places, facecolor=colours.tolist(), alpha=alpha, linewidth=0)
+                PatchCollection(places, facecolor=colors.tolist(), alpha=alpha, linewidth=0)
             )
-            _outline(axes, shown)
+            _draw_outline(axes, rgba)
             axes.set_title(f"{name}: {maps[..., index].sum():.1f}", fontsize=8.5)
             axes.set_xlim(first.get_xlim())
             axes.set_ylim(first.get_ylim())
@@ -108,23 +107,23 @@ def assignment_maps(
     return figure
 
 
-def _outline(axes: Axes, image: Floats) -> None:
-    """Where the image's brightness crosses the middle of its range."""
-    grey = image[..., :3].mean(axis=-1)
-    low, high = grey.min(), grey.max()
+def _draw_outline(axes: Axes, image: Floats) -> None:
+    """Draw the contour at the middle of the range of brightness."""
+    gray = image[..., :3].mean(axis=-1)
+    low, high = gray.min(), gray.max()
     if low < high:
-        axes.contour(grey, levels=[(low + high) / 2], colors=[INK], linewidths=0.6)
+        axes.contour(gray, levels=[(low + high) / 2], colors=[INK], linewidths=0.6)
 
 
 def _rgba(images: Floats) -> Floats:
-    """Images (..., C, H, W) in [0, 1] as opaque colours (..., H, W, 4)."""
-    colours = images if images.shape[-3] == 3 else images[..., :1, :, :].repeat(3, axis=-3)
-    opaque = np.concatenate([colours, np.ones_like(colours[..., :1, :, :])], axis=-3)
+    """Return images (..., C, H, W) in [0, 1] as opaque colors (..., H, W, 4)."""
+    colors = images if images.shape[-3] == 3 else images[..., :1, :, :].repeat(3, axis=-3)
+    opaque = np.concatenate([colors, np.ones_like(colors[..., :1, :, :])], axis=-3)
     return np.moveaxis(opaque.clip(0, 1), -3, -1)
 
 
-def _bare(axes: Axes) -> None:
-    """Leave out frame, grid and ticks, and keep their labels."""
+def _hide_frame(axes: Axes) -> None:
+    """Hide frame, grid and ticks, and keep the labels of ticks."""
     axes.grid(visible=False)
     axes.tick_params(length=0)
     for spine in axes.spines.values():

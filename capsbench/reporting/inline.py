@@ -1,4 +1,4 @@
-"""What a self-contained page is made of: figures as inline SVG, images as data URIs."""
+"""Parts of a self-contained page: figures as inline SVG, images as data URIs."""
 
 from __future__ import annotations
 
@@ -11,22 +11,25 @@ import numpy as np
 from markupsafe import Markup, escape
 from matplotlib.image import imsave
 
-from capsbench.reporting.style import INK, PAPER, SERIES, variable
+from capsbench.reporting.style import INK, PAPER, SERIES, css_color
 
 NO_METADATA: dict[str, Any] = {"Software": None}  # the same bytes from every release
 _ID = re.compile(r'(\bid="|href="#|url\(#)')
 
 
 def inline_svg(content: bytes, *, prefix: str, description: str) -> Markup:
-    """A matplotlib SVG file as an element of the page.
+    """Return a matplotlib SVG file as an element of the page.
 
-    Its ink becomes the text's colour and its series colours the page's variables, so that it
-    follows the light or dark setting; its size is left to the style sheet.
+    Ink becomes the color of text, and the colors of series become variables of the page, so that
+    the figure follows the light or dark setting. The style sheet decides its size.
 
     Args:
         content: The SVG file; matplotlib has escaped the names in it.
-        prefix: Put before every id, which must be unique in the page.
-        description: What a screen reader says in place of the figure.
+        prefix: Prefix of every id, which makes the ids unique in the page.
+        description: Text for screen readers.
+
+    Raises:
+        ValueError: The SVG has no viewBox.
     """
     text = content.decode()
     text = text[text.index("<svg") :]
@@ -36,17 +39,17 @@ def inline_svg(content: bytes, *, prefix: str, description: str) -> Markup:
         raise ValueError("an SVG without a viewBox")
     body = _ID.sub(rf"\g<1>{prefix}-", body)
     body = body.replace(INK, "currentColor").replace(PAPER, "var(--paper)")
-    for index, look in enumerate(SERIES):
-        body = body.replace(look.colour, variable(index))
+    for index, each in enumerate(SERIES):
+        body = body.replace(each.color, css_color(index))
     opening = f'<svg role="img" aria-label="{escape(description)}" viewBox="{view_box[1]}">'
     return Markup(opening + body.strip())
 
 
 def data_uri(images: np.ndarray[Any, np.dtype[np.uint8]]) -> str:
-    """Images one below the other, a row apart, as a PNG inside of an address.
+    """Return images in one column, a row apart, as a PNG inside a data URI.
 
     Args:
-        images: (K, C, H, W) uint8; of other than three channels the first is shown in grey.
+        images: (K, C, H, W) uint8; unless there are three channels, the first is shown in gray.
     """
     channels = images if images.shape[1] == 3 else images[:, :1].repeat(3, axis=1)
     opaque = np.pad(channels, ((0, 0), (0, 1), (0, 0), (0, 0)), constant_values=255)

@@ -1,80 +1,67 @@
-"""The page: everything that the template shows, gathered, and the template filled in."""
+"""The page: the contents of the template, collected from the records."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from capsbench.reporting import (
-    differences,
-    matched,
-    protocol,
-    published,
-    search_table,
-    tables,
-    formatting,
-)
-from capsbench.reporting.aggregate import measured
-from capsbench.reporting.differences import DifferenceRow
+from capsbench.records import CellResult, Results
+from capsbench.reporting import protocol, render_html
+from capsbench.reporting.aggregate import ACCURACY_BY_VIEW, OverSeeds, view_factors
+from capsbench.reporting.figures import CaptionedFigure
+from capsbench.reporting.formatting import FACTORS, percent, view
 from capsbench.reporting.inline import data_uri, inline_svg
-from capsbench.reporting.measure_figures import MeasureFigure
-from capsbench.reporting.plain_table import PlainTable
-from capsbench.reporting.results import ACCURACY_BY_VIEW, Cell, Results
-from capsbench.reporting.split_table import TITLE as split_title
-from capsbench.reporting.split_table import note as split_note
-from capsbench.reporting.split_table import split_table
-from capsbench.reporting.style import SERIES, series, variable
+from capsbench.reporting.provenance import versions
+from capsbench.reporting.summary_table import accuracy_on
+from capsbench.reporting.table import Table
+from capsbench.reporting.totals_table import totals_table
+from capsbench.reporting.view_figure import describe_curves
+from capsbench.reporting.view_tables import view_table
+from capsbench.statistics.intervals import SEEDS_FOR_INTERVAL
 
-NUMBERS = "The numbers stand in results.csv."
-
-
-@dataclass(frozen=True)
-class Example:
-    """The example images at one view, one below the other."""
-
-    label: str
-    familiar: bool
-    source: str
+REM_PER_INCH = 6
 
 
 @dataclass(frozen=True)
-class Strip:
-    """The example images at every view of one factor."""
+class StripChart:
+    """Small chart of a model's familiar and novel accuracy in the summary.
+
+    Attributes:
+        title: Title of the model.
+        color: Place of the model in the list of models, for its color.
+        familiar: Accuracy at familiar views.
+        novel: Accuracy at novel views.
+    """
 
     title: str
-    examples: list[Example]
+    color: int
+    familiar: OverSeeds | None
+    novel: OverSeeds | None
+
+    @property
+    def description(self) -> str:
+        """Text for screen readers."""
+        familiar, novel = (
+            percent(over.mean) if over else "no number" for over in (self.familiar, self.novel)
+        )
+        return f"{self.title}: {familiar} at familiar views, {novel} at novel views"
 
 
 @dataclass(frozen=True)
-class FactorFigure:
-    """A factor's curves, with the numbers behind them."""
+class FactorSection:
+    """Accuracy over the views of one factor: the figure, and the table behind it."""
 
-    factor: str
     title: str
     svg: Markup
-    rows: list[tuple[str, bool, dict[str, tables.Entry | None]]]
+    table: Table
 
 
 @dataclass(frozen=True)
-class Details:
-    """Everything else that is known of one model."""
-
-    label: str
-    index: int
-    arguments: Mapping[str, Any]
-    parameters: int | None
-    cells: list[Cell]
-    totals: list[tuple[str, tables.Entry]]
-    curves: Markup | None
-
-
-@dataclass(frozen=True)
-class Shown:
-    """A figure of a measure with what is said of it; ``width`` is the most it takes, in rem."""
+class FigureSection:
+    """A figure of a measure with its caption; ``width`` is its largest width in rem."""
 
     title: str
     width: float
@@ -83,161 +70,121 @@ class Shown:
     notes: Mapping[str, tuple[str, ...]]
 
 
+@dataclass(frozen=True)
+class ExampleColumn:
+    """The example images at one view, in one column."""
+
+    label: str
+    familiar: bool
+    source: str
+
+
+@dataclass(frozen=True)
+class ExampleStrip:
+    """The example images at every view of one factor."""
+
+    title: str
+    columns: list[ExampleColumn]
+
+
+@dataclass(frozen=True)
+class ModelSection:
+    """All records of one model."""
+
+    title: str
+    color: int
+    arguments: Mapping[str, Any]
+    parameters: int | None
+    cells: list[CellResult]
+    values: Table | None
+    curves: Markup | None
+
+
 def render(
     results: Results,
+    tables: Sequence[Table],
     drawings: Mapping[str, bytes],
-    measured: Mapping[str, MeasureFigure],
-    compared: list[DifferenceRow],
+    measure_figures: Mapping[str, CaptionedFigure],
 ) -> str:
-    """The page as HTML.
+    """Return the page as HTML.
 
     Args:
-        results: What the records say.
-        drawings: SVG files by name, of all figures.
-        measured: What is said of the figures of measures, by the same names.
-        compared: The differences between models.
+        results: The records.
+        tables: The tables of the result, the summary first.
+        drawings: SVG files of all figures, by name.
+        measure_figures: Captions of the figures of measures, by the same names.
     """
-    environment = templates()
-    style = environment.get_template("style.css").render(palette=SERIES)
-    return environment.get_template("index.html.jinja").render(
-        results=results,
-        benchmark=results.benchmark,
-        protocol=results.protocol,
-        terms=protocol.in_words(results),
-        rows=tables.summary(results),
-        columns=tables.columns(results),
-        caption=tables.caption(results),
-        accuracy=results.asks(ACCURACY_BY_VIEW),
-        splits=split_table(results),
-        split_title=split_title,
-        split_note=split_note(results),
-        compared=compared,
-        difference_title=differences.TITLE,
-        difference_columns=differences.COLUMNS,
-        difference_caption=differences.caption(results, compared),
-        drawings=tables.drawings(results),
-        drawing_columns=tables.DRAWING_COLUMNS,
-        drawing_caption=tables.DRAWING_CAPTION,
-        cannot_draw=tables.CANNOT_DRAW,
-        plain_tables=plain_tables(results),
-        factors=_factors(results, drawings),
-        shown=[_shown(name, each, drawings[name]) for name, each in measured.items()],
-        strips=_strips(results),
-        details=_details(results, drawings),
-        versions=versions(results),
-        chance=_chance(results),
-        series=series,
-        variable=variable,
-        style=Markup(style),
-    )
-
-
-def templates() -> Environment:
-    """The templates of pages; all that is put into them is escaped."""
-    environment = Environment(
-        loader=PackageLoader("capsbench.reporting"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["duration"] = formatting.duration
-    environment.filters["percent"] = formatting.percent
-    return environment
-
-
-def plain_tables(results: Results) -> list[PlainTable]:
-    """The tables that are text alone: the matched rule, published numbers, the search."""
-    return [
-        *matched.tables(results),
-        *published.tables(results),
-        *search_table.tables(results),
-    ]
-
-
-def versions(results: Results) -> list[tuple[str, str]]:
-    """The versions that trained and measured, each name once, several values listed."""
-    found: dict[str, dict[str, None]] = {}
-    for cell in results.cells:
-        records = [cell.training, *cell.measurements.values()]
-        for name, value in (item for r in records if r for item in r.versions.items()):
-            found.setdefault(name, {})[value] = None
-    return [(name, ", ".join(values)) for name, values in found.items()]
-
-
-def _chance(results: Results) -> float | None:
     data = results.data()
-    return 1 / data.num_classes if data else None
+    return render_html.render(
+        "index.html.jinja",
+        benchmark=results.benchmark,
+        record=results.record,
+        terms=protocol.in_words(results),
+        summary=tables[0],
+        charts=list(_strip_charts(results)),
+        chance=1 / data.num_classes if data else None,
+        tables=tables[1:],
+        has_intervals=any(
+            sum(cell.problem is None for cell in cells) >= SEEDS_FOR_INTERVAL
+            for cells in results.by_label().values()
+        ),
+        factors=[_factor(results, factor, drawings) for factor in view_factors(results)],
+        figures=[_figure(name, each, drawings[name]) for name, each in measure_figures.items()],
+        strips=_example_strips(results),
+        models=list(_models(results, drawings)),
+        versions=versions(results),
+    )
 
 
-def _factors(results: Results, drawings: Mapping[str, bytes]) -> list[FactorFigure]:
-    return [
-        FactorFigure(
-            factor,
-            formatting.FACTORS[factor],
-            inline_svg(
-                drawings[f"accuracy-{factor}"],
-                prefix=factor,
-                description=describe(results, factor),
-            ),
-            [
-                (formatting.view(factor, value), familiar, entries)
-                for value, familiar, entries in tables.by_view(results, factor)
-            ],
-        )
-        for factor in results.factors()
-    ]
+def _strip_charts(results: Results) -> Iterator[StripChart]:
+    if results.has_measure(ACCURACY_BY_VIEW):
+        places = results.places()
+        for title, cells in results.by_label().items():
+            familiar, novel = accuracy_on(cells, "familiar"), accuracy_on(cells, "novel")
+            yield StripChart(title, places[title], familiar, novel)
 
 
-def describe(results: Results, factor: str) -> str:
-    """A factor's curves in words, for those who do not see them."""
-    found = []
-    for label, cells in results.by_label().items():
-        kinds = {
-            kind: tables.accuracy(measured(cells, f"{factor}/{kind}/accuracy"))
-            for kind in ("familiar", "novel")
-        }
-        parts = [f"{entry.mean} at {kind} views" for kind, entry in kinds.items() if entry]
-        if parts:
-            found.append(f"{label}: {formatting.listed(parts)}")
-    head = f"Accuracy against {formatting.AXES[factor]}."
-    return " ".join([head, *(f"{text}." for text in found)])
+def _factor(results: Results, factor: str, drawings: Mapping[str, bytes]) -> FactorSection:
+    svg = inline_svg(
+        drawings[f"accuracy-{factor}"],
+        prefix=factor,
+        description=describe_curves(results, factor),
+    )
+    return FactorSection(FACTORS[factor], svg, view_table(results, factor))
 
 
-def _shown(name: str, each: MeasureFigure, drawing: bytes) -> Shown:
-    svg = inline_svg(drawing, prefix=name, description=f"{each.title}. {NUMBERS}")
-    return Shown(each.title, 6 * each.figure.get_figwidth(), svg, each.caption, each.notes)
+def _figure(name: str, each: CaptionedFigure, drawing: bytes) -> FigureSection:
+    description = f"{each.title}. The numbers are in results.csv."
+    svg = inline_svg(drawing, prefix=name, description=description)
+    width = REM_PER_INCH * each.figure.get_figwidth()
+    return FigureSection(each.title, width, svg, each.caption, each.notes)
 
 
-def _strips(results: Results) -> list[Strip]:
-    listed, images = results.protocol.examples, results.examples
-    if listed is None or images is None:
+def _example_strips(results: Results) -> list[ExampleStrip]:
+    examples, images = results.record.examples, results.examples
+    if examples is None or images is None:
         return []
-    strips: dict[str, Strip] = {}
-    for view, column in zip(listed.views, images, strict=True):
-        strip = strips.setdefault(view.factor, Strip(formatting.FACTORS[view.factor], []))
-        label = formatting.view(view.factor, view.value)
-        strip.examples.append(Example(label, view.familiar, data_uri(column)))
+    strips: dict[str, ExampleStrip] = {}
+    for each, column in zip(examples.views, images, strict=True):
+        strip = strips.setdefault(each.factor, ExampleStrip(FACTORS[each.factor], []))
+        label = view(each.factor, each.value)
+        strip.columns.append(ExampleColumn(label, each.familiar, data_uri(column)))
     return list(strips.values())
 
 
-def _details(results: Results, drawings: Mapping[str, bytes]) -> list[Details]:
+def _models(results: Results, drawings: Mapping[str, bytes]) -> Iterator[ModelSection]:
     places = results.places()
-    return [
-        Details(
-            label=label,
-            index=places[label],
+    for index, (title, cells) in enumerate(results.by_label().items()):
+        name, curves = f"training-{index}", None
+        if name in drawings:
+            description = f"Loss and validation accuracy of {title} over its training."
+            curves = inline_svg(drawings[name], prefix=name, description=description)
+        yield ModelSection(
+            title=title,
+            color=places[title],
             arguments=next((c.config.model.arguments for c in cells if c.config), {}),
             parameters=next((c.training.parameters for c in cells if c.training), None),
             cells=cells,
-            totals=tables.totals(cells),
-            curves=inline_svg(
-                drawings[name],
-                prefix=name,
-                description=f"Loss and validation accuracy of {label} over its training.",
-            )
-            if (name := f"training-{index}") in drawings
-            else None,
+            values=totals_table(cells),
+            curves=curves,
         )
-        for index, (label, cells) in enumerate(results.by_label().items())
-    ]

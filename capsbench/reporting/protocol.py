@@ -1,15 +1,16 @@
-"""The protocol in words, made from the resolved benchmark and what the cells recorded."""
+"""The protocol in words, made from the resolved benchmark and the records of the cells."""
 
 from __future__ import annotations
 
-from capsbench.measures import (
-    AccuracyBySplit,
-    AccuracyByView,
-    AveragedAccuracy,
-    MeasureEntry,
-    RenderingError,
-)
-from capsbench.reporting.results import ACCURACY_BY_VIEW, Results
+from collections.abc import Mapping
+
+from capsbench.measures import MeasureConfig, load_measure
+from capsbench.measures.accuracy_by_split import AccuracyBySplitConfig
+from capsbench.measures.accuracy_by_view import AccuracyByViewConfig
+from capsbench.measures.averaged_accuracy import AveragedAccuracyConfig
+from capsbench.measures.rendering_error import RenderingErrorConfig
+from capsbench.records import Results
+from capsbench.reporting.aggregate import ACCURACY_BY_VIEW
 from capsbench.reporting.formatting import FACTORS, counted, listed, number, spread, sweep
 from capsbench.schema import Benchmark
 from capsbench.training.recipe import Recipe
@@ -20,7 +21,7 @@ from capsbench.viewpoint.spread import Spread
 
 
 def in_words(results: Results) -> list[tuple[str, str]]:
-    """Pairs of a term and its explanation."""
+    """Return pairs of a term and its explanation."""
     benchmark = results.benchmark
     novel = ("Novel views", "All views outside those ranges. No model has seen them in training.")
     return [
@@ -29,14 +30,14 @@ def in_words(results: Results) -> list[tuple[str, str]]:
             "Familiar views",
             f"{_sentence(_ranges(benchmark.views))} Training images are drawn from these ranges.",
         ),
-        *([novel] if results.asks(ACCURACY_BY_VIEW) else []),
-        ("Test", " ".join(map(_test, benchmark.measures))),
+        *([novel] if results.has_measure(ACCURACY_BY_VIEW) else []),
+        ("Test", " ".join(map(_measure, benchmark.measures))),
         *([("Varied", _varied(benchmark))] if benchmark.vary else []),
         ("Recipe", _recipes(benchmark)),
         ("Selection", _selection(benchmark)),
         ("Seeds", _seeds(results)),
         *([("Choices", " ".join(benchmark.conflicts))] if benchmark.conflicts else []),
-        *([("Elsewhere", " ".join(benchmark.related))] if benchmark.related else []),
+        *([("Related reports", " ".join(benchmark.related))] if benchmark.related else []),
     ]
 
 
@@ -48,12 +49,12 @@ def _data(results: Results) -> str:
     identity = " ".join(
         str(data.identity[key]) for key in ("name", "version") if key in data.identity
     )
-    counted_images = [cell.training.images for cell in results.cells if cell.training]
-    used = next(iter(counted_images), {})
-    if any(images != used for images in counted_images):  # as many as the value says
-        used = {}
-    tested = {m.n for cell in results.cells for m in cell.measurements.values() if m.n}
-    counts = [f"{n:,} {split} images" for split, n in used.items()]
+    by_cell = [cell.training.images for cell in results.cells if cell.training]
+    images_by_split = next(iter(by_cell), {})
+    if any(images != images_by_split for images in by_cell):  # the benchmark varies their number
+        images_by_split = {}
+    tested = {record.n for cell in results.cells for record in cell.measures.values() if record.n}
+    counts = [f"{n:,} {split} images" for split, n in images_by_split.items()]
     counts += [f"{n:,} test images" for n in sorted(tested)]
     images = f"; {listed(counts)}" if counts else ""
     limit = results.benchmark.recipe.limit
@@ -65,53 +66,56 @@ def _data(results: Results) -> str:
 
 
 def _ranges(views: ViewRange) -> str:
-    told, still = [], []
+    varying, constant = [], []
     for name, values in views:
         factor = "shift_x" if name == "shift" else name
         if not isinstance(values, Spread):
             continue
         kind, _, identity, _ = VIEW_FACTORS[factor]
         if kind == "recorded" or values.constant != identity:
-            told.append(f"{name} {spread(factor, values)}")
+            varying.append(f"{name} {spread(factor, values)}")
         elif kind == "warp":
-            still.append(name)
+            constant.append(name)
     if isinstance(views.part, Window):
-        told.append(f"of a window of {number(views.part.width)} × {number(views.part.height)} px")
+        width, height = number(views.part.width), number(views.part.height)
+        varying.append(f"of a window of {width} × {height} px")
     elif views.part:
-        told.append("of the object before its background")
-    return "; ".join([*told, *([f"no change of {listed(still)}"] if still else [])])
+        varying.append("of the object, its background unchanged")
+    return "; ".join([*varying, *([f"no change of {listed(constant)}"] if constant else [])])
 
 
 def _sentence(text: str) -> str:
     return f"{text[0].upper()}{text[1:]}."
 
 
-def _test(entry: MeasureEntry) -> str:
-    if isinstance(entry, RenderingError):
-        told = " ".join(
-            _sentence(f"{name}: {_ranges(views)}") for name, views in entry.views.items()
-        )
-        return (
-            "A model that can draw is told views taken at random from a range and draws every test "
-            f"image as it looks from there. {told}"
-        )
-    if isinstance(entry, AveragedAccuracy):
-        crops = counted(len(entry.shifts), "crop")
-        return f"The probabilities that a model gives {crops} of each test image are averaged."
-    if isinstance(entry, AccuracyBySplit):
-        ranges = " ".join(_sentence(f"{name}: {_ranges(at)}") for name, at in entry.ranges.items())
-        splits = f"{_sentence(listed(entry.splits))[:-1]} test images." if entry.splits else ""
-        return " ".join(filter(None, [splits, ranges]))
-    if not isinstance(entry, AccuracyByView):
-        return str(type(entry).__doc__).partition("\n\n")[0].replace("\n", " ")
-    sweeps = ((factor, getattr(entry.grid, factor)) for factor in entry.grid.factors())
-    text = "; ".join(
-        f"{FACTORS[factor].lower()} {sweep(factor, values)}" for factor, values in sweeps
-    )
-    return (
-        f"Every test image is shown at {counted(len(entry.grid), 'view')}, one factor "
-        f"changed at a time: {text}."
-    )
+def _measure(config: MeasureConfig) -> str:
+    """Return what is done with the test images, or the definition of the measure."""
+    match config:
+        case AccuracyByViewConfig():
+            sweeps = ((factor, getattr(config.grid, factor)) for factor in config.grid.factors())
+            text = "; ".join(
+                f"{FACTORS[factor].lower()} {sweep(factor, values)}" for factor, values in sweeps
+            )
+            return (
+                f"Every test image is shown at {counted(len(config.grid), 'view')}, one factor "
+                f"changed at a time: {text}."
+            )
+        case AccuracyBySplitConfig():
+            splits = f"{_sentence(listed(config.splits))[:-1]} test images." * bool(config.splits)
+            return " ".join(filter(None, [splits, _named_ranges(config.ranges)]))
+        case AveragedAccuracyConfig():
+            crops = counted(len(config.shifts), "crop")
+            return f"The probabilities that a model gives {crops} of each test image are averaged."
+        case RenderingErrorConfig():
+            return (
+                "A model that can draw is given random views from a range and draws every test "
+                f"image from there. {_named_ranges(config.views)}"
+            )
+    return str(load_measure(config.measure).__doc__).partition("\n\n")[0].replace("\n", " ")
+
+
+def _named_ranges(ranges: Mapping[str, ViewRange]) -> str:
+    return " ".join(_sentence(f"{name}: {_ranges(views)}") for name, views in ranges.items())
 
 
 def _varied(benchmark: Benchmark) -> str:
@@ -124,12 +128,12 @@ def _varied(benchmark: Benchmark) -> str:
 def _recipes(benchmark: Benchmark) -> str:
     own = [entry for entry in benchmark.models if entry.recipe]
     text = f"{_recipe(benchmark.recipe)}, the same for every model{' but' * bool(own)}"
-    told = (
+    exceptions = [
         f"{entry.label} ({', '.join(f'{key} {value}' for key, value in entry.recipe.items())}: "
         f"{entry.reason})"
         for entry in own
-    )
-    return f"{text} {listed(list(told))}." if own else f"{text}."
+    ]
+    return f"{text} {listed(exceptions)}." if own else f"{text}."
 
 
 def _recipe(recipe: Recipe) -> str:
@@ -151,17 +155,17 @@ def _selection(benchmark: Benchmark) -> str:
     if benchmark.selection == "last":
         return "The weights after the last step; nothing is selected."
     every = counted(benchmark.recipe.evaluate_every, "step")
-    beside = " The matched rule beside it sees test labels." if benchmark.matched else ""
+    matched = " The matched rule, reported apart, sees test labels." if benchmark.matched else ""
     return (
-        "The weights with the best accuracy on a validation split seen at familiar views, looked "
-        f"at every {every}. Test images and novel views play no part.{beside}"
+        "The weights with the best accuracy on validation images at familiar views, validated "
+        f"every {every}. Test images and novel views play no part.{matched}"
     )
 
 
 def _seeds(results: Results) -> str:
     seeds = sorted({cell.seed for cell in results.cells})
-    drawn = {
-        1: "Of one seed alone, the spread over seeds is unknown.",
-        2: "Each seed's value is shown: an interval needs three seeds or more.",
+    intervals = {
+        1: "With one seed, the spread over seeds is unknown.",
+        2: "The value of each seed is shown; an interval needs three seeds or more.",
     }.get(len(seeds), "Intervals are 95 % t intervals of the mean over seeds.")
-    return f"{listed([str(seed) for seed in seeds])}. {drawn}"
+    return f"{listed([str(seed) for seed in seeds])}. {intervals}"

@@ -1,8 +1,8 @@
-"""Colours, markers and matplotlib settings: one look for figures, tables and the page.
+"""Colors, markers and matplotlib settings: one style for figures, tables and the page.
 
-The series colours are Okabe and Ito's (2008), told apart by colour-blind readers; each series also
-has a marker of its own. Ink and paper are drawn in two exact colours that the page replaces by its
-own, so that a figure follows the reader's light or dark setting.
+The colors are those of Okabe and Ito (2008), which color-blind readers can distinguish; each series
+also has its own marker. Ink and paper are two exact colors, which the page replaces by its own, so
+that a figure follows the reader's light or dark setting.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ LINE_STYLES: tuple[LineStyle, ...] = ("-", "--", ":")
 
 
 class Series(NamedTuple):
-    """How a model looks.
+    """Color and marker of a model.
 
     Attributes:
-        colour: On light paper, at least 3:1 against it.
-        dark: On dark paper, likewise.
-        marker: matplotlib's marker.
+        color: Color on light paper, with a contrast of at least 3:1.
+        dark: Color on dark paper, with the same contrast.
+        marker: Marker of matplotlib.
         path: The same marker as an SVG path within -5..5.
     """
 
-    colour: str
+    color: str
     dark: str
     marker: str
     path: str
@@ -72,15 +72,15 @@ RC: dict[Any, Any] = {
 
 
 def series(index: int) -> Series:
-    """The look of the model at a place in the list; colours come again after the sixth."""
+    """Return color and marker of a model by its place in the list; they repeat after the sixth."""
     return SERIES[index % len(SERIES)]
 
 
-def variable(index: int) -> str:
-    """The page's name for the colour of the model at a place in the list."""
+def css_color(index: int) -> str:
+    """Return the page's variable for the color of a model by its place in the list."""
     return f"var(--series-{index % len(SERIES)})"
 
 
 def line_style(index: int) -> LineStyle:
-    """The line of the model at a place in the list, another one where colours come again."""
+    """Return the line style of a model by its place in the list; it changes when colors repeat."""
     return LINE_STYLES[index // len(SERIES) % len(LINE_STYLES)]

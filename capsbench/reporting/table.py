@@ -1,4 +1,4 @@
-"""The one table of every page: built once from records, rendered for terminal, Markdown and HTML."""
+"""The table of every page: built once from records, rendered for terminal, Markdown and HTML."""
 
 from __future__ import annotations
 

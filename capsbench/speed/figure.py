@@ -11,13 +11,13 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 from matplotlib.transforms import blended_transform_factory
 
-from capsbench.reporting.figures import new_figure
+from capsbench.reporting.plotting import new_figure
 from capsbench.reporting.style import INK, PAPER, SERIES
 from capsbench.speed.rows import Result
 from capsbench.speed.table import number
 
 WIDTH, LINE, HEAD = 7.2, 0.19, 0.75  # inches: of the figure, of a line of it, around a panel
-FASTER, SLOWER = SERIES[0].colour, SERIES[1].colour
+FASTER, SLOWER = SERIES[0].color, SERIES[1].color
 GREY = "#767b82"
 
 

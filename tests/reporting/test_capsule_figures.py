@@ -4,7 +4,7 @@ from matplotlib.collections import PatchCollection
 from matplotlib.colors import to_hex
 
 from capsbench.reporting.capsules import GAP, assignment_maps, pose_sweep
-from capsbench.reporting.figures import png, svg
+from capsbench.reporting.plotting import png, svg
 from capsbench.reporting.inline import inline_svg
 from capsbench.reporting.style import SERIES
 
@@ -53,7 +53,7 @@ def test_maps_are_drawn_where_their_places_lie_in_the_image():
         colours, expected = np.asarray(cells.get_facecolor()), beyond[..., index].ravel()
         np.testing.assert_allclose(colours[:, 3], abs(expected) / abs(beyond).max())
         for colour, value in zip(colours, expected, strict=True):
-            assert to_hex(colour) == SERIES[0 if value > 0 else 1].colour
+            assert to_hex(colour) == SERIES[0 if value > 0 else 1].color
         boxes = [path.get_extents() for path in cells.get_paths()]
         assert boxes[0].bounds == (0.5, 0.5, 4, 4)  # around pixel 2.5
         assert boxes[1].bounds == (4.5, 0.5, 4, 4)  # then across
@@ -76,7 +76,7 @@ def test_colour_of_the_maps_follows_the_page():
     text = str(inline_svg(svg(maps()), prefix="x", description="Assignments"))
     for index, look in enumerate(SERIES[:2]):
         assert f"fill: var(--series-{index})" in text
-        assert look.colour not in text
+        assert look.color not in text
     assert "currentColor" in text
 
 

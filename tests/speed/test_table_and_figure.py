@@ -7,7 +7,7 @@ import pytest
 from matplotlib.patches import Rectangle
 from rich.console import Console
 
-from capsbench.reporting.figures import svg
+from capsbench.reporting.plotting import svg
 from capsbench.speed.figure import ratios_figure
 from capsbench.speed.rows import Result
 from capsbench.speed.table import comparison_table, machine_table, number, reasons
