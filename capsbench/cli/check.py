@@ -1,4 +1,4 @@
-"""``capsbench check``: whether a model keeps the contract, and what to do where it does not."""
+"""``capsbench check``: conformance of a model to the contract, with a remedy for each fault."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from capsbench.cli.show import parse_image_shape
 from capsbench.names import find
 
 if TYPE_CHECKING:
-    from capsbench.conformance.contract import Result
+    from capsbench.conformance.contract import CheckResult
 
 MARKS = {"passed": "ok", "failed": "FAILED", "not applicable": "-"}
 
@@ -30,27 +30,27 @@ def check(
         str,
         typer.Argument(
             metavar="MODEL",
-            help="A name from `capsbench list models`, or file.py:Class, package.module:Class.",
+            help="Name from `capsbench list models`, or file.py:Class, package.module:Class.",
             autocompletion=complete_models,
         ),
     ],
     image_shape: Annotated[
-        str, typer.Option(metavar="CxHxW", help="Images for which the model is built.")
+        str, typer.Option(metavar="CxHxW", help="Shape of the model's images.")
     ] = "1x28x28",
-    classes: Annotated[int, typer.Option(min=2, help="Classes for which it is built.")] = 10,
+    classes: Annotated[int, typer.Option(min=2, help="Number of classes.")] = 10,
     settings: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="ARGUMENT=VALUE", help="An argument of the model."),
+        typer.Option("--set", metavar="ARGUMENT=VALUE", help="Argument of the model."),
     ] = None,
     with_traceback: Annotated[
-        bool, typer.Option("--traceback", help="Show where errors in the model's code come from.")
+        bool, typer.Option("--traceback", help="Show tracebacks of errors in the model's code.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Check that a model keeps the contract.
+    """Check that a model satisfies the contract.
 
-    Shapes, loss, gradients, independence of the batch, image sizes, saving and loading,
-    torch.compile, autocast. Exit code 1 if a check fails.
+    The checks cover shapes, loss, gradients, independence of the batch, image sizes, saving and
+    loading, torch.compile and autocast. The exit code is 1 if a check fails.
     """
     shape, target = parse_image_shape(image_shape), find("models", name)
     with json_on_stdout(as_json):
@@ -79,30 +79,30 @@ def check(
         raise typer.Exit(1)
 
 
-def _print(found: Iterable[Result], with_traceback: bool) -> list[Result]:
-    """Show each result as soon as it is there; the slowest check takes seconds."""
+def _print(checks: Iterable[CheckResult], with_traceback: bool) -> list[CheckResult]:
+    """Print each result as soon as it is available; the slowest check takes seconds."""
     from rich.table import Table
 
     from capsbench.conformance.contract import CHECKS
 
     console, results = plain_console(), []
-    for result in found:
+    for result in checks:
         results.append(result)
         line = Table(box=None, pad_edge=False, show_header=False)
         line.add_column(width=18)
         line.add_column(width=6)
         line.add_column()
         failed = result.status == "failed"
-        # What passed says what it promises; what did not, what is wrong.
-        told = result.sentence if result.status == "passed" else result.detail
-        line.add_row(result.check, MARKS[result.status], told, style="bold" if failed else None)
+        # The requirement if the check passed, else the fault.
+        text = result.sentence if result.status == "passed" else result.detail
+        line.add_row(result.check, MARKS[result.status], text, style="bold" if failed else None)
         if result.status == "passed":
             line.add_row("", "", result.detail, style="dim")
         console.print(line)
         if with_traceback and result.traceback:
             console.print(result.traceback)
-    if left := len(CHECKS) - len(results):
-        console.print(f"the other {left} checks are not run, since they build on what fails")
-    counted = Counter[str](result.status for result in results)
-    console.print(", ".join(f"{counted[status]} {status}" for status in MARKS))
+    if remaining := len(CHECKS) - len(results):
+        console.print(f"{remaining} other checks are not run, since they depend on the failed one")
+    counts = Counter[str](result.status for result in results)
+    console.print(", ".join(f"{counts[status]} {status}" for status in MARKS))
     return results

@@ -1,1 +1,1 @@
-"""The contract of a model as a list of checks, each told in plain words."""
+"""Conformance checks: the contract of a model, check by check."""

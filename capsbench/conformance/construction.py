@@ -1,4 +1,4 @@
-"""Checks of how a model is made, seeded, saved, and refused for images that are too small."""
+"""Checks of a model's constructor, seeding, image sizes and checkpoints."""
 
 from __future__ import annotations
 
@@ -15,43 +15,43 @@ from capsbench.errors import UserError
 
 
 def constructor(subject: Subject) -> str:
-    """It takes typed, keyword-only arguments, image_shape and num_classes among them."""
-    taken = parameters(subject.cls)
+    """The constructor takes typed keyword-only arguments, with image_shape and num_classes."""
+    accepted = parameters(subject.cls)
     for name in ("image_shape", "num_classes"):
-        require(name in taken, f"the constructor does not take '{name}'; add it after the *")
-    for name, parameter in taken.items():
+        require(name in accepted, f"the constructor does not take '{name}'; add it after the *")
+    for name, parameter in accepted.items():
         require(
             parameter.kind is inspect.Parameter.KEYWORD_ONLY,
-            f"'{name}' can be given by position; begin the constructor's arguments with *",
+            f"'{name}' can be passed by position; start the constructor's arguments with *",
         )
         require(
             name in parameter_types(subject.cls),
-            f"'{name}' has no type; annotate it, since what comes from files is checked against it",
+            f"'{name}' has no type; annotate it, since values from files are validated by type",
         )
     subject.build()
-    return f"arguments: {', '.join(taken)}"
+    return f"arguments: {', '.join(accepted)}"
 
 
 def seeding(subject: Subject) -> str:
-    """The same seed makes the same weights, another seed others."""
+    """Equal seeds give equal initial weights, different seeds different ones."""
     first, again, other = (subject.build(seed=seed).state_dict() for seed in (0, 0, 1))
     for name, weights in first.items():
         require(
             torch.equal(weights, again[name]),
-            f"'{name}' differs between two models of one seed; draw initial weights from torch's "
-            "default generator only",
+            f"'{name}' differs between two models with the same seed; draw initial weights only "
+            "from torch's default generator",
         )
     require(
         any(not torch.equal(weights, other[name]) for name, weights in first.items()),
-        "all seeds make the same weights; do not seed inside the model",
+        "all seeds give the same weights; do not set the seed inside the model",
     )
     return f"{len(first)} tensors compared"
 
 
 def image_shapes(subject: Subject) -> str:
-    """Its images need not be square, and may have another number of channels."""
+    """Images may be rectangular and have any number of channels."""
     channels, height, width = subject.image_shape
-    # Twice a side: a few pixels more can leave a map as it is.
+    # Twice the side: a few more pixels need not change the size of a feature map.
     for image_shape in (
         (channels, height, 2 * width),
         (channels, 2 * height, width),
@@ -64,7 +64,7 @@ def image_shapes(subject: Subject) -> str:
             loss = model.loss(model(batch.images), batch, 0.0)
         except Exception as error:
             raise Violation(
-                f"{images} end in a {type(error).__name__}; compute all sizes from "
+                f"{images} raise a {type(error).__name__}; compute all sizes from "
                 "image_shape = (C, H, W), each from its own entry"
             ) from error
         require(bool(loss.isfinite()), f"for {images} the loss is {loss.item()}")
@@ -72,15 +72,15 @@ def image_shapes(subject: Subject) -> str:
 
 
 def smallest_size(subject: Subject) -> str:
-    """It works down to a smallest size, and refuses smaller images in a sentence that names it."""
+    """Images below a smallest size are refused with a message that states the size."""
     channels = subject.image_shape[0]
-    size = _refused(subject, (channels, 1, 1))
+    size = _smallest_side(subject, (channels, 1, 1))
     if size is not None:
-        for less in ((channels, size - 1, size), (channels, size, size - 1)):
+        for smaller in ((channels, size - 1, size), (channels, size, size - 1)):
             require(
-                _refused(subject, less) == size,
-                f"{less[1]} x {less[2]} pixels are not refused although the smallest size is "
-                f"{size}; height and width both count",
+                _smallest_side(subject, smaller) == size,
+                f"{smaller[1]} x {smaller[2]} pixels are not refused although the smallest size "
+                f"is {size}; check both height and width",
             )
     smallest = (channels, size or 1, size or 1)
     model, batch = subject.build(image_shape=smallest), subject.draw(image_shape=smallest)
@@ -91,30 +91,30 @@ def smallest_size(subject: Subject) -> str:
     return f"works from {smallest[1]} x {smallest[2]} pixels"
 
 
-def _refused(subject: Subject, image_shape: ImageShape) -> int | None:
-    """The smallest side that the refusal of an image size names; None if it is not refused."""
+def _smallest_side(subject: Subject, image_shape: ImageShape) -> int | None:
+    """Return the smallest side in the refusal of an image size; None if it is not refused."""
     pixels = f"{image_shape[1]} x {image_shape[2]} pixels"
-    advice = "call contracts.require_size in the constructor, which says how big they must be"
+    advice = "call contracts.require_size in the constructor"
     try:
         model = subject.build(image_shape=image_shape)
     except UserError as refusal:
-        found = re.search(r"at least (\d+) x \1 pixels", str(refusal))
-        if found is None:
+        match = re.search(r"at least (\d+) x \1 pixels", str(refusal))
+        if match is None:
             raise Violation(f"images of {pixels} are refused with '{refusal}'; {advice}") from None
-        return int(found[1])
+        return int(match[1])
     except Exception as error:
-        raise Violation(f"images of {pixels} end in a {type(error).__name__}; {advice}") from error
+        raise Violation(f"images of {pixels} raise a {type(error).__name__}; {advice}") from error
     try:
         model(subject.draw(image_shape=image_shape).images)
     except Exception as error:
         raise Violation(
-            f"a model for {pixels} is built but ends in a {type(error).__name__}; {advice}"
+            f"a model for {pixels} is built but raises a {type(error).__name__}; {advice}"
         ) from error
     return None
 
 
 def checkpoint(subject: Subject) -> str:
-    """Saved and loaded again it has the same outputs, also at the end of its schedules."""
+    """A saved and loaded model has the same outputs, also at the end of its schedules."""
     batch = subject.draw()
     model = subject.build().eval()
     model.advance(1.0)
@@ -127,7 +127,7 @@ def checkpoint(subject: Subject) -> str:
     for name, one, other in zip(before._fields, before, after, strict=True):
         require(
             (one is None) == (other is None) and (one is None or torch.equal(one, other)),
-            f"after loading, {name} differ; what changes in training must be a parameter or a "
-            "buffer, and an argument must be such that JSON can hold it",
+            f"after loading, {name} differ; keep state in parameters or buffers, and use only "
+            "arguments that JSON can represent",
         )
     return "same bits"

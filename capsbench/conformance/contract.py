@@ -1,4 +1,4 @@
-"""The contract of a model: all checks, run one after the other, without a side effect."""
+"""Contract of a model: all checks, run in sequence without side effects."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -19,7 +19,7 @@ from capsbench.errors import UserError, in_one_line
 
 Check = Callable[[Subject], str]
 
-# What the rest builds on comes first: where it fails, the rest has nothing to say.
+# Run first; if one of them fails, the other checks are meaningless.
 FUNDAMENTAL: tuple[Check, ...] = (construction.constructor, prediction.forward)
 CHECKS: tuple[Check, ...] = (
     *FUNDAMENTAL,
@@ -45,16 +45,17 @@ CHECKS: tuple[Check, ...] = (
 
 
 @dataclass(frozen=True)
-class Result:
-    """What a check found.
+class CheckResult:
+    """Result of a check.
 
     Attributes:
-        check: Its name.
-        sentence: What the contract says.
-        status: How it ended.
-        detail: What was measured, what is wrong and what to do, or why it does not apply.
-        traceback: Of an error in the model's own code; empty otherwise.
-        seconds: How long it took.
+        check: Name of the check.
+        sentence: Requirement of the contract.
+        status: Outcome.
+        detail: Measured value, the fault and its remedy, or the reason why the check does not
+            apply.
+        traceback: Traceback of an error in the model's own code; empty otherwise.
+        seconds: Duration.
     """
 
     check: str
@@ -65,14 +66,14 @@ class Result:
     seconds: float = 0.0
 
 
-def check_contract(subject: Subject) -> Iterator[Result]:
-    """Run every check, each on models of its own; where a fundamental one fails, none after it.
+def check_contract(subject: Subject) -> Iterator[CheckResult]:
+    """Run every check on new models; stop after a fundamental check that fails.
 
     Args:
-        subject: The model.
+        subject: Model to check.
 
     Yields:
-        What each check found, as soon as it did.
+        The result of each check as soon as it is available.
     """
     for check in CHECKS:
         result = run_check(check, subject)
@@ -81,14 +82,14 @@ def check_contract(subject: Subject) -> Iterator[Result]:
             return
 
 
-def run_check(check: Check, subject: Subject) -> Result:
-    """Run one check; an error inside the model's code is a failure that names its place.
+def run_check(check: Check, subject: Subject) -> CheckResult:
+    """Run one check; an error in the model's code is a failure with its file and line.
 
     Raises:
         UserError: The model refuses the subject's images or arguments.
     """
     started = time.perf_counter()
-    with _same_randomness_after():
+    with _preserved_random_state():
         try:
             result = _result(check, "passed", check(subject))
         except NotApplicable as reason:
@@ -98,12 +99,12 @@ def run_check(check: Check, subject: Subject) -> Result:
             result = _result(check, "failed", str(violation), _traceback(cause))
         except UserError as refusal:
             if check is construction.constructor:
-                raise  # of these images or arguments: bad input, and no broken contract
+                raise  # invalid images or arguments, not a violation of the contract
             result = _result(check, "failed", str(refusal), _traceback(refusal))
         except (Exception, SystemExit) as error:  # noqa: BLE001 - a user's code may raise anything
-            told = in_one_line(error, subject.cls.__module__)
-            result = _result(check, "failed", told, _traceback(error))
-    return Result(**{**vars(result), "seconds": round(time.perf_counter() - started, 3)})
+            message = in_one_line(error, subject.cls.__module__)
+            result = _result(check, "failed", message, _traceback(error))
+    return replace(result, seconds=round(time.perf_counter() - started, 3))
 
 
 def _result(
@@ -111,9 +112,9 @@ def _result(
     status: Literal["passed", "failed", "not applicable"],
     detail: str,
     traceback: str = "",
-) -> Result:
+) -> CheckResult:
     sentence = (check.__doc__ or "").partition("\n")[0]
-    return Result(check.__name__.replace("_", " "), sentence, status, detail, traceback)
+    return CheckResult(check.__name__.replace("_", " "), sentence, status, detail, traceback)
 
 
 def _traceback(error: BaseException | None) -> str:
@@ -121,12 +122,12 @@ def _traceback(error: BaseException | None) -> str:
 
 
 @contextmanager
-def _same_randomness_after() -> Iterator[None]:
-    """Put every generator of random numbers back to where it was."""
-    python, legacy = random.getstate(), np.random.get_state()  # noqa: NPY002 - only kept
+def _preserved_random_state() -> Iterator[None]:
+    """Restore the state of every global random number generator afterwards."""
+    python, legacy = random.getstate(), np.random.get_state()  # noqa: NPY002 - only saved
     try:
         with torch.random.fork_rng(devices=[]):
             yield
     finally:
         random.setstate(python)
-        np.random.set_state(legacy)  # noqa: NPY002 - only put back
+        np.random.set_state(legacy)  # noqa: NPY002 - only restored

@@ -8,39 +8,39 @@ from capsbench.capsules.relative_error import max_or_nan, max_relative_error
 from capsbench.conformance.prediction import ROUNDING
 from capsbench.conformance.subject import Subject, Violation, require
 
-BF16 = 0.1  # relative and absolute: bfloat16 keeps eight bits
+BF16_TOLERANCE = 0.1  # relative and absolute: bfloat16 has eight bits of precision
 
 
 def compilation(subject: Subject) -> str:
-    """torch.compile captures it whole, with the same outputs (backend aot_eager: no compiler)."""
+    """torch.compile (backend aot_eager) captures one graph, with the same outputs."""
     model, images = subject.build().eval(), subject.draw().images
     with torch.no_grad():
         expected = model(images)
     torch.compiler.reset()
     try:
         with torch.no_grad():
-            found = torch.compile(model, backend="aot_eager", fullgraph=True)(images)
+            compiled = torch.compile(model, backend="aot_eager", fullgraph=True)(images)
     except Exception as error:
         first = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise Violation(
-            f"torch.compile cannot capture forward as one graph ({first}); let nothing in it "
-            "depend on a tensor's values as Python numbers"
+            f"torch.compile cannot capture forward as one graph ({first}); do not convert "
+            "tensors to Python numbers"
         ) from error
     finally:
         torch.compiler.reset()
-    off = max_or_nan(
+    difference = max_or_nan(
         *(
             max_relative_error(one, other)
-            for one, other in zip(found, expected, strict=True)
+            for one, other in zip(compiled, expected, strict=True)
             if one is not None and other is not None
         )
     )
-    require(off < ROUNDING, f"compiled, the outputs deviate by {off:.1e}")
-    return f"one graph, deviation {off:.1e}"
+    require(difference < ROUNDING, f"the outputs of the compiled model differ by {difference:.1e}")
+    return f"one graph, relative error {difference:.1e}"
 
 
 def autocast(subject: Subject) -> str:
-    """Under bfloat16 autocast the outputs stay finite and close, the loss in 32 bits."""
+    """Under bfloat16 autocast the outputs are finite and close, and the loss is float32."""
     model, batch = subject.build().eval(), subject.draw()
     full = model(batch.images).scores
     with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -57,10 +57,10 @@ def autocast(subject: Subject) -> str:
         torch.allclose(sums, torch.ones_like(sums), atol=1e-3),
         "in bfloat16 the probabilities do not sum to one; compute them from scores.float()",
     )
-    off = max_relative_error(prediction.scores.float(), full)
+    error = max_relative_error(prediction.scores.float(), full)
     require(
-        torch.allclose(prediction.scores.float(), full, rtol=BF16, atol=BF16),
-        f"in bfloat16 the scores deviate by {off:.1e}; compute statistics such as norms and "
-        "exponentials in 32 bits",
+        torch.allclose(prediction.scores.float(), full, rtol=BF16_TOLERANCE, atol=BF16_TOLERANCE),
+        f"in bfloat16 the scores differ by {error:.1e}; compute statistics such as norms and "
+        "exponentials in float32",
     )
-    return f"scores deviate by {off:.1e}"
+    return f"scores differ by {error:.1e}"

@@ -1,4 +1,4 @@
-"""Checks of the loss, and of what it teaches."""
+"""Checks of the loss, its gradients, and learning."""
 
 from __future__ import annotations
 
@@ -12,31 +12,31 @@ from capsbench.conformance.prediction import ROUNDING
 from capsbench.conformance.subject import Subject, Violation, require
 from capsbench.contracts import Model, one_hot
 
-BATCHES = 4  # of different images, so that a unit that is dead for some may wake for others
-ALONE = "leave out statistics over the batch where it holds one image, or normalise within images"
+BATCHES = 4  # of different images, since a unit may be inactive for some of them
+SINGLE_IMAGE_ADVICE = "do not use batch statistics for a single image, or normalise within images"
 STEPS = 20
-# A small network learns at the first; one whose gradients are weak, or that is big, at another.
-RATES = (5e-3, 5e-2, 5e-4)
+# A small network learns at the first; one with weak gradients, or a large one, at another.
+LEARNING_RATES = (5e-3, 5e-2, 5e-4)
 
 
 def loss(subject: Subject) -> str:
-    """The loss is a finite scalar from the beginning to the end of a training."""
+    """The loss is a finite scalar from the start to the end of a training."""
     model, batch = subject.build(), subject.draw()
-    found = []
+    losses = []
     for progress in (0.0, 0.5, 1.0):
         model.advance(progress)
         value: Any = model.loss(model(batch.images), batch, progress)
         require(
             isinstance(value, Tensor) and value.shape == (),
-            "the loss is no scalar tensor; take its mean over the batch",
+            "the loss is not a scalar tensor; take its mean over the batch",
         )
         require(bool(value.isfinite()), f"at progress {progress} the loss is {value.item()}")
-        found.append(value.item())
-    return "at progress 0, 0.5, 1: " + ", ".join(f"{value:.4g}" for value in found)
+        losses.append(value.item())
+    return "at progress 0, 0.5, 1: " + ", ".join(f"{value:.4g}" for value in losses)
 
 
 def targets(subject: Subject) -> str:
-    """Multi-hot targets (B, K) count like class indices (B,), and several objects count."""
+    """Multi-hot targets (B, K) are equivalent to class indices (B,), and may have several ones."""
     model, batch = subject.build().eval(), subject.draw()
     prediction = model(batch.images)
     by_index = model.loss(prediction, batch, 0.5)
@@ -45,20 +45,20 @@ def targets(subject: Subject) -> str:
     require(
         torch.allclose(multi_hot, by_index, rtol=ROUNDING),
         f"the loss is {by_index.item():.4g} for class indices and {multi_hot.item():.4g} for the "
-        "same targets as multi-hot; begin with contracts.one_hot",
+        "same targets as multi-hot; convert targets by contracts.one_hot",
     )
     batch.targets[:, -1] = 1
     both = model.loss(prediction, batch, 0.5)
     require(bool(both.isfinite()), f"with two objects in an image the loss is {both.item()}")
     require(
         not torch.equal(both, multi_hot),
-        "a second object in an image does not change the loss; every target counts",
+        "a second object in an image does not change the loss; use every target",
     )
     return f"one object {by_index.item():.4g}, two {both.item():.4g}"
 
 
 def batch_average(subject: Subject) -> str:
-    """The loss is averaged over the batch: each image twice, and it is the same."""
+    """The loss is a mean over the batch: repeating every image does not change it."""
     model, batch = subject.build().eval(), subject.draw()
     once = model.loss(model(batch.images), batch, 0.5)
     batch = subject.draw()
@@ -67,17 +67,17 @@ def batch_average(subject: Subject) -> str:
     twice = model.loss(model(batch.images), batch, 0.5)
     require(
         torch.allclose(twice, once, rtol=ROUNDING),
-        f"with each image twice the loss goes from {once.item():.4g} to {twice.item():.4g}; "
+        f"repeating every image changes the loss from {once.item():.4g} to {twice.item():.4g}; "
         "divide it by the number of images",
     )
     return "same loss"
 
 
 def gradients(subject: Subject) -> str:
-    """Every parameter receives a finite gradient from the loss, not all of it zero."""
+    """Every parameter receives a finite, nonzero gradient from the loss."""
     model = subject.build()
     weights = {name: p for name, p in model.named_parameters() if p.requires_grad}
-    require(bool(weights), "it has no parameters to train")
+    require(bool(weights), "the model has no trainable parameters")
     received = {name: torch.zeros_like(p) for name, p in weights.items()}
     for seed in range(BATCHES):
         batch = subject.draw(8, seed=seed)
@@ -91,10 +91,10 @@ def gradients(subject: Subject) -> str:
         not idle,
         f"no gradient reaches {', '.join(idle)}; use these parameters in the loss, or remove them",
     )
-    broken = [name for name, sums in received.items() if not sums.isfinite().all()]
-    require(not broken, f"the gradient is not finite for {', '.join(broken)}")
+    nonfinite = [name for name, sums in received.items() if not sums.isfinite().all()]
+    require(not nonfinite, f"the gradient is not finite for {', '.join(nonfinite)}")
     count = sum(p.numel() for p in weights.values())
-    # No failure: a unit that these images leave dead may wake for others.
+    # Not a failure: a unit that is inactive for these images may be active for others.
     idle_count = sum(int((sums == 0).sum()) for sums in received.values())
     return (
         f"{len(weights)} parameters, {count:,} weights; no gradient in {BATCHES} batches for "
@@ -103,27 +103,28 @@ def gradients(subject: Subject) -> str:
 
 
 def one_image(subject: Subject) -> str:
-    """It trains on a batch of one image."""
+    """The model trains on a batch of one image."""
     model, batch = subject.build(), subject.draw(1)
     try:
         value = model.loss(model(batch.images), batch, 0.5)
     except Exception as error:
         raise Violation(
-            f"in training mode a single image ends in a {type(error).__name__}; {ALONE}"
+            f"in training mode a single image raises a {type(error).__name__}; "
+            f"{SINGLE_IMAGE_ADVICE}"
         ) from error
     value.backward()
     finite = all(p.grad is None or p.grad.isfinite().all() for p in model.parameters())
     require(
         bool(value.isfinite()) and finite,
         f"in training mode the loss of a single image, {value.item():.4g}, or its gradient is not "
-        f"finite; {ALONE}",
+        f"finite; {SINGLE_IMAGE_ADVICE}",
     )
     return f"loss {value.item():.4g}"
 
 
 def learning(subject: Subject) -> str:
-    """A few steps on a few images lower the loss by a tenth and make the true classes likelier."""
-    for rate in RATES:
+    """A few training steps lower the loss by a tenth and make the true classes more probable."""
+    for rate in LEARNING_RATES:
         losses, logs = list[float](), list[float]()
         for loss, log in _steps(subject.build(), subject, rate):
             losses.append(loss)
@@ -131,14 +132,14 @@ def learning(subject: Subject) -> str:
             if loss < losses[0] - 0.1 * abs(losses[0]) and log > logs[0]:
                 return f"{losses[0]:.4g} to {loss:.4g} in {len(losses)} steps"
     raise Violation(
-        f"{STEPS} steps of Adam take the loss from {losses[0]:.4g} to {losses[-1]:.4g} and the "
-        f"log-probability of the true classes from {logs[0]:.4g} to {logs[-1]:.4g}; is the loss's "
-        "sign right, and does it depend on the targets?"
+        f"{STEPS} steps of Adam change the loss from {losses[0]:.4g} to {losses[-1]:.4g} and the "
+        f"log-probability of the true classes from {logs[0]:.4g} to {logs[-1]:.4g}; check the sign "
+        "of the loss and that it depends on the targets"
     )
 
 
 def _steps(model: Model, subject: Subject, rate: float) -> Iterator[tuple[float, float]]:
-    """At each step the loss, and the mean log-probability of the true classes."""
+    """Yield the loss and the mean log-probability of the true classes at each step."""
     batch = subject.draw()
     optimizer = torch.optim.Adam(model.parameters(), lr=rate)
     for _ in range(STEPS):

@@ -1,4 +1,4 @@
-"""Checks of what a model says about images."""
+"""Checks of a model's predictions and activations."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from torch import Tensor
 from capsbench.conformance.subject import NotApplicable, Subject, require
 from capsbench.contracts import LayerOfInterest, Prediction
 
-ROUNDING = 1e-4  # relative: sums in another order, in 32 bits
+ROUNDING = 1e-4  # relative: float32 sums in another order
 
 
 def forward(subject: Subject) -> str:
-    """Images (B, C, H, W), with or without views, become a Prediction with scores (B, K)."""
+    """Images (B, C, H, W), with or without views, give a Prediction with scores (B, K)."""
     model, batch = subject.build(), subject.draw()
     for prediction in (model(batch.images), model(batch.images, batch.views)):
         require(
@@ -25,16 +25,17 @@ def forward(subject: Subject) -> str:
         _require_tensor("scores", prediction.scores)
         require(
             prediction.scores.shape == expected,
-            f"scores have the shape {tuple(prediction.scores.shape)}, not (B, K) = {expected}",
+            f"scores have the shape {tuple(prediction.scores.shape)} instead of "
+            f"(B, K) = {expected}",
         )
     return f"scores {expected}"
 
 
 def prediction(subject: Subject) -> str:
-    """Presences, poses and reconstruction, where there are some, have their shapes and ranges."""
+    """Presences, poses and reconstruction, if present, have the right shapes and ranges."""
     model, batch = subject.build(), subject.draw()
-    _, presences, poses, reconstruction = found = model(batch.images, batch.views)
-    for name, part in found._asdict().items():
+    _, presences, poses, reconstruction = output = model(batch.images, batch.views)
+    for name, part in output._asdict().items():
         if part is not None:
             _require_tensor(name, part)
     count = len(batch.images)
@@ -42,7 +43,7 @@ def prediction(subject: Subject) -> str:
         shape = tuple(presences.shape)
         require(
             presences.dim() == 2 and len(presences) == count,
-            f"presences have the shape {shape}, not (B, J)",
+            f"presences have the shape {shape} instead of (B, J)",
         )
         _require_probabilities("presences", presences)
     if poses is not None:
@@ -50,89 +51,94 @@ def prediction(subject: Subject) -> str:
         require(
             len(poses) == count
             and (poses.dim() == 3 or (poses.dim() == 4 and shape[2:] == (4, 4))),
-            f"poses have the shape {shape}, neither (B, J, D) nor (B, J, 4, 4)",
+            f"poses have the shape {shape} instead of (B, J, D) or (B, J, 4, 4)",
         )
         require(
             presences is None or presences.shape == poses.shape[:2],
-            "there are not as many presences as poses; both speak of the same capsules",
+            "the numbers of presences and poses differ; return one of each per capsule",
         )
     if reconstruction is not None:
         expected, shape = tuple(batch.images.shape), tuple(reconstruction.shape)
-        require(shape == expected, f"the reconstruction has the shape {shape}, not {expected}")
+        require(
+            shape == expected, f"the reconstruction has the shape {shape} instead of {expected}"
+        )
         _require_probabilities("the reconstruction's pixels", reconstruction)
     return ", ".join(
-        f"{name} {tuple(part.shape)}" for name, part in found._asdict().items() if part is not None
+        f"{name} {tuple(part.shape)}" for name, part in output._asdict().items() if part is not None
     )
 
 
 def log_probabilities(subject: Subject) -> str:
-    """Log-probabilities (B, K) sum to one as probabilities and rank the classes as scores do."""
+    """Probabilities (B, K) sum to one and rank the classes in the order of the scores."""
     model, images = subject.build().eval(), subject.draw(16).images
     with torch.no_grad():
-        found = model(images)
-        logs = model.log_probabilities(found)
+        output = model(images)
+        logs = model.log_probabilities(output)
     require(
-        logs.shape == found.scores.shape,
-        f"log_probabilities have the shape {tuple(logs.shape)}, not {tuple(found.scores.shape)}",
+        logs.shape == output.scores.shape,
+        f"log_probabilities have the shape {tuple(logs.shape)} instead of "
+        f"{tuple(output.scores.shape)}",
     )
-    off = model.check_normalization(images)
-    require(off < ROUNDING, f"the probabilities miss the sum of one by {off:.1e}; normalise them")
-    by_score = logs.gather(1, found.scores.argsort(dim=1))
+    error = model.check_normalization(images)
+    require(
+        error < ROUNDING, f"the sum of the probabilities differs from 1 by {error:.1e}; normalise"
+    )
+    by_score = logs.gather(1, output.scores.argsort(dim=1))
     require(
         bool((by_score.diff(dim=1) >= -ROUNDING).all()),
-        "log_probabilities rank the classes in another order than scores; make them rise with them",
+        "log_probabilities rank the classes in another order than scores; make them monotonic",
     )
-    return f"sums to one within {off:.1e}"
+    return f"sums to one within {error:.1e}"
 
 
 def batch_independence(subject: Subject) -> str:
     """In evaluation mode a prediction does not depend on the other images of the batch."""
-    off = subject.build().check_batch_independence(subject.draw().images)
+    error = subject.build().check_batch_independence(subject.draw().images)
     require(
-        off < ROUNDING,
-        f"beside other images a prediction deviates by {off:.1e}; take no statistics over the "
-        "batch in evaluation mode",
+        error < ROUNDING,
+        f"with other images in the batch a prediction changes by {error:.1e}; do not use batch "
+        "statistics in evaluation mode",
     )
-    return f"deviation {off:.1e}"
+    return f"relative error {error:.1e}"
 
 
 def image_gradient(subject: Subject) -> str:
-    """An image's scores have a gradient with respect to that image, and to no other."""
+    """An image's scores have a gradient with respect to that image, and to no other image."""
     model, images = subject.build().eval(), subject.draw(3).images.requires_grad_()
     (gradient,) = torch.autograd.grad(model(images).scores[1].square().sum(), images)
     require(
         bool(gradient.isfinite().all() and gradient[1].any()),
-        "the gradient of the scores with respect to their image is zero or not finite; "
-        "attacks and sensitivities need it",
+        "the gradient of the scores with respect to their image is zero or not finite; attacks "
+        "and sensitivity measures need it",
     )
     require(
         not gradient[[0, 2]].any(),
-        "an image's scores change with another image of the batch; keep images apart",
+        "an image's scores change with another image of the batch; process images independently",
     )
     return "finite"
 
 
 def determinism(subject: Subject) -> str:
     """In evaluation mode the same images give the same prediction, bit for bit."""
-    off = subject.build().check_determinism(subject.draw().images)
+    error = subject.build().check_determinism(subject.draw().images)
     require(
-        off == 0,
-        f"a second look deviates by {off:.1e}; draw random numbers only if self.training",
+        error == 0,
+        f"a second prediction differs by {error:.1e}; draw random numbers only if self.training",
     )
     return "same bits"
 
 
 def layers_of_interest(subject: Subject) -> str:
-    """The layers that measures look at exist and put out what their kind says."""
+    """The layers of interest exist and have outputs of their kind."""
     model, images = subject.build().eval(), subject.draw().images
     layers = model.layers_of_interest()
     if not layers:
-        raise NotApplicable("it names none; measures of activations have nothing to look at")
+        raise NotApplicable("the model names no layers for measures of activations")
     modules, outputs = dict(model.named_modules()), dict[str, Any]()
     for name, layer in layers.items():
         require(
             layer.module in modules,
-            f"'{name}': there is no module '{layer.module}'; give the dotted path of one",
+            f"'{name}': there is no module '{layer.module}'; give the dotted path of a module",
         )
 
         def keep(_module: Any, _inputs: Any, output: Any, *, name: str = name) -> None:
@@ -143,7 +149,7 @@ def layers_of_interest(subject: Subject) -> str:
         model(images)
     for name, layer in layers.items():
         require(
-            name in outputs, f"'{name}': forward does not call '{layer.module}', so no hook sees it"
+            name in outputs, f"'{name}': forward does not call '{layer.module}', so no hook runs"
         )
         _require_kind(name, layer, outputs[name], len(images))
     return ", ".join(layers)
@@ -154,31 +160,30 @@ def _require_kind(name: str, layer: LayerOfInterest, output: Any, count: int) ->
     if layer.output is not None:
         require(
             isinstance(output, tuple) and layer.output < len(output),
-            f"'{name}': '{layer.module}' returns no tuple with an item {layer.output}",
+            f"'{name}': '{layer.module}' does not return a tuple with an item {layer.output}",
         )
         output = output[layer.output]
     require(
         isinstance(output, Tensor),
-        f"'{name}': '{layer.module}' returns a {type(output).__name__}; say with output= which "
-        "item is meant",
+        f"'{name}': '{layer.module}' returns a {type(output).__name__}; select an item by output=",
     )
     dims = {"vector": (2, 2), "map": (4, 4), "pose": (3, 99), "presence": (2, 99)}[layer.kind]
     require(
         dims[0] <= output.dim() <= dims[1] and len(output) == count,
-        f"'{name}' has the shape {tuple(output.shape)}, which is no {layer.kind}; "
+        f"'{name}' has the shape {tuple(output.shape)}, which is not that of a {layer.kind}; "
         "see contracts.LayerOfInterest",
     )
     if layer.kind == "presence":
         _require_probabilities(f"'{name}'", output)
-    require(layer.stride > 0, f"'{name}': the stride is {layer.stride}; it is a number of pixels")
+    require(layer.stride > 0, f"'{name}': expected a positive stride, got {layer.stride}")
 
 
 def _require_tensor(name: str, value: Any) -> None:
-    require(isinstance(value, Tensor), f"{name} are a {type(value).__name__}, not a tensor")
-    require(value.dtype == torch.float32, f"{name} are {value.dtype}, not torch.float32")
+    require(isinstance(value, Tensor), f"{name} are a {type(value).__name__} instead of a tensor")
+    require(value.dtype == torch.float32, f"{name} are {value.dtype} instead of torch.float32")
     require(bool(value.isfinite().all()), f"{name} are not finite for images in [0, 1]")
 
 
 def _require_probabilities(name: str, values: Tensor) -> None:
     low, high = values.min().item(), values.max().item()
-    require(low >= 0 and high <= 1, f"{name} lie in [{low:.3g}, {high:.3g}], not in [0, 1]")
+    require(low >= 0 and high <= 1, f"{name} are in [{low:.3g}, {high:.3g}] instead of [0, 1]")

@@ -1,4 +1,4 @@
-"""What a check is given: a model's class with its arguments, and batches of random images."""
+"""Subject of the checks: a model's class with its arguments, and batches of random images."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from capsbench.viewpoint.views import Views
 
 
 class Violation(Exception):
-    """The contract is broken: the message says how, and what to do."""
+    """Violation of the contract; the message gives the fault and its remedy."""
 
 
 class NotApplicable(Exception):
-    """A check has nothing to look at; the message says why."""
+    """Signal that a check does not apply to a model; the message gives the reason."""
 
 
 @dataclass(frozen=True)
 class Subject:
-    """A model to be checked.
+    """Model to check.
 
     Attributes:
-        cls: The model's class.
-        image_shape: (C, H, W) of the images for which it is built.
+        cls: Class of the model.
+        image_shape: (C, H, W) of its images.
         num_classes: K.
-        arguments: Its other arguments.
+        arguments: Other arguments of the constructor.
     """
 
     cls: type[Model]
@@ -37,7 +37,7 @@ class Subject:
     arguments: Mapping[str, Any] = field(default_factory=dict)
 
     def build(self, *, seed: int = 0, image_shape: ImageShape | None = None) -> Model:
-        """A new model with the initial weights of a seed."""
+        """Build a new model with the initial weights of a seed."""
         torch.manual_seed(seed)
         return self.cls(
             image_shape=image_shape or self.image_shape,
@@ -48,7 +48,7 @@ class Subject:
     def draw(
         self, count: int = 4, *, image_shape: ImageShape | None = None, seed: int = 1
     ) -> Batch:
-        """Random images, the same at each call with a seed, with the classes in turn."""
+        """Draw a batch of random images that depends only on the seed, with all classes in turn."""
         generator = torch.Generator().manual_seed(seed)
         images = torch.rand(count, *(image_shape or self.image_shape), generator=generator)
         targets = torch.arange(count) % self.num_classes
@@ -56,6 +56,6 @@ class Subject:
 
 
 def require(holds: bool, violation: str) -> None:
-    """Raise a `Violation` with this sentence unless something holds."""
+    """Raise a `Violation` with this message unless the condition holds."""
     if not holds:
         raise Violation(violation)

@@ -1,4 +1,4 @@
-"""A model in evaluation mode for a while."""
+"""Context manager for evaluation mode."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import nn
 
 @contextmanager
 def evaluation_mode(model: nn.Module) -> Iterator[None]:
-    """Turn dropout and its like off; afterwards each module is in its own mode again."""
+    """Put a model in evaluation mode; restore the mode of each module afterwards."""
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:

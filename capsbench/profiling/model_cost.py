@@ -1,4 +1,4 @@
-"""What a model costs: parameters, operations of a forward pass, and the size of all votes."""
+"""Cost of a model: parameters, operations of a forward pass, and the size of all votes."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ FP32_BYTES = 4
 
 @dataclass(frozen=True)
 class LayerCost:
-    """What one module costs, with all modules inside of it.
+    """Cost of one module, including its submodules.
 
     Attributes:
         name: Dotted path in the model; empty for the model itself.
-        type: Name of its class.
-        outputs: Shape of each tensor of its last output for one image, without the dimension of the
-            batch; empty for a container that is never called itself.
-        parameters: Number of its parameters.
-        flops: As in `Cost`.
+        type: Name of the class.
+        outputs: Shape of each tensor of the last output for one image, without the batch axis;
+            empty for a container that is not called itself.
+        parameters: Number of parameters.
+        flops: See `ModelCost.flops`.
     """
 
     name: str
@@ -40,14 +40,14 @@ class LayerCost:
 
 
 @dataclass(frozen=True)
-class Cost:
-    """What a model costs for one image.
+class ModelCost:
+    """Cost of a model for one image.
 
     Attributes:
-        layers: The model, then every module inside of it, each before those that it holds.
-        decoder_parameters: Parameters of class-conditional decoders, which are there for the
-            reconstruction alone; None without one.
-        votes: Numbers in the tensor of all votes, by routing layer.
+        layers: The model, then all its submodules, parents before children.
+        decoder_parameters: Parameters of class-conditional decoders, which are only used for the
+            reconstruction; None without a decoder.
+        votes: Number of elements in the tensor of all votes, by routing layer.
     """
 
     layers: list[LayerCost]
@@ -61,28 +61,28 @@ class Cost:
 
     @property
     def flops(self) -> int:
-        """Operations of one forward pass, the decoder's drawing included.
+        """Operations of one forward pass, including the decoder.
 
-        Those of convolutions and matrix products alone, as torch's counter has it: additions,
-        activations, poolings and softmaxes do not count. A multiply-add counts as two. Of routing
-        it counts what the textbook's form does, in whichever form it runs.
+        Only convolutions and matrix products count, as in torch's counter; additions, activations,
+        pooling and softmax do not. A multiply-add counts as two. For routing the operations of the
+        textbook backend count, whichever backend runs.
         """
         return self.layers[0].flops
 
     def vote_bytes(self, batch: int) -> Mapping[str, int]:
-        """Bytes that all votes for a batch would take in float32, by routing layer."""
+        """Return the bytes of all votes of a batch in float32, by routing layer."""
         return {name: FP32_BYTES * batch * count for name, count in self.votes.items()}
 
 
 @torch.no_grad()
-def cost(model: Model) -> Cost:
-    """Count what a model costs, by one forward pass of a black image.
+def model_cost(model: Model) -> ModelCost:
+    """Count the cost of a model in one forward pass of a black image.
 
-    It runs where the model is, and not on torch's meta device, since a model of one's own may look
-    at values. 35 million parameters take about a second.
+    The pass runs on the model's device, not on torch's meta device, since a user's model may depend
+    on values. 35 million parameters take about a second.
 
     Args:
-        model: In evaluation mode; trained or not is the same.
+        model: Model in evaluation mode; its weights do not matter.
     """
     outputs: dict[nn.Module, list[tuple[int, ...]]] = {}
     votes: dict[nn.Module, int] = {}
@@ -121,7 +121,7 @@ def cost(model: Model) -> Cost:
     ]
     decoders = [m for m in model.modules() if isinstance(m, ClassConditionalDecoder)]
     names = {module: name for name, module in model.named_modules()}
-    return Cost(
+    return ModelCost(
         layers,
         sum(map(_parameters, decoders)) if decoders else None,
         {names[layer]: count for layer, count in votes.items()},
@@ -133,7 +133,7 @@ def _parameters(module: nn.Module) -> int:
 
 
 def _tensors(output: Any) -> Iterator[Tensor]:
-    """The tensors in what a module returns: one, or several in a tuple or list."""
+    """Yield the tensors of a module's output: a tensor, or a nested tuple or list of tensors."""
     if isinstance(output, Tensor):
         yield output
     elif isinstance(output, (tuple, list)):
@@ -142,6 +142,6 @@ def _tensors(output: Any) -> Iterator[Tensor]:
 
 
 def _without_batch(tensor: Tensor) -> tuple[int, ...]:
-    """A shape for one image; one that does not begin with the batch stays as it is."""
+    """Return the shape without the batch axis; unchanged if there is no batch axis of length 1."""
     shape = tuple(tensor.shape)
     return shape[1:] if shape[:1] == (1,) else shape

@@ -1,4 +1,4 @@
-"""Peak memory of a call: what it has in use at one time, beyond what was in use before."""
+"""Peak memory of a call, beyond the memory in use before."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ MEMORY_EVENT = "[memory]"
 
 
 def peak_bytes(call: Callable[[], object], device: str) -> int:
-    """Most bytes that a call has in use at one time, beyond what was in use before it.
+    """Return the peak memory of a call in bytes, beyond the memory in use before it.
 
-    On a CPU torch's profiler tells of every allocation, native kernels' included. The size of the
-    process is no measure there: it hangs on when the C library gives memory back. What was in use
-    before and is freed during the call is not subtracted on a CPU: a call should end as it begins.
+    On a CPU torch's profiler reports every allocation, including those of native kernels. The size
+    of the process is not used, since it depends on when the C library returns memory. Memory that
+    was in use before and is freed during the call is ignored on a CPU.
 
     Args:
-        call: Should have been called before, so that what it makes only once is there.
+        call: Function to measure; call it once before, so that caches and compiled code exist.
         device: ``cpu`` or ``cuda``.
     """
     if torch.device(device).type == "cuda":
-        gc.collect()  # what is left over must not be freed during the call
+        gc.collect()  # garbage must not be freed during the call
         torch.cuda.synchronize()
         before = torch.cuda.memory_allocated()
         torch.cuda.reset_peak_memory_stats()
         call()
         torch.cuda.synchronize()
         return torch.cuda.max_memory_allocated() - before
-    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # or it announces itself on stderr
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # suppresses its messages on stderr
     with profile(use_kineto=True, profile_memory=True) as recorded:
         call()
     assert recorded.kineto_results is not None
@@ -42,7 +42,7 @@ def peak_bytes(call: Callable[[], object], device: str) -> int:
 
 
 def running_peak(changes: Iterable[int]) -> int:
-    """The largest sum of a beginning of changes; 0 if all are negative.
+    """Return the largest cumulative sum of changes, at least 0.
 
     >>> running_peak([100, 50, -100, 20])
     150

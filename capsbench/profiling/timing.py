@@ -1,4 +1,4 @@
-"""How long a call takes on this device."""
+"""Wall time of calls on a device."""
 
 from __future__ import annotations
 
@@ -7,34 +7,34 @@ from collections.abc import Callable
 
 import torch
 
-WARM = 2  # calls that are not timed: in them kernels are compiled and chosen, and memory is claimed
+WARMUP_CALLS = 2  # not timed: they compile and select kernels and allocate memory
 
 
 def seconds_per_call(call: Callable[[], object], device: str, repeats: int) -> list[float]:
-    """Time a call again and again, after two calls that are not timed.
+    """Time repeated calls after two untimed ones.
 
-    What else the machine does at the time slows it down: take the median.
+    Other processes slow single calls down: use the median.
 
     Args:
-        call: What is timed, until the device has done it.
-        device: Such as ``cpu``, ``cuda:0`` or ``mps``.
-        repeats: How many calls are timed.
+        call: Function to time, including the device's work.
+        device: Device, such as ``cpu``, ``cuda:0`` or ``mps``.
+        repeats: Number of timed calls.
 
     Returns:
-        Wall time of each, in seconds.
+        Wall time of each call, in seconds.
     """
     seconds = []
-    for _ in range(WARM + repeats):
+    for _ in range(WARMUP_CALLS + repeats):
         synchronize(device)
         start = time.perf_counter()
         call()
         synchronize(device)
         seconds.append(time.perf_counter() - start)
-    return seconds[WARM:]
+    return seconds[WARMUP_CALLS:]
 
 
 def synchronize(device: str) -> None:
-    """Wait until a device has done what it was given; a CPU always has."""
+    """Wait until a device has finished its work; returns at once for a CPU."""
     kind = torch.device(device).type
     if kind == "cuda":
         torch.cuda.synchronize()

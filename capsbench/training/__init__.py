@@ -1,1 +1,1 @@
-"""The task that trains a model, its recipe and its callbacks."""
+"""Training: recipe, execution, task, trajectory and selection rules."""

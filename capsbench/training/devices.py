@@ -1,4 +1,4 @@
-"""Devices by name, and what they are."""
+"""Devices: availability, names and precision."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ ACCELERATORS = {"cpu": "cpu", "cuda": "gpu", "mps": "mps"}
 
 
 def resolve_device(name: str) -> str:
-    """Turn ``auto`` into the best device there is, and check any other.
+    """Replace ``auto`` by the fastest available device; check any other name.
 
     Returns:
         ``cpu``, ``cuda`` or ``mps``.
 
     Raises:
-        UserError: The device is not there.
+        UserError: The device is not available.
     """
     present = available_devices()
     if name == "auto":
@@ -32,14 +32,14 @@ def resolve_device(name: str) -> str:
 
 
 def available_devices() -> list[str]:
-    """The kinds of device there are, the fastest first."""
+    """Return the available kinds of device, the fastest first."""
     cuda = ["cuda"] if torch.cuda.is_available() else []
     mps = ["mps"] if torch.backends.mps.is_available() else []
     return [*cuda, *mps, "cpu"]
 
 
 def cpu_model() -> str:
-    """What the processor is called; Linux knows the name on the box, others an architecture."""
+    """Return the name of the processor: its model on Linux, elsewhere its architecture."""
     listing = Path("/proc/cpuinfo")
     if listing.is_file():
         for line in listing.read_text(encoding="utf-8").splitlines():
@@ -50,7 +50,7 @@ def cpu_model() -> str:
 
 
 def device_name(device: str) -> str:
-    """What a device is called by its maker, for records; of a processor, with its threads."""
+    """Return the product name of a device for records; for a CPU with its number of threads."""
     if device == "cuda":
         return torch.cuda.get_device_name()
     threads = torch.get_num_threads()
@@ -58,10 +58,10 @@ def device_name(device: str) -> str:
 
 
 def precision_note(recipe: Recipe, device: str) -> str | None:
-    """What a user should know of a recipe's precision on a device; None if it is worth its name."""
+    """Return a warning if the recipe's precision is emulated on this device, else None."""
     if recipe.precision == "bf16-mixed" and device == "cpu" and not multiplies_bfloat16():
         return (
             "note: this processor has no bfloat16 instructions; "
-            "bf16-mixed is emulated here, and slower than 32-true"
+            "bf16-mixed is emulated and slower than 32-true"
         )
     return None

@@ -1,4 +1,4 @@
-"""Execution: how a training is carried out, which must not change what is learned."""
+"""Execution settings of a training, which must not change its results."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from capsbench.capsules.backend_names import Backend
 
 
 class Execution(BaseModel):
-    """Where and how cells run; recorded with each training, part of no fingerprint."""
+    """Device and settings that cells run with; recorded with each training, in no fingerprint."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
-    devices: int = Field(default=1, ge=1, description="processes (one device each) per node")
+    devices: int = Field(default=1, ge=1, description="processes per node, one device each")
     nodes: int = Field(default=1, ge=1)
     # Strategies that shard the model (fsdp) or fork (ddp_spawn) would need other checkpoints.
     strategy: Literal["auto", "ddp", "ddp_find_unused_parameters_true"] = "auto"
-    routing: Backend = Field(default="auto", description="in which form routing is computed")
+    backend: Backend = Field(default="auto", description="routing implementation")
     checkpoint_every: int | None = Field(
         default=None,
         ge=1,
-        description="steps between resumable states; as evaluate_every if left out",
+        description="steps between resumable states; default: evaluate_every of the recipe",
     )
-    profile: bool = Field(default=False, description="whether some steps are profiled")
+    profile: bool = Field(default=False, description="profile some steps")
     wandb: Literal["off", "offline", "online"] = "offline"
 
     @property
     def processes(self) -> int:
-        """World size of a training."""
+        """Number of processes of a training (world size)."""
         return self.devices * self.nodes

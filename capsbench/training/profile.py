@@ -1,4 +1,4 @@
-"""A profile of some steps of a training: what each operation takes, as a trace and as a table."""
+"""Profile of some steps of a training: time per operation as a trace and as a table."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from capsbench.files.atomic import write_folder
 from capsbench.training.task import Task
 
 TRACE, TABLE = "trace.json.gz", "operations.txt"
-SKIPPED, PROFILED = 5, 5  # steps; the first ones also compile, choose kernels and claim memory
+SKIPPED, PROFILED = 5, 5  # steps; the first ones also compile, select kernels and allocate memory
 OPERATIONS = 30  # in the table
 
 
 class Profile(Callback):
-    """Profiles a handful of steps, from the fetching of a batch to the update of the weights.
+    """Profiles a few steps, from fetching the batch to updating the weights.
 
-    A look at the validation split that comes between two of them is part of the profile.
-    Where fewer steps are left than are skipped and profiled, the last ones are profiled. What is
-    learned stays the same, bit for bit, but the profiled steps take longer.
+    A validation between two of these steps is part of the profile. If fewer steps remain than are
+    skipped and profiled, the last ones are profiled. The results of the training do not change; the
+    profiled steps take longer.
 
     Args:
-        folder: Where the trace goes (Chrome's format) and the table of the most expensive
-            operations, as soon as the steps are done; of a group of processes, by the first.
+        folder: Folder for the trace (Chrome's format) and the table of the most expensive
+            operations, written after the last profiled step by the first process of a group.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -34,7 +34,7 @@ class Profile(Callback):
         self._running: profile | None = None
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Choose the steps among those that are left: all, unless a training goes on."""
+        """Choose the steps among the remaining ones."""
         assert isinstance(pl_module, Task)
         done, end = trainer.global_step, pl_module.recipe.steps
         before = max(done, min(done + SKIPPED, end - PROFILED))
@@ -42,7 +42,7 @@ class Profile(Callback):
         self._start_before_the_first(trainer)
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: object) -> None:
-        """Count the step; start before the first, finish after the last."""
+        """Start before the first profiled step and finish after the last."""
         if self._running is None:
             self._start_before_the_first(trainer)
         elif trainer.global_step == self.steps[-1]:
@@ -51,18 +51,18 @@ class Profile(Callback):
             self._running.step()
 
     def on_exception(self, trainer: Trainer, *_: object) -> None:
-        """Drop the profile of a training that ends among the steps: it diverged, or was stopped."""
+        """Discard the profile of a training that ends during the profiled steps."""
         if self._running is not None:
-            self._running.stop()  # there can be but one in a process
+            self._running.stop()  # a process can have only one profiler
 
     def _start_before_the_first(self, trainer: Trainer) -> None:
         if trainer.global_step + 1 != self.steps[0] or not trainer.is_global_zero:
             return
-        os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # or it announces itself on stderr
+        os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # suppresses its messages on stderr
         activities = [ProfilerActivity.CPU]
         if trainer.strategy.root_device.type == "cuda":
             activities.append(ProfilerActivity.CUDA)
-        # A schedule, if only of one action, has each step marked in the trace.
+        # With a schedule, the trace marks each step.
         self._running = profile(
             activities=activities, schedule=lambda _: ProfilerAction.RECORD, record_shapes=True
         )

@@ -1,4 +1,4 @@
-"""The recipe: what determines a training, apart from model, data and seed."""
+"""Recipe: the hyperparameters of a training."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class Recipe(BaseModel):
-    """How a model is trained; part of a training's fingerprint.
+    """Hyperparameters of a training; part of its fingerprint.
 
-    The device, the number of processes and other matters of execution are not in it: they must not
-    change what is learned.
+    Device, number of processes and other settings of execution are not part of it, since they must
+    not change the result.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -25,10 +25,10 @@ class Recipe(BaseModel):
     weight_decay: float = Field(default=0.0, ge=0)
     schedule: Literal["constant", "cosine", "exponential"] = "constant"
     final_learning_rate: float = Field(
-        default=0.01, gt=0, le=1, description="where the schedule ends, as a share of its start"
+        default=0.01, gt=0, le=1, description="final learning rate as a share of the initial one"
     )
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
-    evaluate_every: int = Field(default=100, ge=1, description="steps between looks at validation")
+    evaluate_every: int = Field(default=100, ge=1, description="steps between validations")
     limit: int | None = Field(
         default=None, ge=1, description="use at most this many images of each split"
     )

@@ -1,4 +1,4 @@
-"""Learning-rate schedules as functions of the step, free of torch."""
+"""Learning-rate schedules as functions of the step (no torch)."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from capsbench.training.recipe import Recipe
 
 
 def learning_rate_factor(recipe: Recipe, step: int) -> float:
-    """The share of the initial learning rate that a step uses.
+    """Return the learning rate of a step as a share of the initial one.
 
     Args:
-        recipe: ``schedule`` names the form, ``final_learning_rate`` the share at the last step.
-        step: Steps that are over.
+        recipe: Recipe with ``schedule`` and ``final_learning_rate``, the share at the last step.
+        step: Number of completed steps.
 
     >>> recipe = Recipe(steps=100, schedule="exponential", final_learning_rate=0.01)
     >>> [round(learning_rate_factor(recipe, step), 6) for step in (0, 50, 100)]

@@ -1,7 +1,7 @@
-"""Selection rules: which step stands for a training; pure functions of its trajectory.
+"""Selection rules: pure functions from a trajectory to a step.
 
-``validation`` and ``last`` choose the weights that are kept and measured. ``matched`` looks at test
-labels: it chooses no weights, only the row of the trajectory that is compared.
+``validation`` and ``last`` select the weights that are saved and measured. ``matched`` uses test
+labels: it selects no weights, only the row of the trajectory that is compared.
 """
 
 from __future__ import annotations
@@ -13,7 +13,9 @@ Rule = Callable[[Sequence[Row]], int]
 
 
 def validation(trajectory: Sequence[Row]) -> int:
-    """The step with the best validation accuracy; of equals the lowest loss, then the first.
+    """Return the step with the highest validation accuracy.
+
+    Ties are broken by the lower validation loss, then by the earlier step.
 
     >>> row = lambda step, accuracy, loss: {
     ...     "step": step, "validation_accuracy": accuracy, "validation_loss": loss}
@@ -25,15 +27,15 @@ def validation(trajectory: Sequence[Row]) -> int:
 
 
 def last(trajectory: Sequence[Row]) -> int:
-    """The last step that was looked at."""
+    """Return the last step of the trajectory."""
     return int(trajectory[-1]["step"])
 
 
 def matched(trajectory: Sequence[Row], split: str, target: float) -> int | None:
-    """The first step at which the accuracy on a test split reaches a target; None if it never does.
+    """Return the first step at which the accuracy on a test split reaches a target, else None.
 
-    It sees test labels. Sabour et al. (2017), section 5.2, and Hinton et al. (2018), section 5.1,
-    compare models at such steps.
+    This rule uses test labels. Sabour et al. (2017), section 5.2, and Hinton et al. (2018), section
+    5.1, compare models at such steps.
 
     >>> row = lambda step, accuracy: {"step": step, "familiar_accuracy": accuracy}
     >>> matched([row(10, 0.8), row(20, 0.93), row(30, 0.91)], "familiar", 0.9)
@@ -41,20 +43,20 @@ def matched(trajectory: Sequence[Row], split: str, target: float) -> int | None:
     >>> matched([row(10, 0.8)], "familiar", 0.9) is None
     True
     """
-    reached = (row["step"] for row in trajectory if row[followed(split)] >= target)
-    step = next(reached, None)
+    steps = (row["step"] for row in trajectory if row[accuracy_column(split)] >= target)
+    step = next(steps, None)
     return None if step is None else int(step)
 
 
 def at_step(trajectory: Sequence[Row], step: int) -> Row:
-    """The row of a step that was looked at."""
+    """Return the row of a step of the trajectory."""
     return next(row for row in trajectory if row["step"] == step)
 
 
-def followed(split: str) -> str:
-    """The trajectory's column of the accuracy on a test split.
+def accuracy_column(split: str) -> str:
+    """Return the trajectory's column of the accuracy on a split.
 
-    >>> followed("novel")
+    >>> accuracy_column("novel")
     'novel_accuracy'
     """
     return f"{split}_accuracy"

@@ -1,4 +1,4 @@
-"""Carry out one training: model, data, recipe and seed in; trajectory and chosen weights out."""
+"""Training of one model: from model, data, recipe and seed to trajectory and selected weights."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ from capsbench.training.trajectory import Diverged, Trajectory, Weights
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What a training led to.
+class TrainingResult:
+    """Result of a training.
 
     Attributes:
-        rows: The trajectory.
-        chosen: The step that each selection rule chose, and its weights.
-        seconds: Time of training and looks, over all resumed parts.
-        diverged_at: The first step with a non-finite loss, if there was one.
+        rows: Trajectory.
+        chosen: Step and weights that each selection rule chose.
+        seconds: Time of training and validation, over all resumed parts.
+        diverged_at: First step with a non-finite loss; None if there was none.
     """
 
     rows: list[Row]
@@ -48,7 +48,7 @@ class Outcome:
 
 
 class _Steps(Callback):
-    """Tells the number of steps done."""
+    """Reports the number of completed steps."""
 
     def __init__(self, show: Callable[[int], None]) -> None:
         self.show = show
@@ -71,32 +71,32 @@ def train(
     show_step: Callable[[int], None],
     show_rows: Callable[[list[Row]], None],
     follow: Sequence[SplitName] = (),
-) -> Outcome:
-    """Train a model, going on from a saved state if there is one.
+) -> TrainingResult:
+    """Train a model, resuming from a saved state if there is one.
 
     Args:
-        build: Makes the model; called under the seed.
-        data: The data module, already set to the recipe's batch and the seed.
-        recipe: What determines the training.
-        execution: How it is carried out; ``device`` must be resolved.
-        seed: Seed of the initial weights and of what the model draws.
+        build: Builds the model; called with the random state of the seed.
+        data: Data module with the recipe's batch size and the seed.
+        recipe: Hyperparameters.
+        execution: Device and settings; ``device`` must not be ``auto``.
+        seed: Seed of the initial weights and of the model's random numbers.
         state: File of the resumable state.
-        profile: Folder for a profile of some steps; none is made if left out.
+        profile: Folder for a profile of some steps; None for no profile.
         loggers: Lightning loggers.
-        show_step: Called with the number of steps done.
+        show_step: Called with the number of completed steps.
         show_rows: Called with the trajectory when it has a new row.
-        follow: Test splits whose accuracy is in the trajectory; it chooses no weights.
+        follow: Test splits whose accuracy is logged in the trajectory; it selects no weights.
 
     Raises:
-        UserError: The state is damaged, Lightning refuses the execution, or other processes
-            started than were asked for.
+        UserError: The state is damaged, Lightning refuses the execution, or the number of processes
+            is not the requested one.
     """
     for name in ("pytorch_lightning", "lightning_fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
     torch.manual_seed(derive(seed, "model"))
     task = Task(build(), recipe, seed=seed)
     use_backend(task.model, execution.backend)
-    looks = Trajectory(
+    trajectory = Trajectory(
         data,
         every=recipe.evaluate_every,
         save_every=execution.checkpoint_every or recipe.evaluate_every,
@@ -115,9 +115,9 @@ def train(
             max_epochs=-1,
             limit_val_batches=0,
             logger=loggers,
-            # The profile first, so that a look after its last step is no part of it.
-            callbacks=[*([Profile(profile)] if profile else []), looks, _Steps(show_step)],
-            # A cluster's variables (SLURM) must not turn a training on one device into several.
+            # The profile first, so that it excludes a validation after its last step.
+            callbacks=[*([Profile(profile)] if profile else []), trajectory, _Steps(show_step)],
+            # A cluster's variables (SLURM) must not start several processes for one device.
             plugins=[LightningEnvironment()] if execution.processes == 1 else None,
             enable_checkpointing=False,
             enable_progress_bar=False,
@@ -125,21 +125,21 @@ def train(
             use_distributed_sampler=False,
         )
     except (MisconfigurationException, ValueError) as error:
-        raise UserError(f"Lightning refuses to train like this: {error}") from None
+        raise UserError(f"Lightning refuses these settings: {error}") from None
     if trainer.world_size != execution.processes:
         raise UserError(
-            f"asked for {execution.nodes} x {execution.devices} processes, but "
-            f"{trainer.world_size} would run; start one task per device"
+            f"expected {execution.nodes} x {execution.devices} processes, got "
+            f"{trainer.world_size}; start one task per device"
         )
     diverged_at = None
     resume = state if state.is_file() else None
     if resume and not zipfile.is_zipfile(resume):
-        raise UserError(f"{resume} is damaged; remove it, and the training starts again")
+        raise UserError(f"{resume} is damaged; remove it to start the training again")
     try:
         with warnings.catch_warnings():
-            # Advice on workers and logging intervals and its own deprecations: not for the user.
+            # Lightning's advice on workers and logging, and its own deprecations.
             warnings.filterwarnings("ignore", module="pytorch_lightning")
             trainer.fit(task, datamodule=data, ckpt_path=resume, weights_only=True)
     except Diverged as divergence:
         diverged_at = divergence.step
-    return Outcome(looks.rows, looks.chosen, looks.elapsed, diverged_at)
+    return TrainingResult(trajectory.rows, trajectory.chosen, trajectory.elapsed, diverged_at)

@@ -1,4 +1,4 @@
-"""The trajectory: looks at validation and followed splits, chosen weights, the resumable state."""
+"""Trajectory: regular validation, weights of the selection rules, and the resumable state."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from torch import Tensor
 from capsbench.data.batches import SplitName
 from capsbench.data.images import ImageDataModule
 from capsbench.training.schedule import learning_rate_factor
-from capsbench.training.selection import RULES, Row, followed
+from capsbench.training.selection import RULES, Row, accuracy_column
 from capsbench.training.task import Task
 
 Weights = dict[str, Tensor]
 
 
 class Diverged(Exception):
-    """The loss became infinite or not a number."""
+    """Error for a loss that is infinite or NaN."""
 
     def __init__(self, step: int) -> None:
         super().__init__(f"the loss is not finite at step {step}")
@@ -30,18 +30,18 @@ class Diverged(Exception):
 
 
 class Trajectory(Callback):
-    """Looks at the validation split every so many steps, and keeps what a training must not lose.
+    """Validates at regular steps and keeps rows, selected weights and the resumable state.
 
-    Rows, chosen weights and the state to resume from are one: they are saved together, in one file,
-    by one atomic rename, so that a training killed at any moment goes on as if undisturbed.
+    Rows, weights and state are saved together in one file by an atomic rename, so that a training
+    killed at any time resumes with the same result as an uninterrupted one.
 
     Args:
-        data: The data module.
-        every: Steps between looks; the last step is always looked at.
+        data: Data module.
+        every: Steps between validations; the last step is always validated.
         save_every: Steps between saved states.
         state: File of the resumable state.
         show: Called with all rows when there is a new one.
-        follow: Test splits whose accuracy is in the rows too; it chooses no weights.
+        follow: Test splits whose accuracy is logged in the rows; it selects no weights.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class Trajectory(Callback):
         self._since = time.perf_counter()
 
     def state_dict(self) -> dict[str, Any]:
-        """Rows, weights, the time used and the losses since the last look."""
+        """Return rows, weights, elapsed time and the losses since the last validation."""
         return {
             "rows": self.rows,
             "chosen": self.chosen,
@@ -76,7 +76,7 @@ class Trajectory(Callback):
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from a saved state."""
+        """Restore a saved state."""
         self.rows = state_dict["rows"]
         self.chosen = state_dict["chosen"]
         self.seconds = state_dict["seconds"]
@@ -89,37 +89,36 @@ class Trajectory(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Look, and save, when it is time."""
+        """Validate and save at their steps."""
         assert isinstance(pl_module, Task)
         step, steps = trainer.global_step, pl_module.recipe.steps
         loss = outputs["loss"].detach().float()
-        # [sum, count] of the losses since the last look, on the device: no step waits for them.
+        # [sum, count] of the losses since the last validation, on the device: no synchronization.
         row = torch.stack([loss, torch.ones_like(loss)])
         self.losses = row if self.losses is None else self.losses.to(row) + row
-        look = step % self.every == 0 or step == steps
+        validate = step % self.every == 0 or step == steps
         save = step % self.save_every == 0 and step < steps
-        if look or save:  # a state saved after a bad step would forget it
+        if validate or save:  # a state saved after a non-finite step would lose the step's number
             self._stop_if_diverged(trainer, pl_module)
-        if look:
-            self._look(trainer, pl_module, step)
+        if validate:
+            self._validate(trainer, pl_module, step)
         if save:
             self._save(trainer)
 
     def _save(self, trainer: Trainer) -> None:
-        # Lightning writes by way of the system's temporary folder, and from there possibly a copy:
-        # only the rename makes the new state the one that counts.
+        # Lightning's own write is not atomic across file systems; the rename is.
         unfinished = self.state.with_name(f".{self.state.name}.tmp")
         trainer.save_checkpoint(unfinished)
         if trainer.is_global_zero:
             unfinished.replace(self.state)
 
     def _stop_if_diverged(self, trainer: Trainer, task: Task) -> None:
-        assert task.first_bad_step is not None
-        first = int(trainer.strategy.reduce(task.first_bad_step, reduce_op="min"))
+        assert task.first_nonfinite_step is not None
+        first = int(trainer.strategy.reduce(task.first_nonfinite_step, reduce_op="min"))
         if first < torch.iinfo(torch.int64).max:
             raise Diverged(first)
 
-    def _look(self, trainer: Trainer, task: Task, step: int) -> None:
+    def _validate(self, trainer: Trainer, task: Task, step: int) -> None:
         assert self.losses is not None
         loss, accuracy = self._score(trainer, task, "validation")
         train_loss, batches = _sum(trainer, self.losses).tolist()
@@ -132,7 +131,7 @@ class Trajectory(Callback):
             "train_loss": train_loss / batches,
             "validation_loss": loss,
             "validation_accuracy": accuracy,
-            **{followed(name): self._score(trainer, task, name)[1] for name in self.follow},
+            **{accuracy_column(name): self._score(trainer, task, name)[1] for name in self.follow},
             "learning_rate": recipe.learning_rate * learning_rate_factor(recipe, step - 1),
             "seconds": round(self.elapsed, 3),
         }
@@ -141,23 +140,23 @@ class Trajectory(Callback):
             if select(self.rows) == step:
                 self.chosen[rule] = (step, _copy(task))
         if trainer.is_global_zero:
-            names = ("validation_loss", "validation_accuracy", *map(followed, self.follow))
+            names = ("validation_loss", "validation_accuracy", *map(accuracy_column, self.follow))
             curves = {name.replace("_", "/"): row[name] for name in names}
-            for logger in trainer.loggers:  # at once: task.log would drop all but every 50th step
+            for logger in trainer.loggers:  # directly: task.log would only keep every 50th step
                 logger.log_metrics(curves, step)
             self.show(self.rows)
 
     def _score(self, trainer: Trainer, task: Task, split: SplitName) -> tuple[float, float]:
-        """Mean loss and accuracy on a split, over all processes."""
+        """Return mean loss and accuracy on a split, over all processes."""
         loss, correct, count = _sum(trainer, self._sums(trainer, task, split)).tolist()
         expected = len(self.data.split(split))
         if count != expected:
-            raise RuntimeError(f"{split} counted {count:g} of {expected} images")
+            raise RuntimeError(f"expected {expected} {split} images, got {count:g}")
         return loss / count, correct / count
 
     @torch.no_grad()
     def _sums(self, trainer: Trainer, task: Task, split: SplitName) -> Tensor:
-        """(3,) loss, hits and images, summed over this process's share of a split."""
+        """Sum loss, correct predictions and images over this process's share of a split: (3,)."""
         task.eval()
         total = torch.zeros(3, device=task.device)
         for batch in self.data.evaluation.batches(split, task.device):
@@ -172,7 +171,7 @@ class Trajectory(Callback):
 
     @property
     def elapsed(self) -> float:
-        """Seconds of training so far, earlier parts included."""
+        """Seconds of training so far, including earlier parts."""
         return self.seconds + time.perf_counter() - self._since
 
 

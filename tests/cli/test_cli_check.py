@@ -1,4 +1,4 @@
-"""``capsbench check``: what it prints, and its exit codes."""
+"""``capsbench check``: output and exit codes."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ import pytest
 from capsbench.conformance.contract import CHECKS
 
 DUMMY = '''
-"""A model with two faults."""
+"""A model with a fault."""
 
 import torch
 from torch import nn
@@ -16,7 +16,7 @@ from capsbench.contracts import ImageShape, Model, Prediction, one_hot, require_
 
 
 class Faulty(Model):
-    """Has a weight without use, and cannot compute its loss for several objects."""
+    """Has an unused weight."""
 
     def __init__(
         self, *, image_shape: ImageShape, num_classes: int, dummy: bool = True, crash: bool = False
@@ -45,18 +45,22 @@ def faulty(tmp_path, monkeypatch):
     return "faulty.py:Faulty"
 
 
-def test_a_model_that_keeps_the_contract(cli):
+def test_a_model_that_satisfies_the_contract(cli):
     line = ("check", "cnn-small", "--set", "width=4", "--image-shape", "2x9x10", "--classes", "3")
-    code, found, _ = cli(*line, "--json")
+    code, record, _ = cli(*line, "--json")
     assert code == 0
-    assert found["passed"]
-    assert (found["model"], found["image_shape"], found["classes"]) == ("cnn-small", [2, 9, 10], 3)
-    assert found["arguments"] == {"width": 4, "hidden": 128}
-    assert len(found["checks"]) == len(CHECKS)
-    assert {check["status"] for check in found["checks"]} == {"passed"}
+    assert record["passed"]
+    assert (record["model"], record["image_shape"], record["classes"]) == (
+        "cnn-small",
+        [2, 9, 10],
+        3,
+    )
+    assert record["arguments"] == {"width": 4, "hidden": 128}
+    assert len(record["checks"]) == len(CHECKS)
+    assert {check["status"] for check in record["checks"]} == {"passed"}
 
 
-def test_a_model_that_does_not(cli, faulty):
+def test_a_model_that_violates_the_contract(cli, faulty):
     code, text, err = cli("check", faulty, "--image-shape", "1x6x6")
     assert (code, err) == (1, "")
     lines = text.splitlines()
@@ -71,9 +75,9 @@ def test_an_error_in_the_models_code_is_a_failed_check(cli, faulty):
     assert code == 1
     assert "OSError: no such thing (faulty.py:" in text
     assert "Traceback" not in text and "second line" not in text
-    *_, left, counted = text.splitlines()
-    assert left == f"the other {len(CHECKS) - 1} checks are not run, since they build on what fails"
-    assert counted == "0 passed, 1 failed, 0 not applicable"
+    *_, remaining, counts = text.splitlines()
+    assert remaining.startswith(f"{len(CHECKS) - 1} other checks are not run")
+    assert counts == "0 passed, 1 failed, 0 not applicable"
     code, text, _ = cli("check", faulty, "--set", "crash=true", "--traceback")
     assert code == 1
     assert "Traceback" in text and "as a second line" in text
@@ -81,7 +85,7 @@ def test_an_error_in_the_models_code_is_a_failed_check(cli, faulty):
 
 
 @pytest.mark.parametrize("command", ["check", "show"])
-def test_json_is_json_whatever_the_model_prints(cli, tmp_path, command):
+def test_prints_of_a_model_do_not_break_json(cli, tmp_path, command):
     path = tmp_path / "loud.py"
     loud = DUMMY.replace("import torch\n", "import torch\nprint('module')\n", 1)
     loud = loud.replace(
@@ -89,9 +93,9 @@ def test_json_is_json_whatever_the_model_prints(cli, tmp_path, command):
     )
     path.write_text(loud, encoding="utf-8")
     line = (command, f"{path}:Faulty", "--set", "dummy=false", "--image-shape", "1x6x6")
-    code, found, err = cli(*line, "--json")
+    code, record, err = cli(*line, "--json")
     assert code == 0
-    assert isinstance(found, dict)
+    assert isinstance(record, dict)
     assert "module\n" in err and "constructor\n" in err
     assert "constructor\n" in cli(*line)[1]
 
@@ -104,7 +108,7 @@ def test_json_is_json_whatever_the_model_prints(cli, tmp_path, command):
         "check mnist": "unknown model 'mnist'",
         "check faulty.py": "append :Class",
         "check faulty.py:Nothing": "no class 'Nothing' in faulty.py",
-        "check capsbench.errors:UserError": "is no subclass of capsbench.contracts.Model",
+        "check capsbench.errors:UserError": "not a subclass of capsbench.contracts.Model",
         "check capsbench.contracts:Model": "is abstract",
         "check cnn-small --set num_classes=3": "num_classes is not set by --set; give --classes",
         "check cnn-small --set widht=3": "'widht'; did you mean 'width'?",
@@ -113,7 +117,7 @@ def test_json_is_json_whatever_the_model_prints(cli, tmp_path, command):
         "check cnn-small --classes 1": "'--classes'",
     }.items(),
 )
-def test_bad_input_is_refused_in_a_sentence(cli, faulty, line, message):
+def test_bad_input_is_refused(cli, faulty, line, message):
     code, out, err = cli(*line.split())
     assert (code, out) == (2, "")
     assert err.startswith("capsbench: error: ") and err.count("\n") == 1

@@ -1,4 +1,4 @@
-"""Models that are made, seeded, saved or sized as the contract forbids, each in one place."""
+"""Models with one fault each in constructor, seeding, image sizes or checkpoints."""
 
 import random
 
@@ -94,8 +94,8 @@ class ForgetsItsSchedule(Sound):
         self.temperature = progress
 
     def forward(self, images, views=None):
-        found = super().forward(images)
-        return Prediction(found.scores * (1 + self.temperature))
+        scores = super().forward(images).scores
+        return Prediction(scores * (1 + self.temperature))
 
 
 class UnsavedArgument(Sound):
@@ -109,21 +109,21 @@ class UnsavedArgument(Sound):
         return Prediction(super().forward(images).scores * self.scale)
 
 
-# The check that is meant for a model, the model, and what the check says.
+# Check, model that fails it, key words of the message.
 FAULTS = [
-    (construction.constructor, ByPosition, "'image_shape' can be given by position"),
-    (construction.constructor, Untyped, "'depth' has no type; annotate it"),
-    (construction.constructor, WithoutShape, "does not take 'image_shape'; add it"),
+    (construction.constructor, ByPosition, "'image_shape' can be passed by position"),
+    (construction.constructor, Untyped, "'depth' has no type"),
+    (construction.constructor, WithoutShape, "does not take 'image_shape'"),
     (construction.constructor, Raises, r"KeyError: 'width' \(construction_faults.py:\d+\)"),
     (construction.constructor, Exits, r"SystemExit: 3 \(construction_faults.py:\d+\)"),
-    (construction.image_shapes, SquareOnly, "images of 1x28x56 end in a RuntimeError; compute all"),
-    (construction.image_shapes, OneChannelOnly, "images of 2x28x28 end in a RuntimeError"),
+    (construction.image_shapes, SquareOnly, "images of 1x28x56 raise a RuntimeError"),
+    (construction.image_shapes, OneChannelOnly, "images of 2x28x28 raise a RuntimeError"),
     (construction.image_shapes, InfiniteForWide, "for images of 1x28x56 the loss is inf"),
-    (construction.seeding, OwnSeed, "all seeds make the same weights"),
-    (construction.seeding, OtherRandomness, "'classes.bias' differs between two models of one"),
-    (construction.smallest_size, NoSmallestSize, "1 x 1 pixels is built but ends in a Runtime"),
-    (construction.smallest_size, ShapelessRefusal, "1 x 1 pixels end in a ValueError; call .*requ"),
+    (construction.seeding, OwnSeed, "all seeds give the same weights"),
+    (construction.seeding, OtherRandomness, "'classes.bias' differs between two models"),
+    (construction.smallest_size, NoSmallestSize, "1 x 1 pixels is built but raises a Runtime"),
+    (construction.smallest_size, ShapelessRefusal, "1 x 1 pixels raise a ValueError; call .*requ"),
     (construction.smallest_size, HeightOnly, "4 x 3 pixels are not refused although .* is 4"),
     (construction.checkpoint, ForgetsItsSchedule, "after loading, scores differ; .* buffer"),
-    (construction.checkpoint, UnsavedArgument, "after loading, scores differ; .* JSON can hold it"),
+    (construction.checkpoint, UnsavedArgument, "after loading, scores differ; .* JSON"),
 ]

@@ -1,4 +1,4 @@
-"""Models whose loss, or what it teaches, breaks the contract, each in one place."""
+"""Models with one fault each in the loss, its gradients or learning."""
 
 import torch
 from torch import nn
@@ -75,22 +75,18 @@ class Flat(Sound):
         return 2.3 + 1e-6 * super().loss(prediction, batch, progress)
 
 
-# The check that is meant for a model, the model, and what the check says.
+# Check, model that fails it, key words of the message.
 FAULTS = [
-    (learning.loss, LossPerImage, "the loss is no scalar tensor"),
+    (learning.loss, LossPerImage, "not a scalar"),
     (learning.loss, LateInfinity, "at progress 1.0 the loss is inf"),
-    (learning.targets, IndicesOnly, "a second object in an image does not change the loss"),
-    (learning.targets, OtherLossForMultiHot, "class indices and .* multi-hot; begin with"),
-    (learning.batch_average, SummedLoss, "with each image twice the loss goes from"),
-    (learning.gradients, DummyWeight, "no gradient reaches dummy; use"),
-    (learning.gradients, ZeroGradient, "no gradient reaches dummy; use"),
+    (learning.targets, IndicesOnly, "second object"),
+    (learning.targets, OtherLossForMultiHot, "class indices and .* multi-hot"),
+    (learning.batch_average, SummedLoss, "repeating every image"),
+    (learning.gradients, DummyWeight, "no gradient reaches dummy"),
+    (learning.gradients, ZeroGradient, "no gradient reaches dummy"),
     (learning.gradients, InfiniteGradient, "the gradient is not finite for dummy"),
-    (learning.one_image, BatchNorm, "a single image ends in a ValueError; leave out statistics"),
-    (learning.one_image, Standardised, "the loss of a single image, nan, or its gradient is not"),
-    (
-        learning.learning,
-        WrongSign,
-        "of the true classes from -2.* to -.*; is the loss's sign right",
-    ),
-    (learning.learning, Flat, "20 steps of Adam take the loss from 2.3.* is the loss's sign right"),
+    (learning.one_image, BatchNorm, "single image raises a ValueError"),
+    (learning.one_image, Standardised, "single image, nan"),
+    (learning.learning, WrongSign, "of the true classes from -2.* to -.*sign"),
+    (learning.learning, Flat, "20 steps of Adam change the loss from 2.3"),
 ]

@@ -1,4 +1,4 @@
-"""Models that say about images what breaks the contract, each in one place."""
+"""Models with one fault each in predictions or activations."""
 
 import torch
 from torch import nn
@@ -31,14 +31,14 @@ class InDouble(Sound):
 
 class NegativePresences(Sound):
     def forward(self, images, views=None):
-        found = super().forward(images)
-        return found._replace(presences=found.scores - 5)
+        output = super().forward(images)
+        return output._replace(presences=output.scores - 5)
 
 
 class MorePresencesThanPoses(Sound):
     def forward(self, images, views=None):
-        found = super().forward(images)
-        return found._replace(presences=found.scores.sigmoid(), poses=images.flatten(2))
+        output = super().forward(images)
+        return output._replace(presences=output.scores.sigmoid(), poses=images.flatten(2))
 
 
 class FlatPoses(Sound):
@@ -71,13 +71,12 @@ class BatchStatistics(Sound):
         return super().forward(images - images.mean(dim=0) + images.std())
 
 
-class Winner(Sound):
-    """Its scores hold the batch's, with a gradient, but no difference in value."""
+class CoupledGradients(Sound):
+    """Its scores depend on the batch in their gradient, but not in their value."""
 
     def forward(self, images, views=None):
-        found = super().forward(images)
-        others = found.scores.sum()
-        return Prediction(found.scores + others - others.detach())
+        scores = super().forward(images).scores
+        return Prediction(scores + scores.sum() - scores.sum().detach())
 
 
 class Detached(Sound):
@@ -114,29 +113,37 @@ class LayerWithoutItems(Sound):
         return {"hidden": LayerOfInterest("hidden", "vector", output=1)}
 
 
-# The check that is meant for a model, the model, and what the check says.
+# Check, model that fails it, key words of the message.
 FAULTS = [
-    (prediction.forward, ReturnsScores, "forward returns a Tensor; return a contracts.Prediction"),
-    (prediction.forward, OneClassMore, r"scores have the shape \(4, 11\), not .* \(4, 10\)"),
+    (prediction.forward, ReturnsScores, "returns a Tensor"),
+    (prediction.forward, OneClassMore, r"scores have the shape \(4, 11\) instead of .* \(4, 10\)"),
     (
         prediction.forward,
         WrongMatrix,
         r"RuntimeError: .*mat1 and mat2 .* \(prediction_faults.py:\d+\)",
     ),
-    (prediction.forward, InDouble, "scores are torch.float64, not torch.float32"),
-    (prediction.prediction, NegativePresences, r"presences lie in \[-.*\], not in \[0, 1\]"),
-    (prediction.prediction, MorePresencesThanPoses, "not as many presences as poses"),
-    (prediction.prediction, FlatPoses, r"poses have the shape \(4, 784\), neither"),
-    (prediction.prediction, SmallReconstruction, r"the shape \(4, 1, 28, 27\), not \(4, 1, 28"),
-    (prediction.prediction, BrightReconstruction, r"pixels lie in \[.*, 2\], not in \[0, 1\]"),
-    (prediction.log_probabilities, Unnormalised, "miss the sum of one by"),
+    (prediction.forward, InDouble, "scores are torch.float64"),
+    (prediction.prediction, NegativePresences, r"presences are in \[-.*\] instead of \[0, 1\]"),
+    (prediction.prediction, MorePresencesThanPoses, "presences and poses differ"),
+    (prediction.prediction, FlatPoses, r"poses have the shape \(4, 784\)"),
+    (
+        prediction.prediction,
+        SmallReconstruction,
+        r"\(4, 1, 28, 27\) instead of \(4, 1, 28",
+    ),
+    (prediction.prediction, BrightReconstruction, r"pixels are in \[.*, 2\] instead of \[0, 1\]"),
+    (prediction.log_probabilities, Unnormalised, "sum of the probabilities"),
     (prediction.log_probabilities, RanksBackwards, "in another order than scores"),
-    (prediction.batch_independence, BatchStatistics, "deviates by .*; take no statistics"),
-    (prediction.image_gradient, Winner, "change with another image of the batch"),
+    (prediction.batch_independence, BatchStatistics, "changes by .*batch statistics"),
+    (prediction.image_gradient, CoupledGradients, "change with another image of the batch"),
     (prediction.image_gradient, Detached, "gradient .* is zero or not finite"),
-    (prediction.determinism, AlwaysDropout, "a second look deviates by .* if self.training"),
-    (prediction.layers_of_interest, NoSuchLayer, "'hidden': there is no module 'hiden'"),
+    (prediction.determinism, AlwaysDropout, "second prediction differs"),
+    (prediction.layers_of_interest, NoSuchLayer, "no module 'hiden'"),
     (prediction.layers_of_interest, UncalledLayer, "'pool': forward does not call 'pool'"),
-    (prediction.layers_of_interest, LayerOfAnotherKind, r"has the shape \(4, 3\), which is no map"),
-    (prediction.layers_of_interest, LayerWithoutItems, "returns no tuple with an item 1"),
+    (
+        prediction.layers_of_interest,
+        LayerOfAnotherKind,
+        r"shape \(4, 3\), .* not that of a map",
+    ),
+    (prediction.layers_of_interest, LayerWithoutItems, "not return a tuple with an item 1"),
 ]

@@ -1,4 +1,4 @@
-"""A model that keeps the contract; those that break it derive from it."""
+"""Model that satisfies the contract; base of the models with faults."""
 
 from torch import nn
 from torch.nn.functional import cross_entropy
@@ -14,7 +14,7 @@ from capsbench.contracts import (
 
 
 class Sound(Model):
-    """Keeps the contract."""
+    """Satisfies the contract."""
 
     def __init__(self, *, image_shape: ImageShape, num_classes: int, width: int = 3) -> None:
         super().__init__(image_shape=image_shape, num_classes=num_classes)

@@ -1,4 +1,4 @@
-"""Each way of breaking the contract fails the check that is meant for it, in a useful sentence."""
+"""Each violation of the contract fails its check with a useful message."""
 
 import random
 import re
@@ -29,30 +29,30 @@ FAULTS = [
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
-def test_what_keeps_the_contract_passes(check):
+def test_a_sound_model_passes(check):
     result = run_check(check, Subject(Sound))
     assert (result.status, result.traceback) == ("passed", ""), result.detail
     assert result.sentence.endswith(".")
 
 
 @pytest.mark.parametrize(
-    ("check", "cls", "sentence"),
+    ("check", "cls", "message"),
     FAULTS,
     ids=lambda x: getattr(x, "__name__", ""),
 )
-def test_what_breaks_it_fails_with_a_sentence(check, cls, sentence):
+def test_a_violation_fails_with_a_message(check, cls, message):
     arguments = {"scale": 3 + 4j} if cls is construction_faults.UnsavedArgument else {}
     result = run_check(check, Subject(cls, arguments=arguments))
     assert result.status == "failed"
     assert "\n" not in result.detail
-    assert re.search(sentence, result.detail), result.detail
+    assert re.search(message, result.detail), result.detail
 
 
-def test_every_check_has_a_model_that_breaks_it():
+def test_every_check_has_a_model_that_fails_it():
     assert {check for check, _, _ in FAULTS} == set(CHECKS)
 
 
-def test_nothing_more_is_run_where_a_fundamental_check_fails():
+def test_no_check_runs_after_a_fundamental_check_fails():
     (constructor,) = check_contract(Subject(construction_faults.Raises))
     assert constructor.status == "failed"
     assert "Traceback" in constructor.traceback and "KeyError" in constructor.traceback
@@ -60,7 +60,7 @@ def test_nothing_more_is_run_where_a_fundamental_check_fails():
     assert [result.status for result in results] == ["passed", "failed"]
 
 
-def test_what_the_model_does_later_may_exit_too():
+def test_an_exit_in_forward_is_a_failure():
     class Leaves(Sound):
         def forward(self, images, views=None):
             raise SystemExit(3)
@@ -69,15 +69,15 @@ def test_what_the_model_does_later_may_exit_too():
     assert (result.status, result.detail[:13]) == ("failed", "SystemExit: 3")
 
 
-def test_weights_that_no_batch_reaches_are_counted():
+def test_weights_without_gradient_are_counted():
     class HalfUsed(Sound):
         def __init__(self, *, image_shape, num_classes):
             super().__init__(image_shape=image_shape, num_classes=num_classes)
             self.offsets = nn.Parameter(torch.zeros(1000))
 
         def forward(self, images, views=None):
-            found = super().forward(images)
-            return found._replace(scores=found.scores + self.offsets[:10])
+            scores = super().forward(images).scores
+            return Prediction(scores + self.offsets[:10])
 
     sound, half = (run_check(learning.gradients, Subject(cls)) for cls in (Sound, HalfUsed))
     assert (sound.status, half.status) == ("passed", "passed")
@@ -85,9 +85,9 @@ def test_weights_that_no_batch_reaches_are_counted():
     assert "no gradient in 4 batches for 990 of them (" in half.detail
 
 
-def test_a_unit_that_wakes_for_some_images_is_reached():
-    class Awake(Sound):
-        """Its offset counts for one image among all that are drawn."""
+def test_a_unit_that_is_active_for_some_images_passes():
+    class SometimesActive(Sound):
+        """Its offset is only used for one of the drawn images."""
 
         def __init__(self, *, image_shape, num_classes):
             super().__init__(image_shape=image_shape, num_classes=num_classes)
@@ -95,23 +95,23 @@ def test_a_unit_that_wakes_for_some_images_is_reached():
 
         def forward(self, images, views=None):
             (chosen,) = Subject(Sound).draw(1, seed=2).images
-            awake = (images == chosen).flatten(1).all(dim=1, keepdim=True)
+            active = (images == chosen).flatten(1).all(dim=1, keepdim=True)
             shift = self.offset * torch.eye(self.num_classes)[0]
-            return Prediction(super().forward(images).scores + awake * shift)
+            return Prediction(super().forward(images).scores + active * shift)
 
-    assert run_check(learning.gradients, Subject(Awake)).status == "passed"
+    assert run_check(learning.gradients, Subject(SometimesActive)).status == "passed"
 
 
-def test_a_model_without_layers_of_interest_is_no_failure():
+def test_layers_of_interest_are_optional():
     class Plain(Sound):
         def layers_of_interest(self):
             return {}
 
     result = run_check(prediction.layers_of_interest, Subject(Plain))
-    assert (result.status, result.detail[:13]) == ("not applicable", "it names none")
+    assert result.status == "not applicable"
 
 
-def test_checks_leave_no_trace_in_the_random_numbers():
+def test_checks_preserve_the_random_state():
     torch.manual_seed(99)
     before = torch.get_rng_state(), random.getstate(), str(np.random.get_state())  # noqa: NPY002
     for check in CHECKS:

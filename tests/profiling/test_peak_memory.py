@@ -1,4 +1,4 @@
-"""Peak memory against what is allocated on purpose."""
+"""Peak memory checked against known allocations."""
 
 import torch
 from torch import nn
@@ -6,10 +6,10 @@ from torch import nn
 from capsbench.profiling.peak_memory import peak_bytes, running_peak
 
 MB = 2**20
-SCALARS = 64  # bytes of the numbers that torch puts into tensors on its way
+SCALARS = 64  # bytes of scalars that torch stores in tensors
 
 
-def test_the_peak_is_what_is_in_use_at_one_time():
+def test_the_peak_is_the_memory_in_use_at_one_time():
     def call():
         first = torch.empty(4 * MB, dtype=torch.uint8)
         second = torch.empty(3 * MB, dtype=torch.uint8)
@@ -20,13 +20,13 @@ def test_the_peak_is_what_is_in_use_at_one_time():
     assert peak_bytes(call, "cpu") == 7 * MB
 
 
-def test_what_was_there_before_does_not_count():
+def test_earlier_memory_does_not_count():
     before = torch.zeros(8 * MB, dtype=torch.uint8)
     assert peak_bytes(lambda: before.add_(1), "cpu") < SCALARS
     assert peak_bytes(before[: 2 * MB].clone, "cpu") == 2 * MB
 
 
-def test_each_call_is_counted_anew():
+def test_each_call_is_counted_separately():
     def call():
         torch.ones(MB).mul_(2)
 
@@ -35,7 +35,7 @@ def test_each_call_is_counted_anew():
     assert 4 * MB <= first < 4 * MB + SCALARS
 
 
-def test_what_a_backward_pass_keeps_and_makes_counts():
+def test_a_backward_pass_counts_activations_and_gradients():
     layer = nn.Linear(256, 512, bias=False)
     inputs = torch.randn(1024, 256)
     activations, weights = 4 * 1024 * 512, 4 * 256 * 512
@@ -44,7 +44,7 @@ def test_what_a_backward_pass_keeps_and_makes_counts():
         layer(inputs).exp().sum().backward()
         layer.zero_grad()
 
-    # exp keeps its result; its gradient joins it, and then that of the weights.
+    # exp saves its result; its gradient is added, then that of the weights.
     peak = peak_bytes(call, "cpu")
     assert 2 * activations <= peak <= 3 * activations + weights
 

@@ -1,4 +1,4 @@
-"""What is said of the processor, and of a precision that a device does not have."""
+"""Name of the processor, and the warning for an emulated precision."""
 
 import platform
 from pathlib import Path
@@ -11,7 +11,7 @@ from capsbench.training.recipe import Recipe
 
 
 @pytest.mark.parametrize(
-    ("precision", "device", "instructions", "told"),
+    ("precision", "device", "instructions", "warned"),
     [
         ("bf16-mixed", "cpu", False, True),
         ("bf16-mixed", "cpu", True, False),
@@ -19,11 +19,11 @@ from capsbench.training.recipe import Recipe
         ("32-true", "cpu", False, False),
     ],
 )
-def test_emulated_bfloat16_is_told(precision, device, instructions, told, monkeypatch):
+def test_emulated_bfloat16_gives_a_warning(precision, device, instructions, warned, monkeypatch):
     monkeypatch.setattr(devices, "multiplies_bfloat16", lambda: instructions)
     note = precision_note(Recipe(steps=1, precision=precision), device)
-    assert (note is not None) == told
-    assert not told or "slower than 32-true" in str(note)
+    assert (note is not None) == warned
+    assert not warned or "slower than 32-true" in str(note)
 
 
 def test_cpu_model_of_linux(monkeypatch):

@@ -1,4 +1,4 @@
-"""Optimizers: torch's mathematics in the fused kernels, whatever the precision."""
+"""Fused optimizers compared with torch's plain ones."""
 
 import pytest
 import torch
@@ -34,7 +34,7 @@ def optimizer_of(task):
 
 
 @pytest.mark.parametrize("name", PLAIN)
-def test_fused_optimizers_do_what_torchs_plain_ones_do(task, name):
+def test_fused_optimizers_equal_torchs_plain_ones(task, name):
     recipe = {"optimizer": name, "learning_rate": 0.01, "weight_decay": 0.1}
     ours, others = (task(**recipe).double() for _ in range(2))
     fused, plain = optimizer_of(ours), PLAIN[name](list(others.parameters()))
@@ -51,12 +51,12 @@ def test_fused_optimizers_do_what_torchs_plain_ones_do(task, name):
 
 
 @pytest.mark.parametrize("name", PLAIN)
-def test_where_torch_has_no_fused_kernel_it_is_left_to_torch(task, name):
+def test_fused_is_left_to_torch_without_a_fused_kernel(task, name):
     assert optimizer_of(task("meta", optimizer=name)).defaults["fused"] is None
 
 
-def test_a_scaler_of_gradients_takes_a_fused_optimizer(task):
-    """As with 16-mixed on a GPU: gradients arrive scaled, the weights change as without scaling."""
+def test_a_gradient_scaler_works_with_a_fused_optimizer(task):
+    """With 16-mixed, gradients are scaled but the weights change as without scaling."""
     digits = find("datamodules", "digits").load()
 
     def train(scale):

@@ -1,4 +1,4 @@
-"""Profiles: the steps that are meant, readable, without a trace in what is learned."""
+"""Profiles: the right steps, readable files, and no influence on the training."""
 
 import gzip
 import json
@@ -17,12 +17,12 @@ from capsbench.viewpoint.ranges import ViewRange
 
 
 class Killed(Exception):
-    """Stands for a kill: nothing after it is executed."""
+    """Stands for a killed process."""
 
 
 @pytest.fixture
 def run(tiny_file, tmp_path):
-    """Train a tiny model, by default for 20 steps with a profile; returns what came of it."""
+    """Return a function that trains a tiny model, by default for 20 steps with a profile."""
     tiny = find("models", f"{tiny_file}:Tiny").load()
     digits = find("datamodules", "digits").load()
 
@@ -48,7 +48,7 @@ def run(tiny_file, tmp_path):
 
 
 def profiled_steps(folder):
-    """The table's own words for the steps, and how many the trace marks."""
+    """Return the table's description of the steps and the number of steps in the trace."""
     events = json.loads(gzip.decompress((folder / TRACE).read_bytes()))["traceEvents"]
     marked = {event["name"] for event in events if event["name"].startswith("ProfilerStep#")}
     return (folder / TABLE).read_text().partition(" on ")[0], len(marked)
@@ -59,7 +59,7 @@ def test_the_trace_and_the_table_hold_the_models_operations(run, tmp_path):
     assert sorted(path.name for path in (tmp_path / "profile").iterdir()) == [TABLE, TRACE]
     events = json.loads(gzip.decompress((tmp_path / "profile" / TRACE).read_bytes()))["traceEvents"]
     names = [event["name"] for event in events]
-    # A linear map of each batch, and of the validation images at the look after step 6.
+    # A linear map for each batch, and for the validation after step 6.
     assert (names.count("aten::addmm"), names.count("AddmmBackward0")) == (5 + 1, 5)
     assert {"warp", "aten::grid_sampler"} & set(names)
     assert any(name.startswith("Optimizer.step#Adam") for name in names)
@@ -78,14 +78,14 @@ def test_short_trainings(run, tmp_path, steps, first, last):
 
 
 @pytest.mark.parametrize(("kill_at", "first"), [(7, 12), (13, 16)])
-def test_a_resumed_training_is_profiled_from_where_it_goes_on(run, tmp_path, kill_at, first):
+def test_a_resumed_training_is_profiled_after_its_first_steps(run, tmp_path, kill_at, first):
     with pytest.raises(Killed):
         run(kill_at=kill_at)
     run()
     assert profiled_steps(tmp_path / "profile") == (f"steps {first} to {first + 4} of 20", 5)
 
 
-def test_the_same_bits_are_learned(run, tmp_path):
+def test_a_profile_does_not_change_the_training(run, tmp_path):
     plain, profiled = run(profiled=False), run()
     assert (tmp_path / "profile").is_dir()
     for rule, (step, weights) in plain.chosen.items():
@@ -95,8 +95,8 @@ def test_the_same_bits_are_learned(run, tmp_path):
         assert {**one, "seconds": 0} == {**other, "seconds": 0}
 
 
-def test_a_training_that_ends_among_the_steps_leaves_no_profile(run, tmp_path):
-    assert run(steps=8, explode=True).diverged_at == 5  # found at the look at step 6
+def test_a_training_that_ends_during_the_profiled_steps_leaves_no_profile(run, tmp_path):
+    assert run(steps=8, explode=True).diverged_at == 5  # detected at the validation at step 6
     with pytest.raises(Killed):
         run(kill_at=7)
     assert not (tmp_path / "profile").exists()
@@ -105,7 +105,7 @@ def test_a_training_that_ends_among_the_steps_leaves_no_profile(run, tmp_path):
     assert (tmp_path / "profile").is_dir()
 
 
-def test_of_a_group_the_first_process_alone_is_profiled(tmp_path):
+def test_only_the_first_process_of_a_group_is_profiled(tmp_path):
     trainer = SimpleNamespace(global_step=5, is_global_zero=False)
     profile = Profile(tmp_path / "profile")
     profile.steps = range(6, 11)

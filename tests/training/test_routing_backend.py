@@ -1,4 +1,4 @@
-"""A training computes its routing by the backend that its execution names."""
+"""Routing backend of a training."""
 
 import pytest
 

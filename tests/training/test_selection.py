@@ -1,10 +1,10 @@
-"""Selection rules as pure functions of trajectories, against plain searches."""
+"""Selection rules as pure functions of trajectories, checked against plain searches."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from capsbench.training.selection import RULES, at_step, followed, last, matched, validation
+from capsbench.training.selection import RULES, accuracy_column, at_step, last, matched, validation
 
 LEVELS = st.sampled_from([0.1, 0.5, 0.9])
 ROWS = st.lists(st.tuples(LEVELS, LEVELS, LEVELS), min_size=1, max_size=12)
@@ -24,9 +24,9 @@ def trajectory(rows):
 
 @given(ROWS)
 def test_validation_is_the_best_then_the_lowest_loss_then_the_first(rows):
-    found = trajectory(rows)
+    history = trajectory(rows)
     best = None
-    for row in found:
+    for row in history:
         better = best is None or (
             row["validation_accuracy"] > best["validation_accuracy"]
             or (
@@ -36,38 +36,40 @@ def test_validation_is_the_best_then_the_lowest_loss_then_the_first(rows):
         )
         best = row if better else best
     assert best is not None
-    assert validation(found) == best["step"]
+    assert validation(history) == best["step"]
 
 
 @given(ROWS)
-def test_what_comes_later_can_replace_a_choice_but_not_change_the_past(rows):
-    """So that the weights can be kept while the training goes on."""
-    found = trajectory(rows)
+def test_a_choice_does_not_change_when_later_rows_are_removed(rows):
+    """So the weights can be saved during the training."""
+    history = trajectory(rows)
     for rule in RULES.values():
-        chosen = rule(found)
-        upto = [row for row in found if row["step"] <= chosen]
+        chosen = rule(history)
+        upto = [row for row in history if row["step"] <= chosen]
         assert rule(upto) == chosen
 
 
 @given(ROWS, st.floats(0, 1))
 def test_matched_is_the_first_that_reaches_the_target(rows, target):
-    found = trajectory(rows)
-    step = matched(found, "familiar", target)
-    reached = [row["step"] for row in found if row["familiar_accuracy"] >= target]
+    history = trajectory(rows)
+    step = matched(history, "familiar", target)
+    reached = [row["step"] for row in history if row["familiar_accuracy"] >= target]
     assert step == (reached[0] if reached else None)
     if step is not None:
-        assert at_step(found, step)["familiar_accuracy"] >= target
+        assert at_step(history, step)["familiar_accuracy"] >= target
 
 
-def test_no_rule_that_chooses_weights_looks_at_test_images():
+def test_rules_that_select_weights_ignore_test_images():
     rows = trajectory([(0.1, 0.5, 0.9), (0.9, 0.1, 0.1), (0.5, 0.5, 0.5)])
-    others = [{**row, followed("familiar"): 1 - row[followed("familiar")]} for row in rows]
+    others = [
+        {**row, accuracy_column("familiar"): 1 - row[accuracy_column("familiar")]} for row in rows
+    ]
     for rule in RULES.values():
         assert rule(rows) == rule(others)
         assert rule([{k: v for k, v in row.items() if k != "familiar_accuracy"} for row in rows])
     assert last(rows) == 30
 
 
-def test_a_split_that_was_not_followed_is_our_own_mistake():
+def test_a_split_that_is_not_in_the_trajectory_is_a_key_error():
     with pytest.raises(KeyError, match="novel_accuracy"):
         matched(trajectory([(0.1, 0.1, 0.1)]), "novel", 0.5)

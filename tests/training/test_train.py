@@ -1,4 +1,4 @@
-"""Trainings: repeatable, resumable, comparable with plain Lightning, honest about divergence."""
+"""Trainings: repeatable, resumable, equal to plain Lightning, with divergence as a result."""
 
 from pathlib import Path
 from typing import ClassVar
@@ -26,7 +26,7 @@ CPU = Execution(device="cpu", wandb="off")
 
 
 class Killed(Exception):
-    """Stands for a kill: nothing after it is executed."""
+    """Stands for a killed process."""
 
 
 @pytest.fixture
@@ -68,9 +68,9 @@ def run(tiny_file, tmp_path):
     return run
 
 
-def numbers(outcome):
-    """The trajectory without the time."""
-    return [{key: value for key, value in row.items() if key != "seconds"} for row in outcome.rows]
+def numbers(result):
+    """Return the trajectory without the time."""
+    return [{key: value for key, value in row.items() if key != "seconds"} for row in result.rows]
 
 
 def same_weights(one, other):
@@ -84,14 +84,14 @@ def same_weights(one, other):
     )
 
 
-def test_looks_come_at_their_steps_and_at_the_end(run):
-    outcome = run()
-    assert [row["step"] for row in outcome.rows] == [6, 12, 18, 20]
-    assert outcome.chosen["last"][0] == 20
-    best = max(row["validation_accuracy"] for row in outcome.rows)
-    step = outcome.chosen["validation"][0]
-    assert next(r for r in outcome.rows if r["step"] == step)["validation_accuracy"] == best
-    assert outcome.rows[-1]["train_loss"] < outcome.rows[0]["train_loss"]
+def test_validation_runs_at_its_steps_and_at_the_end(run):
+    result = run()
+    assert [row["step"] for row in result.rows] == [6, 12, 18, 20]
+    assert result.chosen["last"][0] == 20
+    best = max(row["validation_accuracy"] for row in result.rows)
+    step = result.chosen["validation"][0]
+    assert next(r for r in result.rows if r["step"] == step)["validation_accuracy"] == best
+    assert result.rows[-1]["train_loss"] < result.rows[0]["train_loss"]
 
 
 def test_same_seed_same_bits_other_seed_other_bits(run):
@@ -102,61 +102,61 @@ def test_same_seed_same_bits_other_seed_other_bits(run):
 
 
 @pytest.mark.parametrize("kill_at", [3, 6, 7, 13, 19])
-def test_a_killed_training_ends_with_the_bits_of_an_undisturbed_one(run, kill_at):
-    # 90 images in batches of 24: an epoch is three steps; kills fall inside of epochs and between.
-    undisturbed = run(state="undisturbed")
+def test_a_resumed_training_has_the_bits_of_an_uninterrupted_one(run, kill_at):
+    # 90 images in batches of 24: an epoch has three steps; kills are within and between epochs.
+    uninterrupted = run(state="uninterrupted")
     with pytest.raises(Killed):
         run(kill_at=kill_at)
-    torch.rand(17)  # whatever else a new process draws
+    torch.rand(17)  # other random numbers of the new process
     resumed = run()
-    assert numbers(resumed) == numbers(undisturbed)
-    assert same_weights(resumed, undisturbed)
+    assert numbers(resumed) == numbers(uninterrupted)
+    assert same_weights(resumed, uninterrupted)
 
 
-def test_a_state_can_be_saved_between_looks(run, tmp_path):
+def test_a_state_can_be_saved_between_validations(run, tmp_path):
     execution = CPU.model_copy(update={"checkpoint_every": 4})
-    undisturbed = run(state="undisturbed")
+    uninterrupted = run(state="uninterrupted")
     with pytest.raises(Killed):
         run(kill_at=11, execution=execution)
     state = torch.load(tmp_path / "state.ckpt", weights_only=True)
     assert state["global_step"] == 8
     resumed = run(execution=execution)
-    assert numbers(resumed) == numbers(undisturbed)
-    assert same_weights(resumed, undisturbed)
+    assert numbers(resumed) == numbers(uninterrupted)
+    assert same_weights(resumed, uninterrupted)
 
 
-def test_a_divergence_is_told_with_its_step(run):
-    outcome = run(explode=True)
-    # Ten of twenty steps are over before the eleventh; the next look is at 12.
-    assert outcome.diverged_at == 11
-    assert [row["step"] for row in outcome.rows] == [6]
+def test_a_divergence_is_recorded_with_its_step(run):
+    result = run(explode=True)
+    # The loss explodes after ten of twenty steps; the next validation is at step 12.
+    assert result.diverged_at == 11
+    assert [row["step"] for row in result.rows] == [6]
 
 
-def test_a_divergence_is_not_forgotten_by_a_resumed_training(run, tmp_path):
+def test_a_resumed_training_reports_an_earlier_divergence(run, tmp_path):
     execution = CPU.model_copy(update={"checkpoint_every": 4})
     recipe = RECIPE.model_copy(update={"evaluate_every": 20})
     with pytest.raises(Killed):
         run(explode=True, kill_at=9, execution=execution, recipe=recipe)
     assert (tmp_path / "state.ckpt").is_file()
-    # The next state would be saved at 12, after the bad step and before the look.
+    # The next state would be saved at 12, after the non-finite step and before the validation.
     resumed = run(explode=True, execution=execution, recipe=recipe)
     assert resumed.diverged_at == 11
 
 
-def test_weights_that_are_destroyed_in_the_last_step_are_a_divergence(run):
+def test_non_finite_weights_after_the_last_step_are_a_divergence(run):
     recipe = RECIPE.model_copy(update={"steps": 1, "learning_rate": 1e38, "optimizer": "sgd"})
     assert run(recipe=recipe).diverged_at == 1
 
 
 @pytest.mark.parametrize("content", [b"", b"PK half", bytes(range(256))])
-def test_a_damaged_state_is_named(run, tmp_path, content):
+def test_a_damaged_state_is_refused(run, tmp_path, content):
     (tmp_path / "state.ckpt").write_bytes(content)
-    with pytest.raises(UserError, match=r"state\.ckpt is damaged; remove it"):
+    with pytest.raises(UserError, match=r"state\.ckpt is damaged"):
         run()
 
 
-def test_a_state_is_put_in_place_by_a_rename(run, tmp_path, monkeypatch):
-    """A kill while Lightning writes must leave the old state whole."""
+def test_a_state_is_replaced_by_a_rename(run, tmp_path, monkeypatch):
+    """A kill during Lightning's write leaves the old state intact."""
 
     def die(self, path, *_, **__):
         Path(path).write_bytes(b"half")
@@ -171,32 +171,32 @@ def test_a_state_is_put_in_place_by_a_rename(run, tmp_path, monkeypatch):
     assert (tmp_path / "state.ckpt").read_bytes() == before
 
 
-def test_every_look_reaches_the_loggers(run):
+def test_every_validation_reaches_the_loggers(run):
     class Recorder(DummyLogger):
-        seen: ClassVar[list[tuple[int, str]]] = []
+        logged: ClassVar[list[tuple[int, str]]] = []
 
         def log_metrics(self, metrics, step=None):
-            self.seen.extend((step, name) for name in metrics)
+            self.logged.extend((step, name) for name in metrics)
 
     run(loggers=[Recorder()])
-    looks = [step for step, name in Recorder.seen if name == "validation/accuracy"]
-    assert looks == [6, 12, 18, 20]
+    steps = [step for step, name in Recorder.logged if name == "validation/accuracy"]
+    assert steps == [6, 12, 18, 20]
 
 
 def test_execution_and_precision_reach_the_trainer(run, monkeypatch):
-    class Reached(Exception):
+    class Called(Exception):
         pass
 
     def trainer(**arguments):
-        raise Reached(arguments)
+        raise Called(arguments)
 
     monkeypatch.setattr("capsbench.training.train.Trainer", trainer)
     execution = Execution(device="cuda", devices=3, nodes=2, strategy="ddp")
-    with pytest.raises(Reached) as reached:
+    with pytest.raises(Called) as called:
         run(execution=execution, recipe=RECIPE.model_copy(update={"precision": "bf16-mixed"}))
-    (given,) = reached.value.args
-    wanted = ("accelerator", "devices", "num_nodes", "strategy", "precision", "max_steps")
-    assert [given[name] for name in wanted] == ["gpu", 3, 2, "ddp", "bf16-mixed", 20]
+    (passed,) = called.value.args
+    names = ("accelerator", "devices", "num_nodes", "strategy", "precision", "max_steps")
+    assert [passed[name] for name in names] == ["gpu", 3, 2, "ddp", "bf16-mixed", 20]
 
 
 def test_bfloat16_trains(run):
@@ -207,7 +207,7 @@ def test_bfloat16_trains(run):
     assert all(w.dtype == torch.float32 for w in half.chosen["last"][1].values())
 
 
-def test_plain_lightning_works_too(tiny_file):
+def test_plain_lightning_trains_the_same_task(tiny_file):
     tiny = find("models", f"{tiny_file}:Tiny").load()
     data = find("datamodules", "digits").load()(batch_size=50, limit=100)
     task = Task(tiny(image_shape=data.image_shape, num_classes=data.num_classes), Recipe(steps=20))
@@ -242,9 +242,9 @@ def test_schedules_start_at_one_and_end_at_their_share():
         assert factors == sorted(factors, reverse=True)
 
 
-def test_a_batch_that_processes_cannot_share_is_refused(monkeypatch):
+def test_a_batch_size_that_is_not_a_multiple_of_the_processes_is_refused(monkeypatch):
     data = find("datamodules", "digits").load()(batch_size=25, limit=50)
-    monkeypatch.setattr(data, "_process", lambda: (0, 2))
+    monkeypatch.setattr(type(data), "rank_and_world_size", (0, 2))
     with pytest.raises(UserError, match="multiple of 2"):
         data.train_dataloader()
 
@@ -256,13 +256,13 @@ def test_a_missing_device_is_refused(monkeypatch):
         resolve_device("cuda")
 
 
-def test_seeds_of_draws_differ_by_every_name():
-    seeds = {derive(seed, what, step) for seed in range(5) for what in "ab" for step in range(5)}
+def test_derived_seeds_differ_by_every_name():
+    seeds = {derive(seed, name, step) for seed in range(5) for name in "ab" for step in range(5)}
     assert len(seeds) == 50
     assert all(0 <= seed < 2**63 for seed in seeds)
 
 
-def test_an_execution_that_lightning_refuses_is_told_in_a_sentence(run):
-    refused = CPU.model_copy(update={"strategy": "fsdp"})  # past the schema, which allows no fsdp
+def test_settings_that_lightning_refuses_are_a_user_error(run):
+    refused = CPU.model_copy(update={"strategy": "fsdp"})  # bypasses the schema, which refuses fsdp
     with pytest.raises(UserError, match=r"Lightning refuses .*fsdp"):
         run(execution=refused)
