@@ -1,4 +1,4 @@
-"""Test images from views that a measure draws for each of them."""
+"""Test images at views that a measure draws for each of them."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from capsbench.viewpoint.part import Part
 from capsbench.viewpoint.views import Views
 
 
-def batches_from(
+def batches_at_views(
     data: ImageDataModule, images: Split, views: Views, part: Part, device: torch.device | str
 ) -> Iterator[Batch]:
-    """Images from views of their own, in device batches; they are warped on the device.
+    """Yield images in batches on a device, each image at its own view; the device warps them.
 
     Args:
         data: The data module.
         images: N of its images.
         views: N views, on the CPU.
-        part: What moves.
-        device: Where the batches are wanted.
+        part: Part that the views move; None for the whole image.
+        device: Device of the batches.
     """
     for rows in torch.arange(len(images)).split(EVALUATION_BATCH):
         stored = data.make_batch(images[rows], views[rows], part)

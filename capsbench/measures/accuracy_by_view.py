@@ -149,14 +149,15 @@ def summarize(
     familiar, novel = (means.get(_accuracy(split)) for split in ("familiar", "novel"))
     if familiar and novel:
         values.append(value(Quantity(metric="gap"), familiar.value - novel.value, all_views))
-    worst = Quantity(metric="worst_accuracy")
-    values.append(value(worst, float(accuracies.min()), all_views))
+    worst = float(accuracies.min())
+    values.append(value(Quantity(metric="worst_accuracy"), worst, all_views))
     for factor in dict.fromkeys(view.factor for view in views):
         swept = np.array([view.factor == factor for view in views])
         at, curve = np.array([view.value for view in views])[swept], accuracies[swept]
         width = float(at[-1] - at[0])
         area = float(np.trapezoid(curve, at) / width if width else curve[0])
-        values.append(value(worst.model_copy(update={"factor": factor}), float(curve.min()), swept))
+        worst_of_factor = Quantity(metric="worst_accuracy", factor=factor)
+        values.append(value(worst_of_factor, float(curve.min()), swept))
         values.append(value(Quantity(metric="area", factor=factor), area, swept))
     for view, accuracy, images in zip(views, accuracies, evaluated, strict=True):
         at_view = Quantity(

@@ -1,174 +1,176 @@
-"""Consistency: whether a model says the same of an image from another view, right or wrong."""
+"""Measure ``consistency``: share of images with the same prediction from another view."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from statistics import fmean
-from typing import Any
+from typing import ClassVar, Literal, Self
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from pydantic import Field, model_validator
 from torch import Tensor
-from torchmetrics import Metric
 
-from capsbench import measures
 from capsbench.contracts import Model, class_recall, predicted_classes
 from capsbench.data.evaluation import ViewSelection
 from capsbench.data.images import ImageDataModule
-from capsbench.errors import UserError
+from capsbench.measures import (
+    GridMeasureConfig,
+    Measure,
+    MeasureContext,
+    MeasureResult,
+    ValueSpec,
+    index_name,
+)
+from capsbench.measures._config import refuse_recorded
 from capsbench.measures._image_subset import familiar_batches, subset_rows
-from capsbench.measures._result import Measured
-from capsbench.viewpoint.factors import FACTORS
+from capsbench.measures._result import Array
+from capsbench.values import Quantity, Value
 from capsbench.viewpoint.grid import GridView
 from capsbench.viewpoint.views import Views
 
 
-@torch.inference_mode()
-def measure(
-    entry: measures.Consistency,
-    model: Model,
-    data: ImageDataModule,
-    device: str,
-    advance: Callable[[], None],
-) -> Measured:
-    """Measure a model on familiar test images, each beside itself from no view.
+class ConsistencyConfig(GridMeasureConfig):
+    """Arguments of `Consistency`.
 
-    ``<view>/consistency`` is that of one view. ``<factor>/consistency`` is its mean over the
-    factor's views, of which those that change nothing do not count, and those that are the same by
-    a whole turn count once; ``consistency`` the mean over factors, ``worst/consistency`` the lowest
-    of all these views. ``unmoved/accuracy`` stands beside. Of an image with M objects the M
-    likeliest classes have to be the same.
+    A shift by one pixel (Azulay and Weiss 2019) is a grid such as
+    ``shift_x: {start: -1, stop: 1, step: 1}``.
 
-    Args:
-        entry: The measure's arguments.
-        model: The trained model, in evaluation mode on ``device``.
-        data: The data module.
-        device: Where the model is.
-        advance: Called after each view, for a progress bar.
+    Attributes:
+        grid: Views of warps and photometric factors. A recorded view has other images, and nothing
+            to compare.
+        images: Largest number of familiar test images.
     """
-    rows, views = subset_rows(data, entry.images), entry.grid.views()
 
-    def look(at: ViewSelection) -> tuple[Tensor, Tensor]:
-        """(N, K) the classes that the model says, and (N,) whether they are right."""
-        said, right = list[Tensor](), list[Tensor]()
-        for batch in familiar_batches(data, device, rows, at):
-            found = model.log_probabilities(model(batch.images))
-            said.append(predicted_classes(found, batch.targets).cpu())
-            right.append((class_recall(found, batch.targets) == 1).cpu())
-        return torch.cat(said), torch.cat(right)
+    measure: Literal["consistency"]
+    images: int = Field(default=1000, ge=1)
 
-    unmoved, right = look(Views.identity(1))
-    same = torch.empty(len(views), len(rows), dtype=torch.bool)
-    for row, view in zip(same, views, strict=True):
-        row[:] = agreement(unmoved, look(view)[0][None])[0]
-        advance()
-    values, notes = _sum_up(views, same.double().mean(dim=1).tolist())
-    values["unmoved/accuracy"] = float(right.double().mean())
-    samples = {
-        "consistent": same.numpy(),
-        "correct": right.numpy(),
-        "index": data.split("familiar").index[rows].numpy(),
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        refuse_recorded(self.measure, self.grid.factors())
+        return self
+
+
+class Consistency(Measure[ConsistencyConfig]):
+    """Share of the images whose prediction is the same from another view, correct or not.
+
+    Consistency is P[argmax f(T_g x) = argmax f(x)] over images x, at each view g (article, eq. 0,
+    for the prediction alone). A model that always predicts the same class is perfectly consistent,
+    so compare it with the accuracy. In an image of M objects the M most likely classes must agree.
+
+    Free per-image arrays: ``consistent`` (V, N) bool.
+    """
+
+    config = ConsistencyConfig
+    source = "Zhang 2019; Azulay and Weiss 2019"
+    metrics: ClassVar[Mapping[str, ValueSpec]] = {
+        "consistency": ValueSpec(
+            "Share of the images with the same prediction as without a transformation: at a view, "
+            "averaged over a factor's views, or over all factors. Averages leave out views that "
+            "change nothing, and count views a whole turn apart once.",
+            "share",
+        ),
+        "worst_consistency": ValueSpec(
+            "Lowest consistency at any view that changes the images.", "share"
+        ),
+        "accuracy": ValueSpec("Accuracy on the same images without a transformation.", "share"),
     }
-    if "consistency" in values:  # a weighted mean over views: what each weighs, it says itself
-        weights = [_sum_up(views, row)[0]["consistency"] for row in np.eye(len(views)).tolist()]
-        samples["consistency"] = np.array(weights) @ same.numpy()
-    return Measured(values, [], len(rows), samples, notes)
+
+    @classmethod
+    @torch.inference_mode()
+    def compute(
+        cls, config: ConsistencyConfig, model: Model, data: ImageDataModule, context: MeasureContext
+    ) -> MeasureResult:
+        """Compute the measure; see `Measure.compute`."""
+        rows, views = subset_rows(data, config.images), config.grid.views()
+
+        def predict(at: ViewSelection) -> tuple[Tensor, Tensor]:
+            """Return (N, K) predicted classes at a view and (N,) True for correct images."""
+            classes, correct = list[Tensor](), list[Tensor]()
+            for batch in familiar_batches(data, context.device, rows, at):
+                log_probabilities = model.log_probabilities(model(batch.images))
+                classes.append(predicted_classes(log_probabilities, batch.targets).cpu())
+                correct.append((class_recall(log_probabilities, batch.targets) == 1).cpu())
+            return torch.cat(classes), torch.cat(correct)
+
+        classes, correct = predict(Views.identity(1))
+        consistent = torch.empty(len(views), len(rows), dtype=torch.bool)
+        for row, view in zip(consistent, views, strict=True):
+            row[:] = same_prediction(classes, predict(view)[0])
+            context.advance()
+        accuracy, overall = Quantity(metric="accuracy"), Quantity(metric="consistency")
+        values, notes = _summarize(views, consistent.double().mean(dim=1).tolist(), len(rows))
+        values.append(accuracy.with_value(float(correct.double().mean()), len(rows)))
+        per_image: dict[str, Array] = {
+            "consistent": consistent.numpy(),
+            accuracy.name: correct.numpy(),
+            index_name(): data.split("familiar").index[rows].numpy(),
+        }
+        if (weights := _overall_weights(views)) is not None:
+            per_image[overall.name] = weights @ consistent.numpy()
+        return MeasureResult(values, per_image, notes)
 
 
-def _sum_up(
-    views: Sequence[GridView], found: Sequence[float]
-) -> tuple[dict[str, float], tuple[str, ...]]:
-    """Values by view, by factor and over all, see `measure`; and notes."""
-    values = {f"{view.key}/consistency": share for view, share in zip(views, found, strict=True)}
-    counted: dict[str, dict[float, float]] = {view.factor: {} for view in views}
-    for view, share in zip(views, found, strict=True):
-        place = view.value % view.period if view.period else view.value
-        if place != FACTORS[view.factor].identity:
-            counted[view.factor][place] = share
-    means = {factor: fmean(shares.values()) for factor, shares in counted.items() if shares}
-    values |= {f"{factor}/consistency": mean for factor, mean in means.items()}
+def same_prediction(classes: Tensor, others: Tensor) -> Tensor:
+    """Return (N,) bool, True if the predictions of an image are equal and not empty.
+
+    Args:
+        classes: (N, K) bool, the classes predicted for each image.
+        others: (N, K) bool, the classes predicted for the same images from another view.
+    """
+    return (classes == others).all(dim=-1) & classes.any(dim=-1)
+
+
+def _summarize(
+    views: Sequence[GridView], shares: Sequence[float], n: int
+) -> tuple[list[Value], tuple[str, ...]]:
+    """Return the consistency by view, by factor and over all, and notes.
+
+    Args:
+        views: The V views.
+        shares: Consistency at each of them.
+        n: Number of images.
+    """
+    by_view = [
+        Quantity(metric="consistency", factor=view.factor, view=view.value).with_value(share, n)
+        for view, share in zip(views, shares, strict=True)
+    ]
+    by_factor = {
+        factor: [shares[row] for row in rows] for factor, rows in _averaged_rows(views).items()
+    }
+    means = {factor: fmean(included) for factor, included in by_factor.items() if included}
+    values = [
+        Quantity(metric="consistency", factor=factor).with_value(mean, n)
+        for factor, mean in means.items()
+    ]
     if means:
-        values["consistency"] = fmean(means.values())
-        values["worst/consistency"] = min(
-            min(shares.values()) for shares in counted.values() if shares
-        )
+        worst = min(min(included) for included in by_factor.values() if included)
+        values.append(Quantity(metric="consistency").with_value(fmean(means.values()), n))
+        values.append(Quantity(metric="worst_consistency").with_value(worst, n))
     notes = (
-        f"{factor}/consistency is left out: no view of the grid changes an image."
-        for factor in counted.keys() - means.keys()
+        f"no consistency averaged over {factor}: no view of the grid changes an image"
+        for factor in by_factor.keys() - means.keys()
     )
-    return values, tuple(sorted(notes))
+    return [*values, *by_view], tuple(sorted(notes))
 
 
-def consistency(predictions: Tensor, moved: Tensor) -> Tensor:
-    """P[argmax f(T_g x) = argmax f(x)] over images x, for each view g.
-
-    Article, eq. 0, asked of the answer alone. Zhang (2019) compares two shifts at random, Azulay &
-    Weiss (2019) an image with itself one pixel away. A model that always gives the same answer is
-    wholly consistent: read it beside the accuracy.
-
-    Args:
-        predictions: (N,) classes f(x); or (N, K) bool, which classes.
-        moved: (V, N) classes f(T_g x), likewise.
-
-    Returns:
-        (V,) float64; over views too, it is their mean. NaN where there is no image.
-    """
-    return agreement(predictions, moved).double().mean(dim=1)
+def _overall_weights(views: Sequence[GridView]) -> NDArray[np.float64] | None:
+    """Return the weight of each view in the overall consistency, (V,); None if none counts."""
+    by_factor = [rows for rows in _averaged_rows(views).values() if rows]
+    if not by_factor:
+        return None
+    weights = np.zeros(len(views))
+    for rows in by_factor:
+        weights[rows] = 1 / len(rows) / len(by_factor)
+    return weights
 
 
-def agreement(predictions: Tensor, moved: Tensor) -> Tensor:
-    """(V, N) bool: image by image, see `consistency`. One of no class agrees with nothing."""
-    if predictions.dim() == 1:
-        return moved == predictions
-    return (moved == predictions).all(dim=-1) & predictions.any(dim=-1)
-
-
-class Consistency(Metric):
-    """`consistency` over batches and processes: ``compute`` gives (V,), one of each view.
-
-    Args:
-        views: V.
-    """
-
-    full_state_update = False
-    higher_is_better = True
-    is_differentiable = False
-    plot_lower_bound = 0.0
-    plot_upper_bound = 1.0
-    agreed: Tensor
-    images: Tensor
-
-    def __init__(self, views: int, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.add_state("agreed", torch.zeros(views, dtype=torch.long), dist_reduce_fx="sum")
-        self.add_state("images", torch.zeros((), dtype=torch.long), dist_reduce_fx="sum")
-
-    def update(self, predictions: Tensor, moved: Tensor) -> None:
-        """Add images.
-
-        Args:
-            predictions: (B,) classes f(x), or (B, K) bool.
-            moved: (V, B) classes f(T_g x), of all V views, likewise.
-
-        Raises:
-            UserError: There are more or fewer views.
-        """
-        if len(moved) != len(self.agreed):
-            raise UserError(
-                f"consistency over {len(self.agreed)} views needs what the model says from each of "
-                f"them; got {len(moved)} views"
-            )
-        self.agreed += agreement(predictions, moved).sum(dim=1)
-        self.images += len(predictions)
-
-    def compute(self) -> Tensor:
-        """(V,), see `consistency`."""
-        return self.agreed.double() / self.images
-
-    def plot(self, val: Tensor | Sequence[Tensor] | None = None, ax: Any = None) -> Any:
-        """Draw consistency view by view, or the values that are given."""
-        if val is not None:
-            return self._plot(val, ax)
-        drawn: Any = self._plot({"same answer as unmoved": self.compute()}, ax)
-        drawn[1].set_xlabel("view")
-        return drawn
+def _averaged_rows(views: Sequence[GridView]) -> dict[str, list[int]]:
+    """Return the rows of the views that change images, by factor, each view once."""
+    rows: dict[str, dict[float, int]] = {view.factor: {} for view in views}
+    for row, view in enumerate(views):
+        if not view.is_identity:
+            value = view.value % view.period if view.period else view.value
+            rows[view.factor][value] = row
+    return {factor: list(by_value.values()) for factor, by_value in rows.items()}

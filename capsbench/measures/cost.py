@@ -1,77 +1,141 @@
-"""The cost of a trained model: what is counted, and its speed and memory on this device."""
+"""Measure ``cost``: size and operations of a model, and its speed and memory on this device."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from copy import deepcopy
-from typing import Any
+from typing import ClassVar, Literal
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from pydantic import Field
 from torch import Tensor
 
 from capsbench.contracts import Model
 from capsbench.data.images import ImageDataModule
-from capsbench.measures import Cost
+from capsbench.measures import (
+    Measure,
+    MeasureConfig,
+    MeasureContext,
+    MeasureResult,
+    TestSplit,
+    ValueSpec,
+)
 from capsbench.measures._image_subset import familiar_batches, subset_rows
-from capsbench.measures._result import Measured
-from capsbench.profiling.model_cost import cost
+from capsbench.measures._result import Array
+from capsbench.profiling.model_cost import model_cost
 from capsbench.profiling.peak_memory import peak_bytes
 from capsbench.profiling.timing import seconds_per_call
+from capsbench.values import Quantity, Value
 
 
-def measure(
-    entry: Cost,
-    model: Model,
-    data: ImageDataModule,
-    device: str,
-    advance: Callable[[], None],
-) -> Measured:
-    """Count what a model costs, and measure its speed and memory on this device.
+class CostConfig(MeasureConfig):
+    """Arguments of `Cost`.
 
-    Keys: ``parameters``, ``decoder/parameters``, ``flops`` (of a forward pass of one image, see
-    `capsbench.profiling.model_cost.Cost`),
-    ``votes/bytes`` (of one image, in float32, over all routing layers, whether they are stored or
-    not) and ``votes/bytes@<routing layer>``; ``inference/images per second`` and ``inference/peak
-    bytes``, of a batch of test images; ``training/...`` the same for a batch as in training,
-    forward and backward, without the optimizer and the making of the batch. Peak bytes are those
-    in use beyond the model and the images. Speed is that of this machine while it also did what
-    else it had to do.
-
-    Args:
-        entry: The measure's arguments.
-        model: The trained model, in evaluation mode on ``device``; it is not trained further.
-        data: The data module.
-        device: Where the model is.
-        advance: Called after counting, classifying and training.
+    Attributes:
+        batch_size: Largest number of images in the batch whose speed and memory are measured.
+        repeats: Number of timed batches, after two untimed ones; the median counts.
     """
-    found = cost(model)
-    values: dict[str, float] = {"parameters": found.parameters, "flops": found.flops}
-    if found.decoder_parameters is not None:
-        values["decoder/parameters"] = found.decoder_parameters
-    if votes := found.vote_bytes(1):
-        values["votes/bytes"] = sum(votes.values())
-        values |= {f"votes/bytes@{name}": count for name, count in votes.items()}
-    advance()
-    samples: dict[str, NDArray[Any]] = {}
-    rows = subset_rows(data, entry.batch_size)
-    on_mps = torch.device(device).type == "mps"
-    images = next(familiar_batches(data, device, rows, batch_size=entry.batch_size)).images
-    works = {"inference": (lambda: _classify(model, images), len(images))}
-    trained = any(parameter.requires_grad for parameter in model.parameters())
-    if trained:
-        works["training"] = _training(model, data, device)
-    for name, (work, count) in works.items():
-        seconds = seconds_per_call(work, device, entry.repeats)
-        samples[f"{name}/seconds"] = np.array(seconds)
-        values[f"{name}/images per second"] = count / float(np.median(seconds))
-        if not on_mps:
-            values[f"{name}/peak bytes"] = peak_bytes(work, device)
-        advance()
-    notes: tuple[str, ...] = ("peak memory is not measured on mps devices",) if on_mps else ()
-    notes += () if trained else ("nothing is trained: the model has no parameters to train",)
-    return Measured(values, [], len(images), samples, notes)
+
+    measure: Literal["cost"]
+    batch_size: int = Field(default=100, ge=1)
+    repeats: int = Field(default=5, ge=1)
+
+    @property
+    def required_splits(self) -> tuple[TestSplit, ...]:
+        """The familiar images."""
+        return ("familiar",)
+
+    @property
+    def num_progress_steps(self) -> int:
+        """One step each for counting, inference and training."""
+        return 3
+
+
+class Cost(Measure[CostConfig]):
+    """Parameters and operations of a model, and its speed and memory on this device.
+
+    With phase=inference a batch of test images is classified; with phase=training a batch of
+    training images goes forward and backward, without the optimizer and without making the batch.
+    A copy is trained, not the model. Speed depends on the other load of the machine. Memory is not
+    measured on MPS devices.
+
+    Free arrays: ``seconds[phase=...]`` (repeats,), the time of each batch.
+    """
+
+    config = CostConfig
+    metrics: ClassVar[Mapping[str, ValueSpec]] = {
+        "parameters": ValueSpec("Number of parameters.", "count"),
+        "decoder_parameters": ValueSpec(
+            "Number of parameters of the decoder, which only the reconstruction needs.", "count"
+        ),
+        "flops": ValueSpec(
+            "Floating-point operations of a forward pass of one image: those of convolutions and "
+            "matrix products, a multiply-add counted as two.",
+            "count",
+        ),
+        "vote_bytes": ValueSpec(
+            "Bytes of all votes for one image in float32, stored or not: of a routing layer, or of "
+            "all of them.",
+            "bytes",
+        ),
+        "images_per_second": ValueSpec("Speed.", "per second"),
+        "peak_bytes": ValueSpec(
+            "Largest memory in use beyond that of the model and the images.", "bytes"
+        ),
+    }
+
+    @classmethod
+    def compute(
+        cls, config: CostConfig, model: Model, data: ImageDataModule, context: MeasureContext
+    ) -> MeasureResult:
+        """Compute the measure; see `Measure.compute`."""
+        values = _counts(model)
+        context.advance()
+        device = context.device
+        rows = subset_rows(data, config.batch_size)
+        images = next(familiar_batches(data, device, rows, batch_size=config.batch_size)).images
+        phases = {"inference": (lambda: _classify(model, images), len(images))}
+        is_trainable = any(parameter.requires_grad for parameter in model.parameters())
+        if is_trainable:
+            phases["training"] = _training_step(model, data, device)
+        measures_memory = torch.device(device).type != "mps"
+        per_image: dict[str, Array] = {}
+        for phase, (step, count) in phases.items():
+            condition = {"phase": phase}
+            seconds = seconds_per_call(step, device, config.repeats)
+            per_image[Quantity(metric="seconds", condition=condition).name] = np.array(seconds)
+            rate = Quantity(metric="images_per_second", condition=condition)
+            values.append(rate.with_value(count / float(np.median(seconds)), count))
+            if measures_memory:
+                memory = Quantity(metric="peak_bytes", condition=condition)
+                values.append(memory.with_value(peak_bytes(step, device), count))
+            context.advance()
+        notes: tuple[str, ...] = ()
+        if not measures_memory:
+            notes += ("peak memory is not measured on MPS devices",)
+        if not is_trainable:
+            context.advance()
+            notes += ("training is not measured: the model has no parameters to train",)
+        return MeasureResult(values, per_image, notes)
+
+
+def _counts(model: Model) -> list[Value]:
+    """Return the numbers that do not depend on the device."""
+    cost = model_cost(model)
+    values = [
+        Quantity(metric="parameters").with_value(cost.parameters, 0),
+        Quantity(metric="flops").with_value(cost.flops, 0),
+    ]
+    if cost.decoder_parameters is not None:
+        values.append(Quantity(metric="decoder_parameters").with_value(cost.decoder_parameters, 0))
+    if by_layer := cost.vote_bytes(1):
+        values.append(Quantity(metric="vote_bytes").with_value(sum(by_layer.values()), 0))
+        values += [
+            Quantity(metric="vote_bytes", layer=layer).with_value(count, 0)
+            for layer, count in by_layer.items()
+        ]
+    return values
 
 
 @torch.inference_mode()
@@ -79,8 +143,10 @@ def _classify(model: Model, images: Tensor) -> None:
     model.log_probabilities(model(images))
 
 
-def _training(model: Model, data: ImageDataModule, device: str) -> tuple[Callable[[], None], int]:
-    """A training step of a copy of the model but for the optimizer, and its number of images."""
+def _training_step(
+    model: Model, data: ImageDataModule, device: str
+) -> tuple[Callable[[], None], int]:
+    """Return a training step of a copy of the model, without the optimizer, and its batch size."""
     stored = next(iter(data.train_dataloader()))
     moved = data.transfer_batch_to_device(stored, torch.device(device), 0)
     batch = data.on_after_batch_transfer(moved, 0)

@@ -1,94 +1,136 @@
-"""The error of images that a model draws from views that it is told."""
+"""Measure ``rendering-error``: error of images that a model renders from given views."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Mapping
+from typing import ClassVar, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import Field
 from torch import Tensor
 
 from capsbench.contracts import Model
 from capsbench.data.images import ImageDataModule
 from capsbench.data.randomness import views_by_index
-from capsbench.measures import RenderingError
-from capsbench.measures._result import Measured
+from capsbench.measures import (
+    Measure,
+    MeasureConfig,
+    MeasureContext,
+    MeasureResult,
+    Name,
+    ValueSpec,
+    index_name,
+)
+from capsbench.measures._result import Array
+from capsbench.values import Quantity, Value
+from capsbench.viewpoint.grid import GridView
 from capsbench.viewpoint.ranges import ViewRange
 from capsbench.viewpoint.warp import warp
 
 
-@torch.inference_mode()
-def measure(
-    entry: RenderingError,
-    model: Model,
-    data: ImageDataModule,
-    device: str,
-    advance: Callable[[], None],
-) -> Measured:
-    """Measure a model on the test split, each image at its familiar view before it is moved.
+class RenderingErrorConfig(MeasureConfig):
+    """Arguments of `RenderingError`.
 
-    All errors are squared differences of pixels in [0, 1], averaged over pixels and images; each
-    key begins with the name of the views. ``rendering/error`` is that of what the model draws,
-    ``copy/error`` of the image that was not moved, ``constant/error`` of one image for all, the
-    mean of the moved ones, which no other constant beats. ``rendering/share of copy`` is the first
-    divided by the second, left out where nothing moves. A model that draws nothing has no value of
-    its own; one that draws, but takes no notice of views, is measured as it is.
-
-    Args:
-        entry: The measure's arguments.
-        model: The trained model, in evaluation mode on ``device``.
-        data: The data module.
-        device: Where the model is.
-        advance: Called after each range of views, for a progress bar.
+    Attributes:
+        views: Ranges of views by a name of their choice, such as ``shift``.
     """
-    values: dict[str, float] = {}
-    index = data.split("test").index.numpy()
-    samples: dict[str, NDArray[Any]] = {"index": index}
-    for name, ranges in entry.views.items():
-        found, errors = _measure(name, ranges, model, data, device)
-        values |= {f"{name}/{key}": value for key, value in found.items()}
-        samples |= {f"{name}/{key}": value for key, value in errors.items()}
-        advance()
-    return Measured(values, [], len(index), samples)
+
+    measure: Literal["rendering-error"]
+    views: dict[Name, ViewRange] = Field(min_length=1)
+
+    @property
+    def required_views(self) -> list[GridView | ViewRange]:
+        """The ranges."""
+        return list(self.views.values())
+
+    @property
+    def num_progress_steps(self) -> int:
+        """One step per range."""
+        return len(self.views)
 
 
-def _measure(
+class RenderingError(Measure[RenderingErrorConfig]):
+    """Error of every test image as a model renders it from a random view of a range.
+
+    The model gets each test image at its familiar view, and the view from which to render it. All
+    errors are squared differences of pixels in [0, 1], averaged over pixels and images. A model
+    that renders nothing has no rendering error; one that renders but ignores views is measured like
+    any other.
+    """
+
+    config = RenderingErrorConfig
+    metrics: ClassVar[Mapping[str, ValueSpec]] = {
+        "rendering_error": ValueSpec("Error of the image that the model renders.", "squared error"),
+        "copy_error": ValueSpec("Control: error of the untransformed image.", "squared error"),
+        "constant_error": ValueSpec(
+            "Control: error of the mean of all transformed images, the best constant image.",
+            "squared error",
+        ),
+        "error_relative_to_copy": ValueSpec(
+            "Rendering error divided by copy error; missing if the views change nothing.", "share"
+        ),
+    }
+
+    @classmethod
+    @torch.inference_mode()
+    def compute(
+        cls,
+        config: RenderingErrorConfig,
+        model: Model,
+        data: ImageDataModule,
+        context: MeasureContext,
+    ) -> MeasureResult:
+        """Compute the measure; see `Measure.compute`."""
+        values: list[Value] = []
+        per_image: dict[str, Array] = {index_name(): data.split("test").index.numpy()}
+        for name, ranges in config.views.items():
+            numbers, errors = _errors(name, ranges, model, data, context.device)
+            n = len(per_image[index_name()])
+            for metric, number in numbers.items():
+                values.append(Quantity(metric=metric, split=name).with_value(number, n))
+            for metric, array in errors.items():
+                per_image[Quantity(metric=metric, split=name).name] = array
+            context.advance()
+        return MeasureResult(values, per_image)
+
+
+def _errors(
     name: str, ranges: ViewRange, model: Model, data: ImageDataModule, device: str
 ) -> tuple[dict[str, float], dict[str, NDArray[np.float64]]]:
-    """Values for one range of views, and the errors of each image behind them."""
+    """Return the errors for a range of views by metric, and those of each image, (N,)."""
     rendered, copied, squares = list[Tensor](), list[Tensor](), list[Tensor]()
     total = torch.zeros(data.image_shape, dtype=torch.float64)
     for batch in data.evaluation.batches("test", device):
         views = views_by_index(ranges, batch.index, "views to render", name)
-        moved = warp(batch.images, views.matrices(*batch.images.shape[-2:]))
-        drawn = model(batch.images, views).reconstruction
-        if drawn is not None:
-            rendered.append(_errors(drawn, moved))
-        copied.append(_errors(batch.images, moved))
-        squares.append(_errors(torch.zeros_like(moved), moved))
-        total += moved.cpu().double().sum(dim=0)
-    samples = {"copied": _array(copied)}
-    constant = total / len(samples["copied"])
-    values = {
-        "copy/error": float(samples["copied"].mean()),
-        "constant/error": float(_array(squares).mean() - constant.square().mean()),
+        expected = warp(batch.images, views.matrices(*batch.images.shape[-2:]))
+        rendering = model(batch.images, views).reconstruction
+        if rendering is not None:
+            rendered.append(_squared_error(rendering, expected))
+        copied.append(_squared_error(batch.images, expected))
+        squares.append(_squared_error(torch.zeros_like(expected), expected))
+        total += expected.cpu().double().sum(dim=0)
+    per_image = {"copy_error": _concatenate(copied)}
+    constant = total / len(per_image["copy_error"])
+    numbers = {
+        "copy_error": float(per_image["copy_error"].mean()),
+        "constant_error": float(_concatenate(squares).mean() - constant.square().mean()),
     }
     if rendered:
-        samples["rendered"] = _array(rendered)
-        values["rendering/error"] = float(samples["rendered"].mean())
-        if values["copy/error"]:
-            values["rendering/share of copy"] = values["rendering/error"] / values["copy/error"]
-    return values, samples
+        per_image["rendering_error"] = _concatenate(rendered)
+        numbers["rendering_error"] = float(per_image["rendering_error"].mean())
+        if numbers["copy_error"]:
+            ratio = numbers["rendering_error"] / numbers["copy_error"]
+            numbers["error_relative_to_copy"] = ratio
+    return numbers, per_image
 
 
-def _errors(drawn: Tensor, expected: Tensor) -> Tensor:
-    """(B,) mean squared difference of the pixels of each image."""
-    return (drawn.float() - expected).square().mean(dim=(1, 2, 3))
+def _squared_error(images: Tensor, expected: Tensor) -> Tensor:
+    """Return (B,), the squared difference averaged over the pixels of each image."""
+    return (images.float() - expected).square().mean(dim=(1, 2, 3))
 
 
-def _array(parts: list[Tensor]) -> NDArray[np.float64]:
-    """Values of all batches, one after the other."""
+def _concatenate(parts: list[Tensor]) -> NDArray[np.float64]:
     joined: NDArray[np.float64] = torch.cat(parts).cpu().double().numpy()
     return joined

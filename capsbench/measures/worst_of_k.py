@@ -1,188 +1,161 @@
-"""Worst of k: an image counts as right only if it is right from every one of k views."""
+"""Measure ``worst-of-k``: accuracy if an image counts only if it is correct from all of k views."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from typing import ClassVar, Literal, Self
 
 import torch
+from pydantic import Field, model_validator
 from torch import Tensor
-from torchmetrics import Metric
 
-from capsbench import measures
 from capsbench.contracts import Model, class_recall, one_hot
 from capsbench.data.images import ImageDataModule
 from capsbench.data.randomness import views_by_index
-from capsbench.errors import UserError
+from capsbench.measures import (
+    Measure,
+    MeasureConfig,
+    MeasureContext,
+    MeasureResult,
+    ValueSpec,
+    index_name,
+)
+from capsbench.measures._config import refuse_recorded
 from capsbench.measures._image_subset import subset_rows
-from capsbench.measures._random_views import batches_from
-from capsbench.measures._result import Measured
+from capsbench.measures._random_views import batches_at_views
+from capsbench.values import Quantity
+from capsbench.viewpoint.grid import GridView
+from capsbench.viewpoint.ranges import ViewRange
 
 
-@torch.inference_mode()
-def measure(
-    entry: measures.WorstOfK,
-    model: Model,
-    data: ImageDataModule,
-    device: str,
-    advance: Callable[[], None],
-) -> Measured:
-    """Measure a model on familiar test images, each from k views of its own.
-
-    The views are those of a seeded table by image and draw: the same for every model, and fewer are
-    a part of more. ``worst/accuracy`` is that from the worst of the k views, ``random/accuracy``
-    that from one of them, over all of them; ``k=<number>/accuracy`` that from the worst of so many
-    of them, in expectation.
-
-    Args:
-        entry: The measure's arguments.
-        model: The trained model, in evaluation mode on ``device``.
-        data: The data module.
-        device: Where the model is.
-        advance: Called after each draw, for a progress bar.
-    """
-    images = data.split("familiar")[subset_rows(data, entry.images)]
-    correct = torch.empty(entry.k, len(images), dtype=torch.bool)
-    losses = torch.empty(entry.k, len(images))
-    for draw in range(entry.k):
-        views = views_by_index(entry.views, images.index, "worst of k", draw)
-        right, lost = list[Tensor](), list[Tensor]()
-        for batch in batches_from(data, images, views, entry.views.part, device):
-            found = model.log_probabilities(model(batch.images)).float()
-            right.append(class_recall(found, batch.targets) == 1)
-            present = one_hot(batch.targets, found.shape[1]) > 0
-            mean = found.masked_fill(~present, 0).sum(dim=1) / present.sum(dim=1)
-            lost.append(-mean)  # over the objects of an image
-        correct[draw], losses[draw] = torch.cat(right), torch.cat(lost)
-        advance()
-    worst = worst_of_k(correct, losses)
-    by_number = worst.by_number.tolist()
-    values = {"worst/accuracy": float(worst.accuracy), "random/accuracy": by_number[0]}
-    values |= {f"k={k}/accuracy": value for k, value in enumerate(by_number, start=1)}
-    assert worst.view is not None
-    samples = {
-        "worst/accuracy": worst.correct.numpy(),
-        "correct": correct.numpy(),
-        "loss": losses.numpy(),
-        "worst": worst.view.numpy(),
-        "index": images.index.numpy(),
-    }
-    return Measured(values, [], len(images), samples)
-
-
-class Worst(NamedTuple):
-    """The worst view of each image, of V.
+class WorstOfKConfig(MeasureConfig):
+    """Arguments of `WorstOfK`.
 
     Attributes:
-        correct: (N,) whether the image is right from every view.
-        view: (N,) the worst view: of the views that are wrong (of all, where none is) the one of
-            largest loss. None where losses are not known.
-        loss: (N,) the loss from there. None where losses are not known.
-        accuracy: () mean of ``correct``.
-        by_number: (V,) `expected_worst` of k of these views, k = 1 to V: the first is the accuracy
-            over all views, the last ``accuracy``.
+        views: Range from which the views of each image are drawn.
+        k: Number of views per image.
+        images: Largest number of familiar test images.
     """
 
-    correct: Tensor
-    view: Tensor | None
-    loss: Tensor | None
-    accuracy: Tensor
-    by_number: Tensor
+    measure: Literal["worst-of-k"]
+    views: ViewRange
+    k: int = Field(default=10, ge=1, le=1000)
+    images: int = Field(default=1000, ge=1)
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        refuse_recorded(self.measure, list(self.views.recorded))
+        if not self.views.moves:
+            raise ValueError("views of worst-of-k move or change no image: let a factor vary")
+        return self
+
+    @property
+    def required_views(self) -> list[GridView | ViewRange]:
+        """The range."""
+        return [self.views]
+
+    @property
+    def num_progress_steps(self) -> int:
+        """One step per draw."""
+        return self.k
 
 
-def worst_of_k(correct: Tensor, losses: Tensor | None = None) -> Worst:
-    """The worst of k views per image (Engstrom et al. 2019, 'Worst-of-k').
+class WorstOfK(Measure[WorstOfKConfig]):
+    """Accuracy on familiar test images if each counts only if it is correct from all of k views.
 
-    They draw k = 10 turns and shifts for each image; here the views are those that are given, the
-    same for all images or not.
+    The views come from a seeded table by image and draw. They are the same for every model, and the
+    first of more views are the same as fewer.
+
+    Free per-image arrays: ``correct`` and ``loss`` (k, N) at each view, the loss as the negative
+    log-probability of the target, averaged over an image's objects; ``worst_view`` (N,), see
+    `worst_view`.
+    """
+
+    config = WorstOfKConfig
+    source = "Engstrom et al. 2019, section 3"
+    metrics: ClassVar[Mapping[str, ValueSpec]] = {
+        "worst_case_accuracy": ValueSpec(
+            "Share of the images that are correct from each of their k views; with the condition "
+            "k, the expected share for so many views drawn from these.",
+            "share",
+        ),
+        "random_accuracy": ValueSpec("Accuracy from one view, averaged over the k views.", "share"),
+    }
+
+    @classmethod
+    @torch.inference_mode()
+    def compute(
+        cls, config: WorstOfKConfig, model: Model, data: ImageDataModule, context: MeasureContext
+    ) -> MeasureResult:
+        """Compute the measure; see `Measure.compute`."""
+        images = data.split("familiar")[subset_rows(data, config.images)]
+        n = len(images)
+        correct = torch.empty(config.k, n, dtype=torch.bool)
+        losses = torch.empty(config.k, n)
+        for draw in range(config.k):
+            views = views_by_index(config.views, images.index, "worst of k", draw)
+            recall, loss = list[Tensor](), list[Tensor]()
+            for batch in batches_at_views(data, images, views, config.views.part, context.device):
+                log_probabilities = model.log_probabilities(model(batch.images)).float()
+                recall.append(class_recall(log_probabilities, batch.targets))
+                loss.append(_loss(log_probabilities, batch.targets))
+            correct[draw], losses[draw] = torch.cat(recall) == 1, torch.cat(loss)
+            context.advance()
+        worst = Quantity(metric="worst_case_accuracy")
+        accuracies = expected_worst(correct).tolist()
+        values = [
+            worst.with_value(float(correct.all(dim=0).double().mean()), n),
+            Quantity(metric="random_accuracy").with_value(accuracies[0], n),
+        ]
+        for k, accuracy in enumerate(accuracies, start=1):
+            expected = Quantity(metric="worst_case_accuracy", condition={"k": k})
+            values.append(expected.with_value(accuracy, n))
+        per_image = {
+            worst.name: correct.all(dim=0).numpy(),
+            "correct": correct.numpy(),
+            "loss": losses.numpy(),
+            "worst_view": worst_view(correct, losses).numpy(),
+            index_name(): images.index.numpy(),
+        }
+        return MeasureResult(values, per_image)
+
+
+def worst_view(correct: Tensor, losses: Tensor) -> Tensor:
+    """Return the worst view of each image: the wrong one with the largest loss.
 
     Args:
-        correct: (V, N) bool, whether image n is right from view v.
-        losses: (V, N) negative log-probabilities of the target, where the worst view is wanted.
+        correct: (V, N) bool, True if an image is correct from a view.
+        losses: (V, N) negative log-probabilities of the target.
 
     Returns:
-        Accuracies in float64, NaN where there is no image.
+        (N,) numbers of views; if every view is correct, the one with the largest loss.
     """
-    right = correct.all(dim=0)
-    view = loss = None
-    if losses is not None:
-        # A view that is right is never the worst of an image that is wrong from another.
-        kept = losses.masked_fill(correct & ~right, -torch.inf)
-        view = kept.argmax(dim=0)
-        loss = losses.gather(0, view[None])[0]
-    return Worst(right, view, loss, right.double().mean(), expected_worst(_histogram(correct)))
+    # A correct view is never the worst of an image that is wrong from another one.
+    excluded = correct & ~correct.all(dim=0)
+    return losses.masked_fill(excluded, -torch.inf).argmax(dim=0)
 
 
-def expected_worst(histogram: Tensor) -> Tensor:
-    """Expected accuracy from the worst of k views, drawn from V without replacement.
+def expected_worst(correct: Tensor) -> Tensor:
+    """Return the expected accuracy from the worst of k views, drawn without replacement.
 
-    An image that is right from m of V views is right from all k drawn with the hypergeometric
+    An image that is correct from m of V views is correct from all k drawn with the hypergeometric
     probability C(m, k) / C(V, k) = Π_{i < k} (m - i) / (V - i).
 
     Args:
-        histogram: (V + 1,) number of images that are right from 0, 1, ..., V views.
+        correct: (V, N) bool, True if an image is correct from a view.
 
     Returns:
-        (V,) float64, for k = 1 to V; NaN where there is no image.
+        (V,) float64, for k = 1 to V; NaN without any image. The first is the mean accuracy over the
+        views, the last the share of images that are correct from all of them.
     """
-    right = torch.arange(len(histogram), device=histogram.device, dtype=torch.float64)
-    before = right[:-1]
-    chances = ((right[:, None] - before).clamp_min(0) / (len(before) - before)).cumprod(dim=1)
-    return histogram.double() @ chances / histogram.sum()
+    counts = torch.arange(len(correct) + 1, device=correct.device, dtype=torch.float64)
+    histogram = torch.bincount(correct.sum(dim=0), minlength=len(counts))
+    drawn = counts[:-1]
+    probabilities = ((counts[:, None] - drawn).clamp_min(0) / (len(drawn) - drawn)).cumprod(dim=1)
+    return histogram.double() @ probabilities / histogram.sum()
 
 
-class WorstOfK(Metric):
-    """`expected_worst` over batches and processes.
-
-    ``compute`` gives (V,), for k = 1 to V: the first is the accuracy over all views, the last the
-    accuracy from the worst of all.
-
-    Args:
-        views: V.
-    """
-
-    full_state_update = False
-    higher_is_better = True
-    is_differentiable = False
-    plot_lower_bound = 0.0
-    plot_upper_bound = 1.0
-    histogram: Tensor
-
-    def __init__(self, views: int, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        zeros = torch.zeros(views + 1, dtype=torch.long)
-        self.add_state("histogram", zeros, dist_reduce_fx="sum")
-
-    def update(self, correct: Tensor) -> None:
-        """Add images.
-
-        Args:
-            correct: (V, B) bool, of all V views of B images.
-
-        Raises:
-            UserError: There are more or fewer views.
-        """
-        if len(correct) != len(self.histogram) - 1:
-            raise UserError(
-                f"the worst of {len(self.histogram) - 1} views needs the outcome of each of them "
-                f"for every image; got those of {len(correct)} views"
-            )
-        self.histogram += _histogram(correct)
-
-    def compute(self) -> Tensor:
-        """(V,), see `expected_worst`."""
-        return expected_worst(self.histogram)
-
-    def plot(self, val: Tensor | Sequence[Tensor] | None = None, ax: Any = None) -> Any:
-        """Draw accuracy against k, or the values that are given."""
-        if val is not None:
-            return self._plot(val, ax)
-        drawn: Any = self._plot({"accuracy from the worst of k views": self.compute()}, ax)
-        drawn[1].set_xlabel("k")
-        drawn[1].set_xticks(range(views := len(self.histogram) - 1), range(1, views + 1))
-        return drawn
-
-
-def _histogram(correct: Tensor) -> Tensor:
-    """(V + 1,) number of images that are right from 0, 1, ..., V of the views, from (V, N)."""
-    return torch.bincount(correct.sum(dim=0), minlength=len(correct) + 1)
+def _loss(log_probabilities: Tensor, targets: Tensor) -> Tensor:
+    """Return (B,) negative log-probabilities of the targets, averaged over an image's objects."""
+    present = one_hot(targets, log_probabilities.shape[1]) > 0
+    return -(log_probabilities.masked_fill(~present, 0).sum(dim=1) / present.sum(dim=1))

@@ -1,22 +1,22 @@
-"""The cost of a model as a measure."""
+"""Cost of a model as a measure."""
 
 import numpy as np
 import pytest
 import torch
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 from torch import nn
 
 from capsbench.capsules.dynamic_routing import DynamicRouting
 from capsbench.contracts import Model, Prediction
-from capsbench.measures import Cost, MeasureEntry
-from capsbench.measures.cost import measure
-from capsbench.profiling.model_cost import cost
-from capsbench.profiling.timing import WARM, seconds_per_call
+from capsbench.measures.cost import CostConfig
+from capsbench.profiling.model_cost import model_cost
+from capsbench.profiling.timing import WARMUP_CALLS
 from tests.data.made_up import Flat
+from tests.measures.computing import compute, number, numbers
 
 
 class Routed(Model):
-    """Sixteen children of four pixels each, routed to three classes; its layers count calls."""
+    """Sixteen children of four pixels each, routed to three classes; it records its calls."""
 
     def __init__(self):
         super().__init__(image_shape=(1, 8, 8), num_classes=3)
@@ -36,65 +36,62 @@ class Routed(Model):
         return nn.functional.cross_entropy(prediction.scores, batch.targets)
 
 
-def outcome(model, data=None, **arguments):
-    entry = Cost(measure="cost", **arguments)
-    advanced = []
-    found = measure(entry, model, data or Flat(batch_size=10), "cpu", lambda: advanced.append(1))
-    assert len(advanced) == entry.steps
-    return found
+def measured(model, **arguments):
+    return compute("cost", model, Flat(batch_size=10), **arguments)
 
 
-def test_what_is_counted():
+def test_parameters_operations_and_votes():
     model = Routed().eval()
-    values = outcome(model, repeats=1).values
-    counted = cost(model)
-    assert values["parameters"] == counted.parameters == 2 + 16 * 3 * 4 * 5
-    assert values["flops"] == counted.flops > 0
-    assert values["votes/bytes@routing"] == values["votes/bytes"] == 4 * 16 * 3 * 5
-    assert "decoder/parameters" not in values
+    result = measured(model, repeats=1)
+    cost = model_cost(model)
+    assert number(result, metric="parameters") == cost.parameters == 2 + 16 * 3 * 4 * 5
+    assert number(result, metric="flops") == cost.flops > 0
+    votes = number(result, metric="vote_bytes")
+    assert number(result, metric="vote_bytes", layer="routing") == votes == 4 * 16 * 3 * 5
+    assert "decoder_parameters" not in numbers(result)
 
 
-def test_what_is_measured_on_this_device():
-    found = outcome(Routed().eval(), batch_size=12, repeats=3)
-    assert found.n == 12
-    for work, count in (("inference", 12), ("training", 10)):
-        seconds = found.samples[f"{work}/seconds"]
+def test_speed_and_memory_on_this_device():
+    result = measured(Routed().eval(), batch_size=12, repeats=3)
+    peaks = {}
+    for phase, count in (("inference", 12), ("training", 10)):
+        seconds = result.per_image[f"seconds[phase={phase}]"]
         assert len(seconds) == 3
         rate = count / float(np.median(seconds))
-        assert found.values[f"{work}/images per second"] == pytest.approx(rate)
-        assert found.values[f"{work}/peak bytes"] > count * 64 * 4
-    assert found.values["training/peak bytes"] > found.values["inference/peak bytes"]
-    assert found.notes == ()
+        assert number(result, metric="images_per_second", phase=phase) == pytest.approx(rate)
+        peaks[phase] = number(result, metric="peak_bytes", phase=phase)
+        assert peaks[phase] > count * 64 * 4
+        assert {v.n for v in result.values if v.condition == {"phase": phase}} == {count}
+    assert peaks["training"] > peaks["inference"]
+    assert result.notes == ()
 
 
-def test_no_more_images_than_there_are():
+def test_a_batch_is_no_larger_than_the_split():
     model = Routed().eval()
-    assert outcome(model, batch_size=1000, repeats=1).n == 15
-    # One black image is counted; two batches are warm, one is timed, one's memory is watched.
-    assert model.calls == [(1, False)] + [(15, False)] * (WARM + 2)
+    result = measured(model, batch_size=1000, repeats=1)
+    assert {v.n for v in result.values if v.condition == {"phase": "inference"}} == {15}
+    # One black image is counted; two batches are warm, one is timed, one is measured in memory.
+    assert model.calls == [(1, False)] + [(15, False)] * (WARMUP_CALLS + 2)
 
 
-def test_a_model_is_not_trained_further():
+def test_the_model_stays_as_it_was():
     model = Routed().eval()
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    outcome(model, repeats=1)
+    measured(model, repeats=1)
     assert not model.training
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
     assert all(parameter.grad is None for parameter in model.parameters())
 
 
-def test_warm_calls_are_not_timed(monkeypatch):
-    now, calls = [0.0], []
-
-    def call():
-        calls.append(1)
-        now[0] += 100 if len(calls) <= WARM else len(calls)
-
-    monkeypatch.setattr("time.perf_counter", lambda: now[0])
-    assert seconds_per_call(call, "cpu", 3) == [WARM + 1, WARM + 2, WARM + 3]
+def test_without_parameters_nothing_is_trained():
+    model = Routed().eval().requires_grad_(False)
+    result = measured(model, repeats=1)
+    assert not any(value.condition == {"phase": "training"} for value in result.values)
+    (note,) = result.notes
+    assert "no parameters" in note
 
 
 @pytest.mark.parametrize("content", [{"batch_size": 0}, {"repeats": 0}, {"images": 5}], ids=str)
-def test_what_makes_no_sense_is_refused(content):
+def test_wrong_arguments_are_refused(content):
     with pytest.raises(ValidationError):
-        TypeAdapter(MeasureEntry).validate_python({"measure": "cost", **content})
+        CostConfig.model_validate({"measure": "cost", **content})
