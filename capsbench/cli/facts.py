@@ -60,11 +60,11 @@ def model_facts(
         settings: Arguments as ``NAME=VALUE``.
         batch: Images whose votes are counted.
     """
-    from capsbench.profiling.model_cost import cost
+    from capsbench.profiling.model_cost import model_cost
 
     cls, arguments = model_with_arguments(target, settings)
     try:
-        found = cost(cls(image_shape=image_shape, num_classes=classes, **arguments).eval())
+        found = model_cost(cls(image_shape=image_shape, num_classes=classes, **arguments).eval())
     except UserError:
         raise
     except (Exception, SystemExit) as error:

@@ -13,7 +13,7 @@ from capsbench.capsules.backend_names import Backend
 from capsbench.capsules.backends import use_backend
 from capsbench.contracts import Batch, Model
 from capsbench.errors import UserError
-from capsbench.profiling.model_cost import cost
+from capsbench.profiling.model_cost import model_cost
 from capsbench.profiling.timing import seconds_per_call
 from capsbench.running.cell import Cell
 from capsbench.training.recipe import Recipe
@@ -66,7 +66,7 @@ def estimate_trainings(
         key = json.dumps(parts)
         if key not in known:
             model = cell.build_model()
-            votes = sum(cost(model.eval()).vote_bytes(recipe.batch_size).values())
+            votes = sum(model_cost(model.eval()).vote_bytes(recipe.batch_size).values())
             size = NUMBER * sum(weight.numel() for weight in model.parameters())
             try:
                 seconds = step_seconds(model, recipe, device, backend)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from capsbench.profiling.model_cost import cost
+from capsbench.profiling.model_cost import model_cost
 from capsbench.running import estimate
 from capsbench.running.estimate import estimates
 from capsbench.running.plan import plan
@@ -25,7 +25,7 @@ def test_equal_networks_are_timed_once_and_sizes_are_those_of_the_model(monkeypa
         size = 4 * sum(weight.numel() for weight in model.parameters())
         assert each.seconds == 0.25 * 400
         assert each.disk_bytes == 2 * size
-        assert each.vote_bytes == sum(cost(model.eval()).vote_bytes(64).values())
+        assert each.vote_bytes == sum(model_cost(model.eval()).vote_bytes(64).values())
     assert found[0].vote_bytes == 0
 
 

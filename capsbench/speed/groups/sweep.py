@@ -12,7 +12,7 @@ from capsbench.data.images import ImageDataModule
 from capsbench.measures import AccuracyByView
 from capsbench.measures.accuracy_by_view import measure
 from capsbench.names import find
-from capsbench.profiling.model_cost import cost
+from capsbench.profiling.model_cost import model_cost
 from capsbench.speed.images import noise_images
 from capsbench.speed.rows import Comparison, Row, Work
 from capsbench.viewpoint.grid import ViewGrid
@@ -50,7 +50,7 @@ def _comparison(device: str, name: str, sizes: Sizes) -> Comparison:
     torch.manual_seed(0)
     cls = find("models", name).load_subclass(Model)
     model = cls(image_shape=sizes.image_shape, num_classes=10).eval()
-    flops = cost(model).flops * sizes.images * len(entry.grid)
+    flops = model_cost(model).flops * sizes.images * len(entry.grid)
     data = noise_images(sizes.image_shape, num_classes=10, count=sizes.images, batch=sizes.images)
     rows = (
         Row("forward passes alone", partial(_bare, device, model, data, entry), flops=flops),

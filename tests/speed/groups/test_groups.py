@@ -199,7 +199,7 @@ def test_a_command_that_fails_is_no_time(monkeypatch):
 
 def test_every_group_has_comparisons(monkeypatch):
     monkeypatch.setattr(step, "flops_of", lambda *_: 1)
-    monkeypatch.setattr(sweep, "cost", lambda _: type("Cost", (), {"flops": 1}))
+    monkeypatch.setattr(sweep, "model_cost", lambda _: type("Cost", (), {"flops": 1}))
     for group in GROUPS:
         for comparison in comparisons_of(group, "cpu"):
             assert len(comparison.rows) > 1
