@@ -17,7 +17,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from capsbench.contracts import ImageShape, Model, class_recall, one_hot, predicted_classes
+from capsbench.contracts import ImageShape, Model, one_hot
 from capsbench.data.randomness import generator
 from capsbench.errors import UserError
 from capsbench.profiling.evaluation_mode import evaluation_mode
@@ -152,35 +152,6 @@ def loss_gradient(
         return torch.zeros_like(points)
     (gradient,) = torch.autograd.grad(loss, points, allow_unused=True, materialize_grads=True)
     return gradient.nan_to_num(nan=0.0)
-
-
-@torch.no_grad()
-def attack_outcomes(
-    model: Model, images: Tensor, labels: Tensor, target_classes: Tensor | None = None
-) -> dict[str, Tensor]:
-    """Classify attacked images by a model: the attacked one, or another (a transfer).
-
-    Args:
-        model: The evaluated model.
-        images: (E, B, C, H, W) in [0, 1], from `AttackedImages`.
-        labels: (B,) class indices, or (B, K) multi-hot.
-        target_classes: (B,) class of a targeted attack for each image.
-
-    Returns:
-        (E, B) bool by metric. ``accuracy``: all objects of the image are predicted, see
-        `class_recall`. ``target_success``, of a targeted attack: the target class is the predicted
-        one, or among the M predicted ones for M objects.
-    """
-    correct, success = list[Tensor](), list[Tensor]()
-    with evaluation_mode(model):
-        for changed in images:
-            log_probabilities = model.log_probabilities(model(changed))
-            correct.append(class_recall(log_probabilities, labels) == 1)
-            if target_classes is not None:
-                predicted = predicted_classes(log_probabilities, labels)
-                success.append(predicted.gather(1, target_classes[:, None])[:, 0])
-    outcomes = {"accuracy": torch.stack(correct)}
-    return outcomes | ({"target_success": torch.stack(success)} if success else {})
 
 
 def wrong_classes(labels: Tensor, index: Tensor, num_classes: int, *names: int | str) -> Tensor:

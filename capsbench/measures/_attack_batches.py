@@ -1,4 +1,4 @@
-"""Attacks on batches of images, for several epsilons."""
+"""Attacks on batches of images, and the classification of the attacked images."""
 
 from __future__ import annotations
 
@@ -8,14 +8,9 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from capsbench.contracts import Batch, Model
-from capsbench.measures._adversarial import (
-    AttackedImages,
-    attack_outcomes,
-    fgsm,
-    pgd,
-    random_starts,
-)
+from capsbench.contracts import Batch, Model, class_recall, predicted_classes
+from capsbench.measures._adversarial import AttackedImages, fgsm, pgd, random_starts
+from capsbench.profiling.evaluation_mode import evaluation_mode
 
 AttackMethod = Literal["fgsm", "bim", "pgd"]
 Outcomes = dict[str, Tensor]  # by metric, (E, N) bool: for each epsilon, image by image
@@ -31,6 +26,35 @@ class LabelledBatch(NamedTuple):
 
     batch: Batch
     target_classes: Tensor | None
+
+
+@torch.no_grad()
+def attack_outcomes(
+    model: Model, images: Tensor, labels: Tensor, target_classes: Tensor | None = None
+) -> dict[str, Tensor]:
+    """Classify attacked images by a model: the attacked one, or another (a transfer).
+
+    Args:
+        model: The evaluated model.
+        images: (E, B, C, H, W) in [0, 1], from `AttackedImages`.
+        labels: (B,) class indices, or (B, K) multi-hot.
+        target_classes: (B,) class of a targeted attack for each image.
+
+    Returns:
+        (E, B) bool by metric. ``accuracy``: all objects of the image are predicted, see
+        `class_recall`. ``target_success``, of a targeted attack: the target class is the predicted
+        one, or among the M predicted ones for M objects.
+    """
+    correct, success = list[Tensor](), list[Tensor]()
+    with evaluation_mode(model):
+        for changed in images:
+            log_probabilities = model.log_probabilities(model(changed))
+            correct.append(class_recall(log_probabilities, labels) == 1)
+            if target_classes is not None:
+                predicted = predicted_classes(log_probabilities, labels)
+                success.append(predicted.gather(1, target_classes[:, None])[:, 0])
+    outcomes = {"accuracy": torch.stack(correct)}
+    return outcomes | ({"target_success": torch.stack(success)} if success else {})
 
 
 def classify_batches(model: Model, batches: Sequence[LabelledBatch]) -> Outcomes:

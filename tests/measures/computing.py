@@ -7,7 +7,8 @@ from capsbench.values import select
 def compute(name, model, data, *, sources=None, **arguments):
     """Compute a registered measure on the CPU, with its arguments as a YAML file gives them."""
     measure = load_measure(name)
-    config = measure.config.model_validate({"measure": name, **arguments})
+    labels = {"sources": [*sources]} if sources else {}
+    config = measure.config.model_validate({"measure": name, **arguments, **labels})
     steps = []
     context = MeasureContext("cpu", lambda: steps.append(1), sources or {})
     result = measure.compute(config, model, data, context)

@@ -1,24 +1,26 @@
-"""Attacks as a measure: known answers from end to end, on digits and on sets made up."""
+"""Attacks as a measure: models whose worst case is known, on digits."""
 
 import numpy as np
 import pytest
 import torch
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 from torch import nn
 
 from capsbench.contracts import Model, Prediction
 from capsbench.errors import UserError
-from capsbench.measures import Attacks, MeasureEntry
-from capsbench.measures.attacks import measure
+from capsbench.measures import MeasureContext
+from capsbench.measures.attacks import Attacks, AttacksConfig
 from capsbench.names import find
+from capsbench.values import select
+from tests.measures.computing import compute, number
 
 SHAPE = (1, 32, 32)
 
 
 class Halves(Model):
-    """Sees whether the left half is brighter: class 0, or else class 1; never any other.
+    """Predicts class 0 if the left half is brighter, else class 1, and never another.
 
-    Its scores change by 1 where all of the left half does.
+    Its scores change by 1 if all of the left half does.
     """
 
     def __init__(self, sign=1.0, image_shape=SHAPE):
@@ -37,113 +39,117 @@ class Halves(Model):
         raise AssertionError("a measure trains nothing")
 
 
-class Blind(Halves):
-    """Its probabilities do not change with the image at all."""
+class Flat(Halves):
+    """Its scores have a zero gradient."""
 
     def forward(self, images, views=None):
         return Prediction(super().forward(images).scores * 0)
 
 
-def data(limit=60, **kwargs):
-    return find("datamodules", "digits").load()(limit=limit, **kwargs)
+def digits():
+    return find("datamodules", "digits").load()(limit=60)
 
 
-def outcome(model, source=None, **arguments):
-    more = {} if source is None else {"sources": {"other": source}}
-    entry = Attacks(measure="attacks", sources=[*more.get("sources", ())], **arguments)
-    advanced = []
-    found = measure(entry, model, data(), "cpu", lambda: advanced.append(1), **more)
-    assert len(advanced) == entry.steps
-    assert all(np.isfinite(value) for value in found.values.values())
-    assert found.samples["index"].shape == (found.n,)
-    return found
+def attacked(model, source=None, **arguments):
+    sources = {} if source is None else {"other": source}
+    result = compute("attacks", model, digits(), sources=sources, **arguments)
+    assert {value.n for value in result.values} == {len(result.per_image["index"])}
+    return result
 
 
-def margins(found):
-    """Of the images that were chosen: left minus right, and classes."""
-    split = data().split("familiar")
-    rows = torch.isin(split.index, torch.from_numpy(found.samples["index"]))
-    images, targets = split.images[rows].float() / 255, split.targets[rows]
-    return images, (images * Halves().weight).sum(dim=(1, 2, 3)).detach(), targets
+def margins(result):
+    """Return the images of a result, their margins (left minus right), and their classes."""
+    split = digits().split("familiar")
+    rows = torch.isin(split.index, torch.from_numpy(result.per_image["index"]))
+    images, labels = split.images[rows].float() / 255, split.targets[rows]
+    return images, (images * Halves().weight).sum(dim=(1, 2, 3)).detach(), labels
 
 
 @pytest.mark.parametrize("method", ["fgsm", "bim", "pgd"])
-def test_the_worst_in_reach_is_found_of_a_model_that_is_linear(method):
+def test_attacks_reach_the_worst_case_of_a_linear_model(method):
     epsilons = (0, 0.02, 0.3)
-    found = outcome(Halves(), methods=[method], epsilons=epsilons)
-    images, margin, targets = margins(found)
-    assert found.n == 60
-    says = torch.where(margin > 0, 0, 1)
-    assert found.values["unchanged/accuracy"] == (says == targets).double().mean().item() > 0
+    result = attacked(Halves(), methods=[method], epsilons=epsilons)
+    images, margin, labels = margins(result)
+    assert len(images) == 60
+    correct = torch.where(margin > 0, 0, 1) == labels
+    unchanged = number(result, metric="accuracy", attack="none")
+    assert unchanged == correct.double().mean().item() > 0
+    shares = []
     for row, epsilon in enumerate(epsilons):
-        # Down where the class's weights are positive, up where they are negative, inside [0, 1].
-        way = torch.where(targets == 0, -1.0, 1.0)[:, None, None, None] * Halves().weight.sign()
-        worst = (images + epsilon * way).clamp(0, 1)
+        # Down where the class's weights are positive, up where they are negative, within [0, 1].
+        sign = torch.where(labels == 0, -1.0, 1.0)[:, None, None, None] * Halves().weight.sign()
+        worst = (images + epsilon * sign).clamp(0, 1)
         margin = (worst * Halves().weight).sum(dim=(1, 2, 3))
-        right = torch.where(margin > 0, 0, 1) == targets
-        key = f"{method}/eps={epsilon}"
-        np.testing.assert_array_equal(found.samples[f"{method}/accuracy"][row], right)
-        assert found.values[f"{key}/accuracy"] == pytest.approx(right.double().mean().item())
-        assert found.values[f"{key}/blind"] == 0
-    assert found.values[f"{method}/eps=0.3/accuracy"] < found.values["unchanged/accuracy"]
+        right = torch.where(margin > 0, 0, 1) == labels
+        at = {"method": method, "epsilon": epsilon}
+        np.testing.assert_array_equal(result.per_image[f"accuracy[method={method}]"][row], right)
+        shares.append(number(result, metric="accuracy", **at))
+        assert shares[-1] == pytest.approx(right.double().mean().item())
+        assert number(result, metric="zero_gradient", **at) == 0
+    assert shares[-1] < unchanged
+    assert number(result, metric="accuracy", method=method) == pytest.approx(np.mean(shares))
 
 
-def test_an_aim_is_reached_where_it_can_be():
-    found = outcome(Halves(), methods=["fgsm", "bim"], epsilons=[0.5], targeted=True)
-    aims, targets = found.samples["aims"], margins(found)[2].numpy()
-    assert (aims != targets).all() and len(np.unique(aims)) == 10
+def test_a_targeted_attack_succeeds_where_the_class_can_be_predicted():
+    result = attacked(Halves(), methods=["fgsm", "bim"], epsilons=[0.5], targeted=True)
+    classes, labels = result.per_image["target_class"], margins(result)[2].numpy()
+    assert (classes != labels).all() and len(np.unique(classes)) == 10
     for method in ("fgsm", "bim"):
-        reached = found.samples[f"{method}/targeted/reached"][0]
-        assert not reached[aims > 1].any()  # no image is taken for these
-        assert reached[aims < 2].all()
-        assert found.values[f"{method}/targeted/eps=0.5/reached"] == reached.mean()
-        assert f"{method}/eps=0.5/reached" not in found.values
-    assert found.values["unchanged/reached"] == found.samples["unchanged/reached"].mean()
+        success = result.per_image[f"target_success[method={method},targeted=True]"][0]
+        assert not success[classes > 1].any()  # these are never predicted
+        assert success[classes < 2].all()
+        at = {"method": method, "targeted": True, "epsilon": 0.5}
+        assert number(result, metric="target_success", **at) == success.mean()
+        assert not select(result.values, metric="target_success", method=method, targeted=None)
+    unchanged = result.per_image["target_success[attack=none]"].mean()
+    assert number(result, metric="target_success", attack="none") == unchanged
 
 
-def test_a_model_without_a_gradient_is_told_from_one_that_resists():
-    found = outcome(Blind(), methods=["pgd"], epsilons=[0.3])
-    assert found.values["pgd/eps=0.3/blind"] == 1
-    assert found.values["pgd/eps=0.3/accuracy"] == found.values["unchanged/accuracy"]
+def test_zero_gradients_are_distinguished_from_robustness():
+    result = attacked(Flat(), methods=["pgd"], epsilons=[0.3])
+    at = {"method": "pgd", "epsilon": 0.3}
+    assert number(result, metric="zero_gradient", **at) == 1
+    unchanged = number(result, metric="accuracy", attack="none")
+    assert number(result, metric="accuracy", **at) == unchanged
 
 
-def test_a_transfer_is_made_on_the_source_and_judged_by_the_model():
-    white = outcome(Halves(), methods=["fgsm"], epsilons=[0.5])
-    assert white.values["fgsm/eps=0.5/accuracy"] == 0
-    # What harms the source helps a model that sees the opposite, where it says anything.
-    helped = outcome(Halves(), Halves(sign=-1), methods=["fgsm"], epsilons=[0.5])
-    targets = margins(helped)[2].numpy()
-    np.testing.assert_array_equal(helped.samples["from other/fgsm/accuracy"][0], targets < 2)
-    assert helped.values["fgsm/eps=0.5/accuracy"] == 0
-    # The source's gradient is that which is missing.
-    unharmed = outcome(Halves(), Blind(), methods=["fgsm"], epsilons=[0.5])
-    assert unharmed.values["from other/fgsm/eps=0.5/blind"] == 1
-    key = "from other/fgsm/eps=0.5/accuracy"
-    assert unharmed.values[key] == unharmed.values["unchanged/accuracy"]
+def test_a_transferred_attack_uses_the_source_and_evaluates_the_model():
+    at = {"method": "fgsm", "epsilon": 0.5}
+    white_box = attacked(Halves(), methods=["fgsm"], epsilons=[0.5])
+    assert number(white_box, metric="accuracy", **at) == 0
+    # An attack on a model with opposite scores helps this one, if the class can be predicted.
+    helped = attacked(Halves(), Halves(sign=-1), methods=["fgsm"], epsilons=[0.5])
+    labels = margins(helped)[2].numpy()
+    transferred = helped.per_image["accuracy[source=other,method=fgsm]"]
+    np.testing.assert_array_equal(transferred[0], labels < 2)
+    assert number(helped, metric="accuracy", **at) == 0
+    # The zero gradient is that of the source.
+    unharmed = attacked(Halves(), Flat(), methods=["fgsm"], epsilons=[0.5])
+    assert number(unharmed, metric="zero_gradient", source="other", **at) == 1
+    unchanged = number(unharmed, metric="accuracy", attack="none")
+    assert number(unharmed, metric="accuracy", source="other", **at) == unchanged
     with pytest.raises(UserError, match="same images and classes"):
-        outcome(Halves(), Halves(image_shape=(1, 28, 28)))
+        attacked(Halves(), Halves(image_shape=(1, 28, 28)))
 
 
-def test_a_source_that_is_not_there_is_told():
-    entry = Attacks(measure="attacks", sources=["CNN"])
-    found = measure(entry, Halves(), data(), "cpu", lambda: None)
-    assert found.notes == ("no attacks from CNN: it has no trained network at hand",)
-    assert not any(key.startswith("from") for key in found.values)
-    assert entry.of("CNN").sources == ()
-    assert entry.of("CapsNet").needs == ("CNN",)
+def test_a_missing_source_is_noted():
+    config = AttacksConfig(measure="attacks", sources=["CNN"])
+    assert config.for_model("CNN").sources == ()
+    assert config.for_model("CapsNet").source_models == ("CNN",)
+    result = Attacks.compute(config, Halves(), digits(), MeasureContext("cpu"))
+    (note,) = result.notes
+    assert "CNN" in note and "no trained network" in note
+    assert not [value for value in result.values if value.source]
 
 
-def test_fewer_images_are_a_part_of_more():
+def test_fewer_images_are_part_of_more():
     arguments = {"methods": ["pgd"], "epsilons": [0.05], "targeted": True}
-    entry = Attacks(measure="attacks", images=20, **arguments)
-    few = measure(entry, Halves(), data(), "cpu", lambda: None)
-    many = outcome(Halves(), **arguments)
-    assert few.n == 20
+    few, many = attacked(Halves(), images=20, **arguments), attacked(Halves(), **arguments)
     assert np.unique(margins(few)[2], return_counts=True)[1].tolist() == [2] * 10
-    where = np.searchsorted(many.samples["index"], few.samples["index"])
-    assert set(few.samples) == set(many.samples)
-    for name, of_few in few.samples.items():
-        np.testing.assert_array_equal(of_few, many.samples[name][..., where])
+    where = np.searchsorted(many.per_image["index"], few.per_image["index"])
+    assert set(few.per_image) == set(many.per_image)
+    for name, array in few.per_image.items():
+        np.testing.assert_array_equal(array, many.per_image[name][..., where])
 
 
 @pytest.mark.parametrize(
@@ -162,6 +168,6 @@ def test_fewer_images_are_a_part_of_more():
     ],
     ids=str,
 )
-def test_what_makes_no_sense_is_refused(content):
+def test_invalid_arguments_are_refused(content):
     with pytest.raises(ValidationError):
-        TypeAdapter(MeasureEntry).validate_python({"measure": "attacks", **content})
+        AttacksConfig.model_validate({"measure": "attacks", **content})

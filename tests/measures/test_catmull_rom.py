@@ -1,4 +1,4 @@
-"""The smooth warp, against splines of scipy, quadratics, rot90 and its own derivatives."""
+"""Warp by Catmull-Rom splines, against scipy, quadratics, rot90 and its own derivatives."""
 
 import math
 
@@ -21,18 +21,18 @@ def shift(x, y):
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_the_identity_changes_no_bit(dtype):
+def test_the_identity_is_exact(dtype):
     images = noise(3, 2, 9, 14, dtype=dtype)
     warped = catmull_rom_warp(images, torch.eye(3)[None])
     assert warped.dtype == dtype
     assert torch.equal(warped, images)
 
 
-def test_whole_pixels_are_copied_and_the_border_reflects():
+def test_shifts_by_whole_pixels_copy_and_the_border_reflects():
     images = noise(1, 1, 9, 12)
     padded = np.pad(images[0, 0].numpy(), 4, mode="reflect")
-    found = catmull_rom_warp(images, shift(3.0, -2.0))[0, 0]
-    np.testing.assert_allclose(found, padded[4 + 2 : 13 + 2, 4 - 3 : 16 - 3], atol=1e-12)
+    warped = catmull_rom_warp(images, shift(3.0, -2.0))[0, 0]
+    np.testing.assert_allclose(warped, padded[4 + 2 : 13 + 2, 4 - 3 : 16 - 3], atol=1e-12)
 
 
 @pytest.mark.parametrize("moved", [(0.3, 0.0), (-1.7, 0.6), (2.25, -0.9)], ids=str)
@@ -48,8 +48,8 @@ def test_shifts_agree_with_hermite_splines_of_scipy(moved):
 
     rows = along(padded, 9, moved[1])
     expected = along(rows.T, 12, moved[0]).T
-    found = catmull_rom_warp(images, shift(*moved))[0, 0]
-    np.testing.assert_allclose(found, expected, atol=1e-12)
+    warped = catmull_rom_warp(images, shift(*moved))[0, 0]
+    np.testing.assert_allclose(warped, expected, atol=1e-12)
 
 
 def test_quadratics_are_exact_inside():
@@ -61,9 +61,9 @@ def test_quadratics_are_exact_inside():
     )
     views = Views.of_grid([GridView("rotation", 20), GridView("scale", 1.3), GridView("shear", 15)])
     matrices = views.matrices(25, 31)
-    found = catmull_rom_warp(quadratic(x, y).expand(3, 1, 25, 31), matrices)[:, 0]
+    warped = catmull_rom_warp(quadratic(x, y).expand(3, 1, 25, 31), matrices)[:, 0]
     back = torch.linalg.inv(matrices)
-    for image, matrix in zip(found, back, strict=True):
+    for image, matrix in zip(warped, back, strict=True):
         from_x, from_y, _ = (matrix @ torch.stack([x, y, torch.ones_like(x)]).flatten(1)).unflatten(
             1, (25, 31)
         )
@@ -75,9 +75,9 @@ def test_quadratics_are_exact_inside():
 def test_each_image_has_its_own_view_in_the_convention_of_views():
     images = noise(2, 3, 9, 9)
     views = Views.of_grid([GridView("rotation", 90), GridView("rotation", 180)])
-    found = catmull_rom_warp(images, views.matrices(9, 9))
-    torch.testing.assert_close(found[0], torch.rot90(images[0], 1, (1, 2)))
-    torch.testing.assert_close(found[1], torch.rot90(images[1], 2, (1, 2)))
+    warped = catmull_rom_warp(images, views.matrices(9, 9))
+    torch.testing.assert_close(warped[0], torch.rot90(images[0], 1, (1, 2)))
+    torch.testing.assert_close(warped[1], torch.rot90(images[1], 2, (1, 2)))
 
 
 def test_derivatives_of_first_and_second_order():
@@ -110,12 +110,12 @@ def test_a_shifted_sinusoid_changes_by_its_cosine():
     images = torch.sin(k * at).expand(1, 1, 5, 40)
     moved = catmull_rom_warp(images, shift(1e-6, 0.0)) - catmull_rom_warp(images, shift(-1e-6, 0.0))
     slope = moved[0, 0, 2, 1:-1] / 2e-6
-    # Exactly that of the samples, sin(k) for k; that of the wave itself to k^2 / 6.
+    # Exact for the samples, sin(k) in place of k; for the wave itself up to k^2 / 6.
     torch.testing.assert_close(slope, -math.sin(k) * torch.cos(k * at[1:-1]), atol=1e-6, rtol=0)
     assert (slope + k * torch.cos(k * at[1:-1])).abs().max() < k**3 / 6
 
 
-def test_an_image_of_one_pixel_and_a_place_far_away():
+def test_an_image_of_one_pixel_and_a_position_far_away():
     pixel = torch.ones(1, 1, 1, 1)
     torch.testing.assert_close(catmull_rom_warp(pixel, shift(0.3, 7.5)), pixel)
     images = noise(1, 1, 4, 5)

@@ -1,4 +1,4 @@
-"""Copies among filters: planted ones are found, random ones are not."""
+"""Copies among filters: planted ones are recognized, random ones are not."""
 
 from dataclasses import replace
 
@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from capsbench.errors import UserError
-from capsbench.measures._filter_copies import SCALES, turned_copies
+from capsbench.measures._filter_copies import SCALES, rotated_copies
 from capsbench.viewpoint.views import Views
 from capsbench.viewpoint.warp import warp
 
@@ -18,87 +18,89 @@ def noise(count, channels=1, size=SIZE, seed=0):
     return torch.randn(count, channels, size, size, generator=randomness, dtype=torch.float64)
 
 
-def turned(filters, degrees, scale=1.0):
+def rotated(filters, degrees, scale=1.0):
     views = Views.identity(1)
-    turn = torch.tensor([degrees], dtype=torch.float64)
-    views = replace(views, rotation=turn, scale=torch.full((1, 2), scale, dtype=torch.float64))
+    rotation = torch.tensor([degrees], dtype=torch.float64)
+    views = replace(views, rotation=rotation, scale=torch.full((1, 2), scale, dtype=torch.float64))
     return warp(filters, views.matrices(SIZE, SIZE))
 
 
 @pytest.mark.parametrize("null", ["phases", "pixels"])
-def test_random_filters_are_explained_by_chance_alone(null):
+def test_random_filters_are_copies_by_chance_alone(null):
     shares = torch.stack(
-        [turned_copies(noise(40, seed=seed), null=null, null_sets=5).share for seed in range(8)]
+        [rotated_copies(noise(40, seed=seed), null=null, null_sets=5).share for seed in range(8)]
     )
     assert 0.02 < shares.mean() < 0.09
 
 
 @pytest.mark.parametrize(("degrees", "scale"), [(90, 1.0), (180, 1.0), (45, 1.25), (330, 1.5)])
-def test_a_planted_copy_is_found(degrees, scale):
+def test_a_planted_copy_is_recognized(degrees, scale):
     filters = noise(20, channels=2)
-    filters[7] = 3 * turned(filters[2:3], degrees, scale)[0] + 5  # contrast and mean do not count
-    found = turned_copies(filters)
-    assert found.similarity[7] == pytest.approx(1, abs=1e-9)
-    assert found.source[7] == 2
-    assert (found.angle[7], found.scale[7]) == (degrees, scale)
-    assert found.similarity[7] > found.threshold
-    if scale == 1:  # and the other way round
-        assert found.source[2] == 7
-        assert (found.angle[2] + degrees) % 360 == 0
+    filters[7] = 3 * rotated(filters[2:3], degrees, scale)[0] + 5  # contrast and mean do not count
+    copies = rotated_copies(filters)
+    assert copies.similarity[7] == pytest.approx(1, abs=1e-9)
+    assert copies.source[7] == 2
+    assert (copies.angle[7], copies.scale[7]) == (degrees, scale)
+    assert copies.similarity[7] > copies.threshold
+    if scale == 1:  # the inverse is a copy too
+        assert copies.source[2] == 7
+        assert (copies.angle[2] + degrees) % 360 == 0
 
 
-def test_all_turned_copies_of_one_are_explained():
+def test_all_rotated_copies_of_one_filter_are_recognized():
     smooth = torch.nn.functional.avg_pool2d(noise(1, size=13), 5, 1)
-    filters = torch.cat([turned(smooth, degrees) for degrees in range(0, 360, 30)])
-    found = turned_copies(filters, scales=[1.0])
-    assert found.share == 1
-    assert found.random.shape == (20, 12)
-    assert (found.random > found.threshold).double().mean() == pytest.approx(0.05, abs=0.01)
+    filters = torch.cat([rotated(smooth, degrees) for degrees in range(0, 360, 30)])
+    copies = rotated_copies(filters, scales=[1.0])
+    assert copies.share == 1
+    assert copies.random_similarity.shape == (20, 12)
+    assert (copies.random_similarity > copies.threshold).double().mean() == pytest.approx(
+        0.05, abs=0.01
+    )
 
 
-def test_a_negative_or_an_equal_filter_is_no_turned_copy():
+def test_a_negative_or_an_equal_filter_is_not_a_rotated_copy():
     filters = noise(10)
     filters[1] = -filters[0]
     filters[2] = filters[3]
-    found = turned_copies(filters)
-    assert (found.similarity[:4] < 0.95).all()
-    assert turned_copies(filters, angles=[0.0]).similarity[2] == pytest.approx(1)
+    copies = rotated_copies(filters)
+    assert (copies.similarity[:4] < 0.95).all()
+    assert rotated_copies(filters, angles=[0.0]).similarity[2] == pytest.approx(1)
 
 
-def test_a_filter_is_no_copy_of_itself():
+def test_a_filter_is_not_a_copy_of_itself():
     filters = noise(10)
     place = torch.arange(SIZE) - (SIZE - 1) / 2
-    filters[0] = torch.exp(-(place[:, None].square() + place.square()) / 8)  # turns onto itself
-    found = turned_copies(filters)
-    assert found.similarity[0] < 0.9
-    assert (found.source != torch.arange(10)).all()
+    filters[0] = torch.exp(-(place[:, None].square() + place.square()) / 8)  # rotates onto itself
+    copies = rotated_copies(filters)
+    assert copies.similarity[0] < 0.9
+    assert (copies.source != torch.arange(10)).all()
 
 
 def test_constant_filters_do_not_count():
     filters = noise(12)
-    filters[1:3] = turned(filters[:1], 90)
+    filters[1:3] = rotated(filters[:1], 90)
     filters[3], filters[4] = 0, 0.1
-    found = turned_copies(filters)
-    assert found.similarity.isnan().nonzero().flatten().tolist() == [3, 4]
-    assert found.random.isnan()[:, 3:5].all()
-    assert not found.random[:, 5:].isnan().any()
-    expected = (found.similarity > found.threshold).sum() / 10
-    assert float(found.share) == pytest.approx(float(expected))
-    assert turned_copies(torch.ones(3, 1, SIZE, SIZE)).share.isnan()
+    copies = rotated_copies(filters)
+    assert copies.similarity.isnan().nonzero().flatten().tolist() == [3, 4]
+    assert copies.random_similarity.isnan()[:, 3:5].all()
+    assert not copies.random_similarity[:, 5:].isnan().any()
+    expected = (copies.similarity > copies.threshold).sum() / 10
+    assert float(copies.share) == pytest.approx(float(expected))
+    assert rotated_copies(torch.ones(3, 1, SIZE, SIZE)).share.isnan()
 
 
-def test_the_seed_decides_the_random_sets_alone():
+def test_the_seed_changes_only_the_random_sets():
     filters = noise(8)
-    one, same, other = (turned_copies(filters, seed=seed, null_sets=2) for seed in (0, 0, 1))
-    assert torch.equal(one.random, same.random)
-    assert not torch.equal(one.random, other.random)
+    one, same, other = (rotated_copies(filters, seed=seed, null_sets=2) for seed in (0, 0, 1))
+    assert torch.equal(one.random_similarity, same.random_similarity)
+    assert not torch.equal(one.random_similarity, other.random_similarity)
     assert torch.equal(one.similarity, other.similarity)
 
 
-def test_bad_filters_are_told():
+def test_invalid_filters_are_refused():
     with pytest.raises(UserError, match="two or more"):
-        turned_copies(noise(1))
+        rotated_copies(noise(1))
     with pytest.raises(UserError, match="at least 3 x 3"):
-        turned_copies(noise(4, size=1))
+        rotated_copies(noise(4, size=1))
     with pytest.raises(UserError, match=r"1 or more; got 0\.5"):
-        turned_copies(noise(4), scales=[0.5, *SCALES])
+        rotated_copies(noise(4), scales=[0.5, *SCALES])

@@ -1,24 +1,18 @@
-"""Which convolution of a model is asked for copies among its filters, and what is told."""
+"""Filters as a measure: the convolution that is compared, and notes without one."""
 
 import numpy as np
 import pytest
 import torch
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 from torch import nn
 
 from capsbench.contracts import Model, Prediction
 from capsbench.errors import UserError
-from capsbench.measures import MeasureEntry
-from capsbench.measures._filter_copies import turned_copies
-from capsbench.measures.filters import measure
+from capsbench.measures._filter_copies import rotated_copies
+from capsbench.measures.filters import FiltersConfig
 from capsbench.names import find
 from tests.data.made_up import Flat
-
-ENTRY = TypeAdapter[MeasureEntry](MeasureEntry)
-
-
-def entry(**content):
-    return ENTRY.validate_python({"measure": "filters", **content})
+from tests.measures.computing import compute, number
 
 
 class Network(Model):
@@ -35,13 +29,10 @@ class Network(Model):
         raise AssertionError("a measure trains nothing")
 
 
-def measured(asked, model):
-    steps = []
-    found = measure(asked, model, Flat(), "cpu", lambda: steps.append(1))
-    assert len(steps) == asked.steps
-    assert all(np.isfinite(list(found.values.values())))
-    assert found.n == 0
-    return found
+def compared(model, **arguments):
+    result = compute("filters", model, Flat(), **arguments)
+    assert all(value.n == 0 for value in result.values)
+    return result
 
 
 def conv(count, size, channels=1):
@@ -49,34 +40,35 @@ def conv(count, size, channels=1):
     return nn.Conv2d(channels, count, size)
 
 
-def test_copies_are_found_in_the_first_convolution_of_the_image():
+def test_the_first_convolution_of_the_image_is_compared():
     first = conv(8, 7)
     with torch.no_grad():
         first.weight[4:] = torch.rot90(first.weight[:4], dims=(2, 3))
-    found = measured(entry(sets=5), Network(conv(9, 5, channels=3), first, conv(6, 5)))
-    assert found.values["filters/share"] == 1
-    assert found.values["filters/similarity"] == pytest.approx(1)
-    assert found.values["filters/count"] == 8
-    assert found.values["filters/threshold"] < 0.95
-    assert found.values["filters/random similarity"] < found.values["filters/threshold"]
-    assert found.samples["source"].tolist() == [4, 5, 6, 7, 0, 1, 2, 3]
-    assert found.samples["angle"].tolist() == [270] * 4 + [90] * 4
-    assert found.samples["random"].shape == (5, 8)
+    result = compared(Network(conv(9, 5, channels=3), first, conv(6, 5)), sets=5)
+    assert number(result, metric="copy_share") == 1
+    assert number(result, metric="similarity") == pytest.approx(1)
+    assert number(result, metric="filters") == 8
+    threshold = number(result, metric="similarity_threshold")
+    assert number(result, metric="random_similarity") < threshold < 0.95
+    assert result.per_image["copied_filter"].tolist() == [4, 5, 6, 7, 0, 1, 2, 3]
+    assert result.per_image["copy_angle"].tolist() == [270] * 4 + [90] * 4
+    assert result.per_image["random_filter_similarity"].shape == (5, 8)
 
 
 def test_arguments_reach_the_comparison():
     second = conv(7, 5)
     model = Network(conv(6, 5), second)
-    found = measured(entry(layer="layers.1", null="pixels", sets=3), model)
-    expected = turned_copies(second.weight, null="pixels", null_sets=3)
-    np.testing.assert_allclose(found.samples["random"], expected.random)
-    assert found.values["filters/share"] == float(expected.share)
+    result = compared(model, layer="layers.1", null="pixels", sets=3)
+    expected = rotated_copies(second.weight, null="pixels", null_sets=3)
+    similarities = result.per_image["random_filter_similarity"]
+    np.testing.assert_allclose(similarities, expected.random_similarity)
+    assert number(result, metric="copy_share") == float(expected.share)
     with pytest.raises(UserError, match=r"layers\.7"):
-        measured(entry(layer="layers.7"), model)
+        compared(model, layer="layers.7")
 
 
 @pytest.mark.parametrize(
-    ("model", "why"),
+    ("model", "problem"),
     [
         (Network(nn.Linear(3, 3)), "no convolution"),
         (Network(conv(1, 5)), "only one"),
@@ -85,28 +77,27 @@ def test_arguments_reach_the_comparison():
     ],
     ids=["none", "one", "small", "oblong"],
 )
-def test_what_cannot_be_compared_is_told(model, why):
-    found = measured(entry(sets=2), model)
-    assert found.values == {}
-    assert why in found.notes[0]
+def test_filters_that_cannot_be_compared_are_noted(model, problem):
+    result = compared(model, sets=2)
+    assert not result.values
+    assert problem in result.notes[0]
 
 
-def test_filters_that_do_not_vary_are_told():
-    flat = conv(4, 5)
-    nn.init.ones_(flat.weight)
-    found = measured(entry(sets=2), Network(flat))
-    assert found.values == {}
-    assert "varies" in found.notes[0]
+def test_constant_filters_are_noted():
+    constant = conv(4, 5)
+    nn.init.ones_(constant.weight)
+    result = compared(Network(constant), sets=2)
+    assert not result.values
+    assert "varies" in result.notes[0]
 
 
 @pytest.mark.parametrize("name", ["cnn-small", "resnet20", "capsnet-dr", "cnn-p4"])
-def test_our_models_have_filters(name):
+def test_registered_models_have_filters(name):
     model = find("models", name).load()(image_shape=(1, 28, 28), num_classes=10)
-    found = measured(entry(sets=1), model)
-    assert "filters/share" in found.values
+    assert number(compared(model, sets=1), metric="copy_share") >= 0
 
 
 @pytest.mark.parametrize("content", [{"sets": 0}, {"null": "noise"}], ids=["no set", "null"])
-def test_what_makes_no_sense_is_refused(content):
+def test_invalid_arguments_are_refused(content):
     with pytest.raises(ValidationError):
-        entry(**content)
+        FiltersConfig.model_validate({"measure": "filters", **content})

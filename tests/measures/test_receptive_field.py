@@ -1,15 +1,15 @@
-"""Places that do not look at the border of the image."""
+"""Places that do not see the border of the image."""
 
 import pytest
 import torch
 from torch import nn
 
 from capsbench.contracts import LayerOfInterest, Model, Prediction
-from capsbench.measures._receptive_field import as_map, places_inside
+from capsbench.measures._receptive_field import places_inside, scalar_field
 
 
 class Maps(Model):
-    """One module after the other; the last has the name ``last``."""
+    """A sequence of modules, the layer ``last``."""
 
     def __init__(self, *modules, standardised=False):
         super().__init__(image_shape=(1, 12, 12), num_classes=2)
@@ -31,9 +31,9 @@ IMAGES = torch.rand(4, 1, 12, 12, generator=torch.Generator().manual_seed(1))
 
 
 def inside(model):
-    (found,) = places_inside(model, {"last": LayerOfInterest("last", "map")}, IMAGES).values()
-    rows, columns = found.any(dim=1), found.any(dim=0)
-    assert torch.equal(found, rows[:, None] & columns)
+    (places,) = places_inside(model, {"last": LayerOfInterest("last", "map")}, IMAGES).values()
+    rows, columns = places.any(dim=1), places.any(dim=0)
+    assert torch.equal(places, rows[:, None] & columns)
     assert torch.equal(rows, columns)
     return rows.nonzero()[:, 0].tolist()
 
@@ -43,22 +43,22 @@ def conv(width, **arguments):
     return nn.Conv2d(1, 1, width, **arguments)
 
 
-@pytest.mark.parametrize("standardised", [False, True], ids=["as it is", "standardised"])
-def test_the_border_and_one_place_beside_it_are_left_out(standardised):
+@pytest.mark.parametrize("standardised", [False, True], ids=["plain", "standardised"])
+def test_places_that_see_the_border_and_their_neighbours_are_left_out(standardised):
     def places(*modules):
         return inside(Maps(*modules, standardised=standardised))
 
     assert places(nn.Identity()) == list(range(2, 10))
-    # A place sees one more pixel on each side, whether zeros are there or the map ends.
+    # A place sees one more pixel on each side, with zero padding and without.
     assert places(conv(3, padding=1)) == list(range(3, 9))
     assert places(conv(3)) == list(range(2, 8))
     # Of six places, at every second pixel, the first and the last see the border.
     assert places(conv(3, stride=2, padding=1)) == [2, 3]
-    # Twice by 3 is once by 5.
+    # Two kernels of 3 see as far as one of 5.
     assert places(conv(3, padding=1), nn.ReLU(), conv(3, padding=1)) == list(range(4, 8))
 
 
-def test_where_everything_sees_everything_no_place_is_left():
+def test_no_place_is_left_if_every_place_sees_the_border():
     class Centred(nn.Module):
         def forward(self, maps):
             return maps - maps[..., :1, :1]
@@ -66,13 +66,13 @@ def test_where_everything_sees_everything_no_place_is_left():
     assert inside(Maps(Centred())) == []
 
 
-def test_dropout_is_off_and_the_mode_stays():
+def test_dropout_is_off_and_the_mode_is_restored():
     model = Maps(nn.Dropout(0.5)).train()
     assert inside(model) == list(range(2, 10))
     assert model.training
 
 
-def test_maps_are_scalar_fields():
+def test_maps_and_presences_are_scalar_fields():
     def layer(kind):
         return LayerOfInterest("x", kind)
 
@@ -81,10 +81,10 @@ def test_maps_are_scalar_fields():
         torch.rand(2, 5, 4, 3),
         torch.rand(2, 5, 4, 3, 8),
     )
-    assert as_map(layer("map"), maps) is maps
-    found = as_map(layer("presence"), presences)
-    assert found is not None
-    assert torch.equal(found[:, 2], presences[..., 2])
-    assert as_map(layer("presence"), torch.rand(2, 3)) is None
-    assert as_map(layer("pose"), poses) is None
-    assert as_map(layer("vector"), torch.rand(2, 3)) is None
+    assert scalar_field(layer("map"), maps) is maps
+    field = scalar_field(layer("presence"), presences)
+    assert field is not None
+    assert torch.equal(field[:, 2], presences[..., 2])
+    assert scalar_field(layer("presence"), torch.rand(2, 3)) is None
+    assert scalar_field(layer("pose"), poses) is None
+    assert scalar_field(layer("vector"), torch.rand(2, 3)) is None

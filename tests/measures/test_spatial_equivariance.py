@@ -1,17 +1,18 @@
-"""The spatial equivariance error of layers of models that are known, end to end."""
+"""Spatial equivariance as a measure: layers that are known functions of the image."""
 
 import pytest
-import torch
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 from torch.nn.functional import avg_pool2d
 
-from capsbench.measures import MeasureEntry
 from capsbench.measures._image_subset import subset_rows
-from capsbench.measures._warped_maps import interpolation_error, spatial_equivariance_error
-from capsbench.measures.spatial_equivariance import measure
+from capsbench.measures._warped_maps import MapWarp
+from capsbench.measures.spatial_equivariance import SpatialEquivarianceConfig
+from capsbench.metrics.invariance import invariance_error
 from capsbench.names import find
+from capsbench.values import select
 from capsbench.viewpoint.grid import GridView
 from capsbench.viewpoint.views import Views
+from tests.measures.computing import compute, number
 from tests.measures.layered import Layered, convolution, orbit_mean, random
 
 SHIFTS = {"shift_x": {"start": -2, "stop": 2, "step": 2}}
@@ -20,24 +21,18 @@ KERNEL = random(3, 1, 3, 3, seed=1)
 SYMMETRIC = orbit_mean(lambda kernel: kernel)(KERNEL)
 
 
-def entry(**arguments):
-    content = {"measure": "spatial-equivariance", "grid": SHIFTS, "images": 60, **arguments}
-    return TypeAdapter(MeasureEntry).validate_python(content)
-
-
 def measured(model, **arguments):
-    asked, steps = entry(**arguments), []
     data = find("datamodules", "digits").load()()
-    found = measure(asked, model.eval(), data, "cpu", lambda: steps.append(1))
-    assert len(steps) == asked.steps
-    return found
+    arguments = {"grid": SHIFTS, "images": 60, **arguments}
+    return compute("spatial-equivariance", model.eval(), data, **arguments)
 
 
-def error(found, view, layer, name="spatial"):
-    return found.values[f"{view}/equivariance/{name}/error@{layer}"]
+def error(result, layer, factor, view=None, metric="spatial_error"):
+    place = {"factor": factor} | ({} if view is None else {"view": view})
+    return number(result, metric=metric, layer=layer, **place)
 
 
-def test_a_convolution_moves_with_the_image_and_a_fixed_mask_does_not():
+def test_a_convolution_is_equivariant_and_a_fixed_mask_is_not():
     strided = convolution(KERNEL, stride=2)
     model = Layered(
         conv=(convolution(KERNEL), "map"),
@@ -45,23 +40,23 @@ def test_a_convolution_moves_with_the_image_and_a_fixed_mask_does_not():
         misplaced=(strided, "map", {"stride": 1.0}),
         masked=(lambda images: convolution(KERNEL)(images) * random(32, 32), "map"),
     )
-    found = measured(model)
-    for view in ("shift_x=2", "shift_x=-2", "shift_x"):
-        assert error(found, view, "pixels") == 0
-        assert error(found, view, "conv") < 1e-6
-        assert error(found, view, "strided") < 1e-6
-        assert error(found, view, "conv", "interpolation") == 0
-        assert error(found, view, "misplaced") > 0.2
-        assert error(found, view, "masked") > 0.5
-    assert found.samples["equivariance/spatial/distance@conv"].shape == (3, 60)
-    assert found.n == 60
+    result = measured(model)
+    for view in (2, -2, None):
+        assert error(result, "pixels", "shift_x", view) == 0
+        assert error(result, "conv", "shift_x", view) < 1e-6
+        assert error(result, "strided", "shift_x", view) < 1e-6
+        assert error(result, "conv", "shift_x", view, "interpolation_error") == 0
+        assert error(result, "misplaced", "shift_x", view) > 0.2
+        assert error(result, "masked", "shift_x", view) > 0.5
+    assert result.per_image["spatial_distance[layer=conv]"].shape == (3, 60)
+    assert {value.n for value in result.values} == {60}
 
 
 def test_quarter_turns_of_symmetric_and_other_filters():
     model = Layered(symmetric=(convolution(SYMMETRIC), "map"), other=(convolution(KERNEL), "map"))
-    found = measured(model, grid=TURNS)
-    assert error(found, "rotation", "symmetric") < 1e-6
-    assert error(found, "rotation=90", "other") > 0.2
+    result = measured(model, grid=TURNS)
+    assert error(result, "symmetric", "rotation") < 1e-6
+    assert error(result, "other", "rotation", 90) > 0.2
 
 
 def test_numbers_are_those_of_the_definition():
@@ -72,28 +67,27 @@ def test_numbers_are_those_of_the_definition():
 
     grid = {"rotation": {"start": 30, "stop": 30, "step": 30}}
     model = Layered(pooled=(pooled, "map", coarse))
-    found = measured(model, grid=grid, layers=["pooled"], margin=4)
+    result = measured(model, grid=grid, layers=["pooled"], margin=4)
     data = find("datamodules", "digits").load()()
     rows = subset_rows(data, 60)
     still = data.evaluation.get_batch("familiar", rows, Views.identity(1))
     moved = data.evaluation.get_batch("familiar", rows, GridView("rotation", 30))
     view = Views.of_grid([GridView("rotation", 30)])
     f_x, f_gx = pooled(still.images), pooled(moved.images)
-    how = {"margin": 2.0, **coarse}
-    expected = spatial_equivariance_error(f_x, f_gx, view, (32, 32), classes=still.targets, **how)
-    lost = interpolation_error(f_x, view, (32, 32), **how)
-    assert error(found, "rotation=30", "pooled") == pytest.approx(expected.error.item(), rel=1e-6)
-    assert found.values["equivariance/spatial/class error@pooled"] == pytest.approx(
-        expected.class_error.item(), rel=1e-6
-    )
-    assert error(found, "rotation=30", "pooled", "interpolation") == pytest.approx(
-        lost.error.item(), rel=1e-6
-    )
-    whole = measured(model, grid=grid, layers=["pooled"])
-    assert error(whole, "rotation=30", "pooled") != error(found, "rotation=30", "pooled")
+    warp = MapWarp.of(view, (16, 16), (32, 32), margin=2.0, **coarse)
+    expected = invariance_error(*warp.pair(f_x, f_gx), still.targets)
+    interpolation = invariance_error(*warp.round_trip(f_x))
+    at = ("pooled", "rotation", 30)
+    assert error(result, *at) == pytest.approx(expected.error.item(), rel=1e-6)
+    class_error = number(result, metric="spatial_class_error", layer="pooled")
+    assert class_error == pytest.approx(expected.class_error.item(), rel=1e-6)
+    round_trip = error(result, *at, metric="interpolation_error")
+    assert round_trip == pytest.approx(interpolation.error.item(), rel=1e-6)
+    without_margin = measured(model, grid=grid, layers=["pooled"])
+    assert error(without_margin, *at) != error(result, *at)
 
 
-def test_presences_on_a_map_are_scalar_fields_and_other_layers_are_left_out():
+def test_presences_at_places_are_maps_and_other_layers_are_left_out():
     def channels_last(images):
         return convolution(KERNEL)(images).sigmoid().permute(0, 2, 3, 1)
 
@@ -104,13 +98,14 @@ def test_presences_on_a_map_are_scalar_fields_and_other_layers_are_left_out():
         poses=(lambda images: channels_last(images)[..., None].repeat(1, 1, 1, 1, 4), "pose"),
         vector=(lambda images: images.flatten(1), "vector"),
     )
-    found = measured(model, grid={"rotation": {"start": 45, "stop": 90, "step": 45}})
-    for view in ("rotation=45", "rotation=90"):
-        assert error(found, view, "presences") == pytest.approx(error(found, view, "map"), 1e-6)
-        assert error(found, view, "map") > 0.01
-        assert error(found, view, "poses") == pytest.approx(error(found, view, "map"), 1e-6)
-    assert {key.split("@")[1] for key in found.values} == {"pixels", "map", "presences", "poses"}
-    left_out = {note.split(" is left out")[0] for note in found.notes if " is left out" in note}
+    result = measured(model, grid={"rotation": {"start": 45, "stop": 90, "step": 45}})
+    for view in (45, 90):
+        expected = error(result, "map", "rotation", view)
+        assert error(result, "presences", "rotation", view) == pytest.approx(expected, 1e-6)
+        assert error(result, "poses", "rotation", view) == pytest.approx(expected, 1e-6)
+        assert expected > 0.01
+    assert {value.layer for value in result.values} == {"pixels", "map", "presences", "poses"}
+    left_out = {note.split(" is left out")[0] for note in result.notes if " is left out" in note}
     assert left_out == {"listed", "vector", "probabilities"}
 
 
@@ -119,25 +114,24 @@ def test_a_module_by_its_path_needs_a_known_stride():
         conv=(convolution(KERNEL), "map"), strided=(convolution(KERNEL, stride=2), "map")
     )
     model.layers = {}
-    found = measured(model, layers=["functions.conv", "functions.strided"])
-    assert error(found, "shift_x", "functions.conv") < 1e-6
-    note, borders = found.notes
-    assert note.startswith("functions.strided is left out: its stride is not known")
-    assert "look beyond the image's border" in borders
+    result = measured(model, layers=["functions.conv", "functions.strided"])
+    assert error(result, "functions.conv", "shift_x") < 1e-6
+    note, borders = result.notes
+    assert "functions.strided" in note and "stride is not known" in note
+    assert "border" in borders
     within = measured(model, layers=["functions.conv"], margin=2)
     assert within.notes == ()
 
 
-def test_a_view_that_leaves_no_place_is_left_out():
-    found = measured(Layered(), grid={"shift_y": {"start": 0, "stop": 40, "step": 40}})
-    assert error(found, "shift_y=0", "pixels") == 0
-    assert "shift_y=40/equivariance/spatial/error@pixels" not in found.values
-    assert any(note.startswith("undefined (0/0): shift_y=40/") for note in found.notes)
-    assert all(torch.isfinite(torch.tensor(list(found.values.values()))))
+def test_a_view_without_common_places_is_left_out():
+    result = measured(Layered(), grid={"shift_y": {"start": 0, "stop": 40, "step": 40}})
+    assert error(result, "pixels", "shift_y", 0) == 0
+    assert not select(result.values, metric="spatial_error", layer="pixels", view=40)
+    assert any("undefined (0/0)" in note and "view=40" in note for note in result.notes)
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "message"),
     [
         ({"grid": {"brightness": {"start": 0, "stop": 1, "step": 1}}}, "brightness"),
         ({"grid": {"elevation": {"start": 30, "stop": 40, "step": 5}}}, "elevation"),
@@ -146,6 +140,7 @@ def test_a_view_that_leaves_no_place_is_left_out():
     ],
     ids=["light", "recorded", "part", "margin"],
 )
-def test_what_makes_no_sense_is_refused(content, told):
-    with pytest.raises(ValidationError, match=told):
-        entry(**content)
+def test_invalid_arguments_are_refused(content, message):
+    content = {"measure": "spatial-equivariance", "grid": SHIFTS, **content}
+    with pytest.raises(ValidationError, match=message):
+        SpatialEquivarianceConfig.model_validate(content)

@@ -1,8 +1,7 @@
-"""Invariance error: its definition by loops over pairs, and networks whose invariance is known."""
+"""Invariance error: against loops over pairs, and on networks of known invariance."""
 
 import math
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
@@ -11,7 +10,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from capsbench.errors import UserError
-from capsbench.measures._invariance import InvarianceError, invariance_error, over_views
+from capsbench.metrics.invariance import FeatureInvariance, invariance_error, mean_over_views
 
 
 def random(*size, seed=0):
@@ -40,28 +39,28 @@ def naive_spread(features, classes, same_class):
 
 
 def test_against_loops_over_all_pairs():
-    classes = torch.tensor([0, 2, 2, 0, 0, 5, 2])  # class 5 has a single image, 1, 3 and 4 none
+    classes = torch.tensor([0, 2, 2, 0, 0, 5, 2])  # class 5 has one image, 1, 3 and 4 have none
     x, gx = random(7, 3, 2) + 4, random(7, 3, 2, seed=1) * 2
-    found = invariance_error(x, gx, classes)
+    distances = invariance_error(x, gx, classes)
     a, b, labels = x.flatten(1).numpy(), gx.flatten(1).numpy(), classes.tolist()
     change = np.sqrt(np.mean([np.sum((b[i] - a[i]) ** 2) for i in range(7)]))
-    assert found.change.item() == pytest.approx(change, rel=1e-12)
+    assert distances.change.item() == pytest.approx(change, rel=1e-12)
     terms = {
-        (False, "x"): (found.spread_x, a),
-        (False, "gx"): (found.spread_gx, b),
-        (True, "x"): (found.class_spread_x, a),
-        (True, "gx"): (found.class_spread_gx, b),
+        (False, "x"): (distances.spread_x, a),
+        (False, "gx"): (distances.spread_gx, b),
+        (True, "x"): (distances.class_spread_x, a),
+        (True, "gx"): (distances.class_spread_gx, b),
     }
     expected = {key: naive_spread(f, labels, key[0]) for key, (_, f) in terms.items()}
     for key, (spread, _) in terms.items():
         assert spread.item() == pytest.approx(expected[key], rel=1e-12)
     between = np.sqrt(expected[False, "x"] * expected[False, "gx"])
     within = np.sqrt(expected[True, "x"] * expected[True, "gx"])
-    assert found.error.item() == pytest.approx(change / between, rel=1e-12)
-    assert found.class_error.item() == pytest.approx(change / within, rel=1e-12)
+    assert distances.error.item() == pytest.approx(change / between, rel=1e-12)
+    assert distances.class_error.item() == pytest.approx(change / within, rel=1e-12)
 
 
-def test_an_orbit_average_is_invariant_at_rounding():
+def test_an_orbit_average_is_invariant_up_to_rounding():
     torch.manual_seed(0)
     body = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 36, 5))
     images = random(20, 1, 8, 8).float()
@@ -75,19 +74,19 @@ def test_an_orbit_average_is_invariant_at_rounding():
         assert invariance_error(body(images), body(turned)).error > 0.5
 
 
-def test_features_that_forget_the_image_have_an_error_of_one():
-    found = invariance_error(random(4000, 8), random(4000, 8, seed=1))
-    assert found.error.item() == pytest.approx(1, abs=0.02)
-    assert torch.isnan(found.class_error)
+def test_unrelated_features_have_an_error_of_one():
+    distances = invariance_error(random(4000, 8), random(4000, 8, seed=1))
+    assert distances.error.item() == pytest.approx(1, abs=0.02)
+    assert torch.isnan(distances.class_error)
 
 
 @pytest.mark.parametrize("value", [0.0, 1.7, 1e4])
 def test_a_constant_network_is_undefined(value):
     f = torch.full((50, 6), value)
-    one, other = f * (1 + 1e-7 * random(2, 50, 6)).float()  # the same to rounding
-    for found in (invariance_error(f, f), invariance_error(one, other, torch.arange(50) % 2)):
-        assert torch.isnan(found.error)
-    assert torch.isnan(found.class_error)
+    one, other = f * (1 + 1e-7 * random(2, 50, 6)).float()  # equal up to rounding
+    for distances in (invariance_error(f, f), invariance_error(one, other, torch.arange(50) % 2)):
+        assert torch.isnan(distances.error)
+    assert torch.isnan(distances.class_error)
 
 
 def test_features_that_collapse_under_the_view_do_not_look_invariant():
@@ -104,20 +103,20 @@ def test_a_large_mean_does_not_hide_the_spread():
     assert far.error.item() == pytest.approx(near.error.item(), rel=1e-3)
 
 
-def test_half_precision_is_summed_up_in_double():
+def test_half_precision_is_summed_in_double_precision():
     x = random(500, 64).half()
-    found, exact = invariance_error(x, -x), invariance_error(x.double(), -x.double())
-    assert found.error == exact.error
+    distances, exact = invariance_error(x, -x), invariance_error(x.double(), -x.double())
+    assert distances.error == exact.error
 
 
 @given(st.lists(st.integers(0, 29), max_size=4), st.randoms(use_true_random=False))
 @settings(max_examples=20, deadline=None)
-def test_neither_batches_nor_order_matter(cuts, shuffler):
+def test_batches_and_their_order_do_not_matter(cuts, shuffler):
     x, gx, classes = random(30, 5), random(30, 5, seed=1), torch.arange(30) % 4
     expected = invariance_error(x, gx, classes)
     order = list(range(30))
     shuffler.shuffle(order)
-    metric = InvarianceError(5, 4)
+    metric = FeatureInvariance(5, 4)
     for rows in torch.tensor(order).tensor_split(sorted(cuts)):
         metric.update(x[rows], gx[rows], classes[rows])
     for one, other in zip(metric.compute(), expected, strict=True):
@@ -127,37 +126,26 @@ def test_neither_batches_nor_order_matter(cuts, shuffler):
     assert metric.compute().error.item() == pytest.approx(expected.error.item(), rel=1e-12)
 
 
-def test_over_views_averages_squares():
+def test_means_over_views_are_of_squares():
     x = random(40, 3)
     views = [x + 3, x + 4, x * 2]
-    found = over_views([invariance_error(x, view) for view in views])
+    distances = mean_over_views([invariance_error(x, view) for view in views])
     changes = [((view - x) ** 2).sum(1).mean().item() for view in views]
-    assert found.change.item() == pytest.approx(math.sqrt(sum(changes) / 3))
+    assert distances.change.item() == pytest.approx(math.sqrt(sum(changes) / 3))
     spread = invariance_error(x, x).spread.item()
-    assert found.spread_gx.item() == pytest.approx(spread * math.sqrt((1 + 1 + 4) / 3))
-    assert found.error.item() == pytest.approx(
+    assert distances.spread_gx.item() == pytest.approx(spread * math.sqrt((1 + 1 + 4) / 3))
+    assert distances.error.item() == pytest.approx(
         math.sqrt(sum(changes) / 3 / math.sqrt(2)) / spread, rel=1e-9
     )
 
 
-def test_several_objects_have_no_class_to_compare_within():
+def test_multi_hot_classes_are_refused():
     x = random(6, 3)
-    with pytest.raises(UserError, match=r"one class index per image; got a tensor of shape \(6, 2"):
+    with pytest.raises(UserError, match=r"shape \(6, 2\)"):
         invariance_error(x, x, torch.ones(6, 2, dtype=torch.long))
     with pytest.raises(UserError, match="got none"):
-        InvarianceError(3, 2).update(x, x)
+        FeatureInvariance(3, 2).update(x, x)
 
 
-def test_one_image_has_no_other():
+def test_one_image_has_no_error():
     assert torch.isnan(invariance_error(random(1, 3), random(1, 3, seed=1)).error)
-
-
-def test_plots_itself():
-    metric = InvarianceError(3)
-    metric.update(random(6, 3), random(6, 3, seed=1))
-    figure, axes = metric.plot()
-    assert axes.lines[0].get_ydata()[0] == pytest.approx(metric.compute().error)
-    plt.close(figure)
-    figure, axes = metric.plot([metric.compute()] * 3)
-    assert len(axes.lines[0].get_ydata()) == 3
-    plt.close(figure)
