@@ -36,12 +36,28 @@ def tiny(tmp_path, monkeypatch):
 
 @pytest.fixture
 def cli(capsys, monkeypatch):
-    """Run the command line in this process: exit code, stdout (from JSON if asked for), stderr."""
+    """Run the command line here; return exit code, stdout (parsed with ``--json``) and stderr."""
 
     def call(*arguments):
         monkeypatch.setattr(sys, "argv", ["capsbench", *arguments])
         code = main()
         out, err = capsys.readouterr()
         return code, json.loads(out) if "--json" in arguments and not code else out, err
+
+    return call
+
+
+@pytest.fixture
+def refusal(cli):
+    """Run a command that must be refused: exit code 2 and one line on stderr, which is returned."""
+
+    def call(*arguments):
+        code, out, err = cli(*arguments)
+        assert (code, out) == (2, "")
+        assert err.startswith("capsbench: error: ")
+        assert err.endswith("\n")
+        assert err.count("\n") == 1
+        assert "Traceback" not in err
+        return err
 
     return call
