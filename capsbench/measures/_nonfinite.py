@@ -3,31 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 from torch import Tensor
 
 from capsbench.values import Quantity, Value
 
 MAX_NAMES = 3  # in a note
-
-
-def defined(values: Mapping[str, Tensor | float]) -> tuple[dict[str, float], tuple[str, ...]]:
-    """Keep the values that are finite; a record holds no others.
-
-    Args:
-        values: 0-d tensors or numbers by key; NaN where 0/0 is undefined.
-
-    Returns:
-        The finite ones, and for each kind of the others a sentence that names them.
-    """
-    numbers = {key: float(value) for key, value in values.items()}
-    undefined = [key for key, number in numbers.items() if math.isnan(number)]
-    infinite = [key for key, number in numbers.items() if math.isinf(number)]
-    told = {"undefined (0/0)": undefined, "infinite (divided by 0)": infinite}
-    notes = tuple(f"{why}: {_first_names(keys)}" for why, keys in told.items() if keys)
-    finite = {key: number for key, number in numbers.items() if math.isfinite(number)}
-    return finite, notes
 
 
 def drop_nonfinite(

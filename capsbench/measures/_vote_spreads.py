@@ -1,4 +1,4 @@
-"""How far the votes for a model's last capsules lie apart, while it looks at images."""
+"""Spread of the votes for a model's last capsules, recorded in forward passes."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from capsbench.capsules.windows import windows
 from capsbench.measures._routing_agreement import vote_spread
 
 
-class Weighted(NamedTuple):
-    """The votes for capsules, and how much each counts.
+class WeightedVotes(NamedTuple):
+    """Votes for capsules with their weights.
 
     Attributes:
-        votes: (..., I, J, D).
+        votes: (..., I, J, D) of child i for parent j.
         weights: (..., I, J).
     """
 
@@ -31,35 +31,35 @@ class Weighted(NamedTuple):
 
 
 @singledispatch
-def weighted_votes(layer: RoutingLayer, *_: Any) -> Weighted | None:  # noqa: ARG001  # for the others
-    """The votes of a layer's children, the inputs of its `forward`; None where not known.
+def weighted_votes(layer: RoutingLayer, *_: Any) -> WeightedVotes | None:  # noqa: ARG001  # dispatch
+    """Return the votes for a layer's capsules; None if they are not known for its class.
 
-    A routing of one's own is made known by ``@weighted_votes.register`` above a function of the
-    layer and its inputs.
+    To support another routing layer, put ``@weighted_votes.register`` above a function of the layer
+    and the inputs of its `forward`.
     """
     return None
 
 
 @weighted_votes.register
-def _(layer: DynamicRouting, children: Tensor) -> Weighted:
-    # An absent child has short votes: its presence does not count apart.
-    return Weighted(layer.votes(children), layer.route(children).couplings)
+def _(layer: DynamicRouting, children: Tensor) -> WeightedVotes:
+    # An absent child has short votes, so its presence does not count again.
+    return WeightedVotes(layer.votes(children), layer.route(children).couplings)
 
 
 @weighted_votes.register
-def _(layer: EMCapsules, capsules: Capsules, inverse_temperature: Tensor | float) -> Weighted:
+def _(layer: EMCapsules, capsules: Capsules, inverse_temperature: Tensor | float) -> WeightedVotes:
     assignments = layer.route(capsules, inverse_temperature).assignments
     kernel = assignments.shape[4], assignments.shape[5]
     presences = windows(capsules.presences, kernel, layer.stride)
     mass = (assignments * presences.unsqueeze(3)).flatten(start_dim=4)  # (B, H', W', P, I)
-    return Weighted(layer.votes(capsules).transpose(3, 4), mass.transpose(3, 4))
+    return WeightedVotes(layer.votes(capsules).transpose(3, 4), mass.transpose(3, 4))
 
 
-class LastSpreads(NamedTuple):
-    """What was found at the last layer.
+class CapsuleSpreads(NamedTuple):
+    """Presence of the last layer's capsules, and the spread of the votes for them.
 
     Attributes:
-        presences: (B, J) of its capsules.
+        presences: (B, J).
         absolute: (B, J), see `capsbench.measures._routing_agreement.VoteSpread`.
         relative: (B, J).
     """
@@ -70,40 +70,39 @@ class LastSpreads(NamedTuple):
 
 
 @contextmanager
-def watching_votes(model: nn.Module) -> Iterator[list[LastSpreads]]:
-    """Ask a model's last routing layer for its votes, while the model looks at images.
+def record_vote_spreads(model: nn.Module) -> Iterator[list[CapsuleSpreads]]:
+    """Record the spread of the votes for a model's last capsules, in each forward pass.
 
-    The last one is that which is called last in a forward pass, wherever it is registered. It
-    routes once more for it. The votes of a batch are stored, in float64.
+    The last layer is the routing layer that is called last, wherever it is registered. It routes
+    once more to return its votes. The votes of a batch are stored, in float64.
 
     Yields:
-        A list to which each batch adds what was found; nothing without a routing layer, or where
-        it is not known how it votes (`weighted_votes`).
+        A list to which each batch adds its spreads. It stays empty without a routing layer, or if
+        `weighted_votes` does not support the layer.
     """
-    found: list[LastSpreads] = []
+    spreads: list[CapsuleSpreads] = []
+    last_call: list[tuple[RoutingLayer, tuple[Any, ...], dict[str, Any], Capsules]] = []
 
-    calls: list[tuple[RoutingLayer, tuple[Any, ...], dict[str, Any], Capsules]] = []
-
-    def keep(
+    def keep_call(
         layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Capsules
     ) -> None:
         assert isinstance(layer, RoutingLayer)
-        calls[:] = [(layer, args, kwargs, output)]
+        last_call[:] = [(layer, args, kwargs, output)]
 
-    def ask(*_: Any) -> None:
-        for layer, args, kwargs, output in calls:
+    def add_spreads(*_: Any) -> None:
+        for layer, args, kwargs, output in last_call:
             weighted = weighted_votes(layer, *args, **kwargs)
             if weighted is not None:
-                spreads = (part.flatten(start_dim=1) for part in vote_spread(*weighted))
-                found.append(LastSpreads(output.presences.flatten(start_dim=1), *spreads))
-        calls.clear()
+                parts = (part.flatten(start_dim=1) for part in vote_spread(*weighted))
+                spreads.append(CapsuleSpreads(output.presences.flatten(start_dim=1), *parts))
+        last_call.clear()
 
     layers = [module for module in model.modules() if isinstance(module, RoutingLayer)]
-    handles = [layer.register_forward_hook(keep, with_kwargs=True) for layer in layers]
-    handles.append(model.register_forward_hook(ask))
+    handles = [layer.register_forward_hook(keep_call, with_kwargs=True) for layer in layers]
+    handles.append(model.register_forward_hook(add_spreads))
     try:
         with torch.no_grad():
-            yield found
+            yield spreads
     finally:
         for handle in handles:
             handle.remove()

@@ -1,129 +1,215 @@
-"""Whether a model's probabilities and presences mean what they say, on splits of test images."""
+"""Measure ``calibration``: agreement of probabilities and presences with the targets."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import ClassVar, Literal
 
 import torch
-from numpy.typing import NDArray
+from pydantic import Field
 from torch import Tensor
 
-from capsbench.contracts import Model, one_hot
+from capsbench.contracts import Model, class_recall, one_hot
 from capsbench.data.batches import SplitName
 from capsbench.data.images import ImageDataModule
-from capsbench.measures import Calibration
-from capsbench.measures._nonfinite import defined
-from capsbench.measures._reliability import reliability, top_label
-from capsbench.measures._result import Measured
-from capsbench.measures._routing_agreement import presence_against_spread
-from capsbench.measures._vote_spreads import LastSpreads, watching_votes
+from capsbench.measures import (
+    Measure,
+    MeasureConfig,
+    MeasureContext,
+    MeasureResult,
+    TestSplit,
+    ValueSpec,
+    index_name,
+)
+from capsbench.measures._nonfinite import drop_nonfinite
+from capsbench.measures._result import Array
+from capsbench.measures._routing_agreement import correlate_presence_with_spread
+from capsbench.measures._vote_spreads import CapsuleSpreads, record_vote_spreads
+from capsbench.metrics.calibration_error import CalibrationError, Reliability
+from capsbench.values import Quantity, Value
 
-Found = dict[str, Tensor]
-TOP = "top label"
-PRESENCES = "presences"
+Numbers = Iterator[tuple[Quantity, Tensor, int]]
+PER_CAPSULE = "presence_spread_correlation_per_capsule"
 
 
-@torch.inference_mode()
-def measure(
-    entry: Calibration,
-    model: Model,
-    data: ImageDataModule,
-    device: str,
-    advance: Callable[[], None],
-) -> Measured:
-    """Measure a model on whole splits.
+class CalibrationConfig(MeasureConfig):
+    """Arguments of `Calibration`.
 
-    Each key begins with the name of the split. ``top label/error`` is the expected calibration
-    error of the likeliest class, ``top label/confidence`` and ``top label/accuracy`` the means;
-    ``presences/error`` that of the presence of each class capsule, whether its class is there. The
-    tables behind are among the samples, as ``<split>/<what>/bins/counts`` and so on.
+    Attributes:
+        splits: Splits of test images; all of their images are used.
+        bins: Number of bins of confidence, of equal width (15 in Guo et al. 2017).
+    """
 
-    ``agreement/absolute`` and ``agreement/relative`` say how the presence of the last capsules goes
-    with the spread of the votes for them, in the units of the poses and beside the length of the
-    votes (`capsbench.measures._routing_agreement`): the rank correlation, near -1 where presence means
-    agreement, over images and capsules together (``pooled``) and of each capsule over images, as
-    the mean over capsules (``by capsule``).
+    measure: Literal["calibration"]
+    splits: tuple[TestSplit, ...] = Field(default=("familiar",), min_length=1)
+    bins: int = Field(default=15, ge=1, le=1000)
+
+    @property
+    def required_splits(self) -> tuple[TestSplit, ...]:
+        """The splits."""
+        return self.splits
+
+    @property
+    def num_progress_steps(self) -> int:
+        """One step per split."""
+        return len(self.splits)
+
+
+class Calibration(Measure[CalibrationConfig]):
+    """Calibration of class probabilities and presences, and relation of presence and agreement.
+
+    The presence of a capsule should follow from the agreement of the votes for it. The rank
+    correlation of presence and spread is near -1 if a smaller spread always means a larger
+    presence. With spread=absolute the spread is in the unit of the poses, with spread=relative
+    relative to the length of the votes (article, eq. 9-11, 22 and 27).
+
+    Free arrays, for each split: ``targets``; ``presences`` (N, K) of the class capsules;
+    ``capsule_presences``, ``absolute_spread`` and ``relative_spread`` (N, J) of the last capsules;
+    ``bin_counts``, ``bin_confidence`` and ``bin_accuracy`` (bins,), of the most likely class
+    (of=class) and of presences (of=presence).
+    """
+
+    config = CalibrationConfig
+    source = "Naeini et al. 2015; Guo et al. 2017"
+    metrics: ClassVar[Mapping[str, ValueSpec]] = {
+        "confidence": ValueSpec("Mean probability of the most likely class.", "share"),
+        "accuracy": ValueSpec("Share of the images whose most likely class is correct.", "share"),
+        "expected_calibration_error": ValueSpec(
+            "Mean distance of accuracy and confidence over bins of the confidence of the most "
+            "likely class.",
+            "share",
+        ),
+        "presence_calibration_error": ValueSpec(
+            "The same for the presence of each class capsule as the confidence that the class is "
+            "in the image.",
+            "share",
+        ),
+        "presence_spread_correlation": ValueSpec(
+            "Rank correlation of the presence of the last capsules and the spread of the votes for "
+            "them, over images and capsules together."
+        ),
+        PER_CAPSULE: ValueSpec(
+            "Rank correlation over images of presence and spread, averaged over capsules."
+        ),
+    }
+
+    @classmethod
+    @torch.inference_mode()
+    def compute(
+        cls, config: CalibrationConfig, model: Model, data: ImageDataModule, context: MeasureContext
+    ) -> MeasureResult:
+        """Compute the measure; see `Measure.compute`."""
+        values: list[Value] = []
+        per_image: dict[str, Array] = {}
+        notes: list[str] = []
+        for split in config.splits:
+            outputs = _evaluate(model, data, split, context.device)
+            tables = _reliability(outputs, config.bins)
+            finite, nonfinite = drop_nonfinite(_numbers(split, outputs, tables))
+            values += finite
+            notes += [*_missing(outputs), *nonfinite]
+            for name, part in outputs.items():
+                per_image[_name(split, name)] = part.numpy()
+            for kind, table in tables.items():
+                for name in ("counts", "confidence", "accuracy"):
+                    part = getattr(table, name).numpy()
+                    per_image[_name(split, f"bin_{name}", of=kind)] = part
+            context.advance()
+        return MeasureResult(values, per_image, tuple(dict.fromkeys(notes)))
+
+
+def top_label(log_probabilities: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the confidence of the most likely class of each image, and if it is correct.
 
     Args:
-        entry: The measure's arguments.
-        model: The trained model, in evaluation mode on ``device``.
-        data: The data module.
-        device: Where the model is.
-        advance: Called after each split, for a progress bar.
+        log_probabilities: (N, K).
+        targets: (N,) class indices.
+
+    Returns:
+        (N,) confidences in [0, 1] and (N,) bool; 0 and False for an image with NaN.
     """
-    values: dict[str, float] = {}
-    samples: dict[str, NDArray[Any]] = {}
-    notes: list[str] = []
-    counts = []
-    for split in entry.splits:
-        found = _look(model, data, split, device)
-        numbers = _calibration(found, entry.bins, samples, split, notes)
-        numbers |= _agreement(found, notes)
-        finite, undefined = defined({f"{split}/{key}": value for key, value in numbers.items()})
-        values |= finite
-        notes += undefined
-        samples |= {f"{split}/{name}": part.numpy() for name, part in found.items()}
-        counts.append(len(found["index"]))
-        advance()
-    return Measured(values, [], max(counts), samples, tuple(dict.fromkeys(notes)))
+    highest = log_probabilities.max(dim=-1).values
+    return highest.exp().nan_to_num(0), class_recall(log_probabilities, targets) == 1
 
 
-def _look(model: Model, data: ImageDataModule, split: SplitName, device: str) -> Found:
-    """What is found of each image of a split, by name, on the CPU."""
+def _evaluate(
+    model: Model, data: ImageDataModule, split: SplitName, device: str
+) -> dict[str, Tensor]:
+    """Return the outputs for each image of a split by name, on the CPU, see `Calibration`."""
     parts: dict[str, list[Tensor]] = {}
-    with watching_votes(model) as spreads:
+    with record_vote_spreads(model) as spreads:
         for batch in data.evaluation.batches(split, device):
             prediction = model(batch.images)
-            found = {"index": batch.index, "targets": batch.targets}
+            outputs = {"index": batch.index, "targets": batch.targets}
             if batch.targets.dim() == 1:
-                said = top_label(model.log_probabilities(prediction), batch.targets)
-                found |= dict(zip(("confidence", "correct"), said, strict=True))
+                log_probabilities = model.log_probabilities(prediction)
+                confidence, correct = top_label(log_probabilities, batch.targets)
+                outputs |= {"confidence": confidence, "accuracy": correct}
             presences = prediction.presences
             if presences is not None and presences.shape == prediction.scores.shape:
-                found[PRESENCES] = presences.float()
-            for name, part in found.items():
+                outputs["presences"] = presences.float()
+            for name, part in outputs.items():
                 parts.setdefault(name, []).append(part.cpu())
     joined = {name: torch.cat(part) for name, part in parts.items()}
     if spreads:
-        last = LastSpreads(*(torch.cat(part).cpu() for part in zip(*spreads, strict=True)))
-        joined |= {f"last {name}": part for name, part in last._asdict().items()}
+        last = CapsuleSpreads(*(torch.cat(part).cpu() for part in zip(*spreads, strict=True)))
+        joined["capsule_presences"] = last.presences
+        joined |= {"absolute_spread": last.absolute, "relative_spread": last.relative}
     return joined
 
 
-def _calibration(
-    found: Found, bins: int, samples: dict[str, NDArray[Any]], split: str, notes: list[str]
-) -> dict[str, float]:
-    """Calibration errors of a split; the tables go to the samples."""
-    values: dict[str, float] = {}
-    said: dict[str, tuple[Tensor, Tensor]] = {}
-    if "confidence" in found:
-        said[TOP] = found["confidence"], found["correct"]
-        values[f"{TOP}/confidence"] = float(found["confidence"].double().mean())
-        values[f"{TOP}/accuracy"] = float(found["correct"].double().mean())
-    else:
-        notes.append("The likeliest class is not asked of images with several objects.")
-    if PRESENCES in found:
-        presences = found[PRESENCES]
-        said[PRESENCES] = presences, one_hot(found["targets"], presences.shape[1])
-    else:
-        notes.append("The model has no class capsules: no presence is compared with a class.")
-    for what, (confidences, true) in said.items():
-        table = reliability(confidences, true, bins=bins)
-        values[f"{what}/error"] = float(table.error)
-        for name in ("counts", "confidence", "accuracy"):
-            samples[f"{split}/{what}/bins/{name}"] = getattr(table, name).numpy()
-    return values
+def _reliability(outputs: Mapping[str, Tensor], bins: int) -> dict[str, Reliability]:
+    """Return the reliability tables of the most likely class and of presences, where defined."""
+    statements: dict[str, tuple[Tensor, Tensor]] = {}
+    if "confidence" in outputs:
+        statements["class"] = outputs["confidence"], outputs["accuracy"]
+    if "presences" in outputs:
+        presences = outputs["presences"]
+        statements["presence"] = presences, one_hot(outputs["targets"], presences.shape[1])
+    tables = {}
+    for kind, (confidences, correct) in statements.items():
+        metric = CalibrationError(bins, sync_on_compute=False)  # every process has all images
+        metric.update(confidences, correct)
+        tables[kind] = metric.compute()
+    return tables
 
 
-def _agreement(found: Found, notes: list[str]) -> dict[str, float]:
-    """How presence goes with the spread of votes, where these are known."""
-    if "last presences" not in found:
-        notes.append("No votes are known: presence is not compared with their agreement.")
-        return {}
-    values = {}
-    for kind in ("absolute", "relative"):
-        agreement = presence_against_spread(found["last presences"], found[f"last {kind}"])
-        values[f"agreement/{kind}/pooled"] = float(agreement.pooled_spearman)
-        values[f"agreement/{kind}/by capsule"] = float(agreement.spearman.nanmean())
-    return values
+def _numbers(
+    split: str, outputs: Mapping[str, Tensor], tables: Mapping[str, Reliability]
+) -> Numbers:
+    """Yield each quantity of a split with its number and the number of images."""
+    n = len(outputs["index"])
+    for metric in ("confidence", "accuracy"):
+        if metric in outputs:
+            yield Quantity(metric=metric, split=split), outputs[metric].double().mean(), n
+    errors = {"class": "expected_calibration_error", "presence": "presence_calibration_error"}
+    for kind, table in tables.items():
+        yield Quantity(metric=errors[kind], split=split), table.error, n
+    if "capsule_presences" not in outputs:
+        return
+    for spread in ("absolute", "relative"):
+        correlation = correlate_presence_with_spread(
+            outputs["capsule_presences"], outputs[f"{spread}_spread"]
+        )
+        for metric, number in (
+            ("presence_spread_correlation", correlation.pooled_spearman),
+            (PER_CAPSULE, correlation.spearman.nanmean()),
+        ):
+            yield Quantity(metric=metric, split=split, condition={"spread": spread}), number, n
+
+
+def _missing(outputs: Mapping[str, Tensor]) -> Iterator[str]:
+    """Yield a note on each number that is not defined for the model or the images."""
+    if "confidence" not in outputs:
+        yield "the most likely class is not evaluated in images of several objects"
+    if "presences" not in outputs:
+        yield "presences are not evaluated: the model has no class capsules"
+    if "capsule_presences" not in outputs:
+        yield "presence is not compared with votes: the model has no routing layer with known votes"
+
+
+def _name(split: str, name: str, **condition: str) -> str:
+    """Return the name of an array of a split."""
+    if name == "index":
+        return index_name(split)
+    return Quantity(metric=name, split=split, condition=dict(condition)).name

@@ -1,29 +1,23 @@
-"""Calibration of models that say how sure they are."""
+"""Calibration of models with known confidences."""
 
 import numpy as np
 import pytest
 import torch
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
 from capsbench.capsules.dynamic_routing import DynamicRouting
 from capsbench.contracts import Model, Prediction
 from capsbench.data.batches import Split
-from capsbench.measures import MeasureEntry
-from capsbench.measures._reliability import reliability
-from capsbench.measures.calibration import measure
+from capsbench.measures.calibration import CalibrationConfig, top_label
+from capsbench.metrics.calibration_error import CalibrationError
 from capsbench.names import find
 from capsbench.viewpoint.ranges import ViewRange
 from tests.data.made_up import Flat, OfficialTurntable
-
-ENTRY = TypeAdapter[MeasureEntry](MeasureEntry)
-
-
-def entry(**content):
-    return ENTRY.validate_python({"measure": "calibration", **content})
+from tests.measures.computing import compute, number, numbers
 
 
-class Says(Model):
-    """Says class 0 with 0.9; one presence for each class where they are given."""
+class Constant(Model):
+    """Predicts class 0 with probability 0.9 for every image, with given presences."""
 
     def __init__(self, presences=None, num_classes=3):
         super().__init__(image_shape=(1, 8, 8), num_classes=num_classes)
@@ -41,69 +35,68 @@ class Says(Model):
         raise AssertionError("a measure trains nothing")
 
 
-def measured(asked, model, data):
-    steps = []
-    found = measure(asked, model, data, "cpu", lambda: steps.append(1))
-    assert len(steps) == asked.steps
-    assert all(np.isfinite(list(found.values.values())))
-    return found
+def measured(model, data, **arguments):
+    return compute("calibration", model, data, **arguments)
 
 
-def test_probabilities_of_logits_alone():
-    found = measured(entry(), Says(), Flat())
-    assert found.values == {
-        "familiar/top label/confidence": pytest.approx(0.9),
-        "familiar/top label/accuracy": pytest.approx(1 / 3),
-        "familiar/top label/error": pytest.approx(0.9 - 1 / 3),
+def test_a_model_without_presences():
+    result = measured(Constant(), Flat())
+    assert numbers(result) == {
+        "confidence[split=familiar]": pytest.approx(0.9),
+        "accuracy[split=familiar]": pytest.approx(1 / 3),
+        "expected_calibration_error[split=familiar]": pytest.approx(0.9 - 1 / 3),
     }
-    assert found.n == 15
-    assert len(found.notes) == 2
-    assert found.samples["familiar/index"].tolist() == list(range(45, 60))
-    assert found.samples["familiar/correct"].sum() == 5
-    assert found.samples["familiar/top label/bins/counts"].tolist() == [0] * 13 + [15, 0]
+    assert {value.n for value in result.values} == {15}
+    assert len(result.notes) == 2
+    assert result.per_image["index[split=familiar]"].tolist() == list(range(45, 60))
+    assert result.per_image["accuracy[split=familiar]"].sum() == 5
+    counts = result.per_image["bin_counts[split=familiar,of=class]"]
+    assert counts.tolist() == [0] * 13 + [15, 0]
 
 
-def test_presences_say_each_class():
-    presences = torch.tensor([0.3, 0.3, 0.4])
-    found = measured(entry(bins=10), Says(presences), Flat())
+def test_presences_are_confidences_for_each_class():
+    result = measured(Constant(torch.tensor([0.3, 0.3, 0.4])), Flat(), bins=10)
     # A third of the statements is true in both bins.
     expected = (2 / 3) * (1 / 3 - 0.3) + (1 / 3) * (0.4 - 1 / 3)
-    assert found.values["familiar/presences/error"] == pytest.approx(expected)
-    assert found.samples["familiar/presences/bins/counts"].sum() == 45
-    assert found.samples["familiar/presences"].shape == (15, 3)
+    error = number(result, metric="presence_calibration_error", split="familiar")
+    assert error == pytest.approx(expected)
+    assert result.per_image["bin_counts[split=familiar,of=presence]"].sum() == 45
+    assert result.per_image["presences[split=familiar]"].shape == (15, 3)
 
 
-def test_capsules_that_are_no_classes_are_not_asked():
-    found = measured(entry(), Says(torch.tensor([0.2, 0.4])), Flat())
-    assert "familiar/presences/error" not in found.values
+def test_capsules_other_than_class_capsules_have_no_calibration_error():
+    result = measured(Constant(torch.tensor([0.2, 0.4])), Flat())
+    assert "presence_calibration_error[split=familiar]" not in numbers(result)
 
 
 class Pairs(Flat):
     """Images of two objects."""
 
     def on_after_batch_transfer(self, batch, dataloader_idx):
-        seen = super().on_after_batch_transfer(batch, dataloader_idx)
-        seen.targets = 1 - torch.nn.functional.one_hot(seen.targets, 3)
-        return seen
+        warped = super().on_after_batch_transfer(batch, dataloader_idx)
+        warped.targets = 1 - torch.nn.functional.one_hot(warped.targets, 3)
+        return warped
 
 
-def test_images_of_several_objects_are_asked_by_presence_alone():
-    found = measured(entry(bins=1), Says(torch.tensor([0.5, 0.5, 0.5])), Pairs())
-    assert found.values == {"familiar/presences/error": pytest.approx(2 / 3 - 0.5)}
-    assert any("several objects" in note for note in found.notes)
+def test_in_images_of_several_objects_only_presences_are_evaluated():
+    result = measured(Constant(torch.tensor([0.5, 0.5, 0.5])), Pairs(), bins=1)
+    assert numbers(result) == {
+        "presence_calibration_error[split=familiar]": pytest.approx(2 / 3 - 0.5)
+    }
+    assert any("several objects" in note for note in result.notes)
 
 
-def test_splits_are_told_apart():
+def test_each_split_has_values_and_images_of_its_own():
     data = OfficialTurntable(views=ViewRange(azimuth={"values": [0, 90]}))
-    asked = entry(splits=["familiar", "novel"])
-    assert asked.tested == ("familiar", "novel")
-    found = measured(asked, Says(num_classes=2), data)
-    assert {key.partition("/")[0] for key in found.values} == {"familiar", "novel"}
-    assert found.samples["novel/index"].tolist() == data.split("novel").index.tolist()
+    config = CalibrationConfig(measure="calibration", splits=("familiar", "novel"))
+    assert config.required_splits == ("familiar", "novel")
+    result = measured(Constant(num_classes=2), data, splits=["familiar", "novel"])
+    assert {value.split for value in result.values} == {"familiar", "novel"}
+    assert result.per_image["index[split=novel]"].tolist() == data.split("novel").index.tolist()
 
 
 class Agreeing(Model):
-    """Two children vote for one of two parents; the darker the image, the more they disagree."""
+    """Two children vote for two parents; their votes differ more for darker images."""
 
     def __init__(self):
         super().__init__(image_shape=(1, 8, 8), num_classes=2)
@@ -142,44 +135,59 @@ class Shades(Flat):
         return halves
 
 
-def test_presence_means_agreement():
-    found = measured(entry(), Agreeing(), Shades())
-    assert found.values["familiar/agreement/relative/by capsule"] == pytest.approx(-1)
-    assert found.values["familiar/agreement/absolute/by capsule"] == pytest.approx(-1)
-    # Of both capsules together: the longer votes are as relative to their length as the others.
-    assert -1 < found.values["familiar/agreement/relative/pooled"] < 0
-    assert found.samples["familiar/last relative"].shape == (15, 2)
+def correlation(result, *, spread, per_capsule=False):
+    metric = "presence_spread_correlation" + ("_per_capsule" if per_capsule else "")
+    return number(result, metric=metric, split="familiar", spread=spread)
 
 
-def test_votes_that_are_all_one_have_no_correlation():
+def test_presence_increases_with_agreement():
+    result = measured(Agreeing(), Shades())
+    assert correlation(result, spread="relative", per_capsule=True) == pytest.approx(-1)
+    assert correlation(result, spread="absolute", per_capsule=True) == pytest.approx(-1)
+    # Votes for both capsules have the same spread relative to their length, but other presences.
+    assert -1 < correlation(result, spread="relative") < 0
+    assert result.per_image["relative_spread[split=familiar]"].shape == (15, 2)
+
+
+def test_equal_votes_have_no_correlation():
     model = Agreeing()
     with torch.no_grad():
         model.classes.weights.zero_()
-    found = measured(entry(), model, Shades())
-    assert not any("agreement" in key for key in found.values)
-    assert any("agreement" in note for note in found.notes)
+    result = measured(model, Shades())
+    assert not any("correlation" in name for name in numbers(result))
+    assert any("correlation" in note for note in result.notes)
 
 
 @pytest.mark.parametrize("name", ["capsnet-dr", "capsnet-em-small"])
-def test_networks_of_capsules_are_asked_wholly(name):
+def test_capsule_networks_have_all_values(name):
     data = find("datamodules", "digits").load()(limit=12)
     torch.manual_seed(0)
     small = {"channels": 4, "primary_types": 2, "types": (2, 2)}
     if name == "capsnet-dr":
         small = {"channels": 4, "stride": 2, "primary_types": 2, "decoder": ()}
     model = find("models", name).load()(image_shape=(1, 32, 32), num_classes=10, **small).eval()
-    found = measured(entry(bins=5), model, data)
-    assert not found.notes
-    presences = torch.tensor(found.samples["familiar/presences"])
-    np.testing.assert_allclose(found.samples["familiar/last presences"], presences)
-    targets = torch.tensor(found.samples["familiar/targets"])
-    table = reliability(presences, torch.nn.functional.one_hot(targets, 10), bins=5)
-    assert found.values["familiar/presences/error"] == pytest.approx(float(table.error))
+    result = measured(model, data, bins=5)
+    assert not result.notes
+    presences = torch.tensor(result.per_image["presences[split=familiar]"])
+    last = result.per_image["capsule_presences[split=familiar]"]
+    np.testing.assert_allclose(last, presences)
+    targets = torch.tensor(result.per_image["targets[split=familiar]"])
+    metric = CalibrationError(bins=5)
+    metric.update(presences, torch.nn.functional.one_hot(targets, 10))
+    error = number(result, metric="presence_calibration_error", split="familiar")
+    assert error == pytest.approx(float(metric.compute().error))
+
+
+def test_nan_is_a_wrong_prediction_without_confidence():
+    log_probabilities = torch.tensor([[torch.nan, 0.0], [0.0, -torch.inf]])
+    confidence, correct = top_label(log_probabilities, torch.tensor([0, 0]))
+    assert confidence.tolist() == [0, 1]
+    assert correct.tolist() == [False, True]
 
 
 @pytest.mark.parametrize(
     "content", [{"bins": 0}, {"splits": []}, {"splits": ["train"]}], ids=["bins", "none", "train"]
 )
-def test_what_makes_no_sense_is_refused(content):
+def test_wrong_arguments_are_refused(content):
     with pytest.raises(ValidationError):
-        entry(**content)
+        CalibrationConfig.model_validate({"measure": "calibration", **content})

@@ -1,4 +1,4 @@
-"""Calibration against torchmetrics and loops."""
+"""Calibration error against torchmetrics and loops."""
 
 import math
 
@@ -7,7 +7,8 @@ import torch
 from torchmetrics.functional.classification import multiclass_calibration_error
 
 from capsbench.errors import UserError
-from capsbench.measures._reliability import CalibrationError, reliability, top_label
+from capsbench.measures.calibration import top_label
+from capsbench.metrics.calibration_error import CalibrationError
 
 
 def predictions(images=500, classes=4):
@@ -16,18 +17,24 @@ def predictions(images=500, classes=4):
     return scores.log_softmax(-1), torch.randint(classes, (images,), generator=randomness)
 
 
-def test_the_error_is_that_of_torchmetrics():
+def reliability(confidences, correct, **arguments):
+    metric = CalibrationError(**arguments)
+    metric.update(confidences, correct)
+    return metric.compute()
+
+
+def test_the_error_equals_that_of_torchmetrics():
     logs, targets = predictions()
     table = reliability(*top_label(logs, targets))
     expected = multiclass_calibration_error(logs.exp(), targets, num_classes=4, n_bins=15)
     assert float(table.error) == pytest.approx(float(expected), rel=1e-5)
 
 
-def test_the_table_in_a_loop():
+def test_the_table_by_hand():
     confidences = torch.tensor([0.0, 0.1, 0.5, 0.5, 0.7, 0.99, 1.0, 1.0], dtype=torch.float64)
     correct = torch.tensor([0, 1, 0, 1, 1, 0, 1, 1], dtype=torch.bool)
     table = reliability(confidences, correct, bins=4)
-    assert table.counts.tolist() == [2, 0, 3, 3]  # the last holds 1 itself
+    assert table.counts.tolist() == [2, 0, 3, 3]  # the last bin includes 1
     assert table.accuracy.tolist() == pytest.approx([0.5, math.nan, 2 / 3, 2 / 3], nan_ok=True)
     expected = [0.05, math.nan, 1.7 / 3, 2.99 / 3]
     assert table.confidence.tolist() == pytest.approx(expected, nan_ok=True)
@@ -41,15 +48,18 @@ def test_presences_of_all_classes_are_statements():
     assert float(table.error) == pytest.approx((0.2 + 0.6) / 4)
 
 
-def test_nothing_said_is_undefined_and_no_number_shows():
+def test_without_statements_or_with_nan_the_error_is_undefined():
     assert reliability(torch.ones(0), torch.ones(0)).error.isnan()
     assert reliability(torch.tensor([0.3, math.nan]), torch.ones(2)).error.isnan()
-    with pytest.raises(UserError, match=r"in \[0, 1\]; got -2 to 0"):
+
+
+def test_confidences_must_be_probabilities():
+    with pytest.raises(UserError, match="got -2 to 0"):
         reliability(torch.tensor([0.0, -2.0]), torch.ones(2))
-    reliability(torch.tensor([1.0000001]), torch.ones(1))  # a length, rounded
+    reliability(torch.tensor([1.0000001]), torch.ones(1))  # a length with a rounding error
 
 
-def test_batches_of_statements_add_up():
+def test_batches_add_up_and_the_table_is_drawn():
     confidences, correct = top_label(*predictions())
     metric = CalibrationError()
     for part in zip(confidences.split(77), correct.split(77), strict=True):
