@@ -1,8 +1,7 @@
-"""A model in memory, measured as a benchmark measures: `capsbench.evaluate`."""
+"""`capsbench.evaluate`: the measures of a benchmark on a model in memory."""
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Mapping
 from contextlib import ExitStack
 from functools import partial
@@ -12,21 +11,22 @@ from typing import Any
 
 import torch
 from rich.console import Console
+from rich.progress import Progress
 from torch import Tensor, nn
 
 from capsbench.capsules.losses import cross_entropy
 from capsbench.contracts import Batch, ImageShape, Model, Prediction, one_hot
 from capsbench.data.images import ImageDataModule
 from capsbench.errors import UserError, in_one_line
+from capsbench.measures import MeasureConfig, MeasureContext, MeasureResult, load_measure
 from capsbench.measures._objects import with_objects
-from capsbench.measures._result import Measured
 from capsbench.profiling.evaluation_mode import evaluation_mode
 from capsbench.progress import progress_bar
-from capsbench.records import read_json
+from capsbench.records import CellFolder, TrainingConfig
 from capsbench.reporting.evaluation import Evaluation
+from capsbench.running.cell import build_data
 from capsbench.running.checkpoints import load_checkpoint
-from capsbench.running.examples import require_asked
-from capsbench.running.plan import build_data
+from capsbench.running.examples import require_images
 from capsbench.schema import Benchmark, load_benchmark
 
 NO_SOURCES: Mapping[str, Any] = MappingProxyType({})
@@ -40,68 +40,78 @@ def evaluate(
     data_root: Path | str | None = None,
     limit: int | None = None,
 ) -> Evaluation:
-    """Measure a trained model as a benchmark measures its own; nothing is trained or recorded.
+    """Compute the measures of a benchmark on a trained model; nothing is trained or recorded.
 
-    A terminal shows how far each measure is.
+    A terminal shows the progress of each measure.
 
     Args:
-        model: A `Model`; any module that returns logits (B, K), of which the measures say what
-            they cannot tell; or a checkpoint that a run has left,
-            ``runs/<data>/<model>/<seed>-<fingerprint>/checkpoints/<rule>``. It is measured where it
-            is, and left in the mode that it was in.
-        benchmark: A name, a file, or a protocol; of it the data, the views and the measures count.
-        sources: Other trained models by the labels that measures call them by, such as those that
-            attacks are transferred from.
-        data_root: Folder of data files at hand.
-        limit: Use at most this many images of each split; as many as the benchmark if left out.
+        model: A `Model`; any module that returns logits (B, K), for which notes list the measures
+            that need more; or a checkpoint of a run,
+            ``runs/<data>/<model>/<seed>-<fingerprint>/checkpoints/<rule>``. It stays on its device,
+            and keeps its mode.
+        benchmark: A name, a file, or a protocol, of which data, views and measures are used.
+        sources: Other trained models by the labels that measures use for them, such as those whose
+            attacks are transferred.
+        data_root: Folder of local data files.
+        limit: Largest number of images of each split; by default that of the benchmark.
 
     Raises:
-        UserError: The benchmark or the checkpoint is unknown, the data lacks what it asks for, or
-            the model is of other images or classes, or not in float32. A measure that cannot be
-            taken of this model says so in its notes instead.
+        UserError: The benchmark or the checkpoint is unknown, the data lacks a split or view of a
+            measure, or the model is for other images or classes, or not in float32. A measure that
+            cannot be computed on this model has a note instead of values.
     """
     protocol = benchmark if isinstance(benchmark, Benchmark) else load_benchmark(str(benchmark))
-    root = None if data_root is None else Path(data_root)
     recipe = protocol.recipe
     data, _ = build_data(
         protocol.data,
         protocol.views,
-        root,
+        None if data_root is None else Path(data_root),
         batch_size=recipe.batch_size,
         limit=limit or recipe.limit,
     )
     ready = _ready(model, data)
-    require_asked(protocol.measures, data)
+    require_images(protocol.measures, data)
     device = next(ready.parameters(), torch.empty(0)).device
     others = {label: _ready(source, data).to(device) for label, source in sources.items()}
-    measured: dict[str, Measured] = {}
+    results: dict[str, MeasureResult] = {}
     with ExitStack() as stack:
         for each in (ready, *others.values()):
             stack.enter_context(evaluation_mode(each))
-        for each in (ready, *others.values()):  # does it answer at all?
+        for each in (ready, *others.values()):  # fails before any measure if it cannot predict
             each(torch.zeros(1, *each.image_shape, device=device))
         progress = stack.enter_context(progress_bar(Console(stderr=True)))
-        for entry in protocol.measures:
-            bar = progress.add_task(entry.measure, total=entry.steps, note="")
-            measure = importlib.import_module(entry.module).measure
-            more = {"sources": others} if entry.needs else {}
-            try:
-                found = measure(
-                    entry, ready, data, str(device), partial(progress.advance, bar), **more
-                )
-            except UserError as error:  # what was measured before is not to be lost
-                found = Measured({}, [], 0, {}, (f"not measured: {error}",))
-            except RuntimeError as error:  # torch's: memory, or an operation of the model's
-                why = in_one_line(error, type(ready).__module__)
-                found = Measured({}, [], 0, {}, (f"not measured: {why}",))
-            progress.remove_task(bar)
-            measured[entry.measure] = found._replace(samples=with_objects(found.samples, data))
-    of = ready.module if isinstance(ready, LogitsModel) else ready
-    return Evaluation(protocol, type(of).__name__, measured)
+        for config in protocol.measures:
+            result = _compute(config, ready, data, str(device), others, progress)
+            per_image = with_objects(result.per_image, data)
+            results[config.measure] = result._replace(per_image=per_image)
+    module = ready.module if isinstance(ready, LogitsModel) else ready
+    return Evaluation(protocol, type(module).__name__, str(device), results)
+
+
+def _compute(
+    config: MeasureConfig,
+    model: Model,
+    data: ImageDataModule,
+    device: str,
+    sources: Mapping[str, Model],
+    progress: Progress,
+) -> MeasureResult:
+    """Compute one measure; if it fails, return a note, so that the other measures are not lost."""
+    bar = progress.add_task(config.measure, total=config.num_progress_steps, note="")
+    context = MeasureContext(device, partial(progress.advance, bar), sources)
+    try:
+        return load_measure(config.measure).compute(config, model, data, context)
+    except UserError as error:
+        return MeasureResult((), {}, (f"not measured: {error}",))
+    except RuntimeError as error:  # from torch: out of memory, or an operation of the model
+        reason = in_one_line(error, type(model).__module__)
+        return MeasureResult((), {}, (f"not measured: {reason}",))
+    finally:
+        progress.remove_task(bar)
 
 
 class LogitsModel(Model):
-    """Any module that returns logits, as a `Model` that can be measured and not trained.
+    """A module that returns logits, as a `Model` that can be measured but not trained.
 
     Args:
         module: Images (B, C, H, W) in [0, 1] in, logits (B, K) out.
@@ -117,25 +127,25 @@ class LogitsModel(Model):
         """Classify images (B, C, H, W) in [0, 1]."""
         logits = self.module(images)
         if not isinstance(logits, Tensor) or logits.shape != (len(images), self.num_classes):
-            came = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+            actual = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
             raise UserError(
                 f"expected logits of shape {(len(images), self.num_classes)} from "
-                f"{type(self.module).__name__}, got {came}; give a capsbench.contracts.Model, or a "
-                "module that returns logits"
+                f"{type(self.module).__name__}, got {actual}; pass a capsbench.contracts.Model or "
+                "a module that returns logits"
             )
         return Prediction(logits)
 
     def addressed_modules(self) -> dict[str, nn.Module]:
-        """The modules by their dotted paths within the module that is wrapped."""
+        """Return the modules by their dotted paths within the wrapped module."""
         return {path: each for path, each in self.module.named_modules() if path}
 
     def loss(self, prediction: Prediction, batch: Batch, progress: float) -> Tensor:
-        """Cross-entropy, for measures that need a loss."""
+        """Return the cross-entropy, for measures that need a loss."""
         return cross_entropy(prediction.scores, one_hot(batch.targets, self.num_classes))
 
 
 def _ready(model: nn.Module | Path | str, data: ImageDataModule) -> Model:
-    """A model for the data's images and classes."""
+    """Return a model for the images and classes of the data."""
     if isinstance(model, Path | str):
         model = _load(Path(model))
     if not isinstance(model, nn.Module):
@@ -148,22 +158,22 @@ def _ready(model: nn.Module | Path | str, data: ImageDataModule) -> Model:
             )
     if not isinstance(model, Model):
         return LogitsModel(model, image_shape=data.image_shape, num_classes=data.num_classes)
-    found = (tuple(model.image_shape), model.num_classes)
+    actual = (tuple(model.image_shape), model.num_classes)
     expected = (tuple(data.image_shape), data.num_classes)
-    if found != expected:
+    if actual != expected:
         raise UserError(
-            f"the model is for images {found[0]} of {found[1]} classes, but {data.identity.name} "
+            f"the model is for images {actual[0]} of {actual[1]} classes, but {data.identity.name} "
             f"has images {expected[0]} of {expected[1]}"
         )
     return model
 
 
 def _load(folder: Path) -> Model:
-    """The model of a checkpoint; the cell that left it knows the name of its class."""
-    config = folder.absolute().parent.parent / "config.json"
+    """Load the model of a checkpoint; the cell that it belongs to records the name of its class."""
+    config = CellFolder(folder.absolute().parent.parent).config
     if not config.is_file():
         raise UserError(
             f"{folder} is no checkpoint of a run (runs/<data>/<model>/<seed>-.../checkpoints/"
-            "<rule>); load the model by its class's from_pretrained, and give the model"
+            "<rule>); load the model by its class's from_pretrained, and pass the model"
         )
-    return load_checkpoint(folder, read_json(config)["model"]["name"])
+    return load_checkpoint(folder, TrainingConfig.load(config).model.name)

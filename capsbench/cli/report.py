@@ -25,15 +25,15 @@ def report(
     """
     from capsbench.reporting import claims_report, report
     from capsbench.reporting.claims_export import export_claims
-    from capsbench.reporting.export import export as export_benchmark
+    from capsbench.reporting.export import export_benchmark
 
-    claims = claims_report.claims_in(runs)
+    claims = claims_report.claims_folders(runs)
     parts = {part for folder in claims for part in claims_report.part_folders(folder)}
     for folder in claims:
         typer.echo(claims_report.build(folder))
         if export is not None:
             typer.echo(export_claims(folder, export))
-    for folder in report.benchmarks_in(runs) if not (runs / claims_report.RECORD).is_file() else ():
+    for folder in () if claims == [runs] else report.benchmarks_in(runs):
         typer.echo(report.build(folder))
         if export is not None and folder.name not in parts:  # a part's numbers are in the claims'
             typer.echo(export_benchmark(folder, export))

@@ -13,8 +13,8 @@ import typer
 from capsbench.errors import UserError
 
 if TYPE_CHECKING:
-    from capsbench.reporting.claims_export import KeptClaims
-    from capsbench.reporting.export import Kept
+    from capsbench.reporting.claims_export import ExportedClaims
+    from capsbench.reporting.export import ExportedResults
 
 PAGE = Path("docs/results.md")
 FILE_NAME = re.compile(r"[a-z0-9-]+\.json")
@@ -38,8 +38,8 @@ def results(
     names. If all records pass, the given files are copied into the folder; no file is replaced.
     """
     from capsbench.files.atomic import write_bytes
-    from capsbench.reporting.claims_export import KeptClaims
-    from capsbench.reporting.export import Kept
+    from capsbench.reporting.claims_export import ExportedClaims
+    from capsbench.reporting.export import ExportedResults
     from capsbench.reporting.results_page import render, write_page
 
     if write:
@@ -65,22 +65,22 @@ def results(
                 f"{place} exists, with other numbers for the same cells: rename {path} "
                 "to keep both, or remove the old one"
             )
-    every = [
-        replace(kept, path=places.get(path, path))
-        for path, kept in records.items()
+    exported = [
+        replace(each, path=places.get(path, path))
+        for path, each in records.items()
         if places.get(path, path) == path
         or places[path] not in records  # not a copy of one in the folder
     ]
-    every.sort(key=lambda kept: kept.path)
-    kept_ones = [kept for kept in every if isinstance(kept, Kept)]
-    claims = [kept for kept in every if isinstance(kept, KeptClaims)]
-    render(kept_ones, claims)  # fails before any file is copied
+    exported.sort(key=lambda each: each.path)
+    benchmarks = [each for each in exported if isinstance(each, ExportedResults)]
+    claims = [each for each in exported if isinstance(each, ExportedClaims)]
+    render(benchmarks, claims)  # fails before any file is copied
     for path, place in places.items():
         write_bytes(place, path.read_bytes())
         typer.echo(f"copied to {place}")
-    typer.echo(f"{len(every)} records are valid")
+    typer.echo(f"{len(exported)} records are valid")
     if write:
-        for made in write_page(kept_ones, claims, PAGE):
+        for made in write_page(benchmarks, claims, PAGE):
             typer.echo(made)
 
 
@@ -105,16 +105,17 @@ def _require_checkout() -> None:
         )
 
 
-def _checked(path: Path) -> Kept | KeptClaims:
+def _checked(path: Path) -> ExportedResults | ExportedClaims:
     """Read and check a record of a benchmark or of claims."""
     from capsbench.reporting.checks import check_export
-    from capsbench.reporting.claims_export import check_claims, is_claims_export, read_claims
-    from capsbench.reporting.export import in_shipped_words, read_export
+    from capsbench.reporting.claims_checks import check_claims
+    from capsbench.reporting.claims_export import load_claims_export
+    from capsbench.reporting.export import in_shipped_words, is_claims_export, load_export
 
     if is_claims_export(path):
-        claims = read_claims(path)
+        claims = load_claims_export(path)
         check_claims(claims)
         return claims
-    kept = read_export(path)
-    check_export(kept)
-    return in_shipped_words(kept)
+    exported = load_export(path)
+    check_export(exported)
+    return in_shipped_words(exported)

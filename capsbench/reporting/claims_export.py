@@ -1,86 +1,114 @@
-"""The verdicts on claims in one file, to be kept and shared."""
+"""Verdicts on claims in one file, to be stored and shared."""
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Self
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
-
-from capsbench.arguments import one_line
-from capsbench.errors import UserError
-from capsbench.records import SCHEMA, fingerprint, read_json, write_json
-from capsbench.reporting.checks import CLOSE, check_cells
-from capsbench.reporting.claims import Judged, Tested, Verdict, overall, values_of, verdict_on
-from capsbench.reporting.claims_report import ClaimsRecord, load_record
-from capsbench.reporting.export import ExportedCell, ExportedNumbers, exported_cell, portable
-from capsbench.reporting.results import FULL, Cell
-from capsbench.schema import load_claims
+from capsbench.fingerprint import fingerprint
+from capsbench.records import CellResult, ClaimsRecord
+from capsbench.records.benchmark import FULL
+from capsbench.records.record import Record, RecordPart
+from capsbench.reporting.claims import ClaimVerdict, JudgedClaim, JudgedTest
+from capsbench.reporting.claims_report import load_claims_results
+from capsbench.reporting.export import (
+    ExportedCell,
+    ExportedNumbers,
+    is_claims_export,
+    portable,
+)
 from capsbench.schema.claims import Claim, ClaimTest
-from capsbench.statistics.correction import corrected
-from capsbench.statistics.paired_difference import Difference
 
 
-class ExportedTest(BaseModel):
-    """A test with what was found; ``found`` is None where nothing was measured."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
+class ExportedTest(RecordPart):
+    """A judged test as JSON, see `JudgedTest`."""
 
     test: ClaimTest
-    found: ExportedNumbers | None = None
-    values: tuple[float | None, float | None]
+    numbers: ExportedNumbers | None
+    means: tuple[float | None, float | None]
     parameters: tuple[int | None, int | None]
-    verdict: Verdict
+    verdict: ClaimVerdict
+
+    @classmethod
+    def of(cls, judged: JudgedTest) -> Self:
+        """Return a judged test as it is exported."""
+        each = judged.difference
+        return cls(
+            test=judged.test,
+            numbers=None if each is None else ExportedNumbers.of(each),
+            means=judged.means,
+            parameters=judged.parameters,
+            verdict=judged.verdict,
+        )
+
+    @property
+    def judged(self) -> JudgedTest:
+        """The judged test as it was."""
+        each = None if self.numbers is None else self.numbers.difference
+        return JudgedTest(self.test, each, self.means, self.parameters, self.verdict)
 
 
-class ExportedClaim(BaseModel):
+class ExportedClaim(RecordPart):
     """A claim with its tests and its verdict."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     claim: Claim
     tests: tuple[ExportedTest, ...]
-    verdict: Verdict
+    verdict: ClaimVerdict
+
+    @property
+    def judged(self) -> JudgedClaim:
+        """The judged claim as it was."""
+        return JudgedClaim(self.claim, tuple(test.judged for test in self.tests), self.verdict)
 
 
-class ExportedClaims(BaseModel):
-    """The contents of an exported file."""
+class ClaimsExport(Record):
+    """Contents of an exported file.
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    Attributes:
+        record: Record of the claims.
+        judged: The verdicts.
+        parts: Finished cells of each part.
+    """
 
-    schema_: int = Field(alias="schema")
     record: ClaimsRecord
-    devices: tuple[str, ...]
-    versions: dict[str, str]
     judged: tuple[ExportedClaim, ...]
     parts: dict[str, tuple[ExportedCell, ...]]
 
 
 @dataclass(frozen=True)
-class KeptClaims:
-    """An exported file as reports read it; ``parts`` has the cells of each part."""
+class ExportedClaims:
+    """An exported file as reports read it.
+
+    Attributes:
+        path: The file.
+        record: Record of the claims.
+        judged: The verdicts.
+        parts: Finished cells of each part.
+    """
 
     path: Path
     record: ClaimsRecord
-    devices: tuple[str, ...]
-    versions: dict[str, str]
-    judged: list[Judged]
-    parts: dict[str, list[Cell]]
+    judged: list[JudgedClaim]
+    parts: dict[str, list[CellResult]]
 
     @property
     def name(self) -> str:
-        """The name of the claims, and of the folder that the file belongs in."""
+        """Name of the claims, and of the folder that the file belongs to."""
         return self.record.claims.name
+
+    @property
+    def cells(self) -> list[CellResult]:
+        """Finished cells of all parts."""
+        return [cell for cells in self.parts.values() for cell in cells]
 
 
 def export_claims(folder: Path, into: Path) -> Path:
-    """Put the verdicts of a run of claims in one file.
+    """Export the verdicts of a run of claims to one file.
 
     Args:
-        folder: ``runs/claims``, or at a scale.
-        into: The folder of results; the file is ``<claims>/<scale>-<fingerprint>.json`` in it.
+        folder: Folder of the claims in the runs folder, at full size or at a scale.
+        into: Folder of results; the file is ``<claims>/<scale>-<fingerprint>.json`` in it.
 
     Returns:
         The file.
@@ -88,145 +116,47 @@ def export_claims(folder: Path, into: Path) -> Path:
     Raises:
         UserError: A record is missing or damaged.
     """
-    found = load_record(folder)
-    cells = [cell for part in found.parts.values() for cell in part.cells]
-    trained = [cell.training for cell in cells if cell.training]
-    devices = dict.fromkeys(str(each.execution.get("device_name")) for each in trained)
-    record = replace(found.record, command=portable(found.record.command))
-    content = {
-        "schema": SCHEMA,
-        "record": TypeAdapter(ClaimsRecord).dump_python(record, mode="json", exclude_none=True),
-        "devices": list(devices),
-        "versions": dict(item for each in trained for item in each.versions.items()),
-        "judged": [_exported(each) for each in found.judged()],
-        "parts": {
-            part: [
-                exported_cell(cell).model_dump(mode="json", exclude_none=True)
-                for cell in each.cells
-                if cell.problem is None
-            ]
-            for part, each in found.parts.items()
+    results = load_claims_results(folder)
+    record = results.record
+    cells = [cell for part in results.parts.values() for cell in part.cells]
+    path = into / record.claims.name / claims_export_name(record, [c.reference.path for c in cells])
+    ClaimsExport(
+        record=record.model_copy(update={"command": portable(record.command)}),
+        judged=tuple(
+            ExportedClaim(
+                claim=each.claim,
+                tests=tuple(ExportedTest.of(test) for test in each.tests),
+                verdict=each.verdict,
+            )
+            for each in results.judged()
+        ),
+        parts={
+            part: tuple(ExportedCell.of(cell) for cell in each.cells if cell.problem is None)
+            for part, each in results.parts.items()
         },
-    }
-    name = record.scale or FULL
-    print_ = fingerprint([record.claims.name, name, sorted(cell.path for cell in cells)])
-    path = into / record.claims.name / f"{name}-{print_}.json"
-    write_json(path, content)
+    ).save(path)
     return path
 
 
-def read_claims(path: Path) -> KeptClaims:
-    """Read an exported file, and check that it fits the schema.
+def claims_export_name(record: ClaimsRecord, paths: list[str]) -> str:
+    """Return the name of an exported file, from the scale and the folders of all cells."""
+    size = record.scale or FULL
+    return f"{size}-{fingerprint([record.claims.name, size, sorted(paths)])}.json"
+
+
+def load_claims_export(path: Path) -> ExportedClaims:
+    """Load an exported file.
 
     Raises:
-        UserError: It does not.
+        UserError: It does not fit the schema.
     """
-    try:
-        content = ExportedClaims.model_validate(read_json(path))
-    except ValidationError as error:
-        raise UserError(f"{path} is no exported record: {one_line(error)}") from None
-    judged = [
-        Judged(each.claim, tuple(_tested(test) for test in each.tests), each.verdict)
-        for each in content.judged
-    ]
-    parts = {part: [each.cell(path) for each in cells] for part, cells in content.parts.items()}
-    return KeptClaims(path, content.record, content.devices, content.versions, judged, parts)
+    content = ClaimsExport.load(path)
+    judged = [each.judged for each in content.judged]
+    parts = {part: [cell.result(path) for cell in cells] for part, cells in content.parts.items()}
+    return ExportedClaims(path, content.record, judged, parts)
 
 
-def check_claims(kept: KeptClaims) -> None:
-    """Check that the claims are the shipped ones, and that verdicts follow from their tests.
-
-    The means are those of the cells, the p-values are corrected anew, and the cells are those of
-    the parts' benchmarks at the scale that is named. The p-values themselves need the images'
-    outcomes, and are believed.
-
-    Raises:
-        UserError: They are others, or do not.
-    """
-    record = kept.record
-    shipped = load_claims(record.claims.name, record.scale)
-    determining = ("name", "version", "parts", "claims")
-    for name in determining:
-        if getattr(shipped, name) != getattr(record.claims, name):
-            raise UserError(
-                f"{kept.path}: '{shipped.name}' has other {name} here; run the claims as shipped"
-            )
-    if tuple(each.claim for each in kept.judged) != shipped.claims:
-        raise UserError(f"{kept.path} judges other claims than it names; export the run again")
-    if set(kept.parts) != set(shipped.parts):
-        raise UserError(f"{kept.path} has not the cells of all parts; export the run again")
-    for part, cells in kept.parts.items():
-        check_cells(kept.path, shipped.benchmark(part, record.scale), cells)
-    tests = [test for each in kept.judged for test in each.tests]
-    adjusted = iter(corrected([test.found for test in tests if test.found is not None]))
-    for each in kept.judged:
-        follow = [_follows(kept, t, next(adjusted) if t.found else None) for t in each.tests]
-        tested = tuple(test.test for test in each.tests) == each.claim.tests
-        verdict = overall([test.verdict for test in each.tests])
-        if not (all(follow) and tested and each.verdict == verdict):
-            raise UserError(
-                f"{kept.path}: the verdict on '{each.claim.claim}' does not follow from its tests"
-            )
-
-
-def _follows(kept: KeptClaims, tested: Tested, anew: Difference | None) -> bool:
-    """Whether a test says what its cells and its p-value, corrected anew, amount to."""
-    means = values_of(kept.parts[tested.test.part], tested.test)
-    if tested.verdict != verdict_on(anew) or not _same(means, tested.values):
-        return False
-    if tested.found is None or anew is None:
-        return True
-    first, second = means
-    low, high = tested.found.interval or (-math.inf, math.inf)
-    sign = -1 if tested.test.lower else 1
-    return (
-        first is not None
-        and second is not None
-        and math.isclose(sign * (first - second) - tested.test.least, anew.mean, abs_tol=CLOSE)
-        and low <= anew.mean <= high
-    )
-
-
-def _same(
-    found: tuple[float | None, float | None], told: tuple[float | None, float | None]
-) -> bool:
-    return all(
-        one is other or (one is not None and other is not None and abs(one - other) < CLOSE)
-        for one, other in zip(found, told, strict=True)
-    )
-
-
-def claims_exports_in(folder: Path) -> list[KeptClaims]:
-    """All exported files of claims in a folder of results, by name."""
-    return [read_claims(p) for p in sorted(folder.glob("*/*.json")) if is_claims_export(p)]
-
-
-def is_claims_export(path: Path) -> bool:
-    """Whether an exported file is of claims.
-
-    Raises:
-        UserError: It cannot be read.
-    """
-    return "judged" in read_json(path)
-
-
-def _exported(judged: Judged) -> dict[str, Any]:
-    return {
-        "claim": judged.claim.model_dump(mode="json", exclude_none=True),
-        "tests": [
-            {
-                "test": each.test.model_dump(mode="json", exclude_none=True),
-                "found": None if each.found is None else ExportedNumbers.numbers(each.found),
-                "values": list(each.values),
-                "parameters": list(each.parameters),
-                "verdict": each.verdict,
-            }
-            for each in judged.tests
-        ],
-        "verdict": judged.verdict,
-    }
-
-
-def _tested(each: ExportedTest) -> Tested:
-    found = None if each.found is None else each.found.difference
-    return Tested(each.test, found, each.values, each.parameters, each.verdict)
+def load_claims_exports(folder: Path) -> list[ExportedClaims]:
+    """Load all exported files of claims in a folder of results, by name."""
+    paths = sorted(folder.glob("*/*.json"))
+    return [load_claims_export(path) for path in paths if is_claims_export(path)]

@@ -1,4 +1,4 @@
-"""What `capsbench.evaluate` returns: the measures of one model, as text, figures and JSON."""
+"""Result of `capsbench.evaluate`: the measures of one model, as text, figures and JSON."""
 
 from __future__ import annotations
 
@@ -9,165 +9,151 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from numpy.typing import NDArray
-from pydantic import TypeAdapter
-
 from capsbench.errors import UserError
-from capsbench.measures._result import Measured
-from capsbench.records import CellFolder
-from capsbench.reporting.figures import accuracy_by_view
-from capsbench.reporting.measure_figures import measure_figures
-from capsbench.reporting.outcomes import by_image
-from capsbench.reporting.results import Cell, Measurement, Protocol, Results
+from capsbench.measures import MeasureResult
+from capsbench.records import (
+    BenchmarkRecord,
+    CellFolder,
+    CellReference,
+    CellResult,
+    MeasureRecord,
+    Provenance,
+    Results,
+)
+from capsbench.reporting.aggregate import ACCURACY_BY_VIEW
+from capsbench.reporting.figures import measure_figures
 from capsbench.reporting.formatting import listed
+from capsbench.reporting.per_image import outcomes
+from capsbench.reporting.quantity_text import quantity_text
+from capsbench.reporting.view_figure import accuracy_by_view
 from capsbench.schema import Benchmark
 from capsbench.statistics.intervals import Interval, bootstrap_over_images
+from capsbench.values import Quantity
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-VIEWS = "accuracy-by-view"
-
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What a benchmark's measures found of one model.
+    """The measures of a benchmark, computed on one model.
 
     Attributes:
-        benchmark: The protocol; nothing of its recipe was carried out.
-        model: The name of the model's class.
-        measured: The outcome of each measure, by its name.
+        benchmark: The protocol; its recipe was not used.
+        model: Name of the model's class.
+        device: Device of the model.
+        results: Result of each measure by its name.
     """
 
     benchmark: Benchmark
     model: str
-    measured: Mapping[str, Measured]
-
-    @property
-    def values(self) -> dict[str, float]:
-        """Every number, under ``<measure>: <key>``."""
-        return {
-            f"{name}: {key}": value
-            for name, outcome in self.measured.items()
-            for key, value in outcome.values.items()
-        }
-
-    @property
-    def samples(self) -> dict[str, dict[str, NDArray[Any]]]:
-        """Per-sample outcomes, by measure."""
-        return {name: outcome.samples for name, outcome in self.measured.items()}
+    device: str
+    results: Mapping[str, MeasureResult]
 
     @cached_property
-    def intervals(self) -> dict[str, dict[str, Interval]]:
-        """By measure and key, 95 % intervals of this very model over other test images.
+    def intervals(self) -> dict[str, dict[Quantity, Interval]]:
+        """95 % intervals over test images, by measure and quantity.
 
-        Of values with an outcome for each image that vary; see
-        `capsbench.statistics.intervals.bootstrap_over_images`. What another training would give is
-        not in them.
+        They exist for values with per-image outcomes that vary, and hold for this very model:
+        another training would differ more. See `bootstrap_over_images`.
         """
         return {
-            name: {
-                key: interval
-                for key, (_, row, shown) in by_image(outcome.values, outcome.samples).items()
-                if (interval := bootstrap_over_images(row, objects=shown).interval)
+            measure: {
+                quantity: interval
+                for quantity, each in outcomes(result.values, result.per_image).items()
+                if (interval := bootstrap_over_images(each.table, objects=each.objects).interval)
             }
-            for name, outcome in self.measured.items()
+            for measure, result in self.results.items()
         }
 
-    def table(self) -> str:
-        """Every number with the count of images behind it, as text; notes below.
+    def rows(self) -> list[dict[str, Any]]:
+        """Return every value as a tidy row, ready for pandas, with its interval if it has one."""
+        rows = []
+        for measure, result in self.results.items():
+            for value in result.values:
+                low, high = self.intervals[measure].get(value.quantity, (None, None))
+                rows.append({"measure": measure, **dict(value), "low": low, "high": high})
+        return rows
 
-        Brackets hold 95 % intervals over images.
-        """
+    def table(self) -> str:
+        """Return every value with its interval over images, as text, with notes below."""
         lines = []
-        for name, outcome in self.measured.items():
-            lines.append(f"{name} (n = {outcome.n:,})")
-            width = max(map(len, outcome.values), default=0)
-            for key, value in outcome.values.items():
-                limits = self.intervals[name].get(key)
-                told = f"  [{limits[0]:.4g}, {limits[1]:.4g}]" if limits else ""
-                lines.append(f"  {key:<{width}}  {value:.4g}{told}")
-            lines += [f"  {note}" for note in outcome.notes]
+        for measure, result in self.results.items():
+            lines.append(f"{measure} (n = {max((v.n for v in result.values), default=0):,})")
+            names = [quantity_text(value) for value in result.values]
+            width = max(map(len, names), default=0)
+            for name, value in zip(names, result.values, strict=True):
+                limits = self.intervals[measure].get(value.quantity)
+                interval = f"  [{limits[0]:.4g}, {limits[1]:.4g}]" if limits else ""
+                lines.append(f"  {name:<{width}}  {value.value:.4g}{interval}")
+            lines += [f"  {note}" for note in result.notes]
         if any(self.intervals.values()):
-            lines.append("[low, high]: 95 % interval over test images, of this very model")
+            lines.append("[low, high]: 95 % interval over test images, for this very model")
         return "\n".join(lines)
 
     def figures(self) -> dict[str, Figure]:
-        """Every figure that the measures allow, by name; the same that a report shows.
-
-        ``accuracy-by-view`` is a curve for each factor; others go layer by layer, or show attacks.
-        """
-        results = self._results()
-        drawn = {VIEWS: accuracy_by_view(results)}
-        drawn |= {name: each.figure for name, each in measure_figures(results).items()}
-        return {name: figure for name, figure in drawn.items() if figure is not None}
+        """Return every figure of the measures by name, the same that a report shows."""
+        results = self._as_results()
+        figures = {ACCURACY_BY_VIEW: accuracy_by_view(results)}
+        figures |= {name: each.figure for name, each in measure_figures(results).items()}
+        return {name: figure for name, figure in figures.items() if figure is not None}
 
     def plot(self, name: str | None = None) -> Figure:
-        """One of the `figures`.
+        """Return one of the `figures`.
 
         Args:
-            name: Which of them; the first, accuracy by view where it is measured, if left out.
+            name: Its name; by default the first one, which is accuracy by view if it is measured.
 
         Raises:
             UserError: There is no such figure, or none at all.
         """
-        found = self.figures()
-        if not found:
+        figures = self.figures()
+        if not figures:
             raise UserError(
                 f"nothing to plot: no measure of benchmark '{self.benchmark.name}' has a figure; "
-                "ask for accuracy-by-view, a measure of layers, or attacks"
+                "evaluate accuracy-by-view, a measure of layers, or attacks"
             )
-        chosen = next(iter(found)) if name is None else name
-        if chosen not in found:
-            raise UserError(f"there is no figure '{name}'; there is {listed(list(found))}")
-        return found[chosen]
+        name = next(iter(figures)) if name is None else name
+        if name not in figures:
+            raise UserError(f"there is no figure '{name}'; there is {listed(list(figures))}")
+        return figures[name]
 
     def to_json(self) -> str:
-        """The protocol, and every number, interval over images, view and note, as JSON."""
+        """Return the protocol, every value with its interval, and the notes, as JSON."""
         content = {
             "benchmark": self.benchmark.model_dump(mode="json"),
             "model": self.model,
-            "measures": {
-                name: {
-                    "n": outcome.n,
-                    "values": outcome.values,
-                    "intervals over images": self.intervals[name],
-                    "views": outcome.views,
-                    "notes": list(outcome.notes),
-                }
-                for name, outcome in self.measured.items()
-            },
+            "values": self.rows(),
+            "notes": {measure: list(result.notes) for measure, result in self.results.items()},
         }
         return json.dumps(content, indent=2, allow_nan=False)
 
-    def _results(self) -> Results:
-        """As a record of one model and one seed, which reports are made of."""
-        read = TypeAdapter(Measurement)
-        where = {"checkpoint": "", "device": "", "date": "", "versions": {}}
-        measurements = {
-            name: read.validate_python(
-                {
-                    "measure": name,
-                    "n": outcome.n,
-                    "values": outcome.values,
-                    "views": outcome.views,
-                    "notes": outcome.notes,
-                    **where,
-                }
-            )
-            for name, outcome in self.measured.items()
-        }
-        cell = Cell(
+    def _as_results(self) -> Results:
+        """Return the records of one model and one seed, from which reports are made."""
+        provenance = Provenance.now()
+        cell = CellReference(
             label=self.model,
             model=self.model,
             seed=0,
             path="",
-            measures={name: name for name in measurements},
-            folder=CellFolder(Path()),
-            config=None,
-            training=None,
-            trajectory=[],
-            measurements=measurements,
+            measures={measure: measure for measure in self.results},
         )
-        benchmark = self.benchmark.model_copy(update={"vary": None})
-        return Results(Protocol(benchmark, (), "", "", ()), (cell,), None)
+        records = {
+            measure: MeasureRecord(
+                measure=measure,
+                arguments={},
+                rule="",
+                values=tuple(result.values),
+                notes=result.notes,
+                device=self.device,
+                provenance=provenance,
+            )
+            for measure, result in self.results.items()
+        }
+        record = BenchmarkRecord(
+            benchmark=self.benchmark.model_copy(update={"vary": None}),
+            command="",
+            cells=(cell,),
+            provenance=provenance,
+        )
+        return Results(record, (CellResult(cell, CellFolder(Path()), None, None, [], records),))

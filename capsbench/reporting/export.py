@@ -1,4 +1,4 @@
-"""A benchmark's records in one file, to be kept and shared: all numbers, no weights, no images."""
+"""Records of a benchmark in one file, to be shared: all numbers, without weights and images."""
 
 from __future__ import annotations
 
@@ -7,60 +7,74 @@ import re
 import shlex
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Self
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
-
-from capsbench.arguments import one_line
 from capsbench.errors import UserError
-from capsbench.records import SCHEMA, CellFolder, Row, fingerprint, read_json, write_json
-from capsbench.reporting.differences import DifferenceRow, differences
-from capsbench.reporting.results import (
-    Cell,
-    CellEntry,
-    Config,
-    Measurement,
-    Protocol,
+from capsbench.files.atomic import Row, read_json
+from capsbench.fingerprint import fingerprint
+from capsbench.records import (
+    BenchmarkRecord,
+    CellFolder,
+    CellReference,
+    CellResult,
+    MeasureRecord,
     Results,
-    Training,
-    load,
+    TrainingConfig,
+    TrainingRecord,
+    load_results,
 )
+from capsbench.records.record import Record, RecordPart
+from capsbench.records.training import ExecutionRecord
+from capsbench.reporting.differences import ModelDifference, model_differences
 from capsbench.schema import load_benchmark
 from capsbench.statistics.paired_difference import Difference
+from capsbench.values import Quantity
 
-KEPT = ("device", "device_name", "devices", "nodes", "backend")  # of a training's execution
-# Of a kept record the shipped ones are shown.
+EXPORTED_EXECUTION = {"device", "device_name", "devices", "nodes", "backend"}
+# Fields of a benchmark that are shown as they are shipped, not as they were exported.
 WORDS = ("title", "question", "source", "conflicts", "related", "expected", "published")
-FOLDERS = ("--data-root", "--output")
+FOLDER_OPTIONS = ("--data-root", "--output")
 
 
-class ExportedCell(BaseModel):
-    """A cell without its folder."""
+class ExportedCell(RecordPart):
+    """A finished cell: its records, without the folder and the details of one machine."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    reference: CellReference
+    config: TrainingConfig
+    training: TrainingRecord
+    trajectory: tuple[Row, ...]
+    measures: dict[str, MeasureRecord]
 
-    entry: CellEntry
-    config: Config
-    training: Training
-    trajectory: list[Row]
-    measurements: dict[str, Measurement]
+    @classmethod
+    def of(cls, cell: CellResult) -> Self:
+        """Return a finished cell as it is exported."""
+        assert cell.config is not None
+        assert cell.training is not None
+        execution = cell.training.execution.model_dump(include=EXPORTED_EXECUTION)
+        return cls(
+            reference=cell.reference,
+            config=cell.config,
+            training=cell.training.model_copy(
+                update={"execution": ExecutionRecord.model_validate(execution)}
+            ),
+            trajectory=tuple(cell.trajectory),
+            measures=cell.measures,
+        )
 
-    def cell(self, path: Path) -> Cell:
-        """The cell as reports read it, from a file at a path."""
-        return Cell(
-            **vars(self.entry),
-            folder=CellFolder(path.parent / self.entry.path),
+    def result(self, path: Path) -> CellResult:
+        """Return the cell as reports read it, from an exported file at a path."""
+        return CellResult(
+            reference=self.reference,
+            folder=CellFolder(path.parent / self.reference.path),
             config=self.config,
             training=self.training,
-            trajectory=self.trajectory,
-            measurements=self.measurements,
+            trajectory=list(self.trajectory),
+            measures=self.measures,
         )
 
 
-class ExportedNumbers(BaseModel):
-    """The numbers of a difference; what is undefined is left out."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+class ExportedNumbers(RecordPart):
+    """Numbers of a `Difference` as JSON, which has no NaN: None if undefined."""
 
     mean: float
     interval: tuple[float, float] | None = None
@@ -68,144 +82,153 @@ class ExportedNumbers(BaseModel):
     p_corrected: float | None = None
     n_seeds: tuple[int, int]
     n_images: int
-    comparisons: int
+    comparisons: int = 1
     n_objects: int | None = None
 
-    @staticmethod
-    def numbers(found: Difference) -> dict[str, Any]:
-        """A difference as it is exported."""
-        return {name: None if _absent(v) else v for name, v in found._asdict().items()}
+    @classmethod
+    def of(cls, difference: Difference) -> ExportedNumbers:
+        """Return a difference as it is exported."""
+        numbers = difference._asdict()
+        undefined = {n: None for n in ("p", "p_corrected") if math.isnan(numbers[n])}
+        return ExportedNumbers(**(numbers | undefined))
 
     @property
     def difference(self) -> Difference:
         """The difference as it was."""
         numbers = {name: getattr(self, name) for name in Difference._fields}
-        undefined = {name: math.nan for name in ("p", "p_corrected") if numbers[name] is None}
+        undefined = {n: math.nan for n in ("p", "p_corrected") if numbers[n] is None}
         return Difference(**(numbers | undefined))
 
 
-class ExportedDifference(ExportedNumbers):
-    """A difference between two models, which needs the images' outcomes to be computed."""
+class ExportedDifference(RecordPart):
+    """A difference between two models, which needs per-image outcomes to be computed."""
 
-    label: str
-    index: int
+    title: str
     measure: str
-    key: str
-
-    @classmethod
-    def of(cls, row: DifferenceRow) -> ExportedDifference:
-        """A row as it is exported."""
-        place = {name: getattr(row, name) for name in ("label", "index", "measure", "key")}
-        return cls.model_validate({**place, **cls.numbers(row.found)})
-
-    @property
-    def row(self) -> DifferenceRow:
-        """The row as it was."""
-        return DifferenceRow(self.label, self.index, self.measure, self.key, self.difference)
+    quantity: Quantity
+    numbers: ExportedNumbers
 
 
-class Exported(BaseModel):
-    """The contents of an exported file."""
+class BenchmarkExport(Record):
+    """Contents of an exported file.
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    Attributes:
+        record: Record of the benchmark, with the exported cells alone.
+        cells: The finished cells.
+        differences: Differences between the models.
+    """
 
-    schema_: int = Field(alias="schema")
-    protocol: Protocol
+    record: BenchmarkRecord
     cells: tuple[ExportedCell, ...]
     differences: tuple[ExportedDifference, ...]
 
 
 @dataclass(frozen=True)
-class Kept:
+class ExportedResults:
     """An exported file as reports read it.
 
     Attributes:
         path: The file.
-        results: What the records said.
-        differences: The differences between its models.
+        results: The records.
+        differences: Differences between the models.
     """
 
     path: Path
     results: Results
-    differences: list[DifferenceRow]
+    differences: list[ModelDifference]
 
     @property
     def name(self) -> str:
-        """The name of the benchmark, and of the folder that the file belongs in."""
+        """Name of the benchmark, and of the folder that the file belongs to."""
         return self.results.benchmark.name
 
 
-def export(folder: Path, into: Path) -> Path:
-    """Put the finished cells of a benchmark in one file.
+def export_benchmark(folder: Path, into: Path) -> Path:
+    """Export the finished cells of a benchmark to one file.
 
     Args:
         folder: ``runs/<benchmark>``.
-        into: The folder of results; the file is ``<benchmark>/<scale>-<fingerprint>.json`` in it,
-            the same one for the same planned cells, however many of them are finished.
+        into: Folder of results; the file is ``<benchmark>/<size>-<fingerprint>.json`` in it, the
+            same one for the same planned cells, however many of them are finished.
 
     Returns:
         The file.
 
     Raises:
-        UserError: Nothing is finished, or a record is damaged.
+        UserError: No cell is finished, or a record is damaged.
     """
-    results = load(folder)
+    results = load_results(folder)
     cells = [cell for cell in results.cells if cell.problem is None or _diverged(cell)]
     if not cells:
         raise UserError(f"{folder} has no finished cell to export; run the benchmark first")
-    listed = [_entry(cell) for cell in cells]
-    command = portable(results.protocol.command)
-    protocol = replace(results.protocol, cells=tuple(listed), examples=None, command=command)
-    whole = replace(results, protocol=protocol, cells=tuple(cells))
-    content = Exported.model_validate(
-        {
-            "schema": SCHEMA,
-            "protocol": protocol,
-            "cells": [exported_cell(cell) for cell in cells],
-            "differences": [ExportedDifference.of(row) for row in differences(whole)],
+    record = results.record.model_copy(
+        update={
+            "cells": tuple(cell.reference for cell in cells),
+            "examples": None,
+            "command": portable(results.record.command),
         }
     )
-    name = f"{_slug(protocol.size)}-{_fingerprint(results)}.json"
-    path = into / protocol.benchmark.name / name
-    write_json(path, content.model_dump(mode="json", exclude_none=True, by_alias=True))
+    finished = replace(results, record=record, cells=tuple(cells))
+    path = into / results.benchmark.name / export_name(results.record)
+    BenchmarkExport(
+        record=record,
+        cells=tuple(ExportedCell.of(cell) for cell in cells),
+        differences=tuple(_exported(each) for each in model_differences(finished)),
+    ).save(path)
     return path
 
 
-def read_export(path: Path) -> Kept:
-    """Read an exported file, and check that it fits the schema.
+def export_name(record: BenchmarkRecord) -> str:
+    """Return the name of a benchmark's exported file, from its size and its planned cells."""
+    size = re.sub(r"[^a-z0-9]+", "-", record.size.lower())
+    planned = [cell.model_dump(mode="json") for cell in record.cells]
+    return f"{size}-{fingerprint([record.benchmark.name, *planned])}.json"
+
+
+def load_export(path: Path) -> ExportedResults:
+    """Load an exported file.
 
     Raises:
-        UserError: It does not.
+        UserError: It does not fit the schema.
     """
-    try:
-        content = Exported.model_validate(read_json(path))
-    except ValidationError as error:
-        raise UserError(f"{path} is no exported record: {one_line(error)}") from None
-    cells = tuple(each.cell(path) for each in content.cells)
-    results = Results(content.protocol, cells, None)
-    return Kept(path, results, [each.row for each in content.differences])
+    content = BenchmarkExport.load(path)
+    cells = tuple(cell.result(path) for cell in content.cells)
+    differences = [
+        ModelDifference(each.title, each.measure, each.quantity, each.numbers.difference)
+        for each in content.differences
+    ]
+    return ExportedResults(path, Results(content.record, cells), differences)
 
 
-def exports_in(folder: Path) -> list[Kept]:
-    """All exported files of benchmarks in a folder of results, by name.
+def load_exports(folder: Path) -> list[ExportedResults]:
+    """Load all exported files of benchmarks in a folder of results, by name.
 
-    They are in the words of the shipped benchmarks, not in those of the day of the record.
+    They have the words of the shipped benchmarks.
     """
-    files = sorted(folder.glob("*/*.json"))
-    return [in_shipped_words(read_export(p)) for p in files if "protocol" in read_json(p)]
+    paths = [path for path in sorted(folder.glob("*/*.json")) if not is_claims_export(path)]
+    return [in_shipped_words(load_export(path)) for path in paths]
 
 
-def in_shipped_words(kept: Kept) -> Kept:
-    """A record with the titles, sources and published numbers of the shipped benchmark."""
-    protocol = kept.results.protocol
-    shipped = load_benchmark(protocol.benchmark.name)
+def is_claims_export(path: Path) -> bool:
+    """Check that an exported file holds claims rather than one benchmark.
+
+    Raises:
+        UserError: The file is damaged.
+    """
+    return "judged" in read_json(path)
+
+
+def in_shipped_words(exported: ExportedResults) -> ExportedResults:
+    """Return exported results with title, sources and published numbers as they are shipped."""
+    record = exported.results.record
+    shipped = load_benchmark(record.benchmark.name)
     words = {name: getattr(shipped, name) for name in WORDS}
-    protocol = replace(protocol, benchmark=protocol.benchmark.model_copy(update=words))
-    return replace(kept, results=replace(kept.results, protocol=protocol))
+    record = record.model_copy(update={"benchmark": record.benchmark.model_copy(update=words)})
+    return replace(exported, results=replace(exported.results, record=record))
 
 
 def portable(command: str) -> str:
-    """A command without the folders of the machine on which it was given.
+    """Return a command without the folders of the machine on which it was run.
 
     >>> portable("capsbench run quick --data-root /data --seeds 0 --output=/tmp/runs")
     'capsbench run quick --seeds 0'
@@ -213,44 +236,21 @@ def portable(command: str) -> str:
     words, kept = iter(shlex.split(command)), []
     for word in words:
         option, equals, _ = word.partition("=")
-        if option not in FOLDERS:
+        if option not in FOLDER_OPTIONS:
             kept.append(word)
         elif not equals:
             next(words, None)
     return shlex.join(kept)
 
 
-def _diverged(cell: Cell) -> bool:
+def _diverged(cell: CellResult) -> bool:
     return cell.training is not None and cell.training.status == "diverged"
 
 
-def _entry(cell: Cell) -> CellEntry:
-    return CellEntry(cell.label, cell.model, cell.seed, cell.path, cell.measures, cell.at)
-
-
-def exported_cell(cell: Cell) -> ExportedCell:
-    """A finished cell without its folder."""
-    assert cell.training is not None
-    execution = {key: cell.training.execution.get(key) for key in KEPT}
-    return ExportedCell.model_validate(
-        {
-            "entry": _entry(cell),
-            "config": cell.config,
-            "training": replace(cell.training, execution=execution),
-            "trajectory": cell.trajectory,
-            "measurements": cell.measurements,
-        }
+def _exported(row: ModelDifference) -> ExportedDifference:
+    return ExportedDifference(
+        title=row.title,
+        measure=row.measure,
+        quantity=row.quantity,
+        numbers=ExportedNumbers.of(row.difference),
     )
-
-
-def _fingerprint(results: Results) -> str:
-    planned = TypeAdapter(list[CellEntry]).dump_python(list(results.protocol.cells), mode="json")
-    return fingerprint([results.benchmark.name, *planned])
-
-
-def _absent(value: object) -> bool:
-    return isinstance(value, float) and math.isnan(value)
-
-
-def _slug(text: str) -> str:
-    return re.sub(r"[^a-z0-9]+", "-", text.lower())
