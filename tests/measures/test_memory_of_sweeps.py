@@ -1,32 +1,28 @@
-"""A sweep over many views takes no more memory than one over few."""
-
-import importlib
+"""A sweep over many views needs no more memory than a sweep over few."""
 
 import pytest
 import torch
-from pydantic import TypeAdapter
 
-from capsbench.measures import MeasureEntry
 from capsbench.names import find
 from capsbench.profiling.peak_memory import peak_bytes
+from tests.measures.computing import compute
 
 LIMIT = 300
 
 
 def peak(measure, views):
-    """Bytes for a measure of `cnn-small` over so many views."""
+    """Return the peak bytes of a measure of `cnn-small` over a number of views."""
     grid = {"rotation": {"start": 3, "stop": 3 * views, "step": 3}}
-    entry = TypeAdapter(MeasureEntry).validate_python({"measure": measure, "grid": grid})
     data = find("datamodules", "digits").load()(limit=LIMIT)
     torch.manual_seed(0)
     model = find("models", "cnn-small").load()(image_shape=(1, 32, 32), num_classes=10, width=4)
-    take = importlib.import_module(entry.module).measure
+    model.eval()
     data.split("familiar")
 
     def call():
-        take(entry, model.eval(), data, "cpu", lambda: None)
+        compute(measure, model, data, grid=grid)
 
-    call()  # what is made or chosen at the first call only is no part of a sweep
+    call()  # memory that only the first call allocates is no part of a sweep
     return peak_bytes(call, "cpu")
 
 
@@ -35,6 +31,6 @@ def peak(measure, views):
 )
 def test_peak_memory_does_not_grow_with_the_number_of_views(measure):
     few, many = peak(measure, 2), peak(measure, 12)
-    outcomes = 10 * LIMIT * 8 * 20  # at most, of each image at each further view: 20 numbers
-    assert few > 20 * outcomes / 10
-    assert many - few < outcomes
+    per_image = 10 * LIMIT * 8 * 20  # at most 20 numbers of each image at each further view
+    assert few > 20 * per_image / 10
+    assert many - few < per_image
