@@ -9,8 +9,8 @@ import torch
 
 from capsbench.contracts import ImageShape, Model
 from capsbench.data.images import ImageDataModule
-from capsbench.measures import AccuracyByView
-from capsbench.measures.accuracy_by_view import measure
+from capsbench.measures import MeasureContext
+from capsbench.measures.accuracy_by_view import AccuracyByView, AccuracyByViewConfig
 from capsbench.names import find
 from capsbench.profiling.model_cost import model_cost
 from capsbench.speed.images import noise_images
@@ -43,26 +43,28 @@ def comparisons(device: str, sizes: Sizes) -> list[Comparison]:
 
 def _comparison(device: str, name: str, sizes: Sizes) -> Comparison:
     start, stop, step = sizes.rotations
-    entry = AccuracyByView(
+    config = AccuracyByViewConfig(
         measure="accuracy-by-view",
         grid=ViewGrid(rotation=Sweep(start=start, stop=stop, step=step)),
     )
     torch.manual_seed(0)
     cls = find("models", name).load_subclass(Model)
     model = cls(image_shape=sizes.image_shape, num_classes=10).eval()
-    flops = model_cost(model).flops * sizes.images * len(entry.grid)
+    flops = model_cost(model).flops * sizes.images * len(config.grid)
     data = noise_images(sizes.image_shape, num_classes=10, count=sizes.images, batch=sizes.images)
     rows = (
-        Row("forward passes alone", partial(_bare, device, model, data, entry), flops=flops),
-        Row("accuracy by view", partial(_sweep, device, model, data, entry), flops=flops),
+        Row("forward passes alone", partial(_bare, device, model, data, config), flops=flops),
+        Row("accuracy by view", partial(_sweep, device, model, data, config), flops=flops),
     )
-    what = f"{len(entry.grid)} views of {sizes.images} images"
+    what = f"{len(config.grid)} views of {sizes.images} images"
     return Comparison(f"{name}, {what}", rows)
 
 
-def _bare(device: str, model: Model, data: ImageDataModule, entry: AccuracyByView) -> Work:
+def _bare(device: str, model: Model, data: ImageDataModule, config: AccuracyByViewConfig) -> Work:
     batches = [
-        batch.images for view in entry.grid.views() for batch in data.evaluation.batches("test", device, view)
+        batch.images
+        for view in config.grid.views()
+        for batch in data.evaluation.batches("test", device, view)
     ]
     model.to(device)
 
@@ -74,10 +76,10 @@ def _bare(device: str, model: Model, data: ImageDataModule, entry: AccuracyByVie
     return work
 
 
-def _sweep(device: str, model: Model, data: ImageDataModule, entry: AccuracyByView) -> Work:
+def _sweep(device: str, model: Model, data: ImageDataModule, config: AccuracyByViewConfig) -> Work:
     model.to(device)
 
     def work() -> None:
-        measure(entry, model, data, device, lambda: None)
+        AccuracyByView.compute(config, model, data, MeasureContext(device))
 
     return work
