@@ -29,7 +29,7 @@ class LineSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class FigureSpec:
-    """What every figure has.
+    """Fields of every figure.
 
     Attributes:
         name: File name without ending.

@@ -1,4 +1,4 @@
-"""The object of each image is found by the image's number."""
+"""Numbers of objects beside the numbers of images."""
 
 import numpy as np
 
