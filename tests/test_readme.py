@@ -1,4 +1,4 @@
-"""The README's Python is run as it stands, and its commands exist."""
+"""README.md: its Python runs, its commands and links exist, its numbers come from the records."""
 
 import re
 import shlex
@@ -7,58 +7,70 @@ from pathlib import Path
 import pytest
 
 from capsbench.cli import main
-from capsbench.reporting.export import read_export
+from capsbench.reporting.export import load_export
 from capsbench.reporting.split_table import split_table
-from capsbench.reporting.tables import summary
+from capsbench.reporting.summary_table import summary_table
 
-README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 PYTHON = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
 COMMANDS = re.findall(r"^capsbench .*$", README, flags=re.MULTILINE)
+TARGETS = re.findall(r"^make (\w+)", README, flags=re.MULTILINE)
 
 
 @pytest.mark.parametrize("number", range(len(PYTHON)))
-def test_the_example_runs(number, tmp_path, monkeypatch):
+def test_python_runs(number, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     code = re.sub(r"steps=\d+", "steps=3", PYTHON[number])
     exec(compile(code, "README.md", "exec"), {"__name__": "readme"})
 
 
-def test_there_is_something_to_check():
+def test_blocks_are_not_empty():
     assert PYTHON
     assert len(COMMANDS) > 5
+
+
+def test_make_targets_exist():
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    assert TARGETS == ["quick", "test", "full", "bench"]
+    for target in TARGETS:
+        assert re.search(rf"^{target}:", makefile, flags=re.MULTILINE), target
 
 
 @pytest.mark.parametrize("line", COMMANDS)
 def test_options_of_commands_exist(line, capsys):
     words = shlex.split(line, comments=True)[1:]
-    if words[0] == "--version":
-        return
     main([words[0], "--help"])
-    described = capsys.readouterr().out
+    help_text = capsys.readouterr().out
     for word in words[1:]:
         if word.startswith("--"):
-            assert word in described, word
+            assert word in help_text, word
+
+
+def test_global_option_exists(capsys):
+    main(["--help"])
+    assert "--no-process-setup" in README
+    assert "--no-process-setup" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("path", dict.fromkeys(re.findall(r"\]\((?!https?:)([^)#]+)\)", README)))
-def test_what_it_links_to_is_there(path):
-    assert (Path(__file__).parents[1] / path).is_file()
+def test_links_exist(path):
+    assert (ROOT / path).is_file()
 
 
 def recorded(benchmark):
-    (path,) = (Path(__file__).parents[1] / "results" / benchmark).glob("full-*.json")
-    return read_export(path).results
+    (path,) = (ROOT / "results" / benchmark).glob("full-*.json")
+    return load_export(path).results
 
 
-def test_its_numbers_are_those_of_the_records():
-    found = [
-        row.entries[kind] for row in summary(recorded("quick")) for kind in ("familiar", "novel")
-    ]
+def test_numbers_are_those_of_the_records():
+    cells = [cell for row in summary_table(recorded("quick")).rows for cell in row.cells[1:3]]
     splits = split_table(recorded("toynorb-azimuth"))
     assert splits is not None
     named = [0, 1, 2, 4]  # all but the CNN of the matrix capsules' size
-    found += [entry for row in named for entry in splits.rows[row][2][:2]]
-    assert len(found) == 14
-    for entry in found:
-        assert entry is not None
-        assert entry.mean in README
+    cells += [cell for row in named for cell in splits.rows[row].cells[1:3]]
+    assert len(cells) == 14
+    text = " ".join(README.split())
+    for cell in cells:
+        assert cell is not None
+        assert cell.text in text
