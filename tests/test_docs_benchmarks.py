@@ -1,0 +1,36 @@
+"""docs/benchmarks.md names every benchmark, and its examples fit the schema."""
+
+import re
+from pathlib import Path
+
+import yaml
+
+from capsbench.names import table
+from capsbench.schema.claims import Claim, ClaimTest
+from capsbench.schema.parts import Published
+
+PAGE = (Path(__file__).parents[1] / "docs" / "benchmarks.md").read_text(encoding="utf-8")
+EXAMPLES = dict[str, list[dict[str, object]]]()
+for block in re.findall(r"```yaml\n(.*?)```", PAGE, flags=re.DOTALL):
+    EXAMPLES |= yaml.safe_load(block)
+
+
+def test_every_benchmark_is_named():
+    section = PAGE.partition("## The file")[0]
+    rows = [line.split("|")[2] for line in section.splitlines() if line.startswith("| ")]
+    names = [name for row in rows for name in re.findall(r"`([a-z0-9-]+)`", row)]
+    assert sorted(names) == sorted(table("benchmarks"))
+
+
+def test_examples_fit_the_schema():
+    (published,) = EXAMPLES["published"]
+    (claim,) = EXAMPLES["claims"]
+    assert Published.model_validate(published).quantity.condition == {"crops": "averaged"}
+    assert Claim.model_validate(claim).tests[0].quantity.split == "novel"
+
+
+def test_every_field_of_a_claim_test_is_described():
+    section = PAGE.partition("| field of a test |")[2].partition("\n\n")[0]
+    rows = [line.split("|")[1] for line in section.splitlines() if line.startswith("| `")]
+    fields = [name for row in rows for name in re.findall(r"`(\w+)`", row)]
+    assert sorted(fields) == sorted(ClaimTest.model_fields)
