@@ -5,18 +5,20 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Generic, Literal, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, NamedTuple, TypeVar
 
 from pydantic import ValidationError
 
 from capsbench.arguments import one_line
-from capsbench.contracts import Model
-from capsbench.data.images import ImageDataModule
 from capsbench.errors import UserError
 from capsbench.measures._config import MeasureConfig
 from capsbench.measures._figures import FigureSpec
 from capsbench.measures._result import MeasureResult
 from capsbench.names import find
+
+if TYPE_CHECKING:  # a list of measures imports no torch
+    from capsbench.contracts import Model
+    from capsbench.data.images import ImageDataModule
 
 ConfigT = TypeVar("ConfigT", bound=MeasureConfig)
 Unit = Literal[

@@ -61,7 +61,7 @@ def run_benchmark(
         record = _begin_record(benchmark, cells, session, changes, command, search)
         for cell in cells:
             if all(job.cell != cell for job in jobs):
-                session.print(f"{_cell_line(cell, session)} (already done)")
+                _print_cell(cell, session, note=" (already done)", trained=False)
     carry_out(jobs, session, on_done=lambda job: _print_progress(job, jobs, session))
     return None if record is None else _report(record, session)
 
@@ -107,12 +107,15 @@ def _report(record: BenchmarkRecord, session: Session) -> Path:
 
 def _print_progress(job: Job, jobs: Sequence[Job], session: Session) -> None:
     """Print the outcome of a cell after its measures, and the place of its profile."""
-    if job.kind != "measure":
-        return
-    session.print(_cell_line(job.cell, session))
-    if session.execution.profile:
+    if job.kind == "measure":
         trained = any(each.kind == "train" and each.cell == job.cell for each in jobs)
-        session.print(_profile_line(job.cell, session, trained=trained))
+        _print_cell(job.cell, session, trained=trained)
+
+
+def _print_cell(cell: Cell, session: Session, *, note: str = "", trained: bool) -> None:
+    session.print(_cell_line(cell, session) + note)
+    if session.execution.profile:
+        session.print(_profile_line(cell, session, trained=trained))
 
 
 def _cell_line(cell: Cell, session: Session) -> str:

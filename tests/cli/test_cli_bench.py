@@ -1,6 +1,5 @@
-"""``capsbench bench``: what it prints and writes, on the one group that is small as it is."""
+"""``capsbench bench``: output and files, on the smallest group."""
 
-import json
 import shlex
 from pathlib import Path
 
@@ -8,6 +7,7 @@ import pytest
 
 from capsbench.cli.bench import complete_group
 from capsbench.speed.groups import GROUPS, startup
+from capsbench.speed.record import SpeedRecord
 
 KEYS = {
     "name",
@@ -32,17 +32,17 @@ KEYS = {
 
 @pytest.fixture(autouse=True)
 def quick(tmp_path, monkeypatch):
-    """One process beside the baseline, in an empty folder."""
+    """Keep two commands of the group, in an empty folder."""
     monkeypatch.chdir(tmp_path)
     for name in list(startup.COMMANDS)[2:]:
         monkeypatch.delitem(startup.COMMANDS, name)
 
 
-def test_json_has_an_entry_for_each_row_and_the_machine(cli):
-    code, found, err = cli("bench", "startup", "--repeats", "2", "--json")
+def test_json_has_the_machine_and_each_row(cli):
+    code, record, err = cli("bench", "startup", "--repeats", "2", "--json")
     assert (code, err) == (0, "")
-    assert {"versions", "date", "device", "cpu", "threads", "settings"} <= found["machine"].keys()
-    baseline, row = found["rows"]
+    assert {"provenance", "device", "cpu", "threads", "settings"} <= record["machine"].keys()
+    baseline, row = record["rows"]
     assert KEYS <= baseline.keys() == row.keys()
     assert row["name"] == "start of a process: python -c 'import capsbench'"
     assert row["baseline"] == baseline["name"] == "start of a process: python -c pass"
@@ -51,7 +51,7 @@ def test_json_has_an_entry_for_each_row_and_the_machine(cli):
     assert row["median_ms"] > 0 and row["ratio"] > 0
     assert row["not_measured"] is None
     folder = Path("runs/bench")
-    assert json.loads((folder / "bench.json").read_text(encoding="utf-8")) == found
+    assert SpeedRecord.load(folder / "bench.json").model_dump(mode="json") == record
     assert b"<svg" in (folder / "bench.svg").read_bytes()
 
 
@@ -67,31 +67,31 @@ def test_tables_of_the_terminal(cli):
     assert sorted(path.name for path in Path("here").iterdir()) == ["bench.json", "bench.svg"]
 
 
-def test_groups_come_once_and_in_the_order_given(cli, monkeypatch):
-    carried = []
+def test_groups_are_measured_once_in_the_requested_order(cli, monkeypatch):
+    measured = []
 
-    def none_of(group, device):
-        carried.append((group, device))
+    def no_comparisons(group, device):
+        measured.append((group, device))
         return []
 
-    monkeypatch.setattr("capsbench.speed.bench.comparisons_of", none_of)
+    monkeypatch.setattr("capsbench.speed.bench.comparisons_of", no_comparisons)
     monkeypatch.setattr("capsbench.speed.figure.ratios_figure", _no_figure)
     cli("bench", "sweep", "data", "sweep", "--device", "cpu", "--json")
-    assert carried == [("sweep", "cpu"), ("data", "cpu")]
-    carried.clear()
+    assert measured == [("sweep", "cpu"), ("data", "cpu")]
+    measured.clear()
     cli("bench", "--device", "cpu", "--json")
-    assert [group for group, _ in carried] == list(GROUPS)
+    assert [group for group, _ in measured] == list(GROUPS)
 
 
 def _no_figure(results):
     from matplotlib.figure import Figure
 
-    assert results == []
+    assert results == ()
     return Figure()
 
 
 @pytest.mark.parametrize(
-    ("line", "sentence"),
+    ("line", "message"),
     {
         "bench routng": "unknown group 'routng'; did you mean 'routing'?",
         "bench startup zzz": "unknown group 'zzz'; known: 'data', 'routing', ",
@@ -101,14 +101,14 @@ def _no_figure(results):
         "bench startup --device cuda": "device 'cuda' is not available here; available: cpu",
     }.items(),
 )
-def test_bad_input_is_told_in_one_sentence(cli, monkeypatch, line, sentence):
+def test_bad_input_is_refused(cli, monkeypatch, line, message):
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     monkeypatch.setattr("torch.backends.mps.is_available", lambda: False)
     Path("file").write_text("", encoding="utf-8")
     code, out, err = cli(*shlex.split(line))
     assert (code, out) == (2, "")
     assert err.startswith("capsbench: error: ") and err.count("\n") == 1
-    assert sentence in err
+    assert message in err
     assert [path.name for path in Path.cwd().rglob("*")] == ["file"]
 
 
@@ -116,11 +116,11 @@ def test_ctrl_c(cli, monkeypatch):
     def interrupt(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("capsbench.speed.bench.carry_out", interrupt)
+    monkeypatch.setattr("capsbench.speed.bench.measure_comparison", interrupt)
     code, _, err = cli("bench", "startup")
-    assert (code, err) == (130, "stopped; nothing was written\n")
+    assert code == 130 and "nothing was written" in err
     assert list(Path.cwd().rglob("*")) == []
 
 
-def test_the_shell_completes_groups():
+def test_shell_completion_of_groups():
     assert complete_group("s") == ["step", "sweep", "startup"]

@@ -1,4 +1,4 @@
-"""`capsbench data`: the splits in numbers and pictures."""
+"""`capsbench data`: numbers and contact sheets of the splits."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_numbers_and_a_picture_of_each_split(cli):
+def test_each_split_has_numbers_and_a_contact_sheet(cli):
     code, facts, _ = cli("data", "digits", "--view", "rotation=[-30, 30]", "--json")
     assert code == 0
     assert facts["name"] == "digits"
@@ -34,7 +34,7 @@ def test_numbers_and_a_picture_of_each_split(cli):
     assert {split["sha256"] for split in again["splits"].values()} == sums
 
 
-def test_the_same_for_people(cli):
+def test_text(cli):
     code, text, _ = cli("data", "digits", "--output", "elsewhere")
     assert code == 0
     assert "train: 1,198 images" in text
@@ -42,7 +42,7 @@ def test_the_same_for_people(cli):
     assert Path("elsewhere/digits/contact-sheets/test.png").is_file()
 
 
-def test_a_benchmark_stands_for_its_data_and_views(cli, tiny):
+def test_a_benchmark_gives_its_data_and_views(cli, tiny):
     code, facts, _ = cli("data", tiny, "--json")
     assert code == 0
     assert facts["views"]["rotation"] == [-15, 15]
@@ -51,48 +51,46 @@ def test_a_benchmark_stands_for_its_data_and_views(cli, tiny):
     assert facts["views"]["shift"] == [-2, 2]
 
 
-def test_few_images_of_each_class(cli):
+def test_images_per_class(cli):
     _, facts, _ = cli("data", "digits", "--per-class", "5", "--json")
     assert [split["images"] for split in facts["splits"].values()] == [50, 50, 400]
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("arguments", "key_words"),
     [
-        (["nothing"], "nothing"),
+        (["nothing"], ("'nothing'",)),
         (
             ["digits", "--view", "rotaton=3"],
-            "unknown factor of --view: 'rotaton'; did you mean 'rotation'",
+            ("--view", "'rotaton'", "did you mean 'rotation'"),
         ),
-        (["digits", "--view", "rotation=[3, 2, 1]"], "--view: rotation: expected [low, high]"),
-        (["digits", "--view", "azimuth=3"], "digits records no view"),
-        (["digits", "--set", "sise=3"], "unknown argument of data module 'digits': 'sise'"),
-        (["digits", "--data-root", "nowhere"], "no folder 'nowhere'"),
-        (["digits", "--view", "rotation"], "--view takes place=value, such as rotation=[-30,30]"),
-        (["digits", "--per-class", "1.5"], "--per-class: per_class: per_class is a whole number"),
+        (["digits", "--view", "rotation=[3, 2, 1]"], ("--view", "rotation", "[low, high]")),
+        (["digits", "--view", "azimuth=3"], ("digits", "azimuth")),
+        (["digits", "--set", "sise=3"], ("'digits'", "'sise'")),
+        (["digits", "--data-root", "nowhere"], ("--data-root", "'nowhere'")),
+        (["digits", "--view", "rotation"], ("--view", "rotation=[-30,30]")),
+        (["digits", "--per-class", "1.5"], ("--per-class", "whole number")),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_bad_input_is_one_sentence(cli, arguments, message):
-    code, out, err = cli("data", *arguments)
-    assert (code, out) == (2, "")
-    assert message in err
-    assert err.count("\n") == 1
+def test_bad_input_is_refused_in_one_line(refusal, arguments, key_words):
+    message = refusal("data", *arguments)
+    assert [word for word in key_words if word not in message] == []
 
 
-def test_a_contact_sheet_shows_stereo_pairs_side_by_side_and_any_text(tmp_path):
+def test_contact_sheet_of_stereo_pairs_and_of_color(tmp_path):
     left_black = np.zeros((3, 2, 16, 16), np.uint8)
     left_black[:, 1] = 255
-    colour = np.zeros((2, 3, 16, 16), np.uint8)
-    colour[:, 0] = 255
+    color = np.zeros((2, 3, 16, 16), np.uint8)
+    color[:, 0] = 255
     stereo = contact_sheet([("$x_", left_black), ("<b>", left_black[:1])], "a $ b")
     (tmp_path / "sheet.png").write_bytes(stereo)
-    (tmp_path / "colour.png").write_bytes(contact_sheet([("red", colour)], "red"))
+    (tmp_path / "color.png").write_bytes(contact_sheet([("red", color)], "red"))
     with Image.open(tmp_path / "sheet.png") as picture:
         pixels = np.asarray(picture.convert("L"))
     middle = pixels[int(pixels.shape[0] * 0.45)]
     dark = np.flatnonzero(np.diff((middle < 20).astype(int)) == 1)
     assert len(dark) >= 3  # three black images, white ones between them
-    with Image.open(tmp_path / "colour.png") as picture:
+    with Image.open(tmp_path / "color.png") as picture:
         red = np.asarray(picture.convert("RGB")).reshape(-1, 3)
     assert (red == (255, 0, 0)).all(axis=1).any()

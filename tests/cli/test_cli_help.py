@@ -6,6 +6,8 @@ import sys
 
 import pytest
 
+from capsbench import __version__
+
 HEAVY = ("torch", "pytorch_lightning", "torchmetrics", "kornia", "wandb", "scipy", "matplotlib")
 LIGHT_PACKAGES = {
     *("capsbench", "typer", "annotated_doc", "shellingham"),
@@ -28,9 +30,9 @@ LIGHT = [
     ["--help"],
     ["--version"],
     *([command, "--help"] for command in COMMANDS),
-    *(["list", kind] for kind in ("models", "datamodules", "benchmarks")),
-    ["show", "tiny.yaml"],
-    ["run", "tiny.yaml", "--seeds", "x"],
+    *(["list", kind] for kind in ("models", "datamodules", "benchmarks", "measures")),
+    ["show", "invariance-eror"],
+    ["run", "tiny.yaml", "--limit", "0"],
 ]
 
 
@@ -45,7 +47,15 @@ def run(*arguments, **environment):
     )
 
 
-def test_what_prints_facts_without_torch_imports_no_torch(tiny):
+def test_version(cli):
+    assert cli("--version") == (0, f"capsbench {__version__}\n", "")
+
+
+def test_no_command_prints_the_help(cli):
+    assert cli() == cli("--help")
+
+
+def test_help_lists_and_refused_options_import_no_torch(tiny):
     program = f"""
 import sys
 from capsbench.cli import main
@@ -61,8 +71,8 @@ for arguments in {LIGHT!r}:
 
 
 @pytest.mark.parametrize("level", [[], *([command] for command in COMMANDS)], ids=" ".join)
-def test_help_loads_only_what_reads_the_command_line(level):
-    """How long it takes is shown by ``capsbench bench startup``."""
+def test_help_loads_only_packages_of_the_command_line(level):
+    """``capsbench bench startup`` shows the time."""
     program = f"""
 import sys
 before = set(sys.modules)
@@ -82,30 +92,34 @@ print(*sorted(others), file=sys.stderr)
 def test_the_module_is_the_command():
     done = run("rnu")
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == "capsbench: error: no such command 'rnu'; did you mean 'run'?\n"
+    assert done.stderr.startswith("capsbench: error: ")
+    assert "'rnu'" in done.stderr
+    assert "did you mean 'run'" in done.stderr
 
 
 @pytest.mark.parametrize(
-    ("words", "offered"),
+    ("words", "completions"),
     [
         ("capsbench sh", {"show"}),
         ("capsbench show mnis", {"mnist"}),
+        ("capsbench show invar", {"invariance-error"}),
         ("capsbench check cnn-smal", {"cnn-small"}),
         ("capsbench run qui", {"quick"}),
         ("capsbench run quick --models cnn-small,cnn-sm", {"cnn-small,cnn-small"}),
         ("capsbench run quick --device c", {"cpu", "cuda"}),
         ("capsbench list data", {"datamodules"}),
+        ("capsbench list mea", {"measures"}),
     ],
 )
-def test_the_shell_completes(words, offered):
+def test_shell_completion(words, completions):
     done = run(
         _CAPSBENCH_COMPLETE="complete_bash",
         COMP_WORDS=words,
         COMP_CWORD=str(len(words.split()) - 1),
     )
-    assert set(done.stdout.split()) == offered
+    assert set(done.stdout.split()) == completions
 
 
-def test_the_shell_is_told_how_to_complete():
+def test_completion_script():
     done = run("--show-completion", "bash", _TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION="1")
     assert "_CAPSBENCH_COMPLETE=complete_bash" in done.stdout
