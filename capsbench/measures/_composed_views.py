@@ -1,4 +1,4 @@
-"""Which views of a grid composed are another one of it."""
+"""Compositions of the views of a grid that are views of the same grid."""
 
 from __future__ import annotations
 
@@ -9,31 +9,32 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from capsbench.measures._group_law import compositions
+from capsbench.measures._group_law import compositions, equal_values
 from capsbench.viewpoint.factors import FACTORS
 from capsbench.viewpoint.grid import GridView
 
-# Numbers that add up where views are composed; brightness and contrast are cut off, and do not.
-ADDED: dict[str, Callable[[float], float]] = {
+# Coordinates in which composition of views is addition. Brightness and contrast have none, because
+# pixel values are clipped.
+ADDITIVE: dict[str, Callable[[float], float]] = {
     "rotation": float,
     "shift_x": float,
     "shift_y": float,
     "scale": math.log,
-    "azimuth": float,  # by which an object was turned further, as are degrees of elevation
+    "azimuth": float,  # changes, as of elevation
     "elevation": float,
     "shear": lambda degrees: math.tan(math.radians(degrees)),
 }
 
 
-class Composed(NamedTuple):
-    """The compositions of one factor's views.
+class ViewCompositions(NamedTuple):
+    """Compositions of one factor's views.
 
     Attributes:
-        own: (V',) the numbers of the factor's views among all V.
+        own: (V',) numbers of the factor's views among all V.
         triples: (T, 3) numbers of g, h and gh among the factor's own views.
-        table: (V' + 1, V' + 1) where the views and the identity are a whole group, or None: in row
-            b and column g what is seen where g follows b, 0 for the image as it is stored, and
-            v + 1 for view v of all V. Row and column 0 are of the identity.
+        table: (V' + 1, V' + 1) if the views and the identity form a group, else None: row b and
+            column g hold the view that g after b gives, 0 for the image as it is stored and v + 1
+            for view v of all V. Row and column 0 are of the identity.
     """
 
     own: Tensor
@@ -41,8 +42,8 @@ class Composed(NamedTuple):
     table: Tensor | None
 
 
-def composed_views(views: Sequence[GridView], factor: str) -> Composed:
-    """Compositions of one factor's views, none of which is the identity.
+def composed_views(views: Sequence[GridView], factor: str) -> ViewCompositions:
+    """Return the compositions of one factor's views, none of which is the identity.
 
     Args:
         views: V views, of several factors.
@@ -54,19 +55,16 @@ def composed_views(views: Sequence[GridView], factor: str) -> Composed:
     """
     numbers = [number for number, view in enumerate(views) if view.factor == factor]
     own = torch.tensor(numbers, dtype=torch.long)
-    if factor not in ADDED or not numbers:
-        return Composed(own, torch.empty(0, 3, dtype=torch.long), None)
-    values = [ADDED[factor](views[number].value) for number in numbers]
+    if factor not in ADDITIVE or not numbers:
+        return ViewCompositions(own, torch.empty(0, 3, dtype=torch.long), None)
+    values = [ADDITIVE[factor](views[number].value) for number in numbers]
     period = FACTORS[factor].period
-    return Composed(own, compositions(values, period), _table(own, values, period))
+    return ViewCompositions(own, compositions(values, period), _table(own, values, period))
 
 
 def _table(own: Tensor, values: Sequence[float], period: float | None) -> Tensor | None:
     at = torch.tensor([0.0, *values], dtype=torch.float64)
-    off = (at[:, None] + at)[..., None] - at
-    if period is not None:
-        off = off - period * (off / period).round()
-    same = off.abs() < 1e-9
-    if not same.any(dim=-1).all():
+    equal = equal_values((at[:, None] + at)[..., None], at, period)
+    if not equal.any(dim=-1).all():
         return None
-    return torch.cat([own.new_zeros(1), own + 1])[same.long().argmax(dim=-1)]
+    return torch.cat([own.new_zeros(1), own + 1])[equal.long().argmax(dim=-1)]

@@ -1,4 +1,4 @@
-"""Affine maps of the features of one class, of whatever size, and what they are on each image."""
+"""Equivariance maps of one class at a time, with the errors of each held-out image."""
 
 from __future__ import annotations
 
@@ -9,88 +9,84 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from capsbench.measures._affine_equivariance import linear_equivariance
-from capsbench.measures._affine_fit import AffineFit
-from capsbench.measures._affine_maps import Division
-from capsbench.measures._composed_views import Composed
+from capsbench.data.folds import Folds
+from capsbench.measures._composed_views import ViewCompositions
+from capsbench.measures._equivariance_maps import EquivarianceMaps, fit_equivariance_maps
+from capsbench.statistics.ridge import predict
 
 
-class ClassMaps(NamedTuple):
-    """The maps of one layer on the images of one class.
+class ClassFit(NamedTuple):
+    """Maps of one layer for the images of one class.
 
     Attributes:
-        fit: Of maps fitted to images as they are stored.
-        group_fits: By factor whose views are a whole group, of its maps fitted to images that are
-            seen from each view of the group before they are moved.
+        maps: Maps fitted to images as they are stored.
+        group_maps: By factor whose views form a group, maps fitted to images that are seen from
+            every view of the group before the change.
         residual: (n, V) of held-out images, |f(T_g x) - A_g f(x)|² in the components.
         change: (n, V) of held-out images, |f(T_g x) - f(x)|² in the components.
-        control: (n, V) of held-out images, the error of the control that errs less at the view: of
-            the identity, which is ``change``, or of maps of shuffled pairs.
+        control: (n, V) of held-out images, error of the better control at each view: ``change`` for
+            the identity, or the error of the maps of shuffled pairs.
     """
 
-    fit: AffineFit
-    group_fits: dict[str, AffineFit]
+    maps: EquivarianceMaps
+    group_maps: dict[str, EquivarianceMaps]
     residual: NDArray[Any]
     change: NDArray[Any]
     control: NDArray[Any]
 
 
-def maps_of_class(
+def fit_class(
     features: Tensor,
     label: int,
-    division: Division,
+    folds: Folds,
     width: int,
-    composed: Mapping[str, Composed],
-) -> ClassMaps:
+    compositions: Mapping[str, ViewCompositions],
+) -> ClassFit:
     """Fit the maps of one class.
 
-    Maps of a group are fitted in the components that are found first, which are those of the images
-    seen from all views.
+    Maps of a group are fitted in the components of the first fit, which are those of the images
+    from all views.
 
     Args:
         features: (n, V + 1, D) of the images as they are stored, and from V views.
         label: The class.
-        division: Which images serve for what.
-        width: d, the components.
-        composed: By factor, which of its views compose.
+        folds: Held-out images and folds.
+        width: d, number of components.
+        compositions: Compositions of views by factor.
     """
-    few = isometric(features)
-    classes = torch.full((len(few),), label, device=few.device)
-    fit = linear_equivariance(few[:, 0], few[:, 1:], classes, division, width=width)
-    seen = (few.double() - fit.centre[0]) @ fit.components[0].T
-    group_fits = {}
-    for factor, each in composed.items():
+    reduced = isometric(features)
+    classes = torch.full((len(reduced),), label, device=reduced.device)
+    fit = fit_equivariance_maps(reduced[:, 0], reduced[:, 1:], classes, folds, width=width)
+    coordinates = (reduced.double() - fit.mean[0]) @ fit.components[0].T
+    group_maps = {}
+    for factor, each in compositions.items():
         if each.table is not None:
-            table = each.table.to(seen.device)
-            moved = seen[:, table].flatten(0, 1)  # each base of each image is a row
-            rows = torch.arange(len(seen), device=division.order.device)
-            group_fits[factor] = linear_equivariance(
-                moved[:, 0],
-                moved[:, 1:],
+            table = each.table.to(coordinates.device)
+            from_all_views = coordinates[:, table].flatten(0, 1)  # a row per image and first view
+            rows = torch.arange(len(coordinates), device=folds.order.device)
+            group_maps[factor] = fit_equivariance_maps(
+                from_all_views[:, 0],
+                from_all_views[:, 1:],
                 classes.repeat_interleave(len(table)),
-                division.of(rows.repeat_interleave(len(table))),
+                folds.select(rows.repeat_interleave(len(table))),
                 width=width,
             )
-    held = seen[division.held_out.to(seen.device)]
-    x, gx = held[:, 0], held[:, 1:]
-
-    def errors(maps: Tensor) -> Tensor:
-        predicted = torch.einsum("vij,nj->nvi", maps[..., :-1], x) + maps[..., -1]
-        return (gx - predicted).square().sum(dim=-1)
-
-    residual, shuffled = errors(fit.maps[0]), errors(fit.unrelated[0])
-    change = (gx - x[:, None]).square().sum(dim=-1)
-    control = torch.where(fit.shuffled[0] < fit.change[0], shuffled, change)
-    return ClassMaps(
-        fit, group_fits, *(each.float().cpu().numpy() for each in (residual, change, control))
+    held_out = coordinates[folds.held_out.to(coordinates.device)]
+    x, gx = held_out[:, 0], held_out[:, 1:]
+    residual, shuffled = (
+        (gx - predict(maps[0], x)).square().sum(dim=-1) for maps in (fit.maps, fit.shuffled_maps)
     )
+    change = (gx - x[:, None]).square().sum(dim=-1)
+    control = torch.where(fit.shuffled_residual[0] < fit.change[0], shuffled, change)
+    errors = (each.float().cpu().numpy() for each in (residual, change, control))
+    return ClassFit(fit, group_maps, *errors)
 
 
 def isometric(features: Tensor) -> Tensor:
-    """The same features (n, V, D) in no more numbers than there are vectors.
+    """Return the features (n, V, D) in at most as many numbers as there are vectors.
 
-    All products between the vectors stay as they are, and so does all that is found from them, at
-    a cost that is linear in D.
+    All inner products of the vectors are kept, and so is everything computed from them. The cost is
+    linear in D.
 
     Returns:
         (n, V, min(D, n V)).
@@ -101,13 +97,13 @@ def isometric(features: Tensor) -> Tensor:
     return torch.linalg.qr(vectors.T, mode="r").R.T.unflatten(0, features.shape[:2])
 
 
-def of_all_classes(fits: Sequence[AffineFit]) -> AffineFit:
-    """The maps of single classes as one; without their spaces, which may differ in size."""
-    cut = [
-        fit._replace(centre=fit.centre[:, :0], components=fit.components[..., :0]) for fit in fits
+def join_classes(fits: Sequence[EquivarianceMaps]) -> EquivarianceMaps:
+    """Return the maps of single classes as one, without the components, which differ in size."""
+    shortened = [
+        fit._replace(mean=fit.mean[:, :0], components=fit.components[..., :0]) for fit in fits
     ]
     joined = {
-        name: torch.cat(parts, dim=1 if name == "halves" else 0)
-        for name, parts in zip(AffineFit._fields, zip(*cut, strict=True), strict=True)
+        name: torch.cat(parts, dim=1 if name == "half_maps" else 0)
+        for name, parts in zip(EquivarianceMaps._fields, zip(*shortened, strict=True), strict=True)
     }
-    return AffineFit(**joined)
+    return EquivarianceMaps(**joined)

@@ -1,4 +1,4 @@
-"""What goes into a model's max-poolings and what comes out, while it looks at images."""
+"""Inputs and outputs of a model's max-poolings."""
 
 from __future__ import annotations
 
@@ -10,36 +10,36 @@ from torch import Tensor, nn
 
 from capsbench.contracts import MaxPool, Model
 
-OF_TORCH = (nn.MaxPool2d, nn.AdaptiveMaxPool2d, nn.FractionalMaxPool2d)
+TORCH_POOLINGS = (nn.MaxPool2d, nn.AdaptiveMaxPool2d, nn.FractionalMaxPool2d)
 
 
 def max_poolings(model: Model) -> dict[str, nn.Module]:
-    """A model's max-poolings by dotted path: modules of torch, or of its own that are `MaxPool`.
+    """Return a model's max-poolings by dotted path: modules of torch and subclasses of `MaxPool`.
 
-    A function, such as ``torch.nn.functional.max_pool2d``, is no module and is not seen.
+    Functions such as ``torch.nn.functional.max_pool2d`` are no modules and are not included.
     """
     modules = model.addressed_modules().items()
-    return {path: each for path, each in modules if isinstance(each, (*OF_TORCH, MaxPool))}
+    return {path: each for path, each in modules if isinstance(each, (*TORCH_POOLINGS, MaxPool))}
 
 
 @contextmanager
-def watching_poolings(model: Model) -> Iterator[dict[str, Tensor]]:
-    """Keep what max-poolings are given and give, batch after batch.
+def capture_poolings(model: Model) -> Iterator[dict[str, Tensor]]:
+    """Capture the inputs and outputs of max-poolings in every forward pass.
 
     Yields:
-        The last batch's maps, by ``before <path>`` and ``after <path>``.
+        The maps of the last batch, by ``before <path>`` and ``after <path>``.
     """
-    seen: dict[str, Tensor] = {}
+    captured: dict[str, Tensor] = {}
 
-    def watch(path: str, module: nn.Module) -> Any:
-        def hook(_module: nn.Module, given: tuple[Any, ...], output: Tensor) -> None:
-            seen[f"before {path}"], seen[f"after {path}"] = given[0], output
+    def add_hook(path: str, module: nn.Module) -> Any:
+        def hook(_module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
+            captured[f"before {path}"], captured[f"after {path}"] = inputs[0], output
 
         return module.register_forward_hook(hook)
 
-    hooks = [watch(path, module) for path, module in max_poolings(model).items()]
+    hooks = [add_hook(path, module) for path, module in max_poolings(model).items()]
     try:
-        yield seen
+        yield captured
     finally:
         for hook in hooks:
             hook.remove()

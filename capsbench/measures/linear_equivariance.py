@@ -1,151 +1,242 @@
-"""Linear equivariance of a trained model's layers, and the group law of the fitted maps."""
+"""Linear equivariance of layers, and the group law of the fitted maps."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import ClassVar, Literal, Self
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
+from pydantic import Field, model_validator
 from torch import Tensor
 
-from capsbench import measures
 from capsbench.contracts import LayerOfInterest, Model
 from capsbench.data.evaluation import ViewSelection
+from capsbench.data.folds import Folds, folds_by_image, folds_by_object
 from capsbench.data.images import ImageDataModule
 from capsbench.measures._activations import choose_layers
-from capsbench.measures._affine_equivariance import IMAGES_PER_COMPONENT
-from capsbench.measures._affine_fit import Shares
-from capsbench.measures._affine_maps import Division, divide, divide_objects
-from capsbench.measures._composed_views import Composed, composed_views
-from capsbench.measures._group_law import group_law_of
+from capsbench.measures._composed_views import composed_views
+from capsbench.measures._config import LayerMeasureConfig
+from capsbench.measures._equivariance_maps import IMAGES_PER_COMPONENT
+from capsbench.measures._figures import LayerFigureSpec, LineSpec
+from capsbench.measures._fit_values import layer_values, per_image_errors
 from capsbench.measures._image_subset import ImageSubset, image_subset, subset_batches
-from capsbench.measures._nonfinite import defined
+from capsbench.measures._measure import Measure, MeasureContext, ValueSpec
+from capsbench.measures._nonfinite import drop_nonfinite
 from capsbench.measures._paired_activations import activations, identity_view
-from capsbench.measures._per_class_fit import ClassMaps, maps_of_class, of_all_classes
-from capsbench.measures._result import Measured
-from capsbench.statistics.influence import share_explained
-from capsbench.viewpoint.grid import GridView
+from capsbench.measures._per_class_fit import ClassFit, fit_class
+from capsbench.measures._result import MeasureResult, index_name
+from capsbench.viewpoint.grid import GridView, ViewGrid
+from capsbench.viewpoint.spread import Sweep
 
-NO_OTHER_OBJECT = "not measured: a class has no other object, or image, to be held out"
-SEVERAL_OBJECTS = "not measured: images hold several objects, and each class has maps of its own"
+NONE_HELD_OUT = "not measured: a class has no second object, or image, to hold out"
+SEVERAL_OBJECTS = "not measured: images hold several objects, and maps are fitted for each class"
 
 
-@torch.inference_mode()
-def measure(
-    entry: measures.LinearEquivariance,
-    model: Model,
-    data: ImageDataModule,
-    device: str,
-    advance: Callable[[], None],
-) -> Measured:
-    """Measure layers of any kind, each as one vector for each image.
+class LinearEquivarianceConfig(LayerMeasureConfig):
+    """Arguments of linear equivariance.
 
-    For each view that changes anything, such as ``rotation=90/``, and for all of them together,
-    there is ``equivariance/linear/<share>@<layer>`` for each of the
-    `capsbench.measures._affine_fit.Shares`: ``explained``, ``shuffled``, ``beyond_controls``,
-    ``distance``, ``kept``. Both controls are in ``beyond_controls``; that of the identity explains
-    0 by definition.
-
-    Of each factor whose views compose, ``<factor>/equivariance/group/`` has ``deviation@<layer>``,
-    ``floor@`` and ``distance@``: means over the pairs of views of `group_law`. Where the views of
-    the grid are a whole group, such as quarter turns, its maps are fitted to images that are seen
-    from each view of the group before they are moved, and ``explained@`` and ``beyond_controls@``
-    say how well one map serves wherever it starts; other factors are fitted to images as they are
-    stored.
-
-    The work goes class by class. Memory is that of one class: images x (views + 1) x features of
-    all layers. Samples hold the held-out images, class by class: ``residual@<layer>`` and
-    ``change@<layer>``, (N, V) squared distances in the components, the identity left out of the
-    views; and what each adds to ``equivariance/linear/beyond_controls@<layer>``, under that key.
-
-    Of changes of how an object stood, such as ``azimuth+20/``, a third of each class's objects is
-    held out, else a third of the images.
-
-    Args:
-        entry: The measure's arguments.
-        model: The trained model, in evaluation mode on ``device``.
-        data: The data module.
-        device: Where the model is.
-        advance: Called as often as there are views in the grid, for a progress bar.
+    Attributes:
+        grid: The views; default: quarter turns.
+        images: Largest number of test images, the same for every model.
+        width: Number of principal components in which features are compared, the same for all
+            layers. Every component needs ten training images of each class; a third of the images
+            is held out. A width of 10 with ten classes needs about 1,700 images. Layers with fewer
+            numbers are left out.
     """
-    views = [view for view in entry.grid.views() if not view.is_identity]
-    chosen = image_subset(data, views, entry.images)
-    images = data.split(chosen.split)[chosen.rows]
-    targets, division = images.targets, divide(images.index, 0)
-    if chosen.partners:
-        division = divide_objects(targets, images.factors["instance"], images.index)
-    if problem := _problem(data, chosen, targets, division, entry.width):
-        return Measured({}, [], 0, {}, (problem,))
-    composed = {factor: composed_views(views, factor) for factor in entry.grid.factors()}
-    layers = choose_layers(model, entry.layers)
-    found: dict[str, list[ClassMaps]] = {name: [] for name in layers}
-    narrow: dict[str, int] = {}
-    broken: set[str] = set()
-    known, steps = targets.unique().tolist(), len(entry.grid)
-    for count, label in enumerate(known):
-        of_class = (targets == label).nonzero()[:, 0]
-        features = _features(model, layers, data, device, chosen.select(of_class), views)
-        for name, each in features.items():
-            if each.shape[-1] < entry.width:
-                narrow[name] = each.shape[-1]
-            elif not each.isfinite().all():
-                broken.add(name)
-            else:
-                part = division.of(of_class)
-                found[name].append(maps_of_class(each, label, part, entry.width, composed))
-        # As many of the steps as this class is of all classes: how many there are, no entry knows.
-        for _ in range((count + 1) * steps // len(known) - count * steps // len(known)):
-            advance()
-    values: dict[str, Tensor] = {}
-    samples: dict[str, NDArray[Any]] = {}
-    for name in (name for name in layers if name not in narrow and name not in broken):
-        values |= _values(name, found[name], views, composed)
-        samples[f"residual@{name}"] = np.concatenate([each.residual for each in found[name]])
-        samples[f"change@{name}"] = np.concatenate([each.change for each in found[name]])
-        key = f"equivariance/linear/beyond_controls@{name}"
-        if values[key].isfinite():
-            samples[key] = _beyond_controls(found[name])
-    held_out, index = division.held_out, images.index
-    samples["index"] = torch.cat([index[held_out & (targets == label)] for label in known]).numpy()
-    finite, undefined = defined(values)
-    left_out = [
-        f"{name} is left out: it has {size} numbers, below the common width of {entry.width}"
-        for name, size in narrow.items()
-    ]
-    left_out += [
-        f"{name} is left out: not all of its numbers are finite" for name in sorted(broken)
-    ]
-    fitted_at_rest = [
-        f"the group law of {factor} is that of maps fitted to images as they are stored: its views "
-        "are no whole group"
-        for factor, each in composed.items()
-        if len(each.triples) and each.table is None
-    ]
-    notes = (*left_out, *fitted_at_rest, *undefined)
-    return Measured(finite, [], int(held_out.sum()), samples, notes)
+
+    measure: Literal["linear-equivariance"]
+    grid: ViewGrid = ViewGrid(rotation=Sweep(start=-90, stop=180, step=90))
+    images: int = Field(default=2000, ge=2)
+    width: int = Field(default=10, ge=1)
+
+    @model_validator(mode="after")
+    def _check_views(self) -> Self:
+        if all(view.is_identity for view in self.grid.views()):
+            raise ValueError("linear-equivariance needs a view that changes anything")
+        return self
+
+
+class LinearEquivariance(Measure[LinearEquivarianceConfig]):
+    """Change of a layer's features under a view that an affine map explains on held-out images.
+
+    For each view g and class a map A_g from f(x) to f(T_g x) is fitted by ridge regression, every
+    layer as one vector per image, in equally many principal components. Two controls show what a
+    fit explains without equivariance. Values are by layer and view, and by layer over all views;
+    see `capsbench.measures._equivariance_maps.fit_equivariance_maps`.
+
+    For factors whose views compose, A_gh is compared with A_g A_h, as means over the pairs of views
+    per factor. If the views of the grid form a group, such as quarter turns, these maps are fitted
+    to images that are seen from every view of the group before the change; otherwise to images as
+    they are stored.
+
+    For changes of azimuth and elevation a third of each class's objects is held out, otherwise a
+    third of the images. The work is done class by class: memory is images of a class x (views + 1)
+    x features of all layers. Per-image arrays hold the held-out images, class by class;
+    ``residual`` and ``change`` are squared distances in the components, (N, V), of the views that
+    change anything.
+    """
+
+    config = LinearEquivarianceConfig
+    source = "after Lenc & Vedaldi (2015), for equation 3 of the article"
+    metrics: ClassVar[Mapping[str, ValueSpec]] = {
+        "explained": ValueSpec(
+            "1 − E|f(T_g x) − A_g f(x)|² / E|f(T_g x) − f(x)|² on held-out images: 1 if the map "
+            "explains the whole change, 0 if it is no better than no change."
+        ),
+        "shuffled_explained": ValueSpec(
+            "The same with maps fitted to pairs shuffled within the class, a control."
+        ),
+        "gain_over_control": ValueSpec(
+            "1 − E|f(T_g x) − A_g f(x)|² over the smaller error of the two controls (no change, "
+            "and shuffled pairs), selected for each class and view: 0 if a control is as good."
+        ),
+        "distance_from_identity": ValueSpec("Mean of |A_g − I| (Frobenius) / √d."),
+        "change_in_components": ValueSpec(
+            "Share of the change E|f(T_g x) − f(x)|² that lies in the components."
+        ),
+        "group_law_error": ValueSpec(
+            "E|(A_gh − A_g A_h) f|² / E|A_gh f|² on held-out images, mean over pairs of views."
+        ),
+        "group_law_noise": ValueSpec(
+            "The same between two maps A_gh fitted to halves of the training images, a control."
+        ),
+        "group_law_distance": ValueSpec(
+            "Mean over pairs of views of the larger one of |A_g − I| and |A_h − I| (Frobenius) / "
+            "√d: near 0 the group law holds trivially."
+        ),
+        "group_explained": ValueSpec(
+            "'explained' of maps that are fitted to images seen from every view of a group."
+        ),
+        "group_gain_over_control": ValueSpec(
+            "'gain_over_control' of maps that are fitted to images seen from every view of a group."
+        ),
+    }
+    figures: ClassVar = (
+        LayerFigureSpec(
+            name="linear-equivariance",
+            title="Is there a map T for which f(Tx) = T f(x)?",
+            axis="share",
+            lines=(
+                LineSpec("gain_over_control", "explained beyond the controls"),
+                LineSpec("explained", "explained"),
+                LineSpec("shuffled_explained", "explained for shuffled pairs", control=True),
+            ),
+            by_factor=False,
+            references=(0.0, 1.0),
+            caption=(
+                "For each view and each class an affine map A is fitted from features f(x) to "
+                "features f(Tx) and tested on held-out images, in equally many principal "
+                "components of every layer. Explained is 1 − E|f(Tx) − A f(x)|² / "
+                "E|f(Tx) − f(x)|²: 1 if the map predicts the change of each image, 0 if it is no "
+                "better than 'nothing changes', the control at the line 0. The dashed control is a "
+                "map fitted to pairs shuffled within the class, which can predict no more than the "
+                "mean of the class. Beyond the controls is the rest: 1 for an equivariant "
+                "representation, 0 if a control is as good. Values below −0.5 are drawn there. "
+                "Source: after Lenc and Vedaldi (2015); the article's equation 3."
+            ),
+            floor=-0.5,
+        ),
+        LayerFigureSpec(
+            name="group-law",
+            title="Do the maps compose as the views do?",
+            axis="share",
+            lines=(
+                LineSpec("group_law_error", "error of the composition"),
+                LineSpec("group_law_distance", "distance from no change"),
+                LineSpec("group_law_noise", "error between halves of the data", control=True),
+            ),
+            references=(0.0,),
+            caption=(
+                "Two movements, one after the other, are one longer movement. The error is "
+                "E|(A_gh − A_g A_h) f|² / E|A_gh f|² on held-out images, A_g a fitted map as "
+                "above; if the views form a group, fitted to images seen from every one of them. "
+                "At the dashed noise (the difference between maps fitted to two halves of the "
+                "images) the maps are a representation of the group of views. Where the distance "
+                "|A − I| is near 0 the law says nothing: a map that changes nothing satisfies it. "
+                "Source: the definition of a group representation."
+            ),
+        ),
+    )
+
+    @classmethod
+    @torch.inference_mode()
+    def compute(
+        cls,
+        config: LinearEquivarianceConfig,
+        model: Model,
+        data: ImageDataModule,
+        context: MeasureContext,
+    ) -> MeasureResult:
+        """Compute the values, or a note if there are too few images or several objects in one."""
+        views = [view for view in config.grid.views() if not view.is_identity]
+        subset = image_subset(data, views, config.images)
+        images = data.split(subset.split)[subset.rows]
+        targets, folds = images.targets, folds_by_image(images.index)
+        if subset.partners:
+            folds = folds_by_object(targets, images.factors["instance"], images.index)
+        if problem := _problem(data, subset, targets, folds, config.width):
+            return MeasureResult([], {}, (problem,))
+        compositions = {factor: composed_views(views, factor) for factor in config.grid.factors()}
+        layers = choose_layers(model, config.layers)
+        fits: dict[str, list[ClassFit]] = {name: [] for name in layers}
+        excluded: dict[str, str] = {}  # layer -> reason
+        labels, steps = targets.unique().tolist(), config.num_progress_steps
+        for count, label in enumerate(labels):
+            rows = (targets == label).nonzero()[:, 0]
+            features = _features(model, layers, data, context.device, subset.select(rows), views)
+            for name, of_layer in features.items():
+                if of_layer.shape[-1] < config.width:
+                    excluded[name] = (
+                        f"it has {of_layer.shape[-1]} numbers, below the common width of "
+                        f"{config.width}"
+                    )
+                elif not of_layer.isfinite().all():
+                    excluded[name] = "not all of its numbers are finite"
+                else:
+                    fits[name].append(
+                        fit_class(of_layer, label, folds.select(rows), config.width, compositions)
+                    )
+            # The steps are distributed over the classes, whose number no config knows.
+            for _ in range((count + 1) * steps // len(labels) - count * steps // len(labels)):
+                context.advance()
+        measured = {name: fits[name] for name in layers if name not in excluded}
+        n = int(folds.held_out.sum())
+        values, undefined = drop_nonfinite(
+            (quantity, number, n)
+            for name, class_fits in measured.items()
+            for quantity, number in layer_values(name, class_fits, views, compositions)
+        )
+        arrays = per_image_errors(measured, {value.name for value in values})
+        held_out = [folds.held_out & (targets == label) for label in labels]
+        arrays[index_name()] = torch.cat([images.index[rows] for rows in held_out]).numpy()
+        left_out = [f"{name} is left out: {reason}" for name, reason in sorted(excluded.items())]
+        ungrouped = [
+            f"the group law of {factor} is that of maps fitted to images as they are stored: its "
+            "views form no group"
+            for factor, each in compositions.items()
+            if len(each.triples) and each.table is None
+        ]
+        return MeasureResult(values, arrays, (*left_out, *ungrouped, *undefined))
 
 
 def _problem(
-    data: ImageDataModule, chosen: ImageSubset, targets: Tensor, division: Division, width: int
+    data: ImageDataModule, subset: ImageSubset, targets: Tensor, folds: Folds, width: int
 ) -> str | None:
-    """Why these images do not allow the measure."""
-    one = chosen.select(torch.tensor([0]))
+    """Return the reason for which the measure cannot be taken of these images, if any."""
+    one = subset.select(torch.tensor([0]))
     if next(subset_batches(data, "cpu", one, identity_view())).targets.dim() == 2:
         return SEVERAL_OBJECTS
-    counts = [
-        targets[part].bincount(minlength=int(targets.max()) + 1)[targets.unique()].min()
-        for part in (~division.held_out, division.held_out)
-    ]
-    if not counts[1]:
-        return NO_OTHER_OBJECT
-    fewest = int(counts[0])
-    if fewest >= IMAGES_PER_COMPONENT * width:
+    training, held_out = (
+        int(targets[part].bincount(minlength=int(targets.max()) + 1)[targets.unique()].min())
+        for part in (~folds.held_out, folds.held_out)
+    )
+    if not held_out:
+        return NONE_HELD_OUT
+    if training >= IMAGES_PER_COMPONENT * width:
         return None
     return (
-        f"not measured: a width of {width} needs {IMAGES_PER_COMPONENT * width} images of each "
-        f"class to fit to, and there are {fewest}: give more images, or ask for a smaller width"
+        f"not measured: a width of {width} needs {IMAGES_PER_COMPONENT * width} training images of "
+        f"each class, and there are {training}: give more images, or a smaller width"
     )
 
 
@@ -154,61 +245,17 @@ def _features(
     layers: Mapping[str, LayerOfInterest],
     data: ImageDataModule,
     device: str,
-    chosen: ImageSubset,
+    subset: ImageSubset,
     views: Sequence[GridView],
 ) -> dict[str, Tensor]:
-    """By layer (n, V + 1, D): of n images as they are stored, and from V views."""
+    """Return features by layer, (n, V + 1, D): of n images as stored, and from V views."""
     by_view: dict[str, list[Tensor]] = {name: [] for name in layers}
-    asked: list[ViewSelection] = [identity_view(), *views]
-    for at in asked:
+    every: list[ViewSelection] = [identity_view(), *views]
+    for view in every:
         batches: dict[str, list[Tensor]] = {name: [] for name in layers}
-        for _, seen in activations(model, layers, data, device, chosen, at):
+        for _, captured in activations(model, layers, data, device, subset, view):
             for name, parts in batches.items():
-                parts.append(seen[name].flatten(1))
+                parts.append(captured[name].flatten(1))
         for name, parts in batches.items():
             by_view[name].append(torch.cat(parts))
     return {name: torch.stack(parts, dim=1) for name, parts in by_view.items()}
-
-
-def _values(
-    name: str,
-    found: Sequence[ClassMaps],
-    views: Sequence[GridView],
-    composed: Mapping[str, Composed],
-) -> dict[str, Tensor]:
-    """All values of one layer by key, also those that are undefined."""
-    fit = of_all_classes([each.fit for each in found])
-    values = _shares("equivariance/linear", fit.overall(), name)
-    by_view = fit.by_view()
-    for row, view in enumerate(views):
-        at_view = Shares(*(share[row] for share in by_view))
-        values |= _shares(f"{view.change_key}/equivariance/linear", at_view, name)
-    for factor, each in composed.items():
-        prefix = f"{factor}/equivariance/group"
-        fitted, triples = fit, each.own[each.triples]
-        if each.table is not None:
-            fitted, triples = (
-                of_all_classes([one.group_fits[factor] for one in found]),
-                each.triples,
-            )
-            shares = fitted.overall()
-            values[f"{prefix}/explained@{name}"] = shares.explained
-            values[f"{prefix}/beyond_controls@{name}"] = shares.beyond_controls
-        if len(triples):
-            law = group_law_of(fitted, triples.to(fit.maps.device))
-            values |= {f"{prefix}/{term}@{name}": of.mean() for term, of in law._asdict().items()}
-    return values
-
-
-def _beyond_controls(found: Sequence[ClassMaps]) -> NDArray[Any]:
-    """(N,) what each held-out image adds to the share, over all views."""
-    residual, control = (
-        torch.from_numpy(np.concatenate(parts)).double().sum(dim=1)
-        for parts in zip(*((each.residual, each.control) for each in found), strict=True)
-    )
-    part: NDArray[Any] = share_explained(residual, control).numpy()
-    return part
-
-
-def _shares(prefix: str, shares: Shares, name: str) -> dict[str, Tensor]:
-    return {f"{prefix}/{share}@{name}": value for share, value in shares._asdict().items()}

@@ -1,4 +1,4 @@
-"""Which views of a grid are compositions of others of it."""
+"""Compositions among the views of a grid."""
 
 import pytest
 import torch
@@ -11,14 +11,14 @@ def views(**factors):
     return [GridView(factor, value) for factor, values in factors.items() for value in values]
 
 
-def test_a_table_shows_each_view_after_each_other():
+def test_the_table_holds_the_view_of_each_pair():
     grid = views(shift_x=[1, 2], rotation=[-120, 120], scale=[2])
-    found = composed_views(grid, "rotation")
-    assert found.own.tolist() == [2, 3]
-    # -120 after -120 is 120; the two others of the group are the identity and -120 after 120.
-    assert found.table is not None
-    assert found.table.tolist() == [[0, 3, 4], [3, 4, 0], [4, 0, 3]]
-    assert found.triples.tolist() == [[0, 0, 1], [1, 1, 0]]
+    compositions = composed_views(grid, "rotation")
+    assert compositions.own.tolist() == [2, 3]
+    # -120 after -120 is 120, and -120 after 120 is the identity.
+    assert compositions.table is not None
+    assert compositions.table.tolist() == [[0, 3, 4], [3, 4, 0], [4, 0, 3]]
+    assert compositions.triples.tolist() == [[0, 0, 1], [1, 1, 0]]
 
 
 @pytest.mark.parametrize(
@@ -32,19 +32,19 @@ def test_a_table_shows_each_view_after_each_other():
     ],
     ids=["rotation", "shift", "scale", "scale without pairs", "light"],
 )
-def test_views_that_are_no_whole_group(factor, values, triples):
-    found = composed_views(views(**{factor: values}), factor)
-    assert found.table is None
-    assert found.triples.tolist() == triples
+def test_views_that_form_no_group_have_no_table(factor, values, triples):
+    compositions = composed_views(views(**{factor: values}), factor)
+    assert compositions.table is None
+    assert compositions.triples.tolist() == triples
 
 
-def test_a_slant_adds_up_in_its_tangent():
+def test_the_tangent_of_a_shear_is_additive():
     once = 10.0
     twice = torch.rad2deg(torch.atan(2 * torch.tan(torch.deg2rad(torch.tensor(once).double()))))
-    found = composed_views(views(shear=[once, twice.item(), 20.0]), "shear")
-    assert found.triples.tolist() == [[0, 0, 1]]
+    compositions = composed_views(views(shear=[once, twice.item(), 20.0]), "shear")
+    assert compositions.triples.tolist() == [[0, 0, 1]]
 
 
-def test_a_factor_of_which_only_the_identity_was_asked_for_has_no_compositions():
-    found = composed_views(views(rotation=[90]), "shift_x")
-    assert (len(found.own), len(found.triples), found.table) == (0, 0, None)
+def test_a_factor_without_views_has_no_compositions():
+    compositions = composed_views(views(rotation=[90]), "shift_x")
+    assert (len(compositions.own), len(compositions.triples), compositions.table) == (0, 0, None)

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from capsbench.measures._affine_equivariance import linear_equivariance
-from capsbench.measures._affine_maps import divide
-from capsbench.measures._group_law import compositions, group_law, group_law_of
+from capsbench.data.folds import folds_by_image
+from capsbench.measures._equivariance_maps import fit_equivariance_maps
+from capsbench.measures._group_law import compositions, group_law, group_law_of_maps
 
 N, CLASSES = 3000, 2
 INDEX = torch.arange(N)
@@ -21,7 +21,7 @@ def random(*size, seed=0):
 
 
 def rotation(degrees):
-    """Turns three planes by one, two and three times an angle; the last two numbers stay."""
+    """Return a rotation of three planes by one, two and three times an angle, in 8 dimensions."""
     A = torch.eye(8).double()
     for plane in range(3):
         angle = math.radians(degrees) * (plane + 1)
@@ -33,31 +33,31 @@ def rotation(degrees):
 
 
 def law_of(maps, noise=0.3):
-    """Of features that each view maps by a matrix, up to noise."""
+    """Return the group law of features that each view maps by a matrix, up to noise."""
     f_x = random(N, 8) + random(CLASSES, 8, seed=1)[LABELS]
     f_gx = torch.stack([f_x @ A.T for A in maps], dim=1) + noise * random(N, len(maps), 8, seed=2)
-    fitted = linear_equivariance(f_x, f_gx, LABELS, divide(INDEX, 0), width=8)
-    return group_law_of(fitted, compositions(ANGLES, period=360))
+    fitted = fit_equivariance_maps(f_x, f_gx, LABELS, folds_by_image(INDEX), width=8)
+    return group_law_of_maps(fitted, compositions(ANGLES, period=360))
 
 
-def test_a_true_representation_passes_down_to_the_noise_of_fitting():
+def test_the_error_of_a_true_representation_is_the_noise_of_fitting():
     law = law_of([rotation(angle) for angle in ANGLES])
-    assert law.deviation.shape == (2,)  # 30 + 30 and 30 + 60
-    assert (law.deviation < 1.1 * law.floor).all()
-    assert (law.deviation > 0.3 * law.floor).all()
+    assert law.error.shape == (2,)  # 30 + 30 and 30 + 60
+    assert (law.error < 1.1 * law.noise).all()
+    assert (law.error > 0.3 * law.noise).all()
     assert (law.distance > 0.3).all()
     exact = law_of([rotation(angle) for angle in ANGLES], noise=0.0)
-    assert (exact.deviation < 1e-12).all()
+    assert (exact.error < 1e-12).all()
 
 
-def test_a_false_representation_does_not_pass():
+def test_the_error_of_a_false_representation_is_large():
     law = law_of([rotation(30.0), rotation(60.0), rotation(105.0)])
-    assert law.deviation[0] < 1.1 * law.floor[0]
-    assert law.deviation[1] > 10 * law.floor[1]
+    assert law.error[0] < 1.1 * law.noise[0]
+    assert law.error[1] > 10 * law.noise[1]
 
 
-def test_maps_that_were_fitted_to_upright_images_alone_may_deviate():
-    """The true turns, of features that lie on a line before they are turned."""
+def test_maps_fitted_to_upright_images_alone_can_have_a_large_error():
+    """Use true rotations of features that fill only a subspace before the rotation."""
     f_x = random(N, 8) * torch.tensor([1, 0, 0, 0, 1, 0, 1, 1])
     maps = [rotation(angle) for angle in (30.0, 60.0, 90.0, 120.0, 150.0)]
     turns = compositions((30, 60, 90, 120, 150), period=360)
@@ -66,20 +66,20 @@ def test_maps_that_were_fitted_to_upright_images_alone_may_deviate():
         f_gx = torch.stack([sources @ A.T for A in maps], dim=1)
         f_gx = f_gx + 0.1 * random(*f_gx.shape, seed=2)
         labels = LABELS[index]
-        return group_law_of(
-            linear_equivariance(sources, f_gx, labels, divide(index, 0), width=8), turns
+        return group_law_of_maps(
+            fit_equivariance_maps(sources, f_gx, labels, folds_by_image(index), width=8), turns
         )
 
     upright = law(f_x, INDEX)
-    assert (upright.deviation > 10 * upright.floor).any()
+    assert (upright.error > 10 * upright.noise).any()
     everywhere = torch.cat([f_x, *(f_x @ A.T for A in maps)])
     from_all_views = law(everywhere, INDEX.repeat(6))
-    assert (from_all_views.deviation < 1.1 * from_all_views.floor).all()
+    assert (from_all_views.error < 1.1 * from_all_views.noise).all()
 
 
-def test_the_identity_passes_trivially():
+def test_the_identity_satisfies_the_law_trivially():
     law = law_of([torch.eye(8).double()] * 3, noise=0.01)
-    assert (law.deviation < 0.01).all()
+    assert (law.error < 0.01).all()
     assert (law.distance < 0.01).all()
 
 
@@ -100,31 +100,31 @@ def test_against_a_loop_over_images():
 
     size = mean_square(A_gh)
     product = torch.stack([g @ h for g, h in zip(A_g, A_h, strict=True)])
-    assert law.deviation.item() == pytest.approx(mean_square(A_gh - product) / size)
-    assert law.floor.item() == pytest.approx(mean_square(first - second) / size)
+    assert law.error.item() == pytest.approx(mean_square(A_gh - product) / size)
+    assert law.noise.item() == pytest.approx(mean_square(first - second) / size)
     off = [
         np.mean([np.linalg.norm(A[k].numpy() - np.eye(4)) / 2 for k in range(3)])
         for A in (A_g, A_h)
     ]
     assert law.distance.item() == pytest.approx(max(off))
-    # Views beside each other do not mix.
+    # Views in a batch do not mix.
     pair = [torch.stack([A, 2 * A]) for A in (A_g, A_h, A_gh)]
-    beside = group_law(pair[0], pair[1], pair[2], covariance, (first, first))
-    assert beside.deviation[0].item() == pytest.approx(law.deviation.item())
-    assert beside.deviation[1] > beside.deviation[0]
-    assert beside.floor.tolist() == [0, 0]
+    batch = group_law(pair[0], pair[1], pair[2], covariance, (first, first))
+    assert batch.error[0].item() == pytest.approx(law.error.item())
+    assert batch.error[1] > batch.error[0]
+    assert batch.noise.tolist() == [0, 0]
 
 
 def test_the_order_of_the_product_counts():
     A_g, A_h = random(1, 4, 4), random(1, 4, 4, seed=1)
     unit = torch.eye(4).double()[None]
-    assert group_law(A_g, A_h, A_g @ A_h, unit, (A_g, A_g)).deviation < 1e-20
-    assert group_law(A_g, A_h, A_h @ A_g, unit, (A_g, A_g)).deviation > 0.1
+    assert group_law(A_g, A_h, A_g @ A_h, unit, (A_g, A_g)).error < 1e-20
+    assert group_law(A_g, A_h, A_h @ A_g, unit, (A_g, A_g)).error > 0.1
 
 
 def test_features_that_never_vary_are_undefined():
     A = random(1, 4, 4)
-    assert torch.isnan(group_law(A, A, A, torch.zeros(1, 4, 4).double(), (A, A)).deviation)
+    assert torch.isnan(group_law(A, A, A, torch.zeros(1, 4, 4).double(), (A, A)).error)
 
 
 def test_compositions():
