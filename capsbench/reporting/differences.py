@@ -9,8 +9,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from capsbench.measures import load_measure
 from capsbench.records import Results
-from capsbench.reporting.formatting import points, share
+from capsbench.reporting.formatting import NUMBER_FORMATS
 from capsbench.reporting.per_image import load_outcomes
 from capsbench.reporting.quantity_text import measured_text
 from capsbench.reporting.table import Table, TableRow, number_columns, text_columns
@@ -93,13 +94,15 @@ def difference_table(results: Results, rows: Sequence[ModelDifference]) -> Table
 
 def _table_row(row: ModelDifference, place: int) -> TableRow:
     each = row.difference
-    limits = each.interval
+    unit = load_measure(row.measure).metrics[row.quantity.metric].unit
+    text, bare = NUMBER_FORMATS["difference of shares" if unit == "share" else unit]
+    limits = [bare(limit) for limit in each.interval or ()]
     return TableRow(
         (
             row.title,
             measured_text(row.measure, row.quantity),
-            points(each.mean),
-            f"{share(limits[0])} to {share(limits[1])}" if limits else None,
+            text(each.mean),
+            " to ".join(limits) or None,
             p_value(each.p_corrected),
             " and ".join(map(str, each.n_seeds)),
             num_images(each),
@@ -130,8 +133,8 @@ def p_value(p: float) -> str | None:
 def _caption(results: Results, rows: Sequence[ModelDifference]) -> str:
     differences = [row.difference for row in rows]
     text = (
-        f"Each model minus {results.cells[0].label}, in percentage points of the value: positive "
-        "if the model has more. The interval, and p for the hypothesis of no difference, allow for "
+        f"Each model minus {results.cells[0].label}, shares in percentage points: positive if the "
+        "model has more. The interval, and p for the hypothesis of no difference, allow for "
         "other seeds and for other test images at once: both are resampled (a studentized "
         f"bootstrap of a crossed design; {RESAMPLES:,} draws)."
     )

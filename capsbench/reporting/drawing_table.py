@@ -16,7 +16,7 @@ CAPTION = (
     "Each error is the mean squared difference of pixels, from 0 to 1, between a moved image and "
     "one of three others: the image that a model draws from the view (error), the image without "
     "the move (copy), or one image for all, the mean of the moved ones (constant). A good drawing "
-    "has a lower error than both. The share of copy is the error divided by that of the copy."
+    "has a lower error than both. The last column is the error divided by that of the copy."
 )
 
 
@@ -38,7 +38,7 @@ def drawing_table(results: Results) -> Table | None:
         title="Drawings of moved images",
         columns=(
             *text_columns("Model", "Views"),
-            *number_columns("Error", "Copy", "Constant", "Share of copy"),
+            *number_columns("Error", "Copy", "Constant", "Relative to copy"),
         ),
         rows=tuple(rows),
         caption=CAPTION,
@@ -54,7 +54,7 @@ def _row(title: str, place: int, cells: list[CellResult], views: str) -> TableRo
     copy, constant = over("copy_error"), over("constant_error")
     if copy is None or constant is None:
         return None
-    error = mean_cell(over("error"), "squared error")
+    error = mean_cell(over("rendering_error"), "squared error")
     baselines = squared_error(copy.mean), squared_error(constant.mean)
-    share = mean_cell(over("share_of_copy"))
-    return TableRow((title, views, error or CANNOT_DRAW, *baselines, share), color=place)
+    relative = mean_cell(over("error_relative_to_copy"))
+    return TableRow((title, views, error or CANNOT_DRAW, *baselines, relative), color=place)
