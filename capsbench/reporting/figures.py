@@ -43,14 +43,15 @@ class CaptionedFigure:
 
 
 def draw_figures(results: Results) -> dict[str, Figure]:
-    """Draw every figure of a benchmark, by the name of its file without ending."""
-    captioned = {name: each.figure for name, each in measure_figures(results).items()}
-    return accuracy_figures(results) | training_figures(results) | captioned
+    """Draw accuracy by view and `measure_figures`, by the names of their files without ending."""
+    figures = {ACCURACY_BY_VIEW: accuracy_by_view(results)}
+    figures |= {name: each.figure for name, each in measure_figures(results).items()}
+    return {name: figure for name, figure in figures.items() if figure is not None}
 
 
 def accuracy_figures(results: Results) -> dict[str, Figure]:
     """Draw accuracy by view: all factors, and each factor alone."""
-    figures = {"accuracy-by-view": accuracy_by_view(results)}
+    figures = {ACCURACY_BY_VIEW: accuracy_by_view(results)}
     for factor in view_factors(results):
         figures[f"accuracy-{factor}"] = accuracy_by_view(results, [factor])
     return {name: figure for name, figure in figures.items() if figure is not None}

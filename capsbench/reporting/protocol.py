@@ -101,21 +101,21 @@ def _measure(config: MeasureConfig) -> str:
                 f"changed at a time: {text}."
             )
         case AccuracyBySplitConfig():
-            splits = f"{_sentence(listed(config.splits))[:-1]} test images." * bool(config.splits)
-            return " ".join(filter(None, [splits, _named_ranges(config.ranges)]))
+            sentences = [_sentence(f"{listed(config.splits)} test images")] if config.splits else []
+            return " ".join([*sentences, *_named_ranges(config.ranges)])
         case AveragedAccuracyConfig():
             crops = counted(len(config.shifts), "crop")
             return f"The probabilities that a model gives {crops} of each test image are averaged."
         case RenderingErrorConfig():
             return (
                 "A model that can draw is given random views from a range and draws every test "
-                f"image from there. {_named_ranges(config.views)}"
+                f"image from there. {' '.join(_named_ranges(config.views))}"
             )
     return str(load_measure(config.measure).__doc__).partition("\n\n")[0].replace("\n", " ")
 
 
-def _named_ranges(ranges: Mapping[str, ViewRange]) -> str:
-    return " ".join(_sentence(f"{name}: {_ranges(views)}") for name, views in ranges.items())
+def _named_ranges(ranges: Mapping[str, ViewRange]) -> list[str]:
+    return [_sentence(f"{name}: {_ranges(views)}") for name, views in ranges.items()]
 
 
 def _varied(benchmark: Benchmark) -> str:

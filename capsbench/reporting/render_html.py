@@ -22,16 +22,22 @@ def render(template: str, **values: Any) -> str:
         template: Name of the template.
         values: Its variables; text in them is escaped.
     """
-    environment = Environment(
+    pages = environment()
+    style = pages.get_template("style.css").render(palette=SERIES)
+    return pages.get_template(template).render(**values, style=Markup(style))
+
+
+def environment() -> Environment:
+    """Return the templates, with the formats of numbers and the colors of models."""
+    templates = Environment(
         loader=PackageLoader("capsbench.reporting"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["duration"] = formatting.duration
-    environment.filters["percent"] = formatting.percent
-    environment.globals["series"] = series
-    environment.globals["css_color"] = css_color
-    style = environment.get_template("style.css").render(palette=SERIES)
-    return environment.get_template(template).render(**values, style=Markup(style))
+    templates.filters["duration"] = formatting.duration
+    templates.filters["percent"] = formatting.percent
+    templates.globals["series"] = series
+    templates.globals["css_color"] = css_color
+    return templates

@@ -1,4 +1,4 @@
-"""The mirror on Weights & Biases: our own records are the truth; no failure there ends a run."""
+"""Mirror of a run on Weights & Biases; a failure there never ends the run."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from pytorch_lightning.loggers import WandbLogger
 
-from capsbench.reporting.wandb_login import why_offline
+from capsbench.reporting.wandb_login import offline_reason
 
 log = logging.getLogger(__name__)
 PROJECT = "capsbench"
@@ -26,13 +26,13 @@ class Mirror(WandbLogger):
     measures, and a resumed training, are one run there.
 
     Args:
-        name: What the run is called.
-        folder: Where its files go.
-        run_id: The run's id.
+        name: Name of the run.
+        folder: Folder of its files.
+        run_id: Id of the run.
         mode: ``offline`` or ``online``.
         group: The benchmark.
-        job_type: ``cell`` or ``aggregate``.
-        config: What was asked for.
+        job_type: ``train`` or ``evaluate`` of a cell, or ``aggregate`` of a benchmark.
+        config: Configuration that the run shows.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class Mirror(WandbLogger):
         run_id: str,
         mode: Mode,
         group: str,
-        job_type: Literal["cell", "aggregate"],
+        job_type: Literal["train", "evaluate", "aggregate"],
         config: Mapping[str, Any],
     ) -> None:
         import wandb
@@ -75,7 +75,7 @@ class Mirror(WandbLogger):
         self._attempt(lambda: WandbLogger.log_metrics(self, metrics, step))
 
     def log_hyperparams(self, params: Any, *_: Any, **__: Any) -> None:
-        """Nothing: the whole configuration was given at the start."""
+        """Do nothing: the configuration is complete from the start."""
 
     def log_results(
         self,
@@ -83,12 +83,12 @@ class Mirror(WandbLogger):
         table: tuple[Sequence[str], Sequence[Sequence[Any]]],
         figures: Mapping[str, bytes],
     ) -> None:
-        """Put results into the run's summary, with a table and pictures.
+        """Add results to the run's summary, with a table and pictures.
 
         Args:
-            values: Numbers by key.
-            table: Columns and rows of the table ``accuracy-by-view``.
-            figures: PNG pictures by key.
+            values: Numbers by name.
+            table: Columns and rows of the table ``values``.
+            figures: PNG pictures by name.
         """
         import wandb
         from PIL import Image
@@ -98,7 +98,7 @@ class Mirror(WandbLogger):
             columns, rows = table
             media = {key: wandb.Image(Image.open(BytesIO(png))) for key, png in figures.items()}
             run.log(
-                {"accuracy-by-view": wandb.Table(columns=list(columns), data=[*map(list, rows)])}
+                {"values": wandb.Table(columns=list(columns), data=[*map(list, rows)])}
                 | media
             )
             run.summary.update(dict(values))
@@ -106,10 +106,10 @@ class Mirror(WandbLogger):
         self._attempt(send)
 
     def finalize(self, status: str) -> None:
-        """Nothing: the run goes on after the training, with the measures; `close` ends it."""
+        """Do nothing: `close` ends the run."""
 
     def close(self) -> None:
-        """End the run, if it was begun; one that failed too, lest the next one join it."""
+        """End the run, also after a failure, so that the next run does not join it."""
         if self._experiment is not None:
             self.failed = False
             self._attempt(self._experiment.finish)
@@ -119,27 +119,27 @@ class Mirror(WandbLogger):
             return
         try:
             action()
-        # Whatever fails in a mirror (login, network, disk, the service) must not end a training.
+        # A failure of the mirror (login, network, disk, the service) must not end a training.
         except Exception as error:  # noqa: BLE001
             self.failed = True
             log.warning("Weights & Biases stopped mirroring: %s", shorten(str(error), 200))
 
 
 def begin(**arguments: Any) -> Mirror | None:
-    """Begin a run; None, with one warning, where that fails. Arguments are those of `Mirror`."""
+    """Begin a run; return None, with one warning, if that fails. Arguments are those of `Mirror`."""
     try:
         mirror = Mirror(**arguments)
-        # Now, so that its start is no part of a training's time and Lightning finds it begun.
+        # Begin it now, outside of the timed training.
         _ = mirror.experiment
-    except Exception as error:  # noqa: BLE001 - as in Mirror: no mirror is no reason not to train
+    except Exception as error:  # noqa: BLE001 - as in Mirror
         log.warning("Weights & Biases could not be started: %s", shorten(str(error), 200))
         return None
     return mirror
 
 
 def usable_mode(mode: Mode) -> Mode:
-    """The mode that works here: ``online`` only with a key and a server that answers in seconds."""
-    reason = why_offline() if mode == "online" else None
+    """Return the usable mode: ``online`` needs a key and a server that answers in seconds."""
+    reason = offline_reason() if mode == "online" else None
     if reason is None:
         return mode
     log.warning("Weights & Biases: %s; mirroring offline", reason)

@@ -1,4 +1,4 @@
-"""Whether Weights & Biases could be reached from here, asked without disturbing anything."""
+"""Checks of the login to Weights & Biases and of its server, which change nothing."""
 
 from __future__ import annotations
 
@@ -10,28 +10,28 @@ from urllib.parse import urlsplit
 
 from capsbench.errors import UserError
 
-REACH_TIMEOUT = 5.0  # seconds; wandb itself would wait 90 for a server that does not answer
-FIRST_HOST = "api.wandb.ai"  # keys saved for it also serve its successor, the present default
+CONNECT_TIMEOUT = 5.0  # seconds; wandb itself would wait 90 for a server that does not answer
+FIRST_HOST = "api.wandb.ai"  # keys saved for it are also valid for the default server
 
 
 def server() -> str:
-    """The address of the server that wandb would use."""
+    """Return the address of the server that wandb would use."""
     from wandb import Settings
 
     return os.environ.get("WANDB_BASE_URL") or Settings().base_url
 
 
 def key_source() -> str | None:
-    """Where an API key would come from, or None where there is none; the key stays unseen.
+    """Return the place of the API key, not the key; None if there is none.
 
     Raises:
-        UserError: There is a netrc file that cannot be read.
+        UserError: The netrc file cannot be read.
     """
     if os.environ.get("WANDB_API_KEY"):
         return "WANDB_API_KEY"
     path = Path(os.environ.get("NETRC", "~/.netrc")).expanduser()
     try:
-        known = netrc.netrc(path)
+        accounts = netrc.netrc(path)
     except FileNotFoundError:
         return None
     except (OSError, netrc.NetrcParseError) as error:
@@ -39,11 +39,11 @@ def key_source() -> str | None:
     hosts = [urlsplit(server()).netloc]
     if "WANDB_BASE_URL" not in os.environ:
         hosts.append(FIRST_HOST)
-    return str(path) if any(known.authenticators(host) for host in hosts) else None
+    return str(path) if any(accounts.authenticators(host) for host in hosts) else None
 
 
-def why_offline() -> str | None:
-    """Why a run cannot be mirrored online, in a few words, or None where it can."""
+def offline_reason() -> str | None:
+    """Return the reason why a run cannot be mirrored online; None if it can."""
     try:
         if key_source() is None:
             return "not logged in (wandb login)"
@@ -52,7 +52,7 @@ def why_offline() -> str | None:
     place = urlsplit(server())
     try:
         port = place.port or (443 if place.scheme == "https" else 80)
-        socket.create_connection((str(place.hostname), port), timeout=REACH_TIMEOUT).close()
+        socket.create_connection((str(place.hostname), port), timeout=CONNECT_TIMEOUT).close()
     except (OSError, ValueError) as error:
-        return f"{place.hostname} is out of reach ({error})"
+        return f"{place.hostname} cannot be reached ({error})"
     return None

@@ -4,8 +4,8 @@ from matplotlib.collections import PatchCollection
 from matplotlib.colors import to_hex
 
 from capsbench.reporting.capsules import GAP, assignment_maps, pose_sweep
-from capsbench.reporting.plotting import png, svg
 from capsbench.reporting.inline import inline_svg
+from capsbench.reporting.plotting import png, svg
 from capsbench.reporting.style import SERIES
 
 RANDOM = np.random.default_rng(0)
@@ -37,7 +37,7 @@ def test_sweep_has_a_row_for_each_number_and_a_column_for_each_change(channels):
     assert list(axes.get_xticks()) == [3.5, 3.5 + 7 + GAP, 3.5 + 2 * (7 + GAP)]
 
 
-def test_maps_are_drawn_where_their_places_lie_in_the_image():
+def test_maps_are_drawn_at_their_places_in_the_image():
     image = RANDOM.random((1, 10, 12))
     maps = RANDOM.random((2, 3, 4))
     figure = assignment_maps(image, maps, ["a", "b", "c", "$d"], stride=4, offset=2.5)
@@ -45,15 +45,15 @@ def test_maps_are_drawn_where_their_places_lie_in_the_image():
     assert np.asarray(first.images[0].get_array()).shape == (10, 12, 4)
     titles = [panel.get_title() for panel in panels]
     assert titles == [f"{n}: {maps[..., i].sum():.1f}" for i, n in enumerate(["a", "b", "c", "$d"])]
-    beyond = maps - maps.mean(axis=2, keepdims=True)
+    difference = maps - maps.mean(axis=2, keepdims=True)
     for index, panel in enumerate(panels):
         cells, outline = panel.collections
         assert isinstance(cells, PatchCollection)
         assert outline.get_paths()[0].vertices.size
-        colours, expected = np.asarray(cells.get_facecolor()), beyond[..., index].ravel()
-        np.testing.assert_allclose(colours[:, 3], abs(expected) / abs(beyond).max())
-        for colour, value in zip(colours, expected, strict=True):
-            assert to_hex(colour) == SERIES[0 if value > 0 else 1].color
+        colors, expected = np.asarray(cells.get_facecolor()), difference[..., index].ravel()
+        np.testing.assert_allclose(colors[:, 3], abs(expected) / abs(difference).max())
+        for color, value in zip(colors, expected, strict=True):
+            assert to_hex(color) == SERIES[0 if value > 0 else 1].color
         boxes = [path.get_extents() for path in cells.get_paths()]
         assert boxes[0].bounds == (0.5, 0.5, 4, 4)  # around pixel 2.5
         assert boxes[1].bounds == (4.5, 0.5, 4, 4)  # then across
@@ -63,7 +63,7 @@ def test_maps_are_drawn_where_their_places_lie_in_the_image():
     assert first.get_ylim() == (9.5, -0.5)
 
 
-def test_panels_that_are_left_over_are_not_shown():
+def test_unused_panels_are_hidden():
     figure = assignment_maps(
         np.zeros((3, 8, 8)), np.zeros((1, 1, 7)), list("abcdefg"), stride=8, offset=3.5
     )
@@ -72,11 +72,11 @@ def test_panels_that_are_left_over_are_not_shown():
     assert png(figure)
 
 
-def test_colour_of_the_maps_follows_the_page():
+def test_colors_of_the_maps_follow_the_page():
     text = str(inline_svg(svg(maps()), prefix="x", description="Assignments"))
-    for index, look in enumerate(SERIES[:2]):
+    for index, each in enumerate(SERIES[:2]):
         assert f"fill: var(--series-{index})" in text
-        assert look.color not in text
+        assert each.color not in text
     assert "currentColor" in text
 
 

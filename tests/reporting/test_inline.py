@@ -11,16 +11,16 @@ from capsbench.reporting.inline import data_uri
 
 
 @pytest.mark.parametrize("channels", [1, 2, 3])
-def test_images_stand_one_below_the_other(channels):
+def test_images_are_in_one_column(channels):
     images = np.random.default_rng(0).integers(0, 256, (3, channels, 4, 5), dtype=np.uint8)
     head, _, code = data_uri(images).partition(",")
     assert head == "data:image/png;base64"
-    shown = np.round(255 * imread(io.BytesIO(base64.b64decode(code)))).astype(np.uint8)
-    assert shown.shape == (3 * 4 + 2, 5, 4)
+    decoded = np.round(255 * imread(io.BytesIO(base64.b64decode(code)))).astype(np.uint8)
+    assert decoded.shape == (3 * 4 + 2, 5, 4)
     for index, image in enumerate(images):
-        rows = shown[5 * index : 5 * index + 4]
+        rows = decoded[5 * index : 5 * index + 4]
         for channel in range(3):
             expected = image[channel if channels == 3 else 0]
             np.testing.assert_array_equal(rows[..., channel], expected)
         assert (rows[..., 3] == 255).all()
-    assert (shown[4, :, 3] == 0).all()
+    assert (decoded[4, :, 3] == 0).all()

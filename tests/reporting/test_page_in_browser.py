@@ -1,4 +1,4 @@
-"""The page in headless Chromium; skipped, with a reason, where there is none."""
+"""The page in headless Chromium; skipped, with a reason, if it is not installed."""
 
 from __future__ import annotations
 
@@ -24,33 +24,33 @@ FLAGS = (
     "--disable-component-update",
     "--disable-sync",
 )
-NASTY = "<script>document.title='broken'</script>"
+HOSTILE = "<script>document.title='broken'</script>"
 Browser = webdriver.Chrome
 
-# Every element with text of its own: its words, its colour and the background that it lies on.
-COLOURS = """
-const shown = colour => !/^rgba\\(.*, 0\\)$|^transparent$/.test(colour);
+# Every element with text of its own: text, color, and the background behind it.
+COLORS = """
+const opaque = color => !/^rgba\\(.*, 0\\)$|^transparent$/.test(color);
 const background = element => {
   for (let e = element; e; e = e.parentElement) {
-    const colour = getComputedStyle(e).backgroundColor;
-    if (shown(colour)) return colour;
+    const color = getComputedStyle(e).backgroundColor;
+    if (opaque(color)) return color;
   }
   return 'none';
 };
-const numbers = colour => colour.match(/[\\d.]+/g).map(Number);
-const found = [];
+const numbers = color => color.match(/[\\d.]+/g).map(Number);
+const texts = [];
 for (const element of document.body.querySelectorAll('*')) {
-  const texts = [...element.childNodes].filter(n => n.nodeType === 3);
-  const text = texts.map(n => n.data).join('').trim();
+  const nodes = [...element.childNodes].filter(n => n.nodeType === 3);
+  const text = nodes.map(n => n.data).join('').trim();
   if (!text || element.closest('style')) continue;
   const style = getComputedStyle(element);
-  const colour = element instanceof SVGElement ? style.fill : style.color;
-  found.push([text, numbers(colour), numbers(background(element)), element instanceof SVGElement]);
+  const color = element instanceof SVGElement ? style.fill : style.color;
+  texts.push([text, numbers(color), numbers(background(element)), element instanceof SVGElement]);
 }
-return found;
+return texts;
 """
 MARKS = """
-const numbers = colour => colour.match(/[\\d.]+/g).map(Number);
+const numbers = color => color.match(/[\\d.]+/g).map(Number);
 return [...document.querySelectorAll('.swatch path')].map(e => numbers(getComputedStyle(e).fill));
 """
 
@@ -60,7 +60,7 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     binary = shutil.which("chromium") or shutil.which("chromium-browser")
     driver = shutil.which("chromedriver")
     if binary is None or driver is None:
-        pytest.skip("no chromium and chromedriver here: the page was not looked at in a browser")
+        pytest.skip("chromium or chromedriver is not installed")
     options = webdriver.ChromeOptions()
     options.binary_location = binary
     for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('browser')}"):
@@ -73,8 +73,8 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def page(browser: Browser, tmp_path_factory: pytest.TempPathFactory, write_benchmark) -> Browser:
-    """The page of three models (one of them with an ill-meant name), all details open."""
-    models = (("CNN", "cnn-small"), (NASTY, "capsnet-dr"), ("EM routing", "capsnet-em"))
+    """The page of three models (one of them with a hostile name), all details open."""
+    models = (("CNN", "cnn-small"), (HOSTILE, "capsnet-dr"), ("EM routing", "capsnet-em"))
     folder: Path = write_benchmark(
         tmp_path_factory.mktemp("runs"),
         models=models,
@@ -101,11 +101,11 @@ def show(page: Browser) -> Iterator[Any]:
 def test_it_renders(page: Browser, show):
     show(1280)
     assert page.title == "Digits, upright in training and turned in the test · CapsBench"
-    assert len(page.find_elements(By.CSS_SELECTOR, ".results tbody tr")) == 3
+    assert len(page.find_elements(By.CSS_SELECTOR, ".summary tbody tr")) == 3
     labels = [
-        e.text.splitlines()[0] for e in page.find_elements(By.CSS_SELECTOR, ".results tbody th")
+        e.text.splitlines()[0] for e in page.find_elements(By.CSS_SELECTOR, ".summary tbody th")
     ]
-    assert labels == ["CNN", NASTY, "EM routing"]
+    assert labels == ["CNN", HOSTILE, "EM routing"]
     figures = page.find_elements(By.CSS_SELECTOR, "figure > svg")
     assert len(figures) == 4 + 3
     assert all(f.size["width"] > 300 and f.size["height"] > 150 for f in figures)
@@ -148,25 +148,25 @@ def test_figures_are_legible_on_a_phone(page: Browser, show):
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_text_stands_out(page: Browser, show, scheme: str):
     show(1280, scheme)
-    found = page.execute_script(COLOURS)
-    assert sum(is_svg for *_, is_svg in found) > 50
-    paper = luminance(found[0][2])
+    texts = page.execute_script(COLORS)
+    assert sum(is_svg for *_, is_svg in texts) > 50
+    paper = luminance(texts[0][2])
     assert paper > 0.8 if scheme == "light" else paper < 0.05
     weak = [
-        (text, colour, background)
-        for text, colour, background, _ in found
-        if contrast(colour, background) < 4.5
+        (text, color, background)
+        for text, color, background, _ in texts
+        if contrast(color, background) < 4.5
     ]
     assert weak == []
     marks = page.execute_script(MARKS)
     assert len(marks) == 6
-    assert all(contrast(mark, found[0][2]) >= 3 for mark in marks)
+    assert all(contrast(mark, texts[0][2]) >= 3 for mark in marks)
 
 
-def luminance(colour: list[float]) -> float:
-    """Relative luminance of sRGB, as WCAG 2.2 defines it."""
+def luminance(color: list[float]) -> float:
+    """Return the relative luminance of sRGB (WCAG 2.2)."""
     linear = [
-        c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in map(_unit, colour)
+        c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in map(_unit, color)
     ]
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 

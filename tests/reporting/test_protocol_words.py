@@ -1,10 +1,10 @@
-"""The protocol in words: every restriction of a view is told."""
+"""The protocol in words: every restriction of a view is stated."""
 
 import pytest
-from pydantic import TypeAdapter
 
-from capsbench.measures import MeasureEntry
-from capsbench.reporting.protocol import _ranges, _test
+from capsbench.measures import parse_config
+from capsbench.measures.attacks import Attacks
+from capsbench.reporting.protocol import _measure, _ranges
 from capsbench.viewpoint.ranges import ViewRange
 
 
@@ -34,7 +34,7 @@ from capsbench.viewpoint.ranges import ViewRange
         (
             {"rotation": [0, 9], "part": "object"},
             (
-                "rotation 0° to 9°; of the object before its background; "
+                "rotation 0° to 9°; of the object, its background unchanged; "
                 "no change of shift, scale and shear"
             ),
         ),
@@ -42,12 +42,12 @@ from capsbench.viewpoint.ranges import ViewRange
     ids=lambda value: "" if isinstance(value, str) else str(value),
 )
 def test_ranges(views, words):
-    told = set(_ranges(ViewRange.model_validate(views)).split("; "))
-    assert told == set(words.split("; "))
+    text = _ranges(ViewRange.model_validate(views))
+    assert set(text.split("; ")) == set(words.split("; "))
 
 
 @pytest.mark.parametrize(
-    ("entry", "words"),
+    ("config", "words"),
     [
         (
             {"measure": "accuracy-by-split", "splits": ["familiar", "rearranged"]},
@@ -61,12 +61,22 @@ def test_ranges(views, words):
             {"measure": "averaged-accuracy"},
             "The probabilities that a model gives 13 crops of each test image are averaged.",
         ),
+        (
+            {"measure": "accuracy-by-view", "grid": {"scale": {"start": 1, "stop": 2, "step": 1}}},
+            (
+                "Every test image is shown at 2 views, one factor changed at a time: scale ×1 to "
+                "×2 in steps of 1."
+            ),
+        ),
+        ({"measure": "attacks"}, Attacks.__doc__.partition("\n")[0]),
     ],
-    ids=["splits", "ranges", "crops"],
+    ids=["splits", "ranges", "crops", "views", "others"],
 )
-def test_measures(entry, words):
-    found = _test(TypeAdapter[MeasureEntry](MeasureEntry).validate_python(entry))
-    assert set(found.rstrip(".").partition(": ")[2].split("; ")) == set(
-        words.rstrip(".").partition(": ")[2].split("; ")
-    )
-    assert found.partition(":")[0] == words.partition(":")[0]
+def test_measures(config, words):
+    text = _measure(parse_config(config))
+    for each in (text, words):
+        assert each.endswith(".")
+    start, _, parts = text.rstrip(".").partition(": ")
+    expected_start, _, expected_parts = words.rstrip(".").partition(": ")
+    assert start == expected_start
+    assert set(parts.split("; ")) == set(expected_parts.split("; "))
