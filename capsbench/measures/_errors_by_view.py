@@ -30,7 +30,7 @@ Compare = Callable[[GridView, str, Tensor, Tensor], dict[str, Pair]]
 SEVERAL_OBJECTS = "no class error: images hold several objects, of several classes"
 
 
-class Comparison(NamedTuple):
+class LayerComparison(NamedTuple):
     """A pair that is compared in a layer.
 
     Attributes:
@@ -109,13 +109,13 @@ def errors_by_view(
     """
     views = config.grid.views()
     subset = image_subset(data, views, config.images)
-    errors: dict[Comparison, list[FeatureDistances]] = {}
-    distances: dict[Comparison, list[NDArray[np.float32]]] = {}
-    sums: dict[Comparison, Tensor] = {}  # (3, N) over views
+    errors: dict[LayerComparison, list[FeatureDistances]] = {}
+    distances: dict[LayerComparison, list[NDArray[np.float32]]] = {}
+    sums: dict[LayerComparison, Tensor] = {}  # (3, N) over views
     multi_hot = False
-    metrics: dict[Comparison, FeatureInvariance] = {}  # of one view after another
+    metrics: dict[LayerComparison, FeatureInvariance] = {}  # of one view after another
     for view in views:
-        squares: dict[Comparison, list[Tensor]] = {}
+        squares: dict[LayerComparison, list[Tensor]] = {}
         for batch, f_x, f_gx in paired_activations(
             model, layers, data, context.device, subset, view
         ):
@@ -123,7 +123,7 @@ def errors_by_view(
             classes = None if multi_hot else batch.targets
             for layer in layers:
                 for name, (x, gx) in compare(view, layer, f_x[layer], f_gx[layer]).items():
-                    key = Comparison(name, layer)
+                    key = LayerComparison(name, layer)
                     if key not in metrics:
                         metrics[key] = _new_metric(x, None if multi_hot else data.num_classes)
                     metrics[key].update(x, gx, classes)
@@ -182,19 +182,20 @@ def _new_metric(x: Tensor, num_classes: int | None) -> FeatureInvariance:
 
 def _terms(
     views: Sequence[GridView],
-    errors: Mapping[Comparison, Sequence[FeatureDistances]],
+    errors: Mapping[LayerComparison, Sequence[FeatureDistances]],
     *,
     with_classes: bool,
 ) -> Iterator[tuple[Quantity, Tensor]]:
     """Yield all quantities with their values, also undefined ones."""
     moving = [row for row, view in enumerate(views) if not view.is_identity]
+    by_factor: dict[str, list[int]] = {}
+    for row in moving:
+        by_factor.setdefault(views[row].factor, []).append(row)
     groups: list[tuple[str | None, float | None, list[int]]] = [
-        (view.factor, view.value, [row]) for row, view in enumerate(views)
+        *((view.factor, view.value, [row]) for row, view in enumerate(views)),
+        *((factor, None, rows) for factor, rows in by_factor.items()),
+        *([(None, None, moving)] if moving else []),
     ]
-    for factor in dict.fromkeys(views[row].factor for row in moving):
-        groups.append((factor, None, [row for row in moving if views[row].factor == factor]))
-    if moving:
-        groups.append((None, None, moving))
     for (name, layer), by_view in errors.items():
         for factor, view, rows in groups:
             mean = mean_over_views([by_view[row] for row in rows])

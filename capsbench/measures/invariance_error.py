@@ -57,7 +57,7 @@ class InvarianceError(Measure[InvarianceErrorConfig]):
                 "above that even farther. The error is √E d²(f(Tx), f(x)) divided by the geometric "
                 "mean of √E d²(f(x), f(x′)) and √E d²(f(Tx), f(Tx′)), d the Euclidean distance and "
                 "x′ another image, so that features do not look invariant because they are all "
-                "alike; over the views of the grid mean squares are averaged. Source: the "
+                "equal; over the views of the grid mean squares are averaged. Source: the "
                 "article's equation 0."
             ),
         ),

@@ -32,8 +32,8 @@ from capsbench.viewpoint.warp import Size
 NO_PLACES = "it has no places"
 NO_STRIDE = "its stride is not known: name it in the model's layers_of_interest()"
 BORDERS = (
-    "places that look beyond the image's border count, where padding does not move with the image: "
-    "give a margin of half a receptive field, in pixels, to leave them out"
+    "places that see beyond the image's border count, although padding does not move with the "
+    "image: give a margin of half a receptive field, in pixels, to leave them out"
 )
 
 

@@ -1,4 +1,4 @@
-"""Models whose layers are known functions of the image, and sets to look at."""
+"""Models whose layers are known functions of the image, and sets of noise images."""
 
 from dataclasses import replace
 
@@ -21,7 +21,7 @@ class Function(nn.Module):
 
 
 class Layered(Model):
-    """Puts out functions of the image by name: (function, kind, and more of the layer)."""
+    """A model of layers by name: (function of the image, kind, and fields of the layer)."""
 
     def __init__(self, shape=(1, 32, 32), num_classes=10, **layers):
         super().__init__(image_shape=shape, num_classes=num_classes)
@@ -66,11 +66,11 @@ class Noise(ImageDataModule):
 
 
 class Pairs(Noise):
-    """The same images, said to hold both classes."""
+    """The same images, labelled with both classes."""
 
     def on_after_batch_transfer(self, batch, dataloader_idx):
-        seen = super().on_after_batch_transfer(batch, dataloader_idx)
-        return replace(seen, targets=one_hot(seen.targets, 2) * 0 + 1)
+        batch = super().on_after_batch_transfer(batch, dataloader_idx)
+        return replace(batch, targets=one_hot(batch.targets, 2) * 0 + 1)
 
 
 def random(*size, seed=0):
@@ -78,7 +78,7 @@ def random(*size, seed=0):
 
 
 def convolution(kernel, *, stride=1):
-    """A convolution with zeros at the border."""
+    """Return a convolution with zero padding."""
 
     def apply(images):
         return conv2d(images, kernel, stride=stride, padding=kernel.shape[-1] // 2)
@@ -87,7 +87,7 @@ def convolution(kernel, *, stride=1):
 
 
 def orbit_mean(function):
-    """The mean of a function over quarter turns of the image: invariant by construction."""
+    """Return the mean of a function over quarter turns of the image, invariant to them."""
 
     def apply(images):
         return torch.stack([function(images.rot90(turn, (2, 3))) for turn in range(4)]).mean(0)

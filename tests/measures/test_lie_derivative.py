@@ -1,30 +1,30 @@
-"""The Lie derivative as a measure: known answers from end to end, on digits."""
+"""Lie derivative as a measure: layers of known equivariance, on digits."""
 
 import numpy as np
 import pytest
 import torch
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 from torch import nn
 
 from capsbench.contracts import LayerOfInterest, Model, Prediction
 from capsbench.errors import UserError
-from capsbench.measures import LieDerivative, MeasureEntry
-from capsbench.measures._derivatives import UNITS, class_derivative
-from capsbench.measures.lie_derivative import measure
+from capsbench.measures import MeasureContext
+from capsbench.measures._derivatives import lie_derivatives
+from capsbench.measures.lie_derivative import LieDerivative, LieDerivativeConfig
 from capsbench.names import find
-
-ENTRY = TypeAdapter[MeasureEntry](MeasureEntry)
+from capsbench.values import select
+from tests.measures.computing import compute, number, numbers
 
 
 def blurring(dilation):
-    """A fixed blur, with zeros beyond the border."""
+    """Return a fixed blur with zero padding."""
     layer = nn.Conv2d(1, 1, 3, padding=dilation, dilation=dilation, bias=False)
     layer.weight.data = torch.tensor([[[[1.0, 2, 1], [2, 4, 2], [1, 2, 1]]]]) / 16
     return layer
 
 
-class Seen(Model):
-    """A blurred negative, whose zeros beyond the border do not move, and a constant."""
+class Blurred(Model):
+    """A blurred negative, whose zero padding does not move, and a constant layer."""
 
     def __init__(self):
         super().__init__(image_shape=(1, 32, 32), num_classes=10)
@@ -36,109 +36,136 @@ class Seen(Model):
         self.classes = nn.Linear(1024, 10)
 
     def forward(self, images, views=None):
-        seen = self.blur(1 - images).flatten(1)
-        self.fixed(seen)
-        return Prediction(self.classes(self.drop(seen)))
+        blurred = self.blur(1 - images).flatten(1)
+        self.fixed(blurred)
+        return Prediction(self.classes(self.drop(blurred)))
 
     def loss(self, prediction, batch, progress):
         raise AssertionError("a measure trains nothing")
 
 
-class Named(Seen):
+class Declared(Blurred):
     def layers_of_interest(self):
         return {"map": LayerOfInterest("blur", "map"), "fixed": LayerOfInterest("fixed", "vector")}
 
 
-class Turned(Named):
-    """The map is shown upside down: it moves the other way."""
+class Flipped(Declared):
+    """The map is upside down: it moves the other way."""
 
     def forward(self, images, views=None):
         return super().forward(images.flip(2, 3))
 
 
-def outcome(model, limit=30, **arguments):
-    data = find("datamodules", "digits").load()(limit=limit)
-    entry = LieDerivative(measure="lie-derivative", **arguments)
-    advanced = []
-    found = measure(entry, model, data, "cpu", lambda: advanced.append(1))
-    assert len(advanced) == entry.steps
-    assert all(np.isfinite(value) for value in found.values.values())
-    return found, data
+def digits(limit=30):
+    return find("datamodules", "digits").load()(limit=limit)
 
 
-def test_what_moves_along_is_equivariant_and_what_does_not_is_not():
+def measured(model, limit=30, **arguments):
+    return compute("lie-derivative", model, digits(limit), **arguments)
+
+
+def rate(result, metric, layer, direction):
+    return number(result, metric=metric, layer=layer, factor=direction)
+
+
+def test_maps_that_move_with_the_image_are_equivariant_and_others_are_not():
     directions = ("shift_x", "shift_y")
-    along, _ = outcome(Named(), directions=directions)
-    against, _ = outcome(Turned(), directions=directions)
+    equivariant = measured(Declared(), directions=directions)
+    opposite = measured(Flipped(), directions=directions)
     for direction in directions:
-        invariance = along.values[f"{direction}/lie/invariance@map"]
+        invariance = rate(equivariant, "lie_invariance", "map", direction)
         assert invariance > 0.1
-        assert along.values[f"{direction}/lie/equivariance@map"] < 1e-6
-        assert along.values[f"{direction}/lie/equivariance@pixels"] < 1e-6
-        # Moved back from where it does not go: twice as fast.
-        wrong = against.values[f"{direction}/lie/equivariance@map"]
+        assert rate(equivariant, "lie_equivariance", "map", direction) < 1e-6
+        assert rate(equivariant, "lie_equivariance", "pixels", direction) < 1e-6
+        # Warped back in the wrong direction, it moves twice as fast.
+        wrong = rate(opposite, "lie_equivariance", "map", direction)
         assert wrong == pytest.approx(2 * invariance, rel=0.1)
 
 
 def test_probabilities_are_differentiated_end_to_end():
-    model = Named()
-    found, data = outcome(model)
-    batch = next(data.evaluation.batches("familiar", "cpu"))
-    for direction in UNITS:
-        expected = class_derivative(model, batch.images, direction).derivative.detach()
-        key = f"{direction}/lie/{{}}@probabilities"
+    model = Declared()
+    result = measured(model)
+    assert model.training and model.drop.training  # as before
+    batch = next(digits().evaluation.batches("familiar", "cpu"))
+
+    def probabilities(images):
+        return {"": model.log_probabilities(model.eval()(images)).exp()}
+
+    for direction in ("shift_x", "shift_y", "rotation", "scale", "shear"):
+        derivatives = lie_derivatives(probabilities, batch.images, direction, {})
+        expected = derivatives[""].derivative.detach()
         absolute, squared = expected.abs().mean(), expected.square().sum(dim=1).mean()
-        assert found.values[key.format("absolute")] == pytest.approx(absolute.item(), rel=1e-4)
-        assert found.values[key.format("squared")] == pytest.approx(squared.item(), rel=1e-4)
-        per_image = found.samples[f"{direction}/absolute"]
-        np.testing.assert_allclose(per_image, expected.abs().mean(dim=1), rtol=1e-3, atol=1e-8)
-    assert found.samples["index"].tolist() == batch.index.tolist()
-    assert found.n == 30
+        at = ("probabilities", direction)
+        assert rate(result, "absolute_derivative", *at) == pytest.approx(absolute.item(), rel=1e-4)
+        assert rate(result, "squared_derivative", *at) == pytest.approx(squared.item(), rel=1e-4)
+        name = f"absolute_derivative[factor={direction},layer=probabilities]"
+        per_image = expected.abs().mean(dim=1)
+        np.testing.assert_allclose(result.per_image[name], per_image, rtol=1e-3, atol=1e-8)
+    assert result.per_image["index"].tolist() == batch.index.tolist()
+    assert {value.n for value in result.values} == {30}
 
 
-def test_a_constant_layer_is_undefined_and_told():
-    found, _ = outcome(Named(), directions=["rotation"], layers=["fixed"])
-    assert not any(key.endswith("@fixed") for key in found.values)
-    assert any("undefined (0/0)" in note and "@fixed" in note for note in found.notes)
-    assert "rotation/lie/invariance@probabilities" in found.values
-    assert "rotation/lie/invariance@pixels" not in found.values
+def test_a_constant_layer_is_undefined_and_noted():
+    result = measured(Declared(), directions=["rotation"], layers=["fixed"])
+    assert {value.layer for value in result.values} == {"probabilities"}
+    assert any("undefined (0/0)" in note and "layer=fixed" in note for note in result.notes)
+    assert rate(result, "lie_invariance", "probabilities", "rotation") > 0
 
 
-def test_a_map_whose_places_are_not_known_is_not_moved_back():
-    found, _ = outcome(Seen(), directions=["shift_x"], layers=["blur"])
-    assert found.values["shift_x/lie/invariance@blur"] > 0.1
-    assert "shift_x/lie/equivariance@blur" not in found.values
-    assert any(note.startswith("layer 'blur' is not moved back") for note in found.notes)
-    named, _ = outcome(Named(), directions=["shift_x"])
-    assert not any("not moved back" in note for note in named.notes)
+def test_a_map_of_unknown_places_is_not_warped_back():
+    result = measured(Blurred(), directions=["shift_x"], layers=["blur"])
+    assert rate(result, "lie_invariance", "blur", "shift_x") > 0.1
+    assert not select(result.values, metric="lie_equivariance", layer="blur")
+    assert any("'blur' is not moved back" in note for note in result.notes)
+    declared = measured(Declared(), directions=["shift_x"])
+    assert not any("not moved back" in note for note in declared.notes)
     with pytest.raises(UserError, match="blurr"):
-        outcome(Seen(), layers=["blurr"])
+        measured(Blurred(), layers=["blurr"])
 
 
-def test_a_map_that_sees_the_border_everywhere_is_not_moved_back():
-    class Wide(Named):
+def test_a_map_that_sees_the_border_everywhere_is_not_warped_back():
+    class Wide(Declared):
         def __init__(self):
             super().__init__()
             self.blur = nn.Sequential(*[blurring(d) for d in (1, 2, 4, 8)])
 
-    found, _ = outcome(Wide(), directions=["shift_x"])
-    assert "shift_x/lie/equivariance@map" not in found.values
-    assert any("look at the border" in note for note in found.notes)
+    result = measured(Wide(), directions=["shift_x"])
+    assert not select(result.values, metric="lie_equivariance", layer="map")
+    assert any("see the border" in note for note in result.notes)
 
 
 def test_batches_do_not_matter(monkeypatch):
-    together, _ = outcome(Named(), directions=["scale"], images=25)
-    monkeypatch.setattr("capsbench.measures.lie_derivative.BATCH", 7)
-    apart, _ = outcome(Named(), directions=["scale"], images=25)
-    assert together.values.keys() == apart.values.keys()
-    for key, value in together.values.items():
-        assert apart.values[key] == pytest.approx(value, rel=1e-4, abs=1e-6), key
+    together = measured(Declared(), directions=["scale"], images=25)
+    monkeypatch.setattr("capsbench.measures.lie_derivative.BATCH_SIZE", 7)
+    apart = measured(Declared(), directions=["scale"], images=25)
+    assert numbers(apart) == pytest.approx(numbers(together), rel=1e-4, abs=1e-6)
+    name = "absolute_derivative[factor=scale,layer=probabilities]"
     np.testing.assert_allclose(
-        apart.samples["scale/absolute"], together.samples["scale/absolute"], rtol=1e-3, atol=1e-8
+        apart.per_image[name], together.per_image[name], rtol=1e-3, atol=1e-8
     )
 
 
-def test_capsules_have_all_that_can_be_said_of_them():
+def test_an_operation_without_forward_derivative_is_noted():
+    class Backward(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, images):
+            return images.clone()
+
+        @staticmethod
+        def backward(ctx, gradient):
+            return gradient
+
+    class Underivable(Declared):
+        def forward(self, images, views=None):
+            return super().forward(Backward.apply(images))
+
+    config = LieDerivativeConfig(measure="lie-derivative")
+    result = LieDerivative.compute(config, Underivable(), digits(), MeasureContext("cpu"))
+    assert not result.values
+    assert "no forward derivative" in result.notes[0]
+
+
+def test_values_of_a_capsule_network():
     torch.manual_seed(0)
     model = find("models", "capsnet-dr").load()(
         image_shape=(1, 32, 32),
@@ -151,13 +178,14 @@ def test_capsules_have_all_that_can_be_said_of_them():
         class_dim=4,
         decoder=(),
     )
-    found, _ = outcome(model, directions=["rotation"], limit=10)
+    result = measured(model, directions=["rotation"], limit=10)
     layers = ["pixels", *model.layers_of_interest(), "probabilities"]
-    of_layers = {f"rotation/lie/invariance@{layer}" for layer in layers}
-    of_maps = {f"rotation/lie/equivariance@{m}" for m in ("pixels", "conv", "primary presences")}
-    end_to_end = {f"rotation/lie/{name}@probabilities" for name in ("absolute", "squared")}
-    assert set(found.values) == of_layers | of_maps | end_to_end
-    assert found.notes == ()
+    maps = ["pixels", "conv", "primary presences"]
+    expected = {("lie_invariance", layer) for layer in layers}
+    expected |= {("lie_equivariance", layer) for layer in maps}
+    expected |= {(f"{term}_derivative", "probabilities") for term in ("absolute", "squared")}
+    assert {(value.metric, value.layer) for value in result.values} == expected
+    assert result.notes == ()
 
 
 @pytest.mark.parametrize(
@@ -172,6 +200,6 @@ def test_capsules_have_all_that_can_be_said_of_them():
     ],
     ids=str,
 )
-def test_what_makes_no_sense_is_refused(content):
+def test_invalid_arguments_are_refused(content):
     with pytest.raises(ValidationError):
-        ENTRY.validate_python({"measure": "lie-derivative", **content})
+        LieDerivativeConfig.model_validate({"measure": "lie-derivative", **content})

@@ -1,23 +1,20 @@
-"""The Picasso test on objects of two parts, with models that see their relation or do not."""
+"""Picasso test on objects of two parts, with models that use their relation or do not."""
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
-from pydantic import TypeAdapter
 from scipy.stats import mannwhitneyu
 
 from capsbench.contracts import Model, Prediction
 from capsbench.data.batches import Split
 from capsbench.errors import UserError
-from capsbench.measures import MeasureEntry, PartWhole
-from capsbench.measures.part_whole import PartWhole as PartWholeMetric
-from capsbench.measures.part_whole import measure, part_whole
+from capsbench.measures.part_whole import part_whole_loss
 from tests.data.made_up import Flat
+from tests.measures.computing import compute, number, numbers
 
 
 class Halves(Flat):
-    """A bright upper half and a dark lower one, of a brightness of its own; or upside down."""
+    """A bright upper half and a dark lower one, of random brightness; rearranged upside down."""
 
     def load(self):
         splits = super().load()
@@ -29,13 +26,13 @@ class Halves(Flat):
 
     def rearrange(self):
         test = self.split("test")
-        order = torch.arange(len(test)).flip(0)  # the measure has to find which is which
+        order = torch.arange(len(test)).flip(0)  # the measure pairs images by their numbers
         flipped = Split(test.images.flip(2), test.targets, test.index)
         return flipped[order]
 
 
-class Looks(Model):
-    """Class 0 by a score of the image."""
+class Scored(Model):
+    """Predicts class 0 by a score of the image."""
 
     def __init__(self, score, *, presence=False):
         super().__init__(image_shape=(1, 8, 8), num_classes=3)
@@ -59,32 +56,27 @@ def relation(images):
 
 
 def measured(model, data=None):
-    entry = TypeAdapter(MeasureEntry).validate_python({"measure": "part-whole"})
-    assert isinstance(entry, PartWhole)
-    steps = []
-    found = measure(entry, model.eval(), data or Halves(), "cpu", lambda: steps.append(1))
-    assert len(steps) == entry.steps
-    return found
+    return compute("part-whole", model.eval(), data or Halves())
 
 
 def test_a_bag_of_parts_loses_nothing():
-    values = measured(Looks(bag)).values
-    assert values["part-whole/true class/loss"] == pytest.approx(0, abs=1e-6)
-    assert values["part-whole/confidence/auroc"] == pytest.approx(0.5, abs=0.01)
-    assert values["part-whole/accuracy/intact"] == values["part-whole/accuracy/rearranged"] == 1
+    result = measured(Scored(bag))
+    assert number(result, metric="true_class_probability_loss") == pytest.approx(0, abs=1e-6)
+    assert number(result, metric="confidence_auroc") == pytest.approx(0.5, abs=0.01)
+    for parts in ("intact", "rearranged"):
+        assert number(result, metric="accuracy", parts=parts) == 1
 
 
-def test_who_knows_the_relation_loses_confidence():
-    found = measured(Looks(relation, presence=True))
-    values = found.values
-    assert values["part-whole/true class/loss"] > 0.3
-    assert values["part-whole/true class/auroc"] == pytest.approx(1)
-    assert values["part-whole/presence/auroc"] == pytest.approx(1)
-    assert values["part-whole/accuracy/loss"] == 1
-    assert "part-whole/accuracy/auroc" not in values
-    assert found.notes == ()
-    assert found.n == 15
-    # Paired by the image's number: here each object's loss follows from its own brightness.
+def test_a_model_that_uses_the_relation_loses_confidence():
+    result = measured(Scored(relation, presence=True))
+    assert number(result, metric="true_class_probability_loss") > 0.3
+    assert number(result, metric="true_class_probability_auroc") == pytest.approx(1)
+    assert number(result, metric="presence_auroc") == pytest.approx(1)
+    assert number(result, metric="accuracy_loss") == 1
+    assert "accuracy_auroc" not in numbers(result)
+    assert result.notes == ()
+    assert {value.n for value in result.values} == {15}
+    # Images are paired by their numbers: each object's loss follows from its brightness.
     test = Halves().split("test")
     bright = test.images[:, 0, 0, 0].float() / 255
     dark = test.images[:, 0, 7, 0].float() / 255
@@ -94,36 +86,29 @@ def test_who_knows_the_relation_loses_confidence():
     ]
     own = [margin.scores.softmax(dim=1)[:, 0].numpy() for margin in margins]
     order = test.index.argsort().numpy()
-    loss = found.samples["part-whole/true class/loss"]
+    loss = result.per_image["true_class_probability_loss"]
     np.testing.assert_allclose(loss, (own[0] - own[1])[order], atol=1e-5)
-    assert np.mean(loss) == pytest.approx(values["part-whole/true class/loss"])
+    mean_loss = number(result, metric="true_class_probability_loss")
+    assert np.mean(loss) == pytest.approx(mean_loss)
+    for parts in ("intact", "rearranged"):
+        mean = number(result, metric="true_class_probability", parts=parts)
+        per_image = result.per_image[f"true_class_probability[parts={parts}]"]
+        assert np.mean(per_image) == pytest.approx(mean)
 
 
-def test_auroc_is_that_of_ranks():
+def test_auroc_is_the_mann_whitney_statistic():
     draws = torch.Generator().manual_seed(0)
     intact = torch.randn(40, generator=draws).round(decimals=1) + 3
     rearranged = torch.randn(40, generator=draws).round(decimals=1) + 2.5
-    found = part_whole(intact, rearranged)
+    result = part_whole_loss(intact, rearranged)
     expected = mannwhitneyu(intact.numpy(), rearranged.numpy()).statistic / 1600
-    assert found.auroc.item() == pytest.approx(expected)
-    assert found.loss.item() == pytest.approx((intact - rearranged).mean().item(), rel=1e-5)
-    assert part_whole(torch.ones(3), torch.ones(3)).auroc.item() == 0.5
+    assert result.auroc.item() == pytest.approx(expected)
+    assert result.loss.item() == pytest.approx((intact - rearranged).mean().item(), rel=1e-5)
+    assert part_whole_loss(torch.ones(3), torch.ones(3)).auroc.item() == 0.5
 
 
-def test_the_metric_is_the_function_over_batches():
-    intact, rearranged = torch.rand(2, 30, generator=torch.Generator().manual_seed(0))
-    metric = PartWholeMetric()
-    for rows in torch.arange(30).split(11):
-        metric.update(intact[rows], rearranged[rows])
-    assert metric.compute() == part_whole(intact, rearranged)
-    figure, axes = metric.plot()
-    assert axes.lines[0].get_ydata() == pytest.approx([metric.compute().loss.item()])
-    plt.close(figure)
-
-
-def test_what_cannot_be_asked_is_told():
-    assert measured(Looks(bag)).notes == (
-        "the model has no class capsules: presence is not compared",
-    )
-    with pytest.raises(UserError, match="does not know the parts"):
-        measured(Looks(bag), Flat())
+def test_missing_capsules_are_noted_and_unknown_parts_refused():
+    (note,) = measured(Scored(bag)).notes
+    assert "no class capsules" in note
+    with pytest.raises(UserError, match="parts"):
+        measured(Scored(bag), Flat())

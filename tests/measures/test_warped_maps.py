@@ -1,22 +1,16 @@
-"""Spatial equivariance error: by loops over places, and on networks whose equivariance is known."""
+"""Warped maps: against loops over places, and on networks of known equivariance."""
 
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from capsbench.measures._invariance import invariance_error
 from torch import nn
 from torch.nn.functional import conv2d
 
 from capsbench.errors import UserError
-from capsbench.measures._warped_maps import (
-    SpatialEquivarianceError,
-    inside,
-    interpolation_error,
-    map_matrix,
-    spatial_equivariance_error,
-)
+from capsbench.measures._warped_maps import MapWarp, inside, map_matrix
+from capsbench.metrics.invariance import invariance_error
 from capsbench.models._geometry import LayerWindow, stride_and_offset
 from capsbench.viewpoint.grid import GridView
 from capsbench.viewpoint.views import Views
@@ -34,8 +28,22 @@ def one_view(**factors):
     return view
 
 
-def seen(images, view):
+def transform(images, view):
     return warp(images, view.matrices(*images.shape[-2:]))
+
+
+def warp_of(maps, view, image_size, **geometry):
+    return MapWarp.of(view, tuple(maps.shape[-2:]), image_size, **geometry)
+
+
+def spatial_error(maps_x, maps_gx, view, image_size, **geometry):
+    """Return the invariance error of warped maps."""
+    return invariance_error(*warp_of(maps_x, view, image_size, **geometry).pair(maps_x, maps_gx))
+
+
+def interpolation_error(maps_x, view, image_size, **geometry):
+    """Return the invariance error of maps that are warped and warped back."""
+    return invariance_error(*warp_of(maps_x, view, image_size, **geometry).round_trip(maps_x))
 
 
 def test_a_circular_convolution_is_equivariant_to_rolling():
@@ -51,16 +59,16 @@ def test_a_circular_convolution_is_equivariant_to_rolling():
 def test_zero_padding_breaks_equivariance_at_the_border_only():
     images, kernel = random(12, 1, 16, 16) + 2, random(3, 1, 5, 5, seed=1)
     view = one_view(shift=(3.0, -2.0))
-    f_x, f_gx = (conv2d(each, kernel, padding=2) for each in (images, seen(images, view)))
-    within = spatial_equivariance_error(f_x, f_gx, view, (16, 16), margin=2)
+    f_x, f_gx = (conv2d(each, kernel, padding=2) for each in (images, transform(images, view)))
+    within = spatial_error(f_x, f_gx, view, (16, 16), margin=2)
     assert within.error < 1e-14
     assert within.spread > 1
-    assert spatial_equivariance_error(f_x, f_gx, view, (16, 16), margin=1).error > 0.01
+    assert spatial_error(f_x, f_gx, view, (16, 16), margin=1).error > 0.01
 
 
 def test_strides_and_offsets_of_stacked_layers():
-    """Kernels that look the same from all four sides turn with the image, about its centre."""
-    images = random(10, 1, 19, 19)  # places of the last map look at pixels 5, 9 and 13
+    """A network of kernels symmetric under quarter turns is equivariant to them."""
+    images = random(10, 1, 19, 19)  # the last map's places have their centres at pixels 5, 9 and 13
     kernels = [random(4, 1, 3, 3, seed=1), random(2, 4, 5, 5, seed=2)]
     symmetric = [sum(k.rot90(turn, (2, 3)) for turn in range(4)) for k in kernels]
 
@@ -69,39 +77,39 @@ def test_strides_and_offsets_of_stacked_layers():
 
     stride, offset = stride_and_offset([LayerWindow(3, stride=2), LayerWindow(5, stride=2)])
     view = one_view(rotation=90.0)
-    arguments = (network(images), network(seen(images, view)), view, (19, 19))
-    assert spatial_equivariance_error(*arguments, stride=stride, offset=offset).error < 1e-14
-    assert spatial_equivariance_error(*arguments, stride=stride, offset=offset - 1).error > 0.1
+    arguments = (network(images), network(transform(images, view)), view, (19, 19))
+    assert spatial_error(*arguments, stride=stride, offset=offset).error < 1e-14
+    assert spatial_error(*arguments, stride=stride, offset=offset - 1).error > 0.1
 
 
-def test_a_shift_by_one_stride_is_by_one_place():
+def test_a_shift_by_one_stride_moves_maps_by_one_place():
     images, kernel = random(8, 2, 17, 17), random(3, 2, 3, 3, seed=1)
     view = one_view(shift=(-3.0, 0.0))
-    f_x, f_gx = (conv2d(each, kernel, stride=3) for each in (images, seen(images, view)))
-    found = spatial_equivariance_error(f_x, f_gx, view, (17, 17), stride=3, offset=1)
-    assert found.error < 1e-14
-    # Less than a stride is not: what max-pooling and striding lose (article, section 2).
+    f_x, f_gx = (conv2d(each, kernel, stride=3) for each in (images, transform(images, view)))
+    distances = spatial_error(f_x, f_gx, view, (17, 17), stride=3, offset=1)
+    assert distances.error < 1e-14
+    # A shift by less than a stride is no shift of places (article, section 2).
     less = one_view(shift=(-1.0, 0.0))
-    other = conv2d(seen(images, less), kernel, stride=3)
-    assert spatial_equivariance_error(f_x, other, less, (17, 17), stride=3, offset=1).error > 0.5
+    other = conv2d(transform(images, less), kernel, stride=3)
+    assert spatial_error(f_x, other, less, (17, 17), stride=3, offset=1).error > 0.5
 
 
 @pytest.mark.parametrize(("stride", "offset"), [(1, 0), (2, 0.5), (3, 4), (7, 2.5)])
-def test_places_go_where_their_pixels_go(stride, offset):
+def test_places_move_as_the_pixels_at_their_centres(stride, offset):
     view = one_view(rotation=33.0, shift=(1.5, -4.0), scale=(1.2, 0.9), shear=10.0)
     matrix, ours = view.matrices(30, 21)[0], map_matrix(view, (30, 21), stride, offset)[0]
     for place in ([0.0, 0.0], [3.0, 1.0], [2.0, 5.0]):
         pixel = [stride * q + offset for q in place]
         moved = matrix @ torch.tensor([*pixel, 1.0], dtype=torch.float64)
         expected = (moved[:2] - offset) / stride
-        found = ours @ torch.tensor([*place, 1.0], dtype=torch.float64)
-        torch.testing.assert_close(found[:2], expected)
+        image = ours @ torch.tensor([*place, 1.0], dtype=torch.float64)
+        torch.testing.assert_close(image[:2], expected)
     whole = map_matrix(one_view(rotation=90.0, shift=(7.0 * stride, 0.0)), (21, 21), stride, offset)
     assert torch.equal(whole[:, :2, :2], whole[:, :2, :2].round())
 
 
 def bilinear(values, x, y):
-    """Values (H, W) at a point, zeros outside."""
+    """Return values (H, W) at a point, with zeros outside."""
     height, width = values.shape
     result = 0.0
     for row in (int(np.floor(y)), int(np.floor(y)) + 1):
@@ -114,9 +122,7 @@ def bilinear(values, x, y):
 
 def test_against_loops_over_places_and_pairs():
     maps_x, maps_gx, view = random(4, 2, 5, 6), random(4, 2, 5, 6, seed=1), one_view(rotation=20.0)
-    found = spatial_equivariance_error(
-        maps_x, maps_gx, view, (12, 14), stride=2, offset=1.5, margin=1
-    )
+    distances = spatial_error(maps_x, maps_gx, view, (12, 14), stride=2, offset=1.5, margin=1)
     back = np.linalg.inv(view.matrices(12, 14)[0].numpy())
     moved: list[list[float]] = [[] for _ in range(4)]
     there: list[list[float]] = [[] for _ in range(4)]
@@ -134,7 +140,7 @@ def test_against_loops_over_places_and_pairs():
     pairs = [(i, j) for i in range(4) for j in range(4) if i != j]
     spreads = [np.mean([np.sum((f[i] - f[j]) ** 2) for i, j in pairs]) for f in (a, b)]
     expected = np.sqrt(np.mean(np.sum((b - a) ** 2, axis=1)) / np.sqrt(np.prod(spreads)))
-    assert found.error.item() == pytest.approx(expected, rel=1e-9)
+    assert distances.error.item() == pytest.approx(expected, rel=1e-9)
 
 
 def test_places_whose_source_lies_outside_are_left_out():
@@ -145,7 +151,7 @@ def test_places_whose_source_lies_outside_are_left_out():
     assert inside(quarter, (5, 5), margin=1).sum() == 9
 
 
-def test_what_interpolation_alone_blurs():
+def test_interpolation_error_of_smooth_and_rough_maps():
     smooth = torch.sin(torch.arange(12) / 3 + random(9, 1, 1, 1) * 3).expand(-1, -1, 12, -1)
     rough = random(9, 1, 12, 12)
     turn = one_view(rotation=30.0)
@@ -153,41 +159,28 @@ def test_what_interpolation_alone_blurs():
     assert interpolation_error(rough, turn, (12, 12)).error > 0.5
     assert interpolation_error(rough, one_view(rotation=90.0), (12, 12)).error == 0
     assert interpolation_error(rough, one_view(shift=(1.0, 0.0)), (24, 24), stride=2).error > 0.5
-    # A map of what moves as the image does, seen at every other pixel only: half of that is blur.
+    # An equivariant map sampled at every other pixel: its error is half of the round trip's.
     waves = torch.sin(torch.arange(32) / 2 + random(9, 1, 1, 1) * 3).expand(-1, -1, 32, -1)
     view = one_view(shift=(1.0, 0.0))
     coarse, moved = waves[..., 1::2, 1::2], waves[..., 1::2, 0::2]
     arguments = (view, (32, 32))
-    found = spatial_equivariance_error(coarse, moved, *arguments, stride=2, offset=1).error
+    error = spatial_error(coarse, moved, *arguments, stride=2, offset=1).error
     back_and_forth = interpolation_error(coarse, *arguments, stride=2, offset=1).error
-    assert found.item() == pytest.approx(back_and_forth.item() / 2, rel=0.05)
-    assert found > 0.05
+    assert error.item() == pytest.approx(back_and_forth.item() / 2, rel=0.05)
+    assert error > 0.05
 
 
-def test_undefined():
+def test_constant_maps_and_views_without_places_are_undefined():
     constant = torch.ones(5, 2, 6, 6)
     view = one_view(shift=(1.0, 0.0))
-    assert torch.isnan(spatial_equivariance_error(constant, constant, view, (6, 6)).error)
+    assert torch.isnan(spatial_error(constant, constant, view, (6, 6)).error)
     away = one_view(shift=(6.0, 0.0))
     maps = random(5, 2, 6, 6)
-    assert torch.isnan(spatial_equivariance_error(maps, maps, away, (6, 6)).error)
-
-
-def test_batches_and_classes():
-    maps_x, maps_gx = random(20, 3, 7, 7), random(20, 3, 7, 7, seed=1)
-    classes, view = torch.arange(20) % 3, one_view(rotation=45.0)
-    how = {"stride": 2.0, "offset": 1.0, "margin": 1.0}
-    metric = SpatialEquivarianceError(view, (3, 7, 7), (15, 15), num_classes=3, **how)
-    for rows in torch.randperm(20).split(7):
-        metric.update(maps_x[rows], maps_gx[rows], classes[rows])
-    expected = spatial_equivariance_error(maps_x, maps_gx, view, (15, 15), classes=classes, **how)
-    for one, other in zip(metric.compute(), expected, strict=True):
-        assert one.item() == pytest.approx(other.item(), rel=1e-12)
-    assert expected.class_error > 0
+    assert torch.isnan(spatial_error(maps, maps, away, (6, 6)).error)
 
 
 @pytest.mark.parametrize(
-    ("view", "said"),
+    ("view", "message"),
     [
         (Views.identity(2), "got 2 views"),
         (replace(Views.identity(1), window=torch.ones(1, 2)), "of a part"),
@@ -195,6 +188,6 @@ def test_batches_and_classes():
     ],
     ids=["several", "part", "light"],
 )
-def test_views_that_move_no_map(view, said):
-    with pytest.raises(UserError, match=said):
-        SpatialEquivarianceError(view, (1, 4, 4), (4, 4))
+def test_views_that_move_no_map_are_refused(view, message):
+    with pytest.raises(UserError, match=message):
+        MapWarp.of(view, (4, 4), (4, 4))
