@@ -1,6 +1,7 @@
 """The command line in this process, and a benchmark that trains in a moment."""
 
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -32,6 +33,26 @@ def tiny(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("tiny.yaml").write_text(TINY, encoding="utf-8")
     return "tiny.yaml"
+
+
+@pytest.fixture(scope="session")
+def trained_runs(tmp_path_factory):
+    """The runs folder after both models were trained with seed 0; copy it before use."""
+    folder = tmp_path_factory.mktemp("trained")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        Path("tiny.yaml").write_text(TINY, encoding="utf-8")
+        line = "run tiny.yaml --seeds 0 --device cpu --wandb off"
+        assert main(line.split()) == 0
+    return folder / "runs"
+
+
+@pytest.fixture
+def cells(tiny, trained_runs):
+    """Folders of the two finished trainings in the working directory, by label."""
+    shutil.copytree(trained_runs, "runs")
+    record = json.loads(Path("runs/tiny/benchmark.json").read_text("utf-8"))
+    return {cell["label"]: Path("runs", cell["path"]) for cell in record["cells"]}
 
 
 @pytest.fixture

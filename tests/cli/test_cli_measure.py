@@ -1,122 +1,128 @@
 """`capsbench measure`: further measures of a finished training, from its checkpoint."""
 
-import json
 from pathlib import Path
 
 import pytest
 from filelock import FileLock
 
 import capsbench
+from capsbench.records import MeasureRecord
+from capsbench.values import Value, select
 
 CONSISTENCY = "{measure: consistency, grid: {rotation: {start: -90, stop: 90, step: 90}}}"
 
 
 @pytest.fixture
-def cell(cli, tiny):
+def cell(cells):
     """A finished training's folder."""
-    code, _, err = cli("run", tiny, "--models", "small", "--seeds", "0", "--device", "cpu")
-    assert code == 0, err
-    (found,) = Path("runs/digits/cnn-small").glob("0-*")
-    return found
+    return cells["small"]
+
+
+def values(record):
+    return [Value.model_validate(value) for value in record["values"]]
 
 
 def test_a_measure_is_added_without_training(cli, cell, tiny):
     before = (cell / "training.json").stat().st_mtime_ns
-    code, (outcome,), _ = cli("measure", str(cell), "--measures", CONSISTENCY, "--json")
+    code, (printed,), _ = cli("measure", str(cell), "--measures", CONSISTENCY, "--json")
     assert code == 0
-    assert outcome["measure"] == "consistency"
-    assert outcome["values"]["rotation=0/consistency"] == 1
+    assert printed["measure"] == "consistency"
+    (unchanged,) = select(values(printed), metric="consistency", factor="rotation", view=0)
+    assert unchanged.value == 1
     assert (cell / "training.json").stat().st_mtime_ns == before
-    (record,) = (cell / "measures").glob("consistency-*.json")
-    assert record.with_suffix(".npz").is_file()
-    # What is there is not measured again, and a benchmark that asks for it finds it.
-    written = record.stat().st_mtime_ns
+    (path,) = (cell / "measures").glob("consistency-*.json")
+    assert path.with_suffix(".npz").is_file()
+    assert MeasureRecord.load(path).model_dump(mode="json") == printed
+    # A finished measure is not repeated, and a benchmark that names it uses its record.
+    written = path.stat().st_mtime_ns
     code, text, _ = cli("measure", str(cell), "--measures", f"[{CONSISTENCY}]")
     assert code == 0
-    assert "rotation=0/consistency" in text
+    assert f"{unchanged.name} 1" in " ".join(text.split())
+    assert f"consistency (n = {unchanged.n})" in text
     protocol = Path(tiny).read_text("utf-8").partition("measures:")[0]
     Path("more.yaml").write_text(f"{protocol}measures: [{CONSISTENCY}]", encoding="utf-8")
-    code, text, _ = cli("run", "more.yaml", "--models", "small", "--seeds", "0", "--device", "cpu")
+    line = "run more.yaml --models small --seeds 0 --device cpu --wandb off"
+    code, text, _ = cli(*line.split())
     assert code == 0
-    assert "(found)" in text
-    assert record.stat().st_mtime_ns == written
+    assert "(already done)" in text
+    assert path.stat().st_mtime_ns == written
     page = Path("runs/tiny/report/index.html").read_text("utf-8")
-    assert "How often a model sees a test image" in page or "consistency" in page
+    assert "consistency" in page.lower()
 
 
-def test_a_checkpoint_is_evaluated_as_it_was_measured(cli, cell, tiny):
-    (record,) = (cell / "measures").glob("accuracy-by-view-*.json")
-    found = capsbench.evaluate(cell / "checkpoints" / "validation", tiny)
-    expected = json.loads(record.read_text("utf-8"))["values"]
-    assert found.measured["accuracy-by-view"].values == expected
+def test_a_checkpoint_is_evaluated_like_the_run(cli, cell, tiny):
+    (path,) = (cell / "measures").glob("accuracy-by-view-*.json")
+    evaluation = capsbench.evaluate(cell / "checkpoints" / "validation", tiny)
+    assert tuple(evaluation.results["accuracy-by-view"].values) == MeasureRecord.load(path).values
 
 
 def test_measures_of_a_file(cli, cell):
     Path("more.yaml").write_text("measures: [{measure: filters, sets: 2}]", encoding="utf-8")
-    code, (outcome,), _ = cli("measure", str(cell), "--measures", "more.yaml", "--json")
+    code, (record,), _ = cli("measure", str(cell), "--measures", "more.yaml", "--json")
     assert code == 0
-    assert outcome["values"]["filters/count"] == 2
+    assert record["arguments"]["sets"] == 2
+    assert [value.value for value in select(values(record), metric="filters")] == [2]
 
 
-def test_attacks_from_another_training(cli, cell, tiny):
-    code, _, err = cli("run", tiny, "--models", "smaller", "--seeds", "0", "--device", "cpu")
+def test_attacks_from_another_training(cli, refusal, cells):
+    attacks = "{measure: attacks, methods: [fgsm], epsilons: [0.1], images: 20, sources: [other]}"
+    line = ["measure", str(cells["small"]), "--measures", attacks]
+    message = refusal(*line)
+    assert "attacks" in message
+    assert "'other'" in message
+    assert "--source" in message
+    code, (record,), err = cli(*line, "--source", f"other={cells['smaller']}", "--json")
     assert code == 0, err
-    (other,) = (each for each in cell.parent.glob("0-*") if each != cell)
-    attacks = "{measure: attacks, methods: [fgsm], epsilons: [0.1], images: 20, sources: [small]}"
-    asked = ["measure", str(cell), "--measures", attacks.replace("small", "other")]
-    code, _, err = cli(*asked)
-    assert code == 2
-    assert "attacks needs the trained network of 'other': name its folder, --source" in err
-    code, (outcome,), err = cli(*asked, "--source", f"other={other}", "--json")
-    assert code == 0, err
-    assert "from other/fgsm/eps=0.1/accuracy" in outcome["values"]
-    code, _, err = cli(*asked, "--source", "other")
-    assert code == 2
-    assert "--source takes LABEL=FOLDER" in err
+    (accuracy,) = select(
+        values(record), metric="accuracy", source="other", method="fgsm", epsilon=0.1
+    )
+    assert accuracy.n == 20
+    assert "LABEL=FOLDER" in refusal(*line, "--source", "other")
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("arguments", "key_words"),
     [
-        (["--measures", "{measure: filter}"], "--measures: 0: input tag 'filter'"),
-        (["--measures", "{measure"], "--measures takes YAML, such as '{measure: filters}'"),
-        (["--measures", "gone.yaml"], "--measures: cannot read gone.yaml"),
-        (["--measures", "2001-99-99"], "--measures takes YAML"),
-        (["--measures", "[]"], "--measures names no measure"),
+        (["--measures", "{measure: filter}"], ("--measures", "'filter'", "did you mean 'filters'")),
+        (["--measures", "{measure"], ("--measures", "YAML", "'{measure: filters}'")),
+        (["--measures", "gone.yaml"], ("--measures", "gone.yaml")),
+        (["--measures", "2001-99-99"], ("--measures", "YAML")),
+        (["--measures", "[]"], ("--measures", "no measure")),
+        (["--measures", "{sets: 2}"], ("--measures", "'measure'")),
+        (["--measures", "{measure: filters, setz: 2}"], ("filters", "setz")),
         (
             ["--measures", "{measure: averaged-accuracy, shifts: [[.nan, 0]]}"],
-            "input should be a finite number",
+            ("averaged-accuracy", "finite number"),
         ),
         (
             ["--measures", "{measure: accuracy-by-split, splits: [novel]}"],
-            "digits has no novel test images",
+            ("digits", "novel test images"),
         ),
         (
             ["--measures", "{measure: filters}", "--model", "resnet20"],
-            "--model: expected what was trained, cnn-small; got resnet20",
+            ("--model", "cnn-small", "resnet20"),
         ),
     ],
-    ids=["measure", "yaml", "file", "date", "nothing", "no number", "split", "model"],
+    ids=[
+        *("measure", "yaml", "file", "date", "empty", "no name", "argument", "number", "split"),
+        "model",
+    ],
 )
-def test_bad_input_is_one_sentence(cli, cell, arguments, message):
-    code, out, err = cli("measure", str(cell), *arguments)
-    assert (code, out) == (2, "")
-    assert message in err
-    assert err.count("\n") == 1
+def test_bad_input_is_refused_in_one_line(refusal, cell, arguments, key_words):
+    message = refusal("measure", str(cell), *arguments)
+    assert [word for word in key_words if word not in message] == []
 
 
 @pytest.mark.parametrize("folder", ["nowhere", "."])
-def test_a_folder_without_a_training(cli, tiny, folder):
-    code, _, err = cli("measure", folder, "--measures", "{measure: filters}")
-    assert code == 2
-    assert "holds no finished training" in err
+def test_a_folder_without_a_training(refusal, tiny, folder):
+    message = refusal("measure", folder, "--measures", "{measure: filters}")
+    assert "no finished training" in message
 
 
-def test_a_cell_at_which_another_is_at_work_is_left_alone(cli, cell):
-    other = cell / "measures" / ".other.tmp"
-    other.write_text("half written", encoding="utf-8")
+def test_a_cell_in_use_by_another_process_is_refused(refusal, cell):
+    unfinished = cell / "measures" / ".other.tmp"
+    unfinished.write_text("half written", encoding="utf-8")
     with FileLock(cell / ".lock"):
-        code, _, err = cli("measure", str(cell), "--measures", "{measure: filters}")
-    assert code == 2
-    assert "another process is at work in" in err
-    assert other.is_file()
+        message = refusal("measure", str(cell), "--measures", "{measure: filters}")
+    assert "another process" in message
+    assert unfinished.is_file()
