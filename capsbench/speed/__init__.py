@@ -1,1 +1,1 @@
-"""Speed that anyone can measure again: rows side by side, and beside the machine's limits."""
+"""Speed measurements: rows of work timed in turn, relative to a baseline and to machine limits."""

@@ -1,49 +1,48 @@
-"""Carry out comparisons: prepare their rows, time them side by side, relate them to the limits."""
+"""Comparisons: prepare their rows, time them in turn, and relate them to the machine's limits."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterable
-from dataclasses import replace
 
 from capsbench.profiling.peak_memory import peak_bytes
 from capsbench.profiling.timing import synchronize
 from capsbench.speed.groups import data, routing, startup, step, sweep
 from capsbench.speed.interleaving import (
-    Prepared,
+    PreparedWork,
     calls_per_sample,
     interleave,
     ratios,
-    spread,
+    timing_spread,
 )
 from capsbench.speed.limits import Limits
-from capsbench.speed.rows import Comparison, Result, Row, full_name
+from capsbench.speed.rows import Comparison, Row, RowResult, full_name
 
-BUDGET = 8.0  # seconds of rounds for each comparison, unless its fewest rounds take longer
+BUDGET = 8.0  # seconds of rounds per comparison, unless the minimum of rounds takes longer
 
 
 def comparisons_of(group: str, device: str) -> list[Comparison]:
-    """The comparisons of a group, in the sizes that are published."""
+    """Return the comparisons of a group, with the published sizes."""
     match group:
         case "routing":
-            return routing.comparisons(device, routing.Sizes())
+            return routing.comparisons(device, routing.RoutingSizes())
         case "step":
-            return step.comparisons(device, step.Sizes())
+            return step.comparisons(device, step.StepSizes())
         case "data":
-            return data.comparisons(device, data.Sizes())
+            return data.comparisons(device, data.DataSizes())
         case "sweep":
-            return sweep.comparisons(device, sweep.Sizes())
+            return sweep.comparisons(device, sweep.SweepSizes())
         case "startup":
             return startup.comparisons()
     raise ValueError(group)
 
 
 def needs_limits(comparisons: Iterable[Comparison]) -> bool:
-    """Whether any row does work of which a rate can be told."""
+    """Return whether the operations or bytes of any row are known, so that it has a rate."""
     return any(row.flops or row.bytes for comparison in comparisons for row in comparison.rows)
 
 
-def carry_out(
+def measure_comparison(
     group: str,
     comparison: Comparison,
     *,
@@ -51,54 +50,54 @@ def carry_out(
     limits: Limits | None,
     rounds: int | None = None,
     budget: float = BUDGET,
-) -> list[Result]:
+) -> list[RowResult]:
     """Measure the rows of a comparison.
 
-    Each is called twice before: once to warm up, once to count its memory.
+    Each row is called twice before: once for warm-up, once to measure its memory.
 
     Args:
-        group: The comparison's group.
+        group: Group of the comparison.
         comparison: The rows.
-        device: Where they compute: ``cpu`` or ``cuda``.
-        limits: What the device can do at best, for rows whose work is counted.
-        rounds: How many rounds; if left out, as many as fit into the budget.
+        device: Device of the computation: ``cpu`` or ``cuda``.
+        limits: Measured limits of the device, for rows with known operations or bytes.
+        rounds: Number of rounds; by default as many as fit into the budget.
         budget: Seconds for the rounds.
 
     Returns:
-        A result for each row, in their order.
+        The result of each row, in order.
     """
-    present = [row for row in comparison.rows if row.not_measured is None]
-    ready = [_prepare(row, device) for row in present]
+    available = [row for row in comparison.rows if row.not_measured is None]
+    prepared = [_prepare(row, device) for row in available]
     samples = interleave(
-        [prepared for prepared, _ in ready],
+        [work for work, _ in prepared],
         rounds=rounds,
         budget=budget,
         synchronize=lambda: synchronize(device),
     )
     times = {
-        row.name: [seconds / row.units for seconds in taken]
-        for row, taken in zip(present, samples, strict=True)
+        row.name: [seconds / row.units for seconds in sample]
+        for row, sample in zip(available, samples, strict=True)
     }
-    peaks = {row.name: peak for row, (_, peak) in zip(present, ready, strict=True)}
+    peaks = {row.name: peak for row, (_, peak) in zip(available, prepared, strict=True)}
     return [
         _result(group, comparison, row, times, peaks.get(row.name), limits)
         for row in comparison.rows
     ]
 
 
-def _prepare(row: Row, device: str) -> tuple[Prepared, int | None]:
-    """A row's work, warm, and the most memory that a call of it had in use."""
+def _prepare(row: Row, device: str) -> tuple[PreparedWork, int | None]:
+    """Warm up a row's work and measure the peak memory of a call."""
     work = row.prepare()
     work()
     synchronize(device)
     start = time.perf_counter()
     peak = None
-    if row.counts_memory:
+    if row.measures_memory:
         peak = peak_bytes(work, device)
     else:
         work()
         synchronize(device)
-    return Prepared(work, calls_per_sample(time.perf_counter() - start)), peak
+    return PreparedWork(work, calls_per_sample(time.perf_counter() - start)), peak
 
 
 def _result(
@@ -108,38 +107,38 @@ def _result(
     times: dict[str, list[float]],
     peak: int | None,
     limits: Limits | None,
-) -> Result:
-    first = comparison.rows[0].name
-    known = Result(
+) -> RowResult:
+    baseline = comparison.rows[0].name
+    result = RowResult(
+        name=full_name(comparison.name, row.name),
         group=group,
         comparison=comparison.name,
         row=row.name,
-        baseline=full_name(comparison.name, first),
+        baseline=full_name(comparison.name, baseline),
         precision=row.precision,
         flops=row.flops,
         bytes=row.bytes,
         not_measured=row.not_measured,
     )
     if row.name not in times:
-        return known
+        return result
     own = times[row.name]
-    seconds = spread(own)
-    timed = replace(
-        known,
-        rounds=len(own),
-        median_ms=1e3 * seconds.median,
-        min_ms=1e3 * min(own),
-        p10_ms=1e3 * seconds.low,
-        p90_ms=1e3 * seconds.high,
-        peak_bytes=peak,
-    )
-    if first in times:
-        ratio = spread(ratios(times[first], own))
-        timed = replace(timed, ratio=ratio.median, ratio_p10=ratio.low, ratio_p90=ratio.high)
+    seconds = timing_spread(own)
+    numbers: dict[str, float | None] = {
+        "rounds": len(own),
+        "median_ms": 1e3 * seconds.median,
+        "min_ms": 1e3 * min(own),
+        "p10_ms": 1e3 * seconds.p10,
+        "p90_ms": 1e3 * seconds.p90,
+        "peak_bytes": peak,
+    }
+    if baseline in times:
+        ratio = timing_spread(ratios(times[baseline], own))
+        numbers |= {"ratio": ratio.median, "ratio_p10": ratio.p10, "ratio_p90": ratio.p90}
     if limits and row.flops:
         rate = row.flops / seconds.median
-        timed = replace(timed, percent_of_matmul=100 * rate / limits.matmul[row.precision])
+        numbers["percent_of_matmul"] = 100 * rate / limits.matmul[row.precision]
     if limits and row.bytes:
         rate = row.bytes / seconds.median
-        timed = replace(timed, percent_of_copy=100 * rate / limits.copy)
-    return timed
+        numbers["percent_of_copy"] = 100 * rate / limits.copy
+    return result.model_copy(update=numbers)

@@ -1,8 +1,8 @@
-"""How much must be computed and moved at least: the work that rates are taken of.
+"""Minimum operations and bytes of routing, from which rates are computed.
 
-Operations are those of the textbook's matrix products: every vote is made once in a pass forward,
-and its gradient taken once in a pass backward. What a backend computes again, so that it need not
-store it, is no work, as in the 'model FLOPs' of large language models: that lowers its rate.
+Operations are those of the textbook's matrix products: every vote is computed once in the forward
+pass, and its gradient once in the backward pass. Recomputation instead of storage does not count,
+as in the 'model FLOPs' of large language models, so that it lowers the rate of a backend.
 """
 
 from __future__ import annotations
@@ -24,65 +24,68 @@ def dynamic_routing_flops(
     iterations: int,
     backward: bool,
 ) -> int:
-    """FLOPs of dynamic routing.
+    """Return the FLOPs of dynamic routing.
 
     With B, I, J, D, E for the arguments and T iterations, in multiply-adds: the votes û take BIJDE,
-    each of T weighted sums and T - 1 agreements BIJE. Backward, votes give the gradients of
-    children and weights, BIJDE each; a sum gives those of votes and couplings, BIJE each, but the
-    first sum no gradient of its couplings, which are constant; an agreement gives those of votes
-    and parents, BIJE each.
+    each of T weighted sums and T - 1 agreements takes BIJE. Backward, the votes give the gradients
+    of children and weights, BIJDE each. A sum gives those of votes and couplings, BIJE each, except
+    for the constant couplings of the first sum. An agreement gives those of votes and parents, BIJE
+    each.
     """
     product = batch * children * parents * child_dim * parent_dim
     weighted = batch * children * parents * parent_dim
     forward = product + (2 * iterations - 1) * weighted
-    back = 2 * product + (2 * iterations - 1 + 2 * (iterations - 1)) * weighted
-    return 2 * (forward + back if backward else forward)
+    gradients = 2 * product + (2 * iterations - 1 + 2 * (iterations - 1)) * weighted
+    return 2 * (forward + gradients if backward else forward)
 
 
 def dynamic_routing_bytes(
     *, batch: int, children: int, parents: int, child_dim: int, parent_dim: int, backward: bool
 ) -> int:
-    """Bytes of dynamic routing in float32; no vote, coupling or agreement need leave the processor.
+    """Return the bytes of dynamic routing in float32, without votes, couplings and agreements.
 
-    Children and weights are read, parents written. Backward, children, weights and the gradient of
-    the parents are read, the gradients of children and weights written.
+    Forward, children and weights are read and parents written. Backward, children, weights and the
+    gradient of the parents are read, and the gradients of children and weights written.
     """
-    below = batch * children * child_dim + children * parents * child_dim * parent_dim
-    above = batch * parents * parent_dim
-    return FP32_BYTES * (3 * below + 2 * above if backward else below + above)
+    inputs = batch * children * child_dim + children * parents * child_dim * parent_dim
+    outputs = batch * parents * parent_dim
+    return FP32_BYTES * (3 * inputs + 2 * outputs if backward else inputs + outputs)
 
 
 def em_routing_flops(*, votes: int, iterations: int, backward: bool) -> int:
-    """FLOPs of EM routing.
+    """Return the FLOPs of EM routing.
 
-    A vote, the product of two 4 x 4 matrices, takes 64 multiply-adds. Each of T M-steps weighs its
-    16 elements and their squares: 32. Backward, every product has two factors whose gradients take
-    as much each: twice all that. What an E-step measures, distances, is no product of matrices.
+    A vote, the product of two 4 x 4 matrices, takes 64 multiply-adds. Each of T M-steps multiplies
+    its 16 elements and their squares by weights: 32. Backward, the gradient of each of the two
+    factors of a product takes as much again. The distances of an E-step are not matrix products and
+    do not count.
 
     Args:
-        votes: Pairs of a child and a parent that sees it, over the whole batch.
+        votes: Pairs of a child and a parent that receives its vote, over the whole batch.
         iterations: T.
-        backward: Whether gradients are taken.
+        backward: Include the backward pass.
     """
     forward = 2 * votes * (64 + 32 * iterations)
     return 3 * forward if backward else forward
 
 
 def em_routing_bytes(*, children: int, weights: int, parents: int, backward: bool) -> int:
-    """Bytes of EM routing in float32: poses, presences and weights, as for dynamic routing.
+    """Return the bytes of EM routing in float32: poses, presences and weights.
+
+    Inputs and outputs are read and written as in `dynamic_routing_bytes`.
 
     Args:
-        children: Capsules below, over the whole batch.
-        weights: 4 x 4 matrices.
-        parents: Capsules of the layer, over the whole batch.
-        backward: Whether gradients are taken.
+        children: Number of children, over the whole batch.
+        weights: Number of 4 x 4 matrices.
+        parents: Number of parents, over the whole batch.
+        backward: Include the backward pass.
     """
-    below, above = 17 * children + 16 * weights, 17 * parents
-    return FP32_BYTES * (3 * below + 2 * above if backward else below + above)
+    inputs, outputs = 17 * children + 16 * weights, 17 * parents
+    return FP32_BYTES * (3 * inputs + 2 * outputs if backward else inputs + outputs)
 
 
-def counted_flops(call: Callable[[], object]) -> int:
-    """FLOPs of the convolutions and matrix products of a call, as torch counts them."""
+def count_flops(call: Callable[[], object]) -> int:
+    """Return the FLOPs of the convolutions and matrix products of a call, as torch counts them."""
     with FlopCounterMode(display=False) as counter:
         call()
     return counter.get_total_flops()

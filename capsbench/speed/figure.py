@@ -1,4 +1,4 @@
-"""The figure of a benchmark: how many times as fast as its baseline each row is."""
+"""Figure of ``capsbench bench``: speedup of each row over its baseline."""
 
 from __future__ import annotations
 
@@ -13,42 +13,41 @@ from matplotlib.transforms import blended_transform_factory
 
 from capsbench.reporting.plotting import new_figure
 from capsbench.reporting.style import INK, PAPER, SERIES
-from capsbench.speed.rows import Result
-from capsbench.speed.table import number
+from capsbench.speed.rows import RowResult
+from capsbench.speed.table import format_number
 
-WIDTH, LINE, HEAD = 7.2, 0.19, 0.75  # inches: of the figure, of a line of it, around a panel
+WIDTH, LINE_HEIGHT, PANEL_MARGIN = 7.2, 0.19, 0.75  # inches
 FASTER, SLOWER = SERIES[0].color, SERIES[1].color
 GREY = "#767b82"
 
 
 class _Line(NamedTuple):
-    """A line of a panel: the name of a comparison, a row, or what was not measured."""
+    """Line of a panel: the name of a comparison, a row, or the names of unmeasured rows."""
 
     text: str
-    result: Result | None = None
+    result: RowResult | None = None
     faint: bool = False
 
 
-def ratios_figure(results: Sequence[Result]) -> Figure:
-    """A bar for each row from its baseline (1) to its ratio, on a logarithmic axis.
+def ratios_figure(results: Sequence[RowResult]) -> Figure:
+    """Draw a bar for each row from the baseline (1) to its ratio, on a logarithmic axis.
 
     Args:
-        results: Of all comparisons, in their order; those of a group and of a comparison stand
-            together.
+        results: Results of all comparisons; those of a group and of a comparison are consecutive.
     """
     panels = {
         group: list(_lines(list(rows))) for group, rows in groupby(results, key=lambda r: r.group)
     }
-    heights = [LINE * len(lines) + HEAD for lines in panels.values()]
+    heights = [LINE_HEIGHT * len(lines) + PANEL_MARGIN for lines in panels.values()]
     with new_figure((WIDTH, sum(heights))) as figure:
         grid = figure.subplots(len(panels), 1, squeeze=False, sharex=True, height_ratios=heights)
         for axes, (group, lines) in zip(grid[:, 0], panels.items(), strict=True):
-            _panel(axes, group, lines)
-        grid[-1, 0].set_xlabel("times as fast as the baseline (10th to 90th percentile of rounds)")
+            _draw_panel(axes, group, lines)
+        grid[-1, 0].set_xlabel("speedup over the baseline (10th to 90th percentile of rounds)")
     return figure
 
 
-def _lines(results: Sequence[Result]) -> Iterator[_Line]:
+def _lines(results: Sequence[RowResult]) -> Iterator[_Line]:
     for comparison, grouped in groupby(results, key=lambda result: result.comparison):
         rows = list(grouped)
         yield _Line(f"{comparison} (1: {rows[0].row})")
@@ -59,7 +58,7 @@ def _lines(results: Sequence[Result]) -> Iterator[_Line]:
             yield _Line(f"not measured: {', '.join(missing)}", faint=True)
 
 
-def _panel(axes: Axes, group: str, lines: Sequence[_Line]) -> None:
+def _draw_panel(axes: Axes, group: str, lines: Sequence[_Line]) -> None:
     axes.set_title(group, loc="left", fontweight="bold")
     axes.set_xscale("log")
     axes.grid(visible=True, axis="x")
@@ -69,27 +68,27 @@ def _panel(axes: Axes, group: str, lines: Sequence[_Line]) -> None:
     axes.xaxis.set_minor_locator(NullLocator())
     axes.tick_params(labelbottom=True)
     axes.spines["left"].set_visible(False)
-    axes.margins(x=0.12)  # room for the numbers beside the bars
+    axes.margins(x=0.12)  # for the numbers at the ends of the bars
     axes.axvline(1, color=INK, linewidth=0.9)
     axes.set_ylim(len(lines) - 0.4, -0.6)
-    bars = {place: line for place, line in enumerate(lines) if line.result is not None}
+    bars = {y: line for y, line in enumerate(lines) if line.result is not None}
     axes.set_yticks(list(bars), [line.text for line in bars.values()], fontsize=8.5)
-    for place, line in enumerate(lines):
+    for y, line in enumerate(lines):
         if line.result is not None:
-            _bar(axes, place, line.result)
+            _draw_bar(axes, y, line.result)
         else:
-            _across(axes, place, line)
+            _draw_text(axes, y, line)
 
 
-def _bar(axes: Axes, place: int, result: Result) -> None:
+def _draw_bar(axes: Axes, y: int, result: RowResult) -> None:
     assert result.ratio is not None and result.ratio_p10 is not None and result.ratio_p90
     ratio, low, high = result.ratio, result.ratio_p10, result.ratio_p90
     colour = FASTER if ratio >= 1 else SLOWER
-    axes.barh(place, ratio - 1, left=1, height=0.62, color=colour)
-    axes.plot([low, high], [place, place], color=INK, linewidth=1)
+    axes.barh(y, ratio - 1, left=1, height=0.62, color=colour)
+    axes.plot([low, high], [y, y], color=INK, linewidth=1)
     axes.annotate(
-        number(ratio),
-        (max(1, ratio, high), place),
+        format_number(ratio),
+        (max(1, ratio, high), y),
         xytext=(4, 0),
         textcoords="offset points",
         va="center",
@@ -97,13 +96,13 @@ def _bar(axes: Axes, place: int, result: Result) -> None:
     )
 
 
-def _across(axes: Axes, place: int, line: _Line) -> None:
-    """Words that take the whole width of the figure, on paper, so that no line runs through."""
+def _draw_text(axes: Axes, y: int, line: _Line) -> None:
+    """Write text over the whole width of the figure, on the paper's colour to hide grid lines."""
     figure = axes.get_figure()
     assert figure is not None
-    words = axes.text(
+    text = axes.text(
         0.02,
-        place,
+        y,
         line.text,
         transform=blended_transform_factory(figure.transFigure, axes.transData),
         va="center",
@@ -111,4 +110,4 @@ def _across(axes: Axes, place: int, line: _Line) -> None:
         color=GREY if line.faint else INK,
         bbox={"facecolor": PAPER, "edgecolor": "none", "pad": 0.5},
     )
-    words.set_in_layout(False)
+    text.set_in_layout(False)

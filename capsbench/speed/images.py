@@ -1,4 +1,4 @@
-"""Made-up images in memory, in the data module of every warped data set."""
+"""Random images in memory, in a data module like that of any warped data set."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from capsbench.data.images import Identity, ImageDataModule
 from capsbench.data.randomness import generator
 from capsbench.viewpoint.ranges import ViewRange
 
-# Views as a training on digits draws them.
+# Typical views of a training on digits.
 VIEWS = ViewRange(rotation=(-15, 15), shift=(-2, 2))
 
 
 def noise_images(
-    shape: ImageShape, *, num_classes: int, count: int, batch: int, views: ViewRange = VIEWS
+    shape: ImageShape, *, num_classes: int, count: int, batch_size: int, views: ViewRange = VIEWS
 ) -> ImageDataModule:
-    """A data module of noise, with so many images in each split.
+    """Return a data module of noise.
 
     Args:
         shape: (C, H, W).
         num_classes: K.
-        count: Images of a split.
-        batch: Images in a training batch.
-        views: The views of the training images.
+        count: Images in each split.
+        batch_size: Images in a training batch.
+        views: Views of the training images.
     """
 
     class Noise(ImageDataModule):
-        """Uniform noise: what it costs to feed a model does not depend on what images show."""
+        """Uniform noise; the cost of loading does not depend on the content of images."""
 
         identity = Identity("noise", "1", "none")
         image_shape = shape
@@ -49,7 +49,7 @@ def noise_images(
         def availability(cls, data_root: Path) -> str:
             return "made up"
 
-    data = Noise(views=views, batch_size=batch)
+    data = Noise(views=views, batch_size=batch_size)
     data.num_classes = num_classes
     data.class_names = tuple(map(str, range(num_classes)))
     return data

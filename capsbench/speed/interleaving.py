@@ -1,4 +1,4 @@
-"""Times of several works, taken in turn so that a drift of the machine meets all of them alike."""
+"""Times of several works, taken in turn so that a drift of the machine affects all of them."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ import numpy as np
 
 from capsbench.speed.rows import Work
 
-FEWEST_ROUNDS, MOST_ROUNDS = 5, 100
-SHORTEST_SAMPLE = 0.005  # seconds: far above the clock's resolution and a call's own cost
+MIN_ROUNDS, MAX_ROUNDS = 5, 100
+MIN_SAMPLE_SECONDS = 0.005  # far above the clock's resolution and the overhead of a call
 
 
-class Prepared(NamedTuple):
-    """A work that is ready to be timed.
+class PreparedWork(NamedTuple):
+    """Work that is ready to be timed.
 
     Attributes:
-        work: Has been called before, so that whatever is made at the first call is there.
-        calls: How many calls are timed together.
+        work: Work after at least one call, so that its caches are filled.
+        calls: Number of calls that are timed together.
     """
 
     work: Work
@@ -28,16 +28,16 @@ class Prepared(NamedTuple):
 
 
 def calls_per_sample(seconds: float) -> int:
-    """How many calls of so many seconds each a sample takes, so that it is not too short to time.
+    """Return the number of calls per sample for a call of this duration.
 
     >>> calls_per_sample(0.3), calls_per_sample(0.001)
     (1, 5)
     """
-    return max(1, math.ceil(SHORTEST_SAMPLE / max(seconds, 1e-6)))
+    return max(1, math.ceil(MIN_SAMPLE_SECONDS / max(seconds, 1e-6)))
 
 
 def interleave(
-    works: Sequence[Prepared],
+    works: Sequence[PreparedWork],
     *,
     rounds: int | None,
     budget: float,
@@ -48,61 +48,61 @@ def interleave(
 
     Args:
         works: The works.
-        rounds: How many rounds; if left out, as many as fit into the budget, from `FEWEST_ROUNDS`
-            to `MOST_ROUNDS`.
-        budget: Seconds after which no round begins, if the rounds are not given.
-        synchronize: Waits until the device has done what it was given.
-        clock: Tells seconds.
+        rounds: Number of rounds; by default as many as fit into the budget, from `MIN_ROUNDS` to
+            `MAX_ROUNDS`.
+        budget: Seconds after which no new round starts, unless ``rounds`` is set.
+        synchronize: Waits until the device has finished its work.
+        clock: Returns the time in seconds.
 
     Returns:
-        For each work its seconds per call, one for each round.
+        For each work the seconds per call of each round.
     """
     samples: list[list[float]] = [[] for _ in works]
     start = clock()
-    for done in range(rounds or MOST_ROUNDS):
-        if rounds is None and done >= FEWEST_ROUNDS and clock() - start >= budget:
+    for done in range(rounds or MAX_ROUNDS):
+        if rounds is None and done >= MIN_ROUNDS and clock() - start >= budget:
             break
-        for prepared, taken in zip(works, samples, strict=True):
-            taken.append(_sample(prepared, synchronize, clock))
+        for prepared, times in zip(works, samples, strict=True):
+            times.append(_sample(prepared, synchronize, clock))
     return samples
 
 
 def _sample(
-    prepared: Prepared, synchronize: Callable[[], None], clock: Callable[[], float]
+    prepared: PreparedWork, synchronize: Callable[[], None], clock: Callable[[], float]
 ) -> float:
-    """Seconds per call, the device's work included; as the work tells them where it does."""
+    """Return the seconds per call, including the device's work, or as the work itself returns."""
     start = clock()
-    told = [prepared.work() for _ in range(prepared.calls)]
+    returned = [prepared.work() for _ in range(prepared.calls)]
     synchronize()
     total = clock() - start
-    parts = [seconds for seconds in told if seconds is not None]
+    parts = [seconds for seconds in returned if seconds is not None]
     return (sum(parts) if parts else total) / prepared.calls
 
 
-class Spread(NamedTuple):
-    """Numbers in short.
+class TimingSpread(NamedTuple):
+    """Summary of numbers.
 
     Attributes:
-        median: The middle one.
-        low: The one below which a tenth of them lie.
-        high: The one below which nine tenths of them lie.
+        median: Median.
+        p10: 10th percentile.
+        p90: 90th percentile.
     """
 
     median: float
-    low: float
-    high: float
+    p10: float
+    p90: float
 
 
-def spread(values: Sequence[float]) -> Spread:
-    """Median, 10th and 90th percentile, interpolated between neighbours.
+def timing_spread(values: Sequence[float]) -> TimingSpread:
+    """Return median, 10th and 90th percentile, with linear interpolation.
 
-    >>> spread([4.0, 1.0, 2.0, 3.0, 5.0])
-    Spread(median=3.0, low=1.4, high=4.6)
+    >>> timing_spread([4.0, 1.0, 2.0, 3.0, 5.0])
+    TimingSpread(median=3.0, p10=1.4, p90=4.6)
     """
-    low, median, high = np.percentile(values, [10, 50, 90]).tolist()
-    return Spread(median, low, high)
+    p10, median, p90 = np.percentile(values, [10, 50, 90]).tolist()
+    return TimingSpread(median, p10, p90)
 
 
 def ratios(baseline: Sequence[float], own: Sequence[float]) -> list[float]:
-    """How many times as fast as a baseline, round by round: a slow round is slow for both."""
+    """Return the speedup over a baseline, round by round: a slow round is slow for both."""
     return [reference / seconds for reference, seconds in zip(baseline, own, strict=True)]

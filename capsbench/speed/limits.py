@@ -1,4 +1,4 @@
-"""What this machine can do at best: matrix products and copies, measured."""
+"""Measured limits of this machine: rates of matrix products and copies."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ REPEATS = 7
 
 
 @dataclass(frozen=True)
-class Extent:
-    """How large the measured products and copies are.
+class LimitSizes:
+    """Sizes of the measured products and copies.
 
     Attributes:
         products: (M, K, N) of each matrix product; the fastest one counts.
-        copied: Bytes of the array that is copied, far more than any cache holds.
+        copy_bytes: Size of the copied array, far larger than any cache.
     """
 
     products: tuple[tuple[int, int, int], ...]
-    copied: int
+    copy_bytes: int
 
 
-# The CPU's are one square and the shape of Sabour's second convolution as a matrix product, batch
-# 32: on a shared machine sometimes one and sometimes the other is fastest.
-EXTENTS = {
-    "cpu": Extent(products=((2048, 2048, 2048), (1152, 20736, 256)), copied=2**28),
-    "cuda": Extent(products=((8192, 8192, 8192), (4608, 20736, 256)), copied=2**30),
+# A square product, and Sabour's second convolution as a matrix product (batch 32 on a CPU): on a
+# shared machine either one may be faster.
+SIZES = {
+    "cpu": LimitSizes(products=((2048, 2048, 2048), (1152, 20736, 256)), copy_bytes=2**28),
+    "cuda": LimitSizes(products=((8192, 8192, 8192), (4608, 20736, 256)), copy_bytes=2**30),
 }
 
 
@@ -50,29 +50,29 @@ class Limits:
 
 
 def measure_limits(
-    device: str, precisions: tuple[Precision, ...], extent: Extent | None = None
+    device: str, precisions: tuple[Precision, ...], sizes: LimitSizes | None = None
 ) -> Limits:
     """Measure the limits of a device, each as the best of several runs.
 
-    Products are those that a training uses: float32 as torch is set, without TF32 by default.
+    float32 products use torch's setting as in training, by default without TF32.
 
     Args:
         device: ``cpu`` or ``cuda``.
-        precisions: Those in which the device has instructions.
-        extent: How large products and copies are; those of `EXTENTS` if left out.
+        precisions: Precisions for which the device has instructions.
+        sizes: Sizes of products and copies; by default `SIZES` of the device.
     """
-    extent = extent or EXTENTS[device]
+    sizes = sizes or SIZES[device]
     matmul = {
         precision: max(
             2 * m * k * n / _product_seconds(m, k, n, DTYPES[precision], device)
-            for m, k, n in extent.products
+            for m, k, n in sizes.products
         )
         for precision in precisions
     }
-    source = torch.zeros(extent.copied, dtype=torch.uint8, device=device)
+    source = torch.zeros(sizes.copy_bytes, dtype=torch.uint8, device=device)
     target = torch.zeros_like(source)
     seconds = _best(lambda: target.copy_(source), device)
-    return Limits(matmul, 2 * extent.copied / seconds)
+    return Limits(matmul, 2 * sizes.copy_bytes / seconds)
 
 
 def _product_seconds(m: int, k: int, n: int, dtype: torch.dtype, device: str) -> float:
@@ -83,7 +83,7 @@ def _product_seconds(m: int, k: int, n: int, dtype: torch.dtype, device: str) ->
 
 
 def _best(call: Callable[[], object], device: str) -> float:
-    """The shortest of several times, in seconds."""
+    """Return the shortest of several times, in seconds."""
     call()
     return min(_seconds(call, device) for _ in range(REPEATS))
 

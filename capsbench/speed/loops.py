@@ -1,4 +1,4 @@
-"""The same training in two loops: Lightning's, and a bare one of PyTorch."""
+"""Two training loops for the same steps: Lightning's, and a bare PyTorch loop."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pytorch_lightning.plugins.environments import LightningEnvironment
 from capsbench.data.images import ImageDataModule
 from capsbench.profiling.timing import synchronize
 from capsbench.speed.images import noise_images
-from capsbench.speed.nets import FAST, PROGRESS, Net, optimizer_of
+from capsbench.speed.nets import FAST, PROGRESS, Net, make_optimizer
 from capsbench.speed.rows import Work
 from capsbench.training.devices import ACCELERATORS
 from capsbench.training.recipe import Recipe
@@ -22,30 +22,35 @@ from capsbench.training.task import Task
 
 
 def _data(net: Net, steps: int) -> ImageDataModule:
-    """As many batches as a work takes: one to begin with, then those that count."""
-    count = net.size * (steps + 1)
-    return noise_images(net.image_shape, num_classes=net.num_classes, count=count, batch=net.size)
+    """Return one batch for warm-up and one for each timed step."""
+    return noise_images(
+        net.image_shape,
+        num_classes=net.num_classes,
+        count=net.batch_size * (steps + 1),
+        batch_size=net.batch_size,
+    )
 
 
 def bare_loop(net: Net, device: str, steps: int) -> Work:
-    """Steps of the least that trains: no schedule, no random state, nothing logged.
+    """Prepare a minimal training loop, without schedule, seeding and logging.
 
     Args:
-        net: The network, in its fastest form.
-        device: Where it is trained.
-        steps: Steps that count; one more goes before them.
+        net: The network, computed in its fastest variant.
+        device: Device of the training.
+        steps: Timed steps, after an untimed one.
 
     Returns:
-        Trains from a new optimizer on, and tells the seconds of the steps that count.
+        Work that trains with a new optimizer and returns the seconds of the timed steps.
     """
-    model, data, place = net.build(FAST, device), _data(net, steps), torch.device(device)
+    model, data = net.build(FAST, device), _data(net, steps)
+    torch_device = torch.device(device)
 
     def work() -> float:
-        optimizer = optimizer_of(model, FAST)
+        optimizer = make_optimizer(model, FAST)
         for number, stored in enumerate(data.train_dataloader()):
             if number == 1:
                 start = _now(device)
-            moved = data.transfer_batch_to_device(stored, place, 0)
+            moved = data.transfer_batch_to_device(stored, torch_device, 0)
             batch = data.on_after_batch_transfer(moved, 0)
             loss = model.loss(model(batch.images), batch, PROGRESS)
             optimizer.zero_grad()
@@ -59,30 +64,30 @@ def bare_loop(net: Net, device: str, steps: int) -> Work:
 
 
 def lightning_loop(net: Net, device: str, steps: int) -> Work:
-    """The same steps under Lightning, with the task and the data module of every training.
+    """Prepare the same steps under Lightning, with the task of every training.
 
     Args:
-        net: The network, in its fastest form.
-        device: Where it is trained.
-        steps: Steps that count; one more goes before them.
+        net: The network, computed in its fastest variant.
+        device: Device of the training.
+        steps: Timed steps, after an untimed one.
 
     Returns:
-        Fits, and tells the seconds of the steps that count, each with the fetching of its batch.
+        Work that fits and returns the seconds of the timed steps, including data loading.
     """
     for name in ("pytorch_lightning", "lightning_fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    task = Task(net.build(FAST, device), Recipe(steps=steps + 1, batch_size=net.size))
+    task = Task(net.build(FAST, device), Recipe(steps=steps + 1, batch_size=net.batch_size))
     data = _data(net, steps)
 
     def work() -> float:
-        watch = _Watch(device)
+        timer = _StepTimer(device)
         trainer = Trainer(
             accelerator=ACCELERATORS[device],
             devices=1,
             max_steps=steps + 1,
             limit_val_batches=0,
             logger=False,
-            callbacks=[watch],
+            callbacks=[timer],
             plugins=[LightningEnvironment()],
             enable_checkpointing=False,
             enable_progress_bar=False,
@@ -92,13 +97,13 @@ def lightning_loop(net: Net, device: str, steps: int) -> Work:
             warnings.filterwarnings("ignore", module="pytorch_lightning")
             trainer.fit(task, datamodule=data)
         task.zero_grad()
-        return watch.last - watch.first
+        return timer.last - timer.first
 
     return work
 
 
-class _Watch(Callback):
-    """Notes when the first step ended, and the last."""
+class _StepTimer(Callback):
+    """Records the ends of the first and the last step."""
 
     def __init__(self, device: str) -> None:
         self.device = device
@@ -112,6 +117,6 @@ class _Watch(Callback):
 
 
 def _now(device: str) -> float:
-    """Seconds, when the device has done what it was given."""
+    """Return the time in seconds after the device has finished its work."""
     synchronize(device)
     return time.perf_counter()

@@ -1,10 +1,10 @@
-"""Networks to time as a whole: a step of their training, and a pass of inference."""
+"""Whole networks: training steps and inference, in several variants of computation."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch.optim import Adam, Optimizer
@@ -14,55 +14,55 @@ from capsbench.capsules.backends import unavailable_reason, use_backend
 from capsbench.capsules.convolution import convolution_form
 from capsbench.contracts import Batch, ImageShape, Model
 from capsbench.names import find
-from capsbench.speed.counts import counted_flops
-from capsbench.speed.machine import lacks_precision
+from capsbench.speed.counts import count_flops
+from capsbench.speed.machine import missing_precision
 from capsbench.speed.rows import Precision, Work
 from capsbench.training.recipe import Recipe
 from capsbench.training.task import Task
 from capsbench.viewpoint.views import Views
 
-PROGRESS = 0.5  # of the training, for schedules inside of a model
+PROGRESS = 0.5  # of the training, for schedules inside a model
 
 
 @dataclass(frozen=True)
 class Net:
-    """A network and its batch.
+    """A network and its batch size.
 
     Attributes:
         model: Name of the model.
         image_shape: (C, H, W).
         num_classes: K.
-        size: Images in the batch.
+        batch_size: Images in a batch.
     """
 
     model: str
     image_shape: ImageShape
     num_classes: int
-    size: int
+    batch_size: int
 
-    def build(self, way: Way, device: str) -> Model:
-        """The model, freshly initialised."""
+    def build(self, variant: Variant, device: str) -> Model:
+        """Build the model with new weights."""
         torch.manual_seed(0)
         cls = find("models", self.model).load_subclass(Model)
         model: Model = cls(image_shape=self.image_shape, num_classes=self.num_classes)
-        use_backend(model, way.backend)
+        use_backend(model, variant.backend)
         return model.to(device)
 
-    def batch(self, device: str) -> Batch:
-        """Noise, and a class for each image."""
-        rows = torch.arange(self.size, device=device)
-        images = torch.rand(self.size, *self.image_shape, device=device)
-        return Batch(images, rows % self.num_classes, Views.identity(self.size), rows)
+    def make_batch(self, device: str) -> Batch:
+        """Make a batch of noise with all classes in turn."""
+        rows = torch.arange(self.batch_size, device=device)
+        images = torch.rand(self.batch_size, *self.image_shape, device=device)
+        return Batch(images, rows % self.num_classes, Views.identity(self.batch_size), rows)
 
 
 @dataclass(frozen=True)
-class Way:
-    """How a network is computed.
+class Variant:
+    """Variant of the computation of a network.
 
     Attributes:
-        backend: Of its routing layers.
-        plain: Whether convolutions and optimizer are torch's own as they come.
-        precision: Of convolutions and matrix products; routing statistics stay in fp32.
+        backend: Routing implementation.
+        plain: Use torch's own convolutions and its default optimizer.
+        precision: Precision of convolutions and matrix products; routing statistics stay in fp32.
     """
 
     backend: Backend
@@ -71,47 +71,45 @@ class Way:
 
     @property
     def name(self) -> str:
-        """The backend, and the precision."""
+        """Backend and precision."""
         return f"{self.backend} {self.precision}"
 
     @contextmanager
     def forward(self, device: str) -> Iterator[None]:
-        """The context of a pass forward; bf16 is what Lightning calls ``bf16-mixed``."""
+        """Enter the context of a forward pass; bf16 is Lightning's ``bf16-mixed``."""
         autocast = torch.autocast(device, torch.bfloat16, enabled=self.precision == "bf16")
         with convolution_form("plain" if self.plain else None), autocast:
             yield
 
-    def problem(self, device: str) -> str | None:
-        """Why a network cannot be computed so on a device; None where it can."""
-        if lacking := lacks_precision(self.precision, device):
-            return lacking
-        return (
-            None
-            if self.backend == "auto"
-            else unavailable_reason(self.backend, torch.device(device))
-        )
+    def not_measured(self, device: str) -> str | None:
+        """Return the reason why a device cannot compute this variant; None if it can."""
+        if reason := missing_precision(self.precision, device):
+            return reason
+        if self.backend == "auto":
+            return None
+        return unavailable_reason(self.backend, torch.device(device))
 
 
-TEXTBOOK = Way("textbook", plain=True)
-FAST = Way("auto")
-FAST_BF16 = Way("auto", precision="bf16")
+TEXTBOOK = Variant("textbook", plain=True)
+FAST = Variant("auto")
+FAST_BF16 = Variant("auto", precision="bf16")
 
 
-def optimizer_of(model: Model, way: Way) -> Optimizer:
-    """Adam as torch has it, or the one with which a task trains."""
-    if way.plain:
+def make_optimizer(model: Model, variant: Variant) -> Optimizer:
+    """Return torch's default Adam for a plain variant, else the optimizer of a task."""
+    if variant.plain:
         return Adam(model.parameters())
     optimizer: Optimizer = Task(model, Recipe(steps=1)).configure_optimizers()["optimizer"]
     return optimizer
 
 
-def training_step(net: Net, way: Way, device: str) -> Work:
-    """Forward, loss, backward and optimizer; gradients are gone before and after."""
-    model, batch = net.build(way, device), net.batch(device)
-    optimizer = optimizer_of(model, way)
+def training_step(net: Net, variant: Variant, device: str) -> Work:
+    """Prepare a training step: forward, loss, backward, optimizer; it leaves no gradients."""
+    model, batch = net.build(variant, device), net.make_batch(device)
+    optimizer = make_optimizer(model, variant)
 
     def work() -> None:
-        with way.forward(device):
+        with variant.forward(device):
             loss = model.loss(model(batch.images), batch, PROGRESS)
         loss.backward()
         optimizer.step()
@@ -120,22 +118,22 @@ def training_step(net: Net, way: Way, device: str) -> Work:
     return work
 
 
-def inference(net: Net, way: Way, device: str) -> Work:
-    """A pass forward in evaluation mode, without gradients."""
-    model, images = net.build(way, device).eval(), net.batch(device).images
+def inference(net: Net, variant: Variant, device: str) -> Work:
+    """Prepare a forward pass in evaluation mode, without gradients."""
+    model, images = net.build(variant, device).eval(), net.make_batch(device).images
 
     @torch.inference_mode()
     def work() -> None:
-        with way.forward(device):
+        with variant.forward(device):
             model(images)
 
     return work
 
 
-def flops_of(work: Callable[[Net, Way, str], Work], net: Net) -> int:
-    """FLOPs of a network's work in its textbook form, counted on one image.
+def flops_of(work: Callable[[Net, Variant, str], Work], net: Net) -> int:
+    """Return the FLOPs of a network's work in the textbook variant.
 
-    Every convolution and matrix product grows with the batch.
+    They are counted on one image, since they are proportional to the batch size.
     """
-    one = Net(net.model, net.image_shape, net.num_classes, size=1)
-    return net.size * counted_flops(work(one, TEXTBOOK, "cpu"))
+    one = replace(net, batch_size=1)
+    return net.batch_size * count_flops(work(one, TEXTBOOK, "cpu"))

@@ -1,32 +1,33 @@
-"""What is compared: rows of work, gathered in comparisons whose first row is the baseline."""
+"""Rows of work and their results; the first row of a comparison is its baseline."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Literal
+
+from capsbench.records.record import RecordPart
 
 Precision = Literal["fp32", "bf16"]
 
-# Does the work once. Where only a part of the call counts, it returns that part's seconds.
+# A call does the work once. If only part of the call counts, it returns that part's seconds.
 Work = Callable[[], float | None]
 
 
 @dataclass(frozen=True)
 class Row:
-    """One way to do some work.
+    """One implementation of some work.
 
     Attributes:
-        name: What sets it apart from the other rows of its comparison.
-        prepare: Makes whatever the work needs, and returns the work.
-        flops: Operations of the matrix products and convolutions that one unit of the work needs
-            at least, 2 for each multiply-add; None where they are not what limits it.
-        bytes: Bytes that one unit must read and write at least; None likewise.
-        precision: Of the matrix products.
-        units: How many units, such as batches, one call of the work does; times are per unit.
-        counts_memory: Whether all memory that the work allocates is allocated by torch in this
-            process.
-        not_measured: Why this machine cannot do the work; None where it can.
+        name: Name, unique in the comparison.
+        prepare: Makes the inputs of the work and returns the work.
+        flops: Minimum operations of the matrix products and convolutions of one unit of the work,
+            2 for each multiply-add; None if they are not its limit.
+        bytes: Minimum bytes that one unit reads and writes; None if they are not its limit.
+        precision: Precision of the matrix products.
+        units: Units of work, such as batches, in one call; times are per unit.
+        measures_memory: True if torch allocates all memory of the work in this process.
+        not_measured: Reason why this machine cannot do the work; None if it can.
     """
 
     name: str
@@ -35,50 +36,51 @@ class Row:
     bytes: int | None = None
     precision: Precision = "fp32"
     units: int = 1
-    counts_memory: bool = True
+    measures_memory: bool = True
     not_measured: str | None = None
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Rows that do the same, measured side by side.
+    """Rows that do the same work.
 
     Attributes:
-        name: What they do.
-        rows: The rows; the first is the baseline.
+        name: Name of the work.
+        rows: Rows; the first is the baseline.
     """
 
     name: str
     rows: tuple[Row, ...]
 
 
-@dataclass(frozen=True)
-class Result:
-    """What was measured of a row; times are in milliseconds for one unit of work.
+class RowResult(RecordPart):
+    """Result of a row; times are in milliseconds per unit of work.
 
     Attributes:
-        group: The group of its comparison.
-        comparison: The name of its comparison.
-        row: The name of the row.
-        baseline: `name` of the comparison's first row.
-        precision: Of the matrix products.
-        rounds: How often it was timed.
-        median_ms: Median of its times.
-        min_ms: The shortest time.
-        p10_ms: The time below which a tenth of the times lie.
-        p90_ms: The time below which nine tenths of the times lie.
-        ratio: How many times as fast as the baseline: the baseline's time over its own, taken
-            round by round; the median of that.
-        ratio_p10: A tenth of the rounds had a lower ratio.
-        ratio_p90: A tenth of the rounds had a higher ratio.
-        peak_bytes: Most memory in use at one time during a call, beyond what was in use before.
-        flops: As in `Row`.
-        bytes: As in `Row`.
-        percent_of_matmul: Its FLOPs per second, in per cent of the fastest matrix product.
-        percent_of_copy: Its bytes per second, in per cent of a large copy's.
-        not_measured: Why the numbers are missing; None where they are not.
+        name: Comparison and row; unique among all results.
+        group: Group of the comparison.
+        comparison: Name of the comparison.
+        row: Name of the row.
+        baseline: ``name`` of the comparison's first row.
+        precision: Precision of the matrix products.
+        rounds: Number of timed rounds.
+        median_ms: Median time.
+        min_ms: Shortest time.
+        p10_ms: 10th percentile of the times.
+        p90_ms: 90th percentile of the times.
+        ratio: Speedup over the baseline: median over the rounds of the baseline's time divided by
+            the row's.
+        ratio_p10: 10th percentile of the speedup over the rounds.
+        ratio_p90: 90th percentile of the speedup over the rounds.
+        peak_bytes: Peak memory of a call, beyond the memory in use before.
+        flops: See `Row`.
+        bytes: See `Row`.
+        percent_of_matmul: FLOPs per second in per cent of the fastest matrix product.
+        percent_of_copy: Bytes per second in per cent of a large copy.
+        not_measured: Reason why there are no numbers; None if there are.
     """
 
+    name: str
     group: str
     comparison: str
     row: str
@@ -99,16 +101,7 @@ class Result:
     percent_of_copy: float | None = None
     not_measured: str | None = None
 
-    @property
-    def name(self) -> str:
-        """Comparison and row: no other result has it."""
-        return full_name(self.comparison, self.row)
-
-    def facts(self) -> dict[str, Any]:
-        """The result as JSON holds it."""
-        return {"name": self.name, **asdict(self)}
-
 
 def full_name(comparison: str, row: str) -> str:
-    """The name of a row among the rows of all comparisons."""
+    """Return the name of a row among the rows of all comparisons."""
     return f"{comparison}: {row}"

@@ -1,11 +1,11 @@
-"""Networks of the benchmark's kinds that are built and trained in a moment."""
+"""Tiny networks with dynamic and EM routing."""
 
 from capsbench.models.capsnet_dr import CapsNetDR
 from capsbench.models.capsnet_em import CapsNetEM
 
 
 class SmallCapsNet(CapsNetDR):
-    """Dynamic routing."""
+    """Tiny network with dynamic routing."""
 
     def __init__(self, *, image_shape, num_classes):
         super().__init__(
@@ -20,7 +20,7 @@ class SmallCapsNet(CapsNetDR):
 
 
 class SmallMatrixCapsules(CapsNetEM):
-    """EM routing."""
+    """Tiny network with EM routing."""
 
     def __init__(self, *, image_shape, num_classes):
         super().__init__(

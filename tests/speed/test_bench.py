@@ -1,4 +1,4 @@
-"""From a comparison to results: warm-up, rounds, ratios, rates; a clock that the works move."""
+"""Results of comparisons: warm-up, rounds, ratios, rates; the works advance a fake clock."""
 
 import time
 from functools import partial
@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from capsbench.speed import interleaving
-from capsbench.speed.bench import carry_out, needs_limits
+from capsbench.speed.bench import measure_comparison, needs_limits
 from capsbench.speed.limits import Limits
-from capsbench.speed.rows import Comparison, Row
+from capsbench.speed.rows import Comparison, Row, RowResult
 
 LIMITS = Limits(matmul={"fp32": 100.0, "bf16": 400.0}, copy=10.0)
 
@@ -30,15 +30,15 @@ def clock(monkeypatch):
     return clock
 
 
-def takes(clock, *seconds, told=None):
-    """A prepared work that takes each of the times in turn, then the last one again."""
+def takes(clock, *seconds, returned=None):
+    """Return a `prepare` of work that takes each time in turn, then the last one repeatedly."""
 
     def prepare():
         times = chain(seconds, repeat(seconds[-1]))
 
         def work():
             clock.now += next(times)
-            return told
+            return returned
 
         return work
 
@@ -46,7 +46,9 @@ def takes(clock, *seconds, told=None):
 
 
 def measured(*rows, **kwargs):
-    return carry_out("group", Comparison("what", rows), device="cpu", limits=LIMITS, **kwargs)
+    return measure_comparison(
+        "group", Comparison("what", rows), device="cpu", limits=LIMITS, **kwargs
+    )
 
 
 def test_two_calls_before_the_rounds_are_not_timed(clock):
@@ -57,12 +59,12 @@ def test_two_calls_before_the_rounds_are_not_timed(clock):
     assert result.p90_ms == pytest.approx(7600.0)
 
 
-def test_ratio_is_the_median_over_rounds_of_the_baselines_time_over_ones_own(clock):
+def test_ratio_is_the_median_of_the_speedup_over_rounds(clock):
     baseline = Row("baseline", takes(clock, 1.0, 1.0, 4.0, 8.0, 8.0))
     faster = Row("faster", takes(clock, 1.0, 1.0, 1.0, 4.0, 1.0))
     first, second = measured(baseline, faster, rounds=3)
     assert (first.ratio, first.ratio_p10, first.ratio_p90) == (1.0, 1.0, 1.0)
-    assert second.ratio == 4.0  # of 4, 2 and 8; the medians' ratio would be 8
+    assert second.ratio == 4.0  # of 4, 2 and 8; the ratio of the medians would be 8
     assert second.ratio_p10 == pytest.approx(2.4)
     assert second.ratio_p90 == pytest.approx(7.2)
     assert first.baseline == second.baseline == first.name == "what: baseline"
@@ -83,12 +85,12 @@ def test_matmul_limit_is_that_of_the_precision(clock):
     assert (result.percent_of_matmul, result.percent_of_copy) == (25.0, None)
 
 
-def test_a_works_own_seconds_count(clock):
-    (result,) = measured(Row("A", takes(clock, 8.0, told=0.5), units=5))
+def test_seconds_returned_by_the_work_count(clock):
+    (result,) = measured(Row("A", takes(clock, 8.0, returned=0.5), units=5))
     assert result.median_ms == pytest.approx(100.0)
 
 
-def test_what_cannot_be_measured_stands_among_the_results(clock):
+def test_unmeasured_rows_are_among_the_results(clock):
     def never():
         raise AssertionError("prepared although it cannot be measured")
 
@@ -109,16 +111,16 @@ def test_what_cannot_be_measured_stands_among_the_results(clock):
     assert (third.percent_of_matmul, third.peak_bytes) == (None, None)
 
 
-def test_memory_is_counted_once_and_only_where_it_can_be():
+def test_memory_is_only_measured_if_torch_allocates_it():
     def work():
         torch.empty(2**20, dtype=torch.uint8)
 
     def prepare():
         return work
 
-    seen, unseen = measured(Row("A", prepare), Row("B", prepare, counts_memory=False), rounds=1)
-    assert seen.peak_bytes == 2**20
-    assert unseen.peak_bytes is None
+    first, second = measured(Row("A", prepare), Row("B", prepare, measures_memory=False), rounds=1)
+    assert first.peak_bytes == 2**20
+    assert second.peak_bytes is None
 
 
 def test_rows_of_a_comparison_are_timed_in_turn():
@@ -127,23 +129,22 @@ def test_rows_of_a_comparison_are_timed_in_turn():
     def prepare(name):
         def work():
             called.append(name)
-            time.sleep(interleaving.SHORTEST_SAMPLE)  # long enough to be timed alone
+            time.sleep(interleaving.MIN_SAMPLE_SECONDS)  # one call per sample
 
         return work
 
-    rows = [Row(name, partial(prepare, name), counts_memory=False) for name in "AB"]
+    rows = [Row(name, partial(prepare, name), measures_memory=False) for name in "AB"]
     measured(*rows, rounds=2)
     assert "".join(called) == "AA" + "BB" + "ABAB"
 
 
-def test_limits_are_needed_where_work_is_counted():
+def test_limits_are_needed_if_operations_or_bytes_are_known():
     bare, counted = Row("A", lambda: lambda: None), Row("B", lambda: lambda: None, bytes=1)
     assert not needs_limits([Comparison("x", (bare,))])
     assert needs_limits([Comparison("x", (bare,)), Comparison("y", (bare, counted))])
 
 
-def test_facts_are_the_names_and_numbers(clock):
+def test_results_have_names_and_survive_json(clock):
     (result,) = measured(Row("A", takes(clock, 1.0)))
-    facts = result.facts()
-    assert facts["name"] == facts["baseline"] == "what: A"
-    assert {"group", "median_ms", "ratio", "peak_bytes", "not_measured"} <= facts.keys()
+    assert result.name == result.baseline == "what: A"
+    assert RowResult.model_validate_json(result.model_dump_json()) == result

@@ -1,4 +1,4 @@
-"""Counts of work against torch's own counter, on the textbook's form."""
+"""Operations and bytes, checked against torch's counter on the textbook backend."""
 
 import math
 
@@ -10,7 +10,7 @@ from capsbench.capsules.capsule import Capsules
 from capsbench.capsules.dynamic_routing import DynamicRouting
 from capsbench.capsules.em_layers import ClassEMCapsules, ConvEMCapsules
 from capsbench.speed.counts import (
-    counted_flops,
+    count_flops,
     dynamic_routing_bytes,
     dynamic_routing_flops,
     em_routing_bytes,
@@ -22,15 +22,15 @@ PASSES = pytest.mark.parametrize("backward", [False, True])
 
 
 def pass_through(layer, inputs, backward, *others):
-    """A pass through a layer in the textbook's form, with the gradients of all inputs."""
+    """Return a call of a layer by the textbook backend, optionally with all gradients."""
     layer.backend = "textbook"
     for tensor in inputs:
         tensor.requires_grad_(backward)
 
     def call():
-        found = layer(*(others or inputs))
+        output = layer(*(others or inputs))
         if backward:
-            (found.poses.sum() + found.presences.sum()).backward()
+            (output.poses.sum() + output.presences.sum()).backward()
 
     return call
 
@@ -43,7 +43,7 @@ def test_dynamic_routing(iterations, backward):
     )
     layer.requires_grad_(backward)
     call = pass_through(layer, [torch.rand(3, 6, 4)], backward)
-    found = dynamic_routing_flops(
+    flops = dynamic_routing_flops(
         batch=3,
         children=6,
         parents=5,
@@ -52,7 +52,7 @@ def test_dynamic_routing(iterations, backward):
         iterations=iterations,
         backward=backward,
     )
-    assert found == counted_flops(call)
+    assert flops == count_flops(call)
 
 
 @ITERATIONS
@@ -68,22 +68,22 @@ def test_em_routing(iterations, backward, conv):
     capsules = Capsules(*inputs)
     call = pass_through(layer, inputs, backward, capsules, 1.0)
     votes = math.prod(layer.vote_shape(capsules, 1.0)) // 16
-    found = em_routing_flops(votes=votes, iterations=iterations, backward=backward)
-    assert found == counted_flops(call)
+    flops = em_routing_flops(votes=votes, iterations=iterations, backward=backward)
+    assert flops == count_flops(call)
 
 
 def test_bytes_are_those_of_inputs_and_outputs():
     sizes = {"batch": 3, "children": 6, "parents": 5, "child_dim": 4, "parent_dim": 7}
-    below, above = 3 * 6 * 4 + 6 * 5 * 4 * 7, 3 * 5 * 7
-    assert dynamic_routing_bytes(**sizes, backward=False) == 4 * (below + above)
-    # Both are read again, with the gradient of the parents; the gradients below are written.
-    assert dynamic_routing_bytes(**sizes, backward=True) == 4 * (3 * below + 2 * above)
-    given = {"children": 7, "weights": 5, "parents": 3}
-    below, above = 7 * (16 + 1) + 5 * 16, 3 * (16 + 1)
-    assert em_routing_bytes(**given, backward=False) == 4 * (below + above)
-    assert em_routing_bytes(**given, backward=True) == 4 * (3 * below + 2 * above)
+    inputs, outputs = 3 * 6 * 4 + 6 * 5 * 4 * 7, 3 * 5 * 7
+    assert dynamic_routing_bytes(**sizes, backward=False) == 4 * (inputs + outputs)
+    # Both are read again, with the gradient of the parents; the gradients of the inputs are written.
+    assert dynamic_routing_bytes(**sizes, backward=True) == 4 * (3 * inputs + 2 * outputs)
+    sizes = {"children": 7, "weights": 5, "parents": 3}
+    inputs, outputs = 7 * (16 + 1) + 5 * 16, 3 * (16 + 1)
+    assert em_routing_bytes(**sizes, backward=False) == 4 * (inputs + outputs)
+    assert em_routing_bytes(**sizes, backward=True) == 4 * (3 * inputs + 2 * outputs)
 
 
 def test_counted_flops_are_two_for_each_multiply_add():
     layer = nn.Linear(5, 7)
-    assert counted_flops(lambda: layer(torch.zeros(3, 5))) == 2 * 3 * 5 * 7
+    assert count_flops(lambda: layer(torch.zeros(3, 5))) == 2 * 3 * 5 * 7

@@ -1,20 +1,20 @@
-"""The order of the timing, and what is made of the times; a clock that the test moves."""
+"""Order and summary of timings, with a fake clock."""
 
 import pytest
 
 from capsbench.speed.interleaving import (
-    FEWEST_ROUNDS,
-    MOST_ROUNDS,
-    Prepared,
+    MAX_ROUNDS,
+    MIN_ROUNDS,
+    PreparedWork,
     calls_per_sample,
     interleave,
     ratios,
-    spread,
+    timing_spread,
 )
 
 
 class Machine:
-    """A clock, and works that move it and note that they were called."""
+    """Clock, and works that advance it and record their calls."""
 
     def __init__(self):
         self.now = 0.0
@@ -23,13 +23,13 @@ class Machine:
     def clock(self):
         return self.now
 
-    def work(self, name, seconds, calls=1, told=None):
+    def work(self, name, seconds, calls=1, returned=None):
         def call():
             self.called.append(name)
             self.now += seconds
-            return told
+            return returned
 
-        return Prepared(call, calls)
+        return PreparedWork(call, calls)
 
     def interleave(self, *works, rounds=None, budget=1.0, lag=0.0):
         def synchronize():
@@ -47,31 +47,31 @@ def test_works_take_turns():
     assert samples == [[0.5] * 3] * 3
 
 
-def test_the_fewest_rounds_are_done_whatever_they_take():
+def test_the_minimum_of_rounds_ignores_the_budget():
     machine = Machine()
     machine.interleave(machine.work("A", 100.0), machine.work("B", 1.0), budget=1.0)
-    assert machine.called.count("A") == machine.called.count("B") == FEWEST_ROUNDS
+    assert machine.called.count("A") == machine.called.count("B") == MIN_ROUNDS
 
 
-def test_as_many_rounds_as_fit_into_the_budget():
+def test_rounds_fill_the_budget_up_to_the_maximum():
     machine = Machine()
     machine.interleave(machine.work("A", 0.25), machine.work("B", 0.25), budget=5.0)
     assert machine.called.count("A") == 10
     machine = Machine()
     machine.interleave(machine.work("A", 0.001), budget=5.0)
-    assert machine.called.count("A") == MOST_ROUNDS
+    assert machine.called.count("A") == MAX_ROUNDS
 
 
-def test_given_rounds_overrule_the_budget():
+def test_a_number_of_rounds_overrides_the_budget():
     machine = Machine()
     machine.interleave(machine.work("A", 100.0), rounds=2, budget=1.0)
-    machine.interleave(machine.work("B", 100.0), rounds=FEWEST_ROUNDS + 1, budget=1.0)
-    machine.interleave(machine.work("C", 0.0), rounds=MOST_ROUNDS + 1)
+    machine.interleave(machine.work("B", 100.0), rounds=MIN_ROUNDS + 1, budget=1.0)
+    machine.interleave(machine.work("C", 0.0), rounds=MAX_ROUNDS + 1)
     counts = [machine.called.count(name) for name in "ABC"]
-    assert counts == [2, FEWEST_ROUNDS + 1, MOST_ROUNDS + 1]
+    assert counts == [2, MIN_ROUNDS + 1, MAX_ROUNDS + 1]
 
 
-def test_short_works_are_timed_several_calls_at_once():
+def test_several_calls_of_short_works_are_timed_together():
     machine = Machine()
     samples = machine.interleave(machine.work("A", 0.25, calls=4), rounds=2)
     assert machine.called == ["A"] * 8
@@ -81,14 +81,14 @@ def test_short_works_are_timed_several_calls_at_once():
     assert calls_per_sample(0.0) == 5000
 
 
-def test_what_the_device_still_does_counts():
+def test_the_time_of_synchronization_counts():
     machine = Machine()
     assert machine.interleave(machine.work("A", 0.25), rounds=1, lag=0.5) == [[0.75]]
 
 
-def test_a_work_that_tells_its_own_seconds_is_believed():
+def test_seconds_returned_by_the_work_are_used():
     machine = Machine()
-    works = [machine.work("A", 8.0, told=0.5), machine.work("B", 2.0)]
+    works = [machine.work("A", 8.0, returned=0.5), machine.work("B", 2.0)]
     assert machine.interleave(*works, rounds=2) == [[0.5, 0.5], [2.0, 2.0]]
 
 
@@ -96,15 +96,15 @@ def test_nothing_to_time():
     assert Machine().interleave(rounds=2) == []
 
 
-def test_spread_is_the_median_and_the_middle_eight_tenths():
-    assert spread(list(range(11))) == (5, 1, 9)
-    assert spread([7.0]) == (7.0, 7.0, 7.0)
+def test_timing_spread_is_the_median_and_the_outer_percentiles():
+    assert timing_spread(list(range(11))) == (5, 1, 9)
+    assert timing_spread([7.0]) == (7.0, 7.0, 7.0)
 
 
 def test_ratios_are_taken_round_by_round():
-    """A machine that gets three times slower half-way has no say in them."""
+    """They are independent of a slowdown of the machine between rounds."""
     baseline, own = [2.0, 2.0, 6.0, 6.0, 6.0], [1.0, 1.0, 3.0, 3.0, 3.0]
     assert ratios(baseline, own) == [2.0] * 5
-    assert spread(ratios(baseline, own)).median == 2.0
+    assert timing_spread(ratios(baseline, own)).median == 2.0
     with pytest.raises(ValueError, match="zip"):
         ratios(baseline, own[:-1])

@@ -1,4 +1,4 @@
-"""What is said of the machine, here and on others."""
+"""Description of the machine."""
 
 import pytest
 import torch
@@ -14,20 +14,20 @@ def cpu_with(monkeypatch, **capabilities):
 
 def test_bf16_needs_instructions(monkeypatch):
     cpu_with(monkeypatch, avx2=True, amx_bf16=False, architecture="x86_64")
-    assert machine.bf16_instructions("cpu") == []
-    assert machine.precisions("cpu") == ("fp32",)
-    assert machine.lacks_precision("fp32", "cpu") is None
-    assert machine.lacks_precision("bf16", "cpu") == "this CPU has no bf16 instructions"
+    assert machine.bf16_instructions("cpu") == ()
+    assert machine.native_precisions("cpu") == ("fp32",)
+    assert machine.missing_precision("fp32", "cpu") is None
+    assert machine.missing_precision("bf16", "cpu") == "this CPU has no bf16 instructions"
 
 
 @pytest.mark.parametrize("name", ["amx_bf16", "avx512_bf16", "bf16"])
 def test_bf16_instructions_of_several_makers(monkeypatch, name):
     cpu_with(monkeypatch, **{name: True})
-    assert machine.bf16_instructions("cpu") == [name]
-    assert machine.lacks_precision("bf16", "cpu") is None
+    assert machine.bf16_instructions("cpu") == (name,)
+    assert machine.missing_precision("bf16", "cpu") is None
 
 
-def test_auto_is_a_device_that_can_be_measured(monkeypatch):
+def test_auto_is_cuda_or_cpu(monkeypatch):
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert machine.bench_device("auto") == machine.bench_device("cpu") == "cpu"
@@ -38,10 +38,11 @@ def test_auto_is_a_device_that_can_be_measured(monkeypatch):
 
 
 def test_description():
-    found = machine.describe("cpu", Limits({"fp32": 2e9}, copy=3e9))
-    assert {"versions", "commit", "date", "device", "cpu", "threads", "settings"} <= found.keys()
-    assert found["matmul_flops_per_second"] == {"fp32": 2e9}
-    assert found["copy_bytes_per_second"] == 3e9
-    unlimited = machine.describe("cpu", None)
-    assert unlimited["matmul_flops_per_second"] == {}
-    assert unlimited["copy_bytes_per_second"] is None
+    described = machine.describe_machine("cpu", Limits({"fp32": 2e9}, copy=3e9))
+    assert described.device == "cpu" and described.threads == torch.get_num_threads()
+    assert described.cpu and described.settings and described.provenance.versions
+    assert described.matmul_flops_per_second == {"fp32": 2e9}
+    assert described.copy_bytes_per_second == 3e9
+    without_limits = machine.describe_machine("cpu", None)
+    assert without_limits.matmul_flops_per_second == {}
+    assert without_limits.copy_bytes_per_second is None

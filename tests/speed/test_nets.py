@@ -1,4 +1,4 @@
-"""Steps and passes of networks: in which form they compute, and what they leave behind."""
+"""Training steps and inference of networks: variants and side effects."""
 
 import pytest
 import torch
@@ -11,20 +11,22 @@ from capsbench.speed.nets import (
     FAST_BF16,
     TEXTBOOK,
     Net,
-    Way,
+    Variant,
     inference,
-    optimizer_of,
+    make_optimizer,
     training_step,
 )
 
-WAYS = pytest.mark.parametrize("way", [TEXTBOOK, FAST, FAST_BF16], ids=lambda way: way.name)
+VARIANTS = pytest.mark.parametrize(
+    "variant", [TEXTBOOK, FAST, FAST_BF16], ids=lambda variant: variant.name
+)
 
 
-class Watched(Net):
-    """Keeps the models that it builds, and what they return."""
+class RecordingNet(Net):
+    """Network that records its models and their outputs."""
 
-    def build(self, way, device):
-        model = super().build(way, device)
+    def build(self, variant, device):
+        model = super().build(variant, device)
         MODELS.append(model)
         model.register_forward_hook(lambda _, __, output: OUTPUTS.append(output))
         return model
@@ -38,12 +40,12 @@ OUTPUTS: list[Prediction] = []
 def net():
     MODELS.clear()
     OUTPUTS.clear()
-    return Watched("tests.speed.small:SmallCapsNet", (1, 9, 9), num_classes=3, size=2)
+    return RecordingNet("tests.speed.small:SmallCapsNet", (1, 9, 9), num_classes=3, batch_size=2)
 
 
-@WAYS
-def test_a_training_step_trains_and_leaves_no_gradients(net, way):
-    work = training_step(net, way, "cpu")
+@VARIANTS
+def test_a_training_step_trains_and_leaves_no_gradients(net, variant):
+    work = training_step(net, variant, "cpu")
     (model,) = MODELS
     before = [parameter.detach().clone() for parameter in model.parameters()]
     assert work() is None
@@ -51,9 +53,9 @@ def test_a_training_step_trains_and_leaves_no_gradients(net, way):
     assert not any(map(torch.equal, before, model.parameters()))
 
 
-@WAYS
-def test_inference_neither_trains_nor_keeps_a_graph(net, way):
-    work = inference(net, way, "cpu")
+@VARIANTS
+def test_inference_neither_trains_nor_keeps_a_graph(net, variant):
+    work = inference(net, variant, "cpu")
     (model,) = MODELS
     before = [parameter.detach().clone() for parameter in model.parameters()]
     work()
@@ -65,12 +67,12 @@ def test_inference_neither_trains_nor_keeps_a_graph(net, way):
 
 @pytest.mark.parametrize("backend", ["textbook", "eager", "auto"])
 def test_all_routing_is_done_by_the_backend_of_the_way(net, backend):
-    model = net.build(Way(backend), "cpu")
+    model = net.build(Variant(backend), "cpu")
     layers = [layer for layer in model.modules() if isinstance(layer, RoutingLayer)]
     assert [layer.backend for layer in layers] == [backend]
 
 
-def test_the_textbooks_convolutions_are_plain(monkeypatch):
+def test_convolutions_of_the_textbook_variant_are_plain(monkeypatch):
     monkeypatch.setattr(FASTEST_FORMS, "fastest", lambda *_: "products")
     large, images = Conv2d(64, 64, 9), torch.zeros(()).expand(512, 64, 20, 20)
     with FAST.forward("cpu"):
@@ -79,23 +81,23 @@ def test_the_textbooks_convolutions_are_plain(monkeypatch):
         assert large.form(images) == "plain"
 
 
-@WAYS
-def test_precision(way):
-    with way.forward("cpu"):
+@VARIANTS
+def test_precision(variant):
+    with variant.forward("cpu"):
         product = torch.ones(2, 2) @ torch.ones(2, 2)
-    assert product.dtype == (torch.bfloat16 if way.precision == "bf16" else torch.float32)
+    assert product.dtype == (torch.bfloat16 if variant.precision == "bf16" else torch.float32)
 
 
 def test_optimizers(net):
-    """The textbook's as torch has it, the fast one as a task has it."""
+    """torch's default for the textbook variant, a task's optimizer for the fast one."""
     model = net.build(FAST, "cpu")
-    plain, fast = optimizer_of(model, TEXTBOOK), optimizer_of(model, FAST)
+    plain, fast = make_optimizer(model, TEXTBOOK), make_optimizer(model, FAST)
     assert type(plain) is type(fast) is torch.optim.Adam
     assert (plain.defaults["fused"], fast.defaults["fused"]) == (None, True)
     assert plain.defaults["lr"] == fast.defaults["lr"]
 
 
-def test_the_same_weights_in_every_row(net):
+def test_all_variants_have_the_same_weights(net):
     first, second = net.build(TEXTBOOK, "cpu"), net.build(FAST, "cpu")
     assert all(map(torch.equal, first.parameters(), second.parameters()))
-    assert torch.equal(net.batch("cpu").targets, torch.tensor([0, 1]))
+    assert torch.equal(net.make_batch("cpu").targets, torch.tensor([0, 1]))

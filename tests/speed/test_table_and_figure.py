@@ -1,4 +1,4 @@
-"""What is printed and drawn of results."""
+"""Tables and figure of results."""
 
 import re
 
@@ -7,15 +7,24 @@ import pytest
 from matplotlib.patches import Rectangle
 from rich.console import Console
 
+from capsbench.records.provenance import Provenance
 from capsbench.reporting.plotting import svg
 from capsbench.speed.figure import ratios_figure
-from capsbench.speed.rows import Result
-from capsbench.speed.table import comparison_table, machine_table, number, reasons
+from capsbench.speed.machine import Machine
+from capsbench.speed.rows import RowResult, full_name
+from capsbench.speed.table import comparison_table, format_number, machine_table, unmeasured_lines
 
 
 def result(row, *, comparison="forward", group="routing", **numbers):
-    baseline = f"{comparison}: textbook"
-    return Result(group, comparison, row, baseline, "fp32", **numbers)
+    return RowResult(
+        name=full_name(comparison, row),
+        group=group,
+        comparison=comparison,
+        row=row,
+        baseline=full_name(comparison, "textbook"),
+        precision="fp32",
+        **numbers,
+    )
 
 
 def timed(row, median, ratio, **others):
@@ -27,30 +36,32 @@ def timed(row, median, ratio, **others):
 RESULTS = [
     timed("textbook", 96.0, 1.0, peak_bytes=807_000_000, percent_of_matmul=2.04),
     timed("eager", 51.5, 1.864, peak_bytes=60_000_000, percent_of_copy=14.6),
-    result("native", not_measured="no C compiler was found"),
+    result("native", not_measured="no C compiler"),
     result("triton", not_measured="triton needs a GPU"),
     timed("textbook", 1.0, 1.0, comparison="backward", group="step"),
     timed("eager", 2.0, 0.5, comparison="backward", group="step"),
 ]
-MACHINE = {
-    "versions": {"capsbench": "1.2", "torch": "2.15.0", "python": "3.11.7"},
-    "commit": "abc+",
-    "date": "2026-01-01",
-    "device": "cpu",
-    "device_name": "x86_64, 2 threads",
-    "cpu": "A CPU",
-    "threads": 2,
-    "bf16": [],
-    "settings": {"huge pages": "on"},
-    "matmul_flops_per_second": {"fp32": 310e9},
-    "copy_bytes_per_second": 26e9,
-}
+MACHINE = Machine(
+    provenance=Provenance(
+        versions={"capsbench": "1.2", "torch": "2.15.0", "python": "3.11.7"},
+        commit="abc+",
+        date="2026-01-01",
+    ),
+    device="cpu",
+    device_name="x86_64, 2 threads",
+    cpu="A CPU",
+    threads=2,
+    bf16=(),
+    settings={"huge pages": "on"},
+    matmul_flops_per_second={"fp32": 310e9},
+    copy_bytes_per_second=26e9,
+)
 
 
-def printed(shown):
+def printed(renderable):
     console = Console(width=80, color_system=None)
     with console.capture() as capture:
-        console.print(shown)
+        console.print(renderable)
     return [line.rstrip() for line in capture.get().splitlines()]
 
 
@@ -62,12 +73,12 @@ def test_table_of_a_comparison_fits_a_terminal():
     assert len(lines) == 3
 
 
-def test_what_was_not_measured_is_told_once_for_each_reason():
-    assert reasons(RESULTS) == [
-        "not measured: native: no C compiler was found",
+def test_each_reason_for_unmeasured_rows_is_one_line():
+    assert unmeasured_lines(RESULTS) == [
+        "not measured: native: no C compiler",
         "not measured: triton: triton needs a GPU",
     ]
-    assert reasons([result(name, not_measured="no GPU") for name in "ab"]) == [
+    assert unmeasured_lines([result(name, not_measured="no GPU") for name in "ab"]) == [
         "not measured: a, b: no GPU"
     ]
 
@@ -83,7 +94,8 @@ def test_machine():
         "26.0 GB/s",
     ):
         assert words in re.sub(r"\s+", " ", text)
-    bare = {**MACHINE, "matmul_flops_per_second": {}, "copy_bytes_per_second": None}
+    without = {"matmul_flops_per_second": {}, "copy_bytes_per_second": None}
+    bare = MACHINE.model_copy(update=without)
     assert "limits" not in "\n".join(printed(machine_table(bare)))
 
 
@@ -91,7 +103,7 @@ def test_machine():
     ("value", "text"), [(0.0, "0.00"), (99.96, "100"), (100.4, "100"), (1234.5, "1234")]
 )
 def test_numbers(value, text):
-    assert number(value) == text
+    assert format_number(value) == text
 
 
 def test_figure_has_a_bar_for_each_row_but_the_baseline():
@@ -108,7 +120,7 @@ def test_figure_has_a_bar_for_each_row_but_the_baseline():
     assert routing.get_xscale() == "log"
 
 
-def test_figure_names_what_was_not_measured():
+def test_figure_names_unmeasured_rows():
     text = svg(ratios_figure(RESULTS)).decode()
     for words in (
         "forward (1: textbook)",
@@ -120,6 +132,6 @@ def test_figure_names_what_was_not_measured():
         assert words in text
 
 
-def test_a_figure_of_nothing_measured():
+def test_a_figure_without_measured_rows():
     missing = [result(name, not_measured="no") for name in ("textbook", "eager")]
     assert "not measured: textbook, eager" in svg(ratios_figure(missing)).decode()

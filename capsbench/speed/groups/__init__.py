@@ -1,3 +1,3 @@
-"""The groups of rows, one file for each; free of torch itself, so that help can name them."""
+"""Groups of rows, one file each (this module does not import torch)."""
 
 GROUPS = ("routing", "step", "data", "sweep", "startup")

@@ -1,4 +1,4 @@
-"""Rows of group ``data``: batches of warped training images, ready where the model is."""
+"""Rows of group ``data``: loading of warped training images onto the model's device."""
 
 from __future__ import annotations
 
@@ -17,63 +17,63 @@ from capsbench.speed.rows import Comparison, Row, Work
 
 
 @dataclass(frozen=True)
-class Sizes:
-    """How much is loaded.
+class DataSizes:
+    """Sizes of the loaded data.
 
     Attributes:
         shapes: (C, H, W) of the images of each comparison.
-        batch: Images in a batch.
+        batch_size: Images in a batch.
         batches: Batches of an epoch; an epoch is timed as a whole.
         workers: Worker processes of torchvision's pipeline.
     """
 
     shapes: tuple[ImageShape, ...] = ((1, 28, 28), (1, 96, 96))
-    batch: int = 128
+    batch_size: int = 128
     batches: int = 16
     workers: int = 2
 
 
-def comparisons(device: str, sizes: Sizes) -> list[Comparison]:
-    """Random rotations and shifts of images in memory; times are per batch."""
+def comparisons(device: str, sizes: DataSizes) -> list[Comparison]:
+    """Compare random rotations and shifts of images in memory; times are per batch."""
     return [_comparison(device, shape, sizes) for shape in sizes.shapes]
 
 
-def _comparison(device: str, shape: ImageShape, sizes: Sizes) -> Comparison:
-    pixels = sizes.batch * math.prod(shape)
-    # A byte of each pixel is read, four are written. Memory of worker processes is not seen.
+def _comparison(device: str, shape: ImageShape, sizes: DataSizes) -> Comparison:
+    pixels = sizes.batch_size * math.prod(shape)
+    # One byte per pixel is read and four are written. Memory of worker processes is not measured.
     row = partial(Row, bytes=5 * pixels, units=sizes.batches)
-    given = device, shape, sizes
     rows = (
         row(
             f"torchvision, {sizes.workers} workers",
-            partial(_torchvision, *given),
-            counts_memory=False,
+            partial(_torchvision, device, shape, sizes),
+            measures_memory=False,
         ),
-        row("affine_grid and grid_sample", partial(_grid_sample, *given)),
-        row("ours", partial(_ours, *given)),
+        row("affine_grid and grid_sample", partial(_grid_sample, device, shape, sizes)),
+        row("capsbench", partial(_capsbench, device, shape, sizes)),
     )
-    return Comparison(f"{sizes.batch} warped images of {shape[1]} x {shape[2]}", rows)
+    return Comparison(f"{sizes.batch_size} warped images of {shape[1]} x {shape[2]}", rows)
 
 
-def _ours(device: str, shape: ImageShape, sizes: Sizes) -> Work:
-    data = noise_images(shape, num_classes=10, count=sizes.batch * sizes.batches, batch=sizes.batch)
-    stream, place = data.train_dataloader(), torch.device(device)
+def _capsbench(device: str, shape: ImageShape, sizes: DataSizes) -> Work:
+    count = sizes.batch_size * sizes.batches
+    data = noise_images(shape, num_classes=10, count=count, batch_size=sizes.batch_size)
+    loader, torch_device = data.train_dataloader(), torch.device(device)
 
     def work() -> None:
-        for stored in stream:
-            data.on_after_batch_transfer(data.transfer_batch_to_device(stored, place, 0), 0)
+        for stored in loader:
+            data.on_after_batch_transfer(data.transfer_batch_to_device(stored, torch_device, 0), 0)
 
     return work
 
 
-def _grid_sample(device: str, shape: ImageShape, sizes: Sizes) -> Work:
-    """What a loop written by hand does at least: every view drawn, no convention kept."""
-    count = sizes.batch * sizes.batches
+def _grid_sample(device: str, shape: ImageShape, sizes: DataSizes) -> Work:
+    """Prepare a minimal loop with random rotations and shifts."""
+    count = sizes.batch_size * sizes.batches
     images = torch.randint(256, (count, *shape), dtype=torch.uint8)
     targets = torch.arange(count) % 10
 
     def work() -> None:
-        for rows in torch.randperm(count).split(sizes.batch):
+        for rows in torch.randperm(count).split(sizes.batch_size):
             batch = images[rows].to(device, non_blocking=True).float().div_(255)
             targets[rows].to(device, non_blocking=True)
             theta = _random_theta(len(rows), shape).to(device)
@@ -84,7 +84,7 @@ def _grid_sample(device: str, shape: ImageShape, sizes: Sizes) -> Work:
 
 
 def _random_theta(count: int, shape: ImageShape) -> Tensor:
-    """Rotations and shifts (count, 2, 3) as `affine_grid` wants them."""
+    """Draw rotations and shifts (count, 2, 3) in the convention of `affine_grid`."""
     (low, high), (left, right) = VIEWS.rotation.limits, VIEWS.shift.limits
     angle = torch.empty(count).uniform_(low, high).deg2rad()
     shift = torch.empty(count, 2).uniform_(left, right) / torch.tensor([shape[2], shape[1]]) * 2
@@ -93,7 +93,7 @@ def _random_theta(count: int, shape: ImageShape) -> Tensor:
 
 
 class _PerImage(Dataset[tuple[Tensor, int]]):
-    """Images as torchvision's data sets hand them out: from uint8 by way of PIL, one by one."""
+    """Images one by one via PIL, as in torchvision's data sets."""
 
     def __init__(self, images: Tensor) -> None:
         from torchvision import transforms
@@ -119,11 +119,11 @@ class _PerImage(Dataset[tuple[Tensor, int]]):
         return self.transform(self.images[index]), index % 10
 
 
-def _torchvision(device: str, shape: ImageShape, sizes: Sizes) -> Work:
-    images = torch.randint(256, (sizes.batch * sizes.batches, *shape), dtype=torch.uint8)
+def _torchvision(device: str, shape: ImageShape, sizes: DataSizes) -> Work:
+    images = torch.randint(256, (sizes.batch_size * sizes.batches, *shape), dtype=torch.uint8)
     loader = DataLoader(
         _PerImage(images),
-        batch_size=sizes.batch,
+        batch_size=sizes.batch_size,
         shuffle=True,
         num_workers=sizes.workers,
         persistent_workers=sizes.workers > 0,
@@ -131,7 +131,7 @@ def _torchvision(device: str, shape: ImageShape, sizes: Sizes) -> Work:
     )
 
     def work() -> None:
-        # A whole epoch: at its end the workers rest, and take nothing from the rows beside them.
+        # A whole epoch: at its end the workers are idle and do not slow the other rows down.
         for batch, targets in loader:
             batch.to(device, non_blocking=True)
             targets.to(device, non_blocking=True)

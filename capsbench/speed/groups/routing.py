@@ -1,4 +1,4 @@
-"""Rows of group ``routing``: layers of capsules alone, by backend."""
+"""Rows of group ``routing``: single capsule layers, by backend."""
 
 from __future__ import annotations
 
@@ -25,9 +25,16 @@ from capsbench.speed.rows import Comparison, Row, Work
 
 @dataclass(frozen=True)
 class DynamicSizes:
-    """A layer under dynamic routing: I children of length D, J parents of length E.
+    """Sizes of a dynamic routing layer.
 
     The defaults are those of Sabour's network for 28 x 28 images.
+
+    Attributes:
+        children: I.
+        parents: J.
+        child_dim: Components D of a child's pose.
+        parent_dim: Components E of a parent's pose.
+        iterations: Routing iterations.
     """
 
     children: int = 1152
@@ -39,15 +46,15 @@ class DynamicSizes:
 
 @dataclass(frozen=True)
 class EMSizes:
-    """A layer under EM routing.
+    """Sizes of an EM routing layer.
 
     Attributes:
-        side: Height and width of the map below.
-        in_types: Types of the capsules below.
-        out_types: Types of the layer's capsules.
-        kernel: Width of the window; None for a class layer, which sees the whole map.
+        side: Height and width of the input map.
+        in_types: Capsule types of the input.
+        out_types: Capsule types of the output.
+        kernel: Width of the window; None for a class layer over the whole map.
         stride: Step of the window.
-        iterations: Iterations of EM routing.
+        iterations: Routing iterations.
     """
 
     side: int
@@ -58,17 +65,17 @@ class EMSizes:
     iterations: int = 3
 
     @property
-    def places(self) -> int:
-        """Places of the layer's map."""
+    def positions(self) -> int:
+        """Positions of the output map."""
         return 1 if self.kernel is None else ((self.side - self.kernel) // self.stride + 1) ** 2
 
     @property
     def window(self) -> int:
-        """Children that a parent sees."""
+        """Children in a parent's window."""
         return (self.kernel or self.side) ** 2 * self.in_types
 
     def layer(self) -> EMCapsules:
-        """The layer, freshly initialised."""
+        """Build the layer with new weights."""
         if self.kernel is None:
             return ClassEMCapsules(self.in_types, self.out_types, iterations=self.iterations)
         return ConvEMCapsules(
@@ -81,39 +88,39 @@ class EMSizes:
 
 
 @dataclass(frozen=True)
-class Sizes:
-    """The layers that are measured.
+class RoutingSizes:
+    """Sizes of the measured layers.
 
     Attributes:
-        dynamic: The layer under dynamic routing.
-        batches: Its batch sizes.
-        large_batches: More of them, for a GPU.
-        em: The layers under EM routing: those of ``capsnet-em-small`` for 32 x 32 images.
-        em_batch: Their batch size.
+        dynamic: Dynamic routing layer.
+        batch_sizes: Batch sizes of the dynamic routing layer.
+        gpu_batch_sizes: Further batch sizes on a GPU.
+        em: EM routing layers: those of ``capsnet-em-small`` for 32 x 32 images.
+        em_batch_size: Batch size of the EM routing layers.
     """
 
     dynamic: DynamicSizes = DynamicSizes()
-    batches: tuple[int, ...] = (128,)
-    large_batches: tuple[int, ...] = (512,)
+    batch_sizes: tuple[int, ...] = (128,)
+    gpu_batch_sizes: tuple[int, ...] = (512,)
     em: tuple[EMSizes, ...] = (
         EMSizes(side=14, in_types=8, out_types=16, kernel=3, stride=2),
         EMSizes(side=6, in_types=16, out_types=16, kernel=3),
         EMSizes(side=4, in_types=16, out_types=5),
     )
-    em_batch: int = 64
+    em_batch_size: int = 64
 
 
-def comparisons(device: str, sizes: Sizes) -> list[Comparison]:
-    """Each layer forward, then forward and backward, with a row for each backend."""
-    large = None if device == "cuda" else "so large a batch is for CUDA devices"
-    batches: list[tuple[int, str | None]] = [(batch, None) for batch in sizes.batches]
-    batches += [(batch, large) for batch in sizes.large_batches]
-    found = []
+def comparisons(device: str, sizes: RoutingSizes) -> list[Comparison]:
+    """Compare the backends of each layer, forward and then forward with backward."""
+    gpu_only = None if device == "cuda" else "this batch size is only measured on a CUDA device"
+    batches: list[tuple[int, str | None]] = [(batch, None) for batch in sizes.batch_sizes]
+    batches += [(batch, gpu_only) for batch in sizes.gpu_batch_sizes]
+    result = []
     for batch, reason in batches:
-        found += [_dynamic(device, sizes.dynamic, batch, back, reason) for back in (False, True)]
+        result += [_dynamic(device, sizes.dynamic, batch, back, reason) for back in (False, True)]
     for layer in sizes.em:
-        found += [_em(device, layer, sizes.em_batch, back) for back in (False, True)]
-    return found
+        result += [_em(device, layer, sizes.em_batch_size, back) for back in (False, True)]
+    return result
 
 
 def _dynamic(
@@ -141,7 +148,7 @@ def _dynamic(
         return _passes(partial(layer, children), [children, layer.weights], backward)
 
     return _comparison(
-        f"dynamic routing, batch {batch}, {_told(backward)}",
+        f"dynamic routing, batch {batch}, {_passes_name(backward)}",
         device,
         prepare,
         flops=dynamic_routing_flops(**shape, iterations=sizes.iterations, backward=backward),
@@ -161,11 +168,11 @@ def _em(device: str, sizes: EMSizes, batch: int, backward: bool) -> Comparison:
         inputs = [poses, presences, *layer.parameters()]
         return _passes(partial(layer, Capsules(poses, presences), 1.0), inputs, backward)
 
-    parents = batch * sizes.places * sizes.out_types
+    parents = batch * sizes.positions * sizes.out_types
     window = "all" if sizes.kernel is None else f"{sizes.kernel} x {sizes.kernel}"
-    what = f"{sizes.side} x {sizes.side} x {sizes.in_types} by {window} to {sizes.out_types}"
+    layer_name = f"{sizes.side} x {sizes.side} x {sizes.in_types} by {window} to {sizes.out_types}"
     return _comparison(
-        f"EM routing, {what}, batch {batch}, {_told(backward)}",
+        f"EM routing, {layer_name}, batch {batch}, {_passes_name(backward)}",
         device,
         prepare,
         flops=em_routing_flops(
@@ -202,12 +209,12 @@ def _comparison(
     return Comparison(name, tuple(rows))
 
 
-def _told(backward: bool) -> str:
+def _passes_name(backward: bool) -> str:
     return "forward + backward" if backward else "forward"
 
 
 def _passes(call: Callable[[], Capsules], inputs: Sequence[Tensor], backward: bool) -> Work:
-    """A pass forward without gradients, or one and then the gradients of all inputs."""
+    """Return work of a forward pass without gradients, or of one with the gradients of inputs."""
     if not backward:
 
         @torch.no_grad()
@@ -217,9 +224,9 @@ def _passes(call: Callable[[], Capsules], inputs: Sequence[Tensor], backward: bo
         return forward
     for tensor in inputs:
         tensor.requires_grad_()
-    above = [torch.randn_like(output) for output in call()]
+    output_gradients = [torch.randn_like(output) for output in call()]
 
-    def both() -> None:
-        torch.autograd.grad(call(), inputs, above)
+    def forward_backward() -> None:
+        torch.autograd.grad(call(), inputs, output_gradients)
 
-    return both
+    return forward_backward

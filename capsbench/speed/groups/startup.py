@@ -1,4 +1,4 @@
-"""Rows of group ``startup``: how long a command takes that computes nothing."""
+"""Rows of group ``startup``: duration of commands without computation."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ COMMANDS = {
 
 
 def comparisons() -> list[Comparison]:
-    """Whole processes, from their start to their end; Python's own is the baseline."""
+    """Compare whole processes from start to end; the baseline is an empty Python program."""
     rows = [
-        Row(name, partial(_process, arguments), counts_memory=False)
+        Row(name, partial(_process, arguments), measures_memory=False)
         for name, arguments in COMMANDS.items()
     ]
     return [Comparison("start of a process", tuple(rows))]

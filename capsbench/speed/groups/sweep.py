@@ -1,4 +1,4 @@
-"""Rows of group ``sweep``: accuracy by view, beside what its forward passes take alone."""
+"""Rows of group ``sweep``: accuracy by view, relative to its forward passes alone."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from capsbench.viewpoint.spread import Sweep
 
 
 @dataclass(frozen=True)
-class Sizes:
-    """What is swept.
+class SweepSizes:
+    """Sizes of the sweep over views.
 
     Attributes:
-        models: Models by name.
+        models: Names of the models.
         image_shape: (C, H, W).
-        images: Test images.
-        rotations: Degrees of the first view, of the last, and between two.
+        images: Number of test images.
+        rotations: Start, stop and step of the rotations in degrees.
     """
 
     models: tuple[str, ...] = ("capsnet-dr", "cnn-small")
@@ -36,34 +36,33 @@ class Sizes:
     rotations: tuple[float, float, float] = (0, 30, 30)
 
 
-def comparisons(device: str, sizes: Sizes) -> list[Comparison]:
-    """Each model over all views of a grid; times are for all views of all images."""
+def comparisons(device: str, sizes: SweepSizes) -> list[Comparison]:
+    """Compare for each model the sweep over a grid; times are for all views of all images."""
     return [_comparison(device, name, sizes) for name in sizes.models]
 
 
-def _comparison(device: str, name: str, sizes: Sizes) -> Comparison:
+def _comparison(device: str, name: str, sizes: SweepSizes) -> Comparison:
     start, stop, step = sizes.rotations
-    config = AccuracyByViewConfig(
-        measure="accuracy-by-view",
-        grid=ViewGrid(rotation=Sweep(start=start, stop=stop, step=step)),
-    )
+    grid = ViewGrid(rotation=Sweep(start=start, stop=stop, step=step))
+    config = AccuracyByViewConfig(measure="accuracy-by-view", grid=grid)
     torch.manual_seed(0)
     cls = find("models", name).load_subclass(Model)
     model = cls(image_shape=sizes.image_shape, num_classes=10).eval()
-    flops = model_cost(model).flops * sizes.images * len(config.grid)
-    data = noise_images(sizes.image_shape, num_classes=10, count=sizes.images, batch=sizes.images)
+    flops = model_cost(model).flops * sizes.images * len(grid)
+    data = noise_images(
+        sizes.image_shape, num_classes=10, count=sizes.images, batch_size=sizes.images
+    )
     rows = (
-        Row("forward passes alone", partial(_bare, device, model, data, config), flops=flops),
+        Row("forward passes alone", partial(_forward, device, model, data, grid), flops=flops),
         Row("accuracy by view", partial(_sweep, device, model, data, config), flops=flops),
     )
-    what = f"{len(config.grid)} views of {sizes.images} images"
-    return Comparison(f"{name}, {what}", rows)
+    return Comparison(f"{name}, {len(grid)} views of {sizes.images} images", rows)
 
 
-def _bare(device: str, model: Model, data: ImageDataModule, config: AccuracyByViewConfig) -> Work:
+def _forward(device: str, model: Model, data: ImageDataModule, grid: ViewGrid) -> Work:
     batches = [
         batch.images
-        for view in config.grid.views()
+        for view in grid.views()
         for batch in data.evaluation.batches("test", device, view)
     ]
     model.to(device)

@@ -1,4 +1,4 @@
-"""Every group for real, in sizes that take a moment: what its rows are, and that they run."""
+"""Every group with tiny sizes: names of its rows, and a run."""
 
 import math
 import subprocess
@@ -11,31 +11,31 @@ from capsbench.capsules.backend_names import BACKENDS
 from capsbench.capsules.capsule import Capsules
 from capsbench.capsules.em_layers import ConvEMCapsules
 from capsbench.speed import nets
-from capsbench.speed.bench import carry_out, comparisons_of
-from capsbench.speed.counts import counted_flops
+from capsbench.speed.bench import comparisons_of, measure_comparison
+from capsbench.speed.counts import count_flops
 from capsbench.speed.groups import GROUPS, data, routing, startup, step, sweep
 from capsbench.speed.limits import Limits
 from capsbench.speed.nets import TEXTBOOK, Net, training_step
 
 SMALL = "tests.speed.small"
 LIMITS = Limits({"fp32": 1e9, "bf16": 1e9}, copy=1e9)
-TINY_ROUTING = routing.Sizes(
+TINY_ROUTING = routing.RoutingSizes(
     dynamic=routing.DynamicSizes(children=6, parents=3, child_dim=4, parent_dim=5, iterations=2),
-    batches=(2,),
-    large_batches=(3,),
+    batch_sizes=(2,),
+    gpu_batch_sizes=(3,),
     em=(
         routing.EMSizes(side=5, in_types=2, out_types=3, kernel=3, stride=2),
         routing.EMSizes(side=2, in_types=3, out_types=4),
     ),
-    em_batch=2,
+    em_batch_size=2,
 )
-TINY_STEPS = step.Sizes(
-    dynamic=Net(f"{SMALL}:SmallCapsNet", image_shape=(1, 9, 9), num_classes=3, size=2),
-    em=Net(f"{SMALL}:SmallMatrixCapsules", image_shape=(1, 17, 17), num_classes=3, size=2),
+TINY_STEPS = step.StepSizes(
+    dynamic=Net(f"{SMALL}:SmallCapsNet", image_shape=(1, 9, 9), num_classes=3, batch_size=2),
+    em=Net(f"{SMALL}:SmallMatrixCapsules", image_shape=(1, 17, 17), num_classes=3, batch_size=2),
     steps=2,
 )
-TINY_DATA = data.Sizes(shapes=((1, 8, 8), (3, 6, 5)), batch=4, batches=2, workers=0)
-TINY_SWEEP = sweep.Sizes(models=("cnn-small",), images=6, rotations=(0, 30, 30))
+TINY_DATA = data.DataSizes(shapes=((1, 8, 8), (3, 6, 5)), batch_size=4, batches=2, workers=0)
+TINY_SWEEP = sweep.SweepSizes(models=("cnn-small",), images=6, rotations=(0, 30, 30))
 ROWS_OF_A_STEP = [
     "textbook fp32",
     "auto fp32",
@@ -47,27 +47,27 @@ ROWS_OF_A_STEP = [
 
 @pytest.fixture(autouse=True)
 def nothing_to_compile(monkeypatch):
-    """Compilers take many seconds: a machine without any."""
+    """Hide all compilers, which take many seconds."""
     for module in (nets, routing):
         monkeypatch.setattr(
             module,
             "unavailable_reason",
-            lambda name, _: None if name in ("textbook", "eager") else "no way",
+            lambda name, _: None if name in ("textbook", "eager") else "no compiler",
         )
-    monkeypatch.setattr(nets, "lacks_precision", lambda *_: None)
+    monkeypatch.setattr(nets, "missing_precision", lambda *_: None)
 
 
 def measured(comparisons, group="group"):
     results = []
     for comparison in comparisons:
-        found = carry_out(group, comparison, device="cpu", limits=LIMITS, rounds=1)
-        for result in found:
+        rows = measure_comparison(group, comparison, device="cpu", limits=LIMITS, rounds=1)
+        for result in rows:
             if result.not_measured is None:
                 assert result.median_ms is not None and 0 < result.median_ms < math.inf
                 assert result.ratio is not None and 0 < result.ratio < math.inf
-        results += found
+        results += rows
     names = [result.name for result in results]
-    assert len(set(names)) == len(names), "a name stands for one row"
+    assert len(set(names)) == len(names), "names are unique"
     assert {result.baseline for result in results} <= set(names)
     return results
 
@@ -93,44 +93,44 @@ def test_routing():
     assert all(result.baseline.endswith(": textbook") for result in results)
 
 
-def test_large_batches_are_measured_on_a_gpu():
-    for device, reason in (("cpu", "so large a batch is for CUDA devices"), ("cuda", None)):
+def test_large_batches_are_only_measured_on_a_gpu():
+    for device in ("cpu", "cuda"):
         named = {one.name: one for one in routing.comparisons(device, TINY_ROUTING)}
         large = named["dynamic routing, batch 3, forward"]
-        assert large.rows[0].not_measured == reason
+        assert (large.rows[0].not_measured is None) == (device == "cuda")
         assert named["dynamic routing, batch 2, forward"].rows[0].not_measured is None
 
 
 @pytest.mark.parametrize("backward", [False, True])
 def test_rows_of_routing_set_their_backend_and_take_gradients(monkeypatch, backward):
-    used, taken = [], []
+    used, gradients = [], []
     monkeypatch.setattr(
         routing, "use_backend", lambda layer, name: used.append((layer.backend, name))
     )
     grad = torch.autograd.grad
-    monkeypatch.setattr(torch.autograd, "grad", lambda *a: taken.append(grad(*a)))
-    sizes = replace(TINY_ROUTING, large_batches=())
+    monkeypatch.setattr(torch.autograd, "grad", lambda *a: gradients.append(grad(*a)))
+    sizes = replace(TINY_ROUTING, gpu_batch_sizes=())
     comparisons = routing.comparisons("cpu", sizes)[backward::2]
     for comparison in comparisons:
         for row in comparison.rows[:2]:
             row.prepare()()
     assert used == [("auto", "textbook"), ("auto", "eager")] * len(comparisons)
-    assert len(taken) == (2 * len(comparisons) if backward else 0)
-    assert all(gradient.abs().sum() > 0 for found in taken for gradient in found)
+    assert len(gradients) == (2 * len(comparisons) if backward else 0)
+    assert all(gradient.abs().sum() > 0 for call in gradients for gradient in call)
 
 
-def test_routings_are_counted_by_their_votes():
+def test_the_number_of_votes_follows_from_the_sizes():
     sizes = TINY_ROUTING.em[0]
     layer = sizes.layer()
     assert isinstance(layer, ConvEMCapsules)
     capsules = Capsules(torch.rand(2, 5, 5, 2, 4, 4), torch.rand(2, 5, 5, 2))
     shape = layer.vote_shape(capsules, 1.0)
-    assert 2 * sizes.places * sizes.window * sizes.out_types == math.prod(shape[:-1])
+    assert 2 * sizes.positions * sizes.window * sizes.out_types == math.prod(shape[:-1])
     layer = TINY_ROUTING.em[1].layer()
     capsules = Capsules(torch.rand(2, 2, 2, 3, 4, 4), torch.rand(2, 2, 2, 3))
     shape = layer.vote_shape(capsules, 1.0)
     sizes = TINY_ROUTING.em[1]
-    assert 2 * sizes.places * sizes.window * sizes.out_types == math.prod(shape[:-1])
+    assert 2 * sizes.positions * sizes.window * sizes.out_types == math.prod(shape[:-1])
 
 
 def test_step():
@@ -148,16 +148,16 @@ def test_step():
     assert all(result.percent_of_matmul for result in results if not result.not_measured)
 
 
-def test_work_of_a_step_is_counted():
+def test_flops_of_a_step():
     steps, inference, em, loops = step.comparisons("cpu", TINY_STEPS)
     net = TINY_STEPS.dynamic
-    whole = counted_flops(training_step(net, TEXTBOOK, "cpu"))
-    convolutions = counted_flops(step.convolutions(net, TEXTBOOK, "cpu"))
+    whole = count_flops(training_step(net, TEXTBOOK, "cpu"))
+    convolutions = count_flops(step.convolutions(net, TEXTBOOK, "cpu"))
     assert [row.flops for row in steps.rows] == [whole] * 3 + [convolutions] * 2
     assert {row.flops for row in loops.rows} == {whole}
     passes = {row.flops for row in inference.rows}
-    assert passes == {counted_flops(nets.inference(net, TEXTBOOK, "cpu"))}
-    em_step = counted_flops(training_step(TINY_STEPS.em, TEXTBOOK, "cpu"))
+    assert passes == {count_flops(nets.inference(net, TEXTBOOK, "cpu"))}
+    em_step = count_flops(training_step(TINY_STEPS.em, TEXTBOOK, "cpu"))
     assert {row.flops for row in em.rows} == {em_step}
 
 
@@ -168,7 +168,7 @@ def test_data():
         "4 warped images of 6 x 5",
     ]
     results = measured(comparisons)
-    names = ["torchvision, 0 workers", "affine_grid and grid_sample", "ours"]
+    names = ["torchvision, 0 workers", "affine_grid and grid_sample", "capsbench"]
     assert [result.row for result in results] == names * 2
     assert results[0].peak_bytes is None
     assert all(result.percent_of_copy for result in results)
@@ -178,10 +178,10 @@ def test_data():
 def test_sweep():
     (comparison,) = sweep.comparisons("cpu", TINY_SWEEP)
     assert comparison.name == "cnn-small, 2 views of 6 images"
-    bare, ours = measured([comparison])
-    assert (bare.row, ours.row) == ("forward passes alone", "accuracy by view")
-    assert bare.flops == ours.flops == counted_flops(comparison.rows[0].prepare())
-    assert bare.flops
+    forward, swept = measured([comparison])
+    assert (forward.row, swept.row) == ("forward passes alone", "accuracy by view")
+    assert forward.flops == swept.flops == count_flops(comparison.rows[0].prepare())
+    assert forward.flops
 
 
 def test_startup(monkeypatch):
@@ -191,7 +191,7 @@ def test_startup(monkeypatch):
     assert all(result.peak_bytes is None for result in results)
 
 
-def test_a_command_that_fails_is_no_time(monkeypatch):
+def test_a_failing_command_is_an_error(monkeypatch):
     monkeypatch.setattr(startup, "COMMANDS", {"exit": ("-c", "raise SystemExit(1)")})
     with pytest.raises(subprocess.CalledProcessError):
         measured(startup.comparisons())
