@@ -90,17 +90,14 @@ class SpatialEquivariance(Measure[SpatialEquivarianceConfig]):
         ),
         "explained": ValueSpec(
             "1 − E|f(Tx) − A T f(x)|² / E|f(Tx) − T f(x)|² of poses on held-out images, A the "
-            "affine map of poses.",
-            "share",
+            "affine map of poses."
         ),
         "shuffled_explained": ValueSpec(
-            "The same with A fitted to poses of other images at the same places, the control.",
-            "share",
+            "The same with A fitted to poses of other images at the same places, the control."
         ),
         "gain_over_control": ValueSpec(
             "1 − E|f(Tx) − A T f(x)|² over the smaller error of the two controls: no change, and "
-            "the map fitted to other images.",
-            "share",
+            "the map fitted to other images."
         ),
         "distance_from_identity": ValueSpec(
             "Mean over types of capsules of |A − I| / √d, d the numbers of a pose."
