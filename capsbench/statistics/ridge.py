@@ -39,7 +39,7 @@ class Moments(NamedTuple):
             y: (N, V, p).
             groups: For each of the K groups the rows of its samples.
         """
-        extended = torch.cat([x, torch.ones_like(x[:, :1])], dim=1)
+        extended = torch.cat([x, x.new_ones(len(x), 1)], dim=1)
         samples = [(extended[rows], y[rows]) for rows in groups]
         return cls(
             torch.stack([a.T @ a for a, _ in samples]),

@@ -1,27 +1,26 @@
-"""The read-out of views from layers that tell them wholly, or not at all."""
+"""Pose read-out from layers that encode the view completely, or not at all."""
 
 import numpy as np
 import pytest
 import torch
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 from torch import nn
 
 from capsbench.contracts import LayerOfInterest, Model, Prediction
 from capsbench.data.batches import Split
 from capsbench.data.recorded import Recording
 from capsbench.errors import UserError
-from capsbench.measures import MeasureEntry, pose_readout
-from capsbench.measures._linear_probe import ReadOut
-from capsbench.measures.pose_readout import measure
+from capsbench.measures import load_measure
+from capsbench.measures._linear_probe import ProbeResult
+from capsbench.measures._probe_values import ONE_OBJECT, scores
+from capsbench.values import select
 from capsbench.viewpoint.ranges import ViewRange
 from tests.data.made_up import Flat, Turntable
+from tests.measures.computing import compute, number
 
-ENTRY = TypeAdapter[MeasureEntry](MeasureEntry)
+NAME = "pose-readout"
 SHIFT = {"shift": [-4, 4]}
-
-
-def entry(**content):
-    return ENTRY.validate_python({"measure": "pose-readout", **content})
+PER_CLASS = {"fit": "per class"}
 
 
 class Dots(Flat):
@@ -39,19 +38,24 @@ class Dots(Flat):
 
 
 class Centroid(nn.Module):
-    """Mean places of the light, x and y (B, 2); always the same number beside."""
+    """Mean position of the light, x and y, and a constant, (B, 3)."""
 
     def forward(self, images):
         light = images.sum(dim=1)
-        place = torch.arange(images.shape[-1]) - (images.shape[-1] - 1) / 2
+        position = torch.arange(images.shape[-1]) - (images.shape[-1] - 1) / 2
         total = light.sum(dim=(1, 2))
         return torch.stack(
-            [light.sum(1) @ place / total, light.sum(2) @ place / total, torch.ones(len(light))], 1
+            [
+                light.sum(1) @ position / total,
+                light.sum(2) @ position / total,
+                torch.ones(len(light)),
+            ],
+            1,
         )
 
 
-class Watcher(Model):
-    """Names layers of which what they tell is known, and has a pose for each of two classes."""
+class CentroidModel(Model):
+    """Has layers of known content, and a pose for each of two classes."""
 
     def __init__(self, with_poses=True, num_classes=2):
         super().__init__(image_shape=(1, 24, 24), num_classes=num_classes)
@@ -62,13 +66,13 @@ class Watcher(Model):
         self.with_poses = with_poses
 
     def forward(self, images, views=None):
-        found = self.centroid(images)
-        self.across(found[:, :1])
+        centroid = self.centroid(images)
+        self.across(centroid[:, :1])
         self.wide(images)
-        self.broken(found / 0)
+        self.broken(centroid / 0)
         scores = torch.zeros(len(images), self.num_classes)
         signs = torch.tensor([1.0, -1.0])[:, None]
-        return Prediction(scores, poses=found[:, None] * signs if self.with_poses else None)
+        return Prediction(scores, poses=centroid[:, None] * signs if self.with_poses else None)
 
     def loss(self, prediction, batch, progress):
         raise AssertionError("a measure trains nothing")
@@ -77,69 +81,81 @@ class Watcher(Model):
         return {"centroid": LayerOfInterest("centroid", "vector")}
 
 
-def measured(asked, model, data):
-    steps = []
-    found = measure(asked, model, data, "cpu", lambda: steps.append(1))
-    assert len(steps) == asked.steps
-    assert all(np.isfinite(list(found.values.values())))
-    return found
+def measured(model, data, **arguments):
+    return compute(NAME, model, data, **arguments)
 
 
-def test_what_tells_the_shift_and_what_does_not():
-    asked = entry(factors=["shift_x", "shift_y"], views=SHIFT, within_class=True)
-    found = measured(asked, Watcher(), Dots())
-    for factor in ("shift_x", "shift_y"):
-        key = f"readout/{factor}"
-        assert found.values[f"{key}/r2@centroid"] > 0.98
-        assert found.values[f"{key}/r2@pixels"] > 0.9
-        assert found.values[f"{key}/r2@probabilities"] == pytest.approx(0, abs=0.1)
-        assert found.values[f"{key}/shuffled@centroid"] == pytest.approx(0, abs=0.15)
-        # The classes' own axes point to opposite sides.
-        assert found.values[f"{key}/r2@true class pose"] == pytest.approx(0, abs=0.15)
-        assert found.values[f"readout/within class/{factor}/r2@true class pose"] > 0.98
-    assert found.values["readout/width"] == 13  # of 130 training rows
-    assert found.values["readout/within class/width"] == 6
-    assert any("'centroid'" in note and "2 components" in note for note in found.notes)
-    assert found.n == 260
-    data = Dots()
-    assert found.samples["index"].tolist() == data.split("test").index.tolist()
-    assert found.samples["held out"].sum() == 130
-    assert found.samples["shift_x"].shape == (260, 1)
+def layers_of(result):
+    return {value.layer for value in result.values}
 
 
-def test_factors_are_told_apart():
-    asked = entry(factors=["shift_x", "shift_y"], views=SHIFT, layers=["across"])
-    found = measured(asked, Watcher(), Dots())
-    assert found.values["readout/shift_x/r2@across"] > 0.98
-    assert found.values["readout/shift_y/r2@across"] < 0.1
+@pytest.fixture(scope="module")
+def shifted():
+    """Return the result for two shifts, over all classes and within classes."""
+    factors = ["shift_x", "shift_y"]
+    return measured(CentroidModel(), Dots(), factors=factors, views=SHIFT, within_class=True)
 
 
-def test_the_view_is_that_of_the_image():
-    asked = entry(factors=["shift_x"], views=SHIFT, layers=["centroid"], images=100)
-    found = measured(asked, Watcher(), Dots())
-    assert found.n == 100
-    again = measured(
-        entry(factors=["shift_x"], views=SHIFT, layers=["pixels"], images=200), Watcher(), Dots()
-    )
-    where = np.searchsorted(again.samples["index"], found.samples["index"])
-    np.testing.assert_array_equal(found.samples["shift_x"], again.samples["shift_x"][where])
-    assert {key.partition("@")[2] for key in found.values} == {"", "centroid"}
+@pytest.mark.parametrize("factor", ["shift_x", "shift_y"])
+def test_the_shift_is_predicted_from_layers_that_encode_it(shifted, factor):
+    def r2(layer, metric="r2", **condition):
+        return number(shifted, metric=metric, factor=factor, layer=layer, **condition)
+
+    assert r2("centroid") > 0.98
+    assert r2("pixels") > 0.9
+    assert r2("probabilities") == pytest.approx(0, abs=0.1)
+    assert r2("centroid", "shuffled_r2") == pytest.approx(0, abs=0.15)
+    # The axes of the two classes point to opposite sides.
+    assert r2("true class pose") == pytest.approx(0, abs=0.15)
+    assert r2("true class pose", **PER_CLASS) > 0.98
 
 
-def test_a_model_of_scores_alone_and_layers_by_path():
-    model = Watcher(with_poses=False)
-    asked = entry(factors=["shift_x"], views=SHIFT, layers=["wide", "broken", "pixels"])
-    found = measured(asked, model, Dots())
-    assert {key.partition("@")[2] for key in found.values} == {"", "wide", "pixels"}
-    assert any("'broken'" in note for note in found.notes)
-    assert any("23,040" in note and "'wide'" in note for note in found.notes)
-    assert found.values["readout/shift_x/r2@wide"] > 0.9  # of some of its numbers
-    whole = measured(entry(factors=["shift_x"], views=SHIFT), model, Dots())
-    assert not any("true class" in key for key in whole.values)
+def test_width_images_and_arrays(shifted):
+    assert number(shifted, metric="width") == 13  # of 130 training rows
+    assert number(shifted, metric="width", **PER_CLASS) == 6
+    assert any("'centroid'" in note and "2 components" in note for note in shifted.notes)
+    fields = {"factor": "shift_x", "layer": "centroid", "fit": None}
+    arrays, (r2,) = shifted.per_image, select(shifted.values, metric="r2", **fields)
+    assert arrays["image"].tolist() == Dots().split("test").index.tolist()
+    assert arrays["held_out"].sum() == 130 == r2.n
+    assert arrays["shift_x"].shape == (260, 1)
+    assert arrays["index"].tolist() == arrays["image"][arrays["held_out"]].tolist()
+    influence = arrays["r2[factor=shift_x,layer=centroid]"]
+    assert influence.shape == (130,)
+    assert influence.mean() == pytest.approx(r2.value)
+
+
+def test_factors_are_predicted_separately():
+    factors = ["shift_x", "shift_y"]
+    result = measured(CentroidModel(), Dots(), factors=factors, views=SHIFT, layers=["across"])
+    assert number(result, metric="r2", factor="shift_x", layer="across") > 0.98
+    assert number(result, metric="r2", factor="shift_y", layer="across") < 0.1
+
+
+def test_the_view_is_a_function_of_the_image():
+    arguments = {"factors": ["shift_x"], "views": SHIFT}
+    some = measured(CentroidModel(), Dots(), layers=["centroid"], images=100, **arguments)
+    more = measured(CentroidModel(), Dots(), layers=["pixels"], images=200, **arguments)
+    assert len(some.per_image["image"]) == 100
+    rows = np.searchsorted(more.per_image["image"], some.per_image["image"])
+    np.testing.assert_array_equal(some.per_image["shift_x"], more.per_image["shift_x"][rows])
+    assert layers_of(some) == {None, "centroid"}
+
+
+def test_a_model_without_poses_and_layers_by_path():
+    model = CentroidModel(with_poses=False)
+    arguments = {"factors": ["shift_x"], "views": SHIFT}
+    result = measured(model, Dots(), layers=["wide", "broken", "pixels"], **arguments)
+    assert layers_of(result) == {None, "wide", "pixels"}
+    assert any("'broken'" in note for note in result.notes)
+    assert any("23,040" in note and "'wide'" in note for note in result.notes)
+    # The shift is predicted from some of the numbers.
+    assert number(result, metric="r2", factor="shift_x", layer="wide") > 0.9
+    assert "true class pose" not in layers_of(measured(model, Dots(), **arguments))
 
 
 class Dial(Turntable):
-    """Twelve azimuths of six instances; the light of two pixels tells sine and cosine."""
+    """Twelve azimuths of six instances; two pixels encode sine and cosine."""
 
     def read(self):
         grid = torch.cartesian_prod(
@@ -155,109 +171,115 @@ class Dial(Turntable):
         return Recording(Split(images, targets, torch.arange(len(grid)), factors))
 
 
-def test_recorded_angles_are_read_as_cosine_and_sine():
-    data = Dial(test_instances=(1, 2, 3, 4, 5))
-    model = Watcher()
+def measured_pixels(data, factors=("azimuth",), **arguments):
+    """Measure the pixels of a recorded set."""
+    model = CentroidModel()
     model.image_shape = data.image_shape
-    asked = entry(factors=["azimuth", "elevation"], layers=["pixels"])
-    found = measured(asked, model, data)
-    for key in ("azimuth", "azimuth/cosine", "azimuth/sine"):
-        assert found.values[f"readout/{key}/r2@pixels"] > 0.99
-        assert found.values[f"readout/{key}/shuffled@pixels"] < 0.2
-    assert found.values["readout/elevation/r2@pixels"] < 0.1
-    held_out = found.samples["held out"]
+    return measured(model, data, factors=list(factors), layers=["pixels"], **arguments)
+
+
+ALL_INSTANCES = (1, 2, 3, 4, 5)
+
+
+def test_recorded_angles_are_predicted_as_cosine_and_sine():
+    data = Dial(test_instances=ALL_INSTANCES)
+    result = measured_pixels(data, ["azimuth", "elevation"])
+    for component in ({}, {"component": "cosine"}, {"component": "sine"}):
+        fields = {"factor": "azimuth", "layer": "pixels", **component}
+        assert number(result, metric="r2", **fields) > 0.99
+        assert number(result, metric="shuffled_r2", **fields) < 0.2
+    assert number(result, metric="r2", factor="elevation", layer="pixels") < 0.1
+
+
+def test_objects_are_held_out_with_all_their_images():
+    data = Dial(test_instances=ALL_INSTANCES)
+    held_out = measured_pixels(data).per_image["held_out"]
     images = data.split("test")
-    toys = {
-        (int(target), int(instance))
-        for target, instance, held in zip(
-            images.targets, images.factors["instance"], held_out, strict=True
-        )
-        if held
-    }
-    assert len(toys) == 5  # whole toys are held out
+    pairs = zip(images.targets, images.factors["instance"], held_out, strict=True)
+    objects = {(int(target), int(instance)) for target, instance, selected in pairs if selected}
+    assert len(objects) == 5
     assert held_out.sum() == 5 * 24
 
 
 class Signed(Dial):
-    """Each toy has a sign of its own: what tells the azimuth of one is wrong for the next."""
+    """Each object has a sign of its own: a fit to one object is wrong for the next."""
 
     def read(self):
         recording = super().read()
         factors = recording.images.factors
-        turned = factors["instance"] % 2 == 1
-        recording.images.images[turned] = 255 - recording.images.images[turned]
+        inverted = factors["instance"] % 2 == 1
+        recording.images.images[inverted] = 255 - recording.images.images[inverted]
         return recording
 
 
-def read_within_class(instances):
-    """What is read within classes of the azimuth from pixels, where classes have few toys."""
+def measured_within_class(instances):
+    """Measure within classes the azimuth from pixels, with few objects per class."""
     data = Signed(test_instances=instances, views=ViewRange(elevation=30))
-    model = Watcher()
-    model.image_shape = data.image_shape
-    asked = entry(factors=["azimuth"], layers=["pixels"], within_class=True)
-    return measured(asked, model, data)
+    return measured_pixels(data, within_class=True)
 
 
-def test_within_a_class_whole_toys_are_held_out_however_few():
-    found = read_within_class((1, 2))
-    # Held-out images of the same toy would be read almost without error.
-    assert found.values["readout/within class/azimuth/r2@pixels"] < 0
-    assert not found.notes
+def test_within_a_class_of_two_objects_one_is_held_out():
+    result = measured_within_class((1, 2))
+    # Held-out images of the same object would be predicted almost without error.
+    assert number(result, metric="r2", factor="azimuth", layer="pixels", **PER_CLASS) < 0
+    assert not result.notes
 
 
-def test_of_a_single_toy_other_images_are_held_out_and_that_is_said():
-    found = read_within_class((1,))
-    assert found.values["readout/within class/azimuth/r2@pixels"] > 0.1  # by one component
-    assert pose_readout.ONE_OBJECT in found.notes
+def test_of_a_single_object_images_are_held_out_with_a_note():
+    result = measured_within_class((1,))
+    # By one component.
+    assert number(result, metric="r2", factor="azimuth", layer="pixels", **PER_CLASS) > 0.1
+    assert ONE_OBJECT in result.notes
 
 
-def test_views_choose_among_recorded_images():
-    data = Dial(test_instances=(1, 2, 3, 4, 5), views=ViewRange(azimuth=(0, 90)))
-    model = Watcher()
-    model.image_shape = data.image_shape
-
-    def azimuths(**views):
-        asked = entry(factors=["azimuth"], layers=["pixels"], views=views)
-        return measured(asked, model, data).n
-
-    assert azimuths() == 10 * 4 * 2  # the familiar ones
-    assert azimuths(azimuth=[0, 330]) == 10 * 12 * 2
+def test_views_select_recorded_images():
+    data = Dial(test_instances=ALL_INSTANCES, views=ViewRange(azimuth=(0, 90)))
+    familiar = measured_pixels(data, views={})
+    assert len(familiar.per_image["image"]) == 10 * 4 * 2
+    every = measured_pixels(data, views={"azimuth": [0, 330]})
+    assert len(every.per_image["image"]) == 10 * 12 * 2
 
 
-def test_one_value_has_no_r2():
-    data = Dial(test_instances=(1, 2, 3, 4, 5), views=ViewRange(elevation=30))
-    model = Watcher()
-    model.image_shape = data.image_shape
-    found = measured(entry(factors=["azimuth", "elevation"], layers=["pixels"]), model, data)
-    assert "readout/azimuth/r2@pixels" in found.values
-    assert not any("elevation" in key for key in found.values)
-    assert any("elevation" in note for note in found.notes)
+def test_a_constant_factor_has_no_r2():
+    data = Dial(test_instances=ALL_INSTANCES, views=ViewRange(elevation=30))
+    result = measured_pixels(data, ["azimuth", "elevation"])
+    assert number(result, metric="r2", factor="azimuth", layer="pixels")
+    assert not select(result.values, factor="elevation")
+    assert any("elevation" in note for note in result.notes)
 
 
-def test_too_few_images_are_told():
-    data = Dots(limit=8)
-    found = measured(entry(factors=["shift_x"], views=SHIFT, within_class=True), Watcher(), data)
-    assert found.values == {}
-    assert [note for note in found.notes if "got 8" in note]
-    assert [note for note in found.notes if "has 4" in note]
+def test_too_few_images_are_not_measured():
+    arguments = {"factors": ["shift_x"], "views": SHIFT, "within_class": True}
+    result = measured(CentroidModel(), Dots(limit=8), **arguments)
+    assert result.values == []
+    assert [note for note in result.notes if "got 8" in note]
+    assert [note for note in result.notes if "has 4" in note]
 
 
-def test_what_is_not_recorded_is_refused():
-    (asked,) = entry(factors=["azimuth"]).asked
+def config(**content):
+    return load_measure(NAME).config.model_validate({"measure": NAME, **content})
+
+
+def test_factors_that_are_not_recorded_are_refused():
+    (views,) = config(factors=["azimuth"]).required_views
     with pytest.raises(UserError, match="azimuth"):
-        Dots().require_views(asked)
+        Dots().require_views(views)
     with pytest.raises(UserError, match="azimuth"):
-        measured(entry(factors=["azimuth"]), Watcher(), Dots())
+        measured(CentroidModel(), Dots(), factors=["azimuth"])
 
 
-def test_the_angle_counts_both_errors():
-    """1 - (sum of both errors) / (sum of both spreads), not the mean of both R2."""
+def test_r2_of_an_angle_counts_the_errors_of_both_components():
+    """Compare with 1 - (sum of both errors) / (sum of both spreads), not the mean of both R²."""
     columns = torch.tensor([[1.0, 0.0], [-1.0, 0.1], [1.0, -0.1], [-1.0, 0.0]]).double()
     r2, none = torch.tensor([0.5, -3.0]).double(), torch.zeros(2).double()
-    read = ReadOut(r2, none, none, 1, 1.0, 4, torch.zeros(4, 2))
-    found = dict(pose_readout._by_factor(read, {"rotation": columns}, columns.square()))
-    assert found["rotation/r2"] == pytest.approx(1 - (0.5 * 4 + 4 * 0.02) / 4.02)
-    assert found["rotation/sine/r2"] == -3
+    probed = ProbeResult(r2, none, none, 1, 1.0, 4, torch.zeros(4, 2))
+    by_name = {
+        quantity.name: value
+        for quantity, value in scores("a", probed, {"rotation": columns}, columns.square())
+    }
+    expected = 1 - (0.5 * 4 + 4 * 0.02) / 4.02
+    assert by_name["r2[factor=rotation,layer=a]"] == pytest.approx(expected)
+    assert by_name["r2[factor=rotation,layer=a,component=sine]"] == -3
 
 
 @pytest.mark.parametrize(
@@ -277,14 +299,14 @@ def test_the_angle_counts_both_errors():
         "no factor",
         "no number",
         "a factor twice",
-        "a factor that is still",
+        "a constant factor",
         "no views",
         "one azimuth",
         "a layer twice",
         "no width",
-        "too few",
+        "too few images",
     ],
 )
-def test_what_makes_no_sense_is_refused(content):
+def test_bad_arguments_are_refused(content):
     with pytest.raises(ValidationError):
-        entry(**content)
+        config(**content)
