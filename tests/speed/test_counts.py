@@ -76,7 +76,7 @@ def test_bytes_are_those_of_inputs_and_outputs():
     sizes = {"batch": 3, "children": 6, "parents": 5, "child_dim": 4, "parent_dim": 7}
     inputs, outputs = 3 * 6 * 4 + 6 * 5 * 4 * 7, 3 * 5 * 7
     assert dynamic_routing_bytes(**sizes, backward=False) == 4 * (inputs + outputs)
-    # Both are read again, with the gradient of the parents; the gradients of the inputs are written.
+    # Both are read again with the parents' gradient; the inputs' gradients are written.
     assert dynamic_routing_bytes(**sizes, backward=True) == 4 * (3 * inputs + 2 * outputs)
     sizes = {"children": 7, "weights": 5, "parents": 3}
     inputs, outputs = 7 * (16 + 1) + 5 * 16, 3 * (16 + 1)

@@ -66,7 +66,7 @@ def test_inference_neither_trains_nor_keeps_a_graph(net, variant):
 
 
 @pytest.mark.parametrize("backend", ["textbook", "eager", "auto"])
-def test_all_routing_is_done_by_the_backend_of_the_way(net, backend):
+def test_all_routing_layers_use_the_backend_of_the_variant(net, backend):
     model = net.build(Variant(backend), "cpu")
     layers = [layer for layer in model.modules() if isinstance(layer, RoutingLayer)]
     assert [layer.backend for layer in layers] == [backend]
