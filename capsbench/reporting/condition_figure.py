@@ -31,7 +31,7 @@ Point = tuple[float, OverSeeds]
 
 
 def condition_figure(
-    results: Results, name: str, measure: type[Measure], spec: ConditionFigureSpec
+    results: Results, name: str, measure: type[Measure[Any]], spec: ConditionFigureSpec
 ) -> Figure | None:
     """Draw a metric against a condition, such as accuracy against the size of attacks.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from matplotlib.figure import Figure
 
@@ -83,7 +84,9 @@ def measure_figures(results: Results) -> dict[str, CaptionedFigure]:
     return figures
 
 
-def _draw(results: Results, name: str, measure: type[Measure], spec: FigureSpec) -> Figure | None:
+def _draw(
+    results: Results, name: str, measure: type[Measure[Any]], spec: FigureSpec
+) -> Figure | None:
     """Draw a figure of a measure by the kind of its specification."""
     match spec:
         case LayerFigureSpec():

@@ -89,13 +89,13 @@ def _draw_panel(
     """Draw one model's layers and return the lines of which it has values."""
     drawn_here = drawn_quantities(cells, name, spec)
     # Rows share their layers, also if a factor has no value of some.
-    layers = list(dict.fromkeys(quantity.layer for quantity in drawn_here))
+    layers = list(dict.fromkeys(str(quantity.layer) for quantity in drawn_here))
     drawn = set()
     for height in spec.references:
         axes.axhline(height, color=INK, alpha=0.5, linewidth=0.8, linestyle=(0, (1, 2)))
     for line in spec.lines:
         points = [
-            (layers.index(quantity.layer), over)
+            (layers.index(str(quantity.layer)), over)
             for quantity in drawn_here
             if (quantity.metric, quantity.condition) == (line.metric, line.condition)
             and quantity.factor == factor

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import ceil
+from typing import Any, Literal
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -54,7 +55,7 @@ def accuracy_by_view(results: Results, factors: Sequence[str] | None = None) -> 
 def view_figure(
     results: Results,
     name: str,
-    measure: type[Measure],
+    measure: type[Measure[Any]],
     spec: ViewFigureSpec,
     factors: Sequence[str] | None = None,
 ) -> Figure | None:
@@ -140,7 +141,7 @@ def _draw_chance(axes: Axes, results: Results) -> None:
         return
     chance = 1 / data.num_classes
     axes.axhline(chance, color=INK, alpha=0.6, linewidth=0.9, linestyle=(0, (1, 2)))
-    va = "top" if chance > LOW_CHANCE else "bottom"
+    va: Literal["top", "bottom"] = "top" if chance > LOW_CHANCE else "bottom"
     annotate(axes, "chance", (1, chance), ("axes fraction", "data"), ha="right", va=va)
 
 

@@ -75,7 +75,7 @@ class Mirror(WandbLogger):
         self._attempt(lambda: WandbLogger.log_metrics(self, metrics, step))
 
     def log_hyperparams(self, params: Any, *_: Any, **__: Any) -> None:
-        """Do nothing: the configuration is complete from the start."""
+        """Log nothing: the configuration is complete from the start."""
 
     def log_results(
         self,
@@ -106,7 +106,7 @@ class Mirror(WandbLogger):
         self._attempt(send)
 
     def finalize(self, status: str) -> None:
-        """Do nothing: `close` ends the run."""
+        """Leave the run open; `close` ends it."""
 
     def close(self) -> None:
         """End the run, also after a failure, so that the next run does not join it."""
@@ -126,7 +126,7 @@ class Mirror(WandbLogger):
 
 
 def begin(**arguments: Any) -> Mirror | None:
-    """Begin a run; return None, with one warning, if that fails. Arguments are those of `Mirror`."""
+    """Begin a run with the arguments of `Mirror`; return None, with a warning, if that fails."""
     try:
         mirror = Mirror(**arguments)
         # Begin it now, outside of the timed training.

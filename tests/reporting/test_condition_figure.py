@@ -33,8 +33,7 @@ def attacks(label: str, seed: int) -> list[Value]:
         )
         values.append(attack.with_value(0.01, 100))  # the mean over epsilons
         for epsilon in (0.3, 0.1):
-            condition = attack.condition | {"epsilon": epsilon}
-            at = attack.model_copy(update={"condition": condition})
+            at = attack.model_copy(update={"condition": attack.condition | {"epsilon": epsilon}})
             values.append(at.with_value(0.9 - slope * epsilon - 0.01 * seed, 100))
             gradient = at.model_copy(update={"metric": "zero_gradient"})
             values.append(gradient.with_value(0.25, 100))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import ClassVar
 
+import numpy as np
 import pytest
 
 from capsbench.measures import FigureSpec, LayerFigureSpec, load_measure
@@ -91,7 +92,7 @@ def test_a_measure_from_outside_is_drawn(tmp_path: Path, write_benchmark, add_me
     figure = measure_figures(results)["brightness"].figure
     (axes,) = figure.axes
     assert axes.get_ylabel() == "mean of pixels"
-    assert axes.get_lines()[0].get_ydata().tolist() == [1.5, 3.0, 6.0]
+    assert np.asarray(axes.get_lines()[0].get_ydata()).tolist() == [1.5, 3.0, 6.0]
     assert axes.get_ylim()[1] > 6  # no axis of shares
     assert {text.get_text() for text in axes.texts} == {"familiar"}  # no chance
 

@@ -96,7 +96,8 @@ def test_controls_are_dashed_and_have_no_model_s_color(folder: Path):
     (line,) = (
         line
         for line in figure.axes[0].get_lines()
-        if np.shape(line.get_ydata()) == (3,) and np.isclose(line.get_ydata()[1], control)
+        if np.shape(line.get_ydata()) == (3,)
+        and np.isclose(np.asarray(line.get_ydata())[1], control)
     )
     assert line.get_linestyle() == "--"
     assert line.get_color() == figure.axes[1].title.get_color()

@@ -68,7 +68,7 @@ def test_ranges(views, words):
                 "×2 in steps of 1."
             ),
         ),
-        ({"measure": "attacks"}, Attacks.__doc__.partition("\n")[0]),
+        ({"measure": "attacks"}, str(Attacks.__doc__).partition("\n")[0]),
     ],
     ids=["splits", "ranges", "crops", "views", "others"],
 )

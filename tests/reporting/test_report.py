@@ -13,10 +13,11 @@ import pytest
 from rich.console import Console
 
 from capsbench.errors import UserError
-from capsbench.records import load_results
+from capsbench.records import BenchmarkFolder, BenchmarkRecord, load_results
 from capsbench.reporting import report
 from capsbench.reporting.summary_table import summary_table
 from capsbench.reporting.terminal import result_tables
+from capsbench.schema import Benchmark
 
 HOSTILE = "_<script>alert(1)</script> & \"'|*$x_1$ [bold]"
 MODELS = ("CNN", "Dynamic routing", "EM routing")
@@ -144,6 +145,21 @@ def test_a_benchmark_without_results_has_a_page(tmp_path: Path, write_benchmark)
     for model in MODELS:
         assert f"{model}: seed 0 not finished yet" in page
     assert '<h2 id="curves">' not in page
+
+
+def test_accuracy_is_absent_if_it_is_not_measured(tmp_path: Path, write_benchmark):
+    folder = write_benchmark(tmp_path)
+    file = BenchmarkFolder(folder).record
+    record = BenchmarkRecord.load(file)
+    content = record.benchmark.model_dump() | {"measures": [{"measure": "cost"}]}
+    cells = tuple(cell.model_copy(update={"measures": {}}) for cell in record.cells)
+    changes = {"benchmark": Benchmark.model_validate(content), "cells": cells, "examples": None}
+    record.model_copy(update=changes).save(file)
+    page = report.build(folder).read_text()
+    for text in (in_terminal(folder), (folder / "report/report.md").read_text(), page):
+        assert "Training time" in text
+        for word in ("Familiar<", "Familiar |", "Novel", "Gap", "gap is", "Accuracy", 'p-chart"'):
+            assert word not in text
 
 
 def test_names_are_text_everywhere(tmp_path: Path, write_benchmark):
