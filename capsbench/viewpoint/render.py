@@ -1,4 +1,4 @@
-"""Rendering of stored images from given views: the warp, a part that moves alone, and light."""
+"""Rendering of stored images from views: warp, moving part, and light."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ def render(
     masks: Tensor | None = None,
     padding: Padding = "zeros",
 ) -> Tensor:
-    """Render stored images from views, as a model sees them.
+    """Render stored images from views, as inputs of a model.
 
     Args:
-        images: (B, C, H, W) uint8, or float in [0, 1], as large as they are stored.
+        images: (B, C, H, W) uint8, or float in [0, 1], in their stored size.
         views: B views, or one for all images, on the CPU.
-        size: (H', W') of the result, the middle of the moved images.
-        masks: (B, 1, H, W), 1 where the object is that moves; the whole image moves if left out.
-        padding: Pixels outside of an image: zeros, or the nearest pixel of its border.
+        size: (H', W') of the result, which has the same centre as the images.
+        masks: (B, 1, H, W), 1 at pixels of the moving object; None to move the whole image.
+        padding: Values outside of an image: zeros, or the nearest border pixel.
 
     Returns:
         (B, C, H', W') in [0, 1].

@@ -39,7 +39,7 @@ def test_equal_arrays_give_identical_files(tmp_path):
     assert (tmp_path / "one.npz").read_bytes() == (tmp_path / "two.npz").read_bytes()
 
 
-def test_a_changed_file_is_named(tmp_path):
+def test_a_changed_file_is_refused(tmp_path):
     path = tmp_path / "set.npz"
     save_arrays(path, ARRAYS)
     content = bytearray(path.read_bytes())

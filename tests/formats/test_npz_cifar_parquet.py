@@ -45,7 +45,7 @@ WRONG_NPZ = {
     "other axes": (made.npz(images=GREY[0], azimuth=LABELS), r"with 3 axes .* uint8 \(32, 32\)"),
     "floats": (made.npz(images=GREY, azimuth=LABELS / 2), "kind i or u, found float64"),
     "objects": (made.npz(images=GREY, azimuth=BOMBS), "plain arrays, found another"),
-    "objects beside": (made.npz(images=GREY, azimuth=LABELS, a=BOMBS), "plain arrays"),
+    "further objects": (made.npz(images=GREY, azimuth=LABELS, a=BOMBS), "plain arrays"),
     "another member": (made.zipped({"read.me": b"x"}), "only arrays, found a member"),
     "a pickle": (pickle.dumps(Bomb()), "expected an NPZ file, found b"),
     "an npy file": (b"\x93NUMPY\x01\0", "expected an NPZ file, found"),
