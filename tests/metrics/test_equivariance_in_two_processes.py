@@ -29,8 +29,8 @@ def compute_metrics(rows, batch_size):
     for batch in rows.split(batch_size) if len(rows) else ():
         invariance.update(x[batch], gx[batch], classes[batch])
         derivative.update(x[batch], gx[batch])
-        pair = (each[batch].reshape(-1, 2, 3, 12) for each in (x, gx))
-        poses.update(*pair, folds_by_image(index[batch]))
+        warped, transformed = (each[batch].reshape(-1, 2, 3, 12) for each in (x, gx))
+        poses.update(warped, transformed, folds_by_image(index[batch]))
     numbers = [*invariance.compute(), *poses.compute().values.values()]
     return [each.item() for each in (*numbers, *derivative.compute().values())]
 
