@@ -30,7 +30,7 @@ def contact_sheet(rows: Sequence[tuple[str, NDArray[np.uint8]]], title: str) -> 
     sheet = np.concatenate([_pad(strip, width) for strip in strips])
     height = len(sheet) / len(rows)
     across = INCHES * width / height
-    # Room for the longest label beside, and for the title above.
+    # Room for the longest label on the left and for the title.
     margin = 0.3 + 0.075 * max(len(label) for label, _ in rows)
     with new_figure((across + margin, INCHES * len(rows) + 0.4)) as figure:
         axes = figure.subplots()

@@ -97,10 +97,7 @@ class Mirror(WandbLogger):
             run = self.experiment
             columns, rows = table
             media = {key: wandb.Image(Image.open(BytesIO(png))) for key, png in figures.items()}
-            run.log(
-                {"values": wandb.Table(columns=list(columns), data=[*map(list, rows)])}
-                | media
-            )
+            run.log({"values": wandb.Table(columns=list(columns), data=[*map(list, rows)])} | media)
             run.summary.update(dict(values))
 
         self._attempt(send)
