@@ -5,7 +5,8 @@ from __future__ import annotations
 import inspect
 import json
 from collections.abc import Mapping
-from typing import Annotated, Any, get_type_hints
+from difflib import get_close_matches
+from typing import Annotated, Any, get_args, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, create_model
 from pydantic_core import PydanticSerializationError
@@ -155,3 +156,30 @@ def one_line(error: ValidationError) -> str:
     if first["type"] != "missing" and not isinstance(first["input"], Mapping):
         message += f" (got {first['input']!r})"
     return f"{place}: {message}" if place else message
+
+
+def explain(error: ValidationError, schema: type[BaseModel]) -> str:
+    """Return the first problem of a pydantic error, with a 'did you mean' for an unknown field.
+
+    Args:
+        error: The error.
+        schema: The schema that was validated.
+    """
+    first = error.errors(include_url=False)[0]
+    if first["type"] != "extra_forbidden":
+        return one_line(error)
+    schemas: list[type[BaseModel]] = [schema]
+    for part in first["loc"][:-1]:  # an index of a list is no field
+        fields = [each.model_fields[part] for each in schemas if part in each.model_fields]
+        schemas = [inner for field in fields for inner in _schemas_in(field.annotation)] or schemas
+    known = [name for each in schemas for name in each.model_fields]
+    close = get_close_matches(str(first["loc"][-1]), known, n=1)
+    hint = f"; did you mean '{close[0]}'?" if close else f"; known: {', '.join(known)}"
+    return f"unknown field '{'.'.join(map(str, first['loc']))}'{hint}"
+
+
+def _schemas_in(annotation: Any) -> list[type[BaseModel]]:
+    """Return the schemas within an annotation such as ``tuple[ModelEntry, ...]``."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [schema for inner in get_args(annotation) for schema in _schemas_in(inner)]

@@ -24,5 +24,5 @@ def test_any_change_changes_it(content, key, value):
 
 
 def test_non_finite_numbers_are_refused():
-    with pytest.raises(ValueError, match="JSON compliant|Out of range"):
+    with pytest.raises(ValueError, match=r"JSON compliant|Out of range"):
         fingerprint({"a": float("nan")})

@@ -65,7 +65,9 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_bytes())
     except ValueError:
-        raise UserError(f"{path} is damaged (not JSON); remove it and run the command again") from None
+        raise UserError(
+            f"{path} is damaged (not JSON); remove it and run the command again"
+        ) from None
 
 
 def write_npz(path: Path, arrays: Mapping[str, np.ndarray[Any, Any]]) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, NamedTuple, T
 
 from pydantic import ValidationError
 
-from capsbench.arguments import one_line
+from capsbench.arguments import explain
 from capsbench.errors import UserError
 from capsbench.measures._config import MeasureConfig
 from capsbench.measures._figures import FigureSpec
@@ -121,8 +121,10 @@ def parse_config(content: Any) -> MeasureConfig:
     if not isinstance(content, Mapping) or not isinstance(content.get("measure"), str):
         raise ValueError("a measure is a mapping with the key 'measure', its name")
     try:
-        return load_measure(content["measure"]).config.model_validate(content)
+        config = load_measure(content["measure"]).config
     except UserError as error:
         raise ValueError(str(error)) from None
+    try:
+        return config.model_validate(content)
     except ValidationError as error:
-        raise ValueError(f"{content['measure']}: {one_line(error)}") from None
+        raise ValueError(f"{content['measure']}: {explain(error, config)}") from None

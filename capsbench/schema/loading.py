@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
-from capsbench.arguments import one_line
+from capsbench.arguments import explain
 from capsbench.errors import UserError, unknown
 from capsbench.names import find, from_folder
 from capsbench.schema.benchmark import Benchmark
@@ -46,7 +45,7 @@ def load_benchmark(
         variants(benchmark)
         return benchmark
     except ValidationError as error:
-        raise UserError(f"benchmark '{name}' ({path.name}): {_explain(error)}") from None
+        raise UserError(f"benchmark '{name}' ({path.name}): {explain(error, Benchmark)}") from None
 
 
 def parse_changes(pairs: Sequence[str], option: str = "--set") -> dict[str, Any]:
@@ -152,25 +151,3 @@ def _index(content: list[Any], part: str, place: str) -> int:
             f"--set {place}: '{part}' should be an index below {len(content)} of that list"
         )
     return int(part)
-
-
-def _explain(error: ValidationError) -> str:
-    first = error.errors(include_url=False)[0]
-    if first["type"] != "extra_forbidden":
-        return one_line(error)
-    models: list[type[BaseModel]] = [Benchmark]
-    for part in first["loc"][:-1]:  # an index of a list has no field
-        fields = [model.model_fields[part] for model in models if part in model.model_fields]
-        models = [inner for field in fields for inner in _models_in(field.annotation)] or models
-    known = [name for model in models for name in model.model_fields]
-    close = get_close_matches(str(first["loc"][-1]), known, n=1)
-    place = ".".join(map(str, first["loc"]))
-    hint = f"; did you mean '{close[0]}'?" if close else ""
-    return f"unknown field '{place}'{hint}"
-
-
-def _models_in(annotation: Any) -> list[type[BaseModel]]:
-    """Return the schemas within an annotation such as ``tuple[ModelEntry, ...]``."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return [annotation]
-    return [model for inner in get_args(annotation) for model in _models_in(inner)]

@@ -5,8 +5,8 @@ import os
 import numpy as np
 import pytest
 
-from capsbench.files import atomic
 from capsbench.errors import UserError
+from capsbench.files import atomic
 
 
 def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):

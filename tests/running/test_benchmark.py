@@ -163,9 +163,7 @@ def test_the_record_lists_cells_and_examples(run, tiny_protocol, session):
     assert (images[0] == images[1][..., ::-1, :].swapaxes(-1, -2)).all()  # -90 degrees: clockwise
 
 
-def test_a_cell_that_was_finished_meanwhile_is_not_trained_again(
-    run, tiny_protocol, monkeypatch
-):
+def test_a_cell_that_was_finished_meanwhile_is_not_trained_again(run, tiny_protocol, monkeypatch):
     """Its state was read before another process, which held the lock, finished it."""
     _, before = run({**tiny_protocol, "seeds": [0]})
     monkeypatch.setattr("capsbench.running.jobs.cell_state", lambda *_: "to do")

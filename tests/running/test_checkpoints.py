@@ -13,8 +13,8 @@ from huggingface_hub import ModelCard
 from safetensors.torch import load_file, save_file
 
 from capsbench.errors import UserError
+from capsbench.files.atomic import clear_unfinished_writes
 from capsbench.names import find, license_of
-from capsbench.records import clear_unfinished_writes
 from capsbench.running.checkpoints import load_checkpoint, save_checkpoint
 
 STRANGE = "---\n``` # [x](y) | <b>: '{{ 7 * 7 }}' \"\u2028 é"

@@ -54,9 +54,7 @@ def test_killed_and_started_again(tiny_protocol, session, command):
     assert killed.folder(cells[0]).training.stat().st_mtime_ns == first
     assert weights(cells, killed) == weights(cells, undisturbed)
     assert not list(killed.output.rglob("*.tmp"))
-    trajectories = [
-        read_rows(each.folder(cells[1]).trajectory) for each in (killed, undisturbed)
-    ]
+    trajectories = [read_rows(each.folder(cells[1]).trajectory) for each in (killed, undisturbed)]
     for rows in trajectories:
         for row in rows:
             del row["seconds"]

@@ -6,9 +6,9 @@ import pytest
 
 from capsbench.cli import main
 from capsbench.errors import UserError
-from capsbench.reporting.checks import check_export
-from capsbench.reporting.export import export, read_export
 from capsbench.records import load_results
+from capsbench.reporting.checks import check_export
+from capsbench.reporting.export import export_benchmark, load_export
 from capsbench.running.benchmark import run_benchmark
 from capsbench.running.plan import plan
 from capsbench.running.search import search
@@ -70,7 +70,9 @@ def test_a_trial_that_diverges_is_never_chosen(tiny_protocol, tiny_file, session
 def test_a_varied_benchmark_is_refused(protocol, session, tmp_path):
     vary = {"name": "x", "place": "recipe.batch_size", "values": [8, 16]}
     with pytest.raises(UserError, match=r"varies recipe\.batch_size"):
-        search(Benchmark.model_validate(protocol.model_dump() | {"vary": vary}), session, models=None)
+        search(
+            Benchmark.model_validate(protocol.model_dump() | {"vary": vary}), session, models=None
+        )
 
 
 def test_a_dry_run_lists_the_trials_before_the_other_seeds(tmp_path, monkeypatch, capsys):
@@ -116,6 +118,6 @@ def test_the_page_and_the_export_show_the_search(session, tmp_path):
     assert "search" in page.read_text()
     assert "the best of 3 trials" in page.read_text()
     assert load_results(tmp_path / "quick").record.search == record
-    exported = read_export(export(tmp_path / "quick", tmp_path / "results"))
+    exported = load_export(export_benchmark(tmp_path / "quick", tmp_path / "results"))
     assert exported.results.record.search == record
     check_export(exported)

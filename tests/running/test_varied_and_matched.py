@@ -1,22 +1,21 @@
 """A benchmark that varies something and matches models on test images, from run to tables."""
 
 import pytest
-from rich.console import Console
 
-from capsbench.reporting import matched, published
-from capsbench.reporting.scaling_figures import varied, varied_figure
-from capsbench.reporting.differences import differences
-from capsbench.reporting.results import load
+from capsbench.records import load_results
+from capsbench.reporting import matched
+from capsbench.reporting.differences import model_differences
+from capsbench.reporting.published import compare_differences, compare_published
+from capsbench.reporting.scaling_figures import varied_curves, varied_figure
+from capsbench.running.benchmark import run_benchmark
 from capsbench.running.plan import plan
-from capsbench.running.run import run_benchmark
 from capsbench.schema import Benchmark
-from capsbench.training.execution import Execution
 
 NUMBER = {
     "model": "Small",
     "at": 8,
     "measure": "accuracy-by-split",
-    "key": "familiar/accuracy",
+    "quantity": {"metric": "accuracy", "split": "familiar"},
     "printed": "as a test",
     "source": "a test",
     "selected_on": "nothing",
@@ -25,7 +24,7 @@ NUMBER = {
 
 
 @pytest.fixture
-def folder(tmp_path, tiny_protocol, tiny_file):
+def folder(session, tiny_protocol, tiny_file):
     models = [
         {"name": f"{tiny_file}:Tiny", "label": label, "arguments": {"rate": rate}}
         for label, rate in (("Tiny", 0.2), ("Small", 0.5))
@@ -47,54 +46,46 @@ def folder(tmp_path, tiny_protocol, tiny_file):
             ],
         }
     )
-    page = run_benchmark(
-        benchmark,
-        cells=plan(benchmark),
-        output=tmp_path,
-        execution=Execution(device="cpu", wandb="off"),
-        data_root=None,
-        changes=[],
-        command="a test",
-        console=Console(),
-    )
+    page = run_benchmark(benchmark, plan(benchmark), session, changes=[], command="a test")
     assert page is not None
-    return tmp_path / "tiny"
+    return session.output / "tiny"
 
 
 def test_from_run_to_page(folder):
-    results = load(folder)
+    results = load_results(folder)
     titles = ["Tiny · 4", "Tiny · 8", "Small · 4", "Small · 8"]
     assert list(results.by_label()) == titles
-    assert results.factors() == []
     for cell in results.cells:
-        # What is followed is what is measured: the same images, views and weights.
+        # The followed accuracy is the measured one: the same images, views and weights.
         assert cell.training is not None
-        chosen = cell.training.selected["validation"].step
-        row = next(row for row in cell.trajectory if row["step"] == chosen)
-        value = cell.measurements["accuracy-by-split"].values["familiar/accuracy"]
-        assert row["familiar_accuracy"] == value
+        selected = cell.training.selected["validation"].step
+        row = next(row for row in cell.trajectory if row["step"] == selected)
+        (value,) = cell.measures["accuracy-by-split"].select(metric="accuracy", split="familiar")
+        assert row["familiar_accuracy"] == value.value
         (match,) = matched.matches(results, [cell])
         reached = [row for row in cell.trajectory if row["familiar_accuracy"] >= 0.11]
         assert match.row == (reached[0] if reached else None)
-    assert [row.title for row in matched.matched_table(results)] == titles
-    # The first model and the other one at the same value, and never at another.
-    assert [row.label for row in differences(results, resamples=20)] == titles[2:]
-    (panel,) = varied(results)
-    assert {name: [x for x, _ in points] for name, points in panel.lines.items()} == {
+    table = matched.matched_table(results)
+    assert table is not None
+    assert [row.contents()[0].text for row in table.rows] == titles
+    # The first model and the other one at the same value, never at another.
+    assert [row.title for row in model_differences(results, resamples=20)] == titles[2:]
+    (curves,) = varied_curves(results)
+    assert {name: [x for x, _ in points] for name, points in curves.lines.items()} == {
         "Tiny": [4, 8],
         "Small": [4, 8],
     }
     assert varied_figure(results) is not None
-    verdicts = [row.verdict for row in published.published(results)]
+    verdicts = [row.verdict for row in compare_published(results)]
     assert verdicts[0] == "reproduced"
     assert verdicts[1] in ("not reproduced", "not decided")
-    (compared,) = published.differences(results)
+    (compared,) = compare_differences(results)
     assert (compared.first.model, compared.entry.model) == ("Tiny", "Small")
-    assert compared.published == pytest.approx(0.2)
+    assert compared.entry.value - compared.first.value == pytest.approx(0.2)
     page = (folder / "report/index.html").read_text()
     text = (folder / "report/report.md").read_text()
-    for told in ("This rule sees test labels", "Published differences", "images of each class"):
-        assert told in page
-        assert told in text
+    for words in ("sees test labels", "Published differences", "images of each class"):
+        assert words in page
+        assert words in text
     assert (folder / "report/figures/varied.svg").is_file()
     assert not list(folder.glob("report/figures/training-*"))
