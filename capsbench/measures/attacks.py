@@ -112,7 +112,7 @@ class Attacks(Measure[AttacksConfig]):
     figures: ClassVar = (
         ConditionFigureSpec(
             name="attacks",
-            title="What small changes of pixels do",
+            title="Adversarial attacks",
             metric="accuracy",
             axis="share of images",
             condition="epsilon",

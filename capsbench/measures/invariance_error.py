@@ -44,7 +44,7 @@ class InvarianceError(Measure[InvarianceErrorConfig]):
     figures: ClassVar = (
         LayerFigureSpec(
             name="invariance",
-            title="What stays as it is: invariance error",
+            title="Invariance error",
             axis="error",
             lines=(
                 LineSpec("invariance_error", "relative to other images"),
@@ -52,13 +52,13 @@ class InvarianceError(Measure[InvarianceErrorConfig]):
             ),
             references=(0.0, 1.0),
             caption=(
-                "How far a layer's features f move when the image x moves. At 0 nothing changes: "
-                "f(Tx) = f(x). At 1 the moved image lies as far away as another image does, and "
-                "above that even farther. The error is √E d²(f(Tx), f(x)) divided by the geometric "
-                "mean of √E d²(f(x), f(x′)) and √E d²(f(Tx), f(Tx′)), d the Euclidean distance and "
-                "x′ another image, so that features do not look invariant because they are all "
-                "equal; over the views of the grid mean squares are averaged. Source: the "
-                "article's equation 0."
+                "The change of a layer's features f when the image x is transformed. At 0 nothing "
+                "changes: f(Tx) = f(x). At 1 the transformed image is as far away as another "
+                "image, above 1 even farther. The error is √E d²(f(Tx), f(x)) divided by the "
+                "geometric mean of √E d²(f(x), f(x′)) and √E d²(f(Tx), f(Tx′)), where d is the "
+                "Euclidean distance and x′ another image. Features that are all equal therefore do "
+                "not count as invariant. Over the views of the grid, mean squares are averaged. "
+                "Source: the article's equation 0."
             ),
         ),
     )

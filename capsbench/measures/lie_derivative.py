@@ -98,7 +98,7 @@ class LieDerivative(Measure[LieDerivativeConfig]):
     figures: ClassVar = (
         LayerFigureSpec(
             name="lie-derivative",
-            title="How fast features change as the image begins to move",
+            title="Lie derivative of features",
             axis="rate",
             lines=(
                 LineSpec(INVARIANCE, "as they are"),
@@ -108,10 +108,10 @@ class LieDerivative(Measure[LieDerivativeConfig]):
             caption=(
                 "The root mean square derivative of a layer's features at the unmoved image, "
                 "relative to the root mean square distance between the features of two images: per "
-                "pixel of shift, per degree of rotation and shear, per unit of log scale. As they "
-                "are, 0 means invariance; after the map of features has been moved back, 0 means "
-                "equivariance. No step size is chosen: the derivative is exact, of an image "
-                "interpolated without kinks. Source: Gruver et al. (2022)."
+                "pixel of shift, per degree of rotation and shear, per unit of log scale. Of the "
+                "features themselves, 0 means invariance; of a feature map that is moved back, 0 "
+                "means equivariance. There is no step size: the derivative of a smoothly "
+                "interpolated image is exact. Source: Gruver et al. (2022)."
             ),
         ),
     )

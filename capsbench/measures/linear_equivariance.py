@@ -114,7 +114,7 @@ class LinearEquivariance(Measure[LinearEquivarianceConfig]):
     figures: ClassVar = (
         LayerFigureSpec(
             name="linear-equivariance",
-            title="Is there a map T for which f(Tx) = T f(x)?",
+            title="Linear equivariance",
             axis="share",
             lines=(
                 LineSpec("gain_over_control", "explained beyond the controls"),
@@ -138,7 +138,7 @@ class LinearEquivariance(Measure[LinearEquivarianceConfig]):
         ),
         LayerFigureSpec(
             name="group-law",
-            title="Do the maps compose as the views do?",
+            title="Group law of the fitted maps",
             axis="share",
             lines=(
                 LineSpec("group_law_error", "error of the composition"),

@@ -126,7 +126,7 @@ class PoseReadout(Measure[PoseReadoutConfig]):
     figures: ClassVar = (
         LayerFigureSpec(
             name="pose-readout",
-            title="Can the view be read from the features?",
+            title="Pose read-out",
             axis="held-out R²",
             lines=(
                 LineSpec("r2", "one fit for all classes"),

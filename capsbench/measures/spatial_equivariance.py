@@ -107,7 +107,7 @@ class SpatialEquivariance(Measure[SpatialEquivarianceConfig]):
     figures: ClassVar = (
         LayerFigureSpec(
             name="spatial-equivariance",
-            title="What moves with the image: spatial equivariance error",
+            title="Spatial equivariance error",
             axis="error",
             lines=(
                 LineSpec("spatial_error", "error"),
@@ -116,15 +116,14 @@ class SpatialEquivariance(Measure[SpatialEquivarianceConfig]):
             ),
             references=(0.0, 1.0),
             caption=(
-                "Whether a layer's map is the same, but moved, when the image is moved: "
-                "f(Tx) = T f(x). At 0 it is; at 1 the two maps differ as the maps of different "
-                "images do. The control is what is lost when the map itself is moved there and "
-                "back, which interpolates twice: an error of half of it is what a perfect map "
-                "would have. The definition is that of the invariance error with T f(x) in place "
-                "of f(x), T carried out in the map's own grid of places, of those that stay within "
-                "it. Capsules' poses also change in themselves, so for them one affine map of the "
-                "pose, the same at all places, is fitted to other images. Source: the article's "
-                "equation 3."
+                "The difference between the feature map of a moved image and the moved feature map "
+                "of the image: f(Tx) = T f(x) at 0; at 1 the two maps differ like the maps of "
+                "different images. The control is the loss when the map itself is moved forth and "
+                "back. That interpolates twice, so a perfect map would have half of this error. "
+                "The definition is that of the invariance error with T f(x) in place of f(x). T "
+                "acts on the map's own grid; positions that leave it are excluded. Poses of "
+                "capsules also change their own values, so one affine map of the pose, the same at "
+                "all positions, is fitted to other images. Source: the article's equation 3."
             ),
         ),
     )

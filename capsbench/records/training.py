@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from capsbench.fingerprint import fingerprint
+from capsbench.measures import TestSplit
 from capsbench.records.provenance import Provenance
 from capsbench.records.record import Record, RecordPart
 from capsbench.training.recipe import Recipe
@@ -68,7 +69,7 @@ class TrainingConfig(Record):
     views: ViewRange
     recipe: Recipe
     seed: int
-    follow: tuple[str, ...] = ()
+    follow: tuple[TestSplit, ...] = ()
     threads: int | None = None
     augmentation: tuple[dict[str, Any], ...] | None = None
 

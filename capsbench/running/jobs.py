@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
@@ -84,7 +85,7 @@ def plan_jobs(cells: Sequence[Cell], benchmark: str, session: Session) -> list[J
     return jobs
 
 
-def _require_sources(cell: Cell, training: Sequence[object], session: Session) -> None:
+def _require_sources(cell: Cell, training: Collection[Path], session: Session) -> None:
     for source in cell.sources.values():
         if source.path not in training and not session.folder(source).training.is_file():
             raise UserError(

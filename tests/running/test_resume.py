@@ -25,7 +25,7 @@ def weights(cells, session):
     ]
 
 
-def test_killed_and_started_again(tiny_protocol, session, command):
+def test_killed_and_started_again(run, tiny_protocol, session, command):
     """kill -9 in the second cell: the first one stays, the second one ends with the same bits."""
     recipe = {**tiny_protocol["recipe"], "steps": 150, "batch_size": 64}
     protocol = {**tiny_protocol, "recipe": recipe}
@@ -34,7 +34,8 @@ def test_killed_and_started_again(tiny_protocol, session, command):
         Session(session.output / name, None, session.execution, Console())
         for name in ("killed", "undisturbed")
     )
-    killed.output.mkdir(), undisturbed.output.mkdir()
+    for each in (killed, undisturbed):
+        each.output.mkdir()
     process = subprocess.Popen(command(protocol, killed.output), env=ONE_THREAD)
     state = killed.folder(cells[1]).state
     deadline = time.monotonic() + 120
@@ -48,9 +49,7 @@ def test_killed_and_started_again(tiny_protocol, session, command):
     (killed.folder(cells[1]).path / ".training.json.1.tmp").write_text("half a rec")
 
     for each in (killed, undisturbed):
-        subprocess.run(
-            command(protocol, each.output), env=ONE_THREAD, check=True, capture_output=True
-        )
+        run(protocol, output=each.output)
     assert killed.folder(cells[0]).training.stat().st_mtime_ns == first
     assert weights(cells, killed) == weights(cells, undisturbed)
     assert not list(killed.output.rglob("*.tmp"))
