@@ -1,6 +1,5 @@
-"""Verdicts on claims: of differences that are known, of all tests together, and on the page."""
+"""Verdicts on claims: of known differences, of all tests together, and on the page."""
 
-import importlib
 import json
 from pathlib import Path
 
@@ -8,45 +7,46 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from pydantic import TypeAdapter
 
 from capsbench.cli import main
 from capsbench.errors import UserError
-from capsbench.measures import MeasureEntry
+from capsbench.files.atomic import write_json
+from capsbench.measures import MeasureContext, index_name, load_measure
 from capsbench.names import find
-from capsbench.records import read_json, write_json
-from capsbench.reporting.claims import judge, overall, table_of_tests, verdict_table
-from capsbench.reporting.claims_export import check_claims, export_claims, read_claims
-from capsbench.reporting.claims_report import build, load_record
-from capsbench.reporting.results import load
+from capsbench.records import ClaimsRecord, load_results
+from capsbench.reporting.claims import judge, overall
+from capsbench.reporting.claims_checks import check_claims
+from capsbench.reporting.claims_export import export_claims, load_claims_export
+from capsbench.reporting.claims_report import build, load_claims_results
+from capsbench.reporting.claims_tables import claim_table, claim_tables, verdict_table
 from capsbench.schema.claims import Claims
+from capsbench.values import Quantity
 
 ROOT = Path(__file__).parents[2]
 MODELS = (("CNN", "cnn-small"), ("Caps", "capsnet-dr"), ("Same", "capsnet-em"))
 SPLITS = {"measure": "accuracy-by-split"}
-READOUT = {"measure": "calibration"}
-ACCURACY = {"part": "one", "against": "CNN", "measure": "accuracy-by-split"}
+FAMILIAR = Quantity(metric="accuracy", split="familiar")
+ERROR = "expected_calibration_error"
+FAMILIAR_ACCURACY = {"quantity": {"metric": "accuracy", "split": "familiar"}}
+NOVEL_ACCURACY = {"quantity": {"metric": "accuracy", "split": "novel"}}
+ACCURACY = {"part": "one", "against": "CNN", "measure": "accuracy-by-split", **FAMILIAR_ACCURACY}
 
 
 @pytest.fixture
 def parts(tmp_path, write_benchmark, add_measure):
-    """The accuracy of Caps is above that of CNN by 0.3 for sure; Same is like CNN."""
+    """Caps is more accurate than CNN by 0.3, far beyond chance; Same is like CNN."""
     folder = write_benchmark(tmp_path, models=MODELS, seeds=(0, 1, 2))
     random = np.random.default_rng(0)
     for label, share in (("CNN", 0.5), ("Caps", 0.8), ("Same", 0.5)):
         for seed in range(3):
-            right = random.random(2000) < share
-            add_measure(
-                folder,
-                label,
-                seed,
-                SPLITS,
-                {"familiar/accuracy": float(right.mean())},
-                samples={"familiar/accuracy": right, "index": np.arange(2000)},
-            )
+            correct = random.random(2000) < share
+            values = [FAMILIAR.with_value(float(correct.mean()), 2000)]
+            per_image = {FAMILIAR.name: correct, index_name(): np.arange(2000)}
+            add_measure(folder, label, seed, SPLITS, values, per_image=per_image)
             error = {"CNN": 0.2, "Caps": 0.1, "Same": 0.2}[label] + 0.004 * random.random()
-            add_measure(folder, label, seed, READOUT, {f"error@{label}": error})
-    return {"one": load(folder)}
+            values = [Quantity(metric=ERROR, layer=label).with_value(error, 2000)]
+            add_measure(folder, label, seed, {"measure": "calibration"}, values)
+    return {"one": load_results(folder)}
 
 
 def claims(*tests, name="claims"):
@@ -69,80 +69,85 @@ def claims(*tests, name="claims"):
 @pytest.mark.parametrize(
     ("test", "verdict"),
     [
-        ({"model": "Caps", "key": "familiar/accuracy"}, "holds"),
-        ({"model": "Caps", "key": "familiar/accuracy", "least": 0.2}, "holds"),
-        ({"model": "Caps", "key": "familiar/accuracy", "least": 0.4}, "does not hold"),
-        ({"model": "Caps", "key": "familiar/accuracy", "lower": True}, "does not hold"),
-        ({"model": "Same", "key": "familiar/accuracy"}, "not decided"),
-        ({"model": "Same", "key": "familiar/accuracy", "least": -0.2}, "holds"),
-        ({"model": "Caps", "key": "novel/accuracy"}, "not decided"),  # not measured
+        ({"model": "Caps"}, "holds"),
+        ({"model": "Caps", "margin": 0.2}, "holds"),
+        ({"model": "Caps", "margin": 0.4}, "does not hold"),
+        ({"model": "Caps", "lower_is_better": True}, "does not hold"),
+        ({"model": "Same"}, "not decided"),
+        ({"model": "Same", "margin": -0.2}, "holds"),
+        ({"model": "Caps", **NOVEL_ACCURACY}, "not decided"),  # not measured
     ],
 )
-def test_a_test_is_of_the_difference_beyond_the_least(parts, test, verdict):
+def test_a_test_is_of_the_difference_beyond_the_margin(parts, test, verdict):
     (judged,) = judge(claims(ACCURACY | test), parts)
     assert judged.verdict == verdict
     (tested,) = judged.tests
     assert tested.verdict == verdict
-    if tested.found is not None:
-        assert tested.found.n_images == 2000
+    if tested.difference is not None:
+        assert tested.difference.n_images == 2000
 
 
-def test_values_that_no_image_has_are_compared_over_seeds_and_may_have_two_keys(parts):
+def test_values_without_outcomes_are_compared_over_seeds_and_may_differ_in_quantity(parts):
     test = {
         "part": "one",
         "model": "Caps",
         "against": "CNN",
         "measure": "calibration",
-        "key": "error@Caps",
-        "against_key": "error@CNN",
-        "lower": True,
+        "quantity": {"metric": ERROR, "layer": "Caps"},
+        "against_quantity": {"metric": ERROR, "layer": "CNN"},
+        "lower_is_better": True,
     }
     (judged,) = judge(claims(test), parts)
     assert judged.verdict == "holds"
     (tested,) = judged.tests
-    assert tested.found is not None
-    assert (tested.found.n_seeds, tested.found.n_images) == ((3, 3), 0)
-    assert tested.found.mean == pytest.approx(0.1, abs=0.01)
+    assert tested.difference is not None
+    assert (tested.difference.n_seeds, tested.difference.n_images) == ((3, 3), 0)
+    assert tested.difference.mean == pytest.approx(0.1, abs=0.01)
 
 
 def test_layers_with_outcomes_of_images_are_compared_over_images_too(
     tmp_path, write_benchmark, add_measure
 ):
-    """By the real measure: an untrained network's layer beside another's, of the same images."""
+    """Computed by the real measure: layers of two untrained networks, on the same images."""
     data = find("datamodules", "digits").load()(limit=60)
-    entry = TypeAdapter(MeasureEntry).validate_python(
-        {"measure": "invariance-error", "grid": {"rotation": {"start": 90, "stop": 90, "step": 1}}}
-    )
-    take = importlib.import_module(entry.module).measure
-    build = find("models", "cnn-small").load()
+    measure = load_measure("invariance-error")
+    arguments = {
+        "measure": "invariance-error",
+        "grid": {"rotation": {"start": 90, "stop": 90, "step": 1}},
+    }
+    config = measure.config.model_validate(arguments)
+    build_model = find("models", "cnn-small").load()
     folder = write_benchmark(tmp_path, models=MODELS[:2], seeds=(0, 1, 2))
     for label, width in (("CNN", 2), ("Caps", 4)):
         for seed in range(3):
             torch.manual_seed(seed)
-            model = build(image_shape=(1, 32, 32), num_classes=10, width=width).eval()
-            found = take(entry, model, data, "cpu", lambda: None)
-            arguments = entry.model_dump(mode="json")
-            add_measure(folder, label, seed, arguments, found.values, samples=found.samples)
-    keys = {"key": "invariance/error@hidden", "against_key": "invariance/error@block 1"}
-    test = ACCURACY | {"model": "Caps", "measure": "invariance-error"} | keys
-    (judged,) = judge(claims(test), {"one": load(folder)})
+            model = build_model(image_shape=(1, 32, 32), num_classes=10, width=width).eval()
+            result = measure.compute(config, model, data, MeasureContext(device="cpu"))
+            add_measure(folder, label, seed, arguments, result.values, per_image=result.per_image)
+    quantities = {
+        "quantity": {"metric": "invariance_error", "layer": "hidden"},
+        "against_quantity": {"metric": "invariance_error", "layer": "block 1"},
+    }
+    test = ACCURACY | {"model": "Caps", "measure": "invariance-error"} | quantities
+    (judged,) = judge(claims(test), {"one": load_results(folder)})
     (tested,) = judged.tests
-    assert tested.found is not None
-    assert tested.found.n_images == 60
-    mine, other = tested.values
-    assert mine is not None
-    assert other is not None
-    assert tested.found.mean == pytest.approx(mine - other)
+    assert tested.difference is not None
+    assert tested.difference.n_images == 60
+    first, second = tested.means
+    assert first is not None
+    assert second is not None
+    assert tested.difference.mean == pytest.approx(first - second)
 
 
-def test_one_test_that_fails_is_enough_and_all_are_corrected_together(parts):
-    better = ACCURACY | {"model": "Caps", "key": "familiar/accuracy"}
-    worse = better | {"lower": True}
+def test_one_failed_test_is_enough_and_all_are_corrected_together(parts):
+    better = ACCURACY | {"model": "Caps"}
+    worse = better | {"lower_is_better": True}
     (alone,) = judge(claims(better), parts)
-    (judged,) = judge(claims(better, worse, ACCURACY | {"model": "Same", "key": "x"}), parts)
+    missing = ACCURACY | {"model": "Same", "quantity": {"metric": "missing"}}
+    (judged,) = judge(claims(better, worse, missing), parts)
     assert judged.verdict == "does not hold"
     assert [each.verdict for each in judged.tests] == ["holds", "does not hold", "not decided"]
-    first, single = judged.tests[0].found, alone.tests[0].found
+    first, single = judged.tests[0].difference, alone.tests[0].difference
     assert first is not None
     assert single is not None
     assert (single.comparisons, first.comparisons) == (1, 2)
@@ -150,28 +155,24 @@ def test_one_test_that_fails_is_enough_and_all_are_corrected_together(parts):
     assert overall(["holds", "not decided"]) == "not decided"
 
 
-def test_a_scale_is_told_beside_every_verdict(parts):
-    judged = judge(claims(ACCURACY | {"model": "Caps", "key": "familiar/accuracy"}), parts)
-    assert verdict_table(judged, "small").rows[0][1] == "holds, at this scale (small)"
-    assert verdict_table(judged, None).rows[0][1] == "holds"
+def test_every_verdict_names_the_scale(parts):
+    judged = judge(claims(ACCURACY | {"model": "Caps"}), parts)
+    assert verdict_table(judged, "small").rows[0].cells[1] == "holds, at this scale (small)"
+    assert verdict_table(judged, None).rows[0].cells[1] == "holds"
+    assert "(small)" in claim_table(judged[0], 1, "small").columns[-1].title
 
 
 def test_each_network_has_a_verdict_of_its_own(parts):
-    better = ACCURACY | {"model": "Caps", "key": "familiar/accuracy"}
-    other = ACCURACY | {"model": "Same", "key": "familiar/accuracy", "least": 0.2}
-    judged = judge(claims(better, better | {"least": 0.3}, other), parts)
+    better = ACCURACY | {"model": "Caps"}
+    other = ACCURACY | {"model": "Same", "margin": 0.2}
+    judged = judge(claims(better, better | {"margin": 0.3}, other), parts)
     table = verdict_table(judged, None)
-    assert table.columns == ("Claim", "Verdict", "Caps", "Same")
-    assert table.rows[0][1:] == (
+    assert [column.title for column in table.columns] == ["Claim", "Verdict", "Caps", "Same"]
+    assert table.rows[0].cells[1:] == (
         "does not hold",
         "not decided (1 of 2, 1 holds)",
         "does not hold (1 of 1)",
     )
-
-
-def test_a_table_of_tests_tells_the_scale(parts):
-    judged = judge(claims(ACCURACY | {"model": "Caps", "key": "familiar/accuracy"}), parts)
-    assert table_of_tests(judged[0], 1, "small").columns[-1] == "Verdict, at this scale (small)"
 
 
 FILE = {
@@ -204,7 +205,7 @@ FILE = {
                     "model": "CapsNet (dynamic routing)",
                     "against": "CNN",
                     "measure": "accuracy-by-split",
-                    "key": "familiar/accuracy",
+                    **FAMILIAR_ACCURACY,
                 }
             ],
         }
@@ -214,7 +215,7 @@ FILE = {
 
 @pytest.fixture(scope="module")
 def ran(tmp_path_factory):
-    """The folder in which claims of a user's own were run, at a scale."""
+    """A folder in which a user's own claims were run, at a scale."""
     folder = tmp_path_factory.mktemp("claims")
     (folder / "tried.yaml").write_text(yaml.safe_dump(FILE))
     with pytest.MonkeyPatch.context() as patch:
@@ -239,11 +240,9 @@ def test_claims_are_run_shown_and_exported(ran, monkeypatch, capsys):
     (file,) = (ran / "results/tried").glob("tiny-*.json")
     assert f"results/tried/{file.name}" in printed
     assert not (ran / "results/tried-tiny-one").exists()
-    kept = read_claims(file)
-    found = load_record(ran / "runs/tried-tiny")
-    assert verdict_table(kept.judged, "tiny") == verdict_table(found.judged(), "tiny")
-    tables = [table_of_tests(each, 1, "tiny") for each in (kept.judged[0], found.judged()[0])]
-    assert tables[0] == tables[1]
+    exported = load_claims_export(file)
+    results = load_claims_results(ran / "runs/tried-tiny")
+    assert claim_tables(exported.judged, "tiny") == claim_tables(results.judged(), "tiny")
     assert build(ran / "runs/tried-tiny").read_text() == page
 
 
@@ -254,51 +253,52 @@ def test_a_verdict_that_does_not_follow_is_refused(ran, tmp_path):
     content["judged"][0]["tests"][0]["verdict"] = "not decided"
     content["record"]["claims"]["name"] = str(ran / "tried.yaml")
     write_json(file, content)
-    with pytest.raises(UserError, match="has other name here"):
-        check_claims(read_claims(file))
+    with pytest.raises(UserError, match="other name"):
+        check_claims(load_claims_export(file))
     content["extra"] = 1
     write_json(file, content)
-    with pytest.raises(UserError, match="no exported record"):
-        read_claims(file)
+    with pytest.raises(UserError, match="extra"):
+        load_claims_export(file)
 
 
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (lambda judged: judged[0].update(verdict="holds"), "does not follow from its tests"),
+        (lambda judged: judged[0].update(verdict="holds"), "does not follow"),
         (lambda judged: judged[0]["tests"][0].update(verdict="holds"), "does not follow"),
-        (lambda judged: judged[0]["claim"].update(claim="Other"), "judges other claims"),
-        (lambda judged: judged[0]["tests"].pop(), "does not follow from its tests"),
-        (lambda judged: judged[0]["tests"][0].update(found={"mean": 1}), "no exported record"),
+        (lambda judged: judged[0]["claim"].update(claim="Other"), "other claims"),
+        (lambda judged: judged[0]["tests"].pop(), "does not follow"),
+        (lambda judged: judged[0]["tests"][0]["means"].reverse(), "does not follow"),
+        (lambda judged: judged[0]["tests"][0].update(numbers={"mean": 1}), "damaged"),
     ],
-    ids=["claim", "test", "other claim", "fewer tests", "no numbers"],
+    ids=["claim", "test", "other claim", "fewer tests", "other means", "no numbers"],
 )
-def test_nothing_of_a_verdict_is_believed(damage, message, tmp_path):
+def test_verdicts_are_checked(damage, message, tmp_path):
     (shipped,) = (ROOT / "results/claims").glob("*.json")
     content = json.loads(shipped.read_text())
     damage(content["judged"])
     file = tmp_path / "claims.json"
     write_json(file, content)
     with pytest.raises(UserError, match=message):
-        check_claims(read_claims(file))
+        check_claims(load_claims_export(file))
 
 
-def test_what_claims_do_not_take_is_told(ran, monkeypatch, capsys):
+def test_claims_refuse_options_of_benchmarks(ran, monkeypatch, capsys):
     monkeypatch.chdir(ran)
     assert main(["run", "tried.yaml", "--seeds", "0"]) == 2
-    assert "claims are run as they stand" in capsys.readouterr().err
+    assert "claims run" in capsys.readouterr().err
     assert main(["run", "tried.yaml", "--scale", "tinny"]) == 2
     assert "did you mean 'tiny'" in capsys.readouterr().err
     assert main(["run", "tried.yaml", "--scale", "tiny", "--dry-run", "--json"]) == 0
     cells = json.loads(capsys.readouterr().out)
     assert {cell["state"] for cell in cells} == {"done"}
-    assert read_json(ran / "runs/tried-tiny/claims.json")["scale"] == "tiny"
+    assert ClaimsRecord.load(ran / "runs/tried-tiny/claims.json").scale == "tiny"
 
 
-def test_a_part_that_is_not_there_is_told(tmp_path, monkeypatch, capsys):
+def test_an_unknown_part_is_refused(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     tests = FILE["claims"][0]["tests"][0] | {"part": "two"}  # type: ignore[index]
     content = FILE | {"claims": [{"claim": "c", "source": "s", "tests": [tests]}]}
     (tmp_path / "bad.yaml").write_text(yaml.safe_dump(content))
     assert main(["run", "bad.yaml"]) == 2
-    assert "unknown part 'two'; known: 'one'" in capsys.readouterr().err
+    assert "unknown part 'two'" in capsys.readouterr().err
