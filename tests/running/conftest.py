@@ -27,11 +27,11 @@ def session(tmp_path):
 def run(session):
     """Run a protocol; returns its cells, and the times at which the trainings were recorded."""
 
-    def run(protocol, *, models=None, **execution):
+    def run(protocol, *, models=None, output=None, **execution):
         benchmark = Benchmark.model_validate(protocol)
         cells = plan(benchmark, models=models)
         changed = session.execution.model_copy(update=execution)
-        this = Session(session.output, None, changed, session.console)
+        this = Session(output or session.output, None, changed, session.console)
         page = run_benchmark(benchmark, cells, this, changes=[], command="a test")
         assert page is not None
         assert page.is_file()
