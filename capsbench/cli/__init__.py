@@ -50,8 +50,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: What follows the program's name; ``sys.argv`` if left out.
 
     Returns:
-        The exit code: 0, 1 after a failed check of a model, 2 after bad input (told in one line
-        on stderr), 130 after Ctrl-C.
+        The exit code: 0, 1 after a failed check of a model, 2 after bad input (with one line on
+        stderr), 130 after Ctrl-C.
     """
     given = sys.argv[1:] if arguments is None else list(arguments)
     command = typer.main.get_command(app)
@@ -86,8 +86,8 @@ def _in_house_style(message: str) -> str:
     return message[:1].lower() + message[1:].removesuffix(".")
 
 
-def _print_version(wanted: bool) -> None:
-    if wanted:
+def _print_version(requested: bool) -> None:
+    if requested:
         typer.echo(f"capsbench {__version__}")
         raise typer.Exit
 

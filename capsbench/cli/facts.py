@@ -64,7 +64,7 @@ def model_facts(
 
     cls, arguments = model_with_arguments(target, settings)
     try:
-        found = model_cost(cls(image_shape=image_shape, num_classes=classes, **arguments).eval())
+        cost = model_cost(cls(image_shape=image_shape, num_classes=classes, **arguments).eval())
     except UserError:
         raise
     except (Exception, SystemExit) as error:
@@ -78,18 +78,18 @@ def model_facts(
         **_class_facts(target, cls),
         "image_shape": image_shape,
         "classes": classes,
-        "parameters": found.parameters,
+        "parameters": cost.parameters,
     }
-    if found.decoder_parameters is not None:
-        facts["parameters_without_decoder"] = found.parameters - found.decoder_parameters
-    votes = found.vote_bytes(batch)
+    if cost.decoder_parameters is not None:
+        facts["parameters_without_decoder"] = cost.parameters - cost.decoder_parameters
+    votes = cost.vote_bytes(batch)
     return {
         **facts,
-        "flops": found.flops,
+        "flops": cost.flops,
         "batch": batch,
         "vote_bytes": sum(votes.values()),
         "vote_bytes_by_layer": votes,
-        "layers": [asdict(layer) for layer in found.layers],
+        "layers": [asdict(layer) for layer in cost.layers],
     }
 
 
