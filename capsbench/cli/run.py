@@ -124,7 +124,7 @@ def run(
     from rich.console import Console
 
     from capsbench.running.session import Session
-    from capsbench.schema import is_claims
+    from capsbench.schema import is_claims, parse_changes
     from capsbench.training.execution import Execution
 
     require_folder(data_root)
@@ -140,13 +140,17 @@ def run(
         wandb=wandb,
     )
     session = Session(output, data_root, execution, Console())
+    changes = parse_changes(settings or [])
+    if seeds is not None:
+        changes["seeds"] = parse_seeds(seeds)
+    if limit is not None:
+        changes["recipe.limit"] = limit
+    selected = None if models is None else [part.strip() for part in models.split(",")]
     with _exit_on_interrupt():
         require_devices(execution)
         if not is_claims(benchmark):
-            _run_benchmark(
-                benchmark, session, models, seeds, settings, scale, limit, search, dry_run, as_json
-            )
-        elif models or seeds or settings or limit or search:
+            _run_benchmark(benchmark, session, changes, selected, scale, search, dry_run, as_json)
+        elif changes or selected or search:
             raise UserError(
                 "claims run as they are, or at a --scale; --models, --seeds, --set, --limit "
                 "and --search are for benchmarks"
@@ -158,11 +162,9 @@ def run(
 def _run_benchmark(
     name: str,
     session: Session,
-    models: str | None,
-    seeds: str | None,
-    settings: Sequence[str] | None,
+    changes: dict[str, Any],
+    selected: Sequence[str] | None,
     scale: str | None,
-    limit: int | None,
     search: bool,
     dry_run: bool,
     as_json: bool,
@@ -170,15 +172,9 @@ def _run_benchmark(
     from capsbench.running.benchmark import run_benchmark
     from capsbench.running.plan import plan
     from capsbench.running.search import search as search_recipes
-    from capsbench.schema import load_benchmark, parse_changes
+    from capsbench.schema import load_benchmark
 
-    changes = parse_changes(settings or [])
-    if seeds is not None:
-        changes["seeds"] = parse_seeds(seeds)
-    if limit is not None:
-        changes["recipe.limit"] = limit
     protocol = load_benchmark(name, changes, scale=scale)
-    selected = None if models is None else [part.strip() for part in models.split(",")]
     if dry_run:
         cells = _planned_cells(protocol, selected, session, search)
         print_dry_run(cells, session, protocol.expected, as_json)
