@@ -16,6 +16,7 @@ from capsbench.errors import UserError
 from capsbench.models.cnn_small import CNNSmall
 from capsbench.schema import Benchmark
 from capsbench.statistics.intervals import bootstrap_over_images
+from capsbench.values import Quantity
 
 
 @pytest.fixture
@@ -30,6 +31,9 @@ def benchmark(tiny_protocol):
     return Benchmark.model_validate({**tiny_protocol, "measures": measures})
 
 
+QUARTER_TURN = {"metric": "accuracy", "split": "outside", "factor": "rotation", "view": 90}
+
+
 def make_model():
     torch.manual_seed(0)
     return CNNSmall(image_shape=(1, 32, 32), num_classes=10, width=2, hidden=4)
@@ -37,18 +41,23 @@ def make_model():
 
 def test_a_model_in_memory(benchmark):
     model = make_model().train()
-    found = capsbench.evaluate(model, benchmark, limit=60)
+    evaluation = capsbench.evaluate(model, benchmark, limit=60)
     assert model.training
-    assert list(found.measured) == ["accuracy-by-view", "consistency"]
-    assert found.values["consistency: shift_x=0/consistency"] == 1
-    assert 0 <= found.values["accuracy-by-view: rotation=90/accuracy"] <= 1
-    assert found.measured["accuracy-by-view"].n == 60
-    assert "rotation=90/accuracy" in found.table() and "(n = 60)" in found.table()
-    content = json.loads(found.to_json())
-    assert content["measures"]["consistency"]["values"]["shift_x=0/consistency"] == 1
+    assert list(evaluation.results) == ["accuracy-by-view", "consistency"]
+    unshifted = {"metric": "consistency", "factor": "shift_x", "view": 0}
+    assert evaluation.value("consistency", **unshifted) == 1
+    assert 0 <= evaluation.value("accuracy-by-view", **QUARTER_TURN) <= 1
+    assert {value.n for value in evaluation.results["accuracy-by-view"].values} == {60}
+    assert "rotation 90°" in evaluation.table()
+    assert "(n = 60)" in evaluation.table()
+    content = json.loads(evaluation.to_json())
+    rows = [row for row in content["values"] if unshifted.items() <= row.items()]
+    assert [row["value"] for row in rows] == [1]
     assert content["benchmark"]["name"] == "tiny"
-    assert isinstance(found.plot(), Figure)
-    assert found.samples["accuracy-by-view"]["correct"].shape == (3, 60)
+    assert isinstance(evaluation.plot(), Figure)
+    assert evaluation.results["accuracy-by-view"].per_image["correct"].shape == (3, 60)
+    with pytest.raises(UserError, match="no value"):
+        evaluation.value("consistency", metric="accuracy", split="novel")
 
 
 def test_a_module_that_returns_logits_is_measured_like_the_model_inside(benchmark):
@@ -63,22 +72,22 @@ def test_a_module_that_returns_logits_is_measured_like_the_model_inside(benchmar
             return self.inner(images).scores
 
     plain = capsbench.evaluate(Plain(), benchmark, limit=60)
-    assert plain.values == capsbench.evaluate(model, benchmark, limit=60).values
+    assert plain.rows() == capsbench.evaluate(model, benchmark, limit=60).rows()
 
 
-def test_what_cannot_be_measured_is_told(benchmark, tmp_path):
+def test_models_that_do_not_fit_are_refused(benchmark, tmp_path):
     other = CNNSmall(image_shape=(1, 28, 28), num_classes=10, width=2, hidden=4)
-    with pytest.raises(UserError, match=r"for images \(1, 28, 28\) of 10 classes, but digits has"):
+    with pytest.raises(UserError, match=r"\(1, 28, 28\) of 10 classes"):
         capsbench.evaluate(other, benchmark)
-    with pytest.raises(UserError, match="expected logits of shape"):
+    with pytest.raises(UserError, match="expected logits"):
         capsbench.evaluate(nn.Flatten(), benchmark, limit=20)
-    with pytest.raises(UserError, match="is no checkpoint of a run"):
+    with pytest.raises(UserError, match="no checkpoint"):
         capsbench.evaluate(tmp_path, benchmark)
     novel = benchmark.model_copy(update={"measures": ()})
     assert capsbench.evaluate(make_model(), novel).table() == ""
     with pytest.raises(UserError, match="nothing to plot"):
         capsbench.evaluate(make_model(), novel).plot()
-    with pytest.raises(UserError, match="no figure 'attacks'; there is accuracy-by-view"):
+    with pytest.raises(UserError, match="no figure 'attacks'"):
         capsbench.evaluate(make_model(), benchmark, limit=20).plot("attacks")
 
 
@@ -90,23 +99,30 @@ def test_figures_and_intervals_are_those_of_a_report(tiny_protocol):
         {"measure": "attacks", "epsilons": [0.1], "images": 30},
     ]
     benchmark = Benchmark.model_validate({**tiny_protocol, "measures": measures})
-    found = capsbench.evaluate(make_model(), benchmark, limit=120)
-    figures = found.figures()
+    evaluation = capsbench.evaluate(make_model(), benchmark, limit=120)
+    figures = evaluation.figures()
     assert {"accuracy-by-view", "invariance", "attacks"} <= figures.keys()
     assert figures["accuracy-by-view"].axes[0].lines
     assert figures["attacks"].legends[0].get_texts()[0].get_text() == "CNNSmall"
-    assert found.plot("attacks").axes[0].get_title() == "FGSM"
-    correct = found.samples["accuracy-by-view"]["novel/accuracy"]
-    limits = found.intervals["accuracy-by-view"]["novel/accuracy"]
+    assert evaluation.plot("attacks").axes[0].get_title() == "FGSM"
+    novel = Quantity(metric="accuracy", split="novel")
+    correct = evaluation.results["accuracy-by-view"].per_image[novel.name]
+    limits = evaluation.intervals["accuracy-by-view"][novel]
     assert limits == bootstrap_over_images(np.atleast_2d(correct).mean(axis=0)).interval
-    assert "invariance/error@hidden" in found.intervals["invariance-error"]
-    assert f"[{limits[0]:.4g}, {limits[1]:.4g}]" in found.table()
-    content = json.loads(found.to_json())["measures"]["accuracy-by-view"]
-    assert content["intervals over images"]["novel/accuracy"] == list(limits)
+    error = Quantity(metric="invariance_error", layer="hidden")
+    assert error in evaluation.intervals["invariance-error"]
+    assert f"[{limits[0]:.4g}, {limits[1]:.4g}]" in evaluation.table()
+    rows = json.loads(evaluation.to_json())["values"]
+    (row,) = [
+        row
+        for row in rows
+        if (row["metric"], row["split"], row["factor"]) == ("accuracy", "novel", None)
+    ]
+    assert (row["low"], row["high"]) == limits
 
 
 class Watched(Progress):
-    """A bar that keeps what it was told."""
+    """A bar that records the steps."""
 
     def __init__(self, console):
         super().__init__(console=console, disable=True)
@@ -116,7 +132,7 @@ class Watched(Progress):
         self.done.append(self.tasks[0].description)
 
 
-def test_a_bar_shows_how_far_each_measure_is(benchmark, monkeypatch):
+def test_a_bar_shows_the_progress_of_each_measure(benchmark, monkeypatch):
     bars = []
 
     def bar(console):
@@ -125,16 +141,16 @@ def test_a_bar_shows_how_far_each_measure_is(benchmark, monkeypatch):
 
     monkeypatch.setattr(capsbench.evaluation, "progress_bar", bar)
     capsbench.evaluate(make_model(), benchmark, limit=20)
-    counts = {entry.measure: entry.steps for entry in benchmark.measures}
+    counts = {config.measure: config.num_progress_steps for config in benchmark.measures}
     assert Counter(bars[0].done) == counts
 
 
-def test_there_is_nothing_else_in_the_package():
-    with pytest.raises(AttributeError, match="no attribute 'evalute'"):
+def test_the_package_has_no_other_name():
+    with pytest.raises(AttributeError, match="evalute"):
         _ = capsbench.evalute
 
 
-def test_measures_say_what_they_cannot_tell(tiny_protocol):
+def test_notes_name_what_is_not_measured(tiny_protocol):
     measures = [
         {"measure": "attacks", "images": 20},
         {"measure": "lie-derivative", "images": 10, "directions": ["rotation"]},
@@ -143,7 +159,7 @@ def test_measures_say_what_they_cannot_tell(tiny_protocol):
     benchmark = Benchmark.model_validate({**tiny_protocol, "measures": measures})
 
     class Attention(nn.Module):
-        """What has no forward derivative."""
+        """A module without forward derivative."""
 
         def __init__(self):
             super().__init__()
@@ -154,20 +170,22 @@ def test_measures_say_what_they_cannot_tell(tiny_protocol):
             rows = images[:, 0]
             return self.classes(self.attention(rows, rows, rows, need_weights=False)[0].mean(1))
 
-    found = capsbench.evaluate(Attention(), benchmark, limit=60).measured
-    assert "no forward derivative" in found["lie-derivative"].notes[0]
-    assert found["cost"].values["training/images per second"] > 0
+    evaluation = capsbench.evaluate(Attention(), benchmark, limit=60)
+    assert "no forward derivative" in evaluation.results["lie-derivative"].notes[0]
+    training = {"phase": "training"}
+    assert evaluation.value("cost", metric="images_per_second", condition=training) > 0
 
     class Constant(nn.Module):
         def forward(self, images):
             return torch.zeros(len(images), 10)
 
-    found = capsbench.evaluate(Constant(), benchmark, limit=60).measured
-    assert found["attacks"].values["fgsm/eps=0.1/blind"] == 1
-    assert "no parameters to train" in found["cost"].notes[-1]
+    evaluation = capsbench.evaluate(Constant(), benchmark, limit=60)
+    fgsm = {"method": "fgsm", "epsilon": 0.1}
+    assert evaluation.value("attacks", metric="zero_gradient", condition=fgsm) == 1
+    assert "no parameters" in evaluation.results["cost"].notes[-1]
 
 
-def test_a_layer_that_puts_out_no_tensor_is_told(tiny_protocol):
+def test_a_layer_that_returns_no_tensor_has_a_note(tiny_protocol):
     grid = {"rotation": {"start": 90, "stop": 90, "step": 1}}
     measures = [{"measure": "invariance-error", "grid": grid, "layers": ["0"], "images": 20}]
     benchmark = Benchmark.model_validate({**tiny_protocol, "measures": measures})
@@ -180,22 +198,23 @@ def test_a_layer_that_puts_out_no_tensor_is_told(tiny_protocol):
         def forward(self, pair):
             return sum(pair).flatten(1)[:, :10]
 
-    found = capsbench.evaluate(nn.Sequential(Pair(), Sum()), benchmark, limit=60)
-    (note,) = found.measured["invariance-error"].notes
-    assert note.startswith("not measured: layer '0' puts out a tuple: expected a vector")
+    evaluation = capsbench.evaluate(nn.Sequential(Pair(), Sum()), benchmark, limit=60)
+    (note,) = evaluation.results["invariance-error"].notes
+    assert note.startswith("not measured: layer '0'")
+    assert "a tuple" in note
 
 
-def test_a_measure_that_fails_loses_no_other(benchmark):
+def test_a_measure_that_fails_does_not_affect_the_others(benchmark):
     wrong = {"measure": "filters", "layer": "nowhere"}
-    asked = benchmark.model_dump(mode="json")
-    asked["measures"] = [wrong, *asked["measures"]]
-    found = capsbench.evaluate(make_model(), Benchmark.model_validate(asked), limit=60)
-    assert found.measured["filters"].notes[0].startswith("not measured: ")
-    assert "accuracy-by-view: rotation=90/accuracy" in found.values
+    content = benchmark.model_dump(mode="json")
+    content["measures"] = [wrong, *content["measures"]]
+    evaluation = capsbench.evaluate(make_model(), Benchmark.model_validate(content), limit=60)
+    assert evaluation.results["filters"].notes[0].startswith("not measured: ")
+    assert evaluation.value("accuracy-by-view", **QUARTER_TURN) >= 0
 
 
 class Opaque(torch.autograd.Function):
-    """A function of the user's own that torch.func cannot look into."""
+    """A user's own function, without support for torch.func."""
 
     @staticmethod
     def forward(ctx: object, x: torch.Tensor) -> torch.Tensor:
@@ -219,18 +238,20 @@ class WithOpaque(nn.Module):
 
 
 @pytest.mark.parametrize(
-    ("measure", "fails", "told"),
+    ("measure", "fails", "note"),
     [
-        ({"measure": "lie-derivative", "images": 20}, False, "nothing is derived"),
+        ({"measure": "lie-derivative", "images": 20}, False, "no forward derivative"),
         ({"measure": "attacks", "images": 20}, True, "not measured: RuntimeError: no gradient"),
     ],
 )
-def test_what_torch_cannot_do_with_a_model_loses_no_other_measure(benchmark, measure, fails, told):
-    asked = benchmark.model_dump(mode="json")
-    asked["measures"] = [*asked["measures"], measure]
-    found = capsbench.evaluate(WithOpaque(fails), Benchmark.model_validate(asked), limit=60)
-    assert told in found.measured[measure["measure"]].notes[0]
-    assert "accuracy-by-view: rotation=90/accuracy" in found.values
+def test_an_operation_that_torch_refuses_does_not_affect_the_others(
+    benchmark, measure, fails, note
+):
+    content = benchmark.model_dump(mode="json")
+    content["measures"] = [*content["measures"], measure]
+    evaluation = capsbench.evaluate(WithOpaque(fails), Benchmark.model_validate(content), limit=60)
+    assert note in evaluation.results[measure["measure"]].notes[0]
+    assert evaluation.value("accuracy-by-view", **QUARTER_TURN) >= 0
 
 
 def test_layers_of_a_plain_module_have_its_own_paths(tiny_protocol):
@@ -239,25 +260,27 @@ def test_layers_of_a_plain_module_have_its_own_paths(tiny_protocol):
     benchmark = Benchmark.model_validate({**tiny_protocol, "measures": measures})
     torch.manual_seed(0)
     plain = nn.Sequential(nn.Flatten(), nn.Sequential(nn.Linear(1024, 7), nn.Linear(7, 10)))
-    found = capsbench.evaluate(plain, benchmark, limit=60)
-    assert found.values["invariance-error: rotation=90/invariance/error@1.0"] > 0
+    evaluation = capsbench.evaluate(plain, benchmark, limit=60)
+    at_view = {"factor": "rotation", "view": 90, "layer": "1.0"}
+    assert evaluation.value("invariance-error", metric="invariance_error", **at_view) > 0
 
 
 def test_attacks_from_another_model(tiny_protocol):
     labels = [model["label"] for model in tiny_protocol["models"]]
-    asked = {"measure": "attacks", "methods": ["fgsm"], "epsilons": [0.2], "sources": labels[:1]}
-    benchmark = Benchmark.model_validate({**tiny_protocol, "measures": [asked]})
-    key = f"attacks: from {labels[0]}/fgsm/eps=0.2/accuracy"
+    config = {"measure": "attacks", "methods": ["fgsm"], "epsilons": [0.2], "sources": labels[:1]}
+    benchmark = Benchmark.model_validate({**tiny_protocol, "measures": [config]})
+    attack = {"metric": "accuracy", "condition": {"method": "fgsm", "epsilon": 0.2}}
     model = make_model()
     alone = capsbench.evaluate(model, benchmark, limit=60)
-    assert alone.measured["attacks"].notes == (
-        f"no attacks from {labels[0]}: it has no trained network at hand",
-    )
-    assert key not in alone.values
-    beside = capsbench.evaluate(model, benchmark, sources={labels[0]: model}, limit=60)
-    assert beside.values[key] == beside.values["attacks: fgsm/eps=0.2/accuracy"]
+    (note,) = alone.results["attacks"].notes
+    assert labels[0] in note
+    with pytest.raises(UserError, match="no value"):
+        alone.value("attacks", **attack, source=labels[0])
+    both = capsbench.evaluate(model, benchmark, sources={labels[0]: model}, limit=60)
+    transferred = both.value("attacks", **attack, source=labels[0])
+    assert transferred == both.value("attacks", **attack)
 
 
-def test_a_model_in_another_precision_is_told(benchmark):
-    with pytest.raises(UserError, match=r"parameters in float64: measure model.float\(\)"):
+def test_a_model_in_another_precision_is_refused(benchmark):
+    with pytest.raises(UserError, match="float64"):
         capsbench.evaluate(make_model().double(), benchmark, limit=60)

@@ -66,6 +66,24 @@ class Evaluation:
             for measure, result in self.results.items()
         }
 
+    def value(self, measure: str, **fields: Any) -> float:
+        """Return one value.
+
+        Args:
+            measure: Name of the measure.
+            fields: Fields of the quantity, such as ``metric="accuracy", split="novel"``; all others
+                are absent.
+
+        Raises:
+            UserError: There is no such value.
+        """
+        quantity = Quantity(**fields)
+        result = self.results.get(measure)
+        for value in result.values if result else ():
+            if value.name == quantity.name:
+                return value.value
+        raise UserError(f"{measure} has no value {quantity.name}; rows() lists all values")
+
     def rows(self) -> list[dict[str, Any]]:
         """Return every value as a tidy row, ready for pandas, with its interval if it has one."""
         rows = []
