@@ -1,4 +1,4 @@
-"""docs/add-a-measure.md is executed: its files are written, its commands run, its name installed."""
+"""docs/add-a-measure.md is executed: files are written, commands run, the name installed."""
 
 import json
 import re

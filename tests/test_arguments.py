@@ -39,12 +39,12 @@ def test_defaults_are_filled_in_and_types_are_plain():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"widht": 3}, "unknown argument of model 'net': 'widht'; did you mean 'width'"),
+        ({"widht": 3}, "model 'net'.*'widht'; did you mean 'width'"),
         ({"image_shape": 3}, "unknown argument"),
-        ({"width": 0}, r"model 'net': width: .*greater than or equal to 1 \(got 0\)"),
+        ({"width": 0}, r"model 'net': width: .* 1 \(got 0\)"),
         ({"width": 2.5}, "width: .*integer"),
-        ({"depths": [2, 0]}, r"depths.1: .*greater than or equal to 1 \(got 0\)"),
-        ({"weight": -1.0}, "weight: .*greater than or equal to 0"),
+        ({"depths": [2, 0]}, r"depths.1: .* 1 \(got 0\)"),
+        ({"weight": -1.0}, "weight: .* 0"),
         ({"weight": float("inf")}, "weight: .*finite number"),
         ({"rate": float("nan")}, "rate: .*finite number"),
         ({"anything": [float("inf")]}, "anything: .*finite numbers"),
@@ -67,7 +67,7 @@ def test_lists_of_a_file_become_the_tuples_of_the_annotations():
     converted = typed(Net, {"image_shape": [1, 2], "sizes": [5, 6]}, what="model 'net'")
     assert converted["image_shape"] == [1, 2]  # it has no annotation
     assert converted["sizes"] == (5, 6)
-    with pytest.raises(UserError, match="model 'net': image_shape: field required"):
+    with pytest.raises(UserError, match=r"model 'net': image_shape: .*required"):
         typed(Net, {}, what="model 'net'")
 
 
@@ -95,7 +95,5 @@ def test_a_constructor_without_arguments_says_so():
         def __init__(self) -> None:
             pass
 
-    with pytest.raises(
-        UserError, match="unknown argument of model 'bare': 'width'; there are none"
-    ):
+    with pytest.raises(UserError, match=r"model 'bare'.*'width'; there are none"):
         resolve(Bare, {"width": 3}, what="model 'bare'")

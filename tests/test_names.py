@@ -25,7 +25,7 @@ def test_measures_are_registered_like_models(tmp_path):
     target = find("measures", "accuracy-by-view")
     assert target.summary()
     assert target.identity() == target.slug == "accuracy-by-view"
-    with pytest.raises(UserError, match=r"unknown measure .*did you mean 'accuracy-by-view'"):
+    with pytest.raises(UserError, match=r"measure .*did you mean 'accuracy-by-view'"):
         find("measures", "acuracy-by-view")
     path = tmp_path / "mine.py"
     path.write_text('class Mine:\n    """A measure."""\n')
@@ -147,7 +147,7 @@ def test_a_syntax_error_names_file_and_line(tmp_path):
         with pytest.raises(UserError, match=r"typo\.py, line 2: "):
             reading()
     path.write_bytes(b"\xff\xfe")
-    with pytest.raises(UserError, match=r"cannot read .*typo\.py as text"):
+    with pytest.raises(UserError, match=r"typo\.py.*text"):
         target.summary()
 
 
@@ -155,8 +155,8 @@ def test_a_syntax_error_names_file_and_line(tmp_path):
     ("name", "message"),
     [
         ("capsbench.contracts:Model", "is abstract.* forward, loss"),
-        ("capsbench.contracts:Batch", "not a subclass of capsbench.contracts.Model"),
-        ("capsbench.contracts:one_hot", "not a subclass of capsbench.contracts.Model"),
+        ("capsbench.contracts:Batch", r"subclass of capsbench\.contracts\.Model"),
+        ("capsbench.contracts:one_hot", r"subclass of capsbench\.contracts\.Model"),
     ],
 )
 def test_only_concrete_subclasses_are_accepted(name, message):

@@ -69,7 +69,7 @@ def test_all_settings_are_on_and_reach_torch(set_up):
             "on: mallopt M_MMAP_MAX=0, M_TRIM_THRESHOLD=2147483647, M_TOP_PAD=67108864"
         ),
     }
-    assert offset == 0  # torch asks for huge pages where a page begins, else 64 bytes behind
+    assert offset == 0  # torch requests huge pages where a page begins, else 64 bytes behind
 
 
 # Prints the MiB of a block of 128 that stay with the process when it is freed.
@@ -145,24 +145,22 @@ def test_another_allocator_is_not_changed(set_up, tmp_path):
     )
     subprocess.run([compiler, "-shared", "-fPIC", "-o", library, source], check=True)
     settings, _ = set_up(LD_PRELOAD=str(library))
-    assert settings["freed memory"] == "off: another allocator than glibc's is loaded"
+    assert settings["freed memory"].startswith("off: another allocator")
 
 
 def test_other_systems_have_no_settings(monkeypatch, tmp_path):
     monkeypatch.setattr(platform, "libc_ver", lambda: ("", ""))  # musl, macOS, Windows
-    assert process._keep_freed_memory() == "off: only the C library glibc has this setting"
+    assert process._keep_freed_memory().startswith("off: only the C library glibc")
     enabled = tmp_path / "enabled"
     monkeypatch.setattr(process, "HUGE_PAGES", enabled)
-    assert process._ask_for_huge_pages() == "off: huge pages exist on Linux only"
+    assert process._ask_for_huge_pages().startswith("off: ")
     enabled.write_text("always madvise [never]\n")
-    assert process._ask_for_huge_pages() == f"off: this kernel provides none ({enabled}: never)"
+    assert f"{enabled}: never" in process._ask_for_huge_pages()
 
 
 def test_a_process_of_another_program_is_not_changed(untouched, monkeypatch):
     monkeypatch.setattr(process, "_active", {})
-    assert set(process.active_settings().values()) == {
-        "off: this process was not started by capsbench"
-    }
+    assert all("not started" in line for line in process.active_settings().values())
     process.set_up()  # in this one torch is loaded
-    assert set(process.active_settings().values()) == {"off: torch was imported before"}
+    assert all("torch" in line for line in process.active_settings().values())
     assert "OMP_WAIT_POLICY" not in os.environ

@@ -81,8 +81,8 @@ def test_weights_without_gradient_are_counted():
 
     sound, half = (run_check(learning.gradients, Subject(cls)) for cls in (Sound, HalfUsed))
     assert (sound.status, half.status) == ("passed", "passed")
-    assert sound.detail.endswith("no gradient in 4 batches for 0 of them (0.0%)")
-    assert "no gradient in 4 batches for 990 of them (" in half.detail
+    assert "0 of them (0.0%)" in sound.detail
+    assert " 990 of them" in half.detail
 
 
 def test_a_unit_that_is_active_for_some_images_passes():

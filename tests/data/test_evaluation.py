@@ -76,7 +76,10 @@ def test_a_recorded_view_of_a_grid_selects_images():
     # A warp is tested on images of familiar views.
     numbers = evaluated_images(data, "test", GridView("rotation", 180.0)).keys()
     assert {number // 2 % 4 for number in numbers} == {0, 1}
-    with pytest.raises(UserError, match="records only azimuth, elevation, instance"):
+    with pytest.raises(
+        UserError,
+        match="azimuth, elevation, instance",
+    ):
         data.require_views(GridView("lighting", 1.0))
 
 
@@ -89,5 +92,5 @@ def test_views_of_a_range_select_images():
     # Other factors are as in training.
     chosen = split[data.evaluation.view_rows("test", ViewRange(elevation=30))]
     assert set(chosen.factors["azimuth"].tolist()) == {0, 90}
-    with pytest.raises(UserError, match="no test image of turntable has azimuth"):
+    with pytest.raises(UserError, match=r"turntable.*azimuth"):
         data.evaluation.view_rows("test", ViewRange(azimuth=45))

@@ -76,14 +76,14 @@ def test_every_combination_of_factors_is_restricted():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"test_instances": (7,)}, r"test_instances of turntable are among \[0, 1, 2, 3\]; got"),
-        ({"validation_instances": ()}, "validation_instances of turntable are among"),
+        ({"test_instances": (7,)}, r"test_instances.*turntable.*\[0, 1, 2, 3\].*7"),
+        ({"validation_instances": ()}, "validation_instances.*turntable"),
         ({"views": ViewRange(azimuth=45)}, "no image with azimuth 45"),
-        ({"views": ViewRange(lighting=1)}, "views cannot be chosen by lighting"),
+        ({"views": ViewRange(lighting=1)}, "by lighting"),
         ({"views": ViewRange(instance=0), "familiar_test_share": 0, "validation_instances": (0,)},
-         "no train image of cup, cow"),
-        ({"test_instances": (0, 1, 2, 3)}, "no train image of cup, cow"),
-        ({"familiar_test_share": 0}, "no image to test on: all are familiar"),
+         "no train.*cup, cow"),
+        ({"test_instances": (0, 1, 2, 3)}, "no train.*cup, cow"),
+        ({"familiar_test_share": 0}, "no image to test"),
     ],
 )  # fmt: skip
 def test_impossible_divisions_are_user_errors(arguments, message):
@@ -92,7 +92,7 @@ def test_impossible_divisions_are_user_errors(arguments, message):
 
 
 def test_an_official_test_split_cannot_be_replaced():
-    with pytest.raises(UserError, match="test images of its own"):
+    with pytest.raises(UserError, match="test images"):
         OfficialTurntable(test_instances=(0,)).split("test")
 
 
@@ -133,5 +133,5 @@ def test_instances_that_only_the_training_has_do_not_make_a_test_novel():
 
 
 def test_without_parts_nothing_is_rearranged():
-    with pytest.raises(UserError, match="does not know the parts of its objects"):
+    with pytest.raises(UserError, match="parts"):
         Turntable().split("rearranged")

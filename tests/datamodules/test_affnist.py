@@ -184,16 +184,16 @@ def test_images_of_unknown_digits(root):
 def test_other_digits_are_refused(root, digits):
     """Another number of them, or (240 images of 48 digits) classes that are not so frequent."""
     roots.write(root / "affNIST" / "test.mat", official(digits, 5))
-    with pytest.raises(UserError, match=r"test\.mat is damaged or the wrong file.*equally often"):
+    with pytest.raises(UserError, match=r"test\.mat is damaged.*equally often"):
         AffNIST(data_root=root).split("novel")
 
 
 def test_without_the_official_file_the_error_names_its_folder(root, monkeypatch):
     remote = RemoteFile("test.mat.zip", None, None, roots.NOWHERE, "zip")
     monkeypatch.setattr(AffNIST, "remote_test", remote)
-    with pytest.raises(UserError, match=r"put test\.mat\.zip in .*affNIST"):
+    with pytest.raises(UserError, match=r"test\.mat\.zip .*affNIST"):
         AffNIST(data_root=root).split("novel")
-    assert "put test.mat.zip in" in AffNIST.availability(root)
+    assert "put test.mat.zip" in AffNIST.availability(root)
 
 
 def test_stored_transforms_are_compared_with_the_ranges():
@@ -203,7 +203,8 @@ def test_stored_transforms_are_compared_with_the_ranges():
     assert "vertical scale 0.8" in fits.message and "(number 4)" in fits.message
     wider = affine.check_ranges(stored_transforms(5000, scale=1.5).T)
     assert not wider.agrees
-    assert "none is horizontal scale 0.8 to 1.2, vertical scale 0.8 to 1.2" in wider.message
+    assert "none is horizontal scale 0.8 to 1.2" in wider.message
+    assert "vertical scale 0.8 to 1.2" in wider.message
     assert "number 3: 0.8" in wider.message
 
 

@@ -47,7 +47,7 @@ def test_what_the_file_must_hold(tmp_path):
     with pytest.raises(UserError, match="expected 1 to 100, each"):
         COIL(data_root=tmp_path, objects=100).split("train")
     coil100(tmp_path, azimuth_deg=np.zeros(3, "i2"))
-    with pytest.raises(UserError, match="a row for each image in every array"):
+    with pytest.raises(UserError, match=r"each image.*every array"):
         COIL(data_root=tmp_path, objects=100).split("train")
     coil100(tmp_path, azimuth_deg=np.zeros(600))
     with pytest.raises(UserError, match="'azimuth_deg' with 1 axes"):
@@ -57,9 +57,9 @@ def test_what_the_file_must_hold(tmp_path):
 def test_a_known_file_must_be_the_known_one(tmp_path, monkeypatch):
     roots.coil20(tmp_path, monkeypatch)
     path = tmp_path / "COIL20" / "coil20_64.npz"
-    assert COIL.availability(tmp_path).startswith(f"COIL-20 found {path}; COIL-100 not found; put")
+    assert COIL.availability(tmp_path).startswith(f"COIL-20 found {path}; COIL-100 not found")
     path.write_bytes(path.read_bytes() + b" ")
-    with pytest.raises(UserError, match=r"coil20_64\.npz is damaged or the wrong file"):
+    with pytest.raises(UserError, match=r"coil20_64\.npz is damaged"):
         COIL(data_root=tmp_path).split("train")
     roots.write(path.with_name("coil20_32.npz"), b"")
     with pytest.raises(UserError, match="leave one of them"):
@@ -71,16 +71,16 @@ def test_a_known_file_must_be_the_known_one(tmp_path, monkeypatch):
 )
 def test_without_the_file_the_error_names_its_folder(tmp_path, cls, name):
     data = cls(data_root=tmp_path)  # arguments can be checked without it
-    with pytest.raises(UserError, match=f"put {name} in .*data-root"):
+    with pytest.raises(UserError, match=f"put {name} .*data-root"):
         data.split("train")
-    assert f"put {name} in" in cls.availability(tmp_path)
+    assert f"put {name}" in cls.availability(tmp_path)
 
 
 def test_sizes_and_colours_that_the_file_does_not_have(tmp_path, monkeypatch):
     roots.coil20(tmp_path, monkeypatch)
-    with pytest.raises(UserError, match="the images of coil20 are grey"):
+    with pytest.raises(UserError, match=r"coil20.*grey"):
         COIL(data_root=tmp_path, colour=True).split("train")
-    with pytest.raises(UserError, match="size of coil20 is at most 64 pixels; got 65"):
+    with pytest.raises(UserError, match=r"size of coil20.*64 pixels.*65"):
         COIL(data_root=tmp_path, size=65).split("train")
 
 
@@ -118,19 +118,19 @@ def test_objects_of_eth80_move_before_their_background(tmp_path, monkeypatch):
 
 IMAGES = np.zeros((600, 32, 32), "u1")
 WRONG_COIL = {
-    "16 bits": ({"images": IMAGES.astype("u2")}, "expected 'images' as uint8, found uint16"),
-    "32 bits": ({"images": IMAGES.astype("u4")}, "expected 'images' as uint8, found uint32"),
-    "4 channels": ({"images": IMAGES[..., None].repeat(4, 3)}, "with 1 or 3 channels, found"),
-    "no channel": ({"images": np.zeros((600, 32, 32, 0), "u1")}, "with 1 or 3 channels, found"),
+    "16 bits": ({"images": IMAGES.astype("u2")}, "'images' as uint8.*uint16"),
+    "32 bits": ({"images": IMAGES.astype("u4")}, "'images' as uint8.*uint32"),
+    "4 channels": ({"images": IMAGES[..., None].repeat(4, 3)}, "1 or 3 channels"),
+    "no channel": ({"images": np.zeros((600, 32, 32, 0), "u1")}, "1 or 3 channels"),
     "no image": (
         {
             "images": IMAGES[:0],
             "object_id": np.zeros(0, "i2"),
             "azimuth_deg": np.zeros(0, "i2"),
         },
-        "expected images, found none",
+        "images.*none",
     ),
-    "no pixel": ({"images": np.zeros((600, 0, 32), "u1")}, "size of coil100 is at most 0 pixels"),
+    "no pixel": ({"images": np.zeros((600, 0, 32), "u1")}, "size of coil100.* 0 pixels"),
 }
 
 

@@ -150,7 +150,7 @@ def test_a_file_under_two_names_is_one_file(tmp_path, other):
     other = str(place / "a0.png") if other == "absolute" else other
     with (place / "labels.csv").open("a") as stream:
         stream.write(f"{other},a,test\n")
-    with pytest.raises(UserError, match=r"names a0\.png 2 times; give each file one row"):
+    with pytest.raises(UserError, match=r"a0\.png 2 times"):
         Folder(data_root=tmp_path, path="mine")
 
 
@@ -161,7 +161,7 @@ def test_files_outside_of_the_folder_are_refused(tmp_path, name):
     (place / "link.png").symlink_to("../elsewhere.png")
     with (place / "labels.csv").open("a") as stream:
         stream.write(f"{name},a\n")
-    with pytest.raises(UserError, match=r"line 8: .*elsewhere\.png is outside of the folder"):
+    with pytest.raises(UserError, match=r"line 8: .*elsewhere\.png is outside"):
         Folder(data_root=tmp_path, path="mine")
 
 
@@ -201,15 +201,15 @@ def test_damaged_images_are_user_errors(tmp_path, kind):
 def test_files_of_other_formats_are_refused(tmp_path):
     place = roots.folder(tmp_path, [("file", "class"), *rows(3, "a", "b")])
     (place / "a1.png").write_bytes(b"no image")
-    with pytest.raises(UserError, match=r"a1\.png cannot be read as an image"):
+    with pytest.raises(UserError, match=r"a1\.png.*image"):
         Folder(data_root=tmp_path, path="mine").split("train")
     Image.fromarray(np.full((9, 9), 40000, np.uint16)).save(place / "a1.png")
-    with pytest.raises(UserError, match=r"a1\.png has more than 8 bits"):
+    with pytest.raises(UserError, match=r"a1\.png.*8 bits"):
         Folder(data_root=tmp_path, path="mine").split("train")
     (place / "labels.csv").write_bytes(b"\xff\xfe\x00 no text")
-    with pytest.raises(UserError, match="cannot be read as comma-separated values"):
+    with pytest.raises(UserError, match=r"labels\.csv.*comma-separated"):
         Folder(data_root=tmp_path, path="mine")
-    with pytest.raises(UserError, match=r"there is no .*elsewhere/labels\.csv; put it there"):
+    with pytest.raises(UserError, match=r"no .*elsewhere/labels\.csv"):
         Folder(data_root=tmp_path, path="elsewhere")
     assert "argument path" in Folder.availability(tmp_path)
 

@@ -93,15 +93,15 @@ def test_images_and_labels_must_belong_together(root, monkeypatch):
     (place / name).write_bytes(content)
     known = MNIST.files[name]._replace(plain=roots.sha256(content))
     monkeypatch.setitem(MNIST.files, name, known)
-    with pytest.raises(UserError, match="as many labels as images"):
+    with pytest.raises(UserError, match=r"labels.*images"):
         MNIST(data_root=root).split("test")
 
 
 def test_a_failed_download_says_which_file_to_put_where(root):
     (MNIST.folder(root) / "t10k-labels-idx1-ubyte.gz").unlink()
-    with pytest.raises(UserError, match=r"put t10k-labels-idx1-ubyte\.gz .* in .*raw"):
+    with pytest.raises(UserError, match=r"t10k-labels-idx1-ubyte\.gz .*raw"):
         MNIST(data_root=root).split("train")
-    assert "put t10k-labels-idx1-ubyte in" in MNIST.availability(root)
+    assert "put t10k-labels-idx1-ubyte" in MNIST.availability(root)
 
 
 def test_missing_files_are_downloaded(root, tmp_path_factory, monkeypatch):
@@ -124,8 +124,9 @@ def test_unpacked_files_without_a_known_checksum_are_ignored(tmp_path, monkeypat
     assert FashionMNIST.availability(tmp_path) == f"found in {path.parent}"
     path.unlink()
     line = FashionMNIST.availability(tmp_path)
-    assert line.startswith("not found; downloaded when needed, or put t10k-images-idx3-ubyte.gz in")
-    assert line.endswith("(unpacked files are ignored: no checksum of them is known)")
+    assert line.startswith("not found")
+    assert "put t10k-images-idx3-ubyte.gz" in line
+    assert "unpacked files are ignored" in line
     assert FashionMNIST.missing_files(tmp_path) == ["t10k-images-idx3-ubyte.gz"]
     with pytest.raises(UserError, match=r"put t10k-images-idx3-ubyte\.gz"):
         FashionMNIST(data_root=tmp_path).split("test")
@@ -152,7 +153,7 @@ def test_turning_on_a_canvas_is_turning_the_canvas(root):
 
 
 def test_a_canvas_without_a_middle_is_refused():
-    with pytest.raises(UserError, match="canvas of mnist is an even number"):
+    with pytest.raises(UserError, match=r"canvas of mnist.*even"):
         MNIST(canvas=33)
 
 

@@ -90,12 +90,10 @@ def test_files_are_checked(tmp_path, monkeypatch, packed):
     content = path.read_bytes()
     path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
     kind = "SHA-256" if packed else "MD5"
-    with pytest.raises(
-        UserError, match=rf"{path.name} is damaged or the wrong file: expected {kind}"
-    ):
+    with pytest.raises(UserError, match=rf"{path.name} is damaged.*{kind}"):
         SmallNORB(data_root=tmp_path).split("test")
     path.unlink()
-    with pytest.raises(UserError, match=rf"could not be downloaded .* put {name}"):
+    with pytest.raises(UserError, match=rf"download.* put {name}"):
         SmallNORB(data_root=tmp_path).split("test")
 
 
@@ -120,8 +118,8 @@ def test_the_port_has_the_same_images(tmp_path, monkeypatch):
     [
         (1, 9, "elevation 0..8"),
         (2, 3, "even azimuth"),
-        (0, 8, "expected toys 4, 6 of each category .* found toys 4, 6, 8 in 120 pairs"),
-        (0, 6, "found toys 4, 6 in 120 pairs, 119 of them different"),
+        (0, 8, "toys 4, 6 .*toys 4, 6, 8 in 120"),
+        (0, 6, "toys 4, 6 in 120.*119.*different"),
     ],
     ids=["elevation", "azimuth", "toy", "twice"],
 )
@@ -149,7 +147,7 @@ def test_test_toys_under_the_training_files_names_are_refused(tmp_path, monkeypa
     else:
         info = roots.norb_grid((0, 1), norb.LEVELS)[1]
         replace(tmp_path, monkeypatch, ("training", "info"), info)
-    with pytest.raises(UserError, match=r"expected toys 4, 6 of each category .* found toys 0, 1"):
+    with pytest.raises(UserError, match=r"toys 4, 6 .*toys 0, 1"):
         SmallNORB(data_root=tmp_path, files=files).split("train")
 
 

@@ -115,9 +115,9 @@ def test_stacked_toys_are_the_toys(toys):
 
 
 def test_unknown_toys_are_refused():
-    with pytest.raises(UserError, match="unknown category 'trucks'; did you mean 'truck'"):
+    with pytest.raises(UserError, match="'trucks'; did you mean 'truck'"):
         toy("trucks", 0)
-    with pytest.raises(UserError, match="instances are 0 to 9, not 10"):
+    with pytest.raises(UserError, match=r"0 to 9.* 10"):
         toy("truck", 10)
 
 

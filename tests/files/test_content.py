@@ -81,11 +81,11 @@ ZIP = made.zipped({"1.mat": DATA})
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        pytest.param(ZIP[:-30], "a zip file, found a truncated", id="cut short"),
-        pytest.param(flipped(ZIP, 500), "a zip file, found a truncated", id="changed"),
-        pytest.param(b"<html>", "a zip file, found a web page", id="a web page"),
-        pytest.param(b"", "found an empty file", id="empty"),
-        pytest.param(made.zipped({"a.txt": b""}), r"\*\.mat, found none", id="others"),
+        pytest.param(ZIP[:-30], "zip file.*truncated", id="cut short"),
+        pytest.param(flipped(ZIP, 500), "zip file.*truncated", id="changed"),
+        pytest.param(b"<html>", "zip file.*web page", id="a web page"),
+        pytest.param(b"", "an empty file", id="empty"),
+        pytest.param(made.zipped({"a.txt": b""}), r"\*\.mat.*none", id="others"),
         pytest.param(made.zipped({"../1.mat": b""}), "inside the archive", id="a parent folder"),
         pytest.param(made.zipped({"/1.mat": b""}), "inside the archive", id="from the root"),
     ],
@@ -110,12 +110,12 @@ def test_only_requested_members_of_a_tar_file_are_read(tmp_path):
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        pytest.param(TAR[:-200], "tar file, found a truncated", id="cut short"),
-        pytest.param(flipped(TAR, 9000), "tar file, found a truncated", id="changed"),
-        pytest.param(b"<html>", "tar file, found a web page", id="a web page"),
-        pytest.param(b"", "tar file, found an empty file", id="empty"),
-        pytest.param(made.packed(b"no tar"), "tar file, found a truncated", id="no tar"),
-        pytest.param(made.tar({"c": b""}), "a/1.bin, b/3.bin, found c", id="others"),
+        pytest.param(TAR[:-200], "tar file.*truncated", id="cut short"),
+        pytest.param(flipped(TAR, 9000), "tar file.*truncated", id="changed"),
+        pytest.param(b"<html>", "tar file.*web page", id="a web page"),
+        pytest.param(b"", "tar file.*empty file", id="empty"),
+        pytest.param(made.packed(b"no tar"), "tar file.*truncated", id="no tar"),
+        pytest.param(made.tar({"c": b""}), "a/1.bin, b/3.bin.* c", id="others"),
     ],
 )
 def test_an_invalid_tar_file_is_refused(tmp_path, data, message):

@@ -235,7 +235,7 @@ def test_a_silent_mirror_times_out(server, folder, monkeypatch):
 def test_an_unwritable_folder_is_refused(server, folder):
     server.add("one", DATA)
     folder.parent.write_bytes(b"a file where a folder should be")
-    with pytest.raises(UserError, match=r"raw cannot be written .* --data-root"):
+    with pytest.raises(UserError, match=r"raw cannot be written.*--data-root"):
         fetch([server.remote("one")], folder, data_set="Set")
 
 
@@ -244,7 +244,7 @@ def test_a_download_is_resumed_after_a_full_disk(server, folder):
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, hard))
     try:
-        with pytest.raises(UserError, match=r"one cannot be written \(File too large"):
+        with pytest.raises(UserError, match=r"one .*File too large"):
             fetch([server.remote("one")], folder, data_set="Set")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
@@ -276,7 +276,7 @@ def test_a_mirror_that_sends_another_range_is_skipped(server, folder):
     folder.mkdir(parents=True)
     (folder / "one.part").write_bytes(DATA[:1000])
     unknown = replace(server.remote("one", known=False), size=None)
-    with pytest.raises(UserError, match="from 1000 on, got 'bytes 1001"):
+    with pytest.raises(UserError, match=r"1000.*'bytes 1001"):
         fetch([unknown], folder, data_set="Set")
     assert (folder / "one.part").read_bytes() == DATA[:1000]
 

@@ -109,5 +109,5 @@ def test_a_truncated_set_is_refused_with_and_without_checksum(served, tmp_path):
 def test_a_web_page_in_place_of_a_set_is_refused(served, tmp_path):
     remote, parse, _ = served
     (tmp_path / remote.name).write_bytes(b"<!DOCTYPE html><title>Log in</title>")
-    with pytest.raises(UserError, match=f"{remote.name} is damaged .* a web page"):
+    with pytest.raises(UserError, match=f"{remote.name} is damaged.*web page"):
         parse(tmp_path / remote.name, None)

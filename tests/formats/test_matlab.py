@@ -58,35 +58,35 @@ def cells(*values):
 FLAT = GREY.reshape(5, 1600).T
 GOOD = made.affnist(GREY, DIGITS)
 WRONG_AFFNIST = {
-    "another variable": (made.svhn(COLOUR, DIGITS), "the variable affNISTdata, found none"),
-    "no structure": (made.matlab(affNISTdata=FLAT), "affNISTdata, a structure, found uint8"),
-    "no labels": (made.matlab(affNISTdata={"image": FLAT}), "label_int, found only image"),
-    "floats": (made.affnist(GREY.astype("f4"), DIGITS), "uint8 .1600, N., found float32"),
+    "another variable": (made.svhn(COLOUR, DIGITS), "affNISTdata.*none"),
+    "no structure": (made.matlab(affNISTdata=FLAT), "affNISTdata.*structure.*uint8"),
+    "no labels": (made.matlab(affNISTdata={"image": FLAT}), "label_int.*only image"),
+    "floats": (made.affnist(GREY.astype("f4"), DIGITS), "uint8 .1600, N..*float32"),
     "other sizes": (
         made.matlab(affNISTdata={"image": FLAT[:784], "label_int": DIGITS[None]}),
-        r"uint8 \(1600, N\), found uint8 \(784, 5\)",
+        r"uint8 \(1600, N\).*uint8 \(784, 5\)",
     ),
     "fewer labels": (
         made.matlab(affNISTdata={"image": FLAT, "label_int": DIGITS[None, :4]}),
-        r"5 columns in affNISTdata.label_int, found \(1, 4\)",
+        r"5 columns.*affNISTdata.label_int.*\(1, 4\)",
     ),
     "other labels": (made.affnist(GREY, DIGITS, label_int=DIGITS[None] + 1), "labels 0..9"),
     "fractions": (made.affnist(GREY, DIGITS, label_int=DIGITS[None] / 2), "labels 0..9"),
     "a cell array": (
         made.affnist(GREY, DIGITS, image=cells(*GREY)),
-        "numbers in image, found cells",
+        "numbers in image.*cells",
     ),
-    "text": (made.affnist(GREY, DIGITS, label_int="three"), "numbers in label_int, found text"),
+    "text": (made.affnist(GREY, DIGITS, label_int="three"), "numbers in label_int.*text"),
     "version 7.3": (
         b"MATLAB 7.3 MAT-file, Platform: GLNXA64".ljust(512) + b"\x89HDF\r\n\x1a\n",
-        r"version 5, found one of version 7\.3 \(HDF5\)",
+        r"version 5.*version 7\.3 \(HDF5\)",
     ),
-    "HDF5": (b"\x89HDF\r\n\x1a\n".ljust(600), r"found one of version 7\.3 \(HDF5\)"),
-    "a web page": (b"<!DOCTYPE html>", "version 5, found a web page"),
-    "a pickle": (b"\x80\x04\x95", "MATLAB file of version 5, found b"),
-    "empty": (b"", "found an empty file"),
+    "HDF5": (b"\x89HDF\r\n\x1a\n".ljust(600), r"version 7\.3 \(HDF5\)"),
+    "a web page": (b"<!DOCTYPE html>", "version 5.*web page"),
+    "a pickle": (b"\x80\x04\x95", "version 5.* b'"),
+    "empty": (b"", "an empty file"),
     "truncated": (GOOD[:-100], "a complete MATLAB file"),
-    "only a header": (GOOD[:128], "the variable affNISTdata, found none"),
+    "only a header": (GOOD[:128], "affNISTdata.*none"),
     "half a header": (GOOD[:100], "a complete MATLAB file"),
     "changed": (GOOD[:4000] + b"\0\0\0\0" + GOOD[4004:], "a complete MATLAB file"),
 }
@@ -100,12 +100,12 @@ def test_other_files_are_not_affnist(name):
 
 
 WRONG_SVHN = {
-    "another set": (GOOD, "the variable X, found none"),
-    "no labels": (made.matlab(X=COLOUR.transpose(2, 3, 1, 0)), "the variable y, found none"),
-    "other axes": (made.matlab(X=COLOUR, y=DIGITS[:, None]), r"\(32, 32, 3, N\), found"),
+    "another set": (GOOD, "variable X.*none"),
+    "no labels": (made.matlab(X=COLOUR.transpose(2, 3, 1, 0)), "variable y.*none"),
+    "other axes": (made.matlab(X=COLOUR, y=DIGITS[:, None]), r"\(32, 32, 3, N\)"),
     "digits from zero": (
         made.matlab(X=COLOUR.transpose(2, 3, 1, 0), y=DIGITS[:, None]),
-        r"labels 1..10 in y, found 0..9",
+        r"labels 1..10 in y.*0..9",
     ),
     "fewer labels": (
         made.matlab(X=COLOUR.transpose(2, 3, 1, 0), y=np.ones((4, 1))),

@@ -80,31 +80,31 @@ def test_integers_in_few_bytes_and_either_byte_order(order):
 
 DOUBLES = struct.pack("<3d", 1, 2, 3)
 REFUSED = {
-    "sparse": (written(a=csc_matrix(np.eye(3))), "expected numbers in a, found a sparse matrix"),
-    "complex": (written(a=np.eye(2) * 1j), "expected numbers in a, found complex numbers"),
-    "empty": (written(a=np.zeros((0, 3))), r"expected numbers in a, found none, \(0, 3\)"),
-    "text": (written(a="word"), "expected numbers in a, found text"),
+    "sparse": (written(a=csc_matrix(np.eye(3))), "numbers in a.*sparse"),
+    "complex": (written(a=np.eye(2) * 1j), "numbers in a.*complex"),
+    "empty": (written(a=np.zeros((0, 3))), r"numbers in a.*\(0, 3\)"),
+    "text": (written(a="word"), "numbers in a.*text"),
     "structures": (
         written(a=np.zeros((1, 2), [("b", "f8")])),
-        "expected one structure in a, found 1 x 2",
+        "one structure in a.*1 x 2",
     ),
-    "a structure within": (written(a={"b": {"c": 1}}), "numbers in b, found something else"),
-    "negative sizes": (variable(9, DOUBLES, shape=(-1, -3)), "numbers in a, found none"),
+    "a structure within": (written(a={"b": {"c": 1}}), "numbers in b"),
+    "negative sizes": (variable(9, DOUBLES, shape=(-1, -3)), "numbers in a.*none"),
     "larger sizes": (
         variable(9, DOUBLES, shape=(1 << 30, 1 << 30)),
-        "24 bytes for 1073741824 x 1073741824 numbers",
+        "24 bytes.*1073741824 x 1073741824",
     ),
     "many axes": (variable(9, DOUBLES, shape=(1,) * 9 + (3,)), "without class and dimensions"),
     "no axes": (variable(9, DOUBLES, shape=(3,)), "without class and dimensions"),
-    "unknown type": (variable(11, DOUBLES), "no numbers of a known type"),
-    "another type": (variable(9, DOUBLES, kind=8), "a of class int8 stored as float64"),
-    "beyond the end": (variable(9, DOUBLES)[:-8], "an element of .* bytes with"),
+    "unknown type": (variable(11, DOUBLES), "known type"),
+    "another type": (variable(9, DOUBLES, kind=8), "class int8.*float64"),
+    "beyond the end": (variable(9, DOUBLES)[:-8], "element of .* bytes"),
     "no variable": (variable(9, DOUBLES) + element(9, DOUBLES), "an element of type 9"),
     "many elements": (
         variable(9, DOUBLES) + 100 * variable(9, DOUBLES)[128:],
         "more than 100 elements",
     ),
-    "no byte order": (variable(9, DOUBLES)[:126] + b"XX", "without the end of its header"),
+    "no byte order": (variable(9, DOUBLES)[:126] + b"XX", "end of its header"),
 }
 
 

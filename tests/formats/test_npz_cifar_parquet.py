@@ -43,15 +43,15 @@ BOMBS = np.array([Bomb()], dtype=object)
 WRONG_NPZ = {
     "missing": (made.npz(images=GREY), "an array 'azimuth', found images"),
     "other axes": (made.npz(images=GREY[0], azimuth=LABELS), r"with 3 axes .* uint8 \(32, 32\)"),
-    "floats": (made.npz(images=GREY, azimuth=LABELS / 2), "kind i or u, found float64"),
-    "objects": (made.npz(images=GREY, azimuth=BOMBS), "plain arrays, found another"),
+    "floats": (made.npz(images=GREY, azimuth=LABELS / 2), "kind i or u.*float64"),
+    "objects": (made.npz(images=GREY, azimuth=BOMBS), "plain arrays.*another"),
     "further objects": (made.npz(images=GREY, azimuth=LABELS, a=BOMBS), "plain arrays"),
-    "another member": (made.zipped({"read.me": b"x"}), "only arrays, found a member"),
-    "a pickle": (pickle.dumps(Bomb()), "expected an NPZ file, found b"),
-    "an npy file": (b"\x93NUMPY\x01\0", "expected an NPZ file, found"),
-    "a web page": (b"<html>", "an NPZ file, found a web page"),
-    "truncated": (made.npz(images=GREY, azimuth=LABELS)[:-40], "expected an NPZ file"),
-    "empty": (b"", "found an empty file"),
+    "another member": (made.zipped({"read.me": b"x"}), "only arrays.*member"),
+    "a pickle": (pickle.dumps(Bomb()), "NPZ file.* b'"),
+    "an npy file": (b"\x93NUMPY\x01\0", "NPZ file"),
+    "a web page": (b"<html>", "NPZ file.*web page"),
+    "truncated": (made.npz(images=GREY, azimuth=LABELS)[:-40], "NPZ file"),
+    "empty": (b"", "an empty file"),
 }
 
 
@@ -83,9 +83,9 @@ def test_a_row_of_cifar10_is_a_label_and_three_colours():
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        pytest.param(made.cifar_batch(IMAGES, LABELS)[:-1], "rows of 3073 bytes", id="truncated"),
-        pytest.param(made.cifar_batch(IMAGES, LABELS + 1), "labels 0..9, found 10", id="labels"),
-        pytest.param(b"", "rows of 3073 bytes, found 0", id="empty"),
+        pytest.param(made.cifar_batch(IMAGES, LABELS)[:-1], "3073 bytes", id="truncated"),
+        pytest.param(made.cifar_batch(IMAGES, LABELS + 1), "labels 0..9.* 10", id="labels"),
+        pytest.param(b"", "3073 bytes.* 0", id="empty"),
     ],
 )
 def test_an_invalid_batch_is_refused(data, message):
@@ -100,7 +100,7 @@ def test_the_python_version_of_cifar10_is_refused(tmp_path):
     with pytest.raises(UserError, match=r"pickles.*binary version"):
         read_cifar10(path)
     path = path.rename(tmp_path / "cifar-10-binary.tar.gz")
-    with pytest.raises(UserError, match="found cifar-10-batches-py/data_batch_1"):
+    with pytest.raises(UserError, match="cifar-10-batches-py/data_batch_1"):
         read_cifar10(path)
 
 
@@ -127,7 +127,7 @@ def wrong_parquet():
     return {
         "truncated": (good[:-10], "a complete parquet file"),
         "a web page": (b"<html>", "a parquet file, found a web page"),
-        "empty": (b"", "found an empty file"),
+        "empty": (b"", "an empty file"),
         "missing": (made.smallnorb_parquet(PAIRS, **fewer), "a column 'azimuth', found image_lt"),
         "colour": (
             made.smallnorb_parquet(NUMBERS.integers(0, 256, (6, 2, 8, 8, 3), np.uint8), **FACTORS),

@@ -126,7 +126,7 @@ def test_a_diverged_cell_is_a_result_and_the_others_continue(
     bad, good = (TrainingRecord.load(session.folder(cell).training) for cell in cells)
     assert (bad.status, bad.diverged_at) == ("diverged", 7)
     assert good.status == "trained"
-    assert "Bad, seed 0: diverged at step 7" in capsys.readouterr().out
+    assert "seed 0: diverged at step 7" in capsys.readouterr().out
     assert [cell_state(cell, session) for cell in cells] == ["done", "done"]
 
 

@@ -12,8 +12,8 @@ from capsbench.running.plan import plan
 from capsbench.schema import benchmark_names, load_benchmark, parse_changes
 
 NUMBER = (
-    "model: CNN, measure: a, quantity: {metric: b}, value: 1, printed: c, source: d, selected_on: e, "
-    "known_by: read"
+    "model: CNN, measure: a, quantity: {metric: b}, value: 1, printed: c, source: d, "
+    "selected_on: e, known_by: read"
 )
 
 
@@ -41,7 +41,7 @@ def test_other_changes_override_a_scale():
     small = load_benchmark("rotations", scale="small")
     assert small.recipe.steps == small.scales["small"]["recipe.steps"]
     assert load_benchmark("rotations", {"recipe.steps": 7}, scale="small").recipe.steps == 7
-    with pytest.raises(UserError, match=r"unknown scale .*'smal'; did you mean 'small'"):
+    with pytest.raises(UserError, match=r"scale.*'smal'; did you mean 'small'"):
         load_benchmark("rotations", scale="smal")
 
 
@@ -71,7 +71,7 @@ def test_changes_reach_their_place():
         ("recipe.steps=many", "recipe.steps: "),
         ("recipe.steps=0", "recipe.steps: "),
         ("models.9.label=x", "index below 3"),
-        ("title.x=1", "nothing can be set below 'title'"),
+        ("title.x=1", "below 'title'"),
         ("views.rotation=[5, -5]", "lower one first"),
         ("seeds=[1, 1]", "different whole numbers"),
         ("seeds=[]", "seeds"),
@@ -88,12 +88,12 @@ def test_changes_reach_their_place():
         ("models.0.label='a · b'", "varied value"),
         ("models.0.recipe={steps: 7}", "needs a reason"),
         ("models.0={name: cnn-small, recipe: {step: 7}, reason: x}", "step"),
-        ("matched={to: 0.9}", "add the split 'familiar' to follow"),
+        ("matched={to: 0.9}", "'familiar' to follow"),
         ("matched={to: CN}", "did you mean 'CNN'"),
         ("matched={to: 1.5}", "matched.to"),
         ("vary={name: x, place: recipe.stepz, values: [1, 2]}", "stepz"),
         ("vary={name: x, place: recipe.steps, values: [1]}", "at least 2"),
-        ("vary={name: x, place: recipe.steps, values: [1, 0]}", "greater than or equal to 1"),
+        ("vary={name: x, place: recipe.steps, values: [1, 0]}", "greater than or equal"),
         (
             f"published=[{{{NUMBER}, at: 3}}]",
             "at 3",
@@ -135,7 +135,10 @@ def test_broken_files_are_named(tmp_path, text, message):
         ({"models": [{"name": "cnn-small", "arguments": {"widht": 3}}]}, "did you mean 'width'"),
         ({"models": [{"name": "cnn-small", "arguments": {"width": "wide"}}]}, "width: "),
         ({"models": [{"name": "nowhere.py:Net"}]}, "no file '.*nowhere.py'"),
-        ({"models": [{"name": "capsbench.contracts:Batch", "arguments": {"a": 1}}]}, "not a subclass"),
+        (
+            {"models": [{"name": "capsbench.contracts:Batch", "arguments": {"a": 1}}]},
+            "not a subclass",
+        ),
         ({"models": [{"name": "capsbench.contracts:Model"}]}, "is abstract"),
         ({"models": [{"name": "cnn-small", "arguments": {"width": -3}}]}, "width: .*equal to 1"),
         ({"models": [{"name": "capsnet-em", "arguments": {"iterations": 0}}]}, "iterations: "),
@@ -248,7 +251,7 @@ def test_each_model_is_measured_on_its_own_layers():
 
 
 def test_missing_layers_are_named_before_anything_is_trained():
-    with pytest.raises(UserError, match="unknown layer: 'hiden'; did you mean 'hidden'"):
+    with pytest.raises(UserError, match="'hiden'; did you mean 'hidden'"):
         plan(layered("hiden", "class poses"))
-    with pytest.raises(UserError, match="CNN has none of the layers class poses"):
+    with pytest.raises(UserError, match=r"CNN.*class poses"):
         plan(layered("class poses"))
