@@ -233,14 +233,14 @@ def portable(command: str) -> str:
     >>> portable("capsbench run quick --data-root /data --seeds 0 --output=/tmp/runs")
     'capsbench run quick --seeds 0'
     """
-    words, kept = iter(shlex.split(command)), []
+    words, remaining = iter(shlex.split(command)), []
     for word in words:
         option, equals, _ = word.partition("=")
         if option not in FOLDER_OPTIONS:
-            kept.append(word)
+            remaining.append(word)
         elif not equals:
             next(words, None)
-    return shlex.join(kept)
+    return shlex.join(remaining)
 
 
 def _diverged(cell: CellResult) -> bool:

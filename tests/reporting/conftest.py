@@ -280,13 +280,13 @@ def _accuracies(benchmark: Benchmark, index: int, random: np.random.Generator) -
         quantity = Quantity(metric="accuracy", split=split, factor=view.factor, view=view.value)
         at_views.append(quantity.with_value(accuracy, IMAGES))
     values = []
-    for split in ("familiar", "novel"):
+    for summary in ("familiar", "novel"):
         means = {}
         for factor in grid.factors():
             swept = [value for value in at_views if value.factor == factor]
-            chosen = [v.value for v in swept if (v.split == "familiar") == (split == "familiar")]
+            chosen = [v.value for v in swept if (v.split == "familiar") == (summary == "familiar")]
             means[factor] = float(np.mean(chosen))
-        quantity = Quantity(metric="accuracy", split=split)
+        quantity = Quantity(metric="accuracy", split=summary)
         values += [
             quantity.model_copy(update={"factor": factor}).with_value(mean, IMAGES)
             for factor, mean in means.items()

@@ -229,10 +229,10 @@ def test_claims_are_run_shown_and_exported(ran, monkeypatch, capsys):
     monkeypatch.chdir(ran)
     page = (ran / "runs/tried-tiny/report/index.html").read_text()
     text = (ran / "runs/tried-tiny/report/report.md").read_text()
-    for shown in (page, text):
-        assert "at this scale (tiny)" in shown
-        assert "It &lt;is&gt;" in shown
-        assert "<is>" not in shown
+    for form in (page, text):
+        assert "at this scale (tiny)" in form
+        assert "It &lt;is&gt;" in form
+        assert "<is>" not in form
     assert "../../tried-tiny-one/report/index.html" in page
     assert (ran / "runs/tried-tiny-one/report/index.html").is_file()
     assert main(["report", "runs", "--export", "results"]) == 0

@@ -68,8 +68,8 @@ def printed(folder: Path) -> str:
 def forms(folder: Path) -> tuple[str, str, str]:
     """Return the tables in the terminal, in Markdown and on the page."""
     report.build(folder)
-    files = (folder / "report" / name for name in ("report.md", "index.html"))
-    return (printed(folder), *(file.read_text() for file in files))
+    text, page = ((folder / "report" / name).read_text() for name in ("report.md", "index.html"))
+    return printed(folder), text, page
 
 
 def test_each_model_is_compared_with_both_baselines_at_each_range_of_views(folder: Path):
