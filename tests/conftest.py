@@ -1,4 +1,4 @@
-"""What tests of several folders share: a tiny model, and a protocol that runs in a second."""
+"""Fixtures of several folders: a tiny model, and a protocol that runs in a second."""
 
 import pytest
 import torch
@@ -19,7 +19,7 @@ class Tiny(Model):
 
     Args:
         rate: Dropout rate.
-        explode: Whether the loss turns to infinity half-way.
+        explode: Make the loss infinite half-way.
     """
 
     def __init__(self, *, image_shape, num_classes, rate: float = 0.2, explode: bool = False):

@@ -41,7 +41,7 @@ def test_the_blocks_of_the_page():
     assert len(FILES) + len(COMMANDS) == len(BLOCKS)
 
 
-def test_a_measure_in_a_file_is_shown_and_run(folder, capsys):
+def test_a_measure_in_a_file(folder, capsys):
     show, run, measure = COMMANDS
     capsbench(show)
     text = capsys.readouterr().out

@@ -97,9 +97,9 @@ def test_a_line_in_a_clone_registers_a_name(mynet, tmp_path):
     written = written.replace(f"\n{table}\n", f"\n{table}\n{line}\n")
     (clone / "pyproject.toml").write_text(written, encoding="utf-8")
     install(clone, packages)
-    shown = run(["-c", SEVERAL, *COMMANDS[2]], tmp_path, packages)
-    assert shown.startswith("my-net (model): Two convolutions with stride 2")
-    assert " passed, 0 failed" in shown
+    text = run(["-c", SEVERAL, *COMMANDS[2]], tmp_path, packages)
+    assert text.startswith("my-net (model): Two convolutions with stride 2")
+    assert " passed, 0 failed" in text
 
 
 def test_an_installed_package_registers_a_name(mynet, tmp_path, monkeypatch, capsys):

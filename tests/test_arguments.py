@@ -90,7 +90,7 @@ def test_an_annotation_that_is_not_a_type_is_an_error(annotation):
         resolve(Odd, {}, what="model 'odd'")
 
 
-def test_a_constructor_without_arguments_says_so():
+def test_a_constructor_without_arguments_takes_none():
     class Bare:
         def __init__(self) -> None:
             pass

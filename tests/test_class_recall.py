@@ -33,7 +33,7 @@ def test_as_many_classes_are_predicted_as_there_are_objects():
         [True, True, False],
         [True, True, False],
         [True, False, True],
-        [True, False, False],  # one object, whatever the other images of the batch hold
+        [True, False, False],  # one object, regardless of the other images of the batch
     ]
 
 

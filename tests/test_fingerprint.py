@@ -17,7 +17,7 @@ def test_the_order_of_keys_does_not_matter():
 
 
 @given(st.dictionaries(st.text(), JSON, max_size=4), st.text(), JSON)
-def test_any_change_changes_it(content, key, value):
+def test_any_change_changes_the_fingerprint(content, key, value):
     changed = content | {key: value}
     same = repr(changed) == repr(content) or (key in content and content[key] == value)
     assert (fingerprint(changed) == fingerprint(content)) == (same and len(changed) == len(content))

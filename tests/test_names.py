@@ -65,7 +65,7 @@ def test_two_checkouts_are_not_mixed(tmp_path):
     assert all(line.startswith("loaded") for line in sources(complete))
 
 
-def test_a_file_of_ones_own(tiny_file):
+def test_a_users_own_file(tiny_file):
     target = find("models", f"{tiny_file}:Tiny")
     assert issubclass(target.load(), Model)
     assert target.slug == "Tiny"

@@ -69,7 +69,7 @@ def test_images_targets_and_index_belong_together():
     assert torch.equal(batch.images[:, 0, 0, 0].long(), batch.index)
 
 
-def test_resumed_stream_goes_on_where_it_stopped():
+def test_a_resumed_stream_continues_where_it_stopped():
     whole = stream()
     undisturbed = indices(whole) + indices(whole) + indices(whole)
     first = stream()

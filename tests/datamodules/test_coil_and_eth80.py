@@ -42,7 +42,7 @@ def test_coil_100_has_the_same_layout(tmp_path, colour):
     assert torch.equal(novel.images[:, 0, 5, 5].long(), red)
 
 
-def test_what_the_file_must_hold(tmp_path):
+def test_incomplete_files_are_refused(tmp_path):
     coil100(tmp_path, object_id=np.arange(600).astype("i2"))
     with pytest.raises(UserError, match="expected 1 to 100, each"):
         COIL(data_root=tmp_path, objects=100).split("train")

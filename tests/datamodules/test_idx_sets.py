@@ -97,7 +97,7 @@ def test_images_and_labels_must_belong_together(root, monkeypatch):
         MNIST(data_root=root).split("test")
 
 
-def test_a_failed_download_says_which_file_to_put_where(root):
+def test_a_failed_download_names_file_and_folder(root):
     (MNIST.folder(root) / "t10k-labels-idx1-ubyte.gz").unlink()
     with pytest.raises(UserError, match=r"t10k-labels-idx1-ubyte\.gz .*raw"):
         MNIST(data_root=root).split("train")

@@ -281,7 +281,7 @@ def test_a_mirror_that_sends_another_range_is_skipped(server, folder):
     assert (folder / "one.part").read_bytes() == DATA[:1000]
 
 
-def test_progress_is_only_shown_in_a_terminal(server, folder, capsys, monkeypatch):
+def test_progress_appears_only_in_a_terminal(server, folder, capsys, monkeypatch):
     for name in ("one", "two"):
         server.add(name, DATA)
     fetch([server.remote("one")], folder, data_set="Set")

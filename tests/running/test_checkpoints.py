@@ -1,4 +1,4 @@
-"""Checkpoints: read back whole, and refused in one sentence that says what to remove."""
+"""Checkpoints: read back whole; damaged ones are refused, and the message names the folder."""
 
 import json
 import re
@@ -27,7 +27,7 @@ def build(name, **arguments):
 
 @pytest.fixture(autouse=True)
 def no_network(monkeypatch):
-    """A folder needs none: not even a socket is made."""
+    """Fail if a socket is made: a folder needs no network."""
 
     def refuse(*arguments, **more):
         raise AssertionError("a socket was made")
@@ -44,7 +44,7 @@ def checkpoint(tmp_path):
     return folder, model
 
 
-def test_what_is_saved_is_loaded(checkpoint):
+def test_saved_weights_are_loaded(checkpoint):
     folder, model = checkpoint
     assert {path.name for path in folder.parent.iterdir()} == {"last"}
     assert {p.name for p in folder.iterdir()} == {"model.safetensors", "config.json", "README.md"}
@@ -69,7 +69,7 @@ def test_arguments_of_parents_and_tuples_survive(tmp_path):
     assert torch.equal(loaded(images).scores, model(images).scores)
 
 
-def test_the_card_says_where_the_weights_come_from_whatever_the_label(checkpoint):
+def test_card_names_the_origin_of_the_weights(checkpoint):
     folder, model = checkpoint
     text = (folder / "README.md").read_text(encoding="utf-8")
     _, front, body = text.split("---\n", 2)
@@ -84,10 +84,10 @@ def test_the_card_says_where_the_weights_come_from_whatever_the_label(checkpoint
     assert license_of("models", "x.py:Net") is None
 
 
-def test_a_loaded_model_still_knows_where_its_weights_come_from(checkpoint, tmp_path):
+def test_origin_survives_loading_and_saving(checkpoint, tmp_path):
     folder, model = checkpoint
     copy = tmp_path / "copy"
-    build("cnn-small", width=3, hidden=4).save_pretrained(copy)  # its card is not to stay
+    build("cnn-small", width=3, hidden=4).save_pretrained(copy)  # its card is replaced
     type(model).from_pretrained(str(folder)).save_pretrained(copy)
     for file in ("README.md", "model.safetensors", "config.json"):
         assert (copy / file).read_bytes() == (folder / file).read_bytes()
@@ -103,14 +103,14 @@ def test_weights_without_an_origin_are_loaded(checkpoint):
 @pytest.mark.parametrize(
     "missing", [Path("a/b"), "missing", "a/b/c", "/a/b", "./b", "a/", "has/missing"]
 )
-def test_what_is_no_repository_is_no_reason_for_a_download(missing, tmp_path, monkeypatch):
+def test_a_path_is_never_downloaded(missing, tmp_path, monkeypatch):
     (tmp_path / "has").mkdir()
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match=r"cannot read .*config\.json .*No such file"):
         find("models", "cnn-small").load().from_pretrained(missing)
 
 
-def test_a_download_that_fails_is_told_in_one_sentence(tmp_path):
+def test_a_failed_download_is_refused(tmp_path):
     with pytest.raises(UserError, match=r"no folder 'a/b'.*no download \(.*\)$"):
         find("models", "cnn-small").load().from_pretrained(
             "a/b", local_files_only=True, cache_dir=tmp_path
@@ -125,7 +125,7 @@ def test_arguments_may_be_replaced(checkpoint):
         type(model).from_pretrained(folder, depth=3)
 
 
-def test_an_unfinished_checkpoint_is_none(checkpoint, monkeypatch):
+def test_an_interrupted_save_changes_no_checkpoint(checkpoint, monkeypatch):
     folder, model = checkpoint
     before = (folder / "model.safetensors").read_bytes()
     monkeypatch.setattr(type(model), "generate_model_card", lambda self, **_: 1 / 0)

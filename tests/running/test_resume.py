@@ -25,7 +25,7 @@ def weights(cells, session):
     ]
 
 
-def test_killed_and_started_again(run, tiny_protocol, session, command):
+def test_a_killed_run_is_resumed_with_the_same_bits(run, tiny_protocol, session, command):
     """kill -9 in the second cell: the first one stays, the second one ends with the same bits."""
     recipe = {**tiny_protocol["recipe"], "steps": 150, "batch_size": 64}
     protocol = {**tiny_protocol, "recipe": recipe}

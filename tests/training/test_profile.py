@@ -17,7 +17,7 @@ from capsbench.viewpoint.ranges import ViewRange
 
 
 class Killed(Exception):
-    """Stands for a killed process."""
+    """Simulates a killed process."""
 
 
 @pytest.fixture

@@ -26,7 +26,7 @@ CPU = Execution(device="cpu", wandb="off")
 
 
 class Killed(Exception):
-    """Stands for a killed process."""
+    """Simulates a killed process."""
 
 
 @pytest.fixture

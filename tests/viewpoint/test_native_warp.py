@@ -51,7 +51,7 @@ def test_huge_and_nan_coordinates_are_safe(padding):
     assert warped.isfinite().all()
 
 
-def test_one_map_is_used_for_all_images_whatever_their_strides():
+def test_one_map_serves_images_of_any_strides():
     images = torch.rand(3, 9, 9, 2).permute(0, 3, 1, 2)
     matrix = Views.draw(WILD, 1, torch.Generator().manual_seed(0)).matrices(9, 9)
     one_by_one = torch.cat([warp(image[None].contiguous(), matrix) for image in images])
