@@ -18,7 +18,7 @@ from capsbench.capsules.losses import cross_entropy
 from capsbench.contracts import Batch, ImageShape, Model, Prediction, one_hot
 from capsbench.data.images import ImageDataModule
 from capsbench.errors import UserError, in_one_line
-from capsbench.measures import MeasureConfig, MeasureContext, MeasureResult, load_measure
+from capsbench.measures import MeasureConfig, MeasureContext, MeasureResult, run_measure
 from capsbench.measures._objects import with_objects
 from capsbench.profiling.evaluation_mode import evaluation_mode
 from capsbench.progress import progress_bar
@@ -100,7 +100,7 @@ def _compute(
     bar = progress.add_task(config.measure, total=config.num_progress_steps, note="")
     context = MeasureContext(device, partial(progress.advance, bar), sources)
     try:
-        return load_measure(config.measure).compute(config, model, data, context)
+        return run_measure(config, model, data, context)
     except UserError as error:
         return MeasureResult((), {}, (f"not measured: {error}",))
     except RuntimeError as error:  # from torch: out of memory, or an operation of the model

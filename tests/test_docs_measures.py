@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -46,7 +47,7 @@ def test_every_field_of_a_value_is_named():
 def test_evaluation_of_a_model_in_memory(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     model = CNNSmall(image_shape=(1, 32, 32), num_classes=10, width=2, hidden=4)
-    names = {"model": model}
+    names: dict[str, Any] = {"model": model}
     exec(compile(EVALUATION, "measures.md", "exec"), names)
     assert {row["measure"] for row in names["rows"]} == {"accuracy-by-view"}
     assert list(tmp_path.glob("*.png")) == [tmp_path / "accuracy-by-view.png"]
@@ -56,6 +57,6 @@ def test_query_of_results(tmp_path, monkeypatch):
     (tmp_path / "runs/quick/report").mkdir(parents=True)
     (tmp_path / "runs/quick/report/results.csv").write_text(ROWS, encoding="utf-8")
     monkeypatch.chdir(tmp_path)
-    names = {}
+    names: dict[str, Any] = {}
     exec(compile(QUERY, "measures.md", "exec"), names)
     assert names["curves"].to_dict() == {"CNN": {90.0: 0.5}}

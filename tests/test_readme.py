@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from capsbench.cli import main
-from capsbench.reporting.export import load_export
-from capsbench.reporting.split_table import split_table
-from capsbench.reporting.summary_table import summary_table
+from capsbench.reporting.exports.export import load_export
+from capsbench.reporting.tables.split_table import split_table
+from capsbench.reporting.tables.summary_table import summary_table
+from capsbench.reporting.tables.table import TableCell
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -72,5 +73,5 @@ def test_numbers_are_those_of_the_records():
     assert len(cells) == 14
     text = " ".join(README.split())
     for cell in cells:
-        assert cell is not None
+        assert isinstance(cell, TableCell)
         assert cell.text in text

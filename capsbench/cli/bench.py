@@ -108,7 +108,7 @@ def _measure(
 
 def _write(output: Path, record: SpeedRecord) -> None:
     from capsbench.files.atomic import write_bytes
-    from capsbench.reporting.plotting import svg
+    from capsbench.reporting.figures.plotting import svg
     from capsbench.speed.figure import ratios_figure
 
     record.save(output / "bench.json")

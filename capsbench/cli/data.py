@@ -78,7 +78,7 @@ def data(
     with json_on_stdout(as_json):
         made, slug, ranges = _build(name, settings or [], views or [], per_class, data_root)
         from capsbench.data.description import describe_splits
-        from capsbench.reporting.contact_sheet import contact_sheet
+        from capsbench.reporting.figures.contact_sheet import contact_sheet
 
         splits = describe_splits(made, ranges)
         folder = output / slug / "contact-sheets"

@@ -24,8 +24,8 @@ def report(
     numbers with their provenance, without weights or images; ``capsbench results`` reads it.
     """
     from capsbench.reporting import claims_report, report
-    from capsbench.reporting.claims_export import export_claims
-    from capsbench.reporting.export import export_benchmark
+    from capsbench.reporting.exports.claims_export import export_claims
+    from capsbench.reporting.exports.export import export_benchmark
 
     claims = claims_report.claims_folders(runs)
     parts = {part for folder in claims for part in claims_report.part_folders(folder)}

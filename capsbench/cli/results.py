@@ -13,8 +13,8 @@ import typer
 from capsbench.errors import UserError
 
 if TYPE_CHECKING:
-    from capsbench.reporting.claims_export import ExportedClaims
-    from capsbench.reporting.export import ExportedResults
+    from capsbench.reporting.exports.claims_export import ExportedClaims
+    from capsbench.reporting.exports.export import ExportedResults
 
 PAGE = Path("docs/results.md")
 FILE_NAME = re.compile(r"[a-z0-9-]+\.json")
@@ -38,8 +38,8 @@ def results(
     names. If all records pass, the given files are copied into the folder; no file is replaced.
     """
     from capsbench.files.atomic import write_bytes
-    from capsbench.reporting.claims_export import ExportedClaims
-    from capsbench.reporting.export import ExportedResults
+    from capsbench.reporting.exports.claims_export import ExportedClaims
+    from capsbench.reporting.exports.export import ExportedResults
     from capsbench.reporting.results_page import render, write_page
 
     if write:
@@ -107,10 +107,10 @@ def _require_checkout() -> None:
 
 def _checked(path: Path) -> ExportedResults | ExportedClaims:
     """Read and check a record of a benchmark or of claims."""
-    from capsbench.reporting.checks import check_export
-    from capsbench.reporting.claims_checks import check_claims
-    from capsbench.reporting.claims_export import load_claims_export
-    from capsbench.reporting.export import in_shipped_words, is_claims_export, load_export
+    from capsbench.reporting.exports.checks import check_export
+    from capsbench.reporting.exports.claims_checks import check_claims
+    from capsbench.reporting.exports.claims_export import load_claims_export
+    from capsbench.reporting.exports.export import in_shipped_words, is_claims_export, load_export
 
     if is_claims_export(path):
         claims = load_claims_export(path)

@@ -20,7 +20,7 @@ Row = dict[str, float]
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file and put it in place by an atomic rename: a reader sees the old file or the new."""
+    """Write a file by an atomic rename: a reader sees the old contents or the new."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     with temporary.open("wb") as stream:

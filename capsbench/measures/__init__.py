@@ -15,5 +15,6 @@ from capsbench.measures._measure import MeasureContext as MeasureContext
 from capsbench.measures._measure import ValueSpec as ValueSpec
 from capsbench.measures._measure import load_measure as load_measure
 from capsbench.measures._measure import parse_config as parse_config
+from capsbench.measures._measure import run_measure as run_measure
 from capsbench.measures._result import MeasureResult as MeasureResult
 from capsbench.measures._result import index_name as index_name

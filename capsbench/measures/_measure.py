@@ -109,6 +109,35 @@ def load_measure(name: str) -> type[Measure[Any]]:
     return measure
 
 
+def run_measure(
+    config: MeasureConfig, model: Model, data: ImageDataModule, context: MeasureContext
+) -> MeasureResult:
+    """Compute a measure and check its result; every measure passes through here.
+
+    Args:
+        config: Arguments of the measure, which name it.
+        model: The trained model, in evaluation mode on the context's device.
+        data: The data module.
+        context: Device, progress and source models.
+
+    Raises:
+        UserError: The measure cannot be taken of this model or data, or its result has an
+            undeclared metric or the same quantity twice.
+    """
+    measure = load_measure(config.measure)
+    result = measure.compute(config, model, data, context)
+    names = [value.name for value in result.values]
+    if repeated := [name for name in names if names.count(name) > 1]:
+        raise UserError(f"measure '{config.measure}' returned {repeated[0]} twice; return it once")
+    for value in result.values:
+        if value.metric not in measure.metrics:
+            raise UserError(
+                f"measure '{config.measure}' returned the metric '{value.metric}', but declares "
+                f"{', '.join(measure.metrics)}; add it to its metrics"
+            )
+    return result
+
+
 def parse_config(content: Any) -> MeasureConfig:
     """Build the config of a measure from a mapping such as ``{"measure": "calibration"}``.
 

@@ -90,8 +90,8 @@ class RenderingError(Measure[RenderingErrorConfig]):
             n = len(per_image[index_name()])
             for metric, number in numbers.items():
                 values.append(Quantity(metric=metric, split=name).with_value(number, n))
-            for metric, array in errors.items():
-                per_image[Quantity(metric=metric, split=name).name] = array
+            for array_name, array in errors.items():
+                per_image[f"{array_name}[split={name}]"] = array
             context.advance()
         return MeasureResult(values, per_image)
 
@@ -99,7 +99,10 @@ class RenderingError(Measure[RenderingErrorConfig]):
 def _errors(
     name: str, ranges: ViewRange, model: Model, data: ImageDataModule, device: str
 ) -> tuple[dict[str, float], dict[str, NDArray[np.float64]]]:
-    """Return the errors for a range of views by metric, and those of each image, (N,)."""
+    """Return the errors for a range of views by metric, and those of each image, (N,).
+
+    The errors of the control have a name that is no quantity: models are not compared by them.
+    """
     rendered, copied, squares = list[Tensor](), list[Tensor](), list[Tensor]()
     total = torch.zeros(data.image_shape, dtype=torch.float64)
     for batch in data.evaluation.batches("test", device):
@@ -111,10 +114,10 @@ def _errors(
         copied.append(_squared_error(batch.images, expected))
         squares.append(_squared_error(torch.zeros_like(expected), expected))
         total += expected.cpu().double().sum(dim=0)
-    per_image = {"copy_error": _concatenate(copied)}
-    constant = total / len(per_image["copy_error"])
+    per_image = {"copied": _concatenate(copied)}
+    constant = total / len(per_image["copied"])
     numbers = {
-        "copy_error": float(per_image["copy_error"].mean()),
+        "copy_error": float(per_image["copied"].mean()),
         "constant_error": float(_concatenate(squares).mean() - constant.square().mean()),
     }
     if rendered:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+from pydantic import Field
+
 from capsbench.fingerprint import fingerprint
 from capsbench.measures import TestSplit
 from capsbench.records.provenance import Provenance
@@ -122,8 +124,8 @@ class ExecutionRecord(RecordPart):
     strategy: str = "auto"
     backend: str = "auto"
     backends_used: tuple[str, ...] = ()
-    convolutions: dict[str, str] = {}
-    process: dict[str, str] = {}
+    convolutions: dict[str, str] = Field(default_factory=dict)
+    process: dict[str, str] = Field(default_factory=dict)
 
 
 class TrainingRecord(Record):
@@ -144,9 +146,9 @@ class TrainingRecord(Record):
     status: Literal["trained", "diverged"]
     diverged_at: int | None = None
     parameters: int
-    images: dict[str, int] = {}
+    images: dict[str, int] = Field(default_factory=dict)
     seconds: float
     images_per_second: float | None = None
-    selected: dict[str, Selected] = {}
+    selected: dict[str, Selected] = Field(default_factory=dict)
     execution: ExecutionRecord
     provenance: Provenance

@@ -9,11 +9,11 @@ from urllib.parse import quote
 
 from capsbench.files.atomic import write_bytes
 from capsbench.records import BenchmarkFolder, ClaimsRecord, Results, load_results
-from capsbench.reporting import render_html, render_markdown
-from capsbench.reporting.claims import JudgedClaim, judge
-from capsbench.reporting.claims_tables import claim_tables
-from capsbench.reporting.render_markdown import plain
-from capsbench.reporting.table import Table
+from capsbench.reporting.comparisons.claims import JudgedClaim, judge
+from capsbench.reporting.tables import render_html, render_markdown
+from capsbench.reporting.tables.claims_tables import claim_tables
+from capsbench.reporting.tables.render_markdown import plain
+from capsbench.reporting.tables.table import Table
 
 
 @dataclass(frozen=True)

@@ -20,12 +20,12 @@ from capsbench.records import (
     Provenance,
     Results,
 )
-from capsbench.reporting.aggregate import ACCURACY_BY_VIEW
-from capsbench.reporting.figures import measure_figures
+from capsbench.reporting.comparisons.aggregate import ACCURACY_BY_VIEW
+from capsbench.reporting.comparisons.per_image import outcomes
+from capsbench.reporting.figures.all_figures import measure_figures
+from capsbench.reporting.figures.view_figure import accuracy_by_view
 from capsbench.reporting.formatting import listed
-from capsbench.reporting.per_image import outcomes
-from capsbench.reporting.quantity_text import quantity_text
-from capsbench.reporting.view_figure import accuracy_by_view
+from capsbench.reporting.tables.quantity_text import quantity_text
 from capsbench.schema import Benchmark
 from capsbench.statistics.intervals import Interval, bootstrap_over_images
 from capsbench.values import Quantity

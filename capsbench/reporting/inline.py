@@ -11,7 +11,7 @@ import numpy as np
 from markupsafe import Markup, escape
 from matplotlib.image import imsave
 
-from capsbench.reporting.style import INK, PAPER, SERIES, css_color
+from capsbench.reporting.figures.style import INK, PAPER, SERIES, css_color
 
 NO_METADATA: dict[str, Any] = {"Software": None}  # the same bytes from every release
 _ID = re.compile(r'(\bid="|href="#|url\(#)')

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from capsbench.records import Results
-from capsbench.reporting import protocol, render_markdown
-from capsbench.reporting.aggregate import view_factors
-from capsbench.reporting.figures import CaptionedFigure
+from capsbench.reporting import protocol
+from capsbench.reporting.comparisons.aggregate import view_factors
+from capsbench.reporting.figures.all_figures import CaptionedFigure
+from capsbench.reporting.figures.view_figure import describe_curves
 from capsbench.reporting.formatting import FACTORS, listed
 from capsbench.reporting.provenance import versions
-from capsbench.reporting.render_markdown import plain
-from capsbench.reporting.table import Table
-from capsbench.reporting.view_figure import describe_curves
+from capsbench.reporting.tables import render_markdown
+from capsbench.reporting.tables.render_markdown import plain
+from capsbench.reporting.tables.table import Table
 
 
 def render(

@@ -9,17 +9,18 @@ from typing import Any
 from markupsafe import Markup
 
 from capsbench.records import CellResult, Results
-from capsbench.reporting import protocol, render_html
-from capsbench.reporting.aggregate import ACCURACY_BY_VIEW, OverSeeds, view_factors
-from capsbench.reporting.figures import CaptionedFigure
+from capsbench.reporting import protocol
+from capsbench.reporting.comparisons.aggregate import ACCURACY_BY_VIEW, OverSeeds, view_factors
+from capsbench.reporting.figures.all_figures import CaptionedFigure
+from capsbench.reporting.figures.view_figure import describe_curves
 from capsbench.reporting.formatting import FACTORS, percent, view
 from capsbench.reporting.inline import data_uri, inline_svg
 from capsbench.reporting.provenance import versions
-from capsbench.reporting.summary_table import accuracy_on
-from capsbench.reporting.table import Table
-from capsbench.reporting.totals_table import totals_table
-from capsbench.reporting.view_figure import describe_curves
-from capsbench.reporting.view_tables import view_table
+from capsbench.reporting.tables import render_html
+from capsbench.reporting.tables.summary_table import accuracy_on
+from capsbench.reporting.tables.table import Table
+from capsbench.reporting.tables.totals_table import totals_table
+from capsbench.reporting.tables.view_tables import view_table
 from capsbench.statistics.intervals import SEEDS_FOR_INTERVAL
 
 REM_PER_INCH = 6

@@ -10,7 +10,7 @@ from capsbench.measures.accuracy_by_view import AccuracyByViewConfig
 from capsbench.measures.averaged_accuracy import AveragedAccuracyConfig
 from capsbench.measures.rendering_error import RenderingErrorConfig
 from capsbench.records import Results
-from capsbench.reporting.aggregate import ACCURACY_BY_VIEW
+from capsbench.reporting.comparisons.aggregate import ACCURACY_BY_VIEW
 from capsbench.reporting.formatting import FACTORS, counted, listed, number, spread, sweep
 from capsbench.schema import Benchmark
 from capsbench.training.recipe import Recipe

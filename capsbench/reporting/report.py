@@ -7,11 +7,12 @@ from pathlib import Path
 from capsbench.errors import UserError
 from capsbench.files.atomic import clear_unfinished_writes, write_bytes
 from capsbench.records import BenchmarkFolder, load_results
-from capsbench.reporting import figures, markdown, page
-from capsbench.reporting.csv_file import results_csv
-from capsbench.reporting.differences import differences_csv, model_differences
-from capsbench.reporting.plotting import png, svg
-from capsbench.reporting.result_tables import result_tables
+from capsbench.reporting import markdown, page
+from capsbench.reporting.comparisons.differences import differences_csv, model_differences
+from capsbench.reporting.exports.csv_file import results_csv
+from capsbench.reporting.figures import all_figures
+from capsbench.reporting.figures.plotting import png, svg
+from capsbench.reporting.tables.result_tables import result_tables
 
 
 def benchmarks_in(path: Path) -> list[Path]:
@@ -49,8 +50,8 @@ def build(folder: Path) -> Path:
     clear_unfinished_writes(report)
     differences = model_differences(results)
     tables = result_tables(results, differences)
-    measure_figures = figures.measure_figures(results)
-    drawn = figures.accuracy_figures(results) | figures.training_figures(results)
+    measure_figures = all_figures.measure_figures(results)
+    drawn = all_figures.accuracy_figures(results) | all_figures.training_figures(results)
     drawn |= {name: each.figure for name, each in measure_figures.items()}
     drawings = {name: svg(figure) for name, figure in drawn.items()}
     for name, figure in drawn.items():

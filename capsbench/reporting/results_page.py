@@ -10,22 +10,22 @@ from matplotlib.figure import Figure
 from capsbench.files.atomic import write_bytes
 from capsbench.records import CellResult, Provenance
 from capsbench.records.benchmark import FULL
-from capsbench.reporting import render_markdown
-from capsbench.reporting.claims_export import ExportedClaims
 from capsbench.reporting.claims_report import render_claims
-from capsbench.reporting.claims_tables import claim_tables
-from capsbench.reporting.export import ExportedResults
+from capsbench.reporting.exports.claims_export import ExportedClaims
+from capsbench.reporting.exports.export import ExportedResults
+from capsbench.reporting.figures.plotting import svg
+from capsbench.reporting.figures.scaling_figures import parameters_figure, varied_figure
+from capsbench.reporting.figures.view_figure import accuracy_by_view
 from capsbench.reporting.formatting import listed
-from capsbench.reporting.plotting import svg
-from capsbench.reporting.render_markdown import code, plain
-from capsbench.reporting.result_tables import result_tables
-from capsbench.reporting.results_overview import (
+from capsbench.reporting.tables import render_markdown
+from capsbench.reporting.tables.claims_tables import claim_tables
+from capsbench.reporting.tables.render_markdown import code, plain
+from capsbench.reporting.tables.result_tables import result_tables
+from capsbench.reporting.tables.results_overview import (
     all_differences_table,
     all_published_table,
     overview_table,
 )
-from capsbench.reporting.scaling_figures import parameters_figure, varied_figure
-from capsbench.reporting.view_figure import accuracy_by_view
 
 HEAD = """# Results
 

@@ -6,8 +6,8 @@ from rich.console import Group
 from rich.text import Text
 
 from capsbench.records import Results
-from capsbench.reporting import render_terminal
-from capsbench.reporting.result_tables import terminal_tables
+from capsbench.reporting.tables import render_terminal
+from capsbench.reporting.tables.result_tables import terminal_tables
 
 
 def result_tables(results: Results) -> Group:

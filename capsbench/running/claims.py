@@ -6,7 +6,7 @@ from pathlib import Path
 
 from capsbench.records import BenchmarkFolder, ClaimsRecord, Provenance
 from capsbench.reporting import claims_report
-from capsbench.reporting.claims import at_scale
+from capsbench.reporting.comparisons.claims import at_scale
 from capsbench.running.benchmark import run_benchmark
 from capsbench.running.cell import Cell
 from capsbench.running.plan import plan

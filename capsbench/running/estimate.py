@@ -72,8 +72,8 @@ def estimate_trainings(
                 seconds = step_seconds(model, recipe, device, backend)
             except torch.OutOfMemoryError:
                 raise UserError(
-                    f"{cell.title}: a step of {recipe.batch_size} images does not fit the memory of "
-                    "this device; choose a smaller recipe.batch_size"
+                    f"{cell.title}: a step of {recipe.batch_size} images does not fit the device's "
+                    "memory; choose a smaller recipe.batch_size"
                 ) from None
             known[key] = seconds, votes, size
         seconds, votes, size = known[key]

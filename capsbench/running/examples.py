@@ -65,7 +65,7 @@ def write_examples(
 
 
 def _first_of_each_class(data: ImageDataModule, view: GridView, classes: Tensor) -> Tensor:
-    """Return (K, C, H, W) uint8, the first image of each class at a view; black if there is none."""
+    """Return (K, C, H, W) uint8, the first image of each class at a view; black if missing."""
     split, rows = data.split("test"), data.evaluation.view_rows("test", view)
     is_class = split.targets[rows] == classes[:, None]
     firsts = rows[is_class.int().argmax(dim=1)]

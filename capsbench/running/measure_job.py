@@ -8,7 +8,7 @@ from functools import partial
 from capsbench.capsules.backends import use_backend
 from capsbench.contracts import Model
 from capsbench.files.atomic import clear_unfinished_writes, write_npz
-from capsbench.measures import MeasureContext, load_measure
+from capsbench.measures import MeasureContext, load_measure, run_measure
 from capsbench.measures._objects import with_objects
 from capsbench.progress import progress_bar
 from capsbench.records import CellFolder, MeasureRecord, Provenance, TrainingRecord
@@ -46,7 +46,6 @@ def measure_cell(cell: Cell, session: Session) -> None:
     }
     for name in missing:
         config = cell.measures[name]
-        measure = load_measure(config.measure)
         started = time.perf_counter()
         with progress_bar(session.console) as progress:
             bar = progress.add_task(
@@ -55,11 +54,11 @@ def measure_cell(cell: Cell, session: Session) -> None:
                 note="",
             )
             context = MeasureContext(device, partial(progress.advance, bar), sources)
-            result = measure.compute(config, model, data, context)
+            result = run_measure(config, model, data, context)
         write_npz(folder.per_image(name), with_objects(result.per_image, data))
         record = MeasureRecord(
             measure=config.measure,
-            revision=measure.revision,
+            revision=load_measure(config.measure).revision,
             arguments=config.model_dump(mode="json", exclude={"measure"}),
             rule=cell.rule,
             values=tuple(result.values),

@@ -11,9 +11,9 @@ from pytorch_lightning.loggers import Logger
 
 from capsbench.fingerprint import fingerprint
 from capsbench.records import BenchmarkFolder, BenchmarkRecord, CellResult, Results, load_cell
-from capsbench.reporting.aggregate import over_seeds, quantities
-from capsbench.reporting.figures import draw_figures
-from capsbench.reporting.plotting import png
+from capsbench.reporting.comparisons.aggregate import over_seeds, quantities
+from capsbench.reporting.figures.all_figures import draw_figures
+from capsbench.reporting.figures.plotting import png
 from capsbench.reporting.wandb import Mirror, begin
 from capsbench.running.cell import Cell
 from capsbench.running.session import Session

@@ -72,9 +72,7 @@ class ModelEntry(SchemaModel):
                 "a label must not contain a comma: it separates the labels of --models"
             )
         if JOINT in value:
-            raise ValueError(
-                f"a label must not contain '{JOINT}': it separates a varied value"
-            )
+            raise ValueError(f"a label must not contain '{JOINT}': it separates a varied value")
         return value
 
     @model_validator(mode="after")

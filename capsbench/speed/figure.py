@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 from matplotlib.transforms import blended_transform_factory
 
-from capsbench.reporting.plotting import new_figure
-from capsbench.reporting.style import INK, PAPER, SERIES
+from capsbench.reporting.figures.plotting import new_figure
+from capsbench.reporting.figures.style import INK, PAPER, SERIES
 from capsbench.speed.rows import RowResult
 from capsbench.speed.table import format_number
 

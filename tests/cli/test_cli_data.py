@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from capsbench.reporting.contact_sheet import contact_sheet
+from capsbench.reporting.figures.contact_sheet import contact_sheet
 
 
 @pytest.fixture(autouse=True)

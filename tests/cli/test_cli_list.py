@@ -2,9 +2,9 @@
 
 import pytest
 
-from capsbench.names import Target, table
+from capsbench.names import Kind, Target, table
 
-KINDS = {
+KINDS: dict[Kind, str] = {
     "models": "model",
     "datamodules": "data module",
     "benchmarks": "benchmark",

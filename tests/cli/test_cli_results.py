@@ -26,9 +26,12 @@ def test_write_of_an_installation_without_checkout_is_refused(refusal, tmp_path,
 
 def test_write_in_the_checkout(cli, tmp_path, monkeypatch):
     written = []
-    monkeypatch.setattr(
-        "capsbench.reporting.results_page.write_page", lambda *parts: [written.append(parts)]
-    )
+
+    def write_page(*parts):
+        written.append(parts)
+        return parts[-1:]
+
+    monkeypatch.setattr("capsbench.reporting.results_page.write_page", write_page)
     monkeypatch.chdir(Path(capsbench.__file__).parents[1])
     code, text, _ = cli("results", "--folder", str(tmp_path), "--write")
     assert code == 0

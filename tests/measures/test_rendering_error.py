@@ -92,15 +92,15 @@ def test_errors_are_means_over_pixels_and_images_at_familiar_views(training):
 def test_an_image_has_the_same_view_whatever_the_limit():
     few, many = (measured(copy, limit=limit)[0].per_image for limit in (20, None))
     rows = np.searchsorted(many["index"], few["index"])
-    errors = many["copy_error[split=shift]"]
-    np.testing.assert_array_equal(few["copy_error[split=shift]"], errors[rows])
+    errors = many["copied[split=shift]"]
+    np.testing.assert_array_equal(few["copied[split=shift]"], errors[rows])
     assert len(np.unique(errors)) > 300  # not one view for all
 
 
 def test_a_model_that_renders_nothing_has_no_rendering_error():
     result, _ = measured(nothing)
     assert numbers(result).keys() == {"copy_error[split=shift]", "constant_error[split=shift]"}
-    assert result.per_image.keys() == {"copy_error[split=shift]", "index"}
+    assert result.per_image.keys() == {"copied[split=shift]", "index"}
 
 
 def test_without_any_change_there_is_no_relative_error():

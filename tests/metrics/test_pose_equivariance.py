@@ -45,23 +45,25 @@ def explained_by_least_squares(warped, transformed, held_out, train, partners):
 
 
 def test_against_least_squares_for_each_type():
-    poses = related()
+    warped, transformed = related()
     folds = folds_by_image(ROWS)
     train = (~folds.held_out).nonzero()[:, 0]
-    expected = explained_by_least_squares(*poses, folds.held_out, train, train)
-    explained = pose_equivariance(*poses, folds).explained.item()
+    expected = explained_by_least_squares(warped, transformed, folds.held_out, train, train)
+    explained = pose_equivariance(warped, transformed, folds).explained.item()
     assert explained == pytest.approx(expected, abs=2e-3)
 
 
 def test_the_shuffled_control_is_the_mean_over_shuffled_pairs():
-    poses = related(3000)
+    warped, transformed = related(3000)
     folds = folds_by_image(torch.arange(3000))
     train = (~folds.held_out).nonzero()[:, 0]
     shares = []
     for seed in range(5):
         order = torch.randperm(len(train), generator=torch.Generator().manual_seed(seed))
-        shares.append(explained_by_least_squares(*poses, folds.held_out, train, train[order]))
-    control = pose_equivariance(*poses, folds).shuffled_explained.item()
+        shares.append(
+            explained_by_least_squares(warped, transformed, folds.held_out, train, train[order])
+        )
+    control = pose_equivariance(warped, transformed, folds).shuffled_explained.item()
     assert control == pytest.approx(sum(shares) / len(shares), abs=0.02)
 
 

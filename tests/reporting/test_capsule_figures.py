@@ -3,10 +3,10 @@ import pytest
 from matplotlib.collections import PatchCollection
 from matplotlib.colors import to_hex
 
-from capsbench.reporting.capsules import GAP, assignment_maps, pose_sweep
+from capsbench.reporting.figures.capsules import GAP, assignment_maps, pose_sweep
+from capsbench.reporting.figures.plotting import png, svg
+from capsbench.reporting.figures.style import SERIES
 from capsbench.reporting.inline import inline_svg
-from capsbench.reporting.plotting import png, svg
-from capsbench.reporting.style import SERIES
 
 RANDOM = np.random.default_rng(0)
 OFFSETS = (-0.25, 0.0, 0.25)

@@ -8,10 +8,16 @@ import re
 import pytest
 from rich.console import Console
 
-from capsbench.reporting import render_html, render_markdown, render_terminal
-from capsbench.reporting.aggregate import OverSeeds
-from capsbench.reporting.mean_cell import mean_cell
-from capsbench.reporting.table import Table, TableCell, TableRow, number_columns, text_columns
+from capsbench.reporting.comparisons.aggregate import OverSeeds
+from capsbench.reporting.tables import render_html, render_markdown, render_terminal
+from capsbench.reporting.tables.mean_cell import mean_cell
+from capsbench.reporting.tables.table import (
+    Table,
+    TableCell,
+    TableRow,
+    number_columns,
+    text_columns,
+)
 
 LABEL = "<b>A|B</b> [bold]"
 TABLE = Table(

@@ -15,7 +15,7 @@ from rich.console import Console
 from capsbench.errors import UserError
 from capsbench.records import BenchmarkFolder, BenchmarkRecord, load_results
 from capsbench.reporting import report
-from capsbench.reporting.summary_table import summary_table
+from capsbench.reporting.tables.summary_table import summary_table
 from capsbench.reporting.terminal import result_tables
 from capsbench.schema import Benchmark
 

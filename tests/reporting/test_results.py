@@ -11,7 +11,7 @@ import pytest
 
 from capsbench.errors import UserError
 from capsbench.records import MeasureRecord, load_results
-from capsbench.reporting.csv_file import results_csv
+from capsbench.reporting.exports.csv_file import results_csv
 from capsbench.reporting.report import benchmarks_in
 from capsbench.values import Quantity
 

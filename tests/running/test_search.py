@@ -7,8 +7,8 @@ import pytest
 from capsbench.cli import main
 from capsbench.errors import UserError
 from capsbench.records import load_results
-from capsbench.reporting.checks import check_export
-from capsbench.reporting.export import export_benchmark, load_export
+from capsbench.reporting.exports.checks import check_export
+from capsbench.reporting.exports.export import export_benchmark, load_export
 from capsbench.running.benchmark import run_benchmark
 from capsbench.running.plan import plan
 from capsbench.running.search import search

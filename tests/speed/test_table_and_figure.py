@@ -8,7 +8,7 @@ from matplotlib.patches import Rectangle
 from rich.console import Console
 
 from capsbench.records.provenance import Provenance
-from capsbench.reporting.plotting import svg
+from capsbench.reporting.figures.plotting import svg
 from capsbench.speed.figure import ratios_figure
 from capsbench.speed.machine import Machine
 from capsbench.speed.rows import RowResult, full_name

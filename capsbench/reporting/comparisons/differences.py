@@ -1,0 +1,189 @@
+"""Differences between the first model of a benchmark and each of the others."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from capsbench.measures import load_measure
+from capsbench.records import Results
+from capsbench.reporting.comparisons.per_image import load_outcomes
+from capsbench.reporting.formatting import NUMBER_FORMATS
+from capsbench.reporting.tables.quantity_text import measured_text
+from capsbench.reporting.tables.table import Table, TableRow, number_columns, text_columns
+from capsbench.statistics.correction import corrected
+from capsbench.statistics.intervals import SEEDS_FOR_INTERVAL
+from capsbench.statistics.paired_difference import Difference, difference
+from capsbench.values import Quantity
+
+RESAMPLES = 1999
+
+
+@dataclass(frozen=True)
+class ModelDifference:
+    """Difference of one value between a model and the first one.
+
+    Attributes:
+        title: Title of the model.
+        measure: Name of the measure.
+        quantity: The value.
+        difference: The model minus the first one.
+    """
+
+    title: str
+    measure: str
+    quantity: Quantity
+    difference: Difference
+
+
+def model_differences(results: Results, *, resamples: int = RESAMPLES) -> list[ModelDifference]:
+    """Compare every value with per-image outcomes between each model and the first one.
+
+    A protocol compares the other models with its first one; fewer comparisons leave more power to
+    each. If a benchmark varies something, models are compared at each value. All p-values are
+    corrected together. Values that two models have for different images are left out. So are those
+    of layers, which differ from model to model: claims name the layers that they compare.
+
+    Args:
+        results: The records.
+        resamples: Number of draws of seeds and images.
+
+    Raises:
+        UserError: A record is damaged.
+    """
+    rows = list(_compare(results, resamples))
+    adjusted = corrected([row.difference for row in rows])
+    return [replace(row, difference=each) for row, each in zip(rows, adjusted, strict=True)]
+
+
+def _compare(results: Results, resamples: int) -> Iterator[ModelDifference]:
+    for at in dict.fromkeys(cell.at for cell in results.cells):
+        (_, first), *others = results.by_label(at).items()
+        for measure in dict.fromkeys(config.measure for config in results.benchmark.measures):
+            loaded = [(title, load_outcomes(cells, measure)) for title, cells in others]
+            for quantity, base in load_outcomes(first, measure).items():
+                for title, outcomes in loaded:
+                    own = outcomes.get(quantity)
+                    if quantity.layer is None and own and np.array_equal(own.numbers, base.numbers):
+                        each = difference(
+                            own.table, base.table, objects=base.objects, resamples=resamples
+                        )
+                        yield ModelDifference(title, measure, quantity, each)
+
+
+def difference_table(results: Results, rows: Sequence[ModelDifference]) -> Table | None:
+    """Return the table of differences; None if there are none."""
+    if not rows:
+        return None
+    places = results.places()
+    return Table(
+        name="differences",
+        title="Differences between models",
+        columns=(
+            *text_columns("Model", "Value"),
+            *number_columns("Difference", "95 % interval", "p", "Seeds", "Images"),
+        ),
+        rows=tuple(_table_row(row, places[row.title]) for row in rows),
+        caption=_caption(results, rows),
+    )
+
+
+def _table_row(row: ModelDifference, place: int) -> TableRow:
+    each = row.difference
+    unit = load_measure(row.measure).metrics[row.quantity.metric].unit
+    text, bare = NUMBER_FORMATS["difference of shares" if unit == "share" else unit]
+    limits = [bare(limit) for limit in each.interval or ()]
+    return TableRow(
+        (
+            row.title,
+            measured_text(row.measure, row.quantity),
+            text(each.mean),
+            " to ".join(limits) or None,
+            p_value(each.p_corrected),
+            " and ".join(map(str, each.n_seeds)),
+            num_images(each),
+        ),
+        color=place,
+    )
+
+
+def num_images(difference: Difference) -> str | None:
+    """Return the number of images behind a difference, and of objects if these were drawn."""
+    if not difference.n_images:
+        return None
+    objects = difference.n_objects
+    return f"{difference.n_images:,}{'' if objects is None else f' of {objects:,} objects'}"
+
+
+def p_value(p: float) -> str | None:
+    """Return a p-value with two digits, or a bound; None if it is undefined.
+
+    >>> p_value(0.0321), p_value(0.0005), p_value(float("nan"))
+    ('0.032', '< 0.001', None)
+    """
+    if np.isnan(p):
+        return None
+    return f"{p:.2g}" if p >= 0.001 else "< 0.001"
+
+
+def _caption(results: Results, rows: Sequence[ModelDifference]) -> str:
+    differences = [row.difference for row in rows]
+    text = (
+        f"Each model minus {results.cells[0].label}, shares in percentage points: positive if the "
+        "model has more. The interval, and p for the hypothesis of no difference, allow for "
+        "other seeds and for other test images at once: both are resampled (a studentized "
+        f"bootstrap of a crossed design; {RESAMPLES:,} draws)."
+    )
+    if any(each.n_objects is not None for each in differences):
+        text += " Images of one object are drawn together: they are not independent evidence."
+    if any(min(each.n_seeds) < SEEDS_FOR_INTERVAL for each in differences):
+        text += f" Both need {SEEDS_FOR_INTERVAL} or more seeds of each model."
+    if comparisons := max(each.comparisons for each in differences):
+        text += (
+            f" p is corrected for all {comparisons} comparisons of this table (Holm 1979); each "
+            "interval is for one comparison."
+        )
+    return text
+
+
+def differences_csv(rows: Sequence[ModelDifference]) -> str:
+    """Return the differences as CSV, with the fields of the values and shares as numbers."""
+    conditions = sorted({name for row in rows for name in row.quantity.condition})
+    columns = [
+        *("label", "measure", "metric", "split", "factor", "view"),
+        *(f"condition_{name}" for name in conditions),
+        *("source", "difference", "low", "high", "p", "p_corrected", "comparisons"),
+        *("seeds", "seeds_of_first", "images", "objects"),
+    ]
+    stream = io.StringIO()
+    writer = csv.DictWriter(stream, columns, lineterminator="\n")
+    writer.writeheader()
+    for row in rows:
+        quantity, each = row.quantity, row.difference
+        low, high = each.interval or (None, None)
+        own = {name: getattr(quantity, name) for name in ("metric", "split", "factor", "view")}
+        own |= {f"condition_{name}": value for name, value in quantity.condition.items()}
+        p, p_corrected = (None if np.isnan(p) else p for p in (each.p, each.p_corrected))
+        writer.writerow(
+            {
+                "label": row.title,
+                "measure": row.measure,
+                **own,
+                "source": quantity.source,
+                "difference": each.mean,
+                "low": low,
+                "high": high,
+                "p": p,
+                "p_corrected": p_corrected,
+                "comparisons": each.comparisons,
+                "seeds": each.n_seeds[0],
+                "seeds_of_first": each.n_seeds[1],
+                "images": each.n_images,
+                "objects": each.n_objects,
+            }
+        )
+    return stream.getvalue()

@@ -1,0 +1,233 @@
+"""Checks of exported records: what a file states is compared with what is shipped."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from capsbench.arguments import SUPPLIED_TO_DATA, SUPPLIED_TO_MODELS, resolve
+from capsbench.errors import UserError
+from capsbench.names import Kind, find
+from capsbench.records import (
+    BenchmarkRecord,
+    CellResult,
+    MeasureRecord,
+    TrainingConfig,
+    TrainingRecord,
+)
+from capsbench.records.benchmark import MODELS, SCALE, SEARCH
+from capsbench.records.training import DataConfig, ModelConfig
+from capsbench.reporting.comparisons.differences import ModelDifference
+from capsbench.reporting.exports.export import ExportedResults
+from capsbench.reporting.tables.quantity_text import measured_text
+from capsbench.schema import Benchmark, load_benchmark, parse_changes, variants
+from capsbench.training.selection import accuracy_column
+
+# Fields that make a protocol what it is; all others are words, which are shown as shipped.
+DETERMINING = (
+    *("name", "version", "data", "views", "models", "vary", "recipe", "selection", "matched"),
+    *("follow", "seeds", "measures"),
+)
+TOLERANCE = 1e-6  # of numbers that were written, read and added up again
+
+
+def check_export(exported: ExportedResults) -> None:
+    """Check that a file states the shipped protocol, and holds its cells in full.
+
+    The changes that the file names are made to the shipped benchmark again; the result must be the
+    protocol of the file, and every cell one of its cells. Facts that cannot be checked here, such
+    as the contents of the data or that a training took place, are trusted.
+
+    Raises:
+        UserError: The benchmark is unknown, has another version, or is another one; a search is not
+            the one of the benchmark; a cell is not one of its cells, appears twice or is
+            incomplete; an accuracy lies outside [0, 1]; a difference is not that of the cells.
+    """
+    path, record = exported.path, exported.results.record
+    shipped = _shipped(record)
+    if shipped.version != record.benchmark.version:
+        raise UserError(
+            f"{path}: benchmark '{shipped.name}' has version {shipped.version} here, but the "
+            f"record has version {record.benchmark.version}; run the benchmark again"
+        )
+    searched = SEARCH in record.changes
+    if different := [
+        name
+        for name in DETERMINING
+        if _field(shipped, name, searched) != _field(record.benchmark, name, searched)
+    ]:
+        raise UserError(
+            f"{path}: with the changes that the record names, '{shipped.name}' has other "
+            f"{', '.join(different)} here; export records of the protocol as it is shipped"
+        )
+    if searched:
+        _check_search(exported, shipped)
+    check_cells(path, record.benchmark, exported.results.cells)
+    for row in exported.differences:
+        _check_difference(exported, row)
+
+
+def check_cells(path: Path, benchmark: Benchmark, cells: Sequence[CellResult]) -> None:
+    """Check that cells are those of a benchmark, each once and in full.
+
+    Args:
+        path: The file that they come from.
+        benchmark: The protocol.
+        cells: The cells.
+
+    Raises:
+        UserError: They are not.
+    """
+    places = [(cell.label, cell.at, cell.seed) for cell in cells]
+    if not cells or len(set(places)) < len(places):
+        raise UserError(f"{path}: expected each cell once, and one or more; got {len(cells)}")
+    protocols = variants(benchmark)
+    for cell in cells:
+        place = f"{path}: {cell.title}, seed {cell.seed}"
+        protocol = protocols.get(cell.at)
+        if protocol is None or not _is_cell(protocol, cell):
+            raise UserError(f"{place} is no cell of '{benchmark.name}'; export the record again")
+        if cell.config is None or not _is_training(protocol, cell, cell.config):
+            raise UserError(f"{place} is not the training of the protocol; run the benchmark again")
+        if cell.training is None or not _is_complete(protocol, cell, cell.training):
+            raise UserError(f"{place} is incomplete; export the record again")
+        for name, value in _accuracies(cell.measures.values()):
+            if not 0 <= value <= 1:
+                raise UserError(f"{place}: expected {name} within [0, 1], got {value:g}")
+
+
+def _shipped(record: BenchmarkRecord) -> Benchmark:
+    """Return the shipped benchmark with the changes that a record names."""
+    words = (SCALE, MODELS)  # these change no place of the file
+    changes = [c for c in record.changes if c != SEARCH and not c.startswith(words)]
+    scales = [c.removeprefix(SCALE) for c in record.changes if c.startswith(SCALE)]
+    scale = scales[0] if scales else None
+    return load_benchmark(record.benchmark.name, parse_changes(changes), scale=scale)
+
+
+def _field(benchmark: Benchmark, name: str, searched: bool) -> Any:
+    content = benchmark.model_dump(mode="json")[name]
+    if name == "models" and searched:  # their recipes come from the search
+        return [{key: each[key] for key in ("name", "label", "arguments")} for each in content]
+    return content
+
+
+def _check_search(exported: ExportedResults, shipped: Benchmark) -> None:
+    """Check that every model has all trials of the grid, and the recipe of the best one."""
+    search = exported.results.record.search
+    grid = shipped.trials
+    own = {entry.label: entry.recipe for entry in shipped.models}
+    for entry in exported.results.benchmark.models:
+        if not any(cell.label == entry.label for cell in exported.results.cells):
+            continue
+        trials = [t for t in (search.trials if search else ()) if t.label == entry.label]
+        chosen = [trial for trial in trials if trial.chosen]
+        best = max((trial.accuracy or 0.0 for trial in trials), default=0.0)
+        if not (
+            [{name: trial.recipe.get(name) for name in grid[0]} for trial in trials] == grid
+            and len(chosen) == 1
+            and chosen[0].accuracy == best
+            and entry.recipe == own[entry.label] | chosen[0].recipe
+        ):
+            raise UserError(
+                f"{exported.path}: {entry.label} does not have the recipe of the best of the "
+                f"{len(grid)} trials of '{shipped.name}'; export the record again"
+            )
+
+
+def _is_cell(protocol: Benchmark, cell: CellResult) -> bool:
+    return cell.seed in protocol.seeds and cell.label in [each.label for each in protocol.models]
+
+
+def _is_training(protocol: Benchmark, cell: CellResult, config: TrainingConfig) -> bool:
+    """Check that a training has the model, data, views and recipe of a protocol."""
+    entry = next(each for each in protocol.models if each.label == cell.label)
+    data = protocol.data
+    expected = (protocol.recipe_of(entry), protocol.views, protocol.follow, cell.seed)
+    return (
+        (config.recipe, config.views, config.follow, config.seed) == expected
+        and config.fingerprint == cell.reference.fingerprint
+        and config.data.per_class == data.per_class
+        and _is_same("models", config.model, entry.name, entry.arguments, SUPPLIED_TO_MODELS)
+        and _is_same("datamodules", config.data, data.name, data.arguments, SUPPLIED_TO_DATA)
+    )
+
+
+def _is_same(
+    kind: Kind,
+    config: ModelConfig | DataConfig,
+    name: str,
+    given: Mapping[str, Any],
+    supplied: tuple[str, ...],
+) -> bool:
+    """Check name, revision and arguments; arguments that are not given have their defaults."""
+    if config.name != name or not set(given) <= set(config.arguments):
+        return False
+    cls = find(kind, name).load()
+    expected = _as_json(resolve(cls, given, what=name, supplied=supplied))
+    recorded: dict[str, Any] = _as_json(config.arguments)
+    return config.revision == cls.revision and all(
+        key in expected and expected[key] == value for key, value in recorded.items()
+    )
+
+
+def _is_complete(protocol: Benchmark, cell: CellResult, training: TrainingRecord) -> bool:
+    """Check that a cell has everything that tables are made of."""
+    if training.status == "diverged":
+        return True
+    selected = training.selected.get(protocol.selection)
+    steps = {row.get("step") for row in cell.trajectory}
+    columns = [accuracy_column(split) for split in protocol.follow]
+    names = set(cell.reference.measures)
+    return (
+        selected is not None
+        and selected.step in steps
+        and all(name in row for row in cell.trajectory for name in columns)
+        and set(cell.measures) == names
+        and names <= {config.measure for config in protocol.measures}
+        and all(record.rule == protocol.selection for record in cell.measures.values())
+    )
+
+
+def _check_difference(exported: ExportedResults, row: ModelDifference) -> None:
+    """Check that a difference of two models is that of their values, and lies in its interval."""
+    groups = exported.results.by_label()
+    own = groups.get(row.title, [])
+    first = next(iter(exported.results.by_label(own[0].at if own else None)))
+    sides = [
+        [
+            value
+            for cell in groups.get(title, [])
+            if (record := cell.measures.get(row.measure))
+            and (value := record.get(row.quantity)) is not None
+        ]
+        for title in (row.title, first)
+    ]
+    mean = row.difference.mean
+    low, high = row.difference.interval or (-math.inf, math.inf)
+    if not (
+        all(sides)
+        and math.isclose(fmean(sides[0]) - fmean(sides[1]), mean, abs_tol=TOLERANCE)
+        and row.difference.n_seeds == (len(sides[0]), len(sides[1]))
+        and low <= mean <= high
+    ):
+        raise UserError(
+            f"{exported.path}: the difference of {measured_text(row.measure, row.quantity)} "
+            f"between {row.title} and {first} is not that of their values; export the record again"
+        )
+
+
+def _accuracies(records: Iterable[MeasureRecord]) -> Iterable[tuple[str, float]]:
+    for record in records:
+        for value in record.values:
+            if value.metric in ("accuracy", "object_accuracy"):
+                yield measured_text(record.measure, value), value.value
+
+
+def _as_json(value: Any) -> Any:
+    """Return a value as JSON has it, with lists for tuples."""
+    return json.loads(json.dumps(value, sort_keys=True))

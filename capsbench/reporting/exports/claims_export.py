@@ -1,0 +1,162 @@
+"""Verdicts on claims in one file, to be stored and shared."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from capsbench.fingerprint import fingerprint
+from capsbench.records import CellResult, ClaimsRecord
+from capsbench.records.benchmark import FULL
+from capsbench.records.record import Record, RecordPart
+from capsbench.reporting.claims_report import load_claims_results
+from capsbench.reporting.comparisons.claims import ClaimVerdict, JudgedClaim, JudgedTest
+from capsbench.reporting.exports.export import (
+    ExportedCell,
+    ExportedNumbers,
+    is_claims_export,
+    portable,
+)
+from capsbench.schema.claims import Claim, ClaimTest
+
+
+class ExportedTest(RecordPart):
+    """A judged test as JSON, see `JudgedTest`."""
+
+    test: ClaimTest
+    numbers: ExportedNumbers | None
+    means: tuple[float | None, float | None]
+    parameters: tuple[int | None, int | None]
+    verdict: ClaimVerdict
+
+    @classmethod
+    def of(cls, judged: JudgedTest) -> Self:
+        """Return a judged test as it is exported."""
+        each = judged.difference
+        return cls(
+            test=judged.test,
+            numbers=None if each is None else ExportedNumbers.of(each),
+            means=judged.means,
+            parameters=judged.parameters,
+            verdict=judged.verdict,
+        )
+
+    @property
+    def judged(self) -> JudgedTest:
+        """The judged test as it was."""
+        each = None if self.numbers is None else self.numbers.difference
+        return JudgedTest(self.test, each, self.means, self.parameters, self.verdict)
+
+
+class ExportedClaim(RecordPart):
+    """A claim with its tests and its verdict."""
+
+    claim: Claim
+    tests: tuple[ExportedTest, ...]
+    verdict: ClaimVerdict
+
+    @property
+    def judged(self) -> JudgedClaim:
+        """The judged claim as it was."""
+        return JudgedClaim(self.claim, tuple(test.judged for test in self.tests), self.verdict)
+
+
+class ClaimsExport(Record):
+    """Contents of an exported file.
+
+    Attributes:
+        record: Record of the claims.
+        judged: The verdicts.
+        parts: Finished cells of each part.
+    """
+
+    record: ClaimsRecord
+    judged: tuple[ExportedClaim, ...]
+    parts: dict[str, tuple[ExportedCell, ...]]
+
+
+@dataclass(frozen=True)
+class ExportedClaims:
+    """An exported file as reports read it.
+
+    Attributes:
+        path: The file.
+        record: Record of the claims.
+        judged: The verdicts.
+        parts: Finished cells of each part.
+    """
+
+    path: Path
+    record: ClaimsRecord
+    judged: list[JudgedClaim]
+    parts: dict[str, list[CellResult]]
+
+    @property
+    def name(self) -> str:
+        """Name of the claims, and of the folder that the file belongs to."""
+        return self.record.claims.name
+
+    @property
+    def cells(self) -> list[CellResult]:
+        """Finished cells of all parts."""
+        return [cell for cells in self.parts.values() for cell in cells]
+
+
+def export_claims(folder: Path, into: Path) -> Path:
+    """Export the verdicts of a run of claims to one file.
+
+    Args:
+        folder: Folder of the claims in the runs folder, at full size or at a scale.
+        into: Folder of results; the file is ``<claims>/<scale>-<fingerprint>.json`` in it.
+
+    Returns:
+        The file.
+
+    Raises:
+        UserError: A record is missing or damaged.
+    """
+    results = load_claims_results(folder)
+    record = results.record
+    cells = [cell for part in results.parts.values() for cell in part.cells]
+    path = into / record.claims.name / claims_export_name(record, [c.reference.path for c in cells])
+    ClaimsExport(
+        record=record.model_copy(update={"command": portable(record.command)}),
+        judged=tuple(
+            ExportedClaim(
+                claim=each.claim,
+                tests=tuple(ExportedTest.of(test) for test in each.tests),
+                verdict=each.verdict,
+            )
+            for each in results.judged()
+        ),
+        parts={
+            part: tuple(ExportedCell.of(cell) for cell in each.cells if cell.problem is None)
+            for part, each in results.parts.items()
+        },
+    ).save(path)
+    return path
+
+
+def claims_export_name(record: ClaimsRecord, paths: list[str]) -> str:
+    """Return the name of an exported file, from the scale and the folders of all cells."""
+    size = record.scale or FULL
+    return f"{size}-{fingerprint([record.claims.name, size, sorted(paths)])}.json"
+
+
+def load_claims_export(path: Path) -> ExportedClaims:
+    """Load an exported file.
+
+    Raises:
+        UserError: It does not fit the schema.
+    """
+    content = ClaimsExport.load(path)
+    judged = [each.judged for each in content.judged]
+    parts = {part: [cell.result(path) for cell in cells] for part, cells in content.parts.items()}
+    return ExportedClaims(path, content.record, judged, parts)
+
+
+def load_claims_exports(folder: Path) -> list[ExportedClaims]:
+    """Load all exported files of claims in a folder of results, by name."""
+    paths = sorted(folder.glob("*/*.json"))
+    return [load_claims_export(path) for path in paths if is_claims_export(path)]

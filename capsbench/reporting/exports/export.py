@@ -1,0 +1,256 @@
+"""Records of a benchmark in one file, to be shared: all numbers, without weights and images."""
+
+from __future__ import annotations
+
+import math
+import re
+import shlex
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Self
+
+from capsbench.errors import UserError
+from capsbench.files.atomic import Row, read_json
+from capsbench.fingerprint import fingerprint
+from capsbench.records import (
+    BenchmarkRecord,
+    CellFolder,
+    CellReference,
+    CellResult,
+    MeasureRecord,
+    Results,
+    TrainingConfig,
+    TrainingRecord,
+    load_results,
+)
+from capsbench.records.record import Record, RecordPart
+from capsbench.records.training import ExecutionRecord
+from capsbench.reporting.comparisons.differences import ModelDifference, model_differences
+from capsbench.schema import load_benchmark
+from capsbench.statistics.paired_difference import Difference
+from capsbench.values import Quantity
+
+EXPORTED_EXECUTION = {"device", "device_name", "devices", "nodes", "backend"}
+# Fields of a benchmark that are shown as they are shipped, not as they were exported.
+WORDS = ("title", "question", "source", "conflicts", "related", "expected", "published")
+FOLDER_OPTIONS = ("--data-root", "--output")
+
+
+class ExportedCell(RecordPart):
+    """A finished cell: its records, without the folder and the details of one machine."""
+
+    reference: CellReference
+    config: TrainingConfig
+    training: TrainingRecord
+    trajectory: tuple[Row, ...]
+    measures: dict[str, MeasureRecord]
+
+    @classmethod
+    def of(cls, cell: CellResult) -> Self:
+        """Return a finished cell as it is exported."""
+        assert cell.config is not None
+        assert cell.training is not None
+        execution = cell.training.execution.model_dump(include=EXPORTED_EXECUTION)
+        return cls(
+            reference=cell.reference,
+            config=cell.config,
+            training=cell.training.model_copy(
+                update={"execution": ExecutionRecord.model_validate(execution)}
+            ),
+            trajectory=tuple(cell.trajectory),
+            measures=cell.measures,
+        )
+
+    def result(self, path: Path) -> CellResult:
+        """Return the cell as reports read it, from an exported file at a path."""
+        return CellResult(
+            reference=self.reference,
+            folder=CellFolder(path.parent / self.reference.path),
+            config=self.config,
+            training=self.training,
+            trajectory=list(self.trajectory),
+            measures=self.measures,
+        )
+
+
+class ExportedNumbers(RecordPart):
+    """Numbers of a `Difference` as JSON, which has no NaN: None if undefined."""
+
+    mean: float
+    interval: tuple[float, float] | None = None
+    p: float | None = None
+    p_corrected: float | None = None
+    n_seeds: tuple[int, int]
+    n_images: int
+    comparisons: int = 1
+    n_objects: int | None = None
+
+    @classmethod
+    def of(cls, difference: Difference) -> ExportedNumbers:
+        """Return a difference as it is exported."""
+        numbers = difference._asdict()
+        undefined = {n: None for n in ("p", "p_corrected") if math.isnan(numbers[n])}
+        return ExportedNumbers(**(numbers | undefined))
+
+    @property
+    def difference(self) -> Difference:
+        """The difference as it was."""
+        numbers = {name: getattr(self, name) for name in Difference._fields}
+        undefined = {n: math.nan for n in ("p", "p_corrected") if numbers[n] is None}
+        return Difference(**(numbers | undefined))
+
+
+class ExportedDifference(RecordPart):
+    """A difference between two models, which needs per-image outcomes to be computed."""
+
+    title: str
+    measure: str
+    quantity: Quantity
+    numbers: ExportedNumbers
+
+
+class BenchmarkExport(Record):
+    """Contents of an exported file.
+
+    Attributes:
+        record: Record of the benchmark, with the exported cells alone.
+        cells: The finished cells.
+        differences: Differences between the models.
+    """
+
+    record: BenchmarkRecord
+    cells: tuple[ExportedCell, ...]
+    differences: tuple[ExportedDifference, ...]
+
+
+@dataclass(frozen=True)
+class ExportedResults:
+    """An exported file as reports read it.
+
+    Attributes:
+        path: The file.
+        results: The records.
+        differences: Differences between the models.
+    """
+
+    path: Path
+    results: Results
+    differences: list[ModelDifference]
+
+    @property
+    def name(self) -> str:
+        """Name of the benchmark, and of the folder that the file belongs to."""
+        return self.results.benchmark.name
+
+
+def export_benchmark(folder: Path, into: Path) -> Path:
+    """Export the finished cells of a benchmark to one file.
+
+    Args:
+        folder: ``runs/<benchmark>``.
+        into: Folder of results; the file is ``<benchmark>/<size>-<fingerprint>.json`` in it, the
+            same one for the same planned cells, however many of them are finished.
+
+    Returns:
+        The file.
+
+    Raises:
+        UserError: No cell is finished, or a record is damaged.
+    """
+    results = load_results(folder)
+    cells = [cell for cell in results.cells if cell.problem is None or _diverged(cell)]
+    if not cells:
+        raise UserError(f"{folder} has no finished cell to export; run the benchmark first")
+    record = results.record.model_copy(
+        update={
+            "cells": tuple(cell.reference for cell in cells),
+            "examples": None,
+            "command": portable(results.record.command),
+        }
+    )
+    finished = replace(results, record=record, cells=tuple(cells))
+    path = into / results.benchmark.name / export_name(results.record)
+    BenchmarkExport(
+        record=record,
+        cells=tuple(ExportedCell.of(cell) for cell in cells),
+        differences=tuple(_exported(each) for each in model_differences(finished)),
+    ).save(path)
+    return path
+
+
+def export_name(record: BenchmarkRecord) -> str:
+    """Return the name of a benchmark's exported file, from its size and its planned cells."""
+    size = re.sub(r"[^a-z0-9]+", "-", record.size.lower())
+    planned = [cell.model_dump(mode="json") for cell in record.cells]
+    return f"{size}-{fingerprint([record.benchmark.name, *planned])}.json"
+
+
+def load_export(path: Path) -> ExportedResults:
+    """Load an exported file.
+
+    Raises:
+        UserError: It does not fit the schema.
+    """
+    content = BenchmarkExport.load(path)
+    cells = tuple(cell.result(path) for cell in content.cells)
+    differences = [
+        ModelDifference(each.title, each.measure, each.quantity, each.numbers.difference)
+        for each in content.differences
+    ]
+    return ExportedResults(path, Results(content.record, cells), differences)
+
+
+def load_exports(folder: Path) -> list[ExportedResults]:
+    """Load all exported files of benchmarks in a folder of results, by name.
+
+    They have the words of the shipped benchmarks.
+    """
+    paths = [path for path in sorted(folder.glob("*/*.json")) if not is_claims_export(path)]
+    return [in_shipped_words(load_export(path)) for path in paths]
+
+
+def is_claims_export(path: Path) -> bool:
+    """Check that an exported file holds claims rather than one benchmark.
+
+    Raises:
+        UserError: The file is damaged.
+    """
+    return "judged" in read_json(path)
+
+
+def in_shipped_words(exported: ExportedResults) -> ExportedResults:
+    """Return exported results with title, sources and published numbers as they are shipped."""
+    record = exported.results.record
+    shipped = load_benchmark(record.benchmark.name)
+    words = {name: getattr(shipped, name) for name in WORDS}
+    record = record.model_copy(update={"benchmark": record.benchmark.model_copy(update=words)})
+    return replace(exported, results=replace(exported.results, record=record))
+
+
+def portable(command: str) -> str:
+    """Return a command without the folders of the machine on which it was run.
+
+    >>> portable("capsbench run quick --data-root /data --seeds 0 --output=/tmp/runs")
+    'capsbench run quick --seeds 0'
+    """
+    words, remaining = iter(shlex.split(command)), []
+    for word in words:
+        option, equals, _ = word.partition("=")
+        if option not in FOLDER_OPTIONS:
+            remaining.append(word)
+        elif not equals:
+            next(words, None)
+    return shlex.join(remaining)
+
+
+def _diverged(cell: CellResult) -> bool:
+    return cell.training is not None and cell.training.status == "diverged"
+
+
+def _exported(row: ModelDifference) -> ExportedDifference:
+    return ExportedDifference(
+        title=row.title,
+        measure=row.measure,
+        quantity=row.quantity,
+        numbers=ExportedNumbers.of(row.difference),
+    )

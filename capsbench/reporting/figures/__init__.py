@@ -1,0 +1,1 @@
+"""Figures, drawn with one style from records and the specifications of measures."""

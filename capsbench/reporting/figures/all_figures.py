@@ -1,0 +1,136 @@
+"""All figures of a benchmark by the names of their files, with titles, captions and notes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from capsbench.measures import (
+    ConditionFigureSpec,
+    FigureSpec,
+    LayerFigureSpec,
+    Measure,
+    ViewFigureSpec,
+    load_measure,
+)
+from capsbench.records import Results
+from capsbench.reporting.comparisons.aggregate import ACCURACY_BY_VIEW, view_factors
+from capsbench.reporting.figures import scaling_figures
+from capsbench.reporting.figures.condition_figure import condition_figure
+from capsbench.reporting.figures.layer_figure import layer_figure
+from capsbench.reporting.figures.training_figure import training_figure
+from capsbench.reporting.figures.view_figure import accuracy_by_view, view_figure
+from capsbench.reporting.tables.split_table import ACCURACY_BY_SPLIT
+
+
+@dataclass(frozen=True)
+class CaptionedFigure:
+    """A figure with its heading and caption.
+
+    Attributes:
+        figure: The figure.
+        title: Heading.
+        caption: What it shows, how to read it, the definition, the source.
+        notes: Sentences by model on what was not measured, and why.
+    """
+
+    figure: Figure
+    title: str
+    caption: str
+    notes: Mapping[str, tuple[str, ...]]
+
+
+def draw_figures(results: Results) -> dict[str, Figure]:
+    """Draw accuracy by view and `measure_figures`, by the names of their files without ending."""
+    figures = {ACCURACY_BY_VIEW: accuracy_by_view(results)}
+    figures |= {name: each.figure for name, each in measure_figures(results).items()}
+    return {name: figure for name, figure in figures.items() if figure is not None}
+
+
+def accuracy_figures(results: Results) -> dict[str, Figure]:
+    """Draw accuracy by view: all factors, and each factor alone."""
+    figures = {ACCURACY_BY_VIEW: accuracy_by_view(results)}
+    for factor in view_factors(results):
+        figures[f"accuracy-{factor}"] = accuracy_by_view(results, [factor])
+    return {name: figure for name, figure in figures.items() if figure is not None}
+
+
+def training_figures(results: Results) -> dict[str, Figure]:
+    """Draw the training of each model; none if the benchmark varies something."""
+    groups = [] if results.benchmark.vary else list(results.by_label().values())
+    figures = {
+        f"training-{index}": training_figure(cells, index) for index, cells in enumerate(groups)
+    }
+    return {name: figure for name, figure in figures.items() if figure is not None}
+
+
+def measure_figures(results: Results) -> dict[str, CaptionedFigure]:
+    """Draw the figures of all measures but accuracy by view, and accuracy against size."""
+    figures = {}
+    for config in results.benchmark.measures:
+        if config.measure != ACCURACY_BY_VIEW:
+            measure = load_measure(config.measure)
+            for spec in measure.figures:
+                if (figure := _draw(results, config.measure, measure, spec)) is not None:
+                    notes = _notes(results, config.measure)
+                    figures[spec.name] = CaptionedFigure(figure, spec.title, spec.caption, notes)
+    notes = _notes(results, ACCURACY_BY_SPLIT)
+    for name, scaling, title, caption in _scaling_figures(results):
+        if scaling is not None:
+            figures[name] = CaptionedFigure(scaling, title, caption, notes)
+    return figures
+
+
+def _draw(
+    results: Results, name: str, measure: type[Measure[Any]], spec: FigureSpec
+) -> Figure | None:
+    """Draw a figure of a measure by the kind of its specification."""
+    match spec:
+        case LayerFigureSpec():
+            return layer_figure(results, name, spec)
+        case ViewFigureSpec():
+            return view_figure(results, name, measure, spec)
+        case ConditionFigureSpec():
+            return condition_figure(results, name, measure, spec)
+    raise TypeError(f"{name}: no figure can be drawn from a {type(spec).__name__}")
+
+
+def _scaling_figures(results: Results) -> Iterator[tuple[str, Figure | None, str, str]]:
+    """Yield name, figure, title and caption."""
+    yield (
+        "size",
+        scaling_figures.size_figure(results),
+        scaling_figures.SIZE_TITLE,
+        scaling_figures.SIZE_CAPTION,
+    )
+    yield (
+        "varied",
+        scaling_figures.varied_figure(results),
+        scaling_figures.VARIED_TITLE,
+        scaling_figures.varied_caption(results),
+    )
+    yield (
+        "parameters",
+        scaling_figures.parameters_figure(results),
+        scaling_figures.PARAMETERS_TITLE,
+        scaling_figures.PARAMETERS_CAPTION,
+    )
+
+
+def _notes(results: Results, measure: str) -> dict[str, tuple[str, ...]]:
+    """Return each model's notes; those that several seeds have appear once."""
+    notes = {
+        title: tuple(
+            dict.fromkeys(
+                note
+                for cell in cells
+                if measure in cell.measures
+                for note in cell.measures[measure].notes
+            )
+        )
+        for title, cells in results.by_label().items()
+    }
+    return {title: each for title, each in notes.items() if each}

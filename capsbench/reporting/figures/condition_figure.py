@@ -1,0 +1,163 @@
+"""Figure of a metric against a numerical condition, one line per model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import ceil
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from capsbench.measures import ConditionFigureSpec, Measure
+from capsbench.records import CellResult, Results
+from capsbench.reporting.comparisons.aggregate import OverSeeds, over_seeds, quantities
+from capsbench.reporting.figures.plotting import (
+    LEGEND_LINE,
+    PANEL,
+    draw_legend,
+    legend_rows,
+    new_figure,
+    share_axis,
+)
+from capsbench.reporting.figures.style import INK, series
+from capsbench.reporting.formatting import number
+from capsbench.values import Condition, Quantity
+
+DASHES: tuple[Any, ...] = ((0, (5, 2)), (0, (1, 2)), (0, (5, 2, 1, 2)))  # of further lines
+PanelKey = tuple[Condition | None, ...]  # value of each field in `ConditionFigureSpec.panels`
+Point = tuple[float, OverSeeds]
+
+
+def condition_figure(
+    results: Results, name: str, measure: type[Measure[Any]], spec: ConditionFigureSpec
+) -> Figure | None:
+    """Draw a metric against a condition, such as accuracy against the size of attacks.
+
+    Args:
+        results: The records.
+        name: Name of the measure in the records.
+        measure: The measure.
+        spec: Specification of the figure.
+
+    Returns:
+        The figure; None if nothing has been measured.
+    """
+    groups = results.by_label()
+    keys = panel_keys(results, name, spec)
+    if not keys:
+        return None
+    columns = min(2, len(keys))
+    lines = ceil(len(keys) / columns)
+    rows = legend_rows(list(groups), columns)
+    further = [
+        (line, dashes)
+        for line, dashes in zip(spec.further_lines, DASHES, strict=False)
+        if quantities(results.cells, name, metric=line.metric)
+    ]
+    size = (PANEL[0] * columns, (PANEL[1] + 0.2) * lines + LEGEND_LINE * (rows + 1))
+    with new_figure(size) as figure:
+        panels = figure.subplots(lines, columns, sharey=True, squeeze=False)
+        for axes, key in zip(panels.flat, keys, strict=False):
+            _draw_panel(axes, list(groups.values()), name, spec, key)
+            axes.set_title(panel_title(spec, key), fontsize=9.5)
+            if measure.metrics[spec.metric].unit == "share":
+                share_axis(axes)
+        for axes in panels[:, 0]:
+            axes.set_ylabel(spec.axis)
+        for axes in panels.flat[len(keys) :]:
+            axes.set_visible(False)
+        draw_legend(figure, list(groups), rows)
+        if further:
+            styles = ["-", *(dashes for _, dashes in further)]
+            handles = [Line2D([], [], color=INK, linestyle=style) for style in styles]
+            names = [spec.metric.replace("_", " "), *(line.name for line, _ in further)]
+            figure.legend(handles, names, loc="outside lower left", ncols=len(handles))
+    return figure
+
+
+def panel_keys(results: Results, name: str, spec: ConditionFigureSpec) -> list[PanelKey]:
+    """Return the panels of any model, in the order of the records."""
+    return list(
+        dict.fromkeys(
+            _panel_key(quantity, spec)
+            for cells in results.by_label().values()
+            for quantity in quantities(cells, name, metric=spec.metric)
+            if spec.condition in quantity.condition
+        )
+    )
+
+
+def condition_curve(
+    cells: Sequence[CellResult],
+    name: str,
+    spec: ConditionFigureSpec,
+    key: PanelKey,
+    metric: str,
+) -> list[Point]:
+    """Return a metric over the seeds of a model at each value of the condition, in one panel."""
+    curve = {
+        float(quantity.condition[spec.condition]): quantity
+        for quantity in quantities(cells, name, metric=metric)
+        if spec.condition in quantity.condition and _panel_key(quantity, spec) == key
+    }
+    if curve and spec.at_zero and metric == spec.metric:
+        curve.setdefault(0.0, Quantity(metric=metric, condition=spec.at_zero))
+    points = [(x, over_seeds(cells, name, quantity)) for x, quantity in sorted(curve.items())]
+    return [(x, over) for x, over in points if over is not None]
+
+
+def panel_title(spec: ConditionFigureSpec, key: PanelKey) -> str:
+    """Return the title of a panel, such as ``FGSM, targeted, from CNN``."""
+    words = []
+    for field, value in zip(spec.panels, key, strict=True):
+        if value is True:
+            words.append(field)
+        elif field == "source" and value is not None:
+            words.append(f"from {value}")
+        elif isinstance(value, str):
+            words.append(spec.names.get(value, value))
+        elif value:
+            words.append(f"{field} {number(value)}")
+    return ", ".join(words)
+
+
+def _panel_key(quantity: Quantity, spec: ConditionFigureSpec) -> PanelKey:
+    return tuple(quantity.fields.get(field) for field in spec.panels)
+
+
+def _draw_panel(
+    axes: Axes,
+    groups: Sequence[Sequence[CellResult]],
+    name: str,
+    spec: ConditionFigureSpec,
+    key: PanelKey,
+) -> None:
+    """Draw all models; the main metric with a mark for each seed, further ones with dashes."""
+    main = [condition_curve(cells, name, spec, key, spec.metric) for cells in groups]
+    further = [
+        (index, dashes, condition_curve(cells, name, spec, key, line.metric))
+        for line, dashes in zip(spec.further_lines, DASHES, strict=False)
+        for index, cells in enumerate(groups)
+    ]
+    curves = [*main, *(points for *_, points in further)]
+    # At even steps: values that grow by factors would crowd at 0.
+    values = sorted({x for points in curves for x, _ in points})
+    for index, points in enumerate(main):
+        color, marker = series(index).color, series(index).marker
+        places = [values.index(x) for x, _ in points]
+        axes.plot(places, [over.mean for _, over in points], color=color, linewidth=1.5)
+        for place, (_, over) in zip(places, points, strict=True):
+            seeds = list(over.values.values())
+            axes.plot([place] * len(seeds), seeds, marker, color=color, markersize=3.6)
+    for index, dashes, points in further:
+        axes.plot(
+            [values.index(x) for x, _ in points],
+            [over.mean for _, over in points],
+            color=series(index).color,
+            linestyle=dashes,
+            linewidth=1,
+        )
+    axes.set_xticks(range(len(values)), [number(value) for value in values])
+    axes.set_xlabel(spec.condition_axis)

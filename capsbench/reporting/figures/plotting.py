@@ -1,0 +1,126 @@
+"""Parts that all figures share: size, legend, axes of shares, and the bytes of a saved figure."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from math import ceil
+from typing import Literal
+
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MultipleLocator, PercentFormatter
+
+from capsbench.reporting.comparisons.aggregate import OverSeeds
+from capsbench.reporting.figures.style import RC, line_style, series
+
+PANEL = (4.0, 2.7)  # inches: legible on a telephone, where a panel is about as wide as drawn
+LEGEND_LINE = 0.22  # inches
+RESOLUTION = 200  # dots per inch of the PNG
+LONGEST_LEGEND_LINE = 44  # characters per panel
+
+
+@contextmanager
+def new_figure(size: tuple[float, float]) -> Iterator[Figure]:
+    """Yield an empty figure in the common style; draw it inside the context.
+
+    Args:
+        size: Width and height in inches.
+    """
+    with rc_context(RC):
+        yield Figure(figsize=size, layout="constrained")
+
+
+def svg(figure: Figure) -> bytes:
+    """Return a figure as SVG, the same bytes for the same figure."""
+    return _saved(figure, "svg", dict.fromkeys(("Creator", "Date", "Format", "Type")))
+
+
+def png(figure: Figure) -> bytes:
+    """Return a figure as PNG, the same bytes for the same figure."""
+    return _saved(figure, "png", {"Software": None})
+
+
+def _saved(figure: Figure, kind: str, metadata: dict[str, None]) -> bytes:
+    stream = io.BytesIO()
+    with rc_context(RC):
+        figure.savefig(stream, format=kind, dpi=RESOLUTION, metadata=metadata)
+    return stream.getvalue()
+
+
+def legend_rows(labels: Sequence[str], columns: int) -> int:
+    """Return the number of lines of a legend above a figure with some panels side by side.
+
+    >>> legend_rows(["CNN", "Dynamic routing", "EM routing"], 1)
+    1
+    """
+    for rows in range(1, len(labels)):
+        starts = range(0, len(labels), rows)  # a legend is filled column by column
+        widths = [max(map(len, labels[start : start + rows])) + 5 for start in starts]
+        if sum(widths) <= LONGEST_LEGEND_LINE * columns:
+            return rows
+    return max(1, len(labels))
+
+
+def draw_legend(figure: Figure, labels: Sequence[str], rows: int) -> None:
+    """Draw color, marker and line of each model above a figure, in a number of lines."""
+    handles = [
+        Line2D(
+            [],
+            [],
+            color=series(index).color,
+            marker=series(index).marker,
+            markersize=5,
+            linestyle=line_style(index),
+        )
+        for index in range(len(labels))
+    ]
+    columns = ceil(len(labels) / rows)
+    # The names are set afterwards: a legend would leave out a name that begins with "_".
+    legend = figure.legend(handles, ["-"] * len(labels), loc="outside upper left", ncols=columns)
+    for text, label in zip(legend.get_texts(), labels, strict=True):
+        text.set_text(label)
+
+
+def share_axis(axes: Axes) -> None:
+    """Let the vertical axis show shares, 0 to 100 %."""
+    axes.set_ylim(-0.02, 1.02)
+    axes.yaxis.set_major_locator(MultipleLocator(0.25))
+    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+
+
+def draw_line(
+    axes: Axes, points: Sequence[tuple[float, OverSeeds]], index: int, label: str | None = None
+) -> None:
+    """Draw a line through means, with a mark for each seed and an upright line per interval.
+
+    Args:
+        axes: The panel.
+        points: Place on the horizontal axis, and the numbers there.
+        index: Place of the line's model in the list of models, for its color.
+        label: Name in the legend of the panel.
+    """
+    color, marker = series(index).color, series(index).marker
+    places, means = [x for x, _ in points], [over.mean for _, over in points]
+    axes.plot(places, means, color=color, linestyle=line_style(index), label=label)
+    for x, over in points:
+        values = list(over.values.values())
+        axes.plot([x] * len(values), values, marker, color=color, markersize=4)
+        if limits := over.interval:
+            axes.plot([x, x], limits, color=color, linewidth=1, alpha=0.6)
+
+
+def annotate(
+    axes: Axes,
+    text: str,
+    xy: tuple[float, float],
+    coordinates: tuple[str, str],
+    *,
+    ha: Literal["center", "right"],
+    va: Literal["top", "bottom"],
+) -> None:
+    """Write a word into a panel, at a place in two coordinate systems of matplotlib."""
+    axes.annotate(text, xy, xycoords=coordinates, ha=ha, va=va, fontsize=8.5)

@@ -1,0 +1,225 @@
+"""Accuracy against a varied value, the number of parameters, or the size of one network."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import ceil
+
+from matplotlib.figure import Figure
+
+from capsbench.records import CellResult, Results
+from capsbench.reporting.comparisons.aggregate import (
+    ACCURACY_BY_VIEW,
+    OverSeeds,
+    over_seeds,
+    quantities,
+)
+from capsbench.reporting.figures.plotting import (
+    LEGEND_LINE,
+    PANEL,
+    draw_legend,
+    draw_line,
+    legend_rows,
+    new_figure,
+    share_axis,
+)
+from capsbench.reporting.formatting import number
+from capsbench.reporting.tables.split_table import ACCURACY_BY_SPLIT, METRICS, heading
+from capsbench.values import Quantity
+
+MIN_SIZES = 3  # two points are no curve
+READING = (
+    "Each mark is one seed, the line goes through the means, and upright lines are 95 % t "
+    "intervals of the mean, from three seeds."
+)
+VARIED_TITLE = "Accuracy against the varied value"
+PARAMETERS_TITLE = "Accuracy against parameters"
+PARAMETERS_CAPTION = (
+    f"Networks of several sizes, one line for each kind. {READING} A line above another one needs "
+    "fewer parameters for the same accuracy."
+)
+SIZE_TITLE = "Accuracy against size"
+SIZE_CAPTION = f"The models are one network, apart from the numbers below. {READING}"
+
+Point = tuple[float, OverSeeds]
+
+
+@dataclass(frozen=True)
+class AccuracyCurves:
+    """Curves of one accuracy.
+
+    Attributes:
+        title: Name of the accuracy.
+        lines: Points of each line by its name, in the order of x.
+    """
+
+    title: str
+    lines: Mapping[str, tuple[Point, ...]]
+
+
+def varied_curves(results: Results) -> list[AccuracyCurves]:
+    """Return accuracy against the varied value, one line per model; empty if nothing is varied."""
+    if results.benchmark.vary is None:
+        return []
+    groups = {
+        entry.label: [
+            (at, [c for c in results.cells if (c.label, c.at) == (entry.label, at)])
+            for at in results.benchmark.vary.values
+        ]
+        for entry in results.benchmark.models
+    }
+    return _curves(groups)
+
+
+def varied_figure(results: Results) -> Figure | None:
+    """Draw `varied_curves`; None if there are none."""
+    vary = results.benchmark.vary
+    curves = varied_curves(results)
+    if vary is None or not curves:
+        return None
+    return _draw(curves, vary.name, logarithmic=vary.logarithmic, ticks=list(vary.values))
+
+
+def varied_caption(results: Results) -> str:
+    """Return the caption of `varied_figure`."""
+    vary = results.benchmark.vary
+    return f"On the axis: {vary.name}. All else is the same. {READING}" if vary else ""
+
+
+def parameter_curves(results: Results) -> list[AccuracyCurves]:
+    """Return accuracy against parameters, one line per kind of network.
+
+    Returns:
+        Empty unless a kind of network has three sizes or more, or if two models of a kind have the
+        same number of parameters, so that they differ in something else.
+    """
+    names = [entry.name for entry in results.benchmark.models]
+    if results.benchmark.vary or max(map(names.count, names)) < MIN_SIZES:
+        return []
+    groups: dict[str, list[tuple[float, list[CellResult]]]] = {name: [] for name in names}
+    by_label = results.by_label()
+    for entry in results.benchmark.models:
+        cells = by_label.get(entry.label, [])
+        size = next((c.training.parameters for c in cells if c.training), None)
+        if size is not None:
+            groups[entry.name].append((float(size), cells))
+    if any(len({x for x, _ in group}) < len(group) for group in groups.values()):
+        return []
+    return _curves(groups)
+
+
+def parameters_figure(results: Results) -> Figure | None:
+    """Draw `parameter_curves`; None if there are none."""
+    curves = parameter_curves(results)
+    return _draw(curves, "parameters", logarithmic=True) if curves else None
+
+
+def size_arguments(results: Results) -> dict[str, list[float]]:
+    """Return the arguments that are a different number in each model, by name.
+
+    Returns:
+        The numbers in the order of the models; empty unless three models or more are the same
+        network with the same other arguments.
+    """
+    entries = results.benchmark.models
+    if len(entries) < MIN_SIZES or len({entry.name for entry in entries}) > 1:
+        return {}
+    sizes = {}
+    for name in dict.fromkeys(name for entry in entries for name in entry.arguments):
+        values = [entry.arguments.get(name) for entry in entries]
+        numbers = [float(value) for value in values if isinstance(value, int | float)]
+        if len(set(numbers)) == len(entries):
+            sizes[name] = numbers
+        elif any(value != values[0] for value in values):
+            return {}
+    return sizes
+
+
+def size_curves(results: Results) -> list[AccuracyCurves]:
+    """Return accuracy against the first of `size_arguments`, a single line each."""
+    sizes = size_arguments(results)
+    if not sizes:
+        return []
+    by_label = results.by_label()
+    labels = [entry.label for entry in results.benchmark.models]
+    numbers = next(iter(sizes.values()))
+    group = [(x, by_label.get(label, [])) for x, label in zip(numbers, labels, strict=True)]
+    return _curves({"": group})
+
+
+def size_figure(results: Results) -> Figure | None:
+    """Draw `size_curves` into one panel; None if there are none."""
+    curves, sizes = size_curves(results), size_arguments(results)
+    if not curves:
+        return None
+    with new_figure((PANEL[0] * 1.4, PANEL[1] * 1.3)) as figure:
+        axes = figure.subplots()
+        for index, curve in enumerate(curves):
+            draw_line(axes, curve.lines[""], index, curve.title)
+        numbers = sorted(next(iter(sizes.values())))
+        axes.set_xscale("log", base=2)
+        axes.set_xticks(numbers, [number(x) for x in numbers])
+        axes.minorticks_off()
+        axes.set_xlabel(" (and ".join(sizes) + ")" * (len(sizes) - 1))
+        axes.set_ylabel("accuracy")
+        share_axis(axes)
+        axes.legend()
+    return figure
+
+
+def _curves(
+    groups: Mapping[str, Sequence[tuple[float, Sequence[CellResult]]]],
+) -> list[AccuracyCurves]:
+    """Return the curves of every accuracy; groups are the cells at each x, by line."""
+    cells = [cell for group in groups.values() for _, each in group for cell in each]
+    curves = []
+    for measure, quantity in _accuracies(cells):
+        lines = {}
+        for name, group in groups.items():
+            points = [(x, over_seeds(each, measure, quantity)) for x, each in group]
+            lines[name] = tuple(sorted(((x, o) for x, o in points if o), key=lambda p: p[0]))
+        curves.append(AccuracyCurves(heading(quantity), lines))
+    return curves
+
+
+def _accuracies(cells: Sequence[CellResult]) -> list[tuple[str, Quantity]]:
+    """Return the accuracies on splits, and at familiar and novel views, with their measures."""
+    on_splits = quantities(cells, ACCURACY_BY_SPLIT)
+    at_views = quantities(cells, ACCURACY_BY_VIEW, metric="accuracy", factor=None)
+    return [
+        *((ACCURACY_BY_SPLIT, quantity) for quantity in on_splits if quantity.metric in METRICS),
+        *((ACCURACY_BY_VIEW, each) for each in at_views if each.split in ("familiar", "novel")),
+    ]
+
+
+def _draw(
+    curves: Sequence[AccuracyCurves],
+    axis: str,
+    *,
+    logarithmic: bool,
+    ticks: Sequence[float] | None = None,
+) -> Figure:
+    """Draw one panel per accuracy."""
+    names = list(curves[0].lines)
+    columns = min(2, len(curves))
+    rows, legend = ceil(len(curves) / columns), legend_rows(names, columns)
+    with new_figure((PANEL[0] * columns, PANEL[1] * rows + LEGEND_LINE * legend)) as figure:
+        grid = figure.subplots(rows, columns, sharey=True, squeeze=False)
+        for axes, panel in zip(grid.flat, curves, strict=False):
+            for index, points in enumerate(panel.lines.values()):
+                draw_line(axes, points, index)
+            if logarithmic:
+                axes.set_xscale("log")
+            if ticks is not None:
+                axes.set_xticks(ticks, [number(x) for x in ticks])
+                axes.minorticks_off()
+            axes.set_title(panel.title, fontsize="medium")
+            axes.set_xlabel(axis)
+            share_axis(axes)
+        for axes in grid[:, 0]:
+            axes.set_ylabel("accuracy")
+        for axes in grid.flat[len(curves) :]:
+            axes.set_visible(False)
+        draw_legend(figure, names, legend)
+    return figure

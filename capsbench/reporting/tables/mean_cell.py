@@ -1,0 +1,29 @@
+"""Table cell of a mean over seeds, with its interval and the value of every seed."""
+
+from __future__ import annotations
+
+from capsbench.reporting.comparisons.aggregate import OverSeeds
+from capsbench.reporting.formatting import NUMBER_FORMATS
+from capsbench.reporting.tables.table import TableCell
+
+NO_BREAK = "\N{NO-BREAK SPACE}"
+
+
+def mean_cell(over: OverSeeds | None, unit: str = "share") -> TableCell | None:
+    """Return the cell of a mean over seeds; None if there are no numbers.
+
+    Args:
+        over: The numbers of all seeds.
+        unit: Unit of the numbers, a key of `capsbench.reporting.formatting.NUMBER_FORMATS`.
+    """
+    if over is None:
+        return None
+    text, bare = NUMBER_FORMATS[unit]
+    limits = over.interval
+    return TableCell(
+        text(over.mean),
+        interval=f"{bare(limits[0])} to {bare(limits[1])}" if limits else "",
+        # A line may break only between two seeds.
+        values=", ".join(bare(value).replace(" ", NO_BREAK) for value in over.values.values()),
+        n=over.n,
+    )

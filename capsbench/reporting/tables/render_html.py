@@ -1,0 +1,43 @@
+"""Pages in HTML: the templates, and the macro that renders every table of a page.
+
+In a template, ``{% from "table.html.jinja" import section %}`` and ``{{ section(table) }}`` show a
+`capsbench.reporting.tables.table.Table`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from capsbench.reporting import formatting
+from capsbench.reporting.figures.style import SERIES, css_color, series
+
+
+def render(template: str, **values: Any) -> str:
+    """Return a page.
+
+    Args:
+        template: Name of the template.
+        values: Its variables; text in them is escaped.
+    """
+    pages = environment()
+    style = pages.get_template("style.css").render(palette=SERIES)
+    return pages.get_template(template).render(**values, style=Markup(style))
+
+
+def environment() -> Environment:
+    """Return the templates, with the formats of numbers and the colors of models."""
+    templates = Environment(
+        loader=PackageLoader("capsbench.reporting"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    templates.filters["duration"] = formatting.duration
+    templates.filters["percent"] = formatting.percent
+    templates.globals["series"] = series
+    templates.globals["css_color"] = css_color
+    return templates

@@ -1,0 +1,57 @@
+"""Tables in Markdown, and text in which nothing is read as markup."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from html import escape
+
+from capsbench.reporting.tables.table import Table
+
+_SPECIAL = re.compile(r"([\\`*_\[\]|$~])")
+
+
+def render(table: Table, level: int = 2) -> str:
+    """Return a table with its heading, caption and notes.
+
+    Args:
+        table: The table.
+        level: Level of the heading.
+    """
+    parts = [f"{'#' * level} {plain(table.title)}", render_rows(table)]
+    if table.caption:
+        parts.append(plain(table.caption))
+    if table.notes:
+        parts.append("\n".join(["Not in the table:", "", *(f"- {plain(n)}" for n in table.notes)]))
+    return "\n\n".join(parts)
+
+
+def render_rows(table: Table) -> str:
+    """Return the columns and rows of a table."""
+    lines: list[Sequence[str]] = [
+        [plain(column.title) for column in table.columns],
+        ["---"] * len(table.columns),
+        *([plain(cell.line) for cell in row.contents()] for row in table.rows),
+    ]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def plain(text: str) -> str:
+    r"""Return text in which neither Markdown nor HTML is read as markup.
+
+    >>> plain("<b> *a* | b")
+    '&lt;b&gt; \\*a\\* \\| b'
+    """
+    return _SPECIAL.sub(r"\\\1", escape(" ".join(text.splitlines()), quote=False))
+
+
+def code(text: str) -> str:
+    """Return text as a code span, which nothing in the text ends.
+
+    >>> code("a *b*"), code("a `b`")
+    ('`a *b*`', '`` a `b` ``')
+    """
+    text = " ".join(text.split())
+    longest = max(map(len, re.findall("`+", text)), default=0)
+    fence, space = "`" * (longest + 1), " " if longest else ""
+    return f"{fence}{space}{text}{space}{fence}"

@@ -1,0 +1,33 @@
+"""Tables for the terminal."""
+
+from __future__ import annotations
+
+from rich import box
+from rich import table as rich_table
+from rich.console import Group
+from rich.text import Text
+
+from capsbench.reporting.tables.table import Table, TableCell
+
+
+def render(table: Table) -> Group:
+    """Return a table for a rich console: means with the value of every seed below them."""
+    # Text instead of str: rich would read a label as markup.
+    rendered = rich_table.Table(
+        box=box.SIMPLE_HEAD,
+        title=Text(table.title),
+        title_justify="left",
+        pad_edge=False,
+        collapse_padding=True,
+    )
+    for column in table.columns:
+        rendered.add_column(Text(column.title), justify="right" if column.numeric else "left")
+    for row in table.rows:
+        rendered.add_row(*map(_text, row.contents()))
+    return Group(rendered, *map(Text, table.notes))
+
+
+def _text(cell: TableCell) -> Text:
+    if not cell.values:
+        return Text(cell.text)
+    return Text("\n").join([Text(cell.text, style="bold"), Text(cell.values, style="dim")])

@@ -1,0 +1,132 @@
+"""Tables over all exported records: an overview, and every published number and difference."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from capsbench.records import BenchmarkRecord
+from capsbench.reporting.comparisons.published import (
+    Counterpart,
+    compare_differences,
+    compare_published,
+    compared_pairs,
+)
+from capsbench.reporting.exports.export import ExportedResults
+from capsbench.reporting.formatting import listed, points
+from capsbench.reporting.tables.published_tables import (
+    KNOWN_BY,
+    difference_cells,
+    model_text,
+    published_text,
+)
+from capsbench.reporting.tables.quantity_text import quantity_text
+from capsbench.reporting.tables.table import MISSING, Table, number_columns, text_columns, text_rows
+from capsbench.schema import Benchmark, benchmark_names, load_benchmark
+
+NOT_RUN = (MISSING, "not run")
+
+
+def overview_table(exported: Sequence[ExportedResults]) -> Table:
+    """Return one row per record: size, cells, device, date and counts of verdicts."""
+    rows = []
+    for each in exported:
+        results = each.results
+        verdicts = [row.verdict for row in compare_published(results)]
+        counts = [f"{verdicts.count(name)} {name}" for name in dict.fromkeys(verdicts)]
+        trained = [cell.training for cell in results.cells if cell.training]
+        rows.append(
+            (
+                each.name,
+                results.record.size,
+                f"{len(results.cells)} of {_num_planned(results.benchmark)}",
+                listed(list(dict.fromkeys(each.execution.device_name for each in trained))),
+                results.record.provenance.date[:10],
+                listed(counts) or MISSING,
+            )
+        )
+    known = {each.name for each in exported}
+    missing = [name for name in benchmark_names() if name not in known]
+    return Table(
+        name="overview",
+        title="Overview",
+        columns=(
+            *text_columns("Benchmark", "Size"),
+            *number_columns("Cells"),
+            *text_columns("Device", "Date", "Published"),
+        ),
+        rows=text_rows(rows),
+        caption=f"Not run: {listed(missing)}." if missing else "",
+    )
+
+
+def all_differences_table(exported: Sequence[ExportedResults]) -> Table:
+    """Return every published difference of every benchmark, compared with each record."""
+    rows: list[Sequence[str]] = []
+    for name in benchmark_names():
+        compared = [compare_differences(each.results) for each in exported if each.name == name]
+        for first, entry in compared_pairs(load_benchmark(name)):
+            start = (name, f"{entry.model} minus {first.model}")
+            matches = [
+                difference_cells(row)
+                for differences in compared
+                for row in differences
+                if (row.first, row.entry) == (first, entry)
+            ]
+            unmeasured = (published_text(entry), points(entry.value - first.value), *NOT_RUN)
+            rows += [(*start, *cells, entry.source) for cells in matches or [unmeasured]]
+    return Table(
+        name="published-differences",
+        title="Published differences",
+        columns=(
+            *text_columns("Benchmark", "Models", "Quantity"),
+            *number_columns("Published", "Measured"),
+            *text_columns("Verdict", "Source"),
+        ),
+        rows=text_rows(rows),
+    )
+
+
+def all_published_table(exported: Sequence[ExportedResults]) -> Table:
+    """Return every published number of every benchmark, compared with each record."""
+    rows: list[Sequence[str]] = []
+    for name in benchmark_names():
+        compared = [
+            (each.results.record, compare_published(each.results))
+            for each in exported
+            if each.name == name
+        ]
+        for entry in load_benchmark(name).published:
+            rule = ", matched" if entry.rule == "matched" else ""
+            start = (name, model_text(entry), quantity_text(entry.quantity) + rule, entry.printed)
+            matches: list[tuple[str, str]] = [
+                (_measured(row.counterpart, record), row.verdict)
+                for record, comparisons in compared
+                for row in comparisons
+                if row.entry == entry and row.counterpart.seeds
+            ]
+            end = (entry.source, KNOWN_BY[entry.known_by])
+            rows += [(*start, *cells, *end) for cells in matches or [NOT_RUN]]
+    return Table(
+        name="published",
+        title="Published numbers",
+        columns=(
+            *text_columns("Benchmark", "Model", "Quantity"),
+            *number_columns("Published", "Measured"),
+            *text_columns("Verdict", "Source", "Known by"),
+        ),
+        rows=text_rows(rows),
+    )
+
+
+def _measured(counterpart: Counterpart, record: BenchmarkRecord) -> str:
+    """Return a measured number with the size and the data set that it was measured at."""
+    terms = [record.size, *([record.benchmark.data.name] if record.other_data else [])]
+    if counterpart.over is None:
+        return f"{MISSING} ({', '.join(terms)})"
+    details = ", ".join([f"n = {counterpart.over.n}", *terms])
+    return f"{100 * counterpart.over.mean:.2f} % ({details}{counterpart.note})"
+
+
+def _num_planned(benchmark: Benchmark) -> int:
+    values = len(benchmark.vary.values) if benchmark.vary else 1
+    return len(benchmark.models) * len(benchmark.seeds) * values

@@ -1,0 +1,67 @@
+"""Table of accuracies on whole splits and ranges of views."""
+
+from __future__ import annotations
+
+from capsbench.records import Results
+from capsbench.reporting.comparisons.aggregate import over_seeds, quantities
+from capsbench.reporting.tables.mean_cell import mean_cell
+from capsbench.reporting.tables.table import Table, TableRow, number_columns, text_columns
+from capsbench.values import Quantity
+
+ACCURACY_BY_SPLIT = "accuracy-by-split"
+MEASURES = (ACCURACY_BY_SPLIT, "averaged-accuracy")
+METRICS = ("accuracy", "object_accuracy")
+CROPS = {"averaged": "averaged crops", "single": "single crop"}
+
+
+def split_table(results: Results) -> Table | None:
+    """Return the table with one row per model; None if nothing is measured on splits."""
+    columns = [
+        (measure, quantity)
+        for measure in MEASURES
+        for quantity in quantities(results.cells, measure)
+        if quantity.metric in METRICS
+    ]
+    if not columns:
+        return None
+    places = results.places()
+    caption = (
+        "Accuracy on test images, each seen from one view, the same for every model: the mean over "
+        "seeds with the value of every seed."
+    )
+    if any(quantity.metric == "object_accuracy" for _, quantity in columns):
+        caption += (
+            " An image with several objects is correct if all of them are; by object, each one "
+            "counts by itself."
+        )
+    return Table(
+        name="splits",
+        title="Accuracy on splits and ranges of views",
+        columns=(
+            *text_columns("Model"),
+            *number_columns(*(heading(quantity) for _, quantity in columns)),
+        ),
+        rows=tuple(
+            TableRow(
+                (title, *(mean_cell(over_seeds(cells, *column)) for column in columns)),
+                color=places[title],
+            )
+            for title, cells in results.by_label().items()
+        ),
+        caption=caption,
+    )
+
+
+def heading(quantity: Quantity) -> str:
+    """Return the heading of an accuracy's column.
+
+    >>> heading(Quantity(metric="object_accuracy", split="familiar"))
+    'Familiar, by object'
+    >>> heading(Quantity(metric="accuracy", split="novel", condition={"crops": "averaged"}))
+    'Novel, averaged crops'
+    """
+    words = [str(quantity.split)]
+    words += ["by object"] if quantity.metric == "object_accuracy" else []
+    words += [CROPS[str(crops)]] if (crops := quantity.condition.get("crops")) else []
+    text = ", ".join(words)
+    return text[:1].upper() + text[1:]

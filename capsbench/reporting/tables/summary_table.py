@@ -1,0 +1,91 @@
+"""Summary of a benchmark: accuracy, training time and size of each model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from capsbench.records import CellResult, Results
+from capsbench.reporting.comparisons.aggregate import (
+    ACCURACY_BY_VIEW,
+    OverSeeds,
+    collect,
+    over_seeds,
+)
+from capsbench.reporting.formatting import counted
+from capsbench.reporting.tables.mean_cell import mean_cell
+from capsbench.reporting.tables.table import Table, TableRow, number_columns, text_columns
+from capsbench.values import Quantity
+
+ACCURACIES = {"familiar": "Familiar", "novel": "Novel", "between": "Between", "outside": "Outside"}
+
+
+def summary_table(results: Results) -> Table:
+    """Return the table with one row per model, over its seeds.
+
+    Columns of accuracy are present only if the benchmark measures accuracy by view. Novel views are
+    split into those between trained values and those outside if there are any between.
+    """
+    splits = _splits(results)
+    titles = [ACCURACIES[split] for split in splits] + (["Gap"] if splits else [])
+    groups, places = results.by_label(), results.places()
+    problems = {
+        title: ", ".join(f"seed {cell.seed} {cell.problem}" for cell in cells if cell.problem)
+        for title, cells in groups.items()
+    }
+    return Table(
+        name="summary",
+        title="Result",
+        columns=(
+            *text_columns("Model"),
+            *number_columns(*titles, "Training time", "Parameters", "Seeds"),
+        ),
+        rows=tuple(_row(title, cells, places[title], splits) for title, cells in groups.items()),
+        caption=_caption(results, splits),
+        notes=tuple(f"{title}: {text}" for title, text in problems.items() if text),
+    )
+
+
+def accuracy_on(cells: list[CellResult], split: str) -> OverSeeds | None:
+    """Return the accuracy at all views of a split over the seeds of a model."""
+    return over_seeds(cells, ACCURACY_BY_VIEW, Quantity(metric="accuracy", split=split))
+
+
+def _splits(results: Results) -> list[str]:
+    if not results.has_measure(ACCURACY_BY_VIEW):
+        return []
+    between = accuracy_on(list(results.cells), "between")
+    return list(ACCURACIES) if between else ["familiar", "novel"]
+
+
+def _row(title: str, cells: list[CellResult], place: int, splits: Iterable[str]) -> TableRow:
+    trainings = [(cell.seed, cell.training) for cell in cells if cell.training]
+    numbers = [mean_cell(accuracy_on(cells, split)) for split in splits]
+    if numbers:
+        gap = over_seeds(cells, ACCURACY_BY_VIEW, Quantity(metric="gap"))
+        numbers.append(mean_cell(gap, "difference of shares"))
+    seconds = collect((seed, t.seconds) for seed, t in trainings if t.status == "trained")
+    parameters = f"{trainings[0][1].parameters:,}" if trainings else None
+    measured = sum(cell.problem is None for cell in cells)
+    return TableRow(
+        (title, *numbers, mean_cell(seconds, "seconds"), parameters, f"{measured} of {len(cells)}"),
+        color=place,
+    )
+
+
+def _caption(results: Results, splits: list[str]) -> str:
+    if not splits:
+        return "Training time is the mean over seeds, with the value of every seed."
+    records = [cell.measures[ACCURACY_BY_VIEW] for cell in results.cells if cell.measures]
+    counts = {
+        max((value.n for value in record.values if value.view is not None), default=0)
+        for record in records
+    }
+    images = " or ".join(counted(count, "test image") for count in sorted(counts))
+    text = (
+        f"Accuracy{f' on {images} at each view' if images else ''}, as the mean over seeds with "
+        "the value of every seed. The gap is familiar minus novel, in percentage points. Familiar "
+        "and novel accuracy are averaged over the views of each factor, then over the factors."
+    )
+    if "between" in splits:
+        text += " Novel views lie between the trained ones, or outside."
+    return text

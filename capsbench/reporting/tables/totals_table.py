@@ -1,0 +1,35 @@
+"""Table of everything that was measured on one model, apart from single views."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from capsbench.measures import load_measure
+from capsbench.records import CellResult
+from capsbench.reporting.comparisons.aggregate import measures, over_seeds, quantities
+from capsbench.reporting.tables.mean_cell import mean_cell
+from capsbench.reporting.tables.quantity_text import quantity_text
+from capsbench.reporting.tables.table import Table, TableRow, number_columns, text_columns
+
+
+def totals_table(cells: Sequence[CellResult]) -> Table | None:
+    """Return a model's values over its seeds, each in its unit, without those of single views.
+
+    Returns:
+        The table; None if nothing is measured.
+    """
+    rows = [
+        TableRow((measure, quantity_text(quantity), mean_cell(over, units[quantity.metric].unit)))
+        for measure in measures(cells)
+        for units in [load_measure(measure).metrics]
+        for quantity in quantities(cells, measure, view=None)
+        if (over := over_seeds(cells, measure, quantity)) is not None
+    ]
+    if not rows:
+        return None
+    return Table(
+        name="values",
+        title="Measured values",
+        columns=(*text_columns("Measure", "Value"), *number_columns("Mean over seeds")),
+        rows=tuple(rows),
+    )

@@ -1,0 +1,39 @@
+"""Tables of accuracy at each view of a factor: the numbers behind a figure."""
+
+from __future__ import annotations
+
+from capsbench.records import Results
+from capsbench.reporting.comparisons.aggregate import curve
+from capsbench.reporting.formatting import FACTORS, view
+from capsbench.reporting.tables.mean_cell import mean_cell
+from capsbench.reporting.tables.table import Table, TableRow, number_columns, text_columns
+
+
+def view_table(results: Results, factor: str) -> Table:
+    """Return accuracy at each view of a factor, one column per model; familiar views are marked."""
+    curves = {
+        title: {point.view: point for point in curve(cells, factor)}
+        for title, cells in results.by_label().items()
+    }
+    familiar = {
+        value: point.familiar for points in curves.values() for value, point in points.items()
+    }
+    return Table(
+        name=f"accuracy-{factor}",
+        title=f"{FACTORS[factor]}: accuracy at each view",
+        columns=(*text_columns("View", "Seen in training"), *number_columns(*curves)),
+        rows=tuple(
+            TableRow(
+                (
+                    view(factor, value),
+                    "familiar" if familiar[value] else "novel",
+                    *(
+                        mean_cell(points[value].over) if value in points else None
+                        for points in curves.values()
+                    ),
+                ),
+                marked=familiar[value],
+            )
+            for value in sorted(familiar)
+        ),
+    )

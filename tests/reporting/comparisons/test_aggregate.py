@@ -1,0 +1,96 @@
+"""Queries of records: numbers over seeds, and curves over the views of a factor."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from capsbench.records import load_results
+from capsbench.reporting.comparisons.aggregate import (
+    ACCURACY_BY_VIEW,
+    OverSeeds,
+    collect,
+    curve,
+    over_seeds,
+    quantities,
+    view_factors,
+)
+from capsbench.values import Quantity
+
+
+@given(st.lists(st.floats(0, 1), min_size=3, max_size=20))
+def test_interval_equals_scipys(values):
+    over = OverSeeds(dict(enumerate(values)))
+    assert over.mean == pytest.approx(np.mean(values))
+    assert over.interval is not None
+    error = stats.sem(values)
+    if error > 1e-9:
+        expected = stats.t.interval(0.95, len(values) - 1, np.mean(values), error)
+        assert over.interval == pytest.approx(expected)
+    else:
+        assert over.interval == pytest.approx((over.mean, over.mean), abs=1e-7)
+
+
+def test_interval_by_hand():
+    # Student's t with two degrees of freedom is 4.3027 at 97.5 %; the standard error of 1, 2, 3 is
+    # 1 / sqrt(3).
+    low, high = OverSeeds({0: 1.0, 1: 2.0, 2: 3.0}).interval or (0.0, 0.0)
+    assert (low, high) == pytest.approx((2 - 4.302653 / 3**0.5, 2 + 4.302653 / 3**0.5), abs=1e-5)
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_there_is_no_interval_below_three_seeds(count):
+    over = OverSeeds({seed: 0.5 + seed for seed in range(count)})
+    assert over.interval is None
+    assert over.n == count
+
+
+def test_values_are_sorted_by_seed_and_missing_ones_left_out():
+    over = collect([(7, 0.7), (1, 0.1), (3, None)])
+    assert over is not None
+    assert list(over.values.items()) == [(1, 0.1), (7, 0.7)]
+    assert collect([(0, None)]) is None
+
+
+@pytest.fixture
+def results(tmp_path: Path, write_benchmark):
+    return load_results(write_benchmark(tmp_path, seeds=(2, 0, 1), unfinished=(("CNN", 1),)))
+
+
+def test_curves_hold_the_recorded_values(results):
+    cells = results.by_label()["CNN"]
+    points = {point.view: point for point in curve(cells, "rotation")}
+    assert list(points) == [float(angle) for angle in range(-180, 181, 15)]
+    record = next(cell for cell in cells if cell.seed == 0).measures[ACCURACY_BY_VIEW]
+    at_views = [v for v in record.select(factor="rotation") if v.view is not None]
+    assert len(at_views) == len(points)
+    for value in at_views:
+        assert value.view is not None
+        assert points[value.view].familiar is (abs(value.view) <= 15)
+        assert points[value.view].over.values[0] == value.value
+        assert list(points[value.view].over.values) == [0, 2]
+    assert view_factors(results) == ["rotation", "shift_x", "shift_y", "scale"]
+
+
+def test_a_quantity_is_read_from_every_seed(results):
+    cells = results.by_label()["CNN"]
+    records = [cell.measures[ACCURACY_BY_VIEW] for cell in cells if cell.measures]
+    gap = over_seeds(cells, ACCURACY_BY_VIEW, Quantity(metric="gap"))
+    assert gap is not None
+    assert gap.mean == pytest.approx(np.mean([r.get(Quantity(metric="gap")) for r in records]))
+    assert over_seeds(cells, ACCURACY_BY_VIEW, Quantity(metric="missing")) is None
+    assert over_seeds(cells, "missing", Quantity(metric="gap")) is None
+
+
+def test_quantities_match_by_fields_in_the_order_of_the_records(results):
+    cells = results.by_label()["CNN"]
+    (record, *_) = [cell.measures[ACCURACY_BY_VIEW] for cell in cells if cell.measures]
+    assert quantities(cells, ACCURACY_BY_VIEW) == [value.quantity for value in record.values]
+    summaries = quantities(cells, ACCURACY_BY_VIEW, metric="accuracy", factor=None, view=None)
+    assert [quantity.split for quantity in summaries] == ["familiar", "novel"]
+    assert quantities(cells, ACCURACY_BY_VIEW, layer="hidden") == []

@@ -1,0 +1,326 @@
+"""Exported records: no number is lost, every statement is checked, the page shows them."""
+
+import json
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from capsbench.cli import main
+from capsbench.errors import UserError
+from capsbench.files.atomic import write_json
+from capsbench.records import load_results
+from capsbench.records.training import ExecutionRecord
+from capsbench.reporting.comparisons.differences import model_differences
+from capsbench.reporting.exports.checks import check_export
+from capsbench.reporting.exports.claims_checks import check_claims
+from capsbench.reporting.exports.claims_export import load_claims_exports
+from capsbench.reporting.exports.csv_file import results_csv
+from capsbench.reporting.exports.export import export_benchmark, load_export, load_exports
+from capsbench.reporting.results_page import render
+from capsbench.reporting.tables import render_markdown
+from capsbench.reporting.tables.result_tables import result_tables
+from capsbench.running.benchmark import run_benchmark
+from capsbench.running.plan import plan
+from capsbench.running.session import Session
+from capsbench.schema import benchmark_names, load_benchmark
+from capsbench.training.execution import Execution
+
+ROOT = Path(__file__).parents[2]
+CHANGES = {"recipe.steps": 4, "recipe.evaluate_every": 2, "recipe.limit": 40, "seeds": [0, 1, 2]}
+WORDS = [f"{place}={json.dumps(value)}" for place, value in CHANGES.items()]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """The benchmark quick, made small by changes as the command line makes them."""
+    runs = tmp_path_factory.mktemp("runs")
+    benchmark = load_benchmark("quick", CHANGES)
+    session = Session(runs, None, Execution(device="cpu", wandb="off"), Console())
+    run_benchmark(
+        benchmark,
+        plan(benchmark, models=["CNN", "CapsNet (dynamic routing)"]),
+        session,
+        changes=WORDS,
+        command=f"capsbench run quick --output {runs} --data-root=/somewhere --limit 40",
+    )
+    return runs / "quick"
+
+
+@pytest.fixture
+def file(folder, tmp_path):
+    return export_benchmark(folder, tmp_path / "results")
+
+
+def test_numbers_are_exported_and_folders_of_the_machine_are_not(folder, file):
+    exported, results = load_export(file), load_results(folder)
+    assert file.parent.name == "quick"
+    assert file.name.startswith("changed-")
+    assert results_csv(exported.results) == results_csv(results)
+    assert result_tables(exported.results, exported.differences) == result_tables(
+        results, model_differences(results)
+    )
+    assert exported.results.record.command == "capsbench run quick --limit 40"
+    text = file.read_text()
+    assert str(folder.parent) not in text
+    assert "/somewhere" not in text
+    check_export(exported)
+    page = render([exported])
+    assert "| quick | changed | 6 of 9 |" in page
+    assert f"results/quick/{file.name}" in page
+
+
+def test_details_of_one_machine_are_left_out(folder, file):
+    cells = zip(load_export(file).results.cells, load_results(folder).cells, strict=False)
+    for exported, cell in cells:
+        assert exported.training is not None
+        assert cell.training is not None
+        execution = cell.training.execution
+        assert exported.training.execution == ExecutionRecord(
+            device="cpu", device_name=execution.device_name, backend=execution.backend
+        )
+        assert exported.config == cell.config
+        assert list(exported.measures) == list(cell.measures)
+        assert exported.trajectory == cell.trajectory
+
+
+def test_a_file_is_the_same_for_the_same_plan(folder, file, tmp_path):
+    measures = load_results(folder).cells[0].folder.path / "measures"
+    hidden = measures.rename(measures.with_name("hidden"))
+    try:
+        again = export_benchmark(folder, tmp_path / "results")
+        assert again == file
+        assert len(load_export(again).results.cells) == 5
+    finally:
+        hidden.rename(measures)
+
+
+def test_an_unfinished_benchmark_has_nothing_to_export(tmp_path, write_benchmark):
+    models = (("CNN", "cnn-small"),)
+    folder = write_benchmark(tmp_path, models=models, unfinished=(("CNN", 0), ("CNN", 1)))
+    with pytest.raises(UserError, match="no finished cell"):
+        export_benchmark(folder, tmp_path / "results")
+
+
+def version(content):
+    content["record"]["benchmark"]["version"] = 2
+
+
+def steps(content):
+    content["record"]["benchmark"]["recipe"]["steps"] = 400
+
+
+def name(content):
+    content["record"]["benchmark"]["name"] = "quik"
+
+
+def label(content):
+    content["cells"][0]["reference"]["label"] = "Other"
+
+
+def seed(content):
+    content["cells"][0]["reference"]["seed"] = 9
+
+
+def fingerprint(content):
+    content["cells"][0]["reference"]["path"] = f"digits/cnn-small/0-{'0' * 12}"
+
+
+def recipe(content):
+    content["cells"][0]["config"]["recipe"]["learning_rate"] = 0.5
+
+
+def accuracy(content):
+    content["cells"][0]["measures"]["accuracy-by-view"]["values"][0]["value"] = 1.5
+
+
+def schema(content):
+    content["schema"] = 7
+
+
+def extra(content):
+    content["note"] = "x"
+
+
+def scale(content):
+    content["record"]["changes"].append("scale=../../../evil")
+
+
+def search(content):
+    content["record"]["changes"].append("search")
+    content["record"]["benchmark"]["models"][1] |= {"recipe": {"steps": 9}, "reason": "more"}
+
+
+def revision(content):
+    content["cells"][0]["config"]["model"]["revision"] += 1
+
+
+def per_class(content):
+    content["cells"][0]["config"]["data"]["per_class"] = 5
+
+
+def model(content):
+    content["cells"][0]["config"]["model"]["name"] = "resnet20"
+
+
+def width(content):
+    content["cells"][0]["config"]["model"]["arguments"]["width"] = 64
+
+
+def data(content):
+    content["cells"][0]["config"]["data"]["name"] = "mnist"
+
+
+def twice(content):
+    content["cells"].append(content["cells"][0])
+
+
+def none(content):
+    content["cells"] = []
+
+
+def measures(content):
+    content["cells"][0]["measures"] = {}
+
+
+def weights(content):
+    content["cells"][0]["measures"]["accuracy-by-view"]["rule"] = "test-best"
+
+
+def selected(content):
+    content["cells"][0]["training"]["selected"] = {}
+
+
+def trajectory(content):
+    content["cells"][0]["trajectory"] = []
+
+
+def difference(content):
+    content["differences"][0]["numbers"]["mean"] += 0.1
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (scale, "unknown scale"),
+        (search, "recipe of the best"),
+        (model, "not the training"),
+        (width, "not the training"),
+        (revision, "not the training"),
+        (per_class, "not the training"),
+        (data, "not the training"),
+        (twice, "each cell once"),
+        (none, "got 0"),
+        (measures, "incomplete"),
+        (weights, "incomplete"),
+        (selected, "incomplete"),
+        (trajectory, "incomplete"),
+        (difference, "not that of their values"),
+        (version, "version 1 here"),
+        (steps, "other recipe"),
+        (name, "did you mean 'quick'"),
+        (label, "no cell of 'quick'"),
+        (seed, "no cell of 'quick'"),
+        (fingerprint, "not the training"),
+        (recipe, "not the training"),
+        (accuracy, "got 1.5"),
+        (schema, "schema 2, got 7"),
+        (extra, "note"),
+    ],
+)
+def test_a_record_that_states_something_else_is_refused(file, damage, message, capsys, monkeypatch):
+    content = json.loads(file.read_text())
+    damage(content)
+    contributed = file.parents[2] / "contributed.json"
+    write_json(contributed, content)
+    with pytest.raises(UserError, match=message):
+        check_export(load_export(contributed))
+    monkeypatch.chdir(file.parents[2])
+    assert main(["results", str(contributed)]) == 2
+    assert "Traceback" not in capsys.readouterr().err
+    assert len(load_exports(Path("results"))) == 1
+
+
+@pytest.fixture
+def any_checkout(monkeypatch):
+    """Let ``--write`` write the page into the working directory, as in a checkout."""
+    monkeypatch.setattr("capsbench.cli.results._require_checkout", lambda: None)
+
+
+@pytest.mark.usefixtures("any_checkout")
+def test_a_contributed_record_is_copied_and_shown(folder, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["report", str(folder), "--export", "mine"]) == 0
+    (record,) = Path("mine/quick").glob("*.json")
+    assert main(["results", str(record), "--write"]) == 0
+    (exported,) = load_exports(Path("results"))
+    assert exported.path.name == record.name
+    page = Path("docs/results.md").read_text()
+    assert page == render([exported])
+    figure = f"docs/figures/results-quick-{record.stem}-by-view.svg"
+    for path in (figure, f"results/quick/{record.name}"):
+        assert Path(path).is_file()
+        assert path.removeprefix("docs/") in page
+    assert main(["results", "nowhere.json"]) == 2
+    assert "nowhere.json" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("any_checkout")
+def test_a_record_replaces_no_other(file, monkeypatch, capsys):
+    monkeypatch.chdir(file.parents[2])
+    again = Path("mine") / file.name
+    again.parent.mkdir(exist_ok=True)
+    again.write_bytes(file.read_bytes())
+    assert main(["results", str(again)]) == 0  # the same one
+    content = json.loads(file.read_text())
+    content["record"]["provenance"]["date"] = "2000-01-01T00:00:00+00:00"
+    again.write_text(json.dumps(content))
+    assert main(["results", str(again)]) == 2
+    assert "with other numbers" in capsys.readouterr().err
+    assert json.loads(file.read_text()) != content
+    other = again.rename(again.with_name("full-elsewhere.json"))
+    assert main(["results", str(other), "--write"]) == 0
+    assert len(load_exports(Path("results"))) == 2
+    assert len(list(Path("docs/figures").glob("*-by-view.svg"))) == 2
+    assert main(["results", str(file)]) == 0  # a file of the folder itself
+    same = Path("others") / other.name
+    same.parent.mkdir()
+    same.write_bytes(other.read_bytes())
+    assert main(["results", str(other), str(same)]) == 2
+    assert "rename them" in capsys.readouterr().err
+    assert main(["results", str(other.rename("a](b.json"))]) == 2
+    assert "lower-case" in capsys.readouterr().err
+
+
+def test_a_command_ends_no_code_span(file):
+    content = json.loads(file.read_text())
+    content["record"]["command"] = "capsbench run `<img src=x onerror=alert(1)>`"
+    file.write_text(json.dumps(content))
+    assert "`` capsbench run `<img src=x onerror=alert(1)>` ``" in render(
+        load_exports(file.parents[1])
+    )
+
+
+def test_words_are_those_of_the_shipped_benchmark(file):
+    content = json.loads(file.read_text())
+    content["record"]["benchmark"]["title"] = "Made up"
+    file.write_text(json.dumps(content))
+    (exported,) = load_exports(file.parents[1])
+    assert exported.results.benchmark.title == load_benchmark("quick").title
+
+
+def test_every_published_number_is_on_the_page():
+    page = render([])
+    for benchmark in benchmark_names():
+        for entry in load_benchmark(benchmark).published:
+            assert render_markdown.plain(entry.printed) in page
+    assert "not run" in page
+
+
+def test_the_records_of_the_repository_are_sound_and_the_page_shows_them():
+    exported, claims = load_exports(ROOT / "results"), load_claims_exports(ROOT / "results")
+    for each in exported:
+        check_export(each)
+    for one in claims:
+        check_claims(one)
+    assert (ROOT / "docs/results.md").read_text(encoding="utf-8") == render(exported, claims)
