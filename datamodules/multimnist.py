@@ -63,8 +63,8 @@ class MultiMNIST(MNIST):
     each batch: each digit's partner is any other training digit of another class. Validation and
     test have fixed pairs within the split, from a table by the digit's number. The views of the
     protocol move both digits together. Two conventions differ: the paper shifts by up to 4 pixels,
-    its authors' command by up to 6; and the paper counts an image as right if both digits are
-    (``accuracy``), while others count digits (``objects/accuracy``).
+    its authors' command by up to 6; and the paper counts an image as correct if both digits
+    are (``accuracy``), while others count digits (``object_accuracy``).
 
     Args:
         shift: Largest shift, in pixels.
