@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from capsbench.records import CellResult, Results
 from capsbench.reporting import protocol
-from capsbench.reporting.comparisons.aggregate import ACCURACY_BY_VIEW, OverSeeds, view_factors
+from capsbench.reporting.comparisons.aggregate import ACCURACY_BY_VIEW, SeedValues, view_factors
 from capsbench.reporting.figures.all_figures import CaptionedFigure
 from capsbench.reporting.figures.view_figure import describe_curves
 from capsbench.reporting.formatting import FACTORS, percent, view
@@ -39,14 +39,15 @@ class StripChart:
 
     title: str
     color: int
-    familiar: OverSeeds | None
-    novel: OverSeeds | None
+    familiar: SeedValues | None
+    novel: SeedValues | None
 
     @property
     def description(self) -> str:
         """Text for screen readers."""
         familiar, novel = (
-            percent(over.mean) if over else "no number" for over in (self.familiar, self.novel)
+            percent(seed_values.mean) if seed_values else "no number"
+            for seed_values in (self.familiar, self.novel)
         )
         return f"{self.title}: {familiar} at familiar views, {novel} at novel views"
 

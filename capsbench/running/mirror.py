@@ -11,7 +11,7 @@ from pytorch_lightning.loggers import Logger
 
 from capsbench.fingerprint import fingerprint
 from capsbench.records import BenchmarkFolder, BenchmarkRecord, CellResult, Results, load_cell
-from capsbench.reporting.comparisons.aggregate import over_seeds, quantities
+from capsbench.reporting.comparisons.aggregate import aggregate_seeds, quantities
 from capsbench.reporting.figures.all_figures import draw_figures
 from capsbench.reporting.figures.plotting import png
 from capsbench.reporting.wandb import Mirror, begin
@@ -70,11 +70,11 @@ def mirror_benchmark(folder: Path, results: Results, mode: Mode) -> None:
     if mirror is None:
         return
     means = {
-        f"{label}/{measure}/{quantity.name}": over.mean
+        f"{label}/{measure}/{quantity.name}": seed_values.mean
         for label, cells in results.by_label().items()
         for measure in dict.fromkeys(name for cell in cells for name in cell.measures)
         for quantity in quantities(cells, measure)
-        if (over := over_seeds(cells, measure, quantity)) is not None
+        if (seed_values := aggregate_seeds(cells, measure, quantity)) is not None
     }
     _log(mirror, means, results)
 

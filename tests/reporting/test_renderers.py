@@ -8,7 +8,7 @@ import re
 import pytest
 from rich.console import Console
 
-from capsbench.reporting.comparisons.aggregate import OverSeeds
+from capsbench.reporting.comparisons.aggregate import SeedValues
 from capsbench.reporting.tables import render_html, render_markdown, render_terminal
 from capsbench.reporting.tables.mean_cell import mean_cell
 from capsbench.reporting.tables.table import (
@@ -100,14 +100,16 @@ def test_html():
     ],
 )
 def test_means_are_written_in_their_unit(unit: str, text: str):
-    cell = mean_cell(OverSeeds({0: 0.2, 1: 0.3}), unit)
+    cell = mean_cell(SeedValues({0: 0.2, 1: 0.3}), unit)
     assert cell is not None
     assert cell.line == text
 
 
 def test_counts_rates_and_sizes_are_written_in_full():
-    over = OverSeeds({0: 1_250_000.0})
-    texts = {unit: mean_cell(over, unit) for unit in ("count", "per second", "bytes", "seconds")}
+    seed_values = SeedValues({0: 1_250_000.0})
+    texts = {
+        unit: mean_cell(seed_values, unit) for unit in ("count", "per second", "bytes", "seconds")
+    }
     assert {unit: cell and cell.text for unit, cell in texts.items()} == {
         "count": "1,250,000",
         "per second": "1,250,000 per second",
@@ -118,8 +120,8 @@ def test_counts_rates_and_sizes_are_written_in_full():
 
 def test_intervals_need_three_seeds():
     two, three = (
-        mean_cell(OverSeeds({0: 0.2, 1: 0.3})),
-        mean_cell(OverSeeds({0: 0.1, 1: 0.2, 2: 0.3})),
+        mean_cell(SeedValues({0: 0.2, 1: 0.3})),
+        mean_cell(SeedValues({0: 0.1, 1: 0.2, 2: 0.3})),
     )
     assert two is not None
     assert three is not None

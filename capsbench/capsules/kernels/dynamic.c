@@ -49,8 +49,8 @@ static void accumulate(simd *restrict sum, const simd *restrict factors, const s
 }
 
 /* Couplings: softmax over the parents of the agreement with the votes. */
-static void couple(simd *couplings, const simd *votes, const simd *agreed) {
-    dot(couplings, votes, agreed);
+static void couple(simd *couplings, const simd *votes, const simd *parent_sum) {
+    dot(couplings, votes, parent_sum);
     simd largest = couplings[0], total = {0};
     for (int j = 1; j < J; j++) largest = simd_max(largest, couplings[j]);
     for (int j = 0; j < J; j++) total += couplings[j] = simd_exp(couplings[j] - largest);
@@ -72,15 +72,15 @@ static void uncouple(simd *gradients, const simd *votes, const simd *couplings,
     for (int j = 0; j < J; j++) gradients[j] = couplings[j] * (gradients[j] - mean);
 }
 
-/* children (batch, I, D), weights (I, J, D, E), agreed (batch, J, E);
+/* children (batch, I, D), weights (I, J, D, E), parent_sum (batch, J, E);
    sums (slices, batch, J, E), couplings (batch, I, J) or NULL. */
 void weighted_sum(int batch, int slices, const REAL *children, const REAL *weights,
-                  const REAL *agreed, REAL *sums, REAL *couplings) {
+                  const REAL *parent_sum, REAL *sums, REAL *couplings) {
 #pragma omp parallel for schedule(static)
     for (int item = 0; item < batch / SIMD_WIDTH * slices; item++) {
         int slice = item % slices, first = item / slices * SIMD_WIDTH;
         simd u[D], votes[J * E], agree[J * E], sum[J * E] = {0}, c[J];
-        load(agree, agreed + (long)first * J * E, J * E, J * E);
+        load(agree, parent_sum + (long)first * J * E, J * E, J * E);
         for (int i = BEGIN(slice); i < BEGIN(slice + 1); i++) {
             load(u, children + ((long)first * I + i) * D, I * D, D);
             vote(votes, u, weights + (long)i * J * D * E);
@@ -93,15 +93,15 @@ void weighted_sum(int batch, int slices, const REAL *children, const REAL *weigh
 }
 
 /* sums_gradient (batch, J, E), couplings_gradient (batch, I, J) or NULL;
-   agreed_gradient (slices, batch, J, E). */
+   parent_sum_gradient (slices, batch, J, E). */
 void agreement_gradient(int batch, int slices, const REAL *children, const REAL *weights,
-                        const REAL *agreed, const REAL *sums_gradient,
-                        const REAL *couplings_gradient, REAL *agreed_gradient) {
+                        const REAL *parent_sum, const REAL *sums_gradient,
+                        const REAL *couplings_gradient, REAL *parent_sum_gradient) {
 #pragma omp parallel for schedule(static)
     for (int item = 0; item < batch / SIMD_WIDTH * slices; item++) {
         int slice = item % slices, first = item / slices * SIMD_WIDTH;
         simd u[D], votes[J * E], agree[J * E], gradient[J * E], sum[J * E] = {0}, c[J], db[J];
-        load(agree, agreed + (long)first * J * E, J * E, J * E);
+        load(agree, parent_sum + (long)first * J * E, J * E, J * E);
         load(gradient, sums_gradient + (long)first * J * E, J * E, J * E);
         for (int i = BEGIN(slice); i < BEGIN(slice + 1); i++) {
             const REAL *direct = couplings_gradient;
@@ -112,15 +112,15 @@ void agreement_gradient(int batch, int slices, const REAL *children, const REAL 
             uncouple(db, votes, c, gradient, direct);
             accumulate(sum, db, votes);
         }
-        store(agreed_gradient + ((long)slice * batch + first) * J * E, sum, J * E, J * E);
+        store(parent_sum_gradient + ((long)slice * batch + first) * J * E, sum, J * E, J * E);
     }
 }
 
-/* agreed, sums_gradients (tiles, iterations, J, E, SIMD_WIDTH), couplings_gradient (batch, I, J) of the
+/* parent_sum and sums_gradients (tiles, iterations, J, E, SIMD_WIDTH), couplings_gradient (batch, I, J) of the
    last iteration, or NULL; children_gradient (batch, I, D), weights_gradient (I, J, D, E). One thread
    sums the gradient of a child's weights over all images. */
 void vote_gradients(int batch, int iterations, const REAL *children, const REAL *weights,
-                    const simd *agreed, const simd *sums_gradients,
+                    const simd *parent_sum, const simd *sums_gradients,
                     const REAL *couplings_gradient, REAL *children_gradient,
                     REAL *weights_gradient) {
 #pragma omp parallel for schedule(static)
@@ -141,10 +141,10 @@ void vote_gradients(int batch, int iterations, const REAL *children, const REAL 
                     long at = ((long)(begin + tile) * iterations + t) * J * E;
                     const REAL *direct = t + 1 < iterations ? NULL : couplings_gradient;
                     if (direct) direct += (first * I + i) * J;
-                    couple(c, votes, agreed + at);
+                    couple(c, votes, parent_sum + at);
                     uncouple(db, votes, c, sums_gradients + at, direct);
                     accumulate(dvotes[tile], c, sums_gradients + at);
-                    accumulate(dvotes[tile], db, agreed + at);
+                    accumulate(dvotes[tile], db, parent_sum + at);
                 }
                 for (int j = 0; j < J; j++)
                     for (int e = 0; e < E; e++)

@@ -23,15 +23,15 @@ class DynamicKernels(Protocol):
     """
 
     def weighted_sum(
-        self, children: Tensor, weights: Tensor, agreed: Tensor | None, coupled: bool = True
+        self, children: Tensor, weights: Tensor, parent_sum: Tensor | None, coupled: bool = True
     ) -> tuple[Tensor, Tensor | None]:
         """Return sums of the votes, weighted by couplings (article, eq. 8-9).
 
         Args:
             children: (B, I, D).
             weights: (I, J, D, E).
-            agreed: (B, J, E), the sum of the parents of all previous iterations; the logits of the
-                couplings are û_ij · agreed_j. None in the first iteration.
+            parent_sum: (B, J, E), the sum of the parents of all previous iterations; the logits
+                of the couplings are û_ij · parent_sum_j. None in the first iteration.
             coupled: Return the couplings, too.
 
         Returns:
@@ -42,17 +42,17 @@ class DynamicKernels(Protocol):
         self,
         children: Tensor,
         weights: Tensor,
-        agreed: Tensor,
+        parent_sum: Tensor,
         sums_gradient: Tensor,
         couplings_gradient: Tensor | None,
     ) -> Tensor:
-        """Return the gradient (B, J, E) of ``agreed``, from those of the `weighted_sum` outputs."""
+        """Return the gradient (B, J, E) of ``parent_sum``, from those of sums and couplings."""
 
     def vote_gradients(
         self,
         children: Tensor,
         weights: Tensor,
-        agreed: Tensor,
+        parent_sum: Tensor,
         sums_gradients: Tensor,
         couplings_gradient: Tensor | None,
     ) -> tuple[Tensor, Tensor]:
@@ -61,7 +61,7 @@ class DynamicKernels(Protocol):
         Args:
             children: (B, I, D).
             weights: (I, J, D, E).
-            agreed: (T, B, J, E), of each iteration; zero for the first.
+            parent_sum: (T, B, J, E), of each iteration; zero for the first.
             sums_gradients: (T, B, J, E).
             couplings_gradient: (B, I, J), of the last iteration's couplings.
 
@@ -95,14 +95,14 @@ class _Routing(FirstOrder):
         iterations: int,
         kernels: DynamicKernels,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        agreed, every_sum = None, []
+        parent_sum, every_sum = None, []
         for iteration in range(iterations):
             last = iteration + 1 == iterations
-            sums, couplings = kernels.weighted_sum(children, weights, agreed, last)
+            sums, couplings = kernels.weighted_sum(children, weights, parent_sum, last)
             every_sum.append(sums if bias is None else sums + bias)
             if not last:
                 parents = squash(every_sum[-1])
-                agreed = parents if agreed is None else agreed + parents
+                parent_sum = parents if parent_sum is None else parent_sum + parents
         assert couplings is not None
         return squash(every_sum[-1]), couplings, torch.stack(every_sum)
 
@@ -121,24 +121,26 @@ class _Routing(FirstOrder):
     ) -> tuple[Tensor | None, ...]:
         children, weights, every_sum = ctx.saved_tensors
         iterations = len(every_sum)
-        agreed = torch.zeros_like(every_sum)  # as used in the logits of each iteration
-        agreed[1:] = squash(every_sum[:-1]).cumsum(dim=0)
+        parent_sum = torch.zeros_like(every_sum)  # as used in the logits of each iteration
+        parent_sum[1:] = squash(every_sum[:-1]).cumsum(dim=0)
         gradients = torch.zeros_like(every_sum)
         if parents_gradient is not None:
             gradients[-1] = squash_gradient(every_sum[-1], parents_gradient)
-        agreed_gradient = torch.zeros_like(every_sum[0])
+        parent_sum_gradient = torch.zeros_like(every_sum[0])
         for iteration in reversed(range(1, iterations)):
-            agreed_gradient = agreed_gradient + ctx.kernels.agreement_gradient(
+            parent_sum_gradient = parent_sum_gradient + ctx.kernels.agreement_gradient(
                 children,
                 weights,
-                agreed[iteration],
+                parent_sum[iteration],
                 gradients[iteration],
                 couplings_gradient if iteration + 1 == iterations else None,
             )
             # The parents of an iteration enter the logits of all later iterations.
-            gradients[iteration - 1] = squash_gradient(every_sum[iteration - 1], agreed_gradient)
+            gradients[iteration - 1] = squash_gradient(
+                every_sum[iteration - 1], parent_sum_gradient
+            )
         children_gradient, weights_gradient = ctx.kernels.vote_gradients(
-            children, weights, agreed, gradients, couplings_gradient if iterations > 1 else None
+            children, weights, parent_sum, gradients, couplings_gradient if iterations > 1 else None
         )
         bias_gradient = gradients.sum(dim=(0, 1)) if ctx.biased else None
         return children_gradient, weights_gradient, bias_gradient, None, None

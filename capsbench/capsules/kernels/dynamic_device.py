@@ -111,7 +111,7 @@ def _logit_gradient(couplings, sums_gradient, couplings_gradient, J: tl.constexp
 def weighted_sum(
     children,
     weights,
-    agreed,
+    parent_sum,
     sums,
     couplings,
     num_samples,
@@ -132,11 +132,11 @@ def weighted_sum(
     first = tl.program_id(1) * SLICE
     for i in range(first, tl.minimum(first + SLICE, num_children)):
         child, matrix = rows.to(tl.int64) * num_children + i, weights + i * J * D * E + columns
-        if agreed is None:
+        if parent_sum is None:
             total = _add_votes(total, children + child * D, is_row, matrix, is_column, J, D, E)
         else:
             votes = _add_votes(zeros, children + child * D, is_row, matrix, is_column, J, D, E)
-            parents = _load(agreed + numbers, is_number, J, E)
+            parents = _load(parent_sum + numbers, is_number, J, E)
             shares = _softmax(_products(votes, parents, J), J)
             if couplings is not None:
                 _store(couplings + child * J, shares, is_row, J, 1)
@@ -148,7 +148,7 @@ def weighted_sum(
 def agreement_gradient(
     children,
     weights,
-    agreed,
+    parent_sum,
     sums_gradient,
     couplings_gradient,
     result,
@@ -161,7 +161,7 @@ def agreement_gradient(
     BLOCK_B: tl.constexpr,
     BLOCK_E: tl.constexpr,
 ):
-    """Compute the gradient of ``agreed`` from a slice of children, for a tile of samples."""
+    """Compute the gradient of ``parent_sum`` from a slice of children, for a tile of samples."""
     rows, columns = tl.program_id(0) * BLOCK_B + tl.arange(0, BLOCK_B), tl.arange(0, BLOCK_E)
     is_row, is_column = rows < num_samples, columns < E
     numbers, is_number = rows[:, None] * J * E + columns, is_row[:, None] & is_column
@@ -171,7 +171,7 @@ def agreement_gradient(
     for i in range(first, tl.minimum(first + SLICE, num_children)):
         child, matrix = rows.to(tl.int64) * num_children + i, weights + i * J * D * E + columns
         votes = _add_votes(zeros, children + child * D, is_row, matrix, is_column, J, D, E)
-        parents = _load(agreed + numbers, is_number, J, E)
+        parents = _load(parent_sum + numbers, is_number, J, E)
         shares = _softmax(_products(votes, parents, J), J)
         gradient = _load(sums_gradient + numbers, is_number, J, E)
         direct = None
@@ -186,7 +186,7 @@ def agreement_gradient(
 def vote_gradients(
     children,
     weights,
-    agreed,
+    parent_sum,
     sums_gradients,
     couplings_gradient,
     children_gradient,
@@ -223,7 +223,7 @@ def vote_gradients(
             for j in tl.static_range(J):
                 total += (gradient[j] * (1 / J),)  # couplings are uniform in the first iteration
             for t in range(1, T):
-                parents = _load(agreed + t * num_samples * J * E + numbers, is_number, J, E)
+                parents = _load(parent_sum + t * num_samples * J * E + numbers, is_number, J, E)
                 gradient = _load(
                     sums_gradients + t * num_samples * J * E + numbers, is_number, J, E
                 )

@@ -34,14 +34,14 @@ class DynamicEagerPasses:
         self._vote_gradients = transform(_vote_gradients)
 
     def weighted_sum(
-        self, children: Tensor, weights: Tensor, agreed: Tensor | None, coupled: bool = True
+        self, children: Tensor, weights: Tensor, parent_sum: Tensor | None, coupled: bool = True
     ) -> tuple[Tensor, Tensor | None]:
         """Return sums of votes (B, J, E), and couplings (B, I, J) if ``coupled``."""
         num_children, num_parents, _, parent_dim = weights.shape
         sums = children.new_zeros(num_parents, len(children), parent_dim)
         shape = (num_parents, len(children), num_children)
         couplings = children.new_full(shape, 1 / num_parents) if coupled else None
-        parents = None if agreed is None else _by_parent(agreed)
+        parents = None if parent_sum is None else _by_parent(parent_sum)
         for part, poses, transforms in _slices(children, weights):
             if parents is None:
                 sums += self._even_sum(poses, transforms)
@@ -56,12 +56,12 @@ class DynamicEagerPasses:
         self,
         children: Tensor,
         weights: Tensor,
-        agreed: Tensor,
+        parent_sum: Tensor,
         sums_gradient: Tensor,
         couplings_gradient: Tensor | None,
     ) -> Tensor:
-        """Return the gradient of ``agreed``: (B, J, E)."""
-        parents, gradient = map(_by_parent, (agreed, sums_gradient))
+        """Return the gradient of ``parent_sum``: (B, J, E)."""
+        parents, gradient = map(_by_parent, (parent_sum, sums_gradient))
         result = torch.zeros_like(parents)
         for part, poses, transforms in _slices(children, weights):
             more = None if couplings_gradient is None else couplings_gradient[:, part]
@@ -72,14 +72,14 @@ class DynamicEagerPasses:
         self,
         children: Tensor,
         weights: Tensor,
-        agreed: Tensor,
+        parent_sum: Tensor,
         sums_gradients: Tensor,
         couplings_gradient: Tensor | None,
     ) -> tuple[Tensor, Tensor]:
         """Return gradients of children (B, I, D) and weights (I, J, D, E)."""
         children_gradient = torch.empty_like(children)
         weights_gradient = torch.empty_like(weights)
-        parents, gradients = map(_by_parent, (agreed, sums_gradients))
+        parents, gradients = map(_by_parent, (parent_sum, sums_gradients))
         for part, poses, transforms in _slices(children, weights):
             more = None if couplings_gradient is None else couplings_gradient[:, part]
             du, dw = self._vote_gradients(poses, transforms, parents, gradients, more)

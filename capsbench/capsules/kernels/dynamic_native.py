@@ -14,43 +14,43 @@ SLICES = 8  # of the children: enough for sixteen or more cores at a batch of 16
 
 
 def weighted_sum(
-    children: Tensor, weights: Tensor, agreed: Tensor | None, coupled: bool = True
+    children: Tensor, weights: Tensor, parent_sum: Tensor | None, coupled: bool = True
 ) -> tuple[Tensor, Tensor | None]:
     """Return sums of votes (B, J, E), and couplings (B, I, J) if ``coupled``."""
     count, (num_children, num_parents, _, parent_dim) = len(children), weights.shape
     children = _whole_tiles(children)
     batch = len(children)
     shape = (batch, num_parents, parent_dim)
-    agreed = children.new_zeros(shape) if agreed is None else _whole_tiles(agreed)
+    parent_sum = children.new_zeros(shape) if parent_sum is None else _whole_tiles(parent_sum)
     sums = children.new_empty(SLICES, *shape)
     couplings = children.new_empty(batch, num_children, num_parents) if coupled else None
     weights = weights.contiguous()
     kernels = _library(weights)
-    call(kernels.weighted_sum, batch, SLICES, children, weights, agreed, sums, couplings)
+    call(kernels.weighted_sum, batch, SLICES, children, weights, parent_sum, sums, couplings)
     return sums.sum(dim=0)[:count], couplings if couplings is None else couplings[:count]
 
 
 def agreement_gradient(
     children: Tensor,
     weights: Tensor,
-    agreed: Tensor,
+    parent_sum: Tensor,
     sums_gradient: Tensor,
     couplings_gradient: Tensor | None,
 ) -> Tensor:
-    """Return the gradient of ``agreed``: (B, J, E)."""
+    """Return the gradient of ``parent_sum``: (B, J, E)."""
     count = len(children)
-    children, agreed, sums_gradient = map(_whole_tiles, (children, agreed, sums_gradient))
+    children, parent_sum, sums_gradient = map(_whole_tiles, (children, parent_sum, sums_gradient))
     if couplings_gradient is not None:
         couplings_gradient = _whole_tiles(couplings_gradient)
     weights = weights.contiguous()
-    gradient = agreed.new_empty(SLICES, *agreed.shape)
+    gradient = parent_sum.new_empty(SLICES, *parent_sum.shape)
     call(
         _library(weights).agreement_gradient,
         len(children),
         SLICES,
         children,
         weights,
-        agreed,
+        parent_sum,
         sums_gradient,
         couplings_gradient,
         gradient,
@@ -61,7 +61,7 @@ def agreement_gradient(
 def vote_gradients(
     children: Tensor,
     weights: Tensor,
-    agreed: Tensor,
+    parent_sum: Tensor,
     sums_gradients: Tensor,
     couplings_gradient: Tensor | None,
 ) -> tuple[Tensor, Tensor]:
@@ -74,10 +74,10 @@ def vote_gradients(
     call(
         _library(weights).vote_gradients,
         len(children),
-        len(agreed),
+        len(parent_sum),
         children,
         weights,
-        _tiles(agreed),
+        _tiles(parent_sum),
         _tiles(sums_gradients),
         couplings_gradient,
         children_gradient,

@@ -41,26 +41,26 @@ NUMBERS = 40  # vote elements of one child, and as many sums, per thread in regi
 
 
 def weighted_sum(
-    children: Tensor, weights: Tensor, agreed: Tensor | None, coupled: bool = True
+    children: Tensor, weights: Tensor, parent_sum: Tensor | None, coupled: bool = True
 ) -> tuple[Tensor, Tensor | None]:
     """Return sums of votes (B, J, E), and couplings (B, I, J) if ``coupled``."""
     batch, (num_children, num_parents, _, parent_dim) = len(children), weights.shape
     tiling = _Tiling.of(children, weights)
     sums = children.new_empty(tiling.slices, batch, num_parents, parent_dim)
     couplings = None
-    if coupled and agreed is not None:
+    if coupled and parent_sum is not None:
         couplings = children.new_empty(batch, num_children, num_parents)
     launch(
         device.weighted_sum,
         tiling.grid,
         children,
         weights,
-        agreed,
+        parent_sum,
         sums,
         couplings,
         **tiling.arguments,
     )
-    if agreed is None:
+    if parent_sum is None:
         even = children.new_full((), 1 / num_parents)
         return sums.sum(dim=0) * even, even.expand(batch, num_children, num_parents)
     return sums.sum(dim=0), couplings
@@ -69,19 +69,19 @@ def weighted_sum(
 def agreement_gradient(
     children: Tensor,
     weights: Tensor,
-    agreed: Tensor,
+    parent_sum: Tensor,
     sums_gradient: Tensor,
     couplings_gradient: Tensor | None,
 ) -> Tensor:
-    """Return the gradient of ``agreed``: (B, J, E)."""
+    """Return the gradient of ``parent_sum``: (B, J, E)."""
     tiling = _Tiling.of(children, weights)
-    result = agreed.new_empty(tiling.slices, *agreed.shape)
+    result = parent_sum.new_empty(tiling.slices, *parent_sum.shape)
     launch(
         device.agreement_gradient,
         tiling.grid,
         children,
         weights,
-        agreed,
+        parent_sum,
         sums_gradient,
         couplings_gradient,
         result,
@@ -93,7 +93,7 @@ def agreement_gradient(
 def vote_gradients(
     children: Tensor,
     weights: Tensor,
-    agreed: Tensor,
+    parent_sum: Tensor,
     sums_gradients: Tensor,
     couplings_gradient: Tensor | None,
 ) -> tuple[Tensor, Tensor]:
@@ -106,12 +106,12 @@ def vote_gradients(
         tiling.grid,
         children,
         weights,
-        agreed,
+        parent_sum,
         sums_gradients,
         couplings_gradient,
         children_gradient,
         weights_gradient,
-        T=len(agreed),
+        T=len(parent_sum),
         BLOCK_D=power_of_two(children.shape[2]),
         **tiling.arguments,
     )

@@ -14,8 +14,8 @@ ACCURACY_BY_VIEW = "accuracy-by-view"
 
 
 @dataclass(frozen=True)
-class OverSeeds:
-    """A number of one model over seeds.
+class SeedValues:
+    """Values of one quantity of a model, one per seed.
 
     Attributes:
         values: Value by seed, in the order of the seeds; never empty.
@@ -46,26 +46,28 @@ class CurvePoint:
     Attributes:
         view: Value of the factor.
         familiar: True for a familiar view.
-        over: The numbers.
+        seed_values: The numbers.
     """
 
     view: float
     familiar: bool
-    over: OverSeeds
+    seed_values: SeedValues
 
 
-def collect(values: Iterable[tuple[int, float | None]]) -> OverSeeds | None:
+def collect(values: Iterable[tuple[int, float | None]]) -> SeedValues | None:
     """Collect pairs of a seed and its value.
 
     Returns:
         The numbers without the pairs whose value is None; None if nothing is left.
     """
     known = {seed: value for seed, value in values if value is not None}
-    return OverSeeds(dict(sorted(known.items()))) if known else None
+    return SeedValues(dict(sorted(known.items()))) if known else None
 
 
-def over_seeds(cells: Sequence[CellResult], measure: str, quantity: Quantity) -> OverSeeds | None:
-    """Return one quantity of a measure over the seeds of a model; None if no seed has it."""
+def aggregate_seeds(
+    cells: Sequence[CellResult], measure: str, quantity: Quantity
+) -> SeedValues | None:
+    """Collect one quantity of a measure over the seeds of a model; None if no seed has it."""
     records = ((cell.seed, cell.measures.get(measure)) for cell in cells)
     return collect((seed, record.get(quantity)) for seed, record in records if record)
 
@@ -99,9 +101,10 @@ def curve(
 ) -> list[CurvePoint]:
     """Return a metric over the seeds of a model at every view of a factor, by the view."""
     points = [
-        CurvePoint(quantity.view, quantity.split == "familiar", over)
+        CurvePoint(quantity.view, quantity.split == "familiar", seed_values)
         for quantity in quantities(cells, measure, metric=metric, factor=factor, layer=None)
-        if quantity.view is not None and (over := over_seeds(cells, measure, quantity)) is not None
+        if quantity.view is not None
+        and (seed_values := aggregate_seeds(cells, measure, quantity)) is not None
     ]
     return sorted(points, key=lambda point: point.view)
 

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 
 from capsbench.records import CellResult, Results
-from capsbench.reporting.comparisons.aggregate import OverSeeds, over_seeds
+from capsbench.reporting.comparisons.aggregate import SeedValues, aggregate_seeds
 from capsbench.reporting.comparisons.differences import RESAMPLES
 from capsbench.reporting.comparisons.per_image import load_outcomes
 from capsbench.schema.claims import Claim, Claims, ClaimTest
@@ -98,7 +98,9 @@ def verdict_on(difference: Difference | None) -> ClaimVerdict:
 
 def mean_values(cells: Sequence[CellResult], test: ClaimTest) -> tuple[float | None, float | None]:
     """Return the mean values of the model and of the other one, over seeds."""
-    first, second = (None if over is None else over.mean for over in _sides(cells, test))
+    first, second = (
+        None if seed_values is None else seed_values.mean for seed_values in _sides(cells, test)
+    )
     return first, second
 
 
@@ -133,18 +135,21 @@ def _difference(results: Results, test: ClaimTest) -> Difference | None:
     seeds = [seed for seed in one.values if seed in other.values]
     if not seeds:
         return None
-    values = [np.array([sign * over.values[seed] for seed in seeds]) for over in (one, other)]
+    values = [
+        np.array([sign * seed_values.values[seed] for seed in seeds])
+        for seed_values in (one, other)
+    ]
     return difference_over_seeds(values[0] - test.margin, values[1])
 
 
 def _sides(
     cells: Sequence[CellResult], test: ClaimTest
-) -> tuple[OverSeeds | None, OverSeeds | None]:
+) -> tuple[SeedValues | None, SeedValues | None]:
     """Return the numbers of the model and of the other one."""
     one, other = _pair(cells, test)
     return (
-        over_seeds(one, test.measure, test.quantity),
-        over_seeds(other, test.measure, test.against_quantity or test.quantity),
+        aggregate_seeds(one, test.measure, test.quantity),
+        aggregate_seeds(other, test.measure, test.against_quantity or test.quantity),
     )
 
 

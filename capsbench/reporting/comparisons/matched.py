@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from capsbench.files.atomic import Row
 from capsbench.records import CellResult, Results
-from capsbench.reporting.comparisons.aggregate import OverSeeds, collect
+from capsbench.reporting.comparisons.aggregate import SeedValues, collect
 from capsbench.reporting.formatting import percent
 from capsbench.reporting.tables.mean_cell import mean_cell
 from capsbench.reporting.tables.table import Table, TableRow, number_columns, text_columns
@@ -53,7 +53,9 @@ def matches(results: Results, cells: Sequence[CellResult]) -> list[Match]:
     return matches
 
 
-def matched_accuracy(results: Results, cells: Sequence[CellResult], split: str) -> OverSeeds | None:
+def matched_accuracy(
+    results: Results, cells: Sequence[CellResult], split: str
+) -> SeedValues | None:
     """Return the accuracy on a followed split where it matches, over seeds with the target."""
     return collect(
         (match.seed, match.row[accuracy_column(split)])

@@ -9,7 +9,7 @@ from typing import Literal
 from capsbench.records import BenchmarkRecord, Results
 from capsbench.records.benchmark import FULL
 from capsbench.reporting.comparisons import matched
-from capsbench.reporting.comparisons.aggregate import OverSeeds, over_seeds
+from capsbench.reporting.comparisons.aggregate import SeedValues, aggregate_seeds
 from capsbench.schema import Benchmark, Published
 from capsbench.schema.parts import pairs
 
@@ -30,19 +30,21 @@ class Counterpart:
     """Measured counterpart of a published number.
 
     Attributes:
-        over: The measured numbers; None if there are none.
+        seed_values: The measured numbers; None if there are none.
         seeds: Number of trained seeds of the model.
         needs_target: True if a seed must reach a target first (the matched rule).
     """
 
-    over: OverSeeds | None
+    seed_values: SeedValues | None
     seeds: int
     needs_target: bool
 
     @property
     def all_reached(self) -> bool:
         """True if the mean is over all seeds, not only over those that reached the target."""
-        return not self.needs_target or (self.over is not None and self.over.n == self.seeds)
+        return not self.needs_target or (
+            self.seed_values is not None and self.seed_values.n == self.seeds
+        )
 
     @property
     def missing(self) -> Literal["never reached", "not run"]:
@@ -52,9 +54,9 @@ class Counterpart:
     @property
     def note(self) -> str:
         """Remark after the number; empty if all seeds reached the target."""
-        if self.over is None or self.all_reached:
+        if self.seed_values is None or self.all_reached:
             return ""
-        return f"; reached by {self.over.n} of {self.seeds} seeds"
+        return f"; reached by {self.seed_values.n} of {self.seeds} seeds"
 
 
 @dataclass(frozen=True)
@@ -79,21 +81,21 @@ class PublishedDifference:
     Attributes:
         first: Published number of the first model.
         entry: Published number of the other model, from which the first is subtracted.
-        over: Measured differences, of each seed of both models.
+        seed_values: Measured differences, of each seed of both models.
         verdict: Result of the comparison.
         circumstances: Addition to the verdict if the protocol has another size or data set.
     """
 
     first: Published
     entry: Published
-    over: OverSeeds | None
+    seed_values: SeedValues | None
     verdict: DifferenceVerdict
     circumstances: str
 
     @property
     def verdict_text(self) -> str:
         """The verdict with its circumstances."""
-        return self.verdict if self.over is None else self.verdict + self.circumstances
+        return self.verdict if self.seed_values is None else self.verdict + self.circumstances
 
 
 def compare_published(results: Results) -> list[PublishedComparison]:
@@ -117,15 +119,15 @@ def verdict(
     target of the matched rule. At another size than that of the shipped protocol, or on another
     data set, the numbers are not the same quantity.
     """
-    if counterpart.over is None:
+    if counterpart.seed_values is None:
         return counterpart.missing
     if record.other_data:
         return "another data set"
     if record.size != FULL:
         return "another size"
-    if counterpart.over.interval is None or not counterpart.all_reached:
+    if counterpart.seed_values.interval is None or not counterpart.all_reached:
         return "not decided"
-    low, high = counterpart.over.interval
+    low, high = counterpart.seed_values.interval
     spread = entry.spread or 0.0
     inside = low <= entry.value + spread and entry.value - spread <= high
     return "reproduced" if inside else "not reproduced"
@@ -148,10 +150,10 @@ def compare_differences(results: Results) -> list[PublishedDifference]:
     rows = []
     for first, entry in compared_pairs(results.benchmark):
         sides = _counterpart(results, first), _counterpart(results, entry)
-        over = _subtract(sides[0].over, sides[1].over)
-        verdict = _difference_verdict(first, entry, sides, over)
+        seed_values = _subtract(sides[0].seed_values, sides[1].seed_values)
+        verdict = _difference_verdict(first, entry, sides, seed_values)
         rows.append(
-            PublishedDifference(first, entry, over, verdict, _circumstances(results.record))
+            PublishedDifference(first, entry, seed_values, verdict, _circumstances(results.record))
         )
     return rows
 
@@ -167,31 +169,31 @@ def _circumstances(record: BenchmarkRecord) -> str:
 
 
 def _difference_verdict(
-    first: Published, entry: Published, sides: Sequence[Counterpart], over: OverSeeds | None
+    first: Published, entry: Published, sides: Sequence[Counterpart], seed_values: SeedValues | None
 ) -> DifferenceVerdict:
-    if over is None:
-        reached = all(side.missing == "never reached" or side.over for side in sides)
+    if seed_values is None:
+        reached = all(side.missing == "never reached" or side.seed_values for side in sides)
         return "never reached" if reached else "not run"
-    limits = over.interval
+    limits = seed_values.interval
     undecided = limits is None or limits[0] <= 0 <= limits[1] or limits[0] == limits[1]
     if undecided or not all(side.all_reached for side in sides):
         return "not decided"
-    same = (over.mean > 0) == (entry.value > first.value)
+    same = (seed_values.mean > 0) == (entry.value > first.value)
     return "confirmed" if same else "reversed"
 
 
 def _counterpart(results: Results, entry: Published) -> Counterpart:
     cells = [c for c in results.cells if (c.label, c.at) == (entry.model, entry.at)]
     if entry.rule == "matched":
-        over = matched.matched_accuracy(results, cells, str(entry.quantity.split))
-        return Counterpart(over, len(matched.matches(results, cells)), needs_target=True)
-    over = over_seeds(cells, entry.measure, entry.quantity)
-    return Counterpart(over, over.n if over else 0, needs_target=False)
+        seed_values = matched.matched_accuracy(results, cells, str(entry.quantity.split))
+        return Counterpart(seed_values, len(matched.matches(results, cells)), needs_target=True)
+    seed_values = aggregate_seeds(cells, entry.measure, entry.quantity)
+    return Counterpart(seed_values, seed_values.n if seed_values else 0, needs_target=False)
 
 
-def _subtract(first: OverSeeds | None, other: OverSeeds | None) -> OverSeeds | None:
+def _subtract(first: SeedValues | None, other: SeedValues | None) -> SeedValues | None:
     """Return the other model's numbers minus the first one's, over the seeds of both."""
     if first is None or other is None:
         return None
     common = [seed for seed in other.values if seed in first.values]
-    return OverSeeds({s: other.values[s] - first.values[s] for s in common}) if common else None
+    return SeedValues({s: other.values[s] - first.values[s] for s in common}) if common else None

@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 
 from capsbench.measures import ConditionFigureSpec, Measure
 from capsbench.records import CellResult, Results
-from capsbench.reporting.comparisons.aggregate import OverSeeds, over_seeds, quantities
+from capsbench.reporting.comparisons.aggregate import SeedValues, aggregate_seeds, quantities
 from capsbench.reporting.figures.plotting import (
     LEGEND_LINE,
     PANEL,
@@ -27,7 +27,7 @@ from capsbench.values import Condition, Quantity
 
 DASHES: tuple[Any, ...] = ((0, (5, 2)), (0, (1, 2)), (0, (5, 2, 1, 2)))  # of further lines
 PanelKey = tuple[Condition | None, ...]  # value of each field in `ConditionFigureSpec.panels`
-Point = tuple[float, OverSeeds]
+Point = tuple[float, SeedValues]
 
 
 def condition_figure(
@@ -104,8 +104,8 @@ def condition_curve(
     }
     if curve and spec.at_zero and metric == spec.metric:
         curve.setdefault(0.0, Quantity(metric=metric, condition=spec.at_zero))
-    points = [(x, over_seeds(cells, name, quantity)) for x, quantity in sorted(curve.items())]
-    return [(x, over) for x, over in points if over is not None]
+    points = [(x, aggregate_seeds(cells, name, quantity)) for x, quantity in sorted(curve.items())]
+    return [(x, seed_values) for x, seed_values in points if seed_values is not None]
 
 
 def panel_title(spec: ConditionFigureSpec, key: PanelKey) -> str:
@@ -147,14 +147,16 @@ def _draw_panel(
     for index, points in enumerate(main):
         color, marker = series(index).color, series(index).marker
         places = [values.index(x) for x, _ in points]
-        axes.plot(places, [over.mean for _, over in points], color=color, linewidth=1.5)
-        for place, (_, over) in zip(places, points, strict=True):
-            seeds = list(over.values.values())
+        axes.plot(
+            places, [seed_values.mean for _, seed_values in points], color=color, linewidth=1.5
+        )
+        for place, (_, seed_values) in zip(places, points, strict=True):
+            seeds = list(seed_values.values.values())
             axes.plot([place] * len(seeds), seeds, marker, color=color, markersize=3.6)
     for index, dashes, points in further:
         axes.plot(
             [values.index(x) for x, _ in points],
-            [over.mean for _, over in points],
+            [seed_values.mean for _, seed_values in points],
             color=series(index).color,
             linestyle=dashes,
             linewidth=1,

@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 
 from capsbench.measures import LayerFigureSpec, LineSpec
 from capsbench.records import CellResult, Results
-from capsbench.reporting.comparisons.aggregate import OverSeeds, over_seeds, quantities
+from capsbench.reporting.comparisons.aggregate import SeedValues, aggregate_seeds, quantities
 from capsbench.reporting.figures.plotting import legend_rows, new_figure
 from capsbench.reporting.figures.style import INK, PAPER, series
 from capsbench.reporting.formatting import FACTORS
@@ -95,11 +95,11 @@ def _draw_panel(
         axes.axhline(height, color=INK, alpha=0.5, linewidth=0.8, linestyle=(0, (1, 2)))
     for line in spec.lines:
         points = [
-            (layers.index(str(quantity.layer)), over)
+            (layers.index(str(quantity.layer)), seed_values)
             for quantity in drawn_here
             if (quantity.metric, quantity.condition) == (line.metric, line.condition)
             and quantity.factor == factor
-            and (over := over_seeds(cells, name, quantity)) is not None
+            and (seed_values := aggregate_seeds(cells, name, quantity)) is not None
         ]
         if points:
             drawn.add(line)
@@ -117,23 +117,27 @@ def _draw_panel(
 def _draw_line(
     axes: Axes,
     spec: LayerFigureSpec,
-    points: Sequence[tuple[int, OverSeeds]],
+    points: Sequence[tuple[int, SeedValues]],
     last: int,
     style: dict[str, Any],
 ) -> None:
     """Draw the means up to the last layer of the path, every seed, and the intervals."""
-    path = [(place, over) for place, over in points if place <= last]
-    heights = [spec.height(over.mean) for _, over in path]
+    path = [(place, seed_values) for place, seed_values in points if place <= last]
+    heights = [spec.height(seed_values.mean) for _, seed_values in path]
     axes.plot([place for place, _ in path], heights, **(style | {"marker": ""}))
-    seeds = [(at, spec.height(value)) for at, over in points for value in over.values.values()]
+    seeds = [
+        (at, spec.height(value))
+        for at, seed_values in points
+        for value in seed_values.values.values()
+    ]
     axes.plot(*zip(*seeds, strict=True), **(style | {"linestyle": ""}), zorder=3)
-    for place, over in points:
-        if limits := over.interval:
+    for place, seed_values in points:
+        if limits := seed_values.interval:
             ends = [spec.height(limit) for limit in limits]
             axes.plot([place, place], ends, color=style["color"], linewidth=1, alpha=0.6)
 
 
-def _place(point: tuple[int, OverSeeds]) -> int:
+def _place(point: tuple[int, SeedValues]) -> int:
     return point[0]
 
 

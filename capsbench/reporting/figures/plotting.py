@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MultipleLocator, PercentFormatter
 
-from capsbench.reporting.comparisons.aggregate import OverSeeds
+from capsbench.reporting.comparisons.aggregate import SeedValues
 from capsbench.reporting.figures.style import RC, line_style, series
 
 PANEL = (4.0, 2.7)  # inches: legible on a telephone, where a panel is about as wide as drawn
@@ -93,7 +93,7 @@ def share_axis(axes: Axes) -> None:
 
 
 def draw_line(
-    axes: Axes, points: Sequence[tuple[float, OverSeeds]], index: int, label: str | None = None
+    axes: Axes, points: Sequence[tuple[float, SeedValues]], index: int, label: str | None = None
 ) -> None:
     """Draw a line through means, with a mark for each seed and an upright line per interval.
 
@@ -104,12 +104,12 @@ def draw_line(
         label: Name in the legend of the panel.
     """
     color, marker = series(index).color, series(index).marker
-    places, means = [x for x, _ in points], [over.mean for _, over in points]
+    places, means = [x for x, _ in points], [seed_values.mean for _, seed_values in points]
     axes.plot(places, means, color=color, linestyle=line_style(index), label=label)
-    for x, over in points:
-        values = list(over.values.values())
+    for x, seed_values in points:
+        values = list(seed_values.values.values())
         axes.plot([x] * len(values), values, marker, color=color, markersize=4)
-        if limits := over.interval:
+        if limits := seed_values.interval:
             axes.plot([x, x], limits, color=color, linewidth=1, alpha=0.6)
 
 

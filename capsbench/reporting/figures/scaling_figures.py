@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from capsbench.records import CellResult, Results
 from capsbench.reporting.comparisons.aggregate import (
     ACCURACY_BY_VIEW,
-    OverSeeds,
-    over_seeds,
+    SeedValues,
+    aggregate_seeds,
     quantities,
 )
 from capsbench.reporting.figures.plotting import (
@@ -42,7 +42,7 @@ PARAMETERS_CAPTION = (
 SIZE_TITLE = "Accuracy against size"
 SIZE_CAPTION = f"The models are one network, apart from the numbers below. {READING}"
 
-Point = tuple[float, OverSeeds]
+Point = tuple[float, SeedValues]
 
 
 @dataclass(frozen=True)
@@ -177,7 +177,7 @@ def _curves(
     for measure, quantity in _accuracies(cells):
         lines = {}
         for name, group in groups.items():
-            points = [(x, over_seeds(each, measure, quantity)) for x, each in group]
+            points = [(x, aggregate_seeds(each, measure, quantity)) for x, each in group]
             lines[name] = tuple(sorted(((x, o) for x, o in points if o), key=lambda p: p[0]))
         curves.append(AccuracyCurves(heading(quantity), lines))
     return curves

@@ -16,8 +16,8 @@ from capsbench.records import Results
 from capsbench.reporting.comparisons.aggregate import (
     ACCURACY_BY_VIEW,
     CurvePoint,
+    aggregate_seeds,
     curve,
-    over_seeds,
     view_factors,
 )
 from capsbench.reporting.figures.plotting import (
@@ -107,8 +107,8 @@ def describe_curves(results: Results, factor: str) -> str:
         parts = []
         for split in ("familiar", "novel"):
             quantity = Quantity(metric="accuracy", split=split, factor=factor)
-            if over := over_seeds(cells, ACCURACY_BY_VIEW, quantity):
-                parts.append(f"{percent(over.mean)} at {split} views")
+            if seed_values := aggregate_seeds(cells, ACCURACY_BY_VIEW, quantity):
+                parts.append(f"{percent(seed_values.mean)} at {split} views")
         if parts:
             sentences.append(f"{title}: {listed(parts)}.")
     return " ".join(sentences)
@@ -150,14 +150,14 @@ def _draw_curve(axes: Axes, points: Sequence[CurvePoint], index: int) -> None:
     if not points:
         return
     color, marker = series(index).color, series(index).marker
-    means = [point.over.mean for point in points]
+    means = [point.seed_values.mean for point in points]
     views = [point.view for point in points]
     axes.plot(views, means, color=color, linewidth=1.6, linestyle=line_style(index))
-    bands = [(point.view, *limits) for point in points if (limits := point.over.interval)]
+    bands = [(point.view, *limits) for point in points if (limits := point.seed_values.interval)]
     if bands:
         at, lower, upper = zip(*bands, strict=True)
         axes.fill_between(at, lower, upper, color=color, alpha=0.16, linewidth=0)
-    seeds = [(point.view, value) for point in points for value in point.over.values.values()]
+    seeds = [(point.view, value) for point in points for value in point.seed_values.values.values()]
     x, y = zip(*seeds, strict=True)
     axes.scatter(x, y, s=13, color=color, marker=marker, edgecolors=PAPER, linewidths=0.4, zorder=3)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from capsbench.measures.rendering_error import RenderingErrorConfig
 from capsbench.records import CellResult, Results
-from capsbench.reporting.comparisons.aggregate import OverSeeds, over_seeds
+from capsbench.reporting.comparisons.aggregate import SeedValues, aggregate_seeds
 from capsbench.reporting.formatting import squared_error
 from capsbench.reporting.tables.mean_cell import mean_cell
 from capsbench.reporting.tables.table import Table, TableRow, number_columns, text_columns
@@ -48,13 +48,13 @@ def drawing_table(results: Results) -> Table | None:
 def _row(title: str, place: int, cells: list[CellResult], views: str) -> TableRow | None:
     """Return the row of a model; the errors of copy and constant are equal for all models."""
 
-    def over(metric: str) -> OverSeeds | None:
-        return over_seeds(cells, RENDERING_ERROR, Quantity(metric=metric, split=views))
+    def seed_values(metric: str) -> SeedValues | None:
+        return aggregate_seeds(cells, RENDERING_ERROR, Quantity(metric=metric, split=views))
 
-    copy, constant = over("copy_error"), over("constant_error")
+    copy, constant = seed_values("copy_error"), seed_values("constant_error")
     if copy is None or constant is None:
         return None
-    error = mean_cell(over("rendering_error"), "squared error")
+    error = mean_cell(seed_values("rendering_error"), "squared error")
     baselines = squared_error(copy.mean), squared_error(constant.mean)
-    relative = mean_cell(over("error_relative_to_copy"))
+    relative = mean_cell(seed_values("error_relative_to_copy"))
     return TableRow((title, views, error or CANNOT_DRAW, *baselines, relative), color=place)

@@ -2,28 +2,30 @@
 
 from __future__ import annotations
 
-from capsbench.reporting.comparisons.aggregate import OverSeeds
+from capsbench.reporting.comparisons.aggregate import SeedValues
 from capsbench.reporting.formatting import NUMBER_FORMATS
 from capsbench.reporting.tables.table import TableCell
 
 NO_BREAK = "\N{NO-BREAK SPACE}"
 
 
-def mean_cell(over: OverSeeds | None, unit: str = "share") -> TableCell | None:
+def mean_cell(seed_values: SeedValues | None, unit: str = "share") -> TableCell | None:
     """Return the cell of a mean over seeds; None if there are no numbers.
 
     Args:
-        over: The numbers of all seeds.
+        seed_values: The numbers of all seeds.
         unit: Unit of the numbers, a key of `capsbench.reporting.formatting.NUMBER_FORMATS`.
     """
-    if over is None:
+    if seed_values is None:
         return None
     text, bare = NUMBER_FORMATS[unit]
-    limits = over.interval
+    limits = seed_values.interval
     return TableCell(
-        text(over.mean),
+        text(seed_values.mean),
         interval=f"{bare(limits[0])} to {bare(limits[1])}" if limits else "",
         # A line may break only between two seeds.
-        values=", ".join(bare(value).replace(" ", NO_BREAK) for value in over.values.values()),
-        n=over.n,
+        values=", ".join(
+            bare(value).replace(" ", NO_BREAK) for value in seed_values.values.values()
+        ),
+        n=seed_values.n,
     )

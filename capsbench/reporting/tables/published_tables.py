@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from capsbench.records import Results
-from capsbench.reporting.comparisons.aggregate import OverSeeds
+from capsbench.reporting.comparisons.aggregate import SeedValues
 from capsbench.reporting.comparisons.published import (
     Counterpart,
     PublishedDifference,
@@ -100,7 +100,7 @@ def difference_cells(row: PublishedDifference) -> tuple[str, str, str, str]:
     return (
         published_text(row.entry),
         points(row.entry.value - row.first.value),
-        _difference_text(row.over),
+        _difference_text(row.seed_values),
         row.verdict_text,
     )
 
@@ -127,10 +127,10 @@ def _value_text(entry: Published) -> str:
 
 
 def _measured_text(counterpart: Counterpart) -> str:
-    cell = mean_cell(counterpart.over)
+    cell = mean_cell(counterpart.seed_values)
     return cell.line + counterpart.note if cell else MISSING
 
 
-def _difference_text(over: OverSeeds | None) -> str:
-    cell = mean_cell(over, "difference of shares")
+def _difference_text(seed_values: SeedValues | None) -> str:
+    cell = mean_cell(seed_values, "difference of shares")
     return replace(cell, values="").line if cell else MISSING

@@ -121,10 +121,10 @@ def all_published_table(exported: Sequence[ExportedResults]) -> Table:
 def _measured(counterpart: Counterpart, record: BenchmarkRecord) -> str:
     """Return a measured number with the size and the data set that it was measured at."""
     terms = [record.size, *([record.benchmark.data.name] if record.other_data else [])]
-    if counterpart.over is None:
+    if counterpart.seed_values is None:
         return f"{MISSING} ({', '.join(terms)})"
-    details = ", ".join([f"n = {counterpart.over.n}", *terms])
-    return f"{100 * counterpart.over.mean:.2f} % ({details}{counterpart.note})"
+    details = ", ".join([f"n = {counterpart.seed_values.n}", *terms])
+    return f"{100 * counterpart.seed_values.mean:.2f} % ({details}{counterpart.note})"
 
 
 def _num_planned(benchmark: Benchmark) -> int:

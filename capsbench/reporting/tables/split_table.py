@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from capsbench.records import Results
-from capsbench.reporting.comparisons.aggregate import over_seeds, quantities
+from capsbench.reporting.comparisons.aggregate import aggregate_seeds, quantities
 from capsbench.reporting.tables.mean_cell import mean_cell
 from capsbench.reporting.tables.table import Table, TableRow, number_columns, text_columns
 from capsbench.values import Quantity
@@ -43,7 +43,7 @@ def split_table(results: Results) -> Table | None:
         ),
         rows=tuple(
             TableRow(
-                (title, *(mean_cell(over_seeds(cells, *column)) for column in columns)),
+                (title, *(mean_cell(aggregate_seeds(cells, *column)) for column in columns)),
                 color=places[title],
             )
             for title, cells in results.by_label().items()

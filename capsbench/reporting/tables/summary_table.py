@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from capsbench.records import CellResult, Results
 from capsbench.reporting.comparisons.aggregate import (
     ACCURACY_BY_VIEW,
-    OverSeeds,
+    SeedValues,
+    aggregate_seeds,
     collect,
-    over_seeds,
 )
 from capsbench.reporting.formatting import counted
 from capsbench.reporting.tables.mean_cell import mean_cell
@@ -45,9 +45,9 @@ def summary_table(results: Results) -> Table:
     )
 
 
-def accuracy_on(cells: list[CellResult], split: str) -> OverSeeds | None:
+def accuracy_on(cells: list[CellResult], split: str) -> SeedValues | None:
     """Return the accuracy at all views of a split over the seeds of a model."""
-    return over_seeds(cells, ACCURACY_BY_VIEW, Quantity(metric="accuracy", split=split))
+    return aggregate_seeds(cells, ACCURACY_BY_VIEW, Quantity(metric="accuracy", split=split))
 
 
 def _splits(results: Results) -> list[str]:
@@ -61,7 +61,7 @@ def _row(title: str, cells: list[CellResult], place: int, splits: Iterable[str])
     trainings = [(cell.seed, cell.training) for cell in cells if cell.training]
     numbers = [mean_cell(accuracy_on(cells, split)) for split in splits]
     if numbers:
-        gap = over_seeds(cells, ACCURACY_BY_VIEW, Quantity(metric="gap"))
+        gap = aggregate_seeds(cells, ACCURACY_BY_VIEW, Quantity(metric="gap"))
         numbers.append(mean_cell(gap, "difference of shares"))
     seconds = collect((seed, t.seconds) for seed, t in trainings if t.status == "trained")
     parameters = f"{trainings[0][1].parameters:,}" if trainings else None

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from capsbench.measures import load_measure
 from capsbench.records import CellResult
-from capsbench.reporting.comparisons.aggregate import measures, over_seeds, quantities
+from capsbench.reporting.comparisons.aggregate import aggregate_seeds, measures, quantities
 from capsbench.reporting.tables.mean_cell import mean_cell
 from capsbench.reporting.tables.quantity_text import quantity_text
 from capsbench.reporting.tables.table import Table, TableRow, number_columns, text_columns
@@ -19,11 +19,13 @@ def totals_table(cells: Sequence[CellResult]) -> Table | None:
         The table; None if nothing is measured.
     """
     rows = [
-        TableRow((measure, quantity_text(quantity), mean_cell(over, units[quantity.metric].unit)))
+        TableRow(
+            (measure, quantity_text(quantity), mean_cell(seed_values, units[quantity.metric].unit))
+        )
         for measure in measures(cells)
         for units in [load_measure(measure).metrics]
         for quantity in quantities(cells, measure, view=None)
-        if (over := over_seeds(cells, measure, quantity)) is not None
+        if (seed_values := aggregate_seeds(cells, measure, quantity)) is not None
     ]
     if not rows:
         return None

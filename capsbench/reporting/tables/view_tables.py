@@ -28,7 +28,7 @@ def view_table(results: Results, factor: str) -> Table:
                     view(factor, value),
                     "familiar" if familiar[value] else "novel",
                     *(
-                        mean_cell(points[value].over) if value in points else None
+                        mean_cell(points[value].seed_values) if value in points else None
                         for points in curves.values()
                     ),
                 ),

@@ -19,7 +19,7 @@ every_case = pytest.mark.parametrize(("shape", "scale", "dtype"), CASES)
 
 
 def random_inputs(shape, *, scale=1.0, iterations=3):
-    """Return children, weights, agreed (zero at first), gradients of sums and of couplings."""
+    """Return children, weights, parent_sum (zero at first), gradients of sums and of couplings."""
     batch, num_children, num_parents, dim, parent_dim = shape
     generator = torch.Generator().manual_seed(0)
 
@@ -27,21 +27,21 @@ def random_inputs(shape, *, scale=1.0, iterations=3):
         return torch.randn(sizes, generator=generator, dtype=torch.float64)
 
     steps = (iterations, batch, num_parents, parent_dim)
-    agreed = 0.5 * normal(*steps)
-    agreed[0] = 0
+    parent_sum = 0.5 * normal(*steps)
+    parent_sum[0] = 0
     return (
         normal(batch, num_children, dim),
         scale * normal(num_children, num_parents, dim, parent_dim),
-        agreed,
+        parent_sum,
         normal(*steps),
         normal(batch, num_children, num_parents),
     )
 
 
-def naive(children, weights, agreed):
+def naive(children, weights, parent_sum):
     """Return sums and couplings from all votes (B, I, J, E)."""
     votes = torch.einsum("bid,ijde->bije", children, weights)
-    couplings = torch.einsum("bije,bje->bij", votes, agreed).softmax(dim=-1)
+    couplings = torch.einsum("bije,bje->bij", votes, parent_sum).softmax(dim=-1)
     return torch.einsum("bij,bije->bje", couplings, votes), couplings
 
 
@@ -59,8 +59,8 @@ def coupling_gradient(gradient, *, coupled):
 
 @every_case
 def test_weighted_sum(on_gpu, shape, scale, dtype):
-    children, weights, agreed, _, _ = random_inputs(shape, scale=scale)
-    for parents, given in ((agreed[1], agreed[1].to(dtype)), (agreed[0], None)):
+    children, weights, parent_sum, _, _ = random_inputs(shape, scale=scale)
+    for parents, given in ((parent_sum[1], parent_sum[1].to(dtype)), (parent_sum[0], None)):
         result = on_gpu(f"{KERNELS}:weighted_sum", children.to(dtype), weights.to(dtype), given)
         assert_agree(result, naive(children, weights, parents), dtype)
 
@@ -71,11 +71,11 @@ def test_agreement_gradient(on_gpu, shape, scale, dtype):
 
 
 def check_agreement_gradient(on_gpu, inputs, *, coupled=True, dtype=torch.float64):
-    children, weights, (_, agreed, _), (_, factors, _), others = inputs
-    sums, couplings = naive(children, weights, agreed.requires_grad_())
+    children, weights, (_, parent_sum, _), (_, factors, _), others = inputs
+    sums, couplings = naive(children, weights, parent_sum.requires_grad_())
     total = (sums * factors).sum() + coupled * (couplings * others).sum()
-    expected = torch.autograd.grad(total, [agreed])
-    given = [x.detach().to(dtype) for x in (children, weights, agreed, factors, others)]
+    expected = torch.autograd.grad(total, [parent_sum])
+    given = [x.detach().to(dtype) for x in (children, weights, parent_sum, factors, others)]
     given[-1] = coupling_gradient(given[-1], coupled=coupled)
     assert_agree([on_gpu(f"{KERNELS}:agreement_gradient", *given)], expected, dtype)
 
@@ -84,8 +84,8 @@ def check_vote_gradients(on_gpu, inputs, *, coupled=True, dtype=torch.float64):
     children, weights, *_ = inputs_with_grad = [x.clone().requires_grad_() for x in inputs[:2]]
     *steps, others = inputs[2:]
     total = 0
-    for agreed, factors in zip(*steps, strict=True):
-        sums, couplings = naive(children, weights, agreed)
+    for parent_sum, factors in zip(*steps, strict=True):
+        sums, couplings = naive(children, weights, parent_sum)
         total = total + (sums * factors).sum()
     total = total + coupled * (couplings * others).sum()
     given = [x.to(dtype) for x in inputs]
@@ -116,8 +116,8 @@ def test_vote_gradients_of_more_tiles_than_groups(on_gpu):
 
 
 def every_result(on_gpu, inputs):
-    children, weights, agreed, factors, others = inputs
-    common = children, weights, agreed[1]
+    children, weights, parent_sum, factors, others = inputs
+    common = children, weights, parent_sum[1]
     return (
         *on_gpu(f"{KERNELS}:weighted_sum", *common),
         on_gpu(f"{KERNELS}:agreement_gradient", *common, factors[1], others),
@@ -150,8 +150,8 @@ def test_children_of_zeros_have_uniform_couplings(on_gpu, absent):
 
 @pytest.mark.parametrize("scale", [1e-30, 1e15])
 def test_extreme_votes_have_finite_results(on_gpu, scale):
-    children, weights, agreed, factors, others = random_inputs(SHAPES["odd"])
-    inputs = scale * children, weights, agreed, factors / max(scale, 1), others
+    children, weights, parent_sum, factors, others = random_inputs(SHAPES["odd"])
+    inputs = scale * children, weights, parent_sum, factors / max(scale, 1), others
     result = every_result(on_gpu, [x.float() for x in inputs])
     assert all(x.isfinite().all() for x in result)
     torch.testing.assert_close(result[1].sum(dim=-1), torch.ones(3, 7))

@@ -63,10 +63,10 @@ def assert_in_registers(usages):
 
 def test_dynamic_routing_of_the_paper(usages):
     children, weights = empty(512, 1152, 8), empty(1152, 10, 8, 16)
-    agreed, couplings = empty(3, 512, 10, 16), empty(512, 1152, 10)
-    dynamic_triton.weighted_sum(children, weights, agreed[0])
-    dynamic_triton.agreement_gradient(children, weights, agreed[0], agreed[0], couplings)
-    dynamic_triton.vote_gradients(children, weights, agreed, agreed, couplings)
+    parent_sum, couplings = empty(3, 512, 10, 16), empty(512, 1152, 10)
+    dynamic_triton.weighted_sum(children, weights, parent_sum[0])
+    dynamic_triton.agreement_gradient(children, weights, parent_sum[0], parent_sum[0], couplings)
+    dynamic_triton.vote_gradients(children, weights, parent_sum, parent_sum, couplings)
     assert len(usages) == 3
     assert_in_registers(usages)
 

@@ -13,10 +13,10 @@ from scipy import stats
 from capsbench.records import load_results
 from capsbench.reporting.comparisons.aggregate import (
     ACCURACY_BY_VIEW,
-    OverSeeds,
+    SeedValues,
+    aggregate_seeds,
     collect,
     curve,
-    over_seeds,
     quantities,
     view_factors,
 )
@@ -25,35 +25,35 @@ from capsbench.values import Quantity
 
 @given(st.lists(st.floats(0, 1), min_size=3, max_size=20))
 def test_interval_equals_scipys(values):
-    over = OverSeeds(dict(enumerate(values)))
-    assert over.mean == pytest.approx(np.mean(values))
-    assert over.interval is not None
+    seed_values = SeedValues(dict(enumerate(values)))
+    assert seed_values.mean == pytest.approx(np.mean(values))
+    assert seed_values.interval is not None
     error = stats.sem(values)
     if error > 1e-9:
         expected = stats.t.interval(0.95, len(values) - 1, np.mean(values), error)
-        assert over.interval == pytest.approx(expected)
+        assert seed_values.interval == pytest.approx(expected)
     else:
-        assert over.interval == pytest.approx((over.mean, over.mean), abs=1e-7)
+        assert seed_values.interval == pytest.approx((seed_values.mean, seed_values.mean), abs=1e-7)
 
 
 def test_interval_by_hand():
     # Student's t with two degrees of freedom is 4.3027 at 97.5 %; the standard error of 1, 2, 3 is
     # 1 / sqrt(3).
-    low, high = OverSeeds({0: 1.0, 1: 2.0, 2: 3.0}).interval or (0.0, 0.0)
+    low, high = SeedValues({0: 1.0, 1: 2.0, 2: 3.0}).interval or (0.0, 0.0)
     assert (low, high) == pytest.approx((2 - 4.302653 / 3**0.5, 2 + 4.302653 / 3**0.5), abs=1e-5)
 
 
 @pytest.mark.parametrize("count", [1, 2])
 def test_there_is_no_interval_below_three_seeds(count):
-    over = OverSeeds({seed: 0.5 + seed for seed in range(count)})
-    assert over.interval is None
-    assert over.n == count
+    seed_values = SeedValues({seed: 0.5 + seed for seed in range(count)})
+    assert seed_values.interval is None
+    assert seed_values.n == count
 
 
 def test_values_are_sorted_by_seed_and_missing_ones_left_out():
-    over = collect([(7, 0.7), (1, 0.1), (3, None)])
-    assert over is not None
-    assert list(over.values.items()) == [(1, 0.1), (7, 0.7)]
+    seed_values = collect([(7, 0.7), (1, 0.1), (3, None)])
+    assert seed_values is not None
+    assert list(seed_values.values.items()) == [(1, 0.1), (7, 0.7)]
     assert collect([(0, None)]) is None
 
 
@@ -72,19 +72,19 @@ def test_curves_hold_the_recorded_values(results):
     for value in at_views:
         assert value.view is not None
         assert points[value.view].familiar is (abs(value.view) <= 15)
-        assert points[value.view].over.values[0] == value.value
-        assert list(points[value.view].over.values) == [0, 2]
+        assert points[value.view].seed_values.values[0] == value.value
+        assert list(points[value.view].seed_values.values) == [0, 2]
     assert view_factors(results) == ["rotation", "shift_x", "shift_y", "scale"]
 
 
 def test_a_quantity_is_read_from_every_seed(results):
     cells = results.by_label()["CNN"]
     records = [cell.measures[ACCURACY_BY_VIEW] for cell in cells if cell.measures]
-    gap = over_seeds(cells, ACCURACY_BY_VIEW, Quantity(metric="gap"))
+    gap = aggregate_seeds(cells, ACCURACY_BY_VIEW, Quantity(metric="gap"))
     assert gap is not None
     assert gap.mean == pytest.approx(np.mean([r.get(Quantity(metric="gap")) for r in records]))
-    assert over_seeds(cells, ACCURACY_BY_VIEW, Quantity(metric="missing")) is None
-    assert over_seeds(cells, "missing", Quantity(metric="gap")) is None
+    assert aggregate_seeds(cells, ACCURACY_BY_VIEW, Quantity(metric="missing")) is None
+    assert aggregate_seeds(cells, "missing", Quantity(metric="gap")) is None
 
 
 def test_quantities_match_by_fields_in_the_order_of_the_records(results):

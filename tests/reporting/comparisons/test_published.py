@@ -11,7 +11,7 @@ from capsbench.records import (
     TrainingRecord,
     load_results,
 )
-from capsbench.reporting.comparisons.aggregate import OverSeeds
+from capsbench.reporting.comparisons.aggregate import SeedValues
 from capsbench.reporting.comparisons.matched import NEVER, matched_table
 from capsbench.reporting.comparisons.published import (
     Counterpart,
@@ -34,8 +34,8 @@ ENTRY = Published.model_validate(
         "known_by": "read",
     }
 )
-THREE = OverSeeds({0: 0.70, 1: 0.74, 2: 0.72})  # its 95 % interval is 0.67 to 0.77
-TWO = OverSeeds({0: 0.72, 1: 0.72})
+THREE = SeedValues({0: 0.70, 1: 0.74, 2: 0.72})  # its 95 % interval is 0.67 to 0.77
+TWO = SeedValues({0: 0.72, 1: 0.72})
 
 
 def record(*changes):
@@ -68,11 +68,11 @@ def change(folder, **fields):
         (0.72, None, None, "not run"),
     ],
 )
-def test_a_number_is_reproduced_if_it_lies_in_the_interval(value, spread, over, expected):
+def test_a_number_is_reproduced_if_it_lies_in_the_interval(value, spread, seed_values, expected):
     entry = ENTRY.model_copy(update={"value": value, "spread": spread})
-    counterpart = Counterpart(over, over.n if over else 0, needs_target=False)
+    counterpart = Counterpart(seed_values, seed_values.n if seed_values else 0, needs_target=False)
     assert verdict(entry, counterpart, record()) == expected
-    if over:
+    if seed_values:
         assert verdict(entry, counterpart, record("recipe.steps=1")) == "another size"
         assert verdict(entry, counterpart, record("data.name=mnist")) == "another data set"
 
@@ -150,8 +150,8 @@ def test_a_published_number_of_the_matched_rule_is_compared_at_the_matched_step(
     follow(folder, CURVES, 0.3)
     change(folder, published=[ENTRY.model_dump() | {"rule": "matched", "model": "EM routing"}])
     (row,) = compare_published(load_results(folder))
-    assert row.counterpart.over is not None
-    assert row.counterpart.over.mean == pytest.approx(0.15)
+    assert row.counterpart.seed_values is not None
+    assert row.counterpart.seed_values.mean == pytest.approx(0.15)
 
 
 COMPARED = {

@@ -76,7 +76,9 @@ def test_figure_shows_all_metrics_at_even_steps(folder: Path):
     panels = [axes for axes in figure.axes if axes.get_visible()]
     assert [axes.get_title() for axes in panels] == ["FGSM", "FGSM, targeted", "FGSM, from CNN"]
     curve = condition_curve(results.by_label()["CNN"], "attacks", SPEC, FGSM, "accuracy")
-    assert has_line(panels[0], [(place, over.mean) for place, (_, over) in enumerate(curve)])
+    assert has_line(
+        panels[0], [(place, seed_values.mean) for place, (_, seed_values) in enumerate(curve)]
+    )
     assert has_line(panels[0], [(1, 0.25), (2, 0.25)])
     assert has_line(panels[1], [(2, 0.4)])
     assert [tick.get_text() for tick in panels[0].get_xticklabels()] == ["0", "0.1", "0.3"]

@@ -55,7 +55,7 @@ def test_points_are_in_the_order_of_the_size(tmp_path, write_benchmark, add_meas
     assert [curve.title for curve in curves] == titles
     whole, objects, familiar, novel = (curve.lines[""] for curve in curves)
     assert [x for x, _ in whole] == [1, 2, 4]
-    assert [over.mean for _, over in whole] == pytest.approx([0.105, 0.205, 0.405])
+    assert [seed_values.mean for _, seed_values in whole] == pytest.approx([0.105, 0.205, 0.405])
     assert [len(points) for points in (objects, familiar, novel)] == [3, 3, 3]
     figure = size_figure(results)
     assert figure is not None
