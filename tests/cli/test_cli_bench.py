@@ -44,8 +44,9 @@ def test_json_has_the_machine_and_each_row(cli):
     assert {"provenance", "device", "cpu", "threads", "settings"} <= record["machine"].keys()
     baseline, row = record["rows"]
     assert KEYS <= baseline.keys() == row.keys()
-    assert row["name"] == "start of a process: python -c 'import capsbench'"
-    assert row["baseline"] == baseline["name"] == "start of a process: python -c pass"
+    assert row["name"].endswith(": python -c 'import capsbench'")
+    assert baseline["name"].endswith(": python -c pass")
+    assert row["baseline"] == baseline["name"]
     assert (baseline["ratio"], baseline["rounds"], row["rounds"]) == (1.0, 2, 2)
     assert row["group"] == "startup"
     assert row["median_ms"] > 0 and row["ratio"] > 0
@@ -63,7 +64,8 @@ def test_tables_of_the_terminal(cli):
     assert "startup: start of a process" in lines
     (row,) = (line for line in lines if line.startswith("python -c pass"))
     assert row.split()[-1] == "1.00"
-    assert lines[-1] == "written: here/bench.json, here/bench.svg"
+    assert "here/bench.json" in lines[-1]
+    assert "here/bench.svg" in lines[-1]
     assert sorted(path.name for path in Path("here").iterdir()) == ["bench.json", "bench.svg"]
 
 
@@ -91,24 +93,22 @@ def _no_figure(results):
 
 
 @pytest.mark.parametrize(
-    ("line", "message"),
+    ("line", "key_words"),
     {
-        "bench routng": "unknown group 'routng'; did you mean 'routing'?",
-        "bench startup zzz": "unknown group 'zzz'; known: 'data', 'routing', ",
-        "bench startup --repeats 0": "'--repeats'",
-        "bench startup --device mps": "'mps' is not one of 'auto', 'cpu', 'cuda'",
-        "bench startup --output file": "cannot write in 'file': 'file' is a file",
-        "bench startup --device cuda": "device 'cuda' is not available here; available: cpu",
+        "bench routng": ("'routng'", "did you mean 'routing'"),
+        "bench startup zzz": ("'zzz'", "known: 'data', 'routing', "),
+        "bench startup --repeats 0": ("'--repeats'",),
+        "bench startup --device mps": ("'mps'", "'auto', 'cpu', 'cuda'"),
+        "bench startup --output file": ("cannot write", "'file' is a file"),
+        "bench startup --device cuda": ("'cuda'", "available: cpu"),
     }.items(),
 )
-def test_bad_input_is_refused(cli, monkeypatch, line, message):
+def test_bad_input_is_refused(refusal, monkeypatch, line, key_words):
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     monkeypatch.setattr("torch.backends.mps.is_available", lambda: False)
     Path("file").write_text("", encoding="utf-8")
-    code, out, err = cli(*shlex.split(line))
-    assert (code, out) == (2, "")
-    assert err.startswith("capsbench: error: ") and err.count("\n") == 1
-    assert message in err
+    message = refusal(*shlex.split(line))
+    assert [word for word in key_words if word not in message] == []
     assert [path.name for path in Path.cwd().rglob("*")] == ["file"]
 
 

@@ -65,19 +65,21 @@ def test_a_model_that_violates_the_contract(cli, faulty):
     assert (code, err) == (1, "")
     lines = text.splitlines()
     (failed,) = (line for line in lines if "FAILED" in line)
-    assert failed.startswith("gradients           FAILED  no gradient reaches dummy;")
-    assert lines[-1] == f"{len(CHECKS) - 2} passed, 1 failed, 1 not applicable"
+    assert failed.split()[:2] == ["gradients", "FAILED"]
+    assert "dummy" in failed
+    assert lines[-1].startswith(f"{len(CHECKS) - 2} passed, 1 failed, 1 ")
     assert cli("check", faulty, "--image-shape", "1x6x6", "--set", "dummy=false")[0] == 0
 
 
 def test_an_error_in_the_models_code_is_a_failed_check(cli, faulty):
     code, text, _ = cli("check", faulty, "--set", "crash=true")
     assert code == 1
-    assert "OSError: no such thing (faulty.py:" in text
+    assert "OSError: no such thing" in text
+    assert "(faulty.py:" in text
     assert "Traceback" not in text and "second line" not in text
     *_, remaining, counts = text.splitlines()
-    assert remaining.startswith(f"{len(CHECKS) - 1} other checks are not run")
-    assert counts == "0 passed, 1 failed, 0 not applicable"
+    assert remaining.startswith(f"{len(CHECKS) - 1} other checks")
+    assert counts.startswith("0 passed, 1 failed, 0 ")
     code, text, _ = cli("check", faulty, "--set", "crash=true", "--traceback")
     assert code == 1
     assert "Traceback" in text and "as a second line" in text
@@ -101,24 +103,22 @@ def test_prints_of_a_model_do_not_break_json(cli, tmp_path, command):
 
 
 @pytest.mark.parametrize(
-    ("line", "message"),
+    ("line", "key_words"),
     {
-        "check cnn-smal": "unknown model 'cnn-smal'; did you mean 'cnn-small'?",
-        "check": "missing argument 'MODEL'",
-        "check mnist": "unknown model 'mnist'",
-        "check faulty.py": "append :Class",
-        "check faulty.py:Nothing": "no class 'Nothing' in faulty.py",
-        "check capsbench.errors:UserError": "not a subclass of capsbench.contracts.Model",
-        "check capsbench.contracts:Model": "is abstract",
-        "check cnn-small --set num_classes=3": "num_classes is not set by --set; give --classes",
-        "check cnn-small --set widht=3": "'widht'; did you mean 'width'?",
-        "check cnn-small --image-shape 28": "--image-shape takes CxHxW",
-        "check cnn-small --image-shape 1x7x28": "cnn-small needs images of at least 8 x 8 pixels",
-        "check cnn-small --classes 1": "'--classes'",
+        "check cnn-smal": ("'cnn-smal'", "did you mean 'cnn-small'"),
+        "check": ("missing", "'MODEL'"),
+        "check mnist": ("model 'mnist'",),
+        "check faulty.py": (":Class",),
+        "check faulty.py:Nothing": ("no class 'Nothing'", "faulty.py"),
+        "check capsbench.errors:UserError": ("subclass", "capsbench.contracts.Model"),
+        "check capsbench.contracts:Model": ("abstract",),
+        "check cnn-small --set num_classes=3": ("num_classes", "give --classes"),
+        "check cnn-small --set widht=3": ("'widht'", "did you mean 'width'"),
+        "check cnn-small --image-shape 28": ("--image-shape", "CxHxW"),
+        "check cnn-small --image-shape 1x7x28": ("cnn-small", "8 x 8"),
+        "check cnn-small --classes 1": ("'--classes'",),
     }.items(),
 )
-def test_bad_input_is_refused(cli, faulty, line, message):
-    code, out, err = cli(*line.split())
-    assert (code, out) == (2, "")
-    assert err.startswith("capsbench: error: ") and err.count("\n") == 1
-    assert message in err
+def test_bad_input_is_refused(refusal, faulty, line, key_words):
+    message = refusal(*line.split())
+    assert [word for word in key_words if word not in message] == []
