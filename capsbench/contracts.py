@@ -70,8 +70,8 @@ class LayerOfInterest:
         kind: ``vector`` (B, D), ``map`` (B, D, H, W), ``pose`` (B, ..., D) or (B, ..., 4, 4),
             ``presence`` (B, ...).
         output: Index of the item, if the module returns a tuple.
-        stride: Input pixels from one place of a map to the next.
-        offset: Input pixel, in x and y, of the centre of a map's first place.
+        stride: Input pixels from one position of a map to the next.
+        offset: Input pixel, in x and y, of the centre of a map's first position.
     """
 
     module: str

@@ -127,7 +127,8 @@ class Target:
         """
         cls, subject = self.load(), f"{SINGULAR[self.kind]} '{self.name}'"
         if not (isinstance(cls, type) and issubclass(cls, base)):
-            parent = f"{base.__module__}.{base.__qualname__}"
+            public = [part for part in base.__module__.split(".") if not part.startswith("_")]
+            parent = ".".join([*public, base.__qualname__])
             raise UserError(f"{subject} is not a subclass of {parent}; derive the class from it")
         if inspect.isabstract(cls):
             missing = ", ".join(sorted(getattr(cls, "__abstractmethods__", ())))
@@ -191,6 +192,15 @@ def from_folder(folder: Path, name: str) -> str:
     """
     place, _, attribute = name.rpartition(":")
     return f"{folder / place}:{attribute}" if place.endswith(".py") else name
+
+
+def without_folder(name: str) -> str:
+    """Return ``net.py:Net`` of a path without its folder; leave every other name unchanged.
+
+    >>> without_folder("/home/me/net.py:Net"), without_folder("cnn-small")
+    ('net.py:Net', 'cnn-small')
+    """
+    return Path(name).name
 
 
 def _is_absolute(module: str) -> bool:

@@ -71,6 +71,20 @@ class Quantity(BaseModel):
         parts = ",".join(f"{name}={_text(value)}" for name, value in self.fields.items())
         return f"{self.metric}[{parts}]" if parts else self.metric
 
+    def row(self) -> dict[str, Any]:
+        """Return the fields as a row of a table, each condition under ``condition_<name>``."""
+        own = {name: value for name, value in self if name != "condition"}
+        return own | {_column(name): value for name, value in self.condition.items()}
+
+    @classmethod
+    def columns(cls, quantities: Iterable[Quantity]) -> list[str]:
+        """Return the columns of a table of quantities, in the place of conditions one for each."""
+        conditions = sorted({name for each in quantities for name in each.condition})
+        columns = {name: [name] for name in cls.model_fields} | {
+            "condition": [_column(name) for name in conditions]
+        }
+        return [name for names in columns.values() for name in names]
+
     def matches(self, **fields: Condition | None) -> bool:
         """Check that fields, or conditions, have the given values; None means absent.
 
@@ -108,6 +122,11 @@ class Value(Quantity):
 def select(values: Iterable[Value], **fields: Condition | None) -> list[Value]:
     """Return the values whose fields match, in their order, see `Quantity.matches`."""
     return [value for value in values if value.matches(**fields)]
+
+
+def _column(condition: str) -> str:
+    """Return the column of a condition in a table."""
+    return f"condition_{condition}"
 
 
 def _text(value: Any) -> str:

@@ -33,8 +33,6 @@ if TYPE_CHECKING:
 
 MOST_SEEDS = 1000
 STOPPED = "stopped; the same command continues where it stopped"
-# Prefixes of changes in words, see `capsbench.records.benchmark`, which imports torch.
-SCALE, MODELS, SEARCH = "scale=", "only=", "search"
 
 
 def run(
@@ -169,6 +167,7 @@ def _run_benchmark(
     dry_run: bool,
     as_json: bool,
 ) -> None:
+    from capsbench.records.benchmark import SEARCH
     from capsbench.running.benchmark import run_benchmark
     from capsbench.running.plan import plan
     from capsbench.running.search import search as search_recipes
@@ -274,6 +273,8 @@ def require_devices(execution: Execution) -> None:
 def _in_words(
     changes: dict[str, Any], models: Sequence[str] | None, scale: str | None
 ) -> list[str]:
+    from capsbench.records.benchmark import MODELS, SCALE
+
     words = [] if scale is None else [f"{SCALE}{scale}"]
     words += [
         f"{place}={value if isinstance(value, str) else json.dumps(value, default=str)}"

@@ -60,9 +60,11 @@ def _infer_layer(model: Model, path: str) -> LayerOfInterest:
         raise UserError(f"layer '{path}': the model's forward does not call this module")
     output: Any = captured[path]
     if not isinstance(output, Tensor) or output.dim() not in (2, 4):
-        of = f"shape {tuple(output.shape)}" if isinstance(output, Tensor) else type(output).__name__
+        kind = (
+            f"shape {tuple(output.shape)}" if isinstance(output, Tensor) else type(output).__name__
+        )
         raise UserError(
-            f"layer '{path}' returns a {of}: expected a vector (B, D) or "
+            f"layer '{path}' returns a {kind}: expected a vector (B, D) or "
             "a map (B, D, H, W); name other layers by the model's layers_of_interest()"
         )
     return LayerOfInterest(path, "vector" if output.dim() == 2 else "map")

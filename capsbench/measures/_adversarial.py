@@ -186,7 +186,7 @@ def wrong_classes(labels: Tensor, index: Tensor, num_classes: int, *names: int |
 def random_starts(index: Tensor, image_shape: ImageShape, *names: int | str) -> Tensor:
     """Draw the starts of attacks in the box around each image, uniform in [-1, 1].
 
-    Each image has a generator of its own, because a table of all images would be as large as the
+    Each image has a separate generator, because a table of all images would be as large as the
     source. A start depends neither on the batch size nor on the order.
 
     Args:

@@ -16,8 +16,8 @@ AttackMethod = Literal["fgsm", "bim", "pgd"]
 Outcomes = dict[str, Tensor]  # by metric, (E, N) bool: for each epsilon, image by image
 
 
-class LabelledBatch(NamedTuple):
-    """A batch of images with the classes of a targeted attack.
+class AttackBatch(NamedTuple):
+    """A batch of images to attack, with the target classes of a targeted attack.
 
     Attributes:
         batch: The images.
@@ -57,7 +57,7 @@ def attack_outcomes(
     return outcomes | ({"target_success": torch.stack(success)} if success else {})
 
 
-def classify_batches(model: Model, batches: Sequence[LabelledBatch]) -> Outcomes:
+def classify_batches(model: Model, batches: Sequence[AttackBatch]) -> Outcomes:
     """Classify unchanged images: the outcomes of an attack with a single epsilon of 0.
 
     Args:
@@ -75,7 +75,7 @@ def attack_batches(
     *,
     attacked: Model,
     evaluated: Model,
-    batches: Sequence[LabelledBatch],
+    batches: Sequence[AttackBatch],
     advance: Callable[[], None],
 ) -> Outcomes:
     """Attack images on one model, and classify them by another or the same.
@@ -90,7 +90,7 @@ def attack_batches(
         advance: Called after each epsilon.
 
     Returns:
-        Those of `attack_outcomes`, and ``zero_gradient``.
+        (E, N) bool by metric: those of `attack_outcomes`, and ``zero_gradient``.
     """
     by_group = []
     # One gradient serves all epsilons of a single step; with several steps each has its own.
@@ -112,9 +112,9 @@ def _attack(
     epsilons: Sequence[float],
     iterations: int,
     model: Model,
-    labelled: LabelledBatch,
+    attack_batch: AttackBatch,
 ) -> AttackedImages:
-    batch, target_classes = labelled
+    batch, target_classes = attack_batch
     if method == "fgsm":
         return fgsm(model, batch.images, batch.targets, epsilons, target_classes)
     starts = None
@@ -131,9 +131,9 @@ def _attack(
     )
 
 
-def _classify(model: Model, labelled: LabelledBatch, images: Tensor) -> Outcomes:
+def _classify(model: Model, attack_batch: AttackBatch, images: Tensor) -> Outcomes:
     """Classify images (E, B, C, H, W) by a model."""
-    batch, target_classes = labelled
+    batch, target_classes = attack_batch
     outcomes = attack_outcomes(model, images, batch.targets, target_classes)
     return {metric: outcome.cpu() for metric, outcome in outcomes.items()}
 

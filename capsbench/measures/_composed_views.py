@@ -30,14 +30,14 @@ class ViewCompositions(NamedTuple):
     """Compositions of one factor's views.
 
     Attributes:
-        own: (V',) numbers of the factor's views among all V.
+        view_indices: (V',) numbers of the factor's views among all V.
         triples: (T, 3) numbers of g, h and gh among the factor's own views.
         table: (V' + 1, V' + 1) if the views and the identity form a group, else None: row b and
             column g hold the view that g after b gives, 0 for the image as it is stored and v + 1
             for view v of all V. Row and column 0 are of the identity.
     """
 
-    own: Tensor
+    view_indices: Tensor
     triples: Tensor
     table: Tensor | None
 
@@ -54,17 +54,19 @@ def composed_views(views: Sequence[GridView], factor: str) -> ViewCompositions:
     [[0, 1, 2, 3], [1, 3, 0, 2], [2, 0, 3, 1], [3, 2, 1, 0]]
     """
     numbers = [number for number, view in enumerate(views) if view.factor == factor]
-    own = torch.tensor(numbers, dtype=torch.long)
+    view_indices = torch.tensor(numbers, dtype=torch.long)
     if factor not in ADDITIVE or not numbers:
-        return ViewCompositions(own, torch.empty(0, 3, dtype=torch.long), None)
+        return ViewCompositions(view_indices, torch.empty(0, 3, dtype=torch.long), None)
     values = [ADDITIVE[factor](views[number].value) for number in numbers]
     period = FACTORS[factor].period
-    return ViewCompositions(own, compositions(values, period), _table(own, values, period))
+    return ViewCompositions(
+        view_indices, compositions(values, period), _table(view_indices, values, period)
+    )
 
 
-def _table(own: Tensor, values: Sequence[float], period: float | None) -> Tensor | None:
+def _table(view_indices: Tensor, values: Sequence[float], period: float | None) -> Tensor | None:
     at = torch.tensor([0.0, *values], dtype=torch.float64)
     equal = equal_values((at[:, None] + at)[..., None], at, period)
     if not equal.any(dim=-1).all():
         return None
-    return torch.cat([own.new_zeros(1), own + 1])[equal.long().argmax(dim=-1)]
+    return torch.cat([view_indices.new_zeros(1), view_indices + 1])[equal.long().argmax(dim=-1)]

@@ -14,7 +14,8 @@ from capsbench.viewpoint.grid import GridView, ViewGrid
 from capsbench.viewpoint.ranges import ViewRange
 from capsbench.viewpoint.spread import Spread
 
-CHANGED = {"azimuth": (0.0, 360.0), "elevation": (-90.0, 90.0)}  # recorded factors, in full
+# Full ranges of the recorded factors whose values may be changes.
+FULL_RANGES = {"azimuth": (0.0, 360.0), "elevation": (-90.0, 90.0)}
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9 -]*$")]
 TestSplit = Literal["familiar", "novel", "rearranged"]
@@ -92,7 +93,7 @@ class LayerMeasureConfig(GridMeasureConfig):
 
     @model_validator(mode="after")
     def _check_layers(self) -> Self:
-        changed = [name for name in self.grid.factors() if name in CHANGED]
+        changed = [name for name in self.grid.factors() if name in FULL_RANGES]
         refuse_recorded(self.measure, [n for n in self.grid.factors() if n not in changed])
         for view in self.grid.views():
             if view.factor in changed and view.value % (view.period or inf) == 0:
@@ -100,7 +101,7 @@ class LayerMeasureConfig(GridMeasureConfig):
                     f"{self.measure} compares images between which {view.factor} changes: leave "
                     f"{view.factor} {view.value:g} out"
                 )
-        require_different("layers", self.layers or ())
+        require_distinct("layers", self.layers or ())
         return self
 
     @property
@@ -108,7 +109,7 @@ class LayerMeasureConfig(GridMeasureConfig):
         """Views that transform an image; of recorded factors, only that they are recorded."""
         views = self.grid.views()
         recorded = {view.factor for view in views if view.recorded}
-        anywhere = {name: Spread(intervals=(CHANGED[name],)) for name in sorted(recorded)}
+        anywhere = {name: Spread(intervals=(FULL_RANGES[name],)) for name in sorted(recorded)}
         ranges = [ViewRange().model_copy(update={name: at}) for name, at in anywhere.items()]
         return [*(view for view in views if not view.recorded), *ranges]
 
@@ -126,7 +127,7 @@ def refuse_recorded(measure: str, factors: list[str]) -> None:
         )
 
 
-def require_different(what: str, values: Sequence[object]) -> None:
+def require_distinct(what: str, values: Sequence[object]) -> None:
     """Refuse a list with equal values.
 
     Raises:

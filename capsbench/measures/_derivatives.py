@@ -55,7 +55,7 @@ def lie_derivatives(
         images: (B, C, H, W), of a floating-point type.
         direction: Direction of the movement.
         grids: (stride, offset) in pixels, as in `LayerOfInterest`, of the outputs (B, D, H', W')
-            that are warped back, by key. Places near their border have no such derivative: leave
+            that are warped back, by key. Positions near their border have no such derivative: leave
             them out.
 
     Returns:
@@ -63,10 +63,10 @@ def lie_derivatives(
     """
     generating = generating_matrix(direction, *images.shape[-2:])
     forward = generating.to(images.dtype).to(images.device)
-    place_matrices = {key: place_matrix(*grid) for key, grid in grids.items()}
+    position_matrices = {key: position_matrix(*grid) for key, grid in grids.items()}
     backward = {
-        key: (-torch.linalg.inv(place) @ generating @ place).to(forward)
-        for key, place in place_matrices.items()
+        key: (-torch.linalg.inv(to_pixels) @ generating @ to_pixels).to(forward)
+        for key, to_pixels in position_matrices.items()
     }
 
     def outputs_at(t: Tensor) -> dict[Key, Tensor]:
@@ -77,7 +77,7 @@ def lie_derivatives(
 
     zero = images.new_zeros(())
     with warnings.catch_warnings():
-        # In its first call torch scripts decompositions of its own, in a way that it deprecates.
+        # At its first call, torch scripts its own decompositions in a way that it deprecates.
         warnings.filterwarnings("ignore", "`torch.jit.script` is deprecated", FutureWarning)
         result: Any = torch.func.jvp(outputs_at, (zero,), (torch.ones_like(zero),))
     values, derivatives = result
@@ -107,6 +107,6 @@ def generating_matrix(direction: Direction, height: int, width: int) -> Tensor:
     return result
 
 
-def place_matrix(stride: float, offset: float) -> Tensor:
-    """Return the matrix from places of a map to pixels at their centres, (3, 3) float64."""
+def position_matrix(stride: float, offset: float) -> Tensor:
+    """Return the matrix from positions of a map to pixels at their centres, (3, 3) float64."""
     return torch.tensor([[stride, 0, offset], [0, stride, offset], [0, 0, 1]], dtype=torch.float64)

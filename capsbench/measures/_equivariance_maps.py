@@ -50,7 +50,7 @@ class EquivarianceMaps(NamedTuple):
         residual: (K, V) sum of |f(T_g x) - A_g f(x)|², in the components.
         shuffled_residual: (K, V) the same with A_g fitted to pairs shuffled within the class.
         change: (K, V) sum of |f(T_g x) - f(x)|², in the components.
-        whole_change: (K, V) sum of |f(T_g x) - f(x)|² of all features.
+        total_change: (K, V) sum of |f(T_g x) - f(x)|² of all features.
         size: (K, V) mean of the sums of |f(x)|² and |f(T_g x)|², the scale of rounding errors.
         penalty: (K, V) selected λ, in units of the mean variance of the components.
         maps: (K, V, d, d + 1) A_g, with the constant in the last column.
@@ -67,7 +67,7 @@ class EquivarianceMaps(NamedTuple):
     residual: Tensor
     shuffled_residual: Tensor
     change: Tensor
-    whole_change: Tensor
+    total_change: Tensor
     size: Tensor
     penalty: Tensor
     maps: Tensor
@@ -94,21 +94,21 @@ class EquivarianceMaps(NamedTuple):
         control = torch.minimum(self.shuffled_residual, self.change)
         terms = (
             *(self.residual, self.shuffled_residual, control),
-            *(self.change, self.whole_change, self.size),
+            *(self.change, self.total_change, self.size),
         )
-        residual, shuffled, control, change, whole, size = (
+        residual, shuffled, control, change, total, size = (
             each.sum(dim=dims) if dims else each for each in terms
         )
         d = self.maps.shape[-2]
         identity = torch.eye(d, d + 1).to(self.maps)
         distance = (self.maps - identity)[..., :-1].square().sum(dim=(-2, -1)).div(d).sqrt()
-        unchanged = whole <= ROUNDING * size
+        unchanged = total <= ROUNDING * size
         return EquivarianceShares(
             explained=(1 - residual / change).masked_fill(unchanged, torch.nan),
             shuffled_explained=(1 - shuffled / change).masked_fill(unchanged, torch.nan),
             gain_over_control=(1 - residual / control).masked_fill(unchanged, torch.nan),
             distance_from_identity=distance.mean(dim=dims) if dims else distance,
-            change_in_components=(change / whole).masked_fill(unchanged, torch.nan),
+            change_in_components=(change / total).masked_fill(unchanged, torch.nan),
         )
 
 
@@ -134,7 +134,7 @@ def fit_equivariance_maps(
     The shares are of held-out images. If the change is noise, the explained share is about 0, at
     worst about -d/n for n training images.
 
-    To compare feature maps place by place, such as poses, give one place at a time after
+    To compare feature maps position by position, such as poses, give one position at a time after
     `capsbench.measures._warped_maps` has warped them.
 
     Args:
@@ -170,7 +170,7 @@ def fit_equivariance_maps(
     partners = _shuffled_partners(training, folds.order)
     pairs = [Moments.of(source, target, rows) for rows in by_fold]
     shuffled_pairs = [Moments.of(source, target[partners], rows) for rows in by_fold]
-    tested = Moments.of(source, target, held_out)
+    held_out_moments = Moments.of(source, target, held_out)
     identity = torch.eye(width, width + 1).to(source)
     maps, penalty = cross_validated_ridge(pairs, prior=identity)
     shuffled_maps = cross_validated_ridge(shuffled_pairs, prior=identity).maps
@@ -179,11 +179,11 @@ def fit_equivariance_maps(
     squares = [gx[rows].double().square() + x[rows, None].double().square() for rows in held_out]
     return EquivarianceMaps(
         classes=known,
-        images=tested.num_samples.long(),
-        residual=tested.squared_error(maps),
-        shuffled_residual=tested.squared_error(shuffled_maps),
-        change=tested.squared_error(identity),
-        whole_change=torch.stack([each.square().sum(dim=(0, 2)) for each in changes]),
+        images=held_out_moments.num_samples.long(),
+        residual=held_out_moments.squared_error(maps),
+        shuffled_residual=held_out_moments.squared_error(shuffled_maps),
+        change=held_out_moments.squared_error(identity),
+        total_change=torch.stack([each.square().sum(dim=(0, 2)) for each in changes]),
         size=torch.stack([each.sum(dim=(0, 2)) / 2 for each in squares]),
         penalty=penalty,
         maps=maps,
@@ -191,7 +191,7 @@ def fit_equivariance_maps(
         half_maps=torch.stack(
             [fit_ridge(sum_moments(half), penalty, prior=identity) for half in halves]
         ),
-        covariance=tested.covariance(),
+        covariance=held_out_moments.covariance(),
         mean=mean,
         components=components,
         variance=variance,

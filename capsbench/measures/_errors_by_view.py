@@ -187,14 +187,14 @@ def _terms(
     with_classes: bool,
 ) -> Iterator[tuple[Quantity, Tensor]]:
     """Yield all quantities with their values, also undefined ones."""
-    moving = [row for row, view in enumerate(views) if not view.is_identity]
+    nontrivial = [row for row, view in enumerate(views) if not view.is_identity]
     by_factor: dict[str, list[int]] = {}
-    for row in moving:
+    for row in nontrivial:
         by_factor.setdefault(views[row].factor, []).append(row)
     groups: list[tuple[str | None, float | None, list[int]]] = [
         *((view.factor, view.value, [row]) for row, view in enumerate(views)),
         *((factor, None, rows) for factor, rows in by_factor.items()),
-        *([(None, None, moving)] if moving else []),
+        *([(None, None, nontrivial)] if nontrivial else []),
     ]
     for (name, layer), by_view in errors.items():
         for factor, view, rows in groups:

@@ -63,8 +63,9 @@ def rotated_copies(
     one another' (after Zeiler & Fergus 2013). The similarity of filter i is
     max over j ≠ i, angles θ and scales s of cos(m w_i, m R(θ, s) w_j),
     with R the warp (bilinear) about the centre, m the disc that rotates onto itself, and each
-    channel's mean over the disc subtracted. The best of many copies is similar by chance, the more
-    so with few pixels. Hence it is compared with that of random sets of as many filters.
+    channel's mean over the disc subtracted. The best of many copies is similar by chance,
+    especially with few pixels. Its similarity is therefore compared with that of random sets of as
+    many filters.
 
     Args:
         filters: (F, C, K, K), weights of a convolution on the image.

@@ -37,7 +37,7 @@ def layer_values(
                 number,
             )
     for factor, each in compositions.items():
-        composed, triples = maps, each.own[each.triples]
+        composed, triples = maps, each.view_indices[each.triples]
         if each.table is not None:
             composed, triples = join_classes([fit.group_maps[factor] for fit in fits]), each.triples
             overall = composed.overall()
@@ -62,11 +62,11 @@ def per_image_errors(fits: Mapping[str, Sequence[ClassFit]], names: set[str]) ->
         names: Names of the quantities that have a finite value.
     """
     arrays: dict[str, Array] = {}
-    for layer, of_layer in fits.items():
+    for layer, layer_fits in fits.items():
         residual, change, control = (
             np.concatenate(parts)
             for parts in zip(
-                *((fit.residual, fit.change, fit.control) for fit in of_layer), strict=True
+                *((fit.residual, fit.change, fit.control) for fit in layer_fits), strict=True
             )
         )
         arrays[Quantity(metric="residual", layer=layer).name] = residual

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, NamedTuple, TypeVar
 
 from pydantic import ValidationError
@@ -14,7 +15,7 @@ from capsbench.errors import UserError
 from capsbench.measures._config import MeasureConfig
 from capsbench.measures._figures import FigureSpec
 from capsbench.measures._result import MeasureResult
-from capsbench.names import find
+from capsbench.names import find, from_folder
 
 if TYPE_CHECKING:  # a list of measures imports no torch
     from capsbench.contracts import Model
@@ -50,12 +51,12 @@ def _no_progress() -> None:
 
 @dataclass(frozen=True)
 class MeasureContext:
-    """Circumstances of a computation.
+    """Device, progress and source models of a computation.
 
     Attributes:
         device: Device of the model: ``cpu``, ``cuda`` or ``mps``.
         advance: Called after each step, as often as the config's ``num_progress_steps``.
-        sources: Trained models by label that the measure uses besides the measured one, in
+        sources: Trained models by label that the measure uses in addition to its model, in
             evaluation mode on ``device``. A source that diverged is missing.
     """
 
@@ -95,7 +96,7 @@ class Measure(ABC, Generic[ConfigT]):
             context: Device, progress and source models.
 
         Raises:
-            UserError: The measure cannot be taken of this model or data.
+            UserError: The measure cannot be computed on this model or data.
         """
 
 
@@ -103,7 +104,7 @@ def load_measure(name: str) -> type[Measure[Any]]:
     """Import a measure by its registered name, ``package.module:Class`` or ``file.py:Class``.
 
     Raises:
-        UserError: The name is unknown, or stands for no measure.
+        UserError: The name is unknown, or does not name a measure.
     """
     measure: type[Measure[Any]] = find("measures", name).load_subclass(Measure)
     return measure
@@ -121,7 +122,7 @@ def run_measure(
         context: Device, progress and source models.
 
     Raises:
-        UserError: The measure cannot be taken of this model or data, or its result has an
+        UserError: The measure cannot be computed on this model or data, or its result has an
             undeclared metric or the same quantity twice.
     """
     measure = load_measure(config.measure)
@@ -141,19 +142,20 @@ def run_measure(
 def parse_config(content: Any) -> MeasureConfig:
     """Build the config of a measure from a mapping such as ``{"measure": "calibration"}``.
 
+    The path of a user's own file becomes absolute, so that records can be read from any folder.
+
     Raises:
         ValueError: The mapping names no measure, or an argument is wrong; pydantic shows the
             message.
+        UserError: There is no measure of that name.
     """
     if isinstance(content, MeasureConfig):
         return content
     if not isinstance(content, Mapping) or not isinstance(content.get("measure"), str):
         raise ValueError("a measure is a mapping with the key 'measure', its name")
+    name = from_folder(Path.cwd(), content["measure"])
+    config = load_measure(name).config
     try:
-        config = load_measure(content["measure"]).config
-    except UserError as error:
-        raise ValueError(str(error)) from None
-    try:
-        return config.model_validate(content)
+        return config.model_validate({**content, "measure": name})
     except ValidationError as error:
         raise ValueError(f"{content['measure']}: {explain(error, config)}") from None

@@ -54,7 +54,7 @@ def fit_class(
         width: d, number of components.
         compositions: Compositions of views by factor.
     """
-    reduced = isometric(features)
+    reduced = reduce_isometrically(features)
     classes = torch.full((len(reduced),), label, device=reduced.device)
     fit = fit_equivariance_maps(reduced[:, 0], reduced[:, 1:], classes, folds, width=width)
     coordinates = (reduced.double() - fit.mean[0]) @ fit.components[0].T
@@ -82,11 +82,11 @@ def fit_class(
     return ClassFit(fit, group_maps, *errors)
 
 
-def isometric(features: Tensor) -> Tensor:
-    """Return the features (n, V, D) in at most as many numbers as there are vectors.
+def reduce_isometrically(features: Tensor) -> Tensor:
+    """Reduce the dimension of features (n, V, D) to at most the number of vectors, n V.
 
-    All inner products of the vectors are kept, and so is everything computed from them. The cost is
-    linear in D.
+    All inner products of the vectors are preserved, and so is everything computed from them. The
+    cost is linear in D.
 
     Returns:
         (n, V, min(D, n V)).

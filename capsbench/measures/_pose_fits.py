@@ -17,12 +17,12 @@ from capsbench.viewpoint.warp import Size
 
 
 class PoseFits:
-    """Affine maps of the poses at the places of layers, fitted view after view.
+    """Affine maps of the poses at the positions of layers, fitted view after view.
 
     An `ActivationListener`.
 
     Args:
-        layers: Layers with poses at places, by name.
+        layers: Layers with poses at positions, by name.
         warp_of: Function from a view, a layer's name and the size of its map to the warp.
     """
 
@@ -42,10 +42,10 @@ class PoseFits:
         for name, layer in self.layers.items():
             maps = [as_map(layer, outputs[name]) for outputs in (f_x, f_gx)]
             warp = self.warp_of(view, name, (maps[0].shape[-2], maps[0].shape[-1]))
-            places = warp.places.to(maps[0].device)
+            positions = warp.positions.to(maps[0].device)
             types = f_x[name].shape[3]
             warped, transformed = (
-                each[..., places].unflatten(1, (types, -1)) for each in warp.pair(*maps)
+                each[..., positions].unflatten(1, (types, -1)) for each in warp.pair(*maps)
             )
             if name not in self.metrics:
                 # Every process sees the same images: there is nothing to sum over processes.
@@ -54,7 +54,7 @@ class PoseFits:
             self.metrics[name].update(warped, transformed, folds_by_image(batch.index))
 
     def finish_view(self, view: GridView) -> None:
-        """Fit the maps of a view; the next view has other places."""
+        """Fit the maps of a view; the next view has other positions."""
         for name, metric in self.metrics.items():
             fit = metric.compute()
             self.by_view += [
@@ -75,7 +75,7 @@ class PoseFits:
 
 
 def as_map(layer: LayerOfInterest, output: Tensor) -> Tensor:
-    """Return the output of a layer with places as a map (N, C, H, W).
+    """Return the output of a layer with positions as a map (N, C, H, W).
 
     Args:
         layer: The layer.

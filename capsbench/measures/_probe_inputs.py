@@ -59,7 +59,7 @@ def layer_features(
     *,
     poolings: bool,
 ) -> tuple[dict[str, Tensor], list[str]]:
-    """Compute the features of layers for images from views of their own.
+    """Compute the features of layers for images, each from one view.
 
     Args:
         model: The model, in evaluation mode on ``device``.

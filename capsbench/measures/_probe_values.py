@@ -99,14 +99,14 @@ def probe_layers_per_class(
     by_quantity: dict[Quantity, list[tuple[float, int]]] = {}
     notes: list[str] = []
     for rows in classes:
-        of_class = probe_layers(
+        class_result = probe_layers(
             {name: numbers[rows] for name, numbers in features.items()},
             {name: columns[rows] for name, columns in targets.items()},
             images[rows],
             width,
         )
-        notes += of_class.notes
-        for quantity, number, n in of_class.numbers:
+        notes += class_result.notes
+        for quantity, number, n in class_result.numbers:
             condition = quantity.condition | PER_CLASS
             per_class = quantity.model_copy(update={"condition": condition})
             by_quantity.setdefault(per_class, []).append((number, n))
@@ -128,8 +128,11 @@ def scores(
         targets: Columns of each factor, T together.
         spread: (n', T) squared distances of the held-out rows from their mean.
     """
-    for factor, own in _columns_by_factor(targets):
-        for metric, r2 in (("r2", result.r2[own]), ("shuffled_r2", result.shuffled_r2[own])):
+    for factor, columns in _columns_by_factor(targets):
+        for metric, r2 in (
+            ("r2", result.r2[columns]),
+            ("shuffled_r2", result.shuffled_r2[columns]),
+        ):
             for component, number in zip(("cosine", "sine"), r2.tolist(), strict=False):
                 if len(r2) == 2:
                     condition = {"component": component}
@@ -139,7 +142,7 @@ def scores(
                     yield quantity, number
             # 1 - R² is the error over the spread; a constant column has neither.
             varies = r2.isfinite()
-            weights = spread.sum(dim=0)[own][varies]
+            weights = spread.sum(dim=0)[columns][varies]
             quantity = Quantity(metric=metric, factor=factor, layer=layer)
             yield quantity, float(r2[varies] @ weights / weights.sum())
 
@@ -148,11 +151,11 @@ def _influence(
     layer: str, result: ProbeResult, targets: Mapping[str, Tensor], spread: Tensor
 ) -> Iterator[tuple[str, Tensor]]:
     """Yield the influence values, (n',), of R² by the quantity's name; see `scores`."""
-    for factor, own in _columns_by_factor(targets):
-        varies = result.r2[own].isfinite()
+    for factor, columns in _columns_by_factor(targets):
+        varies = result.r2[columns].isfinite()
         if varies.any():
             errors, total = (
-                each[:, own][:, varies].sum(dim=1) for each in (result.squared_errors, spread)
+                each[:, columns][:, varies].sum(dim=1) for each in (result.squared_errors, spread)
             )
             name = Quantity(metric="r2", factor=factor, layer=layer).name
             yield name, explained_share_influence(errors, total)

@@ -1,4 +1,4 @@
-"""Places of maps whose receptive field does not reach the border of the image."""
+"""Positions of maps whose receptive field does not reach the border of the image."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ ROUNDING = 1e-5  # fp32: a change below this share of the largest activation cou
 def scalar_field(layer: LayerOfInterest, output: Tensor) -> Tensor | None:
     """Return a layer's output as a map of scalar fields (B, D, H, W), or None if it is none.
 
-    Maps are scalar fields, and so are the presences of capsules at places, (B, H, W, C). Poses are
-    not: they turn with the image, besides moving from place to place.
+    Maps are scalar fields, and so are the presences of capsules at positions, (B, H, W, C). Poses
+    are not: they rotate with the image and also move between positions.
 
     Args:
         layer: The layer.
@@ -34,22 +34,22 @@ def scalar_field(layer: LayerOfInterest, output: Tensor) -> Tensor | None:
 
 
 @torch.no_grad()
-def places_inside(
+def interior_positions(
     model: Model, layers: Mapping[str, LayerOfInterest], images: Tensor
 ) -> dict[str, Tensor]:
-    """Return the places of maps that, with their neighbours, do not see the border of the image.
+    """Return the positions of maps that, with their neighbours, do not see the border of the image.
 
     Nothing is known beyond the border, and the values that a model assumes there, such as zeros, do
     not move with the image. The outermost pixels are replaced by noise, and by the same noise
     upside down, which has the same mean and variance, since a model may standardise its images. The
-    two outputs differ at a place whose receptive field reaches the border. Its neighbours are left
-    out too, because interpolation reads them, and so are the outermost places of the map.
+    two outputs differ at a position whose receptive field reaches the border. Its neighbours are
+    left out too, because interpolation reads them, and so are the outermost positions of the map.
 
     Args:
         model: The model.
         layers: Layers by name; those that are no scalar field are skipped.
-        images: (B, C, H, W), some of the measured images. A place is not detected if, for example,
-            a ReLU hides the border in all of them.
+        images: (B, C, H, W), some of the measured images. A position is not detected if, for
+            example, a ReLU hides the border in all of them.
 
     Returns:
         (H', W') bool for each scalar field, on the device of the images.

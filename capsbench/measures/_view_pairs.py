@@ -20,7 +20,7 @@ def find_partners(images: Split, change: GridView) -> Tensor:
         images: N images. The class and all recorded factors of a pair, the instance included, are
             equal except for the factor of the change.
         change: The recorded factor and its change, in the factor's unit; angles are compared up to
-            whole turns.
+            full turns.
 
     Returns:
         (N,) the row of each image's partner, -1 if there is none.

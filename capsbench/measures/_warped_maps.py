@@ -13,25 +13,25 @@ from capsbench.viewpoint.warp import Size, warp
 
 
 class MapWarp(NamedTuple):
-    """Warp of the places of a map by a view, and the places that can be compared.
+    """Warp of the positions of a map by a view, and the positions that can be compared.
 
-    T_g moves the places of a map as it moves the pixels at their centres. If the view moves places
-    between places, T_g f(x) is interpolated bilinearly, which blurs it: an equivariant map has an
-    error of about half of that of a warp there and back. Shifts by whole strides blur nothing, nor
-    do quarter turns if the map lies in the middle of the image.
+    T_g moves the positions of a map as it moves the pixels at their centres. If the view moves
+    content between positions, T_g f(x) is interpolated bilinearly, which blurs it: an equivariant
+    map has an error of about half of that of a warp there and back. Shifts by whole strides blur
+    nothing, nor do quarter turns if the map lies in the middle of the image.
 
     Attributes:
         matrix: (1, 3, 3) from `map_matrix`, on the CPU, where `warp` can test without waiting
             whether it is exact.
-        places: (H, W) bool, places of the warped map that show places of the map.
+        positions: (H, W) bool, positions of the warped map whose content comes from inside the map.
         inverse: (1, 3, 3), the inverse warp.
-        round_trip_places: (H, W) bool, places that are known after the warp and its inverse.
+        round_trip_positions: (H, W) bool, positions that are known after the warp and its inverse.
     """
 
     matrix: Tensor
-    places: Tensor
+    positions: Tensor
     inverse: Tensor
-    round_trip_places: Tensor
+    round_trip_positions: Tensor
 
     @classmethod
     def of(
@@ -50,50 +50,51 @@ class MapWarp(NamedTuple):
             view: One view, which moves the whole image and has no photometric factor.
             size: (H, W) of the maps.
             image_size: (height, width) of the images in pixels; views turn about their centre.
-            stride: Pixels from one place to the next, see `capsbench.contracts.LayerOfInterest`.
-            offset: Pixel, in x and y, of the centre of the first place.
-            margin: Places at the border that are left out, before and after the warp: half the
-                width of a receptive field in places, if it reaches beyond the image's border.
+            stride: Pixels from one position to the next, see `capsbench.contracts.LayerOfInterest`.
+            offset: Pixel, in x and y, of the centre of the first position.
+            margin: Positions at the border that are left out, before and after the warp: half the
+                width of a receptive field in positions, if it reaches beyond the image's border.
 
         Raises:
             UserError: There are several views, or the view moves a part, or is photometric.
         """
         matrix = map_matrix(view, image_size, stride, offset)
         inverse = torch.linalg.inv(matrix)
-        # Places that left the map do not return: all places that are interpolated must be inside.
+        # Positions that left the map do not return: all positions that are interpolated must be
+        # inside.
         weight = warp(inside(matrix, size)[None, None].double(), inverse)[0, 0]
         round_trip = inside(inverse, size, margin) & (weight > 1 - 1e-6)
         return cls(matrix, inside(matrix, size, margin), inverse, round_trip)
 
     def pair(self, maps_x: Tensor, maps_gx: Tensor) -> tuple[Tensor, Tensor]:
-        """Return T_g f(x) and f(T_g x), zero at places that cannot be compared.
+        """Return T_g f(x) and f(T_g x), zero at positions that cannot be compared.
 
         Args:
             maps_x: (N, C, H, W) maps of images.
             maps_gx: (N, C, H, W) maps of the same images from the view.
         """
-        return _mask(warp(maps_x, self.matrix), self.places), _mask(maps_gx, self.places)
+        return _mask(warp(maps_x, self.matrix), self.positions), _mask(maps_gx, self.positions)
 
     def round_trip(self, maps: Tensor) -> tuple[Tensor, Tensor]:
-        """Return maps (N, C, H, W) and the same after both warps, zero at unknown places."""
+        """Return maps (N, C, H, W) and the same after both warps, zero at unknown positions."""
         returned = warp(warp(maps, self.matrix), self.inverse)
-        return _mask(maps, self.round_trip_places), _mask(returned, self.round_trip_places)
+        return _mask(maps, self.round_trip_positions), _mask(returned, self.round_trip_positions)
 
 
 def map_matrix(view: Views, image_size: Size, stride: float, offset: float) -> Tensor:
-    """Return a view as a transformation of the places of a map.
+    """Return a view as a transformation of the positions of a map.
 
-    The centre of place q is pixel offset + stride q.
+    The centre of position q is pixel offset + stride q.
 
     Args:
         view: One view.
         image_size: (height, width) of the images in pixels.
-        stride: Pixels from one place to the next.
-        offset: Pixel, in x and y, of the centre of the first place.
+        stride: Pixels from one position to the next.
+        offset: Pixel, in x and y, of the centre of the first position.
 
     Returns:
         (1, 3, 3) float64, for `capsbench.viewpoint.warp.warp`; whole numbers if the view moves
-        places onto places.
+        positions onto positions.
 
     Raises:
         UserError: There are several views, or the view moves a part, or is photometric.
@@ -106,34 +107,34 @@ def map_matrix(view: Views, image_size: Size, stride: float, offset: float) -> T
             "equivariance of other views"
         )
     matrix = view.matrices(*image_size)
-    # One division of exact numbers, so that whole places stay whole for every stride.
+    # One division of exact numbers, so that whole positions stay whole for every stride.
     shift = matrix[:, :2, :2].sum(dim=2) * offset + matrix[:, :2, 2] - offset
     matrix[:, :2, 2] = shift / stride
     return matrix
 
 
 def inside(matrix: Tensor, size: Size, margin: float = 0.0) -> Tensor:
-    """Return the places of a warped map that show places inside the map.
+    """Return the positions of a warped map that show positions inside the map.
 
     Args:
         matrix: (1, 3, 3) from `map_matrix`.
         size: (H, W) of the map.
-        margin: Places at the border that count as outside, of the map and of the warped map.
+        margin: Positions at the border that count as outside, of the map and of the warped map.
 
     Returns:
         (H, W) bool, on the device of ``matrix``.
     """
     height, width = size
     y, x = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
-    places = torch.stack([x, y, torch.ones_like(x)], dim=-1).to(matrix)
-    sources = places @ torch.linalg.inv(matrix[0]).T
-    last = places.new_tensor([width - 1, height - 1])
-    # A tolerance of half a millionth of a place: the inverse of a quarter turn is not exact.
+    positions = torch.stack([x, y, torch.ones_like(x)], dim=-1).to(matrix)
+    sources = positions @ torch.linalg.inv(matrix[0]).T
+    last = positions.new_tensor([width - 1, height - 1])
+    # A tolerance of half a millionth of a position: the inverse of a quarter turn is not exact.
     low, high = margin - 5e-7, last - margin + 5e-7
-    both = torch.stack([places[..., :2], sources[..., :2]])
+    both = torch.stack([positions[..., :2], sources[..., :2]])
     return ((both >= low) & (both <= high)).all(dim=-1).all(dim=0)
 
 
-def _mask(maps: Tensor, places: Tensor) -> Tensor:
-    """Return maps (N, C, H, W) with 0 outside of places (H, W): one size for all views."""
-    return maps.where(places.to(maps.device), 0)
+def _mask(maps: Tensor, positions: Tensor) -> Tensor:
+    """Return maps (N, C, H, W) with 0 outside of positions (H, W): one size for all views."""
+    return maps.where(positions.to(maps.device), 0)

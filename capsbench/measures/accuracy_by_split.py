@@ -20,7 +20,7 @@ from capsbench.measures import (
     ValueSpec,
     index_name,
 )
-from capsbench.measures._config import require_different
+from capsbench.measures._config import require_distinct
 from capsbench.measures._predictions import predict_split
 from capsbench.measures._result import Array
 from capsbench.values import Quantity, Value
@@ -59,7 +59,7 @@ class AccuracyBySplitConfig(MeasureConfig):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        require_different("splits", self.splits)
+        require_distinct("splits", self.splits)
         if not (self.splits or self.ranges):
             raise ValueError("name a split or a range of views")
         if twice := set(self.splits) & self.ranges.keys():

@@ -49,11 +49,11 @@ class AccuracyByView(Measure[AccuracyByViewConfig]):
 
     Views inside the training ranges are familiar, all others novel. Novel views between trained
     values require interpolation, those outside extrapolation. Summaries average over the views of
-    each factor, then over factors, so that each factor has the same weight. Two angles a whole turn
+    each factor, then over factors, so that each factor has the same weight. Two angles 360 degrees
     apart are the same view and count once.
 
-    Free per-image arrays: ``correct`` (V, N) bool, and ``evaluated`` (V, N), False where an image
-    was not recorded at a view.
+    Further per-image arrays: ``correct`` (V, N) bool, and ``evaluated`` (V, N), False where an
+    image was not recorded at a view.
     """
 
     config = AccuracyByViewConfig

@@ -14,12 +14,12 @@ from capsbench.data.images import ImageDataModule
 from capsbench.errors import UserError
 from capsbench.measures._adversarial import wrong_classes
 from capsbench.measures._attack_batches import (
+    AttackBatch,
     AttackMethod,
-    LabelledBatch,
     attack_batches,
     classify_batches,
 )
-from capsbench.measures._config import MeasureConfig, TestSplit, require_different
+from capsbench.measures._config import MeasureConfig, TestSplit, require_distinct
 from capsbench.measures._figures import ConditionFigureSpec, LineSpec
 from capsbench.measures._image_subset import familiar_batches, subset_rows
 from capsbench.measures._measure import Measure, MeasureContext, ValueSpec
@@ -75,9 +75,9 @@ class AttacksConfig(MeasureConfig):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        require_different("epsilons", self.epsilons)
-        require_different("methods", self.methods)
-        require_different("sources", self.sources)
+        require_distinct("epsilons", self.epsilons)
+        require_distinct("methods", self.methods)
+        require_distinct("sources", self.sources)
         return self
 
 
@@ -154,26 +154,28 @@ class Attacks(Measure[AttacksConfig]):
             label: _check_source(model, each) for label, each in sources.items() if each is not None
         }
         batches = list(familiar_batches(data, context.device, subset_rows(data, config.images)))
-        arrays: dict[str, Array] = {index_name(): _joined([each.index for each in batches])}
-        untargeted = [LabelledBatch(batch, None) for batch in batches]
-        kinds = {False: untargeted}
+        arrays: dict[str, Array] = {index_name(): _concatenate([each.index for each in batches])}
+        untargeted = [AttackBatch(batch, None) for batch in batches]
+        batches_by_targeted = {False: untargeted}
         if config.targeted:
             classes = [
                 wrong_classes(batch.targets, batch.index, data.num_classes, "aims of attacks")
                 for batch in batches
             ]
-            arrays["target_class"] = _joined(classes)
-            kinds[True] = [
-                LabelledBatch(batch, each) for batch, each in zip(batches, classes, strict=True)
+            arrays["target_class"] = _concatenate(classes)
+            batches_by_targeted[True] = [
+                AttackBatch(batch, each) for batch, each in zip(batches, classes, strict=True)
             ]
         results = [
             (Quantity(metric=metric, condition={"attack": "none"}), images)
-            for metric, images in classify_batches(model, kinds[config.targeted]).items()
+            for metric, images in classify_batches(
+                model, batches_by_targeted[config.targeted]
+            ).items()
         ]
         context.advance()
         for label, attacked_model in attacked.items():
             for method in config.methods:
-                for targeted, inputs in kinds.items():
+                for targeted, inputs in batches_by_targeted.items():
                     condition: dict[str, Condition] = {"method": method}
                     condition |= {"targeted": True} if targeted else {}
                     outcomes = attack_batches(
@@ -205,11 +207,11 @@ class Attacks(Measure[AttacksConfig]):
 
 def _check_source(model: Model, source: Model) -> Model:
     """Return a source, if it has the image shape and the number of classes of the model."""
-    kinds = [(tuple(each.image_shape), each.num_classes) for each in (source, model)]
-    if kinds[0] != kinds[1]:
+    signatures = [(tuple(each.image_shape), each.num_classes) for each in (source, model)]
+    if signatures[0] != signatures[1]:
         raise UserError(
             "attacks transfer between models of the same images and classes; the source takes "
-            "{} and has {} classes, the model {} and {}".format(*kinds[0], *kinds[1])
+            "{} and has {} classes, the model {} and {}".format(*signatures[0], *signatures[1])
         )
     return source
 
@@ -229,6 +231,6 @@ def _values(quantity: Quantity, images: Tensor, epsilons: Sequence[float]) -> li
     return [*values, mean] if quantity.metric == "accuracy" else values
 
 
-def _joined(parts: Sequence[Tensor]) -> Array:
+def _concatenate(parts: Sequence[Tensor]) -> Array:
     result: Array = torch.cat(list(parts)).cpu().numpy()
     return result

@@ -63,7 +63,7 @@ class Calibration(Measure[CalibrationConfig]):
     presence. With spread=absolute the spread is in the unit of the poses, with spread=relative
     relative to the length of the votes (article, eq. 9-11, 22 and 27).
 
-    Free arrays, for each split: ``targets``; ``presences`` (N, K) of the class capsules;
+    Further arrays, for each split: ``targets``; ``presences`` (N, K) of the class capsules;
     ``capsule_presences``, ``absolute_spread`` and ``relative_spread`` (N, J) of the last capsules;
     ``bin_counts``, ``bin_confidence`` and ``bin_accuracy`` (bins,), of the most likely class
     (of=class) and of presences (of=presence).

@@ -59,7 +59,7 @@ class Consistency(Measure[ConsistencyConfig]):
     for the prediction alone). A model that always predicts the same class is perfectly consistent,
     so compare it with the accuracy. In an image of M objects the M most likely classes must agree.
 
-    Free per-image arrays: ``consistent`` (V, N) bool.
+    Further per-image arrays: ``consistent`` (V, N) bool.
     """
 
     config = ConsistencyConfig
@@ -68,7 +68,7 @@ class Consistency(Measure[ConsistencyConfig]):
         "consistency": ValueSpec(
             "Share of the images with the same prediction as without a transformation: at a view, "
             "averaged over a factor's views, or over all factors. Averages leave out views that "
-            "change nothing, and count views a whole turn apart once.",
+            "change nothing, and count views 360 degrees apart once.",
             "share",
         ),
         "worst_consistency": ValueSpec(

@@ -60,7 +60,7 @@ class Cost(Measure[CostConfig]):
     A copy is trained, not the model. Speed depends on the other load of the machine. Memory is not
     measured on MPS devices.
 
-    Free arrays: ``seconds[phase=...]`` (repeats,), the time of each batch.
+    Further arrays: ``seconds[phase=...]`` (repeats,), the time of each batch.
     """
 
     config = CostConfig

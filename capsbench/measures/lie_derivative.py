@@ -18,13 +18,13 @@ from capsbench.measures._activations import (
     capture_activations,
     choose_layers,
 )
-from capsbench.measures._config import MeasureConfig, TestSplit, require_different
+from capsbench.measures._config import MeasureConfig, TestSplit, require_distinct
 from capsbench.measures._derivatives import Derivative, Direction, lie_derivatives
 from capsbench.measures._figures import LayerFigureSpec, LineSpec
 from capsbench.measures._image_subset import familiar_batches, subset_rows
 from capsbench.measures._measure import Measure, MeasureContext, ValueSpec
 from capsbench.measures._nonfinite import drop_nonfinite
-from capsbench.measures._receptive_field import places_inside, scalar_field
+from capsbench.measures._receptive_field import interior_positions, scalar_field
 from capsbench.measures._result import Array, MeasureResult, index_name
 from capsbench.metrics.lie_derivative import MeanLieDerivative
 from capsbench.profiling.evaluation_mode import evaluation_mode
@@ -65,8 +65,8 @@ class LieDerivativeConfig(MeasureConfig):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        require_different("directions", self.directions)
-        require_different("layers", self.layers or ())
+        require_distinct("directions", self.directions)
+        require_distinct("layers", self.layers or ())
         return self
 
 
@@ -75,8 +75,8 @@ class LieDerivative(Measure[LieDerivativeConfig]):
 
     The derivative L f(x) of f(T_t x) at t = 0 is exact, by forward-mode differentiation; no step
     size is chosen. For maps, L f(x) of T_(-t) f(T_t x) is computed too, which is 0 if they move as
-    the image does. It covers the places that do not see the border of the image
-    (`capsbench.measures._receptive_field`). Presences of capsules at places are maps; poses also
+    the image does. It covers the positions that do not see the border of the image
+    (`capsbench.measures._receptive_field`). Presences of capsules at positions are maps; poses also
     turn with the image and are not warped back.
 
     Routing is computed in its textbook form. Memory grows with the votes for 20 images.
@@ -148,15 +148,15 @@ def _compute(
     ]
     layers = choose_layers(model, config.layers)
     layers |= choose_layers(model, [PROBABILITIES])
-    arrays: dict[str, Array] = {index_name(): _joined([index for _, index in batches])}
+    arrays: dict[str, Array] = {index_name(): _concatenate([index for _, index in batches])}
     numbers = list[tuple[Quantity, Tensor]]()
     with evaluation_mode(model), routing_backend(model, "textbook"):
-        places, not_warped = _places(model, layers, batches[0][0])
+        positions, not_warped = _positions(model, layers, batches[0][0])
         for direction in config.directions:
             metrics = dict[tuple[str, str], MeanLieDerivative]()
             per_image = list[Tensor]()
             for images, _ in batches:
-                derivatives = _derivatives(model, layers, places, images, direction)
+                derivatives = _derivatives(model, layers, positions, images, direction)
                 for key, (value, derivative) in derivatives.items():
                     metric = metrics.setdefault(key, MeanLieDerivative(value.shape[1:]))
                     metric.to(value.device).update(value, derivative)
@@ -172,23 +172,23 @@ def _compute(
                         for term in ("absolute", "squared")
                     )
                     numbers += [(absolute, means["absolute"]), (squared, means["squared"])]
-                    arrays[absolute.name] = _joined(per_image)
+                    arrays[absolute.name] = _concatenate(per_image)
             context.advance()
     values, undefined = drop_nonfinite((*number, len(rows)) for number in numbers)
     return MeasureResult(values, arrays, (*not_warped, *undefined))
 
 
-def _places(
+def _positions(
     model: Model, layers: Mapping[str, LayerOfInterest], images: Tensor
 ) -> tuple[dict[str, Tensor], list[str]]:
-    """Return the places of each map that is warped back, (H, W) bool, and notes on the others."""
-    with_known_places = {*model.layers_of_interest(), *COMMON_LAYERS}
+    """Return the positions of each map to warp back, (H, W) bool, and notes on the others."""
+    with_known_positions = {*model.layers_of_interest(), *COMMON_LAYERS}
     result, notes = dict[str, Tensor](), list[str]()
-    for name, inside in places_inside(model, layers, images).items():
-        if name not in with_known_places:
-            problem = "the model's layers_of_interest() does not give the positions of its places"
+    for name, inside in interior_positions(model, layers, images).items():
+        if name not in with_known_positions:
+            problem = "the model's layers_of_interest() does not give the stride of its positions"
         elif not inside.any():
-            problem = "all of its places, or their neighbours, see the border of the image"
+            problem = "all of its positions, or their neighbours, see the border of the image"
         else:
             result[name] = inside
             continue
@@ -199,7 +199,7 @@ def _places(
 def _derivatives(
     model: Model,
     layers: Mapping[str, LayerOfInterest],
-    places: Mapping[str, Tensor],
+    positions: Mapping[str, Tensor],
     images: Tensor,
     direction: Direction,
 ) -> dict[tuple[str, str], Derivative]:
@@ -209,15 +209,15 @@ def _derivatives(
         with capture_activations(model, layers) as captured:
             model(images)
         result = {(INVARIANCE, name): captured[name] for name in layers}
-        for name in places:
+        for name in positions:
             field = scalar_field(layers[name], captured[name])
             assert field is not None
             result[EQUIVARIANCE, name] = field
         return result
 
-    grids = {(EQUIVARIANCE, name): (layers[name].stride, layers[name].offset) for name in places}
+    grids = {(EQUIVARIANCE, name): (layers[name].stride, layers[name].offset) for name in positions}
     derivatives = lie_derivatives(outputs, images, direction, grids)
-    for name, inside in places.items():
+    for name, inside in positions.items():
         value, derivative = derivatives[EQUIVARIANCE, name]
         derivatives[EQUIVARIANCE, name] = Derivative(value[..., inside], derivative[..., inside])
     if images.device.type == "mps":  # it has no float64 for sums
@@ -228,6 +228,6 @@ def _derivatives(
     return derivatives
 
 
-def _joined(parts: list[Tensor]) -> Array:
+def _concatenate(parts: list[Tensor]) -> Array:
     result: Array = torch.cat(parts).cpu().numpy()
     return result

@@ -52,7 +52,7 @@ class LinearEquivarianceConfig(LayerMeasureConfig):
     @model_validator(mode="after")
     def _check_views(self) -> Self:
         if all(view.is_identity for view in self.grid.views()):
-            raise ValueError("linear-equivariance needs a view that changes anything")
+            raise ValueError("linear-equivariance needs a view that changes the image")
         return self
 
 
@@ -184,17 +184,19 @@ class LinearEquivariance(Measure[LinearEquivarianceConfig]):
         for count, label in enumerate(labels):
             rows = (targets == label).nonzero()[:, 0]
             features = _features(model, layers, data, context.device, subset.select(rows), views)
-            for name, of_layer in features.items():
-                if of_layer.shape[-1] < config.width:
+            for name, layer_features in features.items():
+                if layer_features.shape[-1] < config.width:
                     excluded[name] = (
-                        f"it has {of_layer.shape[-1]} numbers, below the common width of "
+                        f"it has {layer_features.shape[-1]} numbers, below the common width of "
                         f"{config.width}"
                     )
-                elif not of_layer.isfinite().all():
+                elif not layer_features.isfinite().all():
                     excluded[name] = "not all of its numbers are finite"
                 else:
                     fits[name].append(
-                        fit_class(of_layer, label, folds.select(rows), config.width, compositions)
+                        fit_class(
+                            layer_features, label, folds.select(rows), config.width, compositions
+                        )
                     )
             # The steps are distributed over the classes, whose number no config knows.
             for _ in range((count + 1) * steps // len(labels) - count * steps // len(labels)):
@@ -222,7 +224,7 @@ class LinearEquivariance(Measure[LinearEquivarianceConfig]):
 def _problem(
     data: ImageDataModule, subset: ImageSubset, targets: Tensor, folds: Folds, width: int
 ) -> str | None:
-    """Return the reason for which the measure cannot be taken of these images, if any."""
+    """Return the reason why the measure cannot be computed on these images, if any."""
     one = subset.select(torch.tensor([0]))
     if next(subset_batches(data, "cpu", one, identity_view())).targets.dim() == 2:
         return SEVERAL_OBJECTS
@@ -250,8 +252,8 @@ def _features(
 ) -> dict[str, Tensor]:
     """Return features by layer, (n, V + 1, D): of n images as stored, and from V views."""
     by_view: dict[str, list[Tensor]] = {name: [] for name in layers}
-    every: list[ViewSelection] = [identity_view(), *views]
-    for view in every:
+    all_views: list[ViewSelection] = [identity_view(), *views]
+    for view in all_views:
         batches: dict[str, list[Tensor]] = {name: [] for name in layers}
         for _, captured in activations(model, layers, data, device, subset, view):
             for name, parts in batches.items():

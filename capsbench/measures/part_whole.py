@@ -22,7 +22,7 @@ NO_PRESENCE = "the model has no class capsules: presence is not compared"
 
 
 class PartWholeConfig(MeasureConfig):
-    """The Picasso test has no arguments."""
+    """Arguments of the Picasso test: none."""
 
     measure: Literal["part-whole"]
 

@@ -12,7 +12,7 @@ from capsbench.contracts import Model
 from capsbench.data.images import ImageDataModule
 from capsbench.data.randomness import views_by_index
 from capsbench.data.splits import balanced_order
-from capsbench.measures._config import MeasureConfig, require_different
+from capsbench.measures._config import MeasureConfig, require_distinct
 from capsbench.measures._figures import LayerFigureSpec, LineSpec
 from capsbench.measures._measure import Measure, MeasureContext, ValueSpec
 from capsbench.measures._nonfinite import drop_nonfinite
@@ -52,7 +52,7 @@ class PoseReadoutConfig(MeasureConfig):
         images: Largest number of test images, half of which are held out.
         width: Number of principal components of every layer.
         within_class: Also fit each class separately and average R² over the classes, because each
-            capsule has coordinates of its own.
+            capsule has its own coordinates.
         poolings: Also use the inputs and outputs of max-poolings: according to the article
             max-pooling discards the position of the largest value.
     """
@@ -68,8 +68,8 @@ class PoseReadoutConfig(MeasureConfig):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        require_different("factors", self.factors)
-        require_different("layers", self.layers or ())
+        require_distinct("factors", self.factors)
+        require_distinct("layers", self.layers or ())
         for factor in self.factors:
             spread = self.views.spread(factor)
             varies = factor in RECORDED if spread is None else spread.constant is None
@@ -95,15 +95,15 @@ class PoseReadoutConfig(MeasureConfig):
 class PoseReadout(Measure[PoseReadoutConfig]):
     """R² on held-out images of each view's factors, predicted linearly from a layer's features.
 
-    Every test image has a view of its own. Factors are predicted by ridge regression from equally
-    many principal components of every layer, at most a tenth of the number of training images; see
-    `capsbench.measures._linear_probe.linear_probe`. An angle is predicted as cosine and sine; its
-    R² counts the errors of both. Half of the objects are held out if the set tells objects apart,
-    otherwise half of the images. Values of fits to each class separately are means over classes,
-    with the condition ``fit``. Of a layer with more than 16,384 numbers, as many drawn at random
-    are used.
+    Each test image is seen from one random view. Factors are predicted by ridge regression from
+    equally many principal components of every layer, at most a tenth of the number of training
+    images; see `capsbench.measures._linear_probe.linear_probe`. An angle is predicted as cosine and
+    sine; its R² counts the errors of both. Half of the objects are held out if the set tells
+    objects apart, otherwise half of the images. Values of fits to each class separately are means
+    over classes, with the condition ``fit``. Of a layer with more than 16,384 numbers, as many
+    drawn at random are used.
 
-    Per-image arrays besides those of R²: ``image``, the number of every image in its source;
+    Per-image arrays in addition to those of R²: ``image``, the number of every image in its source;
     ``held_out``; and the targets of each factor under its name, all in the same order.
     """
 

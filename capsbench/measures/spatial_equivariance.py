@@ -29,10 +29,10 @@ from capsbench.viewpoint.grid import GridView
 from capsbench.viewpoint.views import Views
 from capsbench.viewpoint.warp import Size
 
-NO_PLACES = "it has no places"
+NO_POSITIONS = "it is not a map"
 NO_STRIDE = "its stride is not known: name it in the model's layers_of_interest()"
 BORDERS = (
-    "places that see beyond the image's border count, although padding does not move with the "
+    "positions that see beyond the image's border count, although padding does not move with the "
     "image: give a margin of half a receptive field, in pixels, to leave them out"
 )
 
@@ -42,9 +42,9 @@ class SpatialEquivarianceConfig(LayerMeasureConfig):
 
     Attributes:
         grid: The views: warps of the whole image.
-        layers: Names of layers, see `LayerMeasureConfig`. Layers without places are left out.
+        layers: Names of layers, see `LayerMeasureConfig`. Layers without positions are left out.
         images: Largest number of test images, the same for every model.
-        margin: Pixels at the border of the image; places of maps there are left out, before and
+        margin: Pixels at the border of the image; positions of maps there are left out, before and
             after the warp. Half a receptive field, if it reaches beyond the border.
     """
 
@@ -67,13 +67,13 @@ class SpatialEquivariance(Measure[SpatialEquivarianceConfig]):
     """Difference between the map of a moved image and the moved map, f(Tx) and T f(x).
 
     The error is that of the invariance error with T f(x) in place of f(x): 0 if the map moves as
-    the image does, 1 if the two differ as the maps of different images do. T moves the places of a
-    map as it moves the pixels at their centres, and is interpolated bilinearly; the interpolation
+    the image does, 1 if the two differ as the maps of different images do. T moves the positions of
+    a map as it moves the pixels at their centres, and is interpolated bilinearly; the interpolation
     error is that of a map that is warped and warped back, of which an equivariant map has about
-    half. Maps are those of convolutions, and the presences and poses of capsules at places.
+    half. Maps are those of convolutions, and the presences and poses of capsules at positions.
 
     Poses also turn with the image. So for each view one affine map of the pose, the same at all
-    places, is fitted to other images; the pose error is what it leaves of the spatial error. See
+    positions, is fitted to other images; the pose error is what it leaves of the spatial error. See
     `capsbench.metrics.pose_equivariance.PoseFit`.
     """
 
@@ -83,7 +83,7 @@ class SpatialEquivariance(Measure[SpatialEquivarianceConfig]):
         **error_metrics(
             "spatial",
             "√E d²(f(Tx), T f(x)) divided by the geometric mean of √E d²(T f(x), T f(x′)) and "
-            "√E d²(f(Tx), f(Tx′)), over the places that stay within the map.",
+            "√E d²(f(Tx), f(Tx′)), over the positions that stay within the map.",
         ),
         **error_metrics(
             "interpolation", "The same error of a map f(x) and f(x) warped by T and back."
@@ -93,7 +93,7 @@ class SpatialEquivariance(Measure[SpatialEquivarianceConfig]):
             "affine map of poses."
         ),
         "shuffled_explained": ValueSpec(
-            "The same with A fitted to poses of other images at the same places, the control."
+            "The same with A fitted to poses of other images at the same positions, the control."
         ),
         "gain_over_control": ValueSpec(
             "1 − E|f(Tx) − A T f(x)|² over the smaller error of the two controls: no change, and "
@@ -190,7 +190,7 @@ def _problems(
     for name, layer in layers.items():
         min_dim = 5 if layer.kind == "pose" else 4  # of a pose that is a matrix 6
         if layer.kind == "vector" or outputs[name].dim() < min_dim:
-            problems[name] = NO_PLACES
+            problems[name] = NO_POSITIONS
         elif name not in with_known_stride and outputs[name].shape[-2:] != batch.images.shape[-2:]:
             problems[name] = NO_STRIDE
     return problems
@@ -208,5 +208,5 @@ def _with_errors(
     for quantity, explained in fits:
         place = (quantity.factor, quantity.view, quantity.layer)
         if quantity.metric == "explained" and place in spatial:
-            left = (1 - explained).clamp_min(0).sqrt()
-            yield quantity.model_copy(update={"metric": "pose_error"}), spatial[place] * left
+            remaining = (1 - explained).clamp_min(0).sqrt()
+            yield quantity.model_copy(update={"metric": "pose_error"}), spatial[place] * remaining

@@ -66,7 +66,7 @@ class WorstOfK(Measure[WorstOfKConfig]):
     The views come from a seeded table by image and draw. They are the same for every model, and the
     first of more views are the same as fewer.
 
-    Free per-image arrays: ``correct`` and ``loss`` (k, N) at each view, the loss as the negative
+    Further per-image arrays: ``correct`` and ``loss`` (k, N) at each view, the loss as the negative
     log-probability of the target, averaged over an image's objects; ``worst_view`` (N,), see
     `worst_view`.
     """

@@ -67,9 +67,9 @@ def invariance_error(f_x: Tensor, f_gx: Tensor, classes: Tensor | None = None) -
     The error is sqrt(E d²(f(T_g x), f(x))) over the geometric mean of sqrt(E d²(f(x), f(x'))) and
     sqrt(E d²(f(T_g x), f(T_g x'))), d the Euclidean distance and x' another image. It is 0 if the
     view changes nothing, and 1 if it changes as much as another image does. Features that collapse
-    under the view do not look invariant, because their spread collapses too; if the view makes all
-    images equal, the error is infinite. For constant features it is 0/0, NaN. Distances below 1e-6
-    of the features' own size are rounding errors of fp32 and count as 0.
+    under the view do not appear invariant, because their spread collapses too; if the view makes
+    all images equal, the error is infinite. For constant features it is 0/0, NaN. Distances below
+    1e-6 of the features' own size are rounding errors of fp32 and count as 0.
 
     All pairs of distinct images are covered by
     E d²(f(x), f(x')) = 2 (E|f|² - |E f|²) n / (n - 1).

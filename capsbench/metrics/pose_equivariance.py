@@ -1,7 +1,7 @@
-"""Change of poses on a map under a view, explained by one affine map for all places.
+"""Change of poses on a map under a view, explained by one affine map for all positions.
 
-The pose at a place also turns with the image. After the map of poses has been warped by
-`capsbench.measures._warped_maps`, the remaining change is the same at every place:
+The pose at a position also turns with the image. After the map of poses has been warped by
+`capsbench.measures._warped_maps`, the remaining change is the same at every position:
 f(T_g x)(T_g p) = A_g f(x)(p) if f(T_g x) = T_g f(x) (article, eq. 3).
 """
 
@@ -24,11 +24,11 @@ MIN_FOLDS = 2  # one for fitting, and one for validation
 
 
 class PoseSums(NamedTuple):
-    """Sums over held-out images, places and types of capsules, 0-d each.
+    """Sums over held-out images, positions and types of capsules, 0-d each.
 
     Attributes:
         residual: Of |f(T_g x) - A_g T_g f(x)|².
-        shuffled: The same with maps fitted to poses of other images at the same places.
+        shuffled: The same with maps fitted to poses of other images at the same positions.
         control: Of the smaller error of the two controls, type by type.
         change: Of |f(T_g x) - T_g f(x)|².
         size: Of |f(T_g x)|², the scale of rounding errors.
@@ -47,9 +47,10 @@ class PoseFit(NamedTuple):
     The first three are NaN if nothing changes.
 
     Attributes:
-        explained: 1 - E|f(T_g x) - A_g T_g f(x)|² / E|f(T_g x) - T_g f(x)|² over all places and
+        explained: 1 - E|f(T_g x) - A_g T_g f(x)|² / E|f(T_g x) - T_g f(x)|² over all positions and
             types: 1 if A_g explains the whole change, 0 if it is no better than no change.
-        shuffled_explained: The same with maps fitted to poses of other images at the same places.
+        shuffled_explained: The same with maps fitted to poses of other images at the same
+            positions.
         gain_over_control: 1 - E|f(T_g x) - A_g T_g f(x)|² over the smaller error of the two
             controls (no change, and shuffled), selected type by type.
         distance_from_identity: Mean over types of |A_g - I| (Frobenius) / sqrt(d).
@@ -103,20 +104,20 @@ def combine_fits(fits: Sequence[PoseFit]) -> PoseFit:
 
 
 def pose_equivariance(warped: Tensor, transformed: Tensor, folds: Folds) -> PoseFit:
-    """Compute the share of the poses' change that one affine map for all places explains.
+    """Compute the share of the poses' change that one affine map for all positions explains.
 
     For each type of capsules A_g is fitted by ridge regression, with the penalty from nested
-    validation, from T_g f(x) to f(T_g x) at all places together, and tested on held-out images. The
-    shuffled control fits a map to poses of other images at the same places; it is computed in
-    expectation over all pairs of images, without sampling.
+    validation, from T_g f(x) to f(T_g x) at all positions together, and tested on held-out images.
+    The shuffled control fits a map to poses of other images at the same positions; it is computed
+    in expectation over all pairs of images, without sampling.
 
     Args:
-        warped: (N, C, D, P) of T_g f(x): C types with poses of D numbers at P places.
-        transformed: (N, C, D, P) of f(T_g x), at the same places.
+        warped: (N, C, D, P) of T_g f(x): C types with poses of D numbers at P positions.
+        transformed: (N, C, D, P) of f(T_g x), at the same positions.
         folds: Held-out images and folds.
 
     Returns:
-        All NaN without places, or with too few images to hold some out and validate on others.
+        All NaN without positions, or with too few images to hold some out and validate on others.
     """
     metric = PoseEquivariance(warped.shape[1:], sync_on_compute=False).to(warped.device)
     metric.update(warped, transformed, folds)
@@ -126,7 +127,7 @@ def pose_equivariance(warped: Tensor, transformed: Tensor, folds: Folds) -> Pose
 class PoseEquivariance(Metric):
     """`pose_equivariance` of one view over batches and processes.
 
-    Sums of products of the D numbers of a pose, and of the poses at each place, are kept: memory
+    Sums of products of the D numbers of a pose, and of the poses at each position, are kept: memory
     does not depend on the number of images, nor the result on the batches and their order.
 
     Args:
@@ -147,14 +148,14 @@ class PoseEquivariance(Metric):
 
     def __init__(self, shape: Sequence[int], **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        types, d, places = shape
+        types, d, positions = shape
         sizes = {
             "count": (),
             "source": (types, d + 1, d + 1),
             "cross": (types, d, d + 1),
             "square": (types,),
-            "total_x": (types, d + 1, places),
-            "total_y": (types, d, places),
+            "total_x": (types, d + 1, positions),
+            "total_y": (types, d, positions),
         }
         for name, size in sizes.items():
             zeros = torch.zeros(PARTS, *size, dtype=torch.float64)
@@ -182,21 +183,21 @@ class PoseEquivariance(Metric):
             return PoseFit.of(PoseSums(*(nan,) * len(PoseSums._fields)), nan)
         other = torch.einsum("scip,scjp->scij", self.total_y, self.total_x)
         other = other / self.count.clamp_min(1)[:, None, None, None]
-        tested = self._moments(self.cross, HELD_OUT)
+        held_out_moments = self._moments(self.cross, HELD_OUT)
         unit = torch.eye(*self.cross.shape[-2:]).to(self.cross)
-        maps, unrelated = (
+        maps, shuffled_maps = (
             cross_validated_ridge([self._moments(each, fold) for fold in folds], prior=unit).maps
             for each in (self.cross, other)
         )
         residual, shuffled, change = (
-            tested.squared_error(each) for each in (maps, unrelated, unit)
+            held_out_moments.squared_error(each) for each in (maps, shuffled_maps, unit)
         )
         control = torch.minimum(shuffled, change)
         sums = PoseSums(
-            *(each.sum() for each in (residual, shuffled, control, change, tested.square))
+            *(each.sum() for each in (residual, shuffled, control, change, held_out_moments.square))
         )
-        off = (maps - unit)[..., :-1].square().sum(dim=(-2, -1)).div(maps.shape[-2]).sqrt()
-        return PoseFit.of(sums, off.mean())
+        distance = (maps - unit)[..., :-1].square().sum(dim=(-2, -1)).div(maps.shape[-2]).sqrt()
+        return PoseFit.of(sums, distance.mean())
 
     def _moments(self, cross: Tensor, part: int) -> Moments:
         return Moments(self.source[part], cross[part][:, None], self.square[part][:, None])

@@ -32,7 +32,8 @@ class Record(RecordPart):
         """Read a record.
 
         Raises:
-            UserError: The file is missing, damaged, or of another schema.
+            UserError: The file is missing, damaged, or of another schema, or names a measure that
+                is not there.
         """
         if not path.is_file():
             raise UserError(f"{path} is missing; run the benchmark again")
@@ -42,6 +43,8 @@ class Record(RecordPart):
             return cls.model_validate({k: v for k, v in content.items() if k != "schema"})
         except ValidationError as error:
             raise damaged(path, one_line(error)) from None
+        except UserError as error:  # the file or package of a measure of the user's own is missing
+            raise UserError(f"cannot read {path}: {error}") from None
 
 
 def require_schema(path: Path, content: Any) -> None:

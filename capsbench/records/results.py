@@ -18,7 +18,9 @@ from capsbench.records.measure import MeasureRecord
 from capsbench.records.record import damaged
 from capsbench.records.training import DataConfig, TrainingConfig, TrainingRecord
 from capsbench.schema import Benchmark
+from capsbench.values import Value
 
+IDENTITY = ("benchmark", "label", "at", "model", "seed", "fingerprint")  # columns of every row
 Images = np.ndarray[Any, np.dtype[np.uint8]]
 
 
@@ -120,15 +122,25 @@ class Results:
         """Return the data of the cells, once one training has begun."""
         return next((cell.config.data for cell in self.cells if cell.config), None)
 
+    @property
+    def columns(self) -> list[str]:
+        """Columns of the `rows`."""
+        records = (record for cell in self.cells for record in cell.measures.values())
+        own = Value.columns(value for record in records for value in record.values)
+        return [*IDENTITY, "rule", "measure", *own]
+
     def rows(self) -> Iterator[dict[str, Any]]:
-        """Yield every value as a tidy row: the identity of the cell, then the value's fields."""
+        """Yield every value as a tidy row: the identity of the cell, then the value's fields.
+
+        Conditions have one column per name, ``condition_<name>``.
+        """
         for cell in self.cells:
-            identity = {"benchmark": self.benchmark.name, "label": cell.label, "at": cell.at}
-            identity |= {"model": cell.reference.model, "seed": cell.seed}
-            identity |= {"fingerprint": cell.reference.fingerprint}
-            for measure, record in cell.measures.items():
+            own = (self.benchmark.name, cell.label, cell.at, cell.reference.model, cell.seed)
+            identity = dict(zip(IDENTITY, (*own, cell.reference.fingerprint), strict=True))
+            for record in cell.measures.values():
+                measure = {"rule": record.rule, "measure": record.measure}
                 for value in record.values:
-                    yield {**identity, "rule": record.rule, "measure": measure, **dict(value)}
+                    yield {**identity, **measure, **value.row()}
 
 
 def load_results(folder: Path) -> Results:

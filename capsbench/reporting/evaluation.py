@@ -9,8 +9,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pydantic import ValidationError
+
+from capsbench.arguments import one_line
 from capsbench.errors import UserError
 from capsbench.measures import MeasureResult
+from capsbench.names import from_folder, without_folder
 from capsbench.records import (
     BenchmarkRecord,
     CellFolder,
@@ -75,10 +79,13 @@ class Evaluation:
                 are absent.
 
         Raises:
-            UserError: There is no such value.
+            UserError: There is no such value, or no such field.
         """
-        quantity = Quantity(**fields)
-        result = self.results.get(measure)
+        try:
+            quantity = Quantity(**fields)
+        except ValidationError as error:
+            raise UserError(f"a value of {measure}: {one_line(error)}") from None
+        result = self.results.get(from_folder(Path.cwd(), measure))
         for value in result.values if result else ():
             if value.name == quantity.name:
                 return value.value
@@ -90,14 +97,16 @@ class Evaluation:
         for measure, result in self.results.items():
             for value in result.values:
                 low, high = self.intervals[measure].get(value.quantity, (None, None))
-                rows.append({"measure": measure, **dict(value), "low": low, "high": high})
+                own = {"measure": without_folder(measure), **value.row()}
+                rows.append(own | {"low": low, "high": high})
         return rows
 
     def table(self) -> str:
         """Return every value with its interval over images, as text, with notes below."""
         lines = []
         for measure, result in self.results.items():
-            lines.append(f"{measure} (n = {max((v.n for v in result.values), default=0):,})")
+            n = max((value.n for value in result.values), default=0)
+            lines.append(f"{without_folder(measure)} (n = {n:,})")
             names = [quantity_text(value) for value in result.values]
             width = max(map(len, names), default=0)
             for name, value in zip(names, result.values, strict=True):

@@ -4,23 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SerializeAsAny
+from pydantic import BaseModel, ConfigDict, Field
 
 from capsbench import arguments
 from capsbench.contracts import Model
 from capsbench.data.images import ImageDataModule
 from capsbench.errors import UserError
 from capsbench.fingerprint import fingerprint
-from capsbench.measures import MeasureConfig, load_measure, parse_config
-from capsbench.names import Target, find
+from capsbench.measures import MeasureConfig, load_measure
+from capsbench.names import Target, find, without_folder
 from capsbench.records import CellReference, TrainingConfig
 from capsbench.schema import DataEntry
+from capsbench.schema.benchmark import AnyMeasureConfig
 from capsbench.training.recipe import Recipe
 from capsbench.viewpoint.ranges import ViewRange
-
-AnyMeasureConfig = Annotated[SerializeAsAny[MeasureConfig], BeforeValidator(parse_config)]
 
 
 class Cell(BaseModel):
@@ -70,7 +69,7 @@ class Cell(BaseModel):
         """The cell as the benchmark's record lists it."""
         return CellReference(
             label=self.label,
-            model=Path(self.model).name,  # of a user's own file, without its folder
+            model=without_folder(self.model),
             seed=self.seed,
             path=self.path.as_posix(),
             measures={config.measure: name for name, config in self.measures.items()},

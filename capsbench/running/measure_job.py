@@ -10,6 +10,7 @@ from capsbench.contracts import Model
 from capsbench.files.atomic import clear_unfinished_writes, write_npz
 from capsbench.measures import MeasureContext, load_measure, run_measure
 from capsbench.measures._objects import with_objects
+from capsbench.names import without_folder
 from capsbench.progress import progress_bar
 from capsbench.records import CellFolder, MeasureRecord, Provenance, TrainingRecord
 from capsbench.running.cell import Cell
@@ -57,7 +58,7 @@ def measure_cell(cell: Cell, session: Session) -> None:
             result = run_measure(config, model, data, context)
         write_npz(folder.per_image(name), with_objects(result.per_image, data))
         record = MeasureRecord(
-            measure=config.measure,
+            measure=without_folder(config.measure),
             revision=load_measure(config.measure).revision,
             arguments=config.model_dump(mode="json", exclude={"measure"}),
             rule=cell.rule,

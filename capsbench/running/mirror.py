@@ -115,8 +115,8 @@ def _values(result: CellResult) -> dict[str, float]:
 
 
 def _log(mirror: Mirror, summary: Mapping[str, Any], results: Results) -> None:
-    rows = [row | {"condition": str(row["condition"] or "")} for row in results.rows()]
-    columns = list(rows[0]) if rows else []
+    columns = results.columns
+    rows = [[row.get(name) for name in columns] for row in results.rows()]
     pictures = {f"{name}-figure": png(figure) for name, figure in draw_figures(results).items()}
-    mirror.log_results(summary, (columns, [list(row.values()) for row in rows]), pictures)
+    mirror.log_results(summary, (columns, rows), pictures)
     mirror.close()

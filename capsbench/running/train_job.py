@@ -17,6 +17,7 @@ from capsbench.capsules.convolution import FASTEST_FORMS
 from capsbench.data.images import ImageDataModule
 from capsbench.errors import UserError
 from capsbench.files.atomic import clear_unfinished_writes, write_rows
+from capsbench.names import without_folder
 from capsbench.process import active_settings
 from capsbench.progress import progress_bar
 from capsbench.records import CellFolder, Provenance, TrainingRecord
@@ -158,7 +159,7 @@ def _write_record(
         model.load_state_dict(weights)
         config = cell.config.model_dump(mode="json")
         facts: dict[str, Any] = {
-            "model": Path(cell.model).name,  # of a user's own file, without its folder
+            "model": without_folder(cell.model),
             "label": cell.label,
             "rule": rule,
             "step": step,

@@ -46,6 +46,8 @@ def load_benchmark(
         return benchmark
     except ValidationError as error:
         raise UserError(f"benchmark '{name}' ({path.name}): {explain(error, Benchmark)}") from None
+    except UserError as error:  # an unknown measure
+        raise UserError(f"benchmark '{name}' ({path.name}): {error}") from None
 
 
 def parse_changes(pairs: Sequence[str], option: str = "--set") -> dict[str, Any]:
@@ -117,10 +119,13 @@ def read(path: Path) -> dict[str, Any]:
 
 def _resolve_files(content: dict[str, Any], folder: Path) -> None:
     """Make names such as ``net.py:Net`` relative to a folder; malformed entries fail later."""
-    models = content.get("models")
-    for entry in (content.get("data"), *(models if isinstance(models, list) else ())):
-        if isinstance(entry, dict) and isinstance(entry.get("name"), str):
-            entry["name"] = from_folder(folder, entry["name"])
+    places = [(content.get("data"), "name")]
+    for field, key in (("models", "name"), ("measures", "measure")):
+        entries = content.get(field)
+        places += [(entry, key) for entry in (entries if isinstance(entries, list) else ())]
+    for entry, key in places:
+        if isinstance(entry, dict) and isinstance(entry.get(key), str):
+            entry[key] = from_folder(folder, entry[key])
 
 
 def put(content: Any, place: str, value: Any) -> None:

@@ -130,9 +130,9 @@ def by_object(outcomes: Floats, objects: ArrayLike) -> Floats:
         (S, T) by seed and object, with the same means over the columns.
     """
     _, member, counts = np.unique(np.asarray(objects), return_inverse=True, return_counts=True)
-    whole = outcomes.mean(axis=1, keepdims=True)
+    overall = outcomes.mean(axis=1, keepdims=True)
     sums = np.stack([np.bincount(member, row, len(counts)) for row in outcomes])
-    result: Floats = whole + (sums - counts * whole) / counts.mean()
+    result: Floats = overall + (sums - counts * overall) / counts.mean()
     return result
 
 

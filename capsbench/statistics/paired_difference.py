@@ -186,16 +186,16 @@ def _difference(
         by_seed = images @ outcomes.T  # (R, S)
         by_image = share @ outcomes  # (R, N)
         mean = np.sum(share * by_seed, axis=1)
-        whole = np.sum(share * (images @ (outcomes**2).T), axis=1) - mean**2
-        of_seeds = np.sum(share * (by_seed - mean[:, None]) ** 2, axis=1)
-        of_images = np.sum(images * by_image**2, axis=1) - mean**2
-        rest = (whole - of_seeds - of_images) / max(count - 1, 1)
-        excess += (of_seeds - rest) / max(len(outcomes) - 1, 1)
+        total = np.sum(share * (images @ (outcomes**2).T), axis=1) - mean**2
+        between_seeds = np.sum(share * (by_seed - mean[:, None]) ** 2, axis=1)
+        between_images = np.sum(images * by_image**2, axis=1) - mean**2
+        rest = (total - between_seeds - between_images) / max(count - 1, 1)
+        excess += (between_seeds - rest) / max(len(outcomes) - 1, 1)
         means.append(mean)
         columns.append(by_image)
     mean = means[0] - means[1]
-    of_difference = np.sum(images * (columns[0] - columns[1] - mean[:, None]) ** 2, axis=1)
-    variance = of_difference / max(count - 1, 1)
+    squared_deviation = np.sum(images * (columns[0] - columns[1] - mean[:, None]) ** 2, axis=1)
+    variance = squared_deviation / max(count - 1, 1)
     error = np.sqrt(np.maximum(variance + excess, variance))
     return mean, np.where(error > ROUNDING, error, 0)
 

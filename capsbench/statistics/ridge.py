@@ -151,16 +151,16 @@ def select_penalty(
         prior: See `fit_ridge`.
         unit: See `fit_ridge`.
     """
-    whole = sum_moments(folds)
+    all_moments = sum_moments(folds)
     errors = []
     for penalty in penalties:
         by_fold = [
-            fold.squared_error(fit_ridge(whole.minus(fold), penalty, prior=prior, unit=unit))
+            fold.squared_error(fit_ridge(all_moments.minus(fold), penalty, prior=prior, unit=unit))
             for fold in folds
         ]
         errors.append(torch.stack(by_fold).sum(dim=0))
     best = torch.stack(errors).argmin(dim=0)
-    return whole.square.new_tensor(penalties)[best]
+    return all_moments.square.new_tensor(penalties)[best]
 
 
 def predict(maps: Tensor, x: Tensor) -> Tensor:

@@ -61,7 +61,7 @@ class GridView(NamedTuple):
 
     @property
     def is_identity(self) -> bool:
-        """True if the view is the identity of its factor, also after whole turns."""
+        """True if the view is the identity of its factor, also after full turns."""
         identity = FACTORS[self.factor].identity
         if identity is None:
             return False

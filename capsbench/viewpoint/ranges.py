@@ -109,8 +109,3 @@ class ViewRange(BaseModel):
     def familiar(self, view: GridView) -> bool:
         """Return whether a view lies inside the range, ends included, angles modulo 360 degrees."""
         return self.place(view) == "familiar"
-
-    def with_recorded(self, recorded: Mapping[str, Any]) -> ViewRange:
-        """Return the same applied factors with other restrictions of recorded factors."""
-        applied = {name: spread for name, spread in self if name not in RECORDED}
-        return ViewRange(**applied, **recorded)

@@ -14,7 +14,7 @@ def views(**factors):
 def test_the_table_holds_the_view_of_each_pair():
     grid = views(shift_x=[1, 2], rotation=[-120, 120], scale=[2])
     compositions = composed_views(grid, "rotation")
-    assert compositions.own.tolist() == [2, 3]
+    assert compositions.view_indices.tolist() == [2, 3]
     # -120 after -120 is 120, and -120 after 120 is the identity.
     assert compositions.table is not None
     assert compositions.table.tolist() == [[0, 3, 4], [3, 4, 0], [4, 0, 3]]
@@ -47,4 +47,8 @@ def test_the_tangent_of_a_shear_is_additive():
 
 def test_a_factor_without_views_has_no_compositions():
     compositions = composed_views(views(rotation=[90]), "shift_x")
-    assert (len(compositions.own), len(compositions.triples), compositions.table) == (0, 0, None)
+    assert (len(compositions.view_indices), len(compositions.triples), compositions.table) == (
+        0,
+        0,
+        None,
+    )

@@ -146,7 +146,7 @@ def test_against_loops_over_held_out_images():
     fitted = fit(f_x, f_gx, width=5)
     for k in range(CLASSES):
         expected = naive_errors(fitted, k, f_x, f_gx)
-        sums = (fitted.residual[k, 0], fitted.change[k, 0], fitted.whole_change[k, 0])
+        sums = (fitted.residual[k, 0], fitted.change[k, 0], fitted.total_change[k, 0])
         assert [each.item() for each in sums] == pytest.approx(expected, rel=1e-9)
         shares = fitted.shares()
         assert shares.explained[k, 0].item() == pytest.approx(1 - expected[0] / expected[1])

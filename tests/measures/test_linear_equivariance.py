@@ -8,7 +8,7 @@ from capsbench.data.folds import folds_by_image
 from capsbench.measures import MeasureContext, load_measure
 from capsbench.measures._equivariance_maps import fit_equivariance_maps
 from capsbench.measures._group_law import compositions, group_law_of_maps
-from capsbench.measures._per_class_fit import isometric
+from capsbench.measures._per_class_fit import reduce_isometrically
 from capsbench.values import select
 from capsbench.viewpoint.grid import GridView
 from capsbench.viewpoint.views import Views
@@ -196,11 +196,11 @@ def test_too_few_images_and_images_of_several_objects_are_not_measured(data, ima
 
 def test_isometric_features_keep_their_inner_products():
     features = random(5, 3, 400)
-    reduced = isometric(features)
+    reduced = reduce_isometrically(features)
     assert reduced.shape == (5, 3, 15)
     flat, vectors = features.flatten(0, 1), reduced.flatten(0, 1)
     torch.testing.assert_close(vectors @ vectors.T, flat @ flat.T, rtol=1e-4, atol=1e-3)
-    assert isometric(features[..., :15]).equal(features[..., :15])
+    assert reduce_isometrically(features[..., :15]).equal(features[..., :15])
 
 
 def config(**arguments):

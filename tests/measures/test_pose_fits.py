@@ -1,4 +1,4 @@
-"""Fits of poses at places in the spatial equivariance: fields of vectors of known rotation."""
+"""Fits of poses at positions in the spatial equivariance: fields of vectors of known rotation."""
 
 import pytest
 import torch

@@ -1,11 +1,11 @@
-"""Places that do not see the border of the image."""
+"""Positions that do not see the border of the image."""
 
 import pytest
 import torch
 from torch import nn
 
 from capsbench.contracts import LayerOfInterest, Model, Prediction
-from capsbench.measures._receptive_field import places_inside, scalar_field
+from capsbench.measures._receptive_field import interior_positions, scalar_field
 
 
 class Maps(Model):
@@ -31,9 +31,11 @@ IMAGES = torch.rand(4, 1, 12, 12, generator=torch.Generator().manual_seed(1))
 
 
 def inside(model):
-    (places,) = places_inside(model, {"last": LayerOfInterest("last", "map")}, IMAGES).values()
-    rows, columns = places.any(dim=1), places.any(dim=0)
-    assert torch.equal(places, rows[:, None] & columns)
+    (positions,) = interior_positions(
+        model, {"last": LayerOfInterest("last", "map")}, IMAGES
+    ).values()
+    rows, columns = positions.any(dim=1), positions.any(dim=0)
+    assert torch.equal(positions, rows[:, None] & columns)
     assert torch.equal(rows, columns)
     return rows.nonzero()[:, 0].tolist()
 
@@ -45,17 +47,17 @@ def conv(width, **arguments):
 
 @pytest.mark.parametrize("standardised", [False, True], ids=["plain", "standardised"])
 def test_places_that_see_the_border_and_their_neighbours_are_left_out(standardised):
-    def places(*modules):
+    def positions(*modules):
         return inside(Maps(*modules, standardised=standardised))
 
-    assert places(nn.Identity()) == list(range(2, 10))
-    # A place sees one more pixel on each side, with zero padding and without.
-    assert places(conv(3, padding=1)) == list(range(3, 9))
-    assert places(conv(3)) == list(range(2, 8))
-    # Of six places, at every second pixel, the first and the last see the border.
-    assert places(conv(3, stride=2, padding=1)) == [2, 3]
+    assert positions(nn.Identity()) == list(range(2, 10))
+    # A position sees one more pixel on each side, with zero padding and without.
+    assert positions(conv(3, padding=1)) == list(range(3, 9))
+    assert positions(conv(3)) == list(range(2, 8))
+    # Of six positions, at every second pixel, the first and the last see the border.
+    assert positions(conv(3, stride=2, padding=1)) == [2, 3]
     # Two kernels of 3 see as far as one of 5.
-    assert places(conv(3, padding=1), nn.ReLU(), conv(3, padding=1)) == list(range(4, 8))
+    assert positions(conv(3, padding=1), nn.ReLU(), conv(3, padding=1)) == list(range(4, 8))
 
 
 def test_no_place_is_left_if_every_place_sees_the_border():

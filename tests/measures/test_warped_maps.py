@@ -1,4 +1,4 @@
-"""Warped maps: against loops over places, and on networks of known equivariance."""
+"""Warped maps: against loops over positions, and on networks of known equivariance."""
 
 from dataclasses import replace
 
@@ -68,7 +68,9 @@ def test_zero_padding_breaks_equivariance_at_the_border_only():
 
 def test_strides_and_offsets_of_stacked_layers():
     """A network of kernels symmetric under quarter turns is equivariant to them."""
-    images = random(10, 1, 19, 19)  # the last map's places have their centres at pixels 5, 9 and 13
+    images = random(
+        10, 1, 19, 19
+    )  # the last map's positions have their centres at pixels 5, 9 and 13
     kernels = [random(4, 1, 3, 3, seed=1), random(2, 4, 5, 5, seed=2)]
     symmetric = [sum(k.rot90(turn, (2, 3)) for turn in range(4)) for k in kernels]
 
@@ -88,7 +90,7 @@ def test_a_shift_by_one_stride_moves_maps_by_one_place():
     f_x, f_gx = (conv2d(each, kernel, stride=3) for each in (images, transform(images, view)))
     distances = spatial_error(f_x, f_gx, view, (17, 17), stride=3, offset=1)
     assert distances.error < 1e-14
-    # A shift by less than a stride is no shift of places (article, section 2).
+    # A shift by less than a stride is no shift of positions (article, section 2).
     less = one_view(shift=(-1.0, 0.0))
     other = conv2d(transform(images, less), kernel, stride=3)
     assert spatial_error(f_x, other, less, (17, 17), stride=3, offset=1).error > 0.5

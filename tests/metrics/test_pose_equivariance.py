@@ -1,4 +1,4 @@
-"""Poses at places explained by one affine map, against least squares and sampled controls."""
+"""Poses at positions explained by one affine map, against least squares and sampled controls."""
 
 import pytest
 import torch

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from capsbench.measures import load_measure
+from capsbench.names import without_folder
 from capsbench.records import Results
 from capsbench.reporting.comparisons.per_image import load_outcomes
 from capsbench.reporting.formatting import NUMBER_FORMATS
@@ -152,28 +153,23 @@ def _caption(results: Results, rows: Sequence[ModelDifference]) -> str:
 
 def differences_csv(rows: Sequence[ModelDifference]) -> str:
     """Return the differences as CSV, with the fields of the values and shares as numbers."""
-    conditions = sorted({name for row in rows for name in row.quantity.condition})
     columns = [
-        *("label", "measure", "metric", "split", "factor", "view"),
-        *(f"condition_{name}" for name in conditions),
-        *("source", "difference", "low", "high", "p", "p_corrected", "comparisons"),
+        *("label", "measure", *Quantity.columns(row.quantity for row in rows)),
+        *("difference", "low", "high", "p", "p_corrected", "comparisons"),
         *("seeds", "seeds_of_first", "images", "objects"),
     ]
     stream = io.StringIO()
     writer = csv.DictWriter(stream, columns, lineterminator="\n")
     writer.writeheader()
     for row in rows:
-        quantity, each = row.quantity, row.difference
+        each = row.difference
         low, high = each.interval or (None, None)
-        own = {name: getattr(quantity, name) for name in ("metric", "split", "factor", "view")}
-        own |= {f"condition_{name}": value for name, value in quantity.condition.items()}
         p, p_corrected = (None if np.isnan(p) else p for p in (each.p, each.p_corrected))
         writer.writerow(
             {
                 "label": row.title,
-                "measure": row.measure,
-                **own,
-                "source": quantity.source,
+                "measure": without_folder(row.measure),
+                **row.quantity.row(),
                 "difference": each.mean,
                 "low": low,
                 "high": high,

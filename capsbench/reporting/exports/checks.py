@@ -11,6 +11,7 @@ from typing import Any
 
 from capsbench.arguments import SUPPLIED_TO_DATA, SUPPLIED_TO_MODELS, resolve
 from capsbench.errors import UserError
+from capsbench.measures import load_measure
 from capsbench.names import Kind, find
 from capsbench.records import (
     BenchmarkRecord,
@@ -176,7 +177,7 @@ def _is_same(
 
 
 def _is_complete(protocol: Benchmark, cell: CellResult, training: TrainingRecord) -> bool:
-    """Check that a cell has everything that tables are made of."""
+    """Check that a cell has everything that tables are made of, of the measures' revisions."""
     if training.status == "diverged":
         return True
     selected = training.selected.get(protocol.selection)
@@ -189,7 +190,10 @@ def _is_complete(protocol: Benchmark, cell: CellResult, training: TrainingRecord
         and all(name in row for row in cell.trajectory for name in columns)
         and set(cell.measures) == names
         and names <= {config.measure for config in protocol.measures}
-        and all(record.rule == protocol.selection for record in cell.measures.values())
+        and all(
+            record.rule == protocol.selection and record.revision == load_measure(name).revision
+            for name, record in cell.measures.items()
+        )
     )
 
 

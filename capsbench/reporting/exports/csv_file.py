@@ -13,17 +13,8 @@ def results_csv(results: Results) -> str:
 
     Conditions have one column per name, ``condition_<name>``; fields that do not apply are empty.
     """
-    rows = list(results.rows())
-    conditions = sorted({name for row in rows for name in row["condition"]})
-    columns = [
-        *("benchmark", "label", "at", "model", "seed", "fingerprint", "rule", "measure", "metric"),
-        *("split", "factor", "view", "layer", *(f"condition_{name}" for name in conditions)),
-        *("source", "value", "n"),
-    ]
     stream = io.StringIO()
-    writer = csv.DictWriter(stream, columns, extrasaction="ignore", lineterminator="\n")
+    writer = csv.DictWriter(stream, results.columns, lineterminator="\n")
     writer.writeheader()
-    for row in rows:
-        own = {f"condition_{name}": value for name, value in row["condition"].items()}
-        writer.writerow(row | own)
+    writer.writerows(results.rows())
     return stream.getvalue()

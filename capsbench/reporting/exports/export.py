@@ -215,7 +215,8 @@ def is_claims_export(path: Path) -> bool:
     Raises:
         UserError: The file is damaged.
     """
-    return "judged" in read_json(path)
+    content = read_json(path)
+    return isinstance(content, dict) and "judged" in content
 
 
 def in_shipped_words(exported: ExportedResults) -> ExportedResults:

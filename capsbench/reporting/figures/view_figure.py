@@ -163,7 +163,7 @@ def _draw_curve(axes: Axes, points: Sequence[CurvePoint], index: int) -> None:
 
 
 def _shade_familiar(axes: Axes, factor: str, spread: Spread) -> None:
-    """Shade the familiar views; an angle also a whole turn away, if that is in the panel."""
+    """Shade the familiar views; an angle also 360 degrees away, if that is in the panel."""
     period = FACTORS[factor].period
     turns = (0.0,) if period is None else (-period, 0.0, period)
     left, right = axes.get_xlim()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from capsbench.names import without_folder
 from capsbench.reporting.formatting import number, view
 from capsbench.values import Condition, Quantity
 
@@ -35,7 +36,7 @@ def measured_text(measure: str, quantity: Quantity) -> str:
     >>> measured_text("calibration", Quantity(metric="confidence"))
     'calibration: confidence'
     """
-    return f"{measure}: {quantity_text(quantity)}"
+    return f"{without_folder(measure)}: {quantity_text(quantity)}"
 
 
 def _condition_text(name: str, value: Condition) -> str:

@@ -75,10 +75,11 @@ def _row(title: str, cells: list[CellResult], place: int, splits: Iterable[str])
 def _caption(results: Results, splits: list[str]) -> str:
     if not splits:
         return "Training time is the mean over seeds, with the value of every seed."
-    records = [cell.measures[ACCURACY_BY_VIEW] for cell in results.cells if cell.measures]
+    records = [cell.measures.get(ACCURACY_BY_VIEW) for cell in results.cells]
     counts = {
         max((value.n for value in record.values if value.view is not None), default=0)
         for record in records
+        if record is not None
     }
     images = " or ".join(counted(count, "test image") for count in sorted(counts))
     text = (

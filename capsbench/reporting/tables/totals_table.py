@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from capsbench.measures import load_measure
+from capsbench.names import without_folder
 from capsbench.records import CellResult
 from capsbench.reporting.comparisons.aggregate import aggregate_seeds, measures, quantities
 from capsbench.reporting.tables.mean_cell import mean_cell
@@ -20,7 +21,11 @@ def totals_table(cells: Sequence[CellResult]) -> Table | None:
     """
     rows = [
         TableRow(
-            (measure, quantity_text(quantity), mean_cell(seed_values, units[quantity.metric].unit))
+            (
+                without_folder(measure),
+                quantity_text(quantity),
+                mean_cell(seed_values, units[quantity.metric].unit),
+            )
         )
         for measure in measures(cells)
         for units in [load_measure(measure).metrics]

@@ -57,7 +57,7 @@ def change(folder, **fields):
 
 
 @pytest.mark.parametrize(
-    ("value", "spread", "over", "expected"),
+    ("value", "spread", "seed_values", "expected"),
     [
         (0.75, None, THREE, "reproduced"),
         (0.8, None, THREE, "not reproduced"),
