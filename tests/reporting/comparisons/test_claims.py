@@ -22,7 +22,7 @@ from capsbench.reporting.tables.claims_tables import claim_table, claim_tables, 
 from capsbench.schema.claims import Claims
 from capsbench.values import Quantity
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 MODELS = (("CNN", "cnn-small"), ("Caps", "capsnet-dr"), ("Same", "capsnet-em"))
 SPLITS = {"measure": "accuracy-by-split"}
 FAMILIAR = Quantity(metric="accuracy", split="familiar")

@@ -26,7 +26,7 @@ from capsbench.running.session import Session
 from capsbench.schema import benchmark_names, load_benchmark
 from capsbench.training.execution import Execution
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 CHANGES = {"recipe.steps": 4, "recipe.evaluate_every": 2, "recipe.limit": 40, "seeds": [0, 1, 2]}
 WORDS = [f"{place}={json.dumps(value)}" for place, value in CHANGES.items()]
 
@@ -187,6 +187,10 @@ def weights(content):
     content["cells"][0]["measures"]["accuracy-by-view"]["rule"] = "test-best"
 
 
+def older(content):
+    content["cells"][0]["measures"]["accuracy-by-view"]["revision"] = 0
+
+
 def selected(content):
     content["cells"][0]["training"]["selected"] = {}
 
@@ -213,6 +217,7 @@ def difference(content):
         (none, "got 0"),
         (measures, "incomplete"),
         (weights, "incomplete"),
+        (older, "incomplete"),
         (selected, "incomplete"),
         (trajectory, "incomplete"),
         (difference, "not that of their values"),
