@@ -49,7 +49,7 @@ class Target:
         """Return the file that defines the target, without importing the module itself.
 
         Raises:
-            UserError: There is no such module or file, or capsbench and this module of its own
+            UserError: There is no such module or file, or capsbench and one of its own modules
                 come from two checkouts.
         """
         if self.file is not None:

@@ -1,4 +1,4 @@
-"""Values: measured numbers as tidy rows, each with the fields that say what it is a number of."""
+"""Values: measured numbers as tidy rows, each with the fields that identify the quantity."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Quantity(BaseModel):
 
     @property
     def fields(self) -> dict[str, Condition]:
-        """The fields that apply besides the metric; then conditions by their names, sorted."""
+        """The fields that apply, without the metric; then conditions, sorted by name."""
         own = {
             name: value
             for name in ("split", "factor", "view", "layer", "source")

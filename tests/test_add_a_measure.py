@@ -1,5 +1,6 @@
 """docs/add-a-measure.md is executed: files are written, commands run, the name installed."""
 
+import csv
 import json
 import re
 import shlex
@@ -60,6 +61,22 @@ def test_a_measure_in_a_file(folder, capsys):
     capsbench(measure, "--json")
     (again,) = json.loads(capsys.readouterr().out)
     assert again["values"] == [row]
+
+
+def test_files_are_named_relative_to_the_benchmark(folder, monkeypatch, capsys):
+    monkeypatch.chdir(folder.parent)
+    options = ["--device", "cpu", "--wandb", "off", "--output", str(folder / "runs")]
+    assert main(["run", f"{folder.name}/tiny.yaml", *options]) == 0
+    monkeypatch.chdir(folder / "runs")
+    assert main(["report", "."]) == 0
+    with Path("tiny/report/results.csv").open(newline="") as stream:
+        measures = {row["measure"] for row in csv.DictReader(stream)}
+    assert measures == {"accuracy-by-split", "mirror.py:Mirror"}
+    (folder / "mirror.py").unlink()
+    assert main(["report", "."]) == 2
+    message = capsys.readouterr().err
+    assert "no file" in message
+    assert "damaged" not in message
 
 
 def test_a_changed_file_is_measured_again(folder):

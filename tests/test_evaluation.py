@@ -58,6 +58,8 @@ def test_a_model_in_memory(benchmark):
     assert evaluation.results["accuracy-by-view"].per_image["correct"].shape == (3, 60)
     with pytest.raises(UserError, match="no value"):
         evaluation.value("consistency", metric="accuracy", split="novel")
+    with pytest.raises(UserError, match="metrc"):
+        evaluation.value("consistency", metric="accuracy", metrc="novel")
 
 
 def test_a_module_that_returns_logits_is_measured_like_the_model_inside(benchmark):

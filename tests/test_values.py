@@ -51,6 +51,18 @@ def test_selection_by_fields_and_conditions():
     assert select(rows, epsilon=0.1, split="familiar") == [rows[1]]
 
 
+def test_rows_of_a_table_have_one_column_for_each_condition():
+    attack = Quantity(metric="accuracy", condition={"method": "fgsm", "epsilon": 0.1})
+    values = [attack.with_value(0.5, 10), Quantity(metric="gap", layer="pose").with_value(1, 2)]
+    own = ["condition_epsilon", "condition_method", "source", "value", "n"]
+    assert Value.columns(values) == ["metric", "split", "factor", "view", "layer", *own]
+    assert Value.columns([]) == ["metric", "split", "factor", "view", "layer", *own[2:]]
+    row = values[0].row()
+    assert set(row) == set(Value.columns(values))
+    assert (row["condition_epsilon"], row["value"], row["layer"]) == (0.1, 0.5, None)
+    assert set(values[1].row()) < set(Value.columns(values))
+
+
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_non_finite_values_are_refused(value):
     with pytest.raises(ValidationError, match="finite"):

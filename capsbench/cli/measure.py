@@ -1,4 +1,4 @@
-"""``capsbench measure``: take further measures of a finished training, without training again."""
+"""``capsbench measure``: compute further measures of a finished training, without training."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def measure(
     ] = "auto",
     as_json: AsJson = False,
 ) -> None:
-    """Take further measures of a finished training.
+    """Compute further measures of a finished training.
 
     The measures use its checkpoint; nothing is trained. The results are added to the training's
     records, where a benchmark with the same measure finds them.
@@ -122,7 +122,7 @@ def parse_measures(text: str) -> list[MeasureConfig]:
         raise UserError("--measures names no measure")
     try:
         return [parse_config(each) for each in listed]
-    except ValueError as error:
+    except (UserError, ValueError) as error:
         raise UserError(f"--measures: {error}") from None
 
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from capsbench.schema import Benchmark
     from capsbench.training.execution import Execution
 
-MOST_SEEDS = 1000
+MAX_SEEDS = 1000
 STOPPED = "stopped; the same command continues where it stopped"
 
 
@@ -179,7 +179,7 @@ def _run_benchmark(
         print_dry_run(cells, session, protocol.expected, as_json)
         return
     scaled = {} if scale is None else protocol.scales[scale]
-    words = _in_words(scaled | changes, selected, scale)
+    words = _describe_changes(scaled | changes, selected, scale)
     record = None
     if search:
         protocol, record = search_recipes(protocol, session, models=selected)
@@ -230,7 +230,7 @@ def _exit_on_interrupt() -> Iterator[None]:
     try:
         yield
     except (KeyboardInterrupt, SystemExit) as stop:
-        # Lightning's Trainer turns Ctrl-C into an exit of its own, from within the interrupt.
+        # Lightning's Trainer turns Ctrl-C into its own exit, from within the interrupt.
         if not any(isinstance(cause, KeyboardInterrupt) for cause in (stop, stop.__context__)):
             raise
         typer.echo(STOPPED, err=True)
@@ -253,8 +253,8 @@ def parse_seeds(text: str) -> list[int]:
         first, last = (int(match[1]), int(match[2] or match[1])) if match else (0, -1)
         if last < first:
             raise UserError(f"--seeds takes whole numbers such as 0,1 or 0-4; got '{text}'")
-        if len(seeds) + last - first >= MOST_SEEDS:
-            raise UserError(f"--seeds takes at most {MOST_SEEDS} seeds; got '{text}'")
+        if len(seeds) + last - first >= MAX_SEEDS:
+            raise UserError(f"--seeds takes at most {MAX_SEEDS} seeds; got '{text}'")
         seeds.extend(range(first, last + 1))
     return seeds
 
@@ -270,7 +270,7 @@ def require_devices(execution: Execution) -> None:
         raise UserError(f"--devices {execution.devices}: this machine has {present} CUDA devices")
 
 
-def _in_words(
+def _describe_changes(
     changes: dict[str, Any], models: Sequence[str] | None, scale: str | None
 ) -> list[str]:
     from capsbench.records.benchmark import MODELS, SCALE

@@ -42,7 +42,7 @@ class Record(RecordPart):
         try:
             return cls.model_validate({k: v for k, v in content.items() if k != "schema"})
         except ValidationError as error:
-            raise damaged(path, one_line(error)) from None
+            raise damaged_record(path, one_line(error)) from None
         except UserError as error:  # the file or package of a measure of the user's own is missing
             raise UserError(f"cannot read {path}: {error}") from None
 
@@ -61,6 +61,6 @@ def require_schema(path: Path, content: Any) -> None:
         )
 
 
-def damaged(path: Path, reason: str) -> UserError:
+def damaged_record(path: Path, reason: str) -> UserError:
     """Return the error for a damaged record."""
     return UserError(f"{path} is damaged ({reason}); remove it and run the benchmark again")

@@ -15,7 +15,7 @@ from capsbench.files.atomic import Row, read_npz, read_rows
 from capsbench.records.benchmark import BenchmarkRecord, CellReference, ExampleList
 from capsbench.records.folders import BenchmarkFolder, CellFolder
 from capsbench.records.measure import MeasureRecord
-from capsbench.records.record import damaged
+from capsbench.records.record import damaged_record
 from capsbench.records.training import DataConfig, TrainingConfig, TrainingRecord
 from capsbench.schema import Benchmark
 from capsbench.values import Value
@@ -109,8 +109,8 @@ class Results:
                 groups.setdefault(cell.title, []).append(cell)
         return groups
 
-    def places(self) -> dict[str, int]:
-        """Return each title's place in the list of models, which decides its color."""
+    def color_indices(self) -> dict[str, int]:
+        """Return the color index of each title: the position of its model among the models."""
         labels = list(dict.fromkeys(cell.label for cell in self.cells))
         return {title: labels.index(cells[0].label) for title, cells in self.by_label().items()}
 
@@ -188,7 +188,7 @@ def _load_trajectory(path: Path) -> list[Row]:
     try:
         return read_rows(path)
     except (ValueError, TypeError):  # text that is no number; a row with too few columns
-        raise damaged(path, "not rows of numbers") from None
+        raise damaged_record(path, "not rows of numbers") from None
 
 
 def _load_examples(path: Path, listed: ExampleList | None) -> Images | None:
@@ -197,8 +197,8 @@ def _load_examples(path: Path, listed: ExampleList | None) -> Images | None:
     try:
         images = read_npz(path)["images"]
     except (ValueError, KeyError, EOFError, BadZipFile):
-        raise damaged(path, "no array of images") from None
+        raise damaged_record(path, "no array of images") from None
     expected = (len(listed.views), len(listed.classes))
     if images.dtype != np.uint8 or images.ndim != 5 or images.shape[:2] != expected:
-        raise damaged(path, f"expected {expected} uint8 images, got {images.shape}")
+        raise damaged_record(path, f"expected {expected} uint8 images, got {images.shape}")
     return images

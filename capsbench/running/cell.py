@@ -27,8 +27,8 @@ class Cell(BaseModel):
 
     Attributes:
         label: Label of the model in tables and figures.
-        model: Name by which the model is found; the path of a user's own file is absolute.
-        data: Name by which the data module is found, likewise.
+        model: Name or path of the model; the path of a user's own file is absolute.
+        data: Name or path of the data module, in the same form.
         config: Everything that determines the training.
         path: Folder of the cell, relative to the runs folder.
         rule: Selection rule of the weights that are measured.

@@ -31,7 +31,7 @@ def training_mirror(cell: Cell, benchmark: str, session: Session) -> Iterator[li
 
 
 def mirror_measures(cell: Cell, benchmark: str, session: Session) -> None:
-    """Mirror the measures of a cell from its records, as a run of its own."""
+    """Mirror the measures of a cell from its records, as a separate run."""
     mirror = _begin_cell(cell, benchmark, session, "evaluate")
     if mirror is None:
         return

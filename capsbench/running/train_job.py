@@ -79,7 +79,7 @@ def train_cell(cell: Cell, benchmark: str, session: Session) -> None:
 def train_in_processes(cell: Cell, benchmark: str, session: Session) -> None:
     """Train a cell in a group of processes, which Lightning or the cluster starts.
 
-    The group gets a parent process of its own: Lightning's launcher starts the other processes by
+    The group gets a separate parent process: Lightning's launcher starts the other processes by
     running their parent's command again, so that command must be this one training.
 
     Raises:
@@ -122,7 +122,7 @@ def _train(
     ):
         bar = progress.add_task(f"{cell.title}, seed {cell.seed}", total=cell.recipe.steps, note="")
 
-        def show_rows(rows: list[Row]) -> None:
+        def on_rows(rows: list[Row]) -> None:
             write_rows(folder.trajectory, rows)
             accuracy = rows[-1]["validation_accuracy"]
             progress.update(bar, note=f"validation accuracy {accuracy:.3f}")
@@ -136,8 +136,8 @@ def _train(
             state=folder.state,
             profile=folder.profile if execution.profile else None,
             loggers=loggers,
-            show_step=lambda step: progress.update(bar, completed=step),
-            show_rows=show_rows,
+            on_step=lambda step: progress.update(bar, completed=step),
+            on_rows=on_rows,
             follow=cell.config.follow,
         )
     return result, data

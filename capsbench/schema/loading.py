@@ -33,13 +33,13 @@ def load_benchmark(
     """
     target = find("benchmarks", name)
     path = target.source()
-    content = read(path)
+    content = read_yaml(path)
     if target.file is not None:
         _resolve_files(content, path.parent)
     for place, value in ({} if scale is None else _scale(content, name, scale)).items():
-        put(content, place, value)
+        set_value(content, place, value)
     for place, value in (changes or {}).items():
-        put(content, place, value)
+        set_value(content, place, value)
     try:
         benchmark = Benchmark.model_validate(content)
         variants(benchmark)
@@ -81,7 +81,7 @@ def variants(benchmark: Benchmark) -> dict[float | None, Benchmark]:
     result: dict[float | None, Benchmark] = {}
     for at, value in vary.values.items():
         content = benchmark.model_dump(mode="json")
-        put(content, vary.place, value)
+        set_value(content, vary.place, value)
         result[at] = Benchmark.model_validate(content)
     return result
 
@@ -95,7 +95,7 @@ def _scale(content: dict[str, Any], name: str, scale: str) -> Changes:
     return changes
 
 
-def read(path: Path) -> dict[str, Any]:
+def read_yaml(path: Path) -> dict[str, Any]:
     """Read a YAML file that holds a mapping.
 
     Raises:
@@ -128,7 +128,7 @@ def _resolve_files(content: dict[str, Any], folder: Path) -> None:
             entry[key] = from_folder(folder, entry[key])
 
 
-def put(content: Any, place: str, value: Any) -> None:
+def set_value(content: Any, place: str, value: Any) -> None:
     """Set ``content[a][b] = value`` for the place ``a.b``; a number is an index of a list.
 
     Raises:

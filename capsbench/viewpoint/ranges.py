@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, model_validator
 from capsbench.viewpoint.factors import FACTORS, RECORDED, range_field
 from capsbench.viewpoint.grid import GridView, require_invertible
 from capsbench.viewpoint.part import Part
-from capsbench.viewpoint.spread import STILL, UNCHANGED, Place, Spread
+from capsbench.viewpoint.spread import ONE, ZERO, Place, Spread
 
 
 class ViewRange(BaseModel):
@@ -38,12 +38,12 @@ class ViewRange(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    rotation: Spread = STILL
-    shift: Spread = STILL
-    scale: Spread = UNCHANGED
-    shear: Spread = STILL
-    brightness: Spread = STILL
-    contrast: Spread = UNCHANGED
+    rotation: Spread = ZERO
+    shift: Spread = ZERO
+    scale: Spread = ONE
+    shear: Spread = ZERO
+    brightness: Spread = ZERO
+    contrast: Spread = ONE
     part: Part = None
     azimuth: Spread | None = None
     elevation: Spread | None = None

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 import capsbench
 
 
@@ -37,3 +39,12 @@ def test_write_in_the_checkout(cli, tmp_path, monkeypatch):
     assert code == 0
     assert "0 records" in text
     assert written == [([], [], Path("docs/results.md"))]
+
+
+@pytest.mark.parametrize("content", ["3", "[]", "null", '{"judged": 1}', '{"schema": 1}'])
+def test_a_file_without_a_record_is_refused(refusal, tmp_path, content):
+    path = tmp_path / "a.json"
+    path.write_text(content)
+    message = refusal("results", str(path), "--folder", str(tmp_path / "results"))
+    assert "a.json" in message
+    assert "schema 2" in message

@@ -80,7 +80,7 @@ def difference_table(results: Results, rows: Sequence[ModelDifference]) -> Table
     """Return the table of differences; None if there are none."""
     if not rows:
         return None
-    places = results.places()
+    color_indices = results.color_indices()
     return Table(
         name="differences",
         title="Differences between models",
@@ -88,12 +88,12 @@ def difference_table(results: Results, rows: Sequence[ModelDifference]) -> Table
             *text_columns("Model", "Value"),
             *number_columns("Difference", "95 % interval", "p", "Seeds", "Images"),
         ),
-        rows=tuple(_table_row(row, places[row.title]) for row in rows),
+        rows=tuple(_table_row(row, color_indices[row.title]) for row in rows),
         caption=_caption(results, rows),
     )
 
 
-def _table_row(row: ModelDifference, place: int) -> TableRow:
+def _table_row(row: ModelDifference, color_index: int) -> TableRow:
     each = row.difference
     unit = load_measure(row.measure).metrics[row.quantity.metric].unit
     text, bare = NUMBER_FORMATS["difference of shares" if unit == "share" else unit]
@@ -108,7 +108,7 @@ def _table_row(row: ModelDifference, place: int) -> TableRow:
             " and ".join(map(str, each.n_seeds)),
             num_images(each),
         ),
-        color=place,
+        color=color_index,
     )
 
 

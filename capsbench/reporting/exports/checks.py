@@ -28,7 +28,7 @@ from capsbench.reporting.tables.quantity_text import measured_text
 from capsbench.schema import Benchmark, load_benchmark, parse_changes, variants
 from capsbench.training.selection import accuracy_column
 
-# Fields that make a protocol what it is; all others are words, which are shown as shipped.
+# Fields that determine the numbers of a protocol; the texts of the shipped file replace the others.
 DETERMINING = (
     *("name", "version", "data", "views", "models", "vary", "recipe", "selection", "matched"),
     *("follow", "seeds", "measures"),
@@ -63,7 +63,7 @@ def check_export(exported: ExportedResults) -> None:
     ]:
         raise UserError(
             f"{path}: with the changes that the record names, '{shipped.name}' has other "
-            f"{', '.join(different)} here; export records of the protocol as it is shipped"
+            f"{', '.join(different)} here; export records of the shipped protocol"
         )
     if searched:
         _check_search(exported, shipped)
@@ -83,22 +83,22 @@ def check_cells(path: Path, benchmark: Benchmark, cells: Sequence[CellResult]) -
     Raises:
         UserError: They are not.
     """
-    places = [(cell.label, cell.at, cell.seed) for cell in cells]
-    if not cells or len(set(places)) < len(places):
+    cell_keys = [(cell.label, cell.at, cell.seed) for cell in cells]
+    if not cells or len(set(cell_keys)) < len(cell_keys):
         raise UserError(f"{path}: expected each cell once, and one or more; got {len(cells)}")
     protocols = variants(benchmark)
     for cell in cells:
-        place = f"{path}: {cell.title}, seed {cell.seed}"
+        where = f"{path}: {cell.title}, seed {cell.seed}"
         protocol = protocols.get(cell.at)
         if protocol is None or not _is_cell(protocol, cell):
-            raise UserError(f"{place} is no cell of '{benchmark.name}'; export the record again")
+            raise UserError(f"{where} is no cell of '{benchmark.name}'; export the record again")
         if cell.config is None or not _is_training(protocol, cell, cell.config):
-            raise UserError(f"{place} is not the training of the protocol; run the benchmark again")
+            raise UserError(f"{where} is not the training of the protocol; run the benchmark again")
         if cell.training is None or not _is_complete(protocol, cell, cell.training):
-            raise UserError(f"{place} is incomplete; export the record again")
+            raise UserError(f"{where} is incomplete; export the record again")
         for name, value in _accuracies(cell.measures.values()):
             if not 0 <= value <= 1:
-                raise UserError(f"{place}: expected {name} within [0, 1], got {value:g}")
+                raise UserError(f"{where}: expected {name} within [0, 1], got {value:g}")
 
 
 def _shipped(record: BenchmarkRecord) -> Benchmark:

@@ -32,7 +32,7 @@ class ExportedTest(RecordPart):
 
     @classmethod
     def of(cls, judged: JudgedTest) -> Self:
-        """Return a judged test as it is exported."""
+        """Convert a judged test for export."""
         each = judged.difference
         return cls(
             test=judged.test,
@@ -44,7 +44,7 @@ class ExportedTest(RecordPart):
 
     @property
     def judged(self) -> JudgedTest:
-        """The judged test as it was."""
+        """The test as before the export."""
         each = None if self.numbers is None else self.numbers.difference
         return JudgedTest(self.test, each, self.means, self.parameters, self.verdict)
 
@@ -58,7 +58,7 @@ class ExportedClaim(RecordPart):
 
     @property
     def judged(self) -> JudgedClaim:
-        """The judged claim as it was."""
+        """The claim as before the export."""
         return JudgedClaim(self.claim, tuple(test.judged for test in self.tests), self.verdict)
 
 

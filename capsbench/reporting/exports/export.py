@@ -31,8 +31,8 @@ from capsbench.statistics.paired_difference import Difference
 from capsbench.values import Quantity
 
 EXPORTED_EXECUTION = {"device", "device_name", "devices", "nodes", "backend"}
-# Fields of a benchmark that are shown as they are shipped, not as they were exported.
-WORDS = ("title", "question", "source", "conflicts", "related", "expected", "published")
+# Fields of a benchmark that are read from the shipped file instead of the exported one.
+TEXT_FIELDS = ("title", "question", "source", "conflicts", "related", "expected", "published")
 FOLDER_OPTIONS = ("--data-root", "--output")
 
 
@@ -47,7 +47,7 @@ class ExportedCell(RecordPart):
 
     @classmethod
     def of(cls, cell: CellResult) -> Self:
-        """Return a finished cell as it is exported."""
+        """Convert a finished cell for export."""
         assert cell.config is not None
         assert cell.training is not None
         execution = cell.training.execution.model_dump(include=EXPORTED_EXECUTION)
@@ -87,14 +87,14 @@ class ExportedNumbers(RecordPart):
 
     @classmethod
     def of(cls, difference: Difference) -> ExportedNumbers:
-        """Return a difference as it is exported."""
+        """Convert a difference for export."""
         numbers = difference._asdict()
         undefined = {n: None for n in ("p", "p_corrected") if math.isnan(numbers[n])}
         return ExportedNumbers(**(numbers | undefined))
 
     @property
     def difference(self) -> Difference:
-        """The difference as it was."""
+        """The difference as before the export."""
         numbers = {name: getattr(self, name) for name in Difference._fields}
         undefined = {n: math.nan for n in ("p", "p_corrected") if numbers[n] is None}
         return Difference(**(numbers | undefined))
@@ -203,10 +203,10 @@ def load_export(path: Path) -> ExportedResults:
 def load_exports(folder: Path) -> list[ExportedResults]:
     """Load all exported files of benchmarks in a folder of results, by name.
 
-    They have the words of the shipped benchmarks.
+    Their titles, sources and published numbers are those of the shipped benchmarks.
     """
     paths = [path for path in sorted(folder.glob("*/*.json")) if not is_claims_export(path)]
-    return [in_shipped_words(load_export(path)) for path in paths]
+    return [with_shipped_texts(load_export(path)) for path in paths]
 
 
 def is_claims_export(path: Path) -> bool:
@@ -219,12 +219,12 @@ def is_claims_export(path: Path) -> bool:
     return isinstance(content, dict) and "judged" in content
 
 
-def in_shipped_words(exported: ExportedResults) -> ExportedResults:
-    """Return exported results with title, sources and published numbers as they are shipped."""
+def with_shipped_texts(exported: ExportedResults) -> ExportedResults:
+    """Replace title, sources and published numbers of exported results by the shipped ones."""
     record = exported.results.record
     shipped = load_benchmark(record.benchmark.name)
-    words = {name: getattr(shipped, name) for name in WORDS}
-    record = record.model_copy(update={"benchmark": record.benchmark.model_copy(update=words)})
+    texts = {name: getattr(shipped, name) for name in TEXT_FIELDS}
+    record = record.model_copy(update={"benchmark": record.benchmark.model_copy(update=texts)})
     return replace(exported, results=replace(exported.results, record=record))
 
 

@@ -27,7 +27,7 @@ def summary_table(results: Results) -> Table:
     """
     splits = _splits(results)
     titles = [ACCURACIES[split] for split in splits] + (["Gap"] if splits else [])
-    groups, places = results.by_label(), results.places()
+    groups, color_indices = results.by_label(), results.color_indices()
     problems = {
         title: ", ".join(f"seed {cell.seed} {cell.problem}" for cell in cells if cell.problem)
         for title, cells in groups.items()
@@ -39,7 +39,9 @@ def summary_table(results: Results) -> Table:
             *text_columns("Model"),
             *number_columns(*titles, "Training time", "Parameters", "Seeds"),
         ),
-        rows=tuple(_row(title, cells, places[title], splits) for title, cells in groups.items()),
+        rows=tuple(
+            _row(title, cells, color_indices[title], splits) for title, cells in groups.items()
+        ),
         caption=_caption(results, splits),
         notes=tuple(f"{title}: {text}" for title, text in problems.items() if text),
     )
@@ -57,7 +59,7 @@ def _splits(results: Results) -> list[str]:
     return list(ACCURACIES) if between else ["familiar", "novel"]
 
 
-def _row(title: str, cells: list[CellResult], place: int, splits: Iterable[str]) -> TableRow:
+def _row(title: str, cells: list[CellResult], color_index: int, splits: Iterable[str]) -> TableRow:
     trainings = [(cell.seed, cell.training) for cell in cells if cell.training]
     numbers = [mean_cell(accuracy_on(cells, split)) for split in splits]
     if numbers:
@@ -68,7 +70,7 @@ def _row(title: str, cells: list[CellResult], place: int, splits: Iterable[str])
     measured = sum(cell.problem is None for cell in cells)
     return TableRow(
         (title, *numbers, mean_cell(seconds, "seconds"), parameters, f"{measured} of {len(cells)}"),
-        color=place,
+        color=color_index,
     )
 
 
