@@ -11,7 +11,7 @@ __version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> Any:
-    """`capsbench.evaluate`, which imports torch, is imported when it is asked for."""
+    """Import `capsbench.evaluate` at its first use, because it imports torch."""
     if name == "evaluate":
         from capsbench.evaluation import evaluate
 

@@ -25,7 +25,7 @@ SUPPLIED_TO_DATA = ("views", "batch_size", "seed", "per_class", "limit", "data_r
 def parameters(cls: type) -> dict[str, inspect.Parameter]:
     """Return the keyword parameters of a class's constructor, by name.
 
-    ``**kwargs`` stands for the parameters of the parent's constructor.
+    ``**kwargs`` is replaced by the parameters of the parent's constructor.
     """
     own = {
         name: parameter

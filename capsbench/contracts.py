@@ -88,9 +88,9 @@ class Model(Pretrained, ABC):
     methods ``check_...`` compare values that should be equal, in evaluation mode, and return their
     `capsbench.capsules.relative_error.max_relative_error`.
 
-    Constructors are keyword-only and take ``image_shape`` and ``num_classes`` besides arguments of
-    their own. A model standardises pixels itself, so that epsilon and zero padding mean the same
-    for every model.
+    Constructors are keyword-only and take ``image_shape`` and ``num_classes`` in addition to their
+    own arguments. A model standardises pixels itself, so that epsilon and zero padding mean the
+    same for every model.
 
     Attributes:
         revision: Part of the fingerprint of a training. It rises whenever a change of code changes

@@ -8,7 +8,7 @@ from typing import Any
 
 
 def fingerprint(content: Any) -> str:
-    """Return twelve hexadecimal digits that identify a JSON value, whatever the order of its keys.
+    """Return twelve hexadecimal digits that identify a JSON value, for any order of its keys.
 
     >>> fingerprint({"a": 1, "b": 2}) == fingerprint({"b": 2, "a": 1})
     True

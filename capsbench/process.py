@@ -60,7 +60,7 @@ def _let_waiting_threads_sleep() -> str:
     policy = _set("OMP_WAIT_POLICY", "PASSIVE")
     if not policy.startswith("on"):
         return policy
-    # By itself, PASSIVE makes them sleep at once; waking one takes longer than a small operation.
+    # PASSIVE alone makes them sleep immediately; waking one takes longer than a small operation.
     spins = _set("GOMP_SPINCOUNT", "10000")  # some ten microseconds
     return f"{policy}, {spins.partition(': ')[2]}"
 

@@ -26,7 +26,7 @@ RANGES: dict[str, Interval] = {
     "horizontal scale": (0.8, 1.2),
     "vertical scale": (0.8, 1.2),
 }
-CHUNK = 1000  # images that are warped at once
+CHUNK = 1000  # images per warp
 COVERED = 0.9  # smallest share of a range that many uniform numbers cover
 
 

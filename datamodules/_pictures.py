@@ -11,7 +11,7 @@ from torch.nn.functional import adaptive_avg_pool2d
 
 from capsbench.errors import UserError
 
-CHUNK = 500  # images that are changed at once
+CHUNK = 500  # images per step
 
 
 def to_tensor(stored: NDArray[Any], *, colour: bool, name: str) -> Tensor:

@@ -31,7 +31,7 @@ TEST_INSTANCES = (0, 1, 2, 3, 5)
 
 
 def toy(category: str, instance: int, seed: int = 0) -> Toy:
-    """Build a toy in the common size, painted in a grey of its own.
+    """Build a toy in the common size, painted in a random grey.
 
     Args:
         category: Name of the category.

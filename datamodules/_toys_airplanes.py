@@ -1,4 +1,4 @@
-"""Ten airplanes, each with proportions of its own."""
+"""Ten airplanes, each with different proportions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Ten four-legged animals and ten human figures, each with proportions of its own."""
+"""Ten four-legged animals and ten human figures, each with different proportions."""
 
 from __future__ import annotations
 

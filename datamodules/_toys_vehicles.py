@@ -1,4 +1,4 @@
-"""Ten trucks and ten cars, each with proportions of its own."""
+"""Ten trucks and ten cars, each with different proportions."""
 
 from __future__ import annotations
 

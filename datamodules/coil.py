@@ -41,7 +41,7 @@ class COIL(RecordedData):
     ``<data root>/COIL100/coil100_*.npz``, with the arrays ``images`` (N, H, W) or (N, H, W, 3)
     uint8, ``object_id`` (N,) from 1 on, and ``azimuth_deg`` (N,). There is no official division:
     name the familiar azimuths, such as ``views.azimuth: {start: 0, stop: 340, step: 20}``. The
-    authors scaled each image by itself to fill the frame and the full range of greys.
+    authors scaled each image separately to fill the frame and the full range of greys.
 
     Args:
         objects: Number of objects, which selects the set.

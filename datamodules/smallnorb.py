@@ -35,7 +35,7 @@ class SmallNORB(RecordedData):
     [0.2, 1.8]``; the measure `averaged-accuracy` has their 13 crops.
 
     Args:
-        stereo: Both eyes' images as two channels; if False, each is an image of its own (48,600 and
+        stereo: Both eyes' images as two channels; if False, each is a separate image (48,600 and
             48,600).
         size: Side of a stored image, in pixels. 48 takes every second pixel, as the authors' code
             does: TensorFlow 1's bilinear ``resize_images`` takes output pixel i at input 2 i, so

@@ -52,7 +52,7 @@ class ToyNORB(RecordedData):
     as in smallNORB. A toy is a union of ellipsoids, boxes and cylinders. Each image has the poses
     of the object and of its parts, (1 + M, 4, 4), in the coordinates of the camera, with zeros for
     parts that the toy does not have. ``rearranged`` are the test images with the toys' parts in
-    each other's places. The set replaces no other one: results on it are results on ToyNORB.
+    each other's places. The set does not replace smallNORB: report results on it as on ToyNORB.
 
     There is no download: the images are rendered in about a minute, and cached with their checksum
     in the user's cache folder.

@@ -66,7 +66,7 @@ class OrbitConvolution(nn.Module):
     an ordinary convolution with a round window and no bias.
 
     Maps are padded by replicating the border, so that a constant background continues outside,
-    whatever its value is after a bias.
+    for any value after a bias.
 
     Args:
         in_channels: Input channels.

@@ -86,7 +86,7 @@ class AutotuningCache:
         return str(results[case]["chosen"])
 
     def _measure(self, candidates: Candidates) -> dict[str, Any]:
-        """Time the implementations in turn; keep the minima, so that the first round warms up."""
+        """Time the implementations in rounds; keep the minima, so that the first round warms up."""
         seconds = dict.fromkeys(candidates, float("inf"))
         for _ in range(ROUNDS):
             for name, compute in candidates.items():

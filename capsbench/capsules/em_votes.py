@@ -46,7 +46,7 @@ class StoredVotes:
 class KernelVotes:
     """Votes that the kernels of a backend compute on each use.
 
-    The one-pass variance E[V²] - E[V]² is accurate for votes around zero; hence votes are relative
+    The one-pass variance E[V²] - E[V]² is accurate for votes around zero, so votes are relative
     to their mean. Means and variances are equivariant to this shift, so no gradient flows through
     it.
 

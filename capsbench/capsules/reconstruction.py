@@ -13,7 +13,7 @@ from capsbench.capsules.precision import full_precision
 # classes. Weight in the text (Sabour 2017, 4.1):
 RECONSTRUCTION_WEIGHT = 0.0005
 # Equivalent weight of the authors' code, per class. The code adds the error times 0.0005 to a
-# margin loss that is halved and averaged over the K classes, hence 0.0005 / (0.5 / K).
+# margin loss that is halved and averaged over the K classes: 0.0005 / (0.5 / K).
 RECONSTRUCTION_WEIGHT_CODE = 0.001
 
 

@@ -71,7 +71,7 @@ def _refuse(message: str) -> int:
 
 
 def _in_house_style(message: str) -> str:
-    """Typer's messages in the form of our own.
+    """Rewrite a message of typer in the form of our own messages.
 
     >>> _in_house_style("No such option: --modles (Possible options: --models)")
     'no such option: --modles; did you mean --models?'

@@ -53,8 +53,8 @@ def bench(
 ) -> None:
     """Measure speed relative to the textbook backend.
 
-    The rows of a comparison are timed in turn, in rounds, and ratios are computed round by round.
-    Run nothing else at the same time. The measurement takes some minutes.
+    The rows of a comparison are timed alternately, in rounds, and ratios are computed round by
+    round. Run nothing else at the same time. The measurement takes some minutes.
     """
     selected = list(dict.fromkeys(groups or GROUPS))
     for group in selected:

@@ -110,7 +110,7 @@ def _checked(path: Path) -> ExportedResults | ExportedClaims:
     from capsbench.reporting.exports.checks import check_export
     from capsbench.reporting.exports.claims_checks import check_claims
     from capsbench.reporting.exports.claims_export import load_claims_export
-    from capsbench.reporting.exports.export import in_shipped_words, is_claims_export, load_export
+    from capsbench.reporting.exports.export import is_claims_export, load_export, with_shipped_texts
 
     if is_claims_export(path):
         claims = load_claims_export(path)
@@ -118,4 +118,4 @@ def _checked(path: Path) -> ExportedResults | ExportedClaims:
         return claims
     exported = load_export(path)
     check_export(exported)
-    return in_shipped_words(exported)
+    return with_shipped_texts(exported)

@@ -133,7 +133,7 @@ def _print(facts: Facts) -> None:
     table = Table("", "", box=None, pad_edge=False, show_header=False)
     for key, value in rows.items():
         if key not in OWN_TABLES and value != "":
-            table.add_row(key.replace("_", " "), _in_words(value))
+            table.add_row(key.replace("_", " "), _as_text(value))
     console.print(table)
     if "layers" in facts:
         console.print()
@@ -201,10 +201,10 @@ def _layers(layers: Sequence[Facts]) -> Table:
     return table
 
 
-def _in_words(value: Any) -> str:
+def _as_text(value: Any) -> str:
     """Return a value as YAML on one line, or one line per item of a list of mappings."""
     if isinstance(value, list) and all(isinstance(item, dict) for item in value):
-        return "\n".join(map(_in_words, value))
+        return "\n".join(map(_as_text, value))
     if isinstance(value, (dict, list, tuple)):
         import yaml
 

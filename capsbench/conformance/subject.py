@@ -48,7 +48,7 @@ class Subject:
     def draw(
         self, count: int = 4, *, image_shape: ImageShape | None = None, seed: int = 1
     ) -> Batch:
-        """Draw a batch of random images that depends only on the seed, with all classes in turn."""
+        """Draw a batch of random images of all classes, which depends only on the seed."""
         generator = torch.Generator().manual_seed(seed)
         images = torch.rand(count, *(image_shape or self.image_shape), generator=generator)
         targets = torch.arange(count) % self.num_classes

@@ -44,7 +44,7 @@ class Split:
     Attributes:
         images: (N, C, H, W) uint8.
         targets: (N,) class indices.
-        index: (N,) each image's number in the source, whatever the split's size.
+        index: (N,) each image's number in the source, for any size of the split.
         factors: (N,) by name, the recorded view: azimuth, elevation, lighting, instance, ...
         masks: (N, 1, H, W) uint8, 1 where the object is, if the data knows.
         poses: (N, ...) the exact poses, if the data knows.

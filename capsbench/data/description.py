@@ -19,8 +19,8 @@ from capsbench.viewpoint.factors import FACTORS, range_field
 from capsbench.viewpoint.ranges import ViewRange
 
 EXAMPLES = 12  # images of each class
-MOST_CLASSES = 20  # rows of a contact sheet
-MOST_VALUES = 18  # of a factor, listed one by one
+MAX_CLASSES = 20  # rows of a contact sheet
+MAX_VALUES = 18  # of a factor, listed one by one
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ def _describe(
         sha256=checksum(images),
         examples=[
             (data.class_names[label], _examples(data, split, rows[images.targets == label], at))
-            for label in counts.nonzero()[:MOST_CLASSES, 0].tolist()
+            for label in counts.nonzero()[:MAX_CLASSES, 0].tolist()
         ],
     )
 
@@ -107,7 +107,7 @@ def checksum(split: Split) -> str:
 def _values(recorded: Tensor) -> str:
     """Return the recorded values of a factor, in words."""
     values = recorded.unique().tolist()
-    if len(values) <= MOST_VALUES:
+    if len(values) <= MAX_VALUES:
         return ", ".join(f"{value:g}" for value in values)
     return f"{len(values)} values from {min(values):g} to {max(values):g}"
 

@@ -106,7 +106,7 @@ class ImageDataModule(LightningDataModule, ABC):
     def load(self) -> dict[SplitName, Split]:
         """Read the set and divide it into ``train``, ``validation`` and ``test``.
 
-        A set may add a ``novel`` split of its own, whose images are seen as they are stored. The
+        A set may add its own ``novel`` split, whose images are seen as they are stored. The
         division is a function of the files and of the familiar recorded views.
 
         Raises:

@@ -1,6 +1,6 @@
 """Random numbers that are a function of names, independent of all earlier draws.
 
-Each draw has a generator of its own, made from the seed and the names of the draw. A training that
+Each draw has a separate generator, made from the seed and the names of the draw. A training that
 is resumed, or carried out by several processes, therefore draws the same numbers as any other.
 """
 

@@ -50,7 +50,7 @@ class RecordedData(ImageDataModule):
         test_instances: Instances of each class for the test, if the set has no test images of its
             own.
         familiar_test_share: Share of the familiar images that are kept for the test, if the set has
-            no test images of its own and there are no ``test_instances``.
+            no official test images and there are no ``test_instances``.
         kwargs: See `ImageDataModule`.
     """
 
@@ -123,9 +123,7 @@ class RecordedData(ImageDataModule):
         images = recording.images
         if recording.official_test is not None:
             if self.test_instances is not None:
-                raise UserError(
-                    f"{self._name} has test images of its own: leave test_instances out"
-                )
+                raise UserError(f"{self._name} has official test images: leave test_instances out")
             return recording.official_test
         if self.test_instances is not None:
             return self._instances("test_instances", images, self.test_instances)

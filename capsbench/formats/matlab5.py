@@ -190,7 +190,7 @@ class _Reader(NamedTuple):
         if len(variable.rest) != 1 or variable.rest[0][0] not in STORED:
             raise self._damaged(f"no numbers of a known type in {name}")
         ((stored_type, data),) = variable.rest
-        # MATLAB stores integers in as few bytes as they need, whatever their class.
+        # MATLAB stores integers of any class in as few bytes as they need.
         stored, result = np.dtype(self.order + STORED[stored_type]), np.dtype(NUMERIC[kind])
         if not np.can_cast(stored, result, "safe"):
             raise self._damaged(f"{name} of class {result} stored as {stored}")

@@ -34,7 +34,7 @@ def seconds_per_call(call: Callable[[], object], device: str, repeats: int) -> l
 
 
 def synchronize(device: str) -> None:
-    """Wait until a device has finished its work; returns at once for a CPU."""
+    """Wait until a device has finished its work; return immediately for a CPU."""
     kind = torch.device(device).type
     if kind == "cuda":
         torch.cuda.synchronize()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from capsbench.records.provenance import Provenance
 from capsbench.records.record import Record, RecordPart
 from capsbench.schema import Benchmark
-from capsbench.schema.parts import JOINT
+from capsbench.schema.parts import LABEL_SEPARATOR
 
 # Prefixes of `BenchmarkRecord.changes`.
 SCALE, MODELS, SEEDS, SEARCH = "scale=", "only=", "seeds=", "search"
@@ -39,7 +39,7 @@ class CellReference(RecordPart):
         >>> CellReference(label="CNN", model="cnn-small", seed=0, path="", measures={}, at=30).title
         'CNN · 30'
         """
-        return self.label if self.at is None else f"{self.label}{JOINT}{self.at:g}"
+        return self.label if self.at is None else f"{self.label}{LABEL_SEPARATOR}{self.at:g}"
 
     @property
     def fingerprint(self) -> str:

@@ -38,7 +38,7 @@ AXES = {
     "instance": "number of the object",
 }
 
-MOST_LISTED = 6  # more values at even steps are given by the step
+MAX_LISTED = 6  # more values at even steps are given by the step
 
 
 def number(value: float) -> str:
@@ -184,7 +184,7 @@ def spread(factor: str, values: Spread) -> str:
         return f"{view(factor, values.constant)} only"
     if values.values:
         steps = {round(b - a, 9) for a, b in pairwise(values.values)}
-        if len(steps) == 1 and len(values.values) > MOST_LISTED:
+        if len(steps) == 1 and len(values.values) > MAX_LISTED:
             start, stop = values.limits
             return sweep(factor, Sweep(start=start, stop=stop, step=abs(steps.pop())))
         return listed([view(factor, value) for value in values.values])

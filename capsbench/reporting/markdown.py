@@ -43,7 +43,7 @@ def render(
         if each.notes:
             notes = (f"- {plain(title)}: {plain(' '.join(n))}" for title, n in each.notes.items())
             parts.append("Notes:\n\n" + "\n".join(notes))
-    terms = (f"- **{term}.** {plain(text)}" for term, text in protocol.in_words(results))
+    terms = (f"- **{term}.** {plain(text)}" for term, text in protocol.protocol_terms(results))
     parts += ["## Protocol", "\n".join(terms)]
     parts += ["## Provenance", "\n".join(f"- {line}" for line in _provenance(results))]
     return "\n\n".join(parts) + "\n"

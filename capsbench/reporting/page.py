@@ -121,7 +121,7 @@ def render(
         "index.html.jinja",
         benchmark=results.benchmark,
         record=results.record,
-        terms=protocol.in_words(results),
+        terms=protocol.protocol_terms(results),
         summary=tables[0],
         charts=list(_strip_charts(results)),
         chance=1 / data.num_classes if data else None,
@@ -140,10 +140,10 @@ def render(
 
 def _strip_charts(results: Results) -> Iterator[StripChart]:
     if results.has_measure(ACCURACY_BY_VIEW):
-        places = results.places()
+        color_indices = results.color_indices()
         for title, cells in results.by_label().items():
             familiar, novel = accuracy_on(cells, "familiar"), accuracy_on(cells, "novel")
-            yield StripChart(title, places[title], familiar, novel)
+            yield StripChart(title, color_indices[title], familiar, novel)
 
 
 def _factor(results: Results, factor: str, drawings: Mapping[str, bytes]) -> FactorSection:
@@ -175,7 +175,7 @@ def _example_strips(results: Results) -> list[ExampleStrip]:
 
 
 def _models(results: Results, drawings: Mapping[str, bytes]) -> Iterator[ModelSection]:
-    places = results.places()
+    color_indices = results.color_indices()
     for index, (title, cells) in enumerate(results.by_label().items()):
         name, curves = f"training-{index}", None
         if name in drawings:
@@ -183,7 +183,7 @@ def _models(results: Results, drawings: Mapping[str, bytes]) -> Iterator[ModelSe
             curves = inline_svg(drawings[name], prefix=name, description=description)
         yield ModelSection(
             title=title,
-            color=places[title],
+            color=color_indices[title],
             arguments=next((c.config.model.arguments for c in cells if c.config), {}),
             parameters=next((c.training.parameters for c in cells if c.training), None),
             cells=cells,

@@ -20,8 +20,8 @@ from capsbench.viewpoint.ranges import ViewRange
 from capsbench.viewpoint.spread import Spread
 
 
-def in_words(results: Results) -> list[tuple[str, str]]:
-    """Return pairs of a term and its explanation."""
+def protocol_terms(results: Results) -> list[tuple[str, str]]:
+    """Describe the protocol: return pairs of a term and its explanation."""
     benchmark = results.benchmark
     novel = ("Novel views", "All views outside those ranges. No model has seen them in training.")
     return [

@@ -49,10 +49,10 @@ def offline_reason() -> str | None:
             return "not logged in (wandb login)"
     except UserError as error:
         return str(error)
-    place = urlsplit(server())
+    url = urlsplit(server())
     try:
-        port = place.port or (443 if place.scheme == "https" else 80)
-        socket.create_connection((str(place.hostname), port), timeout=CONNECT_TIMEOUT).close()
+        port = url.port or (443 if url.scheme == "https" else 80)
+        socket.create_connection((str(url.hostname), port), timeout=CONNECT_TIMEOUT).close()
     except (OSError, ValueError) as error:
-        return f"{place.hostname} cannot be reached ({error})"
+        return f"{url.hostname} cannot be reached ({error})"
     return None

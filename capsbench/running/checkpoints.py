@@ -1,4 +1,4 @@
-"""Trained models of a cell: folders of weights, arguments and a card, each put in place at once."""
+"""Trained models of a cell: folders of weights, arguments and a card, each written atomically."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def save_checkpoint(folder: Path, model: Model, name: str, facts: dict[str, Any]
     Args:
         folder: Target, such as ``checkpoints/validation``; an existing one is replaced.
         model: The model with its trained weights.
-        name: The name by which the model is found.
+        name: Name or path of the model.
         facts: Facts about the training for the card, as plain JSON.
     """
     model.origin = {"license": license_of("models", name), **facts}
@@ -30,7 +30,7 @@ def load_checkpoint(folder: Path, name: str) -> Model:
 
     Args:
         folder: The checkpoint.
-        name: The name by which the model is found.
+        name: Name or path of the model.
 
     Raises:
         UserError: A file is missing or damaged, or does not fit the model.

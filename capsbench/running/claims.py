@@ -39,7 +39,7 @@ def run_claims(claims: Claims, scale: str | None, session: Session, *, command: 
     cells = plan_claims(claims, scale, session.data_root)
     for number, (part, benchmark) in enumerate(benchmarks.items(), start=1):
         session.print(f"part {number} of {len(benchmarks)}: {part}")
-        changes = [f"part of {claims.at(scale)}", *_in_words(claims, part, scale)]
+        changes = [f"part of {claims.at(scale)}", *_describe_changes(claims, part, scale)]
         run_benchmark(benchmark, cells[part], session, changes=changes, command=command)
     if not session.is_first:
         return None
@@ -59,7 +59,7 @@ def run_claims(claims: Claims, scale: str | None, session: Session, *, command: 
     return page
 
 
-def _in_words(claims: Claims, part: str, scale: str | None) -> list[str]:
+def _describe_changes(claims: Claims, part: str, scale: str | None) -> list[str]:
     """Return the changes of a part, without lists."""
     changes = claims.changes(part, scale)
     return [f"{place}={value}" for place, value in changes.items() if not isinstance(value, list)]

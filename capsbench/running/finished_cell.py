@@ -1,4 +1,4 @@
-"""A finished cell, read back from its folder so that further measures can be taken."""
+"""A finished cell, read from its folder so that further measures can be computed."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def load_finished_cell(
         measures: The measures.
         rule: Selection rule of the weights that are measured.
         model: Path of the model, if it has no registered name.
-        data: Path of the data module, likewise.
+        data: Path of the data module, if it has no registered name.
         sources: Folders of other trainings that the measures use, by label.
 
     Raises:
@@ -61,7 +61,7 @@ def load_finished_cell(
 
 
 def _resolve(kind: Kind, given: str | None, recorded: str) -> str:
-    """Return the name by which a model or data module is found; it must be the recorded one."""
+    """Return the name or path of a model or data module, which must be the recorded one."""
     option = {"models": "--model", "datamodules": "--data"}[kind]
     if given is None and "@" in recorded:
         cls = recorded.partition("@")[0]

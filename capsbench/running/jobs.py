@@ -25,7 +25,7 @@ class Job(BaseModel):
         kind: ``train`` the cell, ``measure`` it, or ``mirror`` its records to Weights & Biases.
         benchmark: Name of the benchmark.
         cell: The cell.
-        after: Identities of the jobs that must be done before.
+        depends_on: Identities of the jobs that must be done before.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -33,7 +33,7 @@ class Job(BaseModel):
     kind: Kind
     benchmark: str
     cell: Cell
-    after: tuple[str, ...] = ()
+    depends_on: tuple[str, ...] = ()
 
     @property
     def id(self) -> str:
@@ -75,12 +75,17 @@ def plan_jobs(cells: Sequence[Cell], benchmark: str, session: Session) -> list[J
         if cell.path in training and training[cell.path] not in jobs:
             jobs.append(training[cell.path])
         needed = [cell, *cell.sources.values()]
-        after = tuple(training[each.path].id for each in needed if each.path in training)
+        depends_on = tuple(training[each.path].id for each in needed if each.path in training)
         _require_sources(cell, training.keys(), session)
-        jobs.append(Job(kind="measure", benchmark=benchmark, cell=cell, after=after))
+        jobs.append(Job(kind="measure", benchmark=benchmark, cell=cell, depends_on=depends_on))
         if session.execution.wandb != "off":
             jobs.append(
-                Job(kind="mirror", benchmark=benchmark, cell=cell, after=(_id("measure", cell),))
+                Job(
+                    kind="mirror",
+                    benchmark=benchmark,
+                    cell=cell,
+                    depends_on=(_id("measure", cell),),
+                )
             )
     return jobs
 

@@ -1,4 +1,4 @@
-"""Session: the circumstances of one command, made once and handed on."""
+"""Session: the folders, execution settings and console that the steps of a command share."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from capsbench.training.execution import Execution
 
 @dataclass(frozen=True)
 class Session:
-    """Circumstances of a command.
+    """Folders, execution settings and console of one command.
 
     Attributes:
         output: The runs folder.

@@ -11,7 +11,7 @@ from capsbench.errors import UserError, unknown
 from capsbench.measures import Name
 from capsbench.names import find, table
 from capsbench.schema.benchmark import Benchmark
-from capsbench.schema.loading import load_benchmark, read
+from capsbench.schema.loading import load_benchmark, read_yaml
 from capsbench.schema.parts import Changes, SchemaModel
 from capsbench.values import Quantity
 
@@ -99,7 +99,7 @@ class Claims(SchemaModel):
         return entry.changes | ({} if scale is None else entry.scales.get(scale, {}))
 
     def benchmark(self, part: str, scale: str | None) -> Benchmark:
-        """Load the benchmark of a part, under a name of its own.
+        """Load the benchmark of a part, under a separate name.
 
         Raises:
             UserError: It is unknown, or a change does not fit it.
@@ -109,12 +109,12 @@ class Claims(SchemaModel):
 
 
 def is_claims(name: str) -> bool:
-    """Check that a name or path stands for a file of claims rather than a benchmark.
+    """Check that a name or path refers to a file of claims rather than a benchmark.
 
     Raises:
         UserError: There is no such file, or it cannot be read.
     """
-    return "claims" in read(find("benchmarks", name).source())
+    return "claims" in read_yaml(find("benchmarks", name).source())
 
 
 def benchmark_names() -> list[str]:
@@ -130,7 +130,7 @@ def load_claims(name: str, scale: str | None = None) -> Claims:
     """
     path = find("benchmarks", name).source()
     try:
-        claims = Claims.model_validate(read(path))
+        claims = Claims.model_validate(read_yaml(path))
     except ValidationError as error:
         raise UserError(f"claims '{name}' ({path.name}): {one_line(error)}") from None
     if scale is not None and scale not in claims.scales:

@@ -12,7 +12,7 @@ from capsbench.measures import TestSplit
 from capsbench.values import Quantity
 
 Changes = dict[str, Any]  # values by dotted path, such as {"recipe.steps": 500}
-JOINT = " · "  # between a model's label and the value at which it was trained
+LABEL_SEPARATOR = " · "  # between a model's label and the value at which it was trained
 SEARCHED = ("learning_rate", "weight_decay")
 
 
@@ -71,14 +71,16 @@ class ModelEntry(SchemaModel):
             raise ValueError(
                 "a label must not contain a comma: it separates the labels of --models"
             )
-        if JOINT in value:
-            raise ValueError(f"a label must not contain '{JOINT}': it separates a varied value")
+        if LABEL_SEPARATOR in value:
+            raise ValueError(
+                f"a label must not contain '{LABEL_SEPARATOR}': it separates a varied value"
+            )
         return value
 
     @model_validator(mode="after")
     def _reasoned(self) -> Self:
         if self.recipe and not self.reason:
-            raise ValueError("a model with a recipe of its own needs a reason")
+            raise ValueError("a model with a different recipe needs a reason")
         return self
 
 
@@ -99,7 +101,7 @@ class Matched(SchemaModel):
 
 
 class Variation(SchemaModel):
-    """A variable of the benchmark besides the model: one place of the file takes several values.
+    """A variable of the benchmark in addition to the model: one place takes several values.
 
     Attributes:
         name: Name for axes and headings, such as ``training images of each class``.

@@ -1,1 +1,1 @@
-"""Speed measurements: rows of work timed in turn, relative to a baseline and to machine limits."""
+"""Speed measurements: rows of work timed alternately, relative to a baseline and to limits."""

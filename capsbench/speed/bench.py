@@ -1,4 +1,4 @@
-"""Comparisons: prepare their rows, time them in turn, and relate them to the machine's limits."""
+"""Comparisons: prepare their rows, time them alternately, and relate them to machine limits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Times of several works, taken in turn so that a drift of the machine affects all of them."""
+"""Times of several works, interleaved so that a drift of the machine affects all of them."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ class Net:
         return model.to(device)
 
     def make_batch(self, device: str) -> Batch:
-        """Make a batch of noise with all classes in turn."""
+        """Make a batch of noise that cycles through all classes."""
         rows = torch.arange(self.batch_size, device=device)
         images = torch.rand(self.batch_size, *self.image_shape, device=device)
         return Batch(images, rows % self.num_classes, Views.identity(self.batch_size), rows)

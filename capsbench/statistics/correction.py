@@ -15,7 +15,7 @@ def holm(p_values: ArrayLike) -> Floats:
     """Return p-values corrected for their number (Holm 1979).
 
     The i-th smallest of m becomes max_{j <= i} min(1, (m - j + 1) p_j). With all of them tested at
-    5 %, the probability of any false positive stays below 5 %, whatever their dependence.
+    5 %, the probability of any false positive stays below 5 %, for any dependence between them.
 
     Args:
         p_values: (M,). Undefined ones (NaN) stay undefined and do not count.

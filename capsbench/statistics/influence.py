@@ -1,4 +1,4 @@
-"""Influence of each image on a value that is no mean over images: a share, or a ratio of distances.
+"""Influence of each image on a value that is not a mean over images, such as a ratio of distances.
 
 Such a value is a product of powers of means. Its linear part around the measured means gives every
 image a number; the numbers have the value as their mean, and to first order they vary with the

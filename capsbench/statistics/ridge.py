@@ -1,4 +1,4 @@
-"""Ridge regression of several groups and targets at once, from moments of the samples.
+"""Ridge regression of several groups and targets together, from moments of the samples.
 
 Affine maps A are fitted from x to y. Fit, selection of the penalty and errors on other samples are
 all computed from sums of products, which are small and can be added over batches and folds.

@@ -50,12 +50,12 @@ class TrainingResult:
 class _Steps(Callback):
     """Reports the number of completed steps."""
 
-    def __init__(self, show: Callable[[int], None]) -> None:
-        self.show = show
+    def __init__(self, on_step: Callable[[int], None]) -> None:
+        self.on_step = on_step
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: object) -> None:
         if trainer.is_global_zero:
-            self.show(trainer.global_step)
+            self.on_step(trainer.global_step)
 
 
 def train(
@@ -68,8 +68,8 @@ def train(
     state: Path,
     profile: Path | None = None,
     loggers: list[Logger],
-    show_step: Callable[[int], None],
-    show_rows: Callable[[list[Row]], None],
+    on_step: Callable[[int], None],
+    on_rows: Callable[[list[Row]], None],
     follow: Sequence[SplitName] = (),
 ) -> TrainingResult:
     """Train a model, resuming from a saved state if there is one.
@@ -83,8 +83,8 @@ def train(
         state: File of the resumable state.
         profile: Folder for a profile of some steps; None for no profile.
         loggers: Lightning loggers.
-        show_step: Called with the number of completed steps.
-        show_rows: Called with the trajectory when it has a new row.
+        on_step: Called with the number of completed steps.
+        on_rows: Called with the trajectory when it has a new row.
         follow: Test splits whose accuracy is logged in the trajectory; it selects no weights.
 
     Raises:
@@ -101,7 +101,7 @@ def train(
         every=recipe.evaluate_every,
         save_every=execution.checkpoint_every or recipe.evaluate_every,
         state=state,
-        show=show_rows,
+        on_rows=on_rows,
         follow=follow,
     )
     try:
@@ -116,7 +116,7 @@ def train(
             limit_val_batches=0,
             logger=loggers,
             # The profile first, so that it excludes a validation after its last step.
-            callbacks=[*([Profile(profile)] if profile else []), trajectory, _Steps(show_step)],
+            callbacks=[*([Profile(profile)] if profile else []), trajectory, _Steps(on_step)],
             # A cluster's variables (SLURM) must not start several processes for one device.
             plugins=[LightningEnvironment()] if execution.processes == 1 else None,
             enable_checkpointing=False,

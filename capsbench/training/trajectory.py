@@ -40,7 +40,7 @@ class Trajectory(Callback):
         every: Steps between validations; the last step is always validated.
         save_every: Steps between saved states.
         state: File of the resumable state.
-        show: Called with all rows when there is a new one.
+        on_rows: Called with all rows when there is a new one.
         follow: Test splits whose accuracy is logged in the rows; it selects no weights.
     """
 
@@ -51,7 +51,7 @@ class Trajectory(Callback):
         every: int,
         save_every: int,
         state: Path,
-        show: Callable[[list[Row]], None],
+        on_rows: Callable[[list[Row]], None],
         follow: Sequence[SplitName] = (),
     ) -> None:
         self.data = data
@@ -59,7 +59,7 @@ class Trajectory(Callback):
         self.every = every
         self.save_every = save_every
         self.state = state
-        self.show = show
+        self.on_rows = on_rows
         self.rows: list[Row] = []
         self.chosen: dict[str, tuple[int, Weights]] = {}
         self.seconds = 0.0
@@ -144,7 +144,7 @@ class Trajectory(Callback):
             curves = {name.replace("_", "/"): row[name] for name in names}
             for logger in trainer.loggers:  # directly: task.log would only keep every 50th step
                 logger.log_metrics(curves, step)
-            self.show(self.rows)
+            self.on_rows(self.rows)
 
     def _score(self, trainer: Trainer, task: Task, split: SplitName) -> tuple[float, float]:
         """Return mean loss and accuracy on a split, over all processes."""

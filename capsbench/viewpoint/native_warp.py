@@ -55,7 +55,7 @@ def warp(images: Tensor, back: Tensor, size: tuple[int, int], padding: str) -> T
     output = torch.empty(*images.shape[:2], *size)
     maps = back.float().contiguous()
     shape = (*images.shape, *size)
-    with record_function("warp"):  # the profiler records only torch's own operations by itself
+    with record_function("warp"):  # the profiler records only torch's own operations automatically
         pixels = ctypes.c_void_p(images.data_ptr())
         failed = call(_library(images.dtype).warp, pixels, maps, output, *shape, MARGINS[padding])
     if failed:

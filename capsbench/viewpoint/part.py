@@ -1,4 +1,4 @@
-"""Part of the image that moves by itself, as plain numbers (no torch)."""
+"""Part of the image that moves alone, as plain numbers (no torch)."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 
-from capsbench.viewpoint.spread import STILL, Spread
+from capsbench.viewpoint.spread import ZERO, Spread
 
 
 class Window(BaseModel):
-    """Rectangle of the image that moves by itself, in pixels.
+    """Rectangle of the image that moves alone, in pixels.
 
     Attributes:
         width: Width.
@@ -27,8 +27,8 @@ class Window(BaseModel):
 
     width: float = Field(gt=0, allow_inf_nan=False)
     height: float = Field(gt=0, allow_inf_nan=False)
-    x: Spread = STILL
-    y: Spread = STILL
+    x: Spread = ZERO
+    y: Spread = ZERO
 
 
 Part = (

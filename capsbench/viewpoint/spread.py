@@ -169,8 +169,8 @@ class Spread(BaseModel):
         return "outside" if _inside(value, widest, period) else "between"
 
 
-STILL = Spread(values=(0.0,))
-UNCHANGED = Spread(values=(1.0,))
+ZERO = Spread(values=(0.0,))
+ONE = Spread(values=(1.0,))
 
 
 def _inside(value: float, piece: Interval, period: float | None) -> bool:

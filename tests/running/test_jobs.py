@@ -22,20 +22,20 @@ def kinds(jobs):
 
 def assert_dependencies_come_first(jobs):
     for position, job in enumerate(jobs):
-        assert set(job.after) <= {earlier.id for earlier in jobs[:position]}
+        assert set(job.depends_on) <= {earlier.id for earlier in jobs[:position]}
 
 
 def test_a_cell_is_trained_then_measured(tiny_protocol, session):
     _, jobs = jobs_of(tiny_protocol, session)
     assert kinds(jobs) == [("train", 0), ("measure", 0), ("train", 1), ("measure", 1)]
-    assert jobs[1].after == (jobs[0].id,)
+    assert jobs[1].depends_on == (jobs[0].id,)
     assert_dependencies_come_first(jobs)
 
 
 def test_a_mirror_follows_the_measures(tiny_protocol, session):
     _, jobs = jobs_of(tiny_protocol | {"seeds": [0]}, session, wandb="offline")
     assert [job.kind for job in jobs] == ["train", "measure", "mirror"]
-    assert jobs[2].after == (jobs[1].id,)
+    assert jobs[2].depends_on == (jobs[1].id,)
 
 
 def test_processes_of_a_group_train_first(tiny_protocol, session):
@@ -47,7 +47,7 @@ def test_measures_wait_for_their_sources(tiny_protocol, session):
     cells, jobs = jobs_of(transferring(tiny_protocol), session)
     assert [job.kind for job in jobs] == ["train", "train", "measure", "measure"]
     for job in jobs[2:]:
-        assert set(job.after) == {jobs[0].id, jobs[1].id}
+        assert set(job.depends_on) == {jobs[0].id, jobs[1].id}
     assert {cell.path for cell in cells} == {job.cell.path for job in jobs}
 
 

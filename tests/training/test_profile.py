@@ -27,7 +27,7 @@ def run(tiny_file, tmp_path):
     digits = find("datamodules", "digits").load()
 
     def run(*, steps=20, profiled=True, kill_at=None, **arguments):
-        def show_step(step):
+        def on_step(step):
             if step == kill_at:
                 raise Killed
 
@@ -40,8 +40,8 @@ def run(tiny_file, tmp_path):
             state=tmp_path / "state.ckpt",
             profile=tmp_path / "profile" if profiled else None,
             loggers=[],
-            show_step=show_step,
-            show_rows=lambda rows: None,
+            on_step=on_step,
+            on_rows=lambda rows: None,
         )
 
     return run

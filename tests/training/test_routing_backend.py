@@ -34,7 +34,7 @@ def test_routing_is_computed_by_the_backend_of_the_execution(backend, tmp_path, 
         seed=0,
         state=tmp_path / "state.ckpt",
         loggers=[],
-        show_step=lambda step: None,
-        show_rows=lambda rows: None,
+        on_step=lambda step: None,
+        on_rows=lambda rows: None,
     )
     assert backends.backends_used() == [backend]

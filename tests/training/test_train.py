@@ -44,7 +44,7 @@ def run(tiny_file, tmp_path):
         loggers=(),
         **arguments,
     ):
-        def show_step(step):
+        def on_step(step):
             if step == kill_at:
                 raise Killed
 
@@ -61,8 +61,8 @@ def run(tiny_file, tmp_path):
             seed=seed,
             state=tmp_path / state,
             loggers=list(loggers),
-            show_step=show_step,
-            show_rows=lambda rows: None,
+            on_step=on_step,
+            on_rows=lambda rows: None,
         )
 
     return run

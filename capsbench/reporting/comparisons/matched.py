@@ -113,8 +113,8 @@ def _target(results: Results, cell: CellResult) -> float | None:
     if not isinstance(rule.to, str):
         return rule.to
     for other in results.cells:
-        place = (other.label, other.at, other.seed)
-        if place == (rule.to, cell.at, cell.seed) and _is_trained(other):
+        cell_key = (other.label, other.at, other.seed)
+        if cell_key == (rule.to, cell.at, cell.seed) and _is_trained(other):
             return _selected(results, other)[accuracy_column(rule.split)]
     return None
 

@@ -83,19 +83,19 @@ class PublishedDifference:
         entry: Published number of the other model, from which the first is subtracted.
         seed_values: Measured differences, of each seed of both models.
         verdict: Result of the comparison.
-        circumstances: Addition to the verdict if the protocol has another size or data set.
+        qualifier: Text after the verdict if the protocol has another size or data set.
     """
 
     first: Published
     entry: Published
     seed_values: SeedValues | None
     verdict: DifferenceVerdict
-    circumstances: str
+    qualifier: str
 
     @property
     def verdict_text(self) -> str:
-        """The verdict with its circumstances."""
-        return self.verdict if self.seed_values is None else self.verdict + self.circumstances
+        """The verdict with its qualifier."""
+        return self.verdict if self.seed_values is None else self.verdict + self.qualifier
 
 
 def compare_published(results: Results) -> list[PublishedComparison]:
@@ -153,7 +153,7 @@ def compare_differences(results: Results) -> list[PublishedDifference]:
         seed_values = _subtract(sides[0].seed_values, sides[1].seed_values)
         verdict = _difference_verdict(first, entry, sides, seed_values)
         rows.append(
-            PublishedDifference(first, entry, seed_values, verdict, _circumstances(results.record))
+            PublishedDifference(first, entry, seed_values, verdict, _qualifier(results.record))
         )
     return rows
 
@@ -163,7 +163,7 @@ def _is_matched(benchmark: Benchmark, entry: Published) -> bool:
     return rule is not None and entry.rule == "matched" and entry.quantity.split == rule.split
 
 
-def _circumstances(record: BenchmarkRecord) -> str:
+def _qualifier(record: BenchmarkRecord) -> str:
     size = "" if record.size == FULL else f", at this scale ({record.size})"
     return size + (f", on {record.benchmark.data.name}" if record.other_data else "")
 

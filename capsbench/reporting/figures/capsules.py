@@ -1,4 +1,4 @@
-"""Figures of trained capsules: effect of each number of a pose, and the assignment of parts."""
+"""Figures of trained capsules: effect of each element of a pose, and the assignment of parts."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ MORE, LESS = series(0).color, series(1).color
 
 
 def pose_sweep(images: Floats, offsets: Sequence[float]) -> Figure:
-    """Draw reconstructions while one number of a pose changes: one row per number.
+    """Draw reconstructions while one element of a pose changes: one row per element.
 
     Args:
         images: (D, S, C, H, W) in [0, 1], from `capsbench.capsules.inspection.sweep_pose`;
             unless there are three channels, the first is shown in gray.
-        offsets: S numbers, added to the number of the pose; one column each.
+        offsets: S numbers, added to the element of the pose; one column each.
     """
     rows, columns, _, height, width = images.shape
     tiles = np.pad(_rgba(images), ((0, 0), (0, 0), (0, GAP), (0, GAP), (0, 0)))
@@ -45,7 +45,7 @@ def pose_sweep(images: Floats, offsets: Sequence[float]) -> Figure:
         axes.set_yticks([n * (height + GAP) + height / 2 for n in range(rows)])
         axes.set_yticklabels([str(n + 1) for n in range(rows)])
         axes.set_xlabel("added")
-        axes.set_ylabel("number of the pose")
+        axes.set_ylabel("element of the pose")
         _hide_frame(axes)
     return figure
 
@@ -53,18 +53,18 @@ def pose_sweep(images: Floats, offsets: Sequence[float]) -> Figure:
 def assignment_maps(
     image: Floats, maps: Floats, names: Sequence[str], *, stride: float, offset: float
 ) -> Figure:
-    """Draw the places in an image whose children are assigned to each parent type.
+    """Draw the positions in an image whose children are assigned to each parent type.
 
     Each type has a panel with the outline of the image; the title gives the sum of its map. Since
     assignments may be nearly even, colors show the difference from an even share of the children at
-    a place; the strongest color is the largest difference of all panels.
+    a position; the strongest color is the largest difference of all panels.
 
     Args:
         image: (C, H, W) in [0, 1]; unless there are three channels, the first is shown in gray.
         maps: (H', W', P), from `capsbench.capsules.inspection.Routing.maps`.
         names: P names.
-        stride: Pixels from one place of the map to the next.
-        offset: Pixel of the center of the first place; both are given by the model's
+        stride: Pixels from one position of the map to the next.
+        offset: Pixel of the center of the first position; both are given by the model's
             `layers_of_interest`.
     """
     height, width, types = maps.shape
@@ -73,7 +73,7 @@ def assignment_maps(
     rgba = _rgba(image)
     difference = maps - maps.mean(axis=-1, keepdims=True)
     strength = np.abs(difference) / (np.abs(difference).max() or 1)
-    places = [
+    rectangles = [
         Rectangle((offset + stride * (x - 0.5), offset + stride * (y - 0.5)), stride, stride)
         for y in range(height)
         for x in range(width)
@@ -92,7 +92,7 @@ def assignment_maps(
             # Colors differ in opacity only, and so follow the light or dark setting of a page.
             alpha = strength[..., index].ravel()
             axes.add_collection(
-                PatchCollection(places, facecolor=colors.tolist(), alpha=alpha, linewidth=0)
+                PatchCollection(rectangles, facecolor=colors.tolist(), alpha=alpha, linewidth=0)
             )
             _draw_outline(axes, rgba)
             axes.set_title(f"{name}: {maps[..., index].sum():.1f}", fontsize=8.5)

@@ -146,13 +146,13 @@ def _draw_panel(
     values = sorted({x for points in curves for x, _ in points})
     for index, points in enumerate(main):
         color, marker = series(index).color, series(index).marker
-        places = [values.index(x) for x, _ in points]
+        x_values = [values.index(x) for x, _ in points]
         axes.plot(
-            places, [seed_values.mean for _, seed_values in points], color=color, linewidth=1.5
+            x_values, [seed_values.mean for _, seed_values in points], color=color, linewidth=1.5
         )
-        for place, (_, seed_values) in zip(places, points, strict=True):
+        for x, (_, seed_values) in zip(x_values, points, strict=True):
             seeds = list(seed_values.values.values())
-            axes.plot([place] * len(seeds), seeds, marker, color=color, markersize=3.6)
+            axes.plot([x] * len(seeds), seeds, marker, color=color, markersize=3.6)
     for index, dashes, points in further:
         axes.plot(
             [values.index(x) for x, _ in points],

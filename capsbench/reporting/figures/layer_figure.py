@@ -105,7 +105,7 @@ def _draw_panel(
             drawn.add(line)
             color = INK if line.control else series(index).color
             last = layers.index(LAST) if LAST in layers else len(layers)
-            _draw_line(axes, spec, sorted(points, key=_place), last, _line_style(spec, line, color))
+            _draw_line(axes, spec, sorted(points, key=_x), last, _line_style(spec, line, color))
     if not drawn:
         axes.annotate("not measured", (0.5, 0.5), xycoords="axes fraction", ha="center", alpha=0.7)
     axes.set_xticks(range(len(layers)), layers, rotation=60, ha="right", rotation_mode="anchor")
@@ -122,22 +122,22 @@ def _draw_line(
     style: dict[str, Any],
 ) -> None:
     """Draw the means up to the last layer of the path, every seed, and the intervals."""
-    path = [(place, seed_values) for place, seed_values in points if place <= last]
+    path = [(x, seed_values) for x, seed_values in points if x <= last]
     heights = [spec.height(seed_values.mean) for _, seed_values in path]
-    axes.plot([place for place, _ in path], heights, **(style | {"marker": ""}))
+    axes.plot([x for x, _ in path], heights, **(style | {"marker": ""}))
     seeds = [
         (at, spec.height(value))
         for at, seed_values in points
         for value in seed_values.values.values()
     ]
     axes.plot(*zip(*seeds, strict=True), **(style | {"linestyle": ""}), zorder=3)
-    for place, seed_values in points:
+    for x, seed_values in points:
         if limits := seed_values.interval:
             ends = [spec.height(limit) for limit in limits]
-            axes.plot([place, place], ends, color=style["color"], linewidth=1, alpha=0.6)
+            axes.plot([x, x], ends, color=style["color"], linewidth=1, alpha=0.6)
 
 
-def _place(point: tuple[int, SeedValues]) -> int:
+def _x(point: tuple[int, SeedValues]) -> int:
     return point[0]
 
 

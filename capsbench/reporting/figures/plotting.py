@@ -104,8 +104,8 @@ def draw_line(
         label: Name in the legend of the panel.
     """
     color, marker = series(index).color, series(index).marker
-    places, means = [x for x, _ in points], [seed_values.mean for _, seed_values in points]
-    axes.plot(places, means, color=color, linestyle=line_style(index), label=label)
+    x_values, means = [x for x, _ in points], [seed_values.mean for _, seed_values in points]
+    axes.plot(x_values, means, color=color, linestyle=line_style(index), label=label)
     for x, seed_values in points:
         values = list(seed_values.values.values())
         axes.plot([x] * len(values), values, marker, color=color, markersize=4)

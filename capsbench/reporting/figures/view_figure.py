@@ -177,5 +177,5 @@ def _shade_familiar(axes: Axes, factor: str, spread: Spread) -> None:
                 shaded.append((turn != 0, (low + high) / 2))
     if shaded:
         _, center = min(shaded, key=lambda piece: (piece[0], abs(piece[1])))
-        place = ("data", "axes fraction")
-        annotate(axes, "familiar", (center, 1.01), place, ha="center", va="bottom")
+        coordinates = ("data", "axes fraction")
+        annotate(axes, "familiar", (center, 1.01), coordinates, ha="center", va="bottom")

@@ -23,13 +23,13 @@ CAPTION = (
 def drawing_table(results: Results) -> Table | None:
     """Return one row per range of views and model; None if nothing is measured."""
     configs = [c for c in results.benchmark.measures if isinstance(c, RenderingErrorConfig)]
-    places = results.places()
+    color_indices = results.color_indices()
     rows = [
         row
         for config in configs
         for views in config.views
         for title, cells in results.by_label().items()
-        if (row := _row(title, places[title], cells, views)) is not None
+        if (row := _row(title, color_indices[title], cells, views)) is not None
     ]
     if not rows:
         return None
@@ -45,7 +45,7 @@ def drawing_table(results: Results) -> Table | None:
     )
 
 
-def _row(title: str, place: int, cells: list[CellResult], views: str) -> TableRow | None:
+def _row(title: str, color_index: int, cells: list[CellResult], views: str) -> TableRow | None:
     """Return the row of a model; the errors of copy and constant are equal for all models."""
 
     def seed_values(metric: str) -> SeedValues | None:
@@ -57,4 +57,4 @@ def _row(title: str, place: int, cells: list[CellResult], views: str) -> TableRo
     error = mean_cell(seed_values("rendering_error"), "squared error")
     baselines = squared_error(copy.mean), squared_error(constant.mean)
     relative = mean_cell(seed_values("error_relative_to_copy"))
-    return TableRow((title, views, error or CANNOT_DRAW, *baselines, relative), color=place)
+    return TableRow((title, views, error or CANNOT_DRAW, *baselines, relative), color=color_index)

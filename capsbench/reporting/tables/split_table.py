@@ -24,7 +24,7 @@ def split_table(results: Results) -> Table | None:
     ]
     if not columns:
         return None
-    places = results.places()
+    color_indices = results.color_indices()
     caption = (
         "Accuracy on test images, each seen from one view, the same for every model: the mean over "
         "seeds with the value of every seed."
@@ -44,7 +44,7 @@ def split_table(results: Results) -> Table | None:
         rows=tuple(
             TableRow(
                 (title, *(mean_cell(aggregate_seeds(cells, *column)) for column in columns)),
-                color=places[title],
+                color=color_indices[title],
             )
             for title, cells in results.by_label().items()
         ),
