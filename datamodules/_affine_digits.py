@@ -39,8 +39,9 @@ class Transforms(NamedTuple):
     """(N,) factor."""
     scale: Tensor
     """(N, 2) horizontal and vertical."""
-    place: Tensor
-    """(N, 2) in [0, 1), across and down: from the first to the last place at which the whole digit
+    position: Tensor
+    """(N, 2) in [0, 1), across and down: from the first to the last position at which the whole
+    digit
     is on the canvas."""
 
 
@@ -72,15 +73,15 @@ def transform(images: Tensor, transforms: Transforms) -> Tensor:
     result = torch.empty(len(images), 1, SIDE, SIDE, dtype=torch.uint8)
     for first in range(0, len(images), CHUNK):
         rows = slice(first, first + CHUNK)
-        some = Transforms(*(values[rows] for values in transforms))
-        matrices = views(images[rows], some).matrices(*images.shape[-2:])
+        part = Transforms(*(values[rows] for values in transforms))
+        matrices = views(images[rows], part).matrices(*images.shape[-2:])
         moved = warp(images[rows].double(), matrices, (SIDE, SIDE))
         result[rows] = moved.round().to(torch.uint8)
     return result
 
 
 def views(images: Tensor, transforms: Transforms) -> Views:
-    """Return the views that transforms describe; the place depends on the size of the digit.
+    """Return the views that transforms describe; the position depends on the size of the digit.
 
     A digit that is too large for the canvas is in its middle.
 
@@ -88,22 +89,22 @@ def views(images: Tensor, transforms: Transforms) -> Views:
         images: (N, 1, H, W), 0 where there is no ink.
         transforms: N transforms.
     """
-    still = replace(
+    unshifted = replace(
         Views.identity(len(images)),
         rotation=transforms.rotation,
         shear=torch.rad2deg(torch.atan(transforms.shear)),
         scale=transforms.scale,
     )
-    low, high = _reach(images, still)
+    low, high = _ink_limits(images, unshifted)
     # Pixels outside of the canvas, from its centre; there must be no ink there.
     outside = (SIDE + 1) / 2
     first, last = -outside - low, outside - high
     middle = (first + last) / 2
     first, last = torch.minimum(first, middle), torch.maximum(last, middle)
-    return replace(still, shift=first + (last - first) * transforms.place)
+    return replace(unshifted, shift=first + (last - first) * transforms.position)
 
 
-def _reach(images: Tensor, still: Views) -> tuple[Tensor, Tensor]:
+def _ink_limits(images: Tensor, unshifted: Views) -> tuple[Tensor, Tensor]:
     """Return (N, 2) and (N, 2), the limits in x and y of the transformed ink of images.
 
     They are in pixels from the centre; pixels at the limits and beyond are black. Bilinear
@@ -111,7 +112,7 @@ def _reach(images: Tensor, still: Views) -> tuple[Tensor, Tensor]:
     with it.
     """
     height, width = images.shape[-2:]
-    linear = still.matrices(height, width)[:, :2, :2]
+    linear = unshifted.matrices(height, width)[:, :2, :2]
     x = torch.arange(width, dtype=torch.float64) - (width - 1) / 2
     y = torch.arange(height, dtype=torch.float64) - (height - 1) / 2
     places = torch.stack([x.repeat(height), y.repeat_interleave(width)])  # (2, H W)

@@ -37,10 +37,10 @@ def folder(data_root: Path) -> Path:
 
 def find_official(data_root: Path) -> Path | None:
     """Return the file or folder of the official test images, if there is one."""
-    place = folder(data_root)
-    candidates = [place / name for name in ("test.mat", "test.mat.zip", "test_batches.zip")]
+    directory = folder(data_root)
+    candidates = [directory / name for name in ("test.mat", "test.mat.zip", "test_batches.zip")]
     existing = [path for path in candidates if path.is_file()]
-    batches = place / "test_batches"
+    batches = directory / "test_batches"
     if _batches(batches):
         existing.append(batches)
     return existing[0] if existing else None
@@ -57,9 +57,9 @@ def with_checksum(path: Path) -> str:
     return f"{path}, SHA-256{files} {digest.hexdigest()} (no checksum is published)"
 
 
-def _batches(place: Path) -> list[Path]:
+def _batches(directory: Path) -> list[Path]:
     """Return the MATLAB files of a folder, 1.mat, 2.mat, ..., in the order of their numbers."""
-    files = [file for file in place.glob("*.mat") if file.stem.isdecimal()]
+    files = [file for file in directory.glob("*.mat") if file.stem.isdecimal()]
     return sorted(files, key=lambda file: int(file.stem))
 
 

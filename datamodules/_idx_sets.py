@@ -83,13 +83,13 @@ class IdxSet(ImageDataModule):
     def load(self) -> dict[SplitName, Split]:
         """Read the four files and hold out the validation images."""
         self.prepare_data()
-        everything = self.read("train")
+        all_images = self.read("train")
         # The name of the files, so that all sets made from them have the same division.
         names = (self.folder_name.lower(), "validation")
-        train, validation = hold_out(everything.targets, VALIDATION_SHARE, *names)
+        train, validation = hold_out(all_images.targets, VALIDATION_SHARE, *names)
         return {
-            "train": everything[train],
-            "validation": everything[validation],
+            "train": all_images[train],
+            "validation": all_images[validation],
             "test": self.read("t10k"),
         }
 
@@ -113,11 +113,12 @@ class IdxSet(ImageDataModule):
     @classmethod
     def availability(cls, data_root: Path) -> str:
         """Return one line that says if the four files are in their folder."""
-        place = cls.folder(data_root)
-        line = status_line(place, cls.missing_files(data_root))
+        directory = cls.folder(data_root)
+        line = status_line(directory, cls.missing_files(data_root))
         unverified = [name for name, file in cls.files.items() if file.plain is None]
         ignored = any(
-            (place / name).is_file() and not (place / f"{name}.gz").is_file() for name in unverified
+            (directory / name).is_file() and not (directory / f"{name}.gz").is_file()
+            for name in unverified
         )
         reason = " (unpacked files are ignored: no checksum of them is known)"
         return line + reason if ignored else line
@@ -130,12 +131,12 @@ class IdxSet(ImageDataModule):
     @classmethod
     def missing_files(cls, data_root: Path) -> list[str]:
         """Return the names of the files that are neither packed nor, if verifiable, unpacked."""
-        place = cls.folder(data_root)
+        directory = cls.folder(data_root)
         return [
             name if file.plain else f"{name}.gz"
             for name, file in cls.files.items()
-            if not (place / f"{name}.gz").is_file()
-            and not (file.plain and (place / name).is_file())
+            if not (directory / f"{name}.gz").is_file()
+            and not (file.plain and (directory / name).is_file())
         ]
 
     @classmethod
@@ -147,12 +148,12 @@ class IdxSet(ImageDataModule):
         return RemoteFile(f"{name}.gz", file.packed, file.size, urls)
 
     def _array(self, name: str) -> torch.Tensor:
-        file, place = self.files[name], self.folder(self.data_root)
-        plain = place / name
+        file, directory = self.files[name], self.folder(self.data_root)
+        plain = directory / name
         if file.plain is not None and plain.is_file():
             content = decompress(read(plain)).check(file.plain)
         else:
-            content = _verified(read(place / f"{name}.gz"), file)
+            content = _verified(read(directory / f"{name}.gz"), file)
         return torch.from_numpy(read_idx(content))
 
 

@@ -35,7 +35,7 @@ def to_tensor(stored: NDArray[Any], *, colour: bool, name: str) -> Tensor:
         raise UserError(f"the images of {name} are grey: leave colour out")
     if grey or colour:
         return images.contiguous()
-    means = [(some.sum(1, keepdim=True) + 1) // 3 for some in images.split(CHUNK)]
+    means = [(batch.sum(1, keepdim=True) + 1) // 3 for batch in images.split(CHUNK)]
     return torch.cat(means).to(torch.uint8)
 
 
@@ -58,5 +58,5 @@ def shrink(images: Tensor, size: int, name: str) -> Tensor:
         raise UserError(f"size of {name} is at most {min(height, width)} pixels; got {size}")
     if (height, width) == (size, size):
         return images
-    means = [adaptive_avg_pool2d(some.double(), size) for some in images.split(CHUNK)]
-    return torch.cat([some.round_().to(torch.uint8) for some in means])
+    means = [adaptive_avg_pool2d(batch.double(), size) for batch in images.split(CHUNK)]
+    return torch.cat([batch.round_().to(torch.uint8) for batch in means])

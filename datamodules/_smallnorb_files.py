@@ -132,13 +132,13 @@ def read_official(folder: Path, part: str, step: int) -> Half:
         UserError: A file is damaged or has another checksum.
     """
     images, categories, info = (read_norb(_content(folder, part, kind)) for kind in KINDS)
-    place = folder / STEMS[part]
+    path = folder / STEMS[part]
     count = len(categories)
     if images.shape[:2] != (count, 2) or info.shape != (count, 4):
-        raise damaged(place, f"{count} pairs of images", f"{images.shape} and {info.shape}")
+        raise damaged(path, f"{count} pairs of images", f"{images.shape} and {info.shape}")
     instance, elevation, azimuth, lighting = info.T
     codes = (categories, instance, elevation, azimuth, lighting)
-    return _half(place, part, images, codes, step)
+    return _half(path, part, images, codes, step)
 
 
 def read_port(folder: Path, part: str, step: int) -> Half:
@@ -158,7 +158,7 @@ def read_port(folder: Path, part: str, step: int) -> Half:
 
 
 def _half(
-    place: Path,
+    path: Path,
     part: str,
     images: NDArray[np.uint8],
     codes: Sequence[NDArray[Any]],
@@ -172,7 +172,7 @@ def _half(
     if not known or (half_azimuth % 2).any():
         ends = ", ".join(f"{int(v.min())}..{int(v.max())}" for v in numbers)
         expected = "category 0..4, toy 0..9, elevation 0..8, even azimuth 0..34, lighting 0..5"
-        raise damaged(place, expected, ends)
+        raise damaged(path, expected, ends)
     row = torch.zeros_like(categories)
     for values, count in zip(levels, LEVELS, strict=True):
         row = row * count + values
@@ -183,7 +183,7 @@ def _half(
         required, actual = (", ".join(map(str, some)) for some in (TOYS[part], toys))
         expected = f"toys {required} of each category in {views} views and lightings, each once"
         pairs = f"{len(row)} pairs, {len(row.unique())} of them different"
-        raise damaged(place, expected, f"toys {actual} in {pairs}")
+        raise damaged(path, expected, f"toys {actual} in {pairs}")
     factors = {
         "azimuth": 10 * half_azimuth,
         "elevation": 30 + 5 * elevation,

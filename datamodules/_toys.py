@@ -10,7 +10,7 @@ import torch
 from capsbench.data.randomness import generator
 from capsbench.datamodules._toys_airplanes import airplane
 from capsbench.datamodules._toys_living import animal, human
-from capsbench.datamodules._toys_parts import Toy, ToyPart, standing
+from capsbench.datamodules._toys_parts import Toy, ToyPart, in_common_size
 from capsbench.datamodules._toys_rearranged import rearranged
 from capsbench.datamodules._toys_vehicles import car, truck
 from capsbench.errors import UserError, unknown
@@ -45,35 +45,35 @@ def toy(category: str, instance: int, seed: int = 0) -> Toy:
         raise unknown("category", category, CATEGORIES)
     if not 0 <= instance < INSTANCES:
         raise UserError(f"instances are 0 to {INSTANCES - 1}, not {instance}")
-    made = standing(BUILDERS[category](instance))
+    unpainted = in_common_size(BUILDERS[category](instance))
     draws = torch.rand(
-        1 + len(made.parts),
+        1 + len(unpainted.parts),
         generator=generator(seed, "toynorb", category, instance),
         dtype=torch.float64,
     )
     albedos = (0.55 + 0.25 * draws[0] + 0.10 * (draws[1:] - 0.5)).tolist()
     painted = (
-        part._replace(albedo=albedo) for part, albedo in zip(made.parts, albedos, strict=True)
+        part._replace(albedo=albedo) for part, albedo in zip(unpainted.parts, albedos, strict=True)
     )
-    return made._replace(parts=tuple(painted))
+    return unpainted._replace(parts=tuple(painted))
 
 
 def stack(toys: Sequence[Toy]) -> Parts:
     """Return toys as tensors, for rendering."""
-    places = max(len(made.parts) for made in toys)
+    num_slots = max(len(each.parts) for each in toys)
     parts = Parts(
-        torch.zeros(len(toys), places, 4, 4, dtype=torch.float64),
-        torch.zeros(len(toys), places, 3, dtype=torch.float64),
-        torch.full((len(toys), places), NO_PART),
-        torch.zeros(len(toys), places, dtype=torch.float64),
-        torch.stack([made.centre for made in toys]),
+        torch.zeros(len(toys), num_slots, 4, 4, dtype=torch.float64),
+        torch.zeros(len(toys), num_slots, 3, dtype=torch.float64),
+        torch.full((len(toys), num_slots), NO_PART),
+        torch.zeros(len(toys), num_slots, dtype=torch.float64),
+        torch.stack([each.centre for each in toys]),
     )
-    for row, made in enumerate(toys):
-        for place, part in enumerate(made.parts):
-            parts.poses[row, place] = part.pose
-            parts.half_sizes[row, place] = part.half_sizes
-            parts.shapes[row, place] = CODES[part.shape]
-            parts.albedo[row, place] = part.albedo
+    for row, each in enumerate(toys):
+        for slot, part in enumerate(each.parts):
+            parts.poses[row, slot] = part.pose
+            parts.half_sizes[row, slot] = part.half_sizes
+            parts.shapes[row, slot] = CODES[part.shape]
+            parts.albedo[row, slot] = part.albedo
     return parts
 
 
@@ -88,7 +88,7 @@ def all_toys(seed: int = 0, *, out_of_relation: bool = False) -> Parts:
     toys = [toy(name, number, seed) for name in CATEGORIES for number in range(INSTANCES)]
     if out_of_relation:
         toys = [
-            rearranged(made, generator("toynorb", "rearranged", row))
-            for row, made in enumerate(toys)
+            rearranged(each, generator("toynorb", "rearranged", row))
+            for row, each in enumerate(toys)
         ]
     return stack(toys)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from capsbench.rendering.camera import turn
-from capsbench.rendering.primitives import CODES, reach
+from capsbench.rendering.primitives import CODES, support
 
 Point = tuple[float, float, float]
 MIRROR = torch.tensor([1.0, -1.0, 1.0], dtype=torch.float64)  # left to right
@@ -90,29 +90,29 @@ def both_sides(part: ToyPart) -> list[ToyPart]:
     ]
 
 
-def standing(parts: Sequence[ToyPart]) -> Toy:
+def in_common_size(parts: Sequence[ToyPart]) -> Toy:
     """Return a toy in the common size: within a unit sphere, its lowest point at 0."""
-    made = grounded(parts)
+    unscaled = on_ground(parts)
     directions = sphere(2000)
-    radius = (reaches(made.parts, directions) - directions @ made.centre).max()
+    radius = (extents(unscaled.parts, directions) - directions @ unscaled.centre).max()
     sized = [
-        placed(part, part.pose[:3, 3] / radius)._replace(half_sizes=part.half_sizes / radius)
-        for part in made.parts
+        with_centre(part, part.pose[:3, 3] / radius)._replace(half_sizes=part.half_sizes / radius)
+        for part in unscaled.parts
     ]
-    return Toy(tuple(sized), made.centre / radius)
+    return Toy(tuple(sized), unscaled.centre / radius)
 
 
-def grounded(parts: Sequence[ToyPart]) -> Toy:
+def on_ground(parts: Sequence[ToyPart]) -> Toy:
     """Return a toy with its lowest point at 0 and its bounding box centred above the origin."""
     axes = torch.eye(3, dtype=torch.float64)
-    high, low = reaches(parts, axes).amax(0), -reaches(parts, -axes).amax(0)
+    high, low = extents(parts, axes).amax(0), -extents(parts, -axes).amax(0)
     middle = (high + low) / 2
     foot = torch.stack([middle[0], middle[1], low[2]])
-    moved = (placed(part, part.pose[:3, 3] - foot) for part in parts)
-    return Toy(tuple(moved), middle - foot)
+    shifted = (with_centre(part, part.pose[:3, 3] - foot) for part in parts)
+    return Toy(tuple(shifted), middle - foot)
 
 
-def placed(part: ToyPart, centre: Tensor) -> ToyPart:
+def with_centre(part: ToyPart, centre: Tensor) -> ToyPart:
     """Return a part with its centre at a point (3,)."""
     pose = part.pose.clone()
     pose[:3, 3] = centre
@@ -128,12 +128,12 @@ def sphere(count: int) -> Tensor:
     return torch.stack([across * angle.cos(), across * angle.sin(), z], dim=1)
 
 
-def reaches(parts: Sequence[ToyPart], directions: Tensor) -> Tensor:
+def extents(parts: Sequence[ToyPart], directions: Tensor) -> Tensor:
     """Return (M, D), the extent of each part along unit vectors (D, 3)."""
     poses = torch.stack([part.pose for part in parts])
     half_sizes = torch.stack([part.half_sizes for part in parts])
     shapes = torch.tensor([CODES[part.shape] for part in parts])
-    return reach(poses, half_sizes, shapes, directions)
+    return support(poses, half_sizes, shapes, directions)
 
 
 def _wheel(name: str, x: float, side: float, radius: float, width: float) -> ToyPart:

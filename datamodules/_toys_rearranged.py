@@ -7,14 +7,14 @@ from collections.abc import Sequence
 import torch
 from torch import Generator, Tensor
 
-from capsbench.datamodules._toys_parts import Toy, ToyPart, grounded, placed, reaches, sphere
+from capsbench.datamodules._toys_parts import Toy, ToyPart, extents, on_ground, sphere, with_centre
 from capsbench.rendering.primitives import SHAPES, gauge
 
 DRAWS = 1000  # arrangements from which the best is chosen
 NEAR = 0.3  # of a toy's own radius
 
 
-def rearranged(made: Toy, draws: Generator) -> Toy:
+def rearranged(original: Toy, draws: Generator) -> Toy:
     """Return a toy with its parts out of relation, as in a portrait by Picasso.
 
     The largest part stays. The others take each other's places, each with its own shape, size,
@@ -25,30 +25,36 @@ def rearranged(made: Toy, draws: Generator) -> Toy:
     common size.
 
     Args:
-        made: The toy.
+        original: The toy.
         draws: Random generator of the arrangements.
     """
-    volumes = [float(part.half_sizes.prod()) for part in made.parts]
+    volumes = [float(part.half_sizes.prod()) for part in original.parts]
     body = volumes.index(max(volumes))
-    others = [number for number in range(len(made.parts)) if number != body]
-    centres = torch.stack([part.pose[:3, 3] for part in made.parts])
-    depth = _gauges(made.parts[body], centres[others])[:, None].clamp_max(1)
-    places = (centres[others] - centres[body]) / depth
+    others = [number for number in range(len(original.parts)) if number != body]
+    centres = torch.stack([part.pose[:3, 3] for part in original.parts])
+    depth = _gauges(original.parts[body], centres[others])[:, None].clamp_max(1)
+    positions = (centres[others] - centres[body]) / depth
 
     orders = torch.rand(DRAWS, len(others), generator=draws).argsort(1)
     above = torch.rand(DRAWS, len(others), generator=draws) < 0.5
-    drawn = places[orders]
+    drawn = positions[orders]
     drawn[..., 2] = torch.where(above, drawn[..., 2].abs(), drawn[..., 2])
-    moved = centres.repeat(DRAWS, 1, 1)
-    moved[:, others] = centres[body] + drawn
+    arranged = centres.repeat(DRAWS, 1, 1)
+    arranged[:, others] = centres[body] + drawn
 
-    kinds = [made.parts[number].name.split()[-1] for number in others]
+    kinds = [original.parts[number].name.split()[-1] for number in others]
     same = torch.tensor([[one == other for other in kinds] for one in kinds])
-    kept = same[torch.arange(len(others)), orders] & (drawn == places[orders]).all(-1)
-    kept |= (drawn - places).norm(dim=-1) < NEAR
-    faults = 2 * kept.sum(1) + _hidden(made.parts, moved).sum(1) + 10 * _excess(made.parts, moved)
-    chosen = moved[faults.argmin()]
-    return grounded([placed(part, at) for part, at in zip(made.parts, chosen, strict=True)])
+    unmoved = same[torch.arange(len(others)), orders] & (drawn == positions[orders]).all(-1)
+    unmoved |= (drawn - positions).norm(dim=-1) < NEAR
+    faults = (
+        2 * unmoved.sum(1)
+        + _hidden(original.parts, arranged).sum(1)
+        + 10 * _excess(original.parts, arranged)
+    )
+    chosen = arranged[faults.argmin()]
+    return on_ground(
+        [with_centre(part, centre) for part, centre in zip(original.parts, chosen, strict=True)]
+    )
 
 
 def _gauges(part: ToyPart, points: Tensor) -> Tensor:
@@ -63,7 +69,7 @@ def _hidden(parts: Sequence[ToyPart], centres: Tensor) -> Tensor:
     for number, part in enumerate(parts):
         from_part = centres - centres[:, number : number + 1]
         from_part[..., 2].clamp_min_(0)
-        within = _gauges(placed(part, torch.zeros(3)), from_part) < 1
+        within = _gauges(with_centre(part, torch.zeros(3)), from_part) < 1
         within[:, number] = False
         hidden |= within
     return hidden
@@ -72,6 +78,6 @@ def _hidden(parts: Sequence[ToyPart], centres: Tensor) -> Tensor:
 def _excess(parts: Sequence[ToyPart], centres: Tensor) -> Tensor:
     """Return (D,), the extent of arrangements (D, M, 3) beyond a unit sphere at their middle."""
     directions = sphere(200)
-    own = reaches([placed(part, torch.zeros(3)) for part in parts], directions)
+    own = extents([with_centre(part, torch.zeros(3)) for part in parts], directions)
     reached = (own + (centres - centres.mean(1, keepdim=True)) @ directions.T).amax(1)
     return (reached.amax(1) - 1).clamp_min(0)

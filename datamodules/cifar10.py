@@ -57,8 +57,8 @@ class CIFAR10(ImageDataModule):
 
     def prepare_data(self) -> None:
         """Download the archive if it is not there; Lightning calls this in one process."""
-        place = self._folder(self.data_root)
-        fetch(missing_files(place, [self.archive]), place, data_set="CIFAR-10")
+        directory = self._folder(self.data_root)
+        fetch(missing_files(directory, [self.archive]), directory, data_set="CIFAR-10")
 
     def load(self) -> dict[SplitName, Split]:
         """Read the archive and hold out the validation images."""
@@ -71,20 +71,22 @@ class CIFAR10(ImageDataModule):
             )
             for name, (images, labels) in batches.items()
         }
-        everything = parts["train"]
+        all_images = parts["train"]
         names = ("cifar10", "validation")
-        train, validation = hold_out(everything.targets, VALIDATION_SHARE, *names)
+        train, validation = hold_out(all_images.targets, VALIDATION_SHARE, *names)
         return {
-            "train": everything[train],
-            "validation": everything[validation],
+            "train": all_images[train],
+            "validation": all_images[validation],
             "test": parts["test"],
         }
 
     @classmethod
     def availability(cls, data_root: Path) -> str:
         """Return one line that says if the archive is there."""
-        place = cls._folder(data_root)
-        return status_line(place, [file.name for file in missing_files(place, [cls.archive])])
+        directory = cls._folder(data_root)
+        return status_line(
+            directory, [file.name for file in missing_files(directory, [cls.archive])]
+        )
 
     @staticmethod
     def _folder(data_root: Path) -> Path:

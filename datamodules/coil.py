@@ -88,8 +88,8 @@ class COIL(RecordedData):
             )
         azimuth = torch.from_numpy(arrays["azimuth_deg"].astype(np.int64))
         small = shrink(images, self.image_shape[1], name)
-        everything = Split(small, numbers - 1, torch.arange(len(numbers)), {"azimuth": azimuth})
-        return Recording(everything)
+        all_images = Split(small, numbers - 1, torch.arange(len(numbers)), {"azimuth": azimuth})
+        return Recording(all_images)
 
     @classmethod
     def availability(cls, data_root: Path) -> str:

@@ -51,13 +51,13 @@ class Digits(ImageDataModule):
         large = interpolate(small, size=(24, 24), mode="bilinear", align_corners=False)
         images = pad(large.round().to(torch.uint8), (4, 4, 4, 4))
         targets = torch.from_numpy(digits.target).long()
-        everything = Split(images, targets, torch.arange(len(targets)))
+        all_images = Split(images, targets, torch.arange(len(targets)))
         rest, test = hold_out(targets, 400 / 1797, "digits", "test")
         train, validation = hold_out(targets[rest], 199 / 1397, "digits", "validation")
         return {
-            "train": everything[rest[train]],
-            "validation": everything[rest[validation]],
-            "test": everything[test],
+            "train": all_images[rest[train]],
+            "validation": all_images[rest[validation]],
+            "test": all_images[test],
         }
 
     @classmethod

@@ -86,14 +86,14 @@ class ETH80(RecordedData):
                 f"found {int(targets.min())} to {int(targets.max())}"
             )
         size = self.image_shape[1]
-        everything = Split(
+        all_images = Split(
             shrink(images * masks if self.masked else images, size, "eth80"),
             targets,
             torch.arange(len(targets)),
             {"azimuth": azimuth, "elevation": 90 - polar, "instance": instance},
             (shrink(masks * 255, size, "eth80") > 127).to(torch.uint8),
         )
-        return Recording(everything)
+        return Recording(all_images)
 
     @classmethod
     def availability(cls, data_root: Path) -> str:

@@ -70,19 +70,21 @@ class Folder(RecordedData):
         data_root: Path | str | None = None,
         **kwargs: Any,
     ) -> None:
-        place = Path("data" if data_root is None else data_root) / path
-        self.table = read_table(place)
+        directory = Path("data" if data_root is None else data_root) / path
+        self.table = read_table(directory)
         self.image_shape = (channels, size, size)
         self.class_names = self.table.classes
         self.num_classes = len(self.class_names)
         self.factors = tuple(self.table.factors)
-        self.identity = Identity(place.name, "1", _checksum(place / TABLE, self.table.files))
+        self.identity = Identity(
+            directory.name, "1", _checksum(directory / TABLE, self.table.files)
+        )
         super().__init__(data_root=data_root, **kwargs)
 
     def read(self) -> Recording:
         """Read and resize the images."""
         images = torch.stack([self._image(file) for file in self.table.files])
-        everything = Split(
+        all_images = Split(
             images,
             torch.tensor(self.table.labels),
             torch.arange(len(images)),
@@ -92,7 +94,7 @@ class Folder(RecordedData):
             },
         )
         test = self.table.test
-        return Recording(everything, None if test is None else torch.tensor(test))
+        return Recording(all_images, None if test is None else torch.tensor(test))
 
     @classmethod
     def availability(cls, data_root: Path) -> str:

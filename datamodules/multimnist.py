@@ -41,8 +41,8 @@ class Pairs(Split):
 
     def __getitem__(self, rows: Tensor | slice) -> Self:
         """Return some of the pairs."""
-        some = super().__getitem__(rows)
-        return replace(some, partners=self.partners[rows], shifts=self.shifts[rows])
+        selected = super().__getitem__(rows)
+        return replace(selected, partners=self.partners[rows], shifts=self.shifts[rows])
 
 
 @dataclass(kw_only=True)
@@ -205,5 +205,5 @@ class _Digits:
         """
         classes = self.split.targets[rows]
         own = self.counts[classes]
-        place = (unit * (len(self.order) - own)).long()
-        return self.order[place + own * (place >= self.starts[classes])]
+        position = (unit * (len(self.order) - own)).long()
+        return self.order[position + own * (position >= self.starts[classes])]

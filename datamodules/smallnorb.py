@@ -77,10 +77,12 @@ class SmallNORB(RecordedData):
 
     def prepare_data(self) -> None:
         """Download what is missing; Lightning calls this in one process."""
-        place = folder(self.data_root)
+        directory = folder(self.data_root)
         official = self.files == "official"
-        missing = norb.missing_official(place) if official else missing_files(place, norb.PORT)
-        fetch(missing, place, data_set="smallNORB")
+        missing = (
+            norb.missing_official(directory) if official else missing_files(directory, norb.PORT)
+        )
+        fetch(missing, directory, data_set="smallNORB")
 
     def read(self) -> Recording:
         """Read the files; the training images have the first numbers."""
@@ -99,17 +101,17 @@ class SmallNORB(RecordedData):
             images = images.flatten(0, 1)[:, None]
             targets, official_test = (t.repeat_interleave(eyes) for t in (targets, official_test))
             factors = {name: values.repeat_interleave(eyes) for name, values in factors.items()}
-        everything = Split(images, targets, torch.arange(len(images)), factors)
-        return Recording(everything, official_test)
+        all_images = Split(images, targets, torch.arange(len(images)), factors)
+        return Recording(all_images, official_test)
 
     @classmethod
     def availability(cls, data_root: Path) -> str:
         """Return one line that says if the official files, or the port's, are there."""
-        place = folder(data_root)
-        missing = [file.name for file in norb.missing_official(place)]
-        if missing and not missing_files(place, norb.PORT):
-            return f"found in {place}: the port (files: port)"
-        return status_line(place, missing)
+        directory = folder(data_root)
+        missing = [file.name for file in norb.missing_official(directory)]
+        if missing and not missing_files(directory, norb.PORT):
+            return f"found in {directory}: the port (files: port)"
+        return status_line(directory, missing)
 
 
 def folder(data_root: Path) -> Path:

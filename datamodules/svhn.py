@@ -63,26 +63,28 @@ class SVHN(ImageDataModule):
 
     def prepare_data(self) -> None:
         """Download what is missing; Lightning calls this in one process."""
-        place = self._folder(self.data_root)
-        fetch(missing_files(place, self.files.values()), place, data_set="SVHN")
+        directory = self._folder(self.data_root)
+        fetch(missing_files(directory, self.files.values()), directory, data_set="SVHN")
 
     def load(self) -> dict[SplitName, Split]:
         """Read both files and hold out the validation images."""
         self.prepare_data()
-        everything = self._read("train")
+        all_images = self._read("train")
         names = ("svhn", "validation")
-        train, validation = hold_out_per_class(everything.targets, VALIDATION_SHARE, *names)
+        train, validation = hold_out_per_class(all_images.targets, VALIDATION_SHARE, *names)
         return {
-            "train": everything[train],
-            "validation": everything[validation],
+            "train": all_images[train],
+            "validation": all_images[validation],
             "test": self._read("test"),
         }
 
     @classmethod
     def availability(cls, data_root: Path) -> str:
         """Return one line that says if both files are there."""
-        place = cls._folder(data_root)
-        return status_line(place, [file.name for file in missing_files(place, cls.files.values())])
+        directory = cls._folder(data_root)
+        return status_line(
+            directory, [file.name for file in missing_files(directory, cls.files.values())]
+        )
 
     @staticmethod
     def _folder(data_root: Path) -> Path:

@@ -110,8 +110,8 @@ class ToyNORB(RecordedData):
 
     def rearrange(self) -> Split:
         """Return the test images, each with its toy's parts in each other's places."""
-        everything = self._images(rearranged=True)
-        return everything[torch.isin(everything.index, self.split("test").index)]
+        all_images = self._images(rearranged=True)
+        return all_images[torch.isin(all_images.index, self.split("test").index)]
 
     def _images(self, *, rearranged: bool) -> Split:
         """Return all images; of rearranged toys only the test images, with the same numbers."""

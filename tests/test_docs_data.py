@@ -43,10 +43,10 @@ def test_the_protocol_is_valid():
     by_view, by_split = map(parse_config, content["measures"])
     assert isinstance(by_view, AccuracyByViewConfig)
     assert isinstance(by_split, AccuracyBySplitConfig)
-    places = {view.value: views.place(view) for view in by_view.grid.views()}
+    places = {view.value: views.region(view) for view in by_view.grid.views()}
     assert places[15] == "between" and places[30] == "familiar"
     between = by_split.ranges["between"].rotation.values
-    assert {views.rotation.place(value, 360) for value in between} == {"between"}
+    assert {views.rotation.region(value, 360) for value in between} == {"between"}
 
 
 def test_every_set_and_every_factor_is_documented():

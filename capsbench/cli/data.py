@@ -76,25 +76,25 @@ def data(
     require_folder(data_root)
     require_writable(output)
     with json_on_stdout(as_json):
-        made, slug, ranges = _build(name, settings or [], views or [], per_class, data_root)
+        data_module, slug, ranges = _build(name, settings or [], views or [], per_class, data_root)
         from capsbench.data.description import describe_splits
         from capsbench.reporting.figures.contact_sheet import contact_sheet
 
-        splits = describe_splits(made, ranges)
+        splits = describe_splits(data_module, ranges)
         folder = output / slug / "contact-sheets"
         folder.mkdir(parents=True, exist_ok=True)
         for split in splits:
             sheet = folder / f"{split.name}.png"
-            title = f"{made.identity.name}: {split.name}, {split.images:,} images"
+            title = f"{data_module.identity.name}: {split.name}, {split.images:,} images"
             sheet.write_bytes(contact_sheet(split.examples, title))
     facts = {
-        "name": made.identity.name,
-        "version": made.identity.version,
-        "checksum": made.identity.checksum,
-        "image_shape": list(made.image_shape),
-        "classes": list(made.class_names),
-        "views": made.views.model_dump(mode="json", exclude_none=True),
-        "notes": made.notes,
+        "name": data_module.identity.name,
+        "version": data_module.identity.version,
+        "checksum": data_module.identity.checksum,
+        "image_shape": list(data_module.image_shape),
+        "classes": list(data_module.class_names),
+        "views": data_module.views.model_dump(mode="json", exclude_none=True),
+        "notes": data_module.notes,
         "splits": {
             split.name: {**split.facts(), "contact_sheet": str(folder / f"{split.name}.png")}
             for split in splits
@@ -123,17 +123,17 @@ def _build(
         entry = checked(
             DataEntry, {"name": name, "arguments": arguments, "per_class": per_class}, "--per-class"
         )
-        made, _ = build_data(entry, parse_range(ranges), data_root)
-        return made, find("datamodules", name).slug, {}
+        data_module, _ = build_data(entry, parse_range(ranges), data_root)
+        return data_module, find("datamodules", name).slug, {}
     changes = {f"data.arguments.{key}": value for key, value in arguments.items()}
     changes |= {f"views.{key}": value for key, value in ranges.items()}
     if per_class is not None:
         changes["data.per_class"] = per_class
     benchmark = load_benchmark(name, changes)
-    made, _ = build_data(benchmark.data, benchmark.views, data_root)
+    data_module, _ = build_data(benchmark.data, benchmark.views, data_root)
     entries = [entry for entry in benchmark.measures if isinstance(entry, AccuracyBySplitConfig)]
-    tested = entries[0].ranges if entries else {}
-    return made, find("datamodules", benchmark.data.name).slug, tested
+    test_ranges = entries[0].ranges if entries else {}
+    return data_module, find("datamodules", benchmark.data.name).slug, test_ranges
 
 
 def parse_range(ranges: Facts) -> ViewRange:

@@ -55,33 +55,33 @@ def results(
                 f"{path}: rename it with lower-case letters, digits and '-', such as full-h100.json"
             )
     records = {path: _checked(path) for path in [*sorted(folder.glob("*/*.json")), *added]}
-    places = {path: folder / records[path].name / path.name for path in added}
-    for place, count in Counter(places.values()).items():
+    targets = {path: folder / records[path].name / path.name for path in added}
+    for target, count in Counter(targets.values()).items():
         if count > 1:
-            raise UserError(f"{count} of the files would become {place}: rename them")
-    for path, place in places.items():
-        if place.is_file() and place.read_bytes() != path.read_bytes():
+            raise UserError(f"{count} of the files would become {target}: rename them")
+    for path, target in targets.items():
+        if target.is_file() and target.read_bytes() != path.read_bytes():
             raise UserError(
-                f"{place} exists, with other numbers for the same cells: rename {path} "
+                f"{target} exists, with other numbers for the same cells: rename {path} "
                 "to keep both, or remove the old one"
             )
     exported = [
-        replace(each, path=places.get(path, path))
+        replace(each, path=targets.get(path, path))
         for path, each in records.items()
-        if places.get(path, path) == path
-        or places[path] not in records  # not a copy of one in the folder
+        if targets.get(path, path) == path
+        or targets[path] not in records  # not a copy of one in the folder
     ]
     exported.sort(key=lambda each: each.path)
     benchmarks = [each for each in exported if isinstance(each, ExportedResults)]
     claims = [each for each in exported if isinstance(each, ExportedClaims)]
     render(benchmarks, claims)  # fails before any file is copied
-    for path, place in places.items():
-        write_bytes(place, path.read_bytes())
-        typer.echo(f"copied to {place}")
+    for path, target in targets.items():
+        write_bytes(target, path.read_bytes())
+        typer.echo(f"copied to {target}")
     typer.echo(f"{len(exported)} records are valid")
     if write:
-        for made in write_page(benchmarks, claims, PAGE):
-            typer.echo(made)
+        for written in write_page(benchmarks, claims, PAGE):
+            typer.echo(written)
 
 
 def _require_checkout() -> None:

@@ -76,8 +76,8 @@ class Split:
 class TrainingStream:
     """An endless stream of global batches, each a function of the seed and its number.
 
-    The order of pass ``e`` is a function of ``(seed, e)``. Batches are cut from the passes laid end
-    to end, so that each holds exactly ``batch_size`` images. Several processes share a batch:
+    The order of pass ``e`` is a function of ``(seed, e)``. Batches are consecutive parts of the
+    concatenated passes, each of exactly ``batch_size`` images. Several processes share a batch:
     process ``rank`` takes every ``world``-th image. Lightning saves and restores the position, so
     that a resumed training continues with the next batch.
 
@@ -173,16 +173,16 @@ class EvaluationPass:
         self.rows = rows
         self.make_batch = make_batch
         per_process = math.ceil(len(rows) / world)
-        self.pieces = math.ceil(per_process / batch_size) * world
+        self.num_batches = math.ceil(per_process / batch_size) * world
         self.share = slice(rank, None, world)
 
     def __len__(self) -> int:
         """Number of batches of this process."""
-        return len(self._pieces())
+        return len(self._batch_rows())
 
     def __iter__(self) -> Iterator[StoredBatch]:
         """Yield this process's batches."""
-        return map(self.make_batch, self._pieces())
+        return map(self.make_batch, self._batch_rows())
 
-    def _pieces(self) -> tuple[Tensor, ...]:
-        return torch.tensor_split(self.rows, self.pieces)[self.share]
+    def _batch_rows(self) -> tuple[Tensor, ...]:
+        return torch.tensor_split(self.rows, self.num_batches)[self.share]

@@ -69,13 +69,13 @@ def describe_splits(
     else:
         names = ["train", "validation", "familiar", "novel"]
     splits = [_describe(data, name, name, None) for name in names]
-    return splits + [_describe(data, name, "test", at) for name, at in (ranges or {}).items()]
+    return splits + [_describe(data, name, "test", views) for name, views in (ranges or {}).items()]
 
 
 def _describe(
-    data: ImageDataModule, name: str, split: SplitName, at: ViewRange | None
+    data: ImageDataModule, name: str, split: SplitName, views: ViewRange | None
 ) -> Description:
-    rows = data.evaluation.view_rows(split, at)
+    rows = data.evaluation.view_rows(split, views)
     images = data.split(split)[rows]
     counts = torch.bincount(images.targets, minlength=data.num_classes)
     return Description(
@@ -83,10 +83,10 @@ def _describe(
         images=len(images),
         per_class=(int(counts.min()), int(counts.max())),
         views={name: _values(images.factors[name]) for name in images.factors}
-        | _moves(at or data.default_views(split)),
+        | _applied_views(views or data.default_views(split)),
         sha256=checksum(images),
         examples=[
-            (data.class_names[label], _examples(data, split, rows[images.targets == label], at))
+            (data.class_names[label], _examples(data, split, rows[images.targets == label], views))
             for label in counts.nonzero()[:MAX_CLASSES, 0].tolist()
         ],
     )
@@ -112,22 +112,22 @@ def _values(recorded: Tensor) -> str:
     return f"{len(values)} values from {min(values):g} to {max(values):g}"
 
 
-def _moves(ranges: ViewRange) -> dict[str, str]:
+def _applied_views(ranges: ViewRange) -> dict[str, str]:
     """Return the warps and photometric changes of a range, in words by factor."""
-    moves = {}
+    applied = {}
     for factor, (kind, unit, identity, _) in FACTORS.items():
         spread = ranges.spread(factor)
         if kind != "recorded" and spread is not None and spread.constant != identity:
-            moves[range_field(factor)] = f"{spread} {unit}".rstrip()
-    if moves and ranges.part is not None:
-        moves["part"] = str(ranges.part)
-    return moves
+            applied[range_field(factor)] = f"{spread} {unit}".rstrip()
+    if applied and ranges.part is not None:
+        applied["part"] = str(ranges.part)
+    return applied
 
 
 def _examples(
-    data: ImageDataModule, split: SplitName, rows: Tensor, at: ViewRange | None
+    data: ImageDataModule, split: SplitName, rows: Tensor, views: ViewRange | None
 ) -> NDArray[np.uint8]:
     chosen = rows[torch.linspace(0, len(rows) - 1, min(EXAMPLES, len(rows))).long()]
-    images = data.evaluation.get_batch(split, chosen, at).images
+    images = data.evaluation.get_batch(split, chosen, views).images
     pixels: NDArray[np.uint8] = (255 * images).round().byte().numpy()
     return pixels

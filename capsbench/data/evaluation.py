@@ -44,38 +44,38 @@ class EvaluationImages:
         self._resident: dict[tuple[SplitName, torch.device], Split] = {}
 
     def batches(
-        self, split: SplitName, device: torch.device | str, at: ViewSelection = None
+        self, split: SplitName, device: torch.device | str, views: ViewSelection = None
     ) -> Iterator[Batch]:
         """Yield a split in batches on a device, to which its pixels are copied only once.
 
         Args:
             split: Name of the split.
             device: Device of the batches.
-            at: The views. Recorded views select images, see `view_rows`.
+            views: The views. Recorded views select images, see `view_rows`.
         """
-        place = torch.device(device)
-        for stored in self.stored_batches(split, at, place):
-            moved = self._data.transfer_batch_to_device(stored, place, 0)
+        torch_device = torch.device(device)
+        for stored in self.stored_batches(split, views, torch_device):
+            moved = self._data.transfer_batch_to_device(stored, torch_device, 0)
             yield self._data.on_after_batch_transfer(moved, 0)
 
-    def get_batch(self, split: SplitName, rows: Tensor, at: ViewSelection = None) -> Batch:
+    def get_batch(self, split: SplitName, rows: Tensor, views: ViewSelection = None) -> Batch:
         """Return some images of a split as one batch on the CPU.
 
         Args:
             split: Name of the split.
             rows: (B,) rows in the split.
-            at: The views, see `batches`.
+            views: The views, see `batches`.
         """
-        return self._data.on_after_batch_transfer(self._batch_maker(split, at)(rows), 0)
+        return self._data.on_after_batch_transfer(self._batch_maker(split, views)(rows), 0)
 
-    def view_rows(self, split: SplitName, at: ViewSelection) -> Tensor:
+    def view_rows(self, split: SplitName, views: ViewSelection) -> Tensor:
         """Return the rows whose recorded factors match a view, or the views of a range.
 
         Factors that the view does not specify are as in training.
 
         Args:
             split: Name of the split.
-            at: The view or the range.
+            views: The view or the range.
 
         Returns:
             (N,) rows in the split.
@@ -84,15 +84,15 @@ class EvaluationImages:
             UserError: The set does not record a factor of the view, or has no such image.
         """
         images = self._data.split(split)
-        if at is None:
+        if views is None:
             return torch.arange(len(images))
         factors = self._data.familiar_factors
-        if not isinstance(at, Views):
-            self._data.require_views(at)
-        if isinstance(at, ViewRange):
-            factors |= at.recorded
-        if isinstance(at, GridView) and at.recorded:
-            factors |= {at.factor: Spread(values=(at.value,))}
+        if not isinstance(views, Views):
+            self._data.require_views(views)
+        if isinstance(views, ViewRange):
+            factors |= views.recorded
+        if isinstance(views, GridView) and views.recorded:
+            factors |= {views.factor: Spread(values=(views.value,))}
         rows = recorded_within(images, factors).nonzero()[:, 0]
         if not len(rows):
             selection = "; ".join(f"{name} {spread}" for name, spread in factors.items())
@@ -100,37 +100,37 @@ class EvaluationImages:
         return rows
 
     def stored_batches(
-        self, split: SplitName, at: ViewSelection = None, device: torch.device = CPU
+        self, split: SplitName, views: ViewSelection = None, device: torch.device = CPU
     ) -> EvaluationPass:
         """Return this process's share of a split, in batches that are not yet warped.
 
         Args:
             split: Name of the split.
-            at: The views, see `batches`.
+            views: The views, see `batches`.
             device: Device on which the pixels are kept.
         """
         rank, world_size = self._data.rank_and_world_size
         return EvaluationPass(
-            self.view_rows(split, at),
-            make_batch=self._batch_maker(split, at, device),
+            self.view_rows(split, views),
+            make_batch=self._batch_maker(split, views, device),
             batch_size=EVALUATION_BATCH,
             rank=rank,
             world=world_size,
         )
 
     def _batch_maker(
-        self, name: SplitName, at: ViewSelection, device: torch.device = CPU
+        self, name: SplitName, views: ViewSelection, device: torch.device = CPU
     ) -> Callable[[Tensor], StoredBatch]:
         """Return the function from rows of a split to their batch at given views."""
         split, make_batch = self._on_device(name, device), self._data.make_batch
-        if isinstance(at, GridView | Views):
-            one = Views.of_grid([at]) if isinstance(at, GridView) else at
-            part = at.part if isinstance(at, GridView) else self._data.views.part
-            return lambda rows: make_batch(split[rows], one, part)
-        ranges = self._data.default_views(name) if at is None else at
+        if isinstance(views, GridView | Views):
+            view = Views.of_grid([views]) if isinstance(views, GridView) else views
+            part = views.part if isinstance(views, GridView) else self._data.views.part
+            return lambda rows: make_batch(split[rows], view, part)
+        ranges = self._data.default_views(name) if views is None else views
         table = "validation" if name == "validation" else "test"
-        views = views_by_index(ranges, split.index, "evaluation views", table)
-        return lambda rows: make_batch(split[rows], views[rows], ranges.part)
+        views_by_image = views_by_index(ranges, split.index, "evaluation views", table)
+        return lambda rows: make_batch(split[rows], views_by_image[rows], ranges.part)
 
     def _on_device(self, name: SplitName, device: torch.device) -> Split:
         """Return a split whose pixels are on a device; all else, which is small, stays."""

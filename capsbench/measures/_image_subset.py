@@ -92,7 +92,7 @@ def familiar_batches(
     data: ImageDataModule,
     device: torch.device | str,
     rows: Tensor,
-    at: ViewSelection = None,
+    views: ViewSelection = None,
     *,
     batch_size: int = EVALUATION_BATCH,
 ) -> Iterator[Batch]:
@@ -102,18 +102,18 @@ def familiar_batches(
         data: The data module.
         device: Device of the batches.
         rows: (N,) rows of the images, from `subset_rows`.
-        at: The views, see `EvaluationImages.batches`; recorded views select among the images.
+        views: The views, see `EvaluationImages.batches`; recorded views select among the images.
         batch_size: Largest number of images in a batch.
 
     Raises:
         UserError: The set does not record the view, or has no such image.
     """
-    selected = rows[torch.isin(rows, data.evaluation.view_rows("familiar", at))]
-    yield from _on_device(data, device, "familiar", selected, at, batch_size)
+    selected = rows[torch.isin(rows, data.evaluation.view_rows("familiar", views))]
+    yield from _on_device(data, device, "familiar", selected, views, batch_size)
 
 
 def subset_batches(
-    data: ImageDataModule, device: torch.device | str, subset: ImageSubset, at: ViewSelection
+    data: ImageDataModule, device: torch.device | str, subset: ImageSubset, views: ViewSelection
 ) -> Iterator[Batch]:
     """Yield images from a view, or their partners after a change, in batches on a device.
 
@@ -121,12 +121,12 @@ def subset_batches(
         data: The data module.
         device: Device of the batches.
         subset: The images.
-        at: The view; a recorded view of a grid is a change.
+        views: The view; a recorded view of a grid is a change.
     """
     rows = subset.rows
-    if isinstance(at, GridView) and at.recorded:
-        rows, at = subset.partners[at], Views.identity(1)
-    yield from _on_device(data, device, subset.split, rows, at, EVALUATION_BATCH)
+    if isinstance(views, GridView) and views.recorded:
+        rows, views = subset.partners[views], Views.identity(1)
+    yield from _on_device(data, device, subset.split, rows, views, EVALUATION_BATCH)
 
 
 def _on_device(
@@ -134,11 +134,11 @@ def _on_device(
     device: torch.device | str,
     split: SplitName,
     rows: Tensor,
-    at: ViewSelection,
+    views: ViewSelection,
     batch_size: int,
 ) -> Iterator[Batch]:
     for part in rows.split(batch_size):
-        batch = data.evaluation.get_batch(split, part, at)
+        batch = data.evaluation.get_batch(split, part, views)
         yield replace(
             batch,
             images=batch.images.to(device),

@@ -24,7 +24,7 @@ def activations(
     data: ImageDataModule,
     device: torch.device | str,
     subset: ImageSubset,
-    at: ViewSelection,
+    views: ViewSelection,
 ) -> Iterator[tuple[Batch, Activations]]:
     """Yield batches of images with the activations of layers, f(x) by name.
 
@@ -34,10 +34,10 @@ def activations(
         data: The data module.
         device: Device of the model.
         subset: The images.
-        at: The view; a recorded view of a grid is a change.
+        views: The view; a recorded view of a grid is a change.
     """
     with capture_activations(model, layers) as captured:
-        for batch in subset_batches(data, device, subset, at):
+        for batch in subset_batches(data, device, subset, views):
             model(batch.images)
             yield batch, _copy(captured)
 

@@ -37,7 +37,7 @@ class Predictions:
 
 
 def predict_split(
-    model: Model, data: ImageDataModule, split: SplitName, at: ViewSelection, device: str
+    model: Model, data: ImageDataModule, split: SplitName, views: ViewSelection, device: str
 ) -> Predictions:
     """Evaluate a model on the images of a split, in the order of the split.
 
@@ -45,11 +45,11 @@ def predict_split(
         model: The model, in evaluation mode on ``device``.
         data: The data module.
         split: Name of the split.
-        at: The views, see `EvaluationImages.batches`.
+        views: The views, see `EvaluationImages.batches`.
         device: Device of the model.
     """
     recall, index, multiple_objects = list[torch.Tensor](), list[torch.Tensor](), False
-    for batch in data.evaluation.batches(split, device, at):
+    for batch in data.evaluation.batches(split, device, views):
         recall.append(class_recall(model.log_probabilities(model(batch.images)), batch.targets))
         index.append(batch.index)
         multiple_objects = batch.targets.dim() == 2

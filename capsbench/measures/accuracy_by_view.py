@@ -25,12 +25,12 @@ from capsbench.metrics.view_accuracy import ViewAccuracy
 from capsbench.values import Quantity, Value
 from capsbench.viewpoint.grid import GridView
 from capsbench.viewpoint.ranges import ViewRange
-from capsbench.viewpoint.spread import Place
+from capsbench.viewpoint.spread import Region
 
 Floats = NDArray[np.float64]
 
-# Places of the views that each summary averages.
-SUMMARIES: dict[str, tuple[Place, ...]] = {
+# Regions of the views that each summary averages.
+SUMMARIES: dict[str, tuple[Region, ...]] = {
     "familiar": ("familiar",),
     "novel": ("between", "outside"),
     "between": ("between",),
@@ -161,7 +161,7 @@ def summarize(
         values.append(value(Quantity(metric="area", factor=factor), area, swept))
     for view, accuracy, images in zip(views, accuracies, evaluated, strict=True):
         at_view = Quantity(
-            metric="accuracy", split=ranges.place(view), factor=view.factor, view=view.value
+            metric="accuracy", split=ranges.region(view), factor=view.factor, view=view.value
         )
         values.append(at_view.with_value(float(accuracy), int(images.sum())))
     return values
@@ -179,18 +179,18 @@ def summary_weights(views: Sequence[GridView], ranges: ViewRange) -> dict[Quanti
         without any view is left out; so are ``between`` and ``outside`` if all novel views lie
         outside.
     """
-    places = [ranges.place(view) for view in views]
+    regions = [ranges.region(view) for view in views]
     distinct = list(_are_distinct(views))
     summaries: dict[Quantity, Floats] = {}
     for split, included in SUMMARIES.items():
-        if split in ("between", "outside") and "between" not in places:
+        if split in ("between", "outside") and "between" not in regions:
             continue
         by_factor: dict[Quantity, Floats] = {}
         for factor in dict.fromkeys(view.factor for view in views):
             rows = np.array(
                 [
-                    view.factor == factor and place in included and counts
-                    for view, place, counts in zip(views, places, distinct, strict=True)
+                    view.factor == factor and region in included and counts
+                    for view, region, counts in zip(views, regions, distinct, strict=True)
                 ]
             )
             if rows.any():

@@ -85,10 +85,10 @@ class Consistency(Measure[ConsistencyConfig]):
         """Compute the measure; see `Measure.compute`."""
         rows, views = subset_rows(data, config.images), config.grid.views()
 
-        def predict(at: ViewSelection) -> tuple[Tensor, Tensor]:
+        def predict(selection: ViewSelection) -> tuple[Tensor, Tensor]:
             """Return (N, K) predicted classes at a view and (N,) True for correct images."""
             classes, correct = list[Tensor](), list[Tensor]()
-            for batch in familiar_batches(data, context.device, rows, at):
+            for batch in familiar_batches(data, context.device, rows, selection):
                 log_probabilities = model.log_probabilities(model(batch.images))
                 classes.append(predicted_classes(log_probabilities, batch.targets).cpu())
                 correct.append((class_recall(log_probabilities, batch.targets) == 1).cpu())

@@ -45,7 +45,7 @@ class WorstOfKConfig(MeasureConfig):
     @model_validator(mode="after")
     def _check(self) -> Self:
         refuse_recorded(self.measure, list(self.views.recorded))
-        if not self.views.moves:
+        if not self.views.transforms_images:
             raise ValueError("views of worst-of-k move or change no image: let a factor vary")
         return self
 

@@ -103,7 +103,7 @@ def outward(shape: Shape, points: Tensor) -> Tensor:
     return gradient
 
 
-def reach(poses: Tensor, half_sizes: Tensor, shapes: Tensor, directions: Tensor) -> Tensor:
+def support(poses: Tensor, half_sizes: Tensor, shapes: Tensor, directions: Tensor) -> Tensor:
     """Return the support function of parts: their extent along directions.
 
     Args:
@@ -118,12 +118,12 @@ def reach(poses: Tensor, half_sizes: Tensor, shapes: Tensor, directions: Tensor)
     """
     centre = poses[..., :3, 3] @ directions.T
     along = (half_sizes[..., None, :] * (directions @ poses[..., :3, :3])).abs()
-    support = torch.full_like(centre, -torch.inf)
+    result = torch.full_like(centre, -torch.inf)
     for code, shape in enumerate(SHAPES.values()):
         flat = along[..., shape.round_axes :].sum(-1)
         extent = centre + along[..., : shape.round_axes].norm(dim=-1) + flat
-        support = torch.where(shapes[..., None] == code, extent, support)
-    return support
+        result = torch.where(shapes[..., None] == code, extent, result)
+    return result
 
 
 def dot(a: Tensor, b: Tensor) -> Tensor:

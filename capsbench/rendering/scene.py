@@ -72,8 +72,8 @@ def scene(
     heading = turn("z", azimuth)
     target = (heading[:, :3, :3] @ parts.centres[..., None])[..., 0]
     ground = stage(elevation, distance, target, eye)
-    whole = ground @ heading
-    poses = torch.cat([whole[:, None], whole[:, None] @ parts.poses], dim=1)
+    object_pose = ground @ heading
+    poses = torch.cat([object_pose[:, None], object_pose[:, None] @ parts.poses], dim=1)
     return Scene(poses, parts.half_sizes, parts.shapes, parts.albedo, ground)
 
 

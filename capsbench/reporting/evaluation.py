@@ -24,10 +24,8 @@ from capsbench.records import (
     Provenance,
     Results,
 )
-from capsbench.reporting.comparisons.aggregate import ACCURACY_BY_VIEW
 from capsbench.reporting.comparisons.per_image import outcomes
-from capsbench.reporting.figures.all_figures import measure_figures
-from capsbench.reporting.figures.view_figure import accuracy_by_view
+from capsbench.reporting.figures.all_figures import draw_figures
 from capsbench.reporting.formatting import listed
 from capsbench.reporting.tables.quantity_text import quantity_text
 from capsbench.schema import Benchmark
@@ -120,10 +118,7 @@ class Evaluation:
 
     def figures(self) -> dict[str, Figure]:
         """Return every figure of the measures by name, the same that a report shows."""
-        results = self._as_results()
-        figures = {ACCURACY_BY_VIEW: accuracy_by_view(results)}
-        figures |= {name: each.figure for name, each in measure_figures(results).items()}
-        return {name: figure for name, figure in figures.items() if figure is not None}
+        return draw_figures(self._as_results())
 
     def plot(self, name: str | None = None) -> Figure:
         """Return one of the `figures`.

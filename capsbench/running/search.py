@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import chain
 from pathlib import Path
 
 from capsbench.errors import UserError
@@ -13,6 +14,7 @@ from capsbench.running.jobs import Job
 from capsbench.running.plan import plan, select_models
 from capsbench.running.session import Session
 from capsbench.schema import Benchmark, ModelEntry
+from capsbench.schema.parts import SEARCHED
 
 
 def search(
@@ -39,9 +41,11 @@ def search(
     session = session.ready()
     trials: list[Trial] = []
     chosen: dict[str, ModelEntry] = {}
-    for entry, cells in plan_trials(benchmark, models, session.data_root):
+    planned = plan_trials(benchmark, models, session.data_root)
+    _train(chain(*(cells for _, cells in planned)), benchmark.name, session)
+    for entry, cells in planned:
         tried = [
-            _trial(cell, values, benchmark.name, session)
+            _trial(cell, values, session)
             for values, cell in zip(benchmark.trials, cells, strict=True)
         ]
         best = max(tried, key=lambda trial: -1.0 if trial.accuracy is None else trial.accuracy)
@@ -88,22 +92,34 @@ def _with_recipe(entry: ModelEntry, values: dict[str, float], count: int) -> Mod
     return entry.model_copy(update={"recipe": entry.recipe | values, "reason": reason})
 
 
-def _trial(cell: Cell, values: dict[str, float], benchmark: str, session: Session) -> Trial:
-    """Train a trial unless it is trained, and read its validation accuracy."""
-    folder = session.folder(cell)
-    if not folder.training.is_file():
-        carry_out([Job(kind="train", benchmark=benchmark, cell=cell)], session)
-    record = TrainingRecord.load(folder.training)
-    selected = record.selected.get(cell.rule)
-    accuracy = None if record.status == "diverged" or selected is None else selected.accuracy
+def _train(cells: Iterable[Cell], benchmark: str, session: Session) -> None:
+    """Train the trials that are not trained yet."""
+    untrained = [cell for cell in cells if not session.folder(cell).training.is_file()]
+    jobs = [Job(kind="train", benchmark=benchmark, cell=cell) for cell in untrained]
+    carry_out(jobs, session, on_done=lambda job: _print_outcome(job.cell, session))
+
+
+def _print_outcome(cell: Cell, session: Session) -> None:
     if session.is_first:
-        settings = ", ".join(f"{name} {value:g}" for name, value in values.items())
+        accuracy = _accuracy(cell, TrainingRecord.load(session.folder(cell).training))
+        values = ", ".join(f"{name} {getattr(cell.recipe, name):g}" for name in SEARCHED)
         outcome = "diverged" if accuracy is None else f"validation accuracy {accuracy:.3f}"
-        session.print(f"{cell.label}, {settings}: {outcome}")
+        session.print(f"{cell.label}, {values}: {outcome}")
+
+
+def _trial(cell: Cell, values: dict[str, float], session: Session) -> Trial:
+    """Read the outcome of a trained trial."""
+    record = TrainingRecord.load(session.folder(cell).training)
     return Trial(
         label=cell.label,
         recipe=values,
         path=cell.path.as_posix(),
-        accuracy=accuracy,
+        accuracy=_accuracy(cell, record),
         seconds=record.seconds,
     )
+
+
+def _accuracy(cell: Cell, record: TrainingRecord) -> float | None:
+    """Return the validation accuracy of the selected weights; None if the training diverged."""
+    selected = record.selected.get(cell.rule)
+    return None if record.status == "diverged" or selected is None else selected.accuracy

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, model_validator
 from capsbench.viewpoint.factors import FACTORS, RECORDED, range_field
 from capsbench.viewpoint.grid import GridView, require_invertible
 from capsbench.viewpoint.part import Part
-from capsbench.viewpoint.spread import ONE, ZERO, Place, Spread
+from capsbench.viewpoint.spread import ONE, ZERO, Region, Spread
 
 
 class ViewRange(BaseModel):
@@ -77,35 +77,35 @@ class ViewRange(BaseModel):
         return {name: spread for name in RECORDED if (spread := self.spread(name)) is not None}
 
     @property
-    def moves(self) -> bool:
+    def transforms_images(self) -> bool:
         """True if images are warped or their pixels changed."""
         applied = [name for name, factor in FACTORS.items() if factor.kind != "recorded"]
         return any(self.spread(name) != ViewRange().spread(name) for name in applied)
 
-    def place(self, view: GridView) -> Place:
+    def region(self, view: GridView) -> Region:
         """Classify a view as inside the range, between its values or outside of them.
 
         ``between`` means interpolation, ``outside`` extrapolation. A view of a grid leaves all
         other applied factors at their identity, which counts too; a view that moves another part
         is outside.
 
-        >>> ViewRange(rotation=(-15, 15)).place(GridView("rotation", 345))
+        >>> ViewRange(rotation=(-15, 15)).region(GridView("rotation", 345))
         'familiar'
-        >>> ViewRange(rotation=90).place(GridView("shift_x", 0))
+        >>> ViewRange(rotation=90).region(GridView("shift_x", 0))
         'outside'
         """
         values = {name: factor.identity for name, factor in FACTORS.items()}
         values[view.factor] = view.value
-        places = [
-            spread.place(value, FACTORS[name].period)
+        regions = [
+            spread.region(value, FACTORS[name].period)
             for name, value in values.items()
             if value is not None and (spread := self.spread(name)) is not None
         ]
         moves = not view.recorded and view.value != FACTORS[view.factor].identity
         if moves and view.part != self.part:
-            places.append("outside")
-        return max(places, key=("familiar", "between", "outside").index)
+            regions.append("outside")
+        return max(regions, key=("familiar", "between", "outside").index)
 
     def familiar(self, view: GridView) -> bool:
         """Return whether a view lies inside the range, ends included, angles modulo 360 degrees."""
-        return self.place(view) == "familiar"
+        return self.region(view) == "familiar"

@@ -15,7 +15,7 @@ from pydantic import (
 )
 
 Interval = tuple[float, float]
-Place = Literal["familiar", "between", "outside"]
+Region = Literal["familiar", "between", "outside"]
 MAX_VALUES = 10_000  # of a sweep
 TOLERANCE = 1e-9  # far below any visible change, far above the rounding of sums
 FORMS = (
@@ -122,7 +122,7 @@ class Spread(BaseModel):
         return self.intervals[0][0], self.intervals[-1][1]
 
     @property
-    def pieces(self) -> tuple[Interval, ...]:
+    def segments(self) -> tuple[Interval, ...]:
         """Intervals in rising order; a single value is an interval of length 0."""
         return self.intervals or tuple((value, value) for value in sorted(self.values))
 
@@ -139,17 +139,17 @@ class Spread(BaseModel):
             value: Value of the factor.
             period: Period of the factor, such as 360 degrees; None if it is not cyclic.
         """
-        return any(_inside(value, piece, period) for piece in self.pieces)
+        return any(_inside(value, segment, period) for segment in self.segments)
 
-    def place(self, value: float, period: float | None = None) -> Place:
+    def region(self, value: float, period: float | None = None) -> Region:
         """Classify a value as one of these, as between them or as outside of them.
 
         For a cyclic factor the widest gap is the outside. If no gap is wider than all others, as
         for an evenly sampled turn, no value is outside.
 
-        >>> Spread.model_validate({"values": [0, 30, 60]}).place(45, period=360)
+        >>> Spread.model_validate({"values": [0, 30, 60]}).region(45, period=360)
         'between'
-        >>> Spread.model_validate({"values": [0, 30, 60]}).place(200, period=360)
+        >>> Spread.model_validate({"values": [0, 30, 60]}).region(200, period=360)
         'outside'
 
         Args:
@@ -161,7 +161,7 @@ class Spread(BaseModel):
         if period is None:
             low, high = self.limits
             return "between" if low < value < high else "outside"
-        gaps = _gaps(self.pieces, period)
+        gaps = _gaps(self.segments, period)
         widths = sorted(high - low for low, high in gaps)
         if len(widths) > 1 and widths[-1] - widths[-2] <= TOLERANCE:
             return "between"
@@ -173,19 +173,19 @@ ZERO = Spread(values=(0.0,))
 ONE = Spread(values=(1.0,))
 
 
-def _inside(value: float, piece: Interval, period: float | None) -> bool:
-    low, high = piece
+def _inside(value: float, segment: Interval, period: float | None) -> bool:
+    low, high = segment
     above = value - low + TOLERANCE
     if period is not None:
         above %= period
     return 0 <= above <= high - low + 2 * TOLERANCE
 
 
-def _gaps(pieces: tuple[Interval, ...], period: float) -> list[Interval]:
+def _gaps(segments: tuple[Interval, ...], period: float) -> list[Interval]:
     """Return the gaps between intervals of a cyclic factor."""
-    turned = sorted((low % period, low % period + high - low) for low, high in pieces)
-    starts = [low for low, _ in turned[1:]] + [turned[0][0] + period]
-    ends = [high for _, high in turned]
+    shifted = sorted((low % period, low % period + high - low) for low, high in segments)
+    starts = [low for low, _ in shifted[1:]] + [shifted[0][0] + period]
+    ends = [high for _, high in shifted]
     return [
         (end, start) for end, start in zip(ends, starts, strict=True) if start - end > TOLERANCE
     ]

@@ -177,8 +177,8 @@ def _spread_over(spread: Spread, unit: Tensor) -> Tensor:
     low, high = unit.new_tensor(spread.intervals).unbind(-1)
     ends = (high - low).cumsum(0)
     along = unit * ends[-1]
-    piece = torch.bucketize(along, ends, right=True)
-    return high[piece] - (ends[piece] - along)
+    segment = torch.bucketize(along, ends, right=True)
+    return high[segment] - (ends[segment] - along)
 
 
 def _extent(part: Window, centre: Tensor) -> Tensor:

@@ -68,7 +68,7 @@ def test_all_ink_is_on_the_canvas_and_reaches_its_edges():
 
 def test_parameters_are_uniform_in_their_ranges():
     drawn = transforms(4000, copy=3)
-    columns = [drawn.rotation, drawn.shear, *drawn.scale.unbind(1), *drawn.place.unbind(1)]
+    columns = [drawn.rotation, drawn.shear, *drawn.scale.unbind(1), *drawn.position.unbind(1)]
     ranges = [*affine.RANGES.values(), (0, 1), (0, 1)]
     for column, (low, high) in zip(columns, ranges, strict=True):
         assert kstest(column.numpy(), "uniform", args=(low, high - low)).pvalue > 1e-3

@@ -19,7 +19,7 @@ from capsbench.datamodules._toys import (
 from capsbench.datamodules._toys_parts import both_sides, limb, piece, sphere
 from capsbench.datamodules._toys_rearranged import rearranged
 from capsbench.errors import UserError
-from capsbench.rendering.primitives import reach
+from capsbench.rendering.primitives import support
 from capsbench.rendering.render import render, render_scene
 
 EVERY = list(itertools.product(CATEGORIES, range(INSTANCES)))
@@ -38,7 +38,7 @@ def grid():
 
 def extent(made, directions):
     parts = stack([made])
-    return reach(parts.poses, parts.half_sizes, parts.shapes, directions)[0].amax(0)
+    return support(parts.poses, parts.half_sizes, parts.shapes, directions)[0].amax(0)
 
 
 # Toys

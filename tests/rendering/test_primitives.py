@@ -5,7 +5,7 @@ import torch
 from scipy.optimize import brentq
 
 from capsbench.rendering.camera import rigid
-from capsbench.rendering.primitives import CODES, NO_PART, SHAPES, enter, gauge, outward, reach
+from capsbench.rendering.primitives import CODES, NO_PART, SHAPES, enter, gauge, outward, support
 from tests.rendering.made import IMPLICIT
 
 NAMES = list(IMPLICIT)
@@ -76,7 +76,7 @@ def test_reach_is_the_farthest_point_of_the_surface():
     half_sizes = draw(3, 3, seed=4).abs() + 0.1
     shapes = torch.tensor([CODES[name] for name in NAMES])
     directions = torch.nn.functional.normalize(draw(20, 3, seed=5), dim=1)
-    support = reach(poses, half_sizes, shapes, directions)
+    extents = support(poses, half_sizes, shapes, directions)
     for row, name in enumerate(NAMES):
         points = draw(3, 100_000, seed=6)
         # Corners and rims too, which random points rarely hit.
@@ -86,6 +86,6 @@ def test_reach_is_the_farthest_point_of_the_surface():
         points = torch.cat([points, points.sign(), rim], dim=1)
         points = points / (IMPLICIT[name](points) + 1) * half_sizes[row, :, None]
         farthest = (directions @ (poses[row, :3, :3] @ points + poses[row, :3, 3:])).amax(1)
-        assert (farthest <= support[row] + 1e-9).all()
-        torch.testing.assert_close(farthest, support[row], atol=2e-3, rtol=0)
-    assert reach(poses, half_sizes, torch.full((3,), NO_PART), directions).eq(-torch.inf).all()
+        assert (farthest <= extents[row] + 1e-9).all()
+        torch.testing.assert_close(farthest, extents[row], atol=2e-3, rtol=0)
+    assert support(poses, half_sizes, torch.full((3,), NO_PART), directions).eq(-torch.inf).all()

@@ -276,7 +276,7 @@ def _accuracies(benchmark: Benchmark, index: int, random: np.random.Generator) -
         middle = 1.0 if view.factor == "scale" else 0.0
         mean = 0.12 + 0.84 * np.exp(-(((view.value - middle) / spread) ** 2))
         accuracy = float(np.clip(mean + 0.015 * random.standard_normal(), 0, 1))
-        split = benchmark.views.place(view)
+        split = benchmark.views.region(view)
         quantity = Quantity(metric="accuracy", split=split, factor=view.factor, view=view.value)
         at_views.append(quantity.with_value(accuracy, IMAGES))
     values = []

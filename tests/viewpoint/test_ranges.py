@@ -42,9 +42,9 @@ def test_the_ends_of_a_range_are_familiar_in_spite_of_rounding(factor, one, othe
     spread, period = ranges.spread(swept), FACTORS[swept].period
     assert spread is not None
     for value in (low, high, low - 1e-10, high + 1e-10):
-        assert spread.place(value, period) == "familiar"
+        assert spread.region(value, period) == "familiar"
     for value in (low - 1e-6, high + 1e-6):
-        assert spread.place(value, period) != "familiar"
+        assert spread.region(value, period) != "familiar"
         assert not ranges.familiar(GridView(swept, value))
 
 

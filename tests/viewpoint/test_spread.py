@@ -90,18 +90,18 @@ def test_json_round_trip(one):
 def test_places_match_a_search_along_the_line(one, value, period):
     """Independent reference: search up and down from the value for the next interval."""
     turns = [0] if period is None else [k * period for k in range(-4, 5)]
-    pieces = [(low + t, high + t) for low, high in one.pieces for t in turns]
+    pieces = [(low + t, high + t) for low, high in one.segments for t in turns]
     inside = any(low <= value <= high for low, high in pieces)
     assert one.contains(value, period) == inside or any(
         abs(value - end) < 1e-6 for piece in pieces for end in piece
     )
     if inside:
-        assert one.place(value, period) == "familiar"
+        assert one.region(value, period) == "familiar"
     elif period is None:
         below = any(high < value for _, high in pieces)
         above = any(low > value for low, _ in pieces)
         expected = "between" if below and above else "outside"
-        assert one.place(value) == expected
+        assert one.region(value) == expected
 
 
 @pytest.mark.parametrize(
@@ -118,10 +118,10 @@ def test_places_match_a_search_along_the_line(one, value, period):
 )
 def test_around_a_circle_the_widest_gap_is_outside(form, between, outside):
     one = spread(form)
-    assert {one.place(value, 360) for value in between} <= {"between"}
-    assert {one.place(value, 360) for value in outside} <= {"outside"}
-    for low, high in one.pieces:
-        assert one.place(low, 360) == one.place(high + 360, 360) == "familiar"
+    assert {one.region(value, 360) for value in between} <= {"between"}
+    assert {one.region(value, 360) for value in outside} <= {"outside"}
+    for low, high in one.segments:
+        assert one.region(low, 360) == one.region(high + 360, 360) == "familiar"
 
 
 @given(spreads())
@@ -154,10 +154,10 @@ def test_draws_are_uniform_over_the_union_and_over_the_values():
 def test_recorded_factors_are_not_drawn_and_may_be_unrestricted():
     ranges = ViewRange(azimuth={"values": [0, 20]}, elevation=[30, 40])
     assert list(ranges.recorded) == ["azimuth", "elevation"]
-    assert ranges.place(GridView("lighting", 3)) == "familiar"
-    assert ranges.place(GridView("azimuth", 380)) == "familiar"
-    assert ranges.place(GridView("azimuth", 10)) == "between"
-    assert ranges.place(GridView("elevation", 45)) == "outside"
+    assert ranges.region(GridView("lighting", 3)) == "familiar"
+    assert ranges.region(GridView("azimuth", 380)) == "familiar"
+    assert ranges.region(GridView("azimuth", 10)) == "between"
+    assert ranges.region(GridView("elevation", 45)) == "outside"
     pairs = zip(
         vars(Views.draw(ranges, 3, torch.Generator())).values(),
         vars(Views.identity(3)).values(),
@@ -203,17 +203,17 @@ def test_a_factor_may_be_none(nothing):
 
 def test_a_view_is_familiar_only_if_its_other_factors_are():
     turned = ViewRange(rotation=90, shift=[-2, 2])
-    assert turned.place(GridView("shift_x", 1)) == "outside"  # shown upright
-    assert turned.place(GridView("rotation", 90)) == "familiar"
-    assert ViewRange(shift={"values": [-2, 2]}).place(GridView("rotation", 0)) == "between"
+    assert turned.region(GridView("shift_x", 1)) == "outside"  # shown upright
+    assert turned.region(GridView("rotation", 90)) == "familiar"
+    assert ViewRange(shift={"values": [-2, 2]}).region(GridView("rotation", 0)) == "between"
     window = Window(width=5, height=5)
     ranges = ViewRange(rotation=[-15, 15])
-    assert ranges.place(GridView("rotation", 10, window)) == "outside"
-    assert ranges.place(GridView("rotation", 0, window)) == "familiar"  # nothing moves
-    assert ranges.place(GridView("azimuth", 10, window)) == "familiar"
+    assert ranges.region(GridView("rotation", 10, window)) == "outside"
+    assert ranges.region(GridView("rotation", 0, window)) == "familiar"  # nothing moves
+    assert ranges.region(GridView("azimuth", 10, window)) == "familiar"
     moving = ViewRange(rotation=[-15, 15], part=window)
-    assert moving.place(GridView("rotation", 10, window)) == "familiar"
-    assert moving.place(GridView("rotation", 10)) == "outside"
+    assert moving.region(GridView("rotation", 10, window)) == "familiar"
+    assert moving.region(GridView("rotation", 10)) == "outside"
 
 
 @pytest.mark.parametrize(

@@ -165,17 +165,17 @@ def _draw_curve(axes: Axes, points: Sequence[CurvePoint], index: int) -> None:
 def _shade_familiar(axes: Axes, factor: str, spread: Spread) -> None:
     """Shade the familiar views; an angle also 360 degrees away, if that is in the panel."""
     period = FACTORS[factor].period
-    turns = (0.0,) if period is None else (-period, 0.0, period)
+    offsets = (0.0,) if period is None else (-period, 0.0, period)
     left, right = axes.get_xlim()
     shaded = []
-    for start, end in spread.pieces:
-        for turn in turns:
-            low, high = max(start + turn, left), min(end + turn, right)
+    for start, end in spread.segments:
+        for offset in offsets:
+            low, high = max(start + offset, left), min(end + offset, right)
             if low <= high:
                 alpha = 0.08 if low < high else 0.35
                 axes.axvspan(low, high, color=INK, alpha=alpha, linewidth=0.8)
-                shaded.append((turn != 0, (low + high) / 2))
+                shaded.append((offset != 0, (low + high) / 2))
     if shaded:
-        _, center = min(shaded, key=lambda piece: (piece[0], abs(piece[1])))
+        _, center = min(shaded, key=lambda segment: (segment[0], abs(segment[1])))
         coordinates = ("data", "axes fraction")
         annotate(axes, "familiar", (center, 1.01), coordinates, ha="center", va="bottom")
