@@ -56,6 +56,8 @@ $(BIN)/python:
 
 # Install the packages of a lock file, show the large downloads, and print the log's end on failure.
 define install-lock
+	@for name in models datamodules benchmarks; do \
+		test -e capsbench/$$name || ln -sfn ../$$name capsbench/$$name; done # an sdist has no links
 	@echo "Installing the packages of $(1) (some GB and minutes, once; log: $(VENV)/install.log)"
 	@rm -f $(VENV)/packages-installed
 	@{ $(BIN)/python -m pip install --disable-pip-version-check --require-hashes -r $(1) && \
