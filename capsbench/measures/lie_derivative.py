@@ -101,8 +101,8 @@ class LieDerivative(Measure[LieDerivativeConfig]):
             title="Lie derivative of features",
             axis="rate",
             lines=(
-                LineSpec(INVARIANCE, "as they are"),
-                LineSpec(EQUIVARIANCE, "after moving the map back"),
+                LineSpec(INVARIANCE, "features"),
+                LineSpec(EQUIVARIANCE, "features, moved back"),
             ),
             references=(0.0,),
             caption=(

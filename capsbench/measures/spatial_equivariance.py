@@ -111,8 +111,8 @@ class SpatialEquivariance(Measure[SpatialEquivarianceConfig]):
             axis="error",
             lines=(
                 LineSpec("spatial_error", "error"),
-                LineSpec("pose_error", "error, poses turned by a fitted map"),
-                LineSpec("interpolation_error", "moved there and back", control=True),
+                LineSpec("pose_error", "error with a fitted map of poses"),
+                LineSpec("interpolation_error", "moved forth and back", control=True),
             ),
             references=(0.0, 1.0),
             caption=(

@@ -24,7 +24,7 @@ from capsbench.running.session import Session
 from capsbench.schema import Benchmark
 from capsbench.training.devices import precision_note
 from capsbench.training.profile import TABLE, TRACE
-from capsbench.values import select
+from capsbench.values import Quantity
 
 
 def run_benchmark(
@@ -124,12 +124,12 @@ def _cell_line(cell: Cell, session: Session) -> str:
     title = f"{cell.title}, seed {cell.seed}"
     if result.problem is not None or result.training is None:
         return f"{title}: {result.problem}"
+    values = [value for record in result.measures.values() for value in record.values]
     numbers = [f"trained in {result.training.seconds:.1f} s"]
-    for record in result.measures.values():
-        for kind in ("familiar", "novel"):
-            quantity = {"metric": "accuracy", "split": kind, "factor": None, "view": None}
-            values = [v for v in select(record.values, **quantity) if not v.condition]
-            numbers += [f"{kind} {value.value:.3f}" for value in values]
+    for split in ("familiar", "novel"):
+        # The first measure that has it, without values of single views or crops.
+        quantity = Quantity(metric="accuracy", split=split)
+        numbers += [f"{split} {v.value:.3f}" for v in values if v.quantity == quantity][:1]
     return f"{title}: {', '.join(numbers)}"
 
 

@@ -50,7 +50,7 @@ def condition_figure(
         return None
     columns = min(2, len(keys))
     lines = ceil(len(keys) / columns)
-    rows = legend_rows(list(groups), columns)
+    rows = legend_rows(list(groups), PANEL[0] * columns)
     further = [
         (line, dashes)
         for line, dashes in zip(spec.further_lines, DASHES, strict=False)

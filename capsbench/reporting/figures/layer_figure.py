@@ -54,7 +54,7 @@ def layer_figure(results: Results, name: str, spec: LayerFigureSpec) -> Figure |
         for axes in panels[:-1].flat:
             axes.tick_params(labelbottom=False)
         lines = [line for line in spec.lines if line in drawn]
-        rows = legend_rows([line.name for line in lines], len(models))
+        rows = legend_rows([line.name for line in lines], size[0])
         handles = [Line2D([], [], **_line_style(spec, line, INK)) for line in lines]
         names = [line.name for line in lines]
         figure.legend(handles, names, loc="outside upper left", ncols=ceil(len(names) / rows))

@@ -20,7 +20,7 @@ from capsbench.reporting.figures.style import RC, line_style, series
 PANEL = (4.0, 2.7)  # inches: legible on a telephone, where a panel is about as wide as drawn
 LEGEND_LINE = 0.22  # inches
 RESOLUTION = 200  # dots per inch of the PNG
-LONGEST_LEGEND_LINE = 44  # characters per panel
+LEGEND_CHARACTERS = 11  # characters of a legend per inch
 
 
 @contextmanager
@@ -51,16 +51,17 @@ def _saved(figure: Figure, kind: str, metadata: dict[str, None]) -> bytes:
     return stream.getvalue()
 
 
-def legend_rows(labels: Sequence[str], columns: int) -> int:
-    """Return the number of lines of a legend above a figure with some panels side by side.
+def legend_rows(labels: Sequence[str], width: float) -> int:
+    """Return the number of lines of a legend above a figure of a width in inches.
 
-    >>> legend_rows(["CNN", "Dynamic routing", "EM routing"], 1)
-    1
+    >>> labels = ["CNN", "Dynamic routing", "EM routing"]
+    >>> legend_rows(labels, 4), legend_rows(labels, 2)
+    (1, 3)
     """
     for rows in range(1, len(labels)):
         starts = range(0, len(labels), rows)  # a legend is filled column by column
         widths = [max(map(len, labels[start : start + rows])) + 5 for start in starts]
-        if sum(widths) <= LONGEST_LEGEND_LINE * columns:
+        if sum(widths) <= LEGEND_CHARACTERS * width:
             return rows
     return max(1, len(labels))
 

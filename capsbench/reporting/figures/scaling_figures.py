@@ -203,7 +203,7 @@ def _draw(
     """Draw one panel per accuracy."""
     names = list(curves[0].lines)
     columns = min(2, len(curves))
-    rows, legend = ceil(len(curves) / columns), legend_rows(names, columns)
+    rows, legend = ceil(len(curves) / columns), legend_rows(names, PANEL[0] * columns)
     with new_figure((PANEL[0] * columns, PANEL[1] * rows + LEGEND_LINE * legend)) as figure:
         grid = figure.subplots(rows, columns, sharey=True, squeeze=False)
         for axes, panel in zip(grid.flat, curves, strict=False):

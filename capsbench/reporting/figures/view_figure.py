@@ -78,7 +78,7 @@ def view_figure(
     columns = min(2, len(factors))
     lines = ceil(len(factors) / columns)
     groups = results.by_label()
-    rows = legend_rows(list(groups), columns)
+    rows = legend_rows(list(groups), PANEL[0] * columns)
     is_share = measure.metrics[spec.metric].unit == "share"
     size = (PANEL[0] * columns, PANEL[1] * lines + LEGEND_LINE * rows)
     with new_figure(size) as figure:
