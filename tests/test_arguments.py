@@ -9,7 +9,7 @@ from capsbench.arguments import NonNegative, Positive, resolve, typed
 from capsbench.errors import UserError
 
 
-class Net:
+class ExampleNet:
     def __init__(
         self,
         *,
@@ -26,7 +26,7 @@ class Net:
 
 
 def given(**arguments):
-    return resolve(Net, arguments, what="model 'net'", supplied=("image_shape",))
+    return resolve(ExampleNet, arguments, what="model 'net'", supplied=("image_shape",))
 
 
 def test_defaults_are_filled_in_and_types_are_plain():
@@ -64,15 +64,15 @@ def test_a_value_that_json_cannot_hold_is_refused():
 
 
 def test_lists_of_a_file_become_the_tuples_of_the_annotations():
-    converted = typed(Net, {"image_shape": [1, 2], "sizes": [5, 6]}, what="model 'net'")
+    converted = typed(ExampleNet, {"image_shape": [1, 2], "sizes": [5, 6]}, what="model 'net'")
     assert converted["image_shape"] == [1, 2]  # it has no annotation
     assert converted["sizes"] == (5, 6)
     with pytest.raises(UserError, match=r"model 'net': image_shape: .*required"):
-        typed(Net, {}, what="model 'net'")
+        typed(ExampleNet, {}, what="model 'net'")
 
 
 def test_an_inherited_constructor_of_a_class_with_its_own_new():
-    class Made(Net):
+    class Made(ExampleNet):
         def __new__(cls, *args, **kwargs):
             return super().__new__(cls)
 

@@ -135,13 +135,13 @@ class PoseReadout(Measure[PoseReadoutConfig]):
             ),
             references=(0.0, 1.0),
             caption=(
-                "Each test image has a view of its own, and the view is predicted from a layer's "
+                "Each test image is seen from one random view, which is predicted from a layer's "
                 "features by ridge regression, from equally many principal components of every "
                 "layer. R² on held-out images is 1 if the view is known exactly and 0 if nothing "
                 "is known. A pose should keep what an invariant network discards; raw pixels are "
                 "the baseline, and views shuffled over the images are the control. The pose of the "
                 "true class is that of the capsule of the image's class. An angle is predicted as "
-                "cosine and sine. Before and after stand for the input and output of a "
+                "cosine and sine. 'Before' and 'after' are the input and output of a "
                 "max-pooling. Values below −0.5 are drawn there."
             ),
             floor=-0.5,

@@ -45,7 +45,7 @@ class Layered(Model):
         return self.layers
 
 
-class Noise(ImageDataModule):
+class NoiseImages(ImageDataModule):
     """Test images of noise, 4 x 4 pixels, two classes."""
 
     identity = Identity("noise", "1", "none")
@@ -65,7 +65,7 @@ class Noise(ImageDataModule):
         return "made up"
 
 
-class Pairs(Noise):
+class TwoClassNoise(NoiseImages):
     """The same images, labelled with both classes."""
 
     def on_after_batch_transfer(self, batch, dataloader_idx):

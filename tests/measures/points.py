@@ -6,7 +6,7 @@ from capsbench.data.batches import Split
 from tests.data.made_up import Flat
 
 
-class Points(Flat):
+class BrightPixels(Flat):
     """Images of class 1 have a bright pixel at x = 4, y = 4; of class 0 at x = 5, y = 4."""
 
     num_classes = 2

@@ -40,7 +40,7 @@ def test_familiar_and_novel_images_of_a_recorded_set():
     assert result.per_image["accuracy[split=novel]"].sum() == 8
 
 
-class Pairs(Flat):
+class TwoObjects(Flat):
     """Images of two objects, the classes other than the target."""
 
     def on_after_batch_transfer(self, batch, dataloader_idx):
@@ -52,7 +52,7 @@ class Pairs(Flat):
 def test_several_objects_are_counted_by_image_and_by_object():
     always_the_first_two = FunctionModel(lambda images: torch.tensor([[2.0, 1.0, 0.0]]).expand(
         len(images), 3), num_classes=3)  # fmt: skip
-    result = compute("accuracy-by-split", always_the_first_two, Pairs())
+    result = compute("accuracy-by-split", always_the_first_two, TwoObjects())
     assert numbers(result) == {
         "accuracy[split=familiar]": pytest.approx(1 / 3),
         "object_accuracy[split=familiar]": pytest.approx(2 / 3),

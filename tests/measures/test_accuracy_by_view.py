@@ -111,7 +111,7 @@ def summary(views, accuracies, ranges):
     return values, value
 
 
-def test_each_factor_has_the_same_weight_whatever_its_number_of_views():
+def test_each_factor_has_the_same_weight_for_any_number_of_views():
     views = [GridView("rotation", v) for v in (-90, 0, 90, 180)] + [
         GridView("scale", v) for v in (1, 2)
     ]

@@ -69,7 +69,7 @@ def test_capsules_other_than_class_capsules_have_no_calibration_error():
     assert "presence_calibration_error[split=familiar]" not in numbers(result)
 
 
-class Pairs(Flat):
+class ObjectPairs(Flat):
     """Images of two objects."""
 
     def on_after_batch_transfer(self, batch, dataloader_idx):
@@ -79,7 +79,7 @@ class Pairs(Flat):
 
 
 def test_in_images_of_several_objects_only_presences_are_evaluated():
-    result = measured(Constant(torch.tensor([0.5, 0.5, 0.5])), Pairs(), bins=1)
+    result = measured(Constant(torch.tensor([0.5, 0.5, 0.5])), ObjectPairs(), bins=1)
     assert numbers(result) == {
         "presence_calibration_error[split=familiar]": pytest.approx(2 / 3 - 0.5)
     }

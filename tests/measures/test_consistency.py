@@ -8,7 +8,7 @@ from capsbench.contracts import predicted_classes
 from capsbench.measures.consistency import ConsistencyConfig, same_prediction
 from tests.measures.computing import compute, number, numbers
 from tests.measures.function_model import FunctionModel
-from tests.measures.points import Points, by_point
+from tests.measures.points import BrightPixels, by_point
 
 SHIFTS = {"shift_x": {"start": -1, "stop": 1, "step": 1}}
 MODEL = FunctionModel(by_point)
@@ -16,7 +16,7 @@ MODEL = FunctionModel(by_point)
 
 def test_consistency_by_view_by_factor_and_over_all():
     grid = {**SHIFTS, "rotation": {"start": -180, "stop": 180, "step": 180}}
-    data = Points()
+    data = BrightPixels()
     result = compute("consistency", MODEL, data, grid=grid)
     # A shift to the left moves points of class 0 to (4, 4), and points of class 1 away.
     assert numbers(result) == {
@@ -42,7 +42,7 @@ def test_consistency_by_view_by_factor_and_over_all():
 
 
 def test_a_subset_of_the_images_has_balanced_classes():
-    result = compute("consistency", MODEL, Points(), grid=SHIFTS, images=10)
+    result = compute("consistency", MODEL, BrightPixels(), grid=SHIFTS, images=10)
     assert {value.n for value in result.values} == {10}
     assert len(result.per_image["index"]) == result.per_image["consistent"].shape[1] == 10
     assert number(result, metric="consistency", factor="shift_x", view=1) == 0.5
@@ -50,7 +50,7 @@ def test_a_subset_of_the_images_has_balanced_classes():
 
 def test_a_grid_that_changes_nothing_has_no_mean():
     grid = {"rotation": {"start": 0, "stop": 360, "step": 360}}
-    result = compute("consistency", MODEL, Points(), grid=grid)
+    result = compute("consistency", MODEL, BrightPixels(), grid=grid)
     assert numbers(result).keys() == {
         "consistency[factor=rotation,view=0]",
         "consistency[factor=rotation,view=360]",

@@ -91,18 +91,18 @@ def test_a_constant_does_not_change(direction, images):
 def test_functions_of_the_radius_are_invariant_to_rotation():
     y, x = torch.meshgrid(torch.arange(33) - 16.0, torch.arange(33) - 16.0, indexing="ij")
     ring = torch.exp(-(((x**2 + y**2).sqrt() - 8) ** 2) / 8).double()
-    beside = torch.exp(-((x - 6) ** 2 + (y + 3) ** 2) / 8).double()
+    neighbour = torch.exp(-((x - 6) ** 2 + (y + 3) ** 2) / 8).double()
 
     def filtered(filter_):
         return lambda moved: (moved * filter_).sum(dim=(1, 2, 3))
 
     image = torch.exp(-((x - 5) ** 2 + (y - 6) ** 2) / 8).double()[None, None]
     invariant = lie_derivative(filtered(ring), image, "rotation")
-    other = lie_derivative(filtered(beside), image, "rotation")
+    other = lie_derivative(filtered(neighbour), image, "rotation")
     assert invariant.derivative.abs() < 2e-4 * invariant.value
     assert other.derivative.abs() > 2e-2 * other.value
     # A radial image has no derivative either.
-    radial = lie_derivative(filtered(beside), ring[None, None], "rotation")
+    radial = lie_derivative(filtered(neighbour), ring[None, None], "rotation")
     assert radial.derivative.abs() < 2e-4 * radial.value
     assert lie_derivative(filtered(ring), image, "shift_x").derivative.abs() > 0.1
 

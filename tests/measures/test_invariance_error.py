@@ -14,7 +14,7 @@ from capsbench.viewpoint.grid import GridView
 from capsbench.viewpoint.ranges import ViewRange
 from capsbench.viewpoint.views import Views
 from tests.measures.computing import compute, number
-from tests.measures.layered import Layered, Noise, Pairs, orbit_mean, random
+from tests.measures.layered import Layered, NoiseImages, TwoClassNoise, orbit_mean, random
 
 TURNS = {"rotation": {"start": -90, "stop": 180, "step": 90}}
 
@@ -105,11 +105,11 @@ def test_a_model_without_declared_layers_has_pixels_and_probabilities():
 
 def test_images_of_several_objects_have_no_error_within_a_class():
     model = Layered((1, 4, 4), 2)
-    result = measured(model, Pairs())
+    result = measured(model, TwoClassNoise())
     assert error(result, "pixels", factor="rotation", view=90) > 0.5
     assert not any("class" in value.metric for value in result.values)
     assert any("several objects" in note for note in result.notes)
-    assert any("class" in value.metric for value in measured(model, Noise()).values)
+    assert any("class" in value.metric for value in measured(model, NoiseImages()).values)
 
 
 def test_unknown_layers_are_refused():

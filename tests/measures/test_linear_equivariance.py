@@ -13,7 +13,7 @@ from capsbench.values import select
 from capsbench.viewpoint.grid import GridView
 from capsbench.viewpoint.views import Views
 from tests.measures.computing import compute, number
-from tests.measures.layered import Layered, Noise, Pairs, orbit_mean, random
+from tests.measures.layered import Layered, NoiseImages, TwoClassNoise, orbit_mean, random
 
 NAME = "linear-equivariance"
 TURNS = {"rotation": {"start": 0, "stop": 270, "step": 90}}
@@ -29,7 +29,7 @@ def model_of(**functions):
 
 def measured(arguments=None, **functions):
     arguments = {"grid": TURNS, "width": 16, **(arguments or {})}
-    return compute(NAME, model_of(**functions), Noise(), **arguments)
+    return compute(NAME, model_of(**functions), NoiseImages(), **arguments)
 
 
 def invertible(images):
@@ -97,7 +97,7 @@ def test_undefined_values_and_narrow_layers_are_left_out_with_a_note(result):
 
 
 def test_numbers_are_those_of_the_definition():
-    data = Noise()
+    data = NoiseImages()
     rows = torch.arange(600)
     by_view = {
         view: data.evaluation.get_batch("familiar", rows, GridView("rotation", view)).images
@@ -140,7 +140,7 @@ def test_maps_of_a_group_are_fitted_to_images_from_all_views():
         return folded(images * torch.linspace(0.2, 1, 16).reshape(4, 4))
 
     result = measured(special=upright_is_special, arguments={"layers": ["special"]})
-    data, rows = Noise(), torch.arange(600)
+    data, rows = NoiseImages(), torch.arange(600)
     batches = [
         data.evaluation.get_batch("familiar", rows, GridView("rotation", 90 * turn))
         for turn in range(4)
@@ -181,7 +181,7 @@ def test_without_a_group_maps_are_fitted_to_stored_images():
 
 @pytest.mark.parametrize(
     ("data", "images", "message"),
-    [(Noise, 100, "160 training images"), (Pairs, 2000, "several objects")],
+    [(NoiseImages, 100, "160 training images"), (TwoClassNoise, 2000, "several objects")],
     ids=["too few images", "several objects"],
 )
 def test_too_few_images_and_images_of_several_objects_are_not_measured(data, images, message):

@@ -1,4 +1,4 @@
-"""Numbers of objects beside the numbers of images."""
+"""Numbers of objects in addition to the numbers of images."""
 
 import numpy as np
 

@@ -202,7 +202,7 @@ def test_objects_are_held_out_with_all_their_images():
 
 
 class Signed(Dial):
-    """Each object has a sign of its own: a fit to one object is wrong for the next."""
+    """Each object has its own sign: a fit to one object is wrong for the next."""
 
     def read(self):
         recording = super().read()

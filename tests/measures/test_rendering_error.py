@@ -89,7 +89,7 @@ def test_errors_are_means_over_pixels_and_images_at_familiar_views(training):
     assert result.per_image["index"].tolist() == index.tolist()
 
 
-def test_an_image_has_the_same_view_whatever_the_limit():
+def test_an_image_has_the_same_view_for_any_limit():
     few, many = (measured(copy, limit=limit)[0].per_image for limit in (20, None))
     rows = np.searchsorted(many["index"], few["index"])
     errors = many["copied[split=shift]"]

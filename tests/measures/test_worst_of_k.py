@@ -11,7 +11,7 @@ from capsbench.measures.worst_of_k import WorstOfKConfig, expected_worst, worst_
 from tests.data.made_up import Turntable
 from tests.measures.computing import compute, number
 from tests.measures.function_model import FunctionModel
-from tests.measures.points import Points, by_point
+from tests.measures.points import BrightPixels, by_point
 
 WORST = {"metric": "worst_case_accuracy"}
 RANDOM = {"metric": "random_accuracy"}
@@ -57,10 +57,10 @@ def test_a_wrong_view_is_worse_than_any_correct_one():
 def test_accuracy_from_random_shifts():
     """A shift by 8 pixels or none: points of class 1 leave the image where they are shifted."""
     views = {"shift": {"values": [0, 8]}}
-    result = compute("worst-of-k", FunctionModel(by_point), Points(), views=views, k=3)
+    result = compute("worst-of-k", FunctionModel(by_point), BrightPixels(), views=views, k=3)
     correct = result.per_image["correct"]
     assert correct.shape == (3, 30)
-    targets = Points().split("test").targets.numpy()
+    targets = BrightPixels().split("test").targets.numpy()
     assert correct[:, targets == 0].all()  # without a point the prediction is class 0
     assert 0 < correct[:, targets == 1].mean() < 1
     assert number(result, **RANDOM) == pytest.approx(correct.mean())
@@ -81,7 +81,7 @@ def test_views_are_a_function_of_image_and_draw():
     weights = torch.randn(64, 2, generator=torch.Generator().manual_seed(0))
     model = FunctionModel(lambda images: images.flatten(start_dim=1) @ weights)
     few, many = (
-        compute("worst-of-k", model, Points(), views=views, k=k, images=n).per_image
+        compute("worst-of-k", model, BrightPixels(), views=views, k=k, images=n).per_image
         for k, n in ((2, 10), (5, 30))
     )
     rows = np.searchsorted(many["index"], few["index"])

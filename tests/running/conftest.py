@@ -43,7 +43,7 @@ def run(session):
 
 @pytest.fixture
 def command():
-    """The command line that runs a protocol in a process of its own."""
+    """The command line that runs a protocol in a separate process."""
 
     def command(protocol, folder, *options):
         path = Path(folder, "tiny.yaml")

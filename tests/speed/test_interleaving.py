@@ -13,7 +13,7 @@ from capsbench.speed.interleaving import (
 )
 
 
-class Machine:
+class CountingMachine:
     """Clock, and works that advance it and record their calls."""
 
     def __init__(self):
@@ -41,29 +41,29 @@ class Machine:
 
 
 def test_works_take_turns():
-    machine = Machine()
+    machine = CountingMachine()
     samples = machine.interleave(*(machine.work(name, 0.5) for name in "ABC"), rounds=3)
     assert "".join(machine.called) == "ABCABCABC"
     assert samples == [[0.5] * 3] * 3
 
 
 def test_the_minimum_of_rounds_ignores_the_budget():
-    machine = Machine()
+    machine = CountingMachine()
     machine.interleave(machine.work("A", 100.0), machine.work("B", 1.0), budget=1.0)
     assert machine.called.count("A") == machine.called.count("B") == MIN_ROUNDS
 
 
 def test_rounds_fill_the_budget_up_to_the_maximum():
-    machine = Machine()
+    machine = CountingMachine()
     machine.interleave(machine.work("A", 0.25), machine.work("B", 0.25), budget=5.0)
     assert machine.called.count("A") == 10
-    machine = Machine()
+    machine = CountingMachine()
     machine.interleave(machine.work("A", 0.001), budget=5.0)
     assert machine.called.count("A") == MAX_ROUNDS
 
 
 def test_a_number_of_rounds_overrides_the_budget():
-    machine = Machine()
+    machine = CountingMachine()
     machine.interleave(machine.work("A", 100.0), rounds=2, budget=1.0)
     machine.interleave(machine.work("B", 100.0), rounds=MIN_ROUNDS + 1, budget=1.0)
     machine.interleave(machine.work("C", 0.0), rounds=MAX_ROUNDS + 1)
@@ -72,7 +72,7 @@ def test_a_number_of_rounds_overrides_the_budget():
 
 
 def test_several_calls_of_short_works_are_timed_together():
-    machine = Machine()
+    machine = CountingMachine()
     samples = machine.interleave(machine.work("A", 0.25, calls=4), rounds=2)
     assert machine.called == ["A"] * 8
     assert samples == [[0.25, 0.25]]
@@ -82,18 +82,18 @@ def test_several_calls_of_short_works_are_timed_together():
 
 
 def test_the_time_of_synchronization_counts():
-    machine = Machine()
+    machine = CountingMachine()
     assert machine.interleave(machine.work("A", 0.25), rounds=1, lag=0.5) == [[0.75]]
 
 
 def test_seconds_returned_by_the_work_are_used():
-    machine = Machine()
+    machine = CountingMachine()
     works = [machine.work("A", 8.0, returned=0.5), machine.work("B", 2.0)]
     assert machine.interleave(*works, rounds=2) == [[0.5, 0.5], [2.0, 2.0]]
 
 
 def test_nothing_to_time():
-    assert Machine().interleave(rounds=2) == []
+    assert CountingMachine().interleave(rounds=2) == []
 
 
 def test_timing_spread_is_the_median_and_the_outer_percentiles():

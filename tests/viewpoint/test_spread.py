@@ -189,7 +189,7 @@ def test_a_grid_has_every_factor():
         },
         {"part": "object"},
     ],
-    ids=["negative contrast", "a window that moves by itself", "nothing swept"],
+    ids=["negative contrast", "a window that moves alone", "nothing swept"],
 )
 def test_invalid_grids_are_refused(grid):
     with pytest.raises(ValidationError):

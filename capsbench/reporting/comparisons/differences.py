@@ -136,7 +136,7 @@ def _caption(results: Results, rows: Sequence[ModelDifference]) -> str:
     text = (
         f"Each model minus {results.cells[0].label}, shares in percentage points: positive if the "
         "model has more. The interval, and p for the hypothesis of no difference, allow for "
-        "other seeds and for other test images at once: both are resampled (a studentized "
+        "both other seeds and other test images, which are resampled together (a studentized "
         f"bootstrap of a crossed design; {RESAMPLES:,} draws)."
     )
     if any(each.n_objects is not None for each in differences):

@@ -32,7 +32,7 @@ def split_table(results: Results) -> Table | None:
     if any(quantity.metric == "object_accuracy" for _, quantity in columns):
         caption += (
             " An image with several objects is correct if all of them are; by object, each one "
-            "counts by itself."
+            "counts separately."
         )
     return Table(
         name="splits",

@@ -164,14 +164,14 @@ def test_csv_holds_both_measures(folder: Path):
 def test_the_mirror_of_a_benchmark_has_the_means_of_both_measures(folder: Path, monkeypatch):
     logged = {}
 
-    class Mirror:
+    class RecordingMirror:
         def log_results(self, values, table, figures):
             logged.update(values)
 
         def close(self):
             pass
 
-    monkeypatch.setattr("capsbench.running.mirror.begin", lambda **_: Mirror())
+    monkeypatch.setattr("capsbench.running.mirror.begin", lambda **_: RecordingMirror())
     mirror_benchmark(folder, load_results(folder), "offline")
     error = Quantity(metric="rendering_error", split="shift").name
     novel = Quantity(metric="accuracy", split="novel").name
