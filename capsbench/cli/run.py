@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shlex
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -26,6 +25,7 @@ from capsbench.cli.options import (
 from capsbench.errors import UserError
 
 if TYPE_CHECKING:
+    from capsbench.records import ProtocolChanges
     from capsbench.running.cell import Cell
     from capsbench.running.session import Session
     from capsbench.schema import Benchmark
@@ -121,6 +121,7 @@ def run(
         raise UserError("--json lists the cells of a --dry-run; add --dry-run")
     from rich.console import Console
 
+    from capsbench.records import ProtocolChanges
     from capsbench.running.session import Session
     from capsbench.schema import is_claims, parse_changes
     from capsbench.training.execution import Execution
@@ -138,17 +139,18 @@ def run(
         wandb=wandb,
     )
     session = Session(output, data_root, execution, Console())
-    changes = parse_changes(settings or [])
+    values = parse_changes(settings or [])
     if seeds is not None:
-        changes["seeds"] = parse_seeds(seeds)
+        values["seeds"] = parse_seeds(seeds)
     if limit is not None:
-        changes["recipe.limit"] = limit
-    selected = None if models is None else [part.strip() for part in models.split(",")]
+        values["recipe.limit"] = limit
+    selected = None if models is None else tuple(part.strip() for part in models.split(","))
+    changes = ProtocolChanges(scale=scale, settings=values, models=selected, search=search)
     with _exit_on_interrupt():
         require_devices(execution)
         if not is_claims(benchmark):
-            _run_benchmark(benchmark, session, changes, selected, scale, search, dry_run, as_json)
-        elif changes or selected or search:
+            _run_benchmark(benchmark, session, changes, dry_run, as_json)
+        elif values or selected or search:
             raise UserError(
                 "claims run as they are, or at a --scale; --models, --seeds, --set, --limit "
                 "and --search are for benchmarks"
@@ -158,39 +160,28 @@ def run(
 
 
 def _run_benchmark(
-    name: str,
-    session: Session,
-    changes: dict[str, Any],
-    selected: Sequence[str] | None,
-    scale: str | None,
-    search: bool,
-    dry_run: bool,
-    as_json: bool,
+    name: str, session: Session, changes: ProtocolChanges, dry_run: bool, as_json: bool
 ) -> None:
-    from capsbench.records.benchmark import SEARCH
     from capsbench.running.benchmark import run_benchmark
     from capsbench.running.plan import plan
     from capsbench.running.search import search as search_recipes
     from capsbench.schema import load_benchmark
 
-    protocol = load_benchmark(name, changes, scale=scale)
+    protocol = load_benchmark(name, changes.settings, scale=changes.scale)
     if dry_run:
-        cells = _planned_cells(protocol, selected, session, search)
+        cells = _planned_cells(protocol, session, changes)
         print_dry_run(cells, session, protocol.expected, as_json)
         return
-    scaled = {} if scale is None else protocol.scales[scale]
-    words = _describe_changes(scaled | changes, selected, scale)
-    record = None
-    if search:
-        protocol, record = search_recipes(protocol, session, models=selected)
-        words.append(SEARCH)
+    search = None
+    if changes.search:
+        protocol, search = search_recipes(protocol, session, models=changes.models)
     run_benchmark(
         protocol,
-        plan(protocol, models=selected, data_root=session.data_root),
+        plan(protocol, models=changes.models, data_root=session.data_root),
         session,
-        changes=words,
+        changes=changes,
         command=_command(),
-        search=record,
+        search=search,
     )
 
 
@@ -209,17 +200,15 @@ def _run_claims(
     run_claims(claims, scale, session, command=_command())
 
 
-def _planned_cells(
-    protocol: Benchmark, models: Sequence[str] | None, session: Session, search: bool
-) -> list[Cell]:
+def _planned_cells(protocol: Benchmark, session: Session, changes: ProtocolChanges) -> list[Cell]:
     """Return all cells; trials of a search come first, and the best one is the cell of its seed."""
     from capsbench.running.plan import plan
     from capsbench.running.search import plan_trials
 
-    cells = plan(protocol, models=models, data_root=session.data_root)
-    if not search:
+    cells = plan(protocol, models=changes.models, data_root=session.data_root)
+    if not changes.search:
         return cells
-    trials = plan_trials(protocol, models, session.data_root)
+    trials = plan_trials(protocol, changes.models, session.data_root)
     tried = [cell for _, cells_of_model in trials for cell in cells_of_model]
     return [*tried, *(cell for cell in cells if cell.seed != protocol.seeds[0])]
 
@@ -268,16 +257,3 @@ def require_devices(execution: Execution) -> None:
     present = torch.cuda.device_count()
     if resolve_device(execution.device) == "cuda" and execution.devices > present:
         raise UserError(f"--devices {execution.devices}: this machine has {present} CUDA devices")
-
-
-def _describe_changes(
-    changes: dict[str, Any], models: Sequence[str] | None, scale: str | None
-) -> list[str]:
-    from capsbench.records.benchmark import MODELS, SCALE
-
-    words = [] if scale is None else [f"{SCALE}{scale}"]
-    words += [
-        f"{place}={value if isinstance(value, str) else json.dumps(value, default=str)}"
-        for place, value in changes.items()
-    ]
-    return words if models is None else [*words, f"{MODELS}{','.join(models)}"]

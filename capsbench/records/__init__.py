@@ -2,6 +2,7 @@
 
 from capsbench.records.benchmark import BenchmarkRecord as BenchmarkRecord
 from capsbench.records.benchmark import CellReference as CellReference
+from capsbench.records.benchmark import ProtocolChanges as ProtocolChanges
 from capsbench.records.benchmark import SearchRecord as SearchRecord
 from capsbench.records.benchmark import Trial as Trial
 from capsbench.records.claims import ClaimsRecord as ClaimsRecord

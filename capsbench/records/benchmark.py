@@ -2,15 +2,35 @@
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
+from pydantic import Field
+
 from capsbench.records.provenance import Provenance
 from capsbench.records.record import Record, RecordPart
 from capsbench.schema import Benchmark
 from capsbench.schema.parts import LABEL_SEPARATOR
 
-# Prefixes of `BenchmarkRecord.changes`.
-SCALE, MODELS, SEEDS, SEARCH = "scale=", "only=", "seeds=", "search"
-DATA = ("data=", "data.name=", "data.arguments")  # changes to another data set
 FULL = "full"
+
+
+class ProtocolChanges(RecordPart):
+    """Changes of a command to the shipped protocol; without any, it is the shipped one.
+
+    Attributes:
+        scale: Name of the scale; None at full size.
+        settings: Values by dotted place, such as ``{"recipe.steps": 500}``.
+        models: Labels or names of the requested models; None for all.
+        search: True if a search chose the recipes.
+        claims: Name of the claims, at their scale, that the benchmark is a part of.
+    """
+
+    scale: str | None = None
+    settings: dict[str, Any] = Field(default_factory=dict)
+    models: tuple[str, ...] | None = None
+    search: bool = False
+    claims: str | None = None
 
 
 class CellReference(RecordPart):
@@ -94,7 +114,7 @@ class BenchmarkRecord(Record):
 
     Attributes:
         benchmark: The resolved protocol.
-        changes: Differences to the shipped protocol, in words.
+        changes: Changes to the shipped protocol.
         command: The command that was run.
         cells: The cells.
         examples: Contents of the example images; None if there are none.
@@ -103,7 +123,7 @@ class BenchmarkRecord(Record):
     """
 
     benchmark: Benchmark
-    changes: tuple[str, ...] = ()
+    changes: ProtocolChanges = ProtocolChanges()
     command: str
     cells: tuple[CellReference, ...]
     examples: ExampleList | None = None
@@ -111,17 +131,40 @@ class BenchmarkRecord(Record):
     provenance: Provenance
 
     @property
+    def changed_values(self) -> dict[str, Any]:
+        """Values by dotted place that are not the shipped ones, those of the scale first."""
+        scale = self.changes.scale
+        return ({} if scale is None else self.benchmark.scales[scale]) | self.changes.settings
+
+    @property
+    def change_texts(self) -> tuple[str, ...]:
+        """The changes as texts for readers; empty for the shipped protocol."""
+        changes = self.changes
+        texts = [] if changes.claims is None else [f"part of {changes.claims}"]
+        texts += [] if changes.scale is None else [f"scale={changes.scale}"]
+        texts += [
+            f"{place}={value if isinstance(value, str) else json.dumps(value)}"
+            for place, value in self.changed_values.items()
+        ]
+        texts += [] if changes.models is None else [f"only={','.join(changes.models)}"]
+        return (*texts, "search") if changes.search else tuple(texts)
+
+    @property
     def size(self) -> str:
         """One word: ``full``, the name of a scale, or ``changed``.
 
-        A subset of the models or seeds is still the shipped protocol.
+        A subset of the models or other seeds are still the shipped protocol.
         """
-        scales = [c.removeprefix(SCALE) for c in self.changes if c.startswith(SCALE)]
-        if scales:
-            return scales[0]
-        return FULL if all(c.startswith((MODELS, SEEDS)) for c in self.changes) else "changed"
+        changes = self.changes
+        if changes.scale is not None:
+            return changes.scale
+        same = changes.settings.keys() <= {"seeds"} and not changes.search and not changes.claims
+        return FULL if same else "changed"
 
     @property
     def other_data(self) -> bool:
         """True if another data set replaces that of the shipped protocol."""
-        return any(change.startswith(DATA) for change in self.changes)
+        return any(
+            place in ("data", "data.name") or place.startswith("data.arguments")
+            for place in self.changed_values
+        )

@@ -28,8 +28,9 @@ def render(
     """
     benchmark, record = results.benchmark, results.record
     parts = [f"# {plain(benchmark.title)}", plain(benchmark.question)]
-    if record.changes:
-        parts.append(f"> **Not the published protocol.** Changed: {plain(listed(record.changes))}.")
+    if record.change_texts:
+        changed = plain(listed(record.change_texts))
+        parts.append(f"> **Not the published protocol.** Changed: {changed}.")
     parts += [render_markdown.render(table) for table in tables]
     for factor in view_factors(results):
         description = plain(describe_curves(results, factor))

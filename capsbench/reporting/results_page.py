@@ -114,10 +114,10 @@ def _benchmark_section(exported: ExportedResults) -> Iterable[str]:
     results, record = exported.results, exported.results.record
     yield f"## {plain(exported.name)}: {plain(results.benchmark.title)}"
     yield plain(results.benchmark.question)
-    if record.changes:
+    if record.change_texts:
         size = "" if record.size == FULL else f"At another size ({record.size}). "
         data = f"On {results.benchmark.data.name}. " if record.other_data else ""
-        yield f"> **{plain(size + data)}Changed:** {plain(listed(record.changes))}."
+        yield f"> **{plain(size + data)}Changed:** {plain(listed(record.change_texts))}."
     for name in _figures(exported):
         yield f"![{plain(results.benchmark.title)}](figures/{name})"
     for table in result_tables(results, exported.differences):

@@ -7,7 +7,7 @@ from capsbench.errors import UserError
 
 if __name__ == "__main__":
     process.set_up()  # before the worker imports torch
-    from capsbench.running.train_job import main
+    from capsbench.running.process_group import main
 
     try:
         main(sys.argv[1])

@@ -9,6 +9,7 @@ from capsbench.data.images import require_shares
 from capsbench.records import (
     BenchmarkFolder,
     BenchmarkRecord,
+    ProtocolChanges,
     Provenance,
     SearchRecord,
     load_cell,
@@ -32,7 +33,7 @@ def run_benchmark(
     cells: Sequence[Cell],
     session: Session,
     *,
-    changes: Sequence[str],
+    changes: ProtocolChanges,
     command: str,
     search: SearchRecord | None = None,
 ) -> Path | None:
@@ -42,7 +43,7 @@ def run_benchmark(
         benchmark: The protocol.
         cells: The requested cells of the protocol.
         session: The session.
-        changes: Changes of the command line to the shipped protocol, in words.
+        changes: Changes to the shipped protocol.
         command: The command, for the record.
         search: The search that chose the recipes, if there was one.
 
@@ -70,7 +71,7 @@ def _begin_record(
     benchmark: Benchmark,
     cells: Sequence[Cell],
     session: Session,
-    changes: Sequence[str],
+    changes: ProtocolChanges,
     command: str,
     search: SearchRecord | None,
 ) -> BenchmarkRecord:
@@ -82,7 +83,7 @@ def _begin_record(
     folder = BenchmarkFolder(session.output / benchmark.name)
     record = BenchmarkRecord(
         benchmark=benchmark,
-        changes=tuple(changes),
+        changes=changes,
         command=command,
         cells=tuple(cell.reference for cell in cells),
         examples=write_examples(benchmark, data, folder),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from capsbench.records import BenchmarkFolder, ClaimsRecord, Provenance
+from capsbench.records import BenchmarkFolder, ClaimsRecord, ProtocolChanges, Provenance
 from capsbench.reporting import claims_report
 from capsbench.reporting.comparisons.claims import at_scale
 from capsbench.running.benchmark import run_benchmark
@@ -39,7 +39,8 @@ def run_claims(claims: Claims, scale: str | None, session: Session, *, command: 
     cells = plan_claims(claims, scale, session.data_root)
     for number, (part, benchmark) in enumerate(benchmarks.items(), start=1):
         session.print(f"part {number} of {len(benchmarks)}: {part}")
-        changes = [f"part of {claims.at(scale)}", *_describe_changes(claims, part, scale)]
+        settings = claims.changes(part, scale)
+        changes = ProtocolChanges(settings=settings, claims=claims.at(scale))
         run_benchmark(benchmark, cells[part], session, changes=changes, command=command)
     if not session.is_first:
         return None
@@ -57,9 +58,3 @@ def run_claims(claims: Claims, scale: str | None, session: Session, *, command: 
         session.print(f"{each.claim.claim}: {each.verdict}{at_scale(scale)}")
     session.print(f"page: {page}")
     return page
-
-
-def _describe_changes(claims: Claims, part: str, scale: str | None) -> list[str]:
-    """Return the changes of a part, without lists."""
-    changes = claims.changes(part, scale)
-    return [f"{place}={value}" for place, value in changes.items() if not isinstance(value, list)]

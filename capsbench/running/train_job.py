@@ -1,16 +1,10 @@
-"""The job that trains a cell and writes its record, in this process or in a group of processes."""
+"""The job that trains a cell and writes its record."""
 
 from __future__ import annotations
 
-import subprocess
-import sys
-import tempfile
-from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
-from pydantic import BaseModel
-from rich.console import Console
 
 from capsbench.capsules.backends import backends_used
 from capsbench.capsules.convolution import FASTEST_FORMS
@@ -25,21 +19,11 @@ from capsbench.records.training import ExecutionRecord, Selected
 from capsbench.running.cell import Cell
 from capsbench.running.checkpoints import save_checkpoint
 from capsbench.running.mirror import training_mirror
-from capsbench.running.session import Session, process_rank
+from capsbench.running.session import Session
 from capsbench.training.devices import device_name
 from capsbench.training.execution import Execution
 from capsbench.training.selection import Row
 from capsbench.training.train import TrainingResult, train
-
-
-class Request(BaseModel):
-    """A training for a group of processes, as a file of plain JSON."""
-
-    cell: Cell
-    benchmark: str
-    output: Path
-    data_root: Path | None
-    execution: Execution
 
 
 def train_cell(cell: Cell, benchmark: str, session: Session) -> None:
@@ -74,41 +58,6 @@ def train_cell(cell: Cell, benchmark: str, session: Session) -> None:
             f"another process is training {cell.title}, seed {cell.seed} in {folder.path}; "
             "wait for it, or choose another --output"
         ) from None
-
-
-def train_in_processes(cell: Cell, benchmark: str, session: Session) -> None:
-    """Train a cell in a group of processes, which Lightning or the cluster starts.
-
-    The group gets a separate parent process: Lightning's launcher starts the other processes by
-    running their parent's command again, so that command must be this one training.
-
-    Raises:
-        UserError: The training failed; its own message is printed above.
-    """
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "request.json")
-        request = Request(
-            cell=cell.model_copy(update={"measures": {}, "sources": {}}),
-            benchmark=benchmark,
-            output=session.output.resolve(),
-            data_root=session.data_root and session.data_root.resolve(),
-            execution=session.execution,
-        )
-        path.write_text(request.model_dump_json(), encoding="utf-8")
-        command = [sys.executable, "-m", "capsbench.running", str(path)]
-        code = subprocess.run(command, check=False).returncode
-    if code:
-        raise UserError(f"the processes of {cell.title}, seed {cell.seed} ended with code {code}")
-
-
-def main(path: str) -> None:
-    """Train the cell of a request; every process of a group starts here."""
-    request = Request.model_validate_json(Path(path).read_bytes())
-    execution = request.execution
-    if process_rank() > 0:  # one process of the group logs
-        execution = execution.model_copy(update={"wandb": "off"})
-    session = Session(request.output, request.data_root, execution, Console(stderr=True))
-    train_cell(request.cell, request.benchmark, session)
 
 
 def _train(

@@ -17,6 +17,7 @@ from capsbench.records import (
     CellFolder,
     CellReference,
     MeasureRecord,
+    ProtocolChanges,
     Provenance,
     TrainingConfig,
     TrainingRecord,
@@ -41,7 +42,7 @@ class WriteBenchmark(Protocol):
         models: tuple[tuple[str, str], ...] = ...,
         diverged: tuple[tuple[str, int], ...] = ...,
         unfinished: tuple[tuple[str, int], ...] = ...,
-        changes: tuple[str, ...] = ...,
+        settings: dict[str, Any] | None = ...,
         published: tuple[dict[str, Any], ...] = ...,
     ) -> Path: ...
 
@@ -58,7 +59,7 @@ def _write_benchmark(
     models: tuple[tuple[str, str], ...] = MODELS,
     diverged: tuple[tuple[str, int], ...] = (),
     unfinished: tuple[tuple[str, int], ...] = (),
-    changes: tuple[str, ...] = (),
+    settings: dict[str, Any] | None = None,
     published: tuple[dict[str, Any], ...] = (),
 ) -> Path:
     """Write the records of a benchmark whose cells have accuracies by view."""
@@ -124,7 +125,7 @@ def _write_benchmark(
     files = BenchmarkFolder(runs / "quick")
     BenchmarkRecord(
         benchmark=benchmark,
-        changes=changes,
+        changes=ProtocolChanges(settings=settings or {}),
         command="capsbench run quick",
         cells=tuple(cells),
         examples=ExampleList(views=views, classes=("3", "7", "4")),

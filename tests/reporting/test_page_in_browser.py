@@ -79,7 +79,7 @@ def page(browser: Browser, tmp_path_factory: pytest.TempPathFactory, write_bench
         tmp_path_factory.mktemp("runs"),
         models=models,
         diverged=(("EM routing", 1),),
-        changes=("recipe.steps=300",),
+        settings={"recipe.steps": 300},
     )
     browser.get(report.build(folder).as_uri())
     browser.execute_script("document.querySelectorAll('details').forEach(d => d.open = true)")

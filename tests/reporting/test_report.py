@@ -55,7 +55,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, write_benchmark) -> Path:
         tmp_path_factory.mktemp("runs"),
         diverged=(("EM routing", 1),),
         unfinished=(("Dynamic routing", 0),),
-        changes=("recipe.steps=300", "limit=100"),
+        settings={"recipe.steps": 300, "recipe.limit": 100},
         published=(
             {
                 "model": "EM routing",
@@ -164,7 +164,10 @@ def test_accuracy_is_absent_if_it_is_not_measured(tmp_path: Path, write_benchmar
 
 def test_names_are_text_everywhere(tmp_path: Path, write_benchmark):
     folder = write_benchmark(
-        tmp_path, models=((HOSTILE, "cnn-small"),), changes=(HOSTILE,), diverged=((HOSTILE, 1),)
+        tmp_path,
+        models=((HOSTILE, "cnn-small"),),
+        settings={"title": HOSTILE},
+        diverged=((HOSTILE, 1),),
     )
     page = report.build(folder).read_text()
     elements = Elements(page)

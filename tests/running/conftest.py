@@ -8,6 +8,7 @@ import pytest
 import yaml
 from rich.console import Console
 
+from capsbench.records import ProtocolChanges
 from capsbench.running.benchmark import run_benchmark
 from capsbench.running.plan import plan
 from capsbench.running.session import Session
@@ -32,7 +33,7 @@ def run(session):
         cells = plan(benchmark, models=models)
         changed = session.execution.model_copy(update=execution)
         this = Session(output or session.output, None, changed, session.console)
-        page = run_benchmark(benchmark, cells, this, changes=[], command="a test")
+        page = run_benchmark(benchmark, cells, this, changes=ProtocolChanges(), command="a test")
         assert page is not None
         assert page.is_file()
         times = {cell.path: this.folder(cell).training.stat().st_mtime_ns for cell in cells}

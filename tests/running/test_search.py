@@ -6,7 +6,7 @@ import pytest
 
 from capsbench.cli import main
 from capsbench.errors import UserError
-from capsbench.records import load_results
+from capsbench.records import ProtocolChanges, load_results
 from capsbench.reporting.exports.checks import check_export
 from capsbench.reporting.exports.export import export_benchmark, load_export
 from capsbench.running.benchmark import run_benchmark
@@ -103,14 +103,12 @@ def test_the_page_and_the_export_show_the_search(session, tmp_path):
         "seeds": [0],
         "search": {"learning_rate": [0.001, 0.01], "weight_decay": [0]},
     }
-    words = ["recipe.steps=2", "recipe.limit=40", "seeds=[0]", "only=CNN", "search"]
-    words.append('search={"learning_rate": [0.001, 0.01], "weight_decay": [0]}')
     tuned, record = search(load_benchmark("quick", changes), session, models=["CNN"])
     page = run_benchmark(
         tuned,
         plan(tuned, models=["CNN"]),
         session,
-        changes=words,
+        changes=ProtocolChanges(settings=changes, models=("CNN",), search=True),
         command="a test",
         search=record,
     )

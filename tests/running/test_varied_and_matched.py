@@ -2,7 +2,7 @@
 
 import pytest
 
-from capsbench.records import load_results
+from capsbench.records import ProtocolChanges, load_results
 from capsbench.reporting.comparisons import matched
 from capsbench.reporting.comparisons.differences import model_differences
 from capsbench.reporting.comparisons.published import compare_differences, compare_published
@@ -46,7 +46,9 @@ def folder(session, tiny_protocol, tiny_file):
             ],
         }
     )
-    page = run_benchmark(benchmark, plan(benchmark), session, changes=[], command="a test")
+    page = run_benchmark(
+        benchmark, plan(benchmark), session, changes=ProtocolChanges(), command="a test"
+    )
     assert page is not None
     return session.output / "tiny"
 

@@ -20,12 +20,11 @@ from capsbench.records import (
     TrainingConfig,
     TrainingRecord,
 )
-from capsbench.records.benchmark import MODELS, SCALE, SEARCH
 from capsbench.records.training import DataConfig, ModelConfig
 from capsbench.reporting.comparisons.differences import ModelDifference
 from capsbench.reporting.exports.export import ExportedResults
 from capsbench.reporting.tables.quantity_text import measured_text
-from capsbench.schema import Benchmark, load_benchmark, parse_changes, variants
+from capsbench.schema import Benchmark, load_benchmark, variants
 from capsbench.training.selection import accuracy_column
 
 # Fields that determine the numbers of a protocol; the texts of the shipped file replace the others.
@@ -55,7 +54,7 @@ def check_export(exported: ExportedResults) -> None:
             f"{path}: benchmark '{shipped.name}' has version {shipped.version} here, but the "
             f"record has version {record.benchmark.version}; run the benchmark again"
         )
-    searched = SEARCH in record.changes
+    searched = record.changes.search
     if different := [
         name
         for name in DETERMINING
@@ -103,11 +102,8 @@ def check_cells(path: Path, benchmark: Benchmark, cells: Sequence[CellResult]) -
 
 def _shipped(record: BenchmarkRecord) -> Benchmark:
     """Return the shipped benchmark with the changes that a record names."""
-    words = (SCALE, MODELS)  # these change no place of the file
-    changes = [c for c in record.changes if c != SEARCH and not c.startswith(words)]
-    scales = [c.removeprefix(SCALE) for c in record.changes if c.startswith(SCALE)]
-    scale = scales[0] if scales else None
-    return load_benchmark(record.benchmark.name, parse_changes(changes), scale=scale)
+    changes = record.changes
+    return load_benchmark(record.benchmark.name, changes.settings, scale=changes.scale)
 
 
 def _field(benchmark: Benchmark, name: str, searched: bool) -> Any:

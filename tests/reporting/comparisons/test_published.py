@@ -7,6 +7,7 @@ from capsbench.records import (
     BenchmarkFolder,
     BenchmarkRecord,
     CellFolder,
+    ProtocolChanges,
     Provenance,
     TrainingRecord,
     load_results,
@@ -38,10 +39,10 @@ THREE = SeedValues({0: 0.70, 1: 0.74, 2: 0.72})  # its 95 % interval is 0.67 to 
 TWO = SeedValues({0: 0.72, 1: 0.72})
 
 
-def record(*changes):
+def record(**changes):
     return BenchmarkRecord(
         benchmark=load_benchmark("quick"),
-        changes=changes,
+        changes=ProtocolChanges(**changes),
         command="",
         cells=(),
         provenance=Provenance(versions={}, date=""),
@@ -73,8 +74,11 @@ def test_a_number_is_reproduced_if_it_lies_in_the_interval(value, spread, seed_v
     counterpart = Counterpart(seed_values, seed_values.n if seed_values else 0, needs_target=False)
     assert verdict(entry, counterpart, record()) == expected
     if seed_values:
-        assert verdict(entry, counterpart, record("recipe.steps=1")) == "another size"
-        assert verdict(entry, counterpart, record("data.name=mnist")) == "another data set"
+        assert verdict(entry, counterpart, record(settings={"recipe.steps": 1})) == "another size"
+        assert (
+            verdict(entry, counterpart, record(settings={"data.name": "mnist"}))
+            == "another data set"
+        )
 
 
 def test_a_target_that_only_some_seeds_reach_decides_nothing():
@@ -89,15 +93,16 @@ def test_a_target_that_only_some_seeds_reach_decides_nothing():
 @pytest.mark.parametrize(
     ("changes", "size"),
     [
-        ([], "full"),
-        (["only=CNN", "seeds=[0]"], "full"),
-        (["recipe.steps=10"], "changed"),
-        (["search"], "changed"),
-        (["scale=small", "recipe.steps=10", "seeds=[0]"], "small"),
+        ({}, "full"),
+        ({"models": ("CNN",), "settings": {"seeds": [0]}}, "full"),
+        ({"settings": {"recipe.steps": 10}}, "changed"),
+        ({"search": True}, "changed"),
+        ({"claims": "claims-small"}, "changed"),
+        ({"scale": "small", "settings": {"seeds": [0]}}, "small"),
     ],
 )
 def test_a_subset_of_models_and_seeds_is_still_the_shipped_protocol(changes, size):
-    assert record(*changes).size == size
+    assert record(**changes).size == size
 
 
 def follow(folder, accuracies, to):

@@ -9,7 +9,7 @@ from rich.console import Console
 from capsbench.cli import main
 from capsbench.errors import UserError
 from capsbench.files.atomic import write_json
-from capsbench.records import load_results
+from capsbench.records import ProtocolChanges, load_results
 from capsbench.records.training import ExecutionRecord
 from capsbench.reporting.comparisons.differences import model_differences
 from capsbench.reporting.exports.checks import check_export
@@ -28,7 +28,6 @@ from capsbench.training.execution import Execution
 
 ROOT = Path(__file__).parents[3]
 CHANGES = {"recipe.steps": 4, "recipe.evaluate_every": 2, "recipe.limit": 40, "seeds": [0, 1, 2]}
-WORDS = [f"{place}={json.dumps(value)}" for place, value in CHANGES.items()]
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +40,7 @@ def folder(tmp_path_factory):
         benchmark,
         plan(benchmark, models=["CNN", "CapsNet (dynamic routing)"]),
         session,
-        changes=WORDS,
+        changes=ProtocolChanges(settings=CHANGES),
         command=f"capsbench run quick --output {runs} --data-root=/somewhere --limit 40",
     )
     return runs / "quick"
@@ -143,11 +142,11 @@ def extra(content):
 
 
 def scale(content):
-    content["record"]["changes"].append("scale=../../../evil")
+    content["record"]["changes"]["scale"] = "../../../evil"
 
 
 def search(content):
-    content["record"]["changes"].append("search")
+    content["record"]["changes"]["search"] = True
     content["record"]["benchmark"]["models"][1] |= {"recipe": {"steps": 9}, "reason": "more"}
 
 
