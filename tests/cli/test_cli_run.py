@@ -15,7 +15,7 @@ import pytest
 
 from capsbench.cli.run import STOPPED, parse_seeds
 from capsbench.process import active_settings
-from capsbench.records import TrainingRecord
+from capsbench.records import ProtocolChanges, TrainingRecord
 from capsbench.training.execution import Execution
 
 
@@ -76,13 +76,15 @@ def test_options_reach_the_run(cli, tiny, monkeypatch):
     assert (code, err) == (0, "")
     benchmark, session = given["benchmark"], given["session"]
     assert (benchmark.recipe.steps, benchmark.recipe.limit, benchmark.seeds) == (500, 100, (5,))
-    assert given["changes"] == [
-        "recipe.steps=500",
-        "recipe.optimizer=sgd",
-        "seeds=[5]",
-        "recipe.limit=100",
-        "only=small,smaller",
-    ]
+    assert given["changes"] == ProtocolChanges(
+        settings={
+            "recipe.steps": 500,
+            "recipe.optimizer": "sgd",
+            "seeds": [5],
+            "recipe.limit": 100,
+        },
+        models=("small", "smaller"),
+    )
     assert given["command"] == f"capsbench {line}"
     assert given["search"] is None
     assert (session.output, session.data_root) == (Path("there"), Path())
@@ -128,7 +130,7 @@ def test_an_interrupted_run_is_resumed_and_reported(cli, tiny):
     page = Path("runs/tiny/report/index.html")
     assert str(page) in text
     record = json.loads(Path("runs/tiny/benchmark.json").read_bytes())
-    assert record["changes"][-1] == "only=small"
+    assert record["changes"]["models"] == ["small"]
     assert record["command"] == shlex.join(["capsbench", *line])
     assert [cell["state"] for cell in cli(*line, "--dry-run", "--json")[1]] == ["done"]
     page.unlink()
