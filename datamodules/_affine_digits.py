@@ -125,23 +125,6 @@ def _ink_limits(images: Tensor, unshifted: Views) -> tuple[Tensor, Tensor]:
     return low, high
 
 
-def bounding_boxes(images: Tensor) -> Tensor:
-    """Return the smallest rectangles that contain all pixels that are not black.
-
-    Args:
-        images: (N, 1, H, W), none of them all black.
-
-    Returns:
-        (N, 4) int64: first and last column, first and last line.
-    """
-    ink = images[:, 0] > 0
-    ends = []
-    for line in (ink.any(dim=1), ink.any(dim=2)):
-        length = line.shape[1]
-        ends += [line.int().argmax(1), length - 1 - line.flip(1).int().argmax(1)]
-    return torch.stack(ends, dim=1)
-
-
 class RangeCheck(NamedTuple):
     """Result of the comparison of stored transforms with the ranges.
 

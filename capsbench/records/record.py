@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -12,6 +12,7 @@ from capsbench.errors import UserError
 from capsbench.files.atomic import read_json, write_json
 
 SCHEMA = 2
+REMEDY = "remove it and run the benchmark again"
 
 
 class RecordPart(BaseModel):
@@ -21,7 +22,13 @@ class RecordPart(BaseModel):
 
 
 class Record(RecordPart):
-    """Typed contents of one JSON file, which also holds the number of the schema."""
+    """Typed contents of one JSON file, which also holds the number of the schema.
+
+    Attributes:
+        remedy: What to do about a file that cannot be read, for messages.
+    """
+
+    remedy: ClassVar[str] = REMEDY
 
     def save(self, path: Path) -> None:
         """Write the record by an atomic rename."""
@@ -36,18 +43,18 @@ class Record(RecordPart):
                 is not there.
         """
         if not path.is_file():
-            raise UserError(f"{path} is missing; run the benchmark again")
+            raise UserError(f"{path} is missing; {cls.remedy}")
         content = read_json(path)
-        require_schema(path, content)
+        require_schema(path, content, cls.remedy)
         try:
             return cls.model_validate({k: v for k, v in content.items() if k != "schema"})
         except ValidationError as error:
-            raise damaged_record(path, one_line(error)) from None
+            raise damaged_record(path, one_line(error), cls.remedy) from None
         except UserError as error:  # the file or package of a measure of the user's own is missing
             raise UserError(f"cannot read {path}: {error}") from None
 
 
-def require_schema(path: Path, content: Any) -> None:
+def require_schema(path: Path, content: Any, remedy: str) -> None:
     """Check the schema number of a file's contents.
 
     Raises:
@@ -55,12 +62,9 @@ def require_schema(path: Path, content: Any) -> None:
     """
     number = content.get("schema") if isinstance(content, dict) else None
     if number != SCHEMA:
-        raise UserError(
-            f"{path}: expected a record of schema {SCHEMA}, got {number!r}; "
-            "remove it and run the benchmark again"
-        )
+        raise UserError(f"{path}: expected a record of schema {SCHEMA}, got {number!r}; {remedy}")
 
 
-def damaged_record(path: Path, reason: str) -> UserError:
+def damaged_record(path: Path, reason: str, remedy: str = REMEDY) -> UserError:
     """Return the error for a damaged record."""
-    return UserError(f"{path} is damaged ({reason}); remove it and run the benchmark again")
+    return UserError(f"{path} is damaged ({reason}); {remedy}")

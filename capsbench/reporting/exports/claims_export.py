@@ -13,9 +13,9 @@ from capsbench.records.record import Record, RecordPart
 from capsbench.reporting.claims_report import load_claims_results
 from capsbench.reporting.comparisons.claims import ClaimVerdict, JudgedClaim, JudgedTest
 from capsbench.reporting.exports.export import (
+    EXPORT_REMEDY,
     ExportedCell,
     ExportedNumbers,
-    is_claims_export,
     portable,
 )
 from capsbench.schema.claims import Claim, ClaimTest
@@ -70,6 +70,8 @@ class ClaimsExport(Record):
         judged: The verdicts.
         parts: Finished cells of each part.
     """
+
+    remedy = EXPORT_REMEDY
 
     record: ClaimsRecord
     judged: tuple[ExportedClaim, ...]
@@ -154,9 +156,3 @@ def load_claims_export(path: Path) -> ExportedClaims:
     judged = [each.judged for each in content.judged]
     parts = {part: [cell.result(path) for cell in cells] for part, cells in content.parts.items()}
     return ExportedClaims(path, content.record, judged, parts)
-
-
-def load_claims_exports(folder: Path) -> list[ExportedClaims]:
-    """Load all exported files of claims in a folder of results, by name."""
-    paths = sorted(folder.glob("*/*.json"))
-    return [load_claims_export(path) for path in paths if is_claims_export(path)]

@@ -34,6 +34,7 @@ EXPORTED_EXECUTION = {"device", "device_name", "devices", "nodes", "backend"}
 # Fields of a benchmark that are read from the shipped file instead of the exported one.
 TEXT_FIELDS = ("title", "question", "source", "conflicts", "related", "expected", "published")
 FOLDER_OPTIONS = ("--data-root", "--output")
+EXPORT_REMEDY = "export it again with 'capsbench report RUNS --export FOLDER'"
 
 
 class ExportedCell(RecordPart):
@@ -118,6 +119,8 @@ class BenchmarkExport(Record):
         differences: Differences between the models.
     """
 
+    remedy = EXPORT_REMEDY
+
     record: BenchmarkRecord
     cells: tuple[ExportedCell, ...]
     differences: tuple[ExportedDifference, ...]
@@ -198,15 +201,6 @@ def load_export(path: Path) -> ExportedResults:
         for each in content.differences
     ]
     return ExportedResults(path, Results(content.record, cells), differences)
-
-
-def load_exports(folder: Path) -> list[ExportedResults]:
-    """Load all exported files of benchmarks in a folder of results, by name.
-
-    Their titles, sources and published numbers are those of the shipped benchmarks.
-    """
-    paths = [path for path in sorted(folder.glob("*/*.json")) if not is_claims_export(path)]
-    return [with_shipped_texts(load_export(path)) for path in paths]
 
 
 def is_claims_export(path: Path) -> bool:

@@ -14,9 +14,14 @@ from capsbench.records.training import ExecutionRecord
 from capsbench.reporting.comparisons.differences import model_differences
 from capsbench.reporting.exports.checks import check_export
 from capsbench.reporting.exports.claims_checks import check_claims
-from capsbench.reporting.exports.claims_export import load_claims_exports
+from capsbench.reporting.exports.claims_export import load_claims_export
 from capsbench.reporting.exports.csv_file import results_csv
-from capsbench.reporting.exports.export import export_benchmark, load_export, load_exports
+from capsbench.reporting.exports.export import (
+    export_benchmark,
+    is_claims_export,
+    load_export,
+    with_shipped_texts,
+)
 from capsbench.reporting.results_page import render
 from capsbench.reporting.tables import render_markdown
 from capsbench.reporting.tables.result_tables import result_tables
@@ -44,6 +49,18 @@ def folder(tmp_path_factory):
         command=f"capsbench run quick --output {runs} --data-root=/somewhere --limit 40",
     )
     return runs / "quick"
+
+
+def exports_in(folder):
+    """Load the exported benchmarks of a folder."""
+    paths = [path for path in sorted(folder.glob("*/*.json")) if not is_claims_export(path)]
+    return [with_shipped_texts(load_export(path)) for path in paths]
+
+
+def claims_in(folder):
+    """Load the exported claims of a folder."""
+    paths = sorted(folder.glob("*/*.json"))
+    return [load_claims_export(path) for path in paths if is_claims_export(path)]
 
 
 @pytest.fixture
@@ -242,7 +259,7 @@ def test_a_record_that_states_something_else_is_refused(file, damage, message, c
     monkeypatch.chdir(file.parents[2])
     assert main(["results", str(contributed)]) == 2
     assert "Traceback" not in capsys.readouterr().err
-    assert len(load_exports(Path("results"))) == 1
+    assert len(exports_in(Path("results"))) == 1
 
 
 @pytest.fixture
@@ -257,7 +274,7 @@ def test_a_contributed_record_is_copied_and_shown(folder, tmp_path, monkeypatch,
     assert main(["report", str(folder), "--export", "mine"]) == 0
     (record,) = Path("mine/quick").glob("*.json")
     assert main(["results", str(record), "--write"]) == 0
-    (exported,) = load_exports(Path("results"))
+    (exported,) = exports_in(Path("results"))
     assert exported.path.name == record.name
     page = Path("docs/results.md").read_text()
     assert page == render([exported])
@@ -284,7 +301,7 @@ def test_a_record_replaces_no_other(file, monkeypatch, capsys):
     assert json.loads(file.read_text()) != content
     other = again.rename(again.with_name("full-elsewhere.json"))
     assert main(["results", str(other), "--write"]) == 0
-    assert len(load_exports(Path("results"))) == 2
+    assert len(exports_in(Path("results"))) == 2
     assert len(list(Path("docs/figures").glob("*-by-view.svg"))) == 2
     assert main(["results", str(file)]) == 0  # a file of the folder itself
     same = Path("others") / other.name
@@ -301,7 +318,7 @@ def test_a_command_ends_no_code_span(file):
     content["record"]["command"] = "capsbench run `<img src=x onerror=alert(1)>`"
     file.write_text(json.dumps(content))
     assert "`` capsbench run `<img src=x onerror=alert(1)>` ``" in render(
-        load_exports(file.parents[1])
+        exports_in(file.parents[1])
     )
 
 
@@ -309,7 +326,7 @@ def test_words_are_those_of_the_shipped_benchmark(file):
     content = json.loads(file.read_text())
     content["record"]["benchmark"]["title"] = "Made up"
     file.write_text(json.dumps(content))
-    (exported,) = load_exports(file.parents[1])
+    (exported,) = exports_in(file.parents[1])
     assert exported.results.benchmark.title == load_benchmark("quick").title
 
 
@@ -322,7 +339,7 @@ def test_every_published_number_is_on_the_page():
 
 
 def test_the_records_of_the_repository_are_sound_and_the_page_shows_them():
-    exported, claims = load_exports(ROOT / "results"), load_claims_exports(ROOT / "results")
+    exported, claims = exports_in(ROOT / "results"), claims_in(ROOT / "results")
     for each in exported:
         check_export(each)
     for one in claims:
