@@ -219,7 +219,7 @@ def test_quarter_turns_are_the_default():
     ("content", "message"),
     [
         ({"grid": {"azimuth": {"start": 0, "stop": 90, "step": 90}}}, "azimuth"),
-        ({"grid": {"rotation": {"start": 0, "stop": 360, "step": 360}}}, "changes anything"),
+        ({"grid": {"rotation": {"start": 0, "stop": 360, "step": 360}}}, "changes the image"),
         ({"width": 0}, "greater than or equal to 1"),
     ],
     ids=["recorded", "no change", "no component"],
