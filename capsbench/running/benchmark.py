@@ -60,8 +60,9 @@ def run_benchmark(
     record = None
     if session.is_first:
         record = _begin_record(benchmark, cells, session, changes, command, search)
+        todo = {job.cell.path for job in jobs}
         for cell in cells:
-            if all(job.cell != cell for job in jobs):
+            if cell.path not in todo:
                 _print_cell(cell, session, note=" (already done)", trained=False)
     carry_out(jobs, session, on_done=lambda job: _print_progress(job, jobs, session))
     return None if record is None else _report(record, session)
@@ -109,7 +110,7 @@ def _report(record: BenchmarkRecord, session: Session) -> Path:
 def _print_progress(job: Job, jobs: Sequence[Job], session: Session) -> None:
     """Print the outcome of a cell after its measures, and the place of its profile."""
     if job.kind == "measure":
-        trained = any(each.kind == "train" and each.cell == job.cell for each in jobs)
+        trained = any(each.kind == "train" and each.cell.path == job.cell.path for each in jobs)
         _print_cell(job.cell, session, trained=trained)
 
 

@@ -68,11 +68,10 @@ def plan_jobs(cells: Sequence[Cell], benchmark: str, session: Session) -> list[J
     todo = [cell for cell in cells if states[cell.path] != "done"]
     untrained = [cell for cell in todo if states[cell.path] != "to measure"]
     training = {cell.path: Job(kind="train", benchmark=benchmark, cell=cell) for cell in untrained}
-    jobs: list[Job] = []
-    if session.execution.processes > 1 or any(cell.sources for cell in cells):
-        jobs += training.values()
+    trainings_first = session.execution.processes > 1 or any(cell.sources for cell in cells)
+    jobs = list(training.values()) if trainings_first else []
     for cell in todo:
-        if cell.path in training and training[cell.path] not in jobs:
+        if cell.path in training and not trainings_first:
             jobs.append(training[cell.path])
         needed = [cell, *cell.sources.values()]
         depends_on = tuple(training[each.path].id for each in needed if each.path in training)
