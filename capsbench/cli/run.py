@@ -65,7 +65,7 @@ def run(
         bool,
         typer.Option(
             "--search",
-            help="Tune learning rate and weight decay per model.",
+            help="First train with every recipe of the file's grid; each model keeps its best.",
         ),
     ] = False,
     scale: Annotated[
@@ -119,44 +119,46 @@ def run(
     """
     if as_json and not dry_run:
         raise UserError("--json lists the cells of a --dry-run; add --dry-run")
-    from rich.console import Console
-
-    from capsbench.records import ProtocolChanges
-    from capsbench.running.session import Session
-    from capsbench.schema import is_claims, parse_changes
-    from capsbench.training.execution import Execution
-
     require_folder(data_root)
     require_writable(output)
-    execution = Execution(
-        device=device,
-        devices=devices,
-        nodes=nodes,
-        strategy=strategy,
-        backend=backend,
-        checkpoint_every=checkpoint_every,
-        profile=profile,
-        wandb=wandb,
-    )
-    session = Session(output, data_root, execution, Console())
-    values = parse_changes(settings or [])
-    if seeds is not None:
-        values["seeds"] = parse_seeds(seeds)
-    if limit is not None:
-        values["recipe.limit"] = limit
+    seed_list = None if seeds is None else parse_seeds(seeds)
     selected = None if models is None else tuple(part.strip() for part in models.split(","))
-    changes = ProtocolChanges(scale=scale, settings=values, models=selected, search=search)
-    with _exit_on_interrupt():
-        require_devices(execution)
-        if not is_claims(benchmark):
-            _run_benchmark(benchmark, session, changes, dry_run, as_json)
-        elif values or selected or search:
+    with _exit_on_interrupt():  # from the imports on, which take seconds
+        from rich.console import Console
+
+        from capsbench.records import ProtocolChanges
+        from capsbench.schema import is_claims, parse_changes
+        from capsbench.training.execution import Execution
+
+        values = parse_changes(settings or [])
+        if seed_list is not None:
+            values["seeds"] = seed_list
+        if limit is not None:
+            values["recipe.limit"] = limit
+        changes = ProtocolChanges(scale=scale, settings=values, models=selected, search=search)
+        execution = Execution(
+            device=device,
+            devices=devices,
+            nodes=nodes,
+            strategy=strategy,
+            backend=backend,
+            checkpoint_every=checkpoint_every,
+            profile=profile,
+            wandb=wandb,
+        )
+        if (claims := is_claims(benchmark)) and (values or selected or search):
             raise UserError(
                 "claims run as they are, or at a --scale; --models, --seeds, --set, --limit "
                 "and --search are for benchmarks"
             )
-        else:
+        from capsbench.running.session import Session
+
+        session = Session(output, data_root, execution, Console())
+        require_devices(execution)
+        if claims:
             _run_claims(benchmark, session, scale, dry_run, as_json)
+        else:
+            _run_benchmark(benchmark, session, changes, dry_run, as_json)
 
 
 def _run_benchmark(

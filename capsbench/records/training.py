@@ -112,6 +112,10 @@ class ExecutionRecord(RecordPart):
         nodes: Number of nodes.
         strategy: Lightning strategy.
         backend: Requested routing implementation.
+        checkpoint_every: Requested steps between resumable states; None for those between
+            validations.
+        profile: True if some steps were profiled, which makes them slower.
+        wandb: Mode of the mirror: ``off``, ``offline`` or ``online``.
         backends_used: Routing implementations that computed something.
         convolutions: Form of each large convolution, by case.
         process: Settings of the process, on or off and why.
@@ -123,6 +127,9 @@ class ExecutionRecord(RecordPart):
     nodes: int = 1
     strategy: str = "auto"
     backend: str = "auto"
+    checkpoint_every: int | None = None
+    profile: bool = False
+    wandb: str = "off"
     backends_used: tuple[str, ...] = ()
     convolutions: dict[str, str] = Field(default_factory=dict)
     process: dict[str, str] = Field(default_factory=dict)

@@ -127,12 +127,8 @@ def _write_record(
         images_per_second=round(steps * cell.recipe.batch_size / result.seconds, 1),
         selected=selected,
         execution=ExecutionRecord(
-            device=execution.device,
+            **execution.model_dump(),
             device_name=device_name(execution.device),
-            devices=execution.devices,
-            nodes=execution.nodes,
-            strategy=execution.strategy,
-            backend=execution.backend,
             backends_used=tuple(backends_used()),
             convolutions=FASTEST_FORMS.selected(),
             process=active_settings(),

@@ -33,6 +33,9 @@ LIGHT = [
     *(["list", kind] for kind in ("models", "datamodules", "benchmarks", "measures")),
     ["show", "invariance-eror"],
     ["run", "tiny.yaml", "--limit", "0"],
+    ["run", "tiny.yaml", "--seeds", "x"],
+    ["run", "tiny.yaml", "--set", "steps"],
+    ["run", "tiny.yaml", "--output", "tiny.yaml"],
 ]
 
 

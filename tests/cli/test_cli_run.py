@@ -148,6 +148,7 @@ def test_the_place_of_a_profile_is_printed(cli, tiny):
     assert str(trace) in text
     assert (folder / "operations.txt").read_text().startswith("steps 1 to 4 of 4 on cpu")
     training = TrainingRecord.load(folder.parent / "training.json")
+    assert training.execution.profile
     assert training.execution.process == active_settings()
     code, text, _ = cli(*line.split())
     assert code == 0

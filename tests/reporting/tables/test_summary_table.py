@@ -1,14 +1,60 @@
-"""The summary of a benchmark whose measures are not all finished."""
+"""The summary of a benchmark: means over the measured seeds, and what is not measured."""
 
-from capsbench.records import load_results
+import numpy as np
+
+from capsbench.records import MeasureRecord, load_results
 from capsbench.reporting import report
 from capsbench.reporting.tables.summary_table import summary_table
 from capsbench.values import Quantity
 
+FAMILIAR, NOVEL, BETWEEN, OUTSIDE = (
+    Quantity(metric="accuracy", split=split)
+    for split in ("familiar", "novel", "between", "outside")
+)
+
+
+def test_means_are_those_of_the_measured_seeds(write_benchmark, tmp_path):
+    folder = write_benchmark(
+        tmp_path, diverged=(("EM routing", 1),), unfinished=(("Dynamic routing", 0),)
+    )
+    results = load_results(folder)
+    table = summary_table(results)
+    titles = [column.title for column in table.columns]
+    assert titles == ["Model", "Familiar", "Novel", "Gap", "Training time", "Parameters", "Seeds"]
+    rows = {row.cells[0]: row.contents() for row in table.rows}
+    records = [cell.measures["accuracy-by-view"] for cell in results.by_label()["CNN"]]
+    familiar, novel = (
+        np.array([record.get(quantity) for record in records]) for quantity in (FAMILIAR, NOVEL)
+    )
+    assert rows["CNN"][1].text == f"{familiar.mean():.1%}".replace("%", " %")
+    assert rows["CNN"][2].text == f"{novel.mean():.1%}".replace("%", " %")
+    assert rows["CNN"][3].text == f"{100 * (familiar - novel).mean():.1f} pts"
+    assert rows["CNN"][2].line.endswith("; n = 2)")
+    assert rows["Dynamic routing"][2].n == 1
+    assert [rows[label][-1].text for label in rows] == ["2 of 2", "1 of 2", "1 of 2"]
+    assert table.notes == (
+        "Dynamic routing: seed 0 not finished yet",
+        "EM routing: seed 1 diverged at step 137",
+    )
+
+
+def test_views_between_trained_ones_have_columns_if_there_are_any(write_benchmark, tmp_path):
+    folder = write_benchmark(tmp_path)
+    for cell in load_results(folder).cells:
+        path = cell.folder.measure(cell.reference.measures["accuracy-by-view"])
+        record = MeasureRecord.load(path)
+        values = (*record.values, BETWEEN.with_value(0.75, 400), OUTSIDE.with_value(0.25, 400))
+        record.model_copy(update={"values": values}).save(path)
+    table = summary_table(load_results(folder))
+    titles = [column.title for column in table.columns]
+    assert titles[1:6] == ["Familiar", "Novel", "Between", "Outside", "Gap"]
+    assert [cell.text for cell in table.rows[0].contents()[3:5]] == ["75.0 %", "25.0 %"]
+    assert "between the trained ones" in table.caption
+
 
 def test_a_cell_without_accuracy_by_view_has_no_numbers(write_benchmark, add_measure, tmp_path):
     folder = write_benchmark(tmp_path)
-    value = Quantity(metric="accuracy", split="familiar").with_value(0.5, 100)
+    value = FAMILIAR.with_value(0.5, 100)
     add_measure(folder, "CNN", 0, {"measure": "accuracy-by-split"}, [value])
     cell = next(c for c in load_results(folder).cells if (c.label, c.seed) == ("CNN", 0))
     cell.folder.measure(cell.reference.measures["accuracy-by-view"]).unlink()
