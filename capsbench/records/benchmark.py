@@ -145,6 +145,8 @@ class BenchmarkRecord(Record):
         texts += [
             f"{place}={value if isinstance(value, str) else json.dumps(value)}"
             for place, value in self.changed_values.items()
+            # Lists of claims are long, such as their measures; the page describes the protocol.
+            if changes.claims is None or not isinstance(value, list | tuple)
         ]
         texts += [] if changes.models is None else [f"only={','.join(changes.models)}"]
         return (*texts, "search") if changes.search else tuple(texts)

@@ -224,7 +224,7 @@ def _check_difference(exported: ExportedResults, row: ModelDifference) -> None:
 def _accuracies(records: Iterable[MeasureRecord]) -> Iterable[tuple[str, float]]:
     for record in records:
         for value in record.values:
-            if value.metric in ("accuracy", "object_accuracy"):
+            if value.metric == "accuracy" or value.metric.endswith("_accuracy"):
                 yield measured_text(record.measure, value), value.value
 
 

@@ -150,6 +150,11 @@ def accuracy(content):
     content["cells"][0]["measures"]["accuracy-by-view"]["values"][0]["value"] = 1.5
 
 
+def worst(content):
+    values = content["cells"][0]["measures"]["accuracy-by-view"]["values"]
+    next(value for value in values if value["metric"] == "worst_accuracy")["value"] = -0.25
+
+
 def schema(content):
     content["schema"] = 7
 
@@ -245,6 +250,7 @@ def difference(content):
         (fingerprint, "not the training"),
         (recipe, "not the training"),
         (accuracy, "got 1.5"),
+        (worst, "got -0.25"),
         (schema, "schema 2, got 7"),
         (extra, "note"),
     ],
