@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from itertools import chain
+from collections.abc import Sequence
 from pathlib import Path
 
 from capsbench.errors import UserError
@@ -42,8 +41,8 @@ def search(
     trials: list[Trial] = []
     chosen: dict[str, ModelEntry] = {}
     planned = plan_trials(benchmark, models, session.data_root)
-    _train(chain(*(cells for _, cells in planned)), benchmark.name, session)
     for entry, cells in planned:
+        _train(cells, benchmark.name, session)
         tried = [
             _trial(cell, values, session)
             for values, cell in zip(benchmark.trials, cells, strict=True)
@@ -92,9 +91,12 @@ def _with_recipe(entry: ModelEntry, values: dict[str, float], count: int) -> Mod
     return entry.model_copy(update={"recipe": entry.recipe | values, "reason": reason})
 
 
-def _train(cells: Iterable[Cell], benchmark: str, session: Session) -> None:
-    """Train the trials that are not trained yet."""
+def _train(cells: Sequence[Cell], benchmark: str, session: Session) -> None:
+    """Train the trials of a model that are not trained yet, and print the outcome of all."""
     untrained = [cell for cell in cells if not session.folder(cell).training.is_file()]
+    for cell in cells:
+        if cell not in untrained:
+            _print_outcome(cell, session)
     jobs = [Job(kind="train", benchmark=benchmark, cell=cell) for cell in untrained]
     carry_out(jobs, session, on_done=lambda job: _print_outcome(job.cell, session))
 

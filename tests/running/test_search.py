@@ -25,7 +25,7 @@ def protocol(tiny_protocol, tiny_file):
     return Benchmark.model_validate({**tiny_protocol, "models": models, "search": grid})
 
 
-def test_every_model_gets_the_same_trials_and_its_own_best(protocol, session, tmp_path):
+def test_every_model_gets_the_same_trials_and_its_own_best(protocol, session, tmp_path, capsys):
     tuned, record = search(protocol, session, models=None)
     by_label = {
         label: [trial for trial in record.trials if trial.label == label]
@@ -50,8 +50,10 @@ def test_every_model_gets_the_same_trials_and_its_own_best(protocol, session, tm
     assert len(list(tmp_path.rglob("training.json"))) == 10
     assert not list(tmp_path.rglob("measures"))
     assert tuned.matched == protocol.matched
+    printed = capsys.readouterr().out.count("validation accuracy")
     again, _ = search(protocol, session, models=None)  # nothing is trained again
     assert again == tuned
+    assert printed == capsys.readouterr().out.count("validation accuracy") == 10
 
 
 def test_models_that_are_not_requested_have_no_trial(protocol, session, tmp_path):
@@ -61,10 +63,15 @@ def test_models_that_are_not_requested_have_no_trial(protocol, session, tmp_path
 
 
 def test_a_trial_that_diverges_is_never_chosen(tiny_protocol, tiny_file, session):
-    models = [{"name": f"{tiny_file}:Tiny", "label": "Tiny", "arguments": {"explode": True}}]
+    models = [
+        {"name": f"{tiny_file}:Tiny", "label": label, "arguments": {"explode": explode}}
+        for label, explode in (("Bad", True), ("Good", False))
+    ]
     benchmark = Benchmark.model_validate({**tiny_protocol, "models": models})
-    with pytest.raises(UserError, match="all 7 trials"):
+    with pytest.raises(UserError, match="all 7 trials of Bad"):
         search(benchmark, session, models=None)
+    records = list(session.output.rglob("training.json"))
+    assert len(records) == 7  # the next model is not tried in vain
 
 
 def test_a_varied_benchmark_is_refused(protocol, session, tmp_path):
