@@ -170,16 +170,18 @@ def _run_benchmark(
     from capsbench.schema import load_benchmark
 
     protocol = load_benchmark(name, changes.settings, scale=changes.scale)
+    cells = _planned_cells(protocol, session, changes)
     if dry_run:
-        cells = _planned_cells(protocol, session, changes)
         print_dry_run(cells, session, protocol.expected, as_json)
         return
+    session = session.ready()
     search = None
     if changes.search:
         protocol, search = search_recipes(protocol, session, models=changes.models)
+        cells = plan(protocol, models=changes.models, data_root=session.data_root)
     run_benchmark(
         protocol,
-        plan(protocol, models=changes.models, data_root=session.data_root),
+        cells,
         session,
         changes=changes,
         command=_command(),
@@ -199,7 +201,7 @@ def _run_claims(
         cells = [cell for part in parts for cell in part]
         print_dry_run(cells, session, claims.expected, as_json)
         return
-    run_claims(claims, scale, session, command=_command())
+    run_claims(claims, scale, session.ready(), command=_command())
 
 
 def _planned_cells(protocol: Benchmark, session: Session, changes: ProtocolChanges) -> list[Cell]:

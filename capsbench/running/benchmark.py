@@ -42,7 +42,7 @@ def run_benchmark(
     Args:
         benchmark: The protocol.
         cells: The requested cells of the protocol.
-        session: The session.
+        session: The session; its device must be resolved.
         changes: Changes to the shipped protocol.
         command: The command, for the record.
         search: The search that chose the recipes, if there was one.
@@ -51,11 +51,10 @@ def run_benchmark(
         The page; None in a process of a cluster that is not the first.
 
     Raises:
-        UserError: A device, a routing backend or a data file is missing, another process is
-            training a cell, or the processes cannot share a batch equally.
+        UserError: A data file is missing, another process is training a cell, or the processes
+            cannot share a batch equally.
     """
     require_shares(benchmark.recipe.batch_size, session.execution.processes)
-    session = session.ready()
     jobs = plan_jobs(cells, benchmark.name, session)
     record = None
     if session.is_first:

@@ -29,7 +29,7 @@ def run_claims(claims: Claims, scale: str | None, session: Session, *, command: 
     Args:
         claims: The claims.
         scale: Name of the scale; None for the default size.
-        session: The session.
+        session: The session; its device must be resolved.
         command: The command, for the record.
 
     Returns:

@@ -28,7 +28,7 @@ def search(
 
     Args:
         benchmark: The protocol.
-        session: The session.
+        session: The session; its device must be resolved.
         models: Labels or names of the requested models; all if None.
 
     Returns:
@@ -37,7 +37,6 @@ def search(
     Raises:
         UserError: The benchmark varies something, or all trials of a model diverged.
     """
-    session = session.ready()
     trials: list[Trial] = []
     chosen: dict[str, ModelEntry] = {}
     planned = plan_trials(benchmark, models, session.data_root)

@@ -66,6 +66,7 @@ def test_options_reach_the_run(cli, tiny, monkeypatch):
         ),
     )
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    monkeypatch.setattr("capsbench.running.session.usable_mode", lambda mode: mode)
     line = (
         "run tiny.yaml --models small,smaller --seeds 5 --set recipe.steps=500 "
         "--set recipe.optimizer=sgd --limit 100 --output there --device cpu --devices 2 --nodes 3 "
