@@ -128,7 +128,7 @@ def begin(**arguments: Any) -> Mirror | None:
         mirror = Mirror(**arguments)
         # Begin it now, outside of the timed training.
         _ = mirror.experiment
-    except Exception as error:  # noqa: BLE001 - as in Mirror
+    except Exception as error:  # noqa: BLE001 - as in Mirror: a training goes on without one
         log.warning("Weights & Biases could not be started: %s", shorten(str(error), 200))
         return None
     return mirror
