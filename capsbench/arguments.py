@@ -19,7 +19,10 @@ NonNegative = Annotated[float, Field(ge=0)]
 
 # Arguments that the framework supplies to constructors, and no benchmark file gives.
 SUPPLIED_TO_MODELS = ("image_shape", "num_classes")
-SUPPLIED_TO_DATA = ("views", "batch_size", "seed", "per_class", "limit", "data_root")
+SUPPLIED_TO_DATA = (
+    *("views", "batch_size", "seed", "per_class", "limit", "data_root"),
+    "augmentation",
+)
 
 
 def parameters(cls: type) -> dict[str, inspect.Parameter]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, NamedTuple
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar, Literal, NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
@@ -40,6 +40,11 @@ class Batch:
     index: Tensor
     poses: Tensor | None = None
     objects: Tensor | None = None
+
+    def __getitem__(self, rows: slice) -> Self:
+        """Return some of the images."""
+        values = {each.name: getattr(self, each.name) for each in fields(self)}
+        return type(self)(**{k: None if v is None else v[rows] for k, v in values.items()})
 
 
 class Prediction(NamedTuple):

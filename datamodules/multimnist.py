@@ -12,6 +12,7 @@ from torch import Generator, Tensor
 
 from capsbench.arguments import Positive
 from capsbench.contracts import Batch
+from capsbench.data.augmentation import AugmentationOperation
 from capsbench.data.batches import Split, SplitName, StoredBatch
 from capsbench.data.images import Identity
 from capsbench.data.randomness import generator
@@ -92,8 +93,17 @@ class MultiMNIST(MNIST):
         **kwargs: Any,
     ) -> None:
         super().__init__(canvas=canvas, **kwargs)
+        self.require_augmentation(self.augmentation)
         self.shift = shift
         self.pairs = pairs
+
+    def require_augmentation(self, operations: tuple[AugmentationOperation, ...]) -> None:
+        """Refuse every augmentation: the digits alone, which decoders draw, would not match."""
+        if operations:
+            raise UserError(
+                "multimnist has images of several objects, which are not augmented; leave "
+                "recipe.augmentation empty, and use views"
+            )
 
     def subset(self, name: SplitName, split: Split) -> Split:
         """Give each digit its partners; training digits get new ones in each batch.
@@ -125,7 +135,7 @@ class MultiMNIST(MNIST):
             shifts=images.shifts[each, order],
         )
 
-    def on_after_batch_transfer(self, batch: StoredBatch, dataloader_idx: int) -> Batch:
+    def render_batch(self, batch: StoredBatch) -> Batch:
         """Lay the digits over each other and warp them to their views, on the device."""
         assert isinstance(batch, PairBatch)
         digits = batch.images.float().div_(255).flatten(0, 1)[:, None]

@@ -27,6 +27,8 @@ class StoredBatch:
         index: (B,) each image's number in the source.
         masks: (B, 1, H, W) uint8, 1 where the object is that moves; None if the whole image moves.
         poses: The recorded poses, if any.
+        augmentation: Number of the training batch and the share of it to keep, for a whole batch
+            that is to be augmented; None for a batch without augmentation.
     """
 
     images: Tensor
@@ -35,6 +37,7 @@ class StoredBatch:
     index: Tensor
     masks: Tensor | None = None
     poses: Tensor | None = None
+    augmentation: tuple[int, slice] | None = None
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,11 @@ from pytorch_lightning import LightningDataModule
 from torch import Tensor
 
 from capsbench.contracts import Batch, ImageShape
+from capsbench.data.augmentation import AugmentationOperation
+from capsbench.data.augmenter import Augmenter, require_fit
 from capsbench.data.batches import EvaluationPass, Split, SplitName, StoredBatch, TrainingStream
 from capsbench.data.evaluation import EvaluationImages
-from capsbench.data.randomness import generator
+from capsbench.data.randomness import derive, generator
 from capsbench.data.splits import balanced_order, per_class_subset, recorded_within
 from capsbench.errors import UserError
 from capsbench.viewpoint.grid import GridView
@@ -66,9 +68,11 @@ class ImageDataModule(LightningDataModule, ABC):
             keeps the same number of its images, or as many as it has.
         limit: The most images of each split, the classes in near-equal numbers.
         data_root: Folder of data files.
+        augmentation: Operations of kornia on training images, after their views.
 
     Raises:
-        UserError: The views restrict a factor that the set does not record.
+        UserError: The views restrict a factor that the set does not record, or an augmentation is
+            unknown.
     """
 
     revision: ClassVar[int] = 1
@@ -90,6 +94,7 @@ class ImageDataModule(LightningDataModule, ABC):
         per_class: float | None = None,
         limit: int | None = None,
         data_root: Path | str | None = None,
+        augmentation: tuple[AugmentationOperation, ...] = (),
     ) -> None:
         super().__init__()
         self.views = views or ViewRange()
@@ -98,6 +103,8 @@ class ImageDataModule(LightningDataModule, ABC):
         self.per_class = per_class
         self.limit = limit
         self.data_root = Path("data" if data_root is None else data_root)
+        self.augmentation = augmentation
+        self._augmenter = Augmenter(augmentation)
         self.evaluation = EvaluationImages(self)
         self._splits: dict[SplitName, Split] = {}
         self.require_views(self.views)
@@ -140,6 +147,16 @@ class ImageDataModule(LightningDataModule, ABC):
                 f"{name} has no masks of its objects: views.part cannot be 'object'; "
                 "give a window (width, height, x, y)"
             )
+
+    def require_augmentation(self, operations: tuple[AugmentationOperation, ...]) -> None:
+        """Refuse an augmentation that cannot be applied to the images of this set.
+
+        Raises:
+            UserError: An operation is unknown, does not take its arguments, does not fit the
+                images, or changes their size.
+        """
+        for operation in operations:
+            require_fit(operation, self.image_shape)
 
     def split(self, name: SplitName) -> Split:
         """Return the images of a split, after ``per_class`` and ``limit``.
@@ -212,7 +229,7 @@ class ImageDataModule(LightningDataModule, ABC):
         return TrainingStream(
             len(self.split("train")),
             batch_size=self.batch_size,
-            make_batch=self.make_training_batch,
+            make_batch=self._stored_training_batch,
             seed=self.seed,
             rank=rank,
             world=world_size,
@@ -225,6 +242,14 @@ class ImageDataModule(LightningDataModule, ABC):
     def test_dataloader(self) -> EvaluationPass:
         """Return the test images, each from the same familiar view in every run."""
         return self.evaluation.stored_batches("test")
+
+    def _stored_training_batch(self, number: int, rows: Tensor, share: slice) -> StoredBatch:
+        if not self.augmentation:
+            return self.make_training_batch(number, rows, share)
+        # kornia draws for the images of a batch together: only the whole one has the same draws in
+        # any number of processes.
+        whole = self.make_training_batch(number, rows, slice(None))
+        return replace(whole, augmentation=(number, share))
 
     def make_training_batch(self, number: int, rows: Tensor, share: slice) -> StoredBatch:
         """Return a share of a training batch, with views drawn for the whole batch.
@@ -240,7 +265,7 @@ class ImageDataModule(LightningDataModule, ABC):
     def make_batch(self, images: Split, views: Views, part: Part) -> StoredBatch:
         """Return images with the views from which they will be seen.
 
-        A set whose images are composed on the device overrides this method.
+        A set whose images are composed on the device overrides this method and `render_batch`.
 
         Args:
             images: B images.
@@ -267,7 +292,19 @@ class ImageDataModule(LightningDataModule, ABC):
         )
 
     def on_after_batch_transfer(self, batch: StoredBatch, dataloader_idx: int) -> Batch:
-        """Make images float in [0, 1] and warp them to their views, on the device."""
+        """Render images as a model sees them, and augment those of training, on the device."""
+        rendered = self.render_batch(batch)
+        if batch.augmentation is None:
+            return rendered
+        number, share = batch.augmentation
+        images = self._augmenter(rendered.images, derive(self.seed, "augmentation", number))
+        return replace(rendered, images=images)[share]
+
+    def render_batch(self, batch: StoredBatch) -> Batch:
+        """Make images float in [0, 1] and warp them to their views, on the device.
+
+        A set whose images are composed on the device overrides this method.
+        """
         _, height, width = self.image_shape
         images = render(
             batch.images, batch.views, (height, width), masks=batch.masks, padding=self.padding

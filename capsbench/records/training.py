@@ -13,8 +13,6 @@ from capsbench.records.record import Record, RecordPart
 from capsbench.training.recipe import Recipe
 from capsbench.viewpoint.ranges import ViewRange
 
-ABSENT_AT_DEFAULT = ("threads", "augmentation")
-
 
 class ModelConfig(RecordPart):
     """A model with its arguments.
@@ -63,7 +61,6 @@ class TrainingConfig(Record):
         seed: Seed of weights, order and views.
         follow: Test splits whose accuracy is logged during the training.
         threads: Processor threads that the protocol states; None if it states none.
-        augmentation: Further augmentations of training images; None if there are none.
     """
 
     model: ModelConfig
@@ -73,20 +70,21 @@ class TrainingConfig(Record):
     seed: int
     follow: tuple[TestSplit, ...] = ()
     threads: int | None = None
-    augmentation: tuple[dict[str, Any], ...] | None = None
 
     @property
     def fingerprint(self) -> str:
         """Hash of the fields.
 
-        A factor of view at its identity is left out, as are `ABSENT_AT_DEFAULT` at None, so that
-        a factor or setting that is added later changes no fingerprint of trainings without it.
+        A factor of view at its identity is left out, as are an empty augmentation and `threads` at
+        None, so that a factor or setting that is added later changes no fingerprint of trainings
+        without it.
         """
         content = self.model_dump(mode="json")
         content["views"] = self.views.model_dump(mode="json", exclude_defaults=True)
-        for name in ABSENT_AT_DEFAULT:
-            if content[name] is None:
-                del content[name]
+        if not self.recipe.augmentation:
+            del content["recipe"]["augmentation"]
+        if self.threads is None:
+            del content["threads"]
         return fingerprint(content)
 
 

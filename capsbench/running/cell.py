@@ -113,6 +113,7 @@ class Cell(BaseModel):
             "batch_size": self.recipe.batch_size,
             "seed": self.seed,
             "limit": self.recipe.limit,
+            "augmentation": self.recipe.augmentation,
         }
         return build_data(entry, self.config.views, data_root, **supplied)[0]
 

@@ -31,7 +31,7 @@ def plan(
 
     Raises:
         UserError: A name, an argument or a layer is unknown, the data does not have the views of a
-            measure, or the images are too small for a model.
+            measure, an augmentation does not fit the images, or these are too small for a model.
     """
     selected = select_models(benchmark.models, models)
     sources = {label for measure in benchmark.measures for label in measure.source_models}
@@ -106,12 +106,14 @@ def _trainings(
 
 
 def _resolve_data(benchmark: Benchmark, data_root: Path | None) -> DataConfig:
-    """Check the data's arguments, and that it has the views of every measure."""
+    """Check the data's arguments, the views of every measure, and the augmentations."""
     entry = benchmark.data
     data, given = build_data(entry, benchmark.views, data_root)
     for measure in benchmark.measures:
         for views in measure.required_views:
             data.require_views(views)
+    for model in benchmark.models:
+        data.require_augmentation(benchmark.recipe_of(model).augmentation)
     return DataConfig(
         name=find("datamodules", entry.name).identity(),
         arguments=given,

@@ -6,6 +6,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from capsbench.data.augmentation import AugmentationOperation
+
 
 class Recipe(BaseModel):
     """Hyperparameters of a training; part of its fingerprint.
@@ -31,4 +33,8 @@ class Recipe(BaseModel):
     evaluate_every: int = Field(default=100, ge=1, description="steps between validations")
     limit: int | None = Field(
         default=None, ge=1, description="use at most this many images of each split"
+    )
+    augmentation: tuple[AugmentationOperation, ...] = Field(
+        default=(),
+        description="operations of kornia.augmentation on training images, after their views",
     )

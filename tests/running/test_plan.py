@@ -4,12 +4,14 @@ from typing import Any
 
 import pytest
 
+from capsbench.errors import UserError
 from capsbench.fingerprint import fingerprint
 from capsbench.measures import load_measure
 from capsbench.names import find
 from capsbench.running.jobs import cell_state, plan_jobs
 from capsbench.running.plan import plan
 from capsbench.schema import Benchmark
+from capsbench.training.recipe import Recipe
 from tests.running.test_benchmark import transferring
 
 
@@ -67,7 +69,8 @@ def test_a_new_revision_takes_no_old_cell(run, tiny_protocol, session, monkeypat
     protocol = registered(tiny_protocol)
     (old,), _ = run(protocol)
     assert cell_state(old, session) == "done"
-    monkeypatch.setattr(find(kind, name).load(), "revision", 2)
+    cls = find(kind, name).load()
+    monkeypatch.setattr(cls, "revision", cls.revision + 1)
     (new,) = plan(Benchmark.model_validate(protocol))
     assert new.path != old.path
     assert cell_state(new, session) == "to do"
@@ -87,8 +90,21 @@ def test_a_new_revision_of_a_measure_measures_again_without_training(
 def test_later_settings_are_absent_from_the_fingerprint_at_their_default(tiny_benchmark):
     config = plan(tiny_benchmark)[0].config
     content = config.model_dump(mode="json")
-    del content["threads"], content["augmentation"]
+    del content["threads"], content["recipe"]["augmentation"]
     content["views"] = {"rotation": content["views"]["rotation"]}  # the others are identities
     assert config.fingerprint == fingerprint(content)
-    for update in ({"threads": 2}, {"augmentation": ({"name": "flip"},)}):
+    augmented = Recipe.model_validate(
+        config.recipe.model_dump() | {"augmentation": ["RandomErasing"]}
+    )
+    for update in ({"threads": 2}, {"recipe": augmented}):
         assert config.model_copy(update=update).fingerprint != config.fingerprint
+
+
+def test_an_augmentation_that_does_not_fit_is_refused_before_any_training(tiny_protocol):
+    recipe = {**tiny_protocol["recipe"], "augmentation": ["RandomErasing"]}
+    models = [
+        tiny_protocol["models"][0] | {"recipe": {"augmentation": ["RandomHue"]}, "reason": "x"}
+    ]
+    plan(Benchmark.model_validate({**tiny_protocol, "recipe": recipe}))
+    with pytest.raises(UserError, match="RandomHue"):
+        plan(Benchmark.model_validate({**tiny_protocol, "recipe": recipe, "models": models}))

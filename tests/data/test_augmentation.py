@@ -1,0 +1,260 @@
+"""Augmentation: its form in a recipe, its draws, and what is refused."""
+
+import random
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+from kornia import augmentation as kornia_augmentation
+from kornia.augmentation import auto
+from pydantic import ValidationError
+
+from capsbench.data.augmentation import AugmentationOperation
+from capsbench.data.augmenter import (
+    Augmenter,
+    build_operation,
+    find_operation,
+    operations,
+    require_fit,
+)
+from capsbench.data.randomness import derive
+from capsbench.datamodules.digits import Digits
+from capsbench.datamodules.multimnist import MultiMNIST
+from capsbench.errors import UserError
+from capsbench.training.recipe import Recipe
+from capsbench.viewpoint.ranges import ViewRange
+from tests.data.made_up import Flat, Turntable, evaluated_images
+
+VIEWS = ViewRange(rotation=[-20, 20], shift=[-1, 1])
+ERASING = {"RandomErasing": {"p": 0.5, "scale": [0.05, 0.2]}}
+SEVERAL = ["RandAugment", {"RandomGaussianNoise": {"std": 0.4, "p": 1}}, ERASING]
+# Arguments of the operations that have no defaults for some.
+REQUIRED = {
+    "CenterCrop": {"size": [16, 16]},
+    "LongestMaxSize": {"max_size": 16},
+    "PadTo": {"size": [16, 16]},
+    "RandomAffine": {"degrees": 10, "translate": [0.1, 0.1]},
+    "RandomCrop": {"size": [16, 16], "padding": 2},
+    "RandomFisheye": {"center_x": [-0.3, 0.3], "center_y": [-0.3, 0.3], "gamma": [0.9, 1]},
+    "RandomGaussianBlur": {"kernel_size": [3, 3], "sigma": [0.1, 2]},
+    "RandomMotionBlur": {"kernel_size": 3, "angle": 35, "direction": 0.5},
+    "RandomResizedCrop": {"size": [16, 16]},
+    "RandomRotation": {"degrees": 30},
+    "RandomRotation90": {"times": [-1, 1]},
+    "RandomShear": {"shear": 10},
+    "Resize": {"size": [16, 16]},
+    "SmallestMaxSize": {"max_size": 16},
+}
+
+
+def recipe_operations(entries):
+    return Recipe(steps=1, augmentation=entries).augmentation
+
+
+def flat(entries, *, cls=Flat, **more):
+    more = {"views": VIEWS, "batch_size": 6, "seed": 3, **more}
+    return cls(augmentation=recipe_operations(entries), **more)
+
+
+def training_batch(data, number, rank=0, world=1):
+    """Return a batch of the training stream, as process ``rank`` sees it."""
+    stream = data.train_dataloader()
+    stream.share = slice(rank, None, world)
+    return data.on_after_batch_transfer(stream[number], 0)
+
+
+def test_the_form_in_a_recipe_survives_its_record():
+    recipe = Recipe(steps=1, augmentation=["RandomInvert", "RandAugment", ERASING])
+    assert recipe.model_dump(mode="json")["augmentation"] == [
+        {"RandomInvert": {}},
+        {"RandAugment": {"n": 2, "m": 9}},
+        ERASING,
+    ]
+    assert Recipe.model_validate_json(recipe.model_dump_json()) == recipe
+    assert Recipe.model_validate(recipe.model_dump()) == recipe
+    assert AugmentationOperation({"RandAugment": {"m": 5}}).arguments == {"n": 2, "m": 5}
+    assert str(recipe.augmentation[2]) == "RandomErasing(p=0.5, scale=[0.05, 0.2])"
+
+
+@pytest.mark.parametrize(
+    "entry", [3, {}, {"a": {}, "b": {}}, {"RandomErasing": 1}, {"RandomErasing": {"p": np.inf}}]
+)
+def test_another_form_is_refused(entry):
+    with pytest.raises(ValidationError, match="augmentation"):
+        Recipe(steps=1, augmentation=[entry])
+
+
+def test_a_batch_is_what_kornia_makes_under_the_same_seed():
+    plain = training_batch(flat([]), 2)
+    augmented = training_batch(flat(SEVERAL), 2)
+    torch.manual_seed(derive(3, "augmentation", 2))
+    policy, noise, erasing = (
+        auto.RandAugment(2, 9),
+        kornia_augmentation.RandomGaussianNoise(std=0.4, p=1),
+        kornia_augmentation.RandomErasing(p=0.5, scale=(0.05, 0.2)),
+    )
+    # Grey images have three equal channels for the policy.
+    expected = policy(plain.images.expand(-1, 3, -1, -1))[:, :1].clamp(0, 1)
+    expected = erasing(noise(expected).clamp(0, 1)).clamp(0, 1)
+    assert torch.equal(augmented.images, expected)
+    assert not torch.equal(augmented.images, plain.images)
+    assert torch.equal(augmented.index, plain.index)
+    assert torch.equal(augmented.targets, plain.targets)
+    assert torch.equal(augmented.views.rotation, plain.views.rotation)
+
+
+def test_draws_are_functions_of_seed_and_batch_alone():
+    images = [training_batch(flat(SEVERAL), 1).images for _ in range(2)]
+    assert torch.equal(*images)
+    data = flat(SEVERAL)
+    for number in (4, 0):  # earlier batches change nothing
+        training_batch(data, number)
+    assert torch.equal(training_batch(data, 1).images, images[0])
+    augmenter = data._augmenter
+    same = torch.rand(6, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    different = [augmenter(same, derive(seed, "augmentation", t)) for seed, t in [(0, 0), (0, 1)]]
+    different.append(augmenter(same, derive(1, "augmentation", 0)))
+    assert not any(torch.equal(a, b) for a, b in pairwise(different))
+
+
+def test_no_other_draw_is_disturbed():
+    def states():
+        numpy_state = np.random.get_state()[1].tobytes()  # noqa: NPY002 - the global generator
+        return torch.get_rng_state().numpy().tobytes(), numpy_state, random.getstate()
+
+    names = [name for name in sorted(operations()) if name != "RandomDissolving"]
+    entries = [AugmentationOperation({name: REQUIRED.get(name, {})}) for name in names]
+    before = states()
+    for entry in entries:
+        require_fit(entry, (3, 16, 16))
+        Augmenter([entry])(torch.rand(2, 3, 16, 16, generator=torch.Generator()), 0)
+    assert states() == before
+
+
+@pytest.mark.parametrize("world", [2, 3])
+def test_processes_share_the_augmented_batch(world):
+    alone = training_batch(flat(SEVERAL), 3)
+    shares = [training_batch(flat(SEVERAL), 3, rank, world) for rank in range(world)]
+    for field in ("images", "targets", "index"):
+        together = torch.stack([getattr(share, field) for share in shares], dim=1).flatten(0, 1)
+        assert torch.equal(together, getattr(alone, field))
+    rotation = torch.stack([share.views.rotation for share in shares], dim=1).flatten()
+    assert torch.equal(rotation, alone.views.rotation)
+
+
+def test_a_share_has_the_poses_of_its_images():
+    alone = training_batch(flat(["RandomInvert"], cls=Turntable), 0)
+    share = training_batch(flat(["RandomInvert"], cls=Turntable), 0, rank=1, world=2)
+    assert torch.equal(share.poses, alone.poses[1::2])
+
+
+def test_a_resumed_stream_continues_with_the_same_images():
+    data = flat(SEVERAL)
+    whole = [data.on_after_batch_transfer(batch, 0).images for batch in data.train_dataloader()]
+    stream = flat(SEVERAL).train_dataloader()
+    stream.load_state_dict({"position": 2})
+    resumed = [flat(SEVERAL).on_after_batch_transfer(batch, 0).images for batch in stream]
+    assert len(whole) == 5
+    assert all(torch.equal(a, b) for a, b in zip(whole[2:], resumed, strict=True))
+
+
+def test_without_augmentation_nothing_is_drawn(monkeypatch):
+    monkeypatch.setattr(Augmenter, "__call__", lambda *_: pytest.fail("called"))
+    assert training_batch(flat([]), 0).images.shape == (6, 1, 8, 8)
+    assert len(flat([]).train_dataloader()[0].images) == 6
+
+
+@pytest.mark.parametrize("split", ["validation", "test"])
+def test_evaluation_images_are_never_augmented(split):
+    plain, augmented = (evaluated_images(flat(e), split) for e in ([], SEVERAL))
+    assert plain.keys() == augmented.keys()
+    assert all(torch.equal(plain[number], augmented[number]) for number in plain)
+
+
+def test_images_stay_in_their_range_and_type():
+    images = torch.rand(4, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    augmenter = Augmenter(recipe_operations([{"RandomGaussianNoise": {"std": 5.0, "p": 1.0}}]))
+    for dtype in (torch.float32, torch.float64, torch.bfloat16):
+        result = augmenter(images.to(dtype), 0)
+        assert result.dtype == dtype
+        assert (result.min(), result.max()) == (0, 1)
+
+
+@pytest.mark.parametrize("name", ["RandAugment", "AutoAugment", "TrivialAugment"])
+def test_policies_keep_grey_images_grey(name):
+    policy = build_operation(AugmentationOperation(name))
+    images = torch.rand(4, 1, 16, 16, generator=torch.Generator().manual_seed(0))
+    for seed in range(20):
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            changed = policy(images.expand(-1, 3, -1, -1))
+        torch.testing.assert_close(changed, changed[:, :1].expand_as(changed))
+
+
+def test_every_operation_of_kornia_is_known_or_refused_with_a_reason():
+    for name, cls in vars(kornia_augmentation).items():
+        if name.startswith("Random") and isinstance(cls, type):
+            try:
+                assert find_operation(name) is cls
+            except UserError as error:
+                assert any(word in str(error) for word in ("mixes", "volumes"))  # noqa: PT017
+    assert {"RandomElasticTransform", "ColorJiggle", "RandAugment"} <= operations().keys()
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("RandomErasin", "did you mean 'RandomErasing'"),
+        ("RandAugmented", "did you mean 'RandAugment'"),
+        ("AugmentationBase2D", "unknown augmentation"),
+        ("RandomMixUpV2", "mixes images"),
+        ("RandomCutMixV2", "mixes images"),
+        ("RandomMosaic", "mixes images"),
+        ("RandomJigsaw", "mixes images"),
+        ("Normalize", r"out of \[0, 1\]"),
+        ("Denormalize", r"out of \[0, 1\]"),
+        ("RandomAffine3D", "volumes"),
+        ("VideoSequential", "container"),
+    ],
+)
+def test_what_is_no_augmentation_is_refused(name, words):
+    with pytest.raises(UserError, match=words):
+        flat([name])
+
+
+@pytest.mark.parametrize(
+    ("entry", "words"),
+    [
+        ({"RandomErasing": {"scal": [0, 1]}}, "did you mean 'scale'"),
+        ({"RandomErasing": {"scale": [2, 1]}}, r"smaller than scale\[1\]"),
+        ("RandomAffine", "degrees"),
+        ({"RandAugment": {"m": 30}}, r"\(0, 30\)"),
+        ({"RandAugment": {"policy": [[["sheer_x", -1, 1]]], "n": 1}}, "sheer_x"),
+    ],
+)
+def test_wrong_arguments_are_refused_in_the_words_of_kornia(entry, words):
+    with pytest.raises(UserError, match=words):
+        flat([entry])
+
+
+@pytest.mark.parametrize(
+    ("entry", "shape", "words"),
+    [
+        ("RandomHue", (1, 28, 28), "do not fit"),
+        ({"RandomHue": {"p": 0.0}}, (1, 28, 28), "do not fit"),
+        ("RandAugment", (2, 48, 48), "RandomSaturation"),
+        ({"RandomGaussianBlur": {"kernel_size": 31, "sigma": [1, 2]}}, (1, 8, 8), "small"),
+        ({"Resize": {"size": [20, 20]}}, (1, 28, 28), "would become 1x20x20"),
+    ],
+)
+def test_operations_that_do_not_fit_the_images_are_refused(entry, shape, words):
+    with pytest.raises(UserError, match=words):
+        require_fit(AugmentationOperation(entry), shape)
+    require_fit(AugmentationOperation("RandAugment"), (1, 8, 8))
+
+
+def test_images_of_several_objects_are_not_augmented():
+    with pytest.raises(UserError, match="several objects"):
+        MultiMNIST(augmentation=recipe_operations(["RandomInvert"]))
+    Digits().require_augmentation(recipe_operations(["RandomInvert"]))
