@@ -15,7 +15,7 @@ from capsbench.contracts import Batch
 from capsbench.data.augmentation import AugmentationOperation
 from capsbench.data.batches import Split, SplitName, StoredBatch
 from capsbench.data.images import Identity
-from capsbench.data.randomness import generator
+from capsbench.data.randomness import draw_views, generator
 from capsbench.datamodules.mnist import MNIST
 from capsbench.errors import UserError
 from capsbench.viewpoint.part import Part
@@ -117,7 +117,7 @@ class MultiMNIST(MNIST):
 
     def make_training_batch(self, number: int, rows: Tensor, share: slice) -> StoredBatch:
         """Return a share of a training batch, with partners from all training digits."""
-        views = Views.draw(self.views, len(rows), generator(self.seed, "views", number))
+        views = draw_views(self.views, len(rows), self.seed, "views", number)
         pairs = self._paired(self._training, rows, generator(self.seed, "pairs", number))
         return self.make_batch(pairs[share], views[share], self.views.part)
 

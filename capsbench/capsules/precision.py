@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import wraps
 from itertools import chain
 from typing import Any, ParamSpec, TypeVar
@@ -24,7 +25,8 @@ def full_precision(function: Callable[P, R]) -> Callable[P, R]:
     @wraps(function)
     def widened(*args: P.args, **kwargs: P.kwargs) -> R:
         device = next(x for x in chain(args, kwargs.values()) if isinstance(x, Tensor)).device
-        with torch.autocast(device.type, enabled=False):
+        has_autocast = torch.amp.is_autocast_available(device.type)  # the meta device has none
+        with torch.autocast(device.type, enabled=False) if has_autocast else nullcontext():
             wide = {name: _widen(value) for name, value in kwargs.items()}
             return function(*map(_widen, args), **wide)
 

@@ -29,6 +29,12 @@ def generator(*names: int | str) -> Generator:
     return Generator().manual_seed(derive(*names))
 
 
+def draw_views(ranges: ViewRange, count: int, *names: int | str) -> Views:
+    """Return ``count`` views that are functions of names; tilts have a stream of their own."""
+    tilts = generator(*names, "tilt") if ranges.tilts else None
+    return Views.draw(ranges, count, generator(*names), tilts)
+
+
 def views_by_index(ranges: ViewRange, index: Tensor, *names: int | str) -> Views:
     """Return views from a seeded table with a row for each image of the source.
 
@@ -43,4 +49,4 @@ def views_by_index(ranges: ViewRange, index: Tensor, *names: int | str) -> Views
         B views on the CPU.
     """
     rows = index.cpu()
-    return Views.draw(ranges, int(rows.max()) + 1, generator(*names))[rows]
+    return draw_views(ranges, int(rows.max()) + 1, *names)[rows]

@@ -30,6 +30,8 @@ FACTORS = {
     "shift_y": Factor("warp", "px", 0.0),
     "scale": Factor("warp", "×", 1.0),
     "shear": Factor("warp", "°", 0.0),
+    "tilt_x": Factor("warp", "°", 0.0),
+    "tilt_y": Factor("warp", "°", 0.0),
     "brightness": Factor("photometric", "", 0.0),
     "contrast": Factor("photometric", "×", 1.0),
     "azimuth": Factor("recorded", "°", period=360.0),

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
 from capsbench.viewpoint.factors import FACTORS
+from capsbench.viewpoint.limits import BOUNDED, require_visible
 from capsbench.viewpoint.part import Part, Window
 from capsbench.viewpoint.spread import Sweep
-
-MIN_SCALE = 0.01
 
 
 class GridView(NamedTuple):
@@ -30,6 +28,11 @@ class GridView(NamedTuple):
     factor: str
     value: float
     part: Part = None
+
+    @property
+    def components(self) -> tuple[GridView]:
+        """The view itself: the only factor that is changed."""
+        return (self,)
 
     @property
     def key(self) -> str:
@@ -69,8 +72,8 @@ class GridView(NamedTuple):
         return offset == 0 if self.period is None else offset % self.period == 0
 
 
-class ViewGrid(BaseModel):
-    """Single-factor sweeps, evaluated view by view.
+class Sweeps(BaseModel):
+    """Sweeps of factors; a grid is a set of views that is made of them.
 
     Attributes:
         part: Part that the views move: the object of the data set's mask, or a window at a fixed
@@ -84,6 +87,8 @@ class ViewGrid(BaseModel):
     shift_y: Sweep | None = None
     scale: Sweep | None = None
     shear: Sweep | None = None
+    tilt_x: Sweep | None = None
+    tilt_y: Sweep | None = None
     brightness: Sweep | None = None
     contrast: Sweep | None = None
     azimuth: Sweep | None = None
@@ -97,10 +102,10 @@ class ViewGrid(BaseModel):
     def _check(self) -> Self:
         if not self.factors():
             raise ValueError("a grid needs at least one factor")
-        scale, shear = self.scale, self.shear
-        require_invertible(
-            scale.start if scale else 1.0, *((shear.start, shear.stop) if shear else ())
-        )
+        for factor in set(BOUNDED) & set(self.factors()):
+            sweep: Sweep = getattr(self, factor)
+            limits = {factor: (sweep.start, sweep.stop)}
+            require_visible(**limits, part=self.part is not None)
         if self.contrast and self.contrast.start < 0:
             raise ValueError("contrast must not be below 0")
         if isinstance(self.part, Window) and None in (self.part.x.constant, self.part.y.constant):
@@ -111,31 +116,21 @@ class ViewGrid(BaseModel):
         """Return the names of the swept factors, in the order of their definition."""
         return [name for name, sweep in self if isinstance(sweep, Sweep)]
 
+    def values(self) -> dict[str, list[float]]:
+        """Return the values of each swept factor."""
+        return {name: sweep.values() for name, sweep in self if isinstance(sweep, Sweep)}
+
+
+class ViewGrid(Sweeps):
+    """Views of single factors, one sweep after the other."""
+
     def __len__(self) -> int:
         return len(self.views())
 
     def views(self) -> list[GridView]:
         """Return every view of the grid, factor by factor."""
-        return list(self._views())
-
-    def _views(self) -> Iterator[GridView]:
-        for factor in self.factors():
-            sweep: Sweep = getattr(self, factor)
-            for value in sweep.values():
-                yield GridView(factor, value, self.part)
-
-
-def require_invertible(scale: float, *shears: float) -> None:
-    """Refuse warps that cannot be inverted; called by pydantic validators.
-
-    Args:
-        scale: Smallest scale.
-        shears: Limits of the shear in degrees.
-
-    Raises:
-        ValueError: A scale near 0, or a shear of 90 degrees or more.
-    """
-    if scale < MIN_SCALE:
-        raise ValueError(f"scale must not be below {MIN_SCALE}")
-    if any(abs(shear) >= 90 for shear in shears):
-        raise ValueError("shear must be between -90 and 90 degrees")
+        return [
+            GridView(factor, value, self.part)
+            for factor, values in self.values().items()
+            for value in values
+        ]

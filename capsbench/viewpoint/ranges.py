@@ -8,7 +8,8 @@ from typing import Any, Self
 from pydantic import BaseModel, ConfigDict, model_validator
 
 from capsbench.viewpoint.factors import FACTORS, RECORDED, range_field
-from capsbench.viewpoint.grid import GridView, require_invertible
+from capsbench.viewpoint.joint import SweptView
+from capsbench.viewpoint.limits import BOUNDED, require_visible
 from capsbench.viewpoint.part import Part
 from capsbench.viewpoint.spread import ONE, ZERO, Region, Spread
 
@@ -25,6 +26,8 @@ class ViewRange(BaseModel):
         shift: Pixels, in x and in y.
         scale: Factor; above 1 enlarges.
         shear: Degrees.
+        tilt_x: Degrees out of the picture about the x axis; positive brings the upper edge nearer.
+        tilt_y: Degrees about the y axis; positive moves the right edge away.
         brightness: Added to pixels in [0, 1].
         contrast: Factor of the distance of pixels from their channel's mean.
         part: Part that the warp moves: the ``object`` of the data set's mask, or a window; None
@@ -42,6 +45,8 @@ class ViewRange(BaseModel):
     shift: Spread = ZERO
     scale: Spread = ONE
     shear: Spread = ZERO
+    tilt_x: Spread = ZERO
+    tilt_y: Spread = ZERO
     brightness: Spread = ZERO
     contrast: Spread = ONE
     part: Part = None
@@ -61,7 +66,8 @@ class ViewRange(BaseModel):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        require_invertible(self.scale.limits[0], *self.shear.limits)
+        limits = {name: spread.limits for name in BOUNDED if (spread := self.spread(name))}
+        require_visible(**limits, part=self.part is not None)
         if self.contrast.limits[0] < 0:
             raise ValueError("contrast must not be below 0")
         return self
@@ -82,30 +88,48 @@ class ViewRange(BaseModel):
         applied = [name for name, factor in FACTORS.items() if factor.kind != "recorded"]
         return any(self.spread(name) != ViewRange().spread(name) for name in applied)
 
-    def region(self, view: GridView) -> Region:
+    @property
+    def tilts(self) -> bool:
+        """True if images are tilted out of the picture."""
+        return (self.tilt_x, self.tilt_y) != (ZERO, ZERO)
+
+    def region(self, view: SweptView) -> Region:
         """Classify a view as inside the range, between its values or outside of them.
 
         ``between`` means interpolation, ``outside`` extrapolation. A view of a grid leaves all
         other applied factors at their identity, which counts too; a view that moves another part
-        is outside.
+        is outside. A joint view is outside if either factor is, else between if either is.
 
+        >>> from capsbench.viewpoint.grid import GridView
         >>> ViewRange(rotation=(-15, 15)).region(GridView("rotation", 345))
         'familiar'
         >>> ViewRange(rotation=90).region(GridView("shift_x", 0))
         'outside'
         """
         values = {name: factor.identity for name, factor in FACTORS.items()}
-        values[view.factor] = view.value
+        values |= {each.factor: each.value for each in view.components}
         regions = [
             spread.region(value, FACTORS[name].period)
             for name, value in values.items()
             if value is not None and (spread := self.spread(name)) is not None
         ]
-        moves = not view.recorded and view.value != FACTORS[view.factor].identity
+        moves = any(
+            not each.recorded and each.value != FACTORS[each.factor].identity
+            for each in view.components
+        )
         if moves and view.part != self.part:
             regions.append("outside")
         return max(regions, key=("familiar", "between", "outside").index)
 
-    def familiar(self, view: GridView) -> bool:
+    def familiar(self, view: SweptView) -> bool:
         """Return whether a view lies inside the range, ends included, angles modulo 360 degrees."""
         return self.region(view) == "familiar"
+
+
+def recorded_spreads(views: ViewRange | SweptView) -> dict[str, Spread]:
+    """Return the recorded factors by which views select images, with their values."""
+    if isinstance(views, ViewRange):
+        return views.recorded
+    return {
+        each.factor: Spread(values=(each.value,)) for each in views.components if each.recorded
+    }

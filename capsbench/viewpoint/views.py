@@ -1,10 +1,11 @@
 """Views: the parameters of one transformation per image, and their matrices.
 
-Conventions, pinned by tests against ``torch.rot90`` and integer slicing: rotation in degrees,
-counter-clockwise on the screen; shift in pixels, x to the right and y down; scale 1 leaves the
-image unchanged, above 1 enlarges; shear in degrees, positive moves the lower rows to the right. A
-view first scales, then shears, then rotates, all about the image's centre ((W-1)/2, (H-1)/2) or the
-centre of the moving part, and shifts last. Brightness and contrast change the pixels afterwards.
+Conventions, pinned by tests against ``torch.rot90``, integer slicing and kornia: rotation in
+degrees, counter-clockwise on the screen; shift in pixels, x to the right and y down; scale 1 leaves
+the image unchanged, above 1 enlarges; shear in degrees, positive moves the lower rows to the right;
+tilt in degrees out of the picture, see `capsbench.viewpoint.tilt`. A view first scales, then
+shears, then rotates, then tilts, all about the image's centre ((W-1)/2, (H-1)/2) or the centre of
+the moving part, and shifts last. Brightness and contrast change the pixels afterwards.
 """
 
 from __future__ import annotations
@@ -16,12 +17,14 @@ from typing import Self
 import torch
 from torch import Generator, Tensor
 
-from capsbench.viewpoint.grid import GridView
+from capsbench.viewpoint.joint import SweptView
+from capsbench.viewpoint.matrices import affine_matrices, tilted, with_exact_lattice
 from capsbench.viewpoint.part import Window
 from capsbench.viewpoint.ranges import ViewRange
 from capsbench.viewpoint.spread import Spread
+from capsbench.viewpoint.tilt import camera_distance
 
-DRAWS = 9  # random numbers per view, independent of the ranges
+DRAWS = 9  # random numbers per view, independent of the ranges; tilts have their own
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,7 @@ class Views:
         contrast: (N,) factors of the distance of pixels from their channel's mean.
         centre: (N, 2) pixels from the image's centre to the centre of the transformation.
         window: (N, 2) width and height of the moving window; None for whole images.
+        tilt: (N, 2) degrees about the x and the y axis; None if no image is tilted.
     """
 
     rotation: Tensor
@@ -47,6 +51,7 @@ class Views:
     contrast: Tensor
     centre: Tensor
     window: Tensor | None = None
+    tilt: Tensor | None = None
 
     @classmethod
     def identity(cls, count: int) -> Self:
@@ -66,14 +71,18 @@ class Views:
         )
 
     @classmethod
-    def of_grid(cls, views: Sequence[GridView]) -> Self:
+    def of_grid(cls, views: Sequence[SweptView]) -> Self:
         """Return the views of one grid, in order; views of recorded factors are identities."""
         result = cls.identity(len(views))
-        for row, view in enumerate(views):
-            if view.factor.startswith("shift"):
-                result.shift[row, "xy".index(view.factor[-1])] = view.value
-            elif not view.recorded:
-                getattr(result, view.factor)[row] = view.value
+        changes = [(row, each) for row, view in enumerate(views) for each in view.components]
+        if any(each.factor.startswith("tilt") for _, each in changes):
+            result = replace(result, tilt=torch.zeros_like(result.shift))
+        for row, each in changes:
+            if each.factor.startswith(("shift", "tilt")):
+                name, _, axis = each.factor.partition("_")
+                getattr(result, name)[row, "xy".index(axis)] = each.value
+            elif not each.recorded:
+                getattr(result, each.factor)[row] = each.value
         part = views[0].part
         if not isinstance(part, Window):
             return result
@@ -81,11 +90,19 @@ class Views:
         return replace(result, window=_extent(part, result.centre))
 
     @classmethod
-    def draw(cls, ranges: ViewRange, count: int, generator: Generator) -> Self:
+    def draw(
+        cls, ranges: ViewRange, count: int, generator: Generator, tilts: Generator | None = None
+    ) -> Self:
         """Draw ``count`` views uniformly; recorded factors are not drawn.
 
         Every factor of every view uses its own random number, in a fixed order. So the ``i``-th
         view depends neither on the number of views nor, factor by factor, on the other ranges.
+
+        Args:
+            ranges: Ranges of the factors.
+            count: N.
+            generator: Random numbers of all factors but the tilts.
+            tilts: Random numbers of the tilts; needed if the ranges tilt images.
         """
         unit = torch.rand(count, DRAWS, generator=generator, dtype=torch.float64).unbind(-1)
         scale = _spread_over(ranges.scale, unit[3])
@@ -103,6 +120,7 @@ class Views:
             contrast=_spread_over(ranges.contrast, unit[6]),
             centre=centre,
             window=window,
+            tilt=_draw_tilts(ranges, count, tilts) if ranges.tilts else None,
         )
 
     def matrices(self, height: int, width: int) -> Tensor:
@@ -114,22 +132,16 @@ class Views:
 
         Returns:
             (N, 3, 3), of the views' dtype and device: ``matrix @ (x, y, 1)`` is the new position of
-            the content of pixel (x, y). Multiples of 90 degrees are exact.
+            the content of pixel (x, y), after a division by the third coordinate. Quarter turns and
+            whole shifts are exact.
         """
-        # For small images these lines cost about as much as the warp: each operation counts.
-        cos, sin = _cos_sin(self.rotation)
-        slant = torch.tan(torch.deg2rad(self.shear))
-        scale_x, scale_y = self.scale.unbind(-1)
-        # y points down, so counter-clockwise on the screen is R = [[cos, sin], [-sin, cos]]; this
-        # is R @ [[1, slant], [0, 1]] @ [[scale_x, 0], [0, scale_y]].
-        a, b = cos * scale_x, torch.addcmul(sin, cos, slant) * scale_y
-        c, d = -sin * scale_x, torch.addcmul(cos, sin, slant, value=-1) * scale_y
-        x, y = self.centre[:, 0] + (width - 1) / 2, self.centre[:, 1] + (height - 1) / 2
-        to_x, to_y = x + self.shift[:, 0], y + self.shift[:, 1]
-        to_x = torch.addcmul(torch.addcmul(to_x, a, x, value=-1), b, y, value=-1)
-        to_y = torch.addcmul(torch.addcmul(to_y, c, x, value=-1), d, y, value=-1)
-        zero, one = torch.zeros_like(a), torch.ones_like(a)
-        return torch.stack([a, b, to_x, c, d, to_y, zero, zero, one], dim=-1).unflatten(-1, (3, 3))
+        centre = self.centre + self.centre.new_tensor([(width - 1) / 2, (height - 1) / 2])
+        shift = self.shift if self.tilt is None else torch.zeros_like(self.shift)
+        matrices = affine_matrices(centre, self.rotation, self.scale, self.shear, shift)
+        if self.tilt is not None:
+            distance = camera_distance(height, width)
+            matrices = tilted(matrices, centre, self.tilt, self.shift, distance)
+        return with_exact_lattice(matrices)
 
     def with_shift(self, shift: tuple[float, float]) -> Self:
         """Return the same views with one shift (x, y) in pixels in place of their own."""
@@ -181,15 +193,15 @@ def _spread_over(spread: Spread, unit: Tensor) -> Tensor:
     return high[segment] - (ends[segment] - along)
 
 
+def _draw_tilts(ranges: ViewRange, count: int, generator: Generator | None) -> Tensor:
+    """Draw tilts about both axes: (N, 2)."""
+    if generator is None:
+        raise ValueError("tilts are drawn from a generator of their own")
+    unit = torch.rand(count, 2, generator=generator, dtype=torch.float64).unbind(-1)
+    spreads = (ranges.tilt_x, ranges.tilt_y)
+    return torch.stack([_spread_over(*pair) for pair in zip(spreads, unit, strict=True)], dim=-1)
+
+
 def _extent(part: Window, centre: Tensor) -> Tensor:
     """Return width and height of the window for each centre (N, 2), in pixels: (N, 2)."""
     return centre.new_tensor([part.width, part.height]).expand(len(centre), 2)
-
-
-def _cos_sin(degrees: Tensor) -> tuple[Tensor, Tensor]:
-    """Return cosine and sine of angles in degrees, exactly 0 or ±1 at multiples of 90."""
-    angle = torch.deg2rad(degrees)
-    turn = torch.stack([torch.cos(angle), torch.sin(angle)])
-    turn = torch.where(torch.remainder(degrees, 90) == 0, turn.round(), turn)
-    cos, sin = turn.unbind()
-    return cos, sin

@@ -1,4 +1,4 @@
-"""Warp of images by affine matrices, with a single interpolation."""
+"""Warp of images by homographies, with a single interpolation by kornia."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ from functools import partial
 from typing import Literal
 
 import torch
+from kornia.geometry.transform import warp_affine, warp_perspective
 from torch import Tensor
-from torch.nn.functional import affine_grid, grid_sample
 
-from capsbench.viewpoint import native_warp
+from capsbench.capsules.precision import full_precision
+from capsbench.viewpoint.matrices import translations
+from capsbench.viewpoint.tilt import is_projective, require_in_front
 
 Padding = Literal["zeros", "border"]
 Size = tuple[int, int]
@@ -26,21 +28,33 @@ def warp(
 
     Args:
         images: (N, C, H, W), floating-point; or uint8, which is divided by 255.
-        matrices: (N, 3, 3) or (1, 3, 3) from `Views.matrices`. Keep them on the CPU: the test for
-            exact matrices then does not wait for the images' device.
+        matrices: (N, 3, 3) or (1, 3, 3) from `Views.matrices`. Keep them on the CPU: the tests for
+            exact and for tilted views then do not wait for the images' device.
         size: (H', W') of the output, which has the same centre as the images; by default their own
             size.
         padding: Values outside of an image: zeros, or the nearest border pixel.
 
     Returns:
         (N, C, H', W'), of the images' dtype (float32 for uint8) and on their device.
+
+    Raises:
+        UserError: A matrix maps a corner of an image behind the camera.
     """
     input_size = (images.shape[-2], images.shape[-1])
     output_size = input_size if size is None else size
-    back = _inverse(matrices, input_size, output_size).expand(len(images), 2, 3)
-    if native_warp.supports(images):
-        return native_warp.warp(images, back, output_size, padding)
-    return _resample(as_float(images), back, output_size, padding)
+    if output_size != input_size:
+        margins = [(out - own) // 2 for out, own in zip(output_size, input_size, strict=True)]
+        matrices = translations(matrices.new_tensor([margins[::-1]])) @ matrices
+    if is_projective(matrices):
+        require_in_front(matrices, *input_size)
+    resampled = partial(_resample, as_float(images), matrices, output_size, padding)
+    exact = on_lattice(matrices)
+    if exact.all():
+        return resampled("nearest")
+    if not exact.any():
+        return resampled("bilinear")
+    copied = exact.to(images.device)[:, None, None, None]
+    return torch.where(copied, resampled("nearest"), resampled("bilinear"))
 
 
 def as_float(images: Tensor) -> Tensor:
@@ -48,26 +62,21 @@ def as_float(images: Tensor) -> Tensor:
     return images.float().div_(255) if images.dtype == torch.uint8 else images
 
 
-def _resample(images: Tensor, back: Tensor, size: Size, padding: Padding) -> Tensor:
-    """Warp in torch, on any device; exact maps copy pixels, others interpolate."""
-    height, width = images.shape[-2:]
-    rows, columns = size
-    # Coordinates of `grid_sample` run from -1 to 1 between the outer edges of the border pixels.
-    a, b, c = back.unbind(-1)
-    scaled = torch.stack(
-        [a * columns, b * rows, a * (columns - 1) + b * (rows - 1) + 2 * c + 1], -1
-    )
-    theta = scaled / scaled.new_tensor([width, height])[:, None]
-    theta[..., 2] -= 1
-    grid = affine_grid(_like(theta, images), [len(images), 1, *size], align_corners=False)
-    sample = partial(grid_sample, images, grid, padding_mode=padding, align_corners=False)
-    exact = on_lattice(back)
-    if exact.all():
-        return sample(mode="nearest")
-    if not exact.any():
-        return sample(mode="bilinear")
-    copied = exact.to(images.device)[:, None, None, None]
-    return torch.where(copied, sample(mode="nearest"), sample(mode="bilinear"))
+def _resample(images: Tensor, matrices: Tensor, size: Size, padding: Padding, mode: str) -> Tensor:
+    """Resample images by kornia and return their dtype."""
+    return _resample_wide(images, matrices, size, padding, mode).to(images.dtype)
+
+
+@full_precision
+def _resample_wide(
+    images: Tensor, matrices: Tensor, size: Size, padding: Padding, mode: str
+) -> Tensor:
+    """Resample in float32 or float64: in half precision coordinates would be off by pixels."""
+    options = {"mode": mode, "padding_mode": padding, "align_corners": False}
+    maps = _like(matrices, images)
+    if is_projective(matrices):
+        return warp_perspective(images, maps.expand(len(images), 3, 3), size, **options)
+    return warp_affine(images, maps[:, :2], size, **options)
 
 
 def warp_part(
@@ -160,23 +169,11 @@ def relight(images: Tensor, mean: Tensor, brightness: Tensor, contrast: Tensor) 
 
 
 def on_lattice(matrices: Tensor) -> Tensor:
-    """Return whether each map (N, 2 or 3, 3) turns, mirrors or shifts pixels onto pixels: (N,)."""
+    """Return whether each map (N, 3, 3) turns, mirrors or shifts pixels onto pixels: (N,)."""
     whole = (matrices == matrices.round()).all(-1).all(-1)
     orthogonal = (matrices[:, :2, :2].abs().sum(-1) == 1).all(-1)
-    return whole & orthogonal
-
-
-def _inverse(matrices: Tensor, input_size: Size, output_size: Size) -> Tensor:
-    """Return the maps from output pixels to input pixels: (N, 2, 3)."""
-    a, b, x, c, d, y = matrices[:, :2].flatten(1).unbind(-1)
-    if output_size != input_size:
-        x = x + (output_size[1] - input_size[1]) // 2
-        y = y + (output_size[0] - input_size[0]) // 2
-    determinant = torch.addcmul(a * d, b, c, value=-1)
-    to_x = torch.addcmul(b * y, d, x, value=-1)
-    to_y = torch.addcmul(c * x, a, y, value=-1)
-    rows = torch.stack([d, -b, to_x, -c, a, to_y], dim=-1)
-    return (rows / determinant[:, None]).unflatten(-1, (2, 3))
+    affine = (matrices[:, 2, :2] == 0).all(-1)
+    return whole & orthogonal & affine
 
 
 def _like(values: Tensor, images: Tensor) -> Tensor:

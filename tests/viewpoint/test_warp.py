@@ -5,7 +5,14 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from kornia.geometry.transform import get_affine_matrix2d
+from kornia.geometry.transform import (
+    get_affine_matrix2d,
+    get_rotation_matrix2d,
+    get_shear_matrix2d,
+    rotate,
+    scale,
+    translate,
+)
 from scipy.ndimage import affine_transform
 
 from capsbench.viewpoint.grid import GridView
@@ -107,6 +114,63 @@ def test_matrices_agree_with_kornia_and_with_their_definition(view):
     np.testing.assert_allclose(ours @ [*centre, 1], [*(centre + view["shift"]), 1], atol=1e-9)
     straight = one_view(**{**view, "shear": 0.0}).matrices(21, 30)[0].numpy()
     np.testing.assert_allclose(straight, unsheared, atol=1e-9)
+
+
+def test_signs_against_functions_of_kornia(images):
+    thirty = torch.tensor([30.0], dtype=torch.float64)
+    centre = torch.tensor([[13.5, 13.5]], dtype=torch.float64)
+    ones, zeros = torch.ones(1, 2).double(), torch.zeros(1, 2).double()
+    ours = one_view(rotation=30.0).matrices(28, 28)
+    # kornia turns counter-clockwise here, ...
+    torch.testing.assert_close(ours[:, :2], get_rotation_matrix2d(centre, thirty, ones))
+    turned = rotate(images, thirty.float().expand(3))
+    torch.testing.assert_close(warped(images, rotation=30.0), turned, atol=1e-5, rtol=0)
+    # ... clockwise here, ...
+    torch.testing.assert_close(ours, get_affine_matrix2d(zeros, centre, ones, -thirty))
+    # ... and shears to the other side.
+    sheared = one_view(shear=30.0).matrices(28, 28)
+    torch.testing.assert_close(sheared, get_shear_matrix2d(centre, -torch.deg2rad(thirty)))
+    moved = translate(images, torch.tensor([[2.5, -1.25]]).expand(3, 2))
+    torch.testing.assert_close(warped(images, shift=(2.5, -1.25)), moved, atol=1e-5, rtol=0)
+    enlarged = scale(images, torch.tensor([[1.5, 0.8]]).expand(3, 2))
+    torch.testing.assert_close(warped(images, scale=(1.5, 0.8)), enlarged, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("padding", ["zeros", "border"])
+@pytest.mark.parametrize("size", [(1, 9), (9, 1), (1, 1), (6, 17)])
+def test_thin_images_and_other_sizes(padding, size):
+    images = torch.rand(2, 3, *size)
+    assert torch.equal(warp(images, Views.identity(1).matrices(*size), padding=padding), images)
+    matrices = Views.draw(
+        ViewRange(rotation=(-180, 180), shift=(-3, 3), scale=(0.5, 2)),
+        2,
+        torch.Generator().manual_seed(0),
+    ).matrices(*size)
+    warped = warp(images, matrices, (5, 8), padding=padding)
+    expected = warp(images.double(), matrices, (5, 8), padding=padding)
+    torch.testing.assert_close(warped.double(), expected, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("padding", ["zeros", "border"])
+def test_bytes_are_divided_by_255(padding):
+    images = torch.randint(256, (3, 2, 9, 7), dtype=torch.uint8)
+    matrices = Views.draw(
+        ViewRange(rotation=(-90, 90)), 3, torch.Generator().manual_seed(2)
+    ).matrices(9, 7)
+    warped = warp(images, matrices, padding=padding)
+    assert warped.dtype == torch.float32
+    assert torch.equal(warped, warp(images.float() / 255, matrices, padding=padding))
+
+
+def test_gradients_and_derivatives_pass_through_the_warp():
+    images = torch.rand(1, 1, 8, 8, requires_grad=True)
+    matrix = one_view(rotation=20.0).matrices(8, 8)
+    warp(images, matrix).sum().backward()
+    assert images.grad is not None
+    # The warp is linear: its derivative along an image is the warp of that image.
+    along = torch.rand(1, 1, 8, 8)
+    derivative = torch.func.jvp(lambda x: warp(x, matrix), (images.detach(),), (along,))[1]
+    torch.testing.assert_close(derivative, warp(along, matrix))
 
 
 def test_composition_is_the_product_of_matrices(images):
