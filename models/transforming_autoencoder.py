@@ -61,6 +61,7 @@ class TransformingAutoencoder(Model):
         max_shear: and maximum shear, in degrees.
     """
 
+    revision = 2
     source: ClassVar[str] = (
         "Hinton, Krizhevsky, Wang, 'Transforming Auto-encoders' (ICANN 2011); sizes of our own"
     )

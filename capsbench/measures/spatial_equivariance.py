@@ -78,6 +78,7 @@ class SpatialEquivariance(Measure[SpatialEquivarianceConfig]):
     """
 
     config = SpatialEquivarianceConfig
+    revision = 2
     source = "the article, equation 3"
     metrics: ClassVar[Mapping[str, ValueSpec]] = {
         **error_metrics(

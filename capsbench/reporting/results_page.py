@@ -13,6 +13,7 @@ from capsbench.records.benchmark import FULL
 from capsbench.reporting.claims_report import render_claims
 from capsbench.reporting.exports.claims_export import ExportedClaims
 from capsbench.reporting.exports.export import ExportedResults
+from capsbench.reporting.exports.revisions import earlier_revisions
 from capsbench.reporting.figures.plotting import svg
 from capsbench.reporting.figures.scaling_figures import parameters_figure, varied_figure
 from capsbench.reporting.figures.view_figure import accuracy_by_view
@@ -134,15 +135,17 @@ def _origin(
     provenance: Provenance,
     path: Path,
 ) -> str:
-    """Return command, commits, devices, date, versions and file of a record in one line."""
+    """Return command, commits, devices, date, versions, file and revisions of a record."""
     trained = [cell.training for cell in cells if cell.training]
     devices = list(dict.fromkeys(each.execution.device_name for each in trained))
     versions: Mapping[str, str] = dict(
         item for each in trained for item in each.provenance.versions.items()
     )
     packages = ", ".join(f"{name} {version}" for name, version in versions.items())
+    earlier = earlier_revisions(cells)
+    note = f" Measured with earlier revisions: {plain(listed(earlier))}." if earlier else ""
     return (
         f"*{code(command)}, commit {plain(listed([commit[:7] for commit in commits]))}, "
         f"{plain(listed(devices))}, {plain(provenance.date[:10])}; {plain(packages)}. "
-        f"Record: {code(f'results/{path.parent.name}/{path.name}')}.*"
+        f"Record: {code(f'results/{path.parent.name}/{path.name}')}.{note}*"
     )

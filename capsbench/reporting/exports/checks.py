@@ -161,19 +161,22 @@ def _is_same(
     given: Mapping[str, Any],
     supplied: tuple[str, ...],
 ) -> bool:
-    """Check name, revision and arguments; arguments that are not given have their defaults."""
+    """Check name, revision and arguments; arguments that are not given have their defaults.
+
+    Records of earlier revisions are kept, see `earlier_revisions`.
+    """
     if config.name != name or not set(given) <= set(config.arguments):
         return False
     cls = find(kind, name).load()
     expected = _as_json(resolve(cls, given, what=name, supplied=supplied))
     recorded: dict[str, Any] = _as_json(config.arguments)
-    return config.revision == cls.revision and all(
+    return config.revision <= cls.revision and all(
         key in expected and expected[key] == value for key, value in recorded.items()
     )
 
 
 def _is_complete(protocol: Benchmark, cell: CellResult, training: TrainingRecord) -> bool:
-    """Check that a cell has everything that tables are made of, of the measures' revisions."""
+    """Check that a cell has everything that tables are made of, of no unknown revision."""
     if training.status == "diverged":
         return True
     selected = training.selected.get(protocol.selection)
@@ -187,7 +190,7 @@ def _is_complete(protocol: Benchmark, cell: CellResult, training: TrainingRecord
         and set(cell.measures) == names
         and names <= {config.measure for config in protocol.measures}
         and all(
-            record.rule == protocol.selection and record.revision == load_measure(name).revision
+            record.rule == protocol.selection and record.revision <= load_measure(name).revision
             for name, record in cell.measures.items()
         )
     )

@@ -9,6 +9,8 @@ from rich.console import Console
 from capsbench.cli import main
 from capsbench.errors import UserError
 from capsbench.files.atomic import write_json
+from capsbench.measures import load_measure
+from capsbench.names import find
 from capsbench.records import ProtocolChanges, load_results
 from capsbench.records.training import ExecutionRecord
 from capsbench.reporting.comparisons.differences import model_differences
@@ -22,6 +24,7 @@ from capsbench.reporting.exports.export import (
     load_export,
     with_shipped_texts,
 )
+from capsbench.reporting.exports.revisions import earlier_revisions
 from capsbench.reporting.results_page import render
 from capsbench.reporting.tables import render_markdown
 from capsbench.reporting.tables.result_tables import result_tables
@@ -209,7 +212,7 @@ def weights(content):
 
 
 def older(content):
-    content["cells"][0]["measures"]["accuracy-by-view"]["revision"] = 0
+    content["cells"][0]["measures"]["accuracy-by-view"]["revision"] += 1
 
 
 def selected(content):
@@ -317,6 +320,21 @@ def test_a_record_replaces_no_other(file, monkeypatch, capsys):
     assert "rename them" in capsys.readouterr().err
     assert main(["results", str(other.rename("a](b.json"))]) == 2
     assert "lower-case" in capsys.readouterr().err
+
+
+def test_a_record_of_earlier_revisions_stays_and_says_so(file, monkeypatch):
+    exported = load_export(file)
+    assert earlier_revisions(exported.results.cells) == []
+    assert "earlier revisions" not in render([exported])
+    cells = [(find("models", "cnn-small").load(), 9), (load_measure("accuracy-by-view"), 3)]
+    for cls, revision in cells:
+        monkeypatch.setattr(cls, "revision", revision)
+    check_export(exported)
+    assert earlier_revisions(exported.results.cells) == [
+        "model cnn-small 1 (now 9)",
+        "measure accuracy-by-view 1 (now 3)",
+    ]
+    assert "Measured with earlier revisions: model cnn-small 1 (now 9)" in render([exported])
 
 
 def test_a_command_ends_no_code_span(file):

@@ -1,0 +1,39 @@
+"""Revisions of the models, data modules and measures behind exported records."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from capsbench.measures import load_measure
+from capsbench.names import Kind, find
+from capsbench.records import CellResult
+
+
+def earlier_revisions(cells: Sequence[CellResult]) -> list[str]:
+    """Return what has a higher revision now than when the cells were measured, in words.
+
+    A record of an earlier revision keeps its numbers, and states them as what they are. New cells
+    never mix with it, because the revision is part of their fingerprints.
+
+    Args:
+        cells: Cells of an exported file.
+    """
+    return list(dict.fromkeys(text for cell in cells for text in _of_cell(cell)))
+
+
+def _of_cell(cell: CellResult) -> Iterator[str]:
+    if cell.config is None:
+        return
+    kinds: list[tuple[Kind, str, str, int]] = [
+        ("datamodules", "data module", cell.config.data.name, cell.config.data.revision),
+        ("models", "model", cell.config.model.name, cell.config.model.revision),
+    ]
+    for kind, title, name, revision in kinds:
+        yield from _text(title, name, revision, find(kind, name).load().revision)
+    for name, record in cell.measures.items():
+        yield from _text("measure", name, record.revision, load_measure(name).revision)
+
+
+def _text(kind: str, name: str, revision: int, current: int) -> Iterator[str]:
+    if revision < current:
+        yield f"{kind} {name} {revision} (now {current})"
