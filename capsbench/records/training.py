@@ -75,12 +75,11 @@ class TrainingConfig(Record):
     def fingerprint(self) -> str:
         """Hash of the fields.
 
-        A factor of view at its identity is left out, as are an empty augmentation and `threads` at
-        None, so that a factor or setting that is added later changes no fingerprint of trainings
-        without it.
+        An empty augmentation and `threads` at None are left out, as views leave out factors at
+        their identity, so that a factor or setting that is added later changes no fingerprint of
+        trainings without it.
         """
         content = self.model_dump(mode="json")
-        content["views"] = self.views.model_dump(mode="json", exclude_defaults=True)
         if not self.recipe.augmentation:
             del content["recipe"]["augmentation"]
         if self.threads is None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import NamedTuple, Self
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import model_validator
 
 from capsbench.viewpoint.factors import FACTORS
 from capsbench.viewpoint.limits import BOUNDED, require_visible
 from capsbench.viewpoint.part import Part, Window
+from capsbench.viewpoint.sparse import SparseModel
 from capsbench.viewpoint.spread import Sweep
 
 
@@ -72,15 +73,13 @@ class GridView(NamedTuple):
         return offset == 0 if self.period is None else offset % self.period == 0
 
 
-class Sweeps(BaseModel):
+class Sweeps(SparseModel):
     """Sweeps of factors; a grid is a set of views that is made of them.
 
     Attributes:
         part: Part that the views move: the object of the data set's mask, or a window at a fixed
             position. None for the whole image.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     rotation: Sweep | None = None
     shift_x: Sweep | None = None

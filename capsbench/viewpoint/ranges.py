@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import model_validator
 
 from capsbench.viewpoint.factors import FACTORS, RECORDED, range_field
 from capsbench.viewpoint.joint import SweptView
 from capsbench.viewpoint.limits import BOUNDED, require_visible
 from capsbench.viewpoint.part import Part
+from capsbench.viewpoint.sparse import SparseModel
 from capsbench.viewpoint.spread import ONE, ZERO, Region, Spread
 
 
-class ViewRange(BaseModel):
+class ViewRange(SparseModel):
     """Uniform distribution of views, with independent factors.
 
     A warp or photometric factor that is left out stays at its identity. A recorded factor that is
@@ -38,8 +39,6 @@ class ViewRange(BaseModel):
         distance: Distance of the camera, relative to the default.
         instance: Number of the object within its class.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     rotation: Spread = ZERO
     shift: Spread = ZERO
