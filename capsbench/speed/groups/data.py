@@ -14,6 +14,9 @@ from torch.utils.data import DataLoader, Dataset
 from capsbench.contracts import ImageShape
 from capsbench.speed.images import VIEWS, noise_images
 from capsbench.speed.rows import Comparison, Row, Work
+from capsbench.viewpoint.ranges import ViewRange
+
+TILTED = ViewRange.model_validate(VIEWS.model_dump() | {"tilt_x": [-15, 15], "tilt_y": [-15, 15]})
 
 
 @dataclass(frozen=True)
@@ -49,14 +52,17 @@ def _comparison(device: str, shape: ImageShape, sizes: DataSizes) -> Comparison:
             measures_memory=False,
         ),
         row("affine_grid and grid_sample", partial(_grid_sample, device, shape, sizes)),
-        row("capsbench", partial(_capsbench, device, shape, sizes)),
+        row("capsbench", partial(_capsbench, device, shape, sizes, VIEWS)),
+        row("capsbench, also tilted", partial(_capsbench, device, shape, sizes, TILTED)),
     )
     return Comparison(f"{sizes.batch_size} warped images of {shape[1]} x {shape[2]}", rows)
 
 
-def _capsbench(device: str, shape: ImageShape, sizes: DataSizes) -> Work:
+def _capsbench(device: str, shape: ImageShape, sizes: DataSizes, views: ViewRange) -> Work:
     count = sizes.batch_size * sizes.batches
-    data = noise_images(shape, num_classes=10, count=count, batch_size=sizes.batch_size)
+    data = noise_images(
+        shape, num_classes=10, count=count, batch_size=sizes.batch_size, views=views
+    )
     loader, torch_device = data.train_dataloader(), torch.device(device)
 
     def work() -> None:
