@@ -23,7 +23,8 @@ def catmull_rom_warp(images: Tensor, matrices: Tensor) -> Tensor:
     Args:
         images: (N, C, H, W), a floating-point type.
         matrices: (N, 3, 3) or (1, 3, 3); the content of pixel (x, y) moves to
-            ``matrix @ (x, y, 1)``, as in `Views.matrices`.
+            ``matrix @ (x, y, 1)``, after a division by the third coordinate, as in
+            `Views.matrices`.
 
     Returns:
         (N, C, H, W), differentiable with respect to images and matrices, forward and backward.
@@ -32,7 +33,8 @@ def catmull_rom_warp(images: Tensor, matrices: Tensor) -> Tensor:
     x = torch.arange(width, device=images.device).to(images.dtype).repeat(height)
     y = torch.arange(height, device=images.device).to(images.dtype).repeat_interleave(width)
     pixels = torch.stack([x, y, torch.ones_like(x)])
-    from_x, from_y = (torch.linalg.inv(matrices.to(images))[:, :2] @ pixels).unbind(1)
+    scaled_x, scaled_y, depth = (torch.linalg.inv(matrices.to(images)) @ pixels).unbind(1)
+    from_x, from_y = scaled_x / depth, scaled_y / depth
     columns, across = _taps(from_x, width)
     rows, down = _taps(from_y, height)
     flat = images.flatten(2)

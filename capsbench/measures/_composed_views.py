@@ -14,7 +14,10 @@ from capsbench.viewpoint.factors import FACTORS
 from capsbench.viewpoint.grid import GridView
 
 # Coordinates in which composition of views is addition. Brightness and contrast have none, because
-# pixel values are clipped.
+# pixel values are clipped. Neither have tilts: turns about one axis add up, but their pictures do
+# not. With c, s = cos, sin and a camera at distance d, a tilt maps y to c y / (1 + s y / d). Two of
+# them give a tilt only if one angle is 0: cos ab = cos a cos b and sin ab = sin a cos b + sin b
+# contradict each other otherwise.
 ADDITIVE: dict[str, Callable[[float], float]] = {
     "rotation": float,
     "shift_x": float,

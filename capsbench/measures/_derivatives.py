@@ -11,8 +11,10 @@ import torch
 from torch import Tensor
 
 from capsbench.measures._catmull_rom import catmull_rom_warp
+from capsbench.viewpoint.matrices import translations
+from capsbench.viewpoint.tilt import camera_distance
 
-Direction = Literal["shift_x", "shift_y", "rotation", "scale", "shear"]
+Direction = Literal["shift_x", "shift_y", "rotation", "scale", "shear", "tilt_x", "tilt_y"]
 Key = TypeVar("Key", bound=Hashable)
 DEGREE = math.pi / 180
 
@@ -22,8 +24,8 @@ class Derivative(NamedTuple):
 
     Attributes:
         value: (B, ...) f(x).
-        derivative: (B, ...) L f(x), per pixel of shift, per degree of rotation and shear, per unit
-            of log scale.
+        derivative: (B, ...) L f(x), per pixel of shift, per degree of rotation, shear and tilt, per
+            unit of log scale.
     """
 
     value: Tensor
@@ -41,9 +43,9 @@ def lie_derivatives(
     L f(x) = d/dt f(T_t x) at t = 0 or, for maps that should move with the image,
     d/dt T_(-t) f(T_t x): 0 if f is invariant, or equivariant. T_t is the warp by exp(t G) in the
     convention of `Views`: one pixel to the right or down, one degree counter-clockwise, an
-    enlargement by the factor e, one degree of shear per unit of t, about the image's centre. Images
-    are interpolated by Catmull-Rom splines, so that the derivative of a shift is the central
-    difference, and reflected at the border.
+    enlargement by the factor e, one degree of shear or tilt per unit of t, about the image's
+    centre. Images are interpolated by Catmull-Rom splines, so that the derivative of a shift is the
+    central difference, and reflected at the border.
 
     After Gruver et al. (2022), 'The Lie Derivative for Measuring Learned Equivariance'; their code
     counts a shift in half images, and collapses an image that it stretches. A function with kinks
@@ -87,6 +89,8 @@ def lie_derivatives(
 def generating_matrix(direction: Direction, height: int, width: int) -> Tensor:
     """Return G, (3, 3) float64: exp(t G) moves pixel coordinates by t units as `Views.matrices`.
 
+    Tilts are no one-parameter group of homographies: exp(t G) is a tilt to first order in t.
+
     Args:
         direction: Direction of the movement.
         height: H in pixels.
@@ -96,15 +100,19 @@ def generating_matrix(direction: Direction, height: int, width: int) -> Tensor:
     if direction in ("shift_x", "shift_y"):
         result["xy".index(direction[-1]), 2] = 1
         return result
-    # y points down, so that counter-clockwise on the screen turns x towards -y.
-    linear = {
-        "rotation": [[0, DEGREE], [-DEGREE, 0]],
-        "scale": [[1, 0], [0, 1]],
-        "shear": [[0, DEGREE], [0, 0]],
-    }[direction]
-    result[:2, :2] = result.new_tensor(linear)
-    result[:2, 2] = -result[:2, :2] @ result.new_tensor([(width - 1) / 2, (height - 1) / 2])
-    return result
+    if direction in ("tilt_x", "tilt_y"):
+        # A point at y has moved away from the camera by y sin(t), whose derivative is y.
+        result[2, "yx".index(direction[-1])] = DEGREE / camera_distance(height, width)
+    else:
+        # y points down, so that counter-clockwise on the screen turns x towards -y.
+        linear = {
+            "rotation": [[0, DEGREE], [-DEGREE, 0]],
+            "scale": [[1, 0], [0, 1]],
+            "shear": [[0, DEGREE], [0, 0]],
+        }[direction]
+        result[:2, :2] = result.new_tensor(linear)
+    centre = result.new_tensor([[(width - 1) / 2, (height - 1) / 2]])
+    return translations(centre)[0] @ result @ translations(-centre)[0]
 
 
 def position_matrix(stride: float, offset: float) -> Tensor:

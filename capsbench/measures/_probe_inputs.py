@@ -39,6 +39,9 @@ def view_targets(factors: Sequence[str], images: Split, views: Views) -> dict[st
             numbers = images.factors[name]
         elif name.startswith("shift"):
             numbers = views.shift[:, "xy".index(name[-1])]
+        elif name.startswith("tilt"):
+            assert views.tilt is not None  # a factor to predict varies
+            numbers = views.tilt[:, "xy".index(name[-1])]
         elif name == "scale":
             numbers = views.scale[:, 0]
         else:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from capsbench.errors import UserError
 from capsbench.viewpoint.views import Views
-from capsbench.viewpoint.warp import Size, warp
+from capsbench.viewpoint.warp import Size, unwarp, warp
 
 
 class MapWarp(NamedTuple):
@@ -24,13 +24,11 @@ class MapWarp(NamedTuple):
         matrix: (1, 3, 3) from `map_matrix`, on the CPU, where `warp` can test without waiting
             whether it is exact.
         positions: (H, W) bool, positions of the warped map whose content comes from inside the map.
-        inverse: (1, 3, 3), the inverse warp.
         round_trip_positions: (H, W) bool, positions that are known after the warp and its inverse.
     """
 
     matrix: Tensor
     positions: Tensor
-    inverse: Tensor
     round_trip_positions: Tensor
 
     @classmethod
@@ -59,12 +57,11 @@ class MapWarp(NamedTuple):
             UserError: There are several views, or the view moves a part, or is photometric.
         """
         matrix = map_matrix(view, image_size, stride, offset)
-        inverse = torch.linalg.inv(matrix)
         # Positions that left the map do not return: all positions that are interpolated must be
         # inside.
-        weight = warp(inside(matrix, size)[None, None].double(), inverse)[0, 0]
-        round_trip = inside(inverse, size, margin) & (weight > 1 - 1e-6)
-        return cls(matrix, inside(matrix, size, margin), inverse, round_trip)
+        weight = unwarp(inside(matrix, size)[None, None].double(), matrix)[0, 0]
+        round_trip = inside(torch.linalg.inv(matrix), size, margin) & (weight > 1 - 1e-6)
+        return cls(matrix, inside(matrix, size, margin), round_trip)
 
     def pair(self, maps_x: Tensor, maps_gx: Tensor) -> tuple[Tensor, Tensor]:
         """Return T_g f(x) and f(T_g x), zero at positions that cannot be compared.
@@ -77,14 +74,15 @@ class MapWarp(NamedTuple):
 
     def round_trip(self, maps: Tensor) -> tuple[Tensor, Tensor]:
         """Return maps (N, C, H, W) and the same after both warps, zero at unknown positions."""
-        returned = warp(warp(maps, self.matrix), self.inverse)
+        returned = unwarp(warp(maps, self.matrix), self.matrix)
         return _mask(maps, self.round_trip_positions), _mask(returned, self.round_trip_positions)
 
 
 def map_matrix(view: Views, image_size: Size, stride: float, offset: float) -> Tensor:
     """Return a view as a transformation of the positions of a map.
 
-    The centre of position q is pixel offset + stride q.
+    The centre of position q is pixel S q = offset + stride q, and the transformation is S⁻¹ M S of
+    the view's matrix M.
 
     Args:
         view: One view.
@@ -107,10 +105,13 @@ def map_matrix(view: Views, image_size: Size, stride: float, offset: float) -> T
             "equivariance of other views"
         )
     matrix = view.matrices(*image_size)
+    lower = matrix[:, 2, :2]  # 0, unless the view tilts
+    depth = lower.sum(dim=1, keepdim=True) * offset + matrix[:, 2:, 2]  # of the first position
     # One division of exact numbers, so that whole positions stay whole for every stride.
-    shift = matrix[:, :2, :2].sum(dim=2) * offset + matrix[:, :2, 2] - offset
-    matrix[:, :2, 2] = shift / stride
-    return matrix
+    shift = matrix[:, :2, :2].sum(dim=2) * offset + matrix[:, :2, 2] - offset * depth
+    linear = matrix[:, :2, :2] - offset * lower[:, None]
+    upper = torch.cat([linear, shift[..., None] / stride], dim=2)
+    return torch.cat([upper, torch.cat([stride * lower, depth], dim=1)[:, None]], dim=1)
 
 
 def inside(matrix: Tensor, size: Size, margin: float = 0.0) -> Tensor:
@@ -127,11 +128,12 @@ def inside(matrix: Tensor, size: Size, margin: float = 0.0) -> Tensor:
     height, width = size
     y, x = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
     positions = torch.stack([x, y, torch.ones_like(x)], dim=-1).to(matrix)
-    sources = positions @ torch.linalg.inv(matrix[0]).T
+    x, y, depth = (positions @ torch.linalg.inv(matrix[0]).T).unbind(dim=-1)
+    sources = torch.stack([x, y], dim=-1) / depth[..., None]
     last = positions.new_tensor([width - 1, height - 1])
     # A tolerance of half a millionth of a position: the inverse of a quarter turn is not exact.
     low, high = margin - 5e-7, last - margin + 5e-7
-    both = torch.stack([positions[..., :2], sources[..., :2]])
+    both = torch.stack([positions[..., :2], sources])
     return ((both >= low) & (both <= high)).all(dim=-1).all(dim=0)
 
 

@@ -40,7 +40,8 @@ class LieDerivativeConfig(MeasureConfig):
 
     Attributes:
         directions: Movements of the images: ``shift_x`` and ``shift_y`` (per pixel), ``rotation``
-            and ``shear`` (per degree), ``scale`` (per unit of log scale).
+            and ``shear`` (per degree), ``scale`` (per unit of log scale), and ``tilt_x`` and
+            ``tilt_y`` (per degree), which have to be named.
         layers: Names of layers. Default: all that the model declares, ``pixels`` and
             ``probabilities``.
         images: Largest number of images, the classes in near-equal numbers.
@@ -108,9 +109,9 @@ class LieDerivative(Measure[LieDerivativeConfig]):
             caption=(
                 "The root mean square derivative of a layer's features at the unmoved image, "
                 "relative to the root mean square distance between the features of two images: per "
-                "pixel of shift, per degree of rotation and shear, per unit of log scale. Of the "
-                "features themselves, 0 means invariance; of a feature map that is moved back, 0 "
-                "means equivariance. There is no step size: the derivative of a smoothly "
+                "pixel of shift, per degree of rotation, shear and tilt, per unit of log scale. Of "
+                "the features themselves, 0 means invariance; of a feature map that is moved back, "
+                "0 means equivariance. There is no step size: the derivative of a smoothly "
                 "interpolated image is exact. Source: Gruver et al. (2022)."
             ),
         ),

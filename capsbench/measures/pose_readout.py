@@ -30,6 +30,8 @@ ReadoutFactor = Literal[
     "shift_y",
     "scale",
     "shear",
+    "tilt_x",
+    "tilt_y",
     "brightness",
     "contrast",
     "azimuth",

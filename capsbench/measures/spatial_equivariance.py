@@ -56,7 +56,7 @@ class SpatialEquivarianceConfig(LayerMeasureConfig):
         if others := [name for name in self.grid.factors() if FACTORS[name].kind != "warp"]:
             raise ValueError(
                 f"spatial-equivariance moves maps, which {', '.join(others)} cannot do: sweep "
-                "rotation, shift, scale or shear"
+                "rotation, shift, scale, shear or tilt"
             )
         if self.grid.part is not None:
             raise ValueError("spatial-equivariance moves the whole image: leave grid.part out")

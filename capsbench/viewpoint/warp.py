@@ -47,7 +47,34 @@ def warp(
         matrices = translations(matrices.new_tensor([margins[::-1]])) @ matrices
     if is_projective(matrices):
         require_in_front(matrices, *input_size)
-    resampled = partial(_resample, as_float(images), matrices, output_size, padding)
+    return _copy_or_interpolate(as_float(images), matrices, output_size, padding)
+
+
+def unwarp(images: Tensor, matrices: Tensor) -> Tensor:
+    """Warp images back, with zeros for what has left them.
+
+    All pixels of the result were in front of the camera, although the inverse of a steep tilt maps
+    pixels beyond the plane's horizon behind it.
+
+    Args:
+        images: (N, C, H, W), results of `warp` in their own size.
+        matrices: (N, 3, 3) or (1, 3, 3), the matrices of that warp.
+
+    Returns:
+        (N, C, H, W), of the images' dtype (float32 for uint8) and on their device.
+    """
+    size = (images.shape[-2], images.shape[-1])
+    return _copy_or_interpolate(as_float(images), torch.linalg.inv(matrices), size, "zeros")
+
+
+def as_float(images: Tensor) -> Tensor:
+    """Return uint8 images as float32 in [0, 1]; others unchanged."""
+    return images.float().div_(255) if images.dtype == torch.uint8 else images
+
+
+def _copy_or_interpolate(images: Tensor, matrices: Tensor, size: Size, padding: Padding) -> Tensor:
+    """Warp images: copy their pixels where the maps (N, 3, 3) or (1, 3, 3) move whole pixels."""
+    resampled = partial(_resample, images, matrices, size, padding)
     exact = on_lattice(matrices)
     if exact.all():
         return resampled("nearest")
@@ -55,11 +82,6 @@ def warp(
         return resampled("bilinear")
     copied = exact.to(images.device)[:, None, None, None]
     return torch.where(copied, resampled("nearest"), resampled("bilinear"))
-
-
-def as_float(images: Tensor) -> Tensor:
-    """Return uint8 images as float32 in [0, 1]; others unchanged."""
-    return images.float().div_(255) if images.dtype == torch.uint8 else images
 
 
 def _resample(images: Tensor, matrices: Tensor, size: Size, padding: Padding, mode: str) -> Tensor:

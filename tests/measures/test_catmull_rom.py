@@ -59,14 +59,14 @@ def test_quadratics_are_exact_inside():
     y, x = torch.meshgrid(
         torch.arange(25, dtype=torch.float64), torch.arange(31, dtype=torch.float64), indexing="ij"
     )
-    views = Views.of_grid([GridView("rotation", 20), GridView("scale", 1.3), GridView("shear", 15)])
-    matrices = views.matrices(25, 31)
-    warped = catmull_rom_warp(quadratic(x, y).expand(3, 1, 25, 31), matrices)[:, 0]
+    changes = {"rotation": 20, "scale": 1.3, "shear": 15, "tilt_x": 30, "tilt_y": -40}
+    matrices = Views.of_grid([GridView(*each) for each in changes.items()]).matrices(25, 31)
+    warped = catmull_rom_warp(quadratic(x, y).expand(5, 1, 25, 31), matrices)[:, 0]
     back = torch.linalg.inv(matrices)
     for image, matrix in zip(warped, back, strict=True):
-        from_x, from_y, _ = (matrix @ torch.stack([x, y, torch.ones_like(x)]).flatten(1)).unflatten(
-            1, (25, 31)
-        )
+        pixels = torch.stack([x, y, torch.ones_like(x)]).flatten(1)
+        from_x, from_y, depth = (matrix @ pixels).unflatten(1, (25, 31))
+        from_x, from_y = from_x / depth, from_y / depth
         inside = (from_x >= 1) & (from_x <= 29) & (from_y >= 1) & (from_y <= 23)
         assert inside.sum() > 300
         torch.testing.assert_close(image[inside], quadratic(from_x, from_y)[inside])
@@ -82,8 +82,8 @@ def test_each_image_has_its_own_view_in_the_convention_of_views():
 
 def test_derivatives_of_first_and_second_order():
     images = noise(2, 1, 5, 6).requires_grad_()
-    linear = torch.tensor([[1.1, 0.2, -0.37], [-0.15, 0.93, 0.41], [0, 0, 1]], dtype=torch.float64)
-    matrices = linear[None].requires_grad_()
+    rows = [[1.1, 0.2, -0.37], [-0.15, 0.93, 0.41], [0.03, -0.02, 1]]
+    matrices = torch.tensor([rows], dtype=torch.float64).requires_grad_()
     assert torch.autograd.gradcheck(
         catmull_rom_warp, (images, matrices), check_forward_ad=True, fast_mode=True
     )

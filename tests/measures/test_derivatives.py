@@ -10,11 +10,12 @@ from capsbench.capsules.backends import routing_backend, use_backend
 from capsbench.measures._catmull_rom import catmull_rom_warp
 from capsbench.measures._derivatives import generating_matrix, lie_derivatives
 from capsbench.names import find
+from capsbench.viewpoint.grid import GridView
 from capsbench.viewpoint.views import Views
 from capsbench.viewpoint.warp import warp
 
 HEIGHT, WIDTH = 20, 27
-DIRECTIONS = ("shift_x", "shift_y", "rotation", "scale", "shear")
+DIRECTIONS = ("shift_x", "shift_y", "rotation", "scale", "shear", "tilt_x", "tilt_y")
 
 
 def lie_derivative(function, images, direction, grid=None):
@@ -47,6 +48,8 @@ def views_at(direction, t):
             views.shift[0, "xy".index(direction[-1])] = t
         case "scale":
             views.scale[:] = math.exp(t)
+        case "tilt_x" | "tilt_y":
+            views = Views.of_grid([GridView(direction, t)])
         case _:
             getattr(views, direction)[0] = t
     return views.matrices(HEIGHT, WIDTH)
@@ -64,13 +67,39 @@ def test_images_move_as_by_views(direction, images):
     assert inside(derivative).abs().max() > 1e-3
 
 
-@pytest.mark.parametrize("direction", DIRECTIONS)
+@pytest.mark.parametrize("direction", DIRECTIONS[:5])
 def test_the_generated_matrices_are_those_of_views(direction):
     t = 20.0
     moved = torch.matrix_exp(t * generating_matrix(direction, HEIGHT, WIDTH))
     if direction == "shear":  # the slant is proportional to t, not the angle
         t = math.degrees(math.atan(math.radians(t)))
     torch.testing.assert_close(moved, views_at(direction, t)[0])
+
+
+@pytest.mark.parametrize("direction", ["tilt_x", "tilt_y"])
+def test_tilts_are_generated_to_first_order(direction):
+    h = 1e-4
+    generating = generating_matrix(direction, HEIGHT, WIDTH)
+    difference = (views_at(direction, h) - views_at(direction, -h))[0] / (2 * h)
+    torch.testing.assert_close(generating, difference, atol=1e-10, rtol=1e-6)
+    # The camera is further away from a larger image, and its turn changes less per pixel.
+    larger = generating_matrix(direction, 2 * HEIGHT, 2 * WIDTH)
+    torch.testing.assert_close(2 * larger[2, :2], generating[2, :2])
+
+
+@pytest.mark.parametrize("direction", ["tilt_x", "tilt_y"])
+def test_a_map_of_stride_two_tilts_with_its_image(direction, images):
+    """Every other pixel of a smooth image moves as the image does, up to its curvature."""
+    smooth = F.avg_pool2d(F.avg_pool2d(images, 5, 1, padding=2), 5, 1, padding=2)
+    errors = []
+    for offset in (1, 0):  # the first position lies at pixel 1
+        _, derivative = lie_derivative(
+            lambda moved: moved[..., 1::2, 1::2], smooth, direction, (2, offset)
+        )
+        errors.append(inside(derivative, 3).abs().mean())
+    _, derivative = lie_derivative(lambda moved: moved[..., 1::2, 1::2], smooth, direction)
+    assert errors[0] < 0.2 * inside(derivative, 3).abs().mean()
+    assert errors[0] < 0.5 * errors[1]
 
 
 def test_a_linear_functional(images):

@@ -23,6 +23,8 @@ def random(*size, seed=0):
 
 def one_view(**factors):
     view = Views.identity(1)
+    if "tilt" in factors:
+        view = replace(view, tilt=torch.zeros_like(view.shift))
     for name, value in factors.items():
         getattr(view, name)[0] = torch.tensor(value, dtype=torch.float64)
     return view
@@ -96,16 +98,17 @@ def test_a_shift_by_one_stride_moves_maps_by_one_place():
     assert spatial_error(f_x, other, less, (17, 17), stride=3, offset=1).error > 0.5
 
 
+@pytest.mark.parametrize("tilt", [{}, {"tilt": (30.0, -50.0)}], ids=["affine", "tilted"])
 @pytest.mark.parametrize(("stride", "offset"), [(1, 0), (2, 0.5), (3, 4), (7, 2.5)])
-def test_places_move_as_the_pixels_at_their_centres(stride, offset):
-    view = one_view(rotation=33.0, shift=(1.5, -4.0), scale=(1.2, 0.9), shear=10.0)
+def test_places_move_as_the_pixels_at_their_centres(stride, offset, tilt):
+    view = one_view(rotation=33.0, shift=(1.5, -4.0), scale=(1.2, 0.9), shear=10.0, **tilt)
     matrix, ours = view.matrices(30, 21)[0], map_matrix(view, (30, 21), stride, offset)[0]
     for place in ([0.0, 0.0], [3.0, 1.0], [2.0, 5.0]):
         pixel = [stride * q + offset for q in place]
         moved = matrix @ torch.tensor([*pixel, 1.0], dtype=torch.float64)
-        expected = (moved[:2] - offset) / stride
+        expected = (moved[:2] / moved[2] - offset) / stride
         image = ours @ torch.tensor([*place, 1.0], dtype=torch.float64)
-        torch.testing.assert_close(image[:2], expected)
+        torch.testing.assert_close(image[:2] / image[2], expected)
     whole = map_matrix(one_view(rotation=90.0, shift=(7.0 * stride, 0.0)), (21, 21), stride, offset)
     assert torch.equal(whole[:, :2, :2], whole[:, :2, :2].round())
 
@@ -122,16 +125,21 @@ def bilinear(values, x, y):
     return result
 
 
-def test_against_loops_over_places_and_pairs():
-    maps_x, maps_gx, view = random(4, 2, 5, 6), random(4, 2, 5, 6, seed=1), one_view(rotation=20.0)
+@pytest.mark.parametrize(
+    "view",
+    [{"rotation": 20.0}, {"tilt": (25.0, 0.0)}, {"tilt": (-15.0, 35.0), "rotation": 10.0}],
+    ids=["rotation", "tilt", "tilts"],
+)
+def test_against_loops_over_places_and_pairs(view):
+    maps_x, maps_gx, view = random(4, 2, 5, 6), random(4, 2, 5, 6, seed=1), one_view(**view)
     distances = spatial_error(maps_x, maps_gx, view, (12, 14), stride=2, offset=1.5, margin=1)
     back = np.linalg.inv(view.matrices(12, 14)[0].numpy())
     moved: list[list[float]] = [[] for _ in range(4)]
     there: list[list[float]] = [[] for _ in range(4)]
     for row in range(5):
         for column in range(6):
-            x, y, _ = back @ [2 * column + 1.5, 2 * row + 1.5, 1]
-            x, y = (x - 1.5) / 2, (y - 1.5) / 2
+            x, y, depth = back @ [2 * column + 1.5, 2 * row + 1.5, 1]
+            x, y = (x / depth - 1.5) / 2, (y / depth - 1.5) / 2
             if not all(1 <= a <= 4 and 1 <= b <= 3 for a, b in ((column, row), (x, y))):
                 continue
             for n in range(4):
@@ -151,6 +159,20 @@ def test_places_whose_source_lies_outside_are_left_out():
     quarter = map_matrix(one_view(rotation=90.0), (5, 5), 1, 0)
     assert inside(quarter, (5, 5)).all()
     assert inside(quarter, (5, 5), margin=1).sum() == 9
+
+
+@pytest.mark.parametrize("degrees", [-75.0, 75.0])
+def test_a_steep_tilt_leaves_out_the_places_beyond_its_horizon(degrees):
+    view = one_view(tilt=(degrees, 0.0))
+    maps = 2 + torch.sin(torch.arange(32).double() / 8).expand(6, 1, 32, 32) * random(6, 1, 1, 1)
+    warp_of_maps = warp_of(maps, view, (32, 32))
+    far = slice(24, 32) if degrees > 0 else slice(0, 8)  # sky, seen below or above the plane
+    assert not warp_of_maps.positions[far].any()
+    assert warp_of_maps.positions[14:18, 12:20].all()
+    # There and back: the places that are known return, the smooth map with a small error.
+    assert warp_of_maps.round_trip_positions.sum() > 100
+    there, returned = warp_of_maps.round_trip(maps)
+    assert (returned - there).abs().max() < 0.05
 
 
 def test_interpolation_error_of_smooth_and_rough_maps():
