@@ -14,9 +14,8 @@ from capsbench.data.batches import EvaluationPass, Split, SplitName, StoredBatch
 from capsbench.data.randomness import views_by_index
 from capsbench.data.splits import recorded_within
 from capsbench.errors import UserError
-from capsbench.viewpoint.grid import GridView
-from capsbench.viewpoint.ranges import ViewRange
-from capsbench.viewpoint.spread import Spread
+from capsbench.viewpoint.joint import SweptView
+from capsbench.viewpoint.ranges import ViewRange, recorded_spreads
 from capsbench.viewpoint.views import Views
 
 if TYPE_CHECKING:
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
 
 # One view for all images (of a grid, or any warp); or a range, from which each image has a view of
 # its own, the same one in every run; or None, for a familiar view of each image.
-ViewSelection = GridView | ViewRange | Views | None
+ViewSelection = SweptView | ViewRange | Views | None
 CPU = torch.device("cpu")
 EVALUATION_BATCH = 100  # larger ones are slower on a CPU, where activations leave the cache
 
@@ -89,10 +88,7 @@ class EvaluationImages:
         factors = self._data.familiar_factors
         if not isinstance(views, Views):
             self._data.require_views(views)
-        if isinstance(views, ViewRange):
-            factors |= views.recorded
-        if isinstance(views, GridView) and views.recorded:
-            factors |= {views.factor: Spread(values=(views.value,))}
+            factors |= recorded_spreads(views)
         rows = recorded_within(images, factors).nonzero()[:, 0]
         if not len(rows):
             selection = "; ".join(f"{name} {spread}" for name, spread in factors.items())
@@ -123,9 +119,9 @@ class EvaluationImages:
     ) -> Callable[[Tensor], StoredBatch]:
         """Return the function from rows of a split to their batch at given views."""
         split, make_batch = self._on_device(name, device), self._data.make_batch
-        if isinstance(views, GridView | Views):
-            view = Views.of_grid([views]) if isinstance(views, GridView) else views
-            part = views.part if isinstance(views, GridView) else self._data.views.part
+        if isinstance(views, SweptView | Views):
+            view = Views.of_grid([views]) if isinstance(views, SweptView) else views
+            part = views.part if isinstance(views, SweptView) else self._data.views.part
             return lambda rows: make_batch(split[rows], view, part)
         ranges = self._data.default_views(name) if views is None else views
         table = "validation" if name == "validation" else "test"

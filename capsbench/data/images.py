@@ -17,12 +17,12 @@ from capsbench.data.augmentation import AugmentationOperation
 from capsbench.data.augmenter import Augmenter, require_fit
 from capsbench.data.batches import EvaluationPass, Split, SplitName, StoredBatch, TrainingStream
 from capsbench.data.evaluation import EvaluationImages
-from capsbench.data.randomness import derive, generator
+from capsbench.data.randomness import derive, draw_views
 from capsbench.data.splits import balanced_order, per_class_subset, recorded_within
 from capsbench.errors import UserError
-from capsbench.viewpoint.grid import GridView
+from capsbench.viewpoint.joint import SweptView
 from capsbench.viewpoint.part import Part
-from capsbench.viewpoint.ranges import ViewRange
+from capsbench.viewpoint.ranges import ViewRange, recorded_spreads
 from capsbench.viewpoint.render import render
 from capsbench.viewpoint.spread import Spread
 from capsbench.viewpoint.views import Views
@@ -75,7 +75,7 @@ class ImageDataModule(LightningDataModule, ABC):
             unknown.
     """
 
-    revision: ClassVar[int] = 1
+    revision: ClassVar[int] = 2
     identity: Identity
     image_shape: ImageShape
     num_classes: int
@@ -130,15 +130,14 @@ class ImageDataModule(LightningDataModule, ABC):
         """Sentences about the files that were loaded, such as a known defect; mostly none."""
         return []
 
-    def require_views(self, views: ViewRange | GridView) -> None:
+    def require_views(self, views: ViewRange | SweptView) -> None:
         """Refuse views that this set cannot show.
 
         Raises:
             UserError: A factor is not recorded, or there are no masks of objects.
         """
         name = self.identity.name
-        chosen = [views.factor] if isinstance(views, GridView) and views.recorded else []
-        for factor in views.recorded if isinstance(views, ViewRange) else chosen:
+        for factor in recorded_spreads(views):
             if factor not in self.factors:
                 known = f"only {', '.join(self.factors)}" if self.factors else "no view"
                 raise UserError(f"{name} records {known}: views cannot be chosen by {factor}")
@@ -259,7 +258,7 @@ class ImageDataModule(LightningDataModule, ABC):
             rows: (B,) the rows in the training split of all of its images.
             share: The rows of this process.
         """
-        views = Views.draw(self.views, len(rows), generator(self.seed, "views", number))
+        views = draw_views(self.views, len(rows), self.seed, "views", number)
         return self.make_batch(self.split("train")[rows[share]], views[share], self.views.part)
 
     def make_batch(self, images: Split, views: Views, part: Part) -> StoredBatch:

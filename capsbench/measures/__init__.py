@@ -7,6 +7,7 @@ from capsbench.measures._config import Name as Name
 from capsbench.measures._config import TestSplit as TestSplit
 from capsbench.measures._figures import ConditionFigureSpec as ConditionFigureSpec
 from capsbench.measures._figures import FigureSpec as FigureSpec
+from capsbench.measures._figures import HeatMapFigureSpec as HeatMapFigureSpec
 from capsbench.measures._figures import LayerFigureSpec as LayerFigureSpec
 from capsbench.measures._figures import LineSpec as LineSpec
 from capsbench.measures._figures import ViewFigureSpec as ViewFigureSpec

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from capsbench.viewpoint.factors import RECORDED
 from capsbench.viewpoint.grid import GridView, ViewGrid
+from capsbench.viewpoint.joint import SweptView
 from capsbench.viewpoint.ranges import ViewRange
 from capsbench.viewpoint.spread import Spread
 
@@ -33,7 +34,7 @@ class MeasureConfig(BaseModel):
     measure: str
 
     @property
-    def required_views(self) -> list[GridView | ViewRange]:
+    def required_views(self) -> Sequence[SweptView | ViewRange]:
         """Views for which the data must have test images."""
         return []
 

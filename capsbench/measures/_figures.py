@@ -80,6 +80,26 @@ class ViewFigureSpec(FigureSpec):
 
 
 @dataclass(frozen=True, kw_only=True)
+class HeatMapFigureSpec(FigureSpec):
+    """A figure of one metric over joint views: a map per model, and one per difference.
+
+    The differences are those from the first model.
+
+    Attributes:
+        metric: Metric of the values. Each has a factor and a view, and under the name of the second
+            factor a condition; all have the same factors.
+        axis: Label of the color bar.
+        outcomes: Name of the per-image array (V, N) behind the V values, in their order; next to it
+            is ``evaluated`` (V, N), False where an image has no outcome. Views at which two models
+            do not differ significantly are marked. None if there is no such array.
+    """
+
+    metric: str
+    axis: str
+    outcomes: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class ConditionFigureSpec(FigureSpec):
     """A figure of one metric against a numerical condition, one line per model.
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar, Literal
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from capsbench.contracts import Model
 from capsbench.data.images import ImageDataModule
@@ -20,22 +19,16 @@ from capsbench.measures import (
     ViewFigureSpec,
     index_name,
 )
-from capsbench.measures._predictions import predict_split
-from capsbench.metrics.view_accuracy import ViewAccuracy
+from capsbench.measures._swept_views import (
+    SUMMARIES,
+    Bools,
+    Floats,
+    are_distinct,
+    predict_views,
+)
 from capsbench.values import Quantity, Value
 from capsbench.viewpoint.grid import GridView
 from capsbench.viewpoint.ranges import ViewRange
-from capsbench.viewpoint.spread import Region
-
-Floats = NDArray[np.float64]
-
-# Regions of the views that each summary averages.
-SUMMARIES: dict[str, tuple[Region, ...]] = {
-    "familiar": ("familiar",),
-    "novel": ("between", "outside"),
-    "between": ("between",),
-    "outside": ("outside",),
-}
 
 
 class AccuracyByViewConfig(GridMeasureConfig):
@@ -97,21 +90,14 @@ class AccuracyByView(Measure[AccuracyByViewConfig]):
     ) -> MeasureResult:
         """Compute the measure; see `Measure.compute`."""
         views = config.grid.views()
-        index = data.split("test").index.numpy()
-        order = np.argsort(index)
-        correct = np.zeros((len(views), len(index)), dtype=bool)
-        evaluated = np.zeros_like(correct)
-        # Every process evaluates all images, so there is nothing to add up between them.
-        metric = ViewAccuracy(len(views), sync_on_compute=False)
-        for row, view in enumerate(views):
-            predictions = predict_split(model, data, "test", view, context.device)
-            columns = order[np.searchsorted(index, predictions.index, sorter=order)]
-            evaluated[row, columns] = True
-            correct[row, columns] = predictions.correct
-            metric.update(row, torch.from_numpy(predictions.correct))
-            context.advance()
-        values = summarize(views, metric.compute().numpy(), evaluated, data.views)
-        per_image = {"correct": correct, "evaluated": evaluated, index_name(): index}
+        predictions = predict_views(model, data, views, context)
+        correct, evaluated = predictions.correct, predictions.evaluated
+        values = summarize(views, predictions.accuracies, evaluated, data.views)
+        per_image = {
+            "correct": correct,
+            "evaluated": evaluated,
+            index_name(): predictions.index,
+        }
         if evaluated.all():  # otherwise an image has no outcome at views where it was not recorded
             per_image |= {
                 quantity.name: weights @ correct
@@ -122,7 +108,7 @@ class AccuracyByView(Measure[AccuracyByViewConfig]):
 
 
 def summarize(
-    views: Sequence[GridView], accuracies: Floats, evaluated: NDArray[np.bool_], ranges: ViewRange
+    views: Sequence[GridView], accuracies: Floats, evaluated: Bools, ranges: ViewRange
 ) -> list[Value]:
     """Summarize the accuracies at the views of a grid.
 
@@ -137,7 +123,7 @@ def summarize(
         without any view are left out.
     """
 
-    def value(quantity: Quantity, number: float, rows: NDArray[np.bool_]) -> Value:
+    def value(quantity: Quantity, number: float, rows: Bools) -> Value:
         return quantity.with_value(number, int(evaluated[rows].any(axis=0).sum()))
 
     all_views = np.ones(len(views), dtype=bool)
@@ -180,7 +166,7 @@ def summary_weights(views: Sequence[GridView], ranges: ViewRange) -> dict[Quanti
         outside.
     """
     regions = [ranges.region(view) for view in views]
-    distinct = list(_are_distinct(views))
+    distinct = list(are_distinct(views))
     summaries: dict[Quantity, Floats] = {}
     for split, included in SUMMARIES.items():
         if split in ("between", "outside") and "between" not in regions:
@@ -203,13 +189,3 @@ def summary_weights(views: Sequence[GridView], ranges: ViewRange) -> dict[Quanti
 
 def _accuracy(split: str, factor: str | None = None) -> Quantity:
     return Quantity(metric="accuracy", split=split, factor=factor)
-
-
-def _are_distinct(views: Sequence[GridView]) -> Iterator[bool]:
-    """Yield False for a view that equals an earlier one, as -180 and 180 degrees do."""
-    earlier: set[GridView] = set()
-    for view in views:
-        angle = view.value if view.period is None else view.value % view.period
-        same = GridView(view.factor, angle)
-        yield same not in earlier
-        earlier.add(same)

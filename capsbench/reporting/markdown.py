@@ -38,7 +38,7 @@ def render(
     for name, each in measure_figures.items():
         parts += [
             f"### {plain(each.title)}",
-            f"![{plain(each.title)}](figures/{name}.svg)",
+            f"![{plain(each.description)}](figures/{name}.svg)",
             plain(each.caption),
         ]
         if each.notes:

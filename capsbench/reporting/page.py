@@ -156,8 +156,7 @@ def _factor(results: Results, factor: str, drawings: Mapping[str, bytes]) -> Fac
 
 
 def _figure(name: str, each: CaptionedFigure, drawing: bytes) -> FigureSection:
-    description = f"{each.title}. The numbers are in results.csv."
-    svg = inline_svg(drawing, prefix=name, description=description)
+    svg = inline_svg(drawing, prefix=name, description=each.description)
     width = REM_PER_INCH * each.figure.get_figwidth()
     return FigureSection(each.title, width, svg, each.caption, each.notes)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from capsbench.measures import MeasureConfig, load_measure
+from capsbench.measures.accuracy_by_joint_view import AccuracyByJointViewConfig
 from capsbench.measures.accuracy_by_split import AccuracyBySplitConfig
 from capsbench.measures.accuracy_by_view import AccuracyByViewConfig
 from capsbench.measures.averaged_accuracy import AveragedAccuracyConfig
@@ -12,12 +13,15 @@ from capsbench.measures.rendering_error import RenderingErrorConfig
 from capsbench.records import Results
 from capsbench.reporting.comparisons.aggregate import ACCURACY_BY_VIEW
 from capsbench.reporting.formatting import FACTORS, counted, listed, number, spread, sweep
+from capsbench.reporting.tables.joint_view_table import ACCURACY_BY_JOINT_VIEW
 from capsbench.schema import Benchmark
 from capsbench.training.recipe import Recipe
 from capsbench.viewpoint.factors import FACTORS as VIEW_FACTORS
 from capsbench.viewpoint.part import Window
 from capsbench.viewpoint.ranges import ViewRange
 from capsbench.viewpoint.spread import Spread
+
+BY_VIEW = (ACCURACY_BY_VIEW, ACCURACY_BY_JOINT_VIEW)
 
 
 def protocol_terms(results: Results) -> list[tuple[str, str]]:
@@ -30,7 +34,7 @@ def protocol_terms(results: Results) -> list[tuple[str, str]]:
             "Familiar views",
             f"{_sentence(_ranges(benchmark.views))} Training images are drawn from these ranges.",
         ),
-        *([novel] if results.has_measure(ACCURACY_BY_VIEW) else []),
+        *([novel] if any(map(results.has_measure, BY_VIEW)) else []),
         ("Test", " ".join(map(_measure, benchmark.measures))),
         *([("Varied", _varied(benchmark))] if benchmark.vary else []),
         ("Recipe", _recipes(benchmark)),
@@ -99,6 +103,15 @@ def _measure(config: MeasureConfig) -> str:
             return (
                 f"Every test image is shown at {counted(len(config.grid), 'view')}, one factor "
                 f"changed at a time: {text}."
+            )
+        case AccuracyByJointViewConfig():
+            first, second = (
+                f"{FACTORS[factor].lower()} {sweep(factor, getattr(config.grid, factor))}"
+                for factor in config.grid.factors()
+            )
+            return (
+                f"Test images are shown at {counted(len(config.grid), 'joint view')}, two factors "
+                f"changed at once: each {first} with each {second}."
             )
         case AccuracyBySplitConfig():
             sentences = [_sentence(f"{listed(config.splits)} test images")] if config.splits else []

@@ -41,7 +41,7 @@ def load_outcomes(cells: Sequence[CellResult], measure: str) -> dict[Quantity, I
         UserError: A file is damaged.
     """
     by_seed = [
-        outcomes(cell.measures[measure].values, _per_image(cell, measure))
+        outcomes(cell.measures[measure].values, load_arrays(cell, measure))
         for cell in cells
         if measure in cell.measures
     ]
@@ -78,7 +78,12 @@ def outcomes(
     return result
 
 
-def _per_image(cell: CellResult, measure: str) -> dict[str, Array]:
+def load_arrays(cell: CellResult, measure: str) -> dict[str, Array]:
+    """Load the per-image arrays of a measure of a cell; none if there is no file.
+
+    Raises:
+        UserError: The file is damaged.
+    """
     path = cell.folder.per_image(cell.reference.measures[measure])
     try:
         return read_npz(path)

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from capsbench.measures import (
     ConditionFigureSpec,
     FigureSpec,
+    HeatMapFigureSpec,
     LayerFigureSpec,
     Measure,
     ViewFigureSpec,
@@ -20,6 +21,7 @@ from capsbench.records import Results
 from capsbench.reporting.comparisons.aggregate import ACCURACY_BY_VIEW, view_factors
 from capsbench.reporting.figures import scaling_figures
 from capsbench.reporting.figures.condition_figure import condition_figure
+from capsbench.reporting.figures.heat_map import describe_heat_maps, heat_map_figure
 from capsbench.reporting.figures.layer_figure import layer_figure
 from capsbench.reporting.figures.training_figure import training_figure
 from capsbench.reporting.figures.view_figure import accuracy_by_view, view_figure
@@ -34,12 +36,14 @@ class CaptionedFigure:
         figure: The figure.
         title: Heading.
         caption: What it shows, how to read it, the definition, the source.
+        description: Text for screen readers.
         notes: Sentences by model on what was not measured, and why.
     """
 
     figure: Figure
     title: str
     caption: str
+    description: str
     notes: Mapping[str, tuple[str, ...]]
 
 
@@ -75,12 +79,17 @@ def measure_figures(results: Results) -> dict[str, CaptionedFigure]:
             measure = load_measure(config.measure)
             for spec in measure.figures:
                 if (figure := _draw(results, config.measure, measure, spec)) is not None:
-                    notes = _notes(results, config.measure)
-                    figures[spec.name] = CaptionedFigure(figure, spec.title, spec.caption, notes)
+                    figures[spec.name] = CaptionedFigure(
+                        figure,
+                        spec.title,
+                        spec.caption,
+                        _describe(results, config.measure, measure, spec),
+                        _notes(results, config.measure),
+                    )
     notes = _notes(results, ACCURACY_BY_SPLIT)
     for name, scaling, title, caption in _scaling_figures(results):
         if scaling is not None:
-            figures[name] = CaptionedFigure(scaling, title, caption, notes)
+            figures[name] = CaptionedFigure(scaling, title, caption, _described(title), notes)
     return figures
 
 
@@ -95,7 +104,20 @@ def _draw(
             return view_figure(results, name, measure, spec)
         case ConditionFigureSpec():
             return condition_figure(results, name, measure, spec)
+        case HeatMapFigureSpec():
+            return heat_map_figure(results, name, measure, spec)
     raise TypeError(f"{name}: no figure can be drawn from a {type(spec).__name__}")
+
+
+def _describe(results: Results, name: str, measure: type[Measure[Any]], spec: FigureSpec) -> str:
+    """Return the text for screen readers of a figure of a measure."""
+    if isinstance(spec, HeatMapFigureSpec):
+        return describe_heat_maps(results, name, measure, spec)
+    return _described(spec.title)
+
+
+def _described(title: str) -> str:
+    return f"{title}. The numbers are in results.csv."
 
 
 def _scaling_figures(results: Results) -> Iterator[tuple[str, Figure | None, str, str]]:

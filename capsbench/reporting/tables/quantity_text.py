@@ -5,6 +5,7 @@ from __future__ import annotations
 from capsbench.names import without_folder
 from capsbench.reporting.formatting import number, view
 from capsbench.values import Condition, Quantity
+from capsbench.viewpoint.factors import FACTORS
 
 
 def quantity_text(quantity: Quantity) -> str:
@@ -14,6 +15,8 @@ def quantity_text(quantity: Quantity) -> str:
     'novel accuracy'
     >>> quantity_text(Quantity(metric="accuracy", split="outside", factor="rotation", view=90))
     'outside accuracy, rotation 90°'
+    >>> quantity_text(Quantity(metric="gap", factor="rotation", view=90, condition={"scale": 0.5}))
+    'gap, rotation 90°, scale ×0.5'
     >>> quantity_text(Quantity(metric="r2", layer="hidden", condition={"epsilon": 0.1}))
     'r2, layer hidden, epsilon 0.1'
     """
@@ -42,6 +45,8 @@ def measured_text(measure: str, quantity: Quantity) -> str:
 def _condition_text(name: str, value: Condition) -> str:
     """Return a condition in words; one that is either met or not has no value."""
     words = name.replace("_", " ")
+    if name in FACTORS and isinstance(value, float):
+        return f"{name} {view(name, value)}"
     if isinstance(value, bool):
         return words if value else f"not {words}"
     return f"{words} {value if isinstance(value, str) else number(value)}"

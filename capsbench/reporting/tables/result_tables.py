@@ -8,6 +8,7 @@ from capsbench.records import Results
 from capsbench.reporting.comparisons.differences import ModelDifference, difference_table
 from capsbench.reporting.comparisons.matched import matched_table
 from capsbench.reporting.tables.drawing_table import drawing_table
+from capsbench.reporting.tables.joint_view_table import joint_view_table
 from capsbench.reporting.tables.published_tables import published_difference_table, published_table
 from capsbench.reporting.tables.search_table import search_table
 from capsbench.reporting.tables.split_table import split_table
@@ -25,6 +26,7 @@ def result_tables(results: Results, differences: Sequence[ModelDifference]) -> l
     tables = (
         summary_table(results),
         split_table(results),
+        joint_view_table(results),
         difference_table(results, differences),
         drawing_table(results),
         matched_table(results),
@@ -36,6 +38,11 @@ def result_tables(results: Results, differences: Sequence[ModelDifference]) -> l
 
 
 def terminal_tables(results: Results) -> list[Table]:
-    """Return the tables that a run prints: the summary, splits, and the errors of drawings."""
-    tables = (summary_table(results), split_table(results), drawing_table(results))
+    """Return the tables that a run prints: the summary, splits, joint views and drawings."""
+    tables = (
+        summary_table(results),
+        split_table(results),
+        joint_view_table(results),
+        drawing_table(results),
+    )
     return [table for table in tables if table is not None]

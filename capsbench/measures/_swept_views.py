@@ -1,0 +1,84 @@
+"""Predictions at every view of a grid, and what summaries of a grid share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from capsbench.contracts import Model
+from capsbench.data.images import ImageDataModule
+from capsbench.measures._measure import MeasureContext
+from capsbench.measures._predictions import predict_split
+from capsbench.metrics.view_accuracy import ViewAccuracy
+from capsbench.viewpoint.joint import SweptView
+from capsbench.viewpoint.spread import Region
+
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+
+# Regions of the views that each summary averages.
+SUMMARIES: dict[str, tuple[Region, ...]] = {
+    "familiar": ("familiar",),
+    "novel": ("between", "outside"),
+    "between": ("between",),
+    "outside": ("outside",),
+}
+
+
+class ViewPredictions(NamedTuple):
+    """Predictions for N test images at V views.
+
+    Attributes:
+        correct: (V, N), True where an image was evaluated and is classified correctly.
+        evaluated: (V, N), False where an image was not recorded at a view.
+        index: (N,) each image's number in its source.
+        accuracies: (V,) accuracy at each view.
+    """
+
+    correct: Bools
+    evaluated: Bools
+    index: NDArray[np.int64]
+    accuracies: Floats
+
+
+def predict_views(
+    model: Model, data: ImageDataModule, views: Sequence[SweptView], context: MeasureContext
+) -> ViewPredictions:
+    """Evaluate a model on the test images at each view; progress advances by one per view.
+
+    Args:
+        model: The model, in evaluation mode on the context's device.
+        data: The data module.
+        views: The V views. Recorded factors select images.
+        context: Device and progress.
+    """
+    index = data.split("test").index.numpy()
+    order = np.argsort(index)
+    correct = np.zeros((len(views), len(index)), dtype=bool)
+    evaluated = np.zeros_like(correct)
+    # Every process evaluates all images, so there is nothing to add up between them.
+    metric = ViewAccuracy(len(views), sync_on_compute=False)
+    for row, view in enumerate(views):
+        predictions = predict_split(model, data, "test", view, context.device)
+        columns = order[np.searchsorted(index, predictions.index, sorter=order)]
+        evaluated[row, columns] = True
+        correct[row, columns] = predictions.correct
+        metric.update(row, torch.from_numpy(predictions.correct))
+        context.advance()
+    return ViewPredictions(correct, evaluated, index, metric.compute().numpy())
+
+
+def are_distinct(views: Sequence[SweptView]) -> Iterator[bool]:
+    """Yield False for a view that equals an earlier one, as -180 and 180 degrees do."""
+    earlier: set[tuple[tuple[str, float], ...]] = set()
+    for view in views:
+        same = tuple(
+            (each.factor, each.value if each.period is None else each.value % each.period)
+            for each in view.components
+        )
+        yield same not in earlier
+        earlier.add(same)

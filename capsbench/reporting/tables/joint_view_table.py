@@ -1,0 +1,71 @@
+"""Table of accuracy over joint views, one row per model."""
+
+from __future__ import annotations
+
+from capsbench.measures.accuracy_by_joint_view import AccuracyByJointView, AccuracyByJointViewConfig
+from capsbench.records import Results
+from capsbench.reporting.comparisons.aggregate import aggregate_seeds, quantities
+from capsbench.reporting.formatting import FACTORS, listed
+from capsbench.reporting.tables.mean_cell import mean_cell
+from capsbench.reporting.tables.table import Table, TableRow, number_columns, text_columns
+from capsbench.values import Quantity
+
+ACCURACY_BY_JOINT_VIEW = "accuracy-by-joint-view"
+HEADINGS = {"worst_accuracy": "Worst"}  # where the name of the metric is longer than it must be
+
+
+def joint_view_table(results: Results) -> Table | None:
+    """Return the summaries of accuracy over joint views; None if nothing is measured."""
+    configs = [c for c in results.benchmark.measures if isinstance(c, AccuracyByJointViewConfig)]
+    columns = quantities(results.cells, ACCURACY_BY_JOINT_VIEW, view=None)
+    if not configs or not columns:
+        return None
+    (config,) = configs
+    units = {name: spec.unit for name, spec in AccuracyByJointView.metrics.items()}
+    color_indices = results.color_indices()
+    factors = listed([FACTORS[factor].lower() for factor in config.grid.factors()])
+    return Table(
+        name="joint-views",
+        title=f"Accuracy if {factors} change together",
+        columns=(*text_columns("Model"), *number_columns(*map(_heading, columns))),
+        rows=tuple(
+            TableRow(
+                (
+                    title,
+                    *(
+                        mean_cell(
+                            aggregate_seeds(cells, ACCURACY_BY_JOINT_VIEW, quantity),
+                            units[quantity.metric],
+                        )
+                        for quantity in columns
+                    ),
+                ),
+                color=color_indices[title],
+            )
+            for title, cells in results.by_label().items()
+        ),
+        caption=_caption(columns),
+    )
+
+
+def _heading(quantity: Quantity) -> str:
+    return (
+        quantity.split.capitalize()
+        if quantity.split
+        else HEADINGS.get(quantity.metric, quantity.metric.capitalize())
+    )
+
+
+def _caption(columns: list[Quantity]) -> str:
+    text = (
+        "The mean over seeds with the value of every seed. A joint view is familiar if the values "
+        "of both factors are. The gap is familiar minus novel, in percentage points; worst is the "
+        "lowest accuracy at any view."
+    )
+    if any(quantity.metric == "interaction" for quantity in columns):
+        text += (
+            " The interaction compares views with two novel values with the harder one of the two "
+            "alone, the other factor being familiar: it is negative if both changes together are "
+            "harder than that."
+        )
+    return text
