@@ -31,6 +31,10 @@ def to_pose_units(matrices: Tensor, height: int, width: int) -> Tensor:
 def transform_poses(poses: Tensor, transforms: Tensor) -> Tensor:
     """Return the poses of transformed parts, T · pose.
 
+    A tilt moves a position as it moves the point there, and the directions of a frame by the
+    derivative of the homography at the position. Transformations therefore compose. A part that is
+    moved behind the camera is drawn upside down.
+
     Args:
         poses: (B, J, D): positions (D = 2) or frames (D = 6).
         transforms: (B, 3, 3) from `to_pose_units`.
@@ -40,10 +44,14 @@ def transform_poses(poses: Tensor, transforms: Tensor) -> Tensor:
     """
     columns = poses.shape[-1] // 2
     transforms = transforms.to(poses.dtype).to(poses.device)[:, None]
-    linear, translation = transforms[..., :2, :2], transforms[..., :2, 2:]
+    linear, translation = transforms[..., :2], transforms[..., 2:]
     # A position is a point; the other columns of a frame are directions, unaffected by shifts.
     moved = linear @ poses.unflatten(-1, (2, columns)) + F.pad(translation, (columns - 1, 0))
-    return moved.flatten(start_dim=-2)
+    rows, depths = moved.split([2, 1], dim=-2)  # depths are 0 and 1, unless a view tilts
+    depth = depths[..., -1:]
+    position = rows[..., -1:] / depth
+    directions = (rows[..., :-1] - position * depths[..., :-1]) / depth
+    return torch.cat([directions, position], dim=-1).flatten(start_dim=-2)
 
 
 class Recognition(nn.Module):

@@ -103,8 +103,8 @@ class TransformingAutoencoder(Model):
         Args:
             images: The images.
             views: Views from which to draw the images, relative to the current ones; by default the
-                images are drawn unchanged. With ``shift``, capsules follow a rotation about the
-                image centre, but their parts do not rotate.
+                images are drawn unchanged. With ``shift``, capsules follow a rotation or tilt
+                about the image centre, but their parts do not rotate or tilt.
 
         Returns:
             Scores of the read-out; presences (B, J); poses (B, J, D), positions if D = 2 and rows

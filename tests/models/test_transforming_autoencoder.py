@@ -66,6 +66,51 @@ def test_positions_and_frames_move_with_their_pixels(seed, size):
             np.testing.assert_allclose(moved[image, capsule][:, :2], directions, atol=1e-9)
 
 
+TILTED = ViewRange(
+    rotation=(-180, 180), scale=(0.6, 0.9), shift=(-3, 3), tilt_x=(-40, 40), tilt_y=(-40, 40)
+)
+
+
+def draw_tilted(count=4, seed=1):
+    generator = torch.Generator().manual_seed(seed)
+    return Views.draw(TILTED, count, generator, generator)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_frames_move_with_the_tilted_plane(seed):
+    """Directions move by the differences of projected points, in pixels."""
+    matrices = draw_tilted(2, seed).matrices(*SIZE)
+    generator = torch.Generator().manual_seed(seed)
+    frames = torch.rand(2, 3, 6, generator=generator, dtype=torch.float64) - 0.5
+    transforms = to_pose_units(matrices, *SIZE)
+    moved = transform_poses(frames, transforms).unflatten(-1, (2, 3)).numpy()
+    positions = transform_poses(frames[..., [2, 5]], transforms).numpy()
+    centre, half, step = np.array([9.5, 5.5]), 10, 1e-6
+    for image, matrix in enumerate(matrices.numpy()):
+        for capsule in range(3):
+
+            def project(point, matrix=matrix):
+                x, y, depth = matrix @ np.append(centre + half * point, 1)
+                return (np.array([x, y]) / depth - centre) / half
+
+            axes = frames[image, capsule].reshape(2, 3).numpy()
+            origin = project(axes[:, 2])
+            np.testing.assert_allclose(moved[image, capsule][:, 2], origin, atol=1e-12)
+            np.testing.assert_allclose(positions[image, capsule], origin, atol=1e-12)
+            for column in range(2):
+                ends = [project(axes[:, 2] + h * axes[:, column]) for h in (step, -step)]
+                difference = (ends[0] - ends[1]) / (2 * step)
+                np.testing.assert_allclose(moved[image, capsule][:, column], difference, atol=1e-8)
+
+
+@both
+def test_drawing_composes_over_tilts(transformation):
+    images, views = draw(4)[0], draw_tilted(4)
+    model = build(transformation)
+    assert model.check_rendering(images, views, draw_tilted(4, seed=2)) < 1e-9
+    assert model.check_view_argument(images, views) == 0
+
+
 def test_a_shift_changes_positions_and_not_directions():
     views = Views.identity(1)
     views.shift[:] = torch.tensor([3.0, -2.0])
