@@ -13,7 +13,11 @@ from capsbench.datamodules.mnist import MNIST
 from capsbench.datamodules.multimnist import MultiMNIST, PairBatch, Pairs, _Digits
 from capsbench.errors import UserError
 from capsbench.models.capsnet_dr import CapsNetDR
+from capsbench.viewpoint.grid import GridView
+from capsbench.viewpoint.joint import JointView
 from capsbench.viewpoint.ranges import ViewRange
+from capsbench.viewpoint.views import Views
+from capsbench.viewpoint.warp import warp
 from tests.datamodules import roots
 from tests.datamodules.properties import SPLITS
 
@@ -146,6 +150,17 @@ def test_views_move_both_digits_and_light_is_that_of_the_image(root):
     torch.testing.assert_close(
         seen.objects[:, 1], (torch.rot90(flat.objects[:, 1], 1, (2, 3)) + 0.25).clamp(max=1)
     )
+
+
+def test_a_tilt_turns_the_composed_image_and_each_digit(root):
+    views = ViewRange(tilt_x=40, tilt_y=-20)
+    (seen,) = MultiMNIST(data_root=root, views=views).evaluation.batches("test", "cpu")
+    (flat,) = MultiMNIST(data_root=root).evaluation.batches("test", "cpu")
+    grid = Views.of_grid([JointView((GridView("tilt_x", 40), GridView("tilt_y", -20)))])
+    matrices = grid.matrices(36, 36)
+    torch.testing.assert_close(seen.images, warp(flat.images, matrices))
+    torch.testing.assert_close(seen.objects[:, 1], warp(flat.objects[:, 1], matrices))
+    assert seen.views.tilt.unique(dim=0).tolist() == [[40, -20]]
 
 
 def test_both_conventions_of_counting():

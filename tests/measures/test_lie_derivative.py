@@ -82,6 +82,17 @@ def test_maps_that_move_with_the_image_are_equivariant_and_others_are_not():
         assert wrong == pytest.approx(2 * invariance, rel=0.1)
 
 
+@pytest.mark.parametrize("direction", ["tilt_x", "tilt_y"])
+def test_tilts_are_measured_when_they_are_named(direction):
+    equivariant = measured(Declared(), directions=[direction])
+    opposite = measured(Flipped(), directions=[direction])
+    assert rate(equivariant, "lie_equivariance", "pixels", direction) < 1e-6
+    # The blur of a nearer part is no wider, but it moves with the part.
+    map_rate = rate(equivariant, "lie_equivariance", "map", direction)
+    assert map_rate < 0.2 * rate(equivariant, "lie_invariance", "map", direction)
+    assert map_rate < 0.1 * rate(opposite, "lie_equivariance", "map", direction)
+
+
 def test_probabilities_are_differentiated_end_to_end():
     model = Declared()
     result = measured(model)

@@ -8,6 +8,7 @@ from torch import nn
 
 from capsbench.contracts import LayerOfInterest, Model, Prediction
 from capsbench.data.batches import Split
+from capsbench.data.randomness import views_by_index
 from capsbench.data.recorded import Recording
 from capsbench.errors import UserError
 from capsbench.measures import load_measure
@@ -130,6 +131,19 @@ def test_factors_are_predicted_separately():
     result = measured(CentroidModel(), Dots(), factors=factors, views=SHIFT, layers=["across"])
     assert number(result, metric="r2", factor="shift_x", layer="across") > 0.98
     assert number(result, metric="r2", factor="shift_y", layer="across") < 0.1
+
+
+def test_tilts_are_predicted_from_pixels_and_not_from_each_other():
+    views = {"tilt_x": [-60, 60], "tilt_y": [-60, 60]}
+    result = measured(
+        CentroidModel(), Dots(), factors=["tilt_x", "tilt_y"], views=views, layers=["pixels"]
+    )
+    table = views_by_index(
+        ViewRange.model_validate(views), Dots().split("test").index, "views to read out"
+    )
+    for column, factor in enumerate(("tilt_x", "tilt_y")):
+        assert number(result, metric="r2", factor=factor, layer="pixels") > 0.9
+        np.testing.assert_array_equal(result.per_image[factor][:, 0], table.tilt[:, column])
 
 
 def test_the_view_is_a_function_of_the_image():

@@ -52,6 +52,21 @@ def test_a_convolution_is_equivariant_and_a_fixed_mask_is_not():
     assert {value.n for value in result.values} == {60}
 
 
+def test_maps_are_moved_by_the_whole_homography_of_a_tilt():
+    coarse = (lambda images: avg_pool2d(images, 2), "map", {"stride": 2.0, "offset": 0.5})
+    misplaced = (coarse[0], "map", {"stride": 2.0, "offset": 8.0})
+    model = Layered(coarse=coarse, misplaced=misplaced)
+    grid = {axis: {"start": -70, "stop": 70, "step": 70} for axis in ("tilt_x", "tilt_y")}
+    result = measured(model, grid=grid)
+    for factor in grid:
+        for view in (-70, 70):
+            assert error(result, "pixels", factor, view) < 1e-6
+            assert error(result, "coarse", factor, view) < 0.3
+            assert error(result, "misplaced", factor, view) > 0.6
+            interpolation = error(result, "pixels", factor, view, "interpolation_error")
+            assert 0 < interpolation < 0.4
+
+
 def test_quarter_turns_of_symmetric_and_other_filters():
     model = Layered(symmetric=(convolution(SYMMETRIC), "map"), other=(convolution(KERNEL), "map"))
     result = measured(model, grid=TURNS)
