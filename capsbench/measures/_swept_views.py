@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -29,7 +29,8 @@ SUMMARIES: dict[str, tuple[Region, ...]] = {
 }
 
 
-class ViewPredictions(NamedTuple):
+@dataclass(frozen=True)
+class ViewPredictions:
     """Predictions for N test images at V views.
 
     Attributes:

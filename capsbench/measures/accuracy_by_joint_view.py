@@ -173,10 +173,11 @@ def summary_weights(
     familiar, novel = (summaries.get(_accuracy(split)) for split in ("familiar", "novel"))
     if familiar is not None and novel is not None:
         summaries[GAP] = familiar - novel
-        by_value = (
-            each.reshape(grid.shape) for each in (accuracies, regions == "familiar", distinct)
+        interaction = _interaction_weights(
+            accuracies.reshape(grid.shape),
+            (regions == "familiar").reshape(grid.shape),
+            distinct.reshape(grid.shape),
         )
-        interaction = _interaction_weights(*by_value)
         if interaction is not None:
             summaries[INTERACTION] = interaction.ravel()
     return summaries

@@ -19,6 +19,7 @@ from capsbench.measures import (
     ViewFigureSpec,
     index_name,
 )
+from capsbench.measures._result import Array
 from capsbench.measures._swept_views import (
     SUMMARIES,
     Bools,
@@ -93,7 +94,7 @@ class AccuracyByView(Measure[AccuracyByViewConfig]):
         predictions = predict_views(model, data, views, context)
         correct, evaluated = predictions.correct, predictions.evaluated
         values = summarize(views, predictions.accuracies, evaluated, data.views)
-        per_image = {
+        per_image: dict[str, Array] = {
             "correct": correct,
             "evaluated": evaluated,
             index_name(): predictions.index,

@@ -50,6 +50,28 @@ def test_a_measure_is_added_without_training(cli, cell, tiny):
     assert "consistency" in page.lower()
 
 
+def test_joint_views_are_measured_drawn_and_refused(cli, cell, tiny):
+    measure = "{measure: accuracy-by-joint-view, grid: {rotation: %s, %s}}"
+    sweep = "{start: -90, stop: 90, step: 90}"
+    joint = measure % (sweep, "scale: {start: 0.5, stop: 1, step: 0.5}")
+    protocol = Path(tiny).read_text("utf-8").partition("measures:")[0]
+    Path("joint.yaml").write_text(f"{protocol}measures: [{joint}]", encoding="utf-8")
+    line = "run joint.yaml --models small --seeds 0 --device cpu --wandb off"
+    code, text, _ = cli(*line.split())
+    assert code == 0
+    assert "rotation and scale change together" in " ".join(text.split())
+    (path,) = (cell / "measures").glob("accuracy-by-joint-view-*.json")
+    at_views = [each for each in MeasureRecord.load(path).values if each.view is not None]
+    assert [(each.view, each.condition["scale"]) for each in at_views] == [
+        (rotation, scale) for rotation in (-90, 0, 90) for scale in (0.5, 1)
+    ]
+    assert Path("runs/tiny/report/figures/accuracy-by-joint-view.svg").is_file()
+    for other, words in (("", "exactly two factors"), (f"azimuth: {sweep}", "records no view")):
+        code, _, message = cli("measure", str(cell), "--measures", measure % (sweep, other))
+        assert code == 2
+        assert words in " ".join(message.split())
+
+
 def test_a_checkpoint_is_evaluated_like_the_run(cli, cell, tiny):
     (path,) = (cell / "measures").glob("accuracy-by-view-*.json")
     evaluation = capsbench.evaluate(cell / "checkpoints" / "validation", tiny)

@@ -4,8 +4,10 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from capsbench.data.recorded import Recording
 from capsbench.errors import UserError
 from capsbench.viewpoint.grid import GridView
+from capsbench.viewpoint.joint import JointView
 from capsbench.viewpoint.ranges import ViewRange
 from capsbench.viewpoint.views import Views
 from tests.data.made_up import Flat, OfficialTurntable, evaluated_images
@@ -94,3 +96,53 @@ def test_views_of_a_range_select_images():
     assert set(chosen.factors["azimuth"].tolist()) == {0, 90}
     with pytest.raises(UserError, match=r"turntable.*azimuth"):
         data.evaluation.view_rows("test", ViewRange(azimuth=45))
+
+
+def test_a_joint_view_selects_images_by_both_recorded_factors():
+    data = OfficialTurntable(views=ViewRange(azimuth={"values": [0, 90]}))
+    view = JointView((GridView("azimuth", 180.0), GridView("elevation", 40.0)))
+    images = data.split("test")[data.evaluation.view_rows("test", view)]
+    assert set(images.factors["azimuth"].tolist()) == {180}
+    assert set(images.factors["elevation"].tolist()) == {40}
+    assert len(images) == 4
+    lit = JointView((GridView("azimuth", 180.0), GridView("lighting", 1.0)))
+    with pytest.raises(UserError, match="lighting"):
+        data.evaluation.view_rows("test", lit)
+
+
+def test_a_joint_view_warps_the_images_that_it_selects():
+    data = OfficialTurntable(views=ViewRange(azimuth={"values": [0, 90]}))
+    turned = JointView((GridView("rotation", 90.0), GridView("azimuth", 180.0)))
+    plain = evaluated_images(data, "test", GridView("azimuth", 180.0))
+    images = evaluated_images(data, "test", turned)
+    assert images.keys() == plain.keys()
+    for number, image in images.items():
+        assert torch.equal(image, torch.rot90(plain[number], 1, (1, 2)))
+
+
+def test_a_joint_view_of_the_object_leaves_the_background():
+    data = OfficialTurntable()
+    components = (GridView("shift_x", 2.0, "object"), GridView("rotation", 90.0, "object"))
+    images = evaluated_images(data, "test", JointView(components)).values()
+    expected = torch.full((1, 8, 8), 100 / 255)
+    expected[:, 1:3, 2:4] = 0  # uncovered
+    expected[:, 1:3, 4:6] = 200 / 255
+    assert all(torch.allclose(image, expected) for image in images)
+
+
+def test_a_combination_that_was_not_recorded_is_refused():
+    class Incomplete(OfficialTurntable):
+        """The cow and the cup are not seen from azimuth 270 at elevation 40."""
+
+        def read(self):
+            recording = super().read()
+            factors = recording.images.factors
+            kept = (factors["azimuth"] != 270) | (factors["elevation"] != 40)
+            assert recording.official_test is not None
+            return Recording(recording.images[kept], recording.official_test[kept])
+
+    rows = Incomplete().evaluation.view_rows
+    azimuth, elevation = GridView("azimuth", 270.0), GridView("elevation", 40.0)
+    assert len(rows("test", azimuth)) and len(rows("test", elevation))
+    with pytest.raises(UserError, match=r"no test image of turntable.*azimuth 270; elevation 40"):
+        rows("test", JointView((azimuth, elevation)))

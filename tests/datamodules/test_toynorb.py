@@ -11,6 +11,7 @@ from capsbench.datamodules._toys import all_toys
 from capsbench.datamodules.toynorb import ToyNORB, checksum
 from capsbench.errors import UserError
 from capsbench.viewpoint.grid import GridView
+from capsbench.viewpoint.joint import JointGrid, JointView
 from capsbench.viewpoint.ranges import ViewRange
 from tests.datamodules.properties import objects, require_disjoint, require_same_views, splits
 
@@ -107,6 +108,28 @@ def test_distance_is_a_factor():
     assert far.masks is not None and near.masks is not None
     assert far.masks.sum() < 0.5 * near.masks.sum()
     assert len(data.evaluation.view_rows("test", GridView("distance", 1.7))) == 24_300
+
+
+def test_every_azimuth_is_recorded_at_every_elevation():
+    data = small(views=ViewRange(**HINTON, elevation={"values": [30, 35, 40]}))
+    grid = JointGrid.model_validate(
+        {
+            "azimuth": {"start": 0, "stop": 340, "step": 20},
+            "elevation": {"start": 30, "stop": 70, "step": 5},
+        }
+    )
+    rows = [data.evaluation.view_rows("test", view) for view in grid.views()]
+    assert {len(each) for each in rows} == {150}
+    assert torch.equal(torch.cat(rows).sort().values, torch.arange(24_300))
+    images = data.split("test")[rows[grid.views().index(_from(40, 30))]]
+    assert set(images.factors["azimuth"].tolist()) == {40}
+    assert set(images.factors["elevation"].tolist()) == {30}
+    with pytest.raises(UserError, match="azimuth 40; elevation 32"):
+        data.evaluation.view_rows("test", _from(40, 32))
+
+
+def _from(azimuth, elevation):
+    return JointView((GridView("azimuth", azimuth), GridView("elevation", elevation)))
 
 
 def test_rearranged_toys_correspond_to_whole_toys():

@@ -90,6 +90,29 @@ def test_views_are_a_function_of_image_and_draw():
     assert (many["loss"][0] != many["loss"][1]).sum() > 20  # nor for all draws
 
 
+def test_a_range_of_two_factors_changes_both_at_once():
+    """The point is seen if it is neither moved out of the image nor made too dark."""
+
+    def by_light(images):
+        """Return scores (B, 2): class 1 if any pixel is lighter than the middle grey."""
+        light = (images.flatten(start_dim=1) > 0.5).any(dim=1)
+        return torch.stack([~light, light], dim=1).float()
+
+    shift, brightness = {"shift": {"values": [0, 8]}}, {"brightness": [-1, 0]}
+    model, data = FunctionModel(by_light), BrightPixels()
+    seen = []
+    for views in (shift, brightness, shift | brightness):
+        result = compute("worst-of-k", model, data, views=views, k=4)
+        is_one = data.split("familiar").targets.numpy() == 1
+        seen.append(result.per_image["correct"] == is_one)  # class 1 is predicted
+    moved, darkened, both = seen
+    # Each factor has the same draws alone and together with others.
+    np.testing.assert_array_equal(both, moved & darkened)
+    assert (both != moved).any() and (both != darkened).any()
+    worst = ((moved & darkened) == is_one).all(axis=0)
+    assert number(result, **WORST) == worst.mean()
+
+
 def test_a_part_moves_alone():
     """The object of a turntable moves in front of its uniform grey background."""
 

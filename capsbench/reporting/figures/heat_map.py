@@ -34,7 +34,7 @@ COLUMNS = 4  # panels side by side
 WIDTH, HEIGHT = 2.5, 2.1  # inches, of one panel
 BAR = 1.0  # inches, of the color bars on the right
 MARGIN = 0.4  # inches, of the names of the axes
-TITLE_CHARACTERS = 28  # in a line
+LINE = 30  # characters of titles
 TICKS = 6  # the most on an axis
 # Color-blind readers can read both maps. Marks have colors of their own, which the page does not
 # replace: a map looks the same on light and on dark paper.
@@ -75,12 +75,13 @@ def heat_map_figure(
     columns = min(COLUMNS, len(maps))
     rows, kinds = ceil(len(maps) / columns), 2 if others else 1
     is_share = measure.metrics[spec.metric].unit == "share"
+    factor = 100 if is_share else 1
     with new_figure((WIDTH * columns + BAR, HEIGHT * rows * kinds + MARGIN)) as figure:
         panels = figure.subplots(rows * kinds, columns, squeeze=False)
         low, high = (0.0, 1.0) if is_share else _limits(maps)
         for axes, (title, values) in zip(panels.flat, maps.items(), strict=False):
             image = _draw(axes, views, values, title, SEQUENTIAL, (low, high))
-        _color_bar(figure, panels[:rows], image, spec.axis, "%" if is_share else "")
+        _color_bar(figure, panels[:rows], image, f"{spec.axis}{' (%)' * is_share}", factor)
         if others:
             # The place below the first model stays empty, so that each column is one model.
             places = panels[rows:].flat[1:]
@@ -88,9 +89,9 @@ def heat_map_figure(
             for axes, (title, values) in zip(places, differences.items(), strict=False):
                 image = _draw(axes, views, values, title, DIVERGING, (-largest, largest))
                 _mark(axes, views, marks[title])
-            label = _wrapped(f"{spec.axis} minus that of {first}")
-            unit = "percentage points" if is_share else ""
-            _color_bar(figure, panels[rows:], image, label, unit)
+            unit = " (percentage points)" * is_share
+            label = _wrapped(f"{spec.axis} minus that of {first}{unit}")
+            _color_bar(figure, panels[rows:], image, label, factor)
         _label(panels, views)
     return figure
 
@@ -145,7 +146,7 @@ def _draw(
     )
     axes.grid(visible=False)
     axes.set_title(_wrapped(title), fontsize=9.5)
-    columns, rows = (_runs(views.familiar.any(axis=axis)) for axis in (1, 0))
+    columns, rows = (_runs(np.asarray(views.familiar.any(axis=axis))) for axis in (1, 0))
     for (a, b), (c, d) in product(columns, rows):
         corner = left_right[a], bottom_top[c]
         size = left_right[b] - left_right[a], bottom_top[d] - bottom_top[c]
@@ -165,15 +166,14 @@ def _mark(axes: Axes, views: JointViews, marks: Bools) -> None:
 
 
 def _color_bar(
-    figure: Figure, panels: NDArray[Any], image: AxesImage, label: str, unit: str
+    figure: Figure, panels: NDArray[Any], image: AxesImage, label: str, factor: int
 ) -> None:
-    """Add the color bar of the panels of one kind; with a unit, shares are written in per cent."""
+    """Add the color bar of the panels of one kind; its numbers are multiplied by a factor."""
     bar = figure.colorbar(image, ax=list(panels.flat), aspect=9 * len(panels), fraction=0.05)
-    bar.set_label(f"{label}\n({unit})" if unit else label, fontsize=9)
-    factor = 100 if unit else 1
+    bar.set_label(label, fontsize=9)
     bar.ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: number(factor * value)))
     bar.ax.tick_params(labelsize=8, right=True)
-    bar.outline.set_visible(False)  # type: ignore[operator]  # an artist, not the method
+    bar.outline.set_visible(False)
 
 
 def _label(panels: NDArray[Any], views: JointViews) -> None:
@@ -210,7 +210,7 @@ def _ticks(values: Sequence[float]) -> tuple[list[float], list[str]]:
 def _edges(values: Sequence[float]) -> Floats:
     """Return the edges of the cells of evenly spaced values (A,): (A + 1,)."""
     step = (values[-1] - values[0]) / (len(values) - 1) if len(values) > 1 else 1.0
-    return values[0] + step * (np.arange(len(values) + 1) - 0.5)
+    return np.asarray(values[0] + step * (np.arange(len(values) + 1) - 0.5), dtype=float)
 
 
 def _runs(flags: Bools) -> list[tuple[int, int]]:
@@ -230,4 +230,4 @@ def _limits(maps: Mapping[str, Floats]) -> tuple[float, float]:
 
 
 def _wrapped(title: str) -> str:
-    return textwrap.fill(title, TITLE_CHARACTERS)
+    return textwrap.fill(title, LINE)
