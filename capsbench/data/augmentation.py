@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import ConfigDict, JsonValue, RootModel, field_validator
 
-# kornia has no defaults here; these are the values of Cubuk et al. (2020) for ResNet-50.
+# kornia has no defaults here; these are torchvision's, on the same scale from 0 to 30.
 DEFAULTS: dict[str, dict[str, JsonValue]] = {"RandAugment": {"n": 2, "m": 9}}
 FORM = "a name such as RandomErasing, or a mapping with one key such as {RandomErasing: {p: 0.5}}"
 

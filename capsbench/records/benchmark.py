@@ -10,7 +10,7 @@ from pydantic import Field
 from capsbench.records.provenance import Provenance
 from capsbench.records.record import Record, RecordPart
 from capsbench.schema import Benchmark
-from capsbench.schema.parts import LABEL_SEPARATOR
+from capsbench.schema.parts import LABEL_SEPARATOR, Point, point_text
 
 FULL = "full"
 
@@ -42,7 +42,8 @@ class CellReference(RecordPart):
         seed: Seed of the training.
         path: Folder of the cell, relative to the runs folder.
         measures: Names of the measures' records, ``<measure>-<fingerprint>``, by measure.
-        at: Value of what the benchmark varies; None if it varies nothing.
+        at: Value of what the benchmark varies, or number of the case; None if it varies nothing.
+        case: Name of the case, if the benchmark varies cases.
     """
 
     label: str
@@ -51,15 +52,23 @@ class CellReference(RecordPart):
     path: str
     measures: dict[str, str]
     at: float | None = None
+    case: str | None = None
+
+    @property
+    def point(self) -> Point | None:
+        """Value of what the benchmark varies, or name of the case; None if it varies nothing."""
+        return self.at if self.case is None else self.case
 
     @property
     def title(self) -> str:
-        """The label, with the value of what the benchmark varies.
+        """The label, with the value of what the benchmark varies or the name of the case.
 
         >>> CellReference(label="CNN", model="cnn-small", seed=0, path="", measures={}, at=30).title
         'CNN · 30'
         """
-        return self.label if self.at is None else f"{self.label}{LABEL_SEPARATOR}{self.at:g}"
+        if self.point is None:
+            return self.label
+        return f"{self.label}{LABEL_SEPARATOR}{point_text(self.point)}"
 
     @property
     def fingerprint(self) -> str:

@@ -18,6 +18,7 @@ from capsbench.records.measure import MeasureRecord
 from capsbench.records.record import damaged_record
 from capsbench.records.training import DataConfig, TrainingConfig, TrainingRecord
 from capsbench.schema import Benchmark
+from capsbench.schema.parts import Point
 from capsbench.values import Value
 
 IDENTITY = ("benchmark", "label", "at", "model", "seed", "fingerprint")  # columns of every row
@@ -61,8 +62,13 @@ class CellResult:
 
     @property
     def at(self) -> float | None:
-        """Value of what the benchmark varies."""
+        """Value of what the benchmark varies, or number of the case."""
         return self.reference.at
+
+    @property
+    def point(self) -> Point | None:
+        """Value of what the benchmark varies, or name of the case."""
+        return self.reference.point
 
     @property
     def problem(self) -> str | None:
@@ -101,7 +107,7 @@ class Results:
         A title is the label of a model; of a benchmark that varies something, with the value.
 
         Args:
-            at: Value of what the benchmark varies; all values if left out.
+            at: Value of what the benchmark varies, or number of the case; all if left out.
         """
         groups: dict[str, list[CellResult]] = {}
         for cell in self.cells:
@@ -135,7 +141,7 @@ class Results:
         Conditions have one column per name, ``condition_<name>``.
         """
         for cell in self.cells:
-            own = (self.benchmark.name, cell.label, cell.at, cell.reference.model, cell.seed)
+            own = (self.benchmark.name, cell.label, cell.point, cell.reference.model, cell.seed)
             identity = dict(zip(IDENTITY, (*own, cell.reference.fingerprint), strict=True))
             for record in cell.measures.values():
                 measure = {"rule": record.rule, "measure": record.measure}

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from typing import Any
 
+from capsbench.data.augmentation import AugmentationOperation
 from capsbench.measures import MeasureConfig, load_measure
 from capsbench.measures.accuracy_by_joint_view import AccuracyByJointViewConfig
 from capsbench.measures.accuracy_by_split import AccuracyBySplitConfig
@@ -14,28 +16,38 @@ from capsbench.records import Results
 from capsbench.reporting.comparisons.aggregate import ACCURACY_BY_VIEW
 from capsbench.reporting.formatting import FACTORS, counted, listed, number, spread, sweep
 from capsbench.reporting.tables.joint_view_table import ACCURACY_BY_JOINT_VIEW
-from capsbench.schema import Benchmark
+from capsbench.schema import Benchmark, variants
 from capsbench.training.recipe import Recipe
 from capsbench.viewpoint.factors import FACTORS as VIEW_FACTORS
+from capsbench.viewpoint.limits import FIELD_OF_VIEW
 from capsbench.viewpoint.part import Window
 from capsbench.viewpoint.ranges import ViewRange
 from capsbench.viewpoint.spread import Spread
 
+DRAWN = "Training images are drawn from these ranges."
+NOT_SEEN = "No model has seen them in training."
+CAMERA = (
+    "The image's plane turns out of the picture, about its centre, and is seen by a camera with a "
+    f"field of view of {number(FIELD_OF_VIEW)}° of the image's longer side. A positive tilt about "
+    "the x axis brings the upper edge nearer, one about the y axis moves the right edge away."
+)
 BY_VIEW = (ACCURACY_BY_VIEW, ACCURACY_BY_JOINT_VIEW)
 
 
 def protocol_terms(results: Results) -> list[tuple[str, str]]:
     """Describe the protocol: return pairs of a term and its explanation."""
     benchmark = results.benchmark
-    novel = ("Novel views", "All views outside those ranges. No model has seen them in training.")
+    seen = "The augmentation may have shown some of them." if _augmented(benchmark) else NOT_SEEN
+    novel = ("Novel views", f"All views outside those ranges. {seen}")
     return [
         ("Data", _data(results)),
         (
             "Familiar views",
-            f"{_sentence(_ranges(benchmark.views))} Training images are drawn from these ranges.",
+            f"{_sentence(_ranges(benchmark.views))} {DRAWN}{_further(benchmark)}",
         ),
         *([novel] if any(map(results.has_measure, BY_VIEW)) else []),
         ("Test", " ".join(map(_measure, benchmark.measures))),
+        *([("Tilts", CAMERA)] if "tilt_" in benchmark.model_dump_json() else []),
         *([("Varied", _varied(benchmark))] if benchmark.vary else []),
         ("Recipe", _recipes(benchmark)),
         ("Selection", _selection(benchmark)),
@@ -76,10 +88,13 @@ def _ranges(views: ViewRange) -> str:
         if not isinstance(values, Spread):
             continue
         kind, _, identity, _ = VIEW_FACTORS[factor]
+        words = FACTORS[factor].lower() if name == factor else name
         if kind == "recorded" or values.constant != identity:
-            varying.append(f"{name} {spread(factor, values)}")
+            varying.append(f"{words} {spread(factor, values)}")
         elif kind == "warp":
-            constant.append(name)
+            constant.append(words)
+    if not views.tilts:
+        constant = [*(words for words in constant if not words.startswith("tilt")), "tilt"]
     if isinstance(views.part, Window):
         width, height = number(views.part.width), number(views.part.height)
         varying.append(f"of a window of {width} × {height} px")
@@ -134,15 +149,63 @@ def _named_ranges(ranges: Mapping[str, ViewRange]) -> list[str]:
 def _varied(benchmark: Benchmark) -> str:
     vary = benchmark.vary
     assert vary is not None
-    values = listed([number(value) for value in vary.values])
-    return f"{_sentence(vary.name)[:-1]} ({vary.place}): {values}. All else is the same."
+    if vary.cases is None:
+        values = listed([number(value) for value in vary.values or ()])
+        return f"{_sentence(vary.name)[:-1]} ({vary.place}): {values}. All else is the same."
+    cases = "; ".join(f"{name} ({_changes(changes)})" for name, changes in vary.cases.items())
+    return f"{_sentence(f'{vary.name}: {cases}')} All else is the same."
+
+
+def _changes(changes: Mapping[str, Any]) -> str:
+    """Return the changes of a case; views and augmentations as in the other terms."""
+    views = {place[6:]: value for place, value in changes.items() if place.startswith("views.")}
+    ranges, _, _ = _ranges(ViewRange.model_validate(views)).partition("; no change")
+    texts = [ranges.replace(";", ",")] if views else []
+    texts += [
+        _setting(place, value) for place, value in changes.items() if not place.startswith("views.")
+    ]
+    return ", ".join(texts) or "as stated here"
+
+
+def _setting(place: str, value: Any) -> str:
+    """Return a changed setting with its value."""
+    if place.removeprefix("recipe.") == "augmentation":
+        return f"augmentation by {_operations(map(AugmentationOperation.model_validate, value))}"
+    return f"{place} {value}"
+
+
+def _operations(operations: Iterable[AugmentationOperation]) -> str:
+    return listed([str(operation) for operation in operations]) or "nothing"
+
+
+def _further(benchmark: Benchmark) -> str:
+    """Return the sentence about views that training images have beyond the ranges, if any."""
+    recipes = [benchmark.recipe_of(entry) for entry in benchmark.models]
+    if operations := benchmark.recipe.augmentation:
+        return f" They are then augmented by {_operations(operations)}, as kornia defines them."
+    if any(recipe.augmentation for recipe in recipes):
+        return " Those of some models are then augmented; see the recipe."
+    cases = (benchmark.vary and benchmark.vary.cases) or {}
+    places = [place for changes in cases.values() for place in changes]
+    if any(place.startswith(("views", "recipe.augmentation")) for place in places):
+        return " Some cases have other views, or augment the images; see what is varied."
+    return ""
+
+
+def _augmented(benchmark: Benchmark) -> bool:
+    """Return True if any model, in any case, is trained on augmented images."""
+    return any(
+        variant.recipe_of(entry).augmentation
+        for variant in variants(benchmark).values()
+        for entry in variant.models
+    )
 
 
 def _recipes(benchmark: Benchmark) -> str:
     own = [entry for entry in benchmark.models if entry.recipe]
     text = f"{_recipe(benchmark.recipe)}, the same for every model{' but' * bool(own)}"
     exceptions = [
-        f"{entry.label} ({', '.join(f'{key} {value}' for key, value in entry.recipe.items())}: "
+        f"{entry.label} ({', '.join(_setting(*item) for item in entry.recipe.items())}: "
         f"{entry.reason})"
         for entry in own
     ]
@@ -157,10 +220,12 @@ def _recipe(recipe: Recipe) -> str:
         "exponential": f"falling exponentially to {end}",
     }[recipe.schedule]
     decay = f", weight decay {number(recipe.weight_decay)}" if recipe.weight_decay else ""
+    operations = _operations(recipe.augmentation)
+    augmented = f", images augmented by {operations}" if recipe.augmentation else ""
     return (
         f"{counted(recipe.steps, 'step')} of {counted(recipe.batch_size, 'image')}, "
         f"{recipe.optimizer} with learning rate {number(recipe.learning_rate)} "
-        f"{schedule}{decay}, precision {recipe.precision}"
+        f"{schedule}{decay}, precision {recipe.precision}{augmented}"
     )
 
 

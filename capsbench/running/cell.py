@@ -34,7 +34,8 @@ class Cell(BaseModel):
         rule: Selection rule of the weights that are measured.
         measures: Measures by the names of their records, ``<measure>-<fingerprint>``.
         sources: Trainings with the same seed that the measures use as well, by label.
-        at: Value of what the benchmark varies; None if it varies nothing.
+        at: Value of what the benchmark varies, or number of the case; None if it varies nothing.
+        case: Name of the case, if the benchmark varies cases.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -48,6 +49,7 @@ class Cell(BaseModel):
     measures: dict[str, AnyMeasureConfig] = Field(default_factory=dict)
     sources: dict[str, Cell] = Field(default_factory=dict)
     at: float | None = None
+    case: str | None = None
 
     @property
     def seed(self) -> int:
@@ -74,6 +76,7 @@ class Cell(BaseModel):
             path=self.path.as_posix(),
             measures={config.measure: name for name, config in self.measures.items()},
             at=self.at,
+            case=self.case,
         )
 
     def with_measures(self, configs: Sequence[MeasureConfig], sources: Mapping[str, Cell]) -> Cell:

@@ -36,12 +36,13 @@ def plan(
     selected = select_models(benchmark.models, models)
     sources = {label for measure in benchmark.measures for label in measure.source_models}
     cells = []
+    labels = [entry.label for entry in selected]
     for at, variant in variants(benchmark).items():
         data = _resolve_data(variant, data_root)
         trainings = {
             (cell.label, cell.seed): cell
             for entry in variant.models
-            if entry in selected or entry.label in sources
+            if entry.label in labels or entry.label in sources
             for cell in _trainings(variant, entry, data, at)
         }
         by_label = {cell.label: cell for cell in trainings.values()}
@@ -49,13 +50,13 @@ def plan(
             variant.measures, {label: cell.build_model() for label, cell in by_label.items()}
         )
         cells += [
-            trainings[entry.label, seed].with_measures(
-                measures[entry.label], {label: trainings[label, seed] for label in sources}
+            trainings[label, seed].with_measures(
+                measures[label], {source: trainings[source, seed] for source in sources}
             )
-            for entry in selected
+            for label in labels
             for seed in variant.seeds
         ]
-    return sorted(cells, key=lambda cell: [entry.label for entry in selected].index(cell.label))
+    return sorted(cells, key=lambda cell: labels.index(cell.label))
 
 
 def select_models(
@@ -100,6 +101,7 @@ def _trainings(
                 path=Path(data_folder, target.slug, f"{seed}-{config.fingerprint}"),
                 rule=benchmark.selection,
                 at=at,
+                case=benchmark.vary.case(at) if benchmark.vary and at is not None else None,
             )
         )
     return cells

@@ -66,7 +66,7 @@ def plan_trials(
     """
     if benchmark.vary is not None:
         raise UserError(
-            f"{benchmark.name} varies {benchmark.vary.place}: --search is for benchmarks that vary "
+            f"{benchmark.name} varies {benchmark.vary.name}: --search is for benchmarks that vary "
             "nothing; name one value by --set vary=null and --set"
         )
     trials = []

@@ -19,6 +19,7 @@ from capsbench.schema.parts import (
     Search,
     Variation,
     pairs,
+    point_text,
 )
 from capsbench.training.recipe import Recipe
 from capsbench.viewpoint.ranges import ViewRange
@@ -124,8 +125,8 @@ class Benchmark(SchemaModel):
     @model_validator(mode="after")
     def _published(self) -> Self:
         for entry in self.published:
-            if entry.at is not None and (self.vary is None or entry.at not in self.vary.values):
-                raise ValueError(f"published: at {entry.at:g} is not among vary.values")
+            if entry.at is not None and (self.vary is None or entry.at not in self.vary.points):
+                raise ValueError(f"published: at {point_text(entry.at)} is nothing that varies")
             if entry.rule == "matched" and self.matched is None:
                 raise ValueError("published: a number of rule 'matched' needs a 'matched' section")
         pairs(self.published)

@@ -12,7 +12,7 @@ from capsbench.measures import Name
 from capsbench.names import find, table
 from capsbench.schema.benchmark import Benchmark
 from capsbench.schema.loading import load_benchmark, read_yaml
-from capsbench.schema.parts import Changes, SchemaModel
+from capsbench.schema.parts import Changes, Point, SchemaModel
 from capsbench.values import Quantity
 
 
@@ -37,7 +37,7 @@ class ClaimTest(SchemaModel):
         part: Name of the part.
         model: Label of the model that the claim is about.
         against: Label of the model that it is compared with.
-        at: Value of what the part's benchmark varies, if it varies something.
+        at: Value, or name of the case, of what the part's benchmark varies, if it varies something.
         measure: Name of the measure.
         quantity: The number within the measure.
         against_quantity: The number of the other model, if it differs, as that of a layer does.
@@ -48,7 +48,7 @@ class ClaimTest(SchemaModel):
     part: str
     model: str
     against: str
-    at: float | None = None
+    at: Point | None = None
     measure: str
     quantity: Quantity
     against_quantity: Quantity | None = None
@@ -146,7 +146,7 @@ def _require_known(claim: Claim, test: ClaimTest, benchmark: Benchmark) -> None:
     """Refuse unknown names, which would end as 'not decided' after an hour of training."""
     labels = [entry.label for entry in benchmark.models]
     measures = [entry.measure for entry in benchmark.measures]
-    values = list(benchmark.vary.values) if benchmark.vary else [None]
+    values = list(benchmark.vary.points) if benchmark.vary else [None]
     for what, given, known in (
         ("model", test.model, labels),
         ("model", test.against, labels),

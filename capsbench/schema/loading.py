@@ -70,7 +70,9 @@ def parse_changes(pairs: Sequence[str], option: str = "--set") -> dict[str, Any]
 
 
 def variants(benchmark: Benchmark) -> dict[float | None, Benchmark]:
-    """Return the protocol at each value of what it varies; under None if it varies nothing.
+    """Return the variants of a protocol by their position; under None if it varies nothing.
+
+    A position is the value of what is varied, or the number of a case.
 
     Raises:
         ValidationError: A value does not fit its place.
@@ -79,10 +81,11 @@ def variants(benchmark: Benchmark) -> dict[float | None, Benchmark]:
     if vary is None:
         return {None: benchmark}
     result: dict[float | None, Benchmark] = {}
-    for at, value in vary.values.items():
+    for point, changes in vary.points.items():
         content = benchmark.model_dump(mode="json")
-        set_value(content, vary.place, value)
-        result[at] = Benchmark.model_validate(content)
+        for place, value in changes.items():
+            set_value(content, place, value)
+        result[vary.position(point)] = Benchmark.model_validate(content)
     return result
 
 

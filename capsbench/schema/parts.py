@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import product
 from typing import Annotated, Any, Literal, Self
 
@@ -14,6 +14,16 @@ from capsbench.values import Quantity
 Changes = dict[str, Any]  # values by dotted path, such as {"recipe.steps": 500}
 LABEL_SEPARATOR = " · "  # between a model's label and the value at which it was trained
 SEARCHED = ("learning_rate", "weight_decay")
+Point = float | str  # a variant of a benchmark that varies something: a value, or a case's name
+
+
+def point_text(point: Point) -> str:
+    """Return a value, or the name of a case, as text.
+
+    >>> point_text(30.0), point_text("RandAugment")
+    ('30', 'RandAugment')
+    """
+    return point if isinstance(point, str) else f"{point:g}"
 
 
 class SchemaModel(BaseModel):
@@ -101,24 +111,54 @@ class Matched(SchemaModel):
 
 
 class Variation(SchemaModel):
-    """A variable of the benchmark in addition to the model: one place takes several values.
+    """A variable of the benchmark in addition to the model: values of one place, or named cases.
 
     Attributes:
         name: Name for axes and headings, such as ``training images of each class``.
         place: Dotted place in the file, such as ``data.per_class``.
         values: Values by their number on an axis; a list of numbers maps each number to itself.
+        cases: In their stead, changes by dotted place, for each case by its name. Records number
+            the cases from 0.
         logarithmic: True for a logarithmic axis.
     """
 
     name: str
-    place: str
-    values: dict[float, Any] = Field(min_length=2)
+    place: str | None = None
+    values: dict[float, Any] | None = Field(default=None, min_length=2)
+    cases: dict[str, Changes] | None = Field(default=None, min_length=2)
     logarithmic: bool = False
+
+    @property
+    def points(self) -> dict[Point, Changes]:
+        """The changes of each variant, by its value or the name of its case."""
+        if self.cases is None:
+            return {at: {str(self.place): value} for at, value in (self.values or {}).items()}
+        cases: Iterable[tuple[Point, Changes]] = self.cases.items()
+        return dict(cases)
+
+    def case(self, at: float) -> str | None:
+        """Return the name of the case at a position; None if values are varied."""
+        return None if self.cases is None else list(self.cases)[int(at)]
+
+    def position(self, point: Point) -> float:
+        """Return the place of a variant on an axis: its value, or the number of its case."""
+        return point if isinstance(point, float) else float(list(self.points).index(point))
 
     @field_validator("values", mode="before")
     @classmethod
     def _by_number(cls, value: Any) -> Any:
         return {each: each for each in value} if isinstance(value, list) else value
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Self:
+        if (self.place is None, self.values is None) != (self.cases is not None,) * 2:
+            raise ValueError("give place and values, or cases")
+        if self.cases is not None and self.logarithmic:
+            raise ValueError("cases have no logarithmic axis")
+        for case in self.cases or ():
+            if not case or LABEL_SEPARATOR in case:
+                raise ValueError(f"a case needs a name without '{LABEL_SEPARATOR}'")
+        return self
 
 
 class Search(SchemaModel):
@@ -153,7 +193,7 @@ class Published(SchemaModel):
 
     Attributes:
         model: Label of the model whose measured number it is compared with.
-        at: Value of what the benchmark varies, if it varies something.
+        at: Value, or name of the case, of what the benchmark varies, if it varies something.
         measure: Measure of the measured number.
         quantity: The measured number within the measure.
         rule: Compare with the selected weights, or with the matched step.
@@ -169,7 +209,7 @@ class Published(SchemaModel):
     """
 
     model: str
-    at: float | None = None
+    at: Point | None = None
     measure: str
     quantity: Quantity
     rule: Literal["selected", "matched"] = "selected"

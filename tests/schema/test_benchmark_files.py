@@ -9,7 +9,7 @@ from capsbench.errors import UserError
 from capsbench.measures import LayerMeasureConfig, load_measure
 from capsbench.names import find
 from capsbench.running.plan import plan
-from capsbench.schema import benchmark_names, load_benchmark, parse_changes
+from capsbench.schema import benchmark_names, load_benchmark, parse_changes, variants
 
 NUMBER = (
     "model: CNN, measure: a, quantity: {metric: b}, value: 1, printed: c, source: d, "
@@ -23,7 +23,7 @@ def test_shipped_benchmarks_can_be_planned(name):
     assert benchmark.name == name
     assert find("benchmarks", name).summary() == benchmark.title
     cells = plan(benchmark)
-    variants = len(benchmark.vary.values) if benchmark.vary else 1
+    variants = len(benchmark.vary.points) if benchmark.vary else 1
     assert len(cells) == len(benchmark.models) * len(benchmark.seeds) * variants
     assert len({cell.path for cell in cells}) == len(cells)
     assert benchmark.expected
@@ -94,6 +94,15 @@ def test_changes_reach_their_place():
         ("vary={name: x, place: recipe.stepz, values: [1, 2]}", "stepz"),
         ("vary={name: x, place: recipe.steps, values: [1]}", "at least 2"),
         ("vary={name: x, place: recipe.steps, values: [1, 0]}", "greater than or equal"),
+        ("vary={name: x, place: recipe.steps}", "place and values, or cases"),
+        ("vary={name: x, values: [1, 2], cases: {a: {}, b: {}}}", "place and values, or cases"),
+        ("vary={name: x, cases: {a: {}}}", "at least 2"),
+        ("vary={name: x, cases: {a: {}, 'b · c': {}}}", "a name without"),
+        ("vary={name: x, cases: {a: {}, b: {}}, logarithmic: true}", "logarithmic"),
+        ("vary={name: x, cases: {a: {}, b: {recipe.stepz: 3}}}", "stepz"),
+        ("vary={name: x, cases: {a: {}, b: {recipe.steps: 0}}}", "greater than or equal"),
+        ("recipe.augmentation=RandAugment", "valid tuple"),
+        ("recipe.augmentation=[{RandAugment: {n: 1}, RandomInvert: {}}]", "one key"),
         (
             f"published=[{{{NUMBER}, at: 3}}]",
             "at 3",
@@ -208,6 +217,38 @@ def test_varied_values_and_own_recipes_make_cells():
     assert [cell.recipe.batch_size for cell in cells] == [8, 16, 8, 16]
     assert {cell.recipe.learning_rate for cell in cells[:2]} == {0.005}
     assert {cell.recipe.learning_rate for cell in cells[2:]} == {0.5}
+
+
+def test_cases_change_several_places_and_keep_their_names():
+    cases = {
+        "plain": {},
+        "erased": {"recipe.steps": 7, "recipe.augmentation": ["RandomErasing"]},
+        "narrow": {"models.0.arguments.width": 3},
+    }
+    changes = {"vary": {"name": "case", "cases": cases}, "seeds": [3]}
+    benchmark = load_benchmark("quick", changes)
+    assert list(variants(benchmark)) == [0, 1, 2]
+    cells = plan(benchmark, models=["CNN"])
+    assert [(c.at, c.case, c.title) for c in cells] == [
+        (0, "plain", "CNN · plain"),
+        (1, "erased", "CNN · erased"),
+        (2, "narrow", "CNN · narrow"),
+    ]
+    assert [cell.recipe.steps for cell in cells] == [benchmark.recipe.steps, 7, 400]
+    assert [len(cell.recipe.augmentation) for cell in cells] == [0, 1, 0]
+    assert [cell.config.model.arguments["width"] for cell in cells] == [16, 16, 3]
+    number = yaml.safe_load(f"{{{NUMBER}, at: erased}}")
+    assert load_benchmark("quick", {**changes, "published": [number]}).published[0].at == "erased"
+    with pytest.raises(UserError, match="at rased"):
+        load_benchmark("quick", {**changes, "published": [number | {"at": "rased"}]})
+
+
+def test_a_model_may_have_an_augmentation_of_its_own():
+    own = {"name": "lenet5", "recipe": {"augmentation": ["RandomErasing"]}, "reason": "a test"}
+    benchmark = load_benchmark("quick", {"models.1": own, "recipe.augmentation": ["RandomInvert"]})
+    cells = plan(benchmark, models=["CNN", "lenet5"])
+    names = {cell.label: [each.name for each in cell.recipe.augmentation] for cell in cells}
+    assert names == {"CNN": ["RandomInvert"], "lenet5": ["RandomErasing"]}
 
 
 def test_a_followed_split_makes_another_training():

@@ -158,6 +158,6 @@ def _pair(
 ) -> tuple[list[CellResult], list[CellResult]]:
     """Return the cells of the model and of the other one."""
     return (
-        [cell for cell in cells if (cell.label, cell.at) == (test.model, test.at)],
-        [cell for cell in cells if (cell.label, cell.at) == (test.against, test.at)],
+        [cell for cell in cells if (cell.label, cell.point) == (test.model, test.at)],
+        [cell for cell in cells if (cell.label, cell.point) == (test.against, test.at)],
     )

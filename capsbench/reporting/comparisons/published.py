@@ -183,7 +183,7 @@ def _difference_verdict(
 
 
 def _counterpart(results: Results, entry: Published) -> Counterpart:
-    cells = [c for c in results.cells if (c.label, c.at) == (entry.model, entry.at)]
+    cells = [c for c in results.cells if (c.label, c.point) == (entry.model, entry.at)]
     if entry.rule == "matched":
         seed_values = matched.matched_accuracy(results, cells, str(entry.quantity.split))
         return Counterpart(seed_values, len(matched.matches(results, cells)), needs_target=True)

@@ -137,7 +137,9 @@ def _check_search(exported: ExportedResults, shipped: Benchmark) -> None:
 
 
 def _is_cell(protocol: Benchmark, cell: CellResult) -> bool:
-    return cell.seed in protocol.seeds and cell.label in [each.label for each in protocol.models]
+    case = protocol.vary.case(cell.at) if protocol.vary and cell.at is not None else None
+    known = cell.label in [each.label for each in protocol.models]
+    return known and cell.seed in protocol.seeds and cell.reference.case == case
 
 
 def _is_training(protocol: Benchmark, cell: CellResult, config: TrainingConfig) -> bool:

@@ -94,7 +94,12 @@ def share_axis(axes: Axes) -> None:
 
 
 def draw_line(
-    axes: Axes, points: Sequence[tuple[float, SeedValues]], index: int, label: str | None = None
+    axes: Axes,
+    points: Sequence[tuple[float, SeedValues]],
+    index: int,
+    label: str | None = None,
+    *,
+    connected: bool = True,
 ) -> None:
     """Draw a line through means, with a mark for each seed and an upright line per interval.
 
@@ -103,10 +108,12 @@ def draw_line(
         points: Place on the horizontal axis, and the numbers there.
         index: Place of the line's model in the list of models, for its color.
         label: Name in the legend of the panel.
+        connected: False to leave out the line, between points without an order.
     """
     color, marker = series(index).color, series(index).marker
     x_values, means = [x for x, _ in points], [seed_values.mean for _, seed_values in points]
-    axes.plot(x_values, means, color=color, linestyle=line_style(index), label=label)
+    style = line_style(index) if connected else ""
+    axes.plot(x_values, means, color=color, linestyle=style, label=label)
     for x, seed_values in points:
         values = list(seed_values.values.values())
         axes.plot([x] * len(values), values, marker, color=color, markersize=4)

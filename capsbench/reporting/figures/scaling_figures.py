@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
+from textwrap import fill
 
 from matplotlib.figure import Figure
 
@@ -26,6 +27,7 @@ from capsbench.reporting.figures.plotting import (
 )
 from capsbench.reporting.formatting import number
 from capsbench.reporting.tables.split_table import ACCURACY_BY_SPLIT, METRICS, heading
+from capsbench.schema import parts
 from capsbench.values import Quantity
 
 MIN_SIZES = 3  # two points are no curve
@@ -33,6 +35,12 @@ READING = (
     "Each mark is one seed, the line goes through the means, and upright lines are 95 % t "
     "intervals of the mean, from three seeds."
 )
+CASES_READING = (
+    "Each mark is one seed, side by side for the models; upright lines are 95 % t intervals of the "
+    "mean, from three seeds."
+)
+TICK_CHARACTERS = 12  # of a line of a case's name
+DODGE = 0.12  # from one model to the next, of the distance between cases
 VARIED_TITLE = "Accuracy against the varied value"
 PARAMETERS_TITLE = "Accuracy against parameters"
 PARAMETERS_CAPTION = (
@@ -60,12 +68,16 @@ class AccuracyCurves:
 
 def varied_curves(results: Results) -> list[AccuracyCurves]:
     """Return accuracy against the varied value, one line per model; empty if nothing is varied."""
-    if results.benchmark.vary is None:
+    vary = results.benchmark.vary
+    if vary is None:
         return []
     groups = {
         entry.label: [
-            (at, [c for c in results.cells if (c.label, c.at) == (entry.label, at)])
-            for at in results.benchmark.vary.values
+            (
+                vary.position(point),
+                [c for c in results.cells if (c.label, c.point) == (entry.label, point)],
+            )
+            for point in vary.points
         ]
         for entry in results.benchmark.models
     }
@@ -78,13 +90,22 @@ def varied_figure(results: Results) -> Figure | None:
     curves = varied_curves(results)
     if vary is None or not curves:
         return None
-    return _draw(curves, vary.name, logarithmic=vary.logarithmic, ticks=list(vary.values))
+    ticks = {vary.position(point): _tick(point) for point in vary.points}
+    lines = vary.cases is None
+    return _draw(curves, vary.name, logarithmic=vary.logarithmic, ticks=ticks, connected=lines)
+
+
+def _tick(point: parts.Point) -> str:
+    return fill(point, TICK_CHARACTERS) if isinstance(point, str) else number(point)
 
 
 def varied_caption(results: Results) -> str:
     """Return the caption of `varied_figure`."""
     vary = results.benchmark.vary
-    return f"On the axis: {vary.name}. All else is the same. {READING}" if vary else ""
+    if vary is None:
+        return ""
+    reading = READING if vary.cases is None else CASES_READING
+    return f"On the axis: {vary.name}. All else is the same. {reading}"
 
 
 def parameter_curves(results: Results) -> list[AccuracyCurves]:
@@ -198,9 +219,10 @@ def _draw(
     axis: str,
     *,
     logarithmic: bool,
-    ticks: Sequence[float] | None = None,
+    ticks: Mapping[float, str] | None = None,
+    connected: bool = True,
 ) -> Figure:
-    """Draw one panel per accuracy."""
+    """Draw one panel per accuracy; points of cases are side by side, without lines."""
     names = list(curves[0].lines)
     columns = min(2, len(curves))
     rows, legend = ceil(len(curves) / columns), legend_rows(names, PANEL[0] * columns)
@@ -208,12 +230,16 @@ def _draw(
         grid = figure.subplots(rows, columns, sharey=True, squeeze=False)
         for axes, panel in zip(grid.flat, curves, strict=False):
             for index, points in enumerate(panel.lines.values()):
-                draw_line(axes, points, index)
+                shift = 0.0 if connected else DODGE * (index - (len(panel.lines) - 1) / 2)
+                places = [(x + shift, seed_values) for x, seed_values in points]
+                draw_line(axes, places, index, connected=connected)
             if logarithmic:
                 axes.set_xscale("log")
             if ticks is not None:
-                axes.set_xticks(ticks, [number(x) for x in ticks])
+                axes.set_xticks(list(ticks), list(ticks.values()))
                 axes.minorticks_off()
+            if not connected:
+                axes.tick_params(axis="x", labelsize="x-small")
             axes.set_title(panel.title, fontsize="medium")
             axes.set_xlabel(axis)
             share_axis(axes)

@@ -20,6 +20,7 @@ from capsbench.reporting.tables.table import (
     number_columns,
     text_columns,
 )
+from capsbench.schema.parts import point_text
 
 RULE = (
     "A claim holds if all of its tests hold, does not hold if one of them fails, and is not "
@@ -89,7 +90,7 @@ def _model_verdict(verdicts: Sequence[ClaimVerdict]) -> str:
 
 def _test_row(judged: JudgedTest) -> TableRow:
     test, each = judged.test, judged.difference
-    at = "" if test.at is None else f" at {test.at:g}"
+    at = "" if test.at is None else f" at {point_text(test.at)}"
     lower = " (lower is better)" if test.lower_is_better else ""
     sizes = " : ".join(MISSING if n is None else f"{n:,}" for n in judged.parameters)
     numbers: tuple[str | None, ...] = (None, f"{test.margin:g}", None, None, None, None)

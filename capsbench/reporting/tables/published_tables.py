@@ -18,6 +18,7 @@ from capsbench.reporting.tables.mean_cell import mean_cell
 from capsbench.reporting.tables.quantity_text import measured_text
 from capsbench.reporting.tables.table import MISSING, Table, TableRow, number_columns, text_columns
 from capsbench.schema import Published
+from capsbench.schema.parts import point_text
 
 KNOWN_BY = {
     "read": "read in the source",
@@ -106,8 +107,8 @@ def difference_cells(row: PublishedDifference) -> tuple[str, str, str, str]:
 
 
 def model_text(entry: Published) -> str:
-    """Return the label of the model, with the value of what the benchmark varies."""
-    return entry.model if entry.at is None else f"{entry.model} at {entry.at:g}"
+    """Return the label of the model, with the value or case of what the benchmark varies."""
+    return entry.model if entry.at is None else f"{entry.model} at {point_text(entry.at)}"
 
 
 def published_text(entry: Published) -> str:

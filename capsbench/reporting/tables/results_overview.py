@@ -128,5 +128,5 @@ def _measured(counterpart: Counterpart, record: BenchmarkRecord) -> str:
 
 
 def _num_planned(benchmark: Benchmark) -> int:
-    values = len(benchmark.vary.values) if benchmark.vary else 1
+    values = len(benchmark.vary.points) if benchmark.vary else 1
     return len(benchmark.models) * len(benchmark.seeds) * values
