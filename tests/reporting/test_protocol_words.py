@@ -11,12 +11,12 @@ from capsbench.viewpoint.ranges import ViewRange
 @pytest.mark.parametrize(
     ("views", "words"),
     [
-        ({}, "no change of rotation, shift, scale and shear"),
-        ({"shift": [-2, 2]}, "shift −2 px to 2 px; no change of rotation, scale and shear"),
+        ({}, "no change of rotation, shift, scale, shear and tilt"),
+        ({"shift": [-2, 2]}, "shift −2 px to 2 px; no change of rotation, scale, shear and tilt"),
         (
             {"azimuth": {"values": [340, 0, 20]}, "elevation": [0, 24]},
             (
-                "no change of rotation, shift, scale and shear; azimuth 340°, 0° and 20°; "
+                "no change of rotation, shift, scale, shear and tilt; azimuth 340°, 0° and 20°; "
                 "elevation 0° to 24°"
             ),
         ),
@@ -24,18 +24,35 @@ from capsbench.viewpoint.ranges import ViewRange
             {"rotation": {"start": -180, "stop": 150, "step": 30}, "contrast": [0.5, 1]},
             (
                 "rotation −180° to 150° in steps of 30°; contrast ×0.5 to ×1; "
-                "no change of shift, scale and shear"
+                "no change of shift, scale, shear and tilt"
             ),
         ),
         (
             {"rotation": 90, "part": {"width": 8, "height": 4.5}},
-            "rotation 90° only; of a window of 8 × 4.5 px; no change of shift, scale and shear",
+            (
+                "rotation 90° only; of a window of 8 × 4.5 px; "
+                "no change of shift, scale, shear and tilt"
+            ),
         ),
         (
             {"rotation": [0, 9], "part": "object"},
             (
                 "rotation 0° to 9°; of the object, its background unchanged; "
-                "no change of shift, scale and shear"
+                "no change of shift, scale, shear and tilt"
+            ),
+        ),
+        (
+            {"tilt_x": [-15, 15]},
+            (
+                "tilt about the x axis −15° to 15°; no change of rotation, shift, scale, shear and "
+                "tilt about the y axis"
+            ),
+        ),
+        (
+            {"tilt_x": 10, "tilt_y": [-5, 5], "shift": [-2, 2]},
+            (
+                "shift −2 px to 2 px; tilt about the x axis 10° only; tilt about the y axis −5° to "
+                "5°; no change of rotation, scale and shear"
             ),
         ),
     ],
@@ -55,7 +72,7 @@ def test_ranges(views, words):
         ),
         (
             {"measure": "accuracy-by-split", "splits": [], "ranges": {"aside": {"azimuth": 90}}},
-            "Aside: azimuth 90° only; no change of rotation, shift, scale and shear.",
+            "Aside: azimuth 90° only; no change of rotation, shift, scale, shear and tilt.",
         ),
         (
             {"measure": "averaged-accuracy"},

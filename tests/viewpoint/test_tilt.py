@@ -15,7 +15,7 @@ from capsbench.viewpoint.limits import CAMERA_DISTANCE, FIELD_OF_VIEW
 from capsbench.viewpoint.ranges import ViewRange
 from capsbench.viewpoint.render import render
 from capsbench.viewpoint.views import Views
-from capsbench.viewpoint.warp import warp
+from capsbench.viewpoint.warp import unwarp, warp
 
 
 def one_view(**factors):
@@ -109,12 +109,23 @@ def test_matrices_agree_with_a_camera_of_kornia(tilt_x, tilt_y, rotation, scale)
     torch.testing.assert_close(ours[:, :2] / ours[:, 2:], projected, atol=1e-4, rtol=0)
 
 
+def test_a_tilt_is_undone_even_if_its_horizon_is_in_the_picture():
+    at = np.arange(24) - 11.5
+    smooth = torch.from_numpy(0.5 + 0.01 * (at[None, :] + 2 * at[:, None]))[None, None]
+    matrix = one_view(tilt=(75.0, 0.0)).matrices(24, 24)
+    back = unwarp(warp(smooth, matrix), matrix)
+    assert (back - smooth)[..., 4:14, 6:18].abs().max() < 0.03
+    with pytest.raises(UserError, match="behind the camera"):
+        warp(smooth, torch.linalg.inv(matrix))
+
+
 def test_the_inverse_of_a_tilt_undoes_it():
     at = np.arange(24) - 11.5
     smooth = torch.from_numpy(texture(at[None, :], at[:, None]))[None, None]
     matrix = one_view(tilt=(35.0, -20.0)).matrices(24, 24)
     back = warp(warp(smooth, matrix), torch.linalg.inv(matrix))
     assert (back - smooth)[..., 6:18, 6:18].abs().max() < 0.03
+    torch.testing.assert_close(unwarp(warp(smooth, matrix), matrix), back)
     composed = warp(smooth, torch.linalg.inv(matrix) @ matrix)
     torch.testing.assert_close(composed, smooth)
 
