@@ -1,6 +1,7 @@
 """Augmentation: its form in a recipe, its draws, and what is refused."""
 
 import random
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -24,6 +25,8 @@ from capsbench.datamodules.multimnist import MultiMNIST
 from capsbench.errors import UserError
 from capsbench.training.recipe import Recipe
 from capsbench.viewpoint.ranges import ViewRange
+from capsbench.viewpoint.views import Views
+from capsbench.viewpoint.warp import warp
 from tests.data.made_up import Flat, Turntable, evaluated_images
 
 VIEWS = ViewRange(rotation=[-20, 20], shift=[-1, 1])
@@ -252,6 +255,25 @@ def test_operations_that_do_not_fit_the_images_are_refused(entry, shape, words):
     with pytest.raises(UserError, match=words):
         require_fit(AugmentationOperation(entry), shape)
     require_fit(AugmentationOperation("RandAugment"), (1, 8, 8))
+
+
+@pytest.mark.parametrize(("operation", "sign"), [("RandomRotation", 1), ("RandomAffine", -1)])
+def test_kornia_rotates_counter_clockwise_in_one_class_and_clockwise_in_the_other(operation, sign):
+    image = torch.rand(1, 1, 9, 9, generator=torch.Generator().manual_seed(0))
+    (entry,) = recipe_operations([{operation: {"degrees": [30 * sign, 30 * sign], "p": 1.0}}])
+    view = replace(Views.identity(1), rotation=torch.tensor([30.0], dtype=torch.float64))
+    expected = warp(image, view.matrices(9, 9))
+    torch.testing.assert_close(Augmenter([entry])(image, 0), expected, atol=1e-5, rtol=0)
+
+
+def test_kornia_shears_the_other_way():
+    image = torch.rand(1, 1, 9, 9, generator=torch.Generator().manual_seed(0))
+    (entry,) = recipe_operations(
+        [{"RandomAffine": {"degrees": 0, "shear": [-9, -9, 0, 0], "p": 1}}]
+    )
+    view = replace(Views.identity(1), shear=torch.tensor([9.0], dtype=torch.float64))
+    expected = warp(image, view.matrices(9, 9))
+    torch.testing.assert_close(Augmenter([entry])(image, 0), expected, atol=1e-5, rtol=0)
 
 
 def test_images_of_several_objects_are_not_augmented():

@@ -1,0 +1,41 @@
+"""docs/augmentation.md: its recipe is valid, its commands can be planned, its names exist."""
+
+import re
+import shlex
+from pathlib import Path
+
+import yaml
+
+from capsbench.data.augmenter import REFUSED, build_operation, kornia_augmentation, operations
+from capsbench.running.plan import plan
+from capsbench.schema import load_benchmark, parse_changes
+from capsbench.training.recipe import Recipe
+
+PAGE = (Path(__file__).parents[1] / "docs" / "augmentation.md").read_text(encoding="utf-8")
+BLOCKS = dict(re.findall(r"^```(\w*)\n(.*?)^```$", PAGE, flags=re.DOTALL | re.MULTILINE))
+
+
+def test_the_recipe_is_valid():
+    recipe = Recipe.model_validate(yaml.safe_load(BLOCKS["yaml"])["recipe"])
+    assert len([*map(build_operation, recipe.augmentation)]) == 3
+    assert recipe.augmentation[0].arguments == {"n": 2, "m": 9}
+
+
+def test_the_commands_can_be_planned():
+    commands = BLOCKS[""].splitlines()
+    assert len(commands) == 2
+    for command, augmented in zip(commands, ({"CNN", "others"}, {"CNN"}), strict=True):
+        _, _, name, *options = shlex.split(command)
+        assert set(options[::2]) == {"--set"}
+        cells = plan(load_benchmark(name, parse_changes(options[1::2])))
+        labels = {c.label if c.label == "CNN" else "others" for c in cells if c.recipe.augmentation}
+        assert labels == augmented
+
+
+def test_the_names_exist():
+    refused = tuple(
+        cls for each, _ in REFUSED for cls in (each if type(each) is tuple else (each,))
+    )
+    for name in re.findall(r"`(Rand\w+|\w+Augment|Normalize|Denormalize)`", PAGE):
+        cls = vars(kornia_augmentation).get(name)
+        assert name in operations() or issubclass(cls, refused), name
