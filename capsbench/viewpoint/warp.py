@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from kornia.geometry.transform import warp_affine, warp_perspective
@@ -94,7 +94,7 @@ def _resample_wide(
     images: Tensor, matrices: Tensor, size: Size, padding: Padding, mode: str
 ) -> Tensor:
     """Resample in float32 or float64: in half precision coordinates would be off by pixels."""
-    options = {"mode": mode, "padding_mode": padding, "align_corners": False}
+    options: dict[str, Any] = {"mode": mode, "padding_mode": padding, "align_corners": False}
     maps = _like(matrices, images)
     if is_projective(matrices):
         return warp_perspective(images, maps.expand(len(images), 3, 3), size, **options)

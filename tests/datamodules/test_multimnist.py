@@ -158,6 +158,7 @@ def test_a_tilt_turns_the_composed_image_and_each_digit(root):
     (flat,) = MultiMNIST(data_root=root).evaluation.batches("test", "cpu")
     grid = Views.of_grid([JointView((GridView("tilt_x", 40), GridView("tilt_y", -20)))])
     matrices = grid.matrices(36, 36)
+    assert seen.objects is not None and flat.objects is not None and seen.views.tilt is not None
     torch.testing.assert_close(seen.images, warp(flat.images, matrices))
     torch.testing.assert_close(seen.objects[:, 1], warp(flat.objects[:, 1], matrices))
     assert seen.views.tilt.unique(dim=0).tolist() == [[40, -20]]

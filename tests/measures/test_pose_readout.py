@@ -141,6 +141,7 @@ def test_tilts_are_predicted_from_pixels_and_not_from_each_other():
     table = views_by_index(
         ViewRange.model_validate(views), Dots().split("test").index, "views to read out"
     )
+    assert table.tilt is not None
     for column, factor in enumerate(("tilt_x", "tilt_y")):
         assert number(result, metric="r2", factor=factor, layer="pixels") > 0.9
         np.testing.assert_array_equal(result.per_image[factor][:, 0], table.tilt[:, column])

@@ -146,6 +146,7 @@ def test_tilted_and_other_views_share_a_batch():
     views = Views.of_grid(
         [GridView("rotation", 90), GridView("tilt_x", 30), GridView("tilt_y", -50)]
     )
+    assert views.tilt is not None
     assert views.tilt.tolist() == [[0, 0], [30, 0], [0, -50]]
     together = warp(images, views.matrices(28, 28))
     assert torch.equal(together[0], torch.rot90(images[0], 1, (1, 2)))
@@ -173,11 +174,13 @@ def test_a_stream_of_its_own_leaves_the_other_draws_as_they_are():
             assert torch.equal(values, getattr(after, name))
     again = Views.draw(flat, 50, generator(3, "views", 7))
     assert torch.equal(again.rotation, after.rotation)
+    assert after.tilt is not None
     assert (after.tilt[:, 1] == 9).all()
     assert after.tilt[:, 0].abs().max() <= 40
     assert after.tilt[:, 0].unique().numel() == 50
     # A view depends neither on the number of views nor on the other tilt.
     fewer = draw_views(ViewRange(tilt_x=(-40, 40), tilt_y=(-5, 5)), 10, 3, "views", 7)
+    assert fewer.tilt is not None
     assert torch.equal(fewer.tilt[:, 0], after.tilt[:10, 0])
     with pytest.raises(ValueError, match="generator of their own"):
         Views.draw(tilted, 5, generator(0))
