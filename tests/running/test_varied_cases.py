@@ -11,6 +11,8 @@ from capsbench.reporting.comparisons.differences import model_differences
 from capsbench.reporting.comparisons.published import compare_published
 from capsbench.reporting.exports.checks import check_cells
 from capsbench.reporting.figures.scaling_figures import varied_caption, varied_curves, varied_figure
+from capsbench.reporting.formatting import points
+from capsbench.reporting.tables.case_table import case_table
 from capsbench.reporting.tables.published_tables import model_text
 from capsbench.running.benchmark import run_benchmark
 from capsbench.running.plan import plan
@@ -78,6 +80,15 @@ def test_from_run_to_page(folder):
     assert marks == pytest.approx([-0.06, 0.94, 1.94])  # beside those of the other model
     assert "side by side" in varied_caption(results)
 
+    table = case_table(results)
+    assert table is not None
+    assert [row.contents()[0].text for row in table.rows] == [*titles[1:3], *titles[4:]]
+    none, views = (
+        results.by_label()[title][0].measures["accuracy-by-split"].values[0].value
+        for title in titles[:2]
+    )
+    assert table.rows[0].contents()[1].text == points(views - none)
+
     with (folder / "report/results.csv").open(encoding="utf-8") as file:
         assert {row["at"] for row in csv.DictReader(file)} == set(CASES)
     for name in ("index.html", "report.md"):
@@ -88,6 +99,7 @@ def test_from_run_to_page(folder):
             "RandAugment (augmentation by RandAugment(n=2, m=9))",
             "Some cases have other views, or augment the images",
             "Small · RandAugment",
+            "Gain over the case ",
         ):
             assert words in text
 

@@ -72,6 +72,14 @@ def aggregate_seeds(
     return collect((seed, record.get(quantity)) for seed, record in records if record)
 
 
+def subtract_seeds(first: SeedValues | None, other: SeedValues | None) -> SeedValues | None:
+    """Return the other numbers minus the first ones, over the seeds of both; None if none is."""
+    if first is None or other is None:
+        return None
+    common = [seed for seed in other.values if seed in first.values]
+    return SeedValues({s: other.values[s] - first.values[s] for s in common}) if common else None
+
+
 def quantities(
     cells: Sequence[CellResult], measure: str, **fields: Condition | None
 ) -> list[Quantity]:

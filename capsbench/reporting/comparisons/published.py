@@ -9,7 +9,7 @@ from typing import Literal
 from capsbench.records import BenchmarkRecord, Results
 from capsbench.records.benchmark import FULL
 from capsbench.reporting.comparisons import matched
-from capsbench.reporting.comparisons.aggregate import SeedValues, aggregate_seeds
+from capsbench.reporting.comparisons.aggregate import SeedValues, aggregate_seeds, subtract_seeds
 from capsbench.schema import Benchmark, Published
 from capsbench.schema.parts import pairs
 
@@ -150,7 +150,7 @@ def compare_differences(results: Results) -> list[PublishedDifference]:
     rows = []
     for first, entry in compared_pairs(results.benchmark):
         sides = _counterpart(results, first), _counterpart(results, entry)
-        seed_values = _subtract(sides[0].seed_values, sides[1].seed_values)
+        seed_values = subtract_seeds(sides[0].seed_values, sides[1].seed_values)
         verdict = _difference_verdict(first, entry, sides, seed_values)
         rows.append(
             PublishedDifference(first, entry, seed_values, verdict, _qualifier(results.record))
@@ -189,11 +189,3 @@ def _counterpart(results: Results, entry: Published) -> Counterpart:
         return Counterpart(seed_values, len(matched.matches(results, cells)), needs_target=True)
     seed_values = aggregate_seeds(cells, entry.measure, entry.quantity)
     return Counterpart(seed_values, seed_values.n if seed_values else 0, needs_target=False)
-
-
-def _subtract(first: SeedValues | None, other: SeedValues | None) -> SeedValues | None:
-    """Return the other model's numbers minus the first one's, over the seeds of both."""
-    if first is None or other is None:
-        return None
-    common = [seed for seed in other.values if seed in first.values]
-    return SeedValues({s: other.values[s] - first.values[s] for s in common}) if common else None

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from capsbench.records import Results
 from capsbench.reporting.comparisons.differences import ModelDifference, difference_table
 from capsbench.reporting.comparisons.matched import matched_table
+from capsbench.reporting.tables.case_table import case_table
 from capsbench.reporting.tables.drawing_table import drawing_table
 from capsbench.reporting.tables.joint_view_table import joint_view_table
 from capsbench.reporting.tables.published_tables import published_difference_table, published_table
@@ -26,6 +27,7 @@ def result_tables(results: Results, differences: Sequence[ModelDifference]) -> l
     tables = (
         summary_table(results),
         split_table(results),
+        case_table(results),
         joint_view_table(results),
         difference_table(results, differences),
         drawing_table(results),
