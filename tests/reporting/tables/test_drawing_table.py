@@ -119,7 +119,7 @@ def test_every_form_of_the_report_has_the_table(folder: Path):
         assert text.count(CANNOT_DRAW) == 2
     for text in pages:
         assert CAPTION in text
-        assert "Shift: shift −3 px to 3 px; no change of rotation, scale and shear." in text
+        assert "Shift: shift −3 px to 3 px; no change of rotation, scale, shear and tilt." in text
 
 
 def test_cnns_alone_have_the_table_too(tmp_path: Path, write_rendering):
