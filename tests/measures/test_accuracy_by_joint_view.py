@@ -173,15 +173,15 @@ def test_between_differs_from_outside():
             "scale": {"start": 1, "stop": 2, "step": 1},
         }
     )
-    accuracies = np.array([0.9, 0.8, 0.6, 0.5, 0.7, 0.4])
+    accuracies = np.array([0.9, 0.8, 0.6, 0.4, 0.7, 0.2])
     ranges = ViewRange(rotation={"values": [0, 60]}, scale=1)
     weights = summary_weights(grid, accuracies, ranges)
     sums = {quantity.name: each @ accuracies for quantity, each in weights.items()}
     assert sums["accuracy[split=familiar]"] == pytest.approx((0.9 + 0.7) / 2)
     assert sums["accuracy[split=between]"] == pytest.approx(0.6)
-    assert sums["accuracy[split=outside]"] == pytest.approx((0.8 + 0.5 + 0.4) / 3)
-    # The only view with two novel values is (30, 2); alone, they have 0.6 and (0.8 + 0.4) / 2.
-    assert sums["interaction"] == pytest.approx(0.5 - 0.6)
+    assert sums["accuracy[split=outside]"] == pytest.approx((0.8 + 0.4 + 0.2) / 3)
+    # The only view with two novel values is (30, 2); alone, they have 0.6 and (0.8 + 0.2) / 2.
+    assert sums["interaction"] == pytest.approx(0.4 - 0.5)
 
 
 def test_without_views_of_two_novel_values_there_is_no_interaction():

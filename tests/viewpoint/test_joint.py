@@ -90,6 +90,7 @@ def test_the_other_factor_is_not_at_its_identity():
 def test_a_view_that_moves_another_part_is_outside():
     ranges = ViewRange(rotation=[-90, 90], scale=[0.5, 1])
     assert ranges.region(joint(("rotation", 0), ("scale", 0.5), "object")) == "outside"
+    assert ranges.region(joint(("rotation", 45), ("scale", 1), "object")) == "outside"
     assert ranges.region(joint(("rotation", 0), ("scale", 1), "object")) == "familiar"
 
 
