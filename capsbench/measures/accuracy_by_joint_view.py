@@ -91,12 +91,12 @@ class AccuracyByJointView(Measure[AccuracyByJointViewConfig]):
             name="accuracy-by-joint-view",
             title="Accuracy by joint view",
             caption=(
-                "Accuracy at each pair of values of two factors, as the mean over seeds (first "
-                "row), and its difference from the first model (second row). The outline holds the "
-                "familiar views; everything outside it is novel. A dot marks a view at which the "
-                "95 % interval of the difference does not exclude zero. The interval is for one "
-                "view, and allows for other seeds and other test images; it needs three seeds or "
-                "more of both models."
+                "Accuracy at each pair of values of two factors, as the mean over seeds (above), "
+                "and its difference from the first model (below). The outline holds the familiar "
+                "views; everything outside it is novel. A dot marks a view at which the 95 % "
+                "interval of the difference does not exclude zero. The interval is for one view, "
+                "and allows for other seeds and other test images; it needs three seeds or more of "
+                "both models."
             ),
             metric="accuracy",
             axis="accuracy",
