@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from capsbench.data.augmentation import AugmentationOperation
 from capsbench.errors import UserError, unknown
 
+CHECKED = 16  # images, since some operations fit only if a small number is drawn
 # Classes of kornia that are no operation on the images of a classifier, each with the reason.
 REFUSED: tuple[tuple[type | tuple[type, ...], str], ...] = (
     (MixAugmentationBaseV2, "mixes images, and with them their labels"),
@@ -94,9 +95,10 @@ def require_fit(entry: AugmentationOperation, image_shape: tuple[int, int, int])
         UserError: kornia refuses the images, or the result has another size.
     """
     operation = build_operation(entry)
-    images = with_channels(operation, torch.zeros(2, *image_shape))
+    images = with_channels(operation, torch.zeros(CHECKED, *image_shape))
     what = f"augmentation {entry}: images of {'x'.join(map(str, image_shape))}"
     with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
         for part in operation.modules():
             if not isinstance(part, AugmentationBase2D):
                 continue

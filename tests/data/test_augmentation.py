@@ -42,6 +42,7 @@ REQUIRED = {
     "RandomFisheye": {"center_x": [-0.3, 0.3], "center_y": [-0.3, 0.3], "gamma": [0.9, 1]},
     "RandomGaussianBlur": {"kernel_size": [3, 3], "sigma": [0.1, 2]},
     "RandomMotionBlur": {"kernel_size": 3, "angle": 35, "direction": 0.5},
+    "RandomRain": {"drop_height": [2, 6], "drop_width": [-2, 2]},
     "RandomResizedCrop": {"size": [16, 16]},
     "RandomRotation": {"degrees": 30},
     "RandomRotation90": {"times": [-1, 1]},
@@ -247,6 +248,7 @@ def test_wrong_arguments_are_refused_in_the_words_of_kornia(entry, words):
         ("RandomHue", (1, 28, 28), "do not fit"),
         ({"RandomHue": {"p": 0.0}}, (1, 28, 28), "do not fit"),
         ("RandAugment", (2, 48, 48), "RandomSaturation"),
+        ("RandomRain", (3, 16, 16), "drop"),  # some of the drops that are drawn are higher
         ({"RandomGaussianBlur": {"kernel_size": 31, "sigma": [1, 2]}}, (1, 8, 8), "small"),
         ({"Resize": {"size": [20, 20]}}, (1, 28, 28), "would become 1x20x20"),
     ],

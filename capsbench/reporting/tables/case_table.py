@@ -50,9 +50,9 @@ def case_table(results: Results) -> Table | None:
         ),
         rows=tuple(rows),
         caption=(
-            f"Accuracy of each case minus that of the same model in the case '{first}', in points "
-            "of per cent: the mean of the differences seed by seed, with the 95 % t interval of "
-            "the mean from three seeds. The intervals are not corrected for their number."
+            f"Accuracy of each case minus that of the same model in the case '{first}', in "
+            "percentage points: the mean of the differences seed by seed, with the 95 % t interval "
+            "of the mean from three seeds. The intervals are not corrected for their number."
         ),
     )
 
