@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal, NamedTuple, Self
 
 import torch
@@ -43,8 +43,8 @@ class Batch:
 
     def __getitem__(self, rows: slice) -> Self:
         """Return some of the images."""
-        values = {each.name: getattr(self, each.name) for each in fields(self)}
-        return type(self)(**{k: None if v is None else v[rows] for k, v in values.items()})
+        known: dict[str, Any] = {k: value for k, value in vars(self).items() if value is not None}
+        return replace(self, **{name: value[rows] for name, value in known.items()})
 
 
 class Prediction(NamedTuple):

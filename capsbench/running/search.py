@@ -65,8 +65,9 @@ def plan_trials(
         UserError: The benchmark varies something.
     """
     if benchmark.vary is not None:
+        varied = benchmark.vary.place or benchmark.vary.name
         raise UserError(
-            f"{benchmark.name} varies {benchmark.vary.name}: --search is for benchmarks that vary "
+            f"{benchmark.name} varies {varied}: --search is for benchmarks that vary "
             "nothing; name one value by --set vary=null and --set"
         )
     trials = []

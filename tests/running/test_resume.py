@@ -28,6 +28,7 @@ def weights(cells, session):
 def test_a_killed_run_is_resumed_with_the_same_bits(run, tiny_protocol, session, command):
     """kill -9 in the second cell: the first one stays, the second one ends with the same bits."""
     recipe = {**tiny_protocol["recipe"], "steps": 150, "batch_size": 64}
+    recipe["augmentation"] = ["RandAugment", "RandomErasing"]
     protocol = {**tiny_protocol, "recipe": recipe}
     cells = plan(Benchmark.model_validate(protocol))
     killed, undisturbed = (
