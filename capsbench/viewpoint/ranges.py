@@ -129,6 +129,4 @@ def recorded_spreads(views: ViewRange | SweptView) -> dict[str, Spread]:
     """Return the recorded factors by which views select images, with their values."""
     if isinstance(views, ViewRange):
         return views.recorded
-    return {
-        each.factor: Spread(values=(each.value,)) for each in views.components if each.recorded
-    }
+    return {each.factor: Spread(values=(each.value,)) for each in views.components if each.recorded}
