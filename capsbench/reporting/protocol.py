@@ -14,8 +14,8 @@ from capsbench.measures.averaged_accuracy import AveragedAccuracyConfig
 from capsbench.measures.rendering_error import RenderingErrorConfig
 from capsbench.records import Results
 from capsbench.reporting.comparisons.aggregate import ACCURACY_BY_VIEW
+from capsbench.reporting.comparisons.joint_views import ACCURACY_BY_JOINT_VIEW
 from capsbench.reporting.formatting import FACTORS, counted, listed, number, spread, sweep
-from capsbench.reporting.tables.joint_view_table import ACCURACY_BY_JOINT_VIEW
 from capsbench.schema import Benchmark, variants
 from capsbench.training.recipe import Recipe
 from capsbench.viewpoint.factors import FACTORS as VIEW_FACTORS

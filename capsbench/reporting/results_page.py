@@ -14,6 +14,7 @@ from capsbench.reporting.claims_report import render_claims
 from capsbench.reporting.exports.claims_export import ExportedClaims
 from capsbench.reporting.exports.export import ExportedResults
 from capsbench.reporting.exports.revisions import earlier_revisions
+from capsbench.reporting.figures.heat_map import accuracy_by_joint_view
 from capsbench.reporting.figures.plotting import svg
 from capsbench.reporting.figures.scaling_figures import parameters_figure, varied_figure
 from capsbench.reporting.figures.view_figure import accuracy_by_view
@@ -91,6 +92,7 @@ def _figures(exported: ExportedResults) -> dict[str, Figure]:
     results = exported.results
     figures = {
         "by-view": accuracy_by_view(results),
+        "by-joint-view": accuracy_by_joint_view(results),
         "varied": varied_figure(results),
         "parameters": parameters_figure(results),
     }

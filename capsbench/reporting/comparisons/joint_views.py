@@ -18,6 +18,7 @@ from capsbench.statistics.intervals import SEEDS_FOR_INTERVAL
 from capsbench.statistics.paired_difference import difference
 from capsbench.values import Quantity
 
+ACCURACY_BY_JOINT_VIEW = "accuracy-by-joint-view"
 RESAMPLES = 199  # for one view among hundreds, of which nothing but significance is shown
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]

@@ -17,9 +17,11 @@ from matplotlib.ticker import FuncFormatter
 from numpy.typing import NDArray
 
 from capsbench.measures import HeatMapFigureSpec, Measure
+from capsbench.measures.accuracy_by_joint_view import AccuracyByJointView
 from capsbench.records import Results
 from capsbench.reporting.comparisons.aggregate import aggregate_seeds
 from capsbench.reporting.comparisons.joint_views import (
+    ACCURACY_BY_JOINT_VIEW,
     Bools,
     Floats,
     JointViews,
@@ -41,6 +43,12 @@ TICKS = 6  # the most on an axis
 SEQUENTIAL, DIVERGING = "viridis", "RdBu"
 DARK, LIGHT = "#161616", "#fdfdfd"
 SMALLEST_LIMIT = 0.01  # of the scale of differences
+
+
+def accuracy_by_joint_view(results: Results) -> Figure | None:
+    """Draw the heat maps of accuracy; None if it has not been measured at joint views."""
+    (spec,) = AccuracyByJointView.figures
+    return heat_map_figure(results, ACCURACY_BY_JOINT_VIEW, AccuracyByJointView, spec)
 
 
 def heat_map_figure(

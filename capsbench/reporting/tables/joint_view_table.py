@@ -5,12 +5,12 @@ from __future__ import annotations
 from capsbench.measures.accuracy_by_joint_view import AccuracyByJointView, AccuracyByJointViewConfig
 from capsbench.records import Results
 from capsbench.reporting.comparisons.aggregate import aggregate_seeds, quantities
+from capsbench.reporting.comparisons.joint_views import ACCURACY_BY_JOINT_VIEW
 from capsbench.reporting.formatting import FACTORS, listed
 from capsbench.reporting.tables.mean_cell import mean_cell
 from capsbench.reporting.tables.table import Table, TableRow, number_columns, text_columns
 from capsbench.values import Quantity
 
-ACCURACY_BY_JOINT_VIEW = "accuracy-by-joint-view"
 HEADINGS = {"worst_accuracy": "Worst"}  # where the name of the metric is longer than it must be
 
 
