@@ -118,6 +118,13 @@ def test_counts_rates_and_sizes_are_written_in_full():
     }
 
 
+def test_html_shows_an_interval_without_the_values_of_seeds():
+    cell = TableCell("28.4 pts", interval="25.5 to 31.4", n=3)
+    columns = (*text_columns("Model"), *number_columns("Gain"))
+    table = Table("example", "Gains", columns, (TableRow(("CNN", cell)),), caption="", notes=())
+    assert "95 %: 25.5 to 31.4" in in_html(table)
+
+
 def test_intervals_need_three_seeds():
     two, three = (
         mean_cell(SeedValues({0: 0.2, 1: 0.3})),
