@@ -104,7 +104,7 @@ class Sweeps(SparseModel):
         for factor in set(BOUNDED) & set(self.factors()):
             sweep: Sweep = getattr(self, factor)
             limits = {factor: (sweep.start, sweep.stop)}
-            require_visible(**limits, part=self.part is not None)
+            require_visible(**limits)
         if self.contrast and self.contrast.start < 0:
             raise ValueError("contrast must not be below 0")
         if isinstance(self.part, Window) and None in (self.part.x.constant, self.part.y.constant):

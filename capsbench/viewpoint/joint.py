@@ -63,7 +63,7 @@ class JointGrid(Sweeps):
                 f"got {', '.join(values)}"
             )
         limits = {name: (values[name][0], values[name][-1]) for name in BOUNDED if name in values}
-        require_visible(**limits, part=self.part is not None)
+        require_visible(**limits)
         return self
 
     @property

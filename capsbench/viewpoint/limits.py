@@ -21,24 +21,22 @@ def require_visible(
     shear: Limits = ZERO,
     tilt_x: Limits = ZERO,
     tilt_y: Limits = ZERO,
-    part: bool = False,
 ) -> None:
     """Refuse warps that cannot be inverted, or that turn content behind the camera.
 
     The camera looks at the centre of the transformation. The bound on tilt and scale holds for
     every rotation and shape of image, because it assumes that a corner lies in the direction of the
-    tilt, and for a part also that its centre is a corner of the image.
+    tilt. A part is assumed to reach no further from its own centre than a whole image.
 
     Args:
         scale: Lowest and highest scale.
         shear: Lowest and highest shear in degrees.
         tilt_x: Lowest and highest tilt about the x axis in degrees.
         tilt_y: Lowest and highest tilt about the y axis in degrees.
-        part: True if the views move a part of the image about its own centre.
 
     Raises:
-        ValueError: A scale near 0, a shear or tilt of 90 degrees or more, or a tilt that turns
-            a corner behind the camera; pydantic shows the message.
+        ValueError: A scale near 0, a shear or tilt of 90 degrees or more, or a tilt that may turn a
+            corner behind the camera; pydantic shows the message.
     """
     if scale[0] < MIN_SCALE:
         raise ValueError(f"scale must not be below {MIN_SCALE}")
@@ -49,10 +47,10 @@ def require_visible(
     sine = math.sqrt(1 - (math.cos(math.radians(turn_x)) * math.cos(math.radians(turn_y))) ** 2)
     tangent = math.tan(math.radians(slant))
     stretch = (tangent + math.hypot(tangent, 2)) / 2  # largest singular value of the shear
-    reach = math.sqrt(2) * (2 if part else 1) * scale[1] * stretch
+    reach = math.sqrt(2) * scale[1] * stretch
     if reach * sine >= CAMERA_DISTANCE:
         raise ValueError(
-            f"tilts up to {turn_x:g} and {turn_y:g} degrees at scale {scale[1]:g} turn corners "
+            f"tilts up to {turn_x:g} and {turn_y:g} degrees at scale {scale[1]:g} may turn corners "
             f"behind the camera, which is {CAMERA_DISTANCE:.2f} half sides away (field of view "
             f"{FIELD_OF_VIEW:g} degrees): make the tilt, scale or shear smaller"
         )

@@ -60,8 +60,10 @@ def with_exact_lattice(matrices: Tensor) -> Tensor:
     """Round the maps (N, 3, 3) that differ by rounding alone from whole numbers.
 
     Sines of quarter turns and sums of whole shifts are then exact, so that `warp` copies pixels.
+    The rounding grows with the size of images, and so with the largest entry.
     """
     whole = matrices.round()
-    tolerance = 1e3 * torch.finfo(matrices.dtype).eps
+    largest = matrices.abs().amax(dim=(-2, -1), keepdim=True).clamp_min(1)
+    tolerance = 100 * torch.finfo(matrices.dtype).eps * largest
     exact = ((matrices - whole).abs() < tolerance).all(-1).all(-1)
     return torch.where(exact[:, None, None], whole, matrices)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
+from pydantic import Discriminator, Field, Tag
 
+from capsbench.viewpoint.sparse import SparseModel
 from capsbench.viewpoint.spread import ZERO, Spread
 
 
-class Window(BaseModel):
+class Window(SparseModel):
     """Rectangle of the image that moves alone, in pixels.
 
     Attributes:
@@ -18,8 +19,6 @@ class Window(BaseModel):
         x: Offset of its centre from the image's centre, to the right.
         y: Offset of its centre from the image's centre, downwards.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     def __str__(self) -> str:
         """Return the window in words."""

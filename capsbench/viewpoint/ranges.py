@@ -66,7 +66,7 @@ class ViewRange(SparseModel):
     @model_validator(mode="after")
     def _check(self) -> Self:
         limits = {name: spread.limits for name in BOUNDED if (spread := self.spread(name))}
-        require_visible(**limits, part=self.part is not None)
+        require_visible(**limits)
         if self.contrast.limits[0] < 0:
             raise ValueError("contrast must not be below 0")
         return self

@@ -39,6 +39,23 @@ def camera_distance(height: int, width: int) -> float:
     return CAMERA_DISTANCE * max(height, width) / 2
 
 
+def in_front(matrices: Tensor, height: int, width: int) -> Tensor:
+    """Return which pixels of images homographies map in front of the camera.
+
+    Args:
+        matrices: (N, 3, 3), of images of H x W pixels.
+        height: H.
+        width: W.
+
+    Returns:
+        (N, 1, H, W) bool.
+    """
+    x, y = torch.arange(width).to(matrices), torch.arange(height).to(matrices)
+    of_x, of_y, constant = matrices[:, 2].unbind(dim=-1)
+    depth = of_x[:, None, None] * x + (of_y[:, None] * y + constant[:, None])[..., None]
+    return (depth > 0)[:, None]
+
+
 def is_projective(matrices: Tensor) -> bool:
     """Return whether any map (N, 3, 3) is no affine one; waits if they are not on the CPU."""
     return bool((matrices[:, 2, :2] != 0).any())

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from kornia.geometry.transform import warp_affine, warp_perspective
@@ -11,10 +12,11 @@ from torch import Tensor
 
 from capsbench.capsules.precision import full_precision
 from capsbench.viewpoint.matrices import translations
-from capsbench.viewpoint.tilt import is_projective, require_in_front
+from capsbench.viewpoint.tilt import in_front, is_projective, require_in_front
 
 Padding = Literal["zeros", "border"]
 Size = tuple[int, int]
+Resample = Callable[[Tensor, Tensor, Size, Padding], Tensor]
 
 
 def warp(
@@ -40,14 +42,21 @@ def warp(
     Raises:
         UserError: A matrix maps a corner of an image behind the camera.
     """
+    if is_projective(matrices):
+        require_in_front(matrices, *images.shape[-2:])
+    return _warp_unchecked(as_float(images), matrices, size, padding)
+
+
+def _warp_unchecked(
+    images: Tensor, matrices: Tensor, size: Size | None, padding: Padding
+) -> Tensor:
+    """Warp floating-point images, wherever the matrices move them; see `warp`."""
     input_size = (images.shape[-2], images.shape[-1])
     output_size = input_size if size is None else size
     if output_size != input_size:
         margins = [(out - own) // 2 for out, own in zip(output_size, input_size, strict=True)]
         matrices = translations(matrices.new_tensor([margins[::-1]])) @ matrices
-    if is_projective(matrices):
-        require_in_front(matrices, *input_size)
-    return _copy_or_interpolate(as_float(images), matrices, output_size, padding)
+    return _copy_or_interpolate(images, matrices, output_size, padding)
 
 
 def unwarp(images: Tensor, matrices: Tensor) -> Tensor:
@@ -73,32 +82,53 @@ def as_float(images: Tensor) -> Tensor:
 
 
 def _copy_or_interpolate(images: Tensor, matrices: Tensor, size: Size, padding: Padding) -> Tensor:
-    """Warp images: copy their pixels where the maps (N, 3, 3) or (1, 3, 3) move whole pixels."""
-    resampled = partial(_resample, images, matrices, size, padding)
-    exact = on_lattice(matrices)
-    if exact.all():
-        return resampled("nearest")
-    if not exact.any():
-        return resampled("bilinear")
-    copied = exact.to(images.device)[:, None, None, None]
-    return torch.where(copied, resampled("nearest"), resampled("bilinear"))
+    """Warp images by maps (N, 3, 3) or (1, 3, 3), each as if it were alone in the batch.
+
+    Pixels are copied where a map moves whole pixels, else interpolated.
+    """
+    copied, tilted = on_lattice(matrices), (matrices[:, 2, :2] != 0).any(-1)
+    kinds: list[tuple[Tensor, Resample]] = [
+        (copied, partial(_affine, mode="nearest")),
+        (~(copied | tilted), partial(_affine, mode="bilinear")),
+        (tilted, _perspective),
+    ]
+    present = [(rows, resample) for rows, resample in kinds if rows.any()] or kinds[:1]
+    (_, result), *others = [
+        (rows, resample(images, matrices, size, padding).to(images.dtype))
+        for rows, resample in present
+    ]
+    for rows, warped in others:
+        result = torch.where(rows.to(images.device)[:, None, None, None], warped, result)
+    return result
 
 
-def _resample(images: Tensor, matrices: Tensor, size: Size, padding: Padding, mode: str) -> Tensor:
-    """Resample images by kornia and return their dtype."""
-    return _resample_wide(images, matrices, size, padding, mode).to(images.dtype)
+@full_precision  # in half precision coordinates would be off by pixels
+def _affine(images: Tensor, matrices: Tensor, size: Size, padding: Padding, mode: str) -> Tensor:
+    maps = _like(matrices, images)[:, :2]
+    return warp_affine(images, maps, size, mode=mode, padding_mode=padding, align_corners=False)
 
 
 @full_precision
-def _resample_wide(
-    images: Tensor, matrices: Tensor, size: Size, padding: Padding, mode: str
-) -> Tensor:
-    """Resample in float32 or float64: in half precision coordinates would be off by pixels."""
-    options: dict[str, Any] = {"mode": mode, "padding_mode": padding, "align_corners": False}
-    maps = _like(matrices, images)
-    if is_projective(matrices):
-        return warp_perspective(images, maps.expand(len(images), 3, 3), size, **options)
-    return warp_affine(images, maps[:, :2], size, **options)
+def _perspective(images: Tensor, matrices: Tensor, size: Size, padding: Padding) -> Tensor:
+    maps = _like(matrices, images).expand(len(images), 3, 3)
+    warped = warp_perspective(images, maps, size, padding_mode=padding, align_corners=False)
+    if padding == "zeros":
+        return warped
+    # Beyond the plane's horizon kornia would continue the opposite border. The nearest border pixel
+    # there is the corner towards which the plane goes on.
+    x, y, depth = _sources(matrices, size)
+    rows, columns = -(y > 0).long(), -(x > 0).long()  # the last one, or the first one
+    of = torch.arange(len(images), device=images.device)[:, None, None]
+    corners = images[of, :, rows.to(images.device), columns.to(images.device)].movedim(-1, 1)
+    return torch.where((depth > 0)[:, None].to(images.device), warped, corners)
+
+
+def _sources(matrices: Tensor, size: Size) -> tuple[Tensor, Tensor, Tensor]:
+    """Return homogeneous coordinates x, y, w of what each output pixel shows: each (N, H', W')."""
+    y, x = torch.meshgrid(*(torch.arange(side).to(matrices) for side in size), indexing="ij")
+    pixels = torch.stack([x, y, torch.ones_like(x)]).flatten(1)
+    sources = (torch.linalg.inv(matrices) @ pixels).unflatten(-1, size)
+    return sources[:, 0], sources[:, 1], sources[:, 2]
 
 
 def warp_part(
@@ -112,7 +142,7 @@ def warp_part(
     """Move a part of each image over the rest, which stays in place.
 
     The pixels that the part uncovers are zero, or with ``border`` padding the mean colour of the
-    rest.
+    rest. Pixels of the part that a tilt turns behind the camera are not seen.
 
     Args:
         images: (N, C, H, W), floating-point.
@@ -129,7 +159,9 @@ def warp_part(
     if padding != "zeros":
         pixels = (1 - part).sum(dim=(2, 3), keepdim=True).clamp_min(1)
         rest = rest + part * rest.sum(dim=(2, 3), keepdim=True) / pixels
-    moved = warp(torch.cat([images * part, part], dim=1), matrices, size)
+    if is_projective(matrices):
+        part = part * in_front(matrices, *images.shape[-2:]).to(images)
+    moved = _warp_unchecked(torch.cat([images * part, part], dim=1), matrices, size, "zeros")
     if size is not None:
         rest = warp(rest, torch.eye(3, dtype=torch.float64)[None], size, padding=padding)
     return moved[:, :-1] + rest * (1 - moved[:, -1:])

@@ -45,6 +45,20 @@ def test_quarter_turns_are_rot90_bit_for_bit(turns, side):
     assert torch.equal(warped(images, rotation=90.0 * turns), torch.rot90(images, turns, (2, 3)))
 
 
+@pytest.mark.parametrize("side", [930, 2048, 4096])
+def test_quarter_turns_and_shifts_of_large_images_are_exact(side):
+    for degrees in (-180, -90, 90, 180, 270, 450):
+        matrix = one_view(rotation=float(degrees), shift=(7.0, -300.0)).matrices(side, side)
+        assert on_lattice(matrix).all()
+    for degrees in (1e-4, 90.0001):
+        assert not on_lattice(one_view(rotation=degrees).matrices(side, side)).any()
+
+
+def test_no_image_is_a_batch_of_none():
+    matrices = Views.identity(0).matrices(9, 9)
+    assert warp(torch.rand(0, 2, 9, 9), matrices, (5, 5)).shape == (0, 2, 5, 5)
+
+
 def test_half_turn_of_an_oblong_image_is_exact():
     images = torch.rand(2, 1, 20, 31)
     assert torch.equal(warped(images, rotation=180.0), images.flip(2, 3))

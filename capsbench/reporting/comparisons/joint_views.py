@@ -123,13 +123,14 @@ def insignificant(
             np.stack([each[str(spec.outcomes)][row, images] for each in group])
             for group in (base, own)
         )
-        interval = difference(
+        each = difference(
             outcomes,
             first_outcomes,
             objects=None if objects is None else objects[images],
             resamples=RESAMPLES,
-        ).interval
-        marks[views.place(quantity)] = interval is None or interval[0] <= 0 <= interval[1]
+        )
+        low, high = each.interval or (each.mean, each.mean)  # none if no outcome varies
+        marks[views.place(quantity)] = low <= 0 <= high
     return marks
 
 
