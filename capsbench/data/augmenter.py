@@ -121,10 +121,13 @@ def build_operation(entry: AugmentationOperation) -> nn.Module:
         UserError: There is no such operation, it is refused, or it does not take the arguments.
     """
     cls = find_operation(entry.name)
-    known = list(inspect.signature(cls).parameters)
+    parameters = inspect.signature(cls).parameters
     for name in entry.arguments:
-        if name not in known:
-            raise unknown(f"argument of augmentation {entry.name}:", name, known)
+        if name not in parameters:
+            raise unknown(f"argument of augmentation {entry.name}:", name, parameters)
+    for name, parameter in parameters.items():
+        if name not in entry.arguments and _is_required(parameter):
+            raise UserError(f"augmentation {entry.name} needs the argument '{name}'")
     types = get_type_hints(cls.__init__)
     arguments = {
         name: torch.tensor(value) if types.get(name) is Tensor else _with_tuples(value)
@@ -165,6 +168,10 @@ def operations() -> dict[str, type[nn.Module]]:
         and not issubclass(cls, (Normalize, Denormalize))
         and "Base" not in name  # the abstract ones
     }
+
+
+def _is_required(parameter: inspect.Parameter) -> bool:
+    return parameter.default is parameter.empty and parameter.kind is not parameter.VAR_KEYWORD
 
 
 def _with_tuples(value: Any) -> Any:

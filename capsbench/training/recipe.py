@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from capsbench.data.augmentation import AugmentationOperation
 
@@ -38,3 +38,11 @@ class Recipe(BaseModel):
         default=(),
         description="operations of kornia.augmentation on training images, after their views",
     )
+
+    @field_validator("augmentation", mode="before")
+    @classmethod
+    def _list(cls, value: Any) -> Any:
+        if not isinstance(value, list | tuple):
+            example = value if isinstance(value, str) else "RandomErasing"
+            raise ValueError(f"expected a list of operations, such as [{example}]")
+        return value

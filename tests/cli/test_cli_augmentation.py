@@ -52,7 +52,8 @@ def test_a_training_with_augmentation(cli, tiny):
         ("[RandomHue]", "1x32x32 do not fit"),
         ("[{RandomErasing: {scal: 1}}]", "did you mean 'scale'"),
         ("[RandomMixUpV2]", "mixes images"),
-        ("RandAugment", "augmentation"),
+        ("RandAugment", "expected a list of operations, such as [RandAugment]"),
+        ("[{RandomErasing: {p: abc}}]", "p of RandomErasing should be a number from 0 to 1"),
     ],
 )
 def test_a_wrong_augmentation_is_refused_before_training(refusal, tiny, value, words):

@@ -89,6 +89,25 @@ def test_another_form_is_refused(entry):
         Recipe(steps=1, augmentation=[entry])
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        *({name: value} for name in ("p", "p_batch") for value in ("abc", None, [0.5], 2, -1)),
+        {"p": True},
+        *({name: value} for name in ("keepdim", "same_on_batch") for value in ("no", 1, None)),
+    ],
+    ids=str,
+)
+def test_common_arguments_are_checked_by_the_schema(arguments):
+    (name,) = arguments
+    words = f"{name} of RandomHorizontalFlip should be (a number|true)"
+    with pytest.raises(ValidationError, match=words):
+        Recipe(steps=1, augmentation=[{"RandomHorizontalFlip": arguments}])
+    valid = {"p": 0, "p_batch": 1.0, "keepdim": False, "same_on_batch": True}
+    (entry,) = recipe_operations([{"RandomHorizontalFlip": valid}])
+    assert entry.arguments == valid
+
+
 def test_a_batch_is_what_kornia_makes_under_the_same_seed():
     plain = training_batch(flat([]), 2)
     augmented = training_batch(flat(SEVERAL), 2)
@@ -232,12 +251,15 @@ def test_what_is_no_augmentation_is_refused(name, words):
     [
         ({"RandomErasing": {"scal": [0, 1]}}, "did you mean 'scale'"),
         ({"RandomErasing": {"scale": [2, 1]}}, r"smaller than scale\[1\]"),
-        ("RandomAffine", "degrees"),
+        ("RandomAffine", "RandomAffine needs the argument 'degrees'"),
+        ({"RandomMotionBlur": {"kernel_size": 3}}, "RandomMotionBlur needs the argument 'angle'"),
         ({"RandAugment": {"m": 30}}, r"\(0, 30\)"),
+        ({"AutoAugment": {"policy": "foo"}}, "augmentation AutoAugment.*Invalid policy"),
+        ({"AutoAugment": {"policy": [[["foo", 0, 1]]]}}, "augmentation AutoAugment.*'foo'"),
         ({"RandAugment": {"policy": [[["sheer_x", -1, 1]]], "n": 1}}, "sheer_x"),
     ],
 )
-def test_wrong_arguments_are_refused_in_the_words_of_kornia(entry, words):
+def test_wrong_arguments_are_refused_with_the_name_of_the_operation(entry, words):
     with pytest.raises(UserError, match=words):
         flat([entry])
 

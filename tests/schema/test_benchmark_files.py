@@ -101,7 +101,7 @@ def test_changes_reach_their_place():
         ("vary={name: x, cases: {a: {}, b: {}}, logarithmic: true}", "logarithmic"),
         ("vary={name: x, cases: {a: {}, b: {recipe.stepz: 3}}}", "stepz"),
         ("vary={name: x, cases: {a: {}, b: {recipe.steps: 0}}}", "greater than or equal"),
-        ("recipe.augmentation=RandAugment", "valid tuple"),
+        ("recipe.augmentation=RandAugment", "a list of operations, such as [RandAugment]"),
         ("recipe.augmentation=[{RandAugment: {n: 1}, RandomInvert: {}}]", "one key"),
         (
             f"published=[{{{NUMBER}, at: 3}}]",
