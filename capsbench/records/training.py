@@ -61,6 +61,7 @@ class TrainingConfig(Record):
         seed: Seed of weights, order and views.
         follow: Test splits whose accuracy is logged during the training.
         threads: Processor threads that the protocol states; None if it states none.
+        kornia: Version of kornia, whose defaults are part of an augmentation; None without one.
     """
 
     model: ModelConfig
@@ -70,20 +71,22 @@ class TrainingConfig(Record):
     seed: int
     follow: tuple[TestSplit, ...] = ()
     threads: int | None = None
+    kornia: str | None = None
 
     @property
     def fingerprint(self) -> str:
         """Hash of the fields.
 
-        An empty augmentation and `threads` at None are left out, as views leave out factors at
-        their identity, so that a factor or setting that is added later changes no fingerprint of
-        trainings without it.
+        An empty augmentation, and `threads` and `kornia` at None, are left out, as views leave out
+        factors at their identity, so that a factor or setting that is added later changes no
+        fingerprint of trainings without it.
         """
         content = self.model_dump(mode="json")
         if not self.recipe.augmentation:
             del content["recipe"]["augmentation"]
-        if self.threads is None:
-            del content["threads"]
+        for name in ("threads", "kornia"):
+            if content[name] is None:
+                del content[name]
         return fingerprint(content)
 
 

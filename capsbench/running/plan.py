@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -34,10 +35,10 @@ def plan(
             measure, an augmentation does not fit the images, or these are too small for a model.
     """
     selected = select_models(benchmark.models, models)
-    sources = {label for measure in benchmark.measures for label in measure.source_models}
     cells = []
     labels = [entry.label for entry in selected]
     for at, variant in variants(benchmark).items():
+        sources = {label for measure in variant.measures for label in measure.source_models}
         data = _resolve_data(variant, data_root)
         trainings = {
             (cell.label, cell.seed): cell
@@ -83,14 +84,16 @@ def _trainings(
     target, model = _resolve_model(entry, data)
     data_folder = find("datamodules", benchmark.data.name).slug
     cells = []
+    recipe = benchmark.recipe_of(entry)
     for seed in benchmark.seeds:
         config = TrainingConfig(
             model=model,
             data=data,
             views=benchmark.views,
-            recipe=benchmark.recipe_of(entry),
+            recipe=recipe,
             seed=seed,
             follow=benchmark.follow,
+            kornia=version("kornia") if recipe.augmentation else None,
         )
         cells.append(
             Cell(

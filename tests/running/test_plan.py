@@ -1,13 +1,16 @@
 """Planning: which settings make another cell or another record of a measure, and which do not."""
 
+from importlib.metadata import version
 from typing import Any
 
 import pytest
 
 from capsbench.errors import UserError
+from capsbench.files.atomic import write_json
 from capsbench.fingerprint import fingerprint
 from capsbench.measures import load_measure
 from capsbench.names import find
+from capsbench.records.training import TrainingConfig
 from capsbench.running.jobs import cell_state, plan_jobs
 from capsbench.running.plan import plan
 from capsbench.schema import Benchmark
@@ -90,14 +93,37 @@ def test_a_new_revision_of_a_measure_measures_again_without_training(
 def test_later_settings_are_absent_from_the_fingerprint_at_their_default(tiny_benchmark):
     config = plan(tiny_benchmark)[0].config
     content = config.model_dump(mode="json")
-    del content["threads"], content["recipe"]["augmentation"]
+    del content["threads"], content["kornia"], content["recipe"]["augmentation"]
     content["views"] = {"rotation": content["views"]["rotation"]}  # the others are identities
     assert config.fingerprint == fingerprint(content)
     augmented = Recipe.model_validate(
         config.recipe.model_dump() | {"augmentation": ["RandomErasing"]}
     )
-    for update in ({"threads": 2}, {"recipe": augmented}):
+    for update in ({"threads": 2}, {"kornia": "0.9.0"}, {"recipe": augmented}):
         assert config.model_copy(update=update).fingerprint != config.fingerprint
+
+
+def test_another_kornia_takes_no_old_cell_of_augmented_images(tiny_protocol, monkeypatch, tmp_path):
+    recipe = {**tiny_protocol["recipe"], "augmentation": ["RandomErasing"]}
+    protocols = [tiny_protocol, {**tiny_protocol, "recipe": recipe}]
+
+    def configs():
+        return [plan(Benchmark.model_validate(protocol))[0].config for protocol in protocols]
+
+    plain, augmented = configs()
+    assert (plain.kornia, augmented.kornia) == (None, version("kornia"))
+    monkeypatch.setattr("capsbench.running.plan.version", lambda name: f"another {name}")
+    newer_plain, newer = configs()
+    assert newer_plain.fingerprint == plain.fingerprint
+    assert newer.kornia == "another kornia"
+    assert newer.fingerprint != augmented.fingerprint
+
+    # A record from before the field is loaded, and matches its own fingerprint.
+    content = augmented.model_dump(mode="json")
+    del content["kornia"], content["threads"]
+    write_json(tmp_path / "config.json", {"schema": 2, **content})
+    content["views"] = {"rotation": content["views"]["rotation"]}
+    assert TrainingConfig.load(tmp_path / "config.json").fingerprint == fingerprint(content)
 
 
 def test_an_augmentation_that_does_not_fit_is_refused_before_any_training(tiny_protocol):
