@@ -125,8 +125,13 @@ class Benchmark(SchemaModel):
     @model_validator(mode="after")
     def _published(self) -> Self:
         for entry in self.published:
-            if entry.at is not None and (self.vary is None or entry.at not in self.vary.points):
-                raise ValueError(f"published: at {point_text(entry.at)} is nothing that varies")
+            points = self.vary.points if self.vary else {}
+            if entry.at is not None and entry.at not in points:
+                known = ", ".join(map(point_text, points)) or "none, as nothing is varied"
+                raise ValueError(
+                    f"published: at {point_text(entry.at)} is no value or case of vary; "
+                    f"known: {known}"
+                )
             if entry.rule == "matched" and self.matched is None:
                 raise ValueError("published: a number of rule 'matched' needs a 'matched' section")
         pairs(self.published)

@@ -13,7 +13,7 @@ from capsbench.arguments import explain
 from capsbench.errors import UserError, unknown
 from capsbench.names import find, from_folder
 from capsbench.schema.benchmark import Benchmark
-from capsbench.schema.parts import Changes
+from capsbench.schema.parts import Changes, point_text
 
 
 def load_benchmark(
@@ -76,6 +76,7 @@ def variants(benchmark: Benchmark) -> dict[float | None, Benchmark]:
 
     Raises:
         ValidationError: A value does not fit its place.
+        UserError: A value has no place, or changes the labels of the models.
     """
     vary = benchmark.vary
     if vary is None:
@@ -85,7 +86,13 @@ def variants(benchmark: Benchmark) -> dict[float | None, Benchmark]:
         content = benchmark.model_dump(mode="json")
         for place, value in changes.items():
             set_value(content, place, value)
-        result[vary.position(point)] = Benchmark.model_validate(content)
+        variant = Benchmark.model_validate(content)
+        if [entry.label for entry in variant.models] != [entry.label for entry in benchmark.models]:
+            raise UserError(
+                f"vary: {point_text(point)} changes the labels of the models, which are common to "
+                f"all cases and values, by {', '.join(changes)}"
+            )
+        result[vary.position(point)] = variant
     return result
 
 

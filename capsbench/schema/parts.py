@@ -13,6 +13,8 @@ from capsbench.values import Quantity
 
 Changes = dict[str, Any]  # values by dotted path, such as {"recipe.steps": 500}
 LABEL_SEPARATOR = " · "  # between a model's label and the value at which it was trained
+# Parts of a benchmark that its variants have in common.
+COMMON = ("name", "version", "seeds", "published", "scales", "vary")
 SEARCHED = ("learning_rate", "weight_decay")
 Point = float | str  # a variant of a benchmark that varies something: a value, or a case's name
 
@@ -151,13 +153,20 @@ class Variation(SchemaModel):
 
     @model_validator(mode="after")
     def _one_kind(self) -> Self:
-        if (self.place is None, self.values is None) != (self.cases is not None,) * 2:
+        if self.cases is None:
+            complete = self.place is not None and self.values is not None
+        else:
+            complete = self.place is None and self.values is None
+        if not complete:
             raise ValueError("give place and values, or cases")
         if self.cases is not None and self.logarithmic:
             raise ValueError("cases have no logarithmic axis")
         for case in self.cases or ():
             if not case or LABEL_SEPARATOR in case:
                 raise ValueError(f"a case needs a name without '{LABEL_SEPARATOR}'")
+        for place in (place for changes in self.points.values() for place in changes):
+            if place.partition(".")[0] in COMMON:
+                raise ValueError(f"'{place}' is common to all cases and values and cannot vary")
         return self
 
 

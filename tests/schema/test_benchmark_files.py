@@ -99,13 +99,23 @@ def test_changes_reach_their_place():
         ("vary={name: x, cases: {a: {}}}", "at least 2"),
         ("vary={name: x, cases: {a: {}, 'b · c': {}}}", "a name without"),
         ("vary={name: x, cases: {a: {}, b: {}}, logarithmic: true}", "logarithmic"),
+        ("vary={name: x, place: recipe.steps, cases: {a: {}, b: {}}}", "place and values, or"),
+        ("vary={name: x, values: [1, 2]}", "place and values, or cases"),
+        ("vary={name: x}", "place and values, or cases"),
         ("vary={name: x, cases: {a: {}, b: {recipe.stepz: 3}}}", "stepz"),
+        *(
+            (f"vary={{name: x, cases: {{a: {{}}, b: {{{place}: 1}}}}}}", f"'{place}' is common")
+            for place in ("name", "version", "seeds", "seeds.0", "published", "scales.a", "vary.x")
+        ),
+        ("vary={name: x, place: seeds.0, values: [1, 2]}", "'seeds.0' is common"),
+        ("vary={name: x, cases: {a: {}, b: {models.0.label: Net}}}", "by models.0.label"),
+        ("vary={name: x, cases: {a: {}, b: {models: [{name: lenet5}]}}}", "labels of the models"),
         ("vary={name: x, cases: {a: {}, b: {recipe.steps: 0}}}", "greater than or equal"),
         ("recipe.augmentation=RandAugment", "a list of operations, such as [RandAugment]"),
         ("recipe.augmentation=[{RandAugment: {n: 1}, RandomInvert: {}}]", "one key"),
         (
             f"published=[{{{NUMBER}, at: 3}}]",
-            "at 3",
+            "at 3 is no value or case of vary; known: none",
         ),
         (
             f"published=[{{{NUMBER}, rule: matched}}]",
@@ -239,7 +249,7 @@ def test_cases_change_several_places_and_keep_their_names():
     assert [cell.config.model.arguments["width"] for cell in cells] == [16, 16, 3]
     number = yaml.safe_load(f"{{{NUMBER}, at: erased}}")
     assert load_benchmark("quick", {**changes, "published": [number]}).published[0].at == "erased"
-    with pytest.raises(UserError, match="at rased"):
+    with pytest.raises(UserError, match=r"at rased is no .* of vary; known: plain, erased, narrow"):
         load_benchmark("quick", {**changes, "published": [number | {"at": "rased"}]})
 
 
