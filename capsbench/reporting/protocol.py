@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from capsbench.data.augmentation import AugmentationOperation
@@ -81,9 +81,12 @@ def _data(results: Results) -> str:
     )
 
 
-def _ranges(views: ViewRange) -> str:
+def _ranges(views: ViewRange, names: Collection[str] = tuple(ViewRange.model_fields)) -> str:
+    """Return the range of each factor, or of those that are named."""
     varying, constant = [], []
     for name, values in views:
+        if name not in names:
+            continue
         factor = "shift_x" if name == "shift" else name
         if not isinstance(values, Spread):
             continue
@@ -93,12 +96,12 @@ def _ranges(views: ViewRange) -> str:
             varying.append(f"{words} {spread(factor, values)}")
         elif kind == "warp":
             constant.append(words)
-    if not views.tilts:
+    if not views.tilts and {"tilt_x", "tilt_y"} <= set(names):
         constant = [*(words for words in constant if not words.startswith("tilt")), "tilt"]
-    if isinstance(views.part, Window):
-        width, height = number(views.part.width), number(views.part.height)
-        varying.append(f"of a window of {width} × {height} px")
-    elif views.part:
+    part = views.part if "part" in names else None
+    if isinstance(part, Window):
+        varying.append(f"of a window of {number(part.width)} × {number(part.height)} px")
+    elif part:
         varying.append("of the object, its background unchanged")
     return "; ".join([*varying, *([f"no change of {listed(constant)}"] if constant else [])])
 
@@ -152,53 +155,78 @@ def _varied(benchmark: Benchmark) -> str:
     if vary.cases is None:
         values = listed([number(value) for value in vary.values or ()])
         return f"{_sentence(vary.name)[:-1]} ({vary.place}): {values}. All else is the same."
-    cases = "; ".join(f"{name} ({_changes(changes)})" for name, changes in vary.cases.items())
+    cases = "; ".join(
+        f"{name} ({_changes(changes, variant.views)})"
+        for (name, changes), variant in zip(
+            vary.cases.items(), variants(benchmark).values(), strict=True
+        )
+    )
     return f"{_sentence(f'{vary.name}: {cases}')} All else is the same."
 
 
-def _changes(changes: Mapping[str, Any]) -> str:
-    """Return the changes of a case; views and augmentations as in the other terms."""
-    views = {place[6:]: value for place, value in changes.items() if place.startswith("views.")}
-    ranges, _, _ = _ranges(ViewRange.model_validate(views)).partition("; no change")
-    texts = [ranges.replace(";", ",")] if views else []
+def _changes(changes: Mapping[str, Any], views: ViewRange) -> str:
+    """Return the changes of a case; views and augmentations as in the other terms.
+
+    Args:
+        changes: The changes by dotted place.
+        views: Training views of the case.
+    """
+    changed = [place.split(".")[1] for place in changes if place.startswith("views.")]
+    if "views" in changes:
+        texts = [_ranges(views).replace(";", ",")]
+    else:
+        texts = [_ranges(views, changed).replace(";", ",")] if changed else []
     texts += [
-        _setting(place, value) for place, value in changes.items() if not place.startswith("views.")
+        _setting(place, value)
+        for place, value in changes.items()
+        if place.partition(".")[0] != "views"
     ]
     return ", ".join(texts) or "as stated here"
 
 
 def _setting(place: str, value: Any) -> str:
     """Return a changed setting with its value."""
-    if place.removeprefix("recipe.") == "augmentation":
-        return f"augmentation by {_operations(map(AugmentationOperation.model_validate, value))}"
-    return f"{place} {value}"
+    if place.removeprefix("recipe.") != "augmentation":
+        return f"{place} {value}"
+    operations = _operations(map(AugmentationOperation.model_validate, value))
+    return f"augmentation by {operations}" if operations else "no augmentation"
 
 
 def _operations(operations: Iterable[AugmentationOperation]) -> str:
-    return listed([str(operation) for operation in operations]) or "nothing"
+    return listed([str(operation) for operation in operations])
 
 
 def _further(benchmark: Benchmark) -> str:
-    """Return the sentence about views that training images have beyond the ranges, if any."""
-    recipes = [benchmark.recipe_of(entry) for entry in benchmark.models]
-    if operations := benchmark.recipe.augmentation:
-        return f" They are then augmented by {_operations(operations)}, as kornia defines them."
-    if any(recipe.augmentation for recipe in recipes):
-        return " Those of some models are then augmented; see the recipe."
-    cases = (benchmark.vary and benchmark.vary.cases) or {}
-    places = [place for changes in cases.values() for place in changes]
-    if any(place.startswith(("views", "recipe.augmentation")) for place in places):
-        return " Some cases have other views, or augment the images; see what is varied."
-    return ""
+    """Return sentences about augmentations, and about cases with other views, if any."""
+    text = ""
+    augmentations, views = _training_images(benchmark)
+    if any(each != augmentations[0] for each in augmentations):
+        text = (
+            " They are then augmented, in ways that differ between models; see the recipe."
+            if all(augmentations)
+            else " Those of some models are then augmented; see the recipe."
+        )
+    elif augmentations[0]:
+        operations = _operations(augmentations[0])
+        text = f" They are then augmented by {operations}, as kornia defines them."
+    if benchmark.vary is not None and benchmark.vary.cases is not None:
+        cases = map(_training_images, variants(benchmark).values())
+        if any(case != (augmentations, views) for case in cases):
+            text += " Some cases have other views, or augment the images; see what is varied."
+    return text
+
+
+def _training_images(
+    benchmark: Benchmark,
+) -> tuple[list[tuple[AugmentationOperation, ...]], ViewRange]:
+    """Return the augmentation of each model, and the views."""
+    augmentations = [benchmark.recipe_of(entry).augmentation for entry in benchmark.models]
+    return augmentations, benchmark.views
 
 
 def _augmented(benchmark: Benchmark) -> bool:
     """Return True if any model, in any case, is trained on augmented images."""
-    return any(
-        variant.recipe_of(entry).augmentation
-        for variant in variants(benchmark).values()
-        for entry in variant.models
-    )
+    return any(any(_training_images(variant)[0]) for variant in variants(benchmark).values())
 
 
 def _recipes(benchmark: Benchmark) -> str:

@@ -4,7 +4,8 @@ import pytest
 
 from capsbench.measures import parse_config
 from capsbench.measures.attacks import Attacks
-from capsbench.reporting.protocol import _measure, _ranges
+from capsbench.reporting.protocol import _further, _measure, _ranges, _recipes, _varied
+from capsbench.schema import load_benchmark
 from capsbench.viewpoint.ranges import ViewRange
 
 
@@ -97,3 +98,66 @@ def test_measures(config, words):
     expected_start, _, expected_parts = words.rstrip(".").partition(": ")
     assert start == expected_start
     assert set(parts.split("; ")) == set(expected_parts.split("; "))
+
+
+ALL = {"recipe.augmentation": ["RandAugment"]}
+NOT_THE_FIRST = {"models.0.recipe": {"augmentation": []}, "models.0.reason": "a test"}
+CASES = {"vary": {"name": "case", "cases": {"none": {}, "more": {"views.rotation": 90}}}}
+WIDTHS = {"vary": {"name": "width", "cases": {"a": {}, "b": {"models.0.arguments.width": 3}}}}
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentences"),
+    [
+        ({}, []),
+        (ALL, ["augmented by RandAugment(n=2, m=9), as kornia"]),
+        ({**ALL, **NOT_THE_FIRST}, ["Those of some models are then augmented"]),
+        (
+            {**ALL, **NOT_THE_FIRST, "models.0.recipe": {"augmentation": ["RandomErasing"]}},
+            ["ways that differ between models"],
+        ),
+        (CASES, ["Some cases have other views"]),
+        ({**ALL, **CASES}, ["augmented by RandAugment", "Some cases have other views"]),
+        (
+            {**ALL, **NOT_THE_FIRST, **CASES},
+            ["Those of some models are then augmented", "Some cases have other views"],
+        ),
+        (WIDTHS, []),
+    ],
+    ids=["none", "all", "some", "differing", "cases", "all+cases", "some+cases", "widths"],
+)
+def test_augmentation_and_cases(changes, sentences):
+    found = [each for each in _further(load_benchmark("quick", changes)).split(".") if each]
+    found = [each for each in found if "(n=2" in each or "see" in each]
+    assert len(found) == len(sentences)
+    assert [word for word, text in zip(sentences, found, strict=True) if word not in text] == []
+
+
+def test_a_model_without_the_augmentation_of_the_others():
+    words = "CNN (no augmentation: a test)"
+    assert words in _recipes(load_benchmark("quick", {**ALL, **NOT_THE_FIRST}))
+
+
+@pytest.mark.parametrize(
+    ("case", "words"),
+    [
+        ({"views.rotation": [-9, 9]}, "rotation −9° to 9°"),
+        ({"views.rotation": 0}, "no change of rotation"),
+        ({"views.part.width": 8}, "of a window of 8 × 9 px"),
+        (
+            {"views": {"rotation": [-9, 9]}},
+            "rotation −9° to 9°, no change of shift, scale, shear and tilt",
+        ),
+        (
+            {"views": {}, "recipe.steps": 9},
+            "no change of rotation, shift, scale, shear and tilt, recipe.steps 9",
+        ),
+        ({"recipe.augmentation": []}, "no augmentation"),
+    ],
+    ids=str,
+)
+def test_the_changes_of_a_case(case, words):
+    vary = {"name": "case", "cases": {"none": {}, "other": case}}
+    views = {"rotation": [-5, 5], "part": {"width": 9, "height": 9}}
+    text = _varied(load_benchmark("quick", {"views": views, "vary": vary}))
+    assert text == f"Case: none (as stated here); other ({words}). All else is the same."
