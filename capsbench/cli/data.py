@@ -59,6 +59,13 @@ def data(
             help="Views of training: rotation=[-30,30], azimuth={values: [0, 20]}.",
         ),
     ] = None,
+    augmentation: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LIST",
+            help="Operations of kornia on training images: [RandomErasing, RandAugment].",
+        ),
+    ] = None,
     per_class: Annotated[
         float | None,
         typer.Option(metavar="N", help="Images of each class to train on; below 1 a share."),
@@ -70,22 +77,30 @@ def data(
     """Show the splits of a data set, and draw some images of each.
 
     Prints images, classes, views and checksum of each split, and of a benchmark's ranges of test
-    views. Writes a contact sheet (PNG) of each to DIR/<data>/contact-sheets. Missing data is
-    downloaded or generated first.
+    views. Writes a contact sheet (PNG) of each to DIR/<data>/contact-sheets; that of training
+    images shows the augmentation. Missing data is downloaded or generated first.
     """
     require_folder(data_root)
     require_writable(output)
     with json_on_stdout(as_json):
-        data_module, slug, ranges = _build(name, settings or [], views or [], per_class, data_root)
         from capsbench.data.description import describe_splits
         from capsbench.reporting.figures.contact_sheet import contact_sheet
+        from capsbench.schema import parse_changes
 
+        operations = [] if augmentation is None else [f"recipe.augmentation={augmentation}"]
+        changes = parse_changes(operations, "--augmentation")
+        data_module, slug, ranges = _build(
+            name, settings or [], views or [], changes, per_class, data_root
+        )
+        data_module.require_augmentation(data_module.augmentation)
         splits = describe_splits(data_module, ranges)
         folder = output / slug / "contact-sheets"
         folder.mkdir(parents=True, exist_ok=True)
         for split in splits:
             sheet = folder / f"{split.name}.png"
             title = f"{data_module.identity.name}: {split.name}, {split.images:,} images"
+            if split.name == "train" and data_module.augmentation:
+                title += ", augmented"
             sheet.write_bytes(contact_sheet(split.examples, title))
     facts = {
         "name": data_module.identity.name,
@@ -94,6 +109,7 @@ def data(
         "image_shape": list(data_module.image_shape),
         "classes": list(data_module.class_names),
         "views": data_module.views.model_dump(mode="json", exclude_none=True),
+        "augmentation": [each.model_dump() for each in data_module.augmentation],
         "notes": data_module.notes,
         "splits": {
             split.name: {**split.facts(), "contact_sheet": str(folder / f"{split.name}.png")}
@@ -110,27 +126,41 @@ def _build(
     name: str,
     settings: list[str],
     views: list[str],
+    changes: Facts,
     per_class: float | None,
     data_root: Path | None,
 ) -> tuple[ImageDataModule, str, Mapping[str, ViewRange]]:
-    """Return the data module, the name of its folder, and a benchmark's ranges of test views."""
+    """Return the data module, the name of its folder, and a benchmark's ranges of test views.
+
+    Args:
+        name: Name of a data module or of a benchmark.
+        settings: Values of ``--set``.
+        views: Values of ``--view``.
+        changes: The augmentation by its place in a benchmark, or nothing.
+        per_class: Images of each class.
+        data_root: Folder of data files.
+    """
     from capsbench.measures.accuracy_by_split import AccuracyBySplitConfig
     from capsbench.running.cell import build_data
     from capsbench.schema import DataEntry, load_benchmark, parse_changes
+    from capsbench.training.recipe import Recipe
 
     arguments, ranges = parse_changes(settings), parse_changes(views, "--view")
     if name not in table("benchmarks") and not name.endswith((".yaml", ".yml")):
         entry = checked(
             DataEntry, {"name": name, "arguments": arguments, "per_class": per_class}, "--per-class"
         )
-        data_module, _ = build_data(entry, parse_range(ranges), data_root)
+        recipe = {"steps": 1, "augmentation": changes.get("recipe.augmentation", [])}
+        operations = checked(Recipe, recipe, "--augmentation").augmentation
+        data_module, _ = build_data(entry, parse_range(ranges), data_root, augmentation=operations)
         return data_module, find("datamodules", name).slug, {}
-    changes = {f"data.arguments.{key}": value for key, value in arguments.items()}
+    changes |= {f"data.arguments.{key}": value for key, value in arguments.items()}
     changes |= {f"views.{key}": value for key, value in ranges.items()}
     if per_class is not None:
         changes["data.per_class"] = per_class
     benchmark = load_benchmark(name, changes)
-    data_module, _ = build_data(benchmark.data, benchmark.views, data_root)
+    operations = benchmark.recipe.augmentation
+    data_module, _ = build_data(benchmark.data, benchmark.views, data_root, augmentation=operations)
     entries = [entry for entry in benchmark.measures if isinstance(entry, AccuracyBySplitConfig)]
     test_ranges = entries[0].ranges if entries else {}
     return data_module, find("datamodules", benchmark.data.name).slug, test_ranges
@@ -167,6 +197,8 @@ def checked(schema: type[Schema], content: Facts, option: str) -> Schema:
 
 
 def _print(facts: Facts) -> None:
+    from capsbench.data.augmentation import AugmentationOperation
+
     console = plain_console()
     channels, height, width = facts["image_shape"]
     console.print(f"{facts['name']}, version {facts['version']}", style="bold")
@@ -174,6 +206,9 @@ def _print(facts: Facts) -> None:
     lines.add_row("images", f"{height} x {width} pixels, channels: {channels}")
     lines.add_row("classes", f"{len(facts['classes'])}: {', '.join(facts['classes'])}")
     lines.add_row("checksum", facts["checksum"])
+    if facts["augmentation"]:
+        operations = map(AugmentationOperation, facts["augmentation"])
+        lines.add_row("augmentation", f"training images: {', '.join(map(str, operations))}")
     for note in facts["notes"]:
         lines.add_row("note", note)
     console.print(lines)

@@ -34,6 +34,7 @@ class Description:
         views: In words, by factor: the recorded views of the images, and the warps applied to them.
         sha256: Of the stored images, their classes and their numbers in the source.
         examples: Some images of each class, as a model sees them: label and (N, C, H, W) uint8.
+            Those of training are augmented, each class as a batch of its own.
     """
 
     name: str
@@ -86,7 +87,10 @@ def _describe(
         | _applied_views(views or data.default_views(split)),
         sha256=checksum(images),
         examples=[
-            (data.class_names[label], _examples(data, split, rows[images.targets == label], views))
+            (
+                data.class_names[label],
+                _examples(data, split, rows[images.targets == label], views, label),
+            )
             for label in counts.nonzero()[:MAX_CLASSES, 0].tolist()
         ],
     )
@@ -125,9 +129,12 @@ def _applied_views(ranges: ViewRange) -> dict[str, str]:
 
 
 def _examples(
-    data: ImageDataModule, split: SplitName, rows: Tensor, views: ViewRange | None
+    data: ImageDataModule, split: SplitName, rows: Tensor, views: ViewRange | None, number: int
 ) -> NDArray[np.uint8]:
+    """Return some of the images in given rows, augmented as batch ``number`` in training."""
     chosen = rows[torch.linspace(0, len(rows) - 1, min(EXAMPLES, len(rows))).long()]
     images = data.evaluation.get_batch(split, chosen, views).images
+    if split == "train":
+        images = data.augment(images, number)
     pixels: NDArray[np.uint8] = (255 * images).round().byte().numpy()
     return pixels

@@ -296,8 +296,16 @@ class ImageDataModule(LightningDataModule, ABC):
         if batch.augmentation is None:
             return rendered
         number, share = batch.augmentation
-        images = self._augmenter(rendered.images, derive(self.seed, "augmentation", number))
-        return replace(rendered, images=images)[share]
+        return replace(rendered, images=self.augment(rendered.images, number))[share]
+
+    def augment(self, images: Tensor, number: int) -> Tensor:
+        """Return training images after the augmentation.
+
+        Args:
+            images: (B, C, H, W) in [0, 1].
+            number: Number of the batch, of which the draws are a function, and of the seed.
+        """
+        return self._augmenter(images, derive(self.seed, "augmentation", number))
 
     def render_batch(self, batch: StoredBatch) -> Batch:
         """Make images float in [0, 1] and warp them to their views, on the device.

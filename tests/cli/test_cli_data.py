@@ -51,6 +51,32 @@ def test_a_benchmark_gives_its_data_and_views(cli, tiny):
     assert facts["views"]["shift"] == [-2, 2]
 
 
+def test_the_sheet_of_training_images_shows_the_augmentation(cli, tiny):
+    def pictures(*arguments):
+        code, facts, _ = cli("data", *arguments, "--json")
+        assert code == 0
+        sheets = {n: Path(s["contact_sheet"]).read_bytes() for n, s in facts["splits"].items()}
+        return facts["augmentation"], sheets.pop("train"), sheets
+
+    nothing, plain, others = pictures("digits")
+    assert nothing == []
+    operations, erased, same = pictures("digits", "--augmentation", "[RandomErasing]")
+    assert operations == [{"RandomErasing": {}}]
+    assert erased != plain
+    assert same == others
+    assert pictures("digits", "--augmentation", "[RandomErasing]")[1] == erased  # reproducible
+
+    text = (
+        Path(tiny)
+        .read_text("utf-8")
+        .replace("{steps: 4", "{augmentation: [RandomInvert], steps: 4")
+    )
+    Path(tiny).write_text(text, encoding="utf-8")
+    assert pictures(tiny)[0] == [{"RandomInvert": {}}]
+    assert pictures(tiny, "--augmentation", "[RandomErasing]")[0] == [{"RandomErasing": {}}]
+    assert pictures(tiny, "--augmentation", "[]")[0] == []
+
+
 def test_images_per_class(cli):
     _, facts, _ = cli("data", "digits", "--per-class", "5", "--json")
     assert [split["images"] for split in facts["splits"].values()] == [50, 50, 400]
@@ -69,6 +95,11 @@ def test_images_per_class(cli):
         (["digits", "--set", "sise=3"], ("'digits'", "'sise'")),
         (["digits", "--data-root", "nowhere"], ("--data-root", "'nowhere'")),
         (["digits", "--view", "rotation"], ("--view", "rotation=[-30,30]")),
+        (["digits", "--augmentation", "[RandomErasin]"], ("did you mean 'RandomErasing'",)),
+        (["digits", "--augmentation", "[RandomHue]"], ("RandomHue", "do not fit")),
+        (["digits", "--augmentation", "RandomHue"], ("--augmentation", "list of operations")),
+        (["digits", "--augmentation", "["], ("--augmentation", "not a YAML value")),
+        (["quick", "--augmentation", "[{RandomErasing: {p: 2}}]"], ("p of RandomErasing",)),
         (["digits", "--per-class", "1.5"], ("--per-class", "whole number")),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
