@@ -221,7 +221,8 @@ def test_points_behind_the_camera_are_refused():
 
 
 @pytest.mark.parametrize(
-    ("tilt", "edge"), [((75.0, 0.0), -1), ((-75.0, 0.0), 0), ((60.0, 45.0), -1), ((-60.0, -45.0), 0)]
+    ("tilt", "edge"),
+    [((75.0, 0.0), -1), ((-75.0, 0.0), 0), ((60.0, 45.0), -1), ((-60.0, -45.0), 0)],
 )
 def test_beyond_the_horizon_the_border_goes_on(tilt, edge):
     side = 28

@@ -47,8 +47,8 @@ def test_quarter_turns_are_rot90_bit_for_bit(turns, side):
 
 @pytest.mark.parametrize("side", [930, 2048, 4096])
 def test_quarter_turns_and_shifts_of_large_images_are_exact(side):
-    for degrees in (-180, -90, 90, 180, 270, 450):
-        matrix = one_view(rotation=float(degrees), shift=(7.0, -300.0)).matrices(side, side)
+    for degrees in (-180.0, -90.0, 90.0, 180.0, 270.0, 450.0):
+        matrix = one_view(rotation=degrees, shift=(7.0, -300.0)).matrices(side, side)
         assert on_lattice(matrix).all()
     for degrees in (1e-4, 90.0001):
         assert not on_lattice(one_view(rotation=degrees).matrices(side, side)).any()
