@@ -105,8 +105,7 @@ def require_fit(entry: AugmentationOperation, image_shape: tuple[int, int, int])
             part.p = part.p_batch = 1.0  # an operation that is skipped by chance accepts any image
             try:
                 changed = part(images)
-            # kornia raises errors of many types, none of which is a bug here.
-            except Exception as error:  # noqa: BLE001
+            except Exception as error:  # noqa: BLE001 - kornia refuses images by errors of any type
                 reason = f"{type(part).__name__}: {_text(error)}"
                 raise UserError(f"{what} do not fit it ({reason})") from None
             if changed.shape != images.shape:
@@ -135,7 +134,7 @@ def build_operation(entry: AugmentationOperation) -> nn.Module:
     }
     try:
         return cls(**arguments)
-    except Exception as error:  # noqa: BLE001 - as above
+    except Exception as error:  # noqa: BLE001 - kornia refuses arguments, too, by any type
         raise UserError(f"augmentation {entry}: {_text(error)}") from None
 
 

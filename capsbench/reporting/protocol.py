@@ -43,7 +43,7 @@ def protocol_terms(results: Results) -> list[tuple[str, str]]:
         ("Data", _data(results)),
         (
             "Familiar views",
-            f"{_sentence(_ranges(benchmark.views))} {DRAWN}{_further(benchmark)}",
+            f"{_sentence(_ranges(benchmark.views))} {DRAWN}{_augmentations_and_cases(benchmark)}",
         ),
         *([novel] if any(map(results.has_measure, BY_VIEW)) else []),
         ("Test", " ".join(map(_measure, benchmark.measures))),
@@ -196,7 +196,7 @@ def _operations(operations: Iterable[AugmentationOperation]) -> str:
     return listed([str(operation) for operation in operations])
 
 
-def _further(benchmark: Benchmark) -> str:
+def _augmentations_and_cases(benchmark: Benchmark) -> str:
     """Return sentences about augmentations, and about cases with other views, if any."""
     text = ""
     augmentations, views = _training_images(benchmark)

@@ -56,9 +56,9 @@ def in_front(matrices: Tensor, height: int, width: int) -> Tensor:
     return (depth > 0)[:, None]
 
 
-def is_projective(matrices: Tensor) -> bool:
-    """Return whether any map (N, 3, 3) is no affine one; waits if they are not on the CPU."""
-    return bool((matrices[:, 2, :2] != 0).any())
+def is_projective(matrices: Tensor) -> Tensor:
+    """Return which maps (N, 3, 3) are not affine: (N,) bool."""
+    return (matrices[:, 2, :2] != 0).any(dim=-1)
 
 
 def require_in_front(matrices: Tensor, height: int, width: int) -> None:

@@ -42,7 +42,7 @@ def warp(
     Raises:
         UserError: A matrix maps a corner of an image behind the camera.
     """
-    if is_projective(matrices):
+    if is_projective(matrices).any():
         require_in_front(matrices, *images.shape[-2:])
     return _warp_unchecked(as_float(images), matrices, size, padding)
 
@@ -86,7 +86,7 @@ def _copy_or_interpolate(images: Tensor, matrices: Tensor, size: Size, padding: 
 
     Pixels are copied where a map moves whole pixels, else interpolated.
     """
-    copied, tilted = on_lattice(matrices), (matrices[:, 2, :2] != 0).any(-1)
+    copied, tilted = on_lattice(matrices), is_projective(matrices)
     kinds: list[tuple[Tensor, Resample]] = [
         (copied, partial(_affine, mode="nearest")),
         (~(copied | tilted), partial(_affine, mode="bilinear")),
@@ -159,7 +159,7 @@ def warp_part(
     if padding != "zeros":
         pixels = (1 - part).sum(dim=(2, 3), keepdim=True).clamp_min(1)
         rest = rest + part * rest.sum(dim=(2, 3), keepdim=True) / pixels
-    if is_projective(matrices):
+    if is_projective(matrices).any():
         part = part * in_front(matrices, *images.shape[-2:]).to(images)
     moved = _warp_unchecked(torch.cat([images * part, part], dim=1), matrices, size, "zeros")
     if size is not None:
@@ -226,8 +226,7 @@ def on_lattice(matrices: Tensor) -> Tensor:
     """Return whether each map (N, 3, 3) turns, mirrors or shifts pixels onto pixels: (N,)."""
     whole = (matrices == matrices.round()).all(-1).all(-1)
     orthogonal = (matrices[:, :2, :2].abs().sum(-1) == 1).all(-1)
-    affine = (matrices[:, 2, :2] == 0).all(-1)
-    return whole & orthogonal & affine
+    return whole & orthogonal & ~is_projective(matrices)
 
 
 def _like(values: Tensor, images: Tensor) -> Tensor:
