@@ -24,8 +24,8 @@ def peak_bytes(call: Callable[[], object], device: str) -> int:
         call: Function to measure; call it once before, so that caches and compiled code exist.
         device: ``cpu`` or ``cuda``.
     """
+    gc.collect()  # garbage must not be freed during the call, its size would be subtracted
     if torch.device(device).type == "cuda":
-        gc.collect()  # garbage must not be freed during the call
         torch.cuda.synchronize()
         before = torch.cuda.memory_allocated()
         torch.cuda.reset_peak_memory_stats()

@@ -1,5 +1,7 @@
 """Peak memory checked against known allocations."""
 
+import gc
+
 import torch
 from torch import nn
 
@@ -33,6 +35,19 @@ def test_each_call_is_counted_separately():
     first, second = peak_bytes(call, "cpu"), peak_bytes(call, "cpu")
     assert first == second
     assert 4 * MB <= first < 4 * MB + SCALARS
+
+
+def test_garbage_of_an_earlier_call_lowers_no_peak():
+    def leave_a_cycle():
+        cycle = [torch.empty(8 * MB, dtype=torch.uint8)]
+        cycle.append(cycle)
+
+    def call():
+        gc.collect()
+        return torch.empty(2 * MB, dtype=torch.uint8)
+
+    peak_bytes(leave_a_cycle, "cpu")
+    assert peak_bytes(call, "cpu") == 2 * MB
 
 
 def test_a_backward_pass_counts_activations_and_gradients():
