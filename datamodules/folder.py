@@ -76,8 +76,9 @@ class Folder(RecordedData):
         self.class_names = self.table.classes
         self.num_classes = len(self.class_names)
         self.factors = tuple(self.table.factors)
+        self.own_name = directory.name
         self.identity = Identity(
-            directory.name, "1", _checksum(directory / TABLE, self.table.files)
+            self.own_name, "1", _checksum(directory / TABLE, self.table.files)
         )
         super().__init__(data_root=data_root, **kwargs)
 

@@ -15,10 +15,9 @@ from capsbench.cli.options import (
     json_on_stdout,
     plain_console,
     print_json,
-    require_folder,
-    require_writable,
 )
 from capsbench.errors import UserError, unknown
+from capsbench.files.folders import require_folder, require_writable
 from capsbench.names import find, table
 
 if TYPE_CHECKING:
@@ -89,12 +88,12 @@ def data(
 
         operations = [] if augmentation is None else [f"recipe.augmentation={augmentation}"]
         changes = parse_changes(operations, "--augmentation")
-        data_module, slug, ranges = _build(
+        data_module, data_name, ranges = _build(
             name, settings or [], views or [], changes, per_class, data_root
         )
         data_module.require_augmentation(data_module.augmentation)
         splits = describe_splits(data_module, ranges)
-        folder = output / slug / "contact-sheets"
+        folder = output / data_name / "contact-sheets"
         folder.mkdir(parents=True, exist_ok=True)
         for split in splits:
             sheet = folder / f"{split.name}.png"
@@ -141,7 +140,7 @@ def _build(
         data_root: Folder of data files.
     """
     from capsbench.measures.accuracy_by_split import AccuracyBySplitConfig
-    from capsbench.running.cell import build_data
+    from capsbench.running.cell import build_data, data_folder
     from capsbench.schema import DataEntry, load_benchmark, parse_changes
     from capsbench.training.recipe import Recipe
 
@@ -153,7 +152,7 @@ def _build(
         recipe = {"steps": 1, "augmentation": changes.get("recipe.augmentation", [])}
         operations = checked(Recipe, recipe, "--augmentation").augmentation
         data_module, _ = build_data(entry, parse_range(ranges), data_root, augmentation=operations)
-        return data_module, find("datamodules", name).slug, {}
+        return data_module, data_folder(find("datamodules", name), data_module), {}
     changes |= {f"data.arguments.{key}": value for key, value in arguments.items()}
     changes |= {f"views.{key}": value for key, value in ranges.items()}
     if per_class is not None:
@@ -163,7 +162,8 @@ def _build(
     data_module, _ = build_data(benchmark.data, benchmark.views, data_root, augmentation=operations)
     entries = [entry for entry in benchmark.measures if isinstance(entry, AccuracyBySplitConfig)]
     test_ranges = entries[0].ranges if entries else {}
-    return data_module, find("datamodules", benchmark.data.name).slug, test_ranges
+    folder = data_folder(find("datamodules", benchmark.data.name), data_module)
+    return data_module, folder, test_ranges
 
 
 def parse_range(ranges: Facts) -> ViewRange:

@@ -56,6 +56,8 @@ class ImageDataModule(LightningDataModule, ABC):
         source: Publication of the set and place of its files, in one line.
         factors: Factors of the view that were recorded with each image.
         has_masks: Whether there is a mask of the object in each image.
+        own_name: Name that the user gave to a set of their own, which then names the folder of its
+            trainings; None for a set that the class itself stands for.
         padding: Pixels outside of an image when it is warped.
         evaluation: The images of each split in batches, at chosen views.
 
@@ -83,6 +85,7 @@ class ImageDataModule(LightningDataModule, ABC):
     source: ClassVar[str]
     factors: tuple[str, ...] = ()
     has_masks: bool = False
+    own_name: str | None = None
     padding: Padding = "zeros"
 
     def __init__(

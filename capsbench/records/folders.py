@@ -11,9 +11,15 @@
                                           config.json, README.md (its card)
         training.json                     written last: the training is done
         measures/<measure>-<fingerprint>.json, .npz
+    runs/<data>/<model>/elsewhere-<fingerprint>/    a model that was trained elsewhere
+        weights.json                      the model, its weights, and the data and views
+        measures/<measure>-<fingerprint>.json, .npz
     runs/<benchmark>/benchmark.json       the protocol and the list of its cells
     runs/<benchmark>/examples.npz         test images at each view of the grid
     runs/<benchmark>/report/              the page, made from all of the above
+
+``<data>`` is the name of the data module, or the user's own name of a folder of images. It can also
+be the name of a benchmark: the files of both have different names.
 """
 
 from __future__ import annotations
@@ -24,7 +30,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class CellFolder:
-    """Folder of one training and its measures."""
+    """Folder of one training, or of one model trained elsewhere, and its measures."""
 
     path: Path
 
@@ -32,6 +38,11 @@ class CellFolder:
     def config(self) -> Path:
         """File of the `TrainingConfig`."""
         return self.path / "config.json"
+
+    @property
+    def weights(self) -> Path:
+        """File of the `WeightsRecord` of a model that was trained elsewhere."""
+        return self.path / "weights.json"
 
     @property
     def state(self) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -140,6 +141,21 @@ def build_model(
     """Build a model from checked arguments."""
     model: Model = target.load()(image_shape=tuple(image_shape), num_classes=num_classes, **given)
     return model
+
+
+def data_folder(target: Target, data: ImageDataModule) -> str:
+    """Return the name of the folder of all trainings on a data set.
+
+    It is the name of the data module, or the user's own name of a set, with ``-`` in place of
+    characters that are no letters, digits, ``_`` or ``-``. Sets of the same name share the folder:
+    the fingerprints of their trainings differ. A benchmark of that name shares it as well, because
+    its files have other names.
+
+    Args:
+        target: The data module's name.
+        data: The data module.
+    """
+    return re.sub(r"[^\w-]+", "-", data.own_name or "").strip("-") or target.slug
 
 
 def build_data(
