@@ -9,10 +9,10 @@ from typing import Any
 
 from capsbench import arguments
 from capsbench.contracts import Model
-from capsbench.errors import unknown
-from capsbench.names import Target, find, from_folder
+from capsbench.errors import UserError, unknown
+from capsbench.names import Target, find, from_folder, table
 from capsbench.records.training import DataConfig, ModelConfig, TrainingConfig
-from capsbench.running.cell import Cell, build_data, build_model
+from capsbench.running.cell import Cell, build_data, build_model, data_folder
 from capsbench.running.resolve_layers import resolve_layers
 from capsbench.schema import Benchmark, ModelEntry, variants
 
@@ -39,12 +39,12 @@ def plan(
     labels = [entry.label for entry in selected]
     for at, variant in variants(benchmark).items():
         sources = {label for measure in variant.measures for label in measure.source_models}
-        data = _resolve_data(variant, data_root)
+        data, folder = _resolve_data(variant, data_root)
         trainings = {
             (cell.label, cell.seed): cell
             for entry in variant.models
             if entry.label in labels or entry.label in sources
-            for cell in _trainings(variant, entry, data, at)
+            for cell in _trainings(variant, entry, data, folder, at)
         }
         by_label = {cell.label: cell for cell in trainings.values()}
         measures = resolve_layers(
@@ -73,16 +73,19 @@ def select_models(
     known = {entry.label for entry in entries} | {entry.name for entry in entries}
     for model in models:
         if model not in known:
+            if ":" in model or model in table("models"):
+                raise UserError(
+                    f"'{model}' is no model of this benchmark; to add it, write +{model}"
+                )
             raise unknown("model in this benchmark:", model, known)
     return [entry for entry in entries if entry.label in models or entry.name in models]
 
 
 def _trainings(
-    benchmark: Benchmark, entry: ModelEntry, data: DataConfig, at: float | None
+    benchmark: Benchmark, entry: ModelEntry, data: DataConfig, folder: str, at: float | None
 ) -> list[Cell]:
-    """Return a model's trainings, one per seed, without measures."""
+    """Return a model's trainings, one per seed, in the folder of the data, without measures."""
     target, model = _resolve_model(entry, data)
-    data_folder = find("datamodules", benchmark.data.name).slug
     cells = []
     recipe = benchmark.recipe_of(entry)
     for seed in benchmark.seeds:
@@ -101,7 +104,7 @@ def _trainings(
                 model=from_folder(Path.cwd(), entry.name),
                 data=from_folder(Path.cwd(), benchmark.data.name),
                 config=config,
-                path=Path(data_folder, target.slug, f"{seed}-{config.fingerprint}"),
+                path=Path(folder, target.slug, f"{seed}-{config.fingerprint}"),
                 rule=benchmark.selection,
                 at=at,
                 case=benchmark.vary.case(at) if benchmark.vary and at is not None else None,
@@ -110,17 +113,21 @@ def _trainings(
     return cells
 
 
-def _resolve_data(benchmark: Benchmark, data_root: Path | None) -> DataConfig:
-    """Check the data's arguments, the views of every measure, and the augmentations."""
-    entry = benchmark.data
+def _resolve_data(benchmark: Benchmark, data_root: Path | None) -> tuple[DataConfig, str]:
+    """Check the data's arguments, the views of every measure, and the augmentations.
+
+    Returns:
+        The data, and the name of the folder of its trainings.
+    """
+    entry, target = benchmark.data, find("datamodules", benchmark.data.name)
     data, given = build_data(entry, benchmark.views, data_root)
     for measure in benchmark.measures:
         for views in measure.required_views:
             data.require_views(views)
     for model in benchmark.models:
         data.require_augmentation(benchmark.recipe_of(model).augmentation)
-    return DataConfig(
-        name=find("datamodules", entry.name).identity(),
+    config = DataConfig(
+        name=target.identity(),
         arguments=given,
         revision=data.revision,
         per_class=entry.per_class,
@@ -128,6 +135,7 @@ def _resolve_data(benchmark: Benchmark, data_root: Path | None) -> DataConfig:
         image_shape=data.image_shape,
         num_classes=data.num_classes,
     )
+    return config, data_folder(target, data)
 
 
 def _resolve_model(entry: ModelEntry, data: DataConfig) -> tuple[Target, ModelConfig]:
