@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
@@ -19,17 +19,9 @@ from capsbench.cli.options import (
     Output,
     complete_benchmark,
     complete_models,
-    require_folder,
-    require_writable,
 )
 from capsbench.errors import UserError
-
-if TYPE_CHECKING:
-    from capsbench.records import ProtocolChanges
-    from capsbench.running.cell import Cell
-    from capsbench.running.session import Session
-    from capsbench.schema import Benchmark
-    from capsbench.training.execution import Execution
+from capsbench.files.folders import require_folder, require_writable
 
 MAX_SEEDS = 1000
 STOPPED = "stopped; the same command continues where it stopped"
@@ -45,9 +37,12 @@ def run(
         ),
     ],
     models: Annotated[
-        str | None,
+        list[str] | None,
         typer.Option(
-            metavar="A,B", help="Only these of its models.", autocompletion=complete_models
+            metavar="A,B,+C",
+            help="Only A and B of its models; with + a model beside its own, such as "
+            "+net.py:Net, +cnn-p4 or '+{name: net.py:Net, label: Mine}'; may be repeated.",
+            autocompletion=complete_models,
         ),
     ] = None,
     seeds: Annotated[
@@ -122,20 +117,23 @@ def run(
     require_folder(data_root)
     require_writable(output)
     seed_list = None if seeds is None else parse_seeds(seeds)
-    selected = None if models is None else tuple(part.strip() for part in models.split(","))
     with _exit_on_interrupt():  # from the imports on, which take seconds
         from rich.console import Console
 
-        from capsbench.records import ProtocolChanges
-        from capsbench.schema import is_claims, parse_changes
+        from capsbench.running.protocol import list_cells, protocol_changes, run_protocol
+        from capsbench.running.session import Session
+        from capsbench.schema import parse_changes
+        from capsbench.training.devices import require_devices
         from capsbench.training.execution import Execution
 
-        values = parse_changes(settings or [])
-        if seed_list is not None:
-            values["seeds"] = seed_list
-        if limit is not None:
-            values["recipe.limit"] = limit
-        changes = ProtocolChanges(scale=scale, settings=values, models=selected, search=search)
+        changes = protocol_changes(
+            models=models or [],
+            seeds=seed_list,
+            settings=parse_changes(settings or []),
+            scale=scale,
+            limit=limit,
+            search=search,
+        )
         execution = Execution(
             device=device,
             devices=devices,
@@ -146,75 +144,12 @@ def run(
             profile=profile,
             wandb=wandb,
         )
-        if (claims := is_claims(benchmark)) and (values or selected or search):
-            raise UserError(
-                "claims run as they are, or at a --scale; --models, --seeds, --set, --limit "
-                "and --search are for benchmarks"
-            )
-        from capsbench.running.session import Session
-
-        session = Session(output, data_root, execution, Console())
         require_devices(execution)
-        if claims:
-            _run_claims(benchmark, session, scale, dry_run, as_json)
+        session = Session(output, data_root, execution, Console())
+        if dry_run:
+            print_dry_run(*list_cells(benchmark, changes, data_root), session, as_json)
         else:
-            _run_benchmark(benchmark, session, changes, dry_run, as_json)
-
-
-def _run_benchmark(
-    name: str, session: Session, changes: ProtocolChanges, dry_run: bool, as_json: bool
-) -> None:
-    from capsbench.running.benchmark import run_benchmark
-    from capsbench.running.plan import plan
-    from capsbench.running.search import search as search_recipes
-    from capsbench.schema import load_benchmark
-
-    protocol = load_benchmark(name, changes.settings, scale=changes.scale)
-    cells = _planned_cells(protocol, session, changes)
-    if dry_run:
-        print_dry_run(cells, session, protocol.expected, as_json)
-        return
-    session = session.ready()
-    search = None
-    if changes.search:
-        protocol, search = search_recipes(protocol, session, models=changes.models)
-        cells = plan(protocol, models=changes.models, data_root=session.data_root)
-    run_benchmark(
-        protocol,
-        cells,
-        session,
-        changes=changes,
-        command=_command(),
-        search=search,
-    )
-
-
-def _run_claims(
-    name: str, session: Session, scale: str | None, dry_run: bool, as_json: bool
-) -> None:
-    from capsbench.running.claims import plan_claims, run_claims
-    from capsbench.schema import load_claims
-
-    claims = load_claims(name, scale)
-    if dry_run:
-        parts = plan_claims(claims, scale, session.data_root).values()
-        cells = [cell for part in parts for cell in part]
-        print_dry_run(cells, session, claims.expected, as_json)
-        return
-    run_claims(claims, scale, session.ready(), command=_command())
-
-
-def _planned_cells(protocol: Benchmark, session: Session, changes: ProtocolChanges) -> list[Cell]:
-    """Return all cells; trials of a search come first, and the best one is the cell of its seed."""
-    from capsbench.running.plan import plan
-    from capsbench.running.search import plan_trials
-
-    cells = plan(protocol, models=changes.models, data_root=session.data_root)
-    if not changes.search:
-        return cells
-    trials = plan_trials(protocol, changes.models, session.data_root)
-    tried = [cell for _, cells_of_model in trials for cell in cells_of_model]
-    return [*tried, *(cell for cell in cells if cell.seed != protocol.seeds[0])]
+            run_protocol(benchmark, changes, session, command=_command())
 
 
 @contextmanager
@@ -222,10 +157,7 @@ def _exit_on_interrupt() -> Iterator[None]:
     """Turn Ctrl-C into a line and an exit code."""
     try:
         yield
-    except (KeyboardInterrupt, SystemExit) as stop:
-        # Lightning's Trainer turns Ctrl-C into its own exit, from within the interrupt.
-        if not any(isinstance(cause, KeyboardInterrupt) for cause in (stop, stop.__context__)):
-            raise
+    except KeyboardInterrupt:
         typer.echo(STOPPED, err=True)
         raise typer.Exit(130) from None
 
@@ -250,14 +182,3 @@ def parse_seeds(text: str) -> list[int]:
             raise UserError(f"--seeds takes at most {MAX_SEEDS} seeds; got '{text}'")
         seeds.extend(range(first, last + 1))
     return seeds
-
-
-def require_devices(execution: Execution) -> None:
-    """Refuse more devices than this machine has."""
-    import torch
-
-    from capsbench.training.devices import resolve_device
-
-    present = torch.cuda.device_count()
-    if resolve_device(execution.device) == "cuda" and execution.devices > present:
-        raise UserError(f"--devices {execution.devices}: this machine has {present} CUDA devices")

@@ -9,10 +9,11 @@ from pydantic import Field
 
 from capsbench.records.provenance import Provenance
 from capsbench.records.record import Record, RecordPart
-from capsbench.schema import Benchmark
+from capsbench.schema import Benchmark, ModelEntry
 from capsbench.schema.parts import LABEL_SEPARATOR, Point, point_text
 
 FULL = "full"
+TRAINED_ELSEWHERE = "trained elsewhere"
 
 
 class ProtocolChanges(RecordPart):
@@ -21,7 +22,8 @@ class ProtocolChanges(RecordPart):
     Attributes:
         scale: Name of the scale; None at full size.
         settings: Values by dotted place, such as ``{"recipe.steps": 500}``.
-        models: Labels or names of the requested models; None for all.
+        models: Labels or names of the requested models of the file; None for all.
+        added: Models that were added to those of the file.
         search: True if a search chose the recipes.
         claims: Name of the claims, at their scale, that the benchmark is a part of.
     """
@@ -29,8 +31,16 @@ class ProtocolChanges(RecordPart):
     scale: str | None = None
     settings: dict[str, Any] = Field(default_factory=dict)
     models: tuple[str, ...] | None = None
+    added: tuple[ModelEntry, ...] = ()
     search: bool = False
     claims: str | None = None
+
+    @property
+    def requested_models(self) -> tuple[str, ...] | None:
+        """Labels or names of all requested models, the added ones too; None for all."""
+        if self.models is None:
+            return None
+        return (*self.models, *(entry.label for entry in self.added))
 
 
 class CellReference(RecordPart):
@@ -39,7 +49,7 @@ class CellReference(RecordPart):
     Attributes:
         label: Label of the model.
         model: Name of the model.
-        seed: Seed of the training.
+        seed: Seed of the training; None for a model that was trained elsewhere.
         path: Folder of the cell, relative to the runs folder.
         measures: Names of the measures' records, ``<measure>-<fingerprint>``, by measure.
         at: Value of what the benchmark varies, or number of the case; None if it varies nothing.
@@ -48,7 +58,7 @@ class CellReference(RecordPart):
 
     label: str
     model: str
-    seed: int
+    seed: int | None
     path: str
     measures: dict[str, str]
     at: float | None = None
@@ -60,12 +70,19 @@ class CellReference(RecordPart):
         return self.at if self.case is None else self.case
 
     @property
+    def trained_elsewhere(self) -> bool:
+        """True if the model was not trained under the protocol."""
+        return self.seed is None
+
+    @property
     def title(self) -> str:
-        """The label, with the value of what the benchmark varies or the name of the case.
+        """The label, with the value of what the benchmark varies, the case, or the other origin.
 
         >>> CellReference(label="CNN", model="cnn-small", seed=0, path="", measures={}, at=30).title
         'CNN · 30'
         """
+        if self.trained_elsewhere:
+            return f"{self.label} ({TRAINED_ELSEWHERE})"
         if self.point is None:
             return self.label
         return f"{self.label}{LABEL_SEPARATOR}{point_text(self.point)}"
@@ -158,13 +175,14 @@ class BenchmarkRecord(Record):
             if changes.claims is None or not isinstance(value, list | tuple)
         ]
         texts += [] if changes.models is None else [f"only={','.join(changes.models)}"]
+        texts += [f"added={entry.label}" for entry in changes.added]
         return (*texts, "search") if changes.search else tuple(texts)
 
     @property
     def size(self) -> str:
         """One word: ``full``, the name of a scale, or ``changed``.
 
-        A subset of the models or other seeds are still the shipped protocol.
+        A subset of the models, added models or other seeds are still the shipped protocol.
         """
         changes = self.changes
         if changes.scale is not None:

@@ -39,7 +39,7 @@ def plan(
     labels = [entry.label for entry in selected]
     for at, variant in variants(benchmark).items():
         sources = {label for measure in variant.measures for label in measure.source_models}
-        data, folder = _resolve_data(variant, data_root)
+        data, folder = resolve_data(variant, data_root)
         trainings = {
             (cell.label, cell.seed): cell
             for entry in variant.models
@@ -113,7 +113,7 @@ def _trainings(
     return cells
 
 
-def _resolve_data(benchmark: Benchmark, data_root: Path | None) -> tuple[DataConfig, str]:
+def resolve_data(benchmark: Benchmark, data_root: Path | None) -> tuple[DataConfig, str]:
     """Check the data's arguments, the views of every measure, and the augmentations.
 
     Returns:

@@ -1,5 +1,7 @@
 """Schema of benchmark files and files of claims, and functions that read them."""
 
+from capsbench.schema.added import RequestedModels as RequestedModels
+from capsbench.schema.added import parse_models as parse_models
 from capsbench.schema.benchmark import Benchmark as Benchmark
 from capsbench.schema.claims import Claims as Claims
 from capsbench.schema.claims import benchmark_names as benchmark_names

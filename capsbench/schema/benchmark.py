@@ -101,8 +101,14 @@ class Benchmark(SchemaModel):
     @model_validator(mode="after")
     def _labels(self) -> Self:
         labels = [model.label for model in self.models]
-        if len(set(labels)) < len(labels):
-            raise ValueError("each model needs a different label")
+        for number, (model, label) in enumerate(zip(self.models, labels, strict=True)):
+            if label in labels[:number]:
+                other = self.models[labels.index(label)].name
+                raise ValueError(
+                    f"each model needs a different label, but '{label}' is that of {other} and of "
+                    f"{model.name}; give one of its own, such as "
+                    f"{{name: {model.name}, label: {label} 2}}"
+                )
         references = [("published", entry.model) for entry in self.published]
         references += [
             (entry.measure, label) for entry in self.measures for label in entry.source_models

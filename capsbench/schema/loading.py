@@ -13,11 +13,15 @@ from capsbench.arguments import explain
 from capsbench.errors import UserError, unknown
 from capsbench.names import find, from_folder
 from capsbench.schema.benchmark import Benchmark
-from capsbench.schema.parts import Changes, point_text
+from capsbench.schema.parts import Changes, ModelEntry, point_text
 
 
 def load_benchmark(
-    name: str, changes: Mapping[str, Any] | None = None, *, scale: str | None = None
+    name: str,
+    changes: Mapping[str, Any] | None = None,
+    *,
+    scale: str | None = None,
+    added: Sequence[ModelEntry] = (),
 ) -> Benchmark:
     """Read a benchmark file and check it.
 
@@ -27,6 +31,7 @@ def load_benchmark(
         changes: Values by dotted path that replace the file's, such as ``{"recipe.steps": 500}``;
             in them ``net.py:Net`` is relative to the working directory.
         scale: Name of one of the file's ``scales``, whose changes are applied first.
+        added: Models after those of the file; ``net.py:Net`` is relative to the working directory.
 
     Raises:
         UserError: The name is unknown, or the file (or a change) does not fit the schema.
@@ -40,6 +45,8 @@ def load_benchmark(
         set_value(content, place, value)
     for place, value in (changes or {}).items():
         set_value(content, place, value)
+    if isinstance(content.get("models"), list):  # anything else is refused below
+        content["models"] += [entry.model_dump() for entry in added]
     try:
         benchmark = Benchmark.model_validate(content)
         variants(benchmark)

@@ -13,6 +13,7 @@ from capsbench.values import Quantity
 
 Changes = dict[str, Any]  # values by dotted path, such as {"recipe.steps": 500}
 LABEL_SEPARATOR = " · "  # between a model's label and the value at which it was trained
+ADDED = "+"  # before a requested model that is added to those of a benchmark
 # Parts of a benchmark that its variants have in common.
 COMMON = ("name", "version", "seeds", "published", "scales", "vary")
 SEARCHED = ("learning_rate", "weight_decay")
@@ -83,6 +84,8 @@ class ModelEntry(SchemaModel):
             raise ValueError(
                 "a label must not contain a comma: it separates the labels of --models"
             )
+        if value.startswith(ADDED):
+            raise ValueError(f"a label must not begin with '{ADDED}': it adds a model in --models")
         if LABEL_SEPARATOR in value:
             raise ValueError(
                 f"a label must not contain '{LABEL_SEPARATOR}': it separates a varied value"

@@ -103,7 +103,9 @@ def check_cells(path: Path, benchmark: Benchmark, cells: Sequence[CellResult]) -
 def _shipped(record: BenchmarkRecord) -> Benchmark:
     """Return the shipped benchmark with the changes that a record names."""
     changes = record.changes
-    return load_benchmark(record.benchmark.name, changes.settings, scale=changes.scale)
+    return load_benchmark(
+        record.benchmark.name, changes.settings, scale=changes.scale, added=changes.added
+    )
 
 
 def _field(benchmark: Benchmark, name: str, searched: bool) -> Any:
