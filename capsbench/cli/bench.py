@@ -14,9 +14,9 @@ from capsbench.cli.options import (
     json_on_stdout,
     plain_console,
     print_json,
-    require_writable,
 )
 from capsbench.errors import unknown
+from capsbench.files.folders import require_writable
 from capsbench.speed.groups import GROUPS
 
 if TYPE_CHECKING:

@@ -15,9 +15,9 @@ from capsbench.cli.options import (
     Output,
     plain_console,
     print_json,
-    require_writable,
 )
 from capsbench.errors import UserError
+from capsbench.files.folders import require_writable
 from capsbench.names import Target, table
 from capsbench.process import active_settings
 

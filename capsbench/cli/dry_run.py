@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 TO_TRAIN = ("to do", "resumable")
 
 
-def print_dry_run(cells: Sequence[Cell], session: Session, expected: str, as_json: bool) -> None:
+def print_dry_run(cells: Sequence[Cell], expected: str, session: Session, as_json: bool) -> None:
     """Print the cells with their states and estimates; nothing is written.
 
     Args:
         cells: The cells.
-        session: The session.
         expected: Expected time, in the words of the file.
+        session: The session.
         as_json: Print JSON.
     """
     from capsbench.running.estimate import estimate_trainings

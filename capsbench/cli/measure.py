@@ -13,9 +13,9 @@ from capsbench.cli.options import (
     json_on_stdout,
     plain_console,
     print_json,
-    require_folder,
 )
 from capsbench.errors import UserError
+from capsbench.files.folders import require_folder
 
 if TYPE_CHECKING:
     from capsbench.measures import MeasureConfig

@@ -13,3 +13,5 @@ if __name__ == "__main__":
         main(sys.argv[1])
     except UserError as error:
         sys.exit(f"capsbench: error: {error}")
+    except KeyboardInterrupt:
+        sys.exit(130)

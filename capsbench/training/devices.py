@@ -9,7 +9,8 @@ import torch
 
 from capsbench.capsules.convolution_products import multiplies_bfloat16
 from capsbench.errors import UserError
-from capsbench.training.recipe import Recipe
+from capsbench.training.execution import Execution
+from capsbench.training.recipe import ProtocolRecipe
 
 ACCELERATORS = {"cpu": "cpu", "cuda": "gpu", "mps": "mps"}
 
@@ -29,6 +30,20 @@ def resolve_device(name: str) -> str:
     if name not in present:
         raise UserError(f"device '{name}' is not available here; available: {', '.join(present)}")
     return name
+
+
+def require_devices(execution: Execution) -> None:
+    """Refuse more devices than this machine has.
+
+    Raises:
+        UserError: There are fewer, or the kind of device is not available.
+    """
+    present = torch.cuda.device_count()
+    if resolve_device(execution.device) == "cuda" and execution.devices > present:
+        raise UserError(
+            f"expected at most the {present} CUDA devices of this machine, got "
+            f"{execution.devices} devices; request fewer"
+        )
 
 
 def available_devices() -> list[str]:
@@ -57,7 +72,7 @@ def device_name(device: str) -> str:
     return f"{cpu_model()}, {threads} thread{'s' * (threads > 1)}"
 
 
-def precision_note(recipe: Recipe, device: str) -> str | None:
+def precision_note(recipe: ProtocolRecipe, device: str) -> str | None:
     """Return a warning if the recipe's precision is emulated on this device, else None."""
     if recipe.precision == "bf16-mixed" and device == "cpu" and not multiplies_bfloat16():
         return (

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import signal
 import warnings
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,7 +26,7 @@ from capsbench.errors import UserError
 from capsbench.training.devices import ACCELERATORS
 from capsbench.training.execution import Execution
 from capsbench.training.profile import Profile
-from capsbench.training.recipe import Recipe
+from capsbench.training.recipe import ProtocolRecipe
 from capsbench.training.selection import Row
 from capsbench.training.task import Task
 from capsbench.training.trajectory import Diverged, Trajectory, Weights
@@ -61,7 +63,7 @@ class _Steps(Callback):
 def train(
     build: Callable[[], Model],
     data: ImageDataModule,
-    recipe: Recipe,
+    recipe: ProtocolRecipe,
     execution: Execution,
     *,
     seed: int,
@@ -94,7 +96,7 @@ def train(
     for name in ("pytorch_lightning", "lightning_fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
     torch.manual_seed(derive(seed, "model"))
-    task = Task(build(), recipe, seed=seed)
+    task = Task(build(), recipe.task_recipe, seed=seed)
     use_backend(task.model, execution.backend)
     trajectory = Trajectory(
         data,
@@ -136,10 +138,26 @@ def train(
     if resume and not zipfile.is_zipfile(resume):
         raise UserError(f"{resume} is damaged; remove it to start the training again")
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), _raised_interrupts():
             # Lightning's advice on workers and logging, and its own deprecations.
             warnings.filterwarnings("ignore", module="pytorch_lightning")
             trainer.fit(task, datamodule=data, ckpt_path=resume, weights_only=True)
     except Diverged as divergence:
         diverged_at = divergence.step
     return TrainingResult(trajectory.rows, trajectory.chosen, trajectory.elapsed, diverged_at)
+
+
+@contextmanager
+def _raised_interrupts() -> Iterator[None]:
+    """Let Ctrl-C raise KeyboardInterrupt, as everywhere else.
+
+    Lightning's Trainer exits the process in place of it, and makes the process ignore the next one.
+    """
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    except SystemExit as stop:
+        if not isinstance(stop.__context__, KeyboardInterrupt):
+            raise
+        signal.signal(signal.SIGINT, handler)  # an interrupt reaches the main thread alone
+        raise KeyboardInterrupt from None

@@ -94,7 +94,7 @@ def test_images_per_class(cli):
         (["digits", "--view", "rotation=[3, 2, 1]"], ("--view", "rotation", "[low, high]")),
         (["digits", "--view", "azimuth=3"], ("digits", "azimuth")),
         (["digits", "--set", "sise=3"], ("'digits'", "'sise'")),
-        (["digits", "--data-root", "nowhere"], ("--data-root", "'nowhere'")),
+        (["digits", "--data-root", "nowhere"], ("data root", "'nowhere'")),
         (["digits", "--view", "rotation"], ("--view", "rotation=[-30,30]")),
         (["digits", "--augmentation", "[RandomErasin]"], ("did you mean 'RandomErasing'",)),
         (["digits", "--augmentation", "[RandomHue]"], ("RandomHue", "do not fit")),

@@ -60,7 +60,7 @@ def test_a_dry_run_of_a_search_lists_its_trials(cli, tiny):
 def test_options_reach_the_run(cli, tiny, monkeypatch):
     given: dict[str, Any] = {}
     monkeypatch.setattr(
-        "capsbench.running.benchmark.run_benchmark",
+        "capsbench.running.protocol.run_benchmark",
         lambda benchmark, cells, session, **rest: given.update(
             rest, benchmark=benchmark, cells=cells, session=session
         ),

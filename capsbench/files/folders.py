@@ -1,0 +1,51 @@
+"""Folders that a user names: checked before hours of work."""
+
+from __future__ import annotations
+
+import errno
+import tempfile
+from pathlib import Path
+
+from capsbench.errors import UserError
+
+
+def require_folder(data_root: Path | None) -> None:
+    """Refuse a data root that does not exist; a mistyped one would start a download.
+
+    Raises:
+        UserError: There is no such folder.
+    """
+    try:
+        exists = data_root is None or data_root.is_dir()
+    except OSError as error:
+        raise UserError(f"data root '{data_root}': {error.strerror}") from None
+    if not exists:
+        raise UserError(f"data root: no folder '{data_root}'")
+
+
+def require_writable(output: Path) -> None:
+    """Check that a folder is writable, before hours of work; leaves no trace.
+
+    Args:
+        output: A folder, which need not exist yet.
+
+    Raises:
+        UserError: A file has that name, or the system refuses to write.
+    """
+    try:
+        nearest = next(path for path in (output, *output.parents) if _exists(path))
+        if nearest.is_file():
+            raise NotADirectoryError(errno.ENOTDIR, f"'{nearest}' is a file")
+        with tempfile.TemporaryFile(dir=nearest):
+            pass
+    except OSError as error:
+        raise UserError(f"cannot write in '{output}': {error.strerror}") from None
+
+
+def _exists(path: Path) -> bool:
+    """Check that a path exists; unlike `Path.exists` in some versions, never hide other errors."""
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True

@@ -1,0 +1,126 @@
+"""A benchmark or claims by name, with changes: the list of the cells, and the run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from capsbench.errors import UserError
+from capsbench.records import ProtocolChanges
+from capsbench.running.benchmark import run_benchmark
+from capsbench.running.cell import Cell
+from capsbench.running.claims import plan_claims, run_claims
+from capsbench.running.plan import plan
+from capsbench.running.search import plan_trials, search
+from capsbench.running.session import Session
+from capsbench.schema import Benchmark, is_claims, load_benchmark, load_claims, parse_models
+
+
+class PlannedCells(NamedTuple):
+    """Cells of a benchmark or of claims, and the expected time in the words of the file."""
+
+    cells: list[Cell]
+    expected: str
+
+
+def protocol_changes(
+    *,
+    models: Sequence[str] = (),
+    seeds: Sequence[int] | None = None,
+    settings: Mapping[str, Any],
+    scale: str | None = None,
+    limit: int | None = None,
+    search: bool = False,
+) -> ProtocolChanges:
+    """Collect the changes to a shipped protocol.
+
+    Args:
+        models: Requested models, see `parse_models`; all if empty.
+        seeds: Seeds in place of the file's.
+        settings: Values by dotted place, such as ``{"recipe.steps": 500}``.
+        scale: Name of one of the file's scales.
+        limit: Largest number of images of each split.
+        search: True to choose the recipes by a search.
+
+    Raises:
+        UserError: An added model is not an entry of a benchmark file.
+    """
+    values = dict(settings)
+    if seeds is not None:
+        values["seeds"] = list(seeds)
+    if limit is not None:
+        values["recipe.limit"] = limit
+    own, added = parse_models(models)
+    return ProtocolChanges(scale=scale, settings=values, models=own, added=added, search=search)
+
+
+def list_cells(name: str, changes: ProtocolChanges, data_root: Path | None) -> PlannedCells:
+    """List the cells of a benchmark or of claims.
+
+    Trials of a search come first, and the best one is the cell of its seed.
+
+    Args:
+        name: A name or a file.
+        changes: Changes to the shipped protocol.
+        data_root: Folder of local data files.
+
+    Raises:
+        UserError: The name is unknown, a change does not fit, or a cell cannot be planned.
+    """
+    if _is_claims(name, changes):
+        claims = load_claims(name, changes.scale)
+        parts = plan_claims(claims, changes.scale, data_root).values()
+        return PlannedCells([cell for part in parts for cell in part], claims.expected)
+    protocol = _load(name, changes)
+    cells = plan(protocol, models=changes.requested_models, data_root=data_root)
+    if changes.search:
+        trials = plan_trials(protocol, changes.requested_models, data_root)
+        tried = [cell for _, cells_of_model in trials for cell in cells_of_model]
+        cells = [*tried, *(cell for cell in cells if cell.seed != protocol.seeds[0])]
+    return PlannedCells(cells, protocol.expected)
+
+
+def run_protocol(
+    name: str, changes: ProtocolChanges, session: Session, *, command: str
+) -> Path | None:
+    """Train, measure, and build the page of a benchmark or of claims; nothing is repeated.
+
+    Args:
+        name: A name or a file.
+        changes: Changes to the shipped protocol.
+        session: The session.
+        command: The command, for the record.
+
+    Returns:
+        The page; None in a process of a cluster that is not the first.
+
+    Raises:
+        UserError: See `list_cells` and `run_benchmark`; or the device is not available.
+    """
+    if _is_claims(name, changes):
+        claims = load_claims(name, changes.scale)
+        return run_claims(claims, changes.scale, session.ready(), command=command)
+    protocol, trials = _load(name, changes), None
+    models = changes.requested_models
+    cells = plan(protocol, models=models, data_root=session.data_root)
+    session = session.ready()
+    if changes.search:
+        protocol, trials = search(protocol, session, models=models)
+        cells = plan(protocol, models=models, data_root=session.data_root)
+    return run_benchmark(protocol, cells, session, changes=changes, command=command, search=trials)
+
+
+def _load(name: str, changes: ProtocolChanges) -> Benchmark:
+    return load_benchmark(name, changes.settings, scale=changes.scale, added=changes.added)
+
+
+def _is_claims(name: str, changes: ProtocolChanges) -> bool:
+    """Check that a name refers to claims, which take no changes but a scale."""
+    claims = is_claims(name)
+    if claims and changes != ProtocolChanges(scale=changes.scale):
+        raise UserError(
+            "claims run as they are, or at a --scale; --models, --seeds, --set, --limit "
+            "and --search are for benchmarks"
+        )
+    return claims
