@@ -12,7 +12,7 @@ from capsbench.data.augmenter import build_operation, find_operation
 from capsbench.errors import UserError
 from capsbench.running.plan import plan
 from capsbench.schema import load_benchmark, parse_changes
-from capsbench.training.recipe import Recipe
+from capsbench.training.recipe import ProtocolRecipe
 
 PAGE = (Path(__file__).parents[1] / "docs" / "augmentation.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```$", PAGE, flags=re.DOTALL | re.MULTILINE)
@@ -23,7 +23,7 @@ COMMANDS = [
 
 def test_the_recipe_is_valid():
     (block,) = [block for language, block in BLOCKS if language == "yaml"]
-    recipe = Recipe.model_validate(yaml.safe_load(block)["recipe"])
+    recipe = ProtocolRecipe.model_validate(yaml.safe_load(block)["recipe"])
     assert len([*map(build_operation, recipe.augmentation)]) == 3
     assert recipe.augmentation[0].arguments == {"n": 2, "m": 9}
 

@@ -142,7 +142,7 @@ def _build(
     from capsbench.measures.accuracy_by_split import AccuracyBySplitConfig
     from capsbench.running.cell import build_data, data_folder
     from capsbench.schema import DataEntry, load_benchmark, parse_changes
-    from capsbench.training.recipe import Recipe
+    from capsbench.training.recipe import ProtocolRecipe
 
     arguments, ranges = parse_changes(settings), parse_changes(views, "--view")
     if name not in table("benchmarks") and not name.endswith((".yaml", ".yml")):
@@ -150,7 +150,7 @@ def _build(
             DataEntry, {"name": name, "arguments": arguments, "per_class": per_class}, "--per-class"
         )
         recipe = {"steps": 1, "augmentation": changes.get("recipe.augmentation", [])}
-        operations = checked(Recipe, recipe, "--augmentation").augmentation
+        operations = checked(ProtocolRecipe, recipe, "--augmentation").augmentation
         data_module, _ = build_data(entry, parse_range(ranges), data_root, augmentation=operations)
         return data_module, data_folder(find("datamodules", name), data_module), {}
     changes |= {f"data.arguments.{key}": value for key, value in arguments.items()}

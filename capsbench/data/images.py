@@ -245,6 +245,10 @@ class ImageDataModule(LightningDataModule, ABC):
         """Return the test images, each from the same familiar view in every run."""
         return self.evaluation.stored_batches("test")
 
+    def predict_dataloader(self) -> EvaluationPass:
+        """Return the test images in order, each from the same familiar view in every run."""
+        return self.test_dataloader()
+
     def _stored_training_batch(self, number: int, rows: Tensor, share: slice) -> StoredBatch:
         if not self.augmentation:
             return self.make_training_batch(number, rows, share)

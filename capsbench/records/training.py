@@ -10,7 +10,7 @@ from capsbench.fingerprint import fingerprint
 from capsbench.measures import TestSplit
 from capsbench.records.provenance import Provenance
 from capsbench.records.record import Record, RecordPart
-from capsbench.training.recipe import Recipe
+from capsbench.training.recipe import ProtocolRecipe
 from capsbench.viewpoint.ranges import ViewRange
 
 
@@ -67,7 +67,7 @@ class TrainingConfig(Record):
     model: ModelConfig
     data: DataConfig
     views: ViewRange
-    recipe: Recipe
+    recipe: ProtocolRecipe
     seed: int
     follow: tuple[TestSplit, ...] = ()
     threads: int | None = None

@@ -19,8 +19,9 @@ from capsbench.names import Target, find, without_folder
 from capsbench.records import CellReference, TrainingConfig
 from capsbench.schema import DataEntry
 from capsbench.schema.benchmark import AnyMeasureConfig
-from capsbench.training.recipe import Recipe
+from capsbench.training.recipe import ProtocolRecipe
 from capsbench.viewpoint.ranges import ViewRange
+from capsbench.wrapping import model_class
 
 
 class Cell(BaseModel):
@@ -58,7 +59,7 @@ class Cell(BaseModel):
         return self.config.seed
 
     @property
-    def recipe(self) -> Recipe:
+    def recipe(self) -> ProtocolRecipe:
         """Recipe of the training."""
         return self.config.recipe
 
@@ -92,6 +93,7 @@ class Cell(BaseModel):
         """
         measures: dict[str, MeasureConfig] = {}
         used: dict[str, Cell] = {}
+        identities = {label: cell.config.fingerprint for label, cell in sources.items()}
         for config in (each.for_model(self.label) for each in configs):
             if missing := [label for label in config.source_models if label not in sources]:
                 raise UserError(
@@ -99,7 +101,7 @@ class Cell(BaseModel):
                     f"folder, --source '{missing[0]}=runs/digits/cnn-small/0-0123456789ab'"
                 )
             used |= {label: sources[label] for label in config.source_models}
-            measures[measure_name(config, self.rule, sources)] = config
+            measures[measure_name(config, self.rule, identities)] = config
         return self.model_copy(update={"measures": measures, "sources": used})
 
     def build_model(self) -> Model:
@@ -122,16 +124,21 @@ class Cell(BaseModel):
         return build_data(entry, self.config.views, data_root, **supplied)[0]
 
 
-def measure_name(config: MeasureConfig, rule: str, sources: Mapping[str, Cell]) -> str:
+def measure_name(config: MeasureConfig, rule: str, sources: Mapping[str, str]) -> str:
     """Return the name of a measure's record, ``<measure>-<fingerprint>``.
 
     The fingerprint covers the arguments, the measure's revision, the selection rule and the
-    trainings of the sources.
+    sources.
+
+    Args:
+        config: The measure.
+        rule: Selection rule of the weights.
+        sources: Identity of each source by label, such as the fingerprint of its training.
     """
     target = find("measures", config.measure)
     content = config.model_dump(mode="json") | {"measure": target.identity()}
     revision = load_measure(config.measure).revision
-    others = [sources[label].config.fingerprint for label in config.source_models]
+    others = [sources[label] for label in config.source_models]
     return f"{target.slug}-{fingerprint([content, revision, rule, *others])}"
 
 
@@ -139,8 +146,10 @@ def build_model(
     target: Target, image_shape: Sequence[int], num_classes: int, given: Mapping[str, Any]
 ) -> Model:
     """Build a model from checked arguments."""
-    model: Model = target.load()(image_shape=tuple(image_shape), num_classes=num_classes, **given)
-    return model
+    channels, height, width = image_shape
+    return model_class(target)(
+        image_shape=(channels, height, width), num_classes=num_classes, **given
+    )
 
 
 def data_folder(target: Target, data: ImageDataModule) -> str:

@@ -16,7 +16,7 @@ from capsbench.errors import UserError
 from capsbench.profiling.model_cost import model_cost
 from capsbench.profiling.timing import seconds_per_call
 from capsbench.running.cell import Cell
-from capsbench.training.recipe import Recipe
+from capsbench.training.recipe import ProtocolRecipe
 from capsbench.training.selection import RULES
 from capsbench.training.task import Task
 from capsbench.viewpoint.views import Views
@@ -83,11 +83,11 @@ def estimate_trainings(
     return estimates
 
 
-def step_seconds(model: Model, recipe: Recipe, device: str, backend: Backend) -> float:
+def step_seconds(model: Model, recipe: ProtocolRecipe, device: str, backend: Backend) -> float:
     """Return the seconds of a training step on random images: forward, backward, update."""
-    task = Task(model.train(), recipe).to(device)
+    task = Task(model.train(), recipe.task_recipe).to(device)
     use_backend(model, backend)
-    optimizer = task.configure_optimizers()["optimizer"]
+    optimizer = task.build_optimizer()
     count = recipe.batch_size
     images = torch.rand(count, *model.image_shape, device=device)
     targets = torch.arange(count, device=device) % model.num_classes

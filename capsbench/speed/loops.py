@@ -17,7 +17,6 @@ from capsbench.speed.images import noise_images
 from capsbench.speed.nets import FAST, PROGRESS, Net, make_optimizer
 from capsbench.speed.rows import Work
 from capsbench.training.devices import ACCELERATORS
-from capsbench.training.recipe import Recipe
 from capsbench.training.task import Task
 
 
@@ -76,7 +75,7 @@ def lightning_loop(net: Net, device: str, steps: int) -> Work:
     """
     for name in ("pytorch_lightning", "lightning_fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    task = Task(net.build(FAST, device), Recipe(steps=steps + 1, batch_size=net.batch_size))
+    task = Task(net.build(FAST, device))
     data = _data(net, steps)
 
     def work() -> float:

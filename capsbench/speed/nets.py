@@ -17,9 +17,9 @@ from capsbench.names import find
 from capsbench.speed.counts import count_flops
 from capsbench.speed.machine import missing_precision
 from capsbench.speed.rows import Precision, Work
-from capsbench.training.recipe import Recipe
 from capsbench.training.task import Task
 from capsbench.viewpoint.views import Views
+from capsbench.wrapping import model_class
 
 PROGRESS = 0.5  # of the training, for schedules inside a model
 
@@ -43,8 +43,8 @@ class Net:
     def build(self, variant: Variant, device: str) -> Model:
         """Build the model with new weights."""
         torch.manual_seed(0)
-        cls = find("models", self.model).load_subclass(Model)
-        model: Model = cls(image_shape=self.image_shape, num_classes=self.num_classes)
+        cls = model_class(find("models", self.model))
+        model = cls(image_shape=self.image_shape, num_classes=self.num_classes)
         use_backend(model, variant.backend)
         return model.to(device)
 
@@ -99,8 +99,7 @@ def make_optimizer(model: Model, variant: Variant) -> Optimizer:
     """Return torch's default Adam for a plain variant, else the optimizer of a task."""
     if variant.plain:
         return Adam(model.parameters())
-    optimizer: Optimizer = Task(model, Recipe(steps=1)).configure_optimizers()["optimizer"]
-    return optimizer
+    return Task(model).build_optimizer()
 
 
 def training_step(net: Net, variant: Variant, device: str) -> Work:

@@ -9,7 +9,6 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from torch.profiler import ProfilerAction, ProfilerActivity, profile
 
 from capsbench.files.atomic import write_folder
-from capsbench.training.task import Task
 
 TRACE, TABLE = "trace.json.gz", "operations.txt"
 SKIPPED, PROFILED = 5, 5  # steps; the first ones also compile, select kernels and allocate memory
@@ -35,8 +34,7 @@ class Profile(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Choose the steps among the remaining ones."""
-        assert isinstance(pl_module, Task)
-        done, end = trainer.global_step, pl_module.recipe.steps
+        done, end = trainer.global_step, trainer.max_steps
         before = max(done, min(done + SKIPPED, end - PROFILED))
         self.steps = range(before + 1, min(before + PROFILED, end) + 1)
         self._start_before_the_first(trainer)

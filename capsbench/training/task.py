@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+import math
+from typing import Any, NamedTuple, cast
 
 import torch
 from pytorch_lightning import LightningModule
-from torch import Tensor
+from pytorch_lightning.trainer.states import TrainerFn
+from torch import Tensor, nn
 from torch.optim import SGD, Adam, AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 from torchmetrics import MeanMetric, MetricCollection
 
-from capsbench.contracts import Batch, Model, Prediction, class_recall
+from capsbench.contracts import Batch, ImageShape, Model, Prediction, class_recall
+from capsbench.data.images import ImageDataModule
+from capsbench.data.pairs import as_batch
 from capsbench.data.randomness import derive
-from capsbench.training.recipe import Recipe
+from capsbench.errors import UserError
+from capsbench.training.hyperparameters import plain_hyperparameters, restored_model
+from capsbench.training.recipe import ProtocolRecipe, Recipe
 from capsbench.training.schedule import learning_rate_factor
+from capsbench.wrapping import LogitsModel
 
 SPLITS = ("validation", "test")
 FUSED_DEVICES = ("cpu", "cuda", "mps")  # devices with fused optimizers in torch
+DEFAULT_RECIPE = Recipe()
 
 
 class Scores(NamedTuple):
@@ -35,49 +43,108 @@ class Scores(NamedTuple):
 
 
 class Task(LightningModule):
-    """Trains a model by a recipe; ``Trainer(max_steps=recipe.steps).fit(task, datamodule)`` works.
+    """Trains a model: ``Trainer(max_steps=200).fit(Task(model), datamodule=data)``.
+
+    The Trainer has the number of steps, the devices and the precision, and the data module the
+    batch size. Batches are those of an `ImageDataModule`, or pairs (images, targets) of any loader.
+    The logged metrics are ``train_loss``, ``validation_loss``, ``validation_accuracy``,
+    ``test_loss`` and ``test_accuracy``. Model, recipe and seed are saved as plain
+    hyperparameters, from which `load_from_checkpoint` builds the task.
 
     Before each step the global random state is set from (seed, step, process), so that dropout and
     other random layers draw the same numbers in a resumed training as in an uninterrupted one.
 
     Args:
-        model: The model.
-        recipe: Optimizer, schedule, and the number of steps that progress is relative to.
+        model: A `Model`, or any module from images to logits.
+        recipe: Optimizer and learning rate.
         seed: Seed of the model's random numbers during training.
+
+    Raises:
+        UserError: The recipe is that of a protocol.
     """
 
-    def __init__(self, model: Model, recipe: Recipe, *, seed: int = 0) -> None:
+    def __init__(self, model: nn.Module, recipe: Recipe = DEFAULT_RECIPE, *, seed: int = 0) -> None:
         super().__init__()
-        self.model = model
-        self.recipe = recipe
+        if isinstance(recipe, ProtocolRecipe):
+            raise UserError(
+                "expected a Recipe, got the recipe of a protocol; give its task_recipe to the "
+                "Task, its steps and precision to the Trainer (max_steps, precision), and its "
+                "batch_size, limit and augmentation to the data module"
+            )
+        # A plain module becomes a Model in `setup`, before it is used as one.
+        self.model = cast(Model, restored_model(model))
+        self.recipe = Recipe.model_validate(recipe)
         self.seed = seed
-        names = [f"{split}/{score}" for split in SPLITS for score in ("loss", "accuracy")]
+        self.save_hyperparameters(plain_hyperparameters(self.model, self.recipe, seed))
+        names = [f"{split}_{score}" for split in SPLITS for score in ("loss", "accuracy")]
         self.metrics = MetricCollection(
             {name: MeanMetric() for name in names}, compute_groups=False
         )
         self.first_nonfinite_step: Tensor | None = None
+        self._last_progress = 0.0
+
+    def setup(self, stage: str) -> None:
+        """Wrap a plain module as a `LogitsModel` for the images and classes of the data.
+
+        Raises:
+            UserError: The module does not fit them, or there is no data module that states them.
+        """
+        if isinstance(self.model, Model):
+            return
+        data = self.trainer.datamodule  # type: ignore[attr-defined]  # set by the Trainer
+        if not isinstance(data, ImageDataModule):
+            raise UserError(
+                f"{type(self.model).__name__} is no capsbench.contracts.Model; give the Trainer an "
+                "ImageDataModule, or wrap the module: LogitsModel(module, image_shape=..., "
+                "num_classes=...)"
+            )
+        self._wrap_module(data.image_shape, data.num_classes)
+
+    @property
+    def learning_rate(self) -> float:
+        """Initial learning rate of the recipe; Lightning's finder sets it."""
+        return self.recipe.learning_rate
+
+    @learning_rate.setter
+    def learning_rate(self, value: float) -> None:
+        self.recipe = self.recipe.model_copy(update={"learning_rate": value})
+        self.hparams["recipe"]["learning_rate"] = value
+
+    @property
+    def steps(self) -> float:
+        """Number of optimizer steps of the trainer; infinite if it has no bound."""
+        steps = self.trainer.estimated_stepping_batches
+        return steps if steps > 0 else math.inf
 
     @property
     def progress(self) -> float:
-        """Completed share of the training, in [0, 1]."""
-        return min(1.0, self.global_step / self.recipe.steps)
+        """Completed share of the training, in [0, 1]; outside of one, that of the last one."""
+        if self._trainer is None or self.trainer.state.fn != TrainerFn.FITTING:
+            return self._last_progress
+        return min(1.0, self.global_step / self.steps)
 
     def forward(self, images: Tensor) -> Prediction:
         """Classify images (B, C, H, W) in [0, 1]."""
         prediction: Prediction = self.model(images)
         return prediction
 
-    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+    def on_train_batch_start(self, batch: object, batch_idx: int) -> None:
         """Set the random state of the step and the model's progress."""
         torch.manual_seed(derive(self.seed, "step", self.global_step, self.global_rank))
-        self.model.advance(self.progress)
+        self._last_progress = self.progress
+        self.model.advance(self._last_progress)
 
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+    def training_step(self, batch: object, batch_idx: int) -> Tensor:
         """Return the loss of a batch."""
-        loss = self.model.loss(self.model(batch.images), batch, self.progress)
+        images = as_batch(batch)
+        loss = self.model.loss(self.model(images.images), images, self.progress)
         self._record_nonfinite(loss.detach())
-        self.log("train/loss", loss.detach())
+        self.log("train_loss", loss.detach().float())
         return loss
+
+    def on_train_end(self) -> None:
+        """Keep the progress for evaluations after the training."""
+        self._last_progress = self.progress
 
     def score(self, batch: Batch) -> Scores:
         """Return loss and number of correct predictions of a batch."""
@@ -86,36 +153,43 @@ class Task(LightningModule):
         recall = class_recall(self.model.log_probabilities(prediction), batch.targets)
         return Scores(loss, (recall == 1).sum(), len(batch.images))
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+    def validation_step(self, batch: object, batch_idx: int) -> None:
         """Log loss and accuracy on the validation images."""
-        self._log_scores("validation", batch)
+        self._log_scores("validation", as_batch(batch))
 
-    def test_step(self, batch: Batch, batch_idx: int) -> None:
+    def test_step(self, batch: object, batch_idx: int) -> None:
         """Log loss and accuracy on the test images."""
-        self._log_scores("test", batch)
+        self._log_scores("test", as_batch(batch))
 
-    def predict_step(self, batch: Batch, batch_idx: int) -> Prediction:
-        """Classify a batch."""
-        return self(batch.images)
+    def predict_step(self, batch: object, batch_idx: int) -> Prediction:
+        """Classify a batch, or images (B, C, H, W) alone."""
+        return self(batch if isinstance(batch, Tensor) else as_batch(batch).images)
 
     def configure_optimizers(self) -> Any:
-        """Return the optimizer and the per-step schedule of the recipe."""
-        schedule = LambdaLR(
-            optimizer := self._optimizer(), lambda step: learning_rate_factor(self.recipe, step)
-        )
+        """Return the optimizer and the per-step schedule of the recipe.
+
+        Raises:
+            UserError: The schedule needs a number of steps, and the Trainer has none.
+        """
+        recipe, steps, initial = self.recipe, self.steps, self.learning_rate
+        if recipe.schedule != "constant" and math.isinf(steps):
+            raise UserError(
+                f"the schedule '{recipe.schedule}' needs the number of steps; give the Trainer "
+                "max_steps or max_epochs"
+            )
+
+        def factor(step: int) -> float:
+            # The first factor is 1, or that by which a finder has changed the rate meanwhile.
+            return self.learning_rate / initial * learning_rate_factor(recipe, step, steps)
+
+        schedule = LambdaLR(optimizer := self.build_optimizer(), factor)
         return {
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": schedule, "interval": "step"},
         }
 
-    def _log_scores(self, split: str, batch: Batch) -> None:
-        scores = self.score(batch)
-        for name, total in (("loss", scores.loss), ("accuracy", scores.correct)):
-            metric = self.metrics[f"{split}/{name}"]
-            metric.update(total / scores.images, weight=scores.images)
-            self.log(f"{split}/{name}", metric)
-
-    def _optimizer(self) -> Optimizer:
+    def build_optimizer(self) -> Optimizer:
+        """Return the optimizer of the recipe, at the initial learning rate."""
         recipe, weights = self.recipe, list(self.model.parameters())
         rate, decay = recipe.learning_rate, recipe.weight_decay
         # The same update in one pass over memory.
@@ -127,6 +201,28 @@ class Task(LightningModule):
                 return AdamW(weights, lr=rate, weight_decay=decay, fused=fused)
             case "sgd":
                 return SGD(weights, lr=rate, weight_decay=decay, momentum=0.9, fused=fused)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Save the progress, on which the loss of some models depends, and the kind of images."""
+        checkpoint["progress"] = self.progress
+        checkpoint["images"] = [list(self.model.image_shape), self.model.num_classes]
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Restore the progress, and wrap a plain module as it was wrapped for training."""
+        self._last_progress = checkpoint["progress"]
+        if not isinstance(self.model, Model):
+            image_shape, num_classes = checkpoint["images"]
+            self._wrap_module(tuple(image_shape), num_classes)
+
+    def _wrap_module(self, image_shape: ImageShape, num_classes: int) -> None:
+        self.model = LogitsModel(self.model, image_shape=image_shape, num_classes=num_classes)
+
+    def _log_scores(self, split: str, batch: Batch) -> None:
+        scores = self.score(batch)
+        for name, total in (("loss", scores.loss), ("accuracy", scores.correct)):
+            metric = self.metrics[f"{split}_{name}"]
+            metric.update(total / scores.images, weight=scores.images)
+            self.log(f"{split}_{name}", metric)
 
     def _record_nonfinite(self, loss: Tensor) -> None:
         """Record the first step with a non-finite loss on the device, without synchronization."""

@@ -91,7 +91,7 @@ class Trajectory(Callback):
     ) -> None:
         """Validate and save at their steps."""
         assert isinstance(pl_module, Task)
-        step, steps = trainer.global_step, pl_module.recipe.steps
+        step, steps = trainer.global_step, trainer.max_steps
         loss = outputs["loss"].detach().float()
         # [sum, count] of the losses since the last validation, on the device: no synchronization.
         row = torch.stack([loss, torch.ones_like(loss)])
@@ -125,14 +125,14 @@ class Trajectory(Callback):
         if not math.isfinite(loss):
             raise Diverged(step)
         self.losses = None
-        recipe = task.recipe
+        factor = learning_rate_factor(task.recipe, step - 1, trainer.max_steps)
         row = {
             "step": float(step),
             "train_loss": train_loss / batches,
             "validation_loss": loss,
             "validation_accuracy": accuracy,
             **{accuracy_column(name): self._score(trainer, task, name)[1] for name in self.follow},
-            "learning_rate": recipe.learning_rate * learning_rate_factor(recipe, step - 1),
+            "learning_rate": task.learning_rate * factor,
             "seconds": round(self.elapsed, 3),
         }
         self.rows.append(row)
@@ -141,7 +141,7 @@ class Trajectory(Callback):
                 self.chosen[rule] = (step, _copy(task))
         if trainer.is_global_zero:
             names = ("validation_loss", "validation_accuracy", *map(accuracy_column, self.follow))
-            curves = {name.replace("_", "/"): row[name] for name in names}
+            curves = {name: row[name] for name in names}
             for logger in trainer.loggers:  # directly: task.log would only keep every 50th step
                 logger.log_metrics(curves, step)
             self.on_rows(self.rows)

@@ -43,7 +43,7 @@ def mirror(folder):
 
 def test_a_run_without_account_or_network_can_be_read_back(tmp_path):
     run = mirror(tmp_path)
-    run.log_metrics({"train/loss": 2.5}, step=3)
+    run.log_metrics({"train_loss": 2.5}, step=3)
     run.log_results({"novel/accuracy": 0.25}, TABLE, {"figure": PICTURE})
     run.close()
     assert not run.failed
@@ -60,7 +60,7 @@ def test_a_run_without_account_or_network_can_be_read_back(tmp_path):
     summary = json.loads(text)
     assert summary["config"]["model"] in ("cnn-small", {"value": "cnn-small"})
     assert '"novel/accuracy": 0.25' in json.dumps(summary)
-    assert '"train/loss": 2.5' in json.dumps(summary)
+    assert '"train_loss": 2.5' in json.dumps(summary)
     table = next(tmp_path.rglob("*.table.json"))
     assert json.loads(table.read_text())["data"] == [["rotation", 90.0, 0.25]]
     assert next(tmp_path.rglob("media/images/*.png")).read_bytes()
@@ -73,7 +73,7 @@ def test_a_failure_is_logged_once_and_ends_nothing(tmp_path, monkeypatch, caplog
     monkeypatch.setattr("wandb.init", fail)
     run = mirror(tmp_path)
     with caplog.at_level(logging.WARNING):
-        run.log_metrics({"train/loss": 2.5}, step=3)
+        run.log_metrics({"train_loss": 2.5}, step=3)
         run.log_results({}, TABLE, {})
         run.close()
     assert run.failed

@@ -14,7 +14,7 @@ from capsbench.records.training import TrainingConfig
 from capsbench.running.jobs import cell_state, plan_jobs
 from capsbench.running.plan import plan
 from capsbench.schema import Benchmark
-from capsbench.training.recipe import Recipe
+from capsbench.training.recipe import ProtocolRecipe
 from tests.running.test_benchmark import transferring
 
 
@@ -96,7 +96,7 @@ def test_later_settings_are_absent_from_the_fingerprint_at_their_default(tiny_be
     del content["threads"], content["kornia"], content["recipe"]["augmentation"]
     content["views"] = {"rotation": content["views"]["rotation"]}  # the others are identities
     assert config.fingerprint == fingerprint(content)
-    augmented = Recipe.model_validate(
+    augmented = ProtocolRecipe.model_validate(
         config.recipe.model_dump() | {"augmentation": ["RandomErasing"]}
     )
     for update in ({"threads": 2}, {"kornia": "0.9.0"}, {"recipe": augmented}):

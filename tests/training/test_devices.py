@@ -7,7 +7,7 @@ import pytest
 
 from capsbench.training import devices
 from capsbench.training.devices import precision_note
-from capsbench.training.recipe import Recipe
+from capsbench.training.recipe import ProtocolRecipe
 
 
 @pytest.mark.parametrize(
@@ -21,7 +21,7 @@ from capsbench.training.recipe import Recipe
 )
 def test_emulated_bfloat16_gives_a_warning(precision, device, instructions, warned, monkeypatch):
     monkeypatch.setattr(devices, "multiplies_bfloat16", lambda: instructions)
-    note = precision_note(Recipe(steps=1, precision=precision), device)
+    note = precision_note(ProtocolRecipe(steps=1, precision=precision), device)
     assert (note is not None) == warned
     assert not warned or "slower than 32-true" in str(note)
 

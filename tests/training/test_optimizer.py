@@ -24,20 +24,16 @@ def task(tiny_file):
     def task(device="cpu", **recipe):
         torch.manual_seed(0)
         with torch.device(device):
-            return Task(tiny(image_shape=(1, 32, 32), num_classes=10), Recipe(steps=9, **recipe))
+            return Task(tiny(image_shape=(1, 32, 32), num_classes=10), Recipe(**recipe))
 
     return task
-
-
-def optimizer_of(task):
-    return task.configure_optimizers()["optimizer"]
 
 
 @pytest.mark.parametrize("name", PLAIN)
 def test_fused_optimizers_equal_torchs_plain_ones(task, name):
     recipe = {"optimizer": name, "learning_rate": 0.01, "weight_decay": 0.1}
     ours, others = (task(**recipe).double() for _ in range(2))
-    fused, plain = optimizer_of(ours), PLAIN[name](list(others.parameters()))
+    fused, plain = ours.build_optimizer(), PLAIN[name](list(others.parameters()))
     assert fused.defaults["fused"] is True
     generator = torch.Generator().manual_seed(0)
     for _ in range(5):
@@ -52,7 +48,7 @@ def test_fused_optimizers_equal_torchs_plain_ones(task, name):
 
 @pytest.mark.parametrize("name", PLAIN)
 def test_fused_is_left_to_torch_without_a_fused_kernel(task, name):
-    assert optimizer_of(task("meta", optimizer=name)).defaults["fused"] is None
+    assert task("meta", optimizer=name).build_optimizer().defaults["fused"] is None
 
 
 def test_a_gradient_scaler_works_with_a_fused_optimizer(task):

@@ -11,7 +11,7 @@ from torch._C._autograd import _profiler_enabled
 from capsbench.names import find
 from capsbench.training.execution import Execution
 from capsbench.training.profile import TABLE, TRACE, Profile
-from capsbench.training.recipe import Recipe
+from capsbench.training.recipe import ProtocolRecipe
 from capsbench.training.train import train
 from capsbench.viewpoint.ranges import ViewRange
 
@@ -34,7 +34,7 @@ def run(tiny_file, tmp_path):
         return train(
             lambda: tiny(image_shape=(1, 32, 32), num_classes=10, **arguments),
             digits(views=ViewRange(rotation=(-15, 15)), batch_size=24, limit=90),
-            Recipe(steps=steps, batch_size=24, evaluate_every=6),
+            ProtocolRecipe(steps=steps, batch_size=24, evaluate_every=6),
             Execution(device="cpu", wandb="off", profile=profiled),
             seed=0,
             state=tmp_path / "state.ckpt",

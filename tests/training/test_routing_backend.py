@@ -6,7 +6,7 @@ from capsbench.capsules import backends
 from capsbench.datamodules.digits import Digits
 from capsbench.models.capsnet_dr import CapsNetDR
 from capsbench.training.execution import Execution
-from capsbench.training.recipe import Recipe
+from capsbench.training.recipe import ProtocolRecipe
 from capsbench.training.train import train
 
 
@@ -25,7 +25,7 @@ def small():
 @pytest.mark.parametrize("backend", ["textbook", "eager"])
 def test_routing_is_computed_by_the_backend_of_the_execution(backend, tmp_path, monkeypatch):
     monkeypatch.setattr(backends, "_used", set())
-    recipe = Recipe(steps=1, batch_size=8, evaluate_every=1, limit=20)
+    recipe = ProtocolRecipe(steps=1, batch_size=8, evaluate_every=1, limit=20)
     train(
         small,
         Digits(batch_size=8, limit=20),

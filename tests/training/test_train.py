@@ -13,13 +13,13 @@ from capsbench.errors import UserError
 from capsbench.names import find
 from capsbench.training.devices import resolve_device
 from capsbench.training.execution import Execution
-from capsbench.training.recipe import Recipe
+from capsbench.training.recipe import ProtocolRecipe, Recipe
 from capsbench.training.schedule import learning_rate_factor
 from capsbench.training.task import Task
 from capsbench.training.train import train
 from capsbench.viewpoint.ranges import ViewRange
 
-RECIPE = Recipe(
+RECIPE = ProtocolRecipe(
     steps=20, batch_size=24, learning_rate=0.01, evaluate_every=6, limit=90, schedule="cosine"
 )
 CPU = Execution(device="cpu", wandb="off")
@@ -179,7 +179,7 @@ def test_every_validation_reaches_the_loggers(run):
             self.logged.extend((step, name) for name in metrics)
 
     run(loggers=[Recorder()])
-    steps = [step for step, name in Recorder.logged if name == "validation/accuracy"]
+    steps = [step for step, name in Recorder.logged if name == "validation_accuracy"]
     assert steps == [6, 12, 18, 20]
 
 
@@ -210,33 +210,33 @@ def test_bfloat16_trains(run):
 def test_plain_lightning_trains_the_same_task(tiny_file):
     tiny = find("models", f"{tiny_file}:Tiny").load()
     data = find("datamodules", "digits").load()(batch_size=50, limit=100)
-    task = Task(tiny(image_shape=data.image_shape, num_classes=data.num_classes), Recipe(steps=20))
+    task = Task(tiny(image_shape=data.image_shape, num_classes=data.num_classes))
     trainer = Trainer(
         max_epochs=10, logger=False, enable_checkpointing=False, enable_progress_bar=False,
         enable_model_summary=False, accelerator="cpu",
     )  # fmt: skip
     trainer.fit(task, datamodule=data)
     assert trainer.global_step == 20
-    assert trainer.callback_metrics["validation/accuracy"] > 0.15
+    assert trainer.callback_metrics["validation_accuracy"] > 0.15
     expected = task.model.eval()
     hits = [
         (expected(b.images).scores.argmax(-1) == b.targets).float()
         for b in data.evaluation.batches("validation", "cpu")
     ]
     accuracy = torch.cat(hits).mean()
-    torch.testing.assert_close(trainer.callback_metrics["validation/accuracy"], accuracy)
+    torch.testing.assert_close(trainer.callback_metrics["validation_accuracy"], accuracy)
     (tested,) = trainer.test(task, datamodule=data, verbose=False)
     right = [
         (expected(b.images).scores.argmax(-1) == b.targets).sum().item()
         for b in data.evaluation.batches("test", "cpu")
     ]
-    assert tested["test/accuracy"] == pytest.approx(sum(right) / 100)
+    assert tested["test_accuracy"] == pytest.approx(sum(right) / 100)
 
 
 def test_schedules_start_at_one_and_end_at_their_share():
     for schedule in ("cosine", "exponential"):
-        recipe = Recipe(steps=10, schedule=schedule, final_learning_rate=0.05)
-        factors = [learning_rate_factor(recipe, step) for step in range(11)]
+        recipe = Recipe(schedule=schedule, final_learning_rate=0.05)
+        factors = [learning_rate_factor(recipe, step, 10) for step in range(11)]
         assert factors[0] == pytest.approx(1)
         assert factors[-1] == pytest.approx(0.05)
         assert factors == sorted(factors, reverse=True)

@@ -1,0 +1,92 @@
+"""Hyperparameters of a task as plain values, as checkpoints keep and loggers show them."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import sys
+from collections.abc import Mapping
+from typing import Any, get_type_hints
+
+from torch import nn
+
+from capsbench.arguments import typed
+from capsbench.contracts import Model
+from capsbench.errors import UserError
+from capsbench.names import find, table
+from capsbench.training.recipe import Recipe
+from capsbench.wrapping import model_class
+from capsbench.wrapping.model_class import BuiltModel
+
+ADVICE = "pass it: load_from_checkpoint(path, model=...)"
+LIBRARIES = ("torchvision.models", "timm")  # modules of networks, imported if a name needs them
+
+
+def plain_hyperparameters(model: nn.Module, recipe: Recipe, seed: int) -> dict[str, Any]:
+    """Return model, recipe and seed in the form of a configuration of `LightningCLI`.
+
+    The model is its import path and the arguments of its constructor; None if they are unknown, or
+    one of them is no plain value.
+    """
+    cls, arguments = type(model), None
+    if isinstance(model, Model):
+        try:
+            arguments = model.constructor_arguments()
+        except UserError:
+            arguments = None  # the task can be trained, and loaded with the model given
+    path = model.path if isinstance(model, BuiltModel) else f"{cls.__module__}.{cls.__qualname__}"
+    return {
+        "model": {"class_path": path, "init_args": arguments},
+        "recipe": recipe.model_dump(mode="json"),
+        "seed": seed,
+    }
+
+
+def restored_model(model: nn.Module | Mapping[str, Any]) -> nn.Module:
+    """Return a module unchanged; build the model of saved hyperparameters, with new weights.
+
+    Raises:
+        UserError: The class is not safe to build, see `_find_class`; or its arguments are unknown
+            or do not fit it.
+    """
+    if not isinstance(model, Mapping):
+        return model
+    path, arguments = model["class_path"], model["init_args"]
+    if arguments is None:
+        raise UserError(f"the checkpoint does not have the arguments of its model {path}; {ADVICE}")
+    cls = _find_class(path)
+    return cls(**typed(cls, arguments, what=f"model '{path}'"))
+
+
+def _find_class(path: str) -> type[Model]:
+    """Return the class of a saved import path.
+
+    A checkpoint can come from anywhere. So only models of this package, of registered plug-ins, of
+    known libraries and of modules that are already imported are built, and no other function is
+    called.
+
+    Raises:
+        UserError: The path names none of these.
+    """
+    built = ":" in path
+    module, _, name = path.rpartition(":" if built else ".")
+    known = {*LIBRARIES, *(target.module for target in table("models").values())}
+    if module.startswith("capsbench.") or module in known:
+        importlib.import_module(module)
+    if built and (module == "timm" or _gives_module(getattr(sys.modules.get(module), name, None))):
+        return model_class(find("models", path))
+    cls = getattr(sys.modules.get(module), name, None)
+    if built or not (isinstance(cls, type) and issubclass(cls, Model)):
+        raise UserError(
+            f"the checkpoint's model {path} is not among the imported models; import its module "
+            f"first, or {ADVICE}"
+        )
+    return cls
+
+
+def _gives_module(function: Any) -> bool:
+    """Return True for a class of modules, or a function whose annotation says that it gives one."""
+    cls = function
+    if inspect.isroutine(function):
+        cls = get_type_hints(function).get("return")
+    return isinstance(cls, type) and issubclass(cls, nn.Module)
