@@ -1,19 +1,17 @@
-"""CapsBench: what happens to an image classifier when the viewpoint changes."""
+"""CapsBench: what happens to an image classifier when the viewpoint changes.
 
-from __future__ import annotations
+Each public name is imported at its first use, so that ``import capsbench`` imports no torch. The
+names are those of ``__init__.pyi``.
+"""
 
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from capsbench.evaluation import evaluate as evaluate
+import lazy_loader
 
 __version__ = "0.1.0"
 
+__getattr__, _, __all__ = lazy_loader.attach_stub(__name__, __file__)
+__all__ += ["__version__"]
 
-def __getattr__(name: str) -> Any:
-    """Import `capsbench.evaluate` at its first use, because it imports torch."""
-    if name == "evaluate":
-        from capsbench.evaluation import evaluate
 
-        return evaluate
-    raise AttributeError(f"module 'capsbench' has no attribute '{name}'")
+def __dir__() -> list[str]:
+    """Return the public names."""
+    return __all__

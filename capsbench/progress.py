@@ -1,14 +1,28 @@
-"""The progress bar of long operations."""
+"""The progress bar of long operations, in a terminal and in a notebook."""
 
 from __future__ import annotations
 
+import io
+import time
+from typing import Any
+
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
+
+NOTEBOOK_SECONDS = 0.5  # between two updates of a notebook's output
 
 
 def progress_bar(console: Console) -> Progress:
     """Return a bar that disappears at its end, and is off in a log file; tasks have a ``note``."""
-    return Progress(
+    bar = _NotebookProgress if console.is_jupyter else Progress
+    return bar(
         TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
@@ -18,3 +32,43 @@ def progress_bar(console: Console) -> Progress:
         transient=True,
         disable=not console.is_terminal,
     )
+
+
+class _NotebookProgress(Progress):
+    """A bar as text in the output of a notebook's cell.
+
+    The bar of rich needs ipywidgets there, and a thread.
+    """
+
+    def start(self) -> None:
+        """Start the clock: a short operation shows nothing."""
+        self._shown_at = time.monotonic()
+        self._output: Any = None
+
+    def stop(self) -> None:
+        """Empty the output."""
+        if self._output is not None:
+            self._output.update({"text/plain": ""}, raw=True)
+
+    def advance(self, task_id: TaskID, advance: float = 1) -> None:
+        """Advance a task."""
+        super().advance(task_id, advance)
+        self._show()
+
+    def update(self, task_id: TaskID, **changes: Any) -> None:  # type: ignore[override] # shorter
+        """Change a task."""
+        super().update(task_id, **changes)
+        self._show()
+
+    def _show(self) -> None:
+        from IPython.display import display
+
+        if time.monotonic() - self._shown_at < NOTEBOOK_SECONDS:
+            return
+        if self._output is None:
+            self._output = display({"text/plain": ""}, raw=True, display_id=True)
+        stream = io.StringIO()
+        console = Console(file=stream, width=100, force_jupyter=False, force_terminal=False)
+        console.print(self.get_renderable())
+        self._output.update({"text/plain": stream.getvalue().rstrip()}, raw=True)
+        self._shown_at = time.monotonic()

@@ -27,7 +27,9 @@ from capsbench.records import (
 from capsbench.reporting.comparisons.per_image import outcomes
 from capsbench.reporting.figures.all_figures import draw_figures
 from capsbench.reporting.formatting import listed
+from capsbench.reporting.tables.evaluation_tables import evaluation_tables
 from capsbench.reporting.tables.quantity_text import quantity_text
+from capsbench.reporting.tables.render_html import render_notebook
 from capsbench.schema import Benchmark
 from capsbench.statistics.intervals import Interval, bootstrap_over_images
 from capsbench.values import Quantity
@@ -45,12 +47,14 @@ class Evaluation:
         model: Name of the model's class.
         device: Device of the model.
         results: Result of each measure by its name.
+        page: The page that the model has joined; None if nothing was recorded.
     """
 
     benchmark: Benchmark
     model: str
     device: str
     results: Mapping[str, MeasureResult]
+    page: Path | None = None
 
     @cached_property
     def intervals(self) -> dict[str, dict[Quantity, Interval]]:
@@ -115,6 +119,13 @@ class Evaluation:
         if any(self.intervals.values()):
             lines.append("[low, high]: 95 % interval over test images, for this very model")
         return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        return render_notebook(
+            f"{self.model} at the views of '{self.benchmark.name}'",
+            evaluation_tables(self.results, self.intervals),
+            notes=["95 % intervals over test images hold for this very model."],
+        )
 
     def figures(self) -> dict[str, Figure]:
         """Return every figure of the measures by name, the same that a report shows."""

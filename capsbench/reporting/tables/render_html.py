@@ -6,6 +6,7 @@ In a template, ``{% from "table.html.jinja" import section %}`` and ``{{ section
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -13,6 +14,7 @@ from markupsafe import Markup
 
 from capsbench.reporting import formatting
 from capsbench.reporting.figures.style import SERIES, css_color, series
+from capsbench.reporting.tables.table import Table
 
 
 def render(template: str, **values: Any) -> str:
@@ -25,6 +27,18 @@ def render(template: str, **values: Any) -> str:
     pages = environment()
     style = pages.get_template("style.css").render(palette=SERIES)
     return pages.get_template(template).render(**values, style=Markup(style))
+
+
+def render_notebook(title: str, tables: Sequence[Table], *, notes: Sequence[str] = ()) -> str:
+    """Return tables as the output of a notebook's cell.
+
+    Args:
+        title: Heading.
+        tables: The tables; all but the first are folded.
+        notes: Lines below the tables; empty ones are left out.
+    """
+    template = environment().get_template("notebook.html.jinja")
+    return template.render(title=title, tables=tables, notes=notes, palette=SERIES)
 
 
 def environment() -> Environment:

@@ -1,0 +1,158 @@
+"""`capsbench.run`: carry out a benchmark or claims from Python."""
+
+from __future__ import annotations
+
+import math
+import operator
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+from rich.console import Console
+
+from capsbench.arguments import one_line
+from capsbench.errors import UserError
+from capsbench.files.folders import require_folder, require_writable
+from capsbench.reporting.loading import BenchmarkResults, ClaimsResults, load_results
+from capsbench.running.protocol import protocol_changes, run_protocol
+from capsbench.running.session import Session
+from capsbench.schema import parse_changes
+from capsbench.training.devices import require_devices
+from capsbench.training.execution import Execution
+
+NO_SETTINGS: Mapping[str, Any] = MappingProxyType({})
+
+
+def run(
+    benchmark: Path | str,
+    *,
+    models: Sequence[str] | str = (),
+    seeds: Sequence[int] | None = None,
+    settings: Mapping[str, Any] = NO_SETTINGS,
+    search: bool = False,
+    scale: str | None = None,
+    limit: int | None = None,
+    data_root: Path | str | None = None,
+    output: Path | str = "runs",
+    device: str = "auto",
+    devices: int = 1,
+    strategy: str = "auto",
+    backend: str = "auto",
+    checkpoint_every: int | None = None,
+    wandb: str = "offline",
+    profile: bool = False,
+) -> BenchmarkResults | ClaimsResults:
+    """Train, measure, and build the page of a benchmark, as ``capsbench run`` does.
+
+    Finished trainings and measures are not repeated. After an interruption, the same call continues
+    where it stopped. The record states the equal command of the shell.
+
+    Args:
+        benchmark: A name of `capsbench.list_benchmarks`, or a YAML file.
+        models: Labels or names of its models, such as ``["CNN"]``; all if empty. With ``+``, a
+            model beside its own: ``["+net.py:Net"]``.
+        seeds: Seeds in place of the file's.
+        settings: Values of the file to be changed, such as ``{"recipe.steps": 500}``.
+        search: Tune learning rate and weight decay per model.
+        scale: One of the file's scales, such as ``"small"``.
+        limit: Largest number of images of each split.
+        data_root: Folder of local data files; ``data`` by default.
+        output: Folder of the records.
+        device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
+        devices: Processes, one device each.
+        strategy: Lightning strategy for several processes.
+        backend: Routing implementation; results are the same.
+        checkpoint_every: Steps between resumable states.
+        wandb: Mirror to Weights & Biases: ``off``, ``offline`` or ``online``.
+        profile: Trace some steps of each training, in its folder.
+
+    Returns:
+        The results; of a file of claims, the verdicts.
+
+    Raises:
+        UserError: An argument, the benchmark or a change to it does not fit, a data file is
+            missing, or another process trains one of its models.
+        KeyboardInterrupt: The run was interrupted.
+    """
+    output = Path(output)
+    data_root = None if data_root is None else Path(data_root)
+    require_folder(data_root)
+    require_writable(output)
+    texts = [models] if isinstance(models, str) else list(models)
+    seeds = None if seeds is None else _whole_numbers(seeds)
+    pairs = [f"{place}={_yaml(place, value)}" for place, value in settings.items()]
+    changes = protocol_changes(
+        models=texts,
+        seeds=seeds,
+        settings=parse_changes(pairs),  # plain values, as from the shell
+        search=search,
+        scale=scale,
+        limit=limit,
+    )
+    try:
+        execution = Execution.model_validate(
+            {
+                "device": device,
+                "devices": devices,
+                "strategy": strategy,
+                "backend": backend,
+                "checkpoint_every": checkpoint_every,
+                "wandb": wandb,
+                "profile": profile,
+            }
+        )
+    except ValidationError as error:
+        raise UserError(one_line(error)) from None
+    require_devices(execution)
+    session = Session(output, data_root, execution, Console())
+    if not session.is_first:
+        raise UserError(
+            "capsbench.run starts its own processes; on a cluster, start the command 'capsbench "
+            "run' by torchrun or srun"
+        )
+    options = {
+        "--models": texts,
+        "--seeds": [] if seeds is None else [",".join(map(str, seeds))],
+        "--set": pairs,
+        "--scale": [] if scale is None else [scale],
+        "--limit": [] if limit is None else [str(limit)],
+    }
+    page = run_protocol(
+        str(benchmark), changes, session, command=_command(benchmark, options, search)
+    )
+    assert page is not None  # the first process builds one
+    return load_results(page.parents[1])
+
+
+def _command(benchmark: Path | str, options: Mapping[str, Sequence[str]], search: bool) -> str:
+    """Return the command of the shell that runs the same protocol."""
+    words = [word for name, values in options.items() for value in values for word in (name, value)]
+    return shlex.join(
+        ["capsbench", "run", str(benchmark), *words, *(["--search"] if search else [])]
+    )
+
+
+def _whole_numbers(seeds: Sequence[int]) -> list[int]:
+    try:
+        return [operator.index(seed) for seed in seeds]  # of numpy too
+    except TypeError:
+        raise UserError(
+            f"seeds: expected whole numbers such as [0, 1] or range(5), got {seeds!r}"
+        ) from None
+
+
+def _yaml(place: str, value: Any) -> str:
+    """Return a value as YAML on one line."""
+    try:
+        text: str = yaml.safe_dump(
+            value, default_flow_style=True, allow_unicode=True, width=math.inf
+        )
+    except yaml.YAMLError:
+        raise UserError(
+            f"settings: {place} should be a number, a text, a list or a mapping, got {value!r}"
+        ) from None
+    return text.removesuffix("...\n").strip()
