@@ -49,7 +49,7 @@ def draw(count: int, *names: int | str) -> Transforms:
     """Draw transforms from a seeded table; a digit's transform does not depend on their number.
 
     Args:
-        count: N.
+        count: N, the number of images.
         names: Names that determine the table.
     """
     unit = torch.rand(count, 6, generator=generator(*names), dtype=torch.float64)

@@ -27,7 +27,7 @@ TRANSFORMS = "human_readable_transform"
 class AffNIST(MNIST):
     """MNIST on a canvas of 40 x 40; ``novel`` are affNIST's official 320,000 test images.
 
-    Trained on, validated on and tested as ``familiar`` is MNIST as in the data module `mnist`; the
+    Trained on, validated on and tested as ``familiar`` is MNIST as in the data set ``mnist``; the
     views of Sabour et al. (2017) are ``views.shift: {start: -6, stop: 6, step: 1}``. The official
     images are read from one of ``test.mat``, ``test.mat.zip``, ``test_batches`` (a folder) and
     ``test_batches.zip`` under ``<data root>/affNIST``; if there is none, ``test.mat.zip`` is
@@ -69,7 +69,7 @@ class AffNIST(MNIST):
         """Read MNIST and affNIST's test images.
 
         Afterwards `notes` has the file's SHA-256, and the comparison of the transforms stored in it
-        with the ranges of the data module `affnist-like`.
+        with the ranges of the data module ``affnist-like``.
         """
         splits = super().load()
         path = files.find_official(self.data_root)

@@ -19,7 +19,7 @@ AffineCanvas = Annotated[int, Field(ge=affine.SIDE)]
 class AffNISTLike(MNIST):
     """MNIST on a canvas of 40 x 40; ``novel`` are affine transforms of its test digits, seeded.
 
-    Trained on, validated on and tested as ``familiar`` is MNIST as in the data module `mnist`; the
+    Trained on, validated on and tested as ``familiar`` is MNIST as in the data set ``mnist``; the
     views of Sabour et al. (2017) are ``views.shift: {start: -6, stop: 6, step: 1}``. ``novel`` is
     made like affNIST's test images, whose ranges are known from memory only: rotation within 20
     degrees, shear within 0.2, horizontal and vertical scale independent within 0.8 to 1.2, and any

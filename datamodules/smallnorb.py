@@ -32,7 +32,7 @@ class SmallNORB(RecordedData):
     The novel views of Hinton et al. (2018) are ``views.azimuth: {values: [300, 320, 340, 0, 20,
     40]}`` or ``views.elevation: {values: [30, 35, 40]}``; their training crops are ``views.shift:
     {start: -8, stop: 8, step: 1}`` with ``views.brightness: [-0.247, 0.247]`` and ``views.contrast:
-    [0.2, 1.8]``; the measure `averaged-accuracy` has their 13 crops.
+    [0.2, 1.8]``; the measure ``averaged-accuracy`` has their 13 crops.
 
     Args:
         stereo: Both eyes' images as two channels; if False, each is a separate image (48,600 and

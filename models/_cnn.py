@@ -22,6 +22,7 @@ from capsbench.contracts import (
 )
 from capsbench.models._geometry import LayerWindow, output_size, smallest_input, stride_and_offset
 from capsbench.models._pooling import MaxPooling
+from capsbench.representations import Declared, Representation, SpatialMap, whole_strides
 from capsbench.viewpoint.views import Views
 
 DropoutRate = Annotated[float, Field(ge=0, lt=1)]
@@ -80,7 +81,7 @@ class PlainCNN(SequentialClassifier):
     Args:
         name: The model's name, for the error message.
         image_shape: (C, H, W) of the images.
-        num_classes: K.
+        num_classes: K, the number of classes.
         blocks: The blocks, from the image upwards.
         hidden: Units of each fully connected hidden layer.
         dropout: Dropout rate of the last hidden layer.
@@ -136,7 +137,31 @@ def conv_window(kernel: int, padding: Padding) -> LayerWindow:
     return LayerWindow(kernel, padding=kernel // 2 if padding == "same" else 0)
 
 
-def feature_map(module: str, windows: Sequence[LayerWindow]) -> LayerOfInterest:
-    """Return the output map of a module, given all windows between it and the image."""
+def feature_map(
+    module: str,
+    windows: Sequence[LayerWindow],
+    *,
+    representation: type[Representation] = SpatialMap,
+    exact: Declared = (),
+    claimed: Declared = (),
+    source: str = "",
+) -> LayerOfInterest:
+    """Return the output map of a module, given all windows between it and the image.
+
+    Convolution and pooling commute with shifts by whole strides, so that these are declared.
+
+    Args:
+        module: Dotted path of the module.
+        windows: Windows of the convolutions and poolings, from the image to the map.
+        representation: Transformation of the map.
+        exact: Further views at which it is exact by construction.
+        claimed: Views at which it is claimed.
+        source: Source of the claim.
+    """
     stride, offset = stride_and_offset(windows)
-    return LayerOfInterest(module, "map", stride=stride, offset=offset)
+    transformation = representation(
+        exact=whole_strides(stride) + exact, claimed=claimed, source=source
+    )
+    return LayerOfInterest(
+        module, "map", stride=stride, offset=offset, transformation=transformation
+    )

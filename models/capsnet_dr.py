@@ -29,9 +29,16 @@ from capsbench.contracts import (
     one_hot_by_object,
     require_size,
 )
+from capsbench.models._cnn import feature_map
 from capsbench.models._geometry import LayerWindow, output_size, smallest_input, stride_and_offset
 from capsbench.models._presences import log_normalized
+from capsbench.representations import AFFINE, LINEAR, Invariant, SpatialMap, whole_strides
 from capsbench.viewpoint.views import Views
+
+PRESENCE_CLAIM = (
+    "Sabour, Frosst, Hinton (2017), section 1: the length of a capsule is the probability that its "
+    "entity exists, its direction the entity's properties"
+)
 
 
 class CapsNetDR(Model):
@@ -43,7 +50,7 @@ class CapsNetDR(Model):
 
     Args:
         image_shape: (C, H, W) of the images.
-        num_classes: K.
+        num_classes: K, the number of classes.
         channels: Channels of the convolution.
         kernel: Width of the convolution's window, without padding.
         stride: Step of the convolution's window.
@@ -154,15 +161,30 @@ class CapsNetDR(Model):
         return log_normalized(prediction.scores)
 
     def layers_of_interest(self) -> Mapping[str, LayerOfInterest]:
-        """Return the convolution before its ReLU, and the primary and class capsules."""
-        conv_stride, conv_offset = stride_and_offset(self.windows[:1])
+        """Return the convolution before its ReLU, and the primary and class capsules.
+
+        Convolutions move with the image by whole strides. Lengths are claimed to be invariant. The
+        paper states no law for the directions of poses: primary poses are declared at whole
+        strides alone, and class poses not at all. (Their matrices W are of any rank and sign, and
+        a 16-dimensional vector has no distinguished coordinates.)
+        """
         stride, offset = stride_and_offset(self.windows)
+        strides = whole_strides(stride)
+        poses, presences = (
+            SpatialMap(exact=strides),
+            SpatialMap(exact=strides, claimed=LINEAR, source=PRESENCE_CLAIM),
+        )
+        invariant = Invariant(claimed=AFFINE, source=PRESENCE_CLAIM)
         return {
-            "conv": LayerOfInterest("conv", "map", stride=conv_stride, offset=conv_offset),
-            "primary poses": LayerOfInterest("primary", "pose", 0, stride, offset),
-            "primary presences": LayerOfInterest("primary", "presence", 1, stride, offset),
+            "conv": feature_map("conv", self.windows[:1]),
+            "primary poses": LayerOfInterest(
+                "primary", "pose", 0, stride=stride, offset=offset, transformation=poses
+            ),
+            "primary presences": LayerOfInterest(
+                "primary", "presence", 1, stride=stride, offset=offset, transformation=presences
+            ),
             "class poses": LayerOfInterest("classes", "pose", 0),
-            "class presences": LayerOfInterest("classes", "presence", 1),
+            "class presences": LayerOfInterest("classes", "presence", 1, transformation=invariant),
         }
 
 
@@ -176,7 +198,7 @@ class CapsNetDRCode(CapsNetDR):
     deviation 0.1, 0.05 in the first convolution, and all initial biases are 0.1.
 
     Args:
-        num_classes: K.
+        num_classes: K, the number of classes.
         reconstruction_weight: Weight of the sum of squared pixel errors; by default 0.001 K (0.01
             for ten classes, 20 times the text's). This is equivalent to the weight in the code,
             where the margin loss is averaged over the classes and not summed.

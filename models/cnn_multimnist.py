@@ -27,7 +27,7 @@ class CNNMultiMNIST(PlainCNN):
     Args:
         image_shape: (C, H, W) of the images, at least 5 pixels high and wide with padding, 17
             without.
-        num_classes: K.
+        num_classes: K, the number of classes.
         padding: Padding of the convolutions, ``same`` or ``valid``.
         channels: Channels of each convolution.
         hidden: Units of the fully connected hidden layer.

@@ -16,11 +16,19 @@ from capsbench.models._cnn import SequentialClassifier, feature_map
 from capsbench.models._filter_bank import OrbitConvolution, transform_images
 from capsbench.models._geometry import LayerWindow
 from capsbench.models._pooling import GlobalMaxPooling, MaxPooling
+from capsbench.representations import (
+    QUARTER_TURNS,
+    SHIFTS,
+    Declared,
+    DeclaredFactor,
+    Invariant,
+)
 
 Enlargement = Annotated[float, Field(ge=1)]
 
 KERNEL, DILATIONS = 5, (1, 2, 3)
 POOL = LayerWindow(3, padding=1)
+CLAIM = "the article, 'The CNN Solution', eq. 0 and 1"
 
 
 class CNNOrbitPool(SequentialClassifier):
@@ -41,7 +49,7 @@ class CNNOrbitPool(SequentialClassifier):
 
     Args:
         image_shape: (C, H, W) of the images, at least 5 pixels high and wide.
-        num_classes: K.
+        num_classes: K, the number of classes.
         width: Channels of the first and second layer; the third has twice as many.
         rotations: Number of copies of a filter in a full turn; 1 is an ordinary CNN of equal size.
         scales: Enlargements of the copies of a filter; the learned filter has 1.
@@ -83,16 +91,30 @@ class CNNOrbitPool(SequentialClassifier):
                 layers.append(MaxPooling(POOL))
                 self.windows[-1].append(POOL)
             self.add_module(f"orbits{number}", nn.Sequential(*layers))
+        self.rotations = rotations
+        self.scales = scales
         self.largest = GlobalMaxPooling()
         self.classes = nn.Linear(2 * width, num_classes)
 
     def layers_of_interest(self) -> Mapping[str, LayerOfInterest]:
-        """Return the map after each layer, which rotates with the image, and its maxima."""
+        """Return the map after each layer, which rotates with the image, and its maxima.
+
+        Both are exact at quarter turns of square images if the rotations contain them, and are
+        claimed at all views whose copies of filters are pooled.
+        """
+        _, height, width = self.image_shape
+        exact = QUARTER_TURNS if height == width and self.rotations % 4 == 0 else ()
+        claimed: Declared = (DeclaredFactor("rotation"),) if self.rotations > 1 else ()
+        claimed += (DeclaredFactor("scale"),) if len(self.scales) > 1 else ()
         layers = {}
         for count in range(1, len(self.windows) + 1):
             below = list(chain(*self.windows[:count]))
-            layers[f"orbits {count}"] = feature_map(f"orbits{count}", below)
-        return {**layers, "largest": LayerOfInterest("largest", "vector")}
+            layers[f"orbits {count}"] = feature_map(
+                f"orbits{count}", below, exact=exact, claimed=claimed, source=CLAIM
+            )
+        # Exact at whole shifts of content far from the border alone, so that shifts are a claim.
+        invariant = Invariant(exact=exact, claimed=SHIFTS + claimed, source=CLAIM)
+        return {**layers, "largest": LayerOfInterest("largest", "vector", transformation=invariant)}
 
     def check_orbit_invariance(
         self,

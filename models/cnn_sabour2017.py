@@ -24,7 +24,7 @@ class CNNSabour2017(PlainCNN):
     Args:
         image_shape: (C, H, W) of the images, at least 3 pixels high and wide with padding, 13
             without.
-        num_classes: K.
+        num_classes: K, the number of classes.
         padding: Padding of the convolutions, ``same`` or ``valid``.
         channels: Channels of each convolution.
         hidden: Units of each fully connected hidden layer.

@@ -23,7 +23,7 @@ class CNNSabour2017Code(PlainCNN):
     Args:
         image_shape: (C, H, W) of the images, at least 13 pixels high and wide without padding, 5
             with it.
-        num_classes: K.
+        num_classes: K, the number of classes.
         padding: Padding of the convolutions, ``same`` or ``valid``.
         channels: Channels of each convolution.
         hidden: Units of the fully connected hidden layer.

@@ -19,7 +19,7 @@ class CNNSmall(PlainCNN):
 
     Args:
         image_shape: (C, H, W) of the images, at least 8 pixels high and wide.
-        num_classes: K.
+        num_classes: K, the number of classes.
         width: Channels of the first convolution.
         hidden: Units of the fully connected hidden layer.
     """

@@ -42,7 +42,7 @@ class LeNet5(SequentialClassifier):
 
     Args:
         image_shape: (C, H, W) of the images, at least 12 pixels high and wide.
-        num_classes: K.
+        num_classes: K, the number of classes.
     """
 
     source: ClassVar[str] = (

@@ -33,7 +33,7 @@ class ResNet20(SequentialClassifier):
 
     Args:
         image_shape: (C, H, W) of the images, at least 5 pixels high and wide.
-        num_classes: K.
+        num_classes: K, the number of classes.
         width: Channels of the first stage.
         blocks: n, residual blocks of each stage; the network has 6 n + 2 layers, here 20.
     """

@@ -25,13 +25,24 @@ from capsbench.contracts import (
     require_size,
 )
 from capsbench.data.randomness import views_by_index
-from capsbench.models._frames import Generation, Recognition, to_pose_units, transform_poses
+from capsbench.models._frames import (
+    Generation,
+    MovedPoses,
+    Recognition,
+    to_pose_units,
+    transform_poses,
+)
+from capsbench.representations import AFFINE, SHIFTS, Invariant
 from capsbench.viewpoint.ranges import ViewRange
 from capsbench.viewpoint.views import Views
 from capsbench.viewpoint.warp import warp
 
 # Poses and presences vary by tenths: without this gain a linear map of them learns slowly.
 READ_OUT_GAIN = 20.0
+CLAIM = (
+    "Hinton, Krizhevsky, Wang (2011), sections 1 and 2: instantiation parameters are equivariant, "
+    "the probability of an entity is invariant"
+)
 
 
 class TransformingAutoencoder(Model):
@@ -49,10 +60,10 @@ class TransformingAutoencoder(Model):
 
     Args:
         image_shape: (C, H, W) of the images, at least 2 pixels high and wide.
-        num_classes: K.
+        num_classes: K, the number of classes.
         transformation: Transformations of poses. ``shift``: a pose is a position, which only shifts
             change; ``affine``: a pose is a frame, which also rotates, scales and shears.
-        capsules: J.
+        capsules: J, the number of capsules.
         recognition: Recognition units of each capsule.
         generation: Generation units of each capsule.
         max_shift: Training views: maximum shift in x and y, in pixels,
@@ -157,10 +168,18 @@ class TransformingAutoencoder(Model):
         return scores
 
     def layers_of_interest(self) -> Mapping[str, LayerOfInterest]:
-        """Return poses and presences of the capsules."""
+        """Return poses and presences of the capsules.
+
+        Poses are claimed to move with the image, presences not to change, under the kinds of views
+        for which the network is trained. Nothing enforces it except the loss.
+        """
+        _, height, width = self.image_shape
+        factors = AFFINE if "rotation" in self.ranges.model_dump() else SHIFTS
+        poses = MovedPoses(image_size=(height, width), claimed=factors, source=CLAIM)
+        presences = Invariant(claimed=factors, source=CLAIM)
         return {
-            "poses": LayerOfInterest("recognition", "pose", 0),
-            "presences": LayerOfInterest("recognition", "presence", 1),
+            "poses": LayerOfInterest("recognition", "pose", 0, transformation=poses),
+            "presences": LayerOfInterest("recognition", "presence", 1, transformation=presences),
         }
 
     def check_rendering(self, images: Tensor, first: Views, second: Views) -> float:

@@ -54,7 +54,7 @@ def use_backend(model: nn.Module, backend: Backend) -> None:
 
 @contextmanager
 def routing_backend(model: nn.Module, backend: Backend) -> Iterator[None]:
-    """Set the backend of all routing layers of a model inside a `with` block."""
+    """Set the backend of all routing layers of a model inside a ``with`` block."""
     layers = [module for module in model.modules() if isinstance(module, RoutingLayer)]
     previous = [layer.backend for layer in layers]
     use_backend(model, backend)

@@ -27,15 +27,15 @@ class Capsules(NamedTuple):
 def squash(vectors: Tensor) -> Tensor:
     """Shorten vectors to a length below one and keep their direction (article, eq. 10).
 
-    With m = max(1, largest element) and u = s / m, eq. 10 reads u |u| / (1 / m² + |u|²), in which
-    nothing overflows. If all elements are at most one, this is eq. 10 itself. Value and gradient of
-    a zero vector are zero.
+    With m = max(1, largest element) and u = s / m, eq. 10 reads ``u |u| / (1 / m² + |u|²)``, in
+    which nothing overflows. If all elements are at most one, this is eq. 10 itself. Value and
+    gradient of a zero vector are zero.
 
     Args:
         vectors: (..., D).
 
     Returns:
-        (..., D), of length |s|² / (1 + |s|²).
+        (..., D), of length ``|s|² / (1 + |s|²)``.
     """
     # The result does not depend on m, so m needs no gradient.
     shrink = 1 / vectors.detach().abs().amax(dim=-1, keepdim=True).clamp_min(1)
@@ -47,8 +47,9 @@ def squash(vectors: Tensor) -> Tensor:
 def squash_gradient(vectors: Tensor, gradient: Tensor) -> Tensor:
     """Return the gradient of `squash` with respect to its input.
 
-    With n = |s|, eq. 10 reads v = s n / (1 + n²), whose derivative is symmetric:
-    n / (1 + n²) + s sᵀ (1 - n²) / (n (1 + n²)²). It is scaled as in `squash` to avoid overflow.
+    With ``n = |s|``, eq. 10 reads ``v = s n / (1 + n²)``, whose derivative is symmetric:
+    ``n / (1 + n²) + s sᵀ (1 - n²) / (n (1 + n²)²)``. It is scaled as in `squash` to avoid
+    overflow.
 
     Args:
         vectors: (..., D), the input of `squash`.

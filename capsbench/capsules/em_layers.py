@@ -241,7 +241,7 @@ class ClassEMCapsules(EMCapsules):
 
     Args:
         in_types: C, capsule types of the layer below.
-        num_classes: P.
+        num_classes: P, the number of classes.
         iterations: Iterations of EM routing.
         coordinates: Coordinate addition to the votes; None for none.
         variant: Details that the equations leave open, and initial values of parameters.

@@ -57,7 +57,7 @@ class EMVariant:
         return self.memory > 0 or self.mass_epsilon > 0
 
     def initial_weights(self, *shape: int, size: int = 4) -> Tensor:
-        """Return random initial transformations of shape (*shape, D, D).
+        """Return random initial transformations of shape ``(*shape, D, D)``.
 
         Args:
             shape: Leading dimensions.

@@ -107,7 +107,7 @@ class RoutingInspection(NamedTuple):
 
 @singledispatch
 def inspect_routing(layer: RoutingLayer, *_: Any) -> RoutingInspection:
-    """Return the assignment of the children of a routing layer, the inputs of its `forward`.
+    """Return the assignment of the children of a routing layer, the inputs of its ``forward``.
 
     Support another routing layer with ``@inspect_routing.register`` above a function of the layer
     and its inputs.

@@ -21,7 +21,7 @@ class ClassConditionalDecoder(nn.Module):
     """Fully connected decoder that sees only the poses of given classes (Sabour 2017, figure 2).
 
     Args:
-        num_classes: K.
+        num_classes: K, the number of classes.
         pose_dim: D, elements of a class capsule's pose.
         image_shape: (C, H, W).
         hidden: Widths of the hidden layers.

@@ -19,8 +19,8 @@ def max_relative_error(values: Tensor, expected: Tensor) -> float:
         expected: The same shape.
 
     Returns:
-        max |values - expected| / max |expected|; the absolute difference if all expected values are
-        zero, NaN if a tensor contains NaN, and 0 for tensors without elements.
+        ``max |values - expected| / max |expected|``; the absolute difference if all expected values
+        are zero, NaN if a tensor contains NaN, and 0 for tensors without elements.
     """
     differences = (values - expected).abs()
     if not differences.numel():

@@ -22,7 +22,7 @@ def balanced_order(targets: Tensor, *names: int | str) -> Tensor:
         names: Names that determine the shuffle (`randomness.derive`).
 
     Returns:
-        (N,) indices: after a shuffle, the first image of each class, then the second of each, ...
+        (N,) indices. After a shuffle, the first image of each class, then the second of each, ...
     """
     shuffled = torch.randperm(len(targets), generator=generator(*names))
     classes = targets[shuffled]

@@ -162,7 +162,7 @@ def summary_weights(views: Sequence[GridView], ranges: ViewRange) -> dict[Quanti
         ranges: The training ranges.
 
     Returns:
-        (V,) weights with sum 1 by quantity: by split and factor, and by split alone. A summary
+        (V,) weights with sum 1 by quantity, by split and factor and by split alone. A summary
         without any view is left out; so are ``between`` and ``outside`` if all novel views lie
         outside.
     """

@@ -33,8 +33,8 @@ class Reliability(NamedTuple):
 class CalibrationError(Metric):
     """Reliability table and expected calibration error (Naeini et al. 2015; Guo et al. 2017).
 
-    ECE = Σ_bins (n_bin / n) |accuracy_bin - confidence_bin|. A bin includes its lower edge, the
-    last bin also its upper edge. Torchmetrics instead puts confidences of exactly 1, which a
+    ``ECE = Σ_bins (n_bin / n) |accuracy_bin - confidence_bin|``. A bin includes its lower edge,
+    the last bin also its upper edge. Torchmetrics instead puts confidences of exactly 1, which a
     saturated softmax often returns, into a bin of their own. The memory does not grow with the
     number of statements.
 

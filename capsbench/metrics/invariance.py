@@ -26,7 +26,7 @@ class FeatureDistances(NamedTuple):
         class_spread_x: Like ``spread_x`` with x' another image of the same class; NaN without
             classes.
         class_spread_gx: Like ``spread_gx`` with x' another image of the same class.
-        size: sqrt of the mean of E|f(x)|² and E|f(T_g x)|², the scale of rounding errors.
+        size: sqrt of the mean of ``E|f(x)|²`` and ``E|f(T_g x)|²``, the scale of rounding errors.
     """
 
     change: Tensor
@@ -72,7 +72,7 @@ def invariance_error(f_x: Tensor, f_gx: Tensor, classes: Tensor | None = None) -
     1e-6 of the features' own size are rounding errors of fp32 and count as 0.
 
     All pairs of distinct images are covered by
-    E d²(f(x), f(x')) = 2 (E|f|² - |E f|²) n / (n - 1).
+    ``E d²(f(x), f(x')) = 2 (E|f|² - |E f|²) n / (n - 1)``.
 
     Args:
         f_x: (N, ...) features of images.

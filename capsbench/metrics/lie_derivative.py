@@ -16,11 +16,12 @@ ROUNDING = 1e-6  # fp32: distances below this share of |f(x)| count as 0
 class MeanLieDerivative(Metric):
     """Means of Lie derivatives L f(x) over batches and processes.
 
-    ``absolute``: E mean_c |L f_c(x)|, over the numbers that f returns (end to end, as in the code
-    of Gruver et al. 2022). ``squared``: E |L f(x)|², a sum of squares (the paper divides it by
-    their number). ``relative``: sqrt(E |L f(x)|² / E |f(x) - f(x')|²) over distinct images x, x', a
-    share of the distance between images, by which layers and networks can be compared. It is NaN if
-    f is constant or there are fewer than two images; the others are NaN without an image.
+    * ``absolute``: ``E mean_c |L f_c(x)|``, over the numbers that f returns (end to end, as in the
+      code of Gruver et al. 2022).
+    * ``squared``: ``E |L f(x)|²``, a sum of squares (the paper divides it by their number).
+    * ``relative``: ``sqrt(E |L f(x)|² / E |f(x) - f(x')|²)`` over distinct images x, x', a share of
+      the distance between images, by which layers and networks can be compared. It is NaN if f is
+      constant or there are fewer than two images; the others are NaN without an image.
 
     Args:
         shape: Shape of f(x) for one image, such as (K,).

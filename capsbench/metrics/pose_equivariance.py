@@ -27,11 +27,11 @@ class PoseSums(NamedTuple):
     """Sums over held-out images, positions and types of capsules, 0-d each.
 
     Attributes:
-        residual: Of |f(T_g x) - A_g T_g f(x)|².
+        residual: Of ``|f(T_g x) - A_g T_g f(x)|²``.
         shuffled: The same with maps fitted to poses of other images at the same positions.
         control: Of the smaller error of the two controls, type by type.
-        change: Of |f(T_g x) - T_g f(x)|².
-        size: Of |f(T_g x)|², the scale of rounding errors.
+        change: Of ``|f(T_g x) - T_g f(x)|²``.
+        size: Of ``|f(T_g x)|²``, the scale of rounding errors.
     """
 
     residual: Tensor
@@ -47,13 +47,13 @@ class PoseFit(NamedTuple):
     The first three are NaN if nothing changes.
 
     Attributes:
-        explained: 1 - E|f(T_g x) - A_g T_g f(x)|² / E|f(T_g x) - T_g f(x)|² over all positions and
-            types: 1 if A_g explains the whole change, 0 if it is no better than no change.
+        explained: ``1 - E|f(T_g x) - A_g T_g f(x)|² / E|f(T_g x) - T_g f(x)|²`` over all positions
+            and types: 1 if A_g explains the whole change, 0 if it is no better than no change.
         shuffled_explained: The same with maps fitted to poses of other images at the same
             positions.
-        gain_over_control: 1 - E|f(T_g x) - A_g T_g f(x)|² over the smaller error of the two
+        gain_over_control: ``1 - E|f(T_g x) - A_g T_g f(x)|²`` over the smaller error of the two
             controls (no change, and shuffled), selected type by type.
-        distance_from_identity: Mean over types of |A_g - I| (Frobenius) / sqrt(d).
+        distance_from_identity: Mean over types of ``|A_g - I| / sqrt(d)`` (Frobenius norm).
         sums: The sums that the shares are computed from.
     """
 

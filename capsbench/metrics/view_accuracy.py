@@ -14,7 +14,7 @@ class ViewAccuracy(Metric):
     """Accuracy at each view, over batches and processes.
 
     Args:
-        num_views: V.
+        num_views: V, the number of views.
         **kwargs: Arguments of ``torchmetrics.Metric``.
     """
 

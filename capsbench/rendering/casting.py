@@ -32,7 +32,7 @@ class Hits(NamedTuple):
     depth: Tensor
     """(N, P) in lengths of the ray's direction; inf without a hit."""
     part: Tensor
-    """(N, P) index of the part; `NO_PART` without a hit."""
+    """(N, P) index of the part; ``NO_PART`` without a hit."""
 
 
 def pencils(

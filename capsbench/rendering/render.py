@@ -45,7 +45,7 @@ def render(
         parts: N objects.
         elevation: (N,) degrees of the camera above the horizon.
         azimuth: (N,) degrees by which the object is turned, counter-clockwise from above.
-        distance: (N,) of the camera, in units of `camera.DISTANCE`.
+        distance: (N,) of the camera, in units of ``camera.DISTANCE``.
         lighting: (N, L) numbers of lightings; the geometry is computed once for all of them.
         size: Side of the image in pixels.
         stereo: Render a left and a right image in place of one.

@@ -11,7 +11,7 @@ from capsbench.rendering.camera import BASELINE, stage, turn
 
 
 class Parts(NamedTuple):
-    """N objects of at most M parts. Unused slots have the code `NO_PART` and zeros elsewhere.
+    """N objects of at most M parts. Unused slots have the code ``NO_PART`` and zeros elsewhere.
 
     Object coordinates: x forward, y to the object's left, z up, the ground at z = 0.
     """
@@ -21,7 +21,7 @@ class Parts(NamedTuple):
     half_sizes: Tensor
     """(N, M, 3) of ellipsoids, boxes and cylinders (about the part's z), float64."""
     shapes: Tensor
-    """(N, M) codes: indices of names in `SHAPES`."""
+    """(N, M) codes: indices of names in ``SHAPES``."""
     albedo: Tensor
     """(N, M) share of the light that a part reflects, float64."""
     centres: Tensor
@@ -63,7 +63,7 @@ def scene(
         parts: N objects.
         elevation: (N,) degrees of the camera above the horizon.
         azimuth: (N,) degrees by which the object is turned, counter-clockwise from above.
-        distance: (N,) of the camera, in units of `camera.DISTANCE`.
+        distance: (N,) of the camera, in units of ``camera.DISTANCE``.
         eye: Degrees to the right on the camera's circle; for stereo.
 
     Raises:

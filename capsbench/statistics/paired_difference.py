@@ -69,12 +69,12 @@ def difference(
 
     Each resample draws the seeds of each model, and images that are the same for both models. With
     d the difference and e its standard error, the distribution of t* = (d* - d) / e* over resamples
-    gives the interval d ± q e, q the 95 % quantile of |t*|, and p, the share of |t*| that reach
-    |d| / e. Quantiles of d* itself are not valid: in simulation they cover the truth in 87 %
-    instead of 95 % if three seeds differ, and in more than 99 % if seeds hardly differ, because the
-    interaction of image and seed counts three times (Owen 2007). The standard error counts it once,
-    by the mean squares of a crossed two-way table:
-    e² = Σ_models (MS_seeds - MS_rest) / (S N) + var_n(difference of image n) / N,
+    gives the interval d ± q e, q the 95 % quantile of ``|t*|``, and p, the share of ``|t*|`` that
+    reach ``|d| / e``. Quantiles of d* itself are not valid: in simulation they cover the truth in
+    87 % instead of 95 % if three seeds differ, and in more than 99 % if seeds hardly differ,
+    because the interaction of image and seed counts three times (Owen 2007). The standard error
+    counts it once, by the mean squares of a crossed two-way table:
+    ``e² = Σ_models (MS_seeds - MS_rest) / (S N) + var_n(difference of image n) / N``,
     no less than its last term.
 
     Args:

@@ -23,7 +23,7 @@ class Moments(NamedTuple):
     Attributes:
         source: (..., K, d + 1, d + 1) sum of x xᵀ.
         cross: (..., K, V, p, d + 1) sum of y xᵀ.
-        square: (..., K, V) sum of |y|².
+        square: (..., K, V) sum of ``|y|²``.
     """
 
     source: Tensor
@@ -66,7 +66,7 @@ class Moments(NamedTuple):
         return self.covariance().diagonal(dim1=-2, dim2=-1).mean(dim=-1) / self.num_samples
 
     def squared_error(self, maps: Tensor) -> Tensor:
-        """Return the sum of |y - A x|², (..., K, V), for maps A (..., K, V, p, d + 1)."""
+        """Return the sum of ``|y - A x|²``, (..., K, V), for maps A (..., K, V, p, d + 1)."""
         predicted = maps @ self.source[..., None, :, :]
         return self.square + ((predicted - 2 * self.cross) * maps).sum(dim=(-2, -1))
 
@@ -85,8 +85,8 @@ def fit_ridge(
 ) -> Tensor:
     """Fit affine maps by ridge regression; their constants are not penalized.
 
-    Minimizes Σ |y - A x|² + λ n s |A - A₀|², with n the number of samples, s the unit of λ and A₀
-    the prior: without evidence, A is A₀.
+    Minimizes ``Σ |y - A x|² + λ n s |A - A₀|²``, with n the number of samples, s the unit of λ and
+    A₀ the prior: without evidence, A is A₀.
 
     Args:
         moments: Moments of the training samples.

@@ -32,7 +32,7 @@ class GridView(NamedTuple):
 
     @property
     def components(self) -> tuple[GridView]:
-        """The view itself: the only factor that is changed."""
+        """The view itself, the only factor that is changed."""
         return (self,)
 
     @property
@@ -43,7 +43,7 @@ class GridView(NamedTuple):
 
     @property
     def change_key(self) -> str:
-        """Stable name of the view as a change: ``azimuth+20`` for a recorded factor.
+        """Stable name of the view as a change, ``azimuth+20`` for a recorded factor.
 
         A warp starts from the identity, so that its change has the name of the view. For a recorded
         factor the value is a difference between two recordings; the sign marks it as such.

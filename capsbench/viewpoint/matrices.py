@@ -59,8 +59,9 @@ def translations(offset: Tensor) -> Tensor:
 def with_exact_lattice(matrices: Tensor) -> Tensor:
     """Round the maps (N, 3, 3) that differ by rounding alone from whole numbers.
 
-    Sines of quarter turns and sums of whole shifts are then exact, so that `warp` copies pixels.
-    The rounding grows with the size of images, and so with the largest entry.
+    Sines of quarter turns and sums of whole shifts are then exact, so that
+    `capsbench.viewpoint.warp.warp` copies pixels. The rounding grows with the size of images, and
+    so with the largest entry.
     """
     whole = matrices.round()
     largest = matrices.abs().amax(dim=(-2, -1), keepdim=True).clamp_min(1)

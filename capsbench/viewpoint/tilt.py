@@ -44,8 +44,8 @@ def in_front(matrices: Tensor, height: int, width: int) -> Tensor:
 
     Args:
         matrices: (N, 3, 3), of images of H x W pixels.
-        height: H.
-        width: W.
+        height: H in pixels.
+        width: W in pixels.
 
     Returns:
         (N, 1, H, W) bool.
@@ -66,8 +66,8 @@ def require_in_front(matrices: Tensor, height: int, width: int) -> None:
 
     Args:
         matrices: (N, 3, 3), of images of H x W pixels.
-        height: H.
-        width: W.
+        height: H in pixels.
+        width: W in pixels.
 
     Raises:
         UserError: A corner is behind the camera, where it would be seen upside down.

@@ -100,7 +100,7 @@ class Views:
 
         Args:
             ranges: Ranges of the factors.
-            count: N.
+            count: N, the number of views.
             generator: Random numbers of all factors but the tilts.
             tilts: Random numbers of the tilts; needed if the ranges tilt images.
         """
@@ -131,7 +131,7 @@ class Views:
             width: W in pixels.
 
         Returns:
-            (N, 3, 3), of the views' dtype and device: ``matrix @ (x, y, 1)`` is the new position of
+            (N, 3, 3), of the views' dtype and device. ``matrix @ (x, y, 1)`` is the new position of
             the content of pixel (x, y), after a division by the third coordinate. Quarter turns and
             whole shifts are exact.
         """
