@@ -16,7 +16,7 @@ find-python = for python in $(or $(PYTHON),python3 python3.14 python3.13 python3
 no-python = CapsBench needs Python 3.11 to 3.14 with its venv module (Debian: apt install \
 	python3-venv); $(if $(PYTHON),$(PYTHON) is none of these,there is none here): make PYTHON=/path/to/python.
 
-.PHONY: help quick test full bench install install-dev lint format lock clean
+.PHONY: help quick test full bench docs install install-dev lint format lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -88,5 +88,9 @@ lock: | $(BIN)/python ## write both lock files again from pyproject.toml
 	@echo 'setuptools>=77.0.3' | $(UV_COMPILE) pyproject.toml - --all-extras --constraint $(LOCK) \
 		--output-file $(LOCK_DEV)
 
+docs: install-dev ## the documentation site: docs/_build/html/index.html
+	@$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going -c docs \
+		-d docs/_build/doctrees . docs/_build/html
+
 clean: ## remove the environment and the caches (never runs/ or data/)
-	@rm -rf $(VENV) .venv-lock build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@rm -rf $(VENV) .venv-lock build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis docs/_build
