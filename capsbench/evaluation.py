@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from contextlib import ExitStack
 from functools import partial
@@ -12,10 +13,9 @@ from typing import Any
 import torch
 from rich.console import Console
 from rich.progress import Progress
-from torch import Tensor, nn
+from torch import nn
 
-from capsbench.capsules.losses import cross_entropy
-from capsbench.contracts import Batch, ImageShape, Model, Prediction, one_hot
+from capsbench.contracts import Model
 from capsbench.data.images import ImageDataModule
 from capsbench.errors import UserError, in_one_line
 from capsbench.measures import MeasureConfig, MeasureContext, MeasureResult, run_measure
@@ -26,23 +26,31 @@ from capsbench.records import CellFolder, TrainingConfig
 from capsbench.reporting.evaluation import Evaluation
 from capsbench.running.cell import build_data
 from capsbench.running.checkpoints import load_checkpoint
+from capsbench.running.elsewhere import ElsewhereCell, Page
 from capsbench.running.examples import require_images
+from capsbench.running.weights import TrainedModel, in_memory, load_trained_model
 from capsbench.schema import Benchmark, load_benchmark
+from capsbench.wrapping.live import as_model, unwrap
 
 NO_SOURCES: Mapping[str, Any] = MappingProxyType({})
 
 
 def evaluate(
-    model: nn.Module | Path | str,
+    model: nn.Module | TrainedModel | Path | str,
     benchmark: Benchmark | Path | str,
     *,
-    sources: Mapping[str, nn.Module | Path | str] = NO_SOURCES,
+    into: Path | str | None = None,
+    label: str | None = None,
+    sources: Mapping[str, nn.Module | TrainedModel | Path | str] = NO_SOURCES,
     data_root: Path | str | None = None,
     limit: int | None = None,
 ) -> Evaluation:
-    """Compute the measures of a benchmark on a trained model; nothing is trained or recorded.
+    """Compute the measures of a benchmark on a trained model; nothing is trained.
 
-    A terminal shows the progress of each measure.
+    A terminal shows the progress of each measure. With ``into``, the model joins the benchmark's
+    page in a folder of runs, marked as trained elsewhere. The protocol is then the recorded one,
+    and recorded measures of the same weights are not computed again. The identity of a model in
+    memory covers its class, structure and state, but not the code of its ``forward``.
 
     Args:
         model: A `Model`; any module that returns logits (B, K), for which notes list the measures
@@ -50,6 +58,8 @@ def evaluate(
             ``runs/<data>/<model>/<seed>-<fingerprint>/checkpoints/<rule>``. It stays on its device,
             and keeps its mode.
         benchmark: A name, a file, or a protocol, of which data, views and measures are used.
+        into: Folder of runs whose page the model joins; nothing is recorded if left out.
+        label: Label of the model there; by default the name of its class.
         sources: Other trained models by the labels that measures use for them, such as those whose
             attacks are transferred.
         data_root: Folder of local data files.
@@ -57,35 +67,63 @@ def evaluate(
 
     Raises:
         UserError: The benchmark or the checkpoint is unknown, the data lacks a split or view of a
-            measure, or the model is for other images or classes, or not in float32. A measure that
-            cannot be computed on this model has a note instead of values.
+            measure, or the model is for other images or classes, or not in float32; or see
+            `capsbench.running.elsewhere.Page.open`. A measure that cannot be computed on this model
+            has a note instead of values.
     """
-    protocol = benchmark if isinstance(benchmark, Benchmark) else load_benchmark(str(benchmark))
-    recipe = protocol.recipe
+    page = None if into is None else Page.open(benchmark, Path(into), limit)
+    if page is not None:
+        protocol = page.benchmark
+    else:
+        protocol = benchmark if isinstance(benchmark, Benchmark) else load_benchmark(str(benchmark))
+    recipe, root = protocol.recipe, None if data_root is None else Path(data_root)
     data, _ = build_data(
         protocol.data,
         protocol.views,
-        None if data_root is None else Path(data_root),
+        root,
         batch_size=recipe.batch_size,
         limit=limit or recipe.limit,
     )
-    ready = _ready(model, data)
+    trained = _trained(model, data)
+    trained_sources = {name: _trained(source, data) for name, source in sources.items()}
+    fitted = {"image_shape": data.image_shape, "num_classes": data.num_classes}
+    ready = as_model(trained.module, **fitted)
     require_images(protocol.measures, data)
     device = next(ready.parameters(), torch.empty(0)).device
-    others = {label: _ready(source, data).to(device) for label, source in sources.items()}
+    others = {n: as_model(each.module, **fitted).to(device) for n, each in trained_sources.items()}
+    cell = page and ElsewhereCell.of(
+        page, trained, label=label, sources=trained_sources, data_root=root
+    )
     results: dict[str, MeasureResult] = {}
     with ExitStack() as stack:
         for each in (ready, *others.values()):
             stack.enter_context(evaluation_mode(each))
         for each in (ready, *others.values()):  # fails before any measure if it cannot predict
             each(torch.zeros(1, *each.image_shape, device=device))
+        if cell is not None:
+            stack.enter_context(cell.lock())
         progress = stack.enter_context(progress_bar(Console(stderr=True)))
         for config in protocol.measures:
-            result = _compute(config, ready, data, str(device), others, progress)
-            per_image = with_objects(result.per_image, data)
-            results[config.measure] = result._replace(per_image=per_image)
-    module = ready.module if isinstance(ready, LogitsModel) else ready
-    return Evaluation(protocol, type(module).__name__, str(device), results)
+            result = None if cell is None else cell.load(config)
+            if result is None:
+                started = time.perf_counter()
+                result = _compute(config, ready, data, str(device), others, progress)
+                result = result._replace(per_image=with_objects(result.per_image, data))
+                if cell is not None:
+                    seconds = time.perf_counter() - started
+                    cell.save(config, result, seconds=seconds, device=device.type)
+            results[config.measure] = result
+    page_path = None if cell is None else cell.join(data)
+    return Evaluation(protocol, trained.name, str(device), results, page_path)
+
+
+def _trained(model: nn.Module | TrainedModel | Path | str, data: ImageDataModule) -> TrainedModel:
+    """Return a model with the identity of its weights, loaded if it is a file or folder."""
+    if isinstance(model, TrainedModel):
+        return model
+    if isinstance(model, Path | str):
+        return load_trained_model(Path(model), None, {}, data.image_shape, data.num_classes)
+    return in_memory(unwrap(model))
 
 
 def _compute(
@@ -108,64 +146,6 @@ def _compute(
         return MeasureResult((), {}, (f"not measured: {reason}",))
     finally:
         progress.remove_task(bar)
-
-
-class LogitsModel(Model):
-    """A module that returns logits, as a `Model` that can be measured but not trained.
-
-    Args:
-        module: Images (B, C, H, W) in [0, 1] in, logits (B, K) out.
-        image_shape: (C, H, W).
-        num_classes: K.
-    """
-
-    def __init__(self, module: nn.Module, *, image_shape: ImageShape, num_classes: int) -> None:
-        super().__init__(image_shape=image_shape, num_classes=num_classes)
-        self.module = module
-
-    def forward(self, images: Tensor, views: Any = None) -> Prediction:
-        """Classify images (B, C, H, W) in [0, 1]."""
-        logits = self.module(images)
-        if not isinstance(logits, Tensor) or logits.shape != (len(images), self.num_classes):
-            actual = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
-            raise UserError(
-                f"expected logits of shape {(len(images), self.num_classes)} from "
-                f"{type(self.module).__name__}, got {actual}; pass a capsbench.contracts.Model or "
-                "a module that returns logits"
-            )
-        return Prediction(logits)
-
-    def addressed_modules(self) -> dict[str, nn.Module]:
-        """Return the modules by their dotted paths within the wrapped module."""
-        return {path: each for path, each in self.module.named_modules() if path}
-
-    def loss(self, prediction: Prediction, batch: Batch, progress: float) -> Tensor:
-        """Return the cross-entropy, for measures that need a loss."""
-        return cross_entropy(prediction.scores, one_hot(batch.targets, self.num_classes))
-
-
-def _ready(model: nn.Module | Path | str, data: ImageDataModule) -> Model:
-    """Return a model for the images and classes of the data."""
-    if isinstance(model, Path | str):
-        model = _load(Path(model))
-    if not isinstance(model, nn.Module):
-        raise UserError(f"expected a module or the folder of a checkpoint, got {model!r}")
-    for parameter in model.parameters():
-        if parameter.is_floating_point() and parameter.dtype != torch.float32:
-            raise UserError(
-                f"measures give images in float32, but the model has parameters in "
-                f"{str(parameter.dtype).removeprefix('torch.')}: measure model.float()"
-            )
-    if not isinstance(model, Model):
-        return LogitsModel(model, image_shape=data.image_shape, num_classes=data.num_classes)
-    actual = (tuple(model.image_shape), model.num_classes)
-    expected = (tuple(data.image_shape), data.num_classes)
-    if actual != expected:
-        raise UserError(
-            f"the model is for images {actual[0]} of {actual[1]} classes, but {data.identity.name} "
-            f"has images {expected[0]} of {expected[1]}"
-        )
-    return model
 
 
 def _load(folder: Path) -> Model:

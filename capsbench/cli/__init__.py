@@ -16,6 +16,7 @@ from capsbench.cli import (
     check,
     data,
     doctor,
+    evaluate,
     listing,
     measure,
     report,
@@ -37,6 +38,7 @@ app.command("show")(show.show)
 app.command("check")(check.check)
 app.command("data")(data.data)
 app.command("measure")(measure.measure)
+app.command("evaluate")(evaluate.evaluate)
 app.command("report")(report.report)
 app.command("results")(results.results)
 app.command("bench")(bench.bench)

@@ -64,7 +64,7 @@ def measure(
     """
     require_folder(data_root)
     configs = parse_measures(measures)
-    source_folders = _folders(sources or [])
+    source_folders = parse_sources(sources or [])
     with json_on_stdout(as_json):
         from filelock import FileLock, Timeout
         from rich.console import Console
@@ -73,12 +73,14 @@ def measure(
         from capsbench.running.examples import require_images
         from capsbench.running.finished_cell import load_finished_cell
         from capsbench.running.measure_job import measure_cell
+        from capsbench.running.resolve_layers import resolve_layers
         from capsbench.running.session import Session
         from capsbench.training.execution import Execution
 
         trained = load_finished_cell(
             cell, configs, rule=rule, model=model, data=data, sources=source_folders
         )
+        resolve_layers(configs, {trained.label: trained.build_model()})  # refuses unknown ones
         require_images(configs, trained.build_data(data_root))
         execution = Execution(device=device, wandb="off")
         session = Session(Path(), data_root, execution, Console(stderr=True)).ready()
@@ -126,8 +128,12 @@ def parse_measures(text: str) -> list[MeasureConfig]:
         raise UserError(f"--measures: {error}") from None
 
 
-def _folders(pairs: list[str]) -> dict[str, Path]:
-    """Return the folders of --source by label."""
+def parse_sources(pairs: list[str]) -> dict[str, Path]:
+    """Return the folders of --source by label.
+
+    Raises:
+        UserError: One is not of the form LABEL=FOLDER.
+    """
     split = [pair.partition("=") for pair in pairs]
     for pair, (label, _, folder) in zip(pairs, split, strict=True):
         if not (label and folder):

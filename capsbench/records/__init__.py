@@ -8,6 +8,7 @@ from capsbench.records.benchmark import Trial as Trial
 from capsbench.records.claims import ClaimsRecord as ClaimsRecord
 from capsbench.records.folders import BenchmarkFolder as BenchmarkFolder
 from capsbench.records.folders import CellFolder as CellFolder
+from capsbench.records.folders import benchmarks_in as benchmarks_in
 from capsbench.records.measure import MeasureRecord as MeasureRecord
 from capsbench.records.provenance import Provenance as Provenance
 from capsbench.records.results import CellResult as CellResult
@@ -16,3 +17,4 @@ from capsbench.records.results import load_cell as load_cell
 from capsbench.records.results import load_results as load_results
 from capsbench.records.training import TrainingConfig as TrainingConfig
 from capsbench.records.training import TrainingRecord as TrainingRecord
+from capsbench.records.weights import WeightsRecord as WeightsRecord

@@ -102,3 +102,9 @@ class BenchmarkFolder:
     def report(self) -> Path:
         """Folder of the page."""
         return self.path / "report"
+
+
+def benchmarks_in(runs: Path) -> list[str]:
+    """Return the names of the benchmarks and claims with records in a runs folder, sorted."""
+    names = (BenchmarkFolder(runs).record.name, BenchmarkFolder(runs).claims.name)
+    return sorted({path.parent.name for name in names for path in runs.glob(f"*/{name}")})

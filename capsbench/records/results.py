@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -17,6 +17,7 @@ from capsbench.records.folders import BenchmarkFolder, CellFolder
 from capsbench.records.measure import MeasureRecord
 from capsbench.records.record import damaged_record
 from capsbench.records.training import DataConfig, TrainingConfig, TrainingRecord
+from capsbench.records.weights import WeightsRecord
 from capsbench.schema import Benchmark
 from capsbench.schema.parts import Point
 from capsbench.values import Value
@@ -36,6 +37,7 @@ class CellResult:
         training: Outcome of the training; None before it is done.
         trajectory: One row per validation.
         measures: Record of each finished measure, by the measure's name.
+        weights: Record of a model that was trained elsewhere; None for a training.
     """
 
     reference: CellReference
@@ -44,6 +46,7 @@ class CellResult:
     training: TrainingRecord | None
     trajectory: list[Row]
     measures: dict[str, MeasureRecord]
+    weights: WeightsRecord | None = None
 
     @property
     def label(self) -> str:
@@ -56,8 +59,8 @@ class CellResult:
         return self.reference.title
 
     @property
-    def seed(self) -> int:
-        """Seed of the training."""
+    def seed(self) -> int | None:
+        """Seed of the training; None if the model was trained elsewhere."""
         return self.reference.seed
 
     @property
@@ -71,11 +74,37 @@ class CellResult:
         return self.reference.point
 
     @property
+    def trained_elsewhere(self) -> bool:
+        """True if the model was not trained under the protocol."""
+        return self.reference.trained_elsewhere
+
+    @property
+    def data(self) -> DataConfig | None:
+        """The data; None before the training begins."""
+        record = self.weights or self.config
+        return None if record is None else record.data
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """Arguments of the model; empty before the training begins."""
+        record = self.weights or self.config
+        return {} if record is None else record.model.arguments
+
+    @property
+    def parameters(self) -> int | None:
+        """Number of parameters; None before the training is done."""
+        record = self.weights or self.training
+        return None if record is None else record.parameters
+
+    @property
     def problem(self) -> str | None:
         """Reason why the cell has no numbers (yet), in a few words; None if it has them."""
-        if self.training is None:
+        if self.trained_elsewhere:
+            if self.weights is None:
+                return "its records were removed"
+        elif self.training is None:
             return "not finished yet"
-        if self.training.status == "diverged":
+        elif self.training.status == "diverged":
             step = self.training.diverged_at
             return "diverged" if step is None else f"diverged at step {step}"
         missing = set(self.reference.measures) - set(self.measures)
@@ -101,6 +130,14 @@ class Results:
         """The resolved protocol."""
         return self.record.benchmark
 
+    def under_protocol(self) -> Results:
+        """Return the results without models that were trained elsewhere."""
+        cells = tuple(cell for cell in self.cells if not cell.trained_elsewhere)
+        references = tuple(cell.reference for cell in cells)
+        return replace(
+            self, record=self.record.model_copy(update={"cells": references}), cells=cells
+        )
+
     def by_label(self, at: float | None = None) -> dict[str, list[CellResult]]:
         """Group the cells by title, in the order of their first appearance.
 
@@ -117,8 +154,11 @@ class Results:
 
     def color_indices(self) -> dict[str, int]:
         """Return the color index of each title: the position of its model among the models."""
-        labels = list(dict.fromkeys(cell.label for cell in self.cells))
-        return {title: labels.index(cells[0].label) for title, cells in self.by_label().items()}
+        models = list(dict.fromkeys((cell.label, cell.trained_elsewhere) for cell in self.cells))
+        return {
+            title: models.index((cells[0].label, cells[0].trained_elsewhere))
+            for title, cells in self.by_label().items()
+        }
 
     def has_measure(self, measure: str) -> bool:
         """Check that the benchmark names a measure."""
@@ -126,7 +166,7 @@ class Results:
 
     def data(self) -> DataConfig | None:
         """Return the data of the cells, once one training has begun."""
-        return next((cell.config.data for cell in self.cells if cell.config), None)
+        return next((cell.data for cell in self.cells if cell.data), None)
 
     @property
     def columns(self) -> list[str]:
@@ -180,6 +220,7 @@ def load_cell(runs: Path, reference: CellReference) -> CellResult:
         reference=reference,
         folder=folder,
         config=TrainingConfig.load(folder.config) if folder.config.is_file() else None,
+        weights=WeightsRecord.load(folder.weights) if folder.weights.is_file() else None,
         training=TrainingRecord.load(folder.training) if folder.training.is_file() else None,
         trajectory=_load_trajectory(folder.trajectory),
         measures={

@@ -35,16 +35,12 @@ def load_claims_results(folder: Path) -> ClaimsResults:
         UserError: A record is missing or damaged.
     """
     record = ClaimsRecord.load(BenchmarkFolder(folder).claims)
-    parts = {part: load_results(folder.parent / name) for part, name in record.parts.items()}
+    parts = {
+        # Claims are on models of the protocol alone.
+        part: load_results(folder.parent / name).under_protocol()
+        for part, name in record.parts.items()
+    }
     return ClaimsResults(record, parts)
-
-
-def claims_folders(path: Path) -> list[Path]:
-    """Return the folders of claims at a path: a runs folder, or a folder of claims itself."""
-    if BenchmarkFolder(path).claims.is_file():
-        return [path]
-    folders = (folder for folder in path.glob("*") if BenchmarkFolder(folder).claims.is_file())
-    return sorted(folders)
 
 
 def part_folders(folder: Path) -> list[str]:

@@ -15,6 +15,7 @@ from capsbench.reporting.figures.all_figures import CaptionedFigure
 from capsbench.reporting.figures.view_figure import describe_curves
 from capsbench.reporting.formatting import FACTORS, percent, view
 from capsbench.reporting.inline import data_uri, inline_svg
+from capsbench.reporting.networks import networks
 from capsbench.reporting.provenance import versions
 from capsbench.reporting.tables import render_html
 from capsbench.reporting.tables.summary_table import accuracy_on
@@ -121,6 +122,7 @@ def render(
         "index.html.jinja",
         benchmark=results.benchmark,
         record=results.record,
+        networks=networks(results),
         terms=protocol.protocol_terms(results),
         summary=tables[0],
         charts=list(_strip_charts(results)),
@@ -183,8 +185,8 @@ def _models(results: Results, drawings: Mapping[str, bytes]) -> Iterator[ModelSe
         yield ModelSection(
             title=title,
             color=color_indices[title],
-            arguments=next((c.config.model.arguments for c in cells if c.config), {}),
-            parameters=next((c.training.parameters for c in cells if c.training), None),
+            arguments=next((c.arguments for c in cells if c.arguments), {}),
+            parameters=next((c.parameters for c in cells if c.parameters is not None), None),
             cells=cells,
             values=totals_table(cells),
             curves=curves,

@@ -16,8 +16,9 @@ from capsbench.records import Results
 from capsbench.reporting.comparisons.aggregate import ACCURACY_BY_VIEW
 from capsbench.reporting.comparisons.joint_views import ACCURACY_BY_JOINT_VIEW
 from capsbench.reporting.formatting import FACTORS, counted, listed, number, spread, sweep
+from capsbench.reporting.networks import not_run
 from capsbench.schema import Benchmark, variants
-from capsbench.training.recipe import Recipe
+from capsbench.training.recipe import ProtocolRecipe
 from capsbench.viewpoint.factors import FACTORS as VIEW_FACTORS
 from capsbench.viewpoint.limits import FIELD_OF_VIEW
 from capsbench.viewpoint.part import Window
@@ -26,6 +27,12 @@ from capsbench.viewpoint.spread import Spread
 
 DRAWN = "Training images are drawn from these ranges."
 NOT_SEEN = "No model has seen them in training."
+NOT_SEEN_UNDER_PROTOCOL = "No model that was trained under this protocol has seen them in training."
+ELSEWHERE = (
+    "not trained under this protocol. The test images, views and measures are the same, but the "
+    "training data, views and tuning are unknown, so that a comparison with other models is not "
+    "controlled: a difference may come from the training."
+)
 CAMERA = (
     "The image's plane turns out of the picture, about its centre, and is seen by a camera with a "
     f"field of view of {number(FIELD_OF_VIEW)}° of the image's longer side. A positive tilt about "
@@ -37,22 +44,28 @@ BY_VIEW = (ACCURACY_BY_VIEW, ACCURACY_BY_JOINT_VIEW)
 def protocol_terms(results: Results) -> list[tuple[str, str]]:
     """Describe the protocol: return pairs of a term and its explanation."""
     benchmark = results.benchmark
-    seen = "The augmentation may have shown some of them." if _augmented(benchmark) else NOT_SEEN
+    ran = [entry for entry in benchmark.models if entry.label not in not_run(results)]
+    labels = [entry.label for entry in ran or benchmark.models]
+    augmented = _augmented(benchmark, labels)
+    seen = "The augmentation may have shown some of them." if augmented else NOT_SEEN
+    familiar = f"{_sentence(_ranges(benchmark.views))} {DRAWN}"
+    familiar += _augmentations_and_cases(benchmark, labels)
+    elsewhere = [cell.label for cell in results.cells if cell.trained_elsewhere]
+    if elsewhere and seen == NOT_SEEN:
+        seen = NOT_SEEN_UNDER_PROTOCOL
     novel = ("Novel views", f"All views outside those ranges. {seen}")
     return [
         ("Data", _data(results)),
-        (
-            "Familiar views",
-            f"{_sentence(_ranges(benchmark.views))} {DRAWN}{_augmentations_and_cases(benchmark)}",
-        ),
+        ("Familiar views", familiar),
         *([novel] if any(map(results.has_measure, BY_VIEW)) else []),
         ("Test", " ".join(map(_measure, benchmark.measures))),
         *([("Tilts", CAMERA)] if "tilt_" in benchmark.model_dump_json() else []),
         *([("Varied", _varied(benchmark))] if benchmark.vary else []),
-        ("Recipe", _recipes(benchmark)),
+        ("Recipe", _recipes(benchmark, labels)),
         ("Selection", _selection(benchmark)),
         ("Seeds", _seeds(results)),
-        *([("Choices", " ".join(benchmark.conflicts))] if benchmark.conflicts else []),
+        *([("Trained elsewhere", f"{listed(elsewhere)}: {ELSEWHERE}")] if elsewhere else []),
+        *([("Choices", _choices(results))] if benchmark.conflicts else []),
         *([("Related reports", " ".join(benchmark.related))] if benchmark.related else []),
     ]
 
@@ -196,10 +209,10 @@ def _operations(operations: Iterable[AugmentationOperation]) -> str:
     return listed([str(operation) for operation in operations])
 
 
-def _augmentations_and_cases(benchmark: Benchmark) -> str:
+def _augmentations_and_cases(benchmark: Benchmark, labels: Collection[str]) -> str:
     """Return sentences about augmentations, and about cases with other views, if any."""
     text = ""
-    augmentations, views = _training_images(benchmark)
+    augmentations, views = _training_images(benchmark, labels)
     if any(each != augmentations[0] for each in augmentations):
         text = (
             " They are then augmented, in ways that differ between models; see the recipe."
@@ -210,27 +223,29 @@ def _augmentations_and_cases(benchmark: Benchmark) -> str:
         operations = _operations(augmentations[0])
         text = f" They are then augmented by {operations}, as kornia defines them."
     if benchmark.vary is not None and benchmark.vary.cases is not None:
-        cases = map(_training_images, variants(benchmark).values())
+        cases = (_training_images(each, labels) for each in variants(benchmark).values())
         if any(case != (augmentations, views) for case in cases):
             text += " Some cases have other views, or augment the images; see what is varied."
     return text
 
 
 def _training_images(
-    benchmark: Benchmark,
+    benchmark: Benchmark, labels: Collection[str]
 ) -> tuple[list[tuple[AugmentationOperation, ...]], ViewRange]:
-    """Return the augmentation of each model, and the views."""
-    augmentations = [benchmark.recipe_of(entry).augmentation for entry in benchmark.models]
+    """Return the augmentation of each of some models, and the views."""
+    entries = (entry for entry in benchmark.models if entry.label in labels)
+    augmentations = [benchmark.recipe_of(entry).augmentation for entry in entries]
     return augmentations, benchmark.views
 
 
-def _augmented(benchmark: Benchmark) -> bool:
-    """Return True if any model, in any case, is trained on augmented images."""
-    return any(any(_training_images(variant)[0]) for variant in variants(benchmark).values())
+def _augmented(benchmark: Benchmark, labels: Collection[str]) -> bool:
+    """Return True if any of some models, in any case, is trained on augmented images."""
+    cases = variants(benchmark).values()
+    return any(any(_training_images(variant, labels)[0]) for variant in cases)
 
 
-def _recipes(benchmark: Benchmark) -> str:
-    own = [entry for entry in benchmark.models if entry.recipe]
+def _recipes(benchmark: Benchmark, labels: Collection[str]) -> str:
+    own = [entry for entry in benchmark.models if entry.recipe and entry.label in labels]
     text = f"{_recipe(benchmark.recipe)}, the same for every model{' but' * bool(own)}"
     exceptions = [
         f"{entry.label} ({', '.join(_setting(*item) for item in entry.recipe.items())}: "
@@ -240,7 +255,15 @@ def _recipes(benchmark: Benchmark) -> str:
     return f"{text} {listed(exceptions)}." if own else f"{text}."
 
 
-def _recipe(recipe: Recipe) -> str:
+def _choices(results: Results) -> str:
+    """Return the choices of the protocol, which also concern models that were not run."""
+    choices = " ".join(results.benchmark.conflicts)
+    if not not_run(results):
+        return choices
+    return f"These concern all models of the protocol, also those that were not run. {choices}"
+
+
+def _recipe(recipe: ProtocolRecipe) -> str:
     end = f"{number(100 * recipe.final_learning_rate)} % of it"
     schedule = {
         "constant": "held constant",
@@ -269,7 +292,9 @@ def _selection(benchmark: Benchmark) -> str:
 
 
 def _seeds(results: Results) -> str:
-    seeds = sorted({cell.seed for cell in results.cells})
+    seeds = sorted({cell.seed for cell in results.cells if cell.seed is not None})
+    if not seeds:
+        return "No model has been trained under this protocol yet."
     intervals = {
         1: "With one seed, the spread over seeds is unknown.",
         2: "The value of each seed is shown; an interval needs three seeds or more.",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from capsbench.errors import UserError
 from capsbench.files.atomic import clear_unfinished_writes, write_bytes
 from capsbench.records import BenchmarkFolder, load_results
 from capsbench.reporting import markdown, page
@@ -13,24 +12,6 @@ from capsbench.reporting.exports.csv_file import results_csv
 from capsbench.reporting.figures import all_figures
 from capsbench.reporting.figures.plotting import png, svg
 from capsbench.reporting.tables.result_tables import result_tables
-
-
-def benchmarks_in(path: Path) -> list[Path]:
-    """Return the folders of benchmarks at a path.
-
-    Args:
-        path: A runs folder, or the folder of one benchmark in it.
-
-    Raises:
-        UserError: There is none.
-    """
-    if BenchmarkFolder(path).record.is_file():
-        return [path]
-    folders = sorted(record.parent for record in path.glob("*/benchmark.json"))
-    if not folders:
-        problem = "holds no benchmark's records" if path.is_dir() else "is not a folder"
-        raise UserError(f"{path} {problem}; 'capsbench run quick' makes some under runs/")
-    return folders
 
 
 def build(folder: Path) -> Path:
@@ -61,7 +42,7 @@ def build(folder: Path) -> Path:
         if old.stem not in drawn:  # of a factor or model that has left the protocol
             old.unlink()
     write_bytes(report / "results.csv", results_csv(results).encode())
-    write_bytes(report / "differences.csv", differences_csv(differences).encode())
+    write_bytes(report / "differences.csv", differences_csv(results, differences).encode())
     write_bytes(report / "report.md", markdown.render(results, tables, measure_figures).encode())
     index = report / "index.html"
     write_bytes(index, page.render(results, tables, drawings, measure_figures).encode())

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from capsbench.data.images import require_shares
+from capsbench.names import without_folder
 from capsbench.records import (
     BenchmarkFolder,
     BenchmarkRecord,
@@ -18,9 +19,11 @@ from capsbench.records import (
 from capsbench.reporting import report, terminal
 from capsbench.running.carry_out import carry_out
 from capsbench.running.cell import Cell
+from capsbench.running.elsewhere import kept_cells
 from capsbench.running.examples import require_images, write_examples
 from capsbench.running.jobs import Job, plan_jobs
 from capsbench.running.mirror import mirror_benchmark
+from capsbench.running.next_step import next_step
 from capsbench.running.session import Session
 from capsbench.schema import Benchmark
 from capsbench.training.devices import precision_note
@@ -64,7 +67,7 @@ def run_benchmark(
             if cell.path not in todo:
                 _print_cell(cell, session, note=" (already done)", trained=False)
     carry_out(jobs, session, on_done=lambda job: _print_progress(job, jobs, session))
-    return None if record is None else _report(record, session)
+    return None if record is None else _report(record, cells, session)
 
 
 def _begin_record(
@@ -90,19 +93,38 @@ def _begin_record(
         search=search,
         provenance=Provenance.now(),
     )
+    record = _with_cells_from_elsewhere(record, cells, session, printed=True)
     record.save(folder.record)
     return record
 
 
-def _report(record: BenchmarkRecord, session: Session) -> Path:
-    """Build the page, mirror the benchmark, and print its tables."""
+def _with_cells_from_elsewhere(
+    record: BenchmarkRecord, cells: Sequence[Cell], session: Session, *, printed: bool
+) -> BenchmarkRecord:
+    """Keep the models that were trained elsewhere and measured on the same data and views."""
+    kept, others = kept_cells(session.output, record.benchmark, cells[0].config.data)
+    if others and printed:
+        session.print(
+            f"no longer on the page: {', '.join(others)}, trained elsewhere, measured on other "
+            "data or views; 'capsbench evaluate' measures on these"
+        )
+    trained = (cell.reference for cell in cells)
+    return record.model_copy(update={"cells": (*trained, *kept)})
+
+
+def _report(record: BenchmarkRecord, cells: Sequence[Cell], session: Session) -> Path:
+    """Build the page, mirror the benchmark, and print its tables and the next step."""
     folder = BenchmarkFolder(session.output / record.benchmark.name)
-    record.save(folder.record)  # another run may have replaced it meanwhile
+    # Another run may have replaced it meanwhile, or a model joined.
+    record = _with_cells_from_elsewhere(record, cells, session, printed=False)
+    record.save(folder.record)
     page = report.build(folder.path)
     results = load_results(folder.path)
     mirror_benchmark(folder.path, results, session.execution.wandb)
     session.console.print(terminal.result_tables(results))
-    session.print(f"page: {page}")
+    session.console.print(terminal.page_line(page), soft_wrap=True)
+    if record.changes.claims is None:  # the claims have a next step of their own
+        session.print(next_step(results, session.output, session.data_root))
     return page
 
 
@@ -120,18 +142,23 @@ def _print_cell(cell: Cell, session: Session, *, note: str = "", trained: bool) 
 
 
 def _cell_line(cell: Cell, session: Session) -> str:
-    """Return the outcome of a cell in one line."""
+    """Return the outcome of a cell in one line; accuracies of several measures are named."""
     result = load_cell(session.output, cell.reference)
     title = f"{cell.title}, seed {cell.seed}"
     if result.problem is not None or result.training is None:
         return f"{title}: {result.problem}"
-    values = [value for record in result.measures.values() for value in record.values]
-    numbers = [f"trained in {result.training.seconds:.1f} s"]
-    for split in ("familiar", "novel"):
-        # The first measure that has it, without values of single views or crops.
-        quantity = Quantity(metric="accuracy", split=split)
-        numbers += [f"{split} {v.value:.3f}" for v in values if v.quantity == quantity][:1]
-    return f"{title}: {', '.join(numbers)}"
+    numbers = {
+        without_folder(measure): [
+            f"{split} {value:.3f}"
+            for split in ("familiar", "novel")  # without values of single views or crops
+            if (value := record.get(Quantity(metric="accuracy", split=split))) is not None
+        ]
+        for measure, record in result.measures.items()
+    }
+    texts = {measure: ", ".join(parts) for measure, parts in numbers.items() if parts}
+    if len(texts) > 1:
+        texts = {measure: f"{measure}: {text}" for measure, text in texts.items()}
+    return "; ".join([f"{title}: trained in {result.training.seconds:.1f} s", *texts.values()])
 
 
 def _profile_line(cell: Cell, session: Session, *, trained: bool) -> str:

@@ -8,7 +8,13 @@ from functools import partial
 from capsbench.capsules.backends import use_backend
 from capsbench.contracts import Model
 from capsbench.files.atomic import clear_unfinished_writes, write_npz
-from capsbench.measures import MeasureContext, load_measure, run_measure
+from capsbench.measures import (
+    MeasureConfig,
+    MeasureContext,
+    MeasureResult,
+    load_measure,
+    run_measure,
+)
 from capsbench.measures._objects import with_objects
 from capsbench.names import without_folder
 from capsbench.progress import progress_bar
@@ -56,19 +62,45 @@ def measure_cell(cell: Cell, session: Session) -> None:
             )
             context = MeasureContext(device, partial(progress.advance, bar), sources)
             result = run_measure(config, model, data, context)
-        write_npz(folder.per_image(name), with_objects(result.per_image, data))
-        record = MeasureRecord(
-            measure=without_folder(config.measure),
-            revision=load_measure(config.measure).revision,
-            arguments=config.model_dump(mode="json", exclude={"measure"}),
-            rule=cell.rule,
-            values=tuple(result.values),
-            notes=result.notes,
-            seconds=round(time.perf_counter() - started, 3),
-            device=device_name(device),
-            provenance=Provenance.now(),
-        )
-        record.save(folder.measure(name))
+        result = result._replace(per_image=with_objects(result.per_image, data))
+        seconds = time.perf_counter() - started
+        save_measure(folder, name, config, result, rule=cell.rule, seconds=seconds, device=device)
+
+
+def save_measure(
+    folder: CellFolder,
+    name: str,
+    config: MeasureConfig,
+    result: MeasureResult,
+    *,
+    rule: str,
+    seconds: float,
+    device: str,
+) -> None:
+    """Write the record of a measure and its per-image arrays.
+
+    Args:
+        folder: Folder of the cell.
+        name: Name of the record, ``<measure>-<fingerprint>``.
+        config: The measure.
+        result: Its result.
+        rule: Selection rule of the weights.
+        seconds: Wall time.
+        device: Device of the model.
+    """
+    write_npz(folder.per_image(name), result.per_image)
+    record = MeasureRecord(
+        measure=without_folder(config.measure),
+        revision=load_measure(config.measure).revision,
+        arguments=config.model_dump(mode="json", exclude={"measure"}),
+        rule=rule,
+        values=tuple(result.values),
+        notes=result.notes,
+        seconds=round(seconds, 3),
+        device=device_name(device),
+        provenance=Provenance.now(),
+    )
+    record.save(folder.measure(name))
 
 
 def _trained_model(cell: Cell, session: Session) -> Model:

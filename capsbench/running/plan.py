@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from capsbench import arguments
-from capsbench.contracts import Model
 from capsbench.errors import UserError, unknown
 from capsbench.names import Target, find, from_folder, table
 from capsbench.records.training import DataConfig, ModelConfig, TrainingConfig
 from capsbench.running.cell import Cell, build_data, build_model, data_folder
 from capsbench.running.resolve_layers import resolve_layers
 from capsbench.schema import Benchmark, ModelEntry, variants
+from capsbench.wrapping import model_class
 
 
 def plan(
@@ -141,7 +141,7 @@ def resolve_data(benchmark: Benchmark, data_root: Path | None) -> tuple[DataConf
 def _resolve_model(entry: ModelEntry, data: DataConfig) -> tuple[Target, ModelConfig]:
     """Check a model's arguments, and that it can be built for the images, before any training."""
     target = find("models", entry.name)
-    cls: type[Model] = target.load_subclass(Model)
+    cls = model_class(target)
     given: dict[str, Any] = arguments.resolve(
         cls,
         entry.arguments,

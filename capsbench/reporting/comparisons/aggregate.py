@@ -18,10 +18,11 @@ class SeedValues:
     """Values of one quantity of a model, one per seed.
 
     Attributes:
-        values: Value by seed, in the order of the seeds; never empty.
+        values: Value by seed, in the order of the seeds; never empty. A model that was trained
+            elsewhere has one value, under None.
     """
 
-    values: Mapping[int, float]
+    values: Mapping[int | None, float]
 
     @property
     def n(self) -> int:
@@ -54,14 +55,15 @@ class CurvePoint:
     seed_values: SeedValues
 
 
-def collect(values: Iterable[tuple[int, float | None]]) -> SeedValues | None:
+def collect(values: Iterable[tuple[int | None, float | None]]) -> SeedValues | None:
     """Collect pairs of a seed and its value.
 
     Returns:
         The numbers without the pairs whose value is None; None if nothing is left.
     """
     known = {seed: value for seed, value in values if value is not None}
-    return SeedValues(dict(sorted(known.items()))) if known else None
+    in_order = sorted(known, key=lambda seed: (seed is None, seed))
+    return SeedValues({seed: known[seed] for seed in in_order}) if known else None
 
 
 def aggregate_seeds(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -81,6 +81,7 @@ def difference_table(results: Results, rows: Sequence[ModelDifference]) -> Table
     if not rows:
         return None
     color_indices = results.color_indices()
+    elsewhere = {cell.title for cell in results.cells if cell.trained_elsewhere}
     return Table(
         name="differences",
         title="Differences between models",
@@ -88,12 +89,12 @@ def difference_table(results: Results, rows: Sequence[ModelDifference]) -> Table
             *text_columns("Model", "Value"),
             *number_columns("Difference", "95 % interval", "p", "Seeds", "Images"),
         ),
-        rows=tuple(_table_row(row, color_indices[row.title]) for row in rows),
+        rows=tuple(_table_row(row, color_indices[row.title], elsewhere) for row in rows),
         caption=_caption(results, rows),
     )
 
 
-def _table_row(row: ModelDifference, color_index: int) -> TableRow:
+def _table_row(row: ModelDifference, color_index: int, elsewhere: Collection[str]) -> TableRow:
     each = row.difference
     unit = load_measure(row.measure).metrics[row.quantity.metric].unit
     text, bare = NUMBER_FORMATS["difference of shares" if unit == "share" else unit]
@@ -105,7 +106,7 @@ def _table_row(row: ModelDifference, color_index: int) -> TableRow:
             text(each.mean),
             " to ".join(limits) or None,
             p_value(each.p_corrected),
-            " and ".join(map(str, each.n_seeds)),
+            None if row.title in elsewhere else " and ".join(map(str, each.n_seeds)),
             num_images(each),
         ),
         color=color_index,
@@ -133,9 +134,10 @@ def p_value(p: float) -> str | None:
 
 def _caption(results: Results, rows: Sequence[ModelDifference]) -> str:
     differences = [row.difference for row in rows]
+    first = results.cells[0]
     text = (
-        f"Each model minus {results.cells[0].label}, shares in percentage points: positive if the "
-        "model has more. The interval, and p for the hypothesis of no difference, allow for "
+        f"Each model minus {first.title if first.trained_elsewhere else first.label}, shares in "
+        "percentage points: positive if the model has more. The interval, and p for the hypothesis of no difference, allow for "
         "both other seeds and other test images, which are resampled together (a studentized "
         f"bootstrap of a crossed design; {RESAMPLES:,} draws)."
     )
@@ -143,6 +145,8 @@ def _caption(results: Results, rows: Sequence[ModelDifference]) -> str:
         text += " Images of one object are drawn together: they are not independent evidence."
     if any(min(each.n_seeds) < SEEDS_FOR_INTERVAL for each in differences):
         text += f" Both need {SEEDS_FOR_INTERVAL} or more seeds of each model."
+    if any(cell.trained_elsewhere for cell in results.cells):
+        text += " A model that was trained elsewhere has no seeds, so that neither is known."
     if comparisons := max(each.comparisons for each in differences):
         text += (
             f" p is corrected for all {comparisons} comparisons of this table (Holm 1979); each "
@@ -151,13 +155,14 @@ def _caption(results: Results, rows: Sequence[ModelDifference]) -> str:
     return text
 
 
-def differences_csv(rows: Sequence[ModelDifference]) -> str:
+def differences_csv(results: Results, rows: Sequence[ModelDifference]) -> str:
     """Return the differences as CSV, with the fields of the values and shares as numbers."""
     columns = [
         *("label", "measure", *Quantity.columns(row.quantity for row in rows)),
         *("difference", "low", "high", "p", "p_corrected", "comparisons"),
         *("seeds", "seeds_of_first", "images", "objects"),
     ]
+    elsewhere = {cell.title for cell in results.cells if cell.trained_elsewhere}
     stream = io.StringIO()
     writer = csv.DictWriter(stream, columns, lineterminator="\n")
     writer.writeheader()
@@ -176,7 +181,7 @@ def differences_csv(rows: Sequence[ModelDifference]) -> str:
                 "p": p,
                 "p_corrected": p_corrected,
                 "comparisons": each.comparisons,
-                "seeds": each.n_seeds[0],
+                "seeds": None if row.title in elsewhere else each.n_seeds[0],
                 "seeds_of_first": each.n_seeds[1],
                 "images": each.n_images,
                 "objects": each.n_objects,

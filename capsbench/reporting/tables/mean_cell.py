@@ -19,6 +19,8 @@ def mean_cell(seed_values: SeedValues | None, unit: str = "share") -> TableCell 
     if seed_values is None:
         return None
     text, bare = NUMBER_FORMATS[unit]
+    if None in seed_values.values:  # trained elsewhere: one model, no mean
+        return TableCell(text(seed_values.mean))
     limits = seed_values.interval
     return TableCell(
         text(seed_values.mean),

@@ -29,7 +29,7 @@ def summary_table(results: Results) -> Table:
     titles = [ACCURACIES[split] for split in splits] + (["Gap"] if splits else [])
     groups, color_indices = results.by_label(), results.color_indices()
     problems = {
-        title: ", ".join(f"seed {cell.seed} {cell.problem}" for cell in cells if cell.problem)
+        title: ", ".join(_problem(cell) for cell in cells if cell.problem)
         for title, cells in groups.items()
     }
     return Table(
@@ -66,12 +66,16 @@ def _row(title: str, cells: list[CellResult], color_index: int, splits: Iterable
         gap = aggregate_seeds(cells, ACCURACY_BY_VIEW, Quantity(metric="gap"))
         numbers.append(mean_cell(gap, "difference of shares"))
     seconds = collect((seed, t.seconds) for seed, t in trainings if t.status == "trained")
-    parameters = f"{trainings[0][1].parameters:,}" if trainings else None
+    parameters = next((f"{n:,}" for cell in cells if (n := cell.parameters) is not None), None)
     measured = sum(cell.problem is None for cell in cells)
+    seeds = None if cells[0].trained_elsewhere else f"{measured} of {len(cells)}"
     return TableRow(
-        (title, *numbers, mean_cell(seconds, "seconds"), parameters, f"{measured} of {len(cells)}"),
-        color=color_index,
+        (title, *numbers, mean_cell(seconds, "seconds"), parameters, seeds), color=color_index
     )
+
+
+def _problem(cell: CellResult) -> str:
+    return str(cell.problem) if cell.seed is None else f"seed {cell.seed} {cell.problem}"
 
 
 def _caption(results: Results, splits: list[str]) -> str:

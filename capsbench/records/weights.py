@@ -1,0 +1,51 @@
+"""Record of a model that was trained elsewhere."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import Field
+
+from capsbench.fingerprint import fingerprint
+from capsbench.records.provenance import Provenance
+from capsbench.records.record import Record
+from capsbench.records.training import DataConfig, ModelConfig
+from capsbench.viewpoint.ranges import ViewRange
+
+
+class WeightsRecord(Record):
+    """A model that was trained elsewhere, and the data and views on which it is measured.
+
+    Attributes:
+        label: Label of the model in tables and figures.
+        model: The model; its name is that of the class or file where no class is named.
+        file: Name of the file or folder of weights; None for a model in memory.
+        sha256: SHA-256 of the file of weights; of a model in memory that of its class, structure
+            and state.
+        parameters: Number of parameters.
+        data: The data module.
+        views: Familiar views of the protocol.
+        limit: Largest number of images of each split; None for all.
+        sources: Identity of each network that measures use as well, by its label.
+        command: The command or call.
+        provenance: Versions, commit and date.
+    """
+
+    label: str
+    model: ModelConfig
+    file: str | None = None
+    sha256: str
+    parameters: int
+    data: DataConfig
+    views: ViewRange
+    limit: int | None = None
+    sources: dict[str, str] = Field(default_factory=dict)
+    command: str
+    provenance: Provenance
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of the weights, the model, the data and the views; it names the folder."""
+        names = {"model", "sha256", "data", "views", "limit"}
+        content: dict[str, Any] = self.model_dump(mode="json", include=names)
+        return fingerprint(content)

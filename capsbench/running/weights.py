@@ -1,0 +1,169 @@
+"""Models that were trained elsewhere: files of weights of several kinds, and models in memory."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from capsbench import arguments
+from capsbench.contracts import ImageShape
+from capsbench.errors import UserError
+from capsbench.files.content import stream_sha256
+from capsbench.names import Target, find, without_folder
+from capsbench.pretrained import WEIGHTS
+from capsbench.records import CellFolder, TrainingConfig
+from capsbench.records.training import ModelConfig
+from capsbench.running.cell import build_model
+from capsbench.running.state_dict import is_program, load_program, load_state, read_state
+from capsbench.wrapping import LogitsModel, model_class
+
+CALL = "capsbench.evaluate(...)"
+ADDRESS = re.compile(r"0x[0-9a-f]+")  # in the text of a module that holds a function
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """A trained model with the identity of its weights.
+
+    Attributes:
+        module: The model.
+        name: Name for tables: that of the model, without folder, or of its class or file.
+        slug: The name as a folder.
+        config: Name, arguments and revision, as far as they are known.
+        file: Name of the file or folder of weights; None for a model in memory.
+        sha256: SHA-256 of the weights, see `WeightsRecord`.
+        command: The command or call, for the record.
+    """
+
+    module: nn.Module
+    name: str
+    slug: str
+    config: ModelConfig
+    file: str | None
+    sha256: str
+    command: str = CALL
+
+    @property
+    def parameters(self) -> int:
+        """Number of parameters."""
+        return sum(weight.numel() for weight in self.module.parameters())
+
+
+def load_trained_model(
+    path: Path,
+    model: str | None,
+    given: Mapping[str, Any],
+    image_shape: ImageShape,
+    num_classes: int,
+    device: str = "cpu",
+) -> TrainedModel:
+    """Load weights into a model, or a network that is in its own file.
+
+    State dicts are read without unpickling Python objects. A TorchScript archive and a program of
+    `torch.export` run their own code when they predict.
+
+    Args:
+        path: A ``.safetensors`` file; a file of `torch.save` with a state dict, also of a training
+            checkpoint or of Lightning; a folder of ``save_pretrained``, such as a checkpoint of a
+            run; a TorchScript archive; a ``.pt2`` file.
+        model: Name or path of the model; None for a file with its own network and for a checkpoint
+            of a run.
+        given: Arguments of the model; for a folder those that replace the saved ones.
+        image_shape: (C, H, W) of the images.
+        num_classes: K.
+        device: Device of the model.
+
+    Raises:
+        UserError: The file is missing, damaged, or holds Python objects, does not fit the model,
+            or needs one.
+    """
+    if path.is_dir():
+        return _from_folder(path, model, given, device)
+    if not path.is_file():
+        raise UserError(f"no file or folder '{path}'")
+    with path.open("rb") as stream:
+        digest = stream_sha256(stream)
+    if is_program(path):
+        if model is not None or given:
+            raise UserError(f"{path} holds its own network; leave out --model and --set")
+        config = ModelConfig(name=path.name, arguments={})
+        return TrainedModel(
+            load_program(path, device), path.name, _slug(path.stem), config, path.name, digest
+        )
+    if model is None:
+        raise UserError(f"{path} holds weights alone: name their network by --model")
+    target = find("models", model)
+    cls = model_class(target)
+    what = f"model '{model}'"
+    resolved = arguments.resolve(cls, given, what=what, supplied=arguments.SUPPLIED_TO_MODELS)
+    network = build_model(target, image_shape, num_classes, resolved)
+    inner = network.module if isinstance(network, LogitsModel) else network
+    load_state(inner, read_state(path), path, what)
+    config = ModelConfig(name=target.identity(), arguments=resolved, revision=cls.revision)
+    network.to(device)
+    return TrainedModel(network, without_folder(model), target.slug, config, path.name, digest)
+
+
+def in_memory(module: nn.Module) -> TrainedModel:
+    """Describe a model in memory; its identity is that of its class, structure and state."""
+    cls = type(module)
+    name = f"{cls.__module__}.{cls.__qualname__}"
+    digest = sha256(f"{name}\n{ADDRESS.sub('', repr(module))}".encode())
+    for key, value in module.state_dict().items():
+        if isinstance(value, torch.Tensor):
+            digest.update(f"{key} {value.dtype} {tuple(value.shape)}".encode())
+            content = value.detach().cpu().contiguous().flatten().view(torch.uint8)
+            digest.update(content.numpy().tobytes())
+    config = ModelConfig(name=name, arguments={}, revision=getattr(cls, "revision", 1))
+    return TrainedModel(module, cls.__name__, _slug(cls.__name__), config, None, digest.hexdigest())
+
+
+def checkpoint_target(folder: Path, model: str | None) -> Target:
+    """Return the model of a folder of weights: the named one, or that of the run it belongs to.
+
+    Raises:
+        UserError: No model is named, and the folder is no checkpoint of a run of a registered one.
+    """
+    if model is not None:
+        return find("models", model)
+    config = CellFolder(folder.absolute().parent.parent).config
+    if not config.is_file():
+        raise UserError(
+            f"{folder} is no checkpoint of a run (runs/<data>/<model>/<seed>-.../checkpoints/"
+            "<rule>): name its network by --model, or load it and pass the model"
+        )
+    name = TrainingConfig.load(config).model.name
+    if "@" in name:
+        cls = name.partition("@")[0]
+        raise UserError(f"{cls} comes from a file of yours: name it by --model FILE.py:{cls}")
+    return find("models", name)
+
+
+def _from_folder(
+    folder: Path, model: str | None, given: Mapping[str, Any], device: str
+) -> TrainedModel:
+    target = checkpoint_target(folder, model)
+    cls = model_class(target)
+    network = cls.from_pretrained(folder, **given)
+    own = network.constructor_arguments()
+    config = ModelConfig(
+        name=target.identity(),
+        arguments={k: v for k, v in own.items() if k not in arguments.SUPPLIED_TO_MODELS},
+        revision=cls.revision,
+    )
+    with (folder / WEIGHTS).open("rb") as stream:
+        digest = stream_sha256(stream)
+    name = without_folder(target.name)
+    network.to(device)
+    return TrainedModel(network, name, target.slug, config, folder.name, digest)
+
+
+def _slug(name: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "model"
