@@ -15,6 +15,7 @@ from capsbench.capsules.layer import RoutingLayer
 from capsbench.capsules.relative_error import max_or_nan, max_relative_error
 from capsbench.errors import UserError
 from capsbench.pretrained import Pretrained
+from capsbench.representations import Representation
 from capsbench.viewpoint.views import Views
 
 ImageShape = tuple[int, int, int]
@@ -77,6 +78,9 @@ class LayerOfInterest:
         output: Index of the item, if the module returns a tuple.
         stride: Input pixels from one position of a map to the next.
         offset: Input pixel, in x and y, of the centre of a map's first position.
+        input: True for the module's first input in place of its output.
+        transformation: Declaration of how the output transforms with the image, if the model has
+            one; the measure ``declared-equivariance`` tests it.
     """
 
     module: str
@@ -84,6 +88,8 @@ class LayerOfInterest:
     output: int | None = None
     stride: float = 1.0
     offset: float = 0.0
+    input: bool = False
+    transformation: Representation | None = None
 
 
 class Model(Pretrained, ABC):
@@ -103,7 +109,7 @@ class Model(Pretrained, ABC):
 
     Args:
         image_shape: (C, H, W) of the images.
-        num_classes: K.
+        num_classes: K, the number of classes.
     """
 
     revision: ClassVar[int] = 1
@@ -248,7 +254,7 @@ def one_hot_by_object(targets: Tensor, count: int) -> Tensor:
 
     Args:
         targets: (B, K) multi-hot, with ``count`` ones in each row.
-        count: M.
+        count: M, the number of objects.
 
     Returns:
         (B, M, K) one-hot.

@@ -16,6 +16,10 @@ class UserError(Exception):
     """
 
 
+class NotMeasuredError(UserError):
+    """A measure needs a part that a model lacks, such as a layer; reports show the sentence."""
+
+
 def unknown(what: str, given: str, known: Iterable[str]) -> UserError:
     """Return the error for a name that is not in a list.
 

@@ -35,8 +35,8 @@ TEMPLATE = """\
 # {{ title }}
 
 A model for CapsBench, which trains image classifiers under one protocol and
-measures what happens when the viewpoint changes. `{{ title }}.from_pretrained(folder)` builds it
-with the arguments in `config.json` and loads the weights in `model.safetensors`.
+measures what happens when the viewpoint changes. `{{ loading_code }}.from_pretrained(folder)`
+builds it with the arguments in `config.json` and loads the weights in `model.safetensors`.
 
 ```json
 {{ facts }}
@@ -72,13 +72,22 @@ class Pretrained(
         origin = json.dumps(dict(self.origin), allow_nan=False)
         # A single key: safetensors writes several in an order that changes from run to run.
         save_model(self, str(save_directory / WEIGHTS), {"origin": origin})
-        content = json.dumps(self._arguments(), indent=2, sort_keys=True, allow_nan=False)
+        content = json.dumps(self.constructor_arguments(), indent=2, sort_keys=True, allow_nan=False)
         (save_directory / CONFIG).write_text(content + "\n", encoding="utf-8")
         # The mixin would keep the card of the weights that this folder held before.
         (save_directory / CARD).unlink(missing_ok=True)
 
-    def _arguments(self) -> dict[str, Any]:
-        """Return the constructor's arguments: those given, and the defaults of the others."""
+    @classmethod
+    def loading_code(cls) -> str:
+        """Return the Python expression of the class, for the model card."""
+        return cls.__name__
+
+    def constructor_arguments(self) -> dict[str, Any]:
+        """Return the constructor's arguments: those given, and the defaults of the others.
+
+        Raises:
+            UserError: An argument is not a plain value, such as a module.
+        """
         assert isinstance(self._hub_mixin_config, dict)
         cls = type(self)
         return resolve(cls, self._hub_mixin_config, what=f"model '{cls.__name__}'")
@@ -140,7 +149,7 @@ class Pretrained(
         data = deepcopy(self._hub_mixin_info.model_card_data)
         data.license = self.origin.get("license") or data.license
         text = json.dumps(
-            {"source": self.source, **self.origin, "arguments": self._arguments()},
+            {"source": self.source, **self.origin, "arguments": self.constructor_arguments()},
             indent=2,
             ensure_ascii=False,
         )
@@ -148,6 +157,7 @@ class Pretrained(
             data,
             template_str=self._hub_mixin_info.model_card_template,
             title=type(self).__name__,
+            loading_code=self.loading_code(),
             facts=text,
         )
 

@@ -30,14 +30,10 @@ def model_with_arguments(
         settings: Arguments as ``NAME=VALUE``.
     """
     from capsbench.arguments import resolve
-    from capsbench.contracts import Model
     from capsbench.schema import parse_changes
+    from capsbench.wrapping import model_class
 
-    cls, given, what = (
-        target.load_subclass(Model),
-        parse_changes(settings),
-        f"model '{target.name}'",
-    )
+    cls, given, what = model_class(target), parse_changes(settings), f"model '{target.name}'"
     for name in given:
         if name in OPTIONS:
             raise UserError(f"{what}: {name} is not set by --set; give {OPTIONS[name]}")

@@ -105,21 +105,24 @@ def resolve_name(name: str) -> Target:
 
 
 def _resolve_path(path: str) -> Target:
-    from capsbench.contracts import Model
     from capsbench.data.images import ImageDataModule
     from capsbench.measures import Measure
+    from capsbench.wrapping.model_class import TIMM, builds_network
 
     target = find("models", path)
-    cls = target.load()
-    if isinstance(cls, type) and issubclass(cls, Model):
+    if target.module == TIMM:
         return target
-    if isinstance(cls, type) and issubclass(cls, ImageDataModule):
+    loaded = target.load()
+    if builds_network(loaded):
+        return target
+    if isinstance(loaded, type) and issubclass(loaded, ImageDataModule):
         return find("datamodules", path)
-    if isinstance(cls, type) and issubclass(cls, Measure):
+    if isinstance(loaded, type) and issubclass(loaded, Measure):
         return find("measures", path)
     raise UserError(
-        f"'{path}' is no model (subclass of capsbench.contracts.Model), data module (of "
-        "capsbench.data.images.ImageDataModule) or measure (of capsbench.measures.Measure)"
+        f"'{path}' is no model (subclass of torch.nn.Module, or a function that returns one), data "
+        "module (of capsbench.data.images.ImageDataModule) or measure (of "
+        "capsbench.measures.Measure)"
     )
 
 

@@ -9,9 +9,14 @@ import tempfile
 import torch
 
 from capsbench.arguments import parameter_types, parameters
-from capsbench.conformance.subject import Subject, Violation, require
+from capsbench.conformance.subject import NotApplicable, Subject, Violation, require
 from capsbench.contracts import ImageShape
 from capsbench.errors import UserError
+
+OTHER_SIZES = (
+    "a network that is wrapped is tried on a black image instead: images of a size or number of "
+    "channels that it cannot classify are refused before any training"
+)
 
 
 def constructor(subject: Subject) -> str:
@@ -50,6 +55,8 @@ def seeding(subject: Subject) -> str:
 
 def image_shapes(subject: Subject) -> str:
     """Images may be rectangular and have any number of channels."""
+    if subject.wrapped:
+        raise NotApplicable(OTHER_SIZES)
     channels, height, width = subject.image_shape
     # Twice the side: a few more pixels need not change the size of a feature map.
     for image_shape in (
@@ -73,6 +80,8 @@ def image_shapes(subject: Subject) -> str:
 
 def smallest_size(subject: Subject) -> str:
     """Images below a smallest size are refused with a message that states the size."""
+    if subject.wrapped:
+        raise NotApplicable(OTHER_SIZES)
     channels = subject.image_shape[0]
     size = _smallest_side(subject, (channels, 1, 1))
     if size is not None:

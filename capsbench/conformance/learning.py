@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from capsbench.conformance.prediction import ROUNDING
-from capsbench.conformance.subject import Subject, Violation, require
+from capsbench.conformance.subject import NotApplicable, Subject, Violation, require
 from capsbench.contracts import Model, one_hot
 
 BATCHES = 4  # of different images, since a unit may be inactive for some of them
@@ -74,19 +74,17 @@ def batch_average(subject: Subject) -> str:
 
 
 def gradients(subject: Subject) -> str:
-    """Every parameter receives a finite, nonzero gradient from the loss."""
+    """Every parameter receives a finite, nonzero gradient from the loss, before or after a step."""
     model = subject.build()
     weights = {name: p for name, p in model.named_parameters() if p.requires_grad}
     require(bool(weights), "the model has no trainable parameters")
-    received = {name: torch.zeros_like(p) for name, p in weights.items()}
-    for seed in range(BATCHES):
-        batch = subject.draw(8, seed=seed)
-        model.zero_grad()
-        model.loss(model(batch.images), batch, 0.5).backward()
-        for name, p in weights.items():
-            if p.grad is not None:
-                received[name] += p.grad.abs()
+    received = _sums_of_gradients(model, subject)
     idle = [name for name, sums in received.items() if not sums.any()]
+    if idle:  # residual branches that begin at zero receive gradients after a step
+        torch.optim.Adam(weights.values()).step()
+        later = _sums_of_gradients(model, subject)
+        received = {name: sums + later[name] for name, sums in received.items()}
+        idle = [name for name, sums in received.items() if not sums.any()]
     require(
         not idle,
         f"no gradient reaches {', '.join(idle)}; use these parameters in the loss, or remove them",
@@ -102,12 +100,31 @@ def gradients(subject: Subject) -> str:
     )
 
 
+def _sums_of_gradients(model: Model, subject: Subject) -> dict[str, Tensor]:
+    """Return the sum of the absolute gradients of some batches by parameter."""
+    weights = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    received = {name: torch.zeros_like(p) for name, p in weights.items()}
+    for seed in range(BATCHES):
+        batch = subject.draw(8, seed=seed)
+        model.zero_grad()
+        model.loss(model(batch.images), batch, 0.5).backward()
+        for name, p in weights.items():
+            if p.grad is not None:
+                received[name] += p.grad.abs()
+    return received
+
+
 def one_image(subject: Subject) -> str:
     """The model trains on a batch of one image."""
     model, batch = subject.build(), subject.draw(1)
     try:
         value = model.loss(model(batch.images), batch, 0.5)
     except Exception as error:
+        if subject.wrapped:
+            raise NotApplicable(
+                f"the wrapped network needs batches of two or more images in training "
+                f"({type(error).__name__})"
+            ) from error
         raise Violation(
             f"in training mode a single image raises a {type(error).__name__}; "
             f"{SINGLE_IMAGE_ADVICE}"

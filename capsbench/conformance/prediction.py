@@ -134,15 +134,22 @@ def layers_of_interest(subject: Subject) -> str:
     layers = model.layers_of_interest()
     if not layers:
         raise NotApplicable("the model names no layers for measures of activations")
-    modules, outputs = dict(model.named_modules()), dict[str, Any]()
+    modules, outputs = model.addressed_modules(), dict[str, Any]()
     for name, layer in layers.items():
         require(
             layer.module in modules,
             f"'{name}': there is no module '{layer.module}'; give the dotted path of a module",
         )
 
-        def keep(_module: Any, _inputs: Any, output: Any, *, name: str = name) -> None:
-            outputs[name] = output
+        def keep(
+            _module: Any,
+            inputs: tuple[Any, ...],
+            output: Any,
+            *,
+            name: str = name,
+            layer: LayerOfInterest = layer,
+        ) -> None:
+            outputs[name] = inputs[0] if layer.input else output
 
         modules[layer.module].register_forward_hook(keep)
     with torch.no_grad():

@@ -10,6 +10,7 @@ import torch
 
 from capsbench.contracts import Batch, ImageShape, Model
 from capsbench.viewpoint.views import Views
+from capsbench.wrapping import LogitsModel
 
 
 class Violation(Exception):
@@ -35,6 +36,11 @@ class Subject:
     image_shape: ImageShape = (1, 28, 28)
     num_classes: int = 10
     arguments: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def wrapped(self) -> bool:
+        """True for a network of another library, which `LogitsModel` wraps."""
+        return issubclass(self.cls, LogitsModel)
 
     def build(self, *, seed: int = 0, image_shape: ImageShape | None = None) -> Model:
         """Build a new model with the initial weights of a seed."""

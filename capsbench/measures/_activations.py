@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from capsbench.contracts import LayerOfInterest, Model
-from capsbench.errors import UserError, unknown
+from capsbench.errors import NotMeasuredError
 
 PIXELS = "pixels"
 PROBABILITIES = "probabilities"
@@ -32,7 +32,7 @@ def choose_layers(model: Model, names: Sequence[str] | None = None) -> dict[str,
         model does not declare comes from the shape of its output for a black image.
 
     Raises:
-        UserError: A layer does not exist, or its output is not a tensor of any kind.
+        NotMeasuredError: A layer does not exist, or its output is not a tensor of any kind.
     """
     declared = dict(model.layers_of_interest())
     common = {
@@ -43,9 +43,11 @@ def choose_layers(model: Model, names: Sequence[str] | None = None) -> dict[str,
         return {PIXELS: common[PIXELS], **declared, PROBABILITIES: common[PROBABILITIES]}
     modules = model.addressed_modules()
     known = common | declared
-    for name in names:
-        if name not in known and name not in modules:
-            raise unknown("layer:", name, [*known, *modules])
+    if missing := [name for name in names if name not in known and name not in modules]:
+        raise NotMeasuredError(
+            f"the model has no layer {', '.join(missing)}; it has {', '.join(known)}, and its "
+            "modules by their paths"
+        )
     return {name: known[name] if name in known else _infer_layer(model, name) for name in names}
 
 
@@ -57,13 +59,13 @@ def _infer_layer(model: Model, path: str) -> LayerOfInterest:
     with torch.no_grad(), capture_activations(model, {path: layer}) as captured:
         model(images)
     if path not in captured:
-        raise UserError(f"layer '{path}': the model's forward does not call this module")
+        raise NotMeasuredError(f"layer '{path}': the model's forward does not call this module")
     output: Any = captured[path]
     if not isinstance(output, Tensor) or output.dim() not in (2, 4):
         kind = (
             f"shape {tuple(output.shape)}" if isinstance(output, Tensor) else type(output).__name__
         )
-        raise UserError(
+        raise NotMeasuredError(
             f"layer '{path}' returns a {kind}: expected a vector (B, D) or "
             "a map (B, D, H, W); name other layers by the model's layers_of_interest()"
         )
@@ -87,8 +89,9 @@ def capture_activations(
     modules = model.addressed_modules()
 
     def hook_module(name: str, layer: LayerOfInterest) -> Any:
-        def hook(_module: nn.Module, _args: Any, output: Any) -> None:
-            captured[name] = output if layer.output is None else output[layer.output]
+        def hook(_module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+            activation = args[0] if layer.input else output
+            captured[name] = activation if layer.output is None else activation[layer.output]
 
         return modules[layer.module].register_forward_hook(hook)
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, NamedTuple, T
 from pydantic import ValidationError
 
 from capsbench.arguments import explain
-from capsbench.errors import UserError
+from capsbench.errors import NotMeasuredError, UserError
 from capsbench.measures._config import MeasureConfig
 from capsbench.measures._figures import FigureSpec
 from capsbench.measures._result import MeasureResult
@@ -96,7 +96,8 @@ class Measure(ABC, Generic[ConfigT]):
             context: Device, progress and source models.
 
         Raises:
-            UserError: The measure cannot be computed on this model or data.
+            NotMeasuredError: The model lacks a part that the measure needs.
+            UserError: The measure cannot be computed on this data.
         """
 
 
@@ -115,6 +116,8 @@ def run_measure(
 ) -> MeasureResult:
     """Compute a measure and check its result; every measure passes through here.
 
+    If the model lacks a part that the measure needs, the result is a note with the reason.
+
     Args:
         config: Arguments of the measure, which name it.
         model: The trained model, in evaluation mode on the context's device.
@@ -122,11 +125,14 @@ def run_measure(
         context: Device, progress and source models.
 
     Raises:
-        UserError: The measure cannot be computed on this model or data, or its result has an
-            undeclared metric or the same quantity twice.
+        UserError: The measure cannot be computed on this data, or its result has an undeclared
+            metric or the same quantity twice.
     """
     measure = load_measure(config.measure)
-    result = measure.compute(config, model, data, context)
+    try:
+        result = measure.compute(config, model, data, context)
+    except NotMeasuredError as reason:
+        return MeasureResult((), {}, (f"not measured: {reason}",))
     names = [value.name for value in result.values]
     if repeated := [name for name in names if names.count(name) > 1]:
         raise UserError(f"measure '{config.measure}' returned {repeated[0]} twice; return it once")

@@ -11,12 +11,13 @@ from torch import Tensor, nn
 
 from capsbench.contracts import Model
 from capsbench.data.images import ImageDataModule
-from capsbench.errors import unknown
+from capsbench.errors import NotMeasuredError, unknown
 from capsbench.measures._config import MeasureConfig
 from capsbench.measures._filter_copies import MIN_SIZE, rotated_copies
 from capsbench.measures._measure import Measure, MeasureContext, ValueSpec
 from capsbench.measures._result import MeasureResult
 from capsbench.values import Quantity
+from capsbench.wrapping import LogitsModel
 
 
 class FiltersConfig(MeasureConfig):
@@ -109,8 +110,9 @@ class Filters(Measure[FiltersConfig]):
 
 def _first_filters(model: Model) -> Tensor | None:
     """Return (F, C, K, K) of the first convolution with the channels of the image, or None."""
+    channels = model.channels if isinstance(model, LogitsModel) else model.image_shape[0]
     layers = (module for module in model.modules() if isinstance(module, nn.Conv2d))
-    weights = (layer.weight for layer in layers if layer.in_channels == model.image_shape[0])
+    weights = (layer.weight for layer in layers if layer.in_channels == channels)
     return next(weights, None)
 
 
@@ -118,11 +120,11 @@ def _filters_of(model: Model, path: str) -> Tensor:
     """Return (F, C, K, K) of a convolution by its dotted path.
 
     Raises:
-        UserError: There is no such convolution.
+        NotMeasuredError: There is no such convolution.
     """
     layers = {name: m for name, m in model.addressed_modules().items() if isinstance(m, nn.Conv2d)}
     if path not in layers:
-        raise unknown("convolution:", path, list(layers))
+        raise NotMeasuredError(str(unknown("convolution:", path, list(layers))))
     return layers[path].weight
 
 

@@ -9,6 +9,7 @@ from capsbench.contracts import Model
 from capsbench.errors import UserError
 from capsbench.files.atomic import write_folder
 from capsbench.names import find, license_of
+from capsbench.wrapping import model_class
 
 
 def save_checkpoint(folder: Path, model: Model, name: str, facts: dict[str, Any]) -> None:
@@ -35,9 +36,8 @@ def load_checkpoint(folder: Path, name: str) -> Model:
     Raises:
         UserError: A file is missing or damaged, or does not fit the model.
     """
-    cls: type[Model] = find("models", name).load_subclass(Model)
     try:
-        return cls.from_pretrained(folder)
+        return model_class(find("models", name)).from_pretrained(folder)
     except UserError as error:  # a cell is trained again as a whole
         cell = folder.parent.parent
         raise UserError(f"{error}; remove {cell} and run the benchmark again") from None

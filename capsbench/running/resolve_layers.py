@@ -15,12 +15,15 @@ def resolve_layers(
 ) -> dict[str, list[MeasureConfig]]:
     """Return the measures of each model, restricted to the layers that it has.
 
+    The measure of a model that has none of its layers is not restricted: its record states that
+    there is none.
+
     Args:
         configs: Measures of a benchmark, whose models have different layers.
         models: Its models, by label.
 
     Raises:
-        UserError: No model has a layer, or a model has none of the layers of a measure.
+        UserError: No model has a layer.
     """
     known = {label: _layer_names(model) for label, model in models.items()}
     resolved: dict[str, list[MeasureConfig]] = {label: [] for label in models}
@@ -31,14 +34,9 @@ def resolve_layers(
                 everywhere = {each for names in known.values() for each in names}
                 raise UserError(f"{config.measure}: {unknown('layer:', name, everywhere)}")
         for label, names in known.items():
-            layers = None if named is None else tuple(name for name in named if name in names)
-            if layers == ():
-                raise UserError(
-                    f"{config.measure}: {label} has none of the layers {', '.join(named or ())}; "
-                    f"known: {', '.join(sorted(names))}"
-                )
+            layers = tuple(name for name in named or () if name in names)
             resolved[label].append(
-                config if layers is None else config.model_copy(update={"layers": layers})
+                config.model_copy(update={"layers": layers}) if layers else config
             )
     return resolved
 

@@ -22,10 +22,11 @@ from capsbench.records import (
 )
 from capsbench.records.training import DataConfig, ModelConfig
 from capsbench.reporting.comparisons.differences import ModelDifference
-from capsbench.reporting.exports.export import ExportedResults
+from capsbench.reporting.exports.export import ExportedResults, require_registered
 from capsbench.reporting.tables.quantity_text import measured_text
 from capsbench.schema import Benchmark, load_benchmark, variants
 from capsbench.training.selection import accuracy_column
+from capsbench.wrapping import model_class
 
 # Fields that determine the numbers of a protocol; the texts of the shipped file replace the others.
 DETERMINING = (
@@ -43,11 +44,13 @@ def check_export(exported: ExportedResults) -> None:
     as the contents of the data or that a training took place, are trusted.
 
     Raises:
-        UserError: The benchmark is unknown, has another version, or is another one; a search is not
-            the one of the benchmark; a cell is not one of its cells, appears twice or is
-            incomplete; an accuracy lies outside [0, 1]; a difference is not that of the cells.
+        UserError: A model is from a file of the user's own; the benchmark is unknown, has another
+            version, or is another one; a search is not the one of the benchmark; a cell is not one
+            of its cells, appears twice or is incomplete; an accuracy lies outside [0, 1]; a
+            difference is not that of the cells.
     """
     path, record = exported.path, exported.results.record
+    require_registered(path, exported.results.cells)
     shipped = _shipped(record)
     if shipped.version != record.benchmark.version:
         raise UserError(
@@ -171,7 +174,8 @@ def _is_same(
     """
     if config.name != name or not set(given) <= set(config.arguments):
         return False
-    cls = find(kind, name).load()
+    target = find(kind, name)
+    cls = model_class(target) if kind == "models" else target.load()
     expected = _as_json(resolve(cls, given, what=name, supplied=supplied))
     recorded: dict[str, Any] = _as_json(config.arguments)
     return config.revision <= cls.revision and all(

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from capsbench.measures import load_measure
-from capsbench.names import Kind, find
+from capsbench.names import find
 from capsbench.records import CellResult
+from capsbench.wrapping import model_class
 
 
 def earlier_revisions(cells: Sequence[CellResult]) -> list[str]:
@@ -24,12 +25,11 @@ def earlier_revisions(cells: Sequence[CellResult]) -> list[str]:
 def _of_cell(cell: CellResult) -> Iterator[str]:
     if cell.config is None:
         return
-    kinds: list[tuple[Kind, str, str, int]] = [
-        ("datamodules", "data module", cell.config.data.name, cell.config.data.revision),
-        ("models", "model", cell.config.model.name, cell.config.model.revision),
-    ]
-    for kind, title, name, revision in kinds:
-        yield from _text(title, name, revision, find(kind, name).load().revision)
+    data, model = cell.config.data, cell.config.model
+    current = find("datamodules", data.name).load().revision
+    yield from _text("data module", data.name, data.revision, current)
+    current = model_class(find("models", model.name)).revision
+    yield from _text("model", model.name, model.revision, current)
     for name, record in cell.measures.items():
         yield from _text("measure", name, record.revision, load_measure(name).revision)
 

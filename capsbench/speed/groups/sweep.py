@@ -17,6 +17,7 @@ from capsbench.speed.images import noise_images
 from capsbench.speed.rows import Comparison, Row, Work
 from capsbench.viewpoint.grid import ViewGrid
 from capsbench.viewpoint.spread import Sweep
+from capsbench.wrapping import model_class
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ def _comparison(device: str, name: str, sizes: SweepSizes) -> Comparison:
     grid = ViewGrid(rotation=Sweep(start=start, stop=stop, step=step))
     config = AccuracyByViewConfig(measure="accuracy-by-view", grid=grid)
     torch.manual_seed(0)
-    cls = find("models", name).load_subclass(Model)
+    cls = model_class(find("models", name))
     model = cls(image_shape=sizes.image_shape, num_classes=10).eval()
     flops = model_cost(model).flops * sizes.images * len(grid)
     data = noise_images(
