@@ -10,7 +10,7 @@ from capsbench import __version__
 
 HEAVY = ("torch", "pytorch_lightning", "torchmetrics", "kornia", "wandb", "scipy", "matplotlib")
 LIGHT_PACKAGES = {
-    *("capsbench", "typer", "annotated_doc", "shellingham"),
+    *("capsbench", "typer", "annotated_doc", "shellingham", "lazy_loader"),
     *("pydantic", "pydantic_core", "annotated_types", "typing_extensions", "typing_inspection"),
 }
 COMMANDS = (
@@ -109,6 +109,7 @@ def test_the_module_is_the_command():
         ("capsbench check cnn-smal", {"cnn-small"}),
         ("capsbench run qui", {"quick"}),
         ("capsbench run quick --models cnn-small,cnn-sm", {"cnn-small,cnn-small"}),
+        ("capsbench run quick --models CNN,+cnn-sm", {"CNN,+cnn-small"}),
         ("capsbench run quick --device c", {"cpu", "cuda"}),
         ("capsbench list data", {"datamodules"}),
         ("capsbench list mea", {"measures"}),

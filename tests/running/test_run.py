@@ -1,0 +1,125 @@
+"""`capsbench.run`: the command line's run, from Python."""
+
+import shlex
+import signal
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+import capsbench
+from capsbench.cli import main
+from capsbench.errors import UserError
+from capsbench.records import ProtocolChanges
+from capsbench.reporting.loading import BenchmarkResults
+
+QUIET = {"device": "cpu", "wandb": "off"}
+
+
+@pytest.fixture
+def tiny(tiny_protocol, tmp_path, monkeypatch):
+    """The file of a benchmark in the working directory."""
+    monkeypatch.chdir(tmp_path)
+    Path("tiny.yaml").write_text(yaml.safe_dump(tiny_protocol), "utf-8")
+    return "tiny.yaml"
+
+
+def test_a_run_returns_its_results_and_repeats_nothing(tiny, capsys):
+    results = capsbench.run(tiny, models="Tiny", seeds=range(1), limit=50, output="there", **QUIET)
+    assert isinstance(results, BenchmarkResults)
+    assert results.page == Path("there/tiny/report/index.html")
+    assert results.page.is_file()
+    assert {(row["label"], row["seed"]) for row in results.rows()} == {("Tiny", 0)}
+    assert "already done" not in capsys.readouterr().out
+    record = results.records.record
+    assert record.command == "capsbench run tiny.yaml --models Tiny --seeds 0 --limit 50"
+    assert record.changes == ProtocolChanges(
+        models=("Tiny",), settings={"seeds": [0], "recipe.limit": 50}
+    )
+    again = capsbench.run(Path(tiny), seeds=[0], limit=50, output=Path("there"), **QUIET)
+    assert "already done" in capsys.readouterr().out
+    assert again.rows() == results.rows()
+    assert capsbench.load_results("there", "tiny").rows() == results.rows()
+
+
+def test_the_recorded_command_runs_the_same_protocol(tiny, tiny_file, monkeypatch):
+    given = []
+
+    def record(name, changes, session, command):
+        given.append((name, changes, command))
+        return Path("runs/tiny/report/index.html")
+
+    monkeypatch.setattr("capsbench.running.run.run_protocol", record)
+    monkeypatch.setattr("capsbench.running.run.load_results", str)
+    folder = capsbench.run(
+        tiny,
+        models=["Tiny", f"+{{name: '{tiny_file}:Tiny', label: Other, arguments: {{rate: 0}}}}"],
+        seeds=np.arange(2),
+        settings={
+            "recipe.learning_rate": 1e-5,
+            "views.rotation": (-30, 30),
+            "title": "A: 'b'",
+            "matched": None,
+        },
+        limit=50,
+        search=True,
+        **QUIET,
+    )
+    assert folder == "runs/tiny"
+    ((name, changes, command),) = given
+    assert changes.settings == {
+        "recipe.learning_rate": 1e-5,
+        "views.rotation": [-30, 30],
+        "title": "A: 'b'",
+        "matched": None,
+        "seeds": [0, 1],
+        "recipe.limit": 50,
+    }
+    assert (changes.models, [entry.label for entry in changes.added]) == (("Tiny",), ["Other"])
+    monkeypatch.setattr("capsbench.running.protocol.run_protocol", record)
+    monkeypatch.setattr(sys, "argv", shlex.split(command))
+    assert main() == 0
+    assert given == [(name, changes, command)] * 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"benchmark": "quik"}, "did you mean 'quick'"),
+        ({"models": "Tiy"}, "did you mean 'Tiny'"),
+        ({"models": ["+"]}, "adds a model"),
+        ({"seeds": 3}, r"seeds: .*range\(5\), got 3"),
+        ({"seeds": [0.5]}, "whole numbers"),
+        ({"settings": {"recipe.stepz": 5}}, "did you mean 'steps'"),
+        ({"settings": {"recipe.steps": object()}}, "recipe.steps .*object"),
+        ({"limit": 0}, "limit"),
+        ({"scale": "small"}, "scale"),
+        ({"device": "gpu"}, "device: .*'gpu'"),
+        ({"data_root": "nowhere"}, "no folder 'nowhere'"),
+        ({"output": "tiny.yaml"}, "'tiny.yaml' is a file"),
+        ({"benchmark": "claims", "seeds": [0]}, "claims"),
+    ],
+)
+def test_bad_input_is_a_user_error_before_anything_is_written(tiny, arguments, words):
+    with pytest.raises(UserError, match=words):
+        capsbench.run(**({"benchmark": tiny} | QUIET | arguments))
+    assert list(Path().iterdir()) == [Path(tiny)]
+
+
+def test_a_process_of_a_cluster_is_sent_to_the_command(tiny, monkeypatch):
+    monkeypatch.setenv("RANK", "1")
+    with pytest.raises(UserError, match="torchrun"):
+        capsbench.run(tiny, devices=2, **QUIET)
+
+
+def test_an_interrupt_reaches_the_caller_and_the_next_one_too(tiny, monkeypatch):
+    monkeypatch.setattr(
+        "capsbench.running.train_job.write_rows",
+        lambda *_: signal.raise_signal(signal.SIGINT),
+    )
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        capsbench.run(tiny, seeds=[0], **QUIET)
+    assert signal.getsignal(signal.SIGINT) is before

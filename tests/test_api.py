@@ -1,0 +1,120 @@
+"""`import capsbench`: public names at their first use, lists of names, and classes by name."""
+
+import importlib
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+from torch import nn
+
+import capsbench
+from capsbench.contracts import Model
+from capsbench.data.images import ImageDataModule
+from capsbench.errors import UserError
+from capsbench.viewpoint.ranges import ViewRange
+
+ROOT = Path(__file__).resolve().parents[1]
+TABLE = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["entry-points"]
+PUBLIC = {
+    *("run", "evaluate", "load_results"),
+    *("list_models", "list_datamodules", "list_benchmarks", "list_measures"),
+    *("create_model", "create_datamodule"),
+    *("Task", "Recipe", "ViewRange", "__version__"),
+}
+SHAPE = {"image_shape": (1, 28, 28), "num_classes": 10}
+
+
+def test_dir_lists_the_public_names():
+    assert set(dir(capsbench)) == set(capsbench.__all__) == PUBLIC
+
+
+@pytest.mark.parametrize("name", sorted(PUBLIC))
+def test_every_public_name_resolves(name):
+    value = getattr(capsbench, name)
+    assert isinstance(value, str) if name == "__version__" else value.__name__ == name
+
+
+@pytest.mark.parametrize("module", ["capsbench", "capsbench.models", "capsbench.datamodules"])
+def test_an_unknown_name_is_an_attribute_error(module):
+    with pytest.raises(AttributeError, match="CapsNetDX"):
+        _ = importlib.import_module(module).CapsNetDX
+
+
+def test_imports_listings_and_dir_import_no_torch():
+    program = """
+import sys
+import capsbench, capsbench.models, capsbench.datamodules
+print(*map(len, (dir(capsbench), dir(capsbench.models), dir(capsbench.datamodules))))
+print(len(capsbench.list_models() + capsbench.list_datamodules() + capsbench.list_measures()))
+capsbench.list_benchmarks()
+assert capsbench.ViewRange(rotation=(-15, 15)).rotation is not None
+heavy = {"torch", "pytorch_lightning", "kornia", "matplotlib", "pandas", "rich"} & set(sys.modules)
+assert not heavy, heavy
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("kind", ["models", "datamodules"])
+def test_a_collection_offers_exactly_the_classes_of_the_entry_points(kind):
+    package = importlib.import_module(f"capsbench.{kind}")
+    entries = [value.split(":") for value in TABLE[f"capsbench.{kind}"].values()]
+    assert dir(package) == sorted(cls for _, cls in entries)
+    for module, cls in entries:
+        assert getattr(package, cls) is getattr(importlib.import_module(module), cls)
+
+
+@pytest.mark.parametrize("kind", ["models", "datamodules", "benchmarks", "measures"])
+def test_lists_are_those_of_the_entry_points(kind):
+    names = getattr(capsbench, f"list_{kind}")
+    assert set(names()) >= set(TABLE[f"capsbench.{kind}"])  # a plug-in may add some
+    assert names() == sorted(names())
+    assert names(filter="*m*") == [name for name in names() if "m" in name]
+    assert names("nothing") == []
+
+
+def test_create_model_converts_and_checks_arguments():
+    model = capsbench.create_model("cnn-small", image_shape=[1, 28, 28], num_classes=4, width=3)
+    assert isinstance(model, Model)
+    assert (model.image_shape, model.num_classes) == ((1, 28, 28), 4)
+    assert next(model.parameters()).shape[0] == 3
+
+
+def test_create_model_takes_files_and_networks_of_libraries(tiny_file):
+    tiny = capsbench.create_model(f"{tiny_file}:Tiny", **SHAPE, rate=0.5)
+    assert isinstance(tiny, Model)
+    assert [each.p for each in tiny.modules() if isinstance(each, nn.Dropout)] == [0.5]
+    resnet = capsbench.create_model("torchvision.models:resnet18", **SHAPE)
+    assert isinstance(resnet, Model)
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "words"),
+    [
+        ("capsnet-d", {}, "did you mean 'capsnet-dr'"),
+        ("cnn-small", {"widht": 3}, "'widht'; did you mean 'width'"),
+        ("cnn-small", {"width": "wide"}, "width: .*valid integer"),
+        ("cnn-small", {"image_shape": (28, 28)}, "image_shape"),
+        ("nowhere.py:Net", {}, "no file 'nowhere.py'"),
+    ],
+)
+def test_create_model_refuses_in_one_sentence(name, arguments, words):
+    with pytest.raises(UserError, match=words):
+        capsbench.create_model(name, **(SHAPE | arguments))
+
+
+def test_create_datamodule():
+    data = capsbench.create_datamodule("digits", views={"rotation": (-15, 15)}, batch_size=32)
+    assert isinstance(data, ImageDataModule)
+    assert data.views == ViewRange(rotation=(-15, 15))
+    assert data.batch_size == 32
+    for arguments, words in (
+        ({"batch_sizes": 3}, "did you mean 'batch_size'"),
+        ({"views": {"azimuth": (-15, 15)}}, "azimuth"),
+    ):
+        with pytest.raises(UserError, match=words):
+            capsbench.create_datamodule("digits", **arguments)
