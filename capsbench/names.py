@@ -42,7 +42,7 @@ class Target:
 
     @property
     def slug(self) -> str:
-        """The name as a folder: the class alone where the name is a path."""
+        """The name as a folder, the class alone where the name is a path."""
         return self.name if self.module is None or ":" not in self.name else self.attribute
 
     def source(self) -> Path:
@@ -140,6 +140,15 @@ class Target:
         if self.file is None or self.kind == "benchmarks":
             return self.name
         return f"{self.attribute}@{sha256(self.file.read_bytes()).hexdigest()[:16]}"
+
+
+def is_own_file(identity: str) -> bool:
+    """Check that an identity is that of a class in a user's own file, see `Target.identity`.
+
+    >>> is_own_file("Net@0123456789abcdef"), is_own_file("cnn-small")
+    (True, False)
+    """
+    return "@" in identity
 
 
 def table(kind: Kind) -> dict[str, Target]:

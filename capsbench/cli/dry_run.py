@@ -62,7 +62,7 @@ def print_dry_run(cells: Sequence[Cell], expected: str, session: Session, as_jso
     _print_table(rows)
     if estimates:
         _print_total(list(estimates.values()), device)
-    typer.echo(f"expected time, with measures: {expected}")
+    typer.echo(f"expected time of the whole protocol, with measures: {expected}")
 
 
 def _print_table(rows: Sequence[dict[str, Any]]) -> None:

@@ -10,6 +10,7 @@ from capsbench.reporting.comparisons.aggregate import view_factors
 from capsbench.reporting.figures.all_figures import CaptionedFigure
 from capsbench.reporting.figures.view_figure import describe_curves
 from capsbench.reporting.formatting import FACTORS, listed
+from capsbench.reporting.networks import networks
 from capsbench.reporting.provenance import versions
 from capsbench.reporting.tables import render_markdown
 from capsbench.reporting.tables.render_markdown import plain
@@ -27,7 +28,7 @@ def render(
         measure_figures: The figures of measures, by the names of their files.
     """
     benchmark, record = results.benchmark, results.record
-    parts = [f"# {plain(benchmark.title)}", plain(benchmark.question)]
+    parts = [f"# {plain(benchmark.title)}", plain(benchmark.question), plain(networks(results))]
     if record.change_texts:
         changed = plain(listed(record.change_texts))
         parts.append(f"> **Not the published protocol.** Changed: {changed}.")

@@ -19,6 +19,7 @@ from capsbench.reporting.figures.plotting import svg
 from capsbench.reporting.figures.scaling_figures import parameters_figure, varied_figure
 from capsbench.reporting.figures.view_figure import accuracy_by_view
 from capsbench.reporting.formatting import listed
+from capsbench.reporting.networks import networks
 from capsbench.reporting.tables import render_markdown
 from capsbench.reporting.tables.claims_tables import claim_tables
 from capsbench.reporting.tables.render_markdown import code, plain
@@ -117,6 +118,7 @@ def _benchmark_section(exported: ExportedResults) -> Iterable[str]:
     results, record = exported.results, exported.results.record
     yield f"## {plain(exported.name)}: {plain(results.benchmark.title)}"
     yield plain(results.benchmark.question)
+    yield plain(networks(results))
     if record.change_texts:
         size = "" if record.size == FULL else f"At another size ({record.size}). "
         data = f"On {results.benchmark.data.name}. " if record.other_data else ""

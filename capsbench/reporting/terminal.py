@@ -2,15 +2,34 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 from rich.console import Group
+from rich.style import Style
 from rich.text import Text
 
 from capsbench.records import Results
+from capsbench.reporting.comparisons.aggregate import ACCURACY_BY_VIEW
+from capsbench.reporting.networks import networks
 from capsbench.reporting.tables import render_terminal
 from capsbench.reporting.tables.result_tables import terminal_tables
 
 
 def result_tables(results: Results) -> Group:
-    """Return the title of the benchmark and its tables: means, with the value of every seed."""
-    tables = map(render_terminal.render, terminal_tables(results))
-    return Group(Text(results.benchmark.title), *tables)
+    """Return title, models and tables of the benchmark: means, with the value of every seed."""
+    summary, *others = terminal_tables(results)
+    if others and results.has_measure(ACCURACY_BY_VIEW):  # the others have accuracies as well
+        summary = replace(summary, title=f"{summary.title}: accuracy by view")
+    tables = map(render_terminal.render, (summary, *others))
+    return Group(Text(results.benchmark.title), Text(networks(results)), *tables)
+
+
+def page_line(page: Path) -> Text:
+    """Return one line with the link of a page, which a terminal opens with a click.
+
+    Args:
+        page: The file.
+    """
+    link = page.resolve().as_uri()
+    return Text.assemble("page: ", (link, Style(link=link)))

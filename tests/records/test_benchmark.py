@@ -3,10 +3,11 @@
 import pytest
 
 from capsbench.records import BenchmarkRecord, ProtocolChanges, Provenance
-from capsbench.schema import load_benchmark
+from capsbench.schema import ModelEntry, load_benchmark
 
 SCALE = {"recipe.steps": 300, "recipe.evaluate_every": 50}
 MEASURES = [{"measure": "cost"}]
+ADDED = ModelEntry(name="net.py:Net", label="Mine")
 
 
 def record(**changes):
@@ -30,6 +31,7 @@ def record(**changes):
             ("scale=small", "recipe.steps=300", "recipe.evaluate_every=50", "recipe.optimizer=sgd"),
             "small",
         ),
+        ({"models": ("CNN",), "added": (ADDED,)}, ("only=CNN", "added=Mine"), "full"),
         ({"search": True}, ("search",), "changed"),
         (
             {"settings": {"measures": MEASURES}},
@@ -43,7 +45,7 @@ def record(**changes):
             "changed",
         ),
     ],
-    ids=["none", "subset", "scale", "search", "measures", "claims"],
+    ids=["none", "subset", "scale", "added", "search", "measures", "claims"],
 )
 def test_changes_are_texts_and_a_size(changes, texts, size):
     assert record(**changes).change_texts == texts

@@ -108,6 +108,7 @@ def test_measures(config, words):
 
 ALL = {"recipe.augmentation": ["RandAugment"]}
 NOT_THE_FIRST = {"models.0.recipe": {"augmentation": []}, "models.0.reason": "a test"}
+LABELS = [entry.label for entry in load_benchmark("quick").models]
 CASES = {"vary": {"name": "case", "cases": {"none": {}, "more": {"views.rotation": 90}}}}
 WIDTHS = {"vary": {"name": "width", "cases": {"a": {}, "b": {"models.0.arguments.width": 3}}}}
 
@@ -133,7 +134,7 @@ WIDTHS = {"vary": {"name": "width", "cases": {"a": {}, "b": {"models.0.arguments
     ids=["none", "all", "some", "differing", "cases", "all+cases", "some+cases", "widths"],
 )
 def test_augmentation_and_cases(changes, sentences):
-    text = _augmentations_and_cases(load_benchmark("quick", changes))
+    text = _augmentations_and_cases(load_benchmark("quick", changes), LABELS)
     # A period also stands within the arguments of an operation.
     written = [part for part in text.split(".") if "(n=2" in part or "see" in part]
     assert len(written) == len(sentences)
@@ -143,7 +144,10 @@ def test_augmentation_and_cases(changes, sentences):
 
 def test_a_model_without_the_augmentation_of_the_others():
     words = "CNN (no augmentation: a test)"
-    assert words in _recipes(load_benchmark("quick", {**ALL, **NOT_THE_FIRST}))
+    benchmark = load_benchmark("quick", {**ALL, **NOT_THE_FIRST})
+    assert words in _recipes(benchmark, LABELS)
+    assert words not in _recipes(benchmark, LABELS[1:])
+    assert "models" not in _augmentations_and_cases(benchmark, LABELS[1:])
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
@@ -12,6 +13,7 @@ from typing import Self
 from capsbench.errors import UserError
 from capsbench.files.atomic import Row, read_json
 from capsbench.fingerprint import fingerprint
+from capsbench.names import is_own_file
 from capsbench.records import (
     BenchmarkRecord,
     CellFolder,
@@ -26,6 +28,7 @@ from capsbench.records import (
 from capsbench.records.record import Record, RecordPart
 from capsbench.records.training import ExecutionRecord
 from capsbench.reporting.comparisons.differences import ModelDifference, model_differences
+from capsbench.reporting.formatting import listed
 from capsbench.schema import load_benchmark
 from capsbench.statistics.paired_difference import Difference
 from capsbench.values import Quantity
@@ -34,7 +37,7 @@ EXPORTED_EXECUTION = {"device", "device_name", "devices", "nodes", "backend"}
 # Fields of a benchmark that are read from the shipped file instead of the exported one.
 TEXT_FIELDS = ("title", "question", "source", "conflicts", "related", "expected", "published")
 FOLDER_OPTIONS = ("--data-root", "--output")
-EXPORT_REMEDY = "export it again with 'capsbench report RUNS --export FOLDER'"
+EXPORT_REMEDY = "export it again with 'capsbench report --export DIR'"
 
 
 class ExportedCell(RecordPart):
@@ -145,9 +148,21 @@ class ExportedResults:
         """Name of the benchmark, and of the folder that the file belongs to."""
         return self.results.benchmark.name
 
+    @property
+    def size(self) -> str:
+        """One word: ``full``, the name of a scale, or ``changed``."""
+        return self.results.record.size
+
+    @property
+    def cells(self) -> tuple[CellResult, ...]:
+        """The finished cells."""
+        return self.results.cells
+
 
 def export_benchmark(folder: Path, into: Path) -> Path:
     """Export the finished cells of a benchmark to one file.
+
+    Models that were trained elsewhere are no part of the protocol, and are left out.
 
     Args:
         folder: ``runs/<benchmark>``.
@@ -158,12 +173,14 @@ def export_benchmark(folder: Path, into: Path) -> Path:
         The file.
 
     Raises:
-        UserError: No cell is finished, or a record is damaged.
+        UserError: No cell is finished, a model is from a file of the user's own, or a record is
+            damaged.
     """
-    results = load_results(folder)
+    results = load_results(folder).under_protocol()
     cells = [cell for cell in results.cells if cell.problem is None or _diverged(cell)]
     if not cells:
         raise UserError(f"{folder} has no finished cell to export; run the benchmark first")
+    require_registered(folder, cells)
     record = results.record.model_copy(
         update={
             "cells": tuple(cell.reference for cell in cells),
@@ -179,6 +196,27 @@ def export_benchmark(folder: Path, into: Path) -> Path:
         differences=tuple(_exported(each) for each in model_differences(finished)),
     ).save(path)
     return path
+
+
+def require_registered(where: Path, cells: Sequence[CellResult]) -> None:
+    """Refuse cells of a class in a user's own file, which nobody else can build or check.
+
+    Args:
+        where: Folder or file of the cells, for the message.
+        cells: The cells.
+
+    Raises:
+        UserError: The model or the data of a cell is such a class.
+    """
+    configs = [(cell.label, cell.config) for cell in cells if cell.config]
+    own = [label for label, config in configs if is_own_file(config.model.name)]
+    own += [c.data.name.partition("@")[0] for _, c in configs if is_own_file(c.data.name)]
+    if own:
+        raise UserError(
+            f"{where}: {listed(list(dict.fromkeys(own)))} came from a file of your own, which "
+            "others do not have; register a name in a package (docs/add-a-model.md), run the "
+            "benchmark with that name, and export the record again"
+        )
 
 
 def export_name(record: BenchmarkRecord) -> str:

@@ -9,6 +9,7 @@ from textwrap import fill
 
 from matplotlib.figure import Figure
 
+from capsbench.names import without_folder
 from capsbench.records import CellResult, Results
 from capsbench.reporting.comparisons.aggregate import (
     ACCURACY_BY_VIEW,
@@ -27,7 +28,7 @@ from capsbench.reporting.figures.plotting import (
 )
 from capsbench.reporting.formatting import number
 from capsbench.reporting.tables.split_table import ACCURACY_BY_SPLIT, METRICS, heading
-from capsbench.schema import parts
+from capsbench.schema import ModelEntry, parts
 from capsbench.values import Quantity
 
 MIN_SIZES = 3  # two points are no curve
@@ -48,7 +49,7 @@ PARAMETERS_CAPTION = (
     "fewer parameters for the same accuracy."
 )
 SIZE_TITLE = "Accuracy against size"
-SIZE_CAPTION = f"The models are one network, apart from the numbers below. {READING}"
+SIZE_CAPTION = f"The models of the file are one network, apart from the numbers below. {READING}"
 
 Point = tuple[float, SeedValues]
 
@@ -72,14 +73,14 @@ def varied_curves(results: Results) -> list[AccuracyCurves]:
     if vary is None:
         return []
     groups = {
-        entry.label: [
+        label: [
             (
                 vary.position(point),
-                [c for c in results.cells if (c.label, c.point) == (entry.label, point)],
+                [c for c in results.cells if (c.label, c.point) == (label, point)],
             )
             for point in vary.points
         ]
-        for entry in results.benchmark.models
+        for label in dict.fromkeys(cell.label for cell in results.cells)
     }
     return _curves(groups)
 
@@ -115,19 +116,25 @@ def parameter_curves(results: Results) -> list[AccuracyCurves]:
         Empty unless a kind of network has three sizes or more, or if two models of a kind have the
         same number of parameters, so that they differ in something else.
     """
-    names = [entry.name for entry in results.benchmark.models]
+    names = [_kind(results, entry) for entry in results.benchmark.models]
     if results.benchmark.vary or max(map(names.count, names)) < MIN_SIZES:
         return []
     groups: dict[str, list[tuple[float, list[CellResult]]]] = {name: [] for name in names}
     by_label = results.by_label()
-    for entry in results.benchmark.models:
+    for name, entry in zip(names, results.benchmark.models, strict=True):
         cells = by_label.get(entry.label, [])
         size = next((c.training.parameters for c in cells if c.training), None)
         if size is not None:
-            groups[entry.name].append((float(size), cells))
+            groups[name].append((float(size), cells))
     if any(len({x for x, _ in group}) < len(group) for group in groups.values()):
         return []
     return _curves(groups)
+
+
+def _kind(results: Results, entry: ModelEntry) -> str:
+    """Return the name of a kind of network: the label of a model without others of its kind."""
+    alone = sum(each.name == entry.name for each in results.benchmark.models) == 1
+    return entry.label if alone else without_folder(entry.name)
 
 
 def parameters_figure(results: Results) -> Figure | None:
@@ -137,13 +144,13 @@ def parameters_figure(results: Results) -> Figure | None:
 
 
 def size_arguments(results: Results) -> dict[str, list[float]]:
-    """Return the arguments that are a different number in each model, by name.
+    """Return the arguments that are a different number in each model of the file, by name.
 
     Returns:
         The numbers in the order of the models; empty unless three models or more are the same
         network with the same other arguments.
     """
-    entries = results.benchmark.models
+    entries = _own_models(results)
     if len(entries) < MIN_SIZES or len({entry.name for entry in entries}) > 1:
         return {}
     sizes = {}
@@ -157,13 +164,19 @@ def size_arguments(results: Results) -> dict[str, list[float]]:
     return sizes
 
 
+def _own_models(results: Results) -> list[ModelEntry]:
+    """Return the models of the benchmark's file, without those that were added."""
+    added = {entry.label for entry in results.record.changes.added}
+    return [entry for entry in results.benchmark.models if entry.label not in added]
+
+
 def size_curves(results: Results) -> list[AccuracyCurves]:
     """Return accuracy against the first of `size_arguments`, a single line each."""
     sizes = size_arguments(results)
     if not sizes:
         return []
     by_label = results.by_label()
-    labels = [entry.label for entry in results.benchmark.models]
+    labels = [entry.label for entry in _own_models(results)]
     numbers = next(iter(sizes.values()))
     group = [(x, by_label.get(label, [])) for x, label in zip(numbers, labels, strict=True)]
     return _curves({"": group})

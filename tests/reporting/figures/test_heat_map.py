@@ -99,6 +99,7 @@ def test_maps_are_means_over_seeds_and_their_differences(folder: Path):
     maps = panels(drawn(results))
     labels = list(results.by_label())
     assert [axes.get_title() for axes in maps] == [*labels, *labels[1:]]
+    assert drawn(results).caption.endswith(f"The first model is {labels[0]}.")
     expected = {
         label: np.mean(
             [

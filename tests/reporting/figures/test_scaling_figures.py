@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from capsbench.records import BenchmarkFolder, BenchmarkRecord, load_results
+from capsbench.records import BenchmarkFolder, BenchmarkRecord, ProtocolChanges, load_results
 from capsbench.reporting.figures.scaling_figures import (
     parameter_curves,
     parameters_figure,
@@ -15,6 +15,7 @@ from capsbench.reporting.figures.scaling_figures import (
     size_curves,
     size_figure,
 )
+from capsbench.schema import ModelEntry
 from capsbench.values import Quantity
 
 MODELS = (("four", "capsnet-dr"), ("one", "capsnet-dr"), ("two", "capsnet-dr"))
@@ -100,3 +101,24 @@ def test_sizes_of_one_network_are_compared_by_parameters(tmp_path, write_benchma
 def test_two_sizes_are_no_curve(tmp_path, write_benchmark):
     results = load_results(write_benchmark(tmp_path, models=(*MODELS[:2], ("CNN", "cnn-small"))))
     assert parameter_curves(results) == []
+
+
+def test_an_added_model_is_no_size_of_the_network(tmp_path, write_benchmark, add_measure):
+    """Of a model without others of its kind, the label is the name of the kind."""
+    folder = write(tmp_path, write_benchmark, add_measure, ARGUMENTS)
+    record = BenchmarkRecord.load(BenchmarkFolder(folder).record)
+    added = ModelEntry(name="net.py:Net", label="Mine")
+    models = (*record.benchmark.models, added)
+    update = {
+        "benchmark": record.benchmark.model_copy(update={"models": models}),
+        "changes": ProtocolChanges(added=(added,)),
+        "cells": (*record.cells, record.cells[0].model_copy(update={"label": "Mine"})),
+    }
+    record.model_copy(update=update).save(BenchmarkFolder(folder).record)
+    results = load_results(folder)
+    assert size_arguments(results) == {"primary_types": [4, 1, 2], "primary_dim": [2, 8, 4]}
+    assert size_figure(results) is not None
+    assert {name for curve in parameter_curves(results) for name in curve.lines} == {
+        "capsnet-dr",
+        "Mine",
+    }

@@ -1,0 +1,73 @@
+"""The page names the models that ran, and says nothing of the others as if they had."""
+
+from io import StringIO
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from capsbench.records import BenchmarkFolder, BenchmarkRecord, ProtocolChanges, load_results
+from capsbench.reporting import report
+from capsbench.reporting.exports.export import ExportedResults
+from capsbench.reporting.networks import networks
+from capsbench.reporting.protocol import protocol_terms
+from capsbench.reporting.results_page import render
+from capsbench.reporting.terminal import result_tables
+from capsbench.schema import load_benchmark
+
+ADDED, OWN = "EM routing", "Dynamic routing"
+
+
+@pytest.fixture
+def folder(tmp_path, write_benchmark):
+    """Records of the first model and of an added one; a model with its own recipe did not run."""
+    folder: Path = write_benchmark(tmp_path)
+    file = BenchmarkFolder(folder).record
+    record = BenchmarkRecord.load(file)
+    own = {"recipe": {"weight_decay": 0.25}, "reason": "a test"}
+    models = tuple(
+        entry.model_copy(update=own if entry.label == OWN else {})
+        for entry in record.benchmark.models
+    )
+    benchmark = record.benchmark.model_copy(update={"models": models, "conflicts": ("A choice.",)})
+    changes = ProtocolChanges(models=("CNN",), added=(models[-1],))
+    cells = tuple(cell for cell in record.cells if cell.label != OWN)
+    update = {"benchmark": benchmark, "changes": changes, "cells": cells}
+    record.model_copy(update=update).save(file)
+    return folder
+
+
+def test_every_page_names_the_models_that_ran(folder):
+    words = f"Networks: CNN; added to the protocol: {ADDED}; not run: {OWN}."
+    results = load_results(folder)
+    assert networks(results) == words
+    page = report.build(folder)
+    console = Console(record=True, file=StringIO())
+    console.print(result_tables(results))
+    for text in (
+        page.read_text("utf-8"),
+        page.with_name("report.md").read_text("utf-8"),
+        render([ExportedResults(Path("results/quick/full.json"), results, [])]),
+        console.export_text(),
+    ):
+        assert words in " ".join(text.split())
+
+
+def test_the_protocol_says_nothing_of_models_that_were_not_run(folder):
+    terms = dict(protocol_terms(load_results(folder)))
+    assert OWN not in terms["Recipe"]
+    assert "0.25" not in terms["Recipe"]
+    assert "not run" in terms["Choices"]
+    assert terms["Choices"].endswith("A choice.")
+
+
+def test_all_models_of_a_protocol(tmp_path, write_benchmark):
+    results = load_results(write_benchmark(tmp_path))
+    assert networks(results) == "Networks: CNN, Dynamic routing and EM routing."
+
+
+def test_titles_and_questions_name_no_set_of_networks():
+    for name in ("quick", "rotations", "affine", "toynorb-azimuth", "augmentation"):
+        benchmark = load_benchmark(name)
+        text = f"{benchmark.title} {benchmark.question}".lower()
+        assert not any(words in text for words in ("cnn", "capsule", "three", "four", "five"))
