@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Literal, Self
 
 import torch
@@ -38,6 +39,18 @@ class StoredBatch:
     masks: Tensor | None = None
     poses: Tensor | None = None
     augmentation: tuple[int, slice] | None = None
+
+    def to(self, device: torch.device | str) -> Self:
+        """Move the images; the views stay, since the warp asks the CPU which of them are exact."""
+        move = partial(torch.Tensor.to, device=device, non_blocking=True)
+        return replace(
+            self,
+            images=move(self.images),
+            targets=move(self.targets),
+            index=move(self.index),
+            masks=None if self.masks is None else move(self.masks),
+            poses=None if self.poses is None else move(self.poses),
+        )
 
 
 @dataclass(frozen=True)
@@ -92,6 +105,7 @@ class TrainingStream:
         seed: Seed of the order.
         rank: Number of this process.
         world: Number of processes.
+        limit: Number of batches that the Trainer uses in an epoch, or their share as a float.
     """
 
     def __init__(
@@ -103,12 +117,15 @@ class TrainingStream:
         seed: int,
         rank: int = 0,
         world: int = 1,
+        limit: float = 1.0,
     ) -> None:
         self.count = count
         self.batch_size = batch_size
         self.make_batch = make_batch
         self.seed = seed
         self.share = slice(rank, None, world)
+        used = min(limit, len(self)) if isinstance(limit, int) else int(limit * len(self))
+        self.epoch = max(1, used)
         self.position = 0
         self._orders: dict[int, Tensor] = {}
 
@@ -118,7 +135,7 @@ class TrainingStream:
 
     def __iter__(self) -> Iterator[StoredBatch]:
         """Yield the rest of the current epoch, or a whole one after it has ended."""
-        for _ in range(len(self) - self.position % len(self)):
+        for _ in range(self.epoch - self.position % self.epoch):
             number = self.position
             self.position += 1
             yield self[number]

@@ -54,7 +54,7 @@ class EvaluationImages:
         """
         torch_device = torch.device(device)
         for stored in self.stored_batches(split, views, torch_device):
-            moved = self._data.transfer_batch_to_device(stored, torch_device, 0)
+            moved = stored.to(torch_device)
             yield self._data.on_after_batch_transfer(moved, 0)
 
     def get_batch(self, split: SplitName, rows: Tensor, views: ViewSelection = None) -> Batch:

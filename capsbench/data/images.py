@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import ClassVar, NamedTuple
 
-import torch
 from pytorch_lightning import LightningDataModule
 from torch import Tensor
 
@@ -225,9 +223,18 @@ class ImageDataModule(LightningDataModule, ABC):
         self.split("train")
 
     def train_dataloader(self) -> TrainingStream:
-        """Return the stream of training batches; this process's share if there are several."""
+        """Return the stream of training batches; this process's share if there are several.
+
+        Raises:
+            UserError: The processes cannot share a batch, or the Trainer repeats some batches.
+        """
         rank, world_size = self.rank_and_world_size
         require_shares(self.batch_size, world_size)
+        if self.trainer is not None and self.trainer.overfit_batches:
+            raise UserError(
+                "training batches are drawn anew in each epoch, so that overfit_batches would not "
+                "repeat them; give the data module a limit of images instead"
+            )
         return TrainingStream(
             len(self.split("train")),
             batch_size=self.batch_size,
@@ -235,6 +242,7 @@ class ImageDataModule(LightningDataModule, ABC):
             seed=self.seed,
             rank=rank,
             world=world_size,
+            limit=1.0 if self.trainer is None else self.trainer.limit_train_batches,
         )
 
     def val_dataloader(self) -> EvaluationPass:
@@ -282,20 +290,6 @@ class ImageDataModule(LightningDataModule, ABC):
         if masks is not None:
             views = views.with_centre(centroids(masks))
         return StoredBatch(images.images, images.targets, views, images.index, masks, images.poses)
-
-    def transfer_batch_to_device(
-        self, batch: StoredBatch, device: torch.device, dataloader_idx: int
-    ) -> StoredBatch:
-        """Move the images; the views stay, since the warp asks the CPU which of them are exact."""
-        move = partial(torch.Tensor.to, device=device, non_blocking=True)
-        return replace(
-            batch,
-            images=move(batch.images),
-            targets=move(batch.targets),
-            index=move(batch.index),
-            masks=None if batch.masks is None else move(batch.masks),
-            poses=None if batch.poses is None else move(batch.poses),
-        )
 
     def on_after_batch_transfer(self, batch: StoredBatch, dataloader_idx: int) -> Batch:
         """Render images as a model sees them, and augment those of training, on the device."""

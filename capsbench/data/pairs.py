@@ -26,8 +26,8 @@ def as_batch(batch: object) -> Batch:
             return batch
         case StoredBatch():
             raise UserError(
-                "expected a batch that its data module has rendered, got a stored one; pass the "
-                "data module itself: trainer.fit(task, datamodule=data)"
+                "expected a data module, got one of its loaders, whose batches it has to render; "
+                "pass it whole: trainer.fit(task, datamodule=data)"
             )
         case [Tensor() as images, Tensor() as targets]:
             if images.dim() != 4 or not images.is_floating_point():

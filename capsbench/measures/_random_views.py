@@ -28,5 +28,5 @@ def batches_at_views(
     """
     for rows in torch.arange(len(images)).split(EVALUATION_BATCH):
         stored = data.make_batch(images[rows], views[rows], part)
-        moved = data.transfer_batch_to_device(stored, torch.device(device), 0)
+        moved = stored.to(device)
         yield data.on_after_batch_transfer(moved, 0)

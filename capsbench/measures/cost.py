@@ -148,7 +148,7 @@ def _training_step(
 ) -> tuple[Callable[[], None], int]:
     """Return a training step of a copy of the model, without the optimizer, and its batch size."""
     stored = next(iter(data.train_dataloader()))
-    moved = data.transfer_batch_to_device(stored, torch.device(device), 0)
+    moved = stored.to(device)
     batch = data.on_after_batch_transfer(moved, 0)
     learner = deepcopy(model).train()
 

@@ -49,7 +49,7 @@ def bare_loop(net: Net, device: str, steps: int) -> Work:
         for number, stored in enumerate(data.train_dataloader()):
             if number == 1:
                 start = _now(device)
-            moved = data.transfer_batch_to_device(stored, torch_device, 0)
+            moved = stored.to(torch_device)
             batch = data.on_after_batch_transfer(moved, 0)
             loss = model.loss(model(batch.images), batch, PROGRESS)
             optimizer.zero_grad()

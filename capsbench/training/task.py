@@ -112,7 +112,11 @@ class Task(LightningModule):
 
     @property
     def steps(self) -> float:
-        """Number of optimizer steps of the trainer; infinite if it has no bound."""
+        """Number of optimizer steps of the trainer; infinite if it has no bound.
+
+        It is not known before the first step: if Lightning computed it earlier, it would not
+        restore the order of batches of a resumed training.
+        """
         steps = self.trainer.estimated_stepping_batches
         return steps if steps > 0 else math.inf
 
@@ -121,7 +125,7 @@ class Task(LightningModule):
         """Completed share of the training, in [0, 1]; outside of one, that of the last one."""
         if self._trainer is None or self.trainer.state.fn != TrainerFn.FITTING:
             return self._last_progress
-        return min(1.0, self.global_step / self.steps)
+        return min(1.0, self.global_step / self.steps) if self.global_step else 0.0
 
     def forward(self, images: Tensor) -> Prediction:
         """Classify images (B, C, H, W) in [0, 1]."""
@@ -171,16 +175,20 @@ class Task(LightningModule):
         Raises:
             UserError: The schedule needs a number of steps, and the Trainer has none.
         """
-        recipe, steps, initial = self.recipe, self.steps, self.learning_rate
-        if recipe.schedule != "constant" and math.isinf(steps):
+        recipe, initial = self.recipe, self.learning_rate
+        if (
+            recipe.schedule != "constant"
+            and self.trainer.max_steps == self.trainer.max_epochs == -1
+        ):
             raise UserError(
                 f"the schedule '{recipe.schedule}' needs the number of steps; give the Trainer "
                 "max_steps or max_epochs"
             )
 
         def factor(step: int) -> float:
-            # The first factor is 1, or that by which a finder has changed the rate meanwhile.
-            return self.learning_rate / initial * learning_rate_factor(recipe, step, steps)
+            # A finder that is a callback changes the learning rate after the schedule is made.
+            change = self.learning_rate / initial
+            return change * learning_rate_factor(recipe, step, self.steps) if step else change
 
         schedule = LambdaLR(optimizer := self.build_optimizer(), factor)
         return {

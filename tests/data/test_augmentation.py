@@ -23,7 +23,7 @@ from capsbench.data.randomness import derive
 from capsbench.datamodules.digits import Digits
 from capsbench.datamodules.multimnist import MultiMNIST
 from capsbench.errors import UserError
-from capsbench.training.recipe import Recipe
+from capsbench.training.recipe import ProtocolRecipe
 from capsbench.viewpoint.ranges import ViewRange
 from capsbench.viewpoint.views import Views
 from capsbench.viewpoint.warp import warp
@@ -53,7 +53,7 @@ REQUIRED = {
 
 
 def recipe_operations(entries):
-    return Recipe(steps=1, augmentation=entries).augmentation
+    return ProtocolRecipe(steps=1, augmentation=entries).augmentation
 
 
 def flat(entries, *, cls=Flat, **more):
@@ -69,14 +69,14 @@ def training_batch(data, number, rank=0, world=1):
 
 
 def test_the_form_in_a_recipe_survives_its_record():
-    recipe = Recipe(steps=1, augmentation=["RandomInvert", "RandAugment", ERASING])
+    recipe = ProtocolRecipe(steps=1, augmentation=["RandomInvert", "RandAugment", ERASING])
     assert recipe.model_dump(mode="json")["augmentation"] == [
         {"RandomInvert": {}},
         {"RandAugment": {"n": 2, "m": 9}},
         ERASING,
     ]
-    assert Recipe.model_validate_json(recipe.model_dump_json()) == recipe
-    assert Recipe.model_validate(recipe.model_dump()) == recipe
+    assert ProtocolRecipe.model_validate_json(recipe.model_dump_json()) == recipe
+    assert ProtocolRecipe.model_validate(recipe.model_dump()) == recipe
     assert AugmentationOperation({"RandAugment": {"m": 5}}).arguments == {"n": 2, "m": 5}
     assert str(recipe.augmentation[2]) == "RandomErasing(p=0.5, scale=[0.05, 0.2])"
 
@@ -86,7 +86,7 @@ def test_the_form_in_a_recipe_survives_its_record():
 )
 def test_another_form_is_refused(entry):
     with pytest.raises(ValidationError, match="augmentation"):
-        Recipe(steps=1, augmentation=[entry])
+        ProtocolRecipe(steps=1, augmentation=[entry])
 
 
 @pytest.mark.parametrize(
@@ -102,7 +102,7 @@ def test_common_arguments_are_checked_by_the_schema(arguments):
     (name,) = arguments
     words = f"{name} of RandomHorizontalFlip should be (a number|true)"
     with pytest.raises(ValidationError, match=words):
-        Recipe(steps=1, augmentation=[{"RandomHorizontalFlip": arguments}])
+        ProtocolRecipe(steps=1, augmentation=[{"RandomHorizontalFlip": arguments}])
     valid = {"p": 0, "p_batch": 1.0, "keepdim": False, "same_on_batch": True}
     (entry,) = recipe_operations([{"RandomHorizontalFlip": valid}])
     assert entry.arguments == valid

@@ -67,7 +67,7 @@ def _capsbench(device: str, shape: ImageShape, sizes: DataSizes, views: ViewRang
 
     def work() -> None:
         for stored in loader:
-            data.on_after_batch_transfer(data.transfer_batch_to_device(stored, torch_device, 0), 0)
+            data.on_after_batch_transfer(stored.to(torch_device), 0)
 
     return work
 
