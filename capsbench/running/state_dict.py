@@ -65,8 +65,6 @@ def read_state(path: Path) -> State:
             raise _damaged(path, error) from None
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except OSError as error:
-        raise UserError(f"cannot read {path} ({error.strerror})") from None
     except Exception:  # noqa: BLE001 - torch has no common error for damaged files
         raise UserError(
             f"{path} is damaged, or holds pickled Python objects, which could run any code and are "

@@ -86,10 +86,11 @@ def load_trained_model(
     """
     if path.is_dir():
         return _from_folder(path, model, given, device)
-    if not path.is_file():
-        raise UserError(f"no file or folder '{path}'")
-    with path.open("rb") as stream:
-        digest = stream_sha256(stream)
+    try:
+        with path.open("rb") as stream:
+            digest = stream_sha256(stream)
+    except OSError as error:
+        raise UserError(f"cannot read {path} ({error.strerror})") from None
     if is_program(path):
         if model is not None or given:
             raise UserError(f"{path} holds its own network; leave out --model and --set")

@@ -137,9 +137,9 @@ def _caption(results: Results, rows: Sequence[ModelDifference]) -> str:
     first = results.cells[0]
     text = (
         f"Each model minus {first.title if first.trained_elsewhere else first.label}, shares in "
-        "percentage points: positive if the model has more. The interval, and p for the hypothesis of no difference, allow for "
-        "both other seeds and other test images, which are resampled together (a studentized "
-        f"bootstrap of a crossed design; {RESAMPLES:,} draws)."
+        "percentage points: positive if the model has more. The interval, and p for the hypothesis "
+        "of no difference, allow for both other seeds and other test images, which are resampled "
+        f"together (a studentized bootstrap of a crossed design; {RESAMPLES:,} draws)."
     )
     if any(each.n_objects is not None for each in differences):
         text += " Images of one object are drawn together: they are not independent evidence."

@@ -1,0 +1,155 @@
+"""Models that were trained elsewhere, in the record of a benchmark; pages are not built here."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from filelock import FileLock
+from torch import nn
+
+import capsbench
+from capsbench.errors import UserError
+from capsbench.measures import parse_config
+from capsbench.records import BenchmarkFolder, BenchmarkRecord, load_results
+from capsbench.reporting import report
+from capsbench.running.elsewhere import Page, kept_cells
+from capsbench.running.plan import resolve_data
+from capsbench.schema import Benchmark
+
+
+@pytest.fixture(autouse=True)
+def _no_pages(monkeypatch):
+    monkeypatch.setattr(report, "build", lambda folder: folder / "report" / "index.html")
+
+
+@pytest.fixture
+def runs(tmp_path):
+    return tmp_path / "runs"
+
+
+def network(seed=0):
+    torch.manual_seed(seed)
+    return nn.Sequential(nn.AvgPool2d(8), nn.Flatten(), nn.Linear(16, 10))
+
+
+def record(runs):
+    return BenchmarkRecord.load(BenchmarkFolder(runs / "tiny").record)
+
+
+def with_calibration(benchmark):
+    measures = (*benchmark.measures, parse_config({"measure": "calibration"}))
+    return benchmark.model_copy(update={"measures": measures})
+
+
+def test_the_same_weights_are_measured_once(tiny_benchmark, runs, monkeypatch):
+    first = capsbench.evaluate(network(), tiny_benchmark, into=runs, label="mine")
+    assert first.page == runs / "tiny" / "report" / "index.html"
+    assert first.rows() == capsbench.evaluate(network(), tiny_benchmark).rows()
+    (cell,) = load_results(runs / "tiny").cells
+    assert (cell.title, cell.seed, cell.problem) == ("mine (trained elsewhere)", None, None)
+    assert cell.training is None
+    assert cell.parameters == 170
+    assert cell.weights.file is None
+
+    def fail(*_):
+        raise AssertionError("measured again")
+
+    monkeypatch.setattr("capsbench.evaluation.run_measure", fail)
+    again = capsbench.evaluate(network(), tiny_benchmark, into=runs, label="renamed")
+    assert again.rows() == first.rows()
+    for measure, result in again.results.items():
+        for name, array in first.results[measure].per_image.items():
+            assert np.array_equal(result.per_image[name], array)
+    assert [each.label for each in record(runs).cells] == ["renamed"]
+
+
+def test_a_new_measure_is_computed_and_the_others_are_kept(tiny_benchmark, runs, monkeypatch):
+    capsbench.evaluate(network(), tiny_benchmark, into=runs)
+    computed = []
+    run_measure = capsbench.evaluation.run_measure
+    monkeypatch.setattr(
+        "capsbench.evaluation.run_measure",
+        lambda config, *rest: computed.append(config.measure) or run_measure(config, *rest),
+    )
+    more = with_calibration(tiny_benchmark)
+    capsbench.evaluate(network(), more, into=runs)
+    assert computed == ["calibration"]
+    assert record(runs).benchmark == more
+
+
+def test_several_models_and_their_labels(tiny_benchmark, runs):
+    capsbench.evaluate(network(), tiny_benchmark, into=runs, label="a")
+    capsbench.evaluate(network(1), tiny_benchmark, into=runs, label="b")
+    cells = {cell.label: cell for cell in record(runs).cells}
+    assert list(cells) == ["a", "b"]
+    with pytest.raises(UserError, match="other weights"):
+        capsbench.evaluate(network(2), tiny_benchmark, into=runs, label="a")
+    with pytest.raises(UserError, match="of the protocol"):
+        capsbench.evaluate(network(), tiny_benchmark, into=runs, label="Tiny")
+    (runs / cells["a"].path / "weights.json").unlink()  # as after removing the folder
+    assert "removed" in load_results(runs / "tiny").cells[0].problem
+    capsbench.evaluate(network(2), tiny_benchmark, into=runs, label="a")
+    assert {cell.label for cell in record(runs).cells} == {"a", "b"}
+    assert len(record(runs).cells) == 2
+
+
+def test_a_new_record_keeps_what_was_measured_on_the_same_data_and_views(tiny_protocol, runs):
+    benchmark = Benchmark.model_validate(tiny_protocol)
+    capsbench.evaluate(network(), benchmark, into=runs, label="mine")
+    (cell,) = record(runs).cells
+    data, _ = resolve_data(benchmark, None)
+    assert kept_cells(runs, benchmark, data) == ([cell], [])
+    (other,), _ = kept_cells(runs, with_calibration(benchmark), data)
+    assert other.measures.keys() == {"accuracy-by-view", "calibration"}
+    assert other.measures["accuracy-by-view"] == cell.measures["accuracy-by-view"]
+    for change in ({"views": {"rotation": [-30, 30]}}, {"recipe": {"limit": 50}}):
+        changed = benchmark.model_dump(mode="json")
+        for field, values in change.items():
+            changed[field] |= values
+        assert kept_cells(runs, Benchmark.model_validate(changed), data) == ([], ["mine"])
+
+
+def test_the_recorded_protocol_is_used(tiny_benchmark, runs):
+    evaluation = capsbench.evaluate(network(), tiny_benchmark, into=runs, limit=50)
+    assert {value.n for value in evaluation.results["accuracy-by-view"].values} == {50}
+    assert record(runs).changes.settings == {"recipe.limit": 50}
+    again = capsbench.evaluate(network(), tiny_benchmark, into=runs)
+    assert again.rows() == evaluation.rows()
+    with pytest.raises(UserError, match="--limit 60"):
+        capsbench.evaluate(network(), tiny_benchmark, into=runs, limit=60)
+    trained = record(runs).cells[0].model_copy(update={"seed": 0, "label": "Tiny"})
+    record(runs).model_copy(update={"cells": (trained,)}).save(runs / "tiny" / "benchmark.json")
+    for other in (
+        tiny_benchmark.model_copy(update={"version": 2}),
+        with_calibration(tiny_benchmark),
+    ):
+        with pytest.raises(UserError, match="another protocol"):
+            Page.open(other, runs, None)
+
+
+def test_a_varied_benchmark_is_refused(tiny_protocol, runs):
+    vary = {"name": "limit", "place": "recipe.limit", "values": [50, 60]}
+    benchmark = Benchmark.model_validate({**tiny_protocol, "vary": vary})
+    with pytest.raises(UserError, match="varies limit"):
+        capsbench.evaluate(network(), benchmark, into=runs)
+
+
+def test_a_measure_of_a_missing_source_has_a_note_and_is_computed_with_it(tiny_protocol, runs):
+    attack = {"measure": "attacks", "sources": ["Tiny"], "epsilons": [0.1], "images": 20}
+    benchmark = Benchmark.model_validate({**tiny_protocol, "measures": [attack]})
+    capsbench.evaluate(network(), benchmark, into=runs)
+    (cell,) = load_results(runs / "tiny").cells
+    without = cell.reference.measures["attacks"]
+    assert "Tiny" in " ".join(cell.measures["attacks"].notes)
+    capsbench.evaluate(network(), benchmark, into=runs, sources={"Tiny": network(1)})
+    (cell,) = load_results(runs / "tiny").cells
+    assert cell.reference.measures["attacks"] != without
+    assert cell.measures["attacks"].values
+
+
+def test_two_processes_do_not_measure_the_same_model(tiny_benchmark, runs):
+    capsbench.evaluate(network(), tiny_benchmark, into=runs)
+    folder = Path(runs, record(runs).cells[0].path)
+    with FileLock(folder / ".lock"), pytest.raises(UserError, match="another process"):
+        capsbench.evaluate(network(), tiny_benchmark, into=runs)
