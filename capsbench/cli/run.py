@@ -118,18 +118,21 @@ def run(
     require_writable(output)
     seed_list = None if seeds is None else parse_seeds(seeds)
     with _exit_on_interrupt():  # from the imports on, which take seconds
+        from capsbench.schema import parse_changes
+
+        values = parse_changes(settings or [])  # refused before torch is imported
+
         from rich.console import Console
 
         from capsbench.running.protocol import list_cells, protocol_changes, run_protocol
         from capsbench.running.session import Session
-        from capsbench.schema import parse_changes
         from capsbench.training.devices import require_devices
         from capsbench.training.execution import Execution
 
         changes = protocol_changes(
             models=models or [],
             seeds=seed_list,
-            settings=parse_changes(settings or []),
+            settings=values,
             scale=scale,
             limit=limit,
             search=search,
