@@ -68,12 +68,12 @@ def test_files_are_named_relative_to_the_benchmark(folder, monkeypatch, capsys):
     options = ["--device", "cpu", "--wandb", "off", "--output", str(folder / "runs")]
     assert main(["run", f"{folder.name}/tiny.yaml", *options]) == 0
     monkeypatch.chdir(folder / "runs")
-    assert main(["report", "."]) == 0
+    assert main(["report", "--output", "."]) == 0
     with Path("tiny/report/results.csv").open(newline="") as stream:
         measures = {row["measure"] for row in csv.DictReader(stream)}
     assert measures == {"accuracy-by-split", "mirror.py:Mirror"}
     (folder / "mirror.py").unlink()
-    assert main(["report", "."]) == 2
+    assert main(["report", "--output", "."]) == 2
     message = capsys.readouterr().err
     assert "no file" in message
     assert "damaged" not in message

@@ -7,33 +7,53 @@ from typing import Annotated
 
 import typer
 
+from capsbench.cli.options import (
+    AsJson,
+    Output,
+    complete_benchmark,
+    json_on_stdout,
+    plain_console,
+    print_json,
+)
+
 
 def report(
-    runs: Annotated[Path, typer.Argument(metavar="RUNS", help="Folder of the records.")],
+    benchmarks: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="BENCHMARK",
+            help="Names of benchmarks or claims with records; all if left out.",
+            autocompletion=complete_benchmark,
+        ),
+    ] = None,
+    output: Output = Path("runs"),
     export: Annotated[
         Path | None,
         typer.Option(
-            metavar="FOLDER",
+            metavar="DIR",
             help="Also export each benchmark's numbers to a file there, such as results.",
         ),
     ] = None,
+    as_json: AsJson = False,
 ) -> None:
-    """Build every benchmark's page again from records.
+    """Build the pages of benchmarks again from records.
 
-    Nothing is trained or measured; the path of each page is printed. An exported file holds all
-    numbers with their provenance, without weights or images; ``capsbench results`` reads it.
+    Nothing is trained or measured; the link of each page is printed. An exported file holds all
+    numbers with their provenance, without weights or images; `capsbench results` reads it.
     """
-    from capsbench.reporting import claims_report, report
-    from capsbench.reporting.exports.claims_export import export_claims
-    from capsbench.reporting.exports.export import export_benchmark
+    from capsbench.reporting.rebuild import rebuild
+    from capsbench.reporting.terminal import page_line
 
-    claims = claims_report.claims_folders(runs)
-    parts = {part for folder in claims for part in claims_report.part_folders(folder)}
-    for folder in claims:
-        typer.echo(claims_report.build(folder))
-        if export is not None:
-            typer.echo(export_claims(folder, export))
-    for folder in () if claims == [runs] else report.benchmarks_in(runs):
-        typer.echo(report.build(folder))
-        if export is not None and folder.name not in parts:  # a part's numbers are in the claims'
-            typer.echo(export_benchmark(folder, export))
+    console, rows = plain_console(), []
+    with json_on_stdout(as_json):
+        for rebuilt in rebuild(output, benchmarks or [], export):
+            rows.append(rebuilt._asdict())
+            if as_json:
+                continue
+            console.print(page_line(rebuilt.page), soft_wrap=True)
+            if rebuilt.export is not None:
+                console.print(f"exported: {rebuilt.export}", soft_wrap=True)
+            for title in rebuilt.left_out:
+                console.print(f"not exported: {title}; it is no part of the protocol")
+    if as_json:
+        print_json(rows)

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
+from capsbench.cli.options import AsJson, json_on_stdout, print_json
 from capsbench.errors import UserError
 
 if TYPE_CHECKING:
     from capsbench.reporting.exports.claims_export import ExportedClaims
     from capsbench.reporting.exports.export import ExportedResults
+
+    Exported: TypeAlias = ExportedResults | ExportedClaims
 
 PAGE = Path("docs/results.md")
 FILE_NAME = re.compile(r"[a-z0-9-]+\.json")
@@ -23,38 +27,88 @@ FILE_NAME = re.compile(r"[a-z0-9-]+\.json")
 def results(
     files: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="[FILE]...", help="Exported records to add."),
+        typer.Argument(metavar="FILE", help="Exported records to add."),
     ] = None,
-    folder: Annotated[
-        Path, typer.Option(metavar="FOLDER", help="Folder of exported records.")
-    ] = Path("results"),
+    folder: Annotated[Path, typer.Option(metavar="DIR", help="Folder of exported records.")] = Path(
+        "results"
+    ),
     write: Annotated[
         bool, typer.Option("--write", help=f"Write {PAGE} and its figures from the records.")
     ] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Check exported records: those of the folder, and the given files.
 
     A record must fit the schema, and its protocol must be the shipped one with the changes that it
     names. If all records pass, the given files are copied into the folder; no file is replaced.
+    With --json all records are listed, also those that do not pass; the exit code is then 2.
     """
-    from capsbench.files.atomic import write_bytes
-    from capsbench.reporting.exports.claims_export import ExportedClaims
-    from capsbench.reporting.exports.export import ExportedResults
-    from capsbench.reporting.results_page import render, write_page
-
     if write:
         _require_checkout()
     added = files or []
     for path in added:
-        if not path.is_file():
-            raise UserError(
-                f"{path} is no file; name a file that 'capsbench report --export' wrote"
-            )
-        if not FILE_NAME.fullmatch(path.name):
-            raise UserError(
-                f"{path}: rename it with lower-case letters, digits and '-', such as full-h100.json"
-            )
-    records = {path: _checked(path) for path in [*sorted(folder.glob("*/*.json")), *added]}
+        _require_exported(path)
+    rows: dict[Path, dict[str, Any]] = {}
+    with json_on_stdout(as_json):
+        records: dict[Path, Exported] = {}
+        for path in [*sorted(folder.glob("*/*.json")), *added]:
+            try:
+                records[path] = _checked(path)
+            except UserError as error:
+                if not as_json:
+                    raise
+                rows[path] = _row(path, problem=str(error))
+        if not rows:
+            exported, copied = _add(records, added, folder)
+            written = _write(exported) if write else []
+            rows = {each.path: _row(each.path, each) for each in exported}
+        else:
+            rows |= {path: _row(path, each) for path, each in records.items()}
+    if as_json:
+        print_json([rows[path] for path in sorted(rows)])
+        if not all(row["valid"] for row in rows.values()):
+            raise typer.Exit(2)
+        return
+    for path in copied:
+        typer.echo(f"copied to {path}")
+    typer.echo(f"{len(exported)} records are valid")
+    for path in written:
+        typer.echo(path)
+
+
+def _require_exported(path: Path) -> None:
+    """Refuse a path that cannot be an exported record.
+
+    Raises:
+        UserError: It is no file, or its name does not fit.
+    """
+    if not path.is_file():
+        raise UserError(f"{path} is no file; name a file that 'capsbench report --export' wrote")
+    if not FILE_NAME.fullmatch(path.name):
+        raise UserError(
+            f"{path}: rename it with lower-case letters, digits and '-', such as full-h100.json"
+        )
+
+
+def _add(
+    records: Mapping[Path, Exported], added: Sequence[Path], folder: Path
+) -> tuple[list[Exported], list[Path]]:
+    """Copy valid records into the folder.
+
+    Args:
+        records: All records by their files.
+        added: Files of those that are copied.
+        folder: Folder of exported records.
+
+    Returns:
+        All records with their files in the folder, and the copies.
+
+    Raises:
+        UserError: A copy would replace another file, or the page cannot be made of the records.
+    """
+    from capsbench.files.atomic import write_bytes
+    from capsbench.reporting.results_page import render
+
     targets = {path: folder / records[path].name / path.name for path in added}
     for target, count in Counter(targets.values()).items():
         if count > 1:
@@ -65,23 +119,52 @@ def results(
                 f"{target} exists, with other numbers for the same cells: rename {path} "
                 "to keep both, or remove the old one"
             )
-    exported = [
+    exported: list[Exported] = [
         replace(each, path=targets.get(path, path))
         for path, each in records.items()
         if targets.get(path, path) == path
         or targets[path] not in records  # not a copy of one in the folder
     ]
     exported.sort(key=lambda each: each.path)
-    benchmarks = [each for each in exported if isinstance(each, ExportedResults)]
-    claims = [each for each in exported if isinstance(each, ExportedClaims)]
-    render(benchmarks, claims)  # fails before any file is copied
+    render(*_by_kind(exported))  # fails before any file is copied
     for path, target in targets.items():
         write_bytes(target, path.read_bytes())
-        typer.echo(f"copied to {target}")
-    typer.echo(f"{len(exported)} records are valid")
-    if write:
-        for written in write_page(benchmarks, claims, PAGE):
-            typer.echo(written)
+    return exported, list(targets.values())
+
+
+def _write(exported: Sequence[Exported]) -> list[Path]:
+    """Write the page and its figures; return the files."""
+    from capsbench.reporting.results_page import write_page
+
+    return write_page(*_by_kind(exported), PAGE)
+
+
+def _by_kind(exported: Sequence[Exported]) -> tuple[list[ExportedResults], list[ExportedClaims]]:
+    """Divide records into those of benchmarks and those of claims."""
+    from capsbench.reporting.exports.claims_export import ExportedClaims
+    from capsbench.reporting.exports.export import ExportedResults
+
+    return (
+        [each for each in exported if isinstance(each, ExportedResults)],
+        [each for each in exported if isinstance(each, ExportedClaims)],
+    )
+
+
+def _row(
+    path: Path, exported: Exported | None = None, *, problem: str | None = None
+) -> dict[str, Any]:
+    """Return the facts of a file for JSON; only the problem, if it is not valid."""
+    from capsbench.reporting.exports.revisions import earlier_revisions
+
+    return {
+        "file": path,
+        "benchmark": exported and exported.name,
+        "size": exported and exported.size,
+        "cells": exported and len(exported.cells),
+        "valid": problem is None,
+        "problem": problem,
+        "earlier_revisions": earlier_revisions(exported.cells) if exported else [],
+    }
 
 
 def _require_checkout() -> None:
@@ -105,7 +188,7 @@ def _require_checkout() -> None:
         )
 
 
-def _checked(path: Path) -> ExportedResults | ExportedClaims:
+def _checked(path: Path) -> Exported:
     """Read and check a record of a benchmark or of claims."""
     from capsbench.reporting.exports.checks import check_export
     from capsbench.reporting.exports.claims_checks import check_claims

@@ -234,11 +234,13 @@ def _problem(
     )
     if not held_out:
         return NONE_HELD_OUT
-    if training >= IMAGES_PER_COMPONENT * width:
+    largest = training // IMAGES_PER_COMPONENT
+    if largest >= width:
         return None
+    remedy = f", or a width of {largest}" if largest else ""
     return (
         f"not measured: a width of {width} needs {IMAGES_PER_COMPONENT * width} training images of "
-        f"each class, and there are {training}: give more images, or a smaller width"
+        f"each class, and there are {training}: give more images{remedy}"
     )
 
 

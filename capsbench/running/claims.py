@@ -7,8 +7,10 @@ from pathlib import Path
 from capsbench.records import BenchmarkFolder, ClaimsRecord, ProtocolChanges, Provenance
 from capsbench.reporting import claims_report
 from capsbench.reporting.comparisons.claims import at_scale
+from capsbench.reporting.terminal import page_line
 from capsbench.running.benchmark import run_benchmark
 from capsbench.running.cell import Cell
+from capsbench.running.next_step import next_claims_step
 from capsbench.running.plan import plan
 from capsbench.running.session import Session
 from capsbench.schema.claims import Claims
@@ -56,5 +58,6 @@ def run_claims(claims: Claims, scale: str | None, session: Session, *, command: 
     page = claims_report.build(folder.path)
     for each in claims_report.load_claims_results(folder.path).judged():
         session.print(f"{each.claim.claim}: {each.verdict}{at_scale(scale)}")
-    session.print(f"page: {page}")
+    session.console.print(page_line(page), soft_wrap=True)
+    session.print(next_claims_step(record, session.output))
     return page

@@ -55,6 +55,20 @@ REFUSED = {
     ),
     # models
     "run tiny.yaml --models smal": ("'smal'", "did you mean 'small'"),
+    "run tiny.yaml --models net.py:Net": ("no model of this benchmark", "+net.py:Net"),
+    "run tiny.yaml --models cnn-p4": ("no model of this benchmark", "+cnn-p4"),
+    "run tiny.yaml --models +": ("'+'", "name"),
+    "run tiny.yaml --models +cnn-smal": ("'cnn-smal'", "did you mean 'cnn-small'"),
+    "run tiny.yaml --models +no.py:Net": ("no file", "'no.py'"),
+    "run tiny.yaml --models '+{name: cnn-p4'": ("'+{name: cnn-p4'", "YAML"),
+    "run tiny.yaml --models '+{name: cnn-p4, lable: P4}'": ("'lable'", "did you mean 'label'"),
+    "run tiny.yaml --models '+{name: cnn-p4, recipe: {steps: 3}}'": ("needs a reason",),
+    "run tiny.yaml --models '+{name: cnn-p4, arguments: {widht: 3}}'": ("did you mean 'width'",),
+    "run tiny.yaml --models '+{name: cnn-p4, label: small}'": (
+        *("'small'", "cnn-small", "cnn-p4", "different label"),
+        "{name: cnn-p4, label: small 2}",
+    ),
+    "run tiny.yaml --models +cnn-p4,+cnn-p4": ("'cnn-p4'", "different label"),
     "run tiny.yaml --set models.0.name=cnn-smal": ("'cnn-smal'", "did you mean 'cnn-small'"),
     "run tiny.yaml --set models.0.arguments.widht=3": ("'widht'", "did you mean 'width'"),
     "run tiny.yaml --set models.0.arguments.width=a": ("width", "valid integer"),
@@ -77,10 +91,11 @@ REFUSED = {
     "run rotations --scale smal": ("'rotations'", "'smal'", "did you mean 'small'"),
     "run claims --scale tiny": ("'claims'", "'tiny'", "known: 'small'"),
     "run claims --models CNN": ("claims", "--models"),
+    "run claims --models +cnn-p4": ("claims", "--models"),
     "run sample-efficiency --search --output runs": ("--search", "vary"),
     "results nowhere.json": ("nowhere.json", "no file"),
     "results tiny.yaml": ("tiny.yaml", "lower-case"),
-    "report tiny.yaml --export results": ("tiny.yaml", "folder"),
+    "report tiny --export results": ("--output", "not a folder"),
     "run tiny.yaml --set data.name=digit": ("'digit'", "did you mean 'digits'"),
     "run not-yaml.yaml": ("not-yaml.yaml", "line 2, column 1"),
     "run list.yaml": ("list.yaml", "mapping"),
@@ -93,8 +108,9 @@ REFUSED = {
     "run tiny.yaml --output tiny.yaml": ("cannot write", "'tiny.yaml' is a file"),
     "run tiny.yaml --output tiny.yaml/below": ("'tiny.yaml' is a file",),
     "run tiny.yaml --output /proc/runs": ("cannot write", "'/proc/runs'"),
-    "report nowhere": ("nowhere", "folder"),
-    "report .": ("no benchmark",),
+    "report --output nowhere": ("nowhere", "folder"),
+    "report --output .": ("no benchmark",),
+    "report .": ("'.' is a folder", "capsbench report --output ."),
     # execution
     "run tiny.yaml --strategy dpd": ("'dpd'", "'auto', 'ddp'"),
 }
@@ -143,6 +159,6 @@ def test_our_own_bug_keeps_its_traceback(cli, tiny, monkeypatch):
     def fail(*_, **__):
         raise ZeroDivisionError
 
-    monkeypatch.setattr("capsbench.schema.load_benchmark", fail)
+    monkeypatch.setattr("capsbench.running.protocol.load_benchmark", fail)
     with pytest.raises(ZeroDivisionError):
         cli("run", tiny)

@@ -34,7 +34,7 @@ def planned(path, data_root):
 def test_a_set_with_the_name_of_the_benchmark_is_run_measured_and_reported(cli, tiny):
     make_set("data").rename("data/tiny")
     line = ["run", tiny, *OPTIONS, "--set", "data.arguments.path=tiny"]
-    code, text, err = cli(*line)
+    code, _, err = cli(*line)
     assert code == 0, err
     (cell,) = Path("runs/tiny/cnn-small").glob("0-*")
     assert [each.name for each in Path("runs").iterdir()] == ["tiny"]

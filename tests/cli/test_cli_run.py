@@ -129,13 +129,13 @@ def test_an_interrupted_run_is_resumed_and_reported(cli, tiny):
     code, text, err = cli(*line)
     assert code == 0, err
     page = Path("runs/tiny/report/index.html")
-    assert str(page) in text
+    assert f"page: {page.resolve().as_uri()}\n" in text
     record = json.loads(Path("runs/tiny/benchmark.json").read_bytes())
     assert record["changes"]["models"] == ["small"]
     assert record["command"] == shlex.join(["capsbench", *line])
     assert [cell["state"] for cell in cli(*line, "--dry-run", "--json")[1]] == ["done"]
     page.unlink()
-    assert cli("report", "runs") == (0, f"{page}\n", "")
+    assert cli("report") == (0, f"page: {page.resolve().as_uri()}\n", "")
     assert page.is_file()
 
 

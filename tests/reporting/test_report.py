@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from capsbench.errors import UserError
 from capsbench.records import BenchmarkFolder, BenchmarkRecord, load_results
 from capsbench.reporting import report
 from capsbench.reporting.tables.summary_table import summary_table
@@ -101,15 +100,6 @@ def test_old_figures_are_removed(tmp_path: Path, write_benchmark):
     old.write_text("old")
     report.build(folder)
     assert not old.exists()
-
-
-def test_folders_of_benchmarks(folder: Path, tmp_path: Path):
-    assert report.benchmarks_in(folder) == [folder]
-    assert report.benchmarks_in(folder.parent) == [folder]
-    with pytest.raises(UserError, match="holds no"):
-        report.benchmarks_in(tmp_path)
-    with pytest.raises(UserError, match="not a folder"):
-        report.benchmarks_in(tmp_path / "missing")
 
 
 def test_markdown(folder: Path):

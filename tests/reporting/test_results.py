@@ -12,7 +12,6 @@ import pytest
 from capsbench.errors import UserError
 from capsbench.records import MeasureRecord, load_results
 from capsbench.reporting.exports.csv_file import results_csv
-from capsbench.reporting.report import benchmarks_in
 from capsbench.values import Quantity
 
 
@@ -82,16 +81,7 @@ def test_examples_must_match_their_list(folder: Path):
         load_results(folder)
 
 
-def test_benchmarks_in_a_runs_folder_or_one_of_its_own(folder: Path):
-    assert benchmarks_in(folder.parent) == [folder]
-    assert benchmarks_in(folder) == [folder]
-
-
-def test_a_folder_without_benchmarks_is_refused(tmp_path: Path):
-    with pytest.raises(UserError, match="no benchmark's records"):
-        benchmarks_in(tmp_path)
-    with pytest.raises(UserError, match="not a folder"):
-        benchmarks_in(tmp_path / "nothing")
+def test_a_folder_without_benchmark_is_refused(tmp_path: Path):
     with pytest.raises(UserError, match=r"no benchmark\.json"):
         load_results(tmp_path)
 

@@ -100,6 +100,11 @@ class ExportedClaims:
         return self.record.claims.name
 
     @property
+    def size(self) -> str:
+        """``full``, or the name of a scale."""
+        return self.record.scale or FULL
+
+    @property
     def cells(self) -> list[CellResult]:
         """Finished cells of all parts."""
         return [cell for cells in self.parts.values() for cell in cells]

@@ -235,7 +235,7 @@ def test_claims_are_run_shown_and_exported(ran, monkeypatch, capsys):
         assert "<is>" not in form
     assert "../../tried-tiny-one/report/index.html" in page
     assert (ran / "runs/tried-tiny-one/report/index.html").is_file()
-    assert main(["report", "runs", "--export", "results"]) == 0
+    assert main(["report", "--export", "results"]) == 0
     printed = capsys.readouterr().out
     (file,) = (ran / "results/tried").glob("tiny-*.json")
     assert f"results/tried/{file.name}" in printed

@@ -280,7 +280,7 @@ def any_checkout(monkeypatch):
 @pytest.mark.usefixtures("any_checkout")
 def test_a_contributed_record_is_copied_and_shown(folder, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    assert main(["report", str(folder), "--export", "mine"]) == 0
+    assert main(["report", folder.name, "--output", str(folder.parent), "--export", "mine"]) == 0
     (record,) = Path("mine/quick").glob("*.json")
     assert main(["results", str(record), "--write"]) == 0
     (exported,) = exports_in(Path("results"))

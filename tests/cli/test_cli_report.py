@@ -1,0 +1,68 @@
+"""`capsbench report`: pages and exports of some benchmarks, or of all."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from capsbench.reporting.terminal import page_line
+
+PAGE = Path("runs/tiny/report/index.html")
+
+
+def test_the_pages_of_all_benchmarks_or_of_named_ones(cli, cells):
+    shutil.copytree("runs/tiny", "runs/again")
+    code, text, err = cli("report")
+    assert (code, err) == (0, "")
+    links = [
+        Path("runs", name, "report/index.html").resolve().as_uri() for name in ("again", "tiny")
+    ]
+    assert text.splitlines() == [f"page: {link}" for link in links]
+    for name in ("tiny", "tiny.yaml"):
+        assert cli("report", name) == (0, f"page: {links[1]}\n", "")
+    shutil.move("runs", "other")
+    code, text, _ = cli("report", "tiny", "--output", "other", "--export", "mine")
+    assert code == 0
+    (file,) = Path("mine/tiny").glob("full-*.json")
+    assert str(file) in text
+
+
+def test_json(cli, cells):
+    code, rows, err = cli("report", "--json")
+    assert (code, err) == (0, "")
+    (row,) = rows
+    assert (row["benchmark"], row["page"], row["export"]) == ("tiny", str(PAGE), None)
+    code, (row,), _ = cli("report", "tiny", "--export", "mine", "--json")
+    assert code == 0
+    assert json.loads(Path(row["export"]).read_bytes())["record"]["benchmark"]["name"] == "tiny"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "key_words"),
+    [
+        (["runs"], ("'runs' is a folder", "'capsbench report --output runs'")),
+        (["runs/tiny"], ("'runs/tiny' is a folder", "'capsbench report tiny --output runs'")),
+        (["tniy"], ("'tniy'", "did you mean 'tiny'")),
+        (["other.yaml"], ("other.yaml", "cannot read")),
+    ],
+    ids=["runs", "benchmark", "name", "file"],
+)
+def test_bad_input_is_refused_in_one_line(refusal, cells, arguments, key_words):
+    message = refusal("report", *arguments)
+    assert [word for word in key_words if word not in message] == []
+
+
+def test_the_link_is_escaped_and_a_terminal_opens_it(tmp_path):
+    page = tmp_path / "my runs é" / "index.html"
+    link = page.as_uri()
+    assert "my%20runs%20%C3%A9" in link
+    narrow = {"width": 20, "legacy_windows": False}
+    for terminal in (False, True):
+        console = Console(force_terminal=terminal, record=False, **narrow)
+        with console.capture() as captured:
+            console.print(page_line(page), soft_wrap=True)
+        text = captured.get()
+        assert ("\x1b]8;" in text) == terminal
+        assert f"{link}\x1b]8;;" in text if terminal else text == f"page: {link}\n"
