@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from capsbench.cli.facts import model_with_arguments
+from capsbench.cli.facts import model_with_arguments, wrapper_facts
 from capsbench.cli.options import (
     AsJson,
     complete_models,
@@ -49,8 +49,10 @@ def check(
 ) -> None:
     """Check that a model satisfies the contract.
 
-    The checks cover shapes, loss, gradients, independence of the batch, image sizes, saving and
-    loading, torch.compile and autocast. The exit code is 1 if a check fails.
+    A network of another library, or a plain module that gives logits, is wrapped as a model; the
+    wrapper is explained first. The checks cover shapes, loss, gradients, independence of the batch,
+    image sizes, saving and loading, torch.compile and autocast. If a check fails, the exit code is
+    1.
     """
     shape, target = parse_image_shape(image_shape), find("models", name)
     with json_on_stdout(as_json):
@@ -59,6 +61,9 @@ def check(
         from capsbench.conformance.subject import Subject
 
         subject = Subject(cls, shape, classes, arguments)
+        wrapper = wrapper_facts(subject.build()) if subject.wrapped else None
+        if wrapper and not as_json:
+            _print_wrapper(name, wrapper)
         results = (
             list(check_contract(subject))
             if as_json
@@ -71,12 +76,28 @@ def check(
                 "image_shape": subject.image_shape,
                 "classes": classes,
                 "arguments": subject.arguments,
+                "wrapper": wrapper,
                 "passed": all(result.status != "failed" for result in results),
                 "checks": [vars(result) for result in results],
             }
         )
     if any(result.status == "failed" for result in results):
         raise typer.Exit(1)
+
+
+def _print_wrapper(name: str, wrapper: Mapping[str, str]) -> None:
+    """Print how a network of another library takes part."""
+    from rich.table import Table
+
+    console = plain_console()
+    console.print(f"{name} gives logits, and takes part as a model:", style="bold")
+    rows = Table(box=None, pad_edge=False, show_header=False)
+    rows.add_column(width=18)
+    rows.add_column()
+    for subject, text in wrapper.items():
+        rows.add_row(subject.replace("_", " "), text)
+    console.print(rows)
+    console.print()
 
 
 def _print(checks: Iterable[CheckResult], with_traceback: bool) -> list[CheckResult]:

@@ -40,6 +40,14 @@ def model_with_arguments(
     return cls, resolve(cls, given, what=what, supplied=tuple(OPTIONS))
 
 
+def wrapper_facts(model: Model) -> dict[str, str] | None:
+    """Return the description of a wrapped network; None of a model with a contract of its own."""
+    from capsbench.wrapping import LogitsModel
+    from capsbench.wrapping.description import describe_wrapper
+
+    return describe_wrapper(model) if isinstance(model, LogitsModel) else None
+
+
 def model_facts(
     target: Target,
     image_shape: tuple[int, int, int],
@@ -60,7 +68,8 @@ def model_facts(
 
     cls, arguments = model_with_arguments(target, settings)
     try:
-        cost = model_cost(cls(image_shape=image_shape, num_classes=classes, **arguments).eval())
+        model = cls(image_shape=image_shape, num_classes=classes, **arguments).eval()
+        cost = model_cost(model)
     except UserError:
         raise
     except (Exception, SystemExit) as error:
@@ -75,6 +84,7 @@ def model_facts(
         "image_shape": image_shape,
         "classes": classes,
         "parameters": cost.parameters,
+        **(wrapper_facts(model) or {}),
     }
     if cost.decoder_parameters is not None:
         facts["parameters_without_decoder"] = cost.parameters - cost.decoder_parameters

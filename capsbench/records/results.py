@@ -160,6 +160,21 @@ class Results:
             for title, cells in self.by_label().items()
         }
 
+    def notes(self, measure: str) -> dict[str, tuple[str, ...]]:
+        """Return what was not measured, and why, by title; notes of several seeds appear once."""
+        notes = {
+            title: tuple(
+                dict.fromkeys(
+                    note
+                    for cell in cells
+                    if measure in cell.measures
+                    for note in cell.measures[measure].notes
+                )
+            )
+            for title, cells in self.by_label().items()
+        }
+        return {title: each for title, each in notes.items() if each}
+
     def has_measure(self, measure: str) -> bool:
         """Check that the benchmark names a measure."""
         return any(config.measure == measure for config in self.benchmark.measures)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from inspect import Parameter
 from typing import Any, get_type_hints
@@ -59,7 +59,7 @@ class Builder:
             if name not in self.fitted and _is_plain(parameter.default)
         }
 
-    def values(self, names: tuple[str, ...] | list[str], shape: ImageShape, classes: int) -> Any:
+    def values(self, names: Sequence[str], shape: ImageShape, classes: int) -> dict[str, Any]:
         """Return the values of fitted parameters by name.
 
         Args:
@@ -68,7 +68,7 @@ class Builder:
             classes: K.
         """
         channels, height, width = shape
-        by_kind = {
+        by_kind: dict[tuple[str, ...], Any] = {
             CLASSES: classes,
             CHANNELS: channels,
             SIZES: height if height == width else (height, width),
@@ -76,8 +76,10 @@ class Builder:
         }
         return {name: each for kind, each in by_kind.items() for name in kind if name in names}
 
-    def build(self, shape: ImageShape, classes: int, arguments: Mapping[str, Any]) -> nn.Module:
-        """Build a network.
+    def build(
+        self, shape: ImageShape, classes: int, arguments: Mapping[str, Any]
+    ) -> tuple[nn.Module, dict[str, Any]]:
+        """Build a network, and return it with the values that were fitted, by name.
 
         Args:
             shape: (C, H, W) of the images.
@@ -90,7 +92,8 @@ class Builder:
         given = {name: self._as_default(name, value) for name, value in arguments.items()}
         if self.keywords is not None:
             given |= given.pop(self.keywords, {})
-        given |= self.values(self.fitted, shape, classes)
+        fitted = self.values(self.fitted, shape, classes)
+        given |= fitted
         first = [
             given.pop(name)
             for name, parameter in self.parameters.items()
@@ -108,7 +111,7 @@ class Builder:
                 del tried[refused]
         if not isinstance(module, nn.Module):
             raise UserError(f"expected a torch.nn.Module, got a {type(module).__name__}")
-        return module
+        return module, fitted | tried
 
     def _as_default(self, name: str, value: Any) -> Any:
         """Return a list of JSON as a tuple, if the parameter's default is one."""

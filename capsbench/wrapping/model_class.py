@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from inspect import Parameter, Signature
 from pathlib import Path
 from typing import Any, ClassVar, cast
@@ -34,8 +34,13 @@ class BuiltModel(LogitsModel):
     Attributes:
         builder: The class or function that builds the network.
         path: Name or path of the network; the path of a user's own file is absolute.
+        fitted: Values of the builder's parameters that the image shape and the classes determine.
+
+    Args:
+        kwargs: Further arguments of the function that builds the network, by name.
     """
 
+    fitted: Mapping[str, Any]
     builder: ClassVar[Builder]
     path: ClassVar[str]
 
@@ -115,13 +120,14 @@ def _constructor(name: str, builder: Builder) -> Callable[..., None]:
     ) -> None:
         own = {each: arguments.pop(each) for each in wrapper if each in arguments}
         try:
-            module = builder.build(image_shape, num_classes, arguments)
+            module, fitted = builder.build(image_shape, num_classes, arguments)
         except UserError as error:
             raise UserError(f"model '{name}': {error}") from None
         except Exception as error:
             reason = in_one_line(error, type(self).__module__)
             raise UserError(f"model '{name}' cannot be built: {reason}") from error
         LogitsModel.__init__(self, module, image_shape=image_shape, num_classes=num_classes, **own)
+        self.fitted = fitted
 
     own = [
         Parameter(

@@ -82,11 +82,11 @@ def measure_figures(results: Results) -> dict[str, CaptionedFigure]:
                     figures[spec.name] = CaptionedFigure(
                         figure,
                         spec.title,
-                        spec.caption,
+                        _caption(results, spec),
                         _describe(results, config.measure, measure, spec),
-                        _notes(results, config.measure),
+                        results.notes(config.measure),
                     )
-    notes = _notes(results, ACCURACY_BY_SPLIT)
+    notes = results.notes(ACCURACY_BY_SPLIT)
     for name, scaling, title, caption in _scaling_figures(results):
         if scaling is not None:
             figures[name] = CaptionedFigure(scaling, title, caption, _described(title), notes)
@@ -120,6 +120,13 @@ def _described(title: str) -> str:
     return f"{title}. The numbers are in results.csv."
 
 
+def _caption(results: Results, spec: FigureSpec) -> str:
+    """Return the caption of a figure of a measure, with the name of the first model."""
+    if not isinstance(spec, HeatMapFigureSpec):
+        return spec.caption
+    return f"{spec.caption} The first model is {results.cells[0].label}."
+
+
 def _scaling_figures(results: Results) -> Iterator[tuple[str, Figure | None, str, str]]:
     """Yield name, figure, title and caption."""
     yield (
@@ -140,19 +147,3 @@ def _scaling_figures(results: Results) -> Iterator[tuple[str, Figure | None, str
         scaling_figures.PARAMETERS_TITLE,
         scaling_figures.PARAMETERS_CAPTION,
     )
-
-
-def _notes(results: Results, measure: str) -> dict[str, tuple[str, ...]]:
-    """Return each model's notes; those that several seeds have appear once."""
-    notes = {
-        title: tuple(
-            dict.fromkeys(
-                note
-                for cell in cells
-                if measure in cell.measures
-                for note in cell.measures[measure].notes
-            )
-        )
-        for title, cells in results.by_label().items()
-    }
-    return {title: each for title, each in notes.items() if each}
