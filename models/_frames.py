@@ -9,6 +9,7 @@ independent of the image size.
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +18,8 @@ from torch.nn import functional as F
 from capsbench.capsules.capsule import Capsules
 from capsbench.capsules.precision import full_precision
 from capsbench.contracts import ImageShape
+from capsbench.representations import Representation
+from capsbench.viewpoint.warp import Size
 
 
 def to_pose_units(matrices: Tensor, height: int, width: int) -> Tensor:
@@ -54,6 +57,23 @@ def transform_poses(poses: Tensor, transforms: Tensor) -> Tensor:
     return torch.cat([directions, position], dim=-1).flatten(start_dim=-2)
 
 
+@dataclass(frozen=True, kw_only=True)
+class MovedPoses(Representation):
+    """Positions and frames that move as the image does, ρ(T) pose = T · pose; `transform_poses`.
+
+    Attributes:
+        image_size: (height, width) of the images in pixels.
+    """
+
+    image_size: Size
+
+    def apply(self, features: Tensor, matrix: Tensor) -> Tensor:
+        """Return the transformed poses (N, J, D, 1, 1)."""
+        poses = features.flatten(2)
+        transforms = to_pose_units(matrix[None], *self.image_size)
+        return transform_poses(poses, transforms).view_as(features)
+
+
 class Recognition(nn.Module):
     """Recognition units, a hidden layer for each capsule, and the capsules' poses and presences.
 
@@ -61,7 +81,7 @@ class Recognition(nn.Module):
 
     Args:
         image_shape: (C, H, W).
-        capsules: J.
+        capsules: J, the number of capsules.
         units: R, hidden units of each capsule, connected to the whole image.
         pose_dim: D, 2 for positions and 6 for frames.
     """
@@ -97,9 +117,9 @@ class Generation(nn.Module):
 
     Args:
         image_shape: (C, H, W).
-        capsules: J.
+        capsules: J, the number of capsules.
         units: G, hidden units of each capsule.
-        pose_dim: D.
+        pose_dim: D, the elements of a pose.
     """
 
     def __init__(

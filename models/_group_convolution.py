@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from capsbench.capsules.relative_error import max_or_nan, max_relative_error
+from capsbench.representations import permute_orientations
 
 TURNS = (1, 2, 3)  # quarter turns other than the identity
 PLANE = (-2, -1)
@@ -27,7 +28,7 @@ def rotate_p4(features: Tensor, turns: int) -> Tensor:
     Returns:
         (B, 4 D, H, W), or (B, 4 D, W, H) after an odd number of turns.
     """
-    orientations = features.unflatten(1, (-1, 4)).roll(turns, dims=2)
+    orientations = permute_orientations(features.unflatten(1, (-1, 4)), turns, dim=2)
     return torch.rot90(orientations.flatten(1, 2), turns, PLANE)
 
 

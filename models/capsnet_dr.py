@@ -163,10 +163,10 @@ class CapsNetDR(Model):
     def layers_of_interest(self) -> Mapping[str, LayerOfInterest]:
         """Return the convolution before its ReLU, and the primary and class capsules.
 
-        Convolutions move with the image by whole strides. Lengths are claimed to be invariant. The
-        paper states no law for the directions of poses: primary poses are declared at whole
-        strides alone, and class poses not at all. (Their matrices W are of any rank and sign, and
-        a 16-dimensional vector has no distinguished coordinates.)
+        Convolutions move with the image by whole strides, exactly since nothing is padded. Lengths
+        are claimed not to change. How the direction of a pose changes is stated nowhere: the paper
+        only expects it to represent the entity's properties. So primary poses are declared at whole
+        strides alone, and class poses not at all.
         """
         stride, offset = stride_and_offset(self.windows)
         strides = whole_strides(stride)

@@ -38,9 +38,27 @@ from capsbench.contracts import (
     require_size,
 )
 from capsbench.errors import UserError
-from capsbench.models._geometry import LayerWindow, smallest_input, stride_and_offset
+from capsbench.models._cnn import feature_map
+from capsbench.models._geometry import LayerWindow, output_size, smallest_input, stride_and_offset
 from capsbench.models._presences import log_normalized
+from capsbench.representations import (
+    AFFINE,
+    LINEAR,
+    SHIFTS,
+    Invariant,
+    MatrixPoseMap,
+    MatrixPoses,
+    PoseFrame,
+    Representation,
+    SpatialMap,
+    whole_strides,
+)
 from capsbench.viewpoint.views import Views
+
+CLAIM = (
+    "Hinton, Sabour, Frosst (2018), sections 1 to 4: a pose is the relation between an entity and "
+    "the viewer, a view multiplies it as it multiplies votes, and activations do not change"
+)
 
 
 class CapsNetEM(Model):
@@ -54,7 +72,7 @@ class CapsNetEM(Model):
 
     Args:
         image_shape: (C, H, W) of the images.
-        num_classes: K.
+        num_classes: K, the number of classes.
         channels: A, channels of the convolution.
         kernel: Width of the convolution's window, without padding.
         stride: Step of the convolution's window.
@@ -140,6 +158,8 @@ class CapsNetEM(Model):
             variant=self.class_variant,
             pose_size=pose_size,
         )
+        self.pose = pose
+        self.coordinate_addition = coordinate_addition
         self.temperatures = inverse_temperature
         self.loss_name = loss
         self.register_buffer("inverse_temperature", torch.tensor(inverse_temperature[0]))
@@ -181,18 +201,65 @@ class CapsNetEM(Model):
         return log_normalized(prediction.scores)
 
     def layers_of_interest(self) -> Mapping[str, LayerOfInterest]:
-        """Return the convolution before its ReLU, and poses and presences of each capsule layer."""
-        stride, offset = stride_and_offset(self.windows[:1])
-        layers = {"conv": LayerOfInterest("conv", "map", stride=stride, offset=offset)}
+        """Return the convolution before its ReLU, and poses and presences of each capsule layer.
+
+        Convolution and primary capsules move with the image by whole strides, exactly if nothing
+        leaves the image, whose pixels are standardised. All else is claimed: presences do not
+        change, and poses are multiplied from the left, see `pose_frame`. Whole strides are claims
+        in the other layers, too: a child near the border has fewer parents than others.
+        """
+        layers = {"conv": feature_map("conv", self.windows[:1])}
         maps = {"primary": "primary"}
         maps |= {f"capsules {i + 1}": f"capsules.{i}" for i in range(len(self.capsules))}
         for count, (name, module) in enumerate(maps.items(), start=1):
             stride, offset = stride_and_offset(self.windows[:count])
-            layers[f"{name} poses"] = LayerOfInterest(module, "pose", 0, stride, offset)
-            layers[f"{name} presences"] = LayerOfInterest(module, "presence", 1, stride, offset)
-        layers["class poses"] = LayerOfInterest("classes", "pose", 0)
-        layers["class presences"] = LayerOfInterest("classes", "presence", 1)
+            strides = whole_strides(stride)
+            exact, claimed = (strides, ()) if name == "primary" else ((), strides)
+            presences = SpatialMap(exact=exact, claimed=claimed + LINEAR, source=CLAIM)
+            poses: Representation = SpatialMap(exact=exact, claimed=claimed, source=CLAIM)
+            if self.multiplies_poses:
+                poses = MatrixPoseMap(
+                    frame=self.pose_frame(), exact=exact, claimed=claimed + LINEAR, source=CLAIM
+                )
+            for kind, transformation in (("pose", poses), ("presence", presences)):
+                layers[f"{name} {kind}s"] = LayerOfInterest(
+                    module,
+                    kind,
+                    int(kind == "presence"),
+                    stride=stride,
+                    offset=offset,
+                    transformation=transformation,
+                )
+        class_poses: Representation = Invariant(claimed=SHIFTS, source=CLAIM)
+        if self.coordinate_addition:
+            views = AFFINE if self.multiplies_poses else SHIFTS
+            class_poses = MatrixPoses(frame=self.pose_frame(), claimed=views, source=CLAIM)
+        presences = Invariant(claimed=AFFINE, source=CLAIM)
+        layers["class poses"] = LayerOfInterest("classes", "pose", 0, transformation=class_poses)
+        layers["class presences"] = LayerOfInterest(
+            "classes", "presence", 1, transformation=presences
+        )
         return layers
+
+    @property
+    def multiplies_poses(self) -> bool:
+        """True if rows of poses have a meaning in the image: matrices, with added coordinates."""
+        x, y = self.pose_frame().x, self.pose_frame().y
+        return self.pose == "matrix" and self.coordinate_addition and x[1] == y[1]
+
+    def pose_frame(self) -> PoseFrame:
+        """Return the frame of poses that coordinate addition defines (Hinton 2018, section 4).
+
+        The first two entries of the last column of a vote hold row and column, as fractions of the
+        map of the last capsules before the classes: the first row of a pose is the axis downwards,
+        the second the axis to the right, and the last column the position. Votes M W keep rows
+        apart, so that rows have this meaning in all layers.
+        """
+        _, height, width = self.image_shape
+        stride, offset = stride_and_offset(self.windows)
+        start = offset - stride / 2  # the first position is the fraction 0.5 / size of its map
+        unit = [stride * output_size(side, self.windows) for side in (width, height)]
+        return PoseFrame(unit=(unit[0], unit[1]), origin=(start, start), x=(1, 3), y=(0, 3))
 
 
 class CapsNetEMSmall(CapsNetEM):
@@ -271,6 +338,14 @@ class CapsNetEMCode(CapsNetEM):
         _, height, width = self.image_shape
         stride, offset = stride_and_offset(self.windows)
         return PixelCoordinates(image_size=(height, width), stride=stride, offset=offset)
+
+    def pose_frame(self) -> PoseFrame:
+        """Return the frame of the code's coordinates: x and y are the first entries of a row.
+
+        In one row they cannot be multiplied from the left. Only their shift is claimed.
+        """
+        _, height, width = self.image_shape
+        return PoseFrame(unit=(100.0, 100.0), origin=(width // 2, height // 2), x=(0, 0), y=(0, 1))
 
     def spread(self, presences: Tensor, targets: Tensor, progress: float) -> Tensor:
         """Compute the spread loss averaged over classes; the margin rises along a sigmoid."""

@@ -23,6 +23,7 @@ from capsbench.models._group_convolution import (
     P4Convolution,
 )
 from capsbench.models._pooling import MaxPooling, halving_window
+from capsbench.representations import QUARTER_TURNS, Invariant, OrientationMap
 
 CONV = LayerWindow(3, padding=1)
 
@@ -44,7 +45,7 @@ class CNNP4(SequentialClassifier):
 
     Args:
         image_shape: (C, H, W) of the images, at least 7 pixels high and wide.
-        num_classes: K.
+        num_classes: K, the number of classes.
         width: Features of the first block, each in four orientations; they double with each block.
     """
 
@@ -72,13 +73,22 @@ class CNNP4(SequentialClassifier):
         self.classes = nn.Linear(4 * width, num_classes)
 
     def layers_of_interest(self) -> Mapping[str, LayerOfInterest]:
-        """Return the maps after each block and after orientation pooling, and the average."""
+        """Return the maps after each block and after orientation pooling, and the average.
+
+        Their transformations under quarter turns are declared if images are square.
+        """
+        _, height, width = self.image_shape
+        turns = QUARTER_TURNS if height == width else ()
         layers = {}
         for count in range(1, len(self.windows) + 1):
             below = list(chain(*self.windows[:count]))
-            layers[f"block {count}"] = feature_map(f"block{count}", below)
-        layers["orientations"] = feature_map("orientations", list(chain(*self.windows)))
-        return {**layers, "average": LayerOfInterest("average", "vector")}
+            layers[f"block {count}"] = feature_map(
+                f"block{count}", below, representation=OrientationMap, exact=turns
+            )
+        windows = list(chain(*self.windows))
+        layers["orientations"] = feature_map("orientations", windows, exact=turns)
+        average = LayerOfInterest("average", "vector", transformation=Invariant(exact=turns))
+        return {**layers, "average": average}
 
     def check_turn_invariance(self, images: Tensor) -> float:
         """Check that the scores are invariant to quarter turns: f(T x) = f(x) (article, eq. 0).

@@ -93,6 +93,7 @@ class TransformingAutoencoder(Model):
     ) -> None:
         super().__init__(image_shape=image_shape, num_classes=num_classes)
         require_size("transforming-autoencoder", image_shape, 2)
+        self.transformation = transformation
         self.ranges = ViewRange(shift=(-max_shift, max_shift))
         pose_dim = 2
         if transformation == "affine":
@@ -174,7 +175,7 @@ class TransformingAutoencoder(Model):
         for which the network is trained. Nothing enforces it except the loss.
         """
         _, height, width = self.image_shape
-        factors = AFFINE if "rotation" in self.ranges.model_dump() else SHIFTS
+        factors = AFFINE if self.transformation == "affine" else SHIFTS
         poses = MovedPoses(image_size=(height, width), claimed=factors, source=CLAIM)
         presences = Invariant(claimed=factors, source=CLAIM)
         return {

@@ -13,7 +13,13 @@ from typing import Literal
 import numpy as np
 import torch
 
-from capsbench.conformance import construction, execution, learning, prediction
+from capsbench.conformance import (
+    construction,
+    execution,
+    learning,
+    prediction,
+    transformations,
+)
 from capsbench.conformance.subject import NotApplicable, Subject, Violation
 from capsbench.errors import UserError, in_one_line
 
@@ -29,6 +35,7 @@ CHECKS: tuple[Check, ...] = (
     prediction.image_gradient,
     prediction.determinism,
     prediction.layers_of_interest,
+    transformations.declared_transformations,
     learning.loss,
     learning.targets,
     learning.batch_average,

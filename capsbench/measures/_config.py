@@ -9,7 +9,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from capsbench.viewpoint.factors import RECORDED
+from capsbench.viewpoint.factors import FACTORS, RECORDED
 from capsbench.viewpoint.grid import GridView, ViewGrid
 from capsbench.viewpoint.joint import SweptView
 from capsbench.viewpoint.ranges import ViewRange
@@ -113,6 +113,29 @@ class LayerMeasureConfig(GridMeasureConfig):
         anywhere = {name: Spread(intervals=(FULL_RANGES[name],)) for name in sorted(recorded)}
         ranges = [ViewRange().model_copy(update={name: at}) for name, at in anywhere.items()]
         return [*(view for view in views if not view.recorded), *ranges]
+
+
+class WarpMeasureConfig(LayerMeasureConfig):
+    """Arguments of a measure that moves the maps of layers as views move the image.
+
+    Attributes:
+        grid: The views: warps of the whole image.
+        margin: Pixels at the border of the image; positions of maps there are left out, before and
+            after the warp. Half a receptive field, if it reaches beyond the border.
+    """
+
+    margin: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+
+    @model_validator(mode="after")
+    def _check_warps(self) -> Self:
+        if others := [name for name in self.grid.factors() if FACTORS[name].kind != "warp"]:
+            raise ValueError(
+                f"{self.measure} moves maps, which {', '.join(others)} cannot do: sweep "
+                "rotation, shift, scale, shear or tilt"
+            )
+        if self.grid.part is not None:
+            raise ValueError(f"{self.measure} moves the whole image: leave grid.part out")
+        return self
 
 
 def refuse_recorded(measure: str, factors: list[str]) -> None:

@@ -20,13 +20,15 @@ from capsbench.measures._paired_activations import Activations, paired_activatio
 from capsbench.measures._result import Array, MeasureResult, index_name
 from capsbench.metrics.invariance import FeatureDistances, FeatureInvariance, mean_over_views
 from capsbench.statistics.influence import influence_values
-from capsbench.values import Quantity
+from capsbench.values import Condition, Quantity
 from capsbench.viewpoint.grid import GridView
 
 Pair = tuple[Tensor, Tensor]  # (N, ...) each
 # From a view, a layer's name, and its activations for images and for the same images from the view:
-# the pairs that are compared, by the name that metrics begin with.
+# the pairs that are compared, by the name that metrics begin with. Views may have none.
 Compare = Callable[[GridView, str, Tensor, Tensor], dict[str, Pair]]
+# From a view and a layer's name: the conditions of its values.
+ConditionOf = Callable[[GridView, str], Mapping[str, Condition]]
 SEVERAL_OBJECTS = "no class error: images hold several objects, of several classes"
 
 
@@ -36,10 +38,22 @@ class LayerComparison(NamedTuple):
     Attributes:
         name: Name that metrics begin with.
         layer: Name of the layer.
+        condition: Conditions of its values. Views under different conditions are not averaged.
     """
 
     name: str
     layer: str
+    condition: tuple[tuple[str, Condition], ...] = ()
+
+    def quantity(self, term: str, factor: str | None = None, view: float | None = None) -> Quantity:
+        """Return the identity of a number of this comparison."""
+        return Quantity(
+            metric=f"{self.name}_{term}",
+            factor=factor,
+            view=view,
+            layer=self.layer,
+            condition=dict(self.condition),
+        )
 
 
 class ActivationListener(Protocol):
@@ -78,6 +92,11 @@ def error_metrics(name: str, description: str) -> dict[str, ValueSpec]:
     }
 
 
+def no_condition(_view: GridView, _layer: str) -> Mapping[str, Condition]:
+    """Return no condition: all views of a layer are averaged."""
+    return {}
+
+
 def errors_by_view(
     compare: Compare,
     layers: Mapping[str, LayerOfInterest],
@@ -86,14 +105,15 @@ def errors_by_view(
     data: ImageDataModule,
     context: MeasureContext,
     listener: ActivationListener | None = None,
+    condition_of: ConditionOf = no_condition,
 ) -> MeasureResult:
     """Compute the errors of `FeatureDistances` by layer, view and factor, and over all views.
 
     Metrics are ``<name>_error``, ``<name>_change``, ``<name>_spread``, ``<name>_class_error`` and
     ``<name>_class_spread``, see `error_metrics`. Over views mean squares are averaged with equal
     weights; views that change nothing are left out. Per-image arrays have each image's distance
-    (V, N) as ``<name>_distance``, and its contribution to the error over all views under that
-    quantity, see `capsbench.statistics.influence`.
+    (V, N), of the V views that are compared, as ``<name>_distance``, and its contribution to the
+    error over all views under that quantity, see `capsbench.statistics.influence`.
 
     Images are evaluated view by view, as stored and from the view. Memory is that of a batch, and
     for each layer twice (classes x features) in float64, independent of the number of views.
@@ -106,15 +126,16 @@ def errors_by_view(
         data: The data module.
         context: Device and progress; ``advance`` is called after each view.
         listener: A further computation on the activations.
+        condition_of: Function from a view and a layer's name to the conditions of its values.
     """
     views = config.grid.views()
     subset = image_subset(data, views, config.images)
-    errors: dict[LayerComparison, list[FeatureDistances]] = {}
+    errors: dict[LayerComparison, dict[int, FeatureDistances]] = {}  # by number of the view
     distances: dict[LayerComparison, list[NDArray[np.float32]]] = {}
     sums: dict[LayerComparison, Tensor] = {}  # (3, N) over views
     multi_hot = False
     metrics: dict[LayerComparison, FeatureInvariance] = {}  # of one view after another
-    for view in views:
+    for row, view in enumerate(views):
         squares: dict[LayerComparison, list[Tensor]] = {}
         for batch, f_x, f_gx in paired_activations(
             model, layers, data, context.device, subset, view
@@ -122,8 +143,9 @@ def errors_by_view(
             multi_hot = batch.targets.dim() == 2
             classes = None if multi_hot else batch.targets
             for layer in layers:
+                condition = tuple(condition_of(view, layer).items())
                 for name, (x, gx) in compare(view, layer, f_x[layer], f_gx[layer]).items():
-                    key = LayerComparison(name, layer)
+                    key = LayerComparison(name, layer, condition)
                     if key not in metrics:
                         metrics[key] = _new_metric(x, None if multi_hot else data.num_classes)
                     metrics[key].update(x, gx, classes)
@@ -133,7 +155,7 @@ def errors_by_view(
         for key, parts in squares.items():
             error, per_image = metrics[key].compute(), torch.cat(parts, dim=1)
             metrics[key].reset()
-            errors.setdefault(key, []).append(error)
+            errors.setdefault(key, {})[row] = error
             distances.setdefault(key, []).append(per_image[0].sqrt().float().cpu().numpy())
             if not view.is_identity:
                 sums[key] = sums.get(key, 0) + _scale_to_means(per_image, error)
@@ -144,12 +166,11 @@ def errors_by_view(
     terms = _terms(views, errors, with_classes=not multi_hot)
     values, notes = drop_nonfinite((quantity, term, n) for quantity, term in terms)
     arrays: dict[str, Array] = {
-        Quantity(metric=f"{name}_distance", layer=layer).name: np.stack(each)
-        for (name, layer), each in distances.items()
+        key.quantity("distance").name: np.stack(each) for key, each in distances.items()
     }
     names = {value.name for value in values}
-    for (name, layer), each in sums.items():
-        quantity = Quantity(metric=f"{name}_error", layer=layer).name
+    for key, each in sums.items():
+        quantity = key.quantity("error").name
         influence = influence_values(each.unbind(), [0.5, -0.25, -0.25])
         if quantity in names and influence.isfinite().all():
             arrays[quantity] = influence.cpu().numpy()
@@ -182,7 +203,7 @@ def _new_metric(x: Tensor, num_classes: int | None) -> FeatureInvariance:
 
 def _terms(
     views: Sequence[GridView],
-    errors: Mapping[LayerComparison, Sequence[FeatureDistances]],
+    errors: Mapping[LayerComparison, Mapping[int, FeatureDistances]],
     *,
     with_classes: bool,
 ) -> Iterator[tuple[Quantity, Tensor]]:
@@ -196,12 +217,13 @@ def _terms(
         *((factor, None, rows) for factor, rows in by_factor.items()),
         *([(None, None, nontrivial)] if nontrivial else []),
     ]
-    for (name, layer), by_view in errors.items():
+    for key, by_view in errors.items():
         for factor, view, rows in groups:
-            mean = mean_over_views([by_view[row] for row in rows])
+            if not (measured := [by_view[row] for row in rows if row in by_view]):
+                continue
+            mean = mean_over_views(measured)
             terms = {"error": mean.error, "change": mean.change, "spread": mean.spread}
             if with_classes:
                 terms |= {"class_error": mean.class_error, "class_spread": mean.class_spread}
             for term, value in terms.items():
-                metric = f"{name}_{term}"
-                yield Quantity(metric=metric, factor=factor, view=view, layer=layer), value
+                yield key.quantity(term, factor, view), value

@@ -1,86 +1,98 @@
-"""Fits of the change of poses on maps, by view and over the views of a factor."""
+"""Fits of the change of fibres, such as poses, by view and over the views of a factor."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from torch import Tensor
 
-from capsbench.contracts import Batch, LayerOfInterest
+from capsbench.contracts import Batch
 from capsbench.data.folds import folds_by_image
+from capsbench.measures._errors_by_view import ConditionOf, Pair, no_condition
 from capsbench.measures._paired_activations import Activations
-from capsbench.measures._warped_maps import MapWarp
 from capsbench.metrics.pose_equivariance import PoseEquivariance, PoseFit, combine_fits
-from capsbench.values import Quantity
+from capsbench.values import Quantity, Value, select
 from capsbench.viewpoint.grid import GridView
-from capsbench.viewpoint.warp import Size
+
+FibresOf = Callable[[GridView, str, Tensor, Tensor], Pair | None]
 
 
 class PoseFits:
-    """Affine maps of the poses at the positions of layers, fitted view after view.
+    """Affine maps of the fibres of layers, such as poses, fitted view after view.
 
     An `ActivationListener`.
 
     Args:
-        layers: Layers with poses at positions, by name.
-        warp_of: Function from a view, a layer's name and the size of its map to the warp.
+        layers: Names of the layers.
+        fibres_of: Function from a view, a layer's name, and its activations for images and for the
+            same images from the view, to the fibres (N, C, D, P) before and after the fitted map;
+            None for a view that is left out.
+        condition_of: Function from a view and a layer's name to the conditions of its values.
     """
 
     def __init__(
-        self,
-        layers: Mapping[str, LayerOfInterest],
-        warp_of: Callable[[GridView, str, Size], MapWarp],
+        self, layers: Iterable[str], fibres_of: FibresOf, condition_of: ConditionOf = no_condition
     ) -> None:
-        self.layers = layers
-        self.warp_of = warp_of
+        self.layers = tuple(layers)
+        self.fibres_of = fibres_of
+        self.condition_of = condition_of
         self.metrics: dict[str, PoseEquivariance] = {}  # of one view after another
-        self.by_factor: dict[tuple[str, str], list[PoseFit]] = {}
+        self.by_factor: dict[Quantity, list[PoseFit]] = {}  # by identity without a metric
         self.by_view: list[tuple[Quantity, Tensor]] = []
 
     def update(self, view: GridView, batch: Batch, f_x: Activations, f_gx: Activations) -> None:
         """Add a batch of images, with their activations as stored and from the view."""
-        for name, layer in self.layers.items():
-            maps = [as_map(layer, outputs[name]) for outputs in (f_x, f_gx)]
-            warp = self.warp_of(view, name, (maps[0].shape[-2], maps[0].shape[-1]))
-            positions = warp.positions.to(maps[0].device)
-            types = f_x[name].shape[3]
-            warped, transformed = (
-                each[..., positions].unflatten(1, (types, -1)) for each in warp.pair(*maps)
-            )
+        for name in self.layers:
+            fibres = self.fibres_of(view, name, f_x[name], f_gx[name])
+            if fibres is None:
+                continue
+            before, after = fibres
             if name not in self.metrics:
                 # Every process sees the same images: there is nothing to sum over processes.
-                self.metrics[name] = PoseEquivariance(warped.shape[1:], sync_on_compute=False)
-                self.metrics[name].to(warped.device)
-            self.metrics[name].update(warped, transformed, folds_by_image(batch.index))
+                self.metrics[name] = PoseEquivariance(before.shape[1:], sync_on_compute=False)
+                self.metrics[name].to(before.device)
+            self.metrics[name].update(before, after, folds_by_image(batch.index))
 
     def finish_view(self, view: GridView) -> None:
         """Fit the maps of a view; the next view has other positions."""
         for name, metric in self.metrics.items():
             fit = metric.compute()
-            self.by_view += [
-                (Quantity(metric=key, factor=view.factor, view=view.value, layer=name), value)
-                for key, value in fit.values.items()
-            ]
+            condition = dict(self.condition_of(view, name))
+            all_views = Quantity(metric="", factor=view.factor, layer=name, condition=condition)
+            at_view = all_views.model_copy(update={"view": view.value})
+            self.by_view += _with_metrics(at_view, fit)
             if not view.is_identity:
-                self.by_factor.setdefault((view.factor, name), []).append(fit)
+                self.by_factor.setdefault(all_views, []).append(fit)
         self.metrics.clear()
 
     def values(self) -> list[tuple[Quantity, Tensor]]:
         """Return all quantities with their values, also undefined ones."""
         return self.by_view + [
-            (Quantity(metric=key, factor=factor, layer=name), value)
-            for (factor, name), fits in self.by_factor.items()
-            for key, value in combine_fits(fits).values.items()
+            value
+            for quantity, fits in self.by_factor.items()
+            for value in _with_metrics(quantity, combine_fits(fits))
         ]
 
+    def values_with_errors(
+        self, values: Sequence[Value], *, error: str, remaining: str
+    ) -> Iterator[tuple[Quantity, Tensor]]:
+        """Yield all values, and the errors that the fitted maps leave of those of a measure.
 
-def as_map(layer: LayerOfInterest, output: Tensor) -> Tensor:
-    """Return the output of a layer with positions as a map (N, C, H, W).
+        Args:
+            values: Values of the measure.
+            error: Metric of its error.
+            remaining: Metric of what is left: the error times √(1 - explained).
+        """
+        errors = {value.quantity: value.value for value in select(values, metric=error)}
+        yield from self.values()
+        for quantity, explained in self.values():
+            before = quantity.model_copy(update={"metric": error})
+            if quantity.metric == "explained" and before in errors:
+                share = (1 - explained).clamp_min(0).sqrt()
+                yield quantity.model_copy(update={"metric": remaining}), errors[before] * share
 
-    Args:
-        layer: The layer.
-        output: Its output: a map, presences (N, H, W, C), or poses (N, H, W, C, D or 4, 4).
-    """
-    if layer.kind == "pose":
-        return output.flatten(4).permute(0, 3, 4, 1, 2).flatten(1, 2)
-    return output.permute(0, 3, 1, 2) if layer.kind == "presence" else output
+
+def _with_metrics(quantity: Quantity, fit: PoseFit) -> list[tuple[Quantity, Tensor]]:
+    return [
+        (quantity.model_copy(update={"metric": key}), value) for key, value in fit.values.items()
+    ]

@@ -11,7 +11,9 @@ from torch.nn import functional as F
 from capsbench.contracts import LayerOfInterest, Model
 from capsbench.data.randomness import generator
 from capsbench.measures._activations import capture_activations
+from capsbench.measures._layer_transforms import as_fields, has_positions
 from capsbench.profiling.evaluation_mode import evaluation_mode
+from capsbench.representations import SpatialMap
 
 ROUNDING = 1e-5  # fp32: a change below this share of the largest activation counts as none
 
@@ -47,22 +49,22 @@ def interior_positions(
 
     Args:
         model: The model.
-        layers: Layers by name; those that are no scalar field are skipped.
+        layers: Layers by name; those without positions are skipped.
         images: (B, C, H, W), some of the measured images. A position is not detected if, for
             example, a ReLU hides the border in all of them.
 
     Returns:
-        (H', W') bool for each scalar field, on the device of the images.
+        (H', W') bool for each layer with positions, on the device of the images.
     """
     noise = torch.rand(images.shape, generator=generator("border of images")).to(images)
     with evaluation_mode(model):
         first, second = (
-            _scalar_fields(model, layers, _with_border(images, border))
+            _fields(model, layers, _with_border(images, border))
             for border in (noise, noise.flip(2, 3))
         )
     result = {}
     for name, output in first.items():
-        difference = (second[name] - output).abs().amax(dim=(0, 1))
+        difference = (second[name] - output).abs().amax(dim=(0, 1, 2))
         changed = difference > ROUNDING * output.abs().max()
         around = F.pad(changed.float(), (1, 1, 1, 1), value=1.0)[None, None]
         result[name] = F.max_pool2d(around, 3, stride=1)[0, 0] == 0
@@ -76,10 +78,14 @@ def _with_border(images: Tensor, other: Tensor) -> Tensor:
     return result
 
 
-def _scalar_fields(
+def _fields(
     model: Model, layers: Mapping[str, LayerOfInterest], images: Tensor
 ) -> dict[str, Tensor]:
+    """Return the layers with positions as fields (B, C, D, H', W')."""
     with capture_activations(model, layers) as captured:
         model(images)
-    fields = {name: scalar_field(layer, captured[name]) for name, layer in layers.items()}
-    return {name: field for name, field in fields.items() if field is not None}
+    return {
+        name: as_fields(name, layer, captured[name], SpatialMap())
+        for name, layer in layers.items()
+        if has_positions(layer, captured[name])
+    }

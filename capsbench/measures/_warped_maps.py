@@ -11,6 +11,11 @@ from capsbench.errors import UserError
 from capsbench.viewpoint.views import Views
 from capsbench.viewpoint.warp import Size, unwarp, warp
 
+BORDERS = (
+    "positions that see beyond the image's border count, although padding does not move with the "
+    "image: give a margin of half a receptive field, in pixels, to leave them out"
+)
+
 
 class MapWarp(NamedTuple):
     """Warp of the positions of a map by a view, and the positions that can be compared.
@@ -70,7 +75,11 @@ class MapWarp(NamedTuple):
             maps_x: (N, C, H, W) maps of images.
             maps_gx: (N, C, H, W) maps of the same images from the view.
         """
-        return _mask(warp(maps_x, self.matrix), self.positions), _mask(maps_gx, self.positions)
+        return self.mask(warp(maps_x, self.matrix)), self.mask(maps_gx)
+
+    def mask(self, maps: Tensor) -> Tensor:
+        """Return maps (..., H, W) with 0 at positions that cannot be compared."""
+        return _mask(maps, self.positions)
 
     def round_trip(self, maps: Tensor) -> tuple[Tensor, Tensor]:
         """Return maps (N, C, H, W) and the same after both warps, zero at unknown positions."""
@@ -138,5 +147,5 @@ def inside(matrix: Tensor, size: Size, margin: float = 0.0) -> Tensor:
 
 
 def _mask(maps: Tensor, positions: Tensor) -> Tensor:
-    """Return maps (N, C, H, W) with 0 outside of positions (H, W): one size for all views."""
+    """Return maps (..., H, W) with 0 outside of positions (H, W): one size for all views."""
     return maps.where(positions.to(maps.device), 0)

@@ -185,7 +185,8 @@ def _positions(
     """Return the positions of each map to warp back, (H, W) bool, and notes on the others."""
     with_known_positions = {*model.layers_of_interest(), *COMMON_LAYERS}
     result, notes = dict[str, Tensor](), list[str]()
-    for name, inside in interior_positions(model, layers, images).items():
+    scalar = {name: layer for name, layer in layers.items() if layer.kind != "pose"}
+    for name, inside in interior_positions(model, scalar, images).items():
         if name not in with_known_positions:
             problem = "the model's layers_of_interest() does not give the stride of its positions"
         elif not inside.any():

@@ -2,65 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from functools import cache
-from typing import ClassVar, Literal, Self
+from collections.abc import Mapping
+from typing import ClassVar, Literal
 
 import torch
-from pydantic import Field, model_validator
 from torch import Tensor
 
 from capsbench.contracts import LayerOfInterest, Model
 from capsbench.data.images import ImageDataModule
 from capsbench.measures._activations import PIXELS, capture_activations, choose_layers
-from capsbench.measures._config import LayerMeasureConfig
+from capsbench.measures._config import WarpMeasureConfig
 from capsbench.measures._errors_by_view import Pair, error_metrics, errors_by_view
 from capsbench.measures._figures import LayerFigureSpec, LineSpec
 from capsbench.measures._image_subset import familiar_batches, subset_rows
+from capsbench.measures._layer_transforms import LayerTransforms, has_positions
 from capsbench.measures._measure import Measure, MeasureContext, ValueSpec
 from capsbench.measures._nonfinite import drop_nonfinite
 from capsbench.measures._paired_activations import identity_view
-from capsbench.measures._pose_fits import PoseFits, as_map
+from capsbench.measures._pose_fits import PoseFits
 from capsbench.measures._result import MeasureResult
-from capsbench.measures._warped_maps import MapWarp
-from capsbench.values import Quantity, Value, select
-from capsbench.viewpoint.factors import FACTORS
+from capsbench.measures._warped_maps import BORDERS
+from capsbench.representations import SpatialMap
 from capsbench.viewpoint.grid import GridView
-from capsbench.viewpoint.views import Views
-from capsbench.viewpoint.warp import Size
 
 NO_POSITIONS = "it is not a map"
 NO_STRIDE = "its stride is not known: name it in the model's layers_of_interest()"
-BORDERS = (
-    "positions that see beyond the image's border count, although padding does not move with the "
-    "image: give a margin of half a receptive field, in pixels, to leave them out"
-)
 
 
-class SpatialEquivarianceConfig(LayerMeasureConfig):
-    """Arguments of the spatial equivariance error.
-
-    Attributes:
-        grid: The views: warps of the whole image.
-        layers: Names of layers, see `LayerMeasureConfig`. Layers without positions are left out.
-        images: Largest number of test images, the same for every model.
-        margin: Pixels at the border of the image; positions of maps there are left out, before and
-            after the warp. Half a receptive field, if it reaches beyond the border.
-    """
+class SpatialEquivarianceConfig(WarpMeasureConfig):
+    """Arguments of the spatial equivariance error; layers without positions are left out."""
 
     measure: Literal["spatial-equivariance"]
-    margin: float = Field(default=0.0, ge=0, allow_inf_nan=False)
-
-    @model_validator(mode="after")
-    def _check_warps(self) -> Self:
-        if others := [name for name in self.grid.factors() if FACTORS[name].kind != "warp"]:
-            raise ValueError(
-                f"spatial-equivariance moves maps, which {', '.join(others)} cannot do: sweep "
-                "rotation, shift, scale, shear or tilt"
-            )
-        if self.grid.part is not None:
-            raise ValueError("spatial-equivariance moves the whole image: leave grid.part out")
-        return self
 
 
 class SpatialEquivariance(Measure[SpatialEquivarianceConfig]):
@@ -142,35 +114,27 @@ class SpatialEquivariance(Measure[SpatialEquivarianceConfig]):
         candidates = choose_layers(model, config.layers)
         problems = _problems(model, candidates, data, context.device)
         layers = {name: layer for name, layer in candidates.items() if name not in problems}
-        image_size: Size = (data.image_shape[1], data.image_shape[2])
-
-        @cache
-        def warp_of(view: GridView, name: str, size: Size) -> MapWarp:
-            layer = layers[name]
-            return MapWarp.of(
-                Views.of_grid([view]),
-                size,
-                image_size,
-                stride=layer.stride,
-                offset=layer.offset,
-                margin=config.margin / layer.stride,
-            )
+        transforms = LayerTransforms(
+            layers,
+            dict.fromkeys(layers, SpatialMap()),
+            (data.image_shape[1], data.image_shape[2]),
+            config.margin,
+        )
 
         def compare(view: GridView, name: str, f_x: Tensor, f_gx: Tensor) -> dict[str, Pair]:
-            maps_x, maps_gx = (as_map(layers[name], output) for output in (f_x, f_gx))
-            warp = warp_of(view, name, (maps_x.shape[-2], maps_x.shape[-1]))
             return {
-                "spatial": warp.pair(maps_x, maps_gx),
-                "interpolation": warp.round_trip(maps_x),
+                "spatial": transforms.pair(view, name, f_x, f_gx),
+                "interpolation": transforms.round_trip(view, name, f_x),
             }
 
-        poses = {name: layer for name, layer in layers.items() if layer.kind == "pose"}
-        fits = PoseFits(poses, warp_of)
+        poses = [name for name, layer in layers.items() if layer.kind == "pose"]
+        fits = PoseFits(poses, transforms.fibres)
         result = errors_by_view(compare, layers, config, model, data, context, fits)
         n = len(result.per_image["index"])
-        values, undefined = drop_nonfinite(
-            (quantity, value, n) for quantity, value in _with_errors(fits.values(), result.values)
+        fitted = fits.values_with_errors(
+            result.values, error="spatial_error", remaining="pose_error"
         )
+        values, undefined = drop_nonfinite((quantity, value, n) for quantity, value in fitted)
         notes = tuple(f"{name} is left out: {problem}" for name, problem in problems.items())
         if not config.margin:
             notes += (BORDERS,)
@@ -189,25 +153,8 @@ def _problems(
         model(batch.images)
     problems = {}
     for name, layer in layers.items():
-        min_dim = 5 if layer.kind == "pose" else 4  # of a pose that is a matrix 6
-        if layer.kind == "vector" or outputs[name].dim() < min_dim:
+        if not has_positions(layer, outputs[name]):
             problems[name] = NO_POSITIONS
         elif name not in with_known_stride and outputs[name].shape[-2:] != batch.images.shape[-2:]:
             problems[name] = NO_STRIDE
     return problems
-
-
-def _with_errors(
-    fits: Sequence[tuple[Quantity, Tensor]], values: Sequence[Value]
-) -> Iterator[tuple[Quantity, Tensor]]:
-    """Yield the values of the fits, and the pose errors that they leave of the spatial errors."""
-    spatial = {
-        (value.factor, value.view, value.layer): value.value
-        for value in select(values, metric="spatial_error")
-    }
-    yield from fits
-    for quantity, explained in fits:
-        place = (quantity.factor, quantity.view, quantity.layer)
-        if quantity.metric == "explained" and place in spatial:
-            remaining = (1 - explained).clamp_min(0).sqrt()
-            yield quantity.model_copy(update={"metric": "pose_error"}), spatial[place] * remaining

@@ -11,6 +11,7 @@ from capsbench.contracts import (
     one_hot,
     require_size,
 )
+from capsbench.representations import QUARTER_TURNS, SpatialMap, whole_strides
 
 
 class Sound(Model):
@@ -32,4 +33,6 @@ class Sound(Model):
         return cross_entropy(prediction.scores.float(), shares / shares.sum(dim=1, keepdim=True))
 
     def layers_of_interest(self):
-        return {"hidden": LayerOfInterest("hidden", "vector")}
+        moving = SpatialMap(exact=whole_strides(4) + QUARTER_TURNS)
+        pooled = LayerOfInterest("body.0", "map", stride=4, offset=1.5, transformation=moving)
+        return {"pooled": pooled, "hidden": LayerOfInterest("hidden", "vector")}

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from capsbench.conformance import learning, prediction
+from capsbench.conformance import learning, prediction, transformations
 from capsbench.conformance.contract import CHECKS, check_contract, run_check
 from capsbench.conformance.subject import Subject
 from capsbench.contracts import Prediction
@@ -17,6 +17,7 @@ from tests.conformance import (
     execution_faults,
     learning_faults,
     prediction_faults,
+    transformation_faults,
 )
 from tests.conformance.sound import Sound
 
@@ -25,6 +26,7 @@ FAULTS = [
     *prediction_faults.FAULTS,
     *learning_faults.FAULTS,
     *execution_faults.FAULTS,
+    *transformation_faults.FAULTS,
 ]
 
 
@@ -102,13 +104,15 @@ def test_a_unit_that_is_active_for_some_images_passes():
     assert run_check(learning.gradients, Subject(SometimesActive)).status == "passed"
 
 
-def test_layers_of_interest_are_optional():
+@pytest.mark.parametrize(
+    "check", [prediction.layers_of_interest, transformations.declared_transformations]
+)
+def test_layers_of_interest_are_optional(check):
     class Plain(Sound):
         def layers_of_interest(self):
             return {}
 
-    result = run_check(prediction.layers_of_interest, Subject(Plain))
-    assert result.status == "not applicable"
+    assert run_check(check, Subject(Plain)).status == "not applicable"
 
 
 def test_checks_preserve_the_random_state():

@@ -1,0 +1,99 @@
+"""Check of the transformations that a model declares by construction."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import torch
+from torch import Tensor
+
+from capsbench.capsules.relative_error import max_relative_error
+from capsbench.conformance.prediction import ROUNDING
+from capsbench.conformance.subject import NotApplicable, Subject, require
+from capsbench.contracts import LayerOfInterest, Model
+from capsbench.measures._activations import capture_activations
+from capsbench.measures._layer_transforms import LayerTransforms
+from capsbench.measures._receptive_field import interior_positions
+from capsbench.representations import DeclaredFactor, Representation
+from capsbench.viewpoint.factors import FACTORS
+from capsbench.viewpoint.grid import GridView
+from capsbench.viewpoint.views import Views
+from capsbench.viewpoint.warp import warp
+
+# Steps where any value is declared. Quarter turns and whole shifts interpolate nothing.
+STEPS = {"rotation": 90.0, "shift_x": 1.0, "shift_y": 1.0, "scale": 0.25}
+OTHER_STEP = 15.0  # degrees
+
+
+def declared_transformations(subject: Subject) -> str:
+    """Transformations declared by construction hold for untrained weights: f(T x) = ρ(T) f(x)."""
+    model, images = subject.build().eval(), _centred(subject.draw().images)
+    candidates = model.layers_of_interest()
+    declared = {
+        name: layer.transformation
+        for name, layer in candidates.items()
+        if layer.transformation is not None and layer.transformation.exact
+    }
+    layers = {name: candidates[name] for name in declared}
+    if not layers:
+        raise NotApplicable("the model declares no transformation by construction")
+    height, width = images.shape[-2:]
+    transforms = LayerTransforms(layers, declared, (height, width), margin=0)
+    interior = interior_positions(model, layers, images)
+    errors = []
+    for view in dict.fromkeys(_views(declared)):
+        f_x, f_gx = _activations(model, layers, images, view)
+        for name, representation in declared.items():
+            if representation.basis(view) != "by construction":
+                continue
+            expected, transformed = transforms.pair(view, name, f_x[name], f_gx[name])
+            if view.factor.startswith("shift") and name in interior:
+                inside = transforms.before_and_after(view, name, interior[name])
+                expected, transformed = expected[..., inside], transformed[..., inside]
+            if not expected.numel():
+                continue  # every position sees the border of so small an image
+            errors.append(max_relative_error(transformed, expected))
+            require(
+                errors[-1] < ROUNDING,
+                f"'{name}' is declared by construction at {view.key}, but differs from its "
+                f"{type(representation).__name__} by {errors[-1]:.1e}; declare it as claimed, or "
+                "for fewer views, or mend the layer",
+            )
+    if not errors:
+        raise NotApplicable("every position sees the border of these images; give larger ones")
+    return f"{len(errors)} layers and views, largest relative error {max(errors):.1e}"
+
+
+def _centred(images: Tensor) -> Tensor:
+    """Return images (B, C, H, W) that are black outside of their central half."""
+    height, width = images.shape[-2:]
+    mask = torch.zeros(height, width)
+    mask[height // 4 : height - height // 4, width // 4 : width - width // 4] = 1
+    return images * mask
+
+
+def _views(declared: dict[str, Representation]) -> Iterator[GridView]:
+    """Yield some of the views at which a transformation is declared by construction."""
+    for representation in declared.values():
+        for each in representation.exact:
+            yield from _views_of(each)
+
+
+def _views_of(declared: DeclaredFactor) -> Iterator[GridView]:
+    factor, step = declared
+    step = STEPS.get(factor, OTHER_STEP) if step is None else step
+    for count in (1, 2, 3) if FACTORS[factor].period else (1, -1):  # all quarter turns
+        yield GridView(factor, (FACTORS[factor].identity or 0.0) + count * step)
+
+
+def _activations(
+    model: Model, layers: Mapping[str, LayerOfInterest], images: Tensor, view: GridView
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Return the outputs of layers for images, and for the images from a view."""
+    matrices = Views.of_grid([view]).matrices(*images.shape[-2:])
+    outputs = []
+    with torch.no_grad(), capture_activations(model, layers) as captured:
+        for each in (images, warp(images, matrices)):
+            model(each)
+            outputs.append(dict(captured))
+    return outputs[0], outputs[1]
