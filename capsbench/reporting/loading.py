@@ -12,7 +12,7 @@ from rich.console import Console, Group
 
 from capsbench import records
 from capsbench.errors import UserError, unknown
-from capsbench.records import BenchmarkFolder, ClaimsRecord, Results
+from capsbench.records import BenchmarkFolder, ClaimsRecord, Results, benchmarks_in
 from capsbench.reporting import claims_report, terminal
 from capsbench.reporting.comparisons.claims import JudgedClaim, JudgedTest
 from capsbench.reporting.exports.claims_export import load_claims_export
@@ -138,7 +138,7 @@ def load_results(
     place = Path(path)
     if place.suffix == ".json" and benchmark is None:
         return _load_exported(place)
-    known = _benchmarks_in(place)
+    known = benchmarks_in(place)
     if benchmark is not None:
         if benchmark not in known:
             raise unknown(f"benchmark in {place}:", benchmark, known)
@@ -181,23 +181,12 @@ def data_frame(rows: Sequence[Mapping[str, Any]], columns: Sequence[str] | None 
 def _load_exported(path: Path) -> BenchmarkResults | ClaimsResults:
     if not path.is_file():
         raise UserError(
-            f"no file {path}; 'capsbench report RUNS --export FOLDER' writes such files"
+            f"no file {path}; 'capsbench report --export DIR' writes such files"
         )
     if is_claims_export(path):
         claims = load_claims_export(path)
         return ClaimsResults(claims.record, claims.judged, None)
     return BenchmarkResults(load_export(path).results, None)
-
-
-def _benchmarks_in(folder: Path) -> list[str]:
-    """Return the names of the benchmarks and claims in a runs folder."""
-    return sorted(
-        {
-            record.parent.name
-            for name in (BenchmarkFolder(folder).record.name, BenchmarkFolder(folder).claims.name)
-            for record in folder.glob(f"*/{name}")
-        }
-    )
 
 
 def _text(tables: Group) -> str:
