@@ -133,10 +133,9 @@ class Representation(ABC):
 
     def __str__(self) -> str:
         """Return the views in words, such as ``by construction: any shift_x; claimed: ...``."""
-        parts = {"by construction": self.exact, "claimed": self.claimed}
-        return "; ".join(
-            f"{basis}: {', '.join(map(str, views))}" for basis, views in parts.items() if views
-        )
+        views: dict[Basis, Declared] = {"by construction": self.exact, "claimed": self.claimed}
+        texts = [f"{basis}: {', '.join(map(str, each))}" for basis, each in views.items() if each]
+        return "; ".join(texts) or "for no view"
 
 
 class Invariant(Representation):

@@ -31,6 +31,10 @@ EXPECTED: dict[str, tuple[dict[str, Any], set[str]]] = {
         {"invariance_error[layer=hidden]", "invariance_error[layer=pixels]"},
     ),
     "spatial-equivariance": ({"grid": GRID}, {"spatial_error[layer=block 1]"}),
+    "declared-equivariance": (
+        {"grid": {"shift_x": {"start": -4, "stop": 4, "step": 2}}},
+        {"declared_error[layer=block 1,basis=by construction]"},
+    ),
     "linear-equivariance": ({"width": 1}, {"gain_over_control[layer=hidden]"}),
     "pose-readout": (
         {"factors": ["rotation", "shift_x"], "views": {"rotation": [-90, 90], "shift": [-2, 2]}},
