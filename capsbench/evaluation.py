@@ -22,10 +22,8 @@ from capsbench.measures import MeasureConfig, MeasureContext, MeasureResult, run
 from capsbench.measures._objects import with_objects
 from capsbench.profiling.evaluation_mode import evaluation_mode
 from capsbench.progress import progress_bar
-from capsbench.records import CellFolder, TrainingConfig
 from capsbench.reporting.evaluation import Evaluation
 from capsbench.running.cell import build_data
-from capsbench.running.checkpoints import load_checkpoint
 from capsbench.running.elsewhere import ElsewhereCell, Page
 from capsbench.running.examples import require_images
 from capsbench.running.weights import TrainedModel, in_memory, load_trained_model
@@ -86,14 +84,14 @@ def evaluate(
     )
     trained = _trained(model, data)
     trained_sources = {name: _trained(source, data) for name, source in sources.items()}
-    fitted = {"image_shape": data.image_shape, "num_classes": data.num_classes}
-    ready = as_model(trained.module, **fitted)
+    fitted = partial(as_model, image_shape=data.image_shape, num_classes=data.num_classes)
+    ready = fitted(trained.module)
     require_images(protocol.measures, data)
     device = next(ready.parameters(), torch.empty(0)).device
-    others = {n: as_model(each.module, **fitted).to(device) for n, each in trained_sources.items()}
-    cell = page and ElsewhereCell.of(
-        page, trained, label=label, sources=trained_sources, data_root=root
-    )
+    others = {n: fitted(each.module).to(device) for n, each in trained_sources.items()}
+    cell = None
+    if page is not None:
+        cell = ElsewhereCell.of(page, trained, label=label, sources=trained_sources, data_root=root)
     results: dict[str, MeasureResult] = {}
     with ExitStack() as stack:
         for each in (ready, *others.values()):
@@ -146,14 +144,3 @@ def _compute(
         return MeasureResult((), {}, (f"not measured: {reason}",))
     finally:
         progress.remove_task(bar)
-
-
-def _load(folder: Path) -> Model:
-    """Load the model of a checkpoint; the cell that it belongs to records the name of its class."""
-    config = CellFolder(folder.absolute().parent.parent).config
-    if not config.is_file():
-        raise UserError(
-            f"{folder} is no checkpoint of a run (runs/<data>/<model>/<seed>-.../checkpoints/"
-            "<rule>); load the model by its class's from_pretrained, and pass the model"
-        )
-    return load_checkpoint(folder, TrainingConfig.load(config).model.name)

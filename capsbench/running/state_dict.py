@@ -46,7 +46,7 @@ def load_program(path: Path, device: str) -> nn.Module:
         with warnings.catch_warnings():
             # A user's file may be of this format, however torch advises against new ones.
             warnings.simplefilter("ignore", FutureWarning)
-            script: nn.Module = torch.jit.load(path, map_location=device)  # type: ignore[no-untyped-call]
+            script: nn.Module = torch.jit.load(path, map_location=device)
         return script
     except Exception as error:  # noqa: BLE001 - torch has no common error for damaged files
         raise _damaged(path, error) from None

@@ -29,7 +29,7 @@ class Match:
         row: Row of the trajectory at which it is reached for the first time; None if never.
     """
 
-    seed: int
+    seed: int | None
     target: float
     row: Row | None
 
