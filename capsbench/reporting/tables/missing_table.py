@@ -28,7 +28,7 @@ def missing_table(results: Results, *, whole_measures: bool = False) -> Table | 
                     titles.setdefault(note, []).append(title)
         for note, models in titles.items():
             of = ALL if len(models) == len(groups) > 1 else listed(models)
-            rows.append(TableRow((of, without_folder(measure), _sentence(note))))
+            rows.append(TableRow((of, without_folder(measure), note)))
     if not rows:
         return None
     return Table(
@@ -41,7 +41,3 @@ def missing_table(results: Results, *, whole_measures: bool = False) -> Table | 
             "layer of a name, or the positions of a map, is left out with the reason."
         ),
     )
-
-
-def _sentence(note: str) -> str:
-    return f"{note[:1].upper()}{note[1:]}".removesuffix(".") + "."
