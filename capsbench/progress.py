@@ -55,7 +55,7 @@ class _NotebookProgress(Progress):
         super().advance(task_id, advance)
         self._show()
 
-    def update(self, task_id: TaskID, **changes: Any) -> None:  # type: ignore[override] # shorter
+    def update(self, task_id: TaskID, **changes: Any) -> None:
         """Change a task."""
         super().update(task_id, **changes)
         self._show()

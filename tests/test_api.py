@@ -5,6 +5,7 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 from torch import nn
@@ -23,11 +24,11 @@ PUBLIC = {
     *("create_model", "create_datamodule"),
     *("Task", "Recipe", "ViewRange", "__version__"),
 }
-SHAPE = {"image_shape": (1, 28, 28), "num_classes": 10}
+SHAPE: dict[str, Any] = {"image_shape": (1, 28, 28), "num_classes": 10}
 
 
 def test_dir_lists_the_public_names():
-    assert set(dir(capsbench)) == set(capsbench.__all__) == PUBLIC
+    assert set(dir(capsbench)) == set(vars(capsbench)["__all__"]) == PUBLIC
 
 
 @pytest.mark.parametrize("name", sorted(PUBLIC))
@@ -78,7 +79,8 @@ def test_lists_are_those_of_the_entry_points(kind):
 
 
 def test_create_model_converts_and_checks_arguments():
-    model = capsbench.create_model("cnn-small", image_shape=[1, 28, 28], num_classes=4, width=3)
+    given: dict[str, Any] = {"image_shape": [1, 28, 28], "num_classes": 4, "width": 3}
+    model = capsbench.create_model("cnn-small", **given)
     assert isinstance(model, Model)
     assert (model.image_shape, model.num_classes) == ((1, 28, 28), 4)
     assert next(model.parameters()).shape[0] == 3

@@ -7,6 +7,9 @@ from typing import Any
 import capsbench
 
 PAGE = (Path(__file__).parents[1] / "docs" / "python.md").read_text(encoding="utf-8")
+FEW_VIEWS = [
+    {"measure": "accuracy-by-view", "grid": {"rotation": {"start": -90, "stop": 90, "step": 90}}}
+]
 BLOCKS = re.findall(r"```python\n(.*?)```", PAGE, flags=re.DOTALL)
 
 
@@ -14,7 +17,7 @@ def test_the_code_runs(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     names: dict[str, Any] = {}
     for block in BLOCKS:
-        code = block.replace('"recipe.steps": 300', '"recipe.steps": 4')
+        code = block.replace('"recipe.steps": 300', f'"recipe.steps": 4, "measures": {FEW_VIEWS}')
         code = code.replace("range(2)", 'range(1), limit=50, device="cpu", wandb="off"')
         exec(compile(code, "python.md", "exec"), names)
     printed = capsys.readouterr().out

@@ -26,14 +26,17 @@ class Output:
 @pytest.fixture
 def outputs(monkeypatch):
     """Every output that was added to the cell."""
-    made = []
+    outputs: list[Output] = []
+
+    def display(content, **options):
+        outputs.append(Output(content, **options))
+        return outputs[-1]
+
     module = ModuleType("IPython.display")
-    module.display = lambda *content, **options: (
-        made.append(Output(*content, **options)) or made[-1]
-    )  # type: ignore[attr-defined]
+    monkeypatch.setattr(module, "display", display, raising=False)
     monkeypatch.setitem(sys.modules, "IPython", ModuleType("IPython"))
     monkeypatch.setitem(sys.modules, "IPython.display", module)
-    return made
+    return outputs
 
 
 def work(console):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import operator
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -31,7 +31,7 @@ def run(
     benchmark: Path | str,
     *,
     models: Sequence[str] | str = (),
-    seeds: Sequence[int] | None = None,
+    seeds: Iterable[int] | None = None,
     settings: Mapping[str, Any] = NO_SETTINGS,
     search: bool = False,
     scale: str | None = None,
@@ -83,11 +83,11 @@ def run(
     require_folder(data_root)
     require_writable(output)
     texts = [models] if isinstance(models, str) else list(models)
-    seeds = None if seeds is None else _whole_numbers(seeds)
+    seed_list = None if seeds is None else _whole_numbers(seeds)
     pairs = [f"{place}={_yaml(place, value)}" for place, value in settings.items()]
     changes = protocol_changes(
         models=texts,
-        seeds=seeds,
+        seeds=seed_list,
         settings=parse_changes(pairs),  # plain values, as from the shell
         search=search,
         scale=scale,
@@ -116,7 +116,7 @@ def run(
         )
     options = {
         "--models": texts,
-        "--seeds": [] if seeds is None else [",".join(map(str, seeds))],
+        "--seeds": [] if seed_list is None else [",".join(map(str, seed_list))],
         "--set": pairs,
         "--scale": [] if scale is None else [scale],
         "--limit": [] if limit is None else [str(limit)],
@@ -136,7 +136,7 @@ def _command(benchmark: Path | str, options: Mapping[str, Sequence[str]], search
     )
 
 
-def _whole_numbers(seeds: Sequence[int]) -> list[int]:
+def _whole_numbers(seeds: Iterable[int]) -> list[int]:
     try:
         return [operator.index(seed) for seed in seeds]  # of numpy too
     except TypeError:

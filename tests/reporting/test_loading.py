@@ -117,6 +117,7 @@ def test_verdicts_on_claims(runs):
     assert row["claim"] == "EM routing is better"
     assert (row["metric"], row["split"], row["verdict"]) == ("accuracy", "novel", test.verdict)
     assert row["difference"] == pytest.approx(row["value"] - row["value_against"], abs=0.02)
+    assert test.difference is not None
     assert row["difference"] == test.difference.mean + 0.1
     assert list(claims.frame()["verdict"]) == [row["verdict"]]
     assert "&lt;b&gt;CNN" in claims._repr_html_()

@@ -4,6 +4,7 @@ import shlex
 import signal
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from capsbench.errors import UserError
 from capsbench.records import ProtocolChanges
 from capsbench.reporting.loading import BenchmarkResults
 
-QUIET = {"device": "cpu", "wandb": "off"}
+QUIET: dict[str, Any] = {"device": "cpu", "wandb": "off"}
 
 
 @pytest.fixture
@@ -45,15 +46,15 @@ def test_a_run_returns_its_results_and_repeats_nothing(tiny, capsys):
 
 
 def test_the_recorded_command_runs_the_same_protocol(tiny, tiny_file, monkeypatch):
-    given = []
+    given: list[Any] = []
 
     def record(name, changes, session, command):
         given.append((name, changes, command))
         return Path("runs/tiny/report/index.html")
 
     monkeypatch.setattr("capsbench.running.run.run_protocol", record)
-    monkeypatch.setattr("capsbench.running.run.load_results", str)
-    folder = capsbench.run(
+    monkeypatch.setattr("capsbench.running.run.load_results", given.append)
+    capsbench.run(
         tiny,
         models=["Tiny", f"+{{name: '{tiny_file}:Tiny', label: Other, arguments: {{rate: 0}}}}"],
         seeds=np.arange(2),
@@ -67,7 +68,7 @@ def test_the_recorded_command_runs_the_same_protocol(tiny, tiny_file, monkeypatc
         search=True,
         **QUIET,
     )
-    assert folder == "runs/tiny"
+    assert given.pop() == Path("runs/tiny")
     ((name, changes, command),) = given
     assert changes.settings == {
         "recipe.learning_rate": 1e-5,
