@@ -1,11 +1,16 @@
-"""docs/measures.md names every measure, metric and field of a value, and its Python runs."""
+"""docs/measures.md names every measure, metric and field of a value, and its examples run."""
 
+import json
 import re
+import shlex
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
+from capsbench.cli import main
+from capsbench.cli.measure import parse_measures
 from capsbench.measures import load_measure
 from capsbench.models.cnn_small import CNNSmall
 from capsbench.names import table
@@ -13,6 +18,9 @@ from capsbench.values import Value
 
 PAGE = (Path(__file__).parents[1] / "docs" / "measures.md").read_text(encoding="utf-8")
 MEASURES = sorted(table("measures"))
+(EXAMPLES,) = re.findall(r"```yaml\n(.*?)```", PAGE, flags=re.DOTALL)
+LINES = [yaml.safe_dump(example) for example in yaml.safe_load(EXAMPLES)]
+COMMANDS = re.findall(r"^capsbench (measure .*)$", PAGE, flags=re.MULTILINE)
 EVALUATION, QUERY = re.findall(r"```python\n(.*?)```", PAGE, flags=re.DOTALL)
 ROWS = """\
 label,seed,measure,metric,factor,view,value
@@ -23,6 +31,77 @@ CNN,0,accuracy-by-view,area,rotation,90,0.9
 CNN,0,accuracy-by-view,accuracy,scale,90,0.9
 CNN,0,consistency,accuracy,rotation,90,0.9
 """
+SMALL = """\
+name: small
+version: 1
+title: A capsule network on digits
+question: Which measures does it have?
+source: made for a test
+data: {name: digits}
+views: {rotation: [-15, 15], shift: [-2, 2]}
+models:
+  - name: capsnet-dr
+    arguments:
+      {channels: 4, stride: 2, primary_types: 2, primary_dim: 4, primary_kernel: 5, class_dim: 4,
+      decoder: []}
+recipe: {steps: 2, batch_size: 16, evaluate_every: 2}
+seeds: [0]
+measures: [{measure: cost}]
+"""
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A folder with a small capsule network, trained on digits in a moment."""
+    folder = tmp_path_factory.mktemp("small")
+    (folder / "small.yaml").write_text(SMALL, encoding="utf-8")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        assert main(["run", "small.yaml", "--device", "cpu", "--wandb", "off"]) == 0
+    return folder
+
+
+def measured(line, trained, capsys):
+    """Run a command of the page on the only training, and return the records."""
+    (cell,) = (trained / "runs/digits/capsnet-dr").glob("0-*")
+    words = [str(cell) if "0-..." in word else word for word in shlex.split(line)]
+    capsys.readouterr()
+    assert main([*words, "--json"]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def test_every_measure_has_an_example_or_a_reason():
+    named = {example["measure"] for example in yaml.safe_load(EXAMPLES)}
+    after = PAGE.partition(EXAMPLES)[2].partition("## Values")[0]
+    missing = set(MEASURES) - named
+    assert [name for name in missing if f"`{name}` needs" not in after] == []
+    assert not named & {name for name in MEASURES if f"`{name}` needs" in after}
+
+
+@pytest.mark.parametrize("line", COMMANDS)
+def test_commands_run(line, trained, capsys):
+    assert "runs/digits/" in line
+    for record in measured(line, trained, capsys):
+        assert record["values"]
+
+
+def test_a_file_of_all_examples_is_read(tmp_path):
+    file = tmp_path / "examples.yaml"
+    file.write_text(EXAMPLES, encoding="utf-8")
+    assert len(parse_measures(str(file))) == len(LINES)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        pytest.param(line, marks=[] if "linear-equivariance" in line else [pytest.mark.slow])
+        for line in LINES
+    ],
+)
+def test_examples_run_on_digits(line, trained, capsys):
+    (record,) = measured(f"measure 0-... --measures {shlex.quote(line)}", trained, capsys)
+    assert record["values"]
+    assert not any(note.startswith("not measured") for note in record["notes"])
 
 
 def test_every_measure_has_a_definition():

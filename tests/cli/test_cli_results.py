@@ -1,10 +1,14 @@
-"""`capsbench results --write`: only in the checkout that the package comes from."""
+"""`capsbench results`: `--write` only in the checkout, `--json` lists every record."""
 
+import json
+import shutil
 from pathlib import Path
 
 import pytest
 
 import capsbench
+
+ROOT = Path(__file__).parents[2]
 
 
 def test_write_in_another_working_directory_is_refused(refusal, tmp_path, monkeypatch):
@@ -48,3 +52,52 @@ def test_a_file_without_a_record_is_refused(refusal, tmp_path, content):
     message = refusal("results", str(path), "--folder", str(tmp_path / "results"))
     assert "a.json" in message
     assert "schema 2" in message
+
+
+@pytest.fixture
+def recorded(tmp_path):
+    """A folder with a record of quick at full size."""
+    (path,) = (ROOT / "results" / "quick").glob("full-*.json")
+    (tmp_path / "results" / "quick").mkdir(parents=True)
+    shutil.copy(path, tmp_path / "results" / "quick")
+    return tmp_path / "results" / "quick" / path.name
+
+
+def test_json_lists_every_record(cli, recorded, monkeypatch):
+    monkeypatch.setattr(
+        "capsbench.reporting.exports.revisions.earlier_revisions", lambda cells: ["measure a 1"]
+    )
+    code, (row,), err = cli("results", "--folder", str(recorded.parents[1]), "--json")
+    assert (code, err) == (0, "")
+    assert row == {
+        "file": str(recorded),
+        "benchmark": "quick",
+        "size": "full",
+        "cells": 6,
+        "valid": True,
+        "problem": None,
+        "earlier_revisions": ["measure a 1"],
+    }
+
+
+def test_json_lists_what_is_not_valid_and_copies_nothing(cli, recorded, tmp_path):
+    wrong = tmp_path / "wrong.json"
+    content = json.loads(recorded.read_bytes())
+    content["record"]["benchmark"]["version"] = 99
+    wrong.write_text(json.dumps(content), encoding="utf-8")
+    folder = str(recorded.parents[1])
+    code, out, err = cli("results", str(wrong), "--folder", folder, "--json")
+    rows = {row["file"]: row for row in json.loads(out)}
+    assert (code, err) == (2, "")
+    assert rows[str(recorded)]["valid"]
+    assert not rows[str(wrong)]["valid"]
+    assert "version 99" in rows[str(wrong)]["problem"]
+    assert list(recorded.parents[1].rglob("*.json")) == [recorded]
+
+
+def test_json_of_an_added_record_names_its_place(cli, recorded, tmp_path):
+    folder = tmp_path / "elsewhere"
+    code, (row,), _ = cli("results", str(recorded), "--folder", str(folder), "--json")
+    assert code == 0
+    assert Path(row["file"]).is_file()
+    assert row["file"] == str(folder / "quick" / recorded.name)

@@ -181,8 +181,13 @@ def test_without_a_group_maps_are_fitted_to_stored_images():
 
 @pytest.mark.parametrize(
     ("data", "images", "message"),
-    [(NoiseImages, 100, "160 training images"), (TwoClassNoise, 2000, "several objects")],
-    ids=["too few images", "several objects"],
+    [
+        (NoiseImages, 100, "160 training images"),
+        (NoiseImages, 100, "or a width of 3"),
+        (NoiseImages, 30, "give more images"),
+        (TwoClassNoise, 2000, "several objects"),
+    ],
+    ids=["too few images", "largest width", "too few for any width", "several objects"],
 )
 def test_too_few_images_and_images_of_several_objects_are_not_measured(data, images, message):
     measure = load_measure(NAME)

@@ -1,16 +1,30 @@
 """Running a benchmark: complete records, nothing done twice, every failure a clear sentence."""
 
+import io
 import json
+import re
+from dataclasses import replace
 
 import pytest
 from filelock import FileLock
+from rich.console import Console
 
 from capsbench.errors import UserError
 from capsbench.files.atomic import read_npz, read_rows
-from capsbench.records import BenchmarkRecord, MeasureRecord, TrainingConfig, TrainingRecord
+from capsbench.records import (
+    BenchmarkRecord,
+    MeasureRecord,
+    ProtocolChanges,
+    TrainingConfig,
+    TrainingRecord,
+)
+from capsbench.running.benchmark import run_benchmark
 from capsbench.running.jobs import cell_state
 from capsbench.running.plan import plan
 from capsbench.schema import Benchmark
+from capsbench.values import Quantity
+
+SPLITS = ("familiar", "novel")
 
 
 def record_of(cell, session):
@@ -61,6 +75,38 @@ def test_a_run_leaves_complete_records(run, tiny_protocol, session):
         assert views[2].value == arrays["correct"][2].mean()
         assert [value.split for value in views] == ["outside", "familiar", "outside"]
     assert not list(session.output.rglob("*.tmp"))
+
+
+@pytest.fixture
+def printed(session):
+    """A session whose lines are recorded, and the text so far."""
+    console = Console(record=True, width=300, file=io.StringIO())
+    return replace(session, console=console), lambda: console.export_text(clear=False)
+
+
+def test_accuracies_of_several_measures_are_named(tiny_protocol, printed):
+    session, text = printed
+    by_split = {"measure": "accuracy-by-split", "ranges": {"novel": {"rotation": 90}}}
+    only = {**tiny_protocol, "seeds": [0]}
+    for protocol in (only, only | {"measures": [*only["measures"], by_split]}):
+        benchmark = Benchmark.model_validate(protocol)
+        cells = plan(benchmark)
+        run_benchmark(benchmark, cells, session, changes=ProtocolChanges(), command="a test")
+    first, second = (line for line in text().splitlines() if "trained in" in line)
+    number = r"0\.\d\d\d|1\.000"
+    both = f"familiar ({number}), novel ({number})"
+    assert re.search(rf"s; {both}$", first)
+    named = re.search(rf"s; accuracy-by-view: {both}; accuracy-by-split: {both}$", second)
+    assert named is not None
+    by_measure = {
+        record.measure: [record.get(Quantity(metric="accuracy", split=s)) for s in SPLITS]
+        for record in (
+            MeasureRecord.load(session.folder(cells[0]).measure(name)) for name in cells[0].measures
+        )
+    }
+    numbers = [*by_measure["accuracy-by-view"], *by_measure["accuracy-by-split"]]
+    assert [float(text) for text in named.groups()] == pytest.approx(numbers, abs=5e-4)
+    assert "Result: accuracy by view" in text()
 
 
 def transferring(protocol):
