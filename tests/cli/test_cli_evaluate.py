@@ -15,6 +15,7 @@ from torch import nn
 import capsbench
 from capsbench.models.cnn_small import CNNSmall
 from capsbench.records import CellFolder, WeightsRecord
+from capsbench.reporting.exports.export import BenchmarkExport
 from capsbench.training.recipe import Recipe
 from capsbench.training.task import Task
 
@@ -223,6 +224,13 @@ def test_a_model_joins_the_page_and_stays_there(cli, refusal, cells, network):
     assert before <= set(after)
     assert any(line.startswith("mine (trained elsewhere)") for line in after)
     assert seeds() == {("small", "0"), ("smaller", "0"), ("mine", "")}
+    # It is no part of the protocol.
+    code, text, _ = cli("report", "--export", "results")
+    assert code == 0
+    assert "not exported: mine (trained elsewhere)" in text
+    (exported,) = Path("results/tiny").glob("*.json")
+    labels = {each.reference.label for each in BenchmarkExport.load(exported).cells}
+    assert labels == {"small", "smaller"}
     # A run keeps it.
     run = ("run", "tiny.yaml", "--seeds", "0", "--device", "cpu", "--wandb", "off")
     code, text, _ = cli(*run, "--models", "smaller")
