@@ -12,7 +12,7 @@ from capsbench.reporting.exports.export import export_benchmark, load_export
 from capsbench.running.benchmark import run_benchmark
 from capsbench.running.plan import plan
 from capsbench.running.search import search
-from capsbench.schema import Benchmark, load_benchmark
+from capsbench.schema import Benchmark, ModelEntry, load_benchmark
 
 
 @pytest.fixture
@@ -110,12 +110,14 @@ def test_the_page_and_the_export_show_the_search(session, tmp_path):
         "seeds": [0],
         "search": {"learning_rate": [0.001, 0.01], "weight_decay": [0]},
     }
-    tuned, record = search(load_benchmark("quick", changes), session, models=["CNN"])
+    added = (ModelEntry(name="cnn-small", label="Narrow", arguments={"width": 2}),)
+    benchmark = load_benchmark("quick", changes, added=added)
+    tuned, record = search(benchmark, session, models=["Narrow"])
     page = run_benchmark(
         tuned,
-        plan(tuned, models=["CNN"]),
+        plan(tuned, models=["Narrow"]),
         session,
-        changes=ProtocolChanges(settings=changes, models=("CNN",), search=True),
+        changes=ProtocolChanges(settings=changes, added=added, search=True),
         command="a test",
         search=record,
     )
