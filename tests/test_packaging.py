@@ -279,14 +279,15 @@ def test_the_sdist_holds_all_that_a_checkout_needs(tmp_path):
     (archive,) = tmp_path.glob("*.tar.gz")
     with tarfile.open(archive) as tar:
         inside = {Path(*Path(name).parts[1:]).as_posix() for name in tar.getnames()}
-    for folder in ("models", "datamodules", "benchmarks", "tests", "docs", "results"):
+    for folder in (*COLLECTIONS, "tests", "docs", "examples", "results"):
         here = {
             path.relative_to(source).as_posix()
             for path in (source / folder).rglob("*")
             if path.is_file()
         }
         assert here <= inside, folder
-    needed = {"Makefile", "CONTRIBUTING.md", "requirements/lock.txt", "requirements/lock-dev.txt"}
+    needed = {"Makefile", "requirements/lock.txt", "requirements/lock-dev.txt"}
+    needed |= {"CONTRIBUTING.md", "CHANGELOG.md"}
     assert needed | {".ci/run", "pyproject.toml", "README.md", "LICENSE"} <= inside
 
 
@@ -363,7 +364,7 @@ def test_every_import_is_a_declared_dependency():
         "pydantic_core": "pydantic",
     }
     extras = PYPROJECT["project"]["optional-dependencies"]
-    for_users = [extras[name] for name in ("parquet", "pandas")]
+    for_users = [extras[name] for name in ("parquet", "pandas", "timm", "lightning-cli")]
     declared = {
         canonicalize_name(Requirement(line).name)
         for line in [*PYPROJECT["project"]["dependencies"], *chain(*for_users)]

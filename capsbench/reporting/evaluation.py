@@ -120,6 +120,11 @@ class Evaluation:
             lines.append("[low, high]: 95 % interval over test images, for this very model")
         return "\n".join(lines)
 
+    def __repr__(self) -> str:
+        measures = ", ".join(map(without_folder, self.results))
+        page = "" if self.page is None else f"; {self.page}"
+        return f"<{self.model} at the views of '{self.benchmark.name}': {measures}{page}>"
+
     def _repr_html_(self) -> str:
         return render_notebook(
             f"{self.model} at the views of '{self.benchmark.name}'",
