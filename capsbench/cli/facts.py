@@ -96,7 +96,23 @@ def model_facts(
         "vote_bytes": sum(votes.values()),
         "vote_bytes_by_layer": votes,
         "layers": [asdict(layer) for layer in cost.layers],
+        "transformations": transformation_facts(model),
     }
+
+
+def transformation_facts(model: Model) -> list[dict[str, str]]:
+    """Return the transformations that a model declares for its layers of interest."""
+    return [
+        {
+            "layer": name,
+            "transformation": type(declared).__name__,
+            "by_construction": ", ".join(map(str, declared.exact)),
+            "claimed": ", ".join(map(str, declared.claimed)),
+            "source": declared.source,
+        }
+        for name, layer in model.layers_of_interest().items()
+        if (declared := layer.transformation) is not None
+    ]
 
 
 def data_facts(target: Target, data_root: Path) -> Facts:

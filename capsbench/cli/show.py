@@ -21,6 +21,7 @@ from capsbench.cli.options import (
     print_json,
 )
 from capsbench.errors import UserError, unknown
+from capsbench.files.folders import require_folder
 from capsbench.names import Kind, Target, find, table
 
 if TYPE_CHECKING:
@@ -29,7 +30,16 @@ if TYPE_CHECKING:
 # Facts that are part of the costs in words, without a line of their own.
 COST_DETAILS = ("parameters_without_decoder", "batch", "vote_bytes", "vote_bytes_by_layer")
 # Facts in the heading, or in a table of their own.
-OWN_TABLES = ("name", "kind", "summary", "layers", "arguments", "metrics", *COST_DETAILS)
+OWN_TABLES = (
+    "name",
+    "kind",
+    "summary",
+    "layers",
+    "transformations",
+    "arguments",
+    "metrics",
+    *COST_DETAILS,
+)
 
 
 def show(
@@ -44,22 +54,28 @@ def show(
     image_shape: Annotated[
         str, typer.Option(metavar="CxHxW", help="Image shape of a model.")
     ] = "1x28x28",
-    classes: Annotated[int, typer.Option(min=1, help="Number of classes of a model.")] = 10,
+    classes: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Number of classes of a model.")
+    ] = 10,
     batch: Annotated[
-        int, typer.Option(min=1, help="Images in a batch, for the size of all votes.")
+        int, typer.Option(min=1, metavar="N", help="Images in a batch, for the size of all votes.")
     ] = 128,
     settings: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="ARGUMENT=VALUE", help="An argument of a model."),
+        typer.Option(
+            "--set", metavar="ARGUMENT=VALUE", help="Argument of a model; may be repeated."
+        ),
     ] = None,
     data_root: DataRoot = None,
     as_json: AsJson = False,
 ) -> None:
     """Show a model, data module, benchmark or measure.
 
-    Prints source and arguments; a model's layers, parameters and cost for given images; a
-    benchmark's protocol; a measure's definition and the values that it returns.
+    Prints source and arguments; a model's layers, parameters and cost for given images, and how it
+    declares that layers transform with the image; a benchmark's protocol; a measure's definition
+    and the values that it returns.
     """
+    require_folder(data_root)
     shape = parse_image_shape(image_shape)
     with json_on_stdout(as_json):
         target = resolve_name(name)
@@ -141,6 +157,13 @@ def _print(facts: Facts) -> None:
     if "layers" in facts:
         console.print()
         console.print(_layers(facts["layers"]))
+    if facts.get("transformations"):
+        headings = ("declared", "", "by construction", "claimed")
+        declared = Table(*headings, box=None, pad_edge=False)
+        for each in facts["transformations"]:
+            declared.add_row(*(each[key] for key in list(each)[: len(headings)]))
+        console.print()
+        console.print(declared)
     if "arguments" in facts:
         arguments = Table("argument", "type", "default", "", box=None, pad_edge=False)
         for argument in facts["arguments"]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cache
+from types import MappingProxyType
 
 from torch import Tensor
 
@@ -28,6 +29,8 @@ class LayerTransforms:
         representations: The representation of each layer by name.
         image_size: (height, width) of the images in pixels.
         margin: Pixels at the border of the image; positions there are left out.
+        interior: (H, W) bool by layer, positions that do not see the border of the image. Shifts
+            that are exact by construction are compared at these alone, before and after the shift.
     """
 
     def __init__(
@@ -36,12 +39,15 @@ class LayerTransforms:
         representations: Mapping[str, Representation],
         image_size: Size,
         margin: float,
+        interior: Mapping[str, Tensor] = MappingProxyType({}),
     ) -> None:
         self.layers = layers
         self.representations = representations
         self.image_size = image_size
         self.margin = margin
+        self.interior = interior
         self._warp_of = cache(self._make_warp)
+        self._comparable_of = cache(self._find_comparable)
 
     def pair(self, view: GridView, name: str, f_x: Tensor, f_gx: Tensor) -> Pair:
         """Return ρ(T) f(x) and f(T x) as fields, zero at positions that cannot be compared."""
@@ -50,17 +56,17 @@ class LayerTransforms:
         matrix = Views.of_grid([view]).matrices(*self.image_size)[0]
         if not representation.moves_positions:
             return representation.apply(x, matrix), gx
-        moving = self._warp(view, name, x)
+        moving, positions = self._warp(view, name, x), self._comparable(view, name, x)
         moved = warp(x.flatten(1, 2), moving.matrix).unflatten(1, x.shape[1:3])
-        return moving.mask(representation.apply(moved, matrix)), moving.mask(gx)
+        return representation.apply(moved, matrix).where(positions, 0), gx.where(positions, 0)
 
     def unchanged(self, view: GridView, name: str, f_x: Tensor, f_gx: Tensor) -> Pair:
         """Return f(x) and f(T x) as fields, at the same positions as `pair`."""
         x, gx = (self._fields(name, output) for output in (f_x, f_gx))
         if not self.representations[name].moves_positions:
             return x, gx
-        moving = self._warp(view, name, x)
-        return moving.mask(x), moving.mask(gx)
+        positions = self._comparable(view, name, x)
+        return x.where(positions, 0), gx.where(positions, 0)
 
     def round_trip(self, view: GridView, name: str, f_x: Tensor) -> Pair:
         """Return f(x) of a layer whose positions move, and the same after both warps."""
@@ -72,27 +78,29 @@ class LayerTransforms:
         pair = self.pair(view, name, f_x, f_gx)
         if not self.representations[name].moves_positions:
             return pair[0].flatten(3), pair[1].flatten(3)
-        positions = self._warp(view, name, pair[0]).positions.to(pair[0].device)
+        positions = self._comparable(view, name, pair[0])
         x, gx = (each.flatten(1, 2)[..., positions].unflatten(1, each.shape[1:3]) for each in pair)
         return x, gx
-
-    def before_and_after(self, view: GridView, name: str, positions: Tensor) -> Tensor:
-        """Return those of some positions (H, W) that were among them before the view, too.
-
-        Args:
-            view: The view.
-            name: Name of a layer whose positions move.
-            positions: (H, W) bool, such as the positions that do not see the border.
-        """
-        moving = self._warp_of(view, name, (positions.shape[0], positions.shape[1]))
-        moved = warp(positions[None, None].double(), moving.matrix)[0, 0]
-        return positions & (moved > 1 - 1e-6)
 
     def _fields(self, name: str, output: Tensor) -> Tensor:
         return as_fields(name, self.layers[name], output, self.representations[name])
 
     def _warp(self, view: GridView, name: str, fields: Tensor) -> MapWarp:
         return self._warp_of(view, name, (fields.shape[-2], fields.shape[-1]))
+
+    def _comparable(self, view: GridView, name: str, fields: Tensor) -> Tensor:
+        """Return the positions (H, W) that can be compared, on the device of the fields."""
+        size = (fields.shape[-2], fields.shape[-1])
+        return self._comparable_of(view, name, size).to(fields.device)
+
+    def _find_comparable(self, view: GridView, name: str, size: Size) -> Tensor:
+        moving = self._warp_of(view, name, size)
+        exact = self.representations[name].basis(view) == "by construction"
+        if name not in self.interior or not exact or not view.factor.startswith("shift"):
+            return moving.positions
+        interior = self.interior[name].cpu()
+        before = warp(interior[None, None].double(), moving.matrix)[0, 0] > 0
+        return moving.positions & interior & before
 
     def _make_warp(self, view: GridView, name: str, size: Size) -> MapWarp:
         layer = self.layers[name]

@@ -75,11 +75,7 @@ class MapWarp(NamedTuple):
             maps_x: (N, C, H, W) maps of images.
             maps_gx: (N, C, H, W) maps of the same images from the view.
         """
-        return self.mask(warp(maps_x, self.matrix)), self.mask(maps_gx)
-
-    def mask(self, maps: Tensor) -> Tensor:
-        """Return maps (..., H, W) with 0 at positions that cannot be compared."""
-        return _mask(maps, self.positions)
+        return _mask(warp(maps_x, self.matrix), self.positions), _mask(maps_gx, self.positions)
 
     def round_trip(self, maps: Tensor) -> tuple[Tensor, Tensor]:
         """Return maps (N, C, H, W) and the same after both warps, zero at unknown positions."""
@@ -147,5 +143,5 @@ def inside(matrix: Tensor, size: Size, margin: float = 0.0) -> Tensor:
 
 
 def _mask(maps: Tensor, positions: Tensor) -> Tensor:
-    """Return maps (..., H, W) with 0 outside of positions (H, W): one size for all views."""
+    """Return maps (N, C, H, W) with 0 outside of positions (H, W): one size for all views."""
     return maps.where(positions.to(maps.device), 0)

@@ -14,10 +14,13 @@ from capsbench.measures._activations import COMMON_LAYERS, choose_layers
 from capsbench.measures._config import WarpMeasureConfig
 from capsbench.measures._errors_by_view import Pair, error_metrics, errors_by_view
 from capsbench.measures._figures import LayerFigureSpec, LineSpec
+from capsbench.measures._image_subset import familiar_batches, subset_rows
 from capsbench.measures._layer_transforms import LayerTransforms
 from capsbench.measures._measure import Measure, MeasureContext, ValueSpec
 from capsbench.measures._nonfinite import drop_nonfinite
+from capsbench.measures._paired_activations import identity_view
 from capsbench.measures._pose_fits import PoseFits
+from capsbench.measures._receptive_field import interior_positions
 from capsbench.measures._result import MeasureResult
 from capsbench.measures._warped_maps import BORDERS
 from capsbench.representations import Basis, Representation
@@ -27,6 +30,11 @@ NOTHING_DECLARED = (
     "not measured: the model declares no transformation of a layer; give one as transformation= in "
     "its layers_of_interest()"
 )
+NO_INTERIOR = (
+    "not measured at shifts that are declared by construction, because every position, or a "
+    "neighbour, sees the border of the image, and padding does not move"
+)
+BORDER_IMAGES = 32  # for the positions that see the border
 CAPTION = (
     "The difference between the features of a transformed image and the transformed features of "
     "the image, f(Tx) and ρ(T) f(x). ρ is the transformation that the model declares for the "
@@ -115,7 +123,8 @@ class DeclaredEquivariance(Measure[DeclaredEquivarianceConfig]):
             "by construction",
             "Transformations by construction",
             "Here the transformation holds by construction, for any weights: an error above "
-            "rounding comes from the border of the image, or from a fault.",
+            "rounding is a fault. Shifts are compared at positions that do not see the border of "
+            "the image, because padding does not move.",
         ),
         _figure(
             "claimed",
@@ -147,12 +156,28 @@ class DeclaredEquivariance(Measure[DeclaredEquivarianceConfig]):
                 context.advance()
             return MeasureResult([], {}, (NOTHING_DECLARED,))
         layers = {name: candidates[name] for name in declared}
-        transforms = LayerTransforms(
-            layers, declared, (data.image_shape[1], data.image_shape[2]), config.margin
+        images = familiar_batches(
+            data, context.device, subset_rows(data, BORDER_IMAGES), identity_view()
         )
+        interior = interior_positions(model, layers, next(images).images)
+        transforms = LayerTransforms(
+            layers,
+            declared,
+            (data.image_shape[1], data.image_shape[2]),
+            config.margin,
+            interior,
+        )
+        border = [name for name, inside in interior.items() if not inside.any()]
+        bases = {
+            (view, name): basis
+            for view in views
+            for name, representation in declared.items()
+            if (basis := representation.basis(view)) is not None
+            and not (name in border and _at_interior(view, basis))
+        }
 
         def compare(view: GridView, name: str, f_x: Tensor, f_gx: Tensor) -> dict[str, Pair]:
-            if declared[name].basis(view) is None:
+            if (view, name) not in bases:
                 return {}
             pairs = {
                 "declared": transforms.pair(view, name, f_x, f_gx),
@@ -163,12 +188,12 @@ class DeclaredEquivariance(Measure[DeclaredEquivarianceConfig]):
             return pairs
 
         def fibres(view: GridView, name: str, f_x: Tensor, f_gx: Tensor) -> Pair | None:
-            if declared[name].basis(view) is None:
+            if (view, name) not in bases:
                 return None
             return transforms.fibres(view, name, f_x, f_gx)
 
         def condition_of(view: GridView, name: str) -> dict[str, str]:
-            return {"basis": declared[name].basis(view) or ""}
+            return {"basis": bases.get((view, name), "")}
 
         fits = PoseFits(_with_fibres(layers, declared), fibres, condition_of)
         result = errors_by_view(compare, layers, config, model, data, context, fits, condition_of)
@@ -178,10 +203,25 @@ class DeclaredEquivariance(Measure[DeclaredEquivarianceConfig]):
         )
         values, undefined = drop_nonfinite((quantity, value, n) for quantity, value in fitted)
         notes = (*_not_declared(candidates, declared, views), *result.notes, *undefined)
-        moving = any(each.moves_positions for each in declared.values())
-        if moving and not config.margin:
-            notes += (BORDERS,)
+        at_border = [
+            name
+            for name in border
+            if any(_at_interior(view, declared[name].basis(view)) for view in views)
+        ]
+        if at_border:
+            notes += (f"{', '.join(at_border)}: {NO_INTERIOR}",)
+        claims = any(
+            basis == "claimed" and declared[name].moves_positions
+            for (_, name), basis in bases.items()
+        )
+        if claims and not config.margin:
+            notes += (f"of claims, {BORDERS}",)
         return MeasureResult([*result.values, *values], result.per_image, notes)
+
+
+def _at_interior(view: GridView, basis: Basis | None) -> bool:
+    """Check whether a declaration holds only at positions that do not see the border."""
+    return basis == "by construction" and view.factor.startswith("shift")
 
 
 def _with_fibres(

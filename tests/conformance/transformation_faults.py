@@ -47,6 +47,17 @@ class NoPositions(Sound):
         return {"hidden": LayerOfInterest("hidden", "vector", transformation=moving)}
 
 
+class OtherShape(Sound):
+    def layers_of_interest(self):
+        flat = Flattened(claimed=QUARTER_TURNS)
+        return {"hidden": LayerOfInterest("hidden", "vector", transformation=flat)}
+
+
+class Flattened(Invariant):
+    def apply(self, features, matrix):
+        return features.flatten(1)
+
+
 class FixedMask(Sound):
     """Its map is multiplied by a weight at each position, which does not move."""
 
@@ -79,5 +90,6 @@ FAULTS = [
     (declared_transformations, OtherOffset, r"'pooled'.*rotation=90"),
     (declared_transformations, NoOrientations, "channels in groups of 4; got 1"),
     (declared_transformations, NoPositions, "SpatialMap moves positions, but .* has none"),
+    (declared_transformations, OtherShape, r"'hidden': Flattened.apply returns the shape \(4, 3\)"),
     (declared_transformations, FixedMask, r"'masked'.*shift_x=4"),
 ]

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from torch.nn.functional import avg_pool2d
+from torch.nn.functional import avg_pool2d, conv2d
 
 from capsbench.errors import UserError
 from capsbench.measures._image_subset import subset_rows
@@ -18,6 +18,7 @@ from capsbench.representations import (
     OrientationMap,
     PoseFrame,
     SpatialMap,
+    whole_strides,
 )
 from capsbench.values import select
 from capsbench.viewpoint.grid import GridView
@@ -178,7 +179,32 @@ def test_views_and_layers_without_a_declaration_are_named_in_notes():
         "block 1: not measured at rotation 45; scale 1.5" in views and "multiples of 90°" in views
     )
     assert "scale 1," not in views
-    assert any("border" in note for note in result.notes)
+    assert not any("border" in note for note in result.notes)
+
+
+def test_shifts_by_construction_are_compared_away_from_the_border():
+    """Zero padding does not move: the network has a bias before its second convolution."""
+    kernels = random(2, 1, 3, 3, seed=1), random(2, 2, 3, 3, seed=2)
+
+    def padded(images):
+        return conv2d(conv2d(images, kernels[0], padding=1) + 1, kernels[1], padding=1)
+
+    def by_construction(**layer):
+        return {"transformation": SpatialMap(exact=whole_strides(1)), **layer}
+
+    model = Layered(
+        padded=(padded, "map", by_construction()),
+        coarse=(lambda images: avg_pool2d(padded(images), 16), "map", by_construction()),
+    )
+    shift = {"shift_x": {"start": -3, "stop": 3, "step": 3}}
+    result = measured(model, grid=shift)
+    assert at(result, "declared_error", "padded", "shift_x") < 1e-6
+    assert at(result, "unchanged_error", "padded", "shift_x") > 0.5
+    spatial = measured(model, "spatial-equivariance", grid=shift, layers=["padded"])
+    place = {"layer": "padded", "factor": "shift_x"}
+    assert number(spatial, metric="spatial_error", **place) > 0.01
+    assert not select(result.values, layer="coarse")
+    assert any("coarse: not measured at shifts" in note for note in result.notes)
 
 
 def test_a_model_without_declarations_has_a_note():

@@ -33,7 +33,7 @@ EXPECTED: dict[str, tuple[dict[str, Any], set[str]]] = {
     "spatial-equivariance": ({"grid": GRID}, {"spatial_error[layer=block 1]"}),
     "declared-equivariance": (
         {"grid": {"shift_x": {"start": -4, "stop": 4, "step": 2}}},
-        {"declared_error[layer=block 1,basis=by construction]"},
+        {"unchanged_error[layer=block 1,basis=by construction]"},
     ),
     "linear-equivariance": ({"width": 1}, {"gain_over_control[layer=hidden]"}),
     "pose-readout": (
