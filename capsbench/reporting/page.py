@@ -137,6 +137,7 @@ def render(
         strips=_example_strips(results),
         models=list(_models(results, drawings)),
         versions=versions(results),
+        elsewhere=any(cell.trained_elsewhere for cell in results.cells),
     )
 
 

@@ -242,6 +242,7 @@ def test_a_model_joins_the_page_and_stays_there(cli, refusal, cells, network):
         assert "mine (trained elsewhere)" in text
         assert "comparison with other models is not controlled" in text
     assert weights.sha256 in page
+    assert "one seed or one model that was trained elsewhere" in page
 
 
 def seeds():
