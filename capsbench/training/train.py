@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import signal
 import warnings
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
@@ -149,15 +148,10 @@ def train(
 
 @contextmanager
 def _raised_interrupts() -> Iterator[None]:
-    """Let Ctrl-C raise KeyboardInterrupt, as everywhere else.
-
-    Lightning's Trainer exits the process in place of it, and makes the process ignore the next one.
-    """
-    handler = signal.getsignal(signal.SIGINT)
+    """Let Ctrl-C raise KeyboardInterrupt; Lightning's Trainer exits the process in its place."""
     try:
         yield
     except SystemExit as stop:
-        if not isinstance(stop.__context__, KeyboardInterrupt):
-            raise
-        signal.signal(signal.SIGINT, handler)  # an interrupt reaches the main thread alone
-        raise KeyboardInterrupt from None
+        if isinstance(stop.__context__, KeyboardInterrupt):
+            raise KeyboardInterrupt from None
+        raise
