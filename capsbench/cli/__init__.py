@@ -28,6 +28,8 @@ from capsbench.errors import UserError
 
 app = typer.Typer(
     help="What happens to an image classifier when the viewpoint changes.",
+    epilog="Begin with 'capsbench run quick'. 'capsbench list' has all names, and 'capsbench show "
+    "NAME' describes one.",
     rich_markup_mode=None,  # plain help takes half the time of a boxed one
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Annotated
@@ -37,10 +38,12 @@ def check(
     image_shape: Annotated[
         str, typer.Option(metavar="CxHxW", help="Shape of the model's images.")
     ] = "1x28x28",
-    classes: Annotated[int, typer.Option(min=2, help="Number of classes.")] = 10,
+    classes: Annotated[int, typer.Option(min=2, metavar="N", help="Number of classes.")] = 10,
     settings: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="ARGUMENT=VALUE", help="Argument of the model."),
+        typer.Option(
+            "--set", metavar="ARGUMENT=VALUE", help="Argument of the model; may be repeated."
+        ),
     ] = None,
     with_traceback: Annotated[
         bool, typer.Option("--traceback", help="Show tracebacks of errors in the model's code.")
@@ -83,6 +86,9 @@ def check(
         )
     if any(result.status == "failed" for result in results):
         raise typer.Exit(1)
+    if target.file is not None and not settings and not as_json:
+        command = shlex.join(["capsbench", "run", "quick", "--models", f"+{name}"])
+        plain_console().print(f"next: {command}   # beside the networks of quick", soft_wrap=True)
 
 
 def _print_wrapper(name: str, wrapper: Mapping[str, str]) -> None:

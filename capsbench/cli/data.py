@@ -48,14 +48,17 @@ def data(
     ],
     settings: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="ARGUMENT=VALUE", help="An argument of the data module."),
+        typer.Option(
+            "--set", metavar="ARGUMENT=VALUE", help="Argument of the data module; may be repeated."
+        ),
     ] = None,
     views: Annotated[
         list[str] | None,
         typer.Option(
             "--view",
             metavar="FACTOR=RANGE",
-            help="Views of training: rotation=[-30,30], azimuth={values: [0, 20]}.",
+            help="Views of training: rotation=[-30,30], azimuth={values: [0, 20]}; may be "
+            "repeated.",
         ),
     ] = None,
     augmentation: Annotated[

@@ -17,7 +17,7 @@ from capsbench.cli.options import (
     print_json,
 )
 from capsbench.errors import UserError
-from capsbench.files.folders import require_writable
+from capsbench.files.folders import require_folder, require_writable
 from capsbench.names import Target, table
 from capsbench.process import active_settings
 
@@ -30,6 +30,7 @@ def doctor(
     Also process settings, the W&B login, and write access to the output folder. Nothing is sent or
     changed.
     """
+    require_folder(data_root)
     root = data_root or Path("data")
     facts = {
         "versions": versions(),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -95,7 +96,7 @@ def measure(
         print_json([record.model_dump(mode="json") for record in records])
         return
     for record in records:
-        _print(record)
+        _print(record, _own_arguments(record, records))
 
 
 def parse_measures(text: str) -> list[MeasureConfig]:
@@ -143,11 +144,29 @@ def parse_sources(pairs: list[str]) -> dict[str, Path]:
     return {label: Path(folder) for label, _, folder in split}
 
 
-def _print(record: MeasureRecord) -> None:
+def _own_arguments(record: MeasureRecord, records: list[MeasureRecord]) -> str:
+    """Return the arguments that tell a record from others of the same measure, as YAML."""
+    import yaml
+
+    same = [other for other in records if other.measure == record.measure]
+    own = {
+        name: value
+        for name, value in record.model_dump(mode="json")["arguments"].items()
+        if any(other.model_dump(mode="json")["arguments"][name] != value for other in same)
+    }
+    return (
+        yaml.safe_dump(own, default_flow_style=True, sort_keys=False, width=math.inf).strip()
+        if own
+        else ""
+    )
+
+
+def _print(record: MeasureRecord, arguments: str) -> None:
     from rich.table import Table
 
     console = plain_console()
-    console.print(f"{record.measure} (n = {record.n:,})", style="bold")
+    heading = f"{record.measure} {arguments}".strip()
+    console.print(f"{heading} (n = {record.n:,})", style="bold")
     rows = Table(box=None, pad_edge=False, show_header=False)
     rows.add_column()
     rows.add_column(justify="right")

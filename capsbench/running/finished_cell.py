@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 
 from capsbench.errors import UserError
@@ -38,7 +39,7 @@ def load_finished_cell(
     if not files.config.is_file() or not files.training.is_file():
         raise UserError(
             f"{folder} holds no finished training: name the folder of one, such as "
-            "runs/digits/cnn-small/0-0123456789ab"
+            f"{_finished_near(folder)}"
         )
     if TrainingRecord.load(files.training).status == "diverged":
         raise UserError(f"{folder}: this training diverged, and left no weights to measure")
@@ -58,6 +59,16 @@ def load_finished_cell(
         for label, source in (sources or {}).items()
     }
     return cell.with_measures(measures, others)
+
+
+def _finished_near(folder: Path) -> Path:
+    """Return the folder of a finished training in the same runs folder, or else an example."""
+    existing = (path for path in (folder, *folder.parents) if path.is_dir())
+    for place in islice(existing, 2):  # a wrong name, or the folder of a benchmark
+        for depth in range(1, 4):  # <data>/<model>/<seed>-<fingerprint>
+            for record in sorted(place.glob(f"{'*/' * depth}{CellFolder(folder).training.name}")):
+                return record.parent
+    return Path("runs/digits/cnn-small/0-0123456789ab")
 
 
 def _resolve(kind: Kind, given: str | None, recorded: str) -> str:

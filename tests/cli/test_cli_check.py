@@ -71,6 +71,14 @@ def test_a_model_that_violates_the_contract(cli, faulty):
     assert cli("check", faulty, "--image-shape", "1x6x6", "--set", "dummy=false")[0] == 0
 
 
+def test_a_file_that_satisfies_the_contract_is_run_next(cli, faulty, monkeypatch):
+    monkeypatch.setattr("capsbench.conformance.contract.check_contract", lambda subject: [])
+    code, text, _ = cli("check", faulty)
+    assert code == 0
+    assert text.splitlines()[-1].startswith(f"next: capsbench run quick --models +{faulty} ")
+    assert "next: " not in cli("check", "cnn-small")[1]
+
+
 def test_an_error_in_the_models_code_is_a_failed_check(cli, faulty):
     code, text, _ = cli("check", faulty, "--set", "crash=true")
     assert code == 1

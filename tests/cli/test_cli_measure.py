@@ -148,3 +148,23 @@ def test_a_cell_in_use_by_another_process_is_refused(refusal, cell):
         message = refusal("measure", str(cell), "--measures", "{measure: filters}")
     assert "another process" in message
     assert unfinished.is_file()
+
+
+def test_records_of_one_measure_are_told_apart_by_their_arguments(cli, cell):
+    line = "{measure: consistency, grid: {rotation: {start: -%d, stop: %d, step: %d}}}"
+    both = f"[{line % (2, 2, 2)}, {line % (4, 4, 4)}]"
+    code, text, _ = cli("measure", str(cell), "--measures", both)
+    assert code == 0
+    headings = " ".join(text.split()).split("consistency {")[1:]
+    assert len(headings) == 2
+    assert headings[0].startswith("grid: {rotation: {start: -2.0")
+    assert headings[1].startswith("grid: {rotation: {start: -4.0")
+    code, text, _ = cli("measure", str(cell), "--measures", f"[{line % (2, 2, 2)}]")
+    assert text.startswith("consistency (n = ")
+
+
+def test_the_message_names_a_finished_training(refusal, cells):
+    finished = {str(cell) for cell in cells.values()}
+    for folder in ("runs/digits/cnn-small/0-...", "runs/tiny", "runs", "runs/digits"):
+        message = refusal("measure", folder, "--measures", "{measure: filters}")
+        assert any(cell in message for cell in finished), folder
