@@ -14,7 +14,6 @@ import typer
 
 from capsbench.cli.dry_run import print_dry_run
 from capsbench.cli.options import (
-    AsJson,
     DataRoot,
     Output,
     complete_benchmark,
@@ -105,7 +104,9 @@ def run(
             "--dry-run", help="List the cells, their state, time, memory and disk; write nothing."
         ),
     ] = False,
-    as_json: AsJson = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the list of a --dry-run as JSON.")
+    ] = False,
 ) -> None:
     """Train, measure, and build the page of a benchmark.
 
