@@ -50,7 +50,7 @@ REFUSED = {
     "show nopackage.net:Net": ("no module", "'nopackage.net'"),
     "show capsbench.errors:Nothing": ("no class", "'Nothing'"),
     "show capsbench.errors:UserError": (
-        *("'capsbench.errors:UserError'", "contracts.Model", "ImageDataModule"),
+        *("'capsbench.errors:UserError'", "torch.nn.Module", "ImageDataModule"),
         "measures.Measure",
     ),
     # models
