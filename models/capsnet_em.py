@@ -215,21 +215,18 @@ class CapsNetEM(Model):
             stride, offset = stride_and_offset(self.windows[:count])
             strides = whole_strides(stride)
             exact, claimed = (strides, ()) if name == "primary" else ((), strides)
-            presences = SpatialMap(exact=exact, claimed=claimed + LINEAR, source=CLAIM)
+            moving = SpatialMap(exact=exact, claimed=claimed + LINEAR, source=CLAIM)
             poses: Representation = SpatialMap(exact=exact, claimed=claimed, source=CLAIM)
             if self.multiplies_poses:
                 poses = MatrixPoseMap(
                     frame=self.pose_frame(), exact=exact, claimed=claimed + LINEAR, source=CLAIM
                 )
-            for kind, transformation in (("pose", poses), ("presence", presences)):
-                layers[f"{name} {kind}s"] = LayerOfInterest(
-                    module,
-                    kind,
-                    int(kind == "presence"),
-                    stride=stride,
-                    offset=offset,
-                    transformation=transformation,
-                )
+            layers[f"{name} poses"] = LayerOfInterest(
+                module, "pose", 0, stride=stride, offset=offset, transformation=poses
+            )
+            layers[f"{name} presences"] = LayerOfInterest(
+                module, "presence", 1, stride=stride, offset=offset, transformation=moving
+            )
         class_poses: Representation = Invariant(claimed=SHIFTS, source=CLAIM)
         if self.coordinate_addition:
             views = AFFINE if self.multiplies_poses else SHIFTS

@@ -136,7 +136,8 @@ def test_poses_are_multiplied_entry_by_entry(matrix):
     columns, origin = frame_of(matrix)
     # Row 1 is x, row 0 is y.
     left = torch.eye(4, dtype=torch.float64)
-    left[1, 1], left[0, 1], left[1, 0], left[0, 0] = *columns[0], *columns[1]
+    left[1, 1], left[0, 1] = columns[0]
+    left[1, 0], left[0, 0] = columns[1]
     expected = torch.zeros_like(poses)
     for i in range(4):
         for j in range(4):
@@ -159,8 +160,9 @@ def test_homogeneous_poses_are_multiplied_by_a_homogeneous_matrix(matrix):
     poses[:, :, 3] = torch.tensor([0.0, 0.0, 0.0, 1.0])
     columns, origin = frame_of(matrix)
     product = torch.eye(4, dtype=torch.float64)
-    product[1, 1], product[0, 1], product[1, 3] = *columns[0], origin[0]
-    product[1, 0], product[0, 0], product[0, 3] = *columns[1], origin[1]
+    product[1, 1], product[0, 1] = columns[0]
+    product[1, 0], product[0, 0] = columns[1]
+    product[1, 3], product[0, 3] = origin
     result = MatrixPoses(frame=FRAME).apply(poses.flatten(2)[..., None, None], matrix)
     torch.testing.assert_close(result.view(1, 2, 4, 4), product @ poses)
 
@@ -188,7 +190,7 @@ def test_shifts_are_exact_and_leave_the_other_entries():
 
 def test_x_and_y_in_one_row_are_not_multiplied():
     frame = FRAME._replace(x=(0, 0), y=(0, 1))
-    assert MatrixPoses(frame=frame, claimed=SHIFTS)
+    MatrixPoses(frame=frame, claimed=SHIFTS)
     with pytest.raises(ValueError, match=r"entries of one column.*without rotation, scale, shear"):
         MatrixPoses(frame=frame, claimed=AFFINE)
 

@@ -55,10 +55,10 @@ class LayerTransforms:
         x, gx = (self._fields(name, output) for output in (f_x, f_gx))
         matrix = Views.of_grid([view]).matrices(*self.image_size)[0]
         if not representation.moves_positions:
-            return representation.apply(x, matrix), gx
+            return self._apply(name, x, matrix), gx
         moving, positions = self._warp(view, name, x), self._comparable(view, name, x)
         moved = warp(x.flatten(1, 2), moving.matrix).unflatten(1, x.shape[1:3])
-        return representation.apply(moved, matrix).where(positions, 0), gx.where(positions, 0)
+        return self._apply(name, moved, matrix).where(positions, 0), gx.where(positions, 0)
 
     def unchanged(self, view: GridView, name: str, f_x: Tensor, f_gx: Tensor) -> Pair:
         """Return f(x) and f(T x) as fields, at the same positions as `pair`."""
@@ -81,6 +81,15 @@ class LayerTransforms:
         positions = self._comparable(view, name, pair[0])
         x, gx = (each.flatten(1, 2)[..., positions].unflatten(1, each.shape[1:3]) for each in pair)
         return x, gx
+
+    def _apply(self, name: str, features: Tensor, matrix: Tensor) -> Tensor:
+        result = self.representations[name].apply(features, matrix)
+        if result.shape != features.shape:
+            raise UserError(
+                f"layer '{name}': {type(self.representations[name]).__name__}.apply returns the "
+                f"shape {tuple(result.shape)}; return that of its features, {tuple(features.shape)}"
+            )
+        return result
 
     def _fields(self, name: str, output: Tensor) -> Tensor:
         return as_fields(name, self.layers[name], output, self.representations[name])

@@ -24,6 +24,7 @@ from capsbench.measures._receptive_field import interior_positions
 from capsbench.measures._result import MeasureResult
 from capsbench.measures._warped_maps import BORDERS
 from capsbench.representations import Basis, Representation
+from capsbench.values import Condition
 from capsbench.viewpoint.grid import GridView
 
 NOTHING_DECLARED = (
@@ -57,7 +58,7 @@ class DeclaredEquivarianceConfig(WarpMeasureConfig):
 
 
 def _figure(basis: Basis, title: str, meaning: str) -> LayerFigureSpec:
-    condition = {"basis": basis}
+    condition: dict[str, Condition] = {"basis": basis}
     return LayerFigureSpec(
         name=f"declared-equivariance-{basis.replace(' ', '-')}",
         title=title,

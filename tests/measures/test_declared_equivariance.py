@@ -67,11 +67,10 @@ def test_a_wrong_declaration_of_a_p4_network_has_an_error(wrong, monkeypatch):
         def apply(self, features, matrix):
             return super().apply(features, torch.linalg.inv(matrix).round())
 
-    exact = {"exact": QUARTER_TURNS}
     declared = {
-        "reversed": Reversed(**exact),
-        "map": SpatialMap(**exact),
-        "invariant": Invariant(**exact),
+        "reversed": Reversed(exact=QUARTER_TURNS),
+        "map": SpatialMap(exact=QUARTER_TURNS),
+        "invariant": Invariant(exact=QUARTER_TURNS),
     }[wrong]
     model = p4()
     layers = dict(model.layers_of_interest())
