@@ -4,6 +4,7 @@ import re
 import shlex
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -26,7 +27,7 @@ def test_the_program_runs(tmp_path, monkeypatch, capsys):
     code = code.replace("batch_size=64)", "batch_size=4, limit=60)").replace(
         "lr_find(task, ", "lr_find(task, num_training=5, "
     )
-    space = {"__name__": "lightning"}
+    space: dict[str, Any] = {"__name__": "lightning"}
     exec(compile(code, "docs/lightning.md", "exec"), space)
     assert re.search(r"epoch=0-validation_accuracy=0\.\d{3}", space["best"].best_model_path)
     assert space["data"].batch_size == 8
@@ -41,10 +42,10 @@ def test_the_configuration_and_the_options_are_valid(tmp_path, monkeypatch):
     (block,) = [block for language, block in BLOCKS if language == "yaml"]
     Path("config.yaml").write_text(block)
     (commands,) = [block for language, block in BLOCKS if not language]
-    space = {"__name__": "train"}
+    space: dict[str, Any] = {"__name__": "train"}
     exec(compile(CLI, "train.py", "exec"), space)
 
-    class ParsedOnly(space["TaskCLI"]):
+    class ParsedOnly(space["TaskCLI"]):  # type: ignore[misc,name-defined,valid-type]  # of the page
         def instantiate_classes(self):
             pass
 

@@ -230,7 +230,7 @@ class ImageDataModule(LightningDataModule, ABC):
         """
         rank, world_size = self.rank_and_world_size
         require_shares(self.batch_size, world_size)
-        if self.trainer is not None and self.trainer.overfit_batches:
+        if self.trainer is not None and self.trainer.overfit_batches:  # type: ignore[attr-defined]  # set elsewhere
             raise UserError(
                 "training batches are drawn anew in each epoch, so that overfit_batches would not "
                 "repeat them; give the data module a limit of images instead"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import torch
 from pytorch_lightning import LightningModule
@@ -72,7 +72,7 @@ class Task(LightningModule):
                 "batch_size, limit and augmentation to the data module"
             )
         # A plain module becomes a Model in `setup`, before it is used as one.
-        self.model = cast(Model, restored_model(model))
+        self.model: Any = restored_model(model)
         self.recipe = Recipe.model_validate(recipe)
         self.seed = seed
         self.save_hyperparameters(plain_hyperparameters(self.model, self.recipe, seed))
@@ -91,7 +91,7 @@ class Task(LightningModule):
         """
         if isinstance(self.model, Model):
             return
-        data = self.trainer.datamodule  # type: ignore[attr-defined]  # set by the Trainer
+        data = self.trainer.datamodule  # type: ignore[attr-defined]  # set elsewhere
         if not isinstance(data, ImageDataModule):
             raise UserError(
                 f"{type(self.model).__name__} is no capsbench.contracts.Model; give the Trainer an "

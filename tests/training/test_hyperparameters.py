@@ -1,6 +1,7 @@
 """Hyperparameters of tasks: plain in checkpoints, and enough to build the model again."""
 
 import sys
+from typing import Any
 
 import pytest
 import torch
@@ -109,7 +110,7 @@ def restored(model):
 
 
 def test_networks_of_libraries_and_of_imported_files_are_built(tiny_file):
-    shape = {"image_shape": (1, 32, 32), "num_classes": 7}
+    shape: dict[str, Any] = {"image_shape": (1, 32, 32), "num_classes": 7}
     for name in (f"{tiny_file}:Tiny", "cnn-small", "torchvision.models:shufflenet_v2_x0_5"):
         model = model_class(find("models", name))(**shape)
         again = restored(model)
