@@ -38,6 +38,7 @@ LAYERS = (
         "fingerprint",
         "values",
         "contracts",
+        "representations",
         "pretrained",
         "process",
         "progress",
@@ -369,7 +370,7 @@ def test_every_import_is_a_declared_dependency():
         canonicalize_name(Requirement(line).name)
         for line in [*PYPROJECT["project"]["dependencies"], *chain(*for_users)]
     }
-    declared.add("ipython")  # imported in a notebook alone, whose kernel brings it
+    declared.add(canonicalize_name("IPython"))  # imported in a notebook, whose kernel brings it
     for path in real_files():
         if path.suffix != ".py":
             continue
