@@ -50,7 +50,7 @@ LIVE = {
     "a module": network,
     "compiled": lambda: torch.compile(network(), backend="eager"),
     "data parallel": lambda: nn.DataParallel(network()),
-    "compiled and data parallel": lambda: nn.DataParallel(torch.compile(network())),
+    "data parallel and compiled": lambda: torch.compile(nn.DataParallel(network())),
     "Lightning": Lit,
     "an exported program": exported,
     "an exported module": lambda: exported(Dim("batch")).module(),

@@ -18,7 +18,7 @@ from capsbench.wrapping import LogitsModel
 from capsbench.wrapping.channels import repeat_channels
 
 
-def network(channels: int = 3, classes: int = 10) -> nn.Module:
+def network(channels: int = 3, classes: int = 10) -> nn.Sequential:
     torch.manual_seed(0)
     return nn.Sequential(
         nn.Conv2d(channels, 4, 3),
@@ -161,7 +161,7 @@ def test_a_black_image_changes_no_state():
 
 
 def test_features_are_the_input_of_the_linear_layer_that_is_called_last():
-    bare = network().eval()
+    bare = network()
     model, inputs = wrapped(bare), images()
     layers = choose_layers(model, ["features", "6"])
     with capture_activations(model, layers) as captured:

@@ -73,9 +73,11 @@ def test_a_plain_network_in_a_benchmark(folder, capsys):
     assert plain.measures["invariance-error"].values == ()
     assert {value.layer for value in plain.measures["pose-readout"].values} >= {"features"}
     assert {value.layer for value in other.measures["invariance-error"].values} == {"hidden"}
-    rows = {tuple(str(cell) for cell in row.cells[:2]) for row in missing_table(results).rows}
+    missing, whole = (missing_table(results, whole_measures=whole) for whole in (False, True))
+    assert missing is not None
+    assert whole is not None
+    rows = {tuple(str(cell) for cell in row.cells[:2]) for row in missing.rows}
     assert {("Plain", "invariance-error"), ("all models", "calibration")} <= rows
-    whole = missing_table(results, whole_measures=True)
     assert [row.cells[:2] for row in whole.rows] == [("Plain", "invariance-error")]
 
     # Further measures of the trained network, whose layers are known before anything is measured.
