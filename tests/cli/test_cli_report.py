@@ -58,9 +58,8 @@ def test_the_link_is_escaped_and_a_terminal_opens_it(tmp_path):
     page = tmp_path / "my runs é" / "index.html"
     link = page.as_uri()
     assert "my%20runs%20%C3%A9" in link
-    narrow = {"width": 20, "legacy_windows": False}
     for terminal in (False, True):
-        console = Console(force_terminal=terminal, record=False, **narrow)
+        console = Console(force_terminal=terminal, width=20, legacy_windows=False)
         with console.capture() as captured:
             console.print(page_line(page), soft_wrap=True)
         text = captured.get()
