@@ -51,8 +51,8 @@ def list_benchmarks(filter: str = "*") -> list[str]:  # noqa: A002 (the name tha
 def list_measures(filter: str = "*") -> list[str]:  # noqa: A002 (the name that timm has)
     """Return the names of the measures, see `list_models`.
 
-    >>> list_measures("*equivariance")
-    ['linear-equivariance', 'spatial-equivariance']
+    >>> list_measures("accuracy-by-*view")
+    ['accuracy-by-joint-view', 'accuracy-by-view']
     """
     return _names("measures", filter)
 
