@@ -21,7 +21,7 @@ from capsbench.schema.parts import (
     pairs,
     point_text,
 )
-from capsbench.training.recipe import Recipe
+from capsbench.training.recipe import ProtocolRecipe
 from capsbench.viewpoint.ranges import ViewRange
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
@@ -54,7 +54,7 @@ class Benchmark(SchemaModel):
     views: ViewRange = ViewRange()
     models: tuple[ModelEntry, ...] = Field(min_length=1)
     vary: Variation | None = None
-    recipe: Recipe
+    recipe: ProtocolRecipe
     search: Search = Search()
     selection: Literal["validation", "last"] = "validation"
     matched: Matched | None = None
@@ -69,9 +69,9 @@ class Benchmark(SchemaModel):
         """Recipes that ``--search`` tries on every model, the protocol's own first."""
         return self.search.trials(self.recipe.model_dump())
 
-    def recipe_of(self, entry: ModelEntry) -> Recipe:
+    def recipe_of(self, entry: ModelEntry) -> ProtocolRecipe:
         """Return the recipe of a model, with its own values."""
-        return Recipe.model_validate(self.recipe.model_dump() | entry.recipe)
+        return ProtocolRecipe.model_validate(self.recipe.model_dump() | entry.recipe)
 
     @field_validator("name")
     @classmethod
