@@ -280,6 +280,8 @@ def test_scores_are_float32_under_autocast(new_task, new_trainer, digits):
     for batch in digits.evaluation.batches("test", "cpu"):
         with torch.autocast("cpu", torch.bfloat16), torch.no_grad():
             prediction = task.model.eval()(batch.images)
+            assert prediction.scores.mean().dtype == torch.bfloat16
+            assert task.score(batch).loss.dtype == torch.float32
         losses.append(prediction.scores.mean().item())
         hits.append(prediction.scores.argmax(-1) == batch.targets)
     assert tested["test_loss"] == pytest.approx(sum(losses) / len(losses), rel=1e-6)
