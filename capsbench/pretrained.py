@@ -72,7 +72,9 @@ class Pretrained(
         origin = json.dumps(dict(self.origin), allow_nan=False)
         # A single key: safetensors writes several in an order that changes from run to run.
         save_model(self, str(save_directory / WEIGHTS), {"origin": origin})
-        content = json.dumps(self.constructor_arguments(), indent=2, sort_keys=True, allow_nan=False)
+        content = json.dumps(
+            self.constructor_arguments(), indent=2, sort_keys=True, allow_nan=False
+        )
         (save_directory / CONFIG).write_text(content + "\n", encoding="utf-8")
         # The mixin would keep the card of the weights that this folder held before.
         (save_directory / CARD).unlink(missing_ok=True)

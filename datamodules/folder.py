@@ -77,9 +77,7 @@ class Folder(RecordedData):
         self.num_classes = len(self.class_names)
         self.factors = tuple(self.table.factors)
         self.own_name = directory.name
-        self.identity = Identity(
-            self.own_name, "1", _checksum(directory / TABLE, self.table.files)
-        )
+        self.identity = Identity(self.own_name, "1", _checksum(directory / TABLE, self.table.files))
         super().__init__(data_root=data_root, **kwargs)
 
     def read(self) -> Recording:

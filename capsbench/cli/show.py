@@ -123,7 +123,7 @@ def resolve_name(name: str) -> Target:
 def _resolve_path(path: str) -> Target:
     from capsbench.data.images import ImageDataModule
     from capsbench.measures import Measure
-    from capsbench.wrapping.model_class import TIMM, builds_network
+    from capsbench.wrapping.built_model import TIMM, builds_network
 
     target = find("models", path)
     if target.module == TIMM:

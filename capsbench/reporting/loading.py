@@ -180,9 +180,7 @@ def data_frame(rows: Sequence[Mapping[str, Any]], columns: Sequence[str] | None 
 
 def _load_exported(path: Path) -> BenchmarkResults | ClaimsResults:
     if not path.is_file():
-        raise UserError(
-            f"no file {path}; 'capsbench report --export DIR' writes such files"
-        )
+        raise UserError(f"no file {path}; 'capsbench report --export DIR' writes such files")
     if is_claims_export(path):
         claims = load_claims_export(path)
         return ClaimsResults(claims.record, claims.judged, None)

@@ -16,7 +16,7 @@ from capsbench.errors import UserError
 from capsbench.names import find, table
 from capsbench.training.recipe import Recipe
 from capsbench.wrapping import model_class
-from capsbench.wrapping.model_class import BuiltModel
+from capsbench.wrapping.built_model import BuiltModel
 
 ADVICE = "pass it: load_from_checkpoint(path, model=...)"
 LIBRARIES = ("torchvision.models", "timm")  # modules of networks, imported if a name needs them

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import nn
 
+from capsbench.wrapping.built_model import BuiltModel
 from capsbench.wrapping.logits_model import LogitsModel
-from capsbench.wrapping.model_class import BuiltModel
 
 LOSS = "cross-entropy of the logits; several objects in an image have equal shares"
 # Parts that a network with logits alone does not have, with the measures that use them.

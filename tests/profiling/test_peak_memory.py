@@ -39,7 +39,7 @@ def test_each_call_is_counted_separately():
 
 def test_garbage_of_an_earlier_call_lowers_no_peak():
     def leave_a_cycle():
-        cycle = [torch.empty(8 * MB, dtype=torch.uint8)]
+        cycle: list[object] = [torch.empty(8 * MB, dtype=torch.uint8)]
         cycle.append(cycle)
 
     def call():

@@ -161,7 +161,10 @@ def test_broken_files_are_named(tmp_path, text, message):
         ({"models": [{"name": "capsbench.contracts:Model"}]}, "is abstract"),
         ({"models": [{"name": "cnn-small", "arguments": {"width": -3}}]}, "width: .*equal to 1"),
         ({"models": [{"name": "capsnet-em", "arguments": {"iterations": 0}}]}, "iterations: "),
-        ({"data": {"name": "capsbench.contracts:Batch", "arguments": {"a": 1}}}, "expected a subclass"),
+        (
+            {"data": {"name": "capsbench.contracts:Batch", "arguments": {"a": 1}}},
+            "expected a subclass",
+        ),
         ({"data": {"name": "capsbench.data.images:ImageDataModule"}}, "is abstract"),
         ({"models": [{"name": "capsnet-dr", "arguments": {"kernel": 31}}]}, "images of at least"),
         ({"data": {"name": "digit"}}, "did you mean 'digits'"),

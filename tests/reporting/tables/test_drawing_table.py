@@ -35,7 +35,7 @@ def write_rendering(write_benchmark, add_measure):
         for cell in load_results(folder).cells:
             if cell.training is None:
                 continue
-            error = 0.02 + 0.01 * cell.seed
+            error = 0.02 + 0.01 * (cell.seed or 0)
             drawn = {
                 ("shift", "rendering_error"): error,
                 ("shift", "error_relative_to_copy"): error / 0.08,
