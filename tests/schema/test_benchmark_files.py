@@ -163,7 +163,7 @@ def test_broken_files_are_named(tmp_path, text, message):
         ({"models": [{"name": "capsnet-em", "arguments": {"iterations": 0}}]}, "iterations: "),
         (
             {"data": {"name": "capsbench.contracts:Batch", "arguments": {"a": 1}}},
-            "expected a subclass",
+            "not a subclass",
         ),
         ({"data": {"name": "capsbench.data.images:ImageDataModule"}}, "is abstract"),
         ({"models": [{"name": "capsnet-dr", "arguments": {"kernel": 31}}]}, "images of at least"),
