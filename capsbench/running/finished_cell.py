@@ -8,9 +8,10 @@ from pathlib import Path
 
 from capsbench.errors import UserError
 from capsbench.measures import MeasureConfig
-from capsbench.names import Kind, find, from_folder
+from capsbench.names import Kind, find, from_folder, table
 from capsbench.records import CellFolder, TrainingConfig, TrainingRecord
 from capsbench.running.cell import Cell
+from capsbench.wrapping.recorded_names import is_known_model
 
 
 def load_finished_cell(
@@ -77,6 +78,12 @@ def _resolve(kind: Kind, given: str | None, recorded: str) -> str:
     if given is None and "@" in recorded:
         cls = recorded.partition("@")[0]
         raise UserError(f"{cls} comes from a file of yours: name it by {option} FILE.py:{cls}")
+    known = is_known_model(recorded) if kind == "models" else recorded in table(kind)
+    if given is None and not known:
+        raise UserError(
+            f"the record states {recorded}, which no installed package registers: name it by "
+            f"{option} {recorded} if you trust it"
+        )
     name = given or recorded
     if (identity := find(kind, name).identity()) != recorded:
         raise UserError(f"{option}: expected the trained one, {recorded}; got {identity}")

@@ -23,6 +23,7 @@ from capsbench.records.training import ModelConfig
 from capsbench.running.cell import build_model
 from capsbench.running.state_dict import is_program, load_program, load_state, read_state
 from capsbench.wrapping import LogitsModel, model_class
+from capsbench.wrapping.recorded_names import is_known_model
 
 CALL = "capsbench.evaluate(...)"
 ADDRESS = re.compile(r"0x[0-9a-f]+")  # in the text of a module that holds a function
@@ -144,6 +145,11 @@ def checkpoint_target(folder: Path, model: str | None) -> Target:
     if "@" in name:
         cls = name.partition("@")[0]
         raise UserError(f"{cls} comes from a file of yours: name it by --model FILE.py:{cls}")
+    if not is_known_model(name):
+        raise UserError(
+            f"{config} states the model {name}, which no installed package registers: name it by "
+            f"--model {name} if you trust it"
+        )
     return find("models", name)
 
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import importlib
-import inspect
 import sys
 from collections.abc import Mapping
-from typing import Any, get_type_hints
+from typing import Any
 
 from torch import nn
 
@@ -16,10 +15,10 @@ from capsbench.errors import UserError
 from capsbench.names import find, table
 from capsbench.training.recipe import Recipe
 from capsbench.wrapping import model_class
-from capsbench.wrapping.built_model import BuiltModel
+from capsbench.wrapping.built_model import TIMM, BuiltModel
+from capsbench.wrapping.recorded_names import LIBRARIES, gives_module
 
 ADVICE = "pass it: load_from_checkpoint(path, model=...)"
-LIBRARIES = ("torchvision.models", "timm")  # modules of networks, imported if a name needs them
 
 
 def plain_hyperparameters(model: nn.Module, recipe: Recipe, seed: int) -> dict[str, Any]:
@@ -73,7 +72,7 @@ def _find_class(path: str) -> type[Model]:
     known = {*LIBRARIES, *(target.module for target in table("models").values())}
     if module.startswith("capsbench.") or module in known:
         importlib.import_module(module)
-    if built and (module == "timm" or _gives_module(getattr(sys.modules.get(module), name, None))):
+    if built and (module == TIMM or gives_module(getattr(sys.modules.get(module), name, None))):
         return model_class(find("models", path))
     cls = getattr(sys.modules.get(module), name, None)
     if built or not (isinstance(cls, type) and issubclass(cls, Model)):
@@ -82,11 +81,3 @@ def _find_class(path: str) -> type[Model]:
             f"first, or {ADVICE}"
         )
     return cls
-
-
-def _gives_module(function: Any) -> bool:
-    """Return True for a class of modules, or a function whose annotation says that it gives one."""
-    cls = function
-    if inspect.isroutine(function):
-        cls = get_type_hints(function).get("return")
-    return isinstance(cls, type) and issubclass(cls, nn.Module)

@@ -107,6 +107,22 @@ def test_a_checkpoint_of_a_run_needs_no_model(cli, cells, checkpoint):
     assert named["values"] == evaluation["values"]
 
 
+def test_a_model_that_a_record_alone_states_is_not_called(refusal, cells, checkpoint):
+    shutil.copytree(cells["small"], "stranger", ignore=shutil.ignore_patterns(".lock"))
+    path = Path("stranger/config.json")
+    config = json.loads(path.read_text("utf-8"))
+    config["model"] |= {"name": "os:system", "arguments": {"command": "touch called"}}
+    path.write_text(json.dumps(config), "utf-8")
+    (arguments,) = Path("stranger").glob("checkpoints/validation/config.json")
+    arguments.write_text('{"command": "touch called"}', "utf-8")
+    for line in (
+        ("evaluate", str(arguments.parent), *ON_TINY),
+        ("measure", "stranger", "--measures", "{measure: calibration}"),
+    ):
+        assert "os:system" in refusal(*line)
+    assert not Path("called").exists()
+
+
 def plain_network():
     torch.manual_seed(0)
     return nn.Sequential(nn.AvgPool2d(8), nn.Flatten(), nn.Linear(16, 10))
