@@ -13,6 +13,7 @@ import pytest
 
 from capsbench.cli import main
 from capsbench.names import find
+from capsbench.wrapping.builder import CHANNELS, CLASSES, SHAPES, SIZES
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "add-a-model.md").read_text(encoding="utf-8")
@@ -47,6 +48,12 @@ def install(source, packages):
     """Install a package without a network, in a folder outside of the environment."""
     pip = ["-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--no-build-isolation"]
     run([*pip, "--disable-pip-version-check", "--target", str(packages), str(source)], source, "")
+
+
+def test_the_page_lists_the_names_that_are_fitted():
+    passage = PAGE.partition("* **Fitted:**")[2].partition("get the")[0]
+    listed = re.findall(r"`(\w+)`", passage)
+    assert listed == [*CLASSES, *CHANNELS, *SIZES, *SHAPES]
 
 
 @pytest.fixture

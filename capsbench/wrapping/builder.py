@@ -15,12 +15,10 @@ from capsbench.contracts import ImageShape
 from capsbench.errors import UserError
 from capsbench.wrapping.plain_types import plain_type
 
-# Names of parameters that are fitted to the data, as libraries call them.
+# Names of parameters that are fitted to the data, as libraries call them. `num_channels` is none of
+# them, since it can be the width of the network.
 CLASSES = ("num_classes", "n_classes", "num_labels", "classes", "nb_classes", "num_class")
-CHANNELS = (
-    *("in_channels", "in_chans", "input_channels", "num_channels", "n_channels"),
-    *("in_ch", "num_input_channels"),
-)
+CHANNELS = ("in_channels", "in_chans", "input_channels", "in_ch", "num_input_channels")
 SIZES = ("image_size", "img_size")
 SHAPES = ("image_shape",)
 

@@ -57,6 +57,11 @@ class Unfinished(Plain):
         raise ValueError("no forward")
 
 
+class Wide(Plain):
+    def __init__(self, num_classes, num_channels: int = 5):
+        super().__init__(num_classes, width=num_channels)
+
+
 def build(num_classes: int, image_shape, dropout: float = None, strange: "Nowhere" = 1):
     module = Plain(num_classes, image_shape[0])
     module.image_shape, module.dropout = image_shape, dropout
@@ -107,6 +112,8 @@ def test_parameters_are_fitted_by_name(folder):
     assert "norm" not in names_of(child)  # a default that JSON cannot represent
     assert child(image_shape=(1, 9, 9), num_classes=5, width=3).module.image_size == 9
     assert child(image_shape=(1, 9, 8), num_classes=5).module.image_size == (9, 8)
+    wide = class_of("nets.py:Wide")(image_shape=(1, 9, 9), num_classes=5)
+    assert wide.module.conv.out_channels == 5
     built = class_of("nets.py:build")(image_shape=(1, 9, 9), num_classes=5)
     assert built.module.image_shape == (1, 9, 9)
 
@@ -134,7 +141,7 @@ def test_arguments_are_plain_values_that_a_record_restores(folder):
         ("nets.py:network", "is an instance"),
         ("nets.py:NAMES", "expected a subclass"),
         ("nets.py:Nowhere", "no class 'Nowhere'"),
-        ("timm:resnet10x", "timm"),
+        ("timm:resnet10x", "unknown network of timm"),
     ],
 )
 def test_what_cannot_be_trained_is_refused(folder, name, message):
