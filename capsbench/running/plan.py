@@ -15,6 +15,7 @@ from capsbench.running.cell import Cell, build_data, build_model, data_folder
 from capsbench.running.resolve_layers import resolve_layers
 from capsbench.schema import Benchmark, ModelEntry, variants
 from capsbench.wrapping import model_class
+from capsbench.wrapping.trainable import require_trainable
 
 
 def plan(
@@ -139,7 +140,7 @@ def resolve_data(benchmark: Benchmark, data_root: Path | None) -> tuple[DataConf
 
 
 def _resolve_model(entry: ModelEntry, data: DataConfig) -> tuple[Target, ModelConfig]:
-    """Check a model's arguments, and that it can be built for the images, before any training."""
+    """Check a model's arguments, and that it can be built and trained, before any training."""
     target = find("models", entry.name)
     cls = model_class(target)
     given: dict[str, Any] = arguments.resolve(
@@ -148,5 +149,6 @@ def _resolve_model(entry: ModelEntry, data: DataConfig) -> tuple[Target, ModelCo
         what=f"model '{entry.name}'",
         supplied=arguments.SUPPLIED_TO_MODELS,
     )
-    build_model(target, data.image_shape, data.num_classes, given)
+    model = build_model(target, data.image_shape, data.num_classes, given)
+    require_trainable(model, entry.name)
     return target, ModelConfig(name=target.identity(), arguments=given, revision=cls.revision)

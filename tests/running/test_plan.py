@@ -134,3 +134,15 @@ def test_an_augmentation_that_does_not_fit_is_refused_before_any_training(tiny_p
     plan(Benchmark.model_validate({**tiny_protocol, "recipe": recipe}))
     with pytest.raises(UserError, match="RandomHue"):
         plan(Benchmark.model_validate({**tiny_protocol, "recipe": recipe, "models": models}))
+
+
+def test_a_model_that_cannot_be_trained_is_refused(tiny_protocol, tmp_path):
+    file = tmp_path / "nets.py"
+    file.write_text(
+        "from torch import nn\n\n\ndef flat(num_classes):\n"
+        "    return nn.Sequential(nn.Flatten(), nn.AdaptiveAvgPool1d(num_classes))\n",
+        encoding="utf-8",
+    )
+    models = [{"name": f"{file}:flat"}]
+    with pytest.raises(UserError, match="no trainable parameters"):
+        plan(Benchmark.model_validate({**tiny_protocol, "models": models}))
