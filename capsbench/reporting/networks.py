@@ -19,7 +19,10 @@ def networks(results: Results) -> str:
     own = [label for label in trained if label not in added]
     parts = [f"Networks: {listed(own) or 'none of the protocol'}"]
     parts += [f"{title}: {listed(labels)}" for title, labels in groups.items() if labels]
-    return f"{'; '.join(parts)}."
+    line = f"{'; '.join(parts)}."
+    if groups["not run"]:
+        line += " The question concerns all networks of the protocol."
+    return line
 
 
 def not_run(results: Results) -> list[str]:

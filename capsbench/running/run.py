@@ -18,6 +18,7 @@ from capsbench.arguments import one_line
 from capsbench.errors import UserError
 from capsbench.files.folders import require_folder, require_writable
 from capsbench.reporting.loading import BenchmarkResults, ClaimsResults, load_results
+from capsbench.running.next_step import RUNS
 from capsbench.running.protocol import protocol_changes, run_protocol
 from capsbench.running.session import Session
 from capsbench.schema import parse_changes
@@ -82,8 +83,14 @@ def run(
     data_root = None if data_root is None else Path(data_root)
     require_folder(data_root)
     require_writable(output)
-    texts = [models] if isinstance(models, str) else list(models)
+    texts = _texts(models)
     seed_list = None if seeds is None else _whole_numbers(seeds)
+    if not isinstance(settings, Mapping):
+        raise UserError(
+            f"settings: expected a mapping such as {{'recipe.steps': 500}}, got {settings!r}"
+        )
+    if not isinstance(scale, str | None):
+        raise UserError(f"scale: expected a name such as 'small', got {scale!r}")
     pairs = [f"{place}={_yaml(place, value)}" for place, value in settings.items()]
     changes = protocol_changes(
         models=texts,
@@ -120,20 +127,32 @@ def run(
         "--set": pairs,
         "--scale": [] if scale is None else [scale],
         "--limit": [] if limit is None else [str(limit)],
+        "--data-root": [] if data_root is None else [str(data_root)],
+        "--output": [] if output == RUNS else [str(output)],
     }
+    changed = execution.model_dump(exclude_defaults=True, exclude={"profile"})
+    options |= {f"--{name.replace('_', '-')}": [str(value)] for name, value in changed.items()}
+    flags = [*(["--search"] if search else []), *(["--profile"] if profile else [])]
     page = run_protocol(
-        str(benchmark), changes, session, command=_command(benchmark, options, search)
+        str(benchmark), changes, session, command=_command(benchmark, options, flags)
     )
     assert page is not None  # the first process builds one
     return load_results(page.parents[1])
 
 
-def _command(benchmark: Path | str, options: Mapping[str, Sequence[str]], search: bool) -> str:
-    """Return the command of the shell that runs the same protocol."""
+def _command(
+    benchmark: Path | str, options: Mapping[str, Sequence[str]], flags: Sequence[str]
+) -> str:
+    """Return the equal command of the shell."""
     words = [word for name, values in options.items() for value in values for word in (name, value)]
-    return shlex.join(
-        ["capsbench", "run", str(benchmark), *words, *(["--search"] if search else [])]
-    )
+    return shlex.join(["capsbench", "run", str(benchmark), *words, *flags])
+
+
+def _texts(models: Sequence[str] | str) -> list[str]:
+    texts = [models] if isinstance(models, str) else models
+    if not isinstance(texts, Iterable) or not all(isinstance(text, str) for text in texts):
+        raise UserError(f"models: expected labels or names such as ['CNN'], got {models!r}")
+    return list(texts)
 
 
 def _whole_numbers(seeds: Iterable[int]) -> list[int]:

@@ -35,7 +35,8 @@ def test_a_run_returns_its_results_and_repeats_nothing(tiny, capsys):
     assert {(row["label"], row["seed"]) for row in results.rows()} == {("Tiny", 0)}
     assert "already done" not in capsys.readouterr().out
     record = results.records.record
-    assert record.command == "capsbench run tiny.yaml --models Tiny --seeds 0 --limit 50"
+    protocol = "capsbench run tiny.yaml --models Tiny --seeds 0 --limit 50"
+    assert record.command == f"{protocol} --output there --device cpu --wandb off"
     assert record.changes == ProtocolChanges(
         models=("Tiny",), settings={"seeds": [0], "recipe.limit": 50}
     )
@@ -49,7 +50,7 @@ def test_the_recorded_command_runs_the_same_protocol(tiny, tiny_file, monkeypatc
     given: list[Any] = []
 
     def record(name, changes, session, command):
-        given.append((name, changes, command))
+        given.append((name, changes, session, command))
         return Path("runs/tiny/report/index.html")
 
     monkeypatch.setattr("capsbench.running.run.run_protocol", record)
@@ -66,10 +67,14 @@ def test_the_recorded_command_runs_the_same_protocol(tiny, tiny_file, monkeypatc
         },
         limit=50,
         search=True,
+        data_root=".",
+        output="my runs",
+        checkpoint_every=7,
+        profile=True,
         **QUIET,
     )
     assert given.pop() == Path("runs/tiny")
-    ((name, changes, command),) = given
+    ((name, changes, session, command),) = given
     assert changes.settings == {
         "recipe.learning_rate": 1e-5,
         "views.rotation": [-30, 30],
@@ -82,7 +87,10 @@ def test_the_recorded_command_runs_the_same_protocol(tiny, tiny_file, monkeypatc
     monkeypatch.setattr("capsbench.running.protocol.run_protocol", record)
     monkeypatch.setattr(sys, "argv", shlex.split(command))
     assert main() == 0
-    assert given == [(name, changes, command)] * 2
+    _, again = given
+    assert (again[0], again[1], again[3]) == (name, changes, command)
+    for setting in ("output", "data_root", "execution"):
+        assert getattr(again[2], setting) == getattr(session, setting)
 
 
 @pytest.mark.parametrize(
@@ -91,12 +99,16 @@ def test_the_recorded_command_runs_the_same_protocol(tiny, tiny_file, monkeypatc
         ({"benchmark": "quik"}, "did you mean 'quick'"),
         ({"models": "Tiy"}, "did you mean 'Tiny'"),
         ({"models": ["+"]}, "adds a model"),
+        ({"models": 3}, "models: .*names .*got 3"),
+        ({"models": ["Tiny", 3]}, "models: .*names"),
         ({"seeds": 3}, r"seeds: .*range\(5\), got 3"),
         ({"seeds": [0.5]}, "whole numbers"),
         ({"settings": {"recipe.stepz": 5}}, "did you mean 'steps'"),
         ({"settings": {"recipe.steps": object()}}, "recipe.steps .*object"),
         ({"limit": 0}, "limit"),
         ({"scale": "small"}, "scale"),
+        ({"scale": 3}, "scale: .*got 3"),
+        ({"settings": [("recipe.steps", 5)]}, "settings: .*mapping"),
         ({"device": "gpu"}, "device: .*'gpu'"),
         ({"data_root": "nowhere"}, "no folder 'nowhere'"),
         ({"output": "tiny.yaml"}, "'tiny.yaml' is a file"),
