@@ -198,7 +198,8 @@ class Attacks(Measure[AttacksConfig]):
             for value in _values(quantity, images, config.epsilons)
         ]
         notes = tuple(
-            f"no attacks from {label}: it has no trained network"
+            f"no attacks from {label}: its trained network was not given; it diverged, or "
+            f"'capsbench evaluate' needs --source {label}=FOLDER"
             for label, each in sources.items()
             if each is None
         )

@@ -138,7 +138,7 @@ def test_a_missing_source_is_noted():
     assert config.for_model("CapsNet").source_models == ("CNN",)
     result = Attacks.compute(config, Halves(), digits(), MeasureContext("cpu"))
     (note,) = result.notes
-    assert "CNN" in note and "no trained network" in note
+    assert "was not given" in note and "--source CNN=" in note
     assert not [value for value in result.values if value.source]
 
 
