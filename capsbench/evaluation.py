@@ -26,6 +26,7 @@ from capsbench.reporting.evaluation import Evaluation
 from capsbench.running.cell import build_data
 from capsbench.running.elsewhere import ElsewhereCell, Page
 from capsbench.running.examples import require_images
+from capsbench.running.resolve_layers import with_own_layers
 from capsbench.running.weights import TrainedModel, in_memory, load_trained_model
 from capsbench.schema import Benchmark, load_benchmark
 from capsbench.wrapping.live import as_model, unwrap
@@ -48,7 +49,7 @@ def evaluate(
     A terminal shows the progress of each measure. With ``into``, the model joins the benchmark's
     page in a folder of runs, marked as trained elsewhere. The protocol is then the recorded one,
     and recorded measures of the same weights are not computed again. The identity of a model in
-    memory covers its class, structure and state, but not the code of its ``forward``.
+    memory covers its class, settings and tensors, but not the code of its ``forward``.
 
     Args:
         model: A `Model`; any module that returns logits (B, K), for which notes list the measures
@@ -105,8 +106,12 @@ def evaluate(
             result = None if cell is None else cell.load(config)
             if result is None:
                 started = time.perf_counter()
-                result = _compute(config, ready, data, str(device), others, progress)
-                result = result._replace(per_image=with_objects(result.per_image, data))
+                own = with_own_layers(config, ready)
+                try:
+                    result = _compute(own, ready, data, str(device), others, progress)
+                except (UserError, RuntimeError) as error:  # others go on; computed again next time
+                    results[config.measure] = _not_measured(error, ready)
+                    continue
                 if cell is not None:
                     seconds = time.perf_counter() - started
                     cell.save(config, result, seconds=seconds, device=device.type)
@@ -132,15 +137,18 @@ def _compute(
     sources: Mapping[str, Model],
     progress: Progress,
 ) -> MeasureResult:
-    """Compute one measure; if it fails, return a note, so that the other measures are not lost."""
+    """Compute one measure, with its progress."""
     bar = progress.add_task(config.measure, total=config.num_progress_steps, note="")
     context = MeasureContext(device, partial(progress.advance, bar), sources)
     try:
-        return run_measure(config, model, data, context)
-    except UserError as error:
-        return MeasureResult((), {}, (f"not measured: {error}",))
-    except RuntimeError as error:  # from torch: out of memory, or an operation of the model
-        reason = in_one_line(error, type(model).__module__)
-        return MeasureResult((), {}, (f"not measured: {reason}",))
+        result = run_measure(config, model, data, context)
     finally:
         progress.remove_task(bar)
+    return result._replace(per_image=with_objects(result.per_image, data))
+
+
+def _not_measured(error: UserError | RuntimeError, model: Model) -> MeasureResult:
+    """Return a note on bad input, or on an error of torch, such as out of memory."""
+    own = isinstance(error, UserError)
+    reason = error if own else in_one_line(error, type(model).__module__)
+    return MeasureResult((), {}, (f"not measured: {reason}",))

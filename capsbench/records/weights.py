@@ -20,8 +20,8 @@ class WeightsRecord(Record):
         label: Label of the model in tables and figures.
         model: The model; its name is that of the class or file where no class is named.
         file: Name of the file or folder of weights; None for a model in memory.
-        sha256: SHA-256 of the file of weights; of a model in memory that of its class, structure
-            and state.
+        sha256: SHA-256 of the file of weights; of a model in memory that of its class, settings
+            and tensors.
         parameters: Number of parameters.
         data: The data module.
         views: Familiar views of the protocol.

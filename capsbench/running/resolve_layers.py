@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from capsbench.contracts import Model
 from capsbench.errors import UserError, unknown
@@ -34,11 +34,19 @@ def resolve_layers(
                 everywhere = {each for names in known.values() for each in names}
                 raise UserError(f"{config.measure}: {unknown('layer:', name, everywhere)}")
         for label, names in known.items():
-            layers = tuple(name for name in named or () if name in names)
-            resolved[label].append(
-                config.model_copy(update={"layers": layers}) if layers else config
-            )
+            resolved[label].append(_restricted(config, names))
     return resolved
+
+
+def with_own_layers(config: MeasureConfig, model: Model) -> MeasureConfig:
+    """Return a measure restricted to the layers that a model has; unchanged if it has none."""
+    return _restricted(config, _layer_names(model))
+
+
+def _restricted(config: MeasureConfig, names: Collection[str]) -> MeasureConfig:
+    named = config.layers if isinstance(config, LayerMeasureConfig) else None
+    layers = tuple(name for name in named or () if name in names)
+    return config.model_copy(update={"layers": layers}) if layers else config
 
 
 def _layer_names(model: Model) -> set[str]:

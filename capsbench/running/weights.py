@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from capsbench import arguments
-from capsbench.contracts import ImageShape
+from capsbench.contracts import ImageShape, Model
 from capsbench.errors import UserError
 from capsbench.files.content import stream_sha256
 from capsbench.names import Target, find, without_folder
@@ -27,6 +29,7 @@ from capsbench.wrapping.recorded_names import is_known_model
 
 CALL = "capsbench.evaluate(...)"
 ADDRESS = re.compile(r"0x[0-9a-f]+")  # in the text of a module that holds a function
+PLAIN = bool | int | float | str | tuple | list | None
 
 
 @dataclass(frozen=True)
@@ -114,17 +117,58 @@ def load_trained_model(
 
 
 def in_memory(module: nn.Module) -> TrainedModel:
-    """Describe a model in memory; its identity is that of its class, structure and state."""
+    """Describe a model in memory; its identity is that of its class, settings and tensors.
+
+    Its settings are the arguments of its constructor, its text, and the plain attributes of its
+    modules. Buffers that are not saved belong to its tensors.
+
+    Raises:
+        UserError: A tensor has no values yet, or is sparse.
+    """
     cls = type(module)
     name = f"{cls.__module__}.{cls.__qualname__}"
-    digest = sha256(f"{name}\n{ADDRESS.sub('', repr(module))}".encode())
-    for key, value in module.state_dict().items():
-        if isinstance(value, torch.Tensor):
+    own = _constructor_arguments(module)
+    attributes = {
+        f"{path}.{key}": repr(value)
+        for path, each in module.named_modules()
+        for key, value in vars(each).items()
+        if isinstance(value, PLAIN) and key != "training" and not key.startswith("_")
+    }
+    settings = json.dumps([name, repr(module), own, attributes], sort_keys=True)
+    digest = sha256(ADDRESS.sub("", settings).encode())
+    for key, value in (dict(module.named_buffers()) | module.state_dict()).items():
+        if isinstance(value, Tensor):
+            _require_values(key, value)
             digest.update(f"{key} {value.dtype} {tuple(value.shape)}".encode())
-            content = value.detach().cpu().contiguous().flatten().view(torch.uint8)
+            content = value.detach().cpu().resolve_conj().contiguous().flatten().view(torch.uint8)
             digest.update(content.numpy().tobytes())
-    config = ModelConfig(name=name, arguments={}, revision=getattr(cls, "revision", 1))
+    config = ModelConfig(name=name, arguments=own, revision=getattr(cls, "revision", 1))
     return TrainedModel(module, cls.__name__, _slug(cls.__name__), config, None, digest.hexdigest())
+
+
+def _constructor_arguments(module: nn.Module) -> dict[str, Any]:
+    """Return the arguments of a model that images do not determine; none if they are unknown."""
+    if type(module) is LogitsModel:  # its first argument is a module, whose tensors count
+        columns = {"mean": module.mean, "std": module.std}
+        values = {k: None if v is None else v.flatten().tolist() for k, v in columns.items()}
+        return {"output_key": module.output_key, **values}
+    if not isinstance(module, Model):
+        return {}
+    try:
+        own = module.constructor_arguments()
+    except UserError:  # one is no plain value
+        return {}
+    return {k: v for k, v in own.items() if k not in arguments.SUPPLIED_TO_MODELS}
+
+
+def _require_values(name: str, tensor: Tensor) -> None:
+    """Refuse a tensor without values, or without one value for each of its elements."""
+    if is_lazy(tensor):
+        raise UserError(f"{name} has no shape yet: run the model once, and train it")
+    if tensor.is_meta:
+        raise UserError(f"{name} is on the device 'meta', without values: load the weights first")
+    if tensor.layout != torch.strided:
+        raise UserError(f"{name} is sparse: give the model dense weights, by .to_dense()")
 
 
 def checkpoint_target(folder: Path, model: str | None) -> Target:
@@ -159,10 +203,9 @@ def _from_folder(
     target = checkpoint_target(folder, model)
     cls = model_class(target)
     network = cls.from_pretrained(folder, **given)
-    own = network.constructor_arguments()
     config = ModelConfig(
         name=target.identity(),
-        arguments={k: v for k, v in own.items() if k not in arguments.SUPPLIED_TO_MODELS},
+        arguments=_constructor_arguments(network),
         revision=cls.revision,
     )
     with (folder / WEIGHTS).open("rb") as stream:

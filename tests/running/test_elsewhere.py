@@ -11,11 +11,14 @@ from torch import nn
 import capsbench
 from capsbench.errors import UserError
 from capsbench.measures import parse_config, run_measure
+from capsbench.models import CapsNetDR
 from capsbench.records import BenchmarkFolder, BenchmarkRecord, load_results
 from capsbench.reporting import report
 from capsbench.running.elsewhere import Page, kept_cells
 from capsbench.running.plan import resolve_data
+from capsbench.running.weights import in_memory
 from capsbench.schema import Benchmark
+from capsbench.wrapping import LogitsModel
 
 
 @pytest.fixture(autouse=True)
@@ -154,3 +157,65 @@ def test_two_processes_do_not_measure_the_same_model(tiny_benchmark, runs):
     folder = Path(runs, record(runs).cells[0].path)
     with FileLock(folder / ".lock"), pytest.raises(UserError, match="another process"):
         capsbench.evaluate(network(), tiny_benchmark, into=runs)
+
+
+def test_settings_of_a_model_in_memory_are_part_of_its_identity():
+    def wrapped(**arguments):
+        return LogitsModel(network(), image_shape=(1, 32, 32), num_classes=10, **arguments)
+
+    def capsules(iterations):
+        torch.manual_seed(0)
+        return CapsNetDR(image_shape=(1, 32, 32), num_classes=10, iterations=iterations)
+
+    class Scaled(nn.Module):
+        def __init__(self, factor, table):
+            super().__init__()
+            self.factor = factor
+            self.register_buffer("table", torch.full((1,), table), persistent=False)
+
+    pairs = [
+        (wrapped(), wrapped(mean=[0.5])),
+        (wrapped(), wrapped(output_key=1)),
+        (capsules(1), capsules(3)),
+        (Scaled(1, 0.0), Scaled(2, 0.0)),
+        (Scaled(1, 0.0), Scaled(1, 1.0)),
+    ]
+    for first, second in pairs:
+        assert in_memory(first).sha256 == in_memory(first.train()).sha256
+        assert in_memory(first).sha256 != in_memory(second).sha256
+    assert in_memory(capsules(3)).config.arguments["iterations"] == 3
+    assert in_memory(wrapped(mean=[0.5])).config.arguments["mean"] == [0.5]
+
+
+def test_tensors_without_values_are_refused():
+    sparse = nn.Module()
+    sparse.register_buffer("table", torch.eye(2).to_sparse())
+    cases = {"run the model": nn.LazyLinear(2), "meta": nn.Linear(2, 2, device="meta")}
+    for message, module in {**cases, "sparse": sparse}.items():
+        with pytest.raises(UserError, match=message):
+            in_memory(module)
+
+
+def test_a_failure_is_not_recorded(tiny_benchmark, runs, monkeypatch):
+    def fail(*_):
+        raise RuntimeError("out of memory")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("capsbench.evaluation.run_measure", fail)
+        failed = capsbench.evaluate(network(), tiny_benchmark, into=runs)
+    assert "out of memory" in failed.results["accuracy-by-view"].notes[0]
+    assert load_results(runs / "tiny").cells[0].problem is not None
+    assert capsbench.evaluate(network(), tiny_benchmark, into=runs).rows()
+    assert load_results(runs / "tiny").cells[0].problem is None
+
+
+def test_a_model_is_measured_at_the_named_layers_that_it_has(tiny_protocol, runs):
+    grid = {"rotation": {"start": 90, "stop": 90, "step": 1}}
+    measure = {"measure": "invariance-error", "grid": grid, "images": 20}
+    both, own = (
+        Benchmark.model_validate({**tiny_protocol, "measures": [{**measure, "layers": layers}]})
+        for layers in (["0", "hidden"], ["0"])
+    )
+    evaluation = capsbench.evaluate(network(), both, into=runs)
+    assert evaluation.rows() == capsbench.evaluate(network(), own).rows() != []
+    assert capsbench.evaluate(network(), both, into=runs).rows() == evaluation.rows()
