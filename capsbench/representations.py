@@ -23,6 +23,7 @@ from typing import ClassVar, Literal, NamedTuple
 import torch
 from torch import Tensor
 
+from capsbench.errors import UserError, unknown
 from capsbench.viewpoint.factors import FACTORS
 from capsbench.viewpoint.grid import GridView
 
@@ -30,15 +31,20 @@ Basis = Literal["by construction", "claimed"]
 Entry = tuple[int, int]  # row and column of a pose matrix
 
 TOLERANCE = 1e-9  # of a value's distance from a multiple, and of a turn's from a quarter turn
+WARPS = [name for name, factor in FACTORS.items() if factor.kind == "warp"]
 
 
-class DeclaredFactor(NamedTuple):
+@dataclass(frozen=True)
+class DeclaredFactor:
     """Values of a factor of a view for which a transformation is declared.
 
     Attributes:
-        factor: Name of the factor.
+        factor: Name of a factor that moves the image.
         step: Distance of the values, which are multiples of it from the identity, in the factor's
             unit. None for any value.
+
+    Raises:
+        UserError: The factor is unknown or does not move the image, or the step is not positive.
 
     >>> DeclaredFactor("rotation", 90).contains(GridView("rotation", -270))
     True
@@ -48,6 +54,20 @@ class DeclaredFactor(NamedTuple):
 
     factor: str
     step: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.factor not in FACTORS:
+            raise unknown("factor", self.factor, WARPS)
+        if self.factor not in WARPS:
+            raise UserError(
+                "transformations are declared for factors that move the image, "
+                f"{', '.join(WARPS)}; got '{self.factor}'"
+            )
+        if self.step is not None and not self.step > 0:
+            raise UserError(
+                f"the values of a declared {self.factor} are multiples of a step above 0; got "
+                f"{self.step:g}: leave it out for any value"
+            )
 
     def contains(self, view: GridView) -> bool:
         """Check whether a view of one factor is among the values."""
@@ -99,6 +119,9 @@ class Representation(ABC):
         claimed: Other views for which the design or its paper expects it, but only of a trained
             network.
         source: Source of the claim.
+
+    Raises:
+        UserError: Views are not a tuple of `DeclaredFactor`.
     """
 
     moves_positions: ClassVar[bool] = False
@@ -107,6 +130,16 @@ class Representation(ABC):
     exact: Declared = ()
     claimed: Declared = ()
     source: str = ""
+
+    def __post_init__(self) -> None:
+        for name, views in (("exact", self.exact), ("claimed", self.claimed)):
+            if not isinstance(views, tuple) or not all(
+                isinstance(each, DeclaredFactor) for each in views
+            ):
+                raise UserError(
+                    f"{type(self).__name__}: {name} is a tuple of DeclaredFactor, such as "
+                    f'(DeclaredFactor("rotation", 90),); got {views!r}'
+                )
 
     @abstractmethod
     def apply(self, features: Tensor, matrix: Tensor) -> Tensor:
@@ -226,6 +259,7 @@ class MatrixPoses(Representation):
     frame: PoseFrame
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         declared = {each.factor for each in self.exact + self.claimed}
         linear = sorted(declared - {each.factor for each in SHIFTS})
         if linear and self.frame.x[1] != self.frame.y[1]:

@@ -7,6 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from capsbench.errors import UserError
 from capsbench.models._frames import MovedPoses
 from capsbench.representations import (
     AFFINE,
@@ -77,6 +78,32 @@ def test_values_of_a_declared_factor():
     assert DeclaredFactor("scale", 0.5).contains(GridView("scale", 1.5))
     assert not DeclaredFactor("scale", 0.5).contains(GridView("scale", 1.2))
     assert DeclaredFactor("shear").contains(GridView("shear", 3.7))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("rotaton",), "did you mean 'rotation'"),
+        (("azimuth",), "move the image.*got 'azimuth'"),
+        (("brightness", 0.1), "move the image.*got 'brightness'"),
+        (("rotation", 0), "above 0; got 0"),
+        (("shift_x", -2.0), "above 0; got -2"),
+        (("scale", math.nan), "above 0; got nan"),
+    ],
+)
+def test_only_warps_by_positive_steps_are_declared(arguments, message):
+    with pytest.raises(UserError, match=message):
+        DeclaredFactor(*arguments)
+
+
+@pytest.mark.parametrize("name", ["exact", "claimed"])
+@pytest.mark.parametrize(
+    "views", [DeclaredFactor("rotation"), [DeclaredFactor("rotation")], ("rotation",), "rotation"]
+)
+@pytest.mark.parametrize("create", [Invariant, lambda **views: MatrixPoses(frame=FRAME, **views)])
+def test_declared_views_are_a_tuple_of_factors(create, name, views):
+    with pytest.raises(UserError, match=f"{name} is a tuple of DeclaredFactor.*got"):
+        create(**{name: views})
 
 
 def test_exact_views_come_before_claims():
