@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import chain
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, ClassVar, Literal, NamedTuple
 
 from pydantic import Field
 from torch import Tensor, nn
@@ -22,7 +22,7 @@ from capsbench.contracts import (
 )
 from capsbench.models._geometry import LayerWindow, output_size, smallest_input, stride_and_offset
 from capsbench.models._pooling import MaxPooling
-from capsbench.representations import Declared, Representation, SpatialMap, whole_strides
+from capsbench.representations import Basis, Declared, Representation, SpatialMap, whole_strides
 from capsbench.viewpoint.views import Views
 
 DropoutRate = Annotated[float, Field(ge=0, lt=1)]
@@ -78,6 +78,10 @@ class Block(NamedTuple):
 class PlainCNN(SequentialClassifier):
     """Blocks of convolution and max-pooling, then fully connected layers with ReLU, then classes.
 
+    Attributes:
+        shift_basis: Basis of the shifts of the maps, see `feature_map`.
+        shift_source: Source of the shifts if they are a claim.
+
     Args:
         name: The model's name, for the error message.
         image_shape: (C, H, W) of the images.
@@ -89,6 +93,9 @@ class PlainCNN(SequentialClassifier):
     Raises:
         UserError: The images are too small.
     """
+
+    shift_basis: ClassVar[Basis] = "by construction"
+    shift_source: ClassVar[str] = ""
 
     def __init__(
         self,
@@ -123,7 +130,9 @@ class PlainCNN(SequentialClassifier):
         layers = {}
         for count in range(1, len(self.windows) + 1):
             below = list(chain(*self.windows[:count]))
-            layers[f"block {count}"] = feature_map(f"block{count}", below)
+            layers[f"block {count}"] = feature_map(
+                f"block{count}", below, shift_basis=self.shift_basis, source=self.shift_source
+            )
         return {**layers, "hidden": LayerOfInterest("hidden", "vector")}
 
 
@@ -142,26 +151,32 @@ def feature_map(
     windows: Sequence[LayerWindow],
     *,
     representation: type[Representation] = SpatialMap,
+    shift_basis: Basis = "by construction",
     exact: Declared = (),
     claimed: Declared = (),
     source: str = "",
 ) -> LayerOfInterest:
     """Return the output map of a module, given all windows between it and the image.
 
-    Convolution and pooling commute with shifts by whole strides, so that these are declared.
+    Convolution and pooling commute with shifts by whole strides, so that these are declared. They
+    are a claim if the network standardises each image: a shift that moves content out of it changes
+    its mean and variance.
 
     Args:
         module: Dotted path of the module.
         windows: Windows of the convolutions and poolings, from the image to the map.
         representation: Transformation of the map.
+        shift_basis: Basis of the shifts by whole strides.
         exact: Further views at which it is exact by construction.
         claimed: Views at which it is claimed.
         source: Source of the claim.
     """
     stride, offset = stride_and_offset(windows)
-    transformation = representation(
-        exact=whole_strides(stride) + exact, claimed=claimed, source=source
-    )
+    if shift_basis == "by construction":
+        exact = whole_strides(stride) + exact
+    else:
+        claimed = whole_strides(stride) + claimed
+    transformation = representation(exact=exact, claimed=claimed, source=source)
     return LayerOfInterest(
         module, "map", stride=stride, offset=offset, transformation=transformation
     )

@@ -60,6 +60,11 @@ CLAIM = (
     "the viewer, a view multiplies it as it multiplies votes, and activations do not change"
 )
 
+STANDARDIZED = (
+    "convolutions move with the image (LeCun et al. 1998), as long as nothing leaves the image, "
+    "whose pixels are standardised"
+)
+
 
 class CapsNetEM(Model):
     """Matrix capsules with EM routing, as in the text of Hinton, Sabour and Frosst (2018).
@@ -203,23 +208,26 @@ class CapsNetEM(Model):
     def layers_of_interest(self) -> Mapping[str, LayerOfInterest]:
         """Return the convolution before its ReLU, and poses and presences of each capsule layer.
 
-        Convolution and primary capsules move with the image by whole strides, exactly if nothing
-        leaves the image, whose pixels are standardised. All else is claimed: presences do not
-        change, and poses are multiplied from the left, see `pose_frame`. Whole strides are claims
-        in the other layers, too: a child near the border has fewer parents than others.
+        All transformations are claimed: maps move by whole strides, presences do not change, and
+        poses are multiplied from the left, see `pose_frame`. Even the convolution moves with the
+        image only if nothing leaves it, because its pixels are standardised. In the capsule layers
+        a child near the border has fewer parents than others.
         """
-        layers = {"conv": feature_map("conv", self.windows[:1])}
+        layers = {
+            "conv": feature_map(
+                "conv", self.windows[:1], shift_basis="claimed", source=STANDARDIZED
+            )
+        }
         maps = {"primary": "primary"}
         maps |= {f"capsules {i + 1}": f"capsules.{i}" for i in range(len(self.capsules))}
         for count, (name, module) in enumerate(maps.items(), start=1):
             stride, offset = stride_and_offset(self.windows[:count])
             strides = whole_strides(stride)
-            exact, claimed = (strides, ()) if name == "primary" else ((), strides)
-            moving = SpatialMap(exact=exact, claimed=claimed + LINEAR, source=CLAIM)
-            poses: Representation = SpatialMap(exact=exact, claimed=claimed, source=CLAIM)
+            moving = SpatialMap(claimed=strides + LINEAR, source=CLAIM)
+            poses: Representation = SpatialMap(claimed=strides, source=CLAIM)
             if self.multiplies_poses:
                 poses = MatrixPoseMap(
-                    frame=self.pose_frame(), exact=exact, claimed=claimed + LINEAR, source=CLAIM
+                    frame=self.pose_frame(), claimed=strides + LINEAR, source=CLAIM
                 )
             layers[f"{name} poses"] = LayerOfInterest(
                 module, "pose", 0, stride=stride, offset=offset, transformation=poses

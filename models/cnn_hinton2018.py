@@ -9,7 +9,8 @@ from torch import Tensor
 from capsbench.arguments import Positive
 from capsbench.contracts import ImageShape, Prediction
 from capsbench.models._cnn import POOL, Block, DropoutRate, Padding, PlainCNN, conv_window
-from capsbench.models.capsnet_em import standardize
+from capsbench.models.capsnet_em import STANDARDIZED, standardize
+from capsbench.representations import Basis
 from capsbench.viewpoint.views import Views
 
 
@@ -36,6 +37,8 @@ class CNNHinton2018(PlainCNN):
     source: ClassVar[str] = (
         "Hinton, Sabour, Frosst, 'Matrix Capsules with EM Routing' (ICLR 2018), the baseline"
     )
+    shift_basis: ClassVar[Basis] = "claimed"
+    shift_source: ClassVar[str] = STANDARDIZED
 
     def __init__(
         self,

@@ -20,14 +20,22 @@ from capsbench.viewpoint.grid import GridView
 from capsbench.viewpoint.views import Views
 from capsbench.viewpoint.warp import warp
 
-# Steps where any value is declared. Quarter turns and whole shifts interpolate nothing.
-STEPS = {"rotation": 90.0, "shift_x": 1.0, "shift_y": 1.0, "scale": 0.25}
-OTHER_STEP = 15.0  # degrees
+# Distances from the identity where any value is declared. Quarter turns and whole shifts
+# interpolate nothing, and values between them do.
+ANY_SHIFT = (1.0, -1.0, 0.5)
+ANY = {
+    "rotation": (90.0, 180.0, 270.0, 30.0),
+    "shift_x": ANY_SHIFT,
+    "shift_y": ANY_SHIFT,
+    "scale": (0.25, -0.25),
+}
+ANY_ANGLE = (15.0, -15.0)  # degrees of shear or tilt
 
 
 def declared_transformations(subject: Subject) -> str:
     """Transformations declared by construction hold for any weights: f(T x) = ρ(T) f(x)."""
-    model, images = subject.build().eval(), _centred(subject.draw().images)
+    model, images = subject.build().eval(), subject.draw().images
+    images = torch.cat([images, _centred(images)])  # content leaves some images, and not others
     candidates = model.layers_of_interest()
     declared = {
         name: layer.transformation
@@ -79,10 +87,13 @@ def _views(declared: dict[str, Representation]) -> Iterator[GridView]:
 
 
 def _views_of(declared: DeclaredFactor) -> Iterator[GridView]:
-    factor, step = declared
-    step = STEPS.get(factor, OTHER_STEP) if step is None else step
-    for count in (1, 2, 3) if FACTORS[factor].period else (1, -1):  # all quarter turns
-        yield GridView(factor, (FACTORS[factor].identity or 0.0) + count * step)
+    factor = FACTORS[declared.factor]
+    if declared.step is None:
+        distances = ANY.get(declared.factor, ANY_ANGLE)
+    else:  # all quarter turns
+        distances = tuple(n * declared.step for n in ((1, 2, 3) if factor.period else (1, -1)))
+    for distance in distances:
+        yield GridView(declared.factor, (factor.identity or 0.0) + distance)
 
 
 def _activations(

@@ -8,6 +8,8 @@ from capsbench.conformance.transformations import declared_transformations
 from capsbench.contracts import ImageShape, LayerOfInterest
 from capsbench.representations import (
     QUARTER_TURNS,
+    SHIFTS,
+    DeclaredFactor,
     Invariant,
     OrientationMap,
     SpatialMap,
@@ -26,6 +28,24 @@ class OtherStride(Sound):
     def layers_of_interest(self):
         moving = SpatialMap(exact=whole_strides(2))
         return {"pooled": replace(super().layers_of_interest()["pooled"], transformation=moving)}
+
+
+class AnyShift(Sound):
+    """Its map is not linear: shifts by whole pixels are exact, and no others."""
+
+    def __init__(self, *, image_shape: ImageShape, num_classes: int) -> None:
+        super().__init__(image_shape=image_shape, num_classes=num_classes)
+        self.body.insert(0, nn.Threshold(0.5, 0.0))
+
+    def layers_of_interest(self):
+        moving = SpatialMap(exact=SHIFTS)
+        return {"bright": LayerOfInterest("body.0", "map", transformation=moving)}
+
+
+class AnyRotation(Sound):
+    def layers_of_interest(self):
+        turning = SpatialMap(exact=(DeclaredFactor("rotation"),))
+        return {"pooled": replace(super().layers_of_interest()["pooled"], transformation=turning)}
 
 
 class OtherOffset(Sound):
@@ -58,6 +78,25 @@ class Flattened(Invariant):
         return features.flatten(1)
 
 
+class Standardized(Sound):
+    """Its images have mean 0, which a shift changes that moves content out."""
+
+    def __init__(self, *, image_shape: ImageShape, num_classes: int) -> None:
+        super().__init__(image_shape=image_shape, num_classes=num_classes)
+        self.body.insert(0, _Centring())
+
+    def layers_of_interest(self):
+        moving = SpatialMap(exact=whole_strides(4))
+        return {
+            "pooled": LayerOfInterest("body.1", "map", stride=4, offset=1.5, transformation=moving)
+        }
+
+
+class _Centring(nn.Module):
+    def forward(self, images):
+        return images - images.mean(dim=(1, 2, 3), keepdim=True)
+
+
 class FixedMask(Sound):
     """Its map is multiplied by a weight at each position, which does not move."""
 
@@ -87,9 +126,12 @@ class _Mask(nn.LayerNorm):
 FAULTS = [
     (declared_transformations, NotInvariant, r"'hidden'.*rotation=90.*Invariant by .*claimed"),
     (declared_transformations, OtherStride, r"'pooled'.*shift_x=2.*SpatialMap"),
+    (declared_transformations, AnyShift, r"'bright'.*shift_x=0.5.*SpatialMap"),
+    (declared_transformations, AnyRotation, r"'pooled'.*rotation=30.*SpatialMap"),
     (declared_transformations, OtherOffset, r"'pooled'.*rotation=90"),
     (declared_transformations, NoOrientations, "channels in groups of 4; got 1"),
     (declared_transformations, NoPositions, "SpatialMap moves positions, but .* has none"),
-    (declared_transformations, OtherShape, r"'hidden': Flattened.apply returns the shape \(4, 3\)"),
+    (declared_transformations, OtherShape, r"'hidden': Flattened.apply returns the shape \(8, 3\)"),
+    (declared_transformations, Standardized, r"'pooled'.*shift_x=4"),
     (declared_transformations, FixedMask, r"'masked'.*shift_x=4"),
 ]

@@ -63,6 +63,15 @@ def test_copies_that_are_pooled_are_the_claim_of_orbit_pooling():
     assert both.basis(turned) == "claimed" and both.basis(scaled) == "claimed"
 
 
+@pytest.mark.parametrize("name", ["capsnet-em", "capsnet-em-code", "cnn-hinton2018"])
+def test_shifts_are_claims_of_networks_that_standardise_each_image(name):
+    rho = declared(build(name))
+    maps = [each for each in rho.values() if each is not None and each.moves_positions]
+    assert maps
+    assert {each.basis(GridView("shift_x", 8)) for each in maps} == {"claimed"}
+    assert all(each.source for each in maps)
+
+
 @pytest.mark.parametrize("name", ["capsnet-em", "capsnet-em-code"])
 def test_coordinates_that_are_added_to_votes_move_as_declared(name):
     model = build(name, (1, 32, 48), channels=2, primary_types=2, types=(2, 2))
