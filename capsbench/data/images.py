@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import ClassVar, NamedTuple
 
 from pytorch_lightning import LightningDataModule
+from pytorch_lightning.trainer.states import TrainerStatus
 from torch import Tensor
 
 from capsbench.contracts import Batch, ImageShape
@@ -225,6 +226,8 @@ class ImageDataModule(LightningDataModule, ABC):
     def train_dataloader(self) -> TrainingStream:
         """Return the stream of training batches; this process's share if there are several.
 
+        It starts at the next batch of a training that is running.
+
         Raises:
             UserError: The processes cannot share a batch, or the Trainer repeats some batches.
         """
@@ -235,7 +238,7 @@ class ImageDataModule(LightningDataModule, ABC):
                 "training batches are drawn anew in each epoch, so that overfit_batches would not "
                 "repeat them; give the data module a limit of images instead"
             )
-        return TrainingStream(
+        stream = TrainingStream(
             len(self.split("train")),
             batch_size=self.batch_size,
             make_batch=self._stored_training_batch,
@@ -244,6 +247,10 @@ class ImageDataModule(LightningDataModule, ABC):
             world=world_size,
             limit=1.0 if self.trainer is None else self.trainer.limit_train_batches,
         )
+        if self.trainer is not None and self.trainer.state.status == TrainerStatus.RUNNING:
+            # Lightning restores the position within an epoch, but not at its end.
+            stream.position = self.trainer.fit_loop.total_batch_idx + 1
+        return stream
 
     def val_dataloader(self) -> EvaluationPass:
         """Return the validation images, each from the same familiar view in every run."""
