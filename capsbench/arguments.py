@@ -6,9 +6,10 @@ import inspect
 import json
 from collections.abc import Mapping
 from difflib import get_close_matches
-from typing import Annotated, Any, get_args, get_type_hints
+from typing import Annotated, Any, cast, get_args, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, create_model
+from pydantic._internal._model_construction import ModelMetaclass  # has no public name
 from pydantic_core import PydanticSerializationError
 
 from capsbench.errors import UserError, unknown
@@ -159,6 +160,23 @@ def one_line(error: ValidationError) -> str:
     if first["type"] != "missing" and not isinstance(first["input"], Mapping):
         message += f" (got {first['input']!r})"
     return f"{place}: {message}" if place else message
+
+
+class OneSentence(ModelMetaclass):
+    """Metaclass of public schemas: a call of the class refuses bad input by a `UserError`.
+
+    Validation of a file, or of a schema that has this one as a field, does not call the class. It
+    raises pydantic's ValidationError, which states the place.
+    """
+
+    def __call__(cls, *args: Any, **fields: Any) -> Any:  # noqa: N805 - its instances are classes
+        """Return an instance with these fields."""
+        try:
+            return super().__call__(*args, **fields)
+        except ValidationError as error:
+            raise UserError(
+                f"{cls.__name__}: {explain(error, cast('type[BaseModel]', cls))}"
+            ) from None
 
 
 def explain(error: ValidationError, schema: type[BaseModel]) -> str:

@@ -148,7 +148,7 @@ def _command(
     return shlex.join(["capsbench", "run", str(benchmark), *words, *flags])
 
 
-def _texts(models: Sequence[str] | str) -> list[str]:
+def _texts(models: Any) -> list[str]:
     texts = [models] if isinstance(models, str) else models
     if not isinstance(texts, Iterable) or not all(isinstance(text, str) for text in texts):
         raise UserError(f"models: expected labels or names such as ['CNN'], got {models!r}")

@@ -7,8 +7,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from capsbench.arguments import OneSentence
 from capsbench.data.augmentation import AugmentationOperation
-from capsbench.errors import UserError
 
 # The place of each setting of a protocol in a training by plain Lightning.
 PLACES = {
@@ -21,11 +21,12 @@ PLACES = {
 }
 
 
-class Recipe(BaseModel):
+class Recipe(BaseModel, metaclass=OneSentence):
     """Optimizer and learning rate: the hyperparameters that a `Task` applies.
 
     Raises:
-        UserError: A field is one of `ProtocolRecipe` only.
+        UserError: A field is unknown, one of `ProtocolRecipe` only, or has a value that is not
+            allowed.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -45,7 +46,7 @@ class Recipe(BaseModel):
         if isinstance(fields, Mapping):
             for name in fields:
                 if name in PLACES and name not in cls.model_fields:
-                    raise UserError(
+                    raise ValueError(
                         f"'{name}' is not part of the recipe of a Task; set it by {PLACES[name]}"
                     )
         return fields

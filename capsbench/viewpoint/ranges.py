@@ -7,6 +7,7 @@ from typing import Any, Self
 
 from pydantic import model_validator
 
+from capsbench.arguments import OneSentence
 from capsbench.viewpoint.factors import FACTORS, RECORDED, range_field
 from capsbench.viewpoint.joint import SweptView
 from capsbench.viewpoint.limits import BOUNDED, require_visible
@@ -15,7 +16,7 @@ from capsbench.viewpoint.sparse import SparseModel
 from capsbench.viewpoint.spread import ONE, ZERO, Region, Spread
 
 
-class ViewRange(SparseModel):
+class ViewRange(SparseModel, metaclass=OneSentence):
     """Uniform distribution of views, with independent factors.
 
     A warp or photometric factor that is left out stays at its identity. A recorded factor that is
@@ -38,6 +39,9 @@ class ViewRange(SparseModel):
         lighting: Number of the lighting.
         distance: Distance of the camera, relative to the default.
         instance: Number of the object within its class.
+
+    Raises:
+        UserError: A factor is unknown, or its values are not allowed.
     """
 
     rotation: Spread = ZERO
