@@ -1,4 +1,7 @@
 # One source for the type checker and, through lazy_loader, for `capsbench/__init__.py`.
+from . import datamodules as datamodules
+from . import errors as errors
+from . import models as models
 from .catalog import create_datamodule as create_datamodule
 from .catalog import create_model as create_model
 from .catalog import list_benchmarks as list_benchmarks

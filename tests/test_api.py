@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import BaseModel, ValidationError
 from torch import nn
 
 import capsbench
@@ -24,11 +25,12 @@ PUBLIC = {
     *("create_model", "create_datamodule"),
     *("Task", "Recipe", "ViewRange", "__version__"),
 }
+SUBMODULES = {"models", "datamodules", "errors"}
 SHAPE: dict[str, Any] = {"image_shape": (1, 28, 28), "num_classes": 10}
 
 
 def test_dir_lists_the_public_names():
-    assert set(dir(capsbench)) == set(vars(capsbench)["__all__"]) == PUBLIC
+    assert set(dir(capsbench)) == set(vars(capsbench)["__all__"]) == PUBLIC | SUBMODULES
 
 
 @pytest.mark.parametrize("name", sorted(PUBLIC))
@@ -46,7 +48,8 @@ def test_an_unknown_name_is_an_attribute_error(module):
 def test_imports_listings_and_dir_import_no_torch():
     program = """
 import sys
-import capsbench, capsbench.models, capsbench.datamodules
+import capsbench
+assert issubclass(capsbench.errors.UserError, Exception)
 print(*map(len, (dir(capsbench), dir(capsbench.models), dir(capsbench.datamodules))))
 print(len(capsbench.list_models() + capsbench.list_datamodules() + capsbench.list_measures()))
 capsbench.list_benchmarks()
@@ -58,6 +61,11 @@ assert not heavy, heavy
         [sys.executable, "-c", program], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_classes_are_attributes_of_the_submodules():
+    program = "import capsbench; capsbench.models.CNNSmall, capsbench.datamodules.Digits"
+    subprocess.run([sys.executable, "-c", program], check=True)
 
 
 @pytest.mark.parametrize("kind", ["models", "datamodules"])
@@ -107,6 +115,30 @@ def test_create_model_takes_files_and_networks_of_libraries(tiny_file):
 def test_create_model_refuses_in_one_sentence(name, arguments, words):
     with pytest.raises(UserError, match=words):
         capsbench.create_model(name, **(SHAPE | arguments))
+
+
+@pytest.mark.parametrize(
+    ("schema", "given", "words"),
+    [
+        ("Recipe", {"learning_rate": -1}, r"Recipe: learning_rate: .*got -1"),
+        ("Recipe", {"learning_rat": 1}, "did you mean 'learning_rate'"),
+        ("Recipe", {"steps": 3}, r"Recipe: 'steps' .*max_steps"),
+        ("ViewRange", {"rotation": "a"}, r"ViewRange: rotation.*'a'"),
+        ("ViewRange", {"rotations": 15}, "did you mean 'rotation'"),
+    ],
+)
+def test_a_schema_is_refused_in_one_sentence_and_in_a_file_with_its_place(schema, given, words):
+    cls = getattr(capsbench, schema)
+    with pytest.raises(UserError, match=words) as caught:
+        cls(**given)
+    assert "\n" not in str(caught.value)
+
+    class File(BaseModel):
+        section: cls
+
+    with pytest.raises(ValidationError) as refused:
+        File.model_validate({"section": given})
+    assert refused.value.errors()[0]["loc"][0] == "section"
 
 
 def test_create_datamodule():
