@@ -127,9 +127,9 @@ def load_results(
     """Load the results of a benchmark or of claims.
 
     Args:
-        path: ``runs/<benchmark>``; a runs folder, with ``benchmark``; or an exported file, such as
+        path: ``runs/<benchmark>``; a runs folder; or an exported file, such as
             ``results/quick/full-0123456789ab.json``.
-        benchmark: Name of the benchmark in the runs folder.
+        benchmark: Name of the benchmark in the runs folder; not needed if it holds only one.
 
     Raises:
         UserError: There is no such file or folder, it is not that of a benchmark, or a record is
@@ -143,6 +143,8 @@ def load_results(
         if benchmark not in known:
             raise unknown(f"benchmark in {place}:", benchmark, known)
         place /= benchmark
+    elif len(known) == 1:
+        place /= known[0]
     files = BenchmarkFolder(place)
     index = files.report / "index.html"
     page = index if index.is_file() else None

@@ -132,8 +132,18 @@ def test_every_shipped_file_is_loaded(path):
     assert len(results.frame()) > 10
 
 
+def test_the_only_benchmark_of_a_runs_folder_needs_no_name(runs, tmp_path, monkeypatch):
+    (tmp_path / "runs").mkdir()
+    for each in runs.iterdir():
+        if each.name != "ours":
+            (tmp_path / "runs" / each.name).symlink_to(each)
+    monkeypatch.chdir(tmp_path)
+    assert load_results().rows() == load_results(runs, "quick").rows()
+
+
 def test_what_holds_no_results_is_refused(runs, tmp_path):
     (tmp_path / "text.txt").write_text("a")
+    write_claims(runs)
     for arguments, words in (
         ((runs, "quik"), "did you mean 'quick'"),
         ((runs,), rf"choose one, as in load_results\('{runs}', '\w+'\)"),
