@@ -10,10 +10,9 @@ from pydantic import Field
 from capsbench.records.provenance import Provenance
 from capsbench.records.record import Record, RecordPart
 from capsbench.schema import Benchmark, ModelEntry
-from capsbench.schema.parts import LABEL_SEPARATOR, Point, point_text
+from capsbench.schema.parts import LABEL_SEPARATOR, TRAINED_ELSEWHERE, Point, point_text
 
 FULL = "full"
-TRAINED_ELSEWHERE = "trained elsewhere"
 
 
 class ProtocolChanges(RecordPart):
@@ -177,6 +176,13 @@ class BenchmarkRecord(Record):
         texts += [] if changes.models is None else [f"only={','.join(changes.models)}"]
         texts += [f"added={entry.label}" for entry in changes.added]
         return (*texts, "search") if changes.search else tuple(texts)
+
+    @property
+    def change_title(self) -> str:
+        """A sentence on the kind of the changes, for readers."""
+        if self.size == FULL:
+            return "This is the protocol of the benchmark's file with other models or seeds."
+        return "This is not the protocol as published in the benchmark's file."
 
     @property
     def size(self) -> str:

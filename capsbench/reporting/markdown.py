@@ -31,7 +31,7 @@ def render(
     parts = [f"# {plain(benchmark.title)}", plain(benchmark.question), plain(networks(results))]
     if record.change_texts:
         changed = plain(listed(record.change_texts))
-        parts.append(f"> **Not the published protocol.** Changed: {changed}.")
+        parts.append(f"> **{record.change_title}** Changed: {changed}.")
     parts += [render_markdown.render(table) for table in tables]
     for factor in view_factors(results):
         description = plain(describe_curves(results, factor))

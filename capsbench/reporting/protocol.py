@@ -26,8 +26,7 @@ from capsbench.viewpoint.ranges import ViewRange
 from capsbench.viewpoint.spread import Spread
 
 DRAWN = "Training images are drawn from these ranges."
-NOT_SEEN = "No model has seen them in training."
-NOT_SEEN_UNDER_PROTOCOL = "No model that was trained under this protocol has seen them in training."
+NOT_SEEN = "Training under this protocol shows none of them."
 ELSEWHERE = (
     "not trained under this protocol. The test images, views and measures are the same, but the "
     "training data, views and tuning are unknown, so that a comparison with other models is not "
@@ -51,8 +50,6 @@ def protocol_terms(results: Results) -> list[tuple[str, str]]:
     familiar = f"{_sentence(_ranges(benchmark.views))} {DRAWN}"
     familiar += _augmentations_and_cases(benchmark, labels)
     elsewhere = [cell.label for cell in results.cells if cell.trained_elsewhere]
-    if elsewhere and seen == NOT_SEEN:
-        seen = NOT_SEEN_UNDER_PROTOCOL
     novel = ("Novel views", f"All views outside those ranges. {seen}")
     return [
         ("Data", _data(results)),

@@ -108,7 +108,7 @@ def test_markdown(folder: Path):
     assert len([row for row in rows if row.startswith("| CNN |")]) == 1
     for cell in summary_table(load_results(folder)).rows[0].contents():
         assert cell.line in text
-    assert "Not the published protocol" in text
+    assert "not the protocol as published" in text
     assert "recipe.steps=300 and recipe.limit=100" in text
     assert "EM routing: seed 1 diverged at step 137" in text
     for image in re.findall(r"\]\((figures/[^)]*)\)", text):

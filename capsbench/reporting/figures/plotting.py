@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from math import ceil
 from typing import Literal
 
+import numpy as np
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -59,9 +60,9 @@ def legend_rows(labels: Sequence[str], width: float) -> int:
     (1, 3)
     """
     for rows in range(1, len(labels)):
-        starts = range(0, len(labels), rows)  # a legend is filled column by column
-        widths = [max(map(len, labels[start : start + rows])) + 5 for start in starts]
-        if sum(widths) <= LEGEND_CHARACTERS * width:
+        # matplotlib fills columns of equal length, the first ones longer by one if need be.
+        columns = np.array_split(labels, ceil(len(labels) / rows))
+        if sum(max(map(len, column)) + 5 for column in columns) <= LEGEND_CHARACTERS * width:
             return rows
     return max(1, len(labels))
 
