@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from filelock import FileLock
+
 from capsbench.data.images import require_shares
+from capsbench.errors import UserError
 from capsbench.names import without_folder
 from capsbench.records import (
     BenchmarkFolder,
@@ -93,38 +96,52 @@ def _begin_record(
         search=search,
         provenance=Provenance.now(),
     )
-    record = _with_cells_from_elsewhere(record, cells, session, printed=True)
-    record.save(folder.record)
-    return record
+    return _save(record, cells, session, printed=True)
 
 
-def _with_cells_from_elsewhere(
+def _save(
     record: BenchmarkRecord, cells: Sequence[Cell], session: Session, *, printed: bool
 ) -> BenchmarkRecord:
-    """Keep the models that were trained elsewhere and measured on the same data and views."""
-    kept, others = kept_cells(session.output, record.benchmark, cells[0].config.data)
+    """Save the record, with the models that were trained elsewhere for the same data and views.
+
+    Raises:
+        UserError: One of them has the label of a cell.
+    """
+    folder = BenchmarkFolder(session.output / record.benchmark.name)
+    folder.path.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder.path / ".lock"):  # a model may join at the same time
+        kept, others = kept_cells(session.output, record.benchmark, cells[0].config.data)
+        labels = {cell.label for cell in cells}
+        if same := [cell for cell in kept if cell.label in labels]:
+            raise UserError(
+                f"label '{same[0].label}' is that of a model that was trained elsewhere, on the "
+                f"page in {folder.path}: remove {session.output / same[0].path}, or choose another "
+                "--output"
+            )
+        trained = (cell.reference for cell in cells)
+        record = record.model_copy(update={"cells": (*trained, *kept)})
+        record.save(folder.record)
     if others and printed:
         session.print(
             f"no longer on the page: {', '.join(others)}, trained elsewhere, measured on other "
             "data or views; 'capsbench evaluate' measures on these"
         )
-    trained = (cell.reference for cell in cells)
-    return record.model_copy(update={"cells": (*trained, *kept)})
+    return record
 
 
 def _report(record: BenchmarkRecord, cells: Sequence[Cell], session: Session) -> Path:
     """Build the page, mirror the benchmark, and print its tables and the next step."""
     folder = BenchmarkFolder(session.output / record.benchmark.name)
     # Another run may have replaced it meanwhile, or a model joined.
-    record = _with_cells_from_elsewhere(record, cells, session, printed=False)
-    record.save(folder.record)
+    record = _save(record, cells, session, printed=False)
     page = report.build(folder.path)
     results = load_results(folder.path)
     mirror_benchmark(folder.path, results, session.execution.wandb)
     session.console.print(terminal.result_tables(results))
     session.console.print(terminal.page_line(page), soft_wrap=True)
-    if record.changes.claims is None:  # the claims have a next step of their own
-        session.print(next_step(results, session.output, session.data_root))
+    of_claims = record.changes.claims is not None  # they have a next step of their own
+    if not of_claims and (step := next_step(results, session.output, session.data_root)):
+        session.print(step)
     return page
 
 

@@ -23,7 +23,6 @@ from capsbench.records import (
     Provenance,
     WeightsRecord,
 )
-from capsbench.records.benchmark import TRAINED_ELSEWHERE
 from capsbench.records.results import load_cell
 from capsbench.records.training import DataConfig
 from capsbench.reporting import report
@@ -34,6 +33,7 @@ from capsbench.running.measure_job import save_measure
 from capsbench.running.plan import resolve_data
 from capsbench.running.weights import TrainedModel
 from capsbench.schema import Benchmark, load_benchmark
+from capsbench.schema.parts import TRAINED_ELSEWHERE, checked_label
 
 MISSING = "missing"  # identity of a source that is not given; its measures have notes
 
@@ -136,11 +136,17 @@ class ElsewhereCell:
             data_root: Folder of local data files.
 
         Raises:
-            UserError: The label is that of another model, or the data does not fit the measures.
+            UserError: The label is none, or that of another model, or the data does not fit the
+                measures.
         """
         data, folder = resolve_data(page.benchmark, data_root)
+        label = trained.name if label is None else label
+        try:
+            checked_label(label)
+        except ValueError as error:
+            raise UserError(f"--label: {error}; got {label!r}") from None
         weights = WeightsRecord(
-            label=label or trained.name,
+            label=label,
             model=trained.config,
             file=trained.file,
             sha256=trained.sha256,
@@ -154,7 +160,7 @@ class ElsewhereCell:
         )
         path = Path(folder, trained.slug, f"elsewhere-{weights.fingerprint}")
         reference = _reference(page.benchmark, weights, trained.name, path.as_posix())
-        _require_own_label(page, reference)
+        _require_own_label(page, page.record, reference)
         if others := kept_cells(page.runs, page.benchmark, data)[1]:
             raise UserError(
                 f"{', '.join(others)} on the page in {page.folder.path} was measured on other data "
@@ -209,11 +215,15 @@ class ElsewhereCell:
 
         Returns:
             The page.
+
+        Raises:
+            UserError: Another model has taken its label meanwhile.
         """
         folder = self.page.folder
         folder.path.mkdir(parents=True, exist_ok=True)
         with FileLock(folder.path / ".lock"):
             record = self._current_record(data)
+            _require_own_label(self.page, record, self.reference)
             others, _ = kept_cells(self.page.runs, record.benchmark, self.weights.data)
             cells = [cell for cell in record.cells if not cell.trained_elsewhere]
             cells += [cell for cell in others if cell.path != self.reference.path]
@@ -221,17 +231,18 @@ class ElsewhereCell:
         return report.build(folder.path)
 
     def _current_record(self, data: ImageDataModule) -> BenchmarkRecord:
-        """Return the record of the trained models; a new one if there are none."""
-        folder = self.page.folder
+        """Return the record of the trained models; a new one of the others if there are none."""
+        folder, others = self.page.folder, ()
         if folder.record.is_file():
             record = BenchmarkRecord.load(folder.record)
             if not all(cell.trained_elsewhere for cell in record.cells):
                 return record
+            others = record.cells
         return BenchmarkRecord(
             benchmark=self.page.benchmark,
             changes=self.page.changes,
             command=self.weights.command,
-            cells=(),
+            cells=others,
             examples=write_examples(self.page.benchmark, data, folder),
             provenance=Provenance.now(),
         )
@@ -287,9 +298,11 @@ def _differs(given: Benchmark, recorded: Benchmark, *, also_content: bool) -> bo
     )
 
 
-def _require_own_label(page: Page, reference: CellReference) -> None:
+def _require_own_label(
+    page: Page, record: BenchmarkRecord | None, reference: CellReference
+) -> None:
     """Refuse a label of the protocol's models, or of other weights on the page."""
-    cells = page.record.cells if page.record else ()
+    cells = record.cells if record else ()
     protocol = {entry.label for entry in page.benchmark.models}
     protocol |= {cell.label for cell in cells if not cell.trained_elsewhere}
     if reference.label in protocol:

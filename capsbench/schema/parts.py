@@ -13,6 +13,8 @@ from capsbench.values import Quantity
 
 Changes = dict[str, Any]  # values by dotted path, such as {"recipe.steps": 500}
 LABEL_SEPARATOR = " · "  # between a model's label and the value at which it was trained
+TRAINED_ELSEWHERE = "trained elsewhere"  # mark of a model of other origin, after its label
+MAX_LABEL = 100  # characters
 ADDED = "+"  # before a requested model that is added to those of a benchmark
 # Parts of a benchmark that its variants have in common.
 COMMON = ("name", "version", "seeds", "published", "scales", "vary")
@@ -27,6 +29,29 @@ def point_text(point: Point) -> str:
     ('30', 'RandAugment')
     """
     return point if isinstance(point, str) else f"{point:g}"
+
+
+def checked_label(label: str) -> str:
+    """Return a label of a model that tables, figures and ``--models`` can hold.
+
+    Raises:
+        ValueError: It is none.
+    """
+    if not label.strip() or label.splitlines() != [label] or len(label) > MAX_LABEL:
+        raise ValueError(f"a label is one line of 1 to {MAX_LABEL} characters")
+    if "," in label:
+        raise ValueError("a label must not contain a comma: it separates the labels of --models")
+    if label.startswith(ADDED):
+        raise ValueError(f"a label must not begin with '{ADDED}': it adds a model in --models")
+    if LABEL_SEPARATOR in label:
+        raise ValueError(
+            f"a label must not contain '{LABEL_SEPARATOR}': it separates a varied value"
+        )
+    if label.endswith(f"({TRAINED_ELSEWHERE})"):
+        raise ValueError(
+            f"a label must not end with '({TRAINED_ELSEWHERE})': pages mark models by it"
+        )
+    return label
 
 
 class SchemaModel(BaseModel):
@@ -80,17 +105,7 @@ class ModelEntry(SchemaModel):
     @field_validator("label")
     @classmethod
     def _plain(cls, value: str) -> str:
-        if "," in value:
-            raise ValueError(
-                "a label must not contain a comma: it separates the labels of --models"
-            )
-        if value.startswith(ADDED):
-            raise ValueError(f"a label must not begin with '{ADDED}': it adds a model in --models")
-        if LABEL_SEPARATOR in value:
-            raise ValueError(
-                f"a label must not contain '{LABEL_SEPARATOR}': it separates a varied value"
-            )
-        return value
+        return checked_label(value)
 
     @model_validator(mode="after")
     def _reasoned(self) -> Self:

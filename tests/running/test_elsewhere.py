@@ -1,23 +1,25 @@
 """Models that were trained elsewhere, in the record of a benchmark; pages are not built here."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from filelock import FileLock
+from filelock import FileLock, Timeout
 from torch import nn
 
 import capsbench
 from capsbench.errors import UserError
 from capsbench.measures import parse_config, run_measure
 from capsbench.models import CapsNetDR
-from capsbench.records import BenchmarkFolder, BenchmarkRecord, load_results
+from capsbench.records import BenchmarkFolder, BenchmarkRecord, ProtocolChanges, load_results
 from capsbench.reporting import report
+from capsbench.running.benchmark import run_benchmark
 from capsbench.running.elsewhere import Page, kept_cells
-from capsbench.running.plan import resolve_data
+from capsbench.running.plan import plan, resolve_data
 from capsbench.running.weights import in_memory
-from capsbench.schema import Benchmark
+from capsbench.schema import Benchmark, ModelEntry
 from capsbench.wrapping import LogitsModel
 
 
@@ -219,3 +221,71 @@ def test_a_model_is_measured_at_the_named_layers_that_it_has(tiny_protocol, runs
     evaluation = capsbench.evaluate(network(), both, into=runs)
     assert evaluation.rows() == capsbench.evaluate(network(), own).rows() != []
     assert capsbench.evaluate(network(), both, into=runs).rows() == evaluation.rows()
+
+
+@pytest.mark.parametrize(
+    ("label", "message"),
+    [
+        ("", "one line"),
+        ("a\nb", "one line"),
+        ("a" * 101, "one line"),
+        ("a, b", "comma"),
+        ("a · 3", "separates"),
+        ("a (trained elsewhere)", "mark models"),
+    ],
+)
+def test_labels_are_those_of_a_protocol(tiny_benchmark, runs, label, message):
+    with pytest.raises(UserError, match=message):
+        capsbench.evaluate(network(), tiny_benchmark, into=runs, label=label)
+    if label:  # by default that of the name
+        with pytest.raises(ValueError, match=message):
+            ModelEntry(name="cnn-small", label=label)
+
+
+def test_a_label_that_another_model_takes_meanwhile_is_refused(tiny_benchmark, runs, monkeypatch):
+    def join_first(*arguments):
+        with monkeypatch.context() as patch:
+            patch.setattr("capsbench.evaluation.run_measure", run_measure)
+            capsbench.evaluate(network(1), tiny_benchmark, into=runs, label="mine")
+        return run_measure(*arguments)
+
+    monkeypatch.setattr("capsbench.evaluation.run_measure", join_first)
+    with pytest.raises(UserError, match="other weights"):
+        capsbench.evaluate(network(), tiny_benchmark, into=runs, label="mine")
+    assert len(record(runs).cells) == 1
+
+
+def test_a_run_refuses_the_label_of_a_model_trained_elsewhere(tiny_protocol, runs, session):
+    benchmark = Benchmark.model_validate(tiny_protocol)
+    (model,) = tiny_protocol["models"]
+    other = Benchmark.model_validate({**tiny_protocol, "models": [{**model, "label": "other"}]})
+    capsbench.evaluate(network(), other, into=runs, label="Tiny")
+    with pytest.raises(UserError, match="label 'Tiny'"):
+        run_benchmark(
+            benchmark,
+            plan(benchmark),
+            replace(session, output=runs),
+            changes=ProtocolChanges(),
+            command="a test",
+        )
+
+
+def test_a_run_holds_the_lock_of_the_record_while_it_replaces_it(
+    tiny_protocol, runs, session, monkeypatch
+):
+    benchmark = Benchmark.model_validate(tiny_protocol)
+
+    def check_lock(*_):
+        with pytest.raises(Timeout), FileLock(runs / "tiny" / ".lock", timeout=0):
+            pass
+        raise UserError("held")
+
+    monkeypatch.setattr("capsbench.running.benchmark.kept_cells", check_lock)
+    with pytest.raises(UserError, match="held"):
+        run_benchmark(
+            benchmark,
+            plan(benchmark),
+            replace(session, output=runs),
+            changes=ProtocolChanges(),
+            command="a test",
+        )
