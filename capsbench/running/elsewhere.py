@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
 
@@ -83,7 +84,13 @@ class Page:
                 )
             limit = recorded
         if record is not None and not all(cell.trained_elsewhere for cell in record.cells):
-            if _differs(given, record.benchmark, also_content=given is benchmark):
+            changed = given
+            if not isinstance(benchmark, Benchmark):
+                made = record.changes
+                changed = load_benchmark(
+                    str(benchmark), made.settings, scale=made.scale, added=made.added
+                )
+            if _measured_by(changed) != _measured_by(record.benchmark):
                 raise UserError(
                     f"{path} has another protocol of '{given.name}': run the benchmark again, or "
                     "choose another folder"
@@ -289,13 +296,10 @@ def _reference(
     return CellReference(label=weights.label, model=model, seed=None, path=path, measures=names)
 
 
-def _differs(given: Benchmark, recorded: Benchmark, *, also_content: bool) -> bool:
-    """Return True if models are measured otherwise; the recorded one may have changes of a run."""
-    if given.version != recorded.version or not also_content:
-        return given.version != recorded.version
-    return any(
-        getattr(given, name) != getattr(recorded, name) for name in ("data", "views", "measures")
-    )
+def _measured_by(benchmark: Benchmark) -> tuple[dict[str, Any], int | None]:
+    """Return the part of a protocol that determines the numbers of a trained model."""
+    fields = {"version", "data", "views", "measures"}
+    return benchmark.model_dump(mode="json", include=fields), benchmark.recipe.limit
 
 
 def _require_own_label(

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import yaml
 from filelock import FileLock, Timeout
 from torch import nn
 
@@ -13,13 +14,20 @@ import capsbench
 from capsbench.errors import UserError
 from capsbench.measures import parse_config, run_measure
 from capsbench.models import CapsNetDR
-from capsbench.records import BenchmarkFolder, BenchmarkRecord, ProtocolChanges, load_results
+from capsbench.records import (
+    BenchmarkFolder,
+    BenchmarkRecord,
+    CellReference,
+    ProtocolChanges,
+    Provenance,
+    load_results,
+)
 from capsbench.reporting import report
 from capsbench.running.benchmark import run_benchmark
 from capsbench.running.elsewhere import Page, kept_cells
 from capsbench.running.plan import plan, resolve_data
 from capsbench.running.weights import in_memory
-from capsbench.schema import Benchmark, ModelEntry
+from capsbench.schema import Benchmark, ModelEntry, load_benchmark
 from capsbench.wrapping import LogitsModel
 
 
@@ -289,3 +297,30 @@ def test_a_run_holds_the_lock_of_the_record_while_it_replaces_it(
             changes=ProtocolChanges(),
             command="a test",
         )
+
+
+def test_an_edited_file_is_another_protocol(tiny_protocol, runs, tmp_path):
+    def write(**changes):
+        file.write_text(yaml.safe_dump({**tiny_protocol, **changes}))
+        return load_benchmark(str(file), settings)
+
+    file, settings = tmp_path / "tiny.yaml", {"recipe.limit": 50}
+    trained = CellReference(label="Tiny", model="Tiny", seed=0, path="digits/t/0-a", measures={})
+    BenchmarkRecord(
+        benchmark=write(),
+        changes=ProtocolChanges(settings=settings),
+        command="a test",
+        cells=(trained,),
+        provenance=Provenance.now(),
+    ).save(BenchmarkFolder(runs / "tiny").record)
+    assert Page.open(file, runs, None).benchmark.recipe.limit == 50
+    (measure,) = tiny_protocol["measures"]
+    for changes in (
+        {"views": {"rotation": [-30, 30]}},
+        {"measures": [measure, {"measure": "calibration"}]},
+        {"data": {"name": "digits", "per_class": 5}},
+        {"version": 2},
+    ):
+        write(**changes)
+        with pytest.raises(UserError, match="another protocol"):
+            Page.open(file, runs, None)
