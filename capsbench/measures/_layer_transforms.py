@@ -55,10 +55,10 @@ class LayerTransforms:
         x, gx = (self._fields(name, output) for output in (f_x, f_gx))
         matrix = Views.of_grid([view]).matrices(*self.image_size)[0]
         if not representation.moves_positions:
-            return self._apply(name, x, matrix), gx
+            return self._apply(view, name, x, matrix), gx
         moving, positions = self._warp(view, name, x), self._comparable(view, name, x)
         moved = warp(x.flatten(1, 2), moving.matrix).unflatten(1, x.shape[1:3])
-        return self._apply(name, moved, matrix).where(positions, 0), gx.where(positions, 0)
+        return self._apply(view, name, moved, matrix).where(positions, 0), gx.where(positions, 0)
 
     def unchanged(self, view: GridView, name: str, f_x: Tensor, f_gx: Tensor) -> Pair:
         """Return f(x) and f(T x) as fields, at the same positions as `pair`."""
@@ -82,11 +82,25 @@ class LayerTransforms:
         x, gx = (each.flatten(1, 2)[..., positions].unflatten(1, each.shape[1:3]) for each in pair)
         return x, gx
 
-    def _apply(self, name: str, features: Tensor, matrix: Tensor) -> Tensor:
-        result = self.representations[name].apply(features, matrix)
+    def comparable(self, view: GridView, name: str) -> bool:
+        """Check whether a layer with a known interior has any position that `pair` compares."""
+        if not self.representations[name].moves_positions or name not in self.interior:
+            return True
+        height, width = self.interior[name].shape
+        return bool(self._comparable_of(view, name, (height, width)).any())
+
+    def _apply(self, view: GridView, name: str, features: Tensor, matrix: Tensor) -> Tensor:
+        representation = self.representations[name]
+        try:
+            result = representation.apply(features, matrix)
+        except ValueError as error:
+            raise UserError(
+                f"layer '{name}': {type(representation).__name__} is declared at {view.key}, but "
+                f"not defined there: {error}; declare it for fewer views"
+            ) from error
         if result.shape != features.shape:
             raise UserError(
-                f"layer '{name}': {type(self.representations[name]).__name__}.apply returns the "
+                f"layer '{name}': {type(representation).__name__}.apply returns the "
                 f"shape {tuple(result.shape)}; return that of its features, {tuple(features.shape)}"
             )
         return result

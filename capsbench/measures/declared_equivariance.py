@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import ClassVar, Literal
 
 import torch
@@ -31,20 +31,11 @@ NOTHING_DECLARED = (
     "not measured: the model declares no transformation of a layer; give one as transformation= in "
     "its layers_of_interest()"
 )
-NO_INTERIOR = (
-    "not measured at shifts that are declared by construction, because every position, or a "
-    "neighbour, sees the border of the image, and padding does not move"
+NO_POSITIONS = (
+    "no position can be compared: each leaves the map or, at shifts by construction, it or a "
+    "neighbour sees the border of the image, and padding does not move"
 )
 BORDER_IMAGES = 32  # for the positions that see the border
-CAPTION = (
-    "The difference between the features of a transformed image and the transformed features of "
-    "the image, f(Tx) and ρ(T) f(x). ρ is the transformation that the model declares for the "
-    "layer: invariance, a map that moves, orientations that are permuted, poses that are "
-    "multiplied. 0: f(Tx) = ρ(T) f(x); 1: the two differ as the features of different images do. "
-    "The control has f(x) in place of ρ(T) f(x). A fitted map is an affine map of the fibre, such "
-    "as the pose, after ρ(T): what it explains is a regular change, but not the declared one. "
-    "Source: the article's equation 3. "
-)
 
 
 class DeclaredEquivarianceConfig(WarpMeasureConfig):
@@ -57,7 +48,7 @@ class DeclaredEquivarianceConfig(WarpMeasureConfig):
     measure: Literal["declared-equivariance"]
 
 
-def _figure(basis: Basis, title: str, meaning: str) -> LayerFigureSpec:
+def _figure(basis: Basis, title: str, caption: str, *further: LineSpec) -> LayerFigureSpec:
     condition: dict[str, Condition] = {"basis": basis}
     return LayerFigureSpec(
         name=f"declared-equivariance-{basis.replace(' ', '-')}",
@@ -65,11 +56,11 @@ def _figure(basis: Basis, title: str, meaning: str) -> LayerFigureSpec:
         axis="error",
         lines=(
             LineSpec("declared_error", "as declared", condition=condition),
-            LineSpec("fitted_error", "with a fitted map", condition=condition),
             LineSpec("unchanged_error", "without ρ", control=True, condition=condition),
+            *further,
         ),
         references=(0.0, 1.0),
-        caption=CAPTION + meaning,
+        caption=caption,
     )
 
 
@@ -84,7 +75,7 @@ class DeclaredEquivariance(Measure[DeclaredEquivarianceConfig]):
 
     There are three comparisons. The unchanged error has f(x) in place of ρ(T) f(x). The
     interpolation error is that of a map that is warped and warped back. The fitted error is what an
-    affine map of the fibre leaves of the declared error, the same for all positions and fitted to
+    affine map of the fibre leaves of the error of a claim, the same for all positions and fitted to
     other images, if a fibre has several numbers: of poses, or of orientations. See
     `capsbench.metrics.pose_equivariance.PoseFit`.
     """
@@ -123,15 +114,32 @@ class DeclaredEquivariance(Measure[DeclaredEquivarianceConfig]):
         _figure(
             "by construction",
             "Transformations by construction",
-            "Here the transformation holds by construction, for any weights: an error above "
-            "rounding is a fault. Shifts are compared at positions that do not see the border of "
-            "the image, because padding does not move.",
+            "f(Tx) = ρ(T) f(x) (the article's equation 3) holds here for any weights: an error "
+            "above rounding is a fault. ρ is the transformation that the model declares for the "
+            "layer. Shifts are compared at positions that do not see the border of the image, "
+            "because padding does not move. The control, f(x) in place of ρ(T) f(x), shows how "
+            "much the views change.",
         ),
         _figure(
             "claimed",
             "Claimed transformations",
-            "Here the transformation is a claim of the design or its paper: nothing enforces it, "
-            "and training may or may not bring it about.",
+            "The difference between the features of a transformed image and the transformed "
+            "features of the image, f(Tx) and ρ(T) f(x), where the design or its paper claims ρ: "
+            "invariance, a map that moves, orientations that are permuted, poses that are "
+            "multiplied. Nothing enforces it, and training may or may not bring it about. At 0 the "
+            "layer transforms as declared; at 1 the two differ as the features of different images "
+            "do. A fitted map is an affine map of the fibre, such as the pose, after ρ(T): what it "
+            "explains is a regular change, but not the declared one. One control has f(x) in place "
+            "of ρ(T) f(x). The other is the loss when a map is moved forth and back; that "
+            "interpolates twice, so a perfect map would have half of this error. Source: the "
+            "article's equation 3.",
+            LineSpec("fitted_error", "with a fitted map", condition={"basis": "claimed"}),
+            LineSpec(
+                "interpolation_error",
+                "moved forth and back",
+                control=True,
+                condition={"basis": "claimed"},
+            ),
         ),
     )
 
@@ -168,13 +176,12 @@ class DeclaredEquivariance(Measure[DeclaredEquivarianceConfig]):
             config.margin,
             interior,
         )
-        border = [name for name, inside in interior.items() if not inside.any()]
         bases = {
             (view, name): basis
             for view in views
             for name, representation in declared.items()
             if (basis := representation.basis(view)) is not None
-            and not (name in border and _at_interior(view, basis))
+            and transforms.comparable(view, name)
         }
 
         def compare(view: GridView, name: str, f_x: Tensor, f_gx: Tensor) -> dict[str, Pair]:
@@ -189,7 +196,8 @@ class DeclaredEquivariance(Measure[DeclaredEquivarianceConfig]):
             return pairs
 
         def fibres(view: GridView, name: str, f_x: Tensor, f_gx: Tensor) -> Pair | None:
-            if (view, name) not in bases:
+            # An exact declaration leaves nothing to fit, nor does a view that changes nothing.
+            if bases.get((view, name)) != "claimed" or view.is_identity:
                 return None
             return transforms.fibres(view, name, f_x, f_gx)
 
@@ -203,14 +211,13 @@ class DeclaredEquivariance(Measure[DeclaredEquivarianceConfig]):
             result.values, error="declared_error", remaining="fitted_error"
         )
         values, undefined = drop_nonfinite((quantity, value, n) for quantity, value in fitted)
-        notes = (*_not_declared(candidates, declared, views), *result.notes, *undefined)
-        at_border = [
-            name
-            for name in border
-            if any(_at_interior(view, declared[name].basis(view)) for view in views)
-        ]
-        if at_border:
-            notes += (f"{', '.join(at_border)}: {NO_INTERIOR}",)
+        nothing = [name for name in candidates if name not in {*declared, *COMMON_LAYERS}]
+        notes = (
+            *([f"nothing is declared of {', '.join(nothing)}"] if nothing else []),
+            *_not_measured(declared, views, bases),
+            *result.notes,
+            *undefined,
+        )
         claims = any(
             basis == "claimed" and declared[name].moves_positions
             for (_, name), basis in bases.items()
@@ -218,11 +225,6 @@ class DeclaredEquivariance(Measure[DeclaredEquivarianceConfig]):
         if claims and not config.margin:
             notes += (f"of claims, {BORDERS}",)
         return MeasureResult([*result.values, *values], result.per_image, notes)
-
-
-def _at_interior(view: GridView, basis: Basis | None) -> bool:
-    """Check whether a declaration holds only at positions that do not see the border."""
-    return basis == "by construction" and view.factor.startswith("shift")
 
 
 def _with_fibres(
@@ -236,24 +238,23 @@ def _with_fibres(
     ]
 
 
-def _not_declared(
-    candidates: Mapping[str, LayerOfInterest],
+def _not_measured(
     declared: Mapping[str, Representation],
     views: Sequence[GridView],
+    measured: Container[tuple[GridView, str]],
 ) -> list[str]:
-    """Return notes on layers without a declaration, and on views that it does not cover."""
-    nothing = [name for name in candidates if name not in {*declared, *COMMON_LAYERS}]
-    notes = [f"nothing is declared of {', '.join(nothing)}"] if nothing else []
-    by_views: dict[tuple[str, str], list[str]] = {}
+    """Return notes on views at which layers are not measured, one for layers with the same note."""
+    names_by_note: dict[str, list[str]] = {}
     for name, representation in declared.items():
-        left_out: dict[str, list[str]] = {}
+        covered = ", ".join(map(str, representation.exact + representation.claimed)) or "no view"
+        places: dict[str, dict[str, list[str]]] = {}  # values by reason and factor
         for view in views:
-            if representation.basis(view) is None and not view.is_identity:
-                left_out.setdefault(view.factor, []).append(f"{view.value:g}")
-        if left_out:
-            places = "; ".join(f"{factor} {', '.join(v)}" for factor, v in left_out.items())
-            by_views.setdefault((str(representation), places), []).append(name)
-    return notes + [
-        f"{', '.join(names)}: not measured at {left_out} (declared {covered})"
-        for (covered, left_out), names in by_views.items()
-    ]
+            if (view, name) not in measured and not view.is_identity:
+                is_declared = representation.basis(view) is not None
+                reason = NO_POSITIONS if is_declared else f"declared: {covered}"
+                by_factor = places.setdefault(reason, {})
+                by_factor.setdefault(view.factor, []).append(f"{view.value:g}")
+        for reason, by_factor in places.items():
+            text = "; ".join(f"{factor} {', '.join(v)}" for factor, v in by_factor.items())
+            names_by_note.setdefault(f"not measured at {text} ({reason})", []).append(name)
+    return [f"{', '.join(names)}: {note}" for note, names in names_by_note.items()]

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import torch
 from torch import nn
 
 from capsbench.conformance.transformations import declared_transformations
@@ -59,6 +60,20 @@ class NoOrientations(Sound):
     def layers_of_interest(self):
         turning = OrientationMap(exact=QUARTER_TURNS)
         return {"pooled": replace(super().layers_of_interest()["pooled"], transformation=turning)}
+
+
+class UndefinedTurns(Sound):
+    """Four copies of its map are orientations, which have no turn by 30 degrees."""
+
+    def __init__(self, *, image_shape: ImageShape, num_classes: int) -> None:
+        super().__init__(image_shape=image_shape, num_classes=num_classes)
+        self.body.insert(0, nn.Conv2d(image_shape[0], 4 * image_shape[0], 1))
+        self.hidden = nn.LazyLinear(3)
+        self(torch.zeros(1, *image_shape))
+
+    def layers_of_interest(self):
+        turning = OrientationMap(claimed=(DeclaredFactor("rotation"),))
+        return {"orientations": LayerOfInterest("body.0", "map", transformation=turning)}
 
 
 class NoPositions(Sound):
@@ -130,6 +145,7 @@ FAULTS = [
     (declared_transformations, AnyRotation, r"'pooled'.*rotation=30.*SpatialMap"),
     (declared_transformations, OtherOffset, r"'pooled'.*rotation=90"),
     (declared_transformations, NoOrientations, "channels in groups of 4; got 1"),
+    (declared_transformations, UndefinedTurns, r"'orientations'.*rotation=30.*fewer views"),
     (declared_transformations, NoPositions, "SpatialMap moves positions, but .* has none"),
     (declared_transformations, OtherShape, r"'hidden': Flattened.apply returns the shape \(8, 3\)"),
     (declared_transformations, Standardized, r"'pooled'.*shift_x=4"),
