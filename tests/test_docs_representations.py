@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from capsbench import representations
-from capsbench.conformance.contract import run_check
+from capsbench.conformance.contract import check_contract, run_check
 from capsbench.conformance.subject import Subject
 from capsbench.conformance.transformations import declared_transformations
 from capsbench.names import find
@@ -33,14 +33,32 @@ def test_a_representation_of_a_users_own(tmp_path):
     path = tmp_path / "slopes.py"
     path.write_text(CODE, encoding="utf-8")
     cls = find("models", f"{path}:SlopeNet").load()
-    result = run_check(declared_transformations, Subject(cls))
-    assert result.status == "passed", result.detail
+    results = list(check_contract(Subject(cls)))
+    assert [each.detail for each in results if each.status == "failed"] == []
+    (declared,) = (each for each in results if each.check == "declared transformations")
+    assert declared.status == "passed"
     model = cls(image_shape=(1, 32, 32), num_classes=10).eval()
     data = find("datamodules", "digits").load()(limit=100)
     measured = compute("declared-equivariance", model, data, grid=TURNS, images=40)
     place = {"layer": "slopes", "factor": "rotation", "basis": "by construction"}
     assert number(measured, metric="declared_error", **place) < 1e-6
     assert number(measured, metric="unchanged_error", **place) > 1
+
+
+def test_slopes_do_not_turn_by_construction_between_quarter_turns(tmp_path):
+    path = tmp_path / "any_turn.py"
+    declaration = "exact=QUARTER_TURNS + whole_strides(1)"
+    assert declaration in CODE
+    path.write_text(
+        CODE.replace(declaration, 'exact=(DeclaredFactor("rotation"),)').replace(
+            "import QUARTER_TURNS,", "import DeclaredFactor, QUARTER_TURNS,"
+        ),
+        encoding="utf-8",
+    )
+    subject = Subject(find("models", f"{path}:SlopeNet").load())
+    result = run_check(declared_transformations, subject)
+    assert result.status == "failed"
+    assert "rotation=30" in result.detail
 
 
 @pytest.mark.parametrize("name", ["cnn-p4", "cnn-orbit-pool", "capsnet-em", "capsnet-dr"])
