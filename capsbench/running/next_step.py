@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
+from capsbench.names import is_own_file
 from capsbench.records import CellResult, ClaimsRecord, Results
 from capsbench.reporting.formatting import counted
 
@@ -16,7 +17,7 @@ RUNS = Path("runs")
 
 
 def next_step(results: Results, runs: Path, data_root: Path | None) -> str:
-    """Return what is missing, or else the next useful command.
+    """Return what is missing, or else the next useful command; empty if there is none.
 
     Args:
         results: Records of the benchmark.
@@ -36,14 +37,14 @@ def next_step(results: Results, runs: Path, data_root: Path | None) -> str:
     if len(seeds) < ENOUGH_SEEDS and words[:2] == ["capsbench", "run"]:
         command = shlex.join([*_without(words, "--seeds"), "--seeds", _more(seeds)])
         return f"next: {command}   # intervals need three seeds or more"
-    measurable = [cell for cell in cells if _is_registered(cell)]
-    if measurable and not results.has_measure(MEASURE):
-        folder = str(runs / measurable[0].reference.path)
-        place = [] if data_root is None else ["--data-root", str(data_root)]
-        command = shlex.join(
-            ["capsbench", "measure", folder, "--measures", f"{{measure: {MEASURE}}}", *place]
-        )
+    if cells and not results.has_measure(MEASURE):
+        folder = str(runs / cells[0].reference.path)
+        options = ["--measures", f"{{measure: {MEASURE}}}", *_own_files(cells[0], results)]
+        options += [] if data_root is None else ["--data-root", str(data_root)]
+        command = shlex.join(["capsbench", "measure", folder, *options])
         return f"next: {command}   # or others of 'capsbench list measures'"
+    if any(_own_files(cell, results) for cell in cells):
+        return ""  # others do not have the file, so that the export is refused
     return _export(results.benchmark.name, runs)
 
 
@@ -73,10 +74,15 @@ def _listed(part: Sequence[CellResult], cells: Sequence[CellResult]) -> str:
     return f"{len(part)} of {counted(len(cells), 'training')} ({names})"
 
 
-def _is_registered(cell: CellResult) -> bool:
-    """Check that `capsbench measure` needs no path of the user's own model or data module."""
-    config = cell.config
-    return config is not None and not any("@" in c.name for c in (config.model, config.data))
+def _own_files(cell: CellResult, results: Results) -> list[str]:
+    """Return the options of `capsbench measure` that name the user's own model and data module."""
+    config, benchmark = cell.config, results.benchmark
+    assert config is not None  # the cell is finished
+    model = next(entry.name for entry in benchmark.models if entry.label == cell.label)
+    return [
+        *(["--model", model] if is_own_file(config.model.name) else []),
+        *(["--data", benchmark.data.name] if is_own_file(config.data.name) else []),
+    ]
 
 
 def _more(seeds: Sequence[int]) -> str:
