@@ -53,7 +53,7 @@ def in_one_line(error: BaseException, module: str) -> str:
             last line of the traceback if the module is not in it.
     """
     frames = list(traceback.walk_tb(error.__traceback__))
-    own = [frame for frame in frames if frame[0].f_globals["__name__"] == module]
+    own = [frame for frame in frames if frame[0].f_globals.get("__name__") == module]
     frame, line = (own or frames)[-1]
     message = str(error).strip().partition("\n")[0]
     return f"{type(error).__name__}: {message} ({Path(frame.f_code.co_filename).name}:{line})"

@@ -18,15 +18,18 @@ from capsbench import arguments
 from capsbench.contracts import ImageShape, Model
 from capsbench.errors import UserError
 from capsbench.files.content import stream_sha256
-from capsbench.names import Target, find, without_folder
+from capsbench.files.folders import is_folder
+from capsbench.names import Target, find, is_own_file, without_folder
 from capsbench.pretrained import WEIGHTS
 from capsbench.records import CellFolder, TrainingConfig
 from capsbench.records.training import ModelConfig
 from capsbench.running.cell import build_model
 from capsbench.running.state_dict import is_program, load_program, load_state, read_state
 from capsbench.wrapping import LogitsModel, model_class
+from capsbench.wrapping.logits_model import class_name
 from capsbench.wrapping.recorded_names import is_known_model
 
+NETWORK = "--model (in Python, network=)"
 CALL = "capsbench.evaluate(...)"
 ADDRESS = re.compile(r"0x[0-9a-f]+")  # in the text of a module that holds a function
 PLAIN = bool | int | float | str | tuple | list | None
@@ -88,7 +91,7 @@ def load_trained_model(
         UserError: The file is missing, damaged, or holds Python objects, does not fit the model,
             or needs one.
     """
-    if path.is_dir():
+    if is_folder(path, "weights"):
         return _from_folder(path, model, given, device)
     try:
         with path.open("rb") as stream:
@@ -97,13 +100,13 @@ def load_trained_model(
         raise UserError(f"cannot read {path} ({error.strerror})") from None
     if is_program(path):
         if model is not None or given:
-            raise UserError(f"{path} holds its own network; leave out --model and --set")
+            raise UserError(f"{path} holds its own network; leave out its name and arguments")
         config = ModelConfig(name=path.name, arguments={})
         return TrainedModel(
             load_program(path, device), path.name, _slug(path.stem), config, path.name, digest
         )
     if model is None:
-        raise UserError(f"{path} holds weights alone: name their network by --model")
+        raise UserError(f"{path} holds weights alone: name their network by {NETWORK}")
     target = find("models", model)
     cls = model_class(target)
     what = f"model '{model}'"
@@ -143,7 +146,8 @@ def in_memory(module: nn.Module) -> TrainedModel:
             content = value.detach().cpu().resolve_conj().contiguous().flatten().view(torch.uint8)
             digest.update(content.numpy().tobytes())
     config = ModelConfig(name=name, arguments=own, revision=getattr(cls, "revision", 1))
-    return TrainedModel(module, cls.__name__, _slug(cls.__name__), config, None, digest.hexdigest())
+    title = class_name(module)
+    return TrainedModel(module, title, _slug(title), config, None, digest.hexdigest())
 
 
 def _constructor_arguments(module: nn.Module) -> dict[str, Any]:
@@ -183,16 +187,16 @@ def checkpoint_target(folder: Path, model: str | None) -> Target:
     if not config.is_file():
         raise UserError(
             f"{folder} is no checkpoint of a run (runs/<data>/<model>/<seed>-.../checkpoints/"
-            "<rule>): name its network by --model, or load it and pass the model"
+            f"<rule>): name its network by {NETWORK}"
         )
     name = TrainingConfig.load(config).model.name
-    if "@" in name:
+    if is_own_file(name):
         cls = name.partition("@")[0]
-        raise UserError(f"{cls} comes from a file of yours: name it by --model FILE.py:{cls}")
+        raise UserError(f"{cls} comes from a file of yours: name it, FILE.py:{cls}, by {NETWORK}")
     if not is_known_model(name):
         raise UserError(
             f"{config} states the model {name}, which no installed package registers: name it by "
-            f"--model {name} if you trust it"
+            f"{NETWORK} if you trust it"
         )
     return find("models", name)
 

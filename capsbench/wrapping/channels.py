@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
+
+COLOR = 3
 
 
 def channels_taken(module: nn.Module) -> int | None:
     """Return the number of input channels of a module's first convolution; None without any.
 
-    Convolutions of TorchScript and of exported modules are known by their weights alone.
+    Convolutions of TorchScript and of exported modules are known by their weights alone. A script
+    without such weights, which are constants once it is frozen, is taken as one for color images.
     """
     for each in module.modules():
         if isinstance(each, nn.Conv2d):
             return each.in_channels
     weights = (weight for weight in module.parameters() if weight.dim() == 4)
-    return next((weight.shape[1] for weight in weights), None)
+    unknown = COLOR if isinstance(module, torch.jit.ScriptModule) else None
+    return next((weight.shape[1] for weight in weights), unknown)
 
 
 def repeat_channels(images: Tensor, channels: int) -> Tensor:

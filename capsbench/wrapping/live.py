@@ -12,9 +12,9 @@ from torch.fx import GraphModule, Node
 from capsbench.contracts import ImageShape, Model
 from capsbench.errors import UserError
 from capsbench.training.task import Task
+from capsbench.wrapping.compiled import COMPILED, is_compiled
 from capsbench.wrapping.logits_model import FixedMode, LogitsModel
 
-COMPILED = "_orig_mod"  # name in the module of torch.compile, whose class takes seconds to import
 DYNAMIC_BATCH = (
     "export it with a dynamic batch: torch.export.export(model.eval(), (images,), "
     "dynamic_shapes=({0: torch.export.Dim.DYNAMIC},)) with two or more images"
@@ -56,7 +56,7 @@ def unwrap(module: Any) -> nn.Module:
         UserError: There is none, or one that was exported for training or for batches of one size.
     """
     match module:
-        case nn.Module() if COMPILED in dict(module.named_children()):
+        case nn.Module() if is_compiled(module):
             return unwrap(module.get_submodule(COMPILED))
         case nn.DataParallel() | nn.parallel.DistributedDataParallel():
             return unwrap(module.module)
@@ -66,6 +66,9 @@ def unwrap(module: Any) -> nn.Module:
             return unwrap(module.module())
         case GraphModule() if "train" in vars(module):  # torch.export forbids to change the mode
             return _fixed(module)
+        case torch.jit.ScriptModule() if not hasattr(module, "training"):
+            module.training = False  # torch.jit.freeze removes the attribute
+            return module
         case nn.Module():
             return module
     raise UserError(f"expected a module, or the path of a trained one; got {module!r}")

@@ -106,9 +106,7 @@ class LogitsModel(Model):
 
     @property
     def _name(self) -> str:
-        module = self.module.module if isinstance(self.module, FixedMode) else self.module
-        scripted = isinstance(module, torch.jit.ScriptModule)
-        return str(module.original_name) if scripted else type(module).__name__
+        return class_name(self.module)
 
     def _try_module(self) -> None:
         """Classify a black image; find the number of channels and the layer of features.
@@ -195,6 +193,14 @@ class FixedMode(nn.Module):
         """Leave the module as it is."""
         self.training = mode
         return self
+
+
+def class_name(module: nn.Module) -> str:
+    """Return the name of a module's class, without the wrappers of this package and TorchScript."""
+    if type(module) in (LogitsModel, FixedMode):
+        return class_name(module.get_submodule("module"))
+    scripted = isinstance(module, torch.jit.ScriptModule)
+    return str(module.original_name) if scripted else type(module).__name__
 
 
 def device_of(module: nn.Module) -> torch.device | str:

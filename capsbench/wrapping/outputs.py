@@ -8,16 +8,18 @@ from typing import Any
 
 from torch import Tensor
 
+from capsbench.contracts import Prediction
 from capsbench.errors import UserError, unknown
 
 Key = int | str
 
 
 def select_logits(output: Any, key: Key | None, module: str) -> Tensor:
-    """Return the logits of an output; a tensor is the logits, whatever the key.
+    """Return the logits of an output, whatever the key if it is a tensor or a `Prediction`.
 
     Args:
-        output: Output of the module: a tensor, a tuple, a list, a mapping or a dataclass.
+        output: Output of the module: a tensor, a `Prediction`, a tuple, a list, a mapping or
+            a dataclass.
         key: Index or name of the logits in an output of several items.
         module: Name of the module, for error messages.
 
@@ -27,6 +29,8 @@ def select_logits(output: Any, key: Key | None, module: str) -> Tensor:
     """
     if isinstance(output, Tensor):
         return output
+    if isinstance(output, Prediction):
+        return output.scores
     items = _items(output)
     if items is None:
         raise UserError(
