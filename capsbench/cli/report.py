@@ -39,7 +39,8 @@ def report(
     """Build the pages of benchmarks again from records.
 
     Nothing is trained or measured; the link of each page is printed. An exported file holds all
-    numbers with their provenance, without weights or images; `capsbench results` reads it.
+    numbers with their provenance, without weights or images; `capsbench results` reads it. If a
+    benchmark cannot be exported, the others are, and the exit code is 2.
     """
     from capsbench.reporting.rebuild import rebuild
     from capsbench.reporting.terminal import page_line
@@ -57,3 +58,7 @@ def report(
                 console.print(f"not exported: {title}; it is no part of the protocol")
     if as_json:
         print_json(rows)
+    if problems := [row["problem"] for row in rows if row["problem"] is not None]:
+        for problem in problems:
+            typer.echo(f"capsbench: error: not exported: {problem}", err=True)
+        raise typer.Exit(2)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from capsbench.errors import UserError, unknown
+from capsbench.files.folders import is_folder
 from capsbench.records import BenchmarkFolder, BenchmarkRecord, benchmarks_in
 from capsbench.reporting import claims_report, report
 from capsbench.reporting.exports.claims_export import export_claims
@@ -21,12 +22,14 @@ class Rebuilt(NamedTuple):
         benchmark: Name of the benchmark or claims.
         page: The page.
         export: The exported file; None if there is none.
+        problem: Sentence on what prevents the export; None if nothing does.
         left_out: Titles of the models that are not exported, because they were trained elsewhere.
     """
 
     benchmark: str
     page: Path
-    export: Path | None
+    export: Path | None = None
+    problem: str | None = None
     left_out: tuple[str, ...] = ()
 
 
@@ -41,20 +44,33 @@ def rebuild(runs: Path, names: Sequence[str], export: Path | None) -> Iterator[R
         export: Folder of exported files; None to export nothing.
 
     Raises:
-        UserError: There are no such records, or one is damaged.
+        UserError: There are no such records, or one is damaged. A benchmark that cannot be exported
+            raises nothing: its problem is returned.
     """
     folders = [runs / name for name in _selected(runs, names)]
     claims = [folder for folder in folders if BenchmarkFolder(folder).claims.is_file()]
     parts = {part for folder in claims for part in claims_report.part_folders(folder)}
     for folder in claims:
-        page = claims_report.build(folder)
-        yield Rebuilt(folder.name, page, None if export is None else export_claims(folder, export))
+        rebuilt = Rebuilt(folder.name, claims_report.build(folder))
+        yield rebuilt if export is None else _exported(rebuilt, export_claims, folder, export)
     for folder in folders:
         if folder not in claims:
-            page, alone = report.build(folder), folder.name not in parts
-            written = export_benchmark(folder, export) if export is not None and alone else None
-            left_out = () if written is None else _trained_elsewhere(folder)
-            yield Rebuilt(folder.name, page, written, left_out)
+            rebuilt = Rebuilt(folder.name, report.build(folder))
+            if export is None or folder.name in parts:
+                yield rebuilt
+            else:
+                rebuilt = rebuilt._replace(left_out=_trained_elsewhere(folder))
+                yield _exported(rebuilt, export_benchmark, folder, export)
+
+
+def _exported(
+    rebuilt: Rebuilt, write: Callable[[Path, Path], Path], folder: Path, into: Path
+) -> Rebuilt:
+    """Add the exported file of a folder, or what prevents it."""
+    try:
+        return rebuilt._replace(export=write(folder, into))
+    except UserError as error:
+        return rebuilt._replace(problem=str(error))
 
 
 def _trained_elsewhere(folder: Path) -> tuple[str, ...]:
@@ -66,7 +82,7 @@ def _selected(runs: Path, names: Sequence[str]) -> list[str]:
     """Return the names of the folders of some benchmarks, or of all."""
     known = benchmarks_in(runs)
     for name in names:
-        if name not in known and Path(name).is_dir():
+        if name not in known and is_folder(Path(name), "benchmark"):
             raise UserError(f"'{name}' is a folder; write {_corrected(Path(name))}")
     if not known:
         problem = "holds no benchmark's records" if runs.is_dir() else "is not a folder"

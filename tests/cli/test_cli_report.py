@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from capsbench.records import BenchmarkFolder
 from capsbench.reporting.terminal import page_line
 
 PAGE = Path("runs/tiny/report/index.html")
@@ -37,6 +38,23 @@ def test_json(cli, cells):
     code, (row,), _ = cli("report", "tiny", "--export", "mine", "--json")
     assert code == 0
     assert json.loads(Path(row["export"]).read_bytes())["record"]["benchmark"]["name"] == "tiny"
+
+
+def test_the_others_are_exported_if_a_benchmark_cannot_be(cli, cells):
+    shutil.copytree("runs/tiny", "runs/again")
+    record = BenchmarkFolder(Path("runs/again")).record
+    content = json.loads(record.read_bytes())
+    content["cells"] = [{**content["cells"][0], "label": "Other", "seed": None}]
+    record.write_text(json.dumps(content), "utf-8")
+    code, text, err = cli("report", "--export", "mine", "--json")
+    assert code == 2
+    assert err.count("\n") == 1
+    assert "again has only models that were trained elsewhere" in err
+    again, tiny = json.loads(text)
+    assert again["export"] is None and again["problem"] in err
+    assert Path(tiny["export"]).is_file() and tiny["problem"] is None
+    code, text, _ = cli("report", "--export", "mine")
+    assert (code, text.count("page: "), text.count("\nexported: ")) == (2, 2, 1)
 
 
 @pytest.mark.parametrize(

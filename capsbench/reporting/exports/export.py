@@ -176,8 +176,11 @@ def export_benchmark(folder: Path, into: Path) -> Path:
         UserError: No cell is finished, a model is from a file of the user's own, or a record is
             damaged.
     """
-    results = load_results(folder).under_protocol()
+    everything = load_results(folder)
+    results = everything.under_protocol()
     cells = [cell for cell in results.cells if cell.problem is None or _diverged(cell)]
+    if everything.cells and not results.cells:
+        raise UserError(f"{folder} has only models that were trained elsewhere; none is exported")
     if not cells:
         raise UserError(f"{folder} has no finished cell to export; run the benchmark first")
     require_registered(folder, cells)
