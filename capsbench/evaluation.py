@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -17,11 +17,13 @@ from torch import nn
 
 from capsbench.contracts import Model
 from capsbench.data.images import ImageDataModule
-from capsbench.errors import UserError, in_one_line
+from capsbench.errors import UserError, in_one_line, unknown
+from capsbench.files.folders import is_folder, require_folder, require_writable
 from capsbench.measures import MeasureConfig, MeasureContext, MeasureResult, run_measure
 from capsbench.measures._objects import with_objects
 from capsbench.profiling.evaluation_mode import evaluation_mode
 from capsbench.progress import progress_bar
+from capsbench.records import CellFolder
 from capsbench.reporting.evaluation import Evaluation
 from capsbench.running.cell import build_data
 from capsbench.running.elsewhere import ElsewhereCell, Page
@@ -31,16 +33,18 @@ from capsbench.running.weights import TrainedModel, in_memory, load_trained_mode
 from capsbench.schema import Benchmark, load_benchmark
 from capsbench.wrapping.live import as_model, unwrap
 
-NO_SOURCES: Mapping[str, Any] = MappingProxyType({})
+NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 def evaluate(
-    model: nn.Module | TrainedModel | Path | str,
+    model: nn.Module | Path | str,
     benchmark: Benchmark | Path | str,
     *,
+    network: str | None = None,
+    arguments: Mapping[str, Any] = NOTHING,
     into: Path | str | None = None,
     label: str | None = None,
-    sources: Mapping[str, nn.Module | TrainedModel | Path | str] = NO_SOURCES,
+    sources: Mapping[str, nn.Module | Path | str] = NOTHING,
     data_root: Path | str | None = None,
     limit: int | None = None,
 ) -> Evaluation:
@@ -53,38 +57,78 @@ def evaluate(
 
     Args:
         model: A `Model`; any module that returns logits (B, K), for which notes list the measures
-            that need more; or a checkpoint of a run,
-            ``runs/<data>/<model>/<seed>-<fingerprint>/checkpoints/<rule>``. It stays on its device,
-            and keeps its mode.
+            that need more. It stays on its device, and keeps its mode. Or a file or folder of
+            weights, see `capsbench.running.weights.load_trained_model`, such as a checkpoint of a
+            run, ``runs/<data>/<model>/<seed>-<fingerprint>/checkpoints/<rule>``.
         benchmark: A name, a file, or a protocol, of which data, views and measures are used.
+        network: Name or path of the network of a file of weights, as in ``capsbench evaluate``.
+        arguments: Arguments of that network.
         into: Folder of runs whose page the model joins; nothing is recorded if left out.
         label: Label of the model there; by default the name of its class.
         sources: Other trained models by the labels that measures use for them, such as those whose
-            attacks are transferred.
+            attacks are transferred; also folders of trainings.
         data_root: Folder of local data files.
         limit: Largest number of images of each split; by default that of the benchmark.
 
     Raises:
-        UserError: The benchmark or the checkpoint is unknown, the data lacks a split or view of a
-            measure, or the model is for other images or classes, or not in float32; or see
+        UserError: The benchmark, the weights or a source is unknown, the data lacks a split or view
+            of a measure, or the model is for other images or classes, or not in float32; or see
             `capsbench.running.elsewhere.Page.open`. A measure that cannot be computed on this model
             has a note instead of values.
     """
-    page = None if into is None else Page.open(benchmark, Path(into), limit)
+    is_file = isinstance(model, Path | str)
+    if not is_file and (network is not None or arguments):
+        raise UserError("network and arguments belong to a file of weights, not to a module")
+    return evaluate_loaded(
+        lambda data: _trained(model, data, network, arguments),
+        benchmark,
+        into=None if into is None else Path(into),
+        label=label,
+        sources=sources,
+        data_root=None if data_root is None else Path(data_root),
+        limit=limit,
+    )
+
+
+def evaluate_loaded(
+    load: Callable[[ImageDataModule], TrainedModel],
+    benchmark: Benchmark | Path | str,
+    *,
+    into: Path | None,
+    label: str | None,
+    sources: Mapping[str, nn.Module | Path | str],
+    data_root: Path | None,
+    limit: int | None,
+) -> Evaluation:
+    """Compute the measures on the model that a function loads for the data; see `evaluate`."""
+    if limit is not None and limit < 1:
+        raise UserError(f"limit: expected one or more images of each split, got {limit}")
+    require_folder(data_root)
+    if into is not None:
+        require_writable(into)
+    elif label is not None:
+        raise UserError("a label names the model on a page: name its folder by into, --into RUNS")
+    page = None if into is None else Page.open(benchmark, into, limit)
     if page is not None:
         protocol = page.benchmark
     else:
         protocol = benchmark if isinstance(benchmark, Benchmark) else load_benchmark(str(benchmark))
-    recipe, root = protocol.recipe, None if data_root is None else Path(data_root)
+    known = {label for measure in protocol.measures for label in measure.source_models}
+    if others := [label for label in sources if label not in known]:
+        raise unknown(f"source for '{protocol.name}':", others[0], known)
+    recipe = protocol.recipe
     data, _ = build_data(
         protocol.data,
         protocol.views,
-        root,
+        data_root,
         batch_size=recipe.batch_size,
         limit=limit or recipe.limit,
     )
-    trained = _trained(model, data)
-    trained_sources = {name: _trained(source, data) for name, source in sources.items()}
+    trained = load(data)
+    trained_sources = {
+        name: _trained(_checkpoint(source, protocol.selection), data)
+        for name, source in sources.items()
+    }
     fitted = partial(as_model, image_shape=data.image_shape, num_classes=data.num_classes)
     ready = fitted(trained.module)
     require_images(protocol.measures, data)
@@ -92,7 +136,9 @@ def evaluate(
     others = {n: fitted(each.module).to(device) for n, each in trained_sources.items()}
     cell = None
     if page is not None:
-        cell = ElsewhereCell.of(page, trained, label=label, sources=trained_sources, data_root=root)
+        cell = ElsewhereCell.of(
+            page, trained, label=label, sources=trained_sources, data_root=data_root
+        )
     results: dict[str, MeasureResult] = {}
     with ExitStack() as stack:
         for each in (ready, *others.values()):
@@ -120,13 +166,27 @@ def evaluate(
     return Evaluation(protocol, trained.name, str(device), results, page_path)
 
 
-def _trained(model: nn.Module | TrainedModel | Path | str, data: ImageDataModule) -> TrainedModel:
+def _trained(
+    model: nn.Module | Path | str,
+    data: ImageDataModule,
+    network: str | None = None,
+    arguments: Mapping[str, Any] = NOTHING,
+) -> TrainedModel:
     """Return a model with the identity of its weights, loaded if it is a file or folder."""
-    if isinstance(model, TrainedModel):
-        return model
     if isinstance(model, Path | str):
-        return load_trained_model(Path(model), None, {}, data.image_shape, data.num_classes)
+        shape, classes = data.image_shape, data.num_classes
+        return load_trained_model(Path(model), network, arguments, shape, classes)
     return in_memory(unwrap(model))
+
+
+def _checkpoint(source: nn.Module | Path | str, rule: str) -> nn.Module | Path:
+    """Return the checkpoint of a training's folder; anything else as it is."""
+    if not isinstance(source, Path | str):
+        return source
+    folder = Path(source)
+    cell = CellFolder(folder)
+    trained = is_folder(folder, "source") and cell.config.is_file() and cell.training.is_file()
+    return cell.checkpoint(rule) if trained else folder
 
 
 def _compute(

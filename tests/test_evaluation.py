@@ -287,3 +287,30 @@ def test_attacks_from_another_model(tiny_protocol):
 def test_a_model_in_another_precision_is_refused(benchmark):
     with pytest.raises(UserError, match="float64"):
         capsbench.evaluate(make_model().double(), benchmark, limit=60)
+
+
+def test_arguments_are_checked(benchmark, tmp_path):
+    (tmp_path / "file").write_text("")
+    cases = {
+        "limit": {"limit": 0},
+        "into": {"label": "mine"},
+        "unknown source": {"sources": {"CNN": make_model()}},
+        "is a file": {"into": tmp_path / "file"},
+        "no folder": {"data_root": tmp_path / "nowhere"},
+        "not to a module": {"network": "cnn-small"},
+    }
+    for message, arguments in cases.items():
+        with pytest.raises(UserError, match=message):
+            capsbench.evaluate(make_model(), benchmark, **arguments)
+
+
+def test_the_network_of_a_file_of_weights(benchmark, tmp_path):
+    model, file = make_model(), tmp_path / "weights.pt"
+    torch.save(model.state_dict(), file)
+    with pytest.raises(UserError, match="network="):
+        capsbench.evaluate(file, benchmark, limit=20)
+    arguments = {"width": 2, "hidden": 4}
+    loaded = capsbench.evaluate(
+        str(file), benchmark, network="cnn-small", arguments=arguments, limit=20
+    )
+    assert loaded.rows() == capsbench.evaluate(model, benchmark, limit=20).rows()

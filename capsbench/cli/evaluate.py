@@ -6,7 +6,7 @@ import shlex
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -19,8 +19,10 @@ from capsbench.cli.options import (
     json_on_stdout,
     plain_console,
 )
-from capsbench.errors import UserError
-from capsbench.files.folders import require_folder, require_writable
+
+if TYPE_CHECKING:
+    from capsbench.data.images import ImageDataModule
+    from capsbench.running.weights import TrainedModel
 
 
 def evaluate(
@@ -85,40 +87,27 @@ def evaluate(
     elsewhere, under the protocol that is recorded there. Networks of TorchScript and torch.export
     are executed as they are: give only files that you trust.
     """
-    require_folder(data_root)
-    if into is not None:
-        require_writable(into)
-    elif label is not None:
-        raise UserError("--label names the model on a page; name the folder of it by --into RUNS")
     with json_on_stdout(as_json):
-        from capsbench.evaluation import evaluate as evaluate_model
+        from capsbench.evaluation import evaluate_loaded
         from capsbench.reporting.terminal import page_line
-        from capsbench.running.elsewhere import Page
-        from capsbench.running.plan import resolve_data
         from capsbench.running.weights import load_trained_model
-        from capsbench.schema import load_benchmark, parse_changes
+        from capsbench.schema import parse_changes
         from capsbench.training.devices import resolve_device
 
-        page = None if into is None else Page.open(benchmark, into, limit)
-        protocol = load_benchmark(benchmark) if page is None else page.benchmark
-        data, _ = resolve_data(protocol, data_root)
-        trained = load_trained_model(
-            weights,
-            model,
-            parse_changes(settings or []),
-            data.image_shape,
-            data.num_classes,
-            device=resolve_device(device),
-        )
-        evaluation = evaluate_model(
-            replace(trained, command=shlex.join(["capsbench", *sys.argv[1:]])),
+        arguments, chosen = parse_changes(settings or []), resolve_device(device)
+
+        def load(data: ImageDataModule) -> TrainedModel:
+            trained = load_trained_model(
+                weights, model, arguments, data.image_shape, data.num_classes, device=chosen
+            )
+            return replace(trained, command=shlex.join(["capsbench", *sys.argv[1:]]))
+
+        evaluation = evaluate_loaded(
+            load,
             benchmark,
             into=into,
             label=label,
-            sources={
-                name: _checkpoint(folder, protocol.selection)
-                for name, folder in parse_sources(sources or []).items()
-            },
+            sources=parse_sources(sources or []),
             data_root=data_root,
             limit=limit,
         )
@@ -129,11 +118,3 @@ def evaluate(
     console.print(evaluation.table(), soft_wrap=True)
     if evaluation.page is not None:
         console.print(page_line(evaluation.page), soft_wrap=True)
-
-
-def _checkpoint(folder: Path, rule: str) -> Path:
-    """Return the checkpoint of a training's folder; a checkpoint itself is returned as it is."""
-    from capsbench.records import CellFolder
-
-    cell = CellFolder(folder)
-    return cell.checkpoint(rule) if cell.config.is_file() and cell.training.is_file() else folder

@@ -15,12 +15,24 @@ def require_folder(data_root: Path | None) -> None:
     Raises:
         UserError: There is no such folder.
     """
-    try:
-        exists = data_root is None or data_root.is_dir()
-    except OSError as error:
-        raise UserError(f"data root '{data_root}': {error.strerror}") from None
-    if not exists:
+    if data_root is not None and not is_folder(data_root, "data root"):
         raise UserError(f"data root: no folder '{data_root}'")
+
+
+def is_folder(path: Path, what: str) -> bool:
+    """Return True for a folder.
+
+    Args:
+        path: The path.
+        what: Description of it for the message.
+
+    Raises:
+        UserError: The system refuses the name, such as one that is too long.
+    """
+    try:
+        return path.is_dir()
+    except OSError as error:
+        raise UserError(f"{what} '{path}': {error.strerror}") from None
 
 
 def require_writable(output: Path) -> None:

@@ -157,12 +157,13 @@ class Evaluation:
         return figures[name]
 
     def to_json(self) -> str:
-        """Return the protocol, every value with its interval, and the notes, as JSON."""
+        """Return the protocol, every value with its interval, the notes and the page, as JSON."""
         content = {
             "benchmark": self.benchmark.model_dump(mode="json"),
             "model": self.model,
             "values": self.rows(),
             "notes": {measure: list(result.notes) for measure, result in self.results.items()},
+            "page": None if self.page is None else str(self.page),
         }
         return json.dumps(content, indent=2, allow_nan=False)
 

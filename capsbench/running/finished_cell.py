@@ -7,8 +7,9 @@ from itertools import islice
 from pathlib import Path
 
 from capsbench.errors import UserError
+from capsbench.files.folders import is_folder
 from capsbench.measures import MeasureConfig
-from capsbench.names import Kind, find, from_folder, table
+from capsbench.names import Kind, find, from_folder, is_own_file, table
 from capsbench.records import CellFolder, TrainingConfig, TrainingRecord
 from capsbench.running.cell import Cell
 from capsbench.wrapping.recorded_names import is_known_model
@@ -37,6 +38,10 @@ def load_finished_cell(
         UserError: A folder holds no finished training, or the model or data differs.
     """
     files = CellFolder(folder)
+    if is_folder(folder, "folder of a training") and files.weights.is_file():
+        raise UserError(
+            f"{folder} holds a model that was trained elsewhere: 'capsbench evaluate' measures it"
+        )
     if not files.config.is_file() or not files.training.is_file():
         raise UserError(
             f"{folder} holds no finished training: name the folder of one, such as "
@@ -75,7 +80,7 @@ def _finished_near(folder: Path) -> Path:
 def _resolve(kind: Kind, given: str | None, recorded: str) -> str:
     """Return the name or path of a model or data module, which must be the recorded one."""
     option = {"models": "--model", "datamodules": "--data"}[kind]
-    if given is None and "@" in recorded:
+    if given is None and is_own_file(recorded):
         cls = recorded.partition("@")[0]
         raise UserError(f"{cls} comes from a file of yours: name it by {option} FILE.py:{cls}")
     known = is_known_model(recorded) if kind == "models" else recorded in table(kind)

@@ -64,7 +64,9 @@ def read_state(path: Path) -> State:
         except (SafetensorError, ValueError) as error:
             raise _damaged(path, error) from None
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # on sparse tensors, which are refused
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception:  # noqa: BLE001 - torch has no common error for damaged files
         raise UserError(
             f"{path} is damaged, or holds pickled Python objects, which could run any code and are "
@@ -108,6 +110,11 @@ def load_state(module: nn.Module, state: State, path: Path, what: str) -> None:
             for name, value in state.items()
             if name in own and own[name].shape != value.shape
         ],
+        "complex": [
+            name
+            for name, value in state.items()
+            if name in own and value.is_complex() and not own[name].is_complex()
+        ],
     }
     if any(problems.values()):
         texts = [f"{kind}: {_first(names)}" for kind, names in problems.items() if names]
@@ -125,11 +132,23 @@ def _find_state(content: Any, path: Path) -> State:
             if isinstance(inner, Mapping):
                 state = {k: v for k, v in inner.items() if isinstance(v, Tensor)}
                 if state:
+                    _require_plain(state, path)
                     return state
     raise UserError(
         f"{path} holds no state dict, at the top or under {listed(list(map(repr, PLACES)))}; "
         f"{REMEDY}"
     )
+
+
+def _require_plain(state: Mapping[Any, Tensor], path: Path) -> None:
+    """Refuse keys that are no names, and sparse tensors."""
+    for name, tensor in state.items():
+        if not isinstance(name, str):
+            raise UserError(
+                f"{path}: expected tensors by their names, got the key {name!r}; {REMEDY}"
+            )
+        if tensor.layout != torch.strided:
+            raise UserError(f"{path}: {name} is sparse; save dense tensors, by .to_dense()")
 
 
 def _without_prefix(state: State, own: State, path: Path, what: str) -> State:

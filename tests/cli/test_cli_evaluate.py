@@ -141,7 +141,7 @@ def test_a_network_of_torchscript_or_export_needs_no_model(cli, refusal, tiny):
         assert code == 0
         assert numbers(evaluation) == expected
         assert evaluation["model"] == name
-    assert "leave out --model" in refusal("evaluate", "scripted.pt", *ARGUMENTS, *ON_TINY)
+    assert "its own network" in refusal("evaluate", "scripted.pt", *ARGUMENTS, *ON_TINY)
 
 
 def test_a_plain_network_of_a_users_own_file(cli, tiny):
@@ -186,6 +186,23 @@ def test_damaged_files_are_refused(refusal, cells, network):
     torch.save([1, 2], "list.pt")
     assert "no state dict" in refusal("evaluate", "list.pt", *ARGUMENTS, *ON_TINY)
     assert "cannot read" in refusal("evaluate", "missing.pt", *ARGUMENTS, *ON_TINY)
+    assert "too long" in refusal("evaluate", "x" * 300, *ARGUMENTS, *ON_TINY)
+    assert "too long" in refusal("report", "x" * 300)
+    assert "too long" in refusal("measure", "x" * 300, "--measures", "{measure: calibration}")
+
+
+def test_state_dicts_of_other_contents_are_refused(refusal, tiny):
+    net = CNNSmall(image_shape=(1, 32, 32), num_classes=10, width=2, hidden=4)
+    state = net.state_dict()
+    name = list(state)[-1]
+    cases = {
+        "by their names": {7: torch.ones(1)},
+        "sparse": state | {name: state[name].to_sparse()},
+        "complex": state | {name: state[name].to(torch.complex64)},
+    }
+    for message, content in cases.items():
+        torch.save(content, "weights.pt")
+        assert message in refusal("evaluate", "weights.pt", *ARGUMENTS, *ON_TINY)
 
 
 def test_weights_that_do_not_fit_are_refused_with_their_names(refusal, cells, network):
@@ -226,10 +243,16 @@ def test_a_model_joins_the_page_and_stays_there(cli, refusal, cells, network):
     before = set(Path("runs/tiny/report/differences.csv").read_text("utf-8").splitlines())
     into = ("evaluate", "plain.pt", *ARGUMENTS, *ON_TINY, "--into", "runs", "--label")
     assert "protocol" in refusal(*into, "small")
+    assert "one line" in refusal(*into, "")
     code, text, _ = cli(*into, "mine")
     assert code == 0
     assert "index.html" in text
     (folder,) = map(CellFolder, Path("runs/digits/cnn-small").glob("elsewhere-*"))
+    measures = ("--measures", "{measure: calibration}")
+    assert "capsbench evaluate" in refusal("measure", str(folder.path), *measures)
+    code, evaluation, _ = cli(*into, "mine", "--json")
+    assert code == 0
+    assert Path(evaluation["page"]) == Path("runs/tiny/report/index.html")
     weights = WeightsRecord.load(folder.weights)
     assert (weights.label, weights.file) == ("mine", "plain.pt")
     assert weights.command.startswith("capsbench evaluate plain.pt")
