@@ -22,9 +22,11 @@ from capsbench.training.hyperparameters import plain_hyperparameters, restored_m
 from capsbench.training.recipe import ProtocolRecipe, Recipe
 from capsbench.training.schedule import learning_rate_factor
 from capsbench.wrapping import LogitsModel
+from capsbench.wrapping.compiled import is_compiled
 
 SPLITS = ("validation", "test")
 FUSED_DEVICES = ("cpu", "cuda", "mps")  # devices with fused optimizers in torch
+PRECISIONS = ("32-true", "16-mixed", "bf16-mixed")  # with weights and images in float32
 DEFAULT_RECIPE = Recipe()
 
 
@@ -51,8 +53,9 @@ class Task(LightningModule):
     ``test_loss`` and ``test_accuracy``. Model, recipe and seed are saved as plain
     hyperparameters, from which `load_from_checkpoint` builds the task.
 
-    Before each step the global random state is set from (seed, step, process), so that dropout and
-    other random layers draw the same numbers in a resumed training as in an uninterrupted one.
+    Before each batch the global random state is set from (seed, step, process), and the number of
+    the batch within its step, so that dropout and other random layers draw the same numbers in a
+    resumed training as in an uninterrupted one.
 
     Args:
         model: A `Model`, or any module from images to logits.
@@ -60,7 +63,8 @@ class Task(LightningModule):
         seed: Seed of the model's random numbers during training.
 
     Raises:
-        UserError: The recipe is that of a protocol.
+        UserError: The recipe is that of a protocol; or the model is no module, or a compiled or
+            parallel one, or another task.
     """
 
     def __init__(self, model: nn.Module, recipe: Recipe = DEFAULT_RECIPE, *, seed: int = 0) -> None:
@@ -73,6 +77,7 @@ class Task(LightningModule):
             )
         # A plain module becomes a Model in `setup`, before it is used as one.
         self.model: Any = restored_model(model)
+        _require_bare(self.model)
         self.recipe = Recipe.model_validate(recipe)
         self.seed = seed
         self.save_hyperparameters(plain_hyperparameters(self.model, self.recipe, seed))
@@ -87,8 +92,14 @@ class Task(LightningModule):
         """Wrap a plain module as a `LogitsModel` for the images and classes of the data.
 
         Raises:
-            UserError: The module does not fit them, or there is no data module that states them.
+            UserError: The module does not fit them, or there is no data module that states them; or
+                the Trainer changes the precision of weights and images.
         """
+        if self.trainer.precision not in PRECISIONS:
+            raise UserError(
+                f"images and weights are float32, but the Trainer has precision "
+                f"'{self.trainer.precision}'; choose one of {', '.join(PRECISIONS)}"
+            )
         if isinstance(self.model, Model):
             return
         data = self.trainer.datamodule  # type: ignore[attr-defined]  # set elsewhere
@@ -133,8 +144,12 @@ class Task(LightningModule):
         return prediction
 
     def on_train_batch_start(self, batch: object, batch_idx: int) -> None:
-        """Set the random state of the step and the model's progress."""
-        torch.manual_seed(derive(self.seed, "step", self.global_step, self.global_rank))
+        """Set the random state of the batch and the model's progress."""
+        names = ["step", self.global_step, self.global_rank]
+        # The batches of a step, if gradients are accumulated, draw different numbers.
+        if number := batch_idx % self.trainer.accumulate_grad_batches:
+            names.append(number)
+        torch.manual_seed(derive(self.seed, *names))
         self._last_progress = self.progress
         self.model.advance(self._last_progress)
 
@@ -166,8 +181,13 @@ class Task(LightningModule):
         self._log_scores("test", as_batch(batch))
 
     def predict_step(self, batch: object, batch_idx: int) -> Prediction:
-        """Classify a batch, or images (B, C, H, W) alone."""
-        return self(batch if isinstance(batch, Tensor) else as_batch(batch).images)
+        """Classify a batch, or images (B, C, H, W) alone, also in a list of this one tensor."""
+        match batch:
+            case Tensor() as images:
+                return self(images)
+            case [Tensor() as images]:
+                return self(images)
+        return self(as_batch(batch).images)
 
     def configure_optimizers(self) -> Any:
         """Return the optimizer and the per-step schedule of the recipe.
@@ -200,8 +220,10 @@ class Task(LightningModule):
         """Return the optimizer of the recipe, at the initial learning rate."""
         recipe, weights = self.recipe, list(self.model.parameters())
         rate, decay = recipe.learning_rate, recipe.weight_decay
-        # The same update in one pass over memory.
-        fused = True if all(w.device.type in FUSED_DEVICES for w in weights) else None
+        # The same update in one pass over memory. Lightning clips no scaled gradients of it.
+        clipped = self._trainer is not None and self.trainer.gradient_clip_val
+        fusible = not clipped and all(w.device.type in FUSED_DEVICES for w in weights)
+        fused = True if fusible else None
         match recipe.optimizer:
             case "adam":
                 return Adam(weights, lr=rate, weight_decay=decay, fused=fused)
@@ -239,3 +261,18 @@ class Task(LightningModule):
             self.first_nonfinite_step = torch.full((), maximum, device=self.device)
         step = torch.where(loss.isfinite(), self.first_nonfinite_step, self.global_step + 1)
         self.first_nonfinite_step = torch.minimum(self.first_nonfinite_step, step)
+
+
+def _require_bare(model: Any) -> None:
+    if not isinstance(model, nn.Module):
+        raise UserError(
+            f"expected a model, got {model!r}; build one: capsbench.create_model(name, "
+            "image_shape=data.image_shape, num_classes=data.num_classes)"
+        )
+    parallel = isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel)
+    if parallel or isinstance(model, Task) or is_compiled(model):
+        kind = "compiled model" if is_compiled(model) else type(model).__name__
+        raise UserError(
+            f"expected the model itself, got a {kind} of it; make Task(model), then compile the "
+            "task, and give the number of devices to the Trainer"
+        )

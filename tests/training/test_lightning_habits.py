@@ -5,7 +5,7 @@ import re
 import pytest
 import torch
 import yaml
-from pytorch_lightning import Trainer
+from pytorch_lightning import Callback, Trainer
 from pytorch_lightning.callbacks import (
     EarlyStopping,
     LearningRateFinder,
@@ -14,6 +14,7 @@ from pytorch_lightning.callbacks import (
     StochasticWeightAveraging,
 )
 from pytorch_lightning.loggers import CSVLogger
+from pytorch_lightning.plugins import MixedPrecision
 from pytorch_lightning.tuner import Tuner
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -196,15 +197,15 @@ def test_weights_are_averaged(new_task, new_trainer, digits):
         torch.testing.assert_close(weight, expected)
 
 
-@pytest.mark.parametrize("step", [3, 6, 8])
+@pytest.mark.parametrize("saving", [{"every_n_train_steps": 3}, {"every_n_train_steps": 4}, {}])
 @pytest.mark.filterwarnings("ignore:The dirpath has changed")
 def test_a_resumed_fit_has_the_bits_of_an_uninterrupted_one(
-    new_task, new_trainer, digits, tmp_path, step
+    new_task, new_trainer, digits, tmp_path, saving
 ):
     def fit(folder, **arguments):
-        saving = ModelCheckpoint(tmp_path / folder, "{step}", every_n_train_steps=1, save_top_k=-1)
+        saver = ModelCheckpoint(tmp_path / folder, "{step}", save_top_k=-1, **saving)
         trainer = new_trainer(
-            max_epochs=3, limit_train_batches=4, callbacks=[saving], enable_checkpointing=True
+            max_epochs=3, limit_train_batches=4, callbacks=[saver], enable_checkpointing=True
         )
         task = new_task(schedule="cosine")
         trainer.fit(task, datamodule=type(digits)(batch_size=20, limit=100), **arguments)
@@ -212,8 +213,30 @@ def test_a_resumed_fit_has_the_bits_of_an_uninterrupted_one(
         return weights_of(task)
 
     whole = fit("whole")
-    saved = tmp_path / "whole" / f"step={step}.ckpt"
-    assert_same(fit("resumed", ckpt_path=saved, weights_only=True), whole)
+    checkpoints = sorted((tmp_path / "whole").iterdir())
+    assert len(checkpoints) >= 3
+    for number, saved in enumerate(checkpoints):
+        assert_same(fit(f"resumed {number}", ckpt_path=saved, weights_only=True), whole)
+
+
+def test_reloaded_loaders_and_further_fits_continue_with_new_batches(new_task, new_trainer, digits):
+    def numbers(*epochs, **arguments):
+        task, indices = new_task(), []
+
+        class Indices(Callback):
+            def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+                indices.append(batch.index.tolist())
+
+        trainer = new_trainer(limit_train_batches=2, callbacks=[Indices()], **arguments)
+        for epoch in epochs:
+            trainer.fit_loop.max_epochs = epoch
+            trainer.fit(task, datamodule=digits)
+        return indices
+
+    expected = numbers(3)
+    assert len(expected) == 6 and expected[0] != expected[2]
+    assert numbers(3, reload_dataloaders_every_n_epochs=1) == expected
+    assert numbers(1, 3) == expected
 
 
 def test_repeated_batches_are_refused(new_task, new_trainer, digits):
@@ -249,6 +272,9 @@ def test_a_loader_of_images_and_targets_trains(new_task, new_trainer, digits):
     assert tested["validation_accuracy"] == pytest.approx(accuracy.item())
     predictions = trainer.predict(task, DataLoader(images, batch_size=10))
     assert torch.cat([p.scores for p in predictions]).shape == (40, 10)
+    in_lists = trainer.predict(task, DataLoader(TensorDataset(images), batch_size=10))
+    for one, other in zip(predictions, in_lists, strict=True):
+        assert torch.equal(one.scores, other.scores)
 
 
 @pytest.mark.parametrize(
@@ -275,6 +301,8 @@ def test_scores_are_float32_under_autocast(new_task, new_trainer, digits):
     trainer = new_trainer(max_steps=5, precision="bf16-mixed")
     trainer.fit(task, datamodule=digits)
     task.model.loss = lambda prediction, batch, progress: prediction.scores.mean()  # bfloat16
+    new_trainer(max_steps=1, precision="bf16-mixed").fit(task, datamodule=digits)
+    assert task.trainer.callback_metrics["train_loss"].dtype == torch.float32
     (tested,) = trainer.test(task, datamodule=digits, verbose=False)
     losses, hits = [], []
     for batch in digits.evaluation.batches("test", "cpu"):
@@ -287,3 +315,49 @@ def test_scores_are_float32_under_autocast(new_task, new_trainer, digits):
     assert tested["test_loss"] == pytest.approx(sum(losses) / len(losses), rel=1e-6)
     assert tested["test_accuracy"] == torch.cat(hits).float().mean()
     assert trainer.callback_metrics["test_loss"].dtype == torch.float32
+
+
+@pytest.mark.parametrize("precision", ["16-true", "bf16-true", "64-true"])
+def test_other_weights_than_float32_are_refused(new_task, new_trainer, digits, precision):
+    with pytest.raises(UserError, match=rf"float32.*'{precision}'.*bf16-mixed"):
+        new_trainer(max_steps=1, precision=precision).fit(new_task(), datamodule=digits)
+
+
+@pytest.mark.parametrize("precision", ["16-mixed", "bf16-mixed", "32-true"])
+def test_gradients_are_clipped_in_any_precision(new_task, new_trainer, digits, precision):
+    scaler = {"plugins": [MixedPrecision("16-mixed", "cpu", torch.amp.GradScaler("cpu"))]}
+    mixed = scaler if precision == "16-mixed" else {"precision": precision}
+    trainer = new_trainer(max_steps=2, gradient_clip_val=1e-3, **mixed)
+    trainer.fit(new_task(), datamodule=digits)
+    assert trainer.global_step == 2
+
+
+def test_random_numbers_differ_by_step_by_batch_within_it_and_by_process(
+    new_task, new_trainer, digits, monkeypatch
+):
+    def seeds(rank, **arguments):
+        task, drawn = new_task(), []
+        monkeypatch.setattr(Task, "global_rank", rank)
+        task.model.advance = lambda progress: drawn.append(torch.initial_seed())
+        new_trainer(max_epochs=1, limit_train_batches=4, **arguments).fit(task, datamodule=digits)
+        return drawn
+
+    whole, accumulated, other = seeds(0), seeds(0, accumulate_grad_batches=2), seeds(1)
+    assert len({*whole, *accumulated, *other}) == 4 + 2 + 4
+    assert accumulated[::2] == whole[:2]
+
+
+@pytest.mark.parametrize(
+    ("wrap", "words"),
+    [
+        (lambda model: torch.compile(model, backend="eager"), "compiled model .*compile the task"),
+        (torch.nn.DataParallel, "DataParallel .*devices to the Trainer"),
+        (Task, "got a Task"),
+        (type, "expected a model, got .*create_model"),
+        (lambda model: "cnn-small", "expected a model, got 'cnn-small'.*create_model"),
+    ],
+)
+def test_wrapped_models_and_names_are_refused(new_task, wrap, words):
+    model = new_task().model
+    with pytest.raises(UserError, match=words):
+        Task(wrap(model))
