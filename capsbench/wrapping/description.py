@@ -42,7 +42,8 @@ def describe_wrapper(model: LogitsModel) -> dict[str, str]:
 def _layers(model: LogitsModel) -> str:
     modules = model.addressed_modules()
     if not modules:
-        return "none, since a compiled graph runs no hooks"
+        reason = "a compiled graph runs no hooks" if model.is_graph else "it has no modules inside"
+        return f"none, since {reason}"
     declared = [
         f"{name} (the input of {layer.module})"
         for name, layer in model.layers_of_interest().items()

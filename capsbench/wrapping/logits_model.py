@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -29,8 +30,8 @@ class LogitsModel(Model):
 
     The module is tried on a black image when it is wrapped, so that a network that does not fit the
     images or classes is refused before anything is trained. Images with fewer channels than its
-    first convolution takes are repeated in turn. The input of the linear layer that is called last
-    is the layer of interest ``features``.
+    first convolution takes are repeated in turn. The input of the classifier is the layer of
+    interest ``features``: that of the linear layer of K outputs that is called last.
 
     Attributes:
         channels: Number of channels that the module is given.
@@ -40,9 +41,13 @@ class LogitsModel(Model):
         image_shape: (C, H, W).
         num_classes: K.
         output_key: Index or name of the logits in an output that is no tensor.
-        mean: Mean of each channel of the images with which the module was trained elsewhere, which
-            is subtracted from images in [0, 1].
-        std: Standard deviation of each channel, by which images are then divided.
+        mean: Mean of each channel of the images with which the module was trained elsewhere, or
+            one for all channels, which is subtracted from images in [0, 1].
+        std: Standard deviation of each channel, or one for all, by which images are then divided.
+
+    Raises:
+        UserError: The module cannot classify such images, or the mean or standard deviation does
+            not fit them.
     """
 
     mean: Tensor | None
@@ -63,7 +68,7 @@ class LogitsModel(Model):
         self.output_key = output_key
         # Not part of the weights: the arguments are saved.
         for name, values in (("mean", mean), ("std", std)):
-            column = None if values is None else torch.tensor([*values])[:, None, None]
+            column = None if values is None else _column(name, values, device_of(module))
             self.register_buffer(name, column, persistent=False)
         self.channels = image_shape[0]
         self._features: str | None = None
@@ -90,7 +95,7 @@ class LogitsModel(Model):
         return cross_entropy(prediction.scores, one_hot(batch.targets, self.num_classes))
 
     def layers_of_interest(self) -> Mapping[str, LayerOfInterest]:
-        """Return ``features``, the input of the last linear layer, if there is one."""
+        """Return ``features``, the input of the linear classifier, if there is one."""
         if self._features is None:
             return {}
         return {FEATURES: LayerOfInterest(self._features, "vector", input=True)}
@@ -100,9 +105,14 @@ class LogitsModel(Model):
 
         None of a compiled graph, whose modules run no hooks.
         """
-        if isinstance(self.module, torch.jit.ScriptModule | FixedMode):
+        if self.is_graph:
             return {}
         return {path: each for path, each in self.module.named_modules() if path}
+
+    @property
+    def is_graph(self) -> bool:
+        """True for a compiled graph, of TorchScript or exported."""
+        return isinstance(self.module, torch.jit.ScriptModule | FixedMode)
 
     @property
     def _name(self) -> str:
@@ -115,15 +125,23 @@ class LogitsModel(Model):
             UserError: The module cannot classify such images, or returns no logits of the classes.
         """
         own = self.channels
-        for name, values in (("mean", self.mean), ("std", self.std)):
-            if values is not None and len(values) > 1:
-                self._give_channels(len(values), f"{name} is given for")
+        columns = {"mean": self.mean, "std": self.std}
+        counts = {name: len(each) for name, each in columns.items() if each is not None}
+        for name, count in counts.items():
+            if count > 1:
+                self._give_channels(count, f"{name} is given for")
         try:
             self._classify_black_image()
         except UserError:
             raise
         except Exception as error:
             taken = channels_taken(self.module)
+            for name, count in counts.items():
+                if taken is not None and count not in (1, taken):
+                    raise UserError(
+                        f"{name} has {count} values; expected 1, or one for each of the {taken} "
+                        f"channels that {self._name} takes"
+                    ) from None
             if taken is None or taken == self.channels:
                 raise self._cannot_classify(error) from error
             self._give_channels(taken, f"{self._name} takes")
@@ -150,7 +168,7 @@ class LogitsModel(Model):
         return UserError(f"{self._name} cannot classify images of {shape}: {reason}")
 
     def _classify_black_image(self) -> None:
-        """Classify one image in evaluation mode, and record the last linear layer with a vector."""
+        """Classify one image in evaluation mode, and record the linear classifier of vectors."""
         called: list[str] = []
 
         def record(path: str) -> Any:
@@ -163,7 +181,7 @@ class LogitsModel(Model):
         hooks = [
             each.register_forward_pre_hook(record(path))
             for path, each in self.addressed_modules().items()
-            if isinstance(each, nn.Linear)
+            if isinstance(each, nn.Linear) and each.out_features == self.num_classes
         ]
         try:
             with self._evaluating():
@@ -193,6 +211,20 @@ class FixedMode(nn.Module):
         """Leave the module as it is."""
         self.training = mode
         return self
+
+
+def _column(name: str, values: Sequence[float], device: torch.device | str) -> Tensor:
+    """Return numbers of channels as a column (C, 1, 1).
+
+    Raises:
+        UserError: There are none, one is not finite, or a standard deviation is not positive.
+    """
+    numbers = [float(value) for value in values]
+    positive = name != "std" or all(number > 0 for number in numbers)
+    if not (numbers and positive and all(map(math.isfinite, numbers))):
+        kind = "positive numbers" if name == "std" else "numbers"
+        raise UserError(f"{name} must be {kind}, one or one for each channel; got {numbers}")
+    return torch.tensor(numbers, device=device)[:, None, None]
 
 
 def class_name(module: nn.Module) -> str:

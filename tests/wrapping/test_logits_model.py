@@ -16,6 +16,7 @@ from capsbench.measures._activations import capture_activations, choose_layers
 from capsbench.viewpoint.views import Views
 from capsbench.wrapping import LogitsModel
 from capsbench.wrapping.channels import repeat_channels
+from capsbench.wrapping.description import describe_wrapper
 
 
 def network(channels: int = 3, classes: int = 10) -> nn.Sequential:
@@ -80,6 +81,27 @@ def test_more_channels_than_the_network_takes_are_refused():
         wrapped(network(1), 3)
     with pytest.raises(UserError, match="mean is given for 2"):
         wrapped(network(), 3, mean=(0.5, 0.5))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"mean": (0.5, 0.5)}, "mean has 2 values; expected 1, or one for each of the 3"),
+        ({"mean": (0.5,) * 3, "std": (0.5,) * 2}, "std has 2 values"),
+        ({"std": (0.5, 0.0, 0.5)}, "std must be positive"),
+        ({"mean": (float("nan"),)}, "mean must be numbers"),
+        ({"mean": ()}, "mean must be numbers"),
+    ],
+)
+def test_means_and_deviations_fit_the_channels(arguments, message):
+    with pytest.raises(UserError, match=message):
+        wrapped(network(), **arguments)
+
+
+def test_means_are_on_the_device_of_the_network():
+    mean = wrapped(network().to("meta"), mean=(0.5,)).mean
+    assert mean is not None
+    assert mean.device.type == "meta"
 
 
 def test_images_are_standardized_after_their_channels_are_repeated():
@@ -174,6 +196,29 @@ def test_features_are_the_input_of_the_linear_layer_that_is_called_last():
 def test_a_network_without_linear_layer_has_no_features():
     module = nn.Sequential(nn.Conv2d(3, 10, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
     assert wrapped(module).layers_of_interest() == {}
+    gated = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 4))
+    branches = nn.Sequential(nn.Conv2d(3, 3, 3), gated, nn.Unflatten(1, (4, 1, 1)))
+    classifier = nn.Sequential(nn.Conv2d(4, 10, 1), nn.Flatten())
+    assert wrapped(nn.Sequential(branches, classifier)).layers_of_interest() == {}
+
+
+class Bare(nn.Module):
+    """A network without modules inside."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(120, 10))
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return inputs.flatten(1) @ self.weight
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:.*torch.jit:FutureWarning")
+def test_a_module_without_modules_is_no_compiled_graph():
+    assert "no modules inside" in describe_wrapper(wrapped(Bare()))["measured_layers"]
+    script = wrapped(torch.jit.trace(Bare(), images()))
+    assert "compiled graph" in describe_wrapper(script)["measured_layers"]
 
 
 def test_a_lazy_module_is_complete_once_it_is_wrapped():
