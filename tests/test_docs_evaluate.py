@@ -49,7 +49,14 @@ def test_the_page_is_executed(folder, capsys, monkeypatch):
     assert {"weights.json", "measures"} <= names
 
 
-def test_the_names_of_the_page_exist():
+def test_the_names_of_the_page_exist(capsys):
     for place in PLACES:
         assert f"`{place}`" in PAGE
-    assert main(["evaluate", "--help"]) == 0
+    spans = re.findall(r"`(?:capsbench (\w+) )?(--[a-z-]+)[^`]*`", PAGE)
+    assert len(spans) > 5
+    options = {}
+    for command in ("evaluate", "run", *{command for command, _ in spans if command}):
+        assert main([command, "--help"]) == 0
+        options[command] = set(re.findall(r"--[a-z-]+", capsys.readouterr().out))
+    options[""] = options["evaluate"] | {"--scale"} & options["run"]
+    assert [each for each in spans if each[1] not in options[each[0]]] == []
