@@ -1,10 +1,13 @@
 """Transformations that the shipped models declare, against the models' own modules."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from capsbench.capsules.capsule import Capsules
 from capsbench.capsules.em_layers import ClassEMCapsules
+from capsbench.measures._layer_transforms import LayerTransforms
 from capsbench.models._geometry import output_size
 from capsbench.models._group_convolution import P4Convolution, rotate_p4
 from capsbench.names import find
@@ -106,6 +109,35 @@ def test_em_routing_moves_class_poses_by_a_shift_of_all_votes():
     expected = rho.apply(still.poses.flatten(2)[..., None, None], matrix).view_as(still.poses)
     torch.testing.assert_close(moved.poses, expected)
     torch.testing.assert_close(moved.presences, still.presences)
+
+
+@pytest.mark.parametrize("degrees", [90, 180, -90])
+def test_class_capsules_of_em_routing_turn_with_a_centred_map(degrees):
+    """Of images of 29 x 29 the last map has its centre in the middle of the image."""
+    model = build("capsnet-em", (1, 29, 29), channels=2, primary_types=2, types=(2, 2))
+    layers, view = model.layers_of_interest(), GridView("rotation", degrees)
+    matrix = matrix_of("rotation", degrees, 29)
+    transforms = LayerTransforms(layers, declared(model), (29, 29), margin=0)
+    side = output_size(29, model.windows)
+    poses = torch.randn(2, side, side, 2, 4, 4).double()
+    presences = torch.rand(2, side, side, 2).double()
+
+    def moved(name, output):
+        fields, _ = transforms.pair(view, f"capsules 2 {name}", output, output)
+        return fields.movedim((-2, -1), (1, 2)).reshape(output.shape)
+
+    still = model.classes(Capsules(poses, presences), 1.0)
+    turned = model.classes(Capsules(moved("poses", poses), moved("presences", presences)), 1.0)
+    torch.testing.assert_close(turned.presences, still.presences)
+
+    def expected(rho):
+        return rho.apply(still.poses.flatten(2)[..., None, None], matrix).view_as(still.poses)
+
+    rho = declared(model)["class poses"]
+    torch.testing.assert_close(turned.poses, expected(rho))
+    x, y = rho.frame.origin
+    shifted = replace(rho, frame=rho.frame._replace(origin=(x + 1, y)))
+    assert not torch.allclose(turned.poses, expected(shifted), atol=1e-3)
 
 
 def test_poses_are_multiplied_where_rows_have_a_meaning():
