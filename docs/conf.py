@@ -92,10 +92,11 @@ def write_class_signature(
 ) -> tuple[str, str] | None:
     """Write the arguments of a class with the names of their types as in its source.
 
-    Those of a pydantic model are names and short defaults; its docstring lists the types.
+    Those of a pydantic model are names and short defaults; its docstring lists the types. An empty
+    mapping that cannot be changed is written as an empty one.
     """
     if kind != "class":
-        return None
+        return (text.replace("mappingproxy({})", "{}"), returns) if text else None
     if issubclass(thing, BaseModel):
         arguments = ["*"]
         for field, info in thing.model_fields.items():

@@ -61,11 +61,11 @@ def assignment_maps(
 
     Args:
         image: (C, H, W) in [0, 1]; unless there are three channels, the first is shown in gray.
-        maps: (H', W', P), from `capsbench.capsules.inspection.Routing.maps`.
+        maps: (H', W', P), from `capsbench.capsules.inspection.RoutingInspection.maps`.
         names: P names.
         stride: Pixels from one position of the map to the next.
         offset: Pixel of the center of the first position; both are given by the model's
-            `layers_of_interest`.
+            `capsbench.contracts.Model.layers_of_interest`.
     """
     height, width, types = maps.shape
     columns = min(6, types + 1)
