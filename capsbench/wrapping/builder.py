@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from inspect import Parameter
 from typing import Any, get_type_hints
 
+import torch
 from torch import nn
 
 from capsbench.contracts import ImageShape
@@ -54,7 +55,7 @@ class Builder:
         return {
             name: parameter
             for name, parameter in self.parameters.items()
-            if name not in self.fitted and _is_plain(parameter.default)
+            if name not in self.fitted and _is_json(parameter.default)
         }
 
     def values(self, names: Sequence[str], shape: ImageShape, classes: int) -> dict[str, Any]:
@@ -98,6 +99,7 @@ class Builder:
             if parameter.kind is Parameter.POSITIONAL_ONLY and name in given
         ]
         tried = {n: v for n, v in self.values(self.tried, shape, classes).items() if n not in given}
+        state = torch.random.get_rng_state()
         while True:
             try:
                 module = self.function(*first, **tried, **given)
@@ -107,6 +109,7 @@ class Builder:
                 if refused is None:
                     raise
                 del tried[refused]
+                torch.random.set_rng_state(state)  # as if only the last call had been made
         if not isinstance(module, nn.Module):
             raise UserError(f"expected a torch.nn.Module, got a {type(module).__name__}")
         return module, fitted | tried
@@ -134,11 +137,15 @@ def read_builder(function: Callable[..., Any]) -> Builder:
         if keywords is None:
             break
     types = {name: plain_type(hints.get(name, Any), p.default) for name, p in parameters.items()}
-    counted = any(name in CLASSES for name in parameters)
-    tried = ("num_classes",) if keywords is not None and not counted else ()
+    tried = [] if keywords is None else [kind[0] for kind in (CLASSES, SIZES)]
+    known = {kind[0] for kind in (CLASSES, SIZES) if any(name in parameters for name in kind)}
     # Parents of a class are known, so that its keywords go no further.
     return Builder(
-        function, parameters, types, None if isinstance(function, type) else keywords, tried
+        function,
+        parameters,
+        types,
+        None if isinstance(function, type) else keywords,
+        tuple(name for name in tried if name not in known),
     )
 
 
@@ -161,7 +168,7 @@ def _hints(function: Callable[..., Any]) -> dict[str, Any]:
         return {}  # names that the library imports for its type checker alone
 
 
-def _is_plain(default: Any) -> bool:
+def _is_json(default: Any) -> bool:
     if default is Parameter.empty:
         return True
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
+from functools import partial
 from inspect import Parameter, Signature
 from pathlib import Path
 from typing import Any, ClassVar, cast
@@ -79,12 +80,24 @@ def model_class(target: Target) -> type[Model]:
         )
     if inspect.isabstract(loaded):
         target.load_subclass(nn.Module)  # refuses it
-    return _built_class(target, loaded.__module__, read_builder(loaded))
+    own = loaded.func if isinstance(loaded, partial) else loaded
+    return _built_class(target, own.__module__, read_builder(loaded))
 
 
 def builds_network(loaded: Any) -> bool:
-    """Return True for a class of modules, and for a function, which may return one."""
-    return issubclass(loaded, nn.Module) if isinstance(loaded, type) else inspect.isroutine(loaded)
+    """Return True for a class of modules, and for a callable with a signature, such as a function.
+
+    It may return a module.
+    """
+    if isinstance(loaded, type):
+        return issubclass(loaded, nn.Module)
+    if isinstance(loaded, nn.Module) or not callable(loaded):
+        return False
+    try:
+        inspect.signature(loaded)
+    except ValueError:
+        return False  # a function in C, whose parameters are unknown
+    return True
 
 
 # Each network has one class, so that copies and loaded models have the class of their original.
@@ -94,10 +107,11 @@ _CLASSES: dict[tuple[str, Callable[..., Any] | str], type[BuiltModel]] = {}
 def _built_class(target: Target, module: str, builder: Builder) -> type[BuiltModel]:
     key = (target.attribute, TIMM if target.module == TIMM else builder.function)
     if key not in _CLASSES:
+        anonymous = isinstance(builder.function, partial)  # also of timm: its text is of another
         members = {
             "__init__": _constructor(target.name, builder),
             "__module__": module,
-            "__doc__": inspect.getdoc(builder.function) if target.module != TIMM else None,
+            "__doc__": None if anonymous else inspect.getdoc(builder.function),
             "builder": builder,
             "path": from_folder(Path.cwd(), target.name),
         }

@@ -26,6 +26,8 @@ needs_timm = pytest.mark.skipif(
 )
 RESNET = "torchvision.models:resnet18"
 FILE = '''
+import functools
+
 from torch import nn
 
 class Plain(nn.Module):
@@ -72,6 +74,13 @@ def nothing(num_classes):
     return num_classes
 
 
+class Maker:
+    def __call__(self, num_classes: int, in_channels: int):
+        return Plain(num_classes, in_channels)
+
+
+narrow = functools.partial(Plain, width=3)
+make = Maker()
 network = Plain(10)
 NAMES = ["Plain"]
 '''
@@ -114,6 +123,9 @@ def test_parameters_are_fitted_by_name(folder):
     assert child(image_shape=(1, 9, 8), num_classes=5).module.image_size == (9, 8)
     wide = class_of("nets.py:Wide")(image_shape=(1, 9, 9), num_classes=5)
     assert wide.module.conv.out_channels == 5
+    narrow = class_of("nets.py:narrow")(image_shape=(1, 9, 9), num_classes=5)
+    assert narrow.module.conv.weight.shape == (3, 1, 3, 3)
+    assert class_of("nets.py:make")(image_shape=(2, 9, 9), num_classes=5).fitted["in_channels"] == 2
     built = class_of("nets.py:build")(image_shape=(1, 9, 9), num_classes=5)
     assert built.module.image_shape == (1, 9, 9)
 
@@ -180,6 +192,28 @@ def test_resnet18_of_torchvision_on_grey_images():
         cls(image_shape=(1, 28, 28), num_classes=10, weights="NOWHERE")
     with pytest.raises(UserError, match="cannot classify images of 1x4x4"):
         class_of("torchvision.models:squeezenet1_1")(image_shape=(1, 4, 4), num_classes=10)
+
+
+def test_a_size_behind_keywords_is_fitted(folder):
+    code = """
+from torch import nn
+
+
+class Sized(nn.Module):
+    def __init__(self, image_size, num_classes):
+        super().__init__()
+        self.classes = nn.Linear(image_size**2, num_classes)
+
+    def forward(self, images):
+        return self.classes(images.flatten(1))
+
+
+def sized(**keywords):
+    return Sized(**{"image_size": 224, **keywords})
+"""
+    (folder / "sized.py").write_text(code, encoding="utf-8")
+    model = class_of("sized.py:sized")(image_shape=(1, 9, 9), num_classes=5)
+    assert model.fitted == {"num_classes": 5, "image_size": 9}
 
 
 @needs_timm
