@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from importlib.metadata import entry_points
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Literal
 
 import capsbench
@@ -28,6 +29,9 @@ SINGULAR: dict[Kind, str] = {
     "measures": "measure",
     "benchmarks": "benchmark",
 }
+
+
+FILE_MODULE = "capsbench_file_"  # start of the module names of files
 
 
 @dataclass(frozen=True)
@@ -178,7 +182,7 @@ def find(kind: Kind, name: str) -> Target:
     if name.endswith(".py"):
         raise UserError(f"'{name}' names a file; append :Class, the name of the class in it")
     if name not in registered:
-        raise unknown(SINGULAR[kind], name, registered)
+        raise unknown(SINGULAR[kind], name, registered, "capsbench list")
     return registered[name]
 
 
@@ -210,6 +214,13 @@ def without_folder(name: str) -> str:
     ('net.py:Net', 'cnn-small')
     """
     return Path(name).name
+
+
+def imported_modules(file: str) -> list[ModuleType]:
+    """Return the imported modules of files of a name, such as ``net.py``; one for each file."""
+    modules = [module for name, module in [*sys.modules.items()] if Path(file).stem in name]
+    files = {str(getattr(module, "__file__", None)): module for module in modules}
+    return [module for path, module in files.items() if Path(path).name == file]
 
 
 def _is_absolute(module: str) -> bool:
@@ -247,7 +258,7 @@ def _existing(path: Path, name: str) -> Path:
 
 def _file_module(path: Path) -> str:
     """Return the module name under which a file is imported."""
-    return f"capsbench_file_{path.stem}_{sha256(str(path.resolve()).encode()).hexdigest()[:8]}"
+    return f"{FILE_MODULE}{path.stem}_{sha256(str(path.resolve()).encode()).hexdigest()[:8]}"
 
 
 def _import_file(path: Path) -> Any:

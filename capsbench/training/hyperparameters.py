@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from torch import nn
@@ -12,7 +14,7 @@ from torch import nn
 from capsbench.arguments import typed
 from capsbench.contracts import Model
 from capsbench.errors import UserError
-from capsbench.names import find, table
+from capsbench.names import FILE_MODULE, find, imported_modules, table, without_folder
 from capsbench.training.recipe import Recipe
 from capsbench.wrapping import model_class
 from capsbench.wrapping.built_model import TIMM, BuiltModel
@@ -24,18 +26,17 @@ ADVICE = "pass it: load_from_checkpoint(path, model=...)"
 def plain_hyperparameters(model: nn.Module, recipe: Recipe, seed: int) -> dict[str, Any]:
     """Return model, recipe and seed in the form of a configuration of `LightningCLI`.
 
-    The model is its import path and the arguments of its constructor; None if they are unknown, or
-    one of them is no plain value.
+    The model is its import path, or ``net.py:Net`` for a file, and the arguments of its
+    constructor; None if they are unknown, or one of them is no plain value.
     """
-    cls, arguments = type(model), None
+    arguments = None
     if isinstance(model, Model):
         try:
             arguments = model.constructor_arguments()
         except UserError:
             arguments = None  # the task can be trained, and loaded with the model given
-    path = model.path if isinstance(model, BuiltModel) else f"{cls.__module__}.{cls.__qualname__}"
     return {
-        "model": {"class_path": path, "init_args": arguments},
+        "model": {"class_path": _class_path(model), "init_args": arguments},
         "recipe": recipe.model_dump(mode="json"),
         "seed": seed,
     }
@@ -57,6 +58,15 @@ def restored_model(model: nn.Module | Mapping[str, Any]) -> nn.Module:
     return cls(**typed(cls, arguments, what=f"model '{path}'"))
 
 
+def _class_path(model: nn.Module) -> str:
+    cls = type(model)
+    if isinstance(model, BuiltModel):
+        return without_folder(model.path) if ".py:" in model.path else model.path
+    if cls.__module__.startswith(FILE_MODULE):
+        return f"{Path(inspect.getfile(cls)).name}:{cls.__qualname__}"
+    return f"{cls.__module__}.{cls.__qualname__}"
+
+
 def _find_class(path: str) -> type[Model]:
     """Return the class of a saved import path.
 
@@ -67,14 +77,19 @@ def _find_class(path: str) -> type[Model]:
     Raises:
         UserError: The path names none of these.
     """
+    registered = table("models")
+    if path in registered:
+        return model_class(registered[path])
     built = ":" in path
     module, _, name = path.rpartition(":" if built else ".")
-    known = {*LIBRARIES, *(target.module for target in table("models").values())}
+    known = {*LIBRARIES, *(target.module for target in registered.values())}
     if module.startswith("capsbench.") or module in known:
         importlib.import_module(module)
-    if built and (module == TIMM or gives_module(getattr(sys.modules.get(module), name, None))):
-        return model_class(find("models", path))
+    elif module.endswith(".py") and len(files := imported_modules(module)) == 1:
+        module = files[0].__name__
     cls = getattr(sys.modules.get(module), name, None)
+    if built and (module == TIMM or gives_module(cls)):
+        return model_class(find("models", f"{module}:{name}"))
     if built or not (isinstance(cls, type) and issubclass(cls, Model)):
         raise UserError(
             f"the checkpoint's model {path} is not among the imported models; import its module "

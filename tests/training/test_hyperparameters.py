@@ -1,5 +1,6 @@
 """Hyperparameters of tasks: plain in checkpoints, and enough to build the model again."""
 
+import importlib
 import sys
 from typing import Any
 
@@ -117,6 +118,52 @@ def test_networks_of_libraries_and_of_imported_files_are_built(tiny_file):
         assert type(again) is type(model)
         assert again.state_dict().keys() == model.state_dict().keys()
         assert again.constructor_arguments() == model.constructor_arguments()
+
+
+NET = """
+from torch import nn
+
+class Net(nn.Sequential):
+    def __init__(self, num_classes):
+        super().__init__(nn.Flatten(), nn.Linear(1024, num_classes))
+"""
+
+
+@pytest.mark.parametrize("name", ["Net", "Tiny"])
+@pytest.mark.parametrize("imported", [True, False])
+def test_a_model_of_a_file_is_saved_without_its_folder(
+    name, imported, tiny_file, tmp_path, monkeypatch
+):
+    folders = [tmp_path / "here", tmp_path / "there"]
+    for folder in folders:
+        folder.mkdir()
+        (folder / "own_net.py").write_text(NET + tiny_file.read_text())
+    here, there = folders
+    cls = model_class(find("models", f"{here}/own_net.py:{name}"))
+    model = cls(image_shape=(1, 32, 32), num_classes=7)
+    saved = plain_hyperparameters(model, Recipe(), 0)["model"]
+    assert saved["class_path"] == f"own_net.py:{name}"
+    assert type(restored_model(saved)) is cls
+
+    def forget():
+        for key in [key for key in sys.modules if "own_net" in key]:
+            del sys.modules[key]
+
+    forget()
+    with pytest.raises(UserError, match=rf"own_net.py:{name} .*import its module .*model="):
+        restored_model(saved)
+    if imported:
+        monkeypatch.syspath_prepend(str(there))
+        importlib.import_module("own_net")
+    else:
+        model_class(find("models", f"{there}/own_net.py:{name}"))
+    again = restored_model(saved)
+    assert again.state_dict().keys() == model.state_dict().keys()
+    assert plain_hyperparameters(again, Recipe(), 0)["model"]["init_args"] == saved["init_args"]
+    model_class(find("models", f"{here}/own_net.py:{name}"))
+    with pytest.raises(UserError, match="import"):  # one of two files
+        restored_model(saved)
+    forget()
 
 
 def test_an_argument_without_a_plain_value_has_to_be_given_again():
