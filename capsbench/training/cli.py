@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from jsonargparse.typing import register_type
 from pydantic import BaseModel
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 
 from capsbench.data.augmentation import AugmentationOperation
+from capsbench.errors import UserError
 from capsbench.viewpoint.ranges import ViewRange
+
+try:
+    from jsonargparse.typing import register_type
+except ModuleNotFoundError:
+    raise UserError(
+        "configuration files need the package jsonargparse: pip install 'capsbench[lightning-cli]'"
+    ) from None
 
 SUPPLIED = ("image_shape", "num_classes")
 

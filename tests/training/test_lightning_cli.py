@@ -1,5 +1,6 @@
 """Trainings by LightningCLI: a configuration file, the data's image shape, its checkpoints."""
 
+import importlib
 import subprocess
 import sys
 from pathlib import Path
@@ -7,8 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from pytorch_lightning.cli import LightningCLI
 
 from capsbench.data.images import ImageDataModule
+from capsbench.errors import UserError
 from capsbench.names import find, table
 from capsbench.training.task import Task
 from capsbench.viewpoint.ranges import ViewRange
@@ -107,6 +110,37 @@ def test_views_and_augmentations_are_written_as_in_benchmark_files(parse, tmp_pa
         "RandomErasing",
         "RandomInvert(p=0.2)",
     ]
+
+
+def test_a_function_is_no_class_of_models(parse, capsys):
+    arguments = ["--data", path_of("datamodules", "digits")]
+    with pytest.raises(SystemExit):
+        parse("--model.model", "torchvision.models.resnet18", *arguments)
+    assert '"model.model"' in capsys.readouterr().err
+
+
+def test_a_plain_cli_takes_image_shape_and_classes_from_the_file(tmp_path, monkeypatch):
+    config = yaml.safe_load(CONFIG)
+    config["model"]["model"]["init_args"] |= {"image_shape": [1, 32, 32], "num_classes": 10}
+    config["data"] = {"limit": 50}
+    config.pop("seed_everything")
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
+    monkeypatch.setenv("JSONARGPARSE_DEPRECATION_WARNINGS", "off")
+    monkeypatch.setattr(sys, "argv", ["train.py"])
+    cli = LightningCLI(
+        Task, find("datamodules", "digits").load(), run=False, seed_everything_default=False,
+        save_config_callback=None, trainer_defaults={"logger": False},
+        args=["--config", str(tmp_path / "config.yaml")],
+    )  # fmt: skip
+    assert cli.model.model.image_shape == (1, 32, 32)
+    assert cli.datamodule.limit == 50
+
+
+def test_the_extra_is_named_without_jsonargparse(monkeypatch):
+    monkeypatch.setitem(sys.modules, "jsonargparse.typing", None)
+    monkeypatch.delitem(sys.modules, "capsbench.training.cli", raising=False)
+    with pytest.raises(UserError, match=r"pip install 'capsbench\[lightning-cli\]'"):
+        importlib.import_module("capsbench.training.cli")
 
 
 def test_a_wrong_view_is_refused_by_its_forms(parse, capsys):
