@@ -145,7 +145,7 @@ class Task(LightningModule):
 
     def on_train_batch_start(self, batch: object, batch_idx: int) -> None:
         """Set the random state of the batch and the model's progress."""
-        names = ["step", self.global_step, self.global_rank]
+        names: list[int | str] = ["step", self.global_step, self.global_rank]
         # The batches of a step, if gradients are accumulated, draw different numbers.
         if number := batch_idx % self.trainer.accumulate_grad_batches:
             names.append(number)
