@@ -32,6 +32,7 @@ from capsbench.running.resolve_layers import with_own_layers
 from capsbench.running.weights import TrainedModel, in_memory, load_trained_model
 from capsbench.schema import Benchmark, load_benchmark
 from capsbench.wrapping.live import as_model, unwrap
+from capsbench.wrapping.logits_model import device_of
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 
@@ -132,7 +133,7 @@ def evaluate_loaded(
     fitted = partial(as_model, image_shape=data.image_shape, num_classes=data.num_classes)
     ready = fitted(trained.module)
     require_images(protocol.measures, data)
-    device = next(ready.parameters(), torch.empty(0)).device
+    device = torch.device(device_of(ready))
     others = {n: fitted(each.module).to(device) for n, each in trained_sources.items()}
     cell = None
     if page is not None:

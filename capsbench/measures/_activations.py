@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from capsbench.contracts import LayerOfInterest, Model
 from capsbench.errors import NotMeasuredError
+from capsbench.wrapping.logits_model import device_of
 
 PIXELS = "pixels"
 PROBABILITIES = "probabilities"
@@ -54,8 +55,7 @@ def choose_layers(model: Model, names: Sequence[str] | None = None) -> dict[str,
 def _infer_layer(model: Model, path: str) -> LayerOfInterest:
     """Return a module as a layer; its kind follows from the shape of its output."""
     layer = LayerOfInterest(path, "vector")
-    device = next(model.parameters(), torch.empty(0)).device
-    images = torch.zeros(1, *model.image_shape, device=device)
+    images = torch.zeros(1, *model.image_shape, device=device_of(model))
     with torch.no_grad(), capture_activations(model, {path: layer}) as captured:
         model(images)
     if path not in captured:

@@ -15,6 +15,7 @@ from capsbench.capsules.backends import routing_backend
 from capsbench.capsules.layer import RoutingLayer
 from capsbench.capsules.reconstruction import ClassConditionalDecoder
 from capsbench.contracts import Model
+from capsbench.wrapping.logits_model import device_of
 
 FP32_BYTES = 4
 
@@ -100,11 +101,10 @@ def model_cost(model: Model) -> ModelCost:
         for layer in model.modules()
         if isinstance(layer, RoutingLayer)
     ]
-    device = next(model.parameters(), torch.empty(0)).device
     counter = FlopCounterMode(display=False)
     try:
         with counter, routing_backend(model, "textbook"):
-            model(torch.zeros(1, *model.image_shape, device=device))
+            model(torch.zeros(1, *model.image_shape, device=device_of(model)))
     finally:
         for hook in hooks:
             hook.remove()

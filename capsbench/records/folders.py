@@ -24,8 +24,18 @@ be the name of a benchmark: the files of both have different names.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
+
+
+def file_name(text: str) -> str:
+    """Return a text as part of the name of a file or folder: small letters, digits and hyphens.
+
+    >>> file_name("My Net (2)")
+    'my-net-2'
+    """
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
 
 
 @dataclass(frozen=True)

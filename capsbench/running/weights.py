@@ -22,6 +22,7 @@ from capsbench.files.folders import is_folder
 from capsbench.names import Target, find, is_own_file, without_folder
 from capsbench.pretrained import WEIGHTS
 from capsbench.records import CellFolder, TrainingConfig
+from capsbench.records.folders import file_name
 from capsbench.records.training import ModelConfig
 from capsbench.running.cell import build_model
 from capsbench.running.state_dict import is_program, load_program, load_state, read_state
@@ -220,4 +221,4 @@ def _from_folder(
 
 
 def _slug(name: str) -> str:
-    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "model"
+    return file_name(name) or "model"

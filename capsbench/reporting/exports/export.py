@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -25,6 +24,7 @@ from capsbench.records import (
     TrainingRecord,
     load_results,
 )
+from capsbench.records.folders import file_name
 from capsbench.records.record import Record, RecordPart
 from capsbench.records.training import ExecutionRecord
 from capsbench.reporting.comparisons.differences import ModelDifference, model_differences
@@ -224,9 +224,8 @@ def require_registered(where: Path, cells: Sequence[CellResult]) -> None:
 
 def export_name(record: BenchmarkRecord) -> str:
     """Return the name of a benchmark's exported file, from its size and its planned cells."""
-    size = re.sub(r"[^a-z0-9]+", "-", record.size.lower())
     planned = [cell.model_dump(mode="json") for cell in record.cells]
-    return f"{size}-{fingerprint([record.benchmark.name, *planned])}.json"
+    return f"{file_name(record.size)}-{fingerprint([record.benchmark.name, *planned])}.json"
 
 
 def load_export(path: Path) -> ExportedResults:
