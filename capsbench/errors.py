@@ -20,13 +20,17 @@ class NotMeasuredError(UserError):
     """A measure needs a part that a model lacks, such as a layer; reports show the sentence."""
 
 
-def unknown(what: str, given: str, known: Iterable[str]) -> UserError:
+MOST = 10  # names in a message
+
+
+def unknown(what: str, given: str, known: Iterable[str], listing: str = "") -> UserError:
     """Return the error for a name that is not in a list.
 
     Args:
         what: Kind of the name, such as ``"model"``.
         given: The unknown name.
-        known: The names that exist.
+        known: The names that exist; no more than ten are shown.
+        listing: Command or call that lists all of them.
 
     >>> str(unknown("model", "cnn-smal", ["cnn-small", "capsnet-dr"]))
     "unknown model 'cnn-smal'; did you mean 'cnn-small'?"
@@ -34,13 +38,17 @@ def unknown(what: str, given: str, known: Iterable[str]) -> UserError:
     "unknown model 'zzz'; known: 'a', 'b'"
     >>> str(unknown("model", "zzz", []))
     "unknown model 'zzz'; there are none"
+    >>> str(unknown("model", "zzz", "abcdefghijkl", "capsbench list")).partition("'i', ")[2]
+    "'j' and 2 more, see capsbench list"
     """
     known = sorted(known)
     close = get_close_matches(given, known, n=1)
     if close:
         hint = f"did you mean '{close[0]}'?"
     else:
-        hint = f"known: {', '.join(map(repr, known))}" if known else "there are none"
+        hint = f"known: {', '.join(map(repr, known[:MOST]))}" if known else "there are none"
+        if len(known) > MOST:
+            hint += f" and {len(known) - MOST:,} more" + (f", see {listing}" if listing else "")
     return UserError(f"unknown {what} '{given}'; {hint}")
 
 

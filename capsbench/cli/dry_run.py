@@ -22,7 +22,7 @@ def print_dry_run(cells: Sequence[Cell], expected: str, session: Session, as_jso
 
     Args:
         cells: The cells.
-        expected: Expected time, in the words of the file.
+        expected: Expected time, in the words of the file; empty if the file states none.
         session: The session.
         as_json: Print JSON.
     """
@@ -62,7 +62,8 @@ def print_dry_run(cells: Sequence[Cell], expected: str, session: Session, as_jso
     _print_table(rows)
     if estimates:
         _print_total(list(estimates.values()), device)
-    typer.echo(f"expected time of the whole protocol, with measures: {expected}")
+    if expected:
+        typer.echo(f"expected time of the whole protocol, with measures: {expected}")
 
 
 def _print_table(rows: Sequence[dict[str, Any]]) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml
@@ -31,19 +33,27 @@ def parse_models(texts: Sequence[str]) -> RequestedModels:
     Args:
         texts: Comma-separated lists, such as ``CNN,+net.py:Net``. An added model is a name, or an
             entry of a benchmark file as a YAML flow mapping: ``+{name: net.py:Net, label: Mine}``.
-            Commas within braces separate nothing.
+            Commas within braces separate nothing, and empty parts name nothing.
 
     Returns:
         The requested models; all of the benchmark's own ones if only added models are named.
 
     Raises:
-        UserError: An added model has no name, or is not an entry of a benchmark file.
+        UserError: An added model has no name, is not an entry of a benchmark file, or is in a file
+            with a comma in its path.
 
     >>> own, added = parse_models(["CNN,+net.py:Net", "+{name: cnn-p4, label: P4}"])
     >>> own, [(entry.name, entry.label) for entry in added]
     (('CNN',), [('net.py:Net', 'Net'), ('cnn-p4', 'P4')])
     """
-    parts = [part.strip() for text in texts for part in _split(text)]
+    parts = [part.strip() for text in texts for part in _split(text) if part.strip()]
+    for first, second in pairwise(parts):
+        name = f"{first},{second}".removeprefix(ADDED)
+        if first.startswith(ADDED) and Path(name.rpartition(":")[0]).is_file():
+            raise UserError(
+                f"a comma separates models; since one is in the path of the file, write "
+                f"""'+{{name: "{name}"}}'"""
+            )
     own = tuple(part for part in parts if not part.startswith(ADDED))
     added = tuple(_entry(part) for part in parts if part.startswith(ADDED))
     return RequestedModels(own or None, added)

@@ -26,7 +26,7 @@ def timm_builder(name: str) -> Builder:
     import timm
 
     if not timm.is_model(name):
-        raise unknown("network of timm:", name, timm.list_models())
+        raise unknown("network of timm:", name, timm.list_models(), "timm.list_models()")
     pretrained = Parameter("pretrained", Parameter.KEYWORD_ONLY, default=False)
     return Builder(
         partial(timm.create_model, name),

@@ -46,6 +46,7 @@ def test_a_dry_run_lists_the_cells_and_writes_nothing(cli, tiny):
     assert code == 0
     assert text.count("to do") == 5  # four cells, and the sum
     assert "4 trainings to do" in text
+    assert "expected time" not in text  # the file states none
     assert list(Path().iterdir()) == [Path(tiny)]
 
 

@@ -12,6 +12,7 @@ RESNET = "{name: torchvision.models:resnet18, label: ResNet, arguments: {width_p
     ("texts", "own", "added"),
     [
         ([], None, []),
+        (["CNN,", ", "], ("CNN",), []),
         (["CNN, CapsNet (dynamic routing)"], ("CNN", "CapsNet (dynamic routing)"), []),
         (["+net.py:Net"], None, [ModelEntry(name="net.py:Net", label="Net")]),
         (
@@ -31,10 +32,19 @@ RESNET = "{name: torchvision.models:resnet18, label: ResNet, arguments: {width_p
             ],
         ),
     ],
-    ids=["none", "own", "added", "mixed", "mapping"],
+    ids=["none", "empty parts", "own", "added", "mixed", "mapping"],
 )
 def test_a_plus_adds_a_model(texts, own, added):
     assert parse_models(texts) == (own, tuple(added))
+
+
+def test_a_comma_in_a_path_needs_braces(tmp_path):
+    file = tmp_path / "a+b,c.py"
+    file.touch()
+    with pytest.raises(UserError, match=r"comma.*name: ") as error:
+        parse_models([f"+{file}:Net"])
+    remedy = str(error.value).partition("'")[2].removesuffix("'")
+    assert [entry.name for entry in parse_models([remedy]).added] == [f"{file}:Net"]
 
 
 def test_added_models_come_after_those_of_the_changed_file():
