@@ -68,15 +68,6 @@ class MapWarp(NamedTuple):
         round_trip = inside(torch.linalg.inv(matrix), size, margin) & (weight > 1 - 1e-6)
         return cls(matrix, inside(matrix, size, margin), round_trip)
 
-    def pair(self, maps_x: Tensor, maps_gx: Tensor) -> tuple[Tensor, Tensor]:
-        """Return T_g f(x) and f(T_g x), zero at positions that cannot be compared.
-
-        Args:
-            maps_x: (N, C, H, W) maps of images.
-            maps_gx: (N, C, H, W) maps of the same images from the view.
-        """
-        return _mask(warp(maps_x, self.matrix), self.positions), _mask(maps_gx, self.positions)
-
     def round_trip(self, maps: Tensor) -> tuple[Tensor, Tensor]:
         """Return maps (N, C, H, W) and the same after both warps, zero at unknown positions."""
         returned = unwarp(warp(maps, self.matrix), self.matrix)
