@@ -115,8 +115,8 @@ def evaluate_loaded(
     else:
         protocol = benchmark if isinstance(benchmark, Benchmark) else load_benchmark(str(benchmark))
     known = {label for measure in protocol.measures for label in measure.source_models}
-    if others := [label for label in sources if label not in known]:
-        raise unknown(f"source for '{protocol.name}':", others[0], known)
+    if strange := [label for label in sources if label not in known]:
+        raise unknown(f"source for '{protocol.name}':", strange[0], known)
     recipe = protocol.recipe
     data, _ = build_data(
         protocol.data,

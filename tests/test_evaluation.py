@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from typing import Any
 
 import numpy as np
 import pytest
@@ -291,7 +292,7 @@ def test_a_model_in_another_precision_is_refused(benchmark):
 
 def test_arguments_are_checked(benchmark, tmp_path):
     (tmp_path / "file").write_text("")
-    cases = {
+    cases: dict[str, dict[str, Any]] = {
         "limit": {"limit": 0},
         "into": {"label": "mine"},
         "unknown source": {"sources": {"CNN": make_model()}},

@@ -239,7 +239,8 @@ class ElsewhereCell:
 
     def _current_record(self, data: ImageDataModule) -> BenchmarkRecord:
         """Return the record of the trained models; a new one of the others if there are none."""
-        folder, others = self.page.folder, ()
+        folder = self.page.folder
+        others: tuple[CellReference, ...] = ()
         if folder.record.is_file():
             record = BenchmarkRecord.load(folder.record)
             if not all(cell.trained_elsewhere for cell in record.cells):

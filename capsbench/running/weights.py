@@ -33,7 +33,7 @@ from capsbench.wrapping.recorded_names import is_known_model
 NETWORK = "--model (in Python, network=)"
 CALL = "capsbench.evaluate(...)"
 ADDRESS = re.compile(r"0x[0-9a-f]+")  # in the text of a module that holds a function
-PLAIN = bool | int | float | str | tuple | list | None
+PLAIN = (bool, int, float, str, tuple, list, type(None))
 
 
 @dataclass(frozen=True)
