@@ -264,6 +264,12 @@ def test_captions_share_no_sentence():
     assert not first & second
 
 
+def test_the_figure_of_claims_has_both_controls():
+    _, claimed = find("measures", "declared-equivariance").load().figures
+    controls = {line.metric for line in claimed.lines if line.control}
+    assert controls == {"unchanged_error", "interpolation_error"}
+
+
 @pytest.mark.parametrize(
     ("kind", "function", "declared", "message"),
     [
