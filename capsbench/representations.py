@@ -132,7 +132,8 @@ class Representation(ABC):
     source: str = ""
 
     def __post_init__(self) -> None:
-        for name, views in (("exact", self.exact), ("claimed", self.claimed)):
+        for name in ("exact", "claimed"):
+            views: object = getattr(self, name)
             if not isinstance(views, tuple) or not all(
                 isinstance(each, DeclaredFactor) for each in views
             ):

@@ -47,8 +47,8 @@ def of_a_grid(view):
     values = {"rotation": view.rotation, "shift_x": view.shift[:, 0], "shift_y": view.shift[:, 1]}
     if view.tilt is not None:
         values |= {"tilt_x": view.tilt[:, 0], "tilt_y": view.tilt[:, 1]}
-    components = tuple(GridView(name, value.item()) for name, value in values.items() if value)
-    return components[0] if len(components) == 1 else JointView(components)
+    first, *others = (GridView(name, value.item()) for name, value in values.items() if value)
+    return JointView((first, others[0])) if others else first
 
 
 def spatial_error(maps_x, maps_gx, view, image_size, *, margin=0, stride=1.0, offset=0.0):
