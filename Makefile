@@ -19,7 +19,7 @@ no-python = CapsBench needs Python 3.11 to 3.14 with its venv module (Debian: ap
 .PHONY: help quick test full bench docs install install-dev lint format lock clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 quick: install ## environment, then the main job: three models, two seeds, the report
 	@$(BIN)/capsbench run quick
@@ -91,6 +91,7 @@ lock: | $(BIN)/python ## write both lock files again from pyproject.toml
 docs: install-dev ## the documentation site: docs/_build/html/index.html
 	@$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going -c docs \
 		-d docs/_build/doctrees . docs/_build/html
+	@echo docs/_build/html/index.html
 
 clean: ## remove the environment and the caches (never runs/ or data/)
 	@rm -rf $(VENV) .venv-lock build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis docs/_build

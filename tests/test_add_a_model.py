@@ -58,7 +58,7 @@ def test_the_page_lists_the_names_that_are_fitted():
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    for name in ("mynet.py", "mymodel.py"):
+    for name in ("mynet.py", "mymodel.py", "mycaps.py"):
         (tmp_path / name).write_text(FILES[name], encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     yield tmp_path
@@ -67,13 +67,13 @@ def folder(tmp_path, monkeypatch):
 
 def test_the_page_has_the_expected_blocks():
     assert list(FILES) == [
-        *("mynet.py", "mymodel.py", "tiny.yaml", "load.py"),
+        *("mynet.py", "mymodel.py", "mycaps.py", "tiny.yaml", "load.py"),
         *("pyproject.toml", "mypackage/pyproject.toml"),
     ]
     lines = [[line.split()[1] for line in lines] for lines in COMMANDS]
     assert lines == [
         *(["check", "run"], ["check"]),
-        *(["check"], ["run"], ["show", "check"], ["check"]),
+        *(["check"], ["check"], ["run"], ["show", "check"], ["check"]),
     ]
     assert len(FILES) + len(COMMANDS) == len(BLOCKS)
 
@@ -95,9 +95,10 @@ def test_a_plain_network_is_checked_and_joins_a_benchmark(folder, capsys):
 def test_a_file_is_checked_trained_and_loaded(folder, monkeypatch, capsys):
     for name in ("tiny.yaml", "load.py"):
         (folder / name).write_text(FILES[name], encoding="utf-8")
-    _, _, (check,), (benchmark,), *_ = COMMANDS
-    capsbench(check)
-    assert " passed, 0 failed" in capsys.readouterr().out
+    _, _, (check,), (check_capsules,), (benchmark,), *_ = COMMANDS
+    for line in (check, check_capsules):
+        capsbench(line)
+        assert " passed, 0 failed" in capsys.readouterr().out
     capsbench(benchmark, "--device", "cpu", "--wandb", "off")
     assert "MyModel" in (folder / "runs/tiny/report/index.html").read_text(encoding="utf-8")
     capsys.readouterr()
@@ -125,7 +126,7 @@ def test_a_line_in_a_clone_registers_a_name(folder, tmp_path):
     written = written.replace(f"\n{table}\n", f"\n{table}\n{line}\n")
     (clone / "pyproject.toml").write_text(written, encoding="utf-8")
     install(clone, packages)
-    text = run(["-c", SEVERAL, *COMMANDS[4]], tmp_path, packages)
+    text = run(["-c", SEVERAL, *COMMANDS[5]], tmp_path, packages)
     assert text.startswith("my-model (model): Two convolutions with stride 2")
     assert " passed, 0 failed" in text
 
@@ -137,5 +138,5 @@ def test_an_installed_package_registers_a_name(folder, tmp_path, monkeypatch, ca
     (source / "pyproject.toml").write_text(FILES["mypackage/pyproject.toml"], encoding="utf-8")
     install(source, packages)
     monkeypatch.syspath_prepend(packages)
-    capsbench(*COMMANDS[5])
+    capsbench(*COMMANDS[6])
     assert " passed, 0 failed" in capsys.readouterr().out

@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 PYTHON = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
 COMMANDS = re.findall(r"^capsbench .*$", README, flags=re.MULTILINE)
-TARGETS = re.findall(r"^make (\w+)", README, flags=re.MULTILINE)
+TARGETS = re.findall(r"^make ([\w-]+)", README, flags=re.MULTILINE)
 
 
 @pytest.mark.parametrize("number", range(len(PYTHON)))
@@ -33,7 +33,7 @@ def test_blocks_are_not_empty():
 
 def test_make_targets_exist():
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    assert TARGETS == ["quick", "test", "full", "bench"]
+    assert TARGETS == ["quick", "install-dev", "test", "full", "bench"]
     for target in TARGETS:
         assert re.search(rf"^{target}:", makefile, flags=re.MULTILINE), target
 

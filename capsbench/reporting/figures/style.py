@@ -38,6 +38,18 @@ SERIES = (
     Series("#a8508a", "#e08fc2", "D", "M0,-5L5,0L0,5L-5,0z"),
     Series("#8a6d00", "#e3c13f", "v", "M0,4.4L4.6,-4H-4.6z"),
     Series("#5b5f97", "#a9aee8", "P", "M-1.6,-5h3.2v3.4h3.4v3.2h-3.4v3.4h-3.2v-3.4h-3.4v-3.2h3.4z"),
+    Series(
+        "#b0143c",
+        "#ff8aa5",
+        "X",
+        "M-4.4,-2L-2,-4.4L0,-2.4L2,-4.4L4.4,-2L2.4,0L4.4,2L2,4.4L0,2.4L-2,4.4L-4.4,2L-2.4,0z",
+    ),
+    Series(
+        "#4a4a4a",
+        "#bdbdbd",
+        "*",
+        "M0,-5.4L1.4,-1.9L5.1,-1.7L2.2,0.7L3.2,4.4L0,2.3L-3.2,4.4L-2.2,0.7L-5.1,-1.7L-1.4,-1.9z",
+    ),
 )
 
 RC: dict[Any, Any] = {
@@ -72,7 +84,7 @@ RC: dict[Any, Any] = {
 
 
 def series(index: int) -> Series:
-    """Return color and marker of a model by its place in the list; they repeat after the sixth."""
+    """Return color and marker of a model by its place in the list; they repeat after the eighth."""
     return SERIES[index % len(SERIES)]
 
 
