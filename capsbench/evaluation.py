@@ -21,6 +21,7 @@ from capsbench.errors import UserError, in_one_line, unknown
 from capsbench.files.folders import is_folder, require_folder, require_writable
 from capsbench.measures import MeasureConfig, MeasureContext, MeasureResult, run_measure
 from capsbench.measures._objects import with_objects
+from capsbench.profiling.device import device_of
 from capsbench.profiling.evaluation_mode import evaluation_mode
 from capsbench.progress import progress_bar
 from capsbench.records import CellFolder
@@ -32,7 +33,6 @@ from capsbench.running.resolve_layers import with_own_layers
 from capsbench.running.weights import TrainedModel, in_memory, load_trained_model
 from capsbench.schema import Benchmark, load_benchmark
 from capsbench.wrapping.live import as_model, unwrap
-from capsbench.wrapping.logits_model import device_of
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 

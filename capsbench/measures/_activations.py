@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from capsbench.contracts import LayerOfInterest, Model
 from capsbench.errors import NotMeasuredError
-from capsbench.wrapping.logits_model import device_of
+from capsbench.profiling.device import device_of
 
 PIXELS = "pixels"
 PROBABILITIES = "probabilities"

@@ -15,7 +15,7 @@ from capsbench.capsules.backends import routing_backend
 from capsbench.capsules.layer import RoutingLayer
 from capsbench.capsules.reconstruction import ClassConditionalDecoder
 from capsbench.contracts import Model
-from capsbench.wrapping.logits_model import device_of
+from capsbench.profiling.device import device_of
 
 FP32_BYTES = 4
 

@@ -19,6 +19,7 @@ from capsbench.contracts import (
     one_hot,
 )
 from capsbench.errors import UserError, in_one_line
+from capsbench.profiling.device import device_of
 from capsbench.wrapping.channels import channels_taken, repeat_channels
 from capsbench.wrapping.outputs import Key, select_logits
 
@@ -233,9 +234,3 @@ def class_name(module: nn.Module) -> str:
         return class_name(module.get_submodule("module"))
     scripted = isinstance(module, torch.jit.ScriptModule)
     return str(module.original_name) if scripted else type(module).__name__
-
-
-def device_of(module: nn.Module) -> torch.device | str:
-    """Return the device of a module's first parameter or buffer; the CPU without any."""
-    tensors = (*module.parameters(), *module.buffers())
-    return tensors[0].device if tensors else "cpu"

@@ -41,8 +41,8 @@ def select_logits(output: Any, key: Key | None, module: str) -> Tensor:
         known = ", ".join(f"{name!r}: {_describe(item)}" for name, item in items.items())
         raise UserError(
             f"{module} returns a {type(output).__name__} with {known or 'nothing'}; "
-            "name the logits by the argument output_key, which capsbench.wrapping.LogitsModel "
-            "takes for a module in memory"
+            "name the logits by the argument output_key (--set output_key=..., or arguments: "
+            "{output_key: ...} in a file; LogitsModel(module, output_key=...) in memory)"
         )
     if key not in items:
         raise unknown(f"output_key of {module}:", str(key), map(str, items))

@@ -9,7 +9,6 @@ import pytest
 import torch
 from kornia import augmentation as kornia_augmentation
 from kornia.augmentation import auto
-from pydantic import ValidationError
 
 from capsbench.data.augmentation import AugmentationOperation
 from capsbench.data.augmenter import (
@@ -85,7 +84,7 @@ def test_the_form_in_a_recipe_survives_its_record():
     "entry", [3, {}, {"a": {}, "b": {}}, {"RandomErasing": 1}, {"RandomErasing": {"p": np.inf}}]
 )
 def test_another_form_is_refused(entry):
-    with pytest.raises(ValidationError, match="augmentation"):
+    with pytest.raises(UserError, match="augmentation"):
         ProtocolRecipe(steps=1, augmentation=[entry])
 
 
@@ -101,7 +100,7 @@ def test_another_form_is_refused(entry):
 def test_common_arguments_are_checked_by_the_schema(arguments):
     (name,) = arguments
     words = f"{name} of RandomHorizontalFlip should be (a number|true)"
-    with pytest.raises(ValidationError, match=words):
+    with pytest.raises(UserError, match=words):
         ProtocolRecipe(steps=1, augmentation=[{"RandomHorizontalFlip": arguments}])
     valid = {"p": 0, "p_batch": 1.0, "keepdim": False, "same_on_batch": True}
     (entry,) = recipe_operations([{"RandomHorizontalFlip": valid}])

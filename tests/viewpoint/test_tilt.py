@@ -188,7 +188,7 @@ def test_a_stream_of_its_own_leaves_the_other_draws_as_they_are():
 
 @pytest.mark.parametrize("factor", ["tilt_x", "tilt_y"])
 def test_a_tilt_stays_below_a_right_angle(factor):
-    with pytest.raises(ValueError, match=f"{factor} must be between -90 and 90"):
+    with pytest.raises(UserError, match=f"{factor} must be between -90 and 90"):
         ViewRange(**{factor: (-90, 0)})
     with pytest.raises(ValueError, match=f"{factor} must be between -90 and 90"):
         ViewGrid(**{factor: {"start": 0, "stop": 90, "step": 30}})
@@ -204,7 +204,7 @@ def test_a_range_that_is_accepted_never_turns_a_corner_behind_the_camera(
     values = {"tilt_x": tilt_x, "tilt_y": tilt_y, "scale": scale, "shear": shear}
     try:
         ViewRange(**values, rotation=rotation)
-    except ValueError as error:
+    except UserError as error:
         assume("behind the camera" not in str(error))
         raise
     view = one_view(tilt=(tilt_x, tilt_y), scale=(scale, scale), shear=shear, rotation=rotation)
@@ -213,7 +213,7 @@ def test_a_range_that_is_accepted_never_turns_a_corner_behind_the_camera(
 
 
 def test_points_behind_the_camera_are_refused():
-    with pytest.raises(ValueError, match=r"up to 80 and 0 degrees at scale 1\.5 .* behind"):
+    with pytest.raises(UserError, match=r"up to 80 and 0 degrees at scale 1\.5 .* behind"):
         ViewRange(tilt_x=(-80, 80), scale=(0.5, 1.5))
     near = one_view(tilt=(80.0, 0.0), scale=(3.0, 3.0)).matrices(28, 28)
     with pytest.raises(UserError, match=r"1 of 2 views .* behind the camera"):

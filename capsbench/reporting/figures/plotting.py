@@ -6,6 +6,7 @@ import io
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from math import ceil
+from textwrap import fill
 from typing import Literal
 
 import numpy as np
@@ -83,8 +84,9 @@ def draw_legend(figure: Figure, labels: Sequence[str], rows: int) -> None:
     columns = ceil(len(labels) / rows)
     # The names are set afterwards: a legend would leave out a name that begins with "_".
     legend = figure.legend(handles, ["-"] * len(labels), loc="outside upper left", ncols=columns)
+    length = int(LEGEND_CHARACTERS * figure.get_figwidth()) - 5  # of the longest that fits
     for text, label in zip(legend.get_texts(), labels, strict=True):
-        text.set_text(label)
+        text.set_text(fill(label, length) if columns == 1 else label)
 
 
 def share_axis(axes: Axes) -> None:
