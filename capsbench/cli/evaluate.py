@@ -6,7 +6,7 @@ import shlex
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,6 +14,8 @@ from capsbench.cli.measure import parse_sources
 from capsbench.cli.options import (
     AsJson,
     DataRoot,
+    ModelDevice,
+    Sources,
     complete_benchmark,
     complete_models,
     json_on_stdout,
@@ -67,18 +69,9 @@ def evaluate(
         int | None,
         typer.Option(min=1, metavar="N", help="Use at most this many images of each split."),
     ] = None,
-    sources: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--source",
-            metavar="LABEL=FOLDER",
-            help="Training or checkpoint that a measure uses as well; may be repeated.",
-        ),
-    ] = None,
+    sources: Sources = None,
     data_root: DataRoot = None,
-    device: Annotated[
-        Literal["auto", "cpu", "cuda", "mps"], typer.Option(help="Device of the model.")
-    ] = "auto",
+    device: ModelDevice = "auto",
     as_json: AsJson = False,
 ) -> None:
     """Measure weights that were trained elsewhere on a benchmark's data, views and measures.

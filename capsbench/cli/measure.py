@@ -11,6 +11,8 @@ import typer
 from capsbench.cli.options import (
     AsJson,
     DataRoot,
+    ModelDevice,
+    Sources,
     json_on_stdout,
     plain_console,
     print_json,
@@ -44,18 +46,9 @@ def measure(
     data: Annotated[
         str | None, typer.Option(metavar="NAME", help="Data module in a file of yours.")
     ] = None,
-    sources: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--source",
-            metavar="LABEL=FOLDER",
-            help="Another finished training that a measure uses; may be repeated.",
-        ),
-    ] = None,
+    sources: Sources = None,
     data_root: DataRoot = None,
-    device: Annotated[
-        Literal["auto", "cpu", "cuda", "mps"], typer.Option(help="Device of the model.")
-    ] = "auto",
+    device: ModelDevice = "auto",
     as_json: AsJson = False,
 ) -> None:
     """Compute further measures of a finished training.

@@ -6,7 +6,7 @@ import json
 import sys
 from contextlib import AbstractContextManager, nullcontext, redirect_stdout
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -21,6 +21,17 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 DataRoot = Annotated[
     Path | None,
     typer.Option("--data-root", metavar="DIR", help="Folder of data files.", show_default="data"),
+]
+ModelDevice = Annotated[
+    Literal["auto", "cpu", "cuda", "mps"], typer.Option("--device", help="Device of the model.")
+]
+Sources = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--source",
+        metavar="LABEL=FOLDER",
+        help="Another trained network that a measure uses; may be repeated.",
+    ),
 ]
 Output = Annotated[Path, typer.Option("--output", metavar="DIR", help="Folder of the records.")]
 

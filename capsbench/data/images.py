@@ -233,7 +233,8 @@ class ImageDataModule(LightningDataModule, ABC):
         """
         rank, world_size = self.rank_and_world_size
         require_shares(self.batch_size, world_size)
-        if self.trainer is not None and self.trainer.overfit_batches:  # type: ignore[attr-defined]  # set elsewhere
+        # Lightning sets the attribute outside of the Trainer's class.
+        if self.trainer is not None and self.trainer.overfit_batches:  # type: ignore[attr-defined]
             raise UserError(
                 "training batches are drawn anew in each epoch, so that overfit_batches would not "
                 "repeat them; give the data module a limit of images instead"

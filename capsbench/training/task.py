@@ -102,7 +102,8 @@ class Task(LightningModule):
             )
         if isinstance(self.model, Model):
             return
-        data = self.trainer.datamodule  # type: ignore[attr-defined]  # set elsewhere
+        # Lightning sets the attribute outside of the Trainer's class.
+        data = self.trainer.datamodule  # type: ignore[attr-defined]
         if not isinstance(data, ImageDataModule):
             raise UserError(
                 f"{type(self.model).__name__} is no capsbench.contracts.Model; give the Trainer an "

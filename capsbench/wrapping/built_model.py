@@ -137,7 +137,7 @@ def _constructor(name: str, builder: Builder) -> Callable[..., None]:
             module, fitted = builder.build(image_shape, num_classes, arguments)
         except UserError as error:
             raise UserError(f"model '{name}': {error}") from None
-        except Exception as error:
+        except Exception as error:  # a user's constructor may raise anything
             reason = in_one_line(error, type(self).__module__)
             raise UserError(f"model '{name}' cannot be built: {reason}") from error
         LogitsModel.__init__(self, module, image_shape=image_shape, num_classes=num_classes, **own)

@@ -135,7 +135,7 @@ class LogitsModel(Model):
             self._classify_black_image()
         except UserError:
             raise
-        except Exception as error:
+        except Exception as error:  # a user's network may raise anything
             taken = channels_taken(self.module)
             for name, count in counts.items():
                 if taken is not None and count not in (1, taken):

@@ -33,7 +33,7 @@ def require_trainable(model: Model, name: str) -> None:
     try:
         with torch.random.fork_rng(devices=[]):
             model.train()(torch.zeros(BATCH, *model.image_shape))
-    except Exception as error:
+    except Exception as error:  # a user's network may raise anything
         own = isinstance(error, UserError)
         reason = error if own else in_one_line(error, type(model).__module__)
         raise UserError(f"model '{name}' in training mode: {reason}") from error

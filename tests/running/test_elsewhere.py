@@ -263,19 +263,24 @@ def test_a_label_that_another_model_takes_meanwhile_is_refused(tiny_benchmark, r
     assert len(record(runs).cells) == 1
 
 
+def run_in(runs, benchmark, session):
+    """Run a benchmark in a folder that other models have joined."""
+    run_benchmark(
+        benchmark,
+        plan(benchmark),
+        replace(session, output=runs),
+        changes=ProtocolChanges(),
+        command="a test",
+    )
+
+
 def test_a_run_refuses_the_label_of_a_model_trained_elsewhere(tiny_protocol, runs, session):
     benchmark = Benchmark.model_validate(tiny_protocol)
     (model,) = tiny_protocol["models"]
     other = Benchmark.model_validate({**tiny_protocol, "models": [{**model, "label": "other"}]})
     capsbench.evaluate(network(), other, into=runs, label="Tiny")
     with pytest.raises(UserError, match="label 'Tiny'"):
-        run_benchmark(
-            benchmark,
-            plan(benchmark),
-            replace(session, output=runs),
-            changes=ProtocolChanges(),
-            command="a test",
-        )
+        run_in(runs, benchmark, session)
 
 
 def test_a_run_holds_the_lock_of_the_record_while_it_replaces_it(
@@ -290,13 +295,7 @@ def test_a_run_holds_the_lock_of_the_record_while_it_replaces_it(
 
     monkeypatch.setattr("capsbench.running.benchmark.kept_cells", check_lock)
     with pytest.raises(UserError, match="held"):
-        run_benchmark(
-            benchmark,
-            plan(benchmark),
-            replace(session, output=runs),
-            changes=ProtocolChanges(),
-            command="a test",
-        )
+        run_in(runs, benchmark, session)
 
 
 def test_an_edited_file_is_another_protocol(tiny_protocol, runs, tmp_path):
