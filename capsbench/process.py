@@ -24,6 +24,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from capsbench.environment.variables import is_on
+
 NO_SETUP = "CAPSBENCH_NO_PROCESS_SETUP"  # a variable, so that processes of a group inherit it
 
 # Parameters of glibc's malloc.h.
@@ -40,7 +42,7 @@ _active: dict[str, str] = {}
 def set_up() -> None:
     """Apply the settings, unless ``CAPSBENCH_NO_PROCESS_SETUP=1``; call it first in a program."""
     reason = None
-    if os.environ.get(NO_SETUP) == "1":
+    if is_on(NO_SETUP):
         reason = "--no-process-setup"
     elif "torch" in sys.modules:
         reason = "torch was imported before"

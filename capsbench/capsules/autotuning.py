@@ -79,7 +79,7 @@ class AutotuningCache:
                 if not _is_valid(results.get(case)):
                     results[case] = self._measure(candidates())
                     unfinished = path.with_suffix(".unfinished")
-                    unfinished.write_text(json.dumps({"results": results}, indent=2))
+                    unfinished.write_text(json.dumps({"results": results}, indent=2), "utf-8")
                     unfinished.replace(path)  # atomic
         except (OSError, RuntimeError):  # no home folder, or no access to it
             return self.baseline

@@ -24,6 +24,9 @@ from capsbench.cli import (
     run,
     show,
 )
+from capsbench.environment import variables
+from capsbench.environment.entry import run_process
+from capsbench.environment.streams import print_line
 from capsbench.errors import UserError
 
 app = typer.Typer(
@@ -47,6 +50,13 @@ app.command("bench")(bench.bench)
 app.command("doctor")(doctor.doctor)
 
 
+# Consequence of stopping a command, by its name.
+STOPPED = {
+    "run": "the same command continues where it stopped",
+    "bench": "nothing was written",
+}
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line.
 
@@ -54,24 +64,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: What follows the program's name; ``sys.argv`` if left out.
 
     Returns:
-        The exit code: 0, 1 after a failed check of a model, 2 after bad input (with one line on
-        stderr), 130 after Ctrl-C.
+        The exit code: 0, 1 after a failed check of a model, else see `run_process`.
     """
     given = sys.argv[1:] if arguments is None else list(arguments)
+    stopped = next((STOPPED[word] for word in given if word in STOPPED), "")
+    return run_process(lambda: _run_typer(given), stopped=stopped)
+
+
+def _run_typer(given: list[str]) -> int:
     command = typer.main.get_command(app)
     try:
         # With standalone_mode off, typer raises what it would otherwise print over several lines.
         code = command.main(given or ["--help"], prog_name="capsbench", standalone_mode=False)
-    except UserError as error:
-        return _refuse(str(error))
     except typer.TyperException as error:
-        return _refuse(_in_house_style(error.format_message()))
+        raise UserError(_in_house_style(error.format_message())) from None
     return int(code or 0)
-
-
-def _refuse(message: str) -> int:
-    typer.echo(f"capsbench: error: {' '.join(message.split())}", err=True)
-    return 2
 
 
 def _in_house_style(message: str) -> str:
@@ -92,7 +99,7 @@ def _in_house_style(message: str) -> str:
 
 def _print_version(requested: bool) -> None:
     if requested:
-        typer.echo(f"capsbench {__version__}")
+        print_line(f"capsbench {__version__}")
         raise typer.Exit
 
 
@@ -114,4 +121,5 @@ def _root(
 ) -> None:
     if no_process_setup:
         os.environ[process.NO_SETUP] = "1"
+    variables.require_valid()
     process.set_up()  # before a command imports torch

@@ -61,12 +61,8 @@ def bench(
         if group not in GROUPS:
             raise unknown("group", group, GROUPS)
     require_writable(output)
-    try:
-        with json_on_stdout(as_json):
-            record = _measure(selected, device, repeats, quiet=as_json)
-    except KeyboardInterrupt:
-        typer.echo("stopped; nothing was written", err=True)
-        raise typer.Exit(130) from None
+    with json_on_stdout(as_json):
+        record = _measure(selected, device, repeats, quiet=as_json)
     _write(output, record)
     if as_json:
         print_json(record.model_dump(mode="json"))

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-import typer
-
 from capsbench.cli.options import plain_console, print_json
+from capsbench.environment.streams import print_line
 
 if TYPE_CHECKING:
     from capsbench.running.cell import Cell
@@ -26,8 +25,8 @@ def print_dry_run(cells: Sequence[Cell], expected: str, session: Session, as_jso
         session: The session.
         as_json: Print JSON.
     """
+    from capsbench.running.cell_state import cell_state
     from capsbench.running.estimate import estimate_trainings
-    from capsbench.running.jobs import cell_state
     from capsbench.training.devices import resolve_device
 
     device = resolve_device(session.execution.device)
@@ -63,7 +62,7 @@ def print_dry_run(cells: Sequence[Cell], expected: str, session: Session, as_jso
     if estimates:
         _print_total(list(estimates.values()), device)
     if expected:
-        typer.echo(f"expected time of the whole protocol, with measures: {expected}")
+        print_line(f"expected time of the whole protocol, with measures: {expected}")
 
 
 def _print_table(rows: Sequence[dict[str, Any]]) -> None:

@@ -21,6 +21,7 @@ from capsbench.cli.options import (
     json_on_stdout,
     plain_console,
 )
+from capsbench.environment.streams import print_line
 
 if TYPE_CHECKING:
     from capsbench.data.images import ImageDataModule
@@ -105,7 +106,7 @@ def evaluate(
             limit=limit,
         )
     if as_json:
-        typer.echo(evaluation.to_json())
+        print_line(evaluation.to_json())
         return
     console = plain_console()
     console.print(evaluation.table(), soft_wrap=True)

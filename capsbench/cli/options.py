@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from capsbench.environment.streams import print_line
 from capsbench.names import Kind, table
 
 if TYPE_CHECKING:
@@ -61,8 +62,8 @@ def plain_console() -> Console:
 
 
 def print_json(content: Any) -> None:
-    """Print JSON; paths and dates become strings."""
-    typer.echo(json.dumps(content, indent=2, ensure_ascii=False, default=str))
+    """Print JSON in ASCII, the same in every locale; paths and dates become strings."""
+    print_line(json.dumps(content, indent=2, default=str))
 
 
 def json_on_stdout(as_json: bool) -> AbstractContextManager[object]:

@@ -15,6 +15,7 @@ from capsbench.cli.options import (
     plain_console,
     print_json,
 )
+from capsbench.environment.entry import refuse
 
 
 def report(
@@ -60,5 +61,5 @@ def report(
         print_json(rows)
     if problems := [row["problem"] for row in rows if row["problem"] is not None]:
         for problem in problems:
-            typer.echo(f"capsbench: error: not exported: {problem}", err=True)
+            refuse(f"not exported: {problem}")
         raise typer.Exit(2)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 import typer
 
 from capsbench.cli.options import AsJson, json_on_stdout, print_json
+from capsbench.environment.streams import print_line
 from capsbench.errors import UserError
 
 if TYPE_CHECKING:
@@ -70,10 +71,10 @@ def results(
             raise typer.Exit(2)
         return
     for path in copied:
-        typer.echo(f"copied to {path}")
-    typer.echo(f"{len(exported)} records are valid")
+        print_line(f"copied to {path}")
+    print_line(f"{len(exported)} records are valid")
     for path in written:
-        typer.echo(path)
+        print_line(path)
 
 
 def _require_exported(path: Path) -> None:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 import shlex
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -23,7 +21,6 @@ from capsbench.errors import UserError
 from capsbench.files.folders import require_folder, require_writable
 
 MAX_SEEDS = 1000
-STOPPED = "stopped; the same command continues where it stopped"
 
 
 def run(
@@ -118,52 +115,41 @@ def run(
     require_folder(data_root)
     require_writable(output)
     seed_list = None if seeds is None else parse_seeds(seeds)
-    with _exit_on_interrupt():  # from the imports on, which take seconds
-        from capsbench.schema import parse_changes
+    from capsbench.schema import parse_changes
 
-        values = parse_changes(settings or [])  # refused before torch is imported
+    values = parse_changes(settings or [])  # refused before torch is imported
 
-        from rich.console import Console
+    from rich.console import Console
 
-        from capsbench.running.protocol import list_cells, protocol_changes, run_protocol
-        from capsbench.running.session import Session
-        from capsbench.training.devices import require_devices
-        from capsbench.training.execution import Execution
+    from capsbench.running.protocol import list_cells, protocol_changes, run_protocol
+    from capsbench.running.session import Session
+    from capsbench.training.devices import require_devices
+    from capsbench.training.execution import Execution
 
-        changes = protocol_changes(
-            models=models or [],
-            seeds=seed_list,
-            settings=values,
-            scale=scale,
-            limit=limit,
-            search=search,
-        )
-        execution = Execution(
-            device=device,
-            devices=devices,
-            nodes=nodes,
-            strategy=strategy,
-            backend=backend,
-            checkpoint_every=checkpoint_every,
-            profile=profile,
-            wandb=wandb,
-        )
-        require_devices(execution)
-        session = Session(output, data_root, execution, Console())
-        if dry_run:
-            print_dry_run(*list_cells(benchmark, changes, data_root), session, as_json)
-        else:
-            run_protocol(benchmark, changes, session, command=_command())
-
-
-@contextmanager
-def _exit_on_interrupt() -> Iterator[None]:
-    """Turn Ctrl-C into a line and an exit code."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        typer.echo(STOPPED, err=True)
-        raise typer.Exit(130) from None
+    changes = protocol_changes(
+        models=models or [],
+        seeds=seed_list,
+        settings=values,
+        scale=scale,
+        limit=limit,
+        search=search,
+    )
+    execution = Execution(
+        device=device,
+        devices=devices,
+        nodes=nodes,
+        strategy=strategy,
+        backend=backend,
+        checkpoint_every=checkpoint_every,
+        profile=profile,
+        wandb=wandb,
+    )
+    require_devices(execution)
+    session = Session(output, data_root, execution, Console())
+    if dry_run:
+        print_dry_run(*list_cells(benchmark, changes, data_root), session, as_json)
+    else:
+        run_protocol(benchmark, changes, session, command=_command())
 
 
 def _command() -> str:

@@ -62,6 +62,10 @@ def current_commit() -> str | None:
 
 def _git(root: Path, *arguments: str) -> str:
     result = subprocess.run(
-        ["git", "-C", str(root), *arguments], capture_output=True, text=True, check=True
+        ["git", "-C", str(root), *arguments],
+        capture_output=True,
+        encoding="utf-8",
+        errors="replace",  # names of changed files
+        check=True,
     )
     return result.stdout.strip()

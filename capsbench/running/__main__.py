@@ -3,15 +3,17 @@
 import sys
 
 from capsbench import process
-from capsbench.errors import UserError
+from capsbench.environment import variables
+from capsbench.environment.entry import run_process
 
-if __name__ == "__main__":
+
+def _train() -> None:
+    variables.require_valid()
     process.set_up()  # before the worker imports torch
     from capsbench.running.process_group import main
 
-    try:
-        main(sys.argv[1])
-    except UserError as error:
-        sys.exit(f"capsbench: error: {error}")
-    except KeyboardInterrupt:
-        sys.exit(130)
+    main(sys.argv[1])
+
+
+if __name__ == "__main__":
+    sys.exit(run_process(_train))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from pydantic import BaseModel
@@ -45,10 +46,21 @@ def run_in_process_group(job: Job, session: Session) -> None:
         )
         path.write_text(request.model_dump_json(), encoding="utf-8")
         command = [sys.executable, "-m", "capsbench.running", str(path)]
-        code = subprocess.run(command, check=False).returncode
+        code = _run(command)
     if code:
         cell = job.cell
         raise UserError(f"the processes of {cell.title}, seed {cell.seed} ended with code {code}")
+
+
+def _run(command: Sequence[str]) -> int:
+    """Run a command until it ends; a signal that stops this process is passed on."""
+    with subprocess.Popen(command) as process:
+        try:
+            return process.wait()
+        except KeyboardInterrupt:
+            process.terminate()  # its handler stops the others of the group
+            process.wait()
+            raise
 
 
 def main(path: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import operator
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,13 +9,14 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
 from rich.console import Console
 
 from capsbench.arguments import one_line
+from capsbench.environment import streams
 from capsbench.errors import UserError
 from capsbench.files.folders import require_folder, require_writable
+from capsbench.files.yaml import write_yaml
 from capsbench.reporting.loading import BenchmarkResults, ClaimsResults, load_results
 from capsbench.running.next_step import RUNS
 from capsbench.running.protocol import protocol_changes, run_protocol
@@ -79,6 +79,7 @@ def run(
             missing, or another process trains one of its models.
         KeyboardInterrupt: The run was interrupted.
     """
+    streams.make_ready()
     output = Path(output)
     data_root = None if data_root is None else Path(data_root)
     require_folder(data_root)
@@ -167,11 +168,6 @@ def _whole_numbers(seeds: Iterable[int]) -> list[int]:
 def _yaml(place: str, value: Any) -> str:
     """Return a value as YAML on one line."""
     try:
-        text: str = yaml.safe_dump(
-            value, default_flow_style=True, allow_unicode=True, width=math.inf
-        )
-    except yaml.YAMLError:
-        raise UserError(
-            f"settings: {place} should be a number, a text, a list or a mapping, got {value!r}"
-        ) from None
-    return text.removesuffix("...\n").strip()
+        return write_yaml(value)
+    except ValueError as error:
+        raise UserError(f"settings: {place}: {error}") from None

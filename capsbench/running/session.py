@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import torch
 from rich.console import Console
 
 from capsbench.capsules.backends import require_backend
+from capsbench.environment.variables import whole_number
 from capsbench.records import CellFolder
 from capsbench.reporting.wandb import usable_mode
 from capsbench.running.cell import Cell
@@ -64,4 +64,4 @@ class Session:
 def process_rank() -> int:
     """Return this process's number among those that Lightning, torchrun or srun started."""
     names = ("RANK", "SLURM_PROCID", "NODE_RANK", "LOCAL_RANK")
-    return max(int(os.environ.get(name, "0")) for name in names)
+    return max(map(whole_number, names))

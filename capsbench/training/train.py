@@ -153,5 +153,5 @@ def _raised_interrupts() -> Iterator[None]:
         yield
     except SystemExit as stop:
         if isinstance(stop.__context__, KeyboardInterrupt):
-            raise KeyboardInterrupt from None
+            raise stop.__context__ from None
         raise

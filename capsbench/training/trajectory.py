@@ -14,6 +14,7 @@ from torch import Tensor
 
 from capsbench.data.batches import SplitName
 from capsbench.data.images import ImageDataModule
+from capsbench.environment.failures import writing
 from capsbench.training.schedule import learning_rate_factor
 from capsbench.training.selection import RULES, Row, accuracy_column
 from capsbench.training.task import Task
@@ -108,9 +109,14 @@ class Trajectory(Callback):
     def _save(self, trainer: Trainer) -> None:
         # Lightning's own write is not atomic across file systems; the rename is.
         unfinished = self.state.with_name(f".{self.state.name}.tmp")
-        trainer.save_checkpoint(unfinished)
-        if trainer.is_global_zero:
-            unfinished.replace(self.state)
+        try:
+            with writing(self.state):
+                trainer.save_checkpoint(unfinished)
+                if trainer.is_global_zero:
+                    unfinished.replace(self.state)
+        finally:  # a full disk needs the space
+            if trainer.is_global_zero:
+                unfinished.unlink(missing_ok=True)
 
     def _stop_if_diverged(self, trainer: Trainer, task: Task) -> None:
         assert task.first_nonfinite_step is not None

@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from capsbench.cli.run import STOPPED, parse_seeds
+from capsbench.cli import STOPPED
+from capsbench.cli.run import parse_seeds
 from capsbench.process import active_settings
 from capsbench.records import ProtocolChanges, TrainingRecord
 from capsbench.training.execution import Execution
@@ -123,7 +124,7 @@ def test_an_interrupted_run_is_resumed_and_reported(cli, tiny):
     finally:
         process.kill()
     assert process.returncode == 130
-    assert err.splitlines()[-1] == STOPPED
+    assert err.splitlines()[-1] == f"stopped; {STOPPED['run']}"
     assert "Traceback" not in err
     assert [cell["state"] for cell in cli(*line, "--dry-run", "--json")[1]] == ["resumable"]
 

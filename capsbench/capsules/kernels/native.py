@@ -98,15 +98,23 @@ def library(source: str | Path, dtype: torch.dtype, **constants: int | str) -> c
         with tempfile.TemporaryDirectory(dir=path.parent) as folder:
             output = Path(folder, name)
             subprocess.run(
-                [*command, "-o", str(output)], check=True, capture_output=True, text=True
+                [*command, "-o", str(output)],
+                check=True,
+                capture_output=True,
+                encoding="utf-8",
+                errors="replace",  # of the locale
             )
             output.replace(path)  # atomic, as other processes may compile the same file
     return ctypes.CDLL(str(path))
 
 
 def cache_folder() -> Path:
-    """Return this user's folder of generated files: ``$XDG_CACHE_HOME/capsbench``."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "capsbench")
+    """Return this user's folder of generated files: ``$XDG_CACHE_HOME/capsbench``.
+
+    A relative ``XDG_CACHE_HOME`` is invalid and ignored, as its specification requires.
+    """
+    given = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    return (given if given.is_absolute() else Path.home() / ".cache") / "capsbench"
 
 
 @cache
@@ -140,7 +148,13 @@ def _machine(*program: str) -> Mapping[str, str]:
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
         if line.startswith(("model name", "flags", "CPU part", "Features"))
     ]
-    version = subprocess.run([*program, "--version"], capture_output=True, text=True, check=True)
+    version = subprocess.run(
+        [*program, "--version"],
+        capture_output=True,
+        encoding="utf-8",
+        errors="replace",  # of the locale
+        check=True,
+    )
     return {
         "compiler": version.stdout,
         "processor": platform.machine(),

@@ -1,0 +1,1 @@
+"""The process and its surroundings: streams, signals, variables, and failures as sentences."""

@@ -1,0 +1,87 @@
+"""Failures of the environment as sentences: a full disk, a missing permission, too little memory.
+
+Our own bugs are no such failures: an error is one only if the operating system, or an allocator of
+memory, says so.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from os import PathLike, fspath
+from textwrap import shorten
+
+SPACE = "free some space there"
+ACCESS = "make it accessible"
+# Errors of the system that no input and no bug causes, with the remedy.
+REMEDIES = {
+    errno.ENOSPC: SPACE,
+    errno.EDQUOT: SPACE,
+    errno.EACCES: ACCESS,
+    errno.EPERM: ACCESS,
+    errno.EROFS: ACCESS,
+    errno.EIO: "check the disk",
+    errno.ESTALE: "check the disk",
+    errno.ENAMETOOLONG: "choose a shorter path",
+    errno.EFBIG: "raise the limit of the size of a file (ulimit -f)",
+    errno.EMFILE: "raise the limit of open files (ulimit -n)",
+    errno.ENFILE: "close other programs",
+    errno.ENOMEM: "close other programs",
+    errno.EAGAIN: "raise the limit of processes (ulimit -u), or close other programs",
+}
+MEMORY = re.compile("can't allocate memory|out of memory|not enough memory", re.IGNORECASE)
+OS_ERROR = re.compile(r"\(os error (\d+)\)|\bOs \{ code: (\d+)")  # as libraries in Rust write it
+
+
+def sentence(error: BaseException) -> str | None:
+    """Return the sentence for a failure of the environment; None for any other error.
+
+    Args:
+        error: The error that ended a command, or that one was raised from.
+    """
+    if isinstance(error, OSError) and error.errno in REMEDIES:
+        place = f"'{error.filename}'" if error.filename else "the output"
+        return (
+            f"{place} cannot be used ({error.strerror}); {REMEDIES[error.errno]} or choose another "
+            "place, and repeat the command: what is finished is kept"
+        )
+    if _is_out_of_memory(error):
+        reason = shorten(str(error).partition("\n")[0], 160, placeholder=" ...")
+        return (
+            f"not enough memory{f' ({reason})' if reason else ''}; use smaller batches "
+            "(recipe.batch_size), fewer images (--limit), or a machine with more memory"
+        )
+    return None if error.__cause__ is None else sentence(error.__cause__)
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    """Recognize MemoryError, and torch's RuntimeError and its subclass on every device."""
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and MEMORY.search(str(error)) is not None
+    )
+
+
+@contextmanager
+def writing(path: str | PathLike[str]) -> Iterator[None]:
+    """Give errors of writing a file its path, also those of libraries that hide the system's error.
+
+    Args:
+        path: The file or folder that is written.
+
+    Raises:
+        OSError: The system refuses to write.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None:  # of a write to an open file
+            error.filename = fspath(path)
+        raise
+    except Exception as error:
+        if match := OS_ERROR.search(str(error)):
+            number = int(match[1] or match[2])
+            raise OSError(number, os.strerror(number), fspath(path)) from error
+        raise
