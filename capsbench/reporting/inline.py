@@ -56,5 +56,5 @@ def data_uri(images: np.ndarray[Any, np.dtype[np.uint8]]) -> str:
     spaced = np.pad(opaque, ((0, 0), (0, 0), (0, 1), (0, 0)))  # a transparent row after each
     column = spaced.transpose(0, 2, 3, 1).reshape(-1, images.shape[-1], 4)[:-1]
     stream = io.BytesIO()
-    imsave(stream, column, format="png", metadata=NO_METADATA)
+    imsave(stream, column, format="png", origin="upper", metadata=NO_METADATA)
     return "data:image/png;base64," + b64encode(stream.getvalue()).decode()

@@ -10,7 +10,7 @@ from textwrap import fill
 from typing import Literal
 
 import numpy as np
-from matplotlib import rc_context
+from matplotlib import rc_context, rcdefaults, rcParams
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -32,8 +32,17 @@ def new_figure(size: tuple[float, float]) -> Iterator[Figure]:
     Args:
         size: Width and height in inches.
     """
-    with rc_context(RC):
+    with _style():
         yield Figure(figsize=size, layout="constrained")
+
+
+@contextmanager
+def _style() -> Iterator[None]:
+    """Draw in the common style alone: a file of the user's settings changes no pixel."""
+    with rc_context():
+        rcdefaults()
+        rcParams.update(RC)
+        yield
 
 
 def svg(figure: Figure) -> bytes:
@@ -48,7 +57,7 @@ def png(figure: Figure) -> bytes:
 
 def _saved(figure: Figure, kind: str, metadata: dict[str, None]) -> bytes:
     stream = io.BytesIO()
-    with rc_context(RC):
+    with _style():
         figure.savefig(stream, format=kind, dpi=RESOLUTION, metadata=metadata)
     return stream.getvalue()
 
