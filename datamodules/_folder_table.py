@@ -8,6 +8,7 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
+from capsbench.datamodules._class_names import require_distinct_names
 from capsbench.errors import UserError, unknown
 
 TABLE = "labels.csv"
@@ -24,17 +25,20 @@ class LabelTable:
 
     Attributes:
         files: N paths.
-        classes: The names of the classes, sorted.
-        labels: N numbers of classes.
+        names: N names of classes.
         factors: N numbers by name of the factor.
-        test: N times True for a test image; None if the table has no column ``split``.
+        splits: N times ``train`` or ``test``; None if the table has no column ``split``.
     """
 
     files: list[Path]
-    classes: tuple[str, ...]
-    labels: list[int]
+    names: list[str]
     factors: dict[str, list[float]]
-    test: list[bool] | None
+    splits: list[str] | None
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The names of the classes, sorted."""
+        return tuple(sorted({*self.names}))
 
 
 def read_table(folder: Path) -> LabelTable:
@@ -46,15 +50,15 @@ def read_table(folder: Path) -> LabelTable:
     Raises:
         UserError: The table is missing or not a text file, lacks a column or has an unknown one; or
             a row has a file that is missing, occurs twice or lies outside of the folder, or a value
-            that is not a number; or a class has too few images.
+            that is not a number; or a class has no name of its own or too few images.
     """
     path = folder / TABLE
     rows = _rows(path)
     files, names = _files(path, rows), [row["class"] for row in rows]
+    require_distinct_names(path, names)
     counts = Counter(names)
-    classes = tuple(sorted(counts))
-    if len(classes) < 2:
-        raise UserError(f"{path} names one class, {classes[0]!r}; a classifier needs two")
+    if len(counts) < 2:
+        raise UserError(f"{path} names one class, {names[0]!r}; a classifier needs two")
     for name, count in sorted(counts.items()):
         if count < FEWEST:
             raise UserError(
@@ -63,10 +67,9 @@ def read_table(folder: Path) -> LabelTable:
             )
     return LabelTable(
         files=files,
-        classes=classes,
-        labels=[classes.index(name) for name in names],
+        names=names,
         factors={name: _numbers(path, name, rows) for name in NUMBERS if name in rows[0]},
-        test=_test_rows(path, rows) if "split" in rows[0] else None,
+        splits=_splits(path, rows) if "split" in rows[0] else None,
     )
 
 
@@ -137,9 +140,17 @@ def _numbers(path: Path, name: str, rows: list[dict[str, str]]) -> list[float]:
     return numbers
 
 
-def _test_rows(path: Path, rows: list[dict[str, str]]) -> list[bool]:
-    """Return for each row True if it is a test image."""
+def _splits(path: Path, rows: list[dict[str, str]]) -> list[str]:
+    """Return the split of each row; every class is in both."""
     for line, row in enumerate(rows, 2):
         if row["split"] not in SPLITS:
             raise UserError(f"{path}, line {line}: split is train or test, not {row['split']!r}")
-    return [row["split"] == "test" for row in rows]
+    counts = Counter((row["class"], row["split"]) for row in rows)
+    for name in sorted({row["class"] for row in rows}):
+        for split, fewest in (("train", FEWEST - 1), ("test", 1)):
+            if counts[name, split] < fewest:
+                raise UserError(
+                    f"{path}: class {name!r} has too few {split} images, {counts[name, split]}; it "
+                    f"needs {fewest}"
+                )
+    return [row["split"] for row in rows]

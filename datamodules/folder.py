@@ -2,40 +2,24 @@
 
 from __future__ import annotations
 
-import struct
-import zlib
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-import numpy as np
 import torch
-from PIL import Image, ImageOps
+from pydantic import Field
 from torch import Tensor
 
 from capsbench.arguments import Positive
-from capsbench.data.batches import Split
+from capsbench.data.batches import Split, SplitName
 from capsbench.data.images import Identity
+from capsbench.data.overlap import pixel_sums
 from capsbench.data.recorded import RecordedData, Recording
+from capsbench.datamodules._equal_images import require_distinct
 from capsbench.datamodules._folder_table import TABLE, read_table
-from capsbench.errors import UserError
+from capsbench.datamodules._image_files import read_image
 
-MODES = {1: "L", 3: "RGB"}
-# Errors of Pillow's readers on damaged files.
-DAMAGED = (
-    Image.DecompressionBombError,
-    OSError,
-    SyntaxError,
-    ValueError,
-    TypeError,
-    LookupError,
-    ArithmeticError,
-    EOFError,
-    MemoryError,
-    NotImplementedError,
-    struct.error,
-    zlib.error,
-)
+Level = Annotated[int, Field(ge=0, le=255)]
 
 
 class Folder(RecordedData):
@@ -47,17 +31,26 @@ class Folder(RecordedData):
     one), and ``split`` (``train`` or ``test``). Without a column ``split``, `RecordedData` selects
     the test images: if no view is recorded, a share of each class.
 
+    Images that are equal pixel by pixel, once they have their size, must have one class, and be in
+    one of training, validation and test.
+
     Args:
         path: The folder, relative to the data root.
         size: Side of the images, in pixels; an image of any shape is resized to a square.
         channels: 1 for grey, 3 for colour.
+        background: What is behind transparent pixels: a level from 0 (black) to 255 (white), or
+            red, green and blue.
+        equal_images: ``allow`` accepts equal images of one class in training and test, such as
+            symmetric objects rendered from several sides.
         data_root: Folder of data files.
         kwargs: See `RecordedData`.
 
     Raises:
-        UserError: The table is missing or wrong, or an image is missing or cannot be read.
+        UserError: The table is missing or wrong, an image is missing or has no one right reading in
+            8 bits, or equal images are in two classes or splits.
     """
 
+    revision: ClassVar[int] = 3  # of RecordedData 2; transparent pixels over a background
     source: ClassVar[str] = "your own: <data root>/<path>/labels.csv and the images that it names"
     padding = "border"  # photographs
 
@@ -67,33 +60,69 @@ class Folder(RecordedData):
         path: str,
         size: Positive = 32,
         channels: Literal[1, 3] = 3,
+        background: Level | tuple[Level, Level, Level] = 0,
+        equal_images: Literal["refuse", "allow"] = "refuse",
         data_root: Path | str | None = None,
         **kwargs: Any,
     ) -> None:
         directory = Path("data" if data_root is None else data_root) / path
         self.table = read_table(directory)
+        self.background = (background,) * 3 if isinstance(background, int) else background
+        self.equal_images = equal_images
         self.image_shape = (channels, size, size)
         self.class_names = self.table.classes
         self.num_classes = len(self.class_names)
         self.factors = tuple(self.table.factors)
         self.own_name = directory.name
-        self.identity = Identity(self.own_name, "1", _checksum(directory / TABLE, self.table.files))
+        sums = [sha256(file.read_bytes()).digest() for file in self.table.files]
+        splits = self.table.splits if equal_images == "refuse" else None
+        require_distinct(self.table.files, sums, self.table.names, splits, "the same file")
+        self.identity = Identity(self.own_name, "1", _checksum(directory / TABLE, sums))
+        self._repeated = 0  # images that equal another one of their split
         super().__init__(data_root=data_root, **kwargs)
 
     def read(self) -> Recording:
         """Read and resize the images."""
         images = torch.stack([self._image(file) for file in self.table.files])
+        numbers = {name: number for number, name in enumerate(self.class_names)}
         all_images = Split(
             images,
-            torch.tensor(self.table.labels),
+            torch.tensor([numbers[name] for name in self.table.names]),
             torch.arange(len(images)),
             {
                 name: torch.tensor(values, dtype=torch.float64)  # as exact as the table
                 for name, values in self.table.factors.items()
             },
         )
-        test = self.table.test
-        return Recording(all_images, None if test is None else torch.tensor(test))
+        splits = self.table.splits
+        test = None if splits is None else torch.tensor([split == "test" for split in splits])
+        return Recording(all_images, test)
+
+    def load(self) -> dict[SplitName, Split]:
+        """Read the images, divide them, and refuse equal ones in two classes or splits."""
+        splits = super().load()
+        used = sorted(
+            (row, name, pixels)
+            for name, split in splits.items()
+            for row, pixels in zip(split.index.tolist(), pixel_sums(split.images), strict=True)
+        )
+        rows, parts, sums = zip(*used, strict=True)
+        require_distinct(
+            [self.table.files[row] for row in rows],
+            sums,
+            [self.table.names[row] for row in rows],
+            parts if self.equal_images == "refuse" else None,
+            "the same image at {1} x {2} pixels".format(*self.image_shape),
+        )
+        self._repeated = len(used) - len({*zip(parts, sums, strict=True)})
+        return splits
+
+    @property
+    def notes(self) -> list[str]:
+        """A sentence about equal images within a split, if there are any."""
+        if not self._repeated:
+            return []
+        return [f"images that equal another one of their split, pixel by pixel: {self._repeated:,}"]
 
     @classmethod
     def availability(cls, data_root: Path) -> str:
@@ -102,25 +131,14 @@ class Folder(RecordedData):
 
     def _image(self, file: Path) -> Tensor:
         """Return an image as (C, H, W) uint8."""
-        channels, height, width = self.image_shape
-        try:
-            with Image.open(file) as image:
-                if image.mode[0] in "IF":
-                    raise UserError(
-                        f"{file} has more than 8 bits for each pixel and channel; convert it first"
-                    )
-                upright = ImageOps.exif_transpose(image)  # undo the camera's rotation
-                resized = upright.convert(MODES[channels]).resize((width, height))
-        except DAMAGED as error:
-            reason = " ".join(str(error).split())
-            raise UserError(f"{file} cannot be read as an image ({reason}); replace it") from None
-        pixels = torch.from_numpy(np.array(resized)).reshape(height, width, channels)
-        return pixels.permute(2, 0, 1).contiguous()
+        channels, size, _ = self.image_shape
+        pixels = read_image(file, size=size, channels=channels, background=self.background)
+        return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
 
 
-def _checksum(table: Path, files: list[Path]) -> str:
+def _checksum(table: Path, sums: list[bytes]) -> str:
     """Return one SHA-256 over the table and all images."""
     digest = sha256(table.read_bytes())
-    for file in files:
-        digest.update(sha256(file.read_bytes()).digest())
+    for each in sums:
+        digest.update(each)
     return f"sha256:{digest.hexdigest()}"

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar, NamedTuple
 
+import torch
 from pytorch_lightning import LightningDataModule
 from pytorch_lightning.trainer.states import TrainerStatus
 from torch import Tensor
@@ -131,6 +132,22 @@ class ImageDataModule(LightningDataModule, ABC):
     def notes(self) -> list[str]:
         """Sentences about the files that were loaded, such as a known defect; mostly none."""
         return []
+
+    def objects(self, images: Split) -> Tensor | None:
+        """Return the objects in images: (N, D) integers, equal rows for the same object.
+
+        They are the recorded instances of each class. A set whose classes are objects, or that
+        knows them otherwise, overrides this method.
+
+        Args:
+            images: N images of one of the splits.
+
+        Returns:
+            None if no objects are recorded.
+        """
+        if "instance" not in images.factors:
+            return None
+        return torch.stack([images.targets, images.factors["instance"].long()], dim=1)
 
     def require_views(self, views: ViewRange | SweptView) -> None:
         """Refuse views that this set cannot show.

@@ -4,6 +4,7 @@ Each function fills a data root and puts the checksums of its files in place of 
 """
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,6 @@ from PIL import Image
 from capsbench.datamodules import _smallnorb_files as norb
 from capsbench.datamodules import coil, eth80
 from capsbench.datamodules._idx_sets import IdxFile
-from capsbench.datamodules._npz_files import NpzSet
 from capsbench.datamodules.cifar10 import CIFAR10
 from capsbench.datamodules.svhn import SVHN
 from capsbench.files.remote import RemoteFile
@@ -64,10 +64,7 @@ def idx_set(root, patch, cls, train=120, test=40):
             name = f"{part}-{kind}-ubyte"
             plain = made.idx(array)
             content = made.packed(plain)
-            has_plain = cls.files[name].plain is not None
-            files[name] = IdxFile(
-                len(content), sha256(content), sha256(plain) if has_plain else None
-            )
+            files[name] = IdxFile(len(content), sha256(content), sha256(plain))
             write(cls.folder(root) / f"{name}.gz", content)
     patch.setattr(cls, "files", files)
     patch.setattr(cls, "mirrors", ("http://127.0.0.1:9",))
@@ -147,7 +144,7 @@ def coil20(root, patch):
     )
     write(root / "COIL20" / "coil20_64.npz", content)
     known = {"coil20_64.npz": sha256(content)}
-    patch.setitem(coil.SETS, 20, NpzSet("COIL20", "coil20_*.npz", known, (1, 3)))
+    patch.setitem(coil.SETS, 20, replace(coil.SETS[20], known=known))
 
 
 def eth80_set(root, patch):
@@ -170,11 +167,14 @@ def eth80_set(root, patch):
     )
     write(root / "ETH80" / "eth80_32.npz", content)
     known = {"eth80_32.npz": sha256(content)}
-    patch.setattr(eth80, "NPZ", NpzSet("ETH80", "eth80_*.npz", known, (3,)))
+    patch.setattr(eth80, "NPZ", replace(eth80.NPZ, known=known))
 
 
 def folder(root, lines, name="mine", side=20):
-    """Write a folder of PNG files by ``(file, class, ...)``; the first line names the columns."""
+    """Write a folder of PNG files by ``(file, class, ...)``; the first line names the columns.
+
+    The lower half has the shade of the class, the upper half the number of the row.
+    """
     place = root / name
     place.mkdir(parents=True, exist_ok=True)
     columns, *rows = lines
@@ -182,6 +182,7 @@ def folder(root, lines, name="mine", side=20):
     classes = sorted({row[at] for row in rows})
     for number, row in enumerate(rows):
         pixels = np.full((side, side + number % 3, 3), shade(classes.index(row[at])), np.uint8)
+        pixels[: side // 2] = 255 - number
         Image.fromarray(pixels).save(place / row[columns.index("file")])
     text = "\n".join(",".join(map(str, line)) for line in lines)
     (place / "labels.csv").write_text(text + "\n", encoding="utf-8")

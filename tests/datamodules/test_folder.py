@@ -95,6 +95,90 @@ def test_the_identity_depends_on_the_table_and_the_images(tmp_path):
     assert len({first, second, identity()}) == 3
 
 
+def two_splits(tmp_path):
+    """A folder with three training and three test images of each class."""
+    table = [(f"{c}{i}.png", c, "test" if i < 3 else "train") for c in "ab" for i in range(6)]
+    return roots.folder(tmp_path, [("file", "class", "split"), *table])
+
+
+def copy(place, name, other, *, again):
+    """Put a file in place of another one, or the same pixels in another file."""
+    if again:
+        Image.open(place / name).save(place / other, "BMP")
+    else:
+        (place / other).write_bytes((place / name).read_bytes())
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["bytes", "pixels"])
+@pytest.mark.parametrize(
+    ("first", "second", "words"),
+    [
+        ("a0", "b1", (r"a0\.png \(class 'a'\)", r"b1\.png \(class 'b'\)")),
+        ("a0", "b5", (r"a0\.png \(class 'a'\)", r"b5\.png \(class 'b'\)")),
+        ("a0", "a5", (r"a0\.png \(test\)", r"a5\.png \((train|validation)\)")),
+    ],
+)
+def test_equal_images_of_two_classes_or_splits_are_refused(tmp_path, first, second, words, again):
+    copy(two_splits(tmp_path), f"{first}.png", f"{second}.png", again=again)
+
+    def load(**arguments):
+        Folder(data_root=tmp_path, path="mine", **arguments).split("train")
+
+    with pytest.raises(UserError, match=f"{words[0]} and .*{words[1]}"):
+        load()
+    if "class" in words[0]:
+        with pytest.raises(UserError, match="class"):
+            load(equal_images="allow")
+    else:
+        load(equal_images="allow")
+
+
+def test_equal_files_are_refused_before_an_image_is_read(tmp_path):
+    copy(two_splits(tmp_path), "a0.png", "a5.png", again=False)
+    with pytest.raises(UserError, match="the same file"):
+        Folder(data_root=tmp_path, path="mine")
+
+
+def test_equal_images_in_training_and_validation_are_refused(tmp_path):
+    place = roots.folder(tmp_path, [("file", "class"), *rows(12, "a", "b")])
+    data = Folder(data_root=tmp_path, path="mine")
+    train, validation = (data.split(name).index[0] for name in ("train", "validation"))
+    names = [data.table.files[row].name for row in (train, validation)]
+    copy(place, *names, again=False)
+    with pytest.raises(UserError, match="the same image at 32 x 32") as raised:
+        Folder(data_root=tmp_path, path="mine").split("train")
+    assert all(
+        f"{name} ({part})" in str(raised.value)
+        for name, part in zip(names, ("train", "validation"), strict=True)
+    )
+
+
+def test_equal_images_of_a_split_are_noted(tmp_path):
+    copy(two_splits(tmp_path), "a0.png", "a1.png", again=True)
+    data = Folder(data_root=tmp_path, path="mine")
+    assert data.split("test") and "pixel by pixel: 1" in data.notes[0]
+    (tmp_path / "other").mkdir()
+    two_splits(tmp_path / "other")
+    data = Folder(data_root=tmp_path / "other", path="mine")
+    assert data.split("test") and data.notes == []
+
+
+def test_transparent_pixels_show_the_background(tmp_path):
+    place = roots.folder(tmp_path, [("file", "class"), *rows(3, "a", "b")])
+    Image.new("RGBA", (9, 9), (70, 80, 90, 0)).save(place / "a0.png")
+
+    def color(**given):
+        data = Folder(data_root=tmp_path, path="mine", **given)
+        return data.read().images.images[0, :, 0, 0].tolist()
+
+    assert color() == [0, 0, 0]
+    assert color(background=255) == [255, 255, 255]
+    assert color(background=(1, 2, 3)) == [1, 2, 3]
+    for wrong in (256, -1, [1, 2], "white"):
+        with pytest.raises(UserError, match="background"):
+            arguments.resolve(Folder, {"path": "mine", "background": wrong}, what="folder")
+
+
 WRONG: dict[str, tuple[list[tuple[object, ...]], str]] = {
     "no class": ([("file", "azimuth"), ("a0.png", 3)], "no column 'class', only file, azimuth"),
     "unknown column": (
@@ -111,6 +195,22 @@ WRONG: dict[str, tuple[list[tuple[object, ...]], str]] = {
         "names a0.png 2 times; give each file one row",
     ),
     "one class": ([("file", "class"), *rows(3, "a")], "names one class, 'a'"),
+    "missing class": (
+        [("file", "class"), *rows(3, "a"), ("b0.png", "")],
+        "line 5: the class '' has no visible character",
+    ),
+    "names that look the same": (
+        [("file", "class"), *rows(3, "a"), ("b0.png", "a\u200b")],
+        r"classes 'a' \(line 2\) and 'a\\u200b' \(line 5\)",
+    ),
+    "class without test images": (
+        [
+            ("file", "class", "split"),
+            *rows(3, "a", more=("train",)),
+            *rows(3, "b", more=("test",)),
+        ],
+        "class 'a' has too few test images, 0; it needs 1",
+    ),
     "few images": (
         [("file", "class"), *rows(3, "a"), *rows(2, "b")],
         "class 'b' has too few images, 2; it needs 3",
@@ -173,8 +273,7 @@ def test_empty_lines_at_the_end_are_ignored(tmp_path, end):
     assert len(Folder(data_root=tmp_path, path="mine").table.files) == 6
 
 
-@pytest.mark.filterwarnings("ignore")  # Pillow warns of some damage
-@pytest.mark.parametrize("kind", ["png", "jpg", "gif", "bmp", "tif", "ppm", "sgi", "dds"])
+@pytest.mark.parametrize("kind", ["png", "jpg", "gif", "bmp", "tif", "ppm", "webp"])
 def test_damaged_images_are_user_errors(tmp_path, kind):
     place = roots.folder(tmp_path, [("file", "class"), *rows(3, "a", "b")])
     data = Folder(data_root=tmp_path, path="mine", size=8)

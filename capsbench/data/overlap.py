@@ -1,0 +1,62 @@
+"""Test images and objects that are also in training: equal pixels, and recorded objects."""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+from typing import NamedTuple
+
+from torch import Tensor
+
+from capsbench.data.images import ImageDataModule
+
+
+class Overlap(NamedTuple):
+    """Test images, and objects in them, that are also among those of training and validation.
+
+    Attributes:
+        test_images: Number of test images.
+        equal_images: Number of those that equal a training or validation image pixel by pixel, as
+            they are stored.
+        test_objects: Number of objects in the test images; None if no objects are recorded.
+        seen_objects: Number of those that are in training or validation images, too.
+    """
+
+    test_images: int
+    equal_images: int
+    test_objects: int | None = None
+    seen_objects: int | None = None
+
+
+def measure_overlap(data: ImageDataModule) -> Overlap:
+    """Compare the test images of a set, and the objects in them, with those of training.
+
+    Validation images count as training images, because they select the weights. What ``per_class``
+    and ``limit`` leave out does not count.
+
+    Raises:
+        UserError: A file is missing or damaged.
+    """
+    train, validation, test = map(data.split, ("train", "validation", "test"))
+    known = {*pixel_sums(train.images), *pixel_sums(validation.images)}
+    equal = sum(each in known for each in pixel_sums(test.images))
+    objects = data.objects(test)
+    if objects is None:
+        return Overlap(len(test), equal)
+    tested = _distinct(objects)
+    seen = tested & (_distinct(data.objects(train)) | _distinct(data.objects(validation)))
+    return Overlap(len(test), equal, len(tested), len(seen))
+
+
+def pixel_sums(images: Tensor) -> list[bytes]:
+    """Return a checksum of the pixels of each image.
+
+    Args:
+        images: (N, C, H, W) uint8.
+    """
+    rows = images.flatten(1).contiguous().numpy()
+    return [blake2b(row, digest_size=16).digest() for row in rows]
+
+
+def _distinct(objects: Tensor | None) -> set[tuple[int, ...]]:
+    """Return the different rows of (N, D) objects."""
+    return set() if objects is None else set(map(tuple, objects.unique(dim=0).tolist()))

@@ -1,0 +1,129 @@
+"""Image files of a user as 8-bit pixels: those with one right reading, all others are refused."""
+
+from __future__ import annotations
+
+import io
+import re
+import struct
+import warnings
+import zlib
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+from PIL.TiffImagePlugin import TiffImageFile
+
+from capsbench.errors import UserError
+
+# Without formats of which Pillow does not tell the depth, and those that it reads by a program.
+FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
+READABLE = "PNG, JPEG, WebP, GIF, BMP, TIFF or PPM"
+MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA")
+DEEP = ("I", "F")  # first letters of modes with more than 8 bits
+BITS_PER_SAMPLE = 258  # tag of TIFF
+PPM_HEADER = 4096  # bytes with its comments
+PNG_DEPTH = 24  # place of the bit depth in a PNG file, in bytes
+# Warnings of Pillow about files that it reads in the right way.
+HARMLESS = "Metadata Warning|Image appears to be a malformed MPO file"
+# Errors of Pillow's readers on damaged files, and its warnings.
+DAMAGED = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    TypeError,
+    LookupError,
+    ArithmeticError,
+    EOFError,
+    MemoryError,
+    NotImplementedError,
+    UserWarning,
+    struct.error,
+    zlib.error,
+)
+
+Color = tuple[int, int, int]
+
+
+def read_image(file: Path, *, size: int, channels: int, background: Color) -> NDArray[np.uint8]:
+    """Read an image as it is displayed, resized to a square.
+
+    The camera's rotation is undone, and pixels that are not opaque are laid over the background.
+    Color profiles and gamma are not applied: the numbers are those of the file.
+
+    Args:
+        file: The file; its format is that of its contents, whatever its suffix.
+        size: Side of the result, in pixels.
+        channels: 1 for gray, 3 for color.
+        background: Red, green and blue, 0 to 255.
+
+    Returns:
+        (size, size, channels) uint8.
+
+    Raises:
+        UserError: The file is damaged or of another format, or an image that has no one right
+            reading in 8 bits: a deeper one, several in one file, another color space.
+    """
+    content = file.read_bytes()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        warnings.simplefilter("error", UserWarning)
+        warnings.filterwarnings("ignore", HARMLESS, UserWarning)
+        try:
+            with Image.open(io.BytesIO(content), formats=FORMATS) as image:
+                _require_one_reading(file, image, content)
+                upright = _over(ImageOps.exif_transpose(image), background)
+                resized = upright.convert("L" if channels == 1 else "RGB").resize((size, size))
+        except Image.UnidentifiedImageError:
+            reason = f"is no {READABLE} image" if content else "is empty"
+            raise UserError(f"{file} {reason}; convert or replace it") from None
+        except (Image.DecompressionBombWarning, Image.DecompressionBombError):
+            raise UserError(
+                f"{file} has more than {Image.MAX_IMAGE_PIXELS:,} pixels; make it smaller first"
+            ) from None
+        except DAMAGED as error:
+            reason = " ".join(str(error).split())
+            raise UserError(f"{file} cannot be read as an image ({reason}); replace it") from None
+    return np.array(resized).reshape(size, size, channels)
+
+
+def _require_one_reading(file: Path, image: Image.Image, content: bytes) -> None:
+    """Refuse an image of which Pillow would drop something, or that has a choice of readings."""
+    if image.mode[0] in DEEP or _bit_depth(image, content) > 8:
+        raise UserError(
+            f"{file} has more than 8 bits for each pixel and channel; convert it to 8 bits first"
+        )
+    if image.mode not in MODES:
+        raise UserError(f"{file} has the color space {image.mode}; convert it to RGB or gray first")
+    # Only readers of formats with several images count them. The first one of a camera's JPEG
+    # file (MPO) is the photograph, others are its previews.
+    frames = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
+    if frames > 1:
+        raise UserError(f"{file} holds {frames} images; save the one to use as a file of its own")
+    if image.format == "PNG":  # Pillow decodes without a look at the checksums of the pixels
+        with Image.open(io.BytesIO(content), formats=["PNG"]) as unread:
+            unread.verify()
+
+
+def _bit_depth(image: Image.Image, content: bytes) -> int:
+    """Return the bits of a channel in the file, where a deeper file has the mode of 8 bits."""
+    match image.format:
+        case "PNG":
+            return content[PNG_DEPTH]
+        case "TIFF":
+            assert isinstance(image, TiffImageFile)
+            return int(np.max(image.tag_v2.get(BITS_PER_SAMPLE, 1)))
+        case "PPM" if content[:2] in (b"P2", b"P3", b"P5", b"P6"):  # kind, width, height, maximum
+            header = re.sub(rb"#[^\r\n]*", b" ", content[:PPM_HEADER]).split(maxsplit=4)
+            return int(header[3]).bit_length()
+    return 8
+
+
+def _over(image: Image.Image, background: Color) -> Image.Image:
+    """Lay an image with transparency over a background: the nearest integers to the mixture."""
+    if not image.has_transparency_data:
+        return image
+    pixels = np.asarray(image.convert("RGBA")).astype(np.uint16)
+    color, opacity = pixels[..., :3], pixels[..., 3:]
+    mixture = color * opacity + np.array(background, np.uint16) * (255 - opacity)
+    return Image.fromarray(((mixture + 127) // 255).astype(np.uint8))
