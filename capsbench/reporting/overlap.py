@@ -1,0 +1,51 @@
+"""Test images and objects that training has seen, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+
+from capsbench.records.training import OverlapRecord
+
+
+def overlap_sentences(overlaps: Collection[OverlapRecord]) -> str:
+    """State in two sentences which test objects and test images training has seen.
+
+    Args:
+        overlaps: Of each training; the numbers are ranges where they differ.
+
+    Returns:
+        Nothing without overlaps.
+    """
+    if not overlaps:
+        return ""
+    return f"{_objects(overlaps)} {_images(overlaps)}"
+
+
+def _objects(overlaps: Collection[OverlapRecord]) -> str:
+    pairs = {(each.test_objects, each.seen_objects) for each in overlaps}
+    tested = [test for test, _ in pairs if test is not None]
+    seen = [number for _, number in pairs if number is not None]
+    if not tested:
+        return "No objects are recorded with the images."
+    if not any(seen):
+        return f"None of the {_range(tested)} test objects was seen in training or validation."
+    if all(test == number for test, number in pairs):
+        return f"All {_range(tested)} test objects were seen in training or validation."
+    return (
+        f"Of {_range(tested)} test objects, {_range(seen)} were seen in training or validation, "
+        "the others were not."
+    )
+
+
+def _images(overlaps: Collection[OverlapRecord]) -> str:
+    equal = [each.equal_images for each in overlaps]
+    if not any(equal):
+        return "No test image equals a training or validation image pixel by pixel."
+    images = _range(each.test_images for each in overlaps)
+    return f"Of {images} test images, {_range(equal)} equal a training or validation image."
+
+
+def _range(numbers: Iterable[int]) -> str:
+    known = {*numbers}
+    low, high = min(known), max(known)
+    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
