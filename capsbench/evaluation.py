@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from functools import partial
+from dataclasses import replace
+from functools import cache, partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -21,6 +22,7 @@ from capsbench.errors import UserError, in_one_line, unknown
 from capsbench.files.folders import is_folder, require_folder, require_writable
 from capsbench.measures import MeasureConfig, MeasureContext, MeasureResult, run_measure
 from capsbench.measures._objects import with_objects
+from capsbench.measures._repeated_passes import repeated_pass_notes
 from capsbench.profiling.device import device_of
 from capsbench.profiling.evaluation_mode import evaluation_mode
 from capsbench.progress import progress_bar
@@ -53,8 +55,9 @@ def evaluate(
 
     A terminal shows the progress of each measure. With ``into``, the model joins the benchmark's
     page in a folder of runs, marked as trained elsewhere. The protocol is then the recorded one,
-    and recorded measures of the same weights are not computed again. The identity of a model in
-    memory covers its class, settings and tensors, but not the code of its ``forward``.
+    and recorded measures of the same weights are not computed again. If nothing at all is measured,
+    the model does not join, and nothing is recorded. The identity of a model in memory covers its
+    class, settings and tensors, but not the code of its ``forward``.
 
     Args:
         model: A `Model`; any module that returns logits (B, K), for which notes list the measures
@@ -141,6 +144,7 @@ def evaluate_loaded(
             page, trained, label=label, sources=trained_sources, data_root=data_root
         )
     results: dict[str, MeasureResult] = {}
+    empty: list[Callable[[], None]] = []
     with ExitStack() as stack:
         for each in (ready, *others.values()):
             stack.enter_context(evaluation_mode(each))
@@ -149,22 +153,33 @@ def evaluate_loaded(
         if cell is not None:
             stack.enter_context(cell.lock())
         progress = stack.enter_context(progress_bar(Console(stderr=True)))
+        model_notes = cache(partial(repeated_pass_notes, ready, data, str(device)))
         for config in protocol.measures:
             result = None if cell is None else cell.load(config)
             if result is None:
                 started = time.perf_counter()
                 own = with_own_layers(config, ready)
                 try:
-                    result = _compute(own, ready, data, str(device), others, progress)
+                    context = MeasureContext(str(device), sources=others, model_notes=model_notes())
+                    result = _compute(own, ready, data, context, progress)
                 except (UserError, RuntimeError) as error:  # others go on; computed again next time
                     results[config.measure] = _not_measured(error, ready)
                     continue
                 if cell is not None:
                     seconds = time.perf_counter() - started
-                    cell.save(config, result, seconds=seconds, device=device.type)
+                    save = partial(cell.save, config, result, seconds=seconds, device=device.type)
+                    # Notes alone are recorded only beside values of another measure.
+                    save() if result.values else empty.append(save)
             results[config.measure] = result
-    page_path = None if cell is None else cell.join(data)
-    return Evaluation(protocol, trained.name, str(device), results, page_path)
+        evaluation = Evaluation(protocol, trained.name, str(device), results)
+        if cell is not None and evaluation.is_empty:
+            cell.discard()
+        elif cell is not None:
+            for save in empty:
+                save()
+    if cell is None or evaluation.is_empty:
+        return evaluation
+    return replace(evaluation, page=cell.join(data))
 
 
 def _trained(
@@ -194,13 +209,12 @@ def _compute(
     config: MeasureConfig,
     model: Model,
     data: ImageDataModule,
-    device: str,
-    sources: Mapping[str, Model],
+    context: MeasureContext,
     progress: Progress,
 ) -> MeasureResult:
     """Compute one measure, with its progress."""
     bar = progress.add_task(config.measure, total=config.num_progress_steps, note="")
-    context = MeasureContext(device, partial(progress.advance, bar), sources)
+    context = replace(context, advance=partial(progress.advance, bar))
     try:
         result = run_measure(config, model, data, context)
     finally:

@@ -1,21 +1,24 @@
-"""Activations of a model's layers, captured by forward hooks."""
+"""Activations of a model's layers, copied by hooks before later operations can change them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_map_only
 
 from capsbench.contracts import LayerOfInterest, Model
 from capsbench.errors import NotMeasuredError
+from capsbench.measures._observations import observe_layer, unobserved
 from capsbench.profiling.device import device_of
 
 PIXELS = "pixels"
 PROBABILITIES = "probabilities"
 COMMON_LAYERS = (PIXELS, PROBABILITIES)  # of every model
+TensorsT = TypeVar("TensorsT")
 
 
 def choose_layers(model: Model, names: Sequence[str] | None = None) -> dict[str, LayerOfInterest]:
@@ -56,10 +59,8 @@ def _infer_layer(model: Model, path: str) -> LayerOfInterest:
     """Return a module as a layer; its kind follows from the shape of its output."""
     layer = LayerOfInterest(path, "vector")
     images = torch.zeros(1, *model.image_shape, device=device_of(model))
-    with torch.no_grad(), capture_activations(model, {path: layer}) as captured:
+    with unobserved(), torch.no_grad(), capture_activations(model, {path: layer}) as captured:
         model(images)
-    if path not in captured:
-        raise NotMeasuredError(f"layer '{path}': the model's forward does not call this module")
     output: Any = captured[path]
     if not isinstance(output, Tensor) or output.dim() not in (2, 4):
         kind = (
@@ -72,11 +73,24 @@ def _infer_layer(model: Model, path: str) -> LayerOfInterest:
     return LayerOfInterest(path, "vector" if output.dim() == 2 else "map")
 
 
+def copy_tensors(values: TensorsT) -> TensorsT:
+    """Return a tensor, or tuples, lists and dicts of tensors, with every tensor copied.
+
+    Gradients and forward-mode derivatives flow through the copies.
+    """
+    copied: TensorsT = tree_map_only(Tensor, Tensor.clone, values)
+    return copied
+
+
 @contextmanager
 def capture_activations(
     model: Model, layers: Mapping[str, LayerOfInterest]
 ) -> Iterator[dict[str, Tensor]]:
     """Capture the activations of layers during each forward pass of a model.
+
+    Activations are copied when the layer is called. A later operation in place, such as
+    ``ReLU(inplace=True)`` or ``x += residual``, does not change them. Of a module that is called
+    several times in a pass, the last call counts.
 
     Args:
         model: The model.
@@ -84,30 +98,49 @@ def capture_activations(
 
     Yields:
         The activations of the last batch by name.
+
+    Raises:
+        NotMeasuredError: A pass does not call a layer, or only in compiled code, without hooks.
     """
     captured: dict[str, Tensor] = {}
     modules = model.addressed_modules()
 
+    def capture(name: str, activation: Any, item: int | None) -> None:
+        captured[name] = copy_tensors(activation if item is None else activation[item])
+
     def hook_module(name: str, layer: LayerOfInterest) -> Any:
-        def hook(_module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
-            activation = args[0] if layer.input else output
-            captured[name] = activation if layer.output is None else activation[layer.output]
+        def before(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            capture(name, next(iter((*args, *kwargs.values()))), layer.output)
 
-        return modules[layer.module].register_forward_hook(hook)
+        def after(_module: nn.Module, _args: tuple[Any, ...], output: Any) -> None:
+            capture(name, output, layer.output)
 
-    def capture_pixels(_module: nn.Module, args: tuple[Any, ...]) -> None:
-        captured[PIXELS] = args[0]
+        module = modules[layer.module]
+        if layer.input:  # before the call: the module itself may work in place
+            return module.register_forward_pre_hook(before, with_kwargs=True)
+        return module.register_forward_hook(after)
 
-    def capture_probabilities(_module: nn.Module, _args: Any, output: Any) -> None:
-        captured[PROBABILITIES] = model.log_probabilities(output).exp()
+    def start(_module: nn.Module, args: tuple[Any, ...]) -> None:
+        captured.clear()
+        if PIXELS in layers:
+            capture(PIXELS, args[0], None)
+
+    def finish(_module: nn.Module, _args: Any, output: Any) -> None:
+        if PROBABILITIES in layers:
+            captured[PROBABILITIES] = model.log_probabilities(output).exp()
+        if missing := [name for name in layers if name not in captured]:
+            raise NotMeasuredError(
+                f"layer '{missing[0]}': forward does not call '{layers[missing[0]].module}', or "
+                "calls it in compiled code, which runs no hooks"
+            )
+        for name, activation in captured.items():
+            observe_layer(name, activation)
 
     hooks = [
-        hook_module(name, layer) for name, layer in layers.items() if name not in COMMON_LAYERS
+        model.register_forward_pre_hook(start),
+        *(hook_module(name, each) for name, each in layers.items() if name not in COMMON_LAYERS),
+        model.register_forward_hook(finish),
     ]
-    if PIXELS in layers:
-        hooks.append(model.register_forward_pre_hook(capture_pixels))
-    if PROBABILITIES in layers:
-        hooks.append(model.register_forward_hook(capture_probabilities))
     try:
         yield captured
     finally:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from capsbench.measures._catmull_rom import catmull_rom_warp
+from capsbench.measures._observations import unobserved
 from capsbench.viewpoint.matrices import translations
 from capsbench.viewpoint.tilt import camera_distance
 
@@ -78,7 +79,7 @@ def lie_derivatives(
         return outputs
 
     zero = images.new_zeros(())
-    with warnings.catch_warnings():
+    with unobserved(), warnings.catch_warnings():
         # At its first call, torch scripts its own decompositions in a way that it deprecates.
         warnings.filterwarnings("ignore", "`torch.jit.script` is deprecated", FutureWarning)
         result: Any = torch.func.jvp(outputs_at, (zero,), (torch.ones_like(zero),))

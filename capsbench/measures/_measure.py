@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, NamedTuple, T
 
 from pydantic import ValidationError
 
-from capsbench.arguments import explain
+from capsbench.arguments import explain, shown
 from capsbench.errors import NotMeasuredError, UserError
 from capsbench.measures._config import MeasureConfig
 from capsbench.measures._figures import FigureSpec
 from capsbench.measures._result import MeasureResult
-from capsbench.names import find, from_folder
+from capsbench.names import find, from_folder, require_trusted
+from capsbench.values import Quantity
 
 if TYPE_CHECKING:  # a list of measures imports no torch
     from capsbench.contracts import Model
@@ -58,11 +59,14 @@ class MeasureContext:
         advance: Called after each step, as often as the config's ``num_progress_steps``.
         sources: Trained models by label that the measure uses in addition to its model, in
             evaluation mode on ``device``. A source that diverged is missing.
+        model_notes: Notes on the model, for every measure that runs it, see
+            `capsbench.measures.repeated_pass_notes`.
     """
 
     device: str
     advance: Callable[[], None] = _no_progress
     sources: Mapping[str, Model] = field(default_factory=dict)
+    model_notes: tuple[str, ...] = ()
 
 
 class Measure(ABC, Generic[ConfigT]):
@@ -74,6 +78,9 @@ class Measure(ABC, Generic[ConfigT]):
         source: Paper, section and equation of the definition; empty if it is our own.
         metrics: Every metric that values name, with its definition and unit.
         figures: Figures that reports draw from the values.
+        outputs: Outputs of the model that values without a layer are computed from:
+            ``log-probabilities``, ``presences``, ``reconstruction``. If one is not finite, these
+            values are not measured. Layers are observed where they are captured.
     """
 
     config: ClassVar[type[MeasureConfig]]
@@ -81,6 +88,16 @@ class Measure(ABC, Generic[ConfigT]):
     source: ClassVar[str] = ""
     metrics: ClassVar[Mapping[str, ValueSpec]]
     figures: ClassVar[tuple[FigureSpec, ...]] = ()
+    outputs: ClassVar[tuple[str, ...]] = ("log-probabilities",)
+
+    @classmethod
+    def needs_gradient(cls, quantity: Quantity) -> bool:
+        """Return True if a value needs the gradient of an output with respect to the image.
+
+        The output is the layer of the quantity, or else the log-probabilities, of its source or of
+        the model. Without a gradient the value is not measured.
+        """
+        return False
 
     @classmethod
     @abstractmethod
@@ -104,9 +121,12 @@ class Measure(ABC, Generic[ConfigT]):
 def load_measure(name: str) -> type[Measure[Any]]:
     """Import a measure by its registered name, ``package.module:Class`` or ``file.py:Class``.
 
+    A record can name any path, so a path has to be trusted, see `capsbench.names.trust`.
+
     Raises:
-        UserError: The name is unknown, or does not name a measure.
+        UserError: The name is unknown, does not name a measure, or is a path that is not trusted.
     """
+    require_trusted("measures", name)
     measure: type[Measure[Any]] = find("measures", name).load_subclass(Measure)
     return measure
 
@@ -116,7 +136,9 @@ def run_measure(
 ) -> MeasureResult:
     """Compute a measure and check its result; every measure passes through here.
 
-    If the model lacks a part that the measure needs, the result is a note with the reason.
+    What cannot be measured is a note with the reason: if the model lacks a part that the measure
+    needs, if outputs are not finite, or if they have no gradient, see
+    `capsbench.measures._checked_result`.
 
     Args:
         config: Arguments of the measure, which name it.
@@ -128,9 +150,11 @@ def run_measure(
         UserError: The measure cannot be computed on this data, or its result has an undeclared
             metric or the same quantity twice.
     """
+    from capsbench.measures._checked_result import compute_checked
+
     measure = load_measure(config.measure)
     try:
-        result = measure.compute(config, model, data, context)
+        result = compute_checked(measure, config, model, data, context)
     except NotMeasuredError as reason:
         return MeasureResult((), {}, (f"not measured: {reason}",))
     names = [value.name for value in result.values]
@@ -157,8 +181,15 @@ def parse_config(content: Any) -> MeasureConfig:
     """
     if isinstance(content, MeasureConfig):
         return content
-    if not isinstance(content, Mapping) or not isinstance(content.get("measure"), str):
-        raise ValueError("a measure is a mapping with the key 'measure', its name")
+    if not isinstance(content, Mapping):
+        raise ValueError(
+            f"a measure is a mapping with its name, such as {{measure: cost}}, got {shown(content)}"
+        )
+    if "measure" not in content:
+        names = ", ".join(map(str, content)) or "nothing"
+        raise ValueError(f"a measure is a mapping with the key 'measure', its name; got {names}")
+    if not isinstance(content["measure"], str):
+        raise ValueError(f"measure: expected a text, got {shown(content['measure'])}")
     name = from_folder(Path.cwd(), content["measure"])
     config = load_measure(name).config
     try:

@@ -32,11 +32,12 @@ def drop_nonfinite(
             values.append(quantity.with_value(value, n))
         else:
             (undefined if math.isnan(value) else infinite).append(quantity.name)
-    reasons = {"undefined (0/0)": undefined, "infinite (divided by 0)": infinite}
-    notes = tuple(f"{why}: {_first_names(names)}" for why, names in reasons.items() if names)
+    reasons = {"undefined (0/0 or NaN)": undefined, "infinite (divided by 0)": infinite}
+    notes = tuple(f"{why}: {first_names(names)}" for why, names in reasons.items() if names)
     return values, notes
 
 
-def _first_names(names: list[str]) -> str:
+def first_names(names: list[str]) -> str:
+    """Return the first names of a list, and the number of the others."""
     more = len(names) - MAX_NAMES
     return ", ".join(names[:MAX_NAMES]) + (f" and {more} more" if more > 0 else "")

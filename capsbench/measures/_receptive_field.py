@@ -12,6 +12,7 @@ from capsbench.contracts import LayerOfInterest, Model
 from capsbench.data.randomness import generator
 from capsbench.measures._activations import capture_activations
 from capsbench.measures._layer_transforms import as_fields, has_positions
+from capsbench.measures._observations import unobserved
 from capsbench.profiling.evaluation_mode import evaluation_mode
 from capsbench.representations import SpatialMap
 
@@ -82,7 +83,7 @@ def _fields(
     model: Model, layers: Mapping[str, LayerOfInterest], images: Tensor
 ) -> dict[str, Tensor]:
     """Return the layers with positions as fields (B, C, D, H', W')."""
-    with capture_activations(model, layers) as captured:
+    with unobserved(), capture_activations(model, layers) as captured:
         model(images)
     return {
         name: as_fields(name, layer, captured[name], SpatialMap())

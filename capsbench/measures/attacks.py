@@ -140,6 +140,11 @@ class Attacks(Measure[AttacksConfig]):
     )
 
     @classmethod
+    def needs_gradient(cls, quantity: Quantity) -> bool:
+        """All attacks need one, of the attacked model; unchanged images do not."""
+        return quantity.condition.get("attack") != "none"
+
+    @classmethod
     def compute(
         cls, config: AttacksConfig, model: Model, data: ImageDataModule, context: MeasureContext
     ) -> MeasureResult:

@@ -70,6 +70,7 @@ class Calibration(Measure[CalibrationConfig]):
     """
 
     config = CalibrationConfig
+    outputs = ("log-probabilities", "presences")
     source = "Naeini et al. 2015; Guo et al. 2017"
     metrics: ClassVar[Mapping[str, ValueSpec]] = {
         "confidence": ValueSpec("Mean probability of the most likely class.", "share"),

@@ -9,10 +9,11 @@ from typing import ClassVar, Literal
 import numpy as np
 import torch
 from pydantic import Field
-from torch import Tensor
+from torch import Tensor, nn
 
-from capsbench.contracts import Model
+from capsbench.contracts import Model, Prediction
 from capsbench.data.images import ImageDataModule
+from capsbench.errors import in_one_line
 from capsbench.measures import (
     Measure,
     MeasureConfig,
@@ -64,6 +65,7 @@ class Cost(Measure[CostConfig]):
     """
 
     config = CostConfig
+    outputs = ()
     metrics: ClassVar[Mapping[str, ValueSpec]] = {
         "parameters": ValueSpec("Number of parameters.", "count"),
         "decoder_parameters": ValueSpec(
@@ -96,14 +98,20 @@ class Cost(Measure[CostConfig]):
         rows = subset_rows(data, config.batch_size)
         images = next(familiar_batches(data, device, rows, batch_size=config.batch_size)).images
         phases = {"inference": (lambda: _classify(model, images), len(images))}
-        is_trainable = any(parameter.requires_grad for parameter in model.parameters())
-        if is_trainable:
+        problem = "the model has no parameters to train"
+        if any(parameter.requires_grad for parameter in model.parameters()):
             phases["training"] = _training_step(model, data, device)
         measures_memory = torch.device(device).type != "mps"
         per_image: dict[str, Array] = {}
         for phase, (step, count) in phases.items():
             condition = {"phase": phase}
-            seconds = seconds_per_call(step, device, config.repeats)
+            try:
+                seconds = seconds_per_call(step, device, config.repeats)
+            except RuntimeError as error:  # of torch, such as a loss without gradient
+                if phase == "inference":
+                    raise
+                problem = in_one_line(error, type(model).__module__)
+                break
             per_image[Quantity(metric="seconds", condition=condition).name] = np.array(seconds)
             rate = Quantity(metric="images_per_second", condition=condition)
             values.append(rate.with_value(count / float(np.median(seconds)), count))
@@ -114,9 +122,9 @@ class Cost(Measure[CostConfig]):
         notes: tuple[str, ...] = ()
         if not measures_memory:
             notes += ("peak memory is not measured on MPS devices",)
-        if not is_trainable:
+        if "seconds[phase=training]" not in per_image:
             context.advance()
-            notes += ("training is not measured: the model has no parameters to train",)
+            notes += (f"training is not measured: {problem}",)
         return MeasureResult(values, per_image, notes)
 
 
@@ -140,7 +148,13 @@ def _counts(model: Model) -> list[Value]:
 
 @torch.inference_mode()
 def _classify(model: Model, images: Tensor) -> None:
-    model.log_probabilities(model(images))
+    model.log_probabilities(_without_copy(model, images))
+
+
+def _without_copy(model: Model, images: Tensor) -> Prediction:
+    """Call a model on the images themselves: their copy is not part of a network's cost."""
+    prediction: Prediction = nn.Module.__call__(model, images)
+    return prediction
 
 
 def _training_step(
@@ -154,7 +168,7 @@ def _training_step(
 
     def step() -> None:
         with torch.enable_grad():
-            learner.loss(learner(batch.images), batch, 0.0).backward()
+            learner.loss(_without_copy(learner, batch.images), batch, 0.0).backward()
         learner.zero_grad()
 
     return step, len(batch.targets)

@@ -81,6 +81,7 @@ class DeclaredEquivariance(Measure[DeclaredEquivarianceConfig]):
     """
 
     config = DeclaredEquivarianceConfig
+    outputs = ()  # only layers
     source = "the article, equation 3"
     metrics: ClassVar[Mapping[str, ValueSpec]] = {
         **error_metrics(

@@ -53,6 +53,7 @@ class Filters(Measure[FiltersConfig]):
 
     config = FiltersConfig
     revision = 2
+    outputs = ()
     source = "the article, 'Data Augmentation', after Zeiler & Fergus (2013)"
     metrics: ClassVar[Mapping[str, ValueSpec]] = {
         "copy_share": ValueSpec("Share of filters that are copies of others.", "share"),

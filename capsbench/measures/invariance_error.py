@@ -35,6 +35,7 @@ class InvarianceError(Measure[InvarianceErrorConfig]):
     """
 
     config = InvarianceErrorConfig
+    outputs = ()  # only layers
     source = "the article, equation 0"
     metrics = error_metrics(
         "invariance",

@@ -24,6 +24,7 @@ from capsbench.measures._figures import LayerFigureSpec, LineSpec
 from capsbench.measures._image_subset import familiar_batches, subset_rows
 from capsbench.measures._measure import Measure, MeasureContext, ValueSpec
 from capsbench.measures._nonfinite import drop_nonfinite
+from capsbench.measures._observations import observe_layer, observe_layer_gradient
 from capsbench.measures._receptive_field import interior_positions, scalar_field
 from capsbench.measures._result import Array, MeasureResult, index_name
 from capsbench.metrics.lie_derivative import MeanLieDerivative
@@ -84,6 +85,7 @@ class LieDerivative(Measure[LieDerivativeConfig]):
     """
 
     config = LieDerivativeConfig
+    outputs = ()  # only layers
     source = "Gruver et al. (2022), 'The Lie Derivative for Measuring Learned Equivariance'"
     metrics: ClassVar[Mapping[str, ValueSpec]] = {
         "absolute_derivative": ValueSpec(
@@ -116,6 +118,11 @@ class LieDerivative(Measure[LieDerivativeConfig]):
             ),
         ),
     )
+
+    @classmethod
+    def needs_gradient(cls, quantity: Quantity) -> bool:
+        """All values need one."""
+        return True
 
     @classmethod
     @torch.no_grad()
@@ -159,6 +166,9 @@ def _compute(
             for images, _ in batches:
                 derivatives = _derivatives(model, layers, positions, images, direction)
                 for key, (value, derivative) in derivatives.items():
+                    if key[0] == INVARIANCE:
+                        observe_layer(key[1], value)
+                        observe_layer_gradient(key[1], derivative)
                     metric = metrics.setdefault(key, MeanLieDerivative(value.shape[1:]))
                     metric.to(value.device).update(value, derivative)
                     if key == END_TO_END:

@@ -77,6 +77,7 @@ class LinearEquivariance(Measure[LinearEquivarianceConfig]):
     """
 
     config = LinearEquivarianceConfig
+    outputs = ()  # only layers
     source = "after Lenc & Vedaldi (2015), for equation 3 of the article"
     metrics: ClassVar[Mapping[str, ValueSpec]] = {
         "explained": ValueSpec(

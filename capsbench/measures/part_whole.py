@@ -73,6 +73,7 @@ class PartWhole(Measure[PartWholeConfig]):
     """
 
     config = PartWholeConfig
+    outputs = ("log-probabilities", "presences")
     metrics: ClassVar[Mapping[str, ValueSpec]] = {
         "accuracy": ValueSpec("Share of images that are classified correctly.", "share"),
         "accuracy_loss": ValueSpec(

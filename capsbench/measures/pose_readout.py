@@ -110,6 +110,7 @@ class PoseReadout(Measure[PoseReadoutConfig]):
     """
 
     config = PoseReadoutConfig
+    outputs = ()  # only layers
     source = "the article, 'Part and Object Representations'"
     metrics: ClassVar[Mapping[str, ValueSpec]] = {
         "r2": ValueSpec(

@@ -62,6 +62,7 @@ class RenderingError(Measure[RenderingErrorConfig]):
 
     config = RenderingErrorConfig
     revision = 2
+    outputs = ("reconstruction",)
     metrics: ClassVar[Mapping[str, ValueSpec]] = {
         "rendering_error": ValueSpec("Error of the image that the model renders.", "squared error"),
         "copy_error": ValueSpec("Control: error of the untransformed image.", "squared error"),

@@ -50,6 +50,7 @@ class SpatialEquivariance(Measure[SpatialEquivarianceConfig]):
     """
 
     config = SpatialEquivarianceConfig
+    outputs = ()  # only layers
     revision = 2
     source = "the article, equation 3"
     metrics: ClassVar[Mapping[str, ValueSpec]] = {

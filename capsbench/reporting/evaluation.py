@@ -72,6 +72,11 @@ class Evaluation:
             for measure, result in self.results.items()
         }
 
+    @property
+    def is_empty(self) -> bool:
+        """True if nothing at all was measured; the notes have the reasons."""
+        return not any(result.values for result in self.results.values())
+
     def value(self, measure: str, **fields: Any) -> float:
         """Return one value.
 
@@ -104,17 +109,16 @@ class Evaluation:
         return rows
 
     def table(self) -> str:
-        """Return every value with its interval over images, as text, with notes below."""
+        """Return every value with its number of images n and its interval, with notes below."""
         lines = []
         for measure, result in self.results.items():
-            n = max((value.n for value in result.values), default=0)
-            lines.append(f"{without_folder(measure)} (n = {n:,})")
+            lines.append(without_folder(measure))
             names = [quantity_text(value) for value in result.values]
             width = max(map(len, names), default=0)
             for name, value in zip(names, result.values, strict=True):
                 limits = self.intervals[measure].get(value.quantity)
                 interval = f"  [{limits[0]:.4g}, {limits[1]:.4g}]" if limits else ""
-                lines.append(f"  {name:<{width}}  {value.value:.4g}{interval}")
+                lines.append(f"  {name:<{width}}  {value.value:.4g}  (n = {value.n:,}){interval}")
             lines += [f"  {note}" for note in result.notes]
         if any(self.intervals.values()):
             lines.append("[low, high]: 95 % interval over test images, for this very model")
