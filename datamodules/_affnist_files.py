@@ -14,16 +14,15 @@ from capsbench.files.archives import zip_members
 from capsbench.files.content import CHUNK, Content, damaged, open_checked, read
 from capsbench.files.remote import RemoteFile
 from capsbench.formats.matlab import read_affnist
+from capsbench.formats.matlab5 import MAX_BYTES
 
-# Nobody has published checksums of affNIST's files: their structure is checked instead.
+# Nobody has published checksums of affNIST's files: their structure is checked instead, and they
+# are downloaded by https alone.
 REMOTE = RemoteFile(
     "test.mat.zip",
     None,
     None,
-    tuple(
-        f"{scheme}://www.cs.toronto.edu/~tijmen/affNIST/32x/transformed/test.mat.zip"
-        for scheme in ("https", "http")
-    ),
+    ("https://www.cs.toronto.edu/~tijmen/affNIST/32x/transformed/test.mat.zip",),
     "zip",
 )
 
@@ -66,20 +65,27 @@ def _batches(directory: Path) -> list[Path]:
 def _contents(path: Path) -> Iterator[Content]:
     """Yield the MATLAB files, in the order of their numbers."""
     if path.is_dir():
-        yield from map(read, _batches(path))
+        yield from (read(file, limit=MAX_BYTES) for file in _batches(path))
     elif path.suffix == ".zip":
-        yield from zip_members(path, ".mat")
+        yield from zip_members(path, ".mat", limit=MAX_BYTES)
     else:
-        yield read(path)
+        yield read(path, limit=MAX_BYTES)
 
 
 def read_fields(path: Path) -> Fields:
     """Return the fields of all images, see `read_affnist`.
 
     Raises:
-        UserError: A file is damaged or not one of affNIST's, or the files have different fields.
+        UserError: A file is damaged or not one of affNIST's, the files have different fields, or
+            they hold more than the official images could.
     """
-    return _join([(content.name, read_affnist(content)) for content in _contents(path)])
+    parts: list[tuple[str, Fields]] = []
+    available = MAX_BYTES
+    for content in _contents(path):
+        fields = read_affnist(content, available)
+        available -= sum(values.nbytes for values in fields.values())
+        parts.append((content.name, fields))
+    return _join(parts)
 
 
 def _join(parts: list[tuple[str, Fields]]) -> Fields:

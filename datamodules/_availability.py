@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from capsbench.files.folders import misplaced
 from capsbench.files.remote import RemoteFile
 
 
@@ -24,4 +25,4 @@ def status_line(folder: Path, missing: Sequence[str], *, downloaded: bool = True
     if not missing:
         return f"found in {folder}"
     action = "downloaded when needed, or put" if downloaded else "put"
-    return f"not found; {action} {', '.join(missing)} in {folder}"
+    return f"not found; {action} {', '.join(missing)} in {folder}{misplaced(folder, missing)}"

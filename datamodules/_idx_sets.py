@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from hashlib import sha256
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, NamedTuple
@@ -15,12 +15,13 @@ from capsbench.data.images import ImageDataModule
 from capsbench.data.splits import hold_out
 from capsbench.datamodules._availability import status_line
 from capsbench.errors import UserError
-from capsbench.files.content import Content, damaged, decompress, read
+from capsbench.files.content import Content, damaged, decompress, describe_checksum, read
 from capsbench.files.download import fetch
 from capsbench.files.remote import RemoteFile
 from capsbench.formats.idx import read_idx
 
 SIDE = 28  # of a stored image, pixels
+MAX_BYTES = 16 + 60_000 * SIDE**2  # of a file, unpacked: the header and the training images
 VALIDATION_SHARE = 1 / 12  # 5,000 of 60,000
 
 Canvas = Annotated[int, Field(ge=SIDE)]
@@ -32,26 +33,25 @@ class IdxFile(NamedTuple):
     Attributes:
         size: Bytes of the packed file, ``<name>.gz``.
         packed: SHA-256 of the packed file.
-        plain: SHA-256 of the unpacked file; None if nobody has published it.
+        plain: SHA-256 of the unpacked file, or its MD5 where no SHA-256 has been published.
     """
 
     size: int
     packed: str
-    plain: str | None = None
+    plain: str
 
 
-def checksum(files: Mapping[str, IdxFile]) -> str:
+def checksum(sums: Iterable[str]) -> str:
     """Return one checksum of all files, for the identity of the set."""
-    sums = "".join(file.plain or file.packed for file in files.values())
-    return f"sha256:{sha256(sums.encode()).hexdigest()}"
+    return f"sha256:{sha256(''.join(sums).encode()).hexdigest()}"
 
 
 class IdxSet(ImageDataModule):
     """A set of four IDX files: 60,000 images, 5,000 of them for validation, and 10,000 to test.
 
-    The files lie under ``<data root>/<set>/raw``, as torchvision stores them, packed (``.gz``) or,
-    if the SHA-256 of the unpacked file is known, unpacked. Missing files are downloaded. Each file
-    is checked against its SHA-256 before it is used.
+    The files lie under ``<data root>/<set>/raw``, as torchvision stores them, packed (``.gz``) or
+    unpacked; the unpacked one is read if both are there. Missing files are downloaded. Each file is
+    checked against its checksum before it is used.
 
     Args:
         canvas: Side of the images in pixels, with the stored 28 x 28 in the middle of black.
@@ -113,15 +113,7 @@ class IdxSet(ImageDataModule):
     @classmethod
     def availability(cls, data_root: Path) -> str:
         """Return one line that says if the four files are in their folder."""
-        directory = cls.folder(data_root)
-        line = status_line(directory, cls.missing_files(data_root))
-        unverified = [name for name, file in cls.files.items() if file.plain is None]
-        ignored = any(
-            (directory / name).is_file() and not (directory / f"{name}.gz").is_file()
-            for name in unverified
-        )
-        reason = " (unpacked files are ignored: no checksum of them is known)"
-        return line + reason if ignored else line
+        return status_line(cls.folder(data_root), cls.missing_files(data_root))
 
     @classmethod
     def folder(cls, data_root: Path) -> Path:
@@ -130,19 +122,17 @@ class IdxSet(ImageDataModule):
 
     @classmethod
     def missing_files(cls, data_root: Path) -> list[str]:
-        """Return the names of the files that are neither packed nor, if verifiable, unpacked."""
+        """Return the names of the files that are there neither packed nor unpacked."""
         directory = cls.folder(data_root)
         return [
-            name if file.plain else f"{name}.gz"
-            for name, file in cls.files.items()
-            if not (directory / f"{name}.gz").is_file()
-            and not (file.plain and (directory / name).is_file())
+            name
+            for name in cls.files
+            if not any((directory / form).is_file() for form in (name, f"{name}.gz"))
         ]
 
     @classmethod
     def remote(cls, name: str) -> RemoteFile:
         """Return the addresses of a file, with its checksum."""
-        name = name.removesuffix(".gz")
         file = cls.files[name]
         urls = tuple(f"{mirror}/{name}.gz" for mirror in cls.mirrors)
         return RemoteFile(f"{name}.gz", file.packed, file.size, urls)
@@ -150,27 +140,21 @@ class IdxSet(ImageDataModule):
     def _array(self, name: str) -> torch.Tensor:
         file, directory = self.files[name], self.folder(self.data_root)
         plain = directory / name
-        if file.plain is not None and plain.is_file():
-            content = decompress(read(plain)).check(file.plain)
-        else:
-            content = _verified(read(directory / f"{name}.gz"), file)
-        return torch.from_numpy(read_idx(content))
+        path = plain if plain.is_file() else directory / f"{name}.gz"
+        return torch.from_numpy(read_idx(_verified(read(path), file)))
 
 
-def _verified(packed: Content, file: IdxFile) -> Content:
-    """Return the unpacked content if the SHA-256 of the packed or the unpacked file is right.
+def _verified(stored: Content, file: IdxFile) -> Content:
+    """Return the unpacked content if the checksum of the packed or the unpacked file is right.
 
     A file that was unpacked and packed again has another SHA-256, but the same content.
     """
-    checksum = packed.sha256
-    if checksum == file.packed:
-        return decompress(packed)
-    if file.plain is None:
-        raise packed.damaged(f"SHA-256 {file.packed}", checksum)
-    content = decompress(packed)
-    if content.sha256 != file.plain:
-        raise packed.damaged(
-            f"SHA-256 {file.packed}, or {file.plain} of the unpacked file",
-            f"{checksum} and {content.sha256}",
+    checksum = stored.sha256
+    content = decompress(stored, MAX_BYTES)
+    unpacked = content.checksum_like(file.plain)
+    if checksum != file.packed and unpacked != file.plain:
+        raise stored.damaged(
+            f"SHA-256 {file.packed}, or {describe_checksum(file.plain)} of the unpacked file",
+            f"{checksum} and {unpacked}",
         )
     return content

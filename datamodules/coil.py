@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from capsbench.arguments import Positive
 from capsbench.data.batches import Split
@@ -18,19 +19,22 @@ from capsbench.errors import UserError
 from capsbench.formats.npz import ArraySpec
 
 CHANNELS = (1, 3)
+REQUIRED: dict[str, ArraySpec] = {
+    "images": ((3, 4), "u"),
+    "object_id": (1, "iu"),
+    "azimuth_deg": (1, "iu"),
+}
+VIEW = ("object_id", "azimuth_deg")
 SETS = {
     20: NpzSet(
         "COIL20",
         "coil20_*.npz",
         {"coil20_128.npz": "8f118b584bc597523e2186f8d275b7f5db52af6d638245d67b4420237b4124f3"},
         CHANNELS,
+        REQUIRED,
+        VIEW,
     ),
-    100: NpzSet("COIL100", "coil100_*.npz", {}, CHANNELS),
-}
-REQUIRED: dict[str, ArraySpec] = {
-    "images": ((3, 4), "u"),
-    "object_id": (1, "iu"),
-    "azimuth_deg": (1, "iu"),
+    100: NpzSet("COIL100", "coil100_*.npz", {}, CHANNELS, REQUIRED, VIEW),
 }
 
 
@@ -39,7 +43,8 @@ class COIL(RecordedData):
 
     The images are in an NPZ file, ``<data root>/COIL20/coil20_128.npz`` or
     ``<data root>/COIL100/coil100_*.npz``, with the arrays ``images`` (N, H, W) or (N, H, W, 3)
-    uint8, ``object_id`` (N,) from 1 on, and ``azimuth_deg`` (N,). There is no official division:
+    uint8, ``object_id`` (N,) from 1 on, and ``azimuth_deg`` (N,). Several files with different
+    objects or azimuths are read as one. There is no official division:
     name the familiar azimuths, such as ``views.azimuth: {start: 0, stop: 340, step: 20}``. The
     authors scaled each image separately to fill the frame and the full range of greys.
 
@@ -75,8 +80,8 @@ class COIL(RecordedData):
         self.colour = colour
 
     def read(self) -> Recording:
-        """Read the file."""
-        arrays = self.npz.read(self.data_root, REQUIRED)
+        """Read the file, or the parts of the set."""
+        arrays = self.npz.read(self.data_root, self.identity.checksum)
         name = self.identity.name
         images = to_tensor(arrays["images"], colour=self.colour, name=name)
         numbers = torch.from_numpy(arrays["object_id"].astype(np.int64))
@@ -90,6 +95,10 @@ class COIL(RecordedData):
         small = shrink(images, self.image_shape[1], name)
         all_images = Split(small, numbers - 1, torch.arange(len(numbers)), {"azimuth": azimuth})
         return Recording(all_images)
+
+    def objects(self, images: Split) -> Tensor:
+        """Return the objects in images, (N, 1): each class is one."""
+        return images.targets[:, None]
 
     @classmethod
     def availability(cls, data_root: Path) -> str:

@@ -17,12 +17,7 @@ from capsbench.datamodules._pictures import shrink, to_tensor
 from capsbench.errors import UserError
 from capsbench.formats.npz import ArraySpec
 
-NPZ = NpzSet(
-    "ETH80",
-    "eth80_*.npz",
-    {"eth80_64_inst1-5.npz": "48e33ccb07bc4ff95b4f7335320df1af392e4be28603c13e44c5e8bced4303c4"},
-    (3,),
-)
+NAMES = ("apple", "car", "cow", "cup", "dog", "horse", "pear", "tomato")
 REQUIRED: dict[str, ArraySpec] = {
     "images": (4, "u"),
     "masks": (3, "u"),
@@ -31,6 +26,15 @@ REQUIRED: dict[str, ArraySpec] = {
     "polar_deg": (1, "iu"),
     "azimuth_deg": (1, "iu"),
 }
+NPZ = NpzSet(
+    "ETH80",
+    "eth80_*.npz",
+    {"eth80_64_inst1-5.npz": "48e33ccb07bc4ff95b4f7335320df1af392e4be28603c13e44c5e8bced4303c4"},
+    (3,),
+    REQUIRED,
+    ("category_id", "instance", "polar_deg", "azimuth_deg"),
+    {"category_names": NAMES},
+)
 
 
 class ETH80(RecordedData):
@@ -39,8 +43,9 @@ class ETH80(RecordedData):
     The images are in an NPZ file, ``<data root>/ETH80/eth80_*.npz``, with the arrays ``images``
     (N, H, W, 3) uint8, ``masks`` (N, H, W) of 0 and 1, and (N,) each ``category_id`` from 0 on,
     ``instance``, ``polar_deg`` from the vertical and ``azimuth_deg``. The known file has objects 1
-    to 5 of each category. There is no official division: name the familiar views, such as
-    ``views.elevation: [0, 24]``, or ``test_instances``, or both.
+    to 5 of each category; files of further objects or views beside it are read with it. There is no
+    official division: name the familiar views, such as ``views.elevation: [0, 24]``, or
+    ``test_instances``, or both.
 
     Args:
         size: Side of the images, in pixels; larger images are reduced by averaging boxes of pixels.
@@ -53,7 +58,7 @@ class ETH80(RecordedData):
     """
 
     num_classes = 8
-    class_names = ("apple", "car", "cow", "cup", "dog", "horse", "pear", "tomato")
+    class_names = NAMES
     source: ClassVar[str] = "Leibe, Schiele 2003; <data root>/ETH80/eth80_64_inst1-5.npz"
     factors = ("azimuth", "elevation", "instance")
     has_masks = True
@@ -70,8 +75,8 @@ class ETH80(RecordedData):
         self.masked = masked
 
     def read(self) -> Recording:
-        """Read the file."""
-        arrays = NPZ.read(self.data_root, REQUIRED)
+        """Read the file, or the parts of the set."""
+        arrays = NPZ.read(self.data_root, self.identity.checksum)
         images = to_tensor(arrays["images"], colour=self.colour, name="eth80")
         masks = torch.from_numpy(arrays["masks"])[:, None]
         if masks.max() > 1:
@@ -97,5 +102,5 @@ class ETH80(RecordedData):
 
     @classmethod
     def availability(cls, data_root: Path) -> str:
-        """Return one line that says if the file is there."""
+        """Return one line that says if files are there."""
         return NPZ.status_line(data_root)

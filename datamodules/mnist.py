@@ -40,7 +40,7 @@ class MNIST(IdxSet):
     Source: Y. LeCun, C. Cortes, C. Burges, The MNIST Database of Handwritten Digits (1998).
     """
 
-    identity = Identity("mnist", "1", checksum(FILES))
+    identity = Identity("mnist", "1", checksum(file.plain for file in FILES.values()))
     image_shape = (1, 28, 28)
     class_names = tuple("0123456789")
     source: ClassVar[str] = "LeCun, Cortes, Burges 1998; four IDX files under <data root>/MNIST/raw"

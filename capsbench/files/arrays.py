@@ -8,20 +8,36 @@
 
 from __future__ import annotations
 
+import math
 import os
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
 
-import numpy as np
+from numpy.lib.format import read_array, read_array_header_1_0, read_array_header_2_0, read_magic
 from numpy.typing import NDArray
 
 from capsbench.errors import UserError
-from capsbench.files.atomic import write_bytes
-from capsbench.files.content import Content, describe_start, read, stream_sha256
+from capsbench.files.archives import require_bounded
+from capsbench.files.atomic import write_archive, write_bytes
+from capsbench.files.content import MAX_BYTES, Content, describe_start, read, stream_sha256
 from capsbench.files.locking import unwritable
+
+MAGIC = b"\x93NUMPY"
+READ_HEADER = {(1, 0): read_array_header_1_0, (2, 0): read_array_header_2_0}
+UNREADABLE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    ValueError,
+    EOFError,
+    OSError,
+    RuntimeError,  # an encrypted member, or a header that is nested too deeply
+    TokenError,  # a header that is no expression
+)
+MAX_REASON = 200  # characters: numpy repeats a whole header in its message
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -69,35 +85,59 @@ def load_arrays(path: Path) -> Arrays | None:
     return parse_npz(content)
 
 
-def parse_npz(content: Content) -> Arrays:
-    """Return the arrays of an NPZ file.
+def parse_npz(content: Content, names: Collection[str] | None = None) -> Arrays:
+    """Return arrays of an NPZ file.
+
+    Args:
+        content: The file.
+        names: Names of the arrays that are read, if they are there; all if left out.
 
     Raises:
-        UserError: It is damaged, is not an NPZ file, or holds pickled objects.
+        UserError: The file is damaged, is not an NPZ file, holds pickled objects, or an array is
+            larger than the file that holds it. An NPZ file unpacks to at most `MAX_BYTES`.
     """
     if not content.data.startswith(b"PK"):
         raise content.damaged("an NPZ file", describe_start(content.data))
     try:
-        with np.load(content.stream, allow_pickle=False) as archive:
-            arrays: Arrays = dict(archive)
-    except (zipfile.BadZipFile, zlib.error, ValueError, EOFError, OSError, RuntimeError) as error:
-        raise content.damaged("an NPZ file of plain arrays", f"another one ({error})") from None
-    for name, array in arrays.items():
-        if not isinstance(array, np.ndarray):  # numpy returns members of other formats as bytes
+        with zipfile.ZipFile(content.stream) as archive:
+            members = {member.filename.removesuffix(".npy"): member for member in archive.filelist}
+            selected = {k: m for k, m in members.items() if names is None or k in names}
+            require_bounded(content.name, selected.values(), MAX_BYTES)
+            return {name: _array(content, archive, m) for name, m in selected.items()}
+    except UNREADABLE as error:
+        reason = str(error).partition("\n")[0][:MAX_REASON]
+        raise content.damaged("an NPZ file of plain arrays", f"another one ({reason})") from None
+
+
+def _array(content: Content, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> NDArray[Any]:
+    """Read an array whose header claims as many bytes as its member has.
+
+    numpy alone would reserve the memory that a header claims before it reads the first number.
+    """
+    name = member.filename.removesuffix(".npy")
+    with archive.open(member) as stream:
+        if stream.read(len(MAGIC)) != MAGIC:
             raise content.damaged("only arrays", f"a member {name!r}")
-    return arrays
+        stream.seek(0)
+        read_header = READ_HEADER.get(read_magic(stream))
+        if read_header is None:
+            raise content.damaged(f"{name!r} in the format of plain arrays", "another version")
+        shape, _, dtype = read_header(stream)
+        claimed, available = math.prod(shape) * dtype.itemsize, member.file_size - stream.tell()
+        if claimed != available and not dtype.hasobject:
+            sizes = " x ".join(map(str, shape))
+            expected = f"{claimed} bytes for {sizes} numbers of {name!r}"
+            raise content.damaged(expected, f"{available}")
+        stream.seek(0)
+        array: NDArray[Any] = read_array(stream, allow_pickle=False)
+    return array
 
 
 def _write(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with temporary.open("w+b") as stream:
-            with zipfile.ZipFile(stream, "w") as archive:
-                for name, array in arrays.items():
-                    # A ZipInfo has a fixed date, so that equal arrays give identical files.
-                    info = zipfile.ZipInfo(f"{name}.npy")
-                    with archive.open(info, "w", force_zip64=True) as member:
-                        np.lib.format.write_array(member, np.asarray(array), allow_pickle=False)
+            write_archive(stream, arrays, zipfile.ZIP_STORED)
             stream.flush()
             os.fsync(stream.fileno())
             stream.seek(0)

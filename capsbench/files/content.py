@@ -1,4 +1,4 @@
-"""Contents of files in memory, with SHA-256 checks before any parsing."""
+"""Contents of files in memory: checksums before any parsing, and bounds of what they unpack to."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from hashlib import sha256
+from hashlib import md5, sha256
 from pathlib import Path
 from typing import BinaryIO
 
@@ -17,6 +17,9 @@ from capsbench.errors import UserError
 
 CHUNK = 1 << 20  # bytes: large enough for the disk, small enough for the cache
 GZIP = b"\x1f\x8b"
+MD5_DIGITS = 32  # hexadecimal; a SHA-256 has 64
+# Of a user's own NPZ file and its arrays, and of a file without a published checksum.
+MAX_BYTES = 1 << 32
 
 
 @dataclass(frozen=True)
@@ -42,14 +45,24 @@ class Content:
         return io.BytesIO(self.data)
 
     def check(self, expected: str) -> Content:
-        """Return this content if its SHA-256 is the expected one.
+        """Return this content if its checksum is the expected one.
+
+        Args:
+            expected: SHA-256, or MD5 where nobody has published more.
 
         Raises:
-            UserError: The SHA-256 differs.
+            UserError: The checksum differs.
         """
-        if self.sha256 != expected:
-            raise self.damaged(f"SHA-256 {expected}", self.sha256)
+        actual = self.checksum_like(expected)
+        if actual != expected.lower():
+            raise self.damaged(describe_checksum(expected), actual)
         return self
+
+    def checksum_like(self, expected: str) -> str:
+        """Return the checksum of the bytes, of the same kind as an expected one."""
+        if len(expected) == MD5_DIGITS:
+            return md5(self.data, usedforsecurity=False).hexdigest()
+        return self.sha256
 
     def damaged(self, expected: str, actual: str) -> UserError:
         """Return the error for unexpected content."""
@@ -65,6 +78,11 @@ def damaged(name: object, expected: str, actual: str) -> UserError:
     return UserError(
         f"{name} is damaged or the wrong file: expected {expected}, found {actual}; replace it"
     )
+
+
+def describe_checksum(checksum: str) -> str:
+    """Return a checksum with the name of its kind."""
+    return f"{'MD5' if len(checksum) == MD5_DIGITS else 'SHA-256'} {checksum}"
 
 
 def describe_start(data: bytes | bytearray) -> str:
@@ -101,7 +119,7 @@ def check_sha256(stream: BinaryIO, expected: str) -> None:
         UserError: The SHA-256 differs.
     """
     actual = stream_sha256(stream)
-    if actual != expected:
+    if actual != expected.lower():
         raise damaged(stream.name, f"SHA-256 {expected}", actual)
     stream.seek(0)
 
@@ -132,28 +150,37 @@ def open_checked(path: Path, expected: str | None = None) -> Iterator[io.Buffere
         yield stream
 
 
-def read(path: Path, expected: str | None = None) -> Content:
+def read(path: Path, expected: str | None = None, *, limit: int = MAX_BYTES) -> Content:
     """Read a file into memory.
 
     Args:
         path: Path of the file.
-        expected: SHA-256, checked on the returned bytes; None if none is published.
+        expected: SHA-256 or MD5, checked on the returned bytes; None if none is published.
+        limit: The most bytes that the file may have.
 
     Raises:
-        UserError: The file cannot be read, or its SHA-256 differs.
+        UserError: The file cannot be read, is too large, or its checksum differs.
     """
     with open_checked(path) as stream:
-        data = bytearray(os.fstat(stream.fileno()).st_size)
+        size = os.fstat(stream.fileno()).st_size
+        if size > limit:
+            raise damaged(path, f"at most {limit} bytes", str(size))
+        data = bytearray(size)
         del data[stream.readinto(data) :]
     content = Content(str(path), data)
     return content if expected is None else content.check(expected)
 
 
-def decompress(content: Content) -> Content:
+def decompress(content: Content, limit: int) -> Content:
     """Decompress a gzip file; return other content unchanged unless its name ends in ``.gz``.
 
+    Args:
+        content: The file.
+        limit: The most bytes that it may unpack to; decompression stops there.
+
     Raises:
-        UserError: The file is truncated or damaged, or is named ``.gz`` but is not a gzip file.
+        UserError: The file is truncated or damaged, unpacks to more, or is named ``.gz`` but is not
+            a gzip file.
     """
     if not content.data.startswith(GZIP):
         if content.name.endswith(".gz"):
@@ -164,6 +191,8 @@ def decompress(content: Content) -> Content:
         with gzip.GzipFile(fileobj=content.stream) as stream:
             while chunk := stream.read(CHUNK):
                 data += chunk
+                if len(data) > limit:
+                    raise content.damaged(f"at most {limit} bytes unpacked", "more")
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise content.damaged(
             "a complete gzip file", f"one that cannot be decompressed ({error})"

@@ -16,6 +16,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, Trans
 from capsbench import __version__
 from capsbench.errors import UserError
 from capsbench.files.content import CHUNK, stream_sha256
+from capsbench.files.folders import misplaced
 from capsbench.files.locking import locked, unwritable
 from capsbench.files.remote import RemoteFile
 
@@ -62,9 +63,11 @@ def fetch(files: Sequence[RemoteFile], folder: Path, *, data_set: str) -> None:
                 reasons = _download(file, folder / file.name, progress)
                 if reasons:
                     remaining = ", ".join(map(str, missing[done:]))
+                    similar = misplaced(folder, [each.name for each in missing[done:]])
                     raise UserError(
                         f"{data_set}: {file.name} could not be downloaded ({'; '.join(reasons)}); "
-                        f"put {remaining} in {folder}, or set another root with --data-root"
+                        f"put {remaining} in {folder}{similar}, or set another root with "
+                        "--data-root"
                     )
 
 

@@ -4,9 +4,40 @@ from __future__ import annotations
 
 import errno
 import tempfile
+from collections.abc import Iterable
+from fnmatch import fnmatchcase
+from itertools import islice
 from pathlib import Path
 
 from capsbench.errors import UserError
+
+MAX_LISTED = 10_000  # files of a folder that are compared with missing ones
+
+
+def misplaced(folder: Path, missing: Iterable[str]) -> str:
+    """Return a remark on files that may be the missing ones of a folder, or an empty text.
+
+    Their names differ in case, in dots for hyphens or in ``.gz``, or they lie in a folder inside.
+
+    Args:
+        folder: The folder; it need not exist.
+        missing: Names of files, or patterns of them.
+    """
+    patterns = {_normalized(name) for name in missing}
+    files = (path for path in islice(folder.rglob("*"), MAX_LISTED) if path.is_file())
+    similar = [
+        str(path.relative_to(folder))
+        for path in files
+        if any(fnmatchcase(_normalized(path.name), pattern) for pattern in patterns)
+    ]
+    if not similar:
+        return ""
+    names = ", ".join(sorted(similar)[:4])
+    return f" (there is {names}: another name, folder or form than expected)"
+
+
+def _normalized(name: str) -> str:
+    return name.lower().removesuffix(".gz").replace(".", "-")
 
 
 def require_folder(data_root: Path | None) -> None:

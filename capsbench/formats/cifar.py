@@ -45,7 +45,7 @@ def read_cifar_batch(content: Content) -> Labelled:
     return rows[:, 1:].reshape(count, *SHAPE), labels
 
 
-def read_cifar10(path: Path, expected: str | None = None) -> dict[str, Labelled]:
+def read_cifar10(path: Path, expected: str) -> dict[str, Labelled]:
     """Read ``cifar-10-binary.tar.gz`` without extracting it.
 
     Args:

@@ -8,16 +8,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from capsbench.files.content import Content
-from capsbench.formats.matlab5 import read_matlab
+from capsbench.formats.matlab5 import MAX_BYTES, read_matlab
 
 SIDE = 40  # of an image of affNIST, pixels
 
 
-def read_affnist(content: Content) -> dict[str, NDArray[Any]]:
+def read_affnist(content: Content, limit: int = MAX_BYTES) -> dict[str, NDArray[Any]]:
     """Read one file of affNIST.
 
     Args:
         content: The file, such as ``test.mat`` or one of ``test_batches/*.mat``.
+        limit: The most bytes that it may unpack to.
 
     Returns:
         The fields of the structure ``affNISTdata``, with a row for each of N images: ``"image"``
@@ -30,7 +31,7 @@ def read_affnist(content: Content) -> dict[str, NDArray[Any]]:
 
     Source: T. Tieleman, affNIST, https://www.cs.toronto.edu/~tijmen/affNIST/.
     """
-    fields = read_matlab(content, "affNISTdata")["affNISTdata"]
+    fields = read_matlab(content, "affNISTdata", limit=limit)["affNISTdata"]
     if not isinstance(fields, dict):
         raise content.damaged("affNISTdata, a structure", f"{fields.dtype} {fields.shape}")
     for name in ("image", "label_int"):
@@ -55,7 +56,7 @@ def read_svhn(content: Content) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     """Read one file of SVHN's cropped digits.
 
     Args:
-        content: ``train_32x32.mat``, ``test_32x32.mat`` or ``extra_32x32.mat``.
+        content: ``train_32x32.mat`` or ``test_32x32.mat``.
 
     Returns:
         (N, 3, 32, 32) images, red, green, blue; (N,) digits. The file's label 10 is the digit 0.

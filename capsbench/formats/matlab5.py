@@ -3,7 +3,8 @@
 Layout: a header of 128 bytes, then elements. An element is a type, a length, the data and padding
 to a multiple of eight bytes; data of up to four bytes is stored in the tag itself. A variable is an
 element of elements: class, dimensions, name and numbers; it is often compressed by zlib. Each
-length is compared with the available bytes before it is used. Text, cells, objects, and sparse,
+length is compared with the available bytes before it is used, and all variables together with a
+limit. Text, cells, objects, and sparse,
 complex and empty matrices are refused.
 
 Source: The MathWorks, MAT-File Format, "Level 5 MAT-File Format".
@@ -15,6 +16,7 @@ import math
 import struct
 import zlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -57,26 +59,30 @@ OTHERS = {1: "cells", 3: "an object", 4: "text", 5: "a sparse matrix", 16: "a fu
 COMPLEX = 0x800
 MAX_AXES = 8
 MAX_ELEMENTS = 100  # in sequence: variables of a file, or elements of a variable
-MAX_BYTES = 1 << 31  # of a variable: the limit of the format
+# Of a file, unpacked, and of the numbers that are returned: affNIST's 320,000 images have 0.6 GB.
+MAX_BYTES = 1 << 30
 CHUNK = 1 << 16  # bytes that are decompressed at a time: to at most 64 MiB
 
 Fields = dict[str, NDArray[Any]]
 Element = tuple[int, memoryview]
 
 
-def read_matlab(content: Content, *names: str) -> dict[str, NDArray[Any] | Fields]:
+def read_matlab(
+    content: Content, *names: str, limit: int = MAX_BYTES
+) -> dict[str, NDArray[Any] | Fields]:
     """Read some variables of a file; others are skipped.
 
     Args:
         content: The file.
         names: Names of the variables.
+        limit: The most bytes that the file may unpack to, and that the numbers may take.
 
     Returns:
         By name, a matrix as an array with the type of its class, a 1 x 1 structure as its fields.
 
     Raises:
-        UserError: The file is damaged or of another version, or a variable is missing or not
-            numeric.
+        UserError: The file is damaged or of another version, unpacks to more, or a variable is
+            missing or not numeric.
     """
     data = content.data
     if data.startswith((HDF5, V7_3)):
@@ -86,7 +92,7 @@ def read_matlab(content: Content, *names: str) -> dict[str, NDArray[Any] | Field
     order = ORDERS.get(bytes(data[HEADER - 4 : HEADER]))
     if order is None:
         raise content.damaged("a complete MATLAB file", "one without the end of its header")
-    reader = _Reader(content, order)
+    reader = _Reader(content, order, limit)
     variables = {}
     for element in reader.elements(memoryview(data)[HEADER:]):
         variable = reader.variable(element)
@@ -111,11 +117,23 @@ class _Variable(NamedTuple):
         return self.flags & 0xFF
 
 
-class _Reader(NamedTuple):
-    """Reader of the elements of a file with a given byte order."""
+@dataclass
+class _Reader:
+    """Reader of the elements of a file with a given byte order.
+
+    Attributes:
+        content: The file.
+        order: Its byte order.
+        limit: The most bytes that its variables may unpack to, and that their numbers may take.
+        unpacked: Bytes that were unpacked so far.
+        numbers: Bytes that the numbers returned so far take.
+    """
 
     content: Content
     order: str
+    limit: int
+    unpacked: int = 0
+    numbers: int = 0
 
     def elements(self, data: memoryview) -> Iterator[Element]:
         """Yield the type and the data of each element of a sequence."""
@@ -197,19 +215,24 @@ class _Reader(NamedTuple):
         if len(data) != stored.itemsize * math.prod(shape):
             sizes = " x ".join(map(str, shape))
             raise self._damaged(f"{len(data)} bytes for {sizes} numbers in {name}")
+        self.numbers += result.itemsize * math.prod(shape)
+        if self.numbers > self.limit:
+            raise self.content.damaged(f"numbers of at most {self.limit} bytes", "more")
         return np.frombuffer(data, stored).reshape(shape, order="F").astype(result, copy=False)
 
     def _decompress(self, data: memoryview) -> memoryview:
         decompressor, result = zlib.decompressobj(), bytearray()
+        available = self.limit - self.unpacked
         try:
             for at in range(0, len(data), CHUNK):
                 result += decompressor.decompress(data[at : at + CHUNK])
-                if len(result) > MAX_BYTES:
-                    raise self._damaged(f"a variable of more than {MAX_BYTES} bytes")
+                if len(result) > available:
+                    raise self.content.damaged(f"at most {self.limit} bytes unpacked", "more")
         except zlib.error as error:
             raise self._damaged(str(error)) from None
         if not decompressor.eof:
             raise self._damaged("a truncated compressed variable")
+        self.unpacked += len(result)
         return memoryview(result)
 
     def _damaged(self, problem: str) -> Exception:

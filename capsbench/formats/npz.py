@@ -10,28 +10,35 @@ from capsbench.files.content import Content
 ArraySpec = tuple[int | tuple[int, ...], str]  # number or numbers of axes, kinds of dtype
 
 
-def read_npz(content: Content, required: Mapping[str, ArraySpec]) -> Arrays:
-    """Read required arrays of an NPZ file.
+def read_npz(
+    content: Content,
+    required: Mapping[str, ArraySpec],
+    optional: Mapping[str, ArraySpec] | None = None,
+) -> Arrays:
+    """Read some arrays of an NPZ file; others are not unpacked.
 
     Args:
         content: The file.
         required: For each array the allowed number or numbers of axes, and the allowed kinds of
             its dtype, a string of numpy's letters such as ``"u"`` or ``"iu"``.
+        optional: The same for arrays that the file may lack.
 
     Returns:
-        The required arrays.
+        The required arrays, and those of the optional ones that are there.
 
     Raises:
         UserError: The file is damaged or holds objects, or an array is missing or of another type.
     """
-    arrays = parse_npz(content)
-    for name, (axes, kinds) in required.items():
+    known = {**required, **(optional or {})}
+    arrays = parse_npz(content, known)
+    for name in required:
         if name not in arrays:
             raise content.damaged(f"an array {name!r}", ", ".join(arrays) or "none")
-        array = arrays[name]
+    for name, array in arrays.items():
+        axes, kinds = known[name]
         allowed = (axes,) if isinstance(axes, int) else axes
         if array.ndim not in allowed or array.dtype.kind not in kinds:
             numbers = " or ".join(map(str, allowed))
             expected = f"{name!r} with {numbers} axes and a dtype of kind {' or '.join(kinds)}"
             raise content.damaged(expected, f"{array.dtype} {array.shape}")
-    return {name: arrays[name] for name in required}
+    return arrays

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import math
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,10 +18,22 @@ from capsbench.files.content import Content, describe_start
 # The port of smallNORB at https://huggingface.co/datasets/Ramos-Ramos/smallnorb.
 SMALLNORB_IMAGES = ("image_lt", "image_rt")
 SMALLNORB_LABELS = ("category", "instance", "elevation", "azimuth", "lighting")
+NOT_A_PICTURE = (
+    UnidentifiedImageError,
+    OSError,
+    SyntaxError,
+    ValueError,
+    Image.DecompressionBombError,
+    Image.DecompressionBombWarning,
+)
+
+
+MAX_BYTES = 1 << 29  # of a file, unpacked, and of its pixels: smallNORB's port has 448 million
 
 
 def read_parquet_images(
     content: Content,
+    size: tuple[int, int],
     images: Sequence[str] = SMALLNORB_IMAGES,
     labels: Sequence[str] = SMALLNORB_LABELS,
 ) -> dict[str, NDArray[Any]]:
@@ -27,6 +41,7 @@ def read_parquet_images(
 
     Args:
         content: The file.
+        size: (H, W), the size of every image.
         images: Columns of images: structures whose field ``bytes`` holds a PNG file.
         labels: Columns of integers.
 
@@ -34,8 +49,8 @@ def read_parquet_images(
         ``"images"`` (N, columns, H, W) uint8, and each column of labels (N,) int64.
 
     Raises:
-        UserError: pyarrow is not installed, the file is damaged, or a column is missing or of
-            another type.
+        UserError: pyarrow is not installed, the file is damaged or unpacks to more than
+            `MAX_BYTES`, a column is missing or of another type, or an image has another size.
     """
     try:
         import pyarrow as pa
@@ -49,7 +64,9 @@ def read_parquet_images(
         raise content.damaged("a parquet file", describe_start(content.data))
     try:
         source = pa.BufferReader(pa.py_buffer(content.data))
-        file = pq.ParquetFile(source)
+        # Images that are stored once for many rows then take their memory once.
+        file = pq.ParquetFile(source, read_dictionary=[f"{name}.bytes" for name in images])
+        _require_bounded(content, file.metadata, len(images) * math.prod(size))
         names = file.schema_arrow.names
         for name in (*images, *labels):
             if name not in names:
@@ -69,34 +86,47 @@ def read_parquet_images(
         kind = table[name].type
         if not pa.types.is_struct(kind) or kind.get_field_index("bytes") < 0:
             raise content.damaged(f"images as structures in the column {name!r}", str(kind))
-        decoded.append(_decode(content, name, table[name].combine_chunks().field("bytes")))
-    if len({column.shape for column in decoded}) != 1:
-        sizes = ", ".join(str(column.shape[1:]) for column in decoded)
-        raise content.damaged("images of one size", sizes)
+        files = table[name].combine_chunks().field("bytes")
+        decoded.append(_decode(content, name, files, size))
     return {"images": np.stack(decoded, axis=1), **result}
 
 
-def _decode(content: Content, column: str, files: Any) -> NDArray[np.uint8]:
-    """Decode N PNG files to images (N, H, W)."""
-    decoded: NDArray[np.uint8] | None = None
+def _require_bounded(content: Content, metadata: Any, row: int) -> None:
+    """Refuse a file that would fill the memory.
+
+    Args:
+        content: The file.
+        metadata: Its metadata.
+        row: Bytes of the pixels of a row.
+    """
+    groups = range(metadata.num_row_groups)
+    unpacked = sum(metadata.row_group(group).total_byte_size for group in groups)
+    for total, what in ((unpacked, "unpacked"), (metadata.num_rows * row, "of pixels")):
+        if not 0 <= total <= MAX_BYTES:
+            raise content.damaged(f"at most {MAX_BYTES} bytes {what}", str(total))
+
+
+def _decode(content: Content, column: str, files: Any, size: tuple[int, int]) -> NDArray[np.uint8]:
+    """Decode N PNG files of a size to images (N, H, W)."""
+    if not len(files):
+        raise content.damaged(f"images in the column {column!r}", "none")
+    decoded = np.empty((len(files), *size), np.uint8)
     for row, file in enumerate(files):
         raw = file.as_py()
         position = f"row {row} of the column {column!r}"
         if not isinstance(raw, bytes):
             raise content.damaged(f"a PNG file in {position}", "no bytes")
         try:
-            with Image.open(io.BytesIO(raw), formats=["PNG"]) as image:
-                pixels = np.asarray(image)
-        except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+            with warnings.catch_warnings():
+                warnings.simplefilter("error", Image.DecompressionBombWarning)
+                with Image.open(io.BytesIO(raw), formats=["PNG"]) as image:
+                    if (image.mode, image.size) == ("L", size[::-1]):  # before it is unpacked
+                        decoded[row] = np.asarray(image)
+                        continue
+                    actual = f"{image.width} x {image.height} of mode {image.mode}"
+        except NOT_A_PICTURE as error:
             raise content.damaged(f"a PNG file in {position}", f"another one ({error})") from None
-        if decoded is None:
-            decoded = np.empty((len(files), *pixels.shape), np.uint8)
-        if pixels.dtype != np.uint8 or pixels.ndim != 2 or pixels.shape != decoded.shape[1:]:
-            raise content.damaged(
-                f"a greyscale image of the same size as the others in {position}",
-                f"{pixels.dtype} {pixels.shape}",
-            )
-        decoded[row] = pixels
-    if decoded is None:
-        raise content.damaged(f"images in the column {column!r}", "none")
+        height, width = size
+        expected = f"a greyscale image of {width} x {height} pixels in {position}"
+        raise content.damaged(expected, actual)
     return decoded

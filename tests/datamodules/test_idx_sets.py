@@ -1,12 +1,14 @@
 """MNIST and similar sets: files in their place, verified before use, images on a canvas."""
 
 import gzip
+import hashlib
 import struct
 
 import pytest
 import torch
 from torch.nn.functional import pad
 
+from capsbench.datamodules._idx_sets import MAX_BYTES
 from capsbench.datamodules.fashion_mnist import FashionMNIST
 from capsbench.datamodules.kmnist import KMNIST
 from capsbench.datamodules.mnist import MNIST
@@ -116,20 +118,57 @@ def test_missing_files_are_downloaded(root, tmp_path_factory, monkeypatch):
     assert MNIST.availability(elsewhere) == f"found in {MNIST.folder(elsewhere)}"
 
 
-def test_unpacked_files_without_a_known_checksum_are_ignored(tmp_path, monkeypatch):
-    roots.idx_set(tmp_path, monkeypatch, FashionMNIST)
-    path = FashionMNIST.folder(tmp_path) / "t10k-images-idx3-ubyte.gz"
-    path.with_suffix("").write_bytes(gzip.decompress(path.read_bytes()))
-    assert len(FashionMNIST(data_root=tmp_path).split("test")) == 40
-    assert FashionMNIST.availability(tmp_path) == f"found in {path.parent}"
-    path.unlink()
-    line = FashionMNIST.availability(tmp_path)
-    assert line.startswith("not found")
-    assert "put t10k-images-idx3-ubyte.gz" in line
-    assert "unpacked files are ignored" in line
-    assert FashionMNIST.missing_files(tmp_path) == ["t10k-images-idx3-ubyte.gz"]
-    with pytest.raises(UserError, match=r"put t10k-images-idx3-ubyte\.gz"):
-        FashionMNIST(data_root=tmp_path).split("test")
+def test_the_unpacked_one_of_two_files_is_read(root):
+    packed = MNIST.folder(root) / "t10k-labels-idx1-ubyte.gz"
+    plain = packed.with_suffix("")
+    plain.write_bytes(gzip.decompress(packed.read_bytes()))
+    packed.write_bytes(b"")
+    assert len(MNIST(data_root=root).split("test")) == 40
+    plain.write_bytes(b"")
+    with pytest.raises(UserError, match=r"ubyte is damaged.*e3b0c44"):
+        MNIST(data_root=root).split("test")
+
+
+def test_an_unpacked_file_may_be_verified_by_its_md5(root, monkeypatch):
+    packed = MNIST.folder(root) / "t10k-labels-idx1-ubyte.gz"
+    (plain := packed.with_suffix("")).write_bytes(gzip.decompress(packed.read_bytes()))
+    packed.unlink()
+    md5 = hashlib.md5(plain.read_bytes(), usedforsecurity=False).hexdigest()
+    monkeypatch.setitem(MNIST.files, plain.name, MNIST.files[plain.name]._replace(plain=md5))
+    assert len(MNIST(data_root=root).split("test")) == 40
+    plain.write_bytes(plain.read_bytes() + b"0")
+    with pytest.raises(UserError, match=f"or MD5 {md5} of the unpacked file"):
+        MNIST(data_root=root).split("test")
+
+
+def test_every_form_has_a_checksum_and_a_bound():
+    # The sums of packed files and of two sets of unpacked ones are the identities of records.
+    for cls in (MNIST, FashionMNIST, KMNIST):
+        for file in cls.files.values():
+            assert len(file.packed) == 64 and len(file.plain) in (32, 64)
+    sums = [file.plain for file in FashionMNIST.files.values()]
+    assert [each[:8] for each in sums] == ["c59f468a", "bad3541b", "5b4141f0", "0402a96d"]
+    assert MAX_BYTES == 47_040_016  # of the training images, as published
+
+
+def test_a_packed_file_that_unpacks_to_more_is_refused(root):
+    path = MNIST.folder(root) / "train-labels-idx1-ubyte.gz"
+    path.write_bytes(gzip.compress(bytes(MAX_BYTES + 1), compresslevel=1))
+    with pytest.raises(UserError, match=rf"gz is damaged.*at most {MAX_BYTES} bytes unpacked"):
+        MNIST(data_root=root).split("train")
+
+
+@pytest.mark.parametrize(
+    "other",
+    ["raw/t10k-images-idx3-ubyte.gz", "T10K-IMAGES-IDX3-UBYTE.GZ", "t10k-images.idx3-ubyte"],
+)
+def test_files_under_another_name_are_mentioned(root, other):
+    path = MNIST.folder(root) / "t10k-images-idx3-ubyte.gz"
+    (path.parent / "raw").mkdir()
+    path.rename(path.parent / other)
+    assert f"(there is {other}: another name" in MNIST.availability(root)
+    with pytest.raises(UserError, match=f"there is {other}: another name"):
+        MNIST(data_root=root).split("test")
 
 
 def test_a_canvas_has_the_image_in_its_middle(root):

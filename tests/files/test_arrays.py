@@ -1,15 +1,21 @@
 """Cached arrays: written atomically, checked when read, never unpickled."""
 
+import io
+import struct
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.lib.format import write_array_header_1_0
 
 from capsbench.errors import UserError
-from capsbench.files.arrays import load_arrays, save_arrays
+from capsbench.files import arrays
+from capsbench.files.arrays import load_arrays, parse_npz, save_arrays
+from capsbench.files.content import Content
 from capsbench.files.locking import locked
+from tests.formats import made
 
 ARRAYS = {
     "images": np.arange(2 * 3 * 4, dtype=np.uint8).reshape(2, 3, 4),
@@ -114,3 +120,40 @@ def test_a_lock_is_held_by_one_process_and_released_when_it_is_killed(tmp_path):
         holder.kill()
     with locked(tmp_path):
         pass
+
+
+def header(shape, dtype="|u1"):
+    stream = io.BytesIO()
+    fields = {"descr": dtype, "fortran_order": False, "shape": shape}
+    write_array_header_1_0(stream, fields)
+    return stream.getvalue()
+
+
+CLAIMS = {
+    "more": (header((1 << 40, 32)) + b"few", r"35184372088832 bytes.*'a', found 3"),
+    "less": (header((2,)) + b"more", "2 bytes.*'a', found 4"),
+    "negative": (header((-1, 4)), "-4 bytes"),
+    "text": (header((1,), f"|S{1 << 30}"), "found 0"),
+    "objects": (header((1 << 40,), "|O"), "plain arrays"),
+    "nested": (b"\x93NUMPY\x01\0" + struct.pack("<H", 9000) + b"(" * 9000, "plain arrays"),
+    "another version": (b"\x93NUMPY\x03\0", "another version"),
+    "no array": (b"text", "only arrays"),
+}
+
+
+@pytest.mark.parametrize("claim", CLAIMS)
+def test_an_array_takes_no_more_memory_than_its_member_has(claim, peak):
+    member, message = CLAIMS[claim]
+    content = Content("x.npz", bytearray(made.zipped({"a.npy": member})))
+    with pytest.raises(UserError, match=rf"x\.npz is damaged.*{message}") as raised:
+        parse_npz(content)
+    assert peak() < 16 << 20
+    assert len(str(raised.value)) < 400
+
+
+def test_what_an_npz_file_unpacks_to_is_limited(monkeypatch):
+    content = Content("x.npz", bytearray(made.npz(a=np.zeros(1 << 24, "u1"), b=np.zeros(2))))
+    monkeypatch.setattr(arrays, "MAX_BYTES", 1 << 20)
+    assert list(parse_npz(content, ["b"])) == ["b"]  # the others are not unpacked
+    with pytest.raises(UserError, match="at most 1048576 bytes unpacked"):
+        parse_npz(content)

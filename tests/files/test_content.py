@@ -1,6 +1,10 @@
 """Contents of files and members of archives: checksums and errors."""
 
 import gzip
+import hashlib
+import struct
+import tarfile
+import zipfile
 
 import numpy as np
 import pytest
@@ -8,10 +12,12 @@ import pytest
 from capsbench.errors import UserError
 from capsbench.files.archives import tar_members, zip_members
 from capsbench.files.content import Content, decompress, open_checked, read
+from tests.datamodules import roots
 from tests.formats import made
 
 DATA = bytes(np.random.default_rng(0).integers(0, 9, 100_000, dtype=np.uint8))
 SHA256 = Content("", bytearray(DATA)).sha256
+LIMIT = 1 << 20
 
 
 def test_a_file_is_read_after_its_checksum_is_checked(tmp_path):
@@ -29,6 +35,27 @@ def test_a_file_is_read_after_its_checksum_is_checked(tmp_path):
     assert read(path).data == DATA[:-1]
 
 
+def test_checksums_are_compared_without_regard_to_case_and_by_their_kind(tmp_path):
+    path = tmp_path / "one"
+    path.write_bytes(DATA)
+    md5 = hashlib.md5(DATA, usedforsecurity=False).hexdigest()
+    assert read(path, SHA256.upper()).data == read(path, md5).data == DATA
+    with open_checked(path, SHA256.upper()) as stream:
+        assert stream.read() == DATA
+    path.write_bytes(b"")
+    with pytest.raises(UserError, match=f"MD5 {md5}, found d41d8"):
+        read(path, md5)
+    with pytest.raises(UserError, match=f"SHA-256 {SHA256}, found e3b0c"):
+        read(path, SHA256)
+
+
+def test_a_file_that_is_too_large_is_refused_before_it_is_read(tmp_path):
+    with (path := tmp_path / "one").open("wb") as stream:
+        stream.truncate(1 << 40)  # sparse
+    with pytest.raises(UserError, match=f"one is damaged.* at most {1 << 32} bytes"):
+        read(path)
+
+
 def test_an_unreadable_file_is_refused(tmp_path):
     with pytest.raises(UserError, match=r"one cannot be read"):
         read(tmp_path / "one")
@@ -41,9 +68,9 @@ def content(name, data):
 
 
 def test_gzip_files_are_decompressed_and_others_unchanged():
-    assert decompress(content("a.gz", gzip.compress(DATA))).data == DATA
-    assert decompress(content("a", gzip.compress(DATA))).data == DATA
-    assert decompress(content("a", DATA)).data == DATA
+    assert decompress(content("a.gz", gzip.compress(DATA)), LIMIT).data == DATA
+    assert decompress(content("a", gzip.compress(DATA)), LIMIT).data == DATA
+    assert decompress(content("a", DATA), LIMIT).data == DATA
 
 
 @pytest.mark.parametrize(
@@ -59,7 +86,47 @@ def test_gzip_files_are_decompressed_and_others_unchanged():
 )
 def test_an_invalid_gzip_file_is_refused(data, message):
     with pytest.raises(UserError, match=rf"a\.gz is damaged.*{message}"):
-        decompress(content("a.gz", data))
+        decompress(content("a.gz", data), LIMIT)
+
+
+ZEROS = bytes(64 << 20)  # packed, 64 KiB
+
+
+def test_a_gzip_file_is_unpacked_up_to_its_limit(peak):
+    bomb = content("a.gz", gzip.compress(ZEROS, compresslevel=1))
+    peak()
+    with pytest.raises(UserError, match=rf"a\.gz is damaged.*at most {LIMIT} bytes unpacked"):
+        decompress(bomb, LIMIT)
+    assert peak() < 16 << 20
+
+
+def states(data, size, method=None):
+    """Return a zip file whose only member states another size, or another method."""
+    changed, at = bytearray(data), data.rindex(b"PK\x01\x02")
+    struct.pack_into("<I", changed, at + 24, size)
+    if method is not None:
+        struct.pack_into("<H", changed, at + 10, method)
+    return bytes(changed)
+
+
+BOMB = made.zipped({"1.mat": ZEROS})
+BOMBS = {
+    "large": (BOMB, f"at most {LIMIT} bytes unpacked, found {len(ZEROS)}"),
+    "states less": (states(BOMB, 1000), "truncated or damaged"),
+    "many": (made.zipped({f"{n}.mat": ZEROS[:300_000] for n in range(4)}), "found 1200000"),
+    "bzip2": (states(BOMB, 1000, zipfile.ZIP_BZIP2), "stored or deflated.*method 12"),
+    "LZMA": (states(BOMB, 1000, zipfile.ZIP_LZMA), "stored or deflated.*method 14"),
+}
+
+
+@pytest.mark.parametrize("bomb", BOMBS)
+def test_a_zip_file_is_unpacked_up_to_its_limit(tmp_path, peak, bomb):
+    data, message = BOMBS[bomb]
+    (path := tmp_path / "bomb.zip").write_bytes(data)
+    peak()
+    with pytest.raises(UserError, match=rf"bomb\.zip is damaged.*{message}"):
+        list(zip_members(path, ".mat", limit=LIMIT))
+    assert peak() < 16 << 20
 
 
 def test_members_of_a_zip_file_are_in_numerical_order(tmp_path):
@@ -97,13 +164,27 @@ def test_an_invalid_zip_file_is_refused(tmp_path, data, message):
         list(zip_members(path, ".mat"))
 
 
+@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.DIRTYPE])
+def test_links_and_folders_in_a_tar_file_are_no_members(tmp_path, kind):
+    (path := tmp_path / "set.tar.gz").parent.joinpath("secret").write_bytes(b"secret")
+    with tarfile.open(path, "w:gz") as archive:
+        info = tarfile.TarInfo("a")
+        info.type, info.linkname = kind, str(tmp_path / "secret")
+        archive.addfile(info)
+    with pytest.raises(UserError, match=r"set\.tar\.gz is damaged"):
+        list(tar_members(path, ["a"], read(path).sha256))
+
+
 TAR = made.tar({"a/1.bin": DATA, "a/2.bin": b"two", "b/3.bin": b"three"})
 
 
 def test_only_requested_members_of_a_tar_file_are_read(tmp_path):
     path = tmp_path / "set.tar.gz"
     path.write_bytes(TAR)
-    contents = {member.name: member.data for member in tar_members(path, ["b/3.bin", "a/1.bin"])}
+    contents = {
+        member.name: member.data
+        for member in tar_members(path, ["b/3.bin", "a/1.bin"], roots.sha256(TAR))
+    }
     assert contents == {f"{path}:a/1.bin": DATA, f"{path}:b/3.bin": b"three"}
 
 
@@ -122,4 +203,4 @@ def test_an_invalid_tar_file_is_refused(tmp_path, data, message):
     path = tmp_path / "set.tar.gz"
     path.write_bytes(data)
     with pytest.raises(UserError, match=rf"set\.tar\.gz is damaged.*{message}"):
-        list(tar_members(path, ["a/1.bin", "b/3.bin"]))
+        list(tar_members(path, ["a/1.bin", "b/3.bin"], roots.sha256(data)))

@@ -32,12 +32,12 @@ def affnist_batches(path, checksum):
 SETS = {
     "train-images-idx3-ubyte.gz": (
         lambda: made.packed(made.idx(GREY)),
-        lambda path, checksum: read_idx(decompress(read(path, checksum))),
+        lambda path, checksum: read_idx(decompress(read(path, checksum), 1 << 20)),
         GREY,
     ),
     "smallnorb-training-dat.mat.gz": (
         lambda: made.packed(made.norb(PAIRS)),
-        lambda path, checksum: read_norb(decompress(read(path, checksum))),
+        lambda path, checksum: read_norb(decompress(read(path, checksum), 1 << 20)),
         PAIRS,
     ),
     "test_batches.zip": (
@@ -58,7 +58,7 @@ SETS = {
     "cifar-10-binary.tar.gz": (
         lambda: made.cifar10(COLOUR, DIGITS),
         lambda path, checksum: np.concatenate(
-            [part[0] for part in read_cifar10(path, checksum).values()]
+            [part[0] for part in read_cifar10(path, checksum or read(path).sha256).values()]
         ),
         COLOUR,
     ),
@@ -69,7 +69,7 @@ SETS = {
     ),
     "train.parquet": (
         lambda: made.smallnorb_parquet(PAIRS, **FACTORS),
-        lambda path, checksum: read_parquet_images(read(path, checksum))["images"],
+        lambda path, checksum: read_parquet_images(read(path, checksum), (96, 96))["images"],
         PAIRS,
     ),
 }

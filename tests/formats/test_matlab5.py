@@ -13,7 +13,6 @@ from scipy.sparse import csc_matrix
 
 from capsbench.errors import UserError
 from capsbench.files.content import Content
-from capsbench.formats import matlab5
 from capsbench.formats.matlab import read_affnist, read_svhn
 from capsbench.formats.matlab5 import read_matlab
 
@@ -115,10 +114,25 @@ def test_non_numeric_variables_are_refused(name):
         read_matlab(content(data), "a")
 
 
-def test_the_size_of_a_decompressed_variable_is_limited(monkeypatch):
-    monkeypatch.setattr(matlab5, "MAX_BYTES", 1 << 20)
-    with pytest.raises(UserError, match="more than 1048576 bytes"):
-        read_matlab(content(written(a=np.zeros((1 << 21, 1), np.uint8))), "a")
+@pytest.mark.parametrize("others", [1, 3])
+def test_what_all_variables_unpack_to_is_limited(others):
+    sizes = {f"b{number}": (1 << 21) // others for number in range(others)}
+    data = written(
+        a=np.ones(3), **{name: np.zeros((size, 1), "u1") for name, size in sizes.items()}
+    )
+    assert len(data) < 10_000
+    assert len(read_matlab(content(data), "a", limit=1 << 22)) == 1
+    with pytest.raises(UserError, match="at most 1048576 bytes unpacked"):
+        read_matlab(content(data), "a", limit=1 << 20)
+
+
+def test_what_the_numbers_of_a_file_take_is_limited():
+    # MATLAB stores whole numbers of class double as bytes.
+    data = written(compressed=False, a=np.zeros((1, 1 << 16), "u1"))
+    data = data.replace(np.int32([6, 8, 9]).tobytes(), np.int32([6, 8, 6]).tobytes(), 1)
+    assert np.asarray(read_matlab(content(data), "a", limit=1 << 19)["a"]).nbytes == 1 << 19
+    with pytest.raises(UserError, match="numbers of at most 524287 bytes"):
+        read_matlab(content(data), "a", limit=(1 << 19) - 1)
 
 
 GREY = np.random.default_rng(3).integers(0, 256, (4, 40, 40), dtype=np.uint8)
