@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+import re
 import traceback
 from collections.abc import Iterable
 from difflib import get_close_matches
 from pathlib import Path
 
 
+# Characters that change what a terminal or a page shows around them, apart from tab and line end:
+# control characters, marks and overrides of the direction of text, and halves of surrogate pairs.
+UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+MAX_MESSAGE = 1500  # characters
+
+
 class UserError(Exception):
     """Bad input. The message says what was expected, what was given and what to do.
 
     The command line prints it without a traceback and exits with code 2. Bugs of CapsBench are
-    other exceptions and keep their traceback.
+    other exceptions and keep their traceback. As text, control characters are escaped, and the
+    middle of a very long message is left out, because it can quote any input.
     """
+
+    def __str__(self) -> str:
+        text = printable(super().__str__())
+        return text if len(text) <= MAX_MESSAGE else f"{text[:1000]} ... {text[-400:]}"
 
 
 class NotMeasuredError(UserError):
@@ -21,6 +33,15 @@ class NotMeasuredError(UserError):
 
 
 MOST = 10  # names in a message
+
+
+def printable(text: str) -> str:
+    """Return a text with control characters as escapes, see `UNPRINTABLE`.
+
+    >>> printable("red: " + chr(27) + "[31m")
+    'red: \\\\x1b[31m'
+    """
+    return UNPRINTABLE.sub(lambda match: ascii(match[0])[1:-1], text)
 
 
 def unknown(what: str, given: str, known: Iterable[str], listing: str = "") -> UserError:

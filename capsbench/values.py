@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import (
-    BaseModel,
     ConfigDict,
     Field,
     SerializerFunctionWrapHandler,
     model_serializer,
 )
 
-Condition = str | float | bool
+from capsbench.strict import StrictModel
+
+# Larger than any number in 32-bit floats, and small enough for sums of squares in 64 bits.
+Number = Annotated[float, Field(ge=-1e100, le=1e100)]
+Condition = str | Number | bool
 
 
-class Quantity(BaseModel):
+class Quantity(StrictModel):
     """Identity of a number within a measure; fields that do not apply are left out.
 
     Attributes:
@@ -36,7 +39,7 @@ class Quantity(BaseModel):
     metric: str
     split: str | None = None
     factor: str | None = None
-    view: float | None = None
+    view: Number | None = None
     layer: str | None = None
     condition: dict[str, Condition] = Field(default_factory=dict)
     source: str | None = None
@@ -104,11 +107,12 @@ class Value(Quantity):
 
     Attributes:
         value: The number, finite, in the unit that the measure states.
-        n: Number of test images that it is computed from; 0 if from none.
+        n: Number of test images that it is computed from; 0 if from none. Of the speed and memory
+            of a training step, the number of its images.
     """
 
-    value: float
-    n: int = Field(ge=0)
+    value: Number
+    n: int = Field(ge=0, le=10**15, strict=False)  # of numpy too
 
     @property
     def quantity(self) -> Quantity:

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from capsbench.cli.options import (
+    NOTHING_MEASURED,
     AsJson,
     DataRoot,
     ModelDevice,
     Sources,
+    TrustCode,
     json_on_stdout,
     plain_console,
     print_json,
 )
 from capsbench.errors import UserError
 from capsbench.files.folders import require_folder
+from capsbench.files.yaml import parse_yaml, read_yaml, write_yaml
+from capsbench.names import trusting_code
 
 if TYPE_CHECKING:
     from capsbench.measures import MeasureConfig
@@ -49,21 +52,23 @@ def measure(
     sources: Sources = None,
     data_root: DataRoot = None,
     device: ModelDevice = "auto",
+    trust_code: TrustCode = False,
     as_json: AsJson = False,
 ) -> None:
     """Compute further measures of a finished training.
 
     The measures use its checkpoint; nothing is trained. The results are added to the training's
-    records, where a benchmark with the same measure finds them.
+    records, where a benchmark with the same measure finds them. A measure without a value is not
+    recorded, and is tried again next time. The exit code is 1 if nothing was measured.
     """
     require_folder(data_root)
-    configs = parse_measures(measures)
     source_folders = parse_sources(sources or [])
-    with json_on_stdout(as_json):
-        from filelock import FileLock, Timeout
+    with json_on_stdout(as_json), trusting_code(trust_code):
+        configs = parse_measures(measures)
         from rich.console import Console
 
-        from capsbench.records import MeasureRecord
+        from capsbench.files.locking import held
+        from capsbench.records.cell_files import load_measure
         from capsbench.running.examples import require_images
         from capsbench.running.finished_cell import load_finished_cell
         from capsbench.running.measure_job import measure_cell
@@ -79,17 +84,19 @@ def measure(
         execution = Execution(device=device, wandb="off")
         session = Session(Path(), data_root, execution, Console(stderr=True)).ready()
         folder = session.folder(trained)
-        try:
-            with FileLock(folder.path / ".lock", timeout=0):
-                measure_cell(trained, session)
-        except Timeout:
-            raise UserError(f"another process is using {cell}; wait for it") from None
-        records = [MeasureRecord.load(folder.measure(name)) for name in trained.measures]
+        with held(folder.path, f"another process is using {cell}; wait for it"):
+            not_written = measure_cell(trained, session, keep_empty=False)
+        records = [
+            not_written[name] if name in not_written else load_measure(folder, name)
+            for name in trained.measures
+        ]
     if as_json:
         print_json([record.model_dump(mode="json") for record in records])
-        return
-    for record in records:
-        _print(record, _own_arguments(record, records))
+    else:
+        for record in records:
+            _print(record, _own_arguments(record, records))
+    if not any(record.values for record in records):
+        raise typer.Exit(NOTHING_MEASURED)
 
 
 def parse_measures(text: str) -> list[MeasureConfig]:
@@ -98,18 +105,18 @@ def parse_measures(text: str) -> list[MeasureConfig]:
     Raises:
         UserError: It is not YAML, or does not fit a measure.
     """
-    import yaml
-
     from capsbench.measures import parse_config
+    from capsbench.schema.code import require_trusted_names, trust_names
+    from capsbench.schema.loading import relative_to
 
+    file = Path(text) if text.endswith((".yaml", ".yml")) else None
     try:
-        content = Path(text).read_text("utf-8") if text.endswith((".yaml", ".yml")) else text
-        given = yaml.safe_load(content)
-    except OSError as error:
-        raise UserError(f"--measures: cannot read {text}: {error.strerror}") from None
-    except (yaml.YAMLError, ValueError):  # YAML takes 2001-99-99 for a date
+        given = parse_yaml(text) if file is None else read_yaml(file)
+    except UserError as error:
+        raise UserError(f"--measures: {error}") from None
+    except ValueError as error:
         raise UserError(
-            f"--measures takes YAML, such as '{{measure: filters}}'; got {text}"
+            f"--measures takes YAML, such as '{{measure: filters}}'; got {text}: {error}"
         ) from None
     if isinstance(given, dict) and "measures" in given:  # a benchmark file
         given = given["measures"]
@@ -117,7 +124,13 @@ def parse_measures(text: str) -> list[MeasureConfig]:
     if not listed:
         raise UserError("--measures names no measure")
     try:
-        return [parse_config(each) for each in listed]
+        content = {"measures": listed}
+        if file is None:
+            trust_names(content)
+        else:
+            content = relative_to(file.parent, content)
+            require_trusted_names(content, file.parent)
+        return [parse_config(each) for each in content["measures"]]
     except (UserError, ValueError) as error:
         raise UserError(f"--measures: {error}") from None
 
@@ -139,19 +152,13 @@ def parse_sources(pairs: list[str]) -> dict[str, Path]:
 
 def _own_arguments(record: MeasureRecord, records: list[MeasureRecord]) -> str:
     """Return the arguments that tell a record from others of the same measure, as YAML."""
-    import yaml
-
     same = [other for other in records if other.measure == record.measure]
     own = {
         name: value
         for name, value in record.model_dump(mode="json")["arguments"].items()
         if any(other.model_dump(mode="json")["arguments"][name] != value for other in same)
     }
-    return (
-        yaml.safe_dump(own, default_flow_style=True, sort_keys=False, width=math.inf).strip()
-        if own
-        else ""
-    )
+    return write_yaml(own) if own else ""
 
 
 def _print(record: MeasureRecord, arguments: str) -> None:
@@ -159,12 +166,13 @@ def _print(record: MeasureRecord, arguments: str) -> None:
 
     console = plain_console()
     heading = f"{record.measure} {arguments}".strip()
-    console.print(f"{heading} (n = {record.n:,})", style="bold")
+    console.print(heading, style="bold")
     rows = Table(box=None, pad_edge=False, show_header=False)
     rows.add_column()
     rows.add_column(justify="right")
+    rows.add_column(justify="right")
     for value in record.values:
-        rows.add_row(value.name, f"{value.value:.4g}")
+        rows.add_row(value.name, f"{value.value:.4g}", f"n = {value.n:,}")
     console.print(rows)
     for note in record.notes:
         console.print(note)

@@ -7,81 +7,161 @@ import io
 import json
 import os
 import shutil
+import zipfile
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
+from capsbench.environment.failures import writing
 from capsbench.errors import UserError
+from capsbench.files import strict_json
 
+MAX_JSON = 200_000_000  # bytes
+MAX_ARRAYS = 2_000_000_000  # bytes, unpacked
+AGAIN = "remove it and run the command again"
 Row = dict[str, float]
 
 
-def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file by an atomic rename: a reader sees the old contents or the new."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+def write_bytes(path: Path, content: bytes | memoryview) -> None:
+    """Write a file by an atomic rename: a reader sees the old contents or the new.
+
+    A symbolic link of that name is replaced, and the file that it names is left as it is.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with temporary.open("wb") as stream:
-        stream.write(content)
-        stream.flush()
-        os.fsync(stream.fileno())
-    temporary.replace(path)
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        remove(temporary)
+        try:
+            with temporary.open("xb") as stream:  # never through a link
+                stream.write(content)
+                stream.flush()
+                os.fsync(stream.fileno())
+            temporary.replace(path)
+        finally:  # a full disk needs the space
+            remove(temporary)
+
+
+def is_present(path: Path) -> bool:
+    """Return True if anything has this name, also a folder or a link to nothing."""
+    return os.path.lexists(path)
+
+
+def remove(path: Path) -> None:
+    """Remove a file, a folder, or a symbolic link without what it names; absent ones are fine."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 @contextmanager
 def write_folder(path: Path) -> Iterator[Path]:
     """Write a folder and put it in place by a rename: a reader sees no folder, or a complete one.
 
+    A file, or a symbolic link, of that name is replaced.
+
     Yields:
         An empty folder next to it, for the contents.
     """
     work = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    shutil.rmtree(work, ignore_errors=True)
     new, old = work / "new", work / "old"
-    new.mkdir(parents=True)
-    yield new
-    for file in new.iterdir():
-        with file.open("rb") as stream:
-            os.fsync(stream.fileno())
-    if path.is_dir():
-        path.rename(old)  # deleting takes several steps, which a reader must not see
-    new.rename(path)
-    shutil.rmtree(work)
+    with writing(path):
+        remove(work)
+        try:
+            new.mkdir(parents=True)
+            yield new
+            for file in new.iterdir():
+                with file.open("rb") as stream:
+                    os.fsync(stream.fileno())
+            if is_present(path):
+                path.rename(old)  # deleting takes several steps, which a reader must not see
+            new.rename(path)
+        finally:
+            remove(work)
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write a JSON file, atomically."""
+    """Write a JSON file, atomically.
+
+    Raises:
+        UserError: A text of it has characters that `read_json` refuses, such as control characters.
+    """
+    try:
+        strict_json.require_plain(content)
+    except ValueError as error:
+        raise UserError(f"{path} cannot be written: {error}") from None
     write_bytes(path, (json.dumps(content, indent=2, allow_nan=False) + "\n").encode())
 
 
-def read_json(path: Path) -> Any:
-    """Read a JSON file.
+def read_json(path: Path, remedy: str = AGAIN) -> Any:
+    """Read a JSON file, see `capsbench.files.strict_json.parse`.
+
+    Args:
+        path: The file.
+        remedy: What to do about a damaged file, for the message.
 
     Raises:
-        UserError: The file is damaged.
+        UserError: The file is damaged, or there is none.
     """
     try:
-        return json.loads(path.read_bytes())
-    except ValueError:
-        raise UserError(
-            f"{path} is damaged (not JSON); remove it and run the command again"
-        ) from None
+        if (size := path.stat().st_size) > MAX_JSON:
+            raise ValueError(f"{size:,} bytes, more than {MAX_JSON:,}")
+        return strict_json.parse(path.read_bytes())
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror}); {remedy}") from None
+    except ValueError as error:
+        raise UserError(f"{path} is damaged ({error}); {remedy}") from None
 
 
 def write_npz(path: Path, arrays: Mapping[str, np.ndarray[Any, Any]]) -> None:
     """Write arrays as a compressed NPZ file, atomically."""
     stream = io.BytesIO()
-    np.savez_compressed(stream, **arrays)  # type: ignore[arg-type]  # the stub mistakes ** for allow_pickle
+    write_archive(stream, arrays, zipfile.ZIP_DEFLATED)
     write_bytes(path, stream.getvalue())
 
 
+def write_archive(
+    stream: IO[bytes], arrays: Mapping[str, np.ndarray[Any, Any]], compression: int
+) -> None:
+    """Write arrays into an open file in the format of NPZ; equal arrays give identical bytes.
+
+    Args:
+        stream: The file.
+        arrays: Named arrays without objects.
+        compression: Constant of zipfile.
+    """
+    with zipfile.ZipFile(stream, "w", compression) as archive:
+        for name, array in arrays.items():
+            # A ZipInfo has a fixed date: numpy takes the clock's, and fails if that is before 1980.
+            info = zipfile.ZipInfo(f"{name}.npy")
+            info.compress_type = compression
+            with archive.open(info, "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, np.asarray(array), allow_pickle=False)
+
+
 def read_npz(path: Path) -> dict[str, np.ndarray[Any, Any]]:
-    """Read an NPZ file without unpickling."""
-    # numpy leaves the file of a damaged archive open, so it is opened here.
-    with path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
-        return dict(archive)
+    """Read an NPZ file without unpickling.
+
+    Raises:
+        ValueError: It is damaged, or unpacks to more than 2 GB.
+        OSError: It cannot be read.
+    """
+    try:
+        # numpy leaves the file of a damaged archive open, so it is opened here.
+        with path.open("rb") as stream:
+            with zipfile.ZipFile(stream) as archive:
+                size = sum(member.file_size for member in archive.infolist())
+            if size > MAX_ARRAYS:
+                raise ValueError(f"it unpacks to {size:,} bytes, more than {MAX_ARRAYS:,}")
+            stream.seek(0)
+            with np.load(stream, allow_pickle=False) as arrays:
+                return dict(arrays)
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, MemoryError) as error:
+        raise ValueError(f"no arrays: {error}") from None  # RuntimeError: encrypted members
 
 
 def write_rows(path: Path, rows: Sequence[Row]) -> None:
@@ -94,15 +174,26 @@ def write_rows(path: Path, rows: Sequence[Row]) -> None:
 
 
 def read_rows(path: Path) -> list[Row]:
-    """Read rows of numbers from CSV."""
-    with path.open(newline="", encoding="utf-8") as stream:
-        return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(stream)]
+    """Read rows of numbers from CSV.
+
+    Raises:
+        ValueError: They are no rows of numbers.
+        OSError: The file cannot be read.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8") as stream:
+            rows = list(csv.DictReader(stream))
+        return [{key: float(value) for key, value in row.items()} for row in rows]
+    except (ValueError, TypeError, csv.Error):  # TypeError: a row with too few or too many columns
+        raise ValueError("not rows of numbers") from None
 
 
 def clear_unfinished_writes(folder: Path) -> None:
-    """Remove temporary files and folders that a killed process left in a folder."""
-    for leftover in list(folder.rglob(".*.tmp")):
-        if leftover.is_dir():
-            shutil.rmtree(leftover)
-        else:
-            leftover.unlink(missing_ok=True)
+    """Remove temporary files and folders that a killed process left in a folder.
+
+    Links inside of it are not followed.
+    """
+    for place, folders, files in os.walk(folder):
+        for name in (*folders, *files):
+            if name.startswith(".") and name.endswith(".tmp"):
+                remove(Path(place, name))

@@ -1,4 +1,4 @@
-"""Lock for preparing the files of a folder by one process at a time."""
+"""Locks of folders, in which one process at a time writes."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from capsbench.errors import UserError
+
+LOCK = ".lock"  # name of the file in the folder
 
 
 @contextmanager
@@ -22,11 +24,11 @@ def locked(folder: Path) -> Iterator[None]:
         folder: Folder; its lock is the file ``.lock`` in it.
 
     Raises:
-        UserError: The folder cannot be written.
+        UserError: The folder cannot be written, or its lock is a symbolic link.
     """
-    lock = FileLock(folder / ".lock")
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        lock = _lock(folder)
         lock.acquire()
     except OSError as error:
         raise unwritable(folder, error) from None
@@ -34,6 +36,40 @@ def locked(folder: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+@contextmanager
+def held(folder: Path, busy: str | None = None) -> Iterator[None]:
+    """Hold the lock of a folder of records, which is created if needed.
+
+    Args:
+        folder: The folder.
+        busy: Message if another process holds it; None to wait for that process.
+
+    Raises:
+        UserError: Another process holds it, the folder cannot be written, or its lock is a symbolic
+            link.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = _lock(folder)
+        lock.acquire(timeout=None if busy is None else 0)
+    except Timeout:
+        raise UserError(str(busy)) from None
+    except OSError as error:
+        raise UserError(f"cannot write in {folder} ({error.strerror})") from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _lock(folder: Path) -> FileLock:
+    """Return the lock of a folder; through a link, another file would be emptied or kept locked."""
+    path = folder / LOCK
+    if path.is_symlink():
+        raise UserError(f"{path} is a symbolic link, which no lock is; remove it")
+    return FileLock(path)
 
 
 def unwritable(path: Path, error: OSError) -> UserError:

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
+from capsbench.records.folders import FileName, Inside
 from capsbench.records.provenance import Provenance
-from capsbench.records.record import Record, RecordPart
+from capsbench.records.record import Record, RecordPart, Seconds, Share
 from capsbench.schema import Benchmark, ModelEntry
-from capsbench.schema.parts import LABEL_SEPARATOR, TRAINED_ELSEWHERE, Point, point_text
+from capsbench.schema.parts import (
+    LABEL_SEPARATOR,
+    TRAINED_ELSEWHERE,
+    Point,
+    checked_label,
+    point_text,
+)
 
 FULL = "full"
+Label = Annotated[str, AfterValidator(checked_label)]
 
 
 class ProtocolChanges(RecordPart):
@@ -55,11 +63,11 @@ class CellReference(RecordPart):
         case: Name of the case, if the benchmark varies cases.
     """
 
-    label: str
+    label: Label
     model: str
     seed: int | None
-    path: str
-    measures: dict[str, str]
+    path: Inside
+    measures: dict[str, FileName]
     at: float | None = None
     case: str | None = None
 
@@ -119,11 +127,11 @@ class Trial(RecordPart):
         chosen: True for the best trial of its model.
     """
 
-    label: str
+    label: Label
     recipe: dict[str, float]
-    path: str
-    accuracy: float | None
-    seconds: float
+    path: Inside
+    accuracy: Share | None
+    seconds: Seconds
     chosen: bool = False
 
 

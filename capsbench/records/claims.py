@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from capsbench.records.folders import FileName
 from capsbench.records.provenance import Provenance
 from capsbench.records.record import Record
 from capsbench.schema.claims import Claims
@@ -20,6 +21,6 @@ class ClaimsRecord(Record):
 
     claims: Claims
     scale: str | None = None
-    parts: dict[str, str]
+    parts: dict[str, FileName]
     command: str
     provenance: Provenance

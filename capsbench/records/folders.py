@@ -20,13 +20,20 @@
 
 ``<data>`` is the name of the data module, or the user's own name of a folder of images. It can also
 be the name of a benchmark: the files of both have different names.
+
+A folder can be a symbolic link to another place, and is then used there. A record is replaced by a
+rename: of a record that is a link, the link is replaced, and the file that it names stays as it is.
 """
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
 
 
 def file_name(text: str) -> str:
@@ -38,11 +45,35 @@ def file_name(text: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
 
 
+def inside(path: str) -> str:
+    """Return a relative path that stays inside of the folder to which it is relative.
+
+    Raises:
+        ValueError: It is absolute, or leads out of the folder.
+
+    >>> inside("digits/cnn-small/0-0123456789ab")
+    'digits/cnn-small/0-0123456789ab'
+    """
+    parts = path.split("/") if path else []
+    if not all(re.fullmatch(r"[^\\:\n]+", part) and part not in (".", "..") for part in parts):
+        raise ValueError("expected a path inside of the runs folder, without '..'")
+    return path
+
+
+Inside = Annotated[str, AfterValidator(inside)]  # a path relative to the runs folder
+FileName = Annotated[str, Field(pattern=r"^\w[\w.-]*$")]
+
+
 @dataclass(frozen=True)
 class CellFolder:
     """Folder of one training, or of one model trained elsewhere, and its measures."""
 
     path: Path
+
+    @property
+    def names(self) -> set[str]:
+        """Name of the folder, and of the one that it is a symbolic link to."""
+        return {self.path.absolute().name, Path(os.path.realpath(self.path)).name}
 
     @property
     def config(self) -> Path:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any, Self
 
 from pydantic import model_validator
 
+from capsbench.fingerprint import fingerprint
 from capsbench.records.provenance import Provenance
-from capsbench.records.record import Record
+from capsbench.records.record import Record, Seconds
 from capsbench.values import Condition, Quantity, Value, select
 
 
@@ -23,6 +25,9 @@ class MeasureRecord(Record):
         values: The numbers.
         notes: Sentences on what was not measured, and why.
         seconds: Wall time; None if it is not known.
+        cell: Name of the cell's folder; None in records from before November 29, 2026.
+        sources: Identities of the models that took part, in order; None in those records.
+        arrays_sha256: SHA-256 of the file of per-image arrays; None in those records.
         device: Name of the hardware.
         provenance: Versions, commit and date.
     """
@@ -33,7 +38,10 @@ class MeasureRecord(Record):
     rule: str
     values: tuple[Value, ...]
     notes: tuple[str, ...] = ()
-    seconds: float | None = None
+    seconds: Seconds | None = None
+    cell: str | None = None
+    sources: tuple[str, ...] | None = None
+    arrays_sha256: str | None = None
     device: str
     provenance: Provenance
 
@@ -43,12 +51,26 @@ class MeasureRecord(Record):
         if len(set(names)) < len(names):
             twice = next(name for name in names if names.count(name) > 1)
             raise ValueError(f"values: {twice} appears twice")
+        for value in self.values:
+            is_share = value.metric == "accuracy" or value.metric.endswith("_accuracy")
+            if is_share and not 0 <= value.value <= 1:
+                raise ValueError(
+                    f"values: expected {value.name} within [0, 1], got {value.value:g}"
+                )
         return self
 
     @property
-    def n(self) -> int:
-        """The largest number of test images behind a value."""
-        return max((value.n for value in self.values), default=0)
+    def fingerprint(self) -> str | None:
+        """Hash of all that determines the values on given weights, which ends the file's name.
+
+        None if the record does not hold all of it: the contents of the file of a user's own
+        measure, or the identities of source models.
+        """
+        is_file = ".py:" in self.measure
+        if is_file or (self.sources is None and self.arguments.get("sources")):
+            return None
+        content = self.arguments | {"measure": self.measure}
+        return measure_fingerprint(content, self.revision, self.rule, self.sources or ())
 
     def select(self, **fields: Condition | None) -> list[Value]:
         """Return the values whose fields match, see `capsbench.values.Quantity.matches`."""
@@ -56,8 +78,33 @@ class MeasureRecord(Record):
 
     def get(self, quantity: Quantity) -> float | None:
         """Return the value of a quantity; None if the record has none."""
-        return self._numbers.get(quantity.name)
+        value = self._by_name.get(quantity.name)
+        return None if value is None else value.value
+
+    @property
+    def image_counts(self) -> frozenset[int]:
+        """The numbers of images behind the values; empty if all come from none."""
+        return frozenset(value.n for value in self.values if value.n)
+
+    def num_images(self, quantity: Quantity) -> int | None:
+        """Return the number of test images behind a value; None if the record does not have it."""
+        value = self._by_name.get(quantity.name)
+        return None if value is None else value.n
 
     @cached_property
-    def _numbers(self) -> dict[str, float]:
-        return {value.name: value.value for value in self.values}
+    def _by_name(self) -> dict[str, Value]:
+        return {value.name: value for value in self.values}
+
+
+def measure_fingerprint(
+    content: dict[str, Any], revision: int, rule: str, sources: Sequence[str]
+) -> str:
+    """Return the hash that ends the name of a measure's record.
+
+    Args:
+        content: Arguments of the measure, with its identity as ``measure``.
+        revision: Revision of the measure.
+        rule: Selection rule of the weights.
+        sources: Identities of the models that take part, in order.
+    """
+    return fingerprint([content, revision, rule, *sources])

@@ -1,18 +1,27 @@
-"""Base of every record: a typed model with one file, its schema number and an atomic rename."""
+"""Base of every record: a typed model with one file, which has a schema number and a checksum."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from capsbench.arguments import one_line
 from capsbench.errors import UserError
-from capsbench.files.atomic import read_json, write_json
+from capsbench.files.atomic import is_present, read_json, write_json
+from capsbench.fingerprint import fingerprint
 
 SCHEMA = 2
-REMEDY = "remove it and run the benchmark again"
+ENVELOPE = ("schema", "checksum")  # keys of a file that are no fields of the record
+REMOVE = "remove it and "
+REMEDY = f"{REMOVE}run the benchmark again"
+
+# Bounds that no run reaches; beyond them, sums and squares overflow.
+Seconds = Annotated[float, Field(ge=0, le=1e10)]
+Count = Annotated[int, Field(ge=0, le=10**15)]
+Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class RecordPart(BaseModel):
@@ -22,7 +31,10 @@ class RecordPart(BaseModel):
 
 
 class Record(RecordPart):
-    """Typed contents of one JSON file, which also holds the number of the schema.
+    """Typed contents of one JSON file, which also holds the number of the schema and a checksum.
+
+    The checksum finds damage and edits by hand. It is no signature: who writes a file can also
+    write its checksum.
 
     Attributes:
         remedy: What to do about a file that cannot be read, for messages.
@@ -32,26 +44,43 @@ class Record(RecordPart):
 
     def save(self, path: Path) -> None:
         """Write the record by an atomic rename."""
-        write_json(path, {"schema": SCHEMA, **self.model_dump(mode="json", by_alias=True)})
+        content = self.model_dump(mode="json", by_alias=True)
+        write_json(path, {"schema": SCHEMA, "checksum": _checksum(content), **content})
 
     @classmethod
-    def load(cls, path: Path) -> Self:
+    def load(cls, path: Path, remedy: str | None = None) -> Self:
         """Read a record.
 
+        Args:
+            path: The file.
+            remedy: What to do about a file that cannot be read; that of the class if left out.
+
         Raises:
-            UserError: The file is missing, damaged, or of another schema, or names a measure that
-                is not there.
+            UserError: The file is missing, damaged, or of another schema, was changed after it was
+                written, or names a measure that is not there.
         """
-        if not path.is_file():
-            raise UserError(f"{path} is missing; {cls.remedy}")
-        content = read_json(path)
-        require_schema(path, content, cls.remedy)
+        remedy = remedy or cls.remedy
+        if not is_present(path):
+            raise UserError(f"{path} is missing; {remedy.removeprefix(REMOVE)}")
+        content = read_json(path, remedy)
+        require_schema(path, content, remedy)
+        own = {name: value for name, value in content.items() if name not in ENVELOPE}
         try:
-            return cls.model_validate({k: v for k, v in content.items() if k != "schema"})
+            record = cls.model_validate(own)
         except ValidationError as error:
-            raise damaged_record(path, one_line(error), cls.remedy) from None
+            raise damaged_record(path, one_line(error), remedy) from None
         except UserError as error:  # the file or package of a measure of the user's own is missing
             raise UserError(f"cannot read {path}: {error}") from None
+        # Records from before November 29, 2026 have none.
+        if "checksum" in content and content["checksum"] != _checksum(own):
+            reason = "it was changed after it was written: the checksum in it does not fit"
+            raise damaged_record(path, reason, remedy)
+        return record
+
+
+def _checksum(content: dict[str, Any]) -> str:
+    """Return the fingerprint of contents as they come back from the file, with texts as keys."""
+    return fingerprint(json.loads(json.dumps(content)))
 
 
 def require_schema(path: Path, content: Any, remedy: str) -> None:

@@ -6,16 +6,23 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 
 from capsbench.errors import UserError
-from capsbench.files.atomic import Row, read_npz, read_rows
+from capsbench.files.atomic import Row, is_present, read_npz
 from capsbench.records.benchmark import BenchmarkRecord, CellReference, ExampleList
+from capsbench.records.cell_files import (
+    has_measure,
+    load_config,
+    load_measure,
+    load_training,
+    load_trajectory,
+    load_weights,
+)
 from capsbench.records.folders import BenchmarkFolder, CellFolder
 from capsbench.records.measure import MeasureRecord
-from capsbench.records.record import damaged_record
+from capsbench.records.record import REMEDY, damaged_record
 from capsbench.records.training import DataConfig, TrainingConfig, TrainingRecord
 from capsbench.records.weights import WeightsRecord
 from capsbench.schema import Benchmark
@@ -227,38 +234,35 @@ def load_cell(runs: Path, reference: CellReference) -> CellResult:
     """Load the contents of a cell's folder so far.
 
     Raises:
-        UserError: A record is damaged.
+        UserError: A record is damaged or belongs to another folder, or one of a finished training
+            is missing.
     """
     folder = CellFolder(runs / reference.path)
-    records = {measure: folder.measure(name) for measure, name in reference.measures.items()}
+    training = load_training(folder) if is_present(folder.training) else None
+    config = load_config(folder) if training or is_present(folder.config) else None
     return CellResult(
         reference=reference,
         folder=folder,
-        config=TrainingConfig.load(folder.config) if folder.config.is_file() else None,
-        weights=WeightsRecord.load(folder.weights) if folder.weights.is_file() else None,
-        training=TrainingRecord.load(folder.training) if folder.training.is_file() else None,
-        trajectory=_load_trajectory(folder.trajectory),
+        config=config,
+        weights=load_weights(folder) if is_present(folder.weights) else None,
+        training=training,
+        trajectory=load_trajectory(folder, config, training),
         measures={
-            measure: MeasureRecord.load(path) for measure, path in records.items() if path.is_file()
+            measure: load_measure(folder, name)
+            for measure, name in reference.measures.items()
+            if has_measure(folder, name)
         },
     )
 
 
-def _load_trajectory(path: Path) -> list[Row]:
-    if not path.is_file():
-        return []
-    try:
-        return read_rows(path)
-    except (ValueError, TypeError):  # text that is no number; a row with too few columns
-        raise damaged_record(path, "not rows of numbers") from None
-
-
 def _load_examples(path: Path, listed: ExampleList | None) -> Images | None:
-    if listed is None or not path.is_file():
+    if listed is None or not is_present(path):
         return None
     try:
         images = read_npz(path)["images"]
-    except (ValueError, KeyError, EOFError, BadZipFile):
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror}); {REMEDY}") from None
+    except (ValueError, KeyError):
         raise damaged_record(path, "no array of images") from None
     expected = (len(listed.views), len(listed.classes))
     if images.dtype != np.uint8 or images.ndim != 5 or images.shape[:2] != expected:

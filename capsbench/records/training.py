@@ -9,7 +9,7 @@ from pydantic import Field
 from capsbench.fingerprint import fingerprint
 from capsbench.measures import TestSplit
 from capsbench.records.provenance import Provenance
-from capsbench.records.record import Record, RecordPart
+from capsbench.records.record import Count, Record, RecordPart, Seconds, Share
 from capsbench.training.recipe import ProtocolRecipe
 from capsbench.viewpoint.ranges import ViewRange
 
@@ -74,6 +74,11 @@ class TrainingConfig(Record):
     kornia: str | None = None
 
     @property
+    def folder_name(self) -> str:
+        """Name of the cell's folder, ``<seed>-<fingerprint>``."""
+        return f"{self.seed}-{self.fingerprint}"
+
+    @property
     def fingerprint(self) -> str:
         """Hash of the fields.
 
@@ -98,8 +103,8 @@ class Selected(RecordPart):
         accuracy: Validation accuracy there.
     """
 
-    step: int
-    accuracy: float | None = None
+    step: int = Field(ge=1)
+    accuracy: Share | None = None
 
 
 class ExecutionRecord(RecordPart):
@@ -135,6 +140,22 @@ class ExecutionRecord(RecordPart):
     process: dict[str, str] = Field(default_factory=dict)
 
 
+class OverlapRecord(RecordPart):
+    """Test images, and objects in them, that were also among those of training and validation.
+
+    Attributes:
+        test_images: Number of test images.
+        equal_images: Number of those that equal a training or validation image pixel by pixel.
+        test_objects: Number of objects in the test images; None if no objects are recorded.
+        seen_objects: Number of those that are in training or validation images, too.
+    """
+
+    test_images: Count
+    equal_images: Count
+    test_objects: Count | None = None
+    seen_objects: Count | None = None
+
+
 class TrainingRecord(Record):
     """Outcome of a training.
 
@@ -143,19 +164,25 @@ class TrainingRecord(Record):
         diverged_at: The step of the non-finite loss.
         parameters: Number of trained parameters.
         images: Number of images by split.
+        overlap: Test images and objects that training has seen; None in older records.
         seconds: Wall time.
         images_per_second: Training throughput over the wall time.
         selected: Choice of each selection rule.
+        cell: Name of the cell's folder; None in records from before November 29, 2026.
+        files: SHA-256 of the trajectory and of the checkpoints, by path in the folder.
         execution: Device and settings.
         provenance: Versions, commit and date.
     """
 
     status: Literal["trained", "diverged"]
-    diverged_at: int | None = None
-    parameters: int
-    images: dict[str, int] = Field(default_factory=dict)
-    seconds: float
-    images_per_second: float | None = None
+    diverged_at: int | None = Field(default=None, ge=1)
+    parameters: Count
+    images: dict[str, Count] = Field(default_factory=dict)
+    overlap: OverlapRecord | None = None
+    seconds: Seconds
+    images_per_second: float | None = Field(default=None, ge=0, le=1e15)
     selected: dict[str, Selected] = Field(default_factory=dict)
+    cell: str | None = None
+    files: dict[str, str] = Field(default_factory=dict)
     execution: ExecutionRecord
     provenance: Provenance

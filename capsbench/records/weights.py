@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any, ClassVar
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from capsbench.fingerprint import fingerprint
 from capsbench.records.provenance import Provenance
-from capsbench.records.record import Record
+from capsbench.records.record import REMOVE, Count, Record
 from capsbench.records.training import DataConfig, ModelConfig
+from capsbench.schema.parts import checked_label
 from capsbench.viewpoint.ranges import ViewRange
 
 
@@ -31,17 +32,24 @@ class WeightsRecord(Record):
         provenance: Versions, commit and date.
     """
 
-    label: str
+    remedy: ClassVar[str] = f"{REMOVE}evaluate the model again"
+
+    label: Annotated[str, AfterValidator(checked_label)]
     model: ModelConfig
     file: str | None = None
     sha256: str
-    parameters: int
+    parameters: Count
     data: DataConfig
     views: ViewRange
     limit: int | None = None
     sources: dict[str, str] = Field(default_factory=dict)
     command: str
     provenance: Provenance
+
+    @property
+    def folder_name(self) -> str:
+        """Name of the cell's folder, ``elsewhere-<fingerprint>``."""
+        return f"elsewhere-{self.fingerprint}"
 
     @property
     def fingerprint(self) -> str:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from filelock import FileLock
-
 from capsbench.data.images import require_shares
 from capsbench.errors import UserError
+from capsbench.files.atomic import is_present
+from capsbench.files.locking import held
 from capsbench.names import without_folder
 from capsbench.records import (
     BenchmarkFolder,
@@ -64,6 +64,7 @@ def run_benchmark(
     jobs = plan_jobs(cells, benchmark.name, session)
     record = None
     if session.is_first:
+        _restore_configs(cells, session)
         record = _begin_record(benchmark, cells, session, changes, command, search)
         todo = {job.cell.path for job in jobs}
         for cell in cells:
@@ -71,6 +72,14 @@ def run_benchmark(
                 _print_cell(cell, session, note=" (already done)", trained=False)
     carry_out(jobs, session, on_done=lambda job: _print_progress(job, jobs, session))
     return None if record is None else _report(record, cells, session)
+
+
+def _restore_configs(cells: Sequence[Cell], session: Session) -> None:
+    """Write the config of each finished training that has lost it: the cell states all of it."""
+    for cell in cells:
+        folder = session.folder(cell)
+        if is_present(folder.training) and not is_present(folder.config):
+            cell.config.save(folder.config)
 
 
 def _begin_record(
@@ -108,8 +117,7 @@ def _save(
         UserError: One of them has the label of a cell.
     """
     folder = BenchmarkFolder(session.output / record.benchmark.name)
-    folder.path.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder.path / ".lock"):  # a model may join at the same time
+    with held(folder.path):  # a model may join at the same time
         kept, others = kept_cells(session.output, record.benchmark, cells[0].config.data)
         labels = {cell.label for cell in cells}
         if same := [cell for cell in kept if cell.label in labels]:

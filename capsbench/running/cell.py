@@ -13,10 +13,10 @@ from capsbench import arguments
 from capsbench.contracts import Model
 from capsbench.data.images import ImageDataModule
 from capsbench.errors import UserError
-from capsbench.fingerprint import fingerprint
 from capsbench.measures import MeasureConfig, load_measure
 from capsbench.names import Target, find, without_folder
 from capsbench.records import CellReference, TrainingConfig
+from capsbench.records.measure import measure_fingerprint
 from capsbench.schema import DataEntry
 from capsbench.schema.benchmark import AnyMeasureConfig
 from capsbench.training.recipe import ProtocolRecipe
@@ -139,7 +139,7 @@ def measure_name(config: MeasureConfig, rule: str, sources: Mapping[str, str]) -
     content = config.model_dump(mode="json") | {"measure": target.identity()}
     revision = load_measure(config.measure).revision
     others = [sources[label] for label in config.source_models]
-    return f"{target.slug}-{fingerprint([content, revision, rule, *others])}"
+    return f"{target.slug}-{measure_fingerprint(content, revision, rule, others)}"
 
 
 def build_model(

@@ -9,6 +9,9 @@ from capsbench.contracts import Model
 from capsbench.errors import UserError
 from capsbench.files.atomic import write_folder
 from capsbench.names import find, license_of
+from capsbench.pretrained import CONFIG, WEIGHTS
+from capsbench.records import CellFolder
+from capsbench.records.cell_files import load_training, require_sha256
 from capsbench.wrapping import model_class
 
 
@@ -34,10 +37,35 @@ def load_checkpoint(folder: Path, name: str) -> Model:
         name: Name or path of the model.
 
     Raises:
-        UserError: A file is missing or damaged, or does not fit the model.
+        UserError: A file is missing or damaged, or does not fit the model or the training.
     """
     try:
-        return model_class(find("models", name)).from_pretrained(folder)
-    except UserError as error:  # a cell is trained again as a whole
-        cell = folder.parent.parent
-        raise UserError(f"{error}; remove {cell} and run the benchmark again") from None
+        model = model_class(find("models", name)).from_pretrained(folder)
+    except UserError as error:
+        raise UserError(f"{error}; {remedy(cell_of(folder))}") from None
+    require_recorded(folder)
+    return model
+
+
+def require_recorded(folder: Path) -> None:
+    """Check that the files of a checkpoint are those that the training of its cell recorded.
+
+    Raises:
+        UserError: One is another, or the record is damaged.
+    """
+    cell = CellFolder(cell_of(folder))
+    if cell.training.is_file():
+        files = load_training(cell).files
+        for path in (folder / WEIGHTS, folder / CONFIG):
+            recorded = files.get(f"checkpoints/{path.parent.name}/{path.name}")
+            require_sha256(path, recorded, remedy(cell.path))
+
+
+def cell_of(checkpoint: Path) -> Path:
+    """Return the folder of the cell that a checkpoint belongs to."""
+    return checkpoint.absolute().parent.parent
+
+
+def remedy(cell: Path) -> str:
+    """Return what to do about a checkpoint: a cell is trained again as a whole."""
+    return f"remove {cell} and run the benchmark again"

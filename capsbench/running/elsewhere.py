@@ -8,33 +8,33 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from capsbench.data.images import ImageDataModule
 from capsbench.errors import UserError
-from capsbench.files.atomic import clear_unfinished_writes
+from capsbench.files.atomic import clear_unfinished_writes, is_present
+from capsbench.files.locking import held
 from capsbench.measures import MeasureConfig, MeasureResult
 from capsbench.records import (
     BenchmarkFolder,
     BenchmarkRecord,
     CellFolder,
     CellReference,
-    MeasureRecord,
     ProtocolChanges,
     Provenance,
     WeightsRecord,
 )
+from capsbench.records.cell_files import has_measure, load_measure, load_weights
 from capsbench.records.results import load_cell
 from capsbench.records.training import DataConfig
 from capsbench.reporting import report
 from capsbench.reporting.comparisons.per_image import load_arrays
 from capsbench.running.cell import measure_name
 from capsbench.running.examples import write_examples
-from capsbench.running.measure_job import save_measure
+from capsbench.running.measure_job import measure_record, save_measure
 from capsbench.running.plan import resolve_data
 from capsbench.running.weights import TrainedModel
-from capsbench.schema import Benchmark, load_benchmark
+from capsbench.schema import Benchmark, build_benchmark, load_benchmark
 from capsbench.schema.parts import TRAINED_ELSEWHERE, checked_label
+from capsbench.wrapping.recorded_names import require_known
 
 MISSING = "missing"  # identity of a source that is not given; its measures have notes
 
@@ -87,7 +87,7 @@ class Page:
             changed = given
             if not isinstance(benchmark, Benchmark):
                 made = record.changes
-                changed = load_benchmark(
+                changed = build_benchmark(
                     str(benchmark), made.settings, scale=made.scale, added=made.added
                 )
             if _measured_by(changed) != _measured_by(record.benchmark):
@@ -95,6 +95,7 @@ class Page:
                     f"{path} has another protocol of '{given.name}': run the benchmark again, or "
                     "choose another folder"
                 )
+            require_known("datamodules", record.benchmark.data.name)
             page = cls(runs, record.benchmark, record.changes, record)
         else:
             recipe = given.recipe.model_copy(update={"limit": limit or given.recipe.limit})
@@ -187,23 +188,20 @@ class ElsewhereCell:
         Raises:
             UserError: Another process holds it.
         """
-        self.folder.path.mkdir(parents=True, exist_ok=True)
-        try:
-            with FileLock(self.folder.path / ".lock", timeout=0):
-                clear_unfinished_writes(self.folder.path)
-                self.weights.save(self.folder.weights)
-                yield
-        except Timeout:
-            raise UserError(
-                f"another process is measuring this model in {self.folder.path}; wait for it"
-            ) from None
+        path = self.folder.path
+        with held(path, f"another process is measuring this model in {path}; wait for it"):
+            clear_unfinished_writes(path)
+            if is_present(self.folder.weights):
+                load_weights(self.folder)  # a damaged one is named, not replaced
+            self.weights.save(self.folder.weights)
+            yield
 
     def load(self, config: MeasureConfig) -> MeasureResult | None:
         """Return the recorded result of a measure; None if there is none."""
-        path = self.folder.measure(self.reference.measures[config.measure])
-        if not path.is_file():
+        name = self.reference.measures[config.measure]
+        if not has_measure(self.folder, name):
             return None
-        record = MeasureRecord.load(path)
+        record = load_measure(self.folder, name)
         arrays = load_arrays(load_cell(self.page.runs, self.reference), config.measure)
         return MeasureResult(record.values, arrays, record.notes)
 
@@ -212,7 +210,22 @@ class ElsewhereCell:
     ) -> None:
         """Record the result of a measure."""
         name, rule = self.reference.measures[config.measure], TRAINED_ELSEWHERE
-        save_measure(self.folder, name, config, result, rule=rule, seconds=seconds, device=device)
+        sources = [self.weights.sources.get(label, MISSING) for label in config.source_models]
+        record = measure_record(
+            config,
+            result,
+            sources,
+            cell=self.weights.folder_name,
+            rule=rule,
+            seconds=seconds,
+            device=device,
+        )
+        save_measure(self.folder, name, record, result)
+
+    def discard(self) -> None:
+        """Remove the model's record if no measure of it is recorded."""
+        if not any(self.folder.path.glob("measures/*.json")):
+            self.folder.weights.unlink()
 
     def join(self, data: ImageDataModule) -> Path:
         """Add the cell to the benchmark's record, and build the page.
@@ -227,8 +240,7 @@ class ElsewhereCell:
             UserError: Another model has taken its label meanwhile.
         """
         folder = self.page.folder
-        folder.path.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder.path / ".lock"):
+        with held(folder.path):
             record = self._current_record(data)
             _require_own_label(self.page, record, self.reference)
             others, _ = kept_cells(self.page.runs, record.benchmark, self.weights.data)
@@ -277,7 +289,7 @@ def kept_cells(
     kept, others = [], []
     for cell in BenchmarkRecord.load(path).cells:
         if cell.trained_elsewhere and not _is_removed(runs, cell):
-            weights = WeightsRecord.load(CellFolder(runs / cell.path).weights)
+            weights = load_weights(CellFolder(runs / cell.path))
             expected = (data, benchmark.views, benchmark.recipe.limit, None)
             if (weights.data, weights.views, weights.limit, benchmark.vary) == expected:
                 kept.append(_reference(benchmark, weights, cell.model, cell.path))
@@ -329,4 +341,4 @@ def _require_own_label(
 
 def _is_removed(runs: Path, cell: CellReference) -> bool:
     """Return True for a model that was trained elsewhere and whose folder was removed."""
-    return cell.trained_elsewhere and not CellFolder(runs / cell.path).weights.is_file()
+    return cell.trained_elsewhere and not is_present(CellFolder(runs / cell.path).weights)

@@ -7,11 +7,14 @@ from itertools import islice
 from pathlib import Path
 
 from capsbench.errors import UserError
+from capsbench.files.atomic import is_present
 from capsbench.files.folders import is_folder
 from capsbench.measures import MeasureConfig
 from capsbench.names import Kind, find, from_folder, is_own_file, table
-from capsbench.records import CellFolder, TrainingConfig, TrainingRecord
+from capsbench.records import CellFolder
+from capsbench.records.cell_files import load_config, load_training
 from capsbench.running.cell import Cell
+from capsbench.running.checkpoints import remedy
 from capsbench.wrapping.recorded_names import is_known_model
 
 
@@ -42,16 +45,16 @@ def load_finished_cell(
         raise UserError(
             f"{folder} holds a model that was trained elsewhere: 'capsbench evaluate' measures it"
         )
-    if not files.config.is_file() or not files.training.is_file():
+    if not is_present(files.training):
         raise UserError(
             f"{folder} holds no finished training: name the folder of one, such as "
             f"{_finished_near(folder)}"
         )
-    if TrainingRecord.load(files.training).status == "diverged":
+    if load_training(files).status == "diverged":
         raise UserError(f"{folder}: this training diverged, and left no weights to measure")
-    if not files.checkpoint(rule).is_dir():
-        raise UserError(f"{folder} has no checkpoint '{rule}'")
-    config = TrainingConfig.load(files.config)
+    config = load_config(files)
+    if not is_present(files.checkpoint(rule)):
+        raise UserError(f"{folder} has no checkpoint '{rule}'; {remedy(folder)}")
     cell = Cell(
         label=config.model.name,
         model=_resolve("models", model, config.model.name),

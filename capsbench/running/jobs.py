@@ -9,13 +9,11 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from capsbench.errors import UserError
-from capsbench.records import TrainingRecord
 from capsbench.running.cell import Cell
-from capsbench.running.measure_job import missing_measures
+from capsbench.running.cell_state import cell_state, is_complete
 from capsbench.running.session import Session
 
 Kind = Literal["train", "measure", "mirror"]
-State = Literal["done", "to measure", "resumable", "to do"]
 
 
 class Job(BaseModel):
@@ -41,15 +39,6 @@ class Job(BaseModel):
         return _id(self.kind, self.cell)
 
 
-def cell_state(cell: Cell, session: Session) -> State:
-    """Return the progress of a cell, from its records alone."""
-    folder = session.folder(cell)
-    if folder.training.is_file():
-        diverged = TrainingRecord.load(folder.training).status == "diverged"
-        return "done" if diverged or not missing_measures(cell, folder) else "to measure"
-    return "resumable" if folder.state.is_file() else "to do"
-
-
 def plan_jobs(cells: Sequence[Cell], benchmark: str, session: Session) -> list[Job]:
     """List the jobs of the cells that are not done, each after those that it depends on.
 
@@ -66,7 +55,14 @@ def plan_jobs(cells: Sequence[Cell], benchmark: str, session: Session) -> list[J
     """
     states = {cell.path: cell_state(cell, session) for cell in cells}
     todo = [cell for cell in cells if states[cell.path] != "done"]
-    untrained = [cell for cell in todo if states[cell.path] != "to measure"]
+    sources = {source.path for cell in todo for source in cell.sources.values()}
+    untrained = [
+        cell
+        for cell in cells
+        if states[cell.path] in ("resumable", "to do")
+        or (cell.path in sources and not is_complete(cell, session.folder(cell)))
+    ]
+    todo += [cell for cell in untrained if cell not in todo]
     training = {cell.path: Job(kind="train", benchmark=benchmark, cell=cell) for cell in untrained}
     trainings_first = session.execution.processes > 1 or any(cell.sources for cell in cells)
     jobs = list(training.values()) if trainings_first else []
@@ -91,7 +87,7 @@ def plan_jobs(cells: Sequence[Cell], benchmark: str, session: Session) -> list[J
 
 def _require_sources(cell: Cell, training: Collection[Path], session: Session) -> None:
     for source in cell.sources.values():
-        if source.path not in training and not session.folder(source).training.is_file():
+        if source.path not in training and not is_complete(source, session.folder(source)):
             raise UserError(
                 f"measures of {cell.title} need {source.title}, seed {source.seed}, which "
                 "is not trained yet: name it too, or run all models"

@@ -7,8 +7,10 @@ from pathlib import Path
 
 from capsbench.errors import UserError
 from capsbench.records import SearchRecord, TrainingRecord, Trial
+from capsbench.records.cell_files import load_training
 from capsbench.running.carry_out import carry_out
 from capsbench.running.cell import Cell
+from capsbench.running.cell_state import is_trained
 from capsbench.running.jobs import Job
 from capsbench.running.plan import plan, select_models
 from capsbench.running.session import Session
@@ -93,7 +95,7 @@ def _with_recipe(entry: ModelEntry, values: dict[str, float], count: int) -> Mod
 
 def _train(cells: Sequence[Cell], benchmark: str, session: Session) -> None:
     """Train the trials of a model that are not trained yet, and print the outcome of all."""
-    untrained = [cell for cell in cells if not session.folder(cell).training.is_file()]
+    untrained = [cell for cell in cells if not is_trained(cell, session.folder(cell))]
     for cell in cells:
         if cell not in untrained:
             _print_outcome(cell, session)
@@ -103,7 +105,7 @@ def _train(cells: Sequence[Cell], benchmark: str, session: Session) -> None:
 
 def _print_outcome(cell: Cell, session: Session) -> None:
     if session.is_first:
-        accuracy = _accuracy(cell, TrainingRecord.load(session.folder(cell).training))
+        accuracy = _accuracy(cell, load_training(session.folder(cell)))
         values = ", ".join(f"{name} {getattr(cell.recipe, name):g}" for name in SEARCHED)
         outcome = "diverged" if accuracy is None else f"validation accuracy {accuracy:.3f}"
         session.print(f"{cell.label}, {values}: {outcome}")
@@ -111,7 +113,7 @@ def _print_outcome(cell: Cell, session: Session) -> None:
 
 def _trial(cell: Cell, values: dict[str, float], session: Session) -> Trial:
     """Read the outcome of a trained trial."""
-    record = TrainingRecord.load(session.folder(cell).training)
+    record = load_training(session.folder(cell))
     return Trial(
         label=cell.label,
         recipe=values,

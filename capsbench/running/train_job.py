@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
-
-from filelock import FileLock, Timeout
 
 from capsbench.capsules.backends import backends_used
 from capsbench.capsules.convolution import FASTEST_FORMS
 from capsbench.data.images import ImageDataModule
-from capsbench.errors import UserError
-from capsbench.files.atomic import clear_unfinished_writes, write_rows
+from capsbench.data.overlap import measure_overlap
+from capsbench.files.atomic import clear_unfinished_writes, is_present, remove, write_rows
+from capsbench.files.locking import held
 from capsbench.names import without_folder
+from capsbench.pretrained import CONFIG, WEIGHTS
 from capsbench.process import active_settings
 from capsbench.progress import progress_bar
 from capsbench.records import CellFolder, Provenance, TrainingRecord
-from capsbench.records.training import ExecutionRecord, Selected
+from capsbench.records.cell_files import file_sha256
+from capsbench.records.training import ExecutionRecord, OverlapRecord, Selected
 from capsbench.running.cell import Cell
+from capsbench.running.cell_state import is_complete
 from capsbench.running.checkpoints import save_checkpoint
 from capsbench.running.mirror import training_mirror
 from capsbench.running.session import Session
@@ -44,20 +47,33 @@ def train_cell(cell: Cell, benchmark: str, session: Session) -> None:
     if not session.is_first:
         _train(cell, benchmark, folder, session)
         return
-    folder.path.mkdir(parents=True, exist_ok=True)
-    try:
-        # Held by the process that trains, so that one whose parent was killed keeps it.
-        with FileLock(folder.path / ".lock", timeout=0):
-            if not folder.training.is_file():  # else another process has just finished it
-                clear_unfinished_writes(folder.path)
-                cell.config.save(folder.config)
-                result, data = _train(cell, benchmark, folder, session)
-                _write_record(cell, folder, session.execution, result, data)
-    except Timeout:
-        raise UserError(
-            f"another process is training {cell.title}, seed {cell.seed} in {folder.path}; "
-            "wait for it, or choose another --output"
-        ) from None
+    busy = (
+        f"another process is training {cell.title}, seed {cell.seed} in {folder.path}; "
+        "wait for it, or choose another --output"
+    )
+    # Held by the process that trains, so that one whose parent was killed keeps it.
+    with held(folder.path, busy):
+        if not is_complete(cell, folder):  # else another process has just finished it
+            clear_unfinished_writes(folder.path)
+            _discard_outcome(cell, folder, session)
+            cell.config.save(folder.config)
+            result, data = _train(cell, benchmark, folder, session)
+            _write_record(cell, folder, session.execution, result, data)
+
+
+def _discard_outcome(cell: Cell, folder: CellFolder, session: Session) -> None:
+    """Remove what is left of a finished training that lost files, before it is done again.
+
+    Its measures are of weights that are about to be replaced; on a GPU, by slightly different ones.
+    """
+    measures = folder.path / "measures"
+    if is_present(folder.training) or is_present(measures):
+        session.print(
+            f"{cell.title}, seed {cell.seed}: files of the finished training are missing in "
+            f"{folder.path}; it is trained and measured again"
+        )
+        remove(measures)
+        remove(folder.training)
 
 
 def _train(
@@ -123,9 +139,12 @@ def _write_record(
         diverged_at=result.diverged_at,
         parameters=sum(weight.numel() for weight in model.parameters()),
         images={"train": len(data.split("train")), "validation": len(data.split("validation"))},
+        overlap=OverlapRecord(**measure_overlap(data)._asdict()),
         seconds=round(result.seconds, 3),
         images_per_second=round(steps * cell.recipe.batch_size / result.seconds, 1),
         selected=selected,
+        cell=cell.config.folder_name,
+        files=_checksums(folder, selected),
         execution=ExecutionRecord(
             **execution.model_dump(),
             device_name=device_name(execution.device),
@@ -137,3 +156,13 @@ def _write_record(
     )
     record.save(folder.training)
     folder.state.unlink(missing_ok=True)
+
+
+def _checksums(folder: CellFolder, rules: Iterable[str]) -> dict[str, str]:
+    """Return the SHA-256 of the trajectory and of the checkpoints, by path in the folder."""
+    weights = (folder.checkpoint(rule) / name for rule in rules for name in (WEIGHTS, CONFIG))
+    return {
+        path.relative_to(folder.path).as_posix(): file_sha256(path)
+        for path in (folder.trajectory, *weights)
+        if path.is_file()  # a training that diverged early has no trajectory
+    }

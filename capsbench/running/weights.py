@@ -17,14 +17,17 @@ from torch.nn.parameter import is_lazy
 from capsbench import arguments
 from capsbench.contracts import ImageShape, Model
 from capsbench.errors import UserError
+from capsbench.files.atomic import is_present
 from capsbench.files.content import stream_sha256
 from capsbench.files.folders import is_folder
 from capsbench.names import Target, find, is_own_file, without_folder
 from capsbench.pretrained import WEIGHTS
-from capsbench.records import CellFolder, TrainingConfig
+from capsbench.records import CellFolder
+from capsbench.records.cell_files import load_config
 from capsbench.records.folders import file_name
 from capsbench.records.training import ModelConfig
 from capsbench.running.cell import build_model
+from capsbench.running.checkpoints import cell_of, require_recorded
 from capsbench.running.state_dict import is_program, load_program, load_state, read_state
 from capsbench.wrapping import LogitsModel, model_class
 from capsbench.wrapping.logits_model import class_name
@@ -184,20 +187,20 @@ def checkpoint_target(folder: Path, model: str | None) -> Target:
     """
     if model is not None:
         return find("models", model)
-    config = CellFolder(folder.absolute().parent.parent).config
-    if not config.is_file():
+    cell = CellFolder(cell_of(folder))
+    if not is_present(cell.config):
         raise UserError(
             f"{folder} is no checkpoint of a run (runs/<data>/<model>/<seed>-.../checkpoints/"
             f"<rule>): name its network by {NETWORK}"
         )
-    name = TrainingConfig.load(config).model.name
+    name = load_config(cell).model.name
     if is_own_file(name):
         cls = name.partition("@")[0]
         raise UserError(f"{cls} comes from a file of yours: name it, FILE.py:{cls}, by {NETWORK}")
     if not is_known_model(name):
         raise UserError(
-            f"{config} states the model {name}, which no installed package registers: name it by "
-            f"{NETWORK} if you trust it"
+            f"{cell.config} states the model {name}, which no installed package registers: name it "
+            f"by {NETWORK} if you trust it"
         )
     return find("models", name)
 
@@ -208,6 +211,7 @@ def _from_folder(
     target = checkpoint_target(folder, model)
     cls = model_class(target)
     network = cls.from_pretrained(folder, **given)
+    require_recorded(folder)
     config = ModelConfig(
         name=target.identity(),
         arguments=_constructor_arguments(network),

@@ -25,6 +25,7 @@ from capsbench.records import (
 from capsbench.records.benchmark import ExampleList, ExampleView
 from capsbench.records.training import DataConfig, ExecutionRecord, ModelConfig, Selected
 from capsbench.schema import Benchmark
+from capsbench.training.selection import RULES, at_step
 from capsbench.values import Quantity, Value
 from capsbench.viewpoint.grid import ViewGrid
 
@@ -75,6 +76,7 @@ def _write_benchmark(
             "models": [{"name": name, "label": label} for label, name in models],
             "recipe": {
                 "steps": 300,
+                "evaluate_every": 50,
                 "batch_size": 64,
                 "learning_rate": 0.002,
                 "schedule": "cosine",
@@ -98,7 +100,9 @@ def _write_benchmark(
     for index, (label, name) in enumerate(models):
         for seed in seeds:
             config = _config(benchmark, name, index, seed)
-            measure = f"accuracy-by-view-{index:012d}"
+            random = np.random.default_rng((index, seed))
+            record = _record(benchmark, "accuracy-by-view", _accuracies(benchmark, index, random))
+            measure = f"accuracy-by-view-{record.fingerprint}"
             cell = CellReference(
                 label=label,
                 model=name,
@@ -109,14 +113,10 @@ def _write_benchmark(
             cells.append(cell)
             folder = CellFolder(runs / cell.path)
             config.save(folder.config)
-            random = np.random.default_rng((index, seed))
             if (label, seed) in unfinished:
                 continue
             _write_training(folder, index, seed, random, diverged=(label, seed) in diverged)
             if (label, seed) not in diverged:
-                record = _record(
-                    benchmark, "accuracy-by-view", _accuracies(benchmark, index, random)
-                )
                 record.save(folder.measure(measure))
     views = tuple(
         ExampleView(factor=v.factor, value=v.value, familiar=benchmark.views.familiar(v))
@@ -171,7 +171,8 @@ def _add_measure(
     others = [each for each in record.benchmark.measures if each.measure != measure]
     content = record.benchmark.model_dump() | {"measures": [*others, config]}
     benchmark = Benchmark.model_validate(content)
-    name = f"{measure}-0123456789ab"
+    added = _record(benchmark, measure, values, notes=notes)
+    name = f"{measure}-{added.fingerprint}"
     cells = tuple(
         cell.model_copy(update={"measures": cell.measures | {measure: name}})
         if (cell.label, cell.seed) == (label, seed)
@@ -183,7 +184,7 @@ def _add_measure(
         if (cell.label, cell.seed) == (label, seed):
             files = CellFolder(folder.parent / cell.path)
             write_npz(files.per_image(name), per_image or {})
-            _record(benchmark, measure, values, notes=notes).save(files.measure(name))
+            added.save(files.measure(name))
 
 
 def _grid(benchmark: Benchmark) -> ViewGrid:
@@ -227,7 +228,7 @@ def _config(benchmark: Benchmark, name: str, index: int, seed: int) -> TrainingC
 def _write_training(
     folder: CellFolder, index: int, seed: int, random: np.random.Generator, *, diverged: bool
 ) -> None:
-    steps = np.arange(50, 301, 50)
+    steps = np.arange(50, 137 if diverged else 301, 50)
     rows = [
         {
             "step": float(step),
@@ -240,14 +241,18 @@ def _write_training(
         for step in steps
     ]
     write_rows(folder.trajectory, rows)
-    best = Selected(step=300, accuracy=rows[-1]["validation_accuracy"])
+    steps_of = {rule: select(rows) for rule, select in RULES.items()}
+    selected = {
+        rule: Selected(step=step, accuracy=at_step(rows, step)["validation_accuracy"])
+        for rule, step in steps_of.items()
+    }
     TrainingRecord(
         status="diverged" if diverged else "trained",
         diverged_at=137 if diverged else None,
         parameters=50_000 + 1_000 * index,
         seconds=20.0 + 7 * index + seed,
         images_per_second=960.0,
-        selected={} if diverged else {"validation": best, "last": best},
+        selected=selected,
         execution=ExecutionRecord(device="cpu", device_name="two cores"),
         provenance=_provenance("19:31"),
     ).save(folder.training)

@@ -19,7 +19,7 @@ from capsbench.records import (
     TrainingRecord,
 )
 from capsbench.running.benchmark import run_benchmark
-from capsbench.running.jobs import cell_state
+from capsbench.running.cell_state import cell_state
 from capsbench.running.plan import plan
 from capsbench.schema import Benchmark
 from capsbench.values import Quantity

@@ -11,7 +11,8 @@ from capsbench.fingerprint import fingerprint
 from capsbench.measures import load_measure
 from capsbench.names import find
 from capsbench.records.training import TrainingConfig
-from capsbench.running.jobs import cell_state, plan_jobs
+from capsbench.running.cell_state import cell_state
+from capsbench.running.jobs import plan_jobs
 from capsbench.running.plan import plan
 from capsbench.schema import Benchmark
 from capsbench.training.recipe import ProtocolRecipe

@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 
 from capsbench.files.atomic import read_rows
 from capsbench.pretrained import WEIGHTS
-from capsbench.running.jobs import cell_state
+from capsbench.running.cell_state import cell_state
 from capsbench.running.plan import plan
 from capsbench.running.session import Session
 from capsbench.schema import Benchmark

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
-from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 
 from capsbench.errors import UserError
-from capsbench.files.atomic import read_npz
+from capsbench.files.atomic import is_present, read_npz
 from capsbench.measures import index_name
 from capsbench.measures._result import object_name
+from capsbench.measures._swept_views import SUMMARIES
 from capsbench.records import CellResult
+from capsbench.records.cell_files import measure_remedy, require_sha256
+from capsbench.records.record import damaged_record
 from capsbench.values import Quantity, Value
 
 Array = NDArray[Any]
@@ -24,7 +26,7 @@ class ImageOutcomes(NamedTuple):
     """Contributions of N test images to a value, for each of S seeds.
 
     Attributes:
-        numbers: (N,) each image's number in its source.
+        numbers: (N,) each image's number in its source, of the images behind the value.
         table: (S, N) contributions; their mean is the mean of the value over seeds.
         objects: (N,) number of the object that each image shows; None if the set has no objects.
     """
@@ -65,7 +67,7 @@ def outcomes(
         per_image: Arrays of the measure, see `capsbench.measures.MeasureResult`. An array (V, N) is
             averaged over its views.
     """
-    result = {}
+    result, values = {}, list(values)
     for value in values:
         split = value.split if index_name(value.split) in per_image else None
         numbers = per_image.get(index_name(split))
@@ -74,8 +76,42 @@ def outcomes(
             continue
         table = np.atleast_2d(row).mean(axis=0)[None]
         objects = per_image.get(object_name(split))
-        result[value.quantity] = ImageOutcomes(numbers, table, objects)
+        each = ImageOutcomes(numbers, table, objects)
+        if (behind := _images_behind(value, values, per_image)) is not None:
+            each = _only(each, behind, value.value)
+        result[value.quantity] = each
     return result
+
+
+def _images_behind(
+    value: Value, values: Sequence[Value], per_image: Mapping[str, Array]
+) -> NDArray[np.bool_] | None:
+    """Return the images (N,) that were evaluated at the views that a summary averages.
+
+    They are not all images if the set recorded each image from one view, such as an azimuth.
+
+    Returns:
+        None if all images were evaluated, or the measure does not say.
+    """
+    evaluated = per_image.get("evaluated")  # (V, N)
+    views = [each for each in values if each.view is not None]
+    if evaluated is None or len(evaluated) != len(views) or evaluated.all():
+        return None
+    regions = None if value.split is None else SUMMARIES.get(value.split)
+    rows = [regions is None or view.split in regions for view in views]
+    behind: NDArray[np.bool_] = evaluated[rows].any(axis=0)
+    return behind
+
+
+def _only(outcomes: ImageOutcomes, behind: NDArray[np.bool_], value: float) -> ImageOutcomes:
+    """Return the outcomes of some images, if the contribution of each other one is the value.
+
+    The others say nothing about the value: drawing them would widen its interval, and they are no
+    evidence. The deviations from the value are scaled so that their mean is still the value.
+    """
+    numbers, table, objects = outcomes
+    scaled = value + (table[:, behind] - value) * (behind.sum() / len(behind))
+    return ImageOutcomes(numbers[behind], scaled, None if objects is None else objects[behind])
 
 
 def load_arrays(cell: CellResult, measure: str) -> dict[str, Array]:
@@ -85,12 +121,14 @@ def load_arrays(cell: CellResult, measure: str) -> dict[str, Array]:
         UserError: The file is damaged.
     """
     path = cell.folder.per_image(cell.reference.measures[measure])
+    if not is_present(path):
+        return {}
+    remedy = measure_remedy(cell.folder)
+    require_sha256(path, cell.measures[measure].arrays_sha256, remedy)
     try:
         return read_npz(path)
-    except FileNotFoundError:
-        return {}
-    except (ValueError, EOFError, BadZipFile):
-        raise UserError(
-            f"{path} is damaged; remove it and the .json file of the same name, and run the "
-            "benchmark again"
-        ) from None
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror}); {remedy}") from None
+    except ValueError:  # of an older record, which states no SHA-256 and so needs no arrays
+        remedy = f"remove the {path.stem}.json beside it, and {remedy}"
+        raise damaged_record(path, "no arrays", remedy) from None

@@ -4,27 +4,27 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 from capsbench.arguments import SUPPLIED_TO_DATA, SUPPLIED_TO_MODELS, resolve
 from capsbench.errors import UserError
-from capsbench.measures import load_measure
+from capsbench.measures import MeasureConfig, load_measure, parse_config
 from capsbench.names import Kind, find
 from capsbench.records import (
     BenchmarkRecord,
     CellResult,
-    MeasureRecord,
     TrainingConfig,
     TrainingRecord,
 )
 from capsbench.records.training import DataConfig, ModelConfig
+from capsbench.records.trajectory import check_rows
 from capsbench.reporting.comparisons.differences import ModelDifference
 from capsbench.reporting.exports.export import ExportedResults, require_registered
 from capsbench.reporting.tables.quantity_text import measured_text
-from capsbench.schema import Benchmark, load_benchmark, variants
+from capsbench.schema import Benchmark, build_benchmark, variants
 from capsbench.training.selection import accuracy_column
 from capsbench.wrapping import model_class
 
@@ -46,7 +46,7 @@ def check_export(exported: ExportedResults) -> None:
     Raises:
         UserError: A model is from a file of the user's own; the benchmark is unknown, has another
             version, or is another one; a search is not the one of the benchmark; a cell is not one
-            of its cells, appears twice or is incomplete; an accuracy lies outside [0, 1]; a
+            of its cells, appears twice or is incomplete, or its parts contradict each other; a
             difference is not that of the cells.
     """
     path, record = exported.path, exported.results.record
@@ -98,15 +98,17 @@ def check_cells(path: Path, benchmark: Benchmark, cells: Sequence[CellResult]) -
             raise UserError(f"{where} is not the training of the protocol; run the benchmark again")
         if cell.training is None or not _is_complete(protocol, cell, cell.training):
             raise UserError(f"{where} is incomplete; export the record again")
-        for name, value in _accuracies(cell.measures.values()):
-            if not 0 <= value <= 1:
-                raise UserError(f"{where}: expected {name} within [0, 1], got {value:g}")
+        try:
+            check_rows(cell.trajectory, cell.config, cell.training)
+            _check_names(protocol, cell, cell.training)
+        except ValueError as error:
+            raise UserError(f"{where}: {error}; export the record again") from None
 
 
 def _shipped(record: BenchmarkRecord) -> Benchmark:
     """Return the shipped benchmark with the changes that a record names."""
     changes = record.changes
-    return load_benchmark(
+    return build_benchmark(
         record.benchmark.name, changes.settings, scale=changes.scale, added=changes.added
     )
 
@@ -204,6 +206,32 @@ def _is_complete(protocol: Benchmark, cell: CellResult, training: TrainingRecord
     )
 
 
+def _check_names(protocol: Benchmark, cell: CellResult, training: TrainingRecord) -> None:
+    """Check that the records of a cell belong to it, and to the measures of the protocol.
+
+    Layers are left out: a benchmark names those that a model has.
+
+    Raises:
+        ValueError: One does not.
+    """
+    folder = cell.reference.path.rpartition("/")[2]
+    configs = {config.measure: config.for_model(cell.label) for config in protocol.measures}
+    for name, record in cell.measures.items():
+        given = parse_config(record.arguments | {"measure": name})
+        if _without_layers(given) != _without_layers(configs[name]):
+            raise ValueError(f"{name} was computed with other arguments than those of the protocol")
+        expected = record.fingerprint
+        if expected is not None and not cell.reference.measures[name].endswith(f"-{expected}"):
+            raise ValueError(f"the record of {name} is that of other arguments or sources")
+    others = {training.cell, *(record.cell for record in cell.measures.values())} - {folder, None}
+    if others:
+        raise ValueError(f"it has a record of another cell, {others.pop()}")
+
+
+def _without_layers(config: MeasureConfig) -> dict[str, Any]:
+    return config.model_dump(exclude={"layers"})
+
+
 def _check_difference(exported: ExportedResults, row: ModelDifference) -> None:
     """Check that a difference of two models is that of their values, and lies in its interval."""
     groups = exported.results.by_label()
@@ -230,13 +258,6 @@ def _check_difference(exported: ExportedResults, row: ModelDifference) -> None:
             f"{exported.path}: the difference of {measured_text(row.measure, row.quantity)} "
             f"between {row.title} and {first} is not that of their values; export the record again"
         )
-
-
-def _accuracies(records: Iterable[MeasureRecord]) -> Iterable[tuple[str, float]]:
-    for record in records:
-        for value in record.values:
-            if value.metric == "accuracy" or value.metric.endswith("_accuracy"):
-                yield measured_text(record.measure, value), value.value
 
 
 def _as_json(value: Any) -> Any:

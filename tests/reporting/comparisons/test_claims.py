@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-import yaml
 
 from capsbench.cli import main
 from capsbench.errors import UserError
 from capsbench.files.atomic import write_json
+from capsbench.files.yaml import write_yaml
 from capsbench.measures import MeasureContext, index_name, load_measure
 from capsbench.names import find
 from capsbench.records import ClaimsRecord, load_results
@@ -217,7 +217,7 @@ FILE = {
 def ran(tmp_path_factory):
     """A folder in which a user's own claims were run, at a scale."""
     folder = tmp_path_factory.mktemp("claims")
-    (folder / "tried.yaml").write_text(yaml.safe_dump(FILE))
+    (folder / "tried.yaml").write_text(write_yaml(FILE))
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         line = "run tried.yaml --scale tiny --device cpu --wandb off"
@@ -249,6 +249,7 @@ def test_claims_are_run_shown_and_exported(ran, monkeypatch, capsys):
 def test_a_verdict_that_does_not_follow_is_refused(ran, tmp_path):
     file = export_claims(ran / "runs/tried-tiny", tmp_path)
     content = json.loads(file.read_text())
+    content.pop("checksum", None)
     content["judged"][0]["verdict"] = "holds"
     content["judged"][0]["tests"][0]["verdict"] = "not decided"
     content["record"]["claims"]["name"] = str(ran / "tried.yaml")
@@ -276,6 +277,7 @@ def test_a_verdict_that_does_not_follow_is_refused(ran, tmp_path):
 def test_verdicts_are_checked(damage, message, tmp_path):
     (shipped,) = (ROOT / "results/claims").glob("*.json")
     content = json.loads(shipped.read_text())
+    content.pop("checksum", None)
     damage(content["judged"])
     file = tmp_path / "claims.json"
     write_json(file, content)
@@ -299,6 +301,6 @@ def test_an_unknown_part_is_refused(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     tests = FILE["claims"][0]["tests"][0] | {"part": "two"}  # type: ignore[index]
     content = FILE | {"claims": [{"claim": "c", "source": "s", "tests": [tests]}]}
-    (tmp_path / "bad.yaml").write_text(yaml.safe_dump(content))
+    (tmp_path / "bad.yaml").write_text(write_yaml(content))
     assert main(["run", "bad.yaml"]) == 2
     assert "unknown part 'two'" in capsys.readouterr().err

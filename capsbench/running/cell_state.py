@@ -1,0 +1,66 @@
+"""Progress of a cell, from the files in its folder alone."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from capsbench.files.atomic import is_present
+from capsbench.records import CellFolder
+from capsbench.records.cell_files import load_config, load_training, load_trajectory
+from capsbench.records.trajectory import validation_steps
+from capsbench.running.cell import Cell
+from capsbench.running.measure_job import missing_measures
+from capsbench.running.session import Session
+
+State = Literal["done", "to measure", "resumable", "to do"]
+
+
+def cell_state(cell: Cell, session: Session) -> State:
+    """Return the progress of a cell.
+
+    A finished training whose records are gone is to do again. One that lost its weights is to do
+    again if a measure needs them: weights may be deleted to free the disk.
+
+    Raises:
+        UserError: A file is damaged, or belongs to another cell.
+    """
+    folder = session.folder(cell)
+    if is_trained(cell, folder):
+        if load_training(folder).status == "diverged" or not missing_measures(cell, folder):
+            return "done"
+        if has_weights(cell, folder):
+            return "to measure"
+    return "resumable" if folder.state.is_file() else "to do"
+
+
+def is_trained(cell: Cell, folder: CellFolder) -> bool:
+    """Check that a training has all of its records, and verify them.
+
+    Raises:
+        UserError: One is damaged, or belongs to another cell.
+    """
+    if is_present(folder.config):
+        load_config(folder)
+    if not is_present(folder.training):
+        return False
+    training = load_training(folder)
+    if validation_steps(cell.config, training) and not is_present(folder.trajectory):
+        return False
+    load_trajectory(folder, cell.config, training)
+    return True
+
+
+def is_complete(cell: Cell, folder: CellFolder) -> bool:
+    """Check that a training has its records and the weights that are measured.
+
+    Raises:
+        UserError: A record is damaged, or belongs to another cell.
+    """
+    if not is_trained(cell, folder):
+        return False
+    return load_training(folder).status == "diverged" or has_weights(cell, folder)
+
+
+def has_weights(cell: Cell, folder: CellFolder) -> bool:
+    """Check that a cell has the checkpoint of its rule; damage shows when it is loaded."""
+    return is_present(folder.checkpoint(cell.rule))

@@ -1,0 +1,158 @@
+"""Each file of a finished cell, damaged in every way: one sentence, or mended by the next run."""
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+from safetensors.torch import load_file
+
+from capsbench.errors import UserError
+from capsbench.files.atomic import read_npz, read_rows, remove
+from capsbench.records import load_results
+
+RUN = ["run", "tiny.yaml", "--seeds", "0", "--device", "cpu", "--wandb", "off"]
+FILES = (
+    "config.json",
+    "training.json",
+    "trajectory.csv",
+    "checkpoints/validation/model.safetensors",
+    "checkpoints/validation/config.json",
+    "measures/*.json",
+    "measures/*.npz",
+)
+WEIGHTS = "checkpoints"
+
+
+def place(folder, pattern):
+    (file,) = Path(folder).glob(pattern)
+    return file
+
+
+def _write(content):
+    return lambda file, other: file.write_bytes(content(file.read_bytes()))
+
+
+def _folder(file, other):
+    file.unlink()
+    file.mkdir()
+
+
+def _link(file, other):
+    file.unlink()
+    file.symlink_to("nowhere")
+
+
+DAMAGES = {
+    "deleted": lambda file, other: file.unlink(),
+    "emptied": _write(lambda content: b""),
+    "zeroed": _write(lambda content: bytes(len(content))),
+    "truncated": _write(lambda content: content[: len(content) // 2]),
+    "replaced by another cell's": lambda file, other: shutil.copy(other, file),
+    "a folder": _folder,
+    "a link to nothing": _link,
+}
+
+
+def numbers(folder):
+    """All numbers of a cell that do not depend on the clock."""
+    weights = load_file(place(folder, "checkpoints/validation/model.safetensors"))
+    rows = read_rows(Path(folder, "trajectory.csv"))
+    arrays = read_npz(place(folder, "measures/accuracy-by-view-*.npz"))
+    measure = json.loads(place(folder, "measures/accuracy-by-view-*.json").read_bytes())
+    return (
+        Path(folder, "config.json").read_bytes(),
+        {name: tensor.tolist() for name, tensor in weights.items()},
+        [{name: value for name, value in row.items() if name != "seconds"} for row in rows],
+        {name: array.tolist() for name, array in arrays.items()},
+        measure["values"],
+    )
+
+
+def follow_advice(message):
+    """Remove what the messages say is to be removed."""
+    for name in re.findall(r"remove (?:the )?(\S+)", message):
+        named = re.match(r"\S+?error: (\S+)", message) if name == "it" else None
+        remove(Path(named[1] if named else name))
+
+
+@pytest.fixture
+def damaged(cells, request):
+    """The folder of a cell with one damaged file."""
+    pattern, damage = request.param
+    folder, other = cells["small"], cells["smaller"]
+    DAMAGES[damage](place(folder, pattern), place(other, pattern))
+    return folder
+
+
+every_damage = pytest.mark.parametrize(
+    "damaged",
+    [(file, damage) for file in FILES for damage in DAMAGES],
+    ids=[f"{file} {damage}" for file in FILES for damage in DAMAGES],
+    indirect=True,
+)
+
+
+@every_damage
+def test_records_are_refused_or_unchanged(damaged, trained_runs, request):
+    """Weights are verified when they are used, and arrays when differences are computed."""
+    pattern, damage = request.node.callspec.params["damaged"]
+    try:
+        loaded = load_results(Path("runs/tiny")).cells[0]
+    except UserError as error:
+        assert "\n" not in str(error)
+        assert pattern.rpartition("/")[2].strip("*") in str(error)
+        assert "run the benchmark again" in str(error)
+        assert not pattern.startswith(WEIGHTS)
+    else:
+        original = load_results(trained_runs / "tiny").cells[0]
+        assert loaded.trajectory == original.trajectory
+        lost = damage == "deleted" and pattern.startswith("measures")
+        lost_training = damage == "deleted" and pattern == "training.json"
+        assert pattern.startswith((WEIGHTS, "measures/*.npz")) or lost or lost_training
+        assert loaded.problem == {
+            lost: "not measured yet", lost_training: "not finished yet"
+        }.get(True)  # fmt: skip
+
+
+@pytest.mark.slow
+@every_damage
+def test_the_advice_leads_back_to_the_same_numbers(damaged, trained_runs, cli):
+    for command in (
+        ("report", "tiny", "--export", "mine"),
+        ("measure", str(damaged), "--measures", "{measure: calibration}"),
+        ("evaluate", str(damaged / "checkpoints/validation"), "--benchmark", "tiny.yaml",
+         "--into", "again"),
+        RUN,
+        ("run", "tiny.yaml", "--seeds", "0", "--dry-run"),
+    ):  # fmt: skip
+        code, _, err = cli(*command)
+        assert code in (0, 2)
+        assert err.count("capsbench: error:") == (code == 2)
+        assert "Traceback" not in err
+        if command != RUN and code == 2:
+            again = load_or_none()
+            assert again is None or again.problem is not None or "checkpoint" in err or "npz" in err
+    for _ in range(3):
+        code, _, err = cli(*RUN)
+        if code == 0:
+            break
+        follow_advice(err)
+    code, _, err = cli("measure", str(damaged), "--measures", "{measure: calibration}")
+    if code:  # weights are needed for another measure alone
+        assert "checkpoint" in err
+        follow_advice(err)
+        assert cli(*RUN)[0] == 0
+        assert cli("measure", str(damaged), "--measures", "{measure: calibration}")[0] == 0
+    assert cli("report", "tiny", "--export", "mine")[0] == 0
+    record = json.loads(Path("runs/tiny/benchmark.json").read_bytes())
+    original = next(c["path"] for c in record["cells"] if c["label"] == "small")
+    assert numbers(damaged) == numbers(trained_runs / original)
+
+
+def load_or_none():
+    try:
+        return load_results(Path("runs/tiny")).cells[0]
+    except UserError:
+        return None
