@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-import yaml
 from PIL import Image
 
 from capsbench.cli import main
 from capsbench.files.arrays import save_arrays
+from capsbench.files.yaml import parse_yaml
 from capsbench.measures import parse_config
 from capsbench.measures.accuracy_by_split import AccuracyBySplitConfig
 from capsbench.measures.accuracy_by_view import AccuracyByViewConfig
@@ -37,7 +37,7 @@ def folder(tmp_path, monkeypatch):
 
 def test_the_protocol_is_valid():
     (block,) = [block for language, block in BLOCKS if language == "yaml"]
-    content = yaml.safe_load(block)
+    content = parse_yaml(block)
     views = ViewRange.model_validate(content["views"])
     assert len(views.rotation.values) == 12
     by_view, by_split = map(parse_config, content["measures"])
@@ -82,9 +82,11 @@ def test_a_folder_of_your_own(capsys):
         for instance in range(3):
             for azimuth in range(0, 360, 60):
                 name = f"{label}{instance}_{azimuth:03}.png"
-                Image.new("L", (20, 20), instance).save(place / name)
+                Image.new("L", (20, 20), len(rows)).save(place / name)
                 part = "test" if instance == 2 else "train"
                 rows.append(f"{name},{label},{instance},{azimuth},30,{part}")
     (place / "labels.csv").write_text("\n".join(rows), encoding="utf-8")
     assert main(command("capsbench data folder")) == 0
-    assert "novel: 6 images" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "novel: 6 images" in out
+    assert "None of the 2 test objects was seen in training" in " ".join(out.split())

@@ -45,8 +45,9 @@ def test_a_set_with_the_name_of_the_benchmark_is_run_measured_and_reported(cli, 
     code, pages, _ = cli("report", "tiny", "--json")
     assert [page["benchmark"] for page in pages] == ["tiny"]
     code, facts, _ = cli("data", "folder", "--set", "path=tiny", "--json")
-    sheet = facts["splits"]["train"]["contact_sheet"]
-    assert sheet == "runs/tiny/contact-sheets/train.png"
+    sheet = Path(facts["splits"]["train"]["contact_sheet"])
+    checksum = facts["checksum"].removeprefix("sha256:")
+    assert sheet == Path("runs/tiny/contact-sheets", checksum[:12], "train.png")
 
 
 def test_sets_of_one_name_have_different_trainings(tiny):
@@ -54,6 +55,18 @@ def test_sets_of_one_name_have_different_trainings(tiny):
     (first,), (second,) = planned("mine", Path("one")), planned("mine", Path("two"))
     assert Path(first).parent == Path(second).parent == Path("mine/cnn-small")
     assert first != second
+
+
+def test_sets_of_one_name_have_different_contact_sheets(cli):
+    make_set("one"), make_set("two", shade=200)
+    sheets = []
+    for root in ("one", "two"):
+        code, facts, err = cli(
+            "data", "folder", "--set", "path=mine", "--data-root", root, "--json"
+        )
+        assert code == 0, err
+        sheets.append(facts["splits"]["train"]["contact_sheet"])
+    assert len({*sheets}) == 2 and all(Path(sheet).is_file() for sheet in sheets)
 
 
 @pytest.mark.parametrize(
