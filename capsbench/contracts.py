@@ -119,12 +119,21 @@ class Model(Pretrained, ABC):
         self.image_shape = image_shape
         self.num_classes = num_classes
 
+    def __call__(self, images: Tensor, *args: Any, **kwargs: Any) -> Prediction:
+        """Call `forward` with a copy of the images.
+
+        A network that normalises its input in place therefore changes nothing that others see: the
+        target of a reconstruction, an attack, or the next pass over the same batch.
+        """
+        prediction: Prediction = super().__call__(images.clone(), *args, **kwargs)
+        return prediction
+
     @abstractmethod
     def forward(self, images: Tensor, views: Views | None = None) -> Prediction:
         """Classify images (B, C, H, W) in [0, 1].
 
         Args:
-            images: The images.
+            images: The images, which may be changed in place.
             views: Views of the reconstruction, relative to the images, for a model that can render
                 them; other models ignore them.
         """

@@ -167,14 +167,15 @@ def inspect_routings(model: nn.Module, images: Tensor) -> dict[str, RoutingInspe
     inspections: dict[str, RoutingInspection] = {}
 
     def record(name: str) -> Callable[..., None]:
-        def hook(layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], _: Any) -> None:
+        # Before the call: the layer, and what follows it, may change its inputs in place.
+        def hook(layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
             assert isinstance(layer, RoutingLayer)
             inspections[name] = inspect_routing(layer, *args, **kwargs)
 
         return hook
 
     hooks = [
-        module.register_forward_hook(record(name), with_kwargs=True)
+        module.register_forward_pre_hook(record(name), with_kwargs=True)
         for name, module in model.named_modules()
         if isinstance(module, RoutingLayer)
     ]

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from capsbench.conformance.subject import NotApplicable, Subject, require
+from capsbench.conformance.subject import NotApplicable, Subject, Violation, require
 from capsbench.contracts import LayerOfInterest, Prediction
+from capsbench.errors import NotMeasuredError
+from capsbench.measures._activations import capture_activations
 
 ROUNDING = 1e-4  # relative: float32 sums in another order
 
@@ -134,30 +137,19 @@ def layers_of_interest(subject: Subject) -> str:
     layers = model.layers_of_interest()
     if not layers:
         raise NotApplicable("the model names no layers for measures of activations")
-    modules, outputs = model.addressed_modules(), dict[str, Any]()
+    modules = model.addressed_modules()
     for name, layer in layers.items():
         require(
             layer.module in modules,
             f"'{name}': there is no module '{layer.module}'; give the dotted path of a module",
         )
-
-        def keep(
-            _module: Any,
-            inputs: tuple[Any, ...],
-            output: Any,
-            *,
-            name: str = name,
-            layer: LayerOfInterest = layer,
-        ) -> None:
-            outputs[name] = inputs[0] if layer.input else output
-
-        modules[layer.module].register_forward_hook(keep)
-    with torch.no_grad():
-        model(images)
+    whole = {name: replace(layer, output=None) for name, layer in layers.items()}
+    with torch.no_grad(), capture_activations(model, whole) as outputs:
+        try:
+            model(images)
+        except NotMeasuredError as reason:
+            raise Violation(str(reason)) from None
     for name, layer in layers.items():
-        require(
-            name in outputs, f"'{name}': forward does not call '{layer.module}', so no hook runs"
-        )
         _require_kind(name, layer, outputs[name], len(images))
     return ", ".join(layers)
 

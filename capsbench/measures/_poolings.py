@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from capsbench.contracts import MaxPool, Model
+from capsbench.measures._activations import copy_tensors
 
 TORCH_POOLINGS = (nn.MaxPool2d, nn.AdaptiveMaxPool2d, nn.FractionalMaxPool2d)
 
@@ -26,18 +27,26 @@ def max_poolings(model: Model) -> dict[str, nn.Module]:
 def capture_poolings(model: Model) -> Iterator[dict[str, Tensor]]:
     """Capture the inputs and outputs of max-poolings in every forward pass.
 
+    Both are copied when the module is called, see `capture_activations`.
+
     Yields:
         The maps of the last batch, by ``before <path>`` and ``after <path>``.
     """
     captured: dict[str, Tensor] = {}
 
-    def add_hook(path: str, module: nn.Module) -> Any:
-        def hook(_module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
-            captured[f"before {path}"], captured[f"after {path}"] = inputs[0], output
+    def add_hooks(path: str, module: nn.Module) -> Iterator[Any]:
+        def before(_module: nn.Module, inputs: tuple[Any, ...]) -> None:
+            captured[f"before {path}"] = copy_tensors(inputs[0])
 
-        return module.register_forward_hook(hook)
+        def after(_module: nn.Module, _inputs: tuple[Any, ...], output: Tensor) -> None:
+            captured[f"after {path}"] = copy_tensors(output)
 
-    hooks = [add_hook(path, module) for path, module in max_poolings(model).items()]
+        yield module.register_forward_pre_hook(before)
+        yield module.register_forward_hook(after)
+
+    hooks = [
+        hook for path, module in max_poolings(model).items() for hook in add_hooks(path, module)
+    ]
     try:
         yield captured
     finally:

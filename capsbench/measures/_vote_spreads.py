@@ -15,6 +15,7 @@ from capsbench.capsules.dynamic_routing import DynamicRouting
 from capsbench.capsules.em_layers import EMCapsules
 from capsbench.capsules.layer import RoutingLayer
 from capsbench.capsules.windows import windows
+from capsbench.measures._activations import copy_tensors
 from capsbench.measures._routing_agreement import vote_spread
 
 
@@ -74,31 +75,36 @@ def record_vote_spreads(model: nn.Module) -> Iterator[list[CapsuleSpreads]]:
     """Record the spread of the votes for a model's last capsules, in each forward pass.
 
     The last layer is the routing layer that is called last, wherever it is registered. It routes
-    once more to return its votes. The votes of a batch are stored, in float64.
+    once more to return its votes, from copies of its inputs, which later operations in place do not
+    change. The votes of a batch are stored, in float64.
 
     Yields:
         A list to which each batch adds its spreads. It stays empty without a routing layer, or if
         `weighted_votes` does not support the layer.
     """
     spreads: list[CapsuleSpreads] = []
-    last_call: list[tuple[RoutingLayer, tuple[Any, ...], dict[str, Any], Capsules]] = []
+    last_call: list[tuple[RoutingLayer, tuple[Any, ...], dict[str, Any]]] = []
+    last_presences: list[Tensor] = []
 
-    def keep_call(
-        layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Capsules
-    ) -> None:
+    def keep_inputs(layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         assert isinstance(layer, RoutingLayer)
-        last_call[:] = [(layer, args, kwargs, output)]
+        last_call[:] = [(layer, *copy_tensors((args, kwargs)))]
+
+    def keep_presences(_layer: nn.Module, _args: Any, output: Capsules) -> None:
+        last_presences[:] = [output.presences.flatten(start_dim=1).clone()]
 
     def add_spreads(*_: Any) -> None:
-        for layer, args, kwargs, output in last_call:
+        for (layer, args, kwargs), presences in zip(last_call, last_presences, strict=True):
             weighted = weighted_votes(layer, *args, **kwargs)
             if weighted is not None:
                 parts = (part.flatten(start_dim=1) for part in vote_spread(*weighted))
-                spreads.append(CapsuleSpreads(output.presences.flatten(start_dim=1), *parts))
+                spreads.append(CapsuleSpreads(presences, *parts))
         last_call.clear()
+        last_presences.clear()
 
     layers = [module for module in model.modules() if isinstance(module, RoutingLayer)]
-    handles = [layer.register_forward_hook(keep_call, with_kwargs=True) for layer in layers]
+    handles = [layer.register_forward_pre_hook(keep_inputs, with_kwargs=True) for layer in layers]
+    handles += [layer.register_forward_hook(keep_presences) for layer in layers]
     handles.append(model.register_forward_hook(add_spreads))
     try:
         with torch.no_grad():
