@@ -14,6 +14,7 @@ from capsbench.data.images import ImageDataModule
 from capsbench.measures._measure import MeasureContext
 from capsbench.measures._predictions import predict_split
 from capsbench.metrics.view_accuracy import ViewAccuracy
+from capsbench.values import Quantity, Value
 from capsbench.viewpoint.joint import SweptView
 from capsbench.viewpoint.spread import Region
 
@@ -71,6 +72,19 @@ def predict_views(
         metric.update(row, torch.from_numpy(predictions.correct))
         context.advance()
     return ViewPredictions(correct, evaluated, index, metric.compute().numpy())
+
+
+def worst_value(quantity: Quantity, accuracies: Floats, evaluated: Bools) -> Value:
+    """Return the lowest accuracy at any view, with the number of images at that view.
+
+    Args:
+        quantity: Identity of the value.
+        accuracies: (V,) accuracy at each view.
+        evaluated: (V, N), True where an image was evaluated at a view. Of several views with the
+            lowest accuracy, the one with the fewest images counts.
+    """
+    worst = accuracies.min()
+    return quantity.with_value(float(worst), int(evaluated[accuracies == worst].sum(axis=1).min()))
 
 
 def are_distinct(views: Sequence[SweptView]) -> Iterator[bool]:

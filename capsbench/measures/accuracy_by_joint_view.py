@@ -26,6 +26,7 @@ from capsbench.measures._swept_views import (
     ViewPredictions,
     are_distinct,
     predict_views,
+    worst_value,
 )
 from capsbench.values import Quantity
 from capsbench.viewpoint.joint import JointGrid, JointView
@@ -60,8 +61,9 @@ class AccuracyByJointView(Measure[AccuracyByJointViewConfig]):
     """Accuracy on every test image at every pair of values of two factors.
 
     A joint view is familiar if the values of both factors are inside the training ranges, outside
-    if either is outside, and else between. Summaries average over views. Two angles 360 degrees
-    apart are the same view and count once.
+    if either is outside, and else between. Summaries average over views, each with the same
+    weight, whatever its number of images. Two angles 360 degrees apart are the same view and count
+    once.
 
     Further per-image arrays: ``correct`` (V, N) bool, and ``evaluated`` (V, N), False where an
     image was not recorded at a view. The arrays of summaries hold their linear part, because each
@@ -122,8 +124,7 @@ class AccuracyByJointView(Measure[AccuracyByJointViewConfig]):
             quantity.with_value(float(each @ accuracies), _num_images(evaluated[each != 0]))
             for quantity, each in weights.items()
         ]
-        worst = Quantity(metric="worst_accuracy")
-        values.append(worst.with_value(float(accuracies.min()), _num_images(evaluated)))
+        values.append(worst_value(Quantity(metric="worst_accuracy"), accuracies, evaluated))
         for view, accuracy, images in zip(views, accuracies, evaluated, strict=True):
             first, second = view.components
             at_view = Quantity(

@@ -26,6 +26,7 @@ from capsbench.measures._swept_views import (
     Floats,
     are_distinct,
     predict_views,
+    worst_value,
 )
 from capsbench.values import Quantity, Value
 from capsbench.viewpoint.grid import GridView
@@ -43,8 +44,9 @@ class AccuracyByView(Measure[AccuracyByViewConfig]):
 
     Views inside the training ranges are familiar, all others novel. Novel views between trained
     values require interpolation, those outside extrapolation. Summaries average over the views of
-    each factor, then over factors, so that each factor has the same weight. Two angles 360 degrees
-    apart are the same view and count once.
+    each factor, then over factors, so that each factor has the same weight. Within a factor each
+    view has the same weight, whatever its number of images. Two angles 360 degrees apart are the
+    same view and count once.
 
     Further per-image arrays: ``correct`` (V, N) bool, and ``evaluated`` (V, N), False where an
     image was not recorded at a view.
@@ -72,7 +74,7 @@ class AccuracyByView(Measure[AccuracyByViewConfig]):
             name="accuracy-by-view",
             title="Accuracy by view",
             caption=(
-                "Accuracy on every test image at each view of the grid, one factor at a time. The "
+                "Accuracy on the test images at each view of the grid, one factor at a time. The "
                 "shaded part holds the familiar views; everything outside it is novel."
             ),
             metric="accuracy",
@@ -136,15 +138,14 @@ def summarize(
     familiar, novel = (means.get(_accuracy(split)) for split in ("familiar", "novel"))
     if familiar and novel:
         values.append(value(Quantity(metric="gap"), familiar.value - novel.value, all_views))
-    worst = float(accuracies.min())
-    values.append(value(Quantity(metric="worst_accuracy"), worst, all_views))
+    values.append(worst_value(Quantity(metric="worst_accuracy"), accuracies, evaluated))
     for factor in dict.fromkeys(view.factor for view in views):
         swept = np.array([view.factor == factor for view in views])
         at, curve = np.array([view.value for view in views])[swept], accuracies[swept]
         width = float(at[-1] - at[0])
         area = float(np.trapezoid(curve, at) / width if width else curve[0])
         worst_of_factor = Quantity(metric="worst_accuracy", factor=factor)
-        values.append(value(worst_of_factor, float(curve.min()), swept))
+        values.append(worst_value(worst_of_factor, curve, evaluated[swept]))
         values.append(value(Quantity(metric="area", factor=factor), area, swept))
     for view, accuracy, images in zip(views, accuracies, evaluated, strict=True):
         at_view = Quantity(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -216,6 +216,25 @@ def listed(items: Sequence[str]) -> str:
     ('a', 'a, b and c')
     """
     return " and ".join([", ".join(items[:-1]), items[-1]]) if len(items) > 1 else "".join(items)
+
+
+def count_range(counts: Collection[int]) -> str:
+    """Return the smallest and the largest of some counts.
+
+    >>> count_range({4, 1, 3}), count_range([1200, 1200])
+    ('1 to 4', '1,200')
+    """
+    low, high = min(counts), max(counts)
+    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
+
+
+def counted_range(counts: Collection[int], noun: str) -> str:
+    """Return a range of counts with its noun.
+
+    >>> counted_range({1, 4}, "image"), counted_range([1], "image")
+    ('1 to 4 images', '1 image')
+    """
+    return f"{count_range(counts)} {noun}{'' if max(counts) == 1 else 's'}"
 
 
 def counted(items: int, noun: str, plural: str | None = None) -> str:

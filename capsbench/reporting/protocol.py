@@ -15,8 +15,17 @@ from capsbench.measures.rendering_error import RenderingErrorConfig
 from capsbench.records import Results
 from capsbench.reporting.comparisons.aggregate import ACCURACY_BY_VIEW
 from capsbench.reporting.comparisons.joint_views import ACCURACY_BY_JOINT_VIEW
-from capsbench.reporting.formatting import FACTORS, counted, listed, number, spread, sweep
+from capsbench.reporting.formatting import (
+    FACTORS,
+    counted,
+    counted_range,
+    listed,
+    number,
+    spread,
+    sweep,
+)
 from capsbench.reporting.networks import not_run
+from capsbench.reporting.overlap import overlap_sentences
 from capsbench.schema import Benchmark, variants
 from capsbench.training.recipe import ProtocolRecipe
 from capsbench.viewpoint.factors import FACTORS as VIEW_FACTORS
@@ -75,20 +84,26 @@ def _data(results: Results) -> str:
     identity = " ".join(
         str(data.identity[key]) for key in ("name", "version") if key in data.identity
     )
-    by_cell = [cell.training.images for cell in results.cells if cell.training]
+    trainings = [cell.training for cell in results.cells if cell.training]
+    by_cell = [training.images for training in trainings]
     images_by_split = next(iter(by_cell), {})
     if any(images != images_by_split for images in by_cell):  # the benchmark varies their number
         images_by_split = {}
-    tested = {record.n for cell in results.cells for record in cell.measures.values() if record.n}
+    records = [record for cell in results.cells for record in cell.measures.values()]
+    tested = frozenset[int]().union(*(record.image_counts for record in records))
     counts = [f"{n:,} {split} images" for split, n in images_by_split.items()]
-    counts += [f"{n:,} test images" for n in sorted(tested)]
+    if tested:
+        same = len(tested) == 1
+        text = counted_range(tested, "test image" if same else "image")
+        counts.append(text if same else f"{text} behind each value")
     images = f"; {listed(counts)}" if counts else ""
     limit = results.benchmark.recipe.limit
     limited = f"; at most {counted(limit, 'image')} of each split are used" if limit else ""
+    seen = overlap_sentences([each.overlap for each in trainings if each.overlap])
     return (
         f"{identity or data.name}: {counted(data.num_classes, 'class', 'classes')}, "
-        f"{height} × {width} pixels, {counted(channels, 'channel')}{images}{limited}."
-    )
+        f"{height} × {width} pixels, {counted(channels, 'channel')}{images}{limited}. {seen}"
+    ).rstrip()
 
 
 def _ranges(views: ViewRange, names: Collection[str] = tuple(ViewRange.model_fields)) -> str:
@@ -128,9 +143,13 @@ def _measure(config: MeasureConfig) -> str:
             text = "; ".join(
                 f"{FACTORS[factor].lower()} {sweep(factor, values)}" for factor, values in sweeps
             )
+            views = config.grid.views()
+            is_recorded = any(view.recorded for view in views)
+            shown = "Test images are" if is_recorded else "Every test image is"
+            chosen = " Each recorded view has the images from that view." if is_recorded else ""
             return (
-                f"Every test image is shown at {counted(len(config.grid), 'view')}, one factor "
-                f"changed at a time: {text}."
+                f"{shown} shown at {counted(len(views), 'view')}, one factor changed at a time: "
+                f"{text}.{chosen}"
             )
         case AccuracyByJointViewConfig():
             first, second = (

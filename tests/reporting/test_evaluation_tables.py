@@ -24,8 +24,8 @@ def evaluation(tiny_benchmark):
 def test_a_table_for_each_measure(evaluation):
     measured, missing = evaluation_tables(evaluation.results, evaluation.intervals)
     low, high = evaluation.intervals["accuracy-by-view"][NOVEL]
-    assert measured.title == "accuracy-by-view (n = 100)"
-    assert measured.rows[0].cells == ("novel accuracy", "0.25", f"{low:.4g} to {high:.4g}")
+    assert measured.title == "accuracy-by-view"
+    assert measured.rows[0].cells == ("novel accuracy", "0.25", f"{low:.4g} to {high:.4g}", "100")
     assert (missing.rows, missing.notes) == ((), ("not measured: no <i>layers</i>",))
 
 

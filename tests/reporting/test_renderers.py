@@ -26,7 +26,7 @@ TABLE = Table(
     columns=(*text_columns("Model", "Kind"), *number_columns("Accuracy")),
     rows=(
         TableRow(
-            (LABEL, "a", TableCell("98.3 %", interval="97.0 to 99.0", values="98.4, 98.2", n=2)),
+            (LABEL, "a", TableCell("98.3 %", interval="97.0 to 99.0", values="98.4, 98.2", seeds=2)),
             color=1,
         ),
         TableRow(("C", None, "cannot draw"), marked=True),
@@ -49,7 +49,7 @@ def test_markdown():
         "| --- | --- | --- |",
         (
             r"| &lt;b&gt;A\|B&lt;/b&gt; \[bold\] | a | "
-            "98.3 % (95 % interval 97.0 to 99.0; 98.4, 98.2; n = 2) |"
+            "98.3 % (95 % interval 97.0 to 99.0; 98.4, 98.2; 2 seeds) |"
         ),
         "| C | – | cannot draw |",
         "",
@@ -82,7 +82,7 @@ def test_html():
     assert head == [(' class="text"', "Model"), (' class="text"', "Kind"), ("", "Accuracy")]
     for part in ('"mean">98.3 %<', '"seeds">98.4, 98.2<', '"seeds">95 %: 97.0 to 99.0<'):
         assert part in text
-    assert "n = 2" not in text  # each seed is listed
+    assert "2 seeds" not in text  # each seed is listed
     assert re.findall(r'<tr class="marked">', text) == ['<tr class="marked">']
     assert '<td class="text">–</td>' in text
     assert "<td>cannot draw</td>" in text
@@ -93,10 +93,10 @@ def test_html():
 @pytest.mark.parametrize(
     ("unit", "text"),
     [
-        ("share", "25.0 % (20.0, 30.0; n = 2)"),
-        ("difference of shares", "25.0 pts (20.0, 30.0; n = 2)"),
-        ("squared error", "0.2500 (0.2000, 0.3000; n = 2)"),
-        ("number", "0.25 (0.2, 0.3; n = 2)"),
+        ("share", "25.0 % (20.0, 30.0; 2 seeds)"),
+        ("difference of shares", "25.0 pts (20.0, 30.0; 2 seeds)"),
+        ("squared error", "0.2500 (0.2000, 0.3000; 2 seeds)"),
+        ("number", "0.25 (0.2, 0.3; 2 seeds)"),
     ],
 )
 def test_means_are_written_in_their_unit(unit: str, text: str):
@@ -119,7 +119,7 @@ def test_counts_rates_and_sizes_are_written_in_full():
 
 
 def test_html_shows_an_interval_without_the_values_of_seeds():
-    cell = TableCell("28.4 pts", interval="25.5 to 31.4", n=3)
+    cell = TableCell("28.4 pts", interval="25.5 to 31.4", seeds=3)
     columns = (*text_columns("Model"), *number_columns("Gain"))
     table = Table("example", "Gains", columns, (TableRow(("CNN", cell)),), caption="", notes=())
     assert "95 %: 25.5 to 31.4" in in_html(table)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean
 
 from capsbench.records import CellResult, Results
@@ -20,9 +20,11 @@ class SeedValues:
     Attributes:
         values: Value by seed, in the order of the seeds; never empty. A model that was trained
             elsewhere has one value, under None.
+        images: Numbers of test images behind the values; empty if they come from none.
     """
 
     values: Mapping[int | None, float]
+    images: frozenset[int] = frozenset()
 
     @property
     def n(self) -> int:
@@ -70,8 +72,11 @@ def aggregate_seeds(
     cells: Sequence[CellResult], measure: str, quantity: Quantity
 ) -> SeedValues | None:
     """Collect one quantity of a measure over the seeds of a model; None if no seed has it."""
-    records = ((cell.seed, cell.measures.get(measure)) for cell in cells)
-    return collect((seed, record.get(quantity)) for seed, record in records if record)
+    records = [(cell.seed, record) for cell in cells if (record := cell.measures.get(measure))]
+    seed_values = collect((seed, record.get(quantity)) for seed, record in records)
+    counts = {record.num_images(quantity) for _, record in records}
+    images = frozenset(count for count in counts if count)
+    return None if seed_values is None else replace(seed_values, images=images)
 
 
 def subtract_seeds(first: SeedValues | None, other: SeedValues | None) -> SeedValues | None:

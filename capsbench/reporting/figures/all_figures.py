@@ -25,6 +25,7 @@ from capsbench.reporting.figures.heat_map import describe_heat_maps, heat_map_fi
 from capsbench.reporting.figures.layer_figure import layer_figure
 from capsbench.reporting.figures.training_figure import training_figure
 from capsbench.reporting.figures.view_figure import accuracy_by_view, view_figure
+from capsbench.reporting.formatting import counted_range
 from capsbench.reporting.tables.split_table import ACCURACY_BY_SPLIT
 
 
@@ -82,7 +83,7 @@ def measure_figures(results: Results) -> dict[str, CaptionedFigure]:
                     figures[spec.name] = CaptionedFigure(
                         figure,
                         spec.title,
-                        _caption(results, spec),
+                        _caption(results, config.measure, spec),
                         _describe(results, config.measure, measure, spec),
                         results.notes(config.measure),
                     )
@@ -120,11 +121,34 @@ def _described(title: str) -> str:
     return f"{title}. The numbers are in results.csv."
 
 
-def _caption(results: Results, spec: FigureSpec) -> str:
-    """Return the caption of a figure of a measure, with the name of the first model."""
-    if not isinstance(spec, HeatMapFigureSpec):
-        return spec.caption
-    return f"{spec.caption} The first model is {results.cells[0].label}."
+def _caption(results: Results, name: str, spec: FigureSpec) -> str:
+    """Return the caption of a figure, with its numbers of images, and the first model of maps."""
+    metrics, at_views = _drawn_metrics(spec)
+    counts = {
+        value.n
+        for cell in results.cells
+        if name in cell.measures
+        for value in cell.measures[name].values
+        if value.metric in metrics and value.n and (value.view is not None or not at_views)
+    }
+    parts = [spec.caption]
+    if counts:
+        parts.append(f"Each value is of {counted_range(counts, 'test image')}.")
+    if isinstance(spec, HeatMapFigureSpec):
+        parts.append(f"The first model is {results.cells[0].label}.")
+    return " ".join(parts)
+
+
+def _drawn_metrics(spec: FigureSpec) -> tuple[set[str], bool]:
+    """Return the metrics that a figure draws, and True if it draws those of single views only."""
+    match spec:
+        case LayerFigureSpec():
+            return {line.metric for line in spec.lines}, False
+        case ConditionFigureSpec():
+            return {spec.metric, *(line.metric for line in spec.further_lines)}, False
+        case ViewFigureSpec() | HeatMapFigureSpec():
+            return {spec.metric}, True
+    raise TypeError(f"no figure can be drawn from a {type(spec).__name__}")
 
 
 def _scaling_figures(results: Results) -> Iterator[tuple[str, Figure | None, str, str]]:

@@ -25,16 +25,16 @@ def evaluation_tables(
 
 
 def _table(measure: str, result: MeasureResult, intervals: Mapping[Quantity, Interval]) -> Table:
-    n = max((value.n for value in result.values), default=0)
     rows = []
     for value in result.values:
         limits = intervals.get(value.quantity)
         interval = None if limits is None else f"{limits[0]:.4g} to {limits[1]:.4g}"
-        rows.append(TableRow((quantity_text(value), f"{value.value:.4g}", interval)))
+        number = f"{value.value:.4g}"
+        rows.append(TableRow((quantity_text(value), number, interval, f"{value.n:,}")))
     return Table(
         name="values",
-        title=f"{without_folder(measure)} (n = {n:,})",
-        columns=(*text_columns("Quantity"), *number_columns("Value", "95 % interval")),
+        title=without_folder(measure),
+        columns=(*text_columns("Quantity"), *number_columns("Value", "95 % interval", "Images")),
         rows=tuple(rows),
         notes=result.notes,
     )

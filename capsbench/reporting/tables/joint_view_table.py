@@ -6,7 +6,7 @@ from capsbench.measures.accuracy_by_joint_view import AccuracyByJointView, Accur
 from capsbench.records import Results
 from capsbench.reporting.comparisons.aggregate import aggregate_seeds, quantities
 from capsbench.reporting.comparisons.joint_views import ACCURACY_BY_JOINT_VIEW
-from capsbench.reporting.formatting import FACTORS, listed
+from capsbench.reporting.formatting import FACTORS, counted_range, listed
 from capsbench.reporting.tables.mean_cell import mean_cell
 from capsbench.reporting.tables.table import Table, TableRow, number_columns, text_columns
 from capsbench.values import Quantity
@@ -44,7 +44,7 @@ def joint_view_table(results: Results) -> Table | None:
             )
             for title, cells in results.by_label().items()
         ),
-        caption=_caption(columns),
+        caption=_caption(columns, _images_at_views(results)),
     )
 
 
@@ -56,11 +56,19 @@ def _heading(quantity: Quantity) -> str:
     )
 
 
-def _caption(columns: list[Quantity]) -> str:
+def _images_at_views(results: Results) -> set[int]:
+    """Return the numbers of test images at the joint views."""
+    records = (cell.measures.get(ACCURACY_BY_JOINT_VIEW) for cell in results.cells)
+    values = (value for record in records if record for value in record.values)
+    return {value.n for value in values if value.view is not None}
+
+
+def _caption(columns: list[Quantity], images: set[int]) -> str:
+    at_views = f" on {counted_range(images, 'test image')} at each view" if images else ""
     text = (
-        "The mean over seeds with the value of every seed. A joint view is familiar if the values "
-        "of both factors are. The gap is familiar minus novel, in percentage points; worst is the "
-        "lowest accuracy at any view."
+        f"Accuracy{at_views}, as the mean over seeds with the value of every seed. Each view has "
+        "the same weight. A joint view is familiar if the values of both factors are. The gap is "
+        "familiar minus novel, in percentage points; worst is the lowest accuracy at any view."
     )
     if any(quantity.metric == "interaction" for quantity in columns):
         text += (

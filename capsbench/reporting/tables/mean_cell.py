@@ -29,5 +29,5 @@ def mean_cell(seed_values: SeedValues | None, unit: str = "share") -> TableCell 
         values=", ".join(
             bare(value).replace(" ", NO_BREAK) for value in seed_values.values.values()
         ),
-        n=seed_values.n,
+        seeds=seed_values.n,
     )

@@ -12,7 +12,7 @@ from capsbench.reporting.comparisons.published import (
     compared_pairs,
 )
 from capsbench.reporting.exports.export import ExportedResults
-from capsbench.reporting.formatting import listed, points
+from capsbench.reporting.formatting import counted, listed, points
 from capsbench.reporting.tables.published_tables import (
     KNOWN_BY,
     difference_cells,
@@ -123,7 +123,7 @@ def _measured(counterpart: Counterpart, record: BenchmarkRecord) -> str:
     terms = [record.size, *([record.benchmark.data.name] if record.other_data else [])]
     if counterpart.seed_values is None:
         return f"{MISSING} ({', '.join(terms)})"
-    details = ", ".join([f"n = {counterpart.seed_values.n}", *terms])
+    details = ", ".join([counted(counterpart.seed_values.n, "seed"), *terms])
     return f"{100 * counterpart.seed_values.mean:.2f} % ({details}{counterpart.note})"
 
 

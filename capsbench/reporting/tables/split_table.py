@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from capsbench.records import Results
-from capsbench.reporting.comparisons.aggregate import aggregate_seeds, quantities
+from capsbench.reporting.comparisons.aggregate import SeedValues, aggregate_seeds, quantities
+from capsbench.reporting.formatting import count_range, listed
 from capsbench.reporting.tables.mean_cell import mean_cell
 from capsbench.reporting.tables.table import Table, TableRow, number_columns, text_columns
 from capsbench.values import Quantity
@@ -25,6 +28,10 @@ def split_table(results: Results) -> Table | None:
     if not columns:
         return None
     color_indices = results.color_indices()
+    rows = {
+        title: [aggregate_seeds(cells, *column) for column in columns]
+        for title, cells in results.by_label().items()
+    }
     caption = (
         "Accuracy on test images, each seen from one view, the same for every model: the mean over "
         "seeds with the value of every seed."
@@ -34,6 +41,7 @@ def split_table(results: Results) -> Table | None:
             " An image with several objects is correct if all of them are; by object, each one "
             "counts separately."
         )
+    caption += _images([quantity for _, quantity in columns], list(rows.values()))
     return Table(
         name="splits",
         title="Accuracy on splits and ranges of views",
@@ -42,14 +50,26 @@ def split_table(results: Results) -> Table | None:
             *number_columns(*(heading(quantity) for _, quantity in columns)),
         ),
         rows=tuple(
-            TableRow(
-                (title, *(mean_cell(aggregate_seeds(cells, *column)) for column in columns)),
-                color=color_indices[title],
-            )
-            for title, cells in results.by_label().items()
+            TableRow((title, *map(mean_cell, numbers)), color=color_indices[title])
+            for title, numbers in rows.items()
         ),
         caption=caption,
     )
+
+
+def _images(columns: Sequence[Quantity], rows: Sequence[Sequence[SeedValues | None]]) -> str:
+    """Return a sentence on the number of test images behind each column."""
+    counts: dict[str, set[int]] = {}
+    for numbers in rows:
+        for quantity, seed_values in zip(columns, numbers, strict=True):
+            if seed_values is not None:
+                counts.setdefault(str(quantity.split), set()).update(seed_values.images)
+    ranges = {split: count_range(each) for split, each in counts.items() if each}
+    if not ranges:
+        return ""
+    if len(set(ranges.values())) == 1:
+        return f" Test images in each column: {next(iter(ranges.values()))}."
+    return f" Test images: {listed([f'{split} {each}' for split, each in ranges.items()])}."
 
 
 def heading(quantity: Quantity) -> str:

@@ -11,7 +11,7 @@ from capsbench.reporting.comparisons.aggregate import (
     aggregate_seeds,
     collect,
 )
-from capsbench.reporting.formatting import counted
+from capsbench.reporting.formatting import counted_range
 from capsbench.reporting.tables.mean_cell import mean_cell
 from capsbench.reporting.tables.table import Table, TableRow, number_columns, text_columns
 from capsbench.values import Quantity
@@ -82,17 +82,21 @@ def _caption(results: Results, splits: list[str]) -> str:
     if not splits:
         return "Training time is the mean over seeds, with the value of every seed."
     records = [cell.measures.get(ACCURACY_BY_VIEW) for cell in results.cells]
-    counts = {
-        max((value.n for value in record.values if value.view is not None), default=0)
+    by_record = [
+        counts
         for record in records
         if record is not None
-    }
-    images = " or ".join(counted(count, "test image") for count in sorted(counts))
+        and (counts := {value.n for value in record.values if value.view is not None})
+    ]
+    ranges = sorted({(min(counts), max(counts)) for counts in by_record})
+    images = " or ".join(counted_range(counts, "test image") for counts in ranges)
     text = (
         f"Accuracy{f' on {images} at each view' if images else ''}, as the mean over seeds with "
         "the value of every seed. The gap is familiar minus novel, in percentage points. Familiar "
         "and novel accuracy are averaged over the views of each factor, then over the factors."
     )
+    if any(low < high for low, high in ranges):
+        text += " Each view has the same weight, whatever its number of images."
     if "between" in splits:
         text += " Novel views lie between the trained ones, or outside."
     return text

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from capsbench.reporting.formatting import counted
+
 MISSING = "–"
 
 
@@ -16,24 +18,24 @@ class TableCell:
         text: Main text, such as a mean with its unit.
         interval: 95 % interval of the mean; empty if undefined.
         values: Value of every seed behind the mean; empty if the text is not a mean.
-        n: Number of these values.
+        seeds: Number of these values.
     """
 
     text: str
     interval: str = ""
     values: str = ""
-    n: int = 0
+    seeds: int = 0
 
     @property
     def line(self) -> str:
         """All of it on one line.
 
-        >>> TableCell("98.3 %", values="98.4, 98.2", n=2).line
-        '98.3 % (98.4, 98.2; n = 2)'
+        >>> TableCell("98.3 %", values="98.4, 98.2", seeds=2).line
+        '98.3 % (98.4, 98.2; 2 seeds)'
         """
         parts = [f"95 % interval {self.interval}"] if self.interval else []
         parts += [self.values] if self.values else []
-        parts += [f"n = {self.n}"] if self.n else []
+        parts += [counted(self.seeds, "seed")] if self.seeds else []
         return f"{self.text} ({'; '.join(parts)})" if parts else self.text
 
 

@@ -8,6 +8,7 @@ from capsbench.measures import load_measure
 from capsbench.names import without_folder
 from capsbench.records import CellResult
 from capsbench.reporting.comparisons.aggregate import aggregate_seeds, measures, quantities
+from capsbench.reporting.formatting import count_range
 from capsbench.reporting.tables.mean_cell import mean_cell
 from capsbench.reporting.tables.quantity_text import quantity_text
 from capsbench.reporting.tables.table import Table, TableRow, number_columns, text_columns
@@ -25,6 +26,7 @@ def totals_table(cells: Sequence[CellResult]) -> Table | None:
                 without_folder(measure),
                 quantity_text(quantity),
                 mean_cell(seed_values, units[quantity.metric].unit),
+                count_range(seed_values.images) if seed_values.images else None,
             )
         )
         for measure in measures(cells)
@@ -37,6 +39,6 @@ def totals_table(cells: Sequence[CellResult]) -> Table | None:
     return Table(
         name="values",
         title="Measured values",
-        columns=(*text_columns("Measure", "Value"), *number_columns("Mean over seeds")),
+        columns=(*text_columns("Measure", "Value"), *number_columns("Mean over seeds", "Images")),
         rows=tuple(rows),
     )

@@ -86,9 +86,9 @@ def test_each_model_is_compared_with_both_baselines_at_each_range_of_views(folde
         ("0.0000", "0.0500"),
     ]
     lines = [[row.contents()[column].line for column in (2, 5)] for row in table.rows]
-    error = "0.0250 (0.0200, 0.0300; n = 2)"
+    error = "0.0250 (0.0200, 0.0300; 2 seeds)"
     assert lines == [
-        [error, "31.2 % (25.0, 37.5; n = 2)"],
+        [error, "31.2 % (25.0, 37.5; 2 seeds)"],
         [CANNOT_DRAW, "–"],
         [error, "–"],
         [CANNOT_DRAW, "–"],
@@ -144,13 +144,13 @@ def test_all_values_of_a_model_have_their_units(folder: Path):
     for table in tables:
         assert table is not None
         contents = (row.contents() for row in table.rows)
-        texts.append({name.text: cell.line for _, name, cell in contents})
-    assert texts[0]["shift rendering error"] == "0.0250 (0.0200, 0.0300; n = 2)"
+        texts.append({name.text: cell.line for _, name, cell, _ in contents})
+    assert texts[0]["shift rendering error"] == "0.0250 (0.0200, 0.0300; 2 seeds)"
     assert texts[0]["shift error relative to copy"].startswith("31.2 %")
     assert texts[1]["shift copy error"].startswith("0.0800")
     assert "shift rendering error" not in texts[1]
     for lines in texts:
-        assert lines["gap"].endswith("n = 2)")
+        assert lines["gap"].endswith("2 seeds)")
         assert "pts" in lines["gap"]
 
 

@@ -29,8 +29,8 @@ def test_means_are_those_of_the_measured_seeds(write_benchmark, tmp_path):
     assert rows["CNN"][1].text == f"{familiar.mean():.1%}".replace("%", " %")
     assert rows["CNN"][2].text == f"{novel.mean():.1%}".replace("%", " %")
     assert rows["CNN"][3].text == f"{100 * (familiar - novel).mean():.1f} pts"
-    assert rows["CNN"][2].line.endswith("; n = 2)")
-    assert rows["Dynamic routing"][2].n == 1
+    assert rows["CNN"][2].line.endswith("; 2 seeds)")
+    assert rows["Dynamic routing"][2].seeds == 1
     assert [rows[label][-1].text for label in rows] == ["2 of 2", "1 of 2", "1 of 2"]
     assert table.notes == (
         "Dynamic routing: seed 0 not finished yet",
