@@ -1,0 +1,330 @@
+"""Every measure with models that give no numbers, no gradient, or other answers each time."""
+
+import random
+from dataclasses import replace
+from functools import cache
+
+import pytest
+import torch
+from torch import nn
+from torch.nn.functional import cross_entropy, dropout, one_hot
+
+import capsbench
+from capsbench.contracts import LayerOfInterest, Model, Prediction
+from capsbench.measures import MeasureContext, parse_config, run_measure
+from capsbench.measures._image_gradients import absent_gradients
+from capsbench.measures._observations import Output
+from capsbench.measures._repeated_passes import repeated_pass_notes
+from capsbench.representations import SpatialMap, whole_strides
+from capsbench.values import select
+from capsbench.viewpoint.ranges import ViewRange
+from capsbench.wrapping import LogitsModel
+from tests.measures.layered import NoiseImages
+
+GRID = {"rotation": {"start": 0, "stop": 90, "step": 90}}
+PAIRS = {**GRID, "scale": {"start": 1, "stop": 1.5, "step": 0.5}}
+OF_LAYERS = {"grid": GRID, "images": 40}
+ARGUMENTS = {
+    "accuracy-by-view": {"grid": GRID},
+    "accuracy-by-joint-view": {"grid": PAIRS},
+    "accuracy-by-split": {"ranges": {"turned": {"rotation": [30, 90]}}},
+    "averaged-accuracy": {"shifts": [[0, 0], [1, 1]]},
+    "worst-of-k": {"views": {"rotation": [-15, 15]}, "k": 2},
+    "consistency": {"grid": GRID},
+    "invariance-error": OF_LAYERS,
+    "spatial-equivariance": OF_LAYERS,
+    "declared-equivariance": {**OF_LAYERS, "grid": {"shift_x": {"start": 0, "stop": 1, "step": 1}}},
+    "linear-equivariance": {"grid": GRID, "width": 1},
+    "lie-derivative": {"directions": ["rotation"], "images": 20},
+    "attacks": {"methods": ["fgsm", "pgd"], "epsilons": [0.1], "iterations": 2, "images": 30},
+    "pose-readout": {"factors": ["rotation"], "views": {"rotation": [-45, 45]}},
+    "part-whole": {},
+    "calibration": {},
+    "filters": {"sets": 2},
+    "rendering-error": {"views": {"moved": {"shift": [-2, 2]}}},
+    "cost": {"batch_size": 4, "repeats": 1},
+}
+WITHOUT_OUTPUTS = ("filters", "cost")
+NEEDS_GRADIENT = ("attacks", "lie-derivative")
+FAST = ("accuracy-by-split", "calibration", "invariance-error", *NEEDS_GRADIENT)
+
+
+def measures():
+    """All measures; those that show what others show too are slow tests."""
+    return [
+        pytest.param(name, marks=[] if name in FAST else pytest.mark.slow) for name in ARGUMENTS
+    ]
+
+
+class Objects(NoiseImages):
+    """The first 120 images of noise, whose halves are their parts."""
+
+    def load(self):
+        splits = super().load()
+        return splits | {"test": splits["test"][torch.arange(120)]}
+
+    def rearrange(self):
+        test = self.split("test")
+        return replace(test, images=test.images.flip(2))
+
+
+class Giving(Model):
+    """A convolution and a linear layer, whose features and scores are changed by functions."""
+
+    def __init__(self, give=None, *, features=None):
+        super().__init__(image_shape=(1, 4, 4), num_classes=2)
+        draws = torch.Generator().manual_seed(0)
+        self.conv, self.features = nn.Conv2d(1, 3, 3), nn.Identity()
+        self.head = nn.Linear(12, 2)
+        for weight in self.parameters():
+            nn.init.uniform_(weight.data, -1, 1, generator=draws)
+        self.give, self.change = give, features
+
+    def forward(self, images, views=None):
+        features = self.conv(images)
+        features = self.features(features if self.change is None else self.change(features))
+        logits = self.head(features.nan_to_num().flatten(1))
+        scores = logits if self.give is None else self.give(logits)
+        presences = scores.float().softmax(dim=1)
+        return Prediction(scores, presences, reconstruction=images * presences[:, :1, None, None])
+
+    def loss(self, prediction, batch, progress):
+        return cross_entropy(prediction.scores, batch.targets)
+
+    def layers_of_interest(self):
+        moves = SpatialMap(claimed=whole_strides(1))
+        return {"features": LayerOfInterest("features", "map", offset=1, transformation=moves)}
+
+
+class Inference(Giving):
+    """The same in inference mode, whoever calls it."""
+
+    @torch.inference_mode()
+    def forward(self, images, views=None):
+        return super().forward(images)
+
+
+class Columns(nn.Module):
+    def forward(self, flat):
+        return flat[:, 5:7]
+
+
+def half(values):
+    """Return True for half of the images of a batch, of dims (B, 1, ...)."""
+    sums = values.flatten(1).sum(dim=1)
+    return (sums > sums.median()).reshape(-1, *[1] * (values.dim() - 1))
+
+
+def some_nan(values):
+    return values.masked_fill(half(values), torch.nan)
+
+
+def from_batch(logits):
+    return (logits - logits.mean(dim=0)) / (logits.std(dim=0, correction=0) + 1)
+
+
+NOT_FINITE = {
+    "nan": lambda: Giving(lambda z: z * torch.nan),
+    "inf": lambda: Giving(lambda z: z * torch.inf),
+    "minus infinity": lambda: Giving(lambda z: torch.full_like(z, -torch.inf)),
+    "some nan": lambda: Giving(some_nan),
+    "float16 overflow": lambda: Giving(lambda z: (1e6 * z).half()),
+}
+NO_GRADIENT = {
+    "detached": lambda: Giving(torch.Tensor.detach),
+    "inference mode": Inference,
+    "rounded": lambda: Giving(lambda z: (4 * z).round()),
+    "int8": lambda: Giving(lambda z: (4 * z).to(torch.int8)),
+    "one-hot": lambda: Giving(lambda z: one_hot(z.argmax(dim=1), 2)),
+    "constant": lambda: Giving(lambda z: 0 * z + torch.tensor([0.0, 1.0])),
+}
+UNSTABLE = {
+    "dropout": lambda: Giving(features=lambda x: dropout(x, 0.2, training=True)),
+    "batch statistics": lambda: Giving(from_batch),
+}
+FINE = {
+    "plain": Giving,
+    "float16": lambda: Giving(torch.Tensor.half),
+    "bfloat16": lambda: Giving(torch.Tensor.bfloat16),
+    "impossible class": lambda: Giving(lambda z: z + torch.tensor([-torch.inf, 0.0])),
+    "view of the input": lambda: LogitsModel(
+        nn.Sequential(nn.Flatten(), Columns()), image_shape=(1, 4, 4), num_classes=2
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def data():
+    return Objects(views=ViewRange.model_validate({"rotation": [-15, 15]}))
+
+
+def measured(name, model, data, **context):
+    config = parse_config({"measure": name, **ARGUMENTS[name]})
+    return run_measure(config, model.eval(), data, MeasureContext("cpu", **context))
+
+
+def numbers(result):
+    """Return the values but those of speed and memory."""
+    timed = ("images_per_second", "peak_bytes")
+    return {each.name: each.value for each in result.values if each.metric not in timed}
+
+
+def has_note(result, *words):
+    return any(all(word in note for word in words) for note in result.notes)
+
+
+def test_all_measures_are_here():
+    assert set(ARGUMENTS) == set(capsbench.list_measures())
+
+
+@pytest.fixture(scope="module")
+def plain_numbers(data):
+    """The values of the plain model by measure, each computed once."""
+    return cache(lambda name: numbers(measured(name, Giving(), data)))
+
+
+@pytest.mark.parametrize("name", measures())
+@pytest.mark.parametrize("kind", NOT_FINITE)
+def test_outputs_that_are_not_finite_are_not_measured(kind, name, data, plain_numbers):
+    result = measured(name, NOT_FINITE[kind](), data)
+    expected = plain_numbers(name)
+    own = {value: number for value, number in expected.items() if "layer=features" in value}
+    own |= {value: number for value, number in expected.items() if "layer=pixels" in value}
+    if name in WITHOUT_OUTPUTS:
+        assert numbers(result) == expected != {}
+    elif own:  # layers before the output
+        assert numbers(result).items() >= own.items()
+        assert not [each for each in result.values if each.layer == "probabilities"]
+    else:
+        assert not result.values
+        assert not result.per_image
+        assert has_note(result, "not measured", "not finite", "images")
+
+
+@pytest.mark.parametrize("name", measures())
+@pytest.mark.parametrize("kind", NO_GRADIENT)
+def test_only_what_needs_a_gradient_is_not_measured_without_one(kind, name, data):
+    model = NO_GRADIENT[kind]()
+    result = measured(name, model, data)
+    if name not in NEEDS_GRADIENT:
+        assert not has_note(result, "no gradient")
+        assert result.values
+        return
+    assert has_note(result, "not measured", "no gradient with respect to the image")
+    if name == "attacks":
+        assert [each.condition for each in result.values] == [{"attack": "none"}]
+    else:
+        others = {"pixels"} if kind == "inference mode" else {"pixels", "features"}
+        assert {each.layer for each in result.values} == others
+    assert not [array for array in result.per_image if "epsilon" in array or "probab" in array]
+
+
+@pytest.mark.parametrize("name", measures())
+@pytest.mark.parametrize("kind", UNSTABLE)
+def test_answers_that_depend_on_the_draw_or_the_batch_have_a_note(kind, name, data):
+    model = UNSTABLE[kind]()
+    notes = repeated_pass_notes(model, data, "cpu")
+    words = {"dropout": ("differently", "dropout"), "batch statistics": ("other images", "batch")}
+    (note,) = notes
+    assert all(word in note for word in words[kind])
+    result = measured(name, model, data, model_notes=notes)
+    assert result.values
+    assert (note in result.notes) is (name not in WITHOUT_OUTPUTS)
+
+
+@pytest.mark.parametrize("name", measures())
+@pytest.mark.parametrize("kind", FINE)
+def test_finite_differentiable_models_are_measured(kind, name, data):
+    model = FINE[kind]()
+    assert repeated_pass_notes(model, data, "cpu") == ()
+    result = measured(name, model, data)
+    assert not has_note(result, "not finite")
+    assert not has_note(result, "no gradient")
+    assert {"attacks": 7}.get(name, 0) <= len(result.values)
+    if name in NEEDS_GRADIENT:
+        assert {each.layer for each in result.values} & {None, "probabilities"}
+
+
+def test_features_that_are_not_finite(data):
+    model = Giving(features=some_nan)
+    result = measured("invariance-error", model, data)
+    assert {each.layer for each in result.values} == {"pixels", "probabilities"}
+    assert has_note(result, "not measured", "layer 'features'", "not finite")
+
+
+def test_models_without_gradient_in_some_images_are_measured(data):
+    """A unit that is off for many images is an honest zero gradient, a constant output is none."""
+
+    def saturated(logits):
+        return torch.where(half(logits), logits, logits.detach())
+
+    result = measured("attacks", Giving(saturated), data)
+    (zero,) = select(result.values, metric="zero_gradient", method="fgsm", epsilon=0.1)
+    assert 0 < zero.value < 1
+    assert not has_note(result, "no gradient")
+
+
+def test_saturated_probabilities_have_a_gradient(data):
+    """Of a confident model, log-probabilities have a gradient where probabilities have none."""
+    result = measured("attacks", Giving(lambda z: 1e5 * z), data)
+    assert not has_note(result, "no gradient")
+    result = measured("lie-derivative", Giving(lambda z: 1e5 * z), data)
+    assert "probabilities" in {each.layer for each in result.values}
+
+
+def test_an_invariant_model_has_an_honest_lie_derivative(data):
+    """A mean over all positions changes little, or not at all, as the image moves by pixels."""
+
+    class Mean(nn.Module):
+        def forward(self, images):
+            return images.mean(dim=(2, 3)).repeat(1, 2) * torch.tensor([1.0, -1.0])
+
+    model = LogitsModel(Mean(), image_shape=(1, 4, 4), num_classes=2)
+    result = measured("lie-derivative", model, data)
+    assert not has_note(result, "no gradient")
+    assert "probabilities" in {each.layer for each in result.values}
+
+
+def test_transferred_attacks_need_a_source_with_numbers_and_a_gradient(data):
+    config = {"measure": "attacks", **ARGUMENTS["attacks"], "sources": ["other"]}
+
+    def with_source(source):
+        context = MeasureContext("cpu", sources={"other": source.eval()})
+        return run_measure(parse_config(config), Giving().eval(), data, context)
+
+    complete = with_source(Giving(lambda z: -z))
+    for kind, word in (("some nan", "not finite"), ("detached", "no gradient")):
+        result = with_source((NOT_FINITE | NO_GRADIENT)[kind]())
+        assert has_note(result, "not measured", word, "of other")
+        own = {each.name: each.value for each in complete.values if each.source is None}
+        assert {each.name: each.value for each in result.values} == own
+    white_box = with_source(Giving(lambda z: -z))
+    assert {each.name for each in white_box.values if each.source} != set()
+
+
+def test_random_state_is_left_alone(data):
+    model = UNSTABLE["dropout"]().eval()
+    before = torch.get_rng_state(), random.getstate()
+    assert repeated_pass_notes(model, data, "cpu")
+    outputs = [Output("log-probabilities")]
+    assert absent_gradients(model, outputs, data, "cpu") == {}
+    assert torch.equal(before[0], torch.get_rng_state())
+    assert before[1] == random.getstate()
+
+
+def test_an_error_of_a_finite_model_is_raised(data, monkeypatch):
+    """Only errors that follow from outputs which are not finite become a note."""
+
+    def fail(*_):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("capsbench.measures.accuracy_by_split.AccuracyBySplit.compute", fail)
+    with pytest.raises(ZeroDivisionError):
+        measured("accuracy-by-split", Giving(), data)
+
+
+def test_training_that_cannot_be_timed_leaves_the_other_costs(data):
+    result = measured("cost", Giving(torch.Tensor.detach), data)
+    phases = {each.condition.get("phase") for each in result.values}
+    assert phases == {None, "inference"}
+    assert has_note(result, "training is not measured", "grad")
