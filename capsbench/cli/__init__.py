@@ -64,7 +64,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: What follows the program's name; ``sys.argv`` if left out.
 
     Returns:
-        The exit code: 0, 1 after a failed check of a model, else see `run_process`.
+        The exit code: 0, 1 after a failed check of a model or if nothing was measured, else see
+        `run_process`.
     """
     given = sys.argv[1:] if arguments is None else list(arguments)
     stopped = next((STOPPED[word] for word in given if word in STOPPED), "")

@@ -12,16 +12,19 @@ import typer
 
 from capsbench.cli.measure import parse_sources
 from capsbench.cli.options import (
+    NOTHING_MEASURED,
     AsJson,
     DataRoot,
     ModelDevice,
     Sources,
+    TrustCode,
     complete_benchmark,
     complete_models,
     json_on_stdout,
     plain_console,
 )
 from capsbench.environment.streams import print_line
+from capsbench.names import trusting_code
 
 if TYPE_CHECKING:
     from capsbench.data.images import ImageDataModule
@@ -73,15 +76,17 @@ def evaluate(
     sources: Sources = None,
     data_root: DataRoot = None,
     device: ModelDevice = "auto",
+    trust_code: TrustCode = False,
     as_json: AsJson = False,
 ) -> None:
     """Measure weights that were trained elsewhere on a benchmark's data, views and measures.
 
     Nothing is trained. With --into, the model joins the benchmark's page, marked as trained
-    elsewhere, under the protocol that is recorded there. Networks of TorchScript and torch.export
-    are executed as they are: give only files that you trust.
+    elsewhere, under the protocol that is recorded there. If nothing is measured, it does not join,
+    and the exit code is 1. Networks of TorchScript and torch.export are executed as they are: give
+    only files that you trust.
     """
-    with json_on_stdout(as_json):
+    with json_on_stdout(as_json), trusting_code(trust_code):
         from capsbench.evaluation import evaluate_loaded
         from capsbench.reporting.terminal import page_line
         from capsbench.running.weights import load_trained_model
@@ -107,8 +112,10 @@ def evaluate(
         )
     if as_json:
         print_line(evaluation.to_json())
-        return
-    console = plain_console()
-    console.print(evaluation.table(), soft_wrap=True)
-    if evaluation.page is not None:
-        console.print(page_line(evaluation.page), soft_wrap=True)
+    else:
+        console = plain_console()
+        console.print(evaluation.table(), soft_wrap=True)
+        if evaluation.page is not None:
+            console.print(page_line(evaluation.page), soft_wrap=True)
+    if evaluation.is_empty:
+        raise typer.Exit(NOTHING_MEASURED)

@@ -16,6 +16,7 @@ from capsbench.names import Kind, table
 if TYPE_CHECKING:
     from rich.console import Console
 
+NOTHING_MEASURED = 1  # exit code
 KINDS: tuple[Kind, ...] = ("models", "datamodules", "benchmarks", "measures")
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -33,6 +34,10 @@ Sources = Annotated[
         metavar="LABEL=FOLDER",
         help="Another trained network that a measure uses; may be repeated.",
     ),
+]
+TrustCode = Annotated[
+    bool,
+    typer.Option("--trust-code", help="Also run code that files or records name elsewhere."),
 ]
 Output = Annotated[Path, typer.Option("--output", metavar="DIR", help="Folder of the records.")]
 

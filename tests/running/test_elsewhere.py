@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-import yaml
 from filelock import FileLock, Timeout
 from torch import nn
 
 import capsbench
 from capsbench.errors import UserError
+from capsbench.files.yaml import write_yaml
 from capsbench.measures import parse_config, run_measure
 from capsbench.models import CapsNetDR
 from capsbench.records import (
@@ -207,16 +207,44 @@ def test_tensors_without_values_are_refused():
 
 
 def test_a_failure_is_not_recorded(tiny_benchmark, runs, monkeypatch):
-    def fail(*_):
+    def fail(config, *rest):
+        if config.measure == "calibration":
+            return run_measure(config, *rest)
         raise RuntimeError("out of memory")
 
+    both = with_calibration(tiny_benchmark)
     with monkeypatch.context() as patch:
         patch.setattr("capsbench.evaluation.run_measure", fail)
-        failed = capsbench.evaluate(network(), tiny_benchmark, into=runs)
+        failed = capsbench.evaluate(network(), both, into=runs)
     assert "out of memory" in failed.results["accuracy-by-view"].notes[0]
     assert load_results(runs / "tiny").cells[0].problem is not None
-    assert capsbench.evaluate(network(), tiny_benchmark, into=runs).rows()
+    assert capsbench.evaluate(network(), both, into=runs).rows()
     assert load_results(runs / "tiny").cells[0].problem is None
+
+
+def diverged():
+    model = network()
+    torch.nn.init.constant_(model[2].weight, torch.nan)
+    return model
+
+
+def test_a_model_of_which_nothing_is_measured_does_not_join(tiny_benchmark, runs):
+    evaluation = capsbench.evaluate(diverged(), tiny_benchmark, into=runs)
+    assert evaluation.is_empty
+    assert evaluation.page is None
+    assert "not finite" in evaluation.results["accuracy-by-view"].notes[0]
+    assert not [path for path in runs.rglob("*") if path.is_file() and path.name != ".lock"]
+
+
+def test_reasons_are_recorded_beside_the_values_of_other_measures(tiny_benchmark, runs):
+    cost = parse_config({"measure": "cost", "batch_size": 4, "repeats": 1})
+    both = tiny_benchmark.model_copy(update={"measures": (*tiny_benchmark.measures, cost)})
+    capsbench.evaluate(diverged(), both, into=runs)
+    (cell,) = load_results(runs / "tiny").cells
+    assert cell.problem is None
+    assert cell.measures["accuracy-by-view"].values == ()
+    assert "not finite" in cell.measures["accuracy-by-view"].notes[0]
+    assert cell.measures["cost"].values
 
 
 def test_a_model_is_measured_at_the_named_layers_that_it_has(tiny_protocol, runs):
@@ -300,7 +328,7 @@ def test_a_run_holds_the_lock_of_the_record_while_it_replaces_it(
 
 def test_an_edited_file_is_another_protocol(tiny_protocol, runs, tmp_path):
     def write(**changes):
-        file.write_text(yaml.safe_dump({**tiny_protocol, **changes}))
+        file.write_text(write_yaml({**tiny_protocol, **changes}))
         return load_benchmark(str(file), settings)
 
     file, settings = tmp_path / "tiny.yaml", {"recipe.limit": 50}
