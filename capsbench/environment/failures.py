@@ -66,7 +66,7 @@ def _is_out_of_memory(error: BaseException) -> bool:
 
 @contextmanager
 def writing(path: str | PathLike[str]) -> Iterator[None]:
-    """Give errors of writing a file its path, also those of libraries that hide the system's error.
+    """Give errors of writing a file its path, also if a library hides the system's error.
 
     Args:
         path: The file or folder that is written.
@@ -77,8 +77,8 @@ def writing(path: str | PathLike[str]) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.filename is None:  # of a write to an open file
-            error.filename = fspath(path)
+        # A write to an open file has no name, a temporary file another one.
+        error.filename, error.filename2 = fspath(path), None
         raise
     except Exception as error:
         if match := OS_ERROR.search(str(error)):

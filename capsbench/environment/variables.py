@@ -45,7 +45,28 @@ def require_valid() -> None:
     columns = os.environ.get("COLUMNS", "")
     if columns.isdigit() and int(columns) < MIN_COLUMNS:
         del os.environ["COLUMNS"]
-    os.environ["MPLBACKEND"] = "agg"  # figures are drawn into files, whatever else is set
+    _leave_out_settings_of_matplotlib()
+
+
+def _leave_out_settings_of_matplotlib() -> None:
+    """Keep matplotlib, which is imported later, from settings that it fails at or warns of.
+
+    Figures are drawn into files, in a style of their own.
+
+    Raises:
+        UserError: The working directory has a file of settings, which cannot be left out, and it is
+            no text.
+    """
+    os.environ["MPLBACKEND"] = "agg"
+    os.environ["MATPLOTLIBRC"] = os.devnull
+    settings = Path("matplotlibrc")
+    try:
+        if settings.is_file():
+            settings.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        raise UserError(
+            f"matplotlib cannot read '{settings.absolute()}'; remove it, or work in another folder"
+        ) from None
 
 
 def whole_number(name: str, default: int = 0) -> int:

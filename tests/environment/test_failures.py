@@ -1,0 +1,80 @@
+"""Failures of the environment are sentences; bugs are not."""
+
+import errno
+
+import pytest
+import torch
+from safetensors import SafetensorError
+
+from capsbench.environment.failures import REMEDIES, sentence, writing
+
+OUT_OF_MEMORY = [
+    MemoryError(),
+    RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried 9 bytes."),
+    torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB."),
+    RuntimeError("MPS backend out of memory (MPS allocated: 18 GB)"),
+]
+BUGS = [
+    ValueError("x"),
+    RuntimeError("shapes differ"),
+    ZeroDivisionError(),
+    FileNotFoundError(errno.ENOENT, "No such file or directory", "x"),
+    IsADirectoryError(errno.EISDIR, "Is a directory", "x"),
+    OSError("of a library, without a number"),
+    KeyError("out of memory"),
+]
+
+
+@pytest.mark.parametrize("number", REMEDIES, ids=errno.errorcode.get)
+def test_errors_of_the_system(number):
+    message = sentence(OSError(number, "the reason", "/the/file"))
+    assert message is not None
+    for part in ("/the/file", "the reason", REMEDIES[number]):
+        assert part in message
+    assert "the output" in str(sentence(OSError(number, "the reason")))
+
+
+@pytest.mark.parametrize("error", OUT_OF_MEMORY, ids=repr)
+def test_too_little_memory(error):
+    message = str(sentence(error))
+    assert "not enough memory" in message
+    assert "--limit" in message
+
+
+def test_a_real_request_of_too_much_memory():
+    with pytest.raises(RuntimeError) as error:
+        torch.empty(1 << 60)
+    assert "not enough memory" in str(sentence(error.value))
+
+
+@pytest.mark.parametrize("error", BUGS, ids=repr)
+def test_bugs_have_no_sentence(error):
+    assert sentence(error) is None
+
+
+def test_a_failure_that_a_library_reports_as_its_own():
+    error = RuntimeError("cannot save")
+    error.__cause__ = OSError(errno.ENOSPC, "No space", "/the/file")
+    assert "/the/file" in str(sentence(error))
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, "No space left on device"),
+        OSError(errno.ENOSPC, "No space left on device", "/tmp/temporary"),
+        SafetensorError("Error while serializing: I/O error: No space left (os error 28)"),
+        SafetensorError('IoError(Os { code: 28, kind: StorageFull, message: "No space left" })'),
+    ],
+    ids=["of a write", "of a temporary file", "of Rust", "of Rust, for debugging"],
+)
+def test_errors_of_writing_have_the_path(error):
+    with pytest.raises(OSError, match="No space left") as raised, writing("/the/file"):
+        raise error
+    assert raised.value.errno == errno.ENOSPC
+    assert raised.value.filename == "/the/file"
+
+
+def test_bugs_in_writing_stay_as_they_are():
+    with pytest.raises(ZeroDivisionError), writing("/the/file"):
+        raise ZeroDivisionError
