@@ -85,22 +85,28 @@ def load_arrays(path: Path) -> Arrays | None:
     return parse_npz(content)
 
 
-def parse_npz(content: Content, names: Collection[str] | None = None) -> Arrays:
+def parse_npz(
+    content: Content, names: Collection[str] | None = None, required: Collection[str] = ()
+) -> Arrays:
     """Return arrays of an NPZ file.
 
     Args:
         content: The file.
         names: Names of the arrays that are read, if they are there; all if left out.
+        required: Names of arrays that have to be there.
 
     Raises:
-        UserError: The file is damaged, is not an NPZ file, holds pickled objects, or an array is
-            larger than the file that holds it. An NPZ file unpacks to at most `MAX_BYTES`.
+        UserError: The file is damaged, is not an NPZ file, lacks an array, holds pickled objects,
+            unpacks to more than `MAX_BYTES`, or an array is larger than its member.
     """
     if not content.data.startswith(b"PK"):
         raise content.damaged("an NPZ file", describe_start(content.data))
     try:
         with zipfile.ZipFile(content.stream) as archive:
             members = {member.filename.removesuffix(".npy"): member for member in archive.filelist}
+            for name in required:
+                if name not in members:
+                    raise content.damaged(f"an array {name!r}", ", ".join(members) or "none")
             selected = {k: m for k, m in members.items() if names is None or k in names}
             require_bounded(content.name, selected.values(), MAX_BYTES)
             return {name: _array(content, archive, m) for name, m in selected.items()}

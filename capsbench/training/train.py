@@ -27,6 +27,7 @@ from capsbench.training.execution import Execution
 from capsbench.training.profile import Profile
 from capsbench.training.recipe import ProtocolRecipe
 from capsbench.training.selection import Row
+from capsbench.training.state_file import StateFile
 from capsbench.training.task import Task
 from capsbench.training.trajectory import Diverged, Trajectory, Weights
 
@@ -119,7 +120,7 @@ def train(
             # The profile first, so that it excludes a validation after its last step.
             callbacks=[*([Profile(profile)] if profile else []), trajectory, _Steps(on_step)],
             # A cluster's variables (SLURM) must not start several processes for one device.
-            plugins=[LightningEnvironment()] if execution.processes == 1 else None,
+            plugins=[StateFile(), *([LightningEnvironment()] if execution.processes == 1 else [])],
             enable_checkpointing=False,
             enable_progress_bar=False,
             enable_model_summary=False,

@@ -14,7 +14,6 @@ from torch import Tensor
 
 from capsbench.data.batches import SplitName
 from capsbench.data.images import ImageDataModule
-from capsbench.environment.failures import writing
 from capsbench.training.schedule import learning_rate_factor
 from capsbench.training.selection import RULES, Row, accuracy_column
 from capsbench.training.task import Task
@@ -34,7 +33,8 @@ class Trajectory(Callback):
     """Validates at regular steps and keeps rows, selected weights and the resumable state.
 
     Rows, weights and state are saved together in one file by an atomic rename, so that a training
-    killed at any time resumes with the same result as an uninterrupted one.
+    killed at any time resumes with the same result as an uninterrupted one. The trainer needs the
+    plugin `StateFile`.
 
     Args:
         data: Data module.
@@ -104,19 +104,7 @@ class Trajectory(Callback):
         if validate:
             self._validate(trainer, pl_module, step)
         if save:
-            self._save(trainer)
-
-    def _save(self, trainer: Trainer) -> None:
-        # Lightning's own write is not atomic across file systems; the rename is.
-        unfinished = self.state.with_name(f".{self.state.name}.tmp")
-        try:
-            with writing(self.state):
-                trainer.save_checkpoint(unfinished)
-                if trainer.is_global_zero:
-                    unfinished.replace(self.state)
-        finally:  # a full disk needs the space
-            if trainer.is_global_zero:
-                unfinished.unlink(missing_ok=True)
+            trainer.save_checkpoint(self.state)
 
     def _stop_if_diverged(self, trainer: Trainer, task: Task) -> None:
         assert task.first_nonfinite_step is not None
