@@ -142,6 +142,8 @@ class Model(Pretrained, ABC):
     def loss(self, prediction: Prediction, batch: Batch, progress: float) -> Tensor:
         """Return the training loss, a scalar averaged over the batch.
 
+        A `Task` calls it with at least one image. The losses of `capsbench.capsules` are 0 without.
+
         Args:
             prediction: Output of `forward` for the batch.
             batch: The batch; ``targets`` may be class indices or multi-hot.
@@ -177,8 +179,8 @@ class Model(Pretrained, ABC):
             images: (B, C, H, W), with B > 1.
         """
         with self._evaluating():
-            together = self(images)
-            alone = [self(image[None]) for image in images]
+            together = self._outputs(images)
+            alone = [self._outputs(image[None]) for image in images]
         parts = zip(*alone, strict=True)
         return max_or_nan(
             *(
@@ -191,7 +193,7 @@ class Model(Pretrained, ABC):
     def check_determinism(self, images: Tensor) -> float:
         """Check that two evaluations of images (B, C, H, W) agree: nothing is drawn at random."""
         with self._evaluating():
-            first, again = self(images), self(images)
+            first, again = self._outputs(images), self._outputs(images)
         return max_or_nan(
             *(
                 max_relative_error(one, other)
@@ -230,6 +232,10 @@ class Model(Pretrained, ABC):
             for hook in hooks:
                 hook.remove()
         return max_or_nan(*errors)
+
+    def _outputs(self, images: Tensor) -> list[Tensor | None]:
+        """Return copies of the outputs, which the next pass may overwrite in a buffer."""
+        return [None if part is None else part.clone() for part in self(images)]
 
     @contextmanager
     def _evaluating(self) -> Iterator[None]:

@@ -8,6 +8,7 @@ from pytorch_lightning.utilities.seed import isolate_rng
 from capsbench.capsules.relative_error import max_relative_error
 from capsbench.contracts import Model
 from capsbench.data.images import ImageDataModule
+from capsbench.measures._result import DEPENDS
 from capsbench.profiling.evaluation_mode import evaluation_mode
 from capsbench.viewpoint.views import Views
 
@@ -31,19 +32,20 @@ def repeated_pass_notes(model: Model, data: ImageDataModule, device: str) -> tup
     rows = torch.arange(min(IMAGES, len(data.split("test"))))
     images = data.evaluation.get_batch("test", rows, Views.identity(1)).images.to(device)
     with isolate_rng(include_cuda=images.is_cuda), evaluation_mode(model):
-        first, again = model(images).scores.float(), model(images).scores.float()
-        fewer = model(images[:FEWER]).scores.float()
+        # Copies, because the next pass may overwrite scores that are a view of a buffer.
+        first, again, fewer = (
+            model(part).scores.float().clone() for part in (images, images, images[:FEWER])
+        )
     if (error := max_relative_error(again, first)) > REPEATED:
         note = (
-            f"the model answers the same images differently each time (by {error:.2g} of the "
-            "largest score), as with dropout in evaluation mode: the numbers depend on the draw"
+            f"{DEPENDS} draw: the model answers the same images differently each time, by "
+            f"{error:.1g} of the largest score, as with dropout in evaluation mode"
         )
         return (note,)
     if (error := max_relative_error(fewer, first[:FEWER])) > OTHER_BATCH:
         note = (
-            f"the answer for an image depends on the other images of its batch (by {error:.2g} of "
-            "the largest score), as with batch statistics in evaluation mode: the numbers depend "
-            "on the batch size"
+            f"{DEPENDS} batch: an answer changes with the other images of its batch, by "
+            f"{error:.1g} of the largest score, as with batch statistics in evaluation mode"
         )
         return (note,)
     return ()
