@@ -6,6 +6,7 @@ import inspect
 import json
 from collections.abc import Mapping
 from difflib import get_close_matches
+from numbers import Integral
 from typing import Annotated, Any, cast, get_args, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, create_model
@@ -13,6 +14,7 @@ from pydantic._internal._model_construction import ModelMetaclass  # has no publ
 from pydantic_core import PydanticSerializationError
 
 from capsbench.errors import UserError, unknown
+from capsbench.strict import StrictModel
 
 # Annotations for the constructors of models and data modules; other values are a UserError.
 Positive = Annotated[int, Field(ge=1)]
@@ -24,6 +26,21 @@ SUPPLIED_TO_DATA = (
     *("views", "batch_size", "seed", "per_class", "limit", "data_root"),
     "augmentation",
 )
+
+# Words for the types of pydantic's errors, and the places that it adds for types of a union.
+EXPECTED = {
+    "int_type": "a whole number",
+    "float_type": "a number",
+    "bool_type": "true or false",
+    "string_type": "a text",
+    "tuple_type": "a list",
+    "list_type": "a list",
+    "dict_type": "a mapping",
+    "model_type": "a mapping",
+    "finite_number": "a finite number",
+    "invalid_key": "a text as a name",
+}
+UNION_TAGS = ("str", "int", "float", "bool", "constrained-str", "constrained-float")
 
 
 def parameters(cls: type) -> dict[str, inspect.Parameter]:
@@ -130,14 +147,17 @@ def _check(
         name: (hints.get(name, Any), ... if p.default is p.empty else p.default)
         for name, p in allowed.items()
     }
-    config = ConfigDict(
-        arbitrary_types_allowed=True, allow_inf_nan=False, ser_json_inf_nan="constants"
-    )
-    schema = create_model("Arguments", __config__=config, **fields)
+    schema = create_model("Arguments", __base__=_Arguments, **fields)
     try:
-        return schema(**given)
+        return schema(**{name: _as_int(value) for name, value in given.items()})
     except ValidationError as error:
-        raise UserError(f"{what}: {one_line(error)}") from None
+        raise UserError(f"{what}: {explain(error, schema)}") from None
+
+
+def _as_int(value: Any) -> Any:
+    """Return an integer of numpy as Python's, and everything else unchanged."""
+    is_other = isinstance(value, Integral) and not isinstance(value, int)
+    return int(value) if is_other else value
 
 
 def _require_finite(value: Any, place: str) -> None:
@@ -153,13 +173,52 @@ def one_line(error: ValidationError) -> str:
 
     A whole mapping is not repeated: the message of its check says what is wrong in it.
     """
-    first = error.errors(include_url=False)[0]
-    place = ".".join(str(part) for part in first["loc"])
-    message = first["msg"].removeprefix("Value error, ")
-    message = message[:1].lower() + message[1:]
-    if first["type"] != "missing" and not isinstance(first["input"], Mapping):
-        message += f" (got {first['input']!r})"
+    first, *others = error.errors(include_url=False)
+    loc = tuple(part for part in first["loc"] if part != "[key]")
+    kinds = [first["type"]]
+    if loc and loc[-1] in UNION_TAGS:
+        loc = loc[:-1]
+        kinds += [each["type"] for each in others if each["loc"][:-1] == loc]
+    place = ".".join(str(part) for part in loc)
+    given = first["input"]
+    if all(kind in EXPECTED for kind in kinds):
+        expected = " or ".join(dict.fromkeys(EXPECTED[kind] for kind in kinds))
+        message = f"expected {expected}, got {shown(given)}"
+    elif first["type"] == "too_short":
+        least = first["ctx"]["min_length"]
+        message = f"expected at least {least}, got {first['ctx']['actual_length']}"
+    else:
+        message = first["msg"].removeprefix("Value error, ")
+        message = message[:1].lower() + message[1:]
+        if first["type"] != "missing" and not isinstance(given, Mapping):
+            message += f" (got {given!r})"
     return f"{place}: {message}" if place else message
+
+
+def shown(value: Any) -> str:
+    """Return a value of user input for a message, with its kind where YAML hides it.
+
+    >>> shown("64"), shown(True), shown(None), shown({"a": 1}), shown(64.0)
+    ("the text '64'", 'true', 'nothing', 'a mapping', '64.0')
+    """
+    match value:
+        case None:
+            return "nothing"
+        case bool():
+            return str(value).lower()
+        case str():
+            return f"the text {value!r}"
+        case Mapping():
+            return "a mapping"
+    return repr(value)
+
+
+class _Arguments(StrictModel):
+    """Base of the schemas of constructors."""
+
+    model_config = ConfigDict(
+        arbitrary_types_allowed=True, allow_inf_nan=False, ser_json_inf_nan="constants"
+    )
 
 
 class OneSentence(ModelMetaclass):
@@ -186,7 +245,10 @@ def explain(error: ValidationError, schema: type[BaseModel]) -> str:
         error: The error.
         schema: The schema that was validated.
     """
-    first = error.errors(include_url=False)[0]
+    errors = error.errors(include_url=False)
+    first = errors[0]
+    if first["type"] == "missing":  # perhaps since its name is misspelt
+        first = next((each for each in errors if each["type"] == "extra_forbidden"), first)
     if first["type"] != "extra_forbidden":
         return one_line(error)
     schemas: list[type[BaseModel]] = [schema]

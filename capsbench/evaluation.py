@@ -23,6 +23,7 @@ from capsbench.files.folders import is_folder, require_folder, require_writable
 from capsbench.measures import MeasureConfig, MeasureContext, MeasureResult, run_measure
 from capsbench.measures._objects import with_objects
 from capsbench.measures._repeated_passes import repeated_pass_notes
+from capsbench.names import trusting_code
 from capsbench.profiling.device import device_of
 from capsbench.profiling.evaluation_mode import evaluation_mode
 from capsbench.progress import progress_bar
@@ -50,6 +51,7 @@ def evaluate(
     sources: Mapping[str, nn.Module | Path | str] = NOTHING,
     data_root: Path | str | None = None,
     limit: int | None = None,
+    trust_code: bool = False,
 ) -> Evaluation:
     """Compute the measures of a benchmark on a trained model; nothing is trained.
 
@@ -73,6 +75,8 @@ def evaluate(
             attacks are transferred; also folders of trainings.
         data_root: Folder of local data files.
         limit: Largest number of images of each split; by default that of the benchmark.
+        trust_code: Also run code that the file, or a record in ``into``, names elsewhere; see
+            ``docs/safety.md``.
 
     Raises:
         UserError: The benchmark, the weights or a source is unknown, the data lacks a split or view
@@ -83,15 +87,16 @@ def evaluate(
     is_file = isinstance(model, Path | str)
     if not is_file and (network is not None or arguments):
         raise UserError("network and arguments belong to a file of weights, not to a module")
-    return evaluate_loaded(
-        lambda data: _trained(model, data, network, arguments),
-        benchmark,
-        into=None if into is None else Path(into),
-        label=label,
-        sources=sources,
-        data_root=None if data_root is None else Path(data_root),
-        limit=limit,
-    )
+    with trusting_code(trust_code):
+        return evaluate_loaded(
+            lambda data: _trained(model, data, network, arguments),
+            benchmark,
+            into=None if into is None else Path(into),
+            label=label,
+            sources=sources,
+            data_root=None if data_root is None else Path(data_root),
+            limit=limit,
+        )
 
 
 def evaluate_loaded(

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Annotated, Any
 
 from pydantic import (
+    AfterValidator,
     ConfigDict,
     Field,
     SerializerFunctionWrapHandler,
@@ -14,8 +15,16 @@ from pydantic import (
 
 from capsbench.strict import StrictModel
 
-# Larger than any number in 32-bit floats, and small enough for sums of squares in 64 bits.
-Number = Annotated[float, Field(ge=-1e100, le=1e100)]
+LARGEST = 1e100  # no 32-bit float is larger, and sums of squares do not overflow in 64 bits
+
+
+def _bounded(value: float) -> float:
+    if abs(value) > LARGEST:
+        raise ValueError(f"expected a number within ±{LARGEST:g}")
+    return value
+
+
+Number = Annotated[float, AfterValidator(_bounded)]
 Condition = str | Number | bool
 
 

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from capsbench.names import trust
 from capsbench.schema import Benchmark
 
 TINY = '''
@@ -47,6 +48,7 @@ def tiny_file(tmp_path_factory):
     """A file of a user's own model."""
     path = tmp_path_factory.mktemp("models") / "tiny.py"
     path.write_text(TINY)
+    trust(f"{path}:Tiny")  # as if it lay beside every file that names it
     return path
 
 

@@ -5,11 +5,11 @@ import shlex
 from pathlib import Path
 
 import pytest
-import yaml
 
 from capsbench.cli import main
 from capsbench.data.augmenter import build_operation, find_operation
 from capsbench.errors import UserError
+from capsbench.files.yaml import parse_yaml
 from capsbench.running.plan import plan
 from capsbench.schema import load_benchmark, parse_changes
 from capsbench.training.recipe import ProtocolRecipe
@@ -23,7 +23,7 @@ COMMANDS = [
 
 def test_the_recipe_is_valid():
     (block,) = [block for language, block in BLOCKS if language == "yaml"]
-    recipe = ProtocolRecipe.model_validate(yaml.safe_load(block)["recipe"])
+    recipe = ProtocolRecipe.model_validate(parse_yaml(block)["recipe"])
     assert len([*map(build_operation, recipe.augmentation)]) == 3
     assert recipe.augmentation[0].arguments == {"n": 2, "m": 9}
 

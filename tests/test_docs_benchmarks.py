@@ -3,8 +3,7 @@
 import re
 from pathlib import Path
 
-import yaml
-
+from capsbench.files.yaml import parse_yaml
 from capsbench.names import table
 from capsbench.schema.claims import Claim, ClaimTest
 from capsbench.schema.parts import Published
@@ -12,7 +11,7 @@ from capsbench.schema.parts import Published
 PAGE = (Path(__file__).parents[1] / "docs" / "benchmarks.md").read_text(encoding="utf-8")
 EXAMPLES = dict[str, list[dict[str, object]]]()
 for block in re.findall(r"```yaml\n(.*?)```", PAGE, flags=re.DOTALL):
-    EXAMPLES |= yaml.safe_load(block)
+    EXAMPLES |= parse_yaml(block)
 
 
 def test_every_benchmark_is_named():

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from capsbench.cli import main
 from capsbench.cli.measure import parse_measures
+from capsbench.files.yaml import parse_yaml, write_yaml
 from capsbench.measures import load_measure
 from capsbench.models.cnn_small import CNNSmall
 from capsbench.names import table
@@ -19,7 +19,7 @@ from capsbench.values import Value
 PAGE = (Path(__file__).parents[1] / "docs" / "measures.md").read_text(encoding="utf-8")
 MEASURES = sorted(table("measures"))
 (EXAMPLES,) = re.findall(r"```yaml\n(.*?)```", PAGE, flags=re.DOTALL)
-LINES = [yaml.safe_dump(example) for example in yaml.safe_load(EXAMPLES)]
+LINES = [write_yaml(example) for example in parse_yaml(EXAMPLES)]
 COMMANDS = re.findall(r"^capsbench (measure .*)$", PAGE, flags=re.MULTILINE)
 EVALUATION, QUERY = re.findall(r"```python\n(.*?)```", PAGE, flags=re.DOTALL)
 ROWS = """\
@@ -71,7 +71,7 @@ def measured(line, trained, capsys):
 
 
 def test_every_measure_has_an_example_or_a_reason():
-    named = {example["measure"] for example in yaml.safe_load(EXAMPLES)}
+    named = {example["measure"] for example in parse_yaml(EXAMPLES)}
     after = PAGE.partition(EXAMPLES)[2].partition("## Values")[0]
     missing = set(MEASURES) - named
     assert [name for name in missing if f"`{name}` needs" not in after] == []

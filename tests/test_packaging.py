@@ -360,7 +360,7 @@ def test_a_lock_restricts_packages_of_one_platform_to_it(lock):
 def test_every_import_is_a_declared_dependency():
     """A package that is imported is declared, under the name that its import has."""
     imports = {
-        "yaml": "pyyaml",
+        "ruamel": "ruamel.yaml",
         "sklearn": "scikit-learn",
         "PIL": "pillow",
         "triton": "torch",

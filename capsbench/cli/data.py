@@ -12,13 +12,14 @@ from capsbench.cli.options import (
     AsJson,
     DataRoot,
     Output,
+    TrustCode,
     json_on_stdout,
     plain_console,
     print_json,
 )
 from capsbench.errors import UserError, unknown
 from capsbench.files.folders import require_folder, require_writable
-from capsbench.names import find, table
+from capsbench.names import find, table, trusting_code
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -74,18 +75,23 @@ def data(
     ] = None,
     data_root: DataRoot = None,
     output: Output = Path("runs"),
+    trust_code: TrustCode = False,
     as_json: AsJson = False,
 ) -> None:
     """Show the splits of a data set, and draw some images of each.
 
     Prints images, classes, views and checksum of each split, and of a benchmark's ranges of test
-    views. Writes a contact sheet (PNG) of each to DIR/<data>/contact-sheets; that of training
-    images shows the augmentation. Missing data is downloaded or generated first.
+    views; and which test images and objects are in training, too. Writes a contact sheet (PNG) of
+    each to DIR/<data>/contact-sheets; those of your own images are in a folder named by the
+    checksum. The sheet of training images shows the augmentation. Missing data is downloaded or
+    generated first.
     """
     require_folder(data_root)
     require_writable(output)
-    with json_on_stdout(as_json):
+    with json_on_stdout(as_json), trusting_code(trust_code):
         from capsbench.data.description import describe_splits
+        from capsbench.data.overlap import measure_overlap
+        from capsbench.records.training import OverlapRecord
         from capsbench.reporting.figures.contact_sheet import contact_sheet
         from capsbench.schema import parse_changes
 
@@ -96,7 +102,10 @@ def data(
         )
         data_module.require_augmentation(data_module.augmentation)
         splits = describe_splits(data_module, ranges)
+        overlap = OverlapRecord(**measure_overlap(data_module)._asdict())
         folder = output / data_name / "contact-sheets"
+        if data_module.own_name:  # there may be several sets of this name
+            folder /= data_module.identity.checksum.rpartition(":")[2][:12]
         folder.mkdir(parents=True, exist_ok=True)
         for split in splits:
             sheet = folder / f"{split.name}.png"
@@ -113,6 +122,7 @@ def data(
         "views": data_module.views.model_dump(mode="json", exclude_none=True),
         "augmentation": [each.model_dump() for each in data_module.augmentation],
         "notes": data_module.notes,
+        "overlap": overlap.model_dump(),
         "splits": {
             split.name: {**split.facts(), "contact_sheet": str(folder / f"{split.name}.png")}
             for split in splits
@@ -191,16 +201,18 @@ def checked(schema: type[Schema], content: Facts, option: str) -> Schema:
     """
     from pydantic import ValidationError
 
-    from capsbench.arguments import one_line
+    from capsbench.arguments import explain
 
     try:
         return schema.model_validate(content)
     except ValidationError as error:
-        raise UserError(f"{option}: {one_line(error)}") from None
+        raise UserError(f"{option}: {explain(error, schema)}") from None
 
 
 def _print(facts: Facts) -> None:
     from capsbench.data.augmentation import AugmentationOperation
+    from capsbench.records.training import OverlapRecord
+    from capsbench.reporting.overlap import overlap_sentences
 
     console = plain_console()
     channels, height, width = facts["image_shape"]
@@ -212,6 +224,7 @@ def _print(facts: Facts) -> None:
     if facts["augmentation"]:
         operations = map(AugmentationOperation, facts["augmentation"])
         lines.add_row("augmentation", f"training images: {', '.join(map(str, operations))}")
+    lines.add_row("test", overlap_sentences([OverlapRecord(**facts["overlap"])]))
     for note in facts["notes"]:
         lines.add_row("note", note)
     console.print(lines)

@@ -10,12 +10,14 @@ import typer
 from capsbench.cli.options import (
     AsJson,
     Output,
+    TrustCode,
     complete_benchmark,
     json_on_stdout,
     plain_console,
     print_json,
 )
 from capsbench.environment.entry import refuse
+from capsbench.names import trusting_code
 
 
 def report(
@@ -35,6 +37,7 @@ def report(
             help="Also export each benchmark's numbers to a file there, such as results.",
         ),
     ] = None,
+    trust_code: TrustCode = False,
     as_json: AsJson = False,
 ) -> None:
     """Build the pages of benchmarks again from records.
@@ -47,7 +50,7 @@ def report(
     from capsbench.reporting.terminal import page_line
 
     console, rows = plain_console(), []
-    with json_on_stdout(as_json):
+    with json_on_stdout(as_json), trusting_code(trust_code):
         for rebuilt in rebuild(output, benchmarks or [], export):
             rows.append(rebuilt._asdict())
             if as_json:

@@ -14,11 +14,13 @@ from capsbench.cli.dry_run import print_dry_run
 from capsbench.cli.options import (
     DataRoot,
     Output,
+    TrustCode,
     complete_benchmark,
     complete_models,
 )
 from capsbench.errors import UserError
 from capsbench.files.folders import require_folder, require_writable
+from capsbench.names import trusting_code
 
 MAX_SEEDS = 1000
 
@@ -95,6 +97,7 @@ def run(
         bool,
         typer.Option("--profile", help="Trace some steps of each training, in its folder."),
     ] = False,
+    trust_code: TrustCode = False,
     dry_run: Annotated[
         bool,
         typer.Option(
@@ -146,10 +149,11 @@ def run(
     )
     require_devices(execution)
     session = Session(output, data_root, execution, Console())
-    if dry_run:
-        print_dry_run(*list_cells(benchmark, changes, data_root), session, as_json)
-    else:
-        run_protocol(benchmark, changes, session, command=_command())
+    with trusting_code(trust_code):
+        if dry_run:
+            print_dry_run(*list_cells(benchmark, changes, data_root), session, as_json)
+        else:
+            run_protocol(benchmark, changes, session, command=_command())
 
 
 def _command() -> str:

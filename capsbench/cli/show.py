@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +14,7 @@ from capsbench.cli.options import (
     KINDS,
     AsJson,
     DataRoot,
+    TrustCode,
     complete_any,
     json_on_stdout,
     plain_console,
@@ -22,7 +22,8 @@ from capsbench.cli.options import (
 )
 from capsbench.errors import UserError, unknown
 from capsbench.files.folders import require_folder
-from capsbench.names import Kind, Target, find, table
+from capsbench.files.yaml import write_yaml
+from capsbench.names import Kind, Target, find, table, trust, trusting_code
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -67,6 +68,7 @@ def show(
         ),
     ] = None,
     data_root: DataRoot = None,
+    trust_code: TrustCode = False,
     as_json: AsJson = False,
 ) -> None:
     """Show a model, data module, benchmark or measure.
@@ -77,7 +79,7 @@ def show(
     """
     require_folder(data_root)
     shape = parse_image_shape(image_shape)
-    with json_on_stdout(as_json):
+    with json_on_stdout(as_json), trusting_code(trust_code):
         target = resolve_name(name)
         if target.kind == "benchmarks":
             facts = benchmark_facts(target)
@@ -134,6 +136,7 @@ def _resolve_path(path: str) -> Target:
     if isinstance(loaded, type) and issubclass(loaded, ImageDataModule):
         return find("datamodules", path)
     if isinstance(loaded, type) and issubclass(loaded, Measure):
+        trust(path)  # since the user gives it
         return find("measures", path)
     raise UserError(
         f"'{path}' is no model (subclass of torch.nn.Module, or a function that returns one), data "
@@ -232,10 +235,5 @@ def _as_text(value: Any) -> str:
     if isinstance(value, list) and all(isinstance(item, dict) for item in value):
         return "\n".join(map(_as_text, value))
     if isinstance(value, (dict, list, tuple)):
-        import yaml
-
-        text: str = yaml.safe_dump(
-            value, default_flow_style=True, sort_keys=False, allow_unicode=True, width=math.inf
-        )
-        return text.strip()
+        return write_yaml(value)
     return f"{value:,}" if isinstance(value, int) else str(value)

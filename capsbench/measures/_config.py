@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from math import inf
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
+from capsbench.strict import StrictModel
 from capsbench.viewpoint.factors import FACTORS, RECORDED
 from capsbench.viewpoint.grid import GridView, ViewGrid
 from capsbench.viewpoint.joint import SweptView
@@ -22,7 +23,7 @@ Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9 -]*$")]
 TestSplit = Literal["familiar", "novel", "rearranged"]
 
 
-class MeasureConfig(BaseModel):
+class MeasureConfig(StrictModel):
     """Arguments of a measure, as a benchmark file gives them.
 
     Attributes:

@@ -12,6 +12,7 @@ from rich.console import Console, Group
 
 from capsbench import records
 from capsbench.errors import UserError, unknown
+from capsbench.names import trusting_code
 from capsbench.records import BenchmarkFolder, ClaimsRecord, Results, benchmarks_in
 from capsbench.reporting import claims_report, terminal
 from capsbench.reporting.comparisons.claims import JudgedClaim, JudgedTest
@@ -122,7 +123,7 @@ class ClaimsResults:
 
 
 def load_results(
-    path: Path | str = "runs", benchmark: str | None = None
+    path: Path | str = "runs", benchmark: str | None = None, *, trust_code: bool = False
 ) -> BenchmarkResults | ClaimsResults:
     """Load the results of a benchmark or of claims.
 
@@ -130,12 +131,17 @@ def load_results(
         path: ``runs/<benchmark>``; a runs folder; or an exported file, such as
             ``results/quick/full-0123456789ab.json``.
         benchmark: Name of the benchmark in the runs folder; not needed if it holds only one.
+        trust_code: Import measures that the records name by the path of a file, such as your own.
 
     Raises:
-        UserError: There is no such file or folder, it is not that of a benchmark, or a record is
-            damaged.
+        UserError: There is no such file or folder, it is not that of a benchmark, a record is
+            damaged, or names a measure whose code is not trusted.
     """
-    place = Path(path)
+    with trusting_code(trust_code):
+        return _load(Path(path), benchmark)
+
+
+def _load(place: Path, benchmark: str | None) -> BenchmarkResults | ClaimsResults:
     if place.suffix == ".json" and benchmark is None:
         return _load_exported(place)
     known = benchmarks_in(place)

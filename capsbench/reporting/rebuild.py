@@ -12,7 +12,7 @@ from capsbench.records import BenchmarkFolder, BenchmarkRecord, benchmarks_in
 from capsbench.reporting import claims_report, report
 from capsbench.reporting.exports.claims_export import export_claims
 from capsbench.reporting.exports.export import export_benchmark
-from capsbench.schema.loading import read_yaml
+from capsbench.schema.loading import read_fields
 
 
 class Rebuilt(NamedTuple):
@@ -104,4 +104,4 @@ def _corrected(folder: Path) -> str:
 
 def _name_in_file(path: Path) -> str:
     """Return the name of the benchmark or claims in a YAML file."""
-    return str(read_yaml(path).get("name"))
+    return str(read_fields(path).get("name"))

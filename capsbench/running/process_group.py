@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from rich.console import Console
 
 from capsbench.errors import UserError
+from capsbench.names import trusting_code
 from capsbench.running.jobs import Job
 from capsbench.running.run_job import run_job
 from capsbench.running.session import Session, process_rank
@@ -65,7 +66,8 @@ def _run(command: Sequence[str]) -> int:
 
 def main(path: str) -> None:
     """Carry out the job of a request; every process of a group starts here."""
-    request = JobRequest.model_validate_json(Path(path).read_bytes())
+    with trusting_code():  # of names that the parent has checked
+        request = JobRequest.model_validate_json(Path(path).read_bytes())
     execution = request.execution
     if process_rank() > 0:  # one process of the group logs
         execution = execution.model_copy(update={"wandb": "off"})

@@ -17,6 +17,7 @@ from capsbench.environment import streams
 from capsbench.errors import UserError
 from capsbench.files.folders import require_folder, require_writable
 from capsbench.files.yaml import write_yaml
+from capsbench.names import trusting_code
 from capsbench.reporting.loading import BenchmarkResults, ClaimsResults, load_results
 from capsbench.running.next_step import RUNS
 from capsbench.running.protocol import protocol_changes, run_protocol
@@ -46,6 +47,7 @@ def run(
     checkpoint_every: int | None = None,
     wandb: str = "offline",
     profile: bool = False,
+    trust_code: bool = False,
 ) -> BenchmarkResults | ClaimsResults:
     """Train, measure, and build the page of a benchmark, as ``capsbench run`` does.
 
@@ -70,6 +72,8 @@ def run(
         checkpoint_every: Steps between resumable states.
         wandb: Mirror to Weights & Biases: ``off``, ``offline`` or ``online``.
         profile: Trace some steps of each training, in its folder.
+        trust_code: Also run code that the file, or a record in ``output``, names elsewhere; see
+            ``docs/safety.md``.
 
     Returns:
         The results; of a file of claims, the verdicts.
@@ -133,12 +137,12 @@ def run(
     }
     changed = execution.model_dump(exclude_defaults=True, exclude={"profile"})
     options |= {f"--{name.replace('_', '-')}": [str(value)] for name, value in changed.items()}
-    flags = [*(["--search"] if search else []), *(["--profile"] if profile else [])]
-    page = run_protocol(
-        str(benchmark), changes, session, command=_command(benchmark, options, flags)
-    )
-    assert page is not None  # the first process builds one
-    return load_results(page.parents[1])
+    flags = {"--search": search, "--profile": profile, "--trust-code": trust_code}
+    command = _command(benchmark, options, [name for name, given in flags.items() if given])
+    with trusting_code(trust_code):
+        page = run_protocol(str(benchmark), changes, session, command=command)
+        assert page is not None  # the first process builds one
+        return load_results(page.parents[1])
 
 
 def _command(

@@ -7,6 +7,7 @@ from capsbench.schema.claims import Claims as Claims
 from capsbench.schema.claims import benchmark_names as benchmark_names
 from capsbench.schema.claims import is_claims as is_claims
 from capsbench.schema.claims import load_claims as load_claims
+from capsbench.schema.loading import build_benchmark as build_benchmark
 from capsbench.schema.loading import load_benchmark as load_benchmark
 from capsbench.schema.loading import parse_changes as parse_changes
 from capsbench.schema.loading import variants as variants

@@ -7,11 +7,11 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import yaml
 from pydantic import ValidationError
 
 from capsbench.arguments import explain
 from capsbench.errors import UserError
+from capsbench.files.yaml import parse_yaml
 from capsbench.schema.parts import ADDED, ModelEntry
 
 
@@ -80,13 +80,12 @@ def _entry(part: str) -> ModelEntry:
     content: Any = {"name": text}
     if text.startswith("{"):
         try:
-            content = yaml.safe_load(text)
-        except yaml.YAMLError:
-            content = None
-    if not isinstance(content, dict):
-        raise UserError(
-            f"'{part}' is not a YAML mapping, such as '+{{name: net.py:Net, label: A}}'"
-        )
+            content = parse_yaml(text)
+        except ValueError as error:
+            raise UserError(
+                f"'{part}' is not a YAML mapping, such as '+{{name: net.py:Net, label: A}}': "
+                f"{error}"
+            ) from None
     try:
         return ModelEntry.model_validate(content)
     except ValidationError as error:

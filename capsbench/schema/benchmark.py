@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field, SerializeAsAny, field_validator, model_validator
 
-from capsbench.errors import unknown
+from capsbench.errors import UserError, unknown
 from capsbench.measures import MeasureConfig, Name, TestSplit, parse_config
 from capsbench.schema.parts import (
     Changes,
@@ -21,6 +21,7 @@ from capsbench.schema.parts import (
     pairs,
     point_text,
 )
+from capsbench.schema.quantities import require_quantity
 from capsbench.training.recipe import ProtocolRecipe
 from capsbench.viewpoint.ranges import ViewRange
 
@@ -131,6 +132,10 @@ class Benchmark(SchemaModel):
     @model_validator(mode="after")
     def _published(self) -> Self:
         for entry in self.published:
+            try:
+                require_quantity(entry.measure, entry.quantity, self.measures)
+            except UserError as error:
+                raise ValueError(f"published: {error}") from None
             points = self.vary.points if self.vary else {}
             if entry.at is not None and entry.at not in points:
                 known = ", ".join(map(point_text, points)) or "none, as nothing is varied"

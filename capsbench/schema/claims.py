@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Self
 
 from pydantic import Field, ValidationError, model_validator
 
-from capsbench.arguments import one_line
+from capsbench.arguments import explain
 from capsbench.errors import UserError, unknown
 from capsbench.measures import Name
-from capsbench.names import find, table
+from capsbench.names import TRUST_CODE, find, is_trusting_code, table
 from capsbench.schema.benchmark import Benchmark
-from capsbench.schema.loading import load_benchmark, read_yaml
+from capsbench.schema.code import is_inside, require_trusted_names
+from capsbench.schema.loading import build_benchmark, read_fields, relative_to
 from capsbench.schema.parts import Changes, Point, SchemaModel
+from capsbench.schema.quantities import require_quantity
 from capsbench.values import Quantity
 
 
@@ -104,7 +107,7 @@ class Claims(SchemaModel):
         Raises:
             UserError: It is unknown, or a change does not fit it.
         """
-        benchmark = load_benchmark(self.parts[part].benchmark, self.changes(part, scale))
+        benchmark = build_benchmark(self.parts[part].benchmark, self.changes(part, scale))
         return benchmark.model_copy(update={"name": f"{self.at(scale)}-{part}"})
 
 
@@ -114,7 +117,7 @@ def is_claims(name: str) -> bool:
     Raises:
         UserError: There is no such file, or it cannot be read.
     """
-    return "claims" in read_yaml(find("benchmarks", name).source())
+    return "claims" in read_fields(find("benchmarks", name).source())
 
 
 def benchmark_names() -> list[str]:
@@ -128,11 +131,17 @@ def load_claims(name: str, scale: str | None = None) -> Claims:
     Raises:
         UserError: The file does not fit the schema, or has no such scale.
     """
-    path = find("benchmarks", name).source()
+    target = find("benchmarks", name)
+    path = target.source()
     try:
-        claims = Claims.model_validate(read_yaml(path))
+        claims = Claims.model_validate(read_fields(path))
+        if target.file is not None:
+            parts = {part: _from_folder(entry, path.parent) for part, entry in claims.parts.items()}
+            claims = claims.model_copy(update={"parts": parts})
     except ValidationError as error:
-        raise UserError(f"claims '{name}' ({path.name}): {one_line(error)}") from None
+        raise UserError(f"claims '{name}' ({path.name}): {explain(error, Claims)}") from None
+    except UserError as error:  # code that is not trusted
+        raise UserError(f"claims '{name}' ({path.name}): {error}") from None
     if scale is not None and scale not in claims.scales:
         raise unknown(f"scale of claims '{name}':", scale, claims.scales)
     benchmarks = {part: claims.benchmark(part, scale) for part in claims.parts}
@@ -140,6 +149,27 @@ def load_claims(name: str, scale: str | None = None) -> Claims:
         for test in claim.tests:
             _require_known(claim, test, benchmarks[test.part])
     return claims
+
+
+def _from_folder(part: ClaimPart, folder: Path) -> ClaimPart:
+    """Return a part with its benchmark file and its names of code relative to a folder.
+
+    Raises:
+        UserError: The benchmark file, or code that a change names, lies outside of the folder and
+            is not trusted.
+    """
+    name = part.benchmark
+    if name.endswith((".yaml", ".yml")):
+        name = str(folder / name)
+        if not (is_inside(Path(name), folder) or is_trusting_code()):
+            raise UserError(
+                f"'{name}' lies outside of the file's folder {folder.resolve()}; if you trust the "
+                f"code that it names, add {TRUST_CODE}"
+            )
+    changes, scales = relative_to(folder, part.changes), relative_to(folder, part.scales)
+    for each in (changes, scales):
+        require_trusted_names(each, folder)
+    return part.model_copy(update={"benchmark": name, "changes": changes, "scales": scales})
 
 
 def _require_known(claim: Claim, test: ClaimTest, benchmark: Benchmark) -> None:
@@ -154,6 +184,11 @@ def _require_known(claim: Claim, test: ClaimTest, benchmark: Benchmark) -> None:
     ):
         if given not in known:
             raise unknown(f"{claim.claim}: {what} of part {test.part}:", given, known)
+    for quantity in (test.quantity, test.against_quantity or test.quantity):
+        try:
+            require_quantity(test.measure, quantity, benchmark.measures)
+        except UserError as error:
+            raise UserError(f"{claim.claim}: {error}") from None
     if test.at not in values:
         raise UserError(
             f"{claim.claim}: part {test.part} has no value {test.at}; name one of {values} as 'at'"

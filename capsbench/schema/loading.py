@@ -6,13 +6,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
 
-from capsbench.arguments import explain
+from capsbench.arguments import explain, shown
 from capsbench.errors import UserError, unknown
-from capsbench.names import find, from_folder
+from capsbench.files.yaml import parse_yaml, read_yaml
+from capsbench.names import find, from_folder, trusting_code
 from capsbench.schema.benchmark import Benchmark
+from capsbench.schema.code import replace_names, require_trusted_names, trust_names
 from capsbench.schema.parts import Changes, ModelEntry, point_text
 
 
@@ -22,6 +23,7 @@ def load_benchmark(
     *,
     scale: str | None = None,
     added: Sequence[ModelEntry] = (),
+    trust_code: bool = False,
 ) -> Benchmark:
     """Read a benchmark file and check it.
 
@@ -32,28 +34,54 @@ def load_benchmark(
             in them ``net.py:Net`` is relative to the working directory.
         scale: Name of one of the file's ``scales``, whose changes are applied first.
         added: Models after those of the file; ``net.py:Net`` is relative to the working directory.
+        trust_code: Accept code that the file names outside of its folder, see ``docs/safety.md``.
 
     Raises:
-        UserError: The name is unknown, or the file (or a change) does not fit the schema.
+        UserError: The name is unknown, the file (or a change) does not fit the schema, or the file
+            names code outside of its folder.
+    """
+    trust_names({**(changes or {}), "models": [entry.model_dump() for entry in added]})
+    with trusting_code(trust_code):
+        return build_benchmark(name, changes, scale=scale, added=added)
+
+
+def build_benchmark(
+    name: str,
+    changes: Mapping[str, Any] | None = None,
+    *,
+    scale: str | None = None,
+    added: Sequence[ModelEntry] = (),
+) -> Benchmark:
+    """Read a benchmark file, with changes that come from a file or a record; see `load_benchmark`.
+
+    Their names of code are trusted no more than those of the file.
+
+    Raises:
+        UserError: See `load_benchmark`.
     """
     target = find("benchmarks", name)
     path = target.source()
-    content = read_yaml(path)
-    if target.file is not None:
-        _resolve_files(content, path.parent)
-    for place, value in ({} if scale is None else _scale(content, name, scale)).items():
-        set_value(content, place, value)
+    folder = path.parent if target.file is not None else None
+    content = read_fields(path)
+    if folder is None:
+        trust_names(content)  # of an installed package
+    if scale is not None:
+        for place, value in _scale(content, name, scale).items():
+            set_value(content, place, value)
+    if folder is not None:
+        content = relative_to(folder, content)
     for place, value in (changes or {}).items():
         set_value(content, place, value)
     if isinstance(content.get("models"), list):  # anything else is refused below
         content["models"] += [entry.model_dump() for entry in added]
     try:
+        require_trusted_names(content, folder)
         benchmark = Benchmark.model_validate(content)
         variants(benchmark)
         return benchmark
     except ValidationError as error:
         raise UserError(f"benchmark '{name}' ({path.name}): {explain(error, Benchmark)}") from None
-    except UserError as error:  # an unknown measure
+    except UserError as error:  # code that is not trusted, or an unknown measure
         raise UserError(f"benchmark '{name}' ({path.name}): {error}") from None
 
 
@@ -70,9 +98,9 @@ def parse_changes(pairs: Sequence[str], option: str = "--set") -> dict[str, Any]
             example = "recipe.steps=500" if option == "--set" else "rotation=[-30,30]"
             raise UserError(f"{option} takes place=value, such as {example}; got '{pair}'")
         try:
-            changes[place] = yaml.safe_load(value)
-        except yaml.YAMLError:
-            raise UserError(f"{option} {place}: '{value}' is not a YAML value") from None
+            changes[place] = parse_yaml(value)
+        except ValueError as error:
+            raise UserError(f"{option} {place}: '{value}' is not a YAML value: {error}") from None
     return changes
 
 
@@ -112,37 +140,21 @@ def _scale(content: dict[str, Any], name: str, scale: str) -> Changes:
     return changes
 
 
-def read_yaml(path: Path) -> dict[str, Any]:
+def read_fields(path: Path) -> dict[str, Any]:
     """Read a YAML file that holds a mapping.
 
     Raises:
-        UserError: It cannot be read, or holds something else.
+        UserError: It cannot be read, is not YAML, or holds something else.
     """
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise UserError(f"{path} is not UTF-8 text") from None
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f" line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        problem = getattr(error, "problem", None) or "not readable"
-        raise UserError(f"{path} is not valid YAML:{where} {problem}") from None
+    content = read_yaml(path)
     if not isinstance(content, dict):
-        raise UserError(f"{path}: expected a mapping of a benchmark's fields")
+        raise UserError(f"{path}: expected a mapping of a benchmark's fields, got {shown(content)}")
     return content
 
 
-def _resolve_files(content: dict[str, Any], folder: Path) -> None:
-    """Make names such as ``net.py:Net`` relative to a folder; malformed entries fail later."""
-    places = [(content.get("data"), "name")]
-    for field, key in (("models", "name"), ("measures", "measure")):
-        entries = content.get(field)
-        places += [(entry, key) for entry in (entries if isinstance(entries, list) else ())]
-    for entry, key in places:
-        if isinstance(entry, dict) and isinstance(entry.get(key), str):
-            entry[key] = from_folder(folder, entry[key])
+def relative_to(folder: Path, content: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the contents of a file with names such as ``net.py:Net`` relative to its folder."""
+    return replace_names(content, lambda _, name: from_folder(folder, name))
 
 
 def set_value(content: Any, place: str, value: Any) -> None:
@@ -151,7 +163,7 @@ def set_value(content: Any, place: str, value: Any) -> None:
     Raises:
         UserError: There is no such place.
     """
-    *parents, last = place.split(".")
+    *parents, last = str(place).split(".")  # a file can have a number as a name
     for part in parents:
         if isinstance(content, list):
             content = content[_index(content, part, place)]

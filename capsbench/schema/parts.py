@@ -6,10 +6,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import product
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from capsbench.measures import TestSplit
-from capsbench.values import Quantity
+from capsbench.strict import StrictModel
+from capsbench.values import Number, Quantity
 
 Changes = dict[str, Any]  # values by dotted path, such as {"recipe.steps": 500}
 LABEL_SEPARATOR = " · "  # between a model's label and the value at which it was trained
@@ -54,7 +55,7 @@ def checked_label(label: str) -> str:
     return label
 
 
-class SchemaModel(BaseModel):
+class SchemaModel(StrictModel):
     """Base of every part of a file; unknown fields are refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -98,7 +99,7 @@ class ModelEntry(SchemaModel):
     @model_validator(mode="before")
     @classmethod
     def _label(cls, value: Any) -> Any:
-        if isinstance(value, dict) and not value.get("label"):
+        if isinstance(value, dict) and value.get("label") in (None, ""):
             return {**value, "label": str(value.get("name", "")).rpartition(":")[2]}
         return value
 
@@ -167,7 +168,11 @@ class Variation(SchemaModel):
     @field_validator("values", mode="before")
     @classmethod
     def _by_number(cls, value: Any) -> Any:
-        return {each: each for each in value} if isinstance(value, list) else value
+        if isinstance(value, list) and all(isinstance(each, str | int | float) for each in value):
+            return {each: each for each in value}
+        if isinstance(value, dict):  # JSON, and thus a record, has texts as keys
+            return {_number(key): each for key, each in value.items()}
+        return value
 
     @model_validator(mode="after")
     def _one_kind(self) -> Self:
@@ -186,6 +191,14 @@ class Variation(SchemaModel):
             if place.partition(".")[0] in COMMON:
                 raise ValueError(f"'{place}' is common to all cases and values and cannot vary")
         return self
+
+
+def _number(key: Any) -> Any:
+    """Return a text that is a number as a number; refused later if it is none."""
+    try:
+        return float(key) if isinstance(key, str) else key
+    except ValueError:
+        return key
 
 
 class Search(SchemaModel):
@@ -240,8 +253,8 @@ class Published(SchemaModel):
     measure: str
     quantity: Quantity
     rule: Literal["selected", "matched"] = "selected"
-    value: float
-    spread: float | None = Field(default=None, gt=0)
+    value: Number
+    spread: Number | None = Field(default=None, gt=0)
     printed: str
     source: str
     selected_on: str

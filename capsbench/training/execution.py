@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 
 from capsbench.capsules.backend_names import Backend
+from capsbench.strict import StrictModel
 
 
-class Execution(BaseModel):
+class Execution(StrictModel):
     """Device and settings that cells run with; recorded with each training, in no fingerprint."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)

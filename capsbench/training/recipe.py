@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from capsbench.arguments import OneSentence
 from capsbench.data.augmentation import AugmentationOperation
+from capsbench.strict import StrictModel
 
 # The place of each setting of a protocol in a training by plain Lightning.
 PLACES = {
@@ -21,7 +22,7 @@ PLACES = {
 }
 
 
-class Recipe(BaseModel, metaclass=OneSentence):
+class Recipe(StrictModel, metaclass=OneSentence):
     """Optimizer and learning rate: the hyperparameters that a `Task` applies.
 
     Raises:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, model_serializer
+from pydantic import ConfigDict, SerializerFunctionWrapHandler, model_serializer
+
+from capsbench.strict import StrictModel
 
 
-class SparseModel(BaseModel):
+class SparseModel(StrictModel):
     """Base of ranges and grids: fields at their default are absent from the serialized form.
 
     A default leaves images unchanged, so that a factor that is added later changes neither a record

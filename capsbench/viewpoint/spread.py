@@ -7,12 +7,13 @@ from itertools import pairwise
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
-    BaseModel,
     ConfigDict,
     Field,
     model_serializer,
     model_validator,
 )
+
+from capsbench.strict import StrictModel
 
 Interval = tuple[float, float]
 Region = Literal["familiar", "between", "outside"]
@@ -23,7 +24,7 @@ FORMS = (
 )
 
 
-class Sweep(BaseModel):
+class Sweep(StrictModel):
     """Evenly spaced values of one factor, both ends included."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -50,7 +51,7 @@ class Sweep(BaseModel):
         return [round(self.start + i * self.step, 9) + 0.0 for i in range(count)]  # no -0.0
 
 
-class Spread(BaseModel):
+class Spread(StrictModel):
     """Uniform distribution of a factor over a union of intervals, or over single values.
 
     Written as ``[low, high]``, as a number, as a sweep ``{start, stop, step}`` (whole pixels, every

@@ -1,4 +1,4 @@
-"""Names of models in records and checkpoints, which can come from anywhere."""
+"""Names in files, records and checkpoints, which can come from anywhere."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, get_type_hints
 
 from torch import nn
 
-from capsbench.names import table
+from capsbench.names import Kind, is_trusted, require_trusted, untrusted
 from capsbench.wrapping.built_model import TIMM
 
 TORCHVISION = "torchvision.models"
@@ -16,17 +16,28 @@ LIBRARIES = (TORCHVISION, TIMM)  # modules of networks, imported if a name needs
 
 
 def is_known_model(name: str) -> bool:
-    """Check that a recorded name is registered, or that of a network of torchvision or timm.
+    """Check that a name of a file or record is registered, trusted, or of torchvision or timm.
 
-    Other names are used only if the user gives them: a record that states ``os:system`` must call
-    nothing.
+    A record that states ``os:system`` must call nothing.
     """
-    if name in table("models"):
+    if is_trusted("models", name):
         return True
-    module, _, attribute = name.partition(":")
+    module, _, attribute = name.rpartition(":")
     if module == TORCHVISION:
         return gives_module(getattr(importlib.import_module(module), attribute, None))
     return module == TIMM
+
+
+def require_known(kind: Kind, name: str) -> None:
+    """Refuse a name of a file or record whose code the user does not trust.
+
+    Raises:
+        UserError: See `capsbench.names.require_trusted`.
+    """
+    if kind != "models":
+        require_trusted(kind, name)
+    elif ":" in name and not is_known_model(name):
+        raise untrusted(kind, name)
 
 
 def gives_module(function: Any) -> bool:

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 import torch
-import yaml
 
 from capsbench.arguments import resolve
+from capsbench.files.yaml import parse_yaml
 from capsbench.names import find
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "models.md"
@@ -70,7 +70,7 @@ def test_parameters_match_the_page(name, arguments, images, classes, parameters,
             num_classes=int(classes),
             **resolve(
                 cls,
-                {argument: yaml.safe_load(value) for argument, value in given.items()},
+                {argument: parse_yaml(value) for argument, value in given.items()},
                 what=name,
                 supplied=("image_shape", "num_classes"),
             ),

@@ -5,9 +5,9 @@ import sys
 from pathlib import Path
 
 import pytest
-import yaml
 from rich.console import Console
 
+from capsbench.files.yaml import write_yaml
 from capsbench.records import ProtocolChanges
 from capsbench.running.benchmark import run_benchmark
 from capsbench.running.plan import plan
@@ -48,7 +48,7 @@ def command():
 
     def command(protocol, folder, *options):
         path = Path(folder, "tiny.yaml")
-        path.write_text(yaml.safe_dump(protocol))
+        path.write_text(write_yaml(protocol))
         return [
             sys.executable, "-m", "capsbench", "run", str(path), "--output", str(folder),
             "--device", "cpu", "--wandb", "off", *options,

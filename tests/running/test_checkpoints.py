@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 import torch
-import yaml
 from huggingface_hub import ModelCard
 from safetensors.torch import load_file, save_file
 
 from capsbench.errors import UserError
 from capsbench.files.atomic import clear_unfinished_writes
+from capsbench.files.yaml import parse_yaml
 from capsbench.names import find, license_of
 from capsbench.running.checkpoints import load_checkpoint, save_checkpoint
 
@@ -73,8 +73,8 @@ def test_card_names_the_origin_of_the_weights(checkpoint):
     folder, model = checkpoint
     text = (folder / "README.md").read_text(encoding="utf-8")
     _, front, body = text.split("---\n", 2)
-    assert yaml.safe_load(front)["license"] == "apache-2.0" == license_of("models", "cnn-small")
-    assert ModelCard.load(folder / "README.md").data.to_dict() == yaml.safe_load(front)
+    assert parse_yaml(front)["license"] == "apache-2.0" == license_of("models", "cnn-small")
+    assert ModelCard.load(folder / "README.md").data.to_dict() == parse_yaml(front)
     (block,) = re.findall(r"^```json\n(.*?)^```$", body, flags=re.DOTALL | re.MULTILINE)
     facts = json.loads(block)
     assert facts["label"] == STRANGE

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-import yaml
 
 import capsbench
 from capsbench.cli import main
 from capsbench.errors import UserError
+from capsbench.files.yaml import write_yaml
 from capsbench.records import ProtocolChanges
 from capsbench.reporting.loading import BenchmarkResults
 
@@ -23,7 +23,7 @@ QUIET: dict[str, Any] = {"device": "cpu", "wandb": "off"}
 def tiny(tiny_protocol, tmp_path, monkeypatch):
     """The file of a benchmark in the working directory."""
     monkeypatch.chdir(tmp_path)
-    Path("tiny.yaml").write_text(yaml.safe_dump(tiny_protocol), "utf-8")
+    Path("tiny.yaml").write_text(write_yaml(tiny_protocol), "utf-8")
     return "tiny.yaml"
 
 

@@ -3,16 +3,16 @@
 from pathlib import Path
 
 import pytest
-import yaml
 
 from capsbench.errors import UserError
+from capsbench.files.yaml import parse_yaml, write_yaml
 from capsbench.measures import LayerMeasureConfig, load_measure
 from capsbench.names import find
 from capsbench.running.plan import plan
 from capsbench.schema import benchmark_names, load_benchmark, parse_changes, variants
 
 NUMBER = (
-    "model: CNN, measure: a, quantity: {metric: b}, value: 1, printed: c, source: d, "
+    "model: CNN, measure: calibration, quantity: {metric: confidence}, value: 1, printed: c, source: d, "
     "selected_on: e, known_by: read"
 )
 
@@ -175,14 +175,14 @@ def test_wrong_cells_are_refused_before_anything_is_trained(
     tmp_path, tiny_protocol, change, message
 ):
     path = tmp_path / "tiny.yaml"
-    path.write_text(yaml.safe_dump({**tiny_protocol, **change}))
+    path.write_text(write_yaml({**tiny_protocol, **change}))
     with pytest.raises(UserError, match=message):
-        plan(load_benchmark(str(path)))
+        plan(load_benchmark(str(path), trust_code=True))
 
 
 def test_a_measure_appears_once(tmp_path, tiny_protocol):
     path = tmp_path / "tiny.yaml"
-    path.write_text(yaml.safe_dump({**tiny_protocol, "measures": 2 * tiny_protocol["measures"]}))
+    path.write_text(write_yaml({**tiny_protocol, "measures": 2 * tiny_protocol["measures"]}))
     with pytest.raises(UserError, match="'accuracy-by-view' appears twice"):
         load_benchmark(str(path))
 
@@ -195,7 +195,7 @@ def test_paths_are_relative_to_the_file_and_those_of_changes_to_the_working_dire
         folder.mkdir()
         (folder / "net.py").write_text(tiny_file.read_text())
     content = {**tiny_protocol, "models": [{"name": "net.py:Tiny"}]}
-    (there / "tiny.yaml").write_text(yaml.safe_dump(content))
+    (there / "tiny.yaml").write_text(write_yaml(content))
     monkeypatch.chdir(here)
     for changes, folder in (({}, there), ({"models.0.name": "net.py:Tiny"}, here)):
         benchmark = load_benchmark("../there/tiny.yaml", changes)
@@ -250,7 +250,7 @@ def test_cases_change_several_places_and_keep_their_names():
     assert [cell.recipe.steps for cell in cells] == [benchmark.recipe.steps, 7, 400]
     assert [len(cell.recipe.augmentation) for cell in cells] == [0, 1, 0]
     assert [cell.config.model.arguments["width"] for cell in cells] == [16, 16, 3]
-    number = yaml.safe_load(f"{{{NUMBER}, at: erased}}")
+    number = parse_yaml(f"{{{NUMBER}, at: erased}}")
     assert load_benchmark("quick", {**changes, "published": [number]}).published[0].at == "erased"
     with pytest.raises(UserError, match=r"at rased is no .* of vary; known: plain, erased, narrow"):
         load_benchmark("quick", {**changes, "published": [number | {"at": "rased"}]})

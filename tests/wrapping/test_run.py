@@ -3,9 +3,9 @@
 import json
 
 import pytest
-import yaml
 
 from capsbench.cli import main
+from capsbench.files.yaml import write_yaml
 from capsbench.records import MeasureRecord, load_results
 from capsbench.reporting.tables.missing_table import missing_table
 
@@ -53,7 +53,7 @@ RUN = ["--limit", "80", "--device", "cpu", "--wandb", "off"]
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     (tmp_path / "nets.py").write_text(NETS, encoding="utf-8")
-    (tmp_path / "wrapped.yaml").write_text(yaml.safe_dump(BENCHMARK), encoding="utf-8")
+    (tmp_path / "wrapped.yaml").write_text(write_yaml(BENCHMARK), encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -84,10 +84,10 @@ def test_a_plain_network_in_a_benchmark(folder, capsys):
     cell = str(next((folder / "runs" / "digits" / "Plain").glob("0-*")))
     measure = {"measure": "invariance-error", "grid": GRID, "images": 20}
     options = ["--model", OWN, "--device", "cpu"]
-    typed = yaml.safe_dump(measure | {"layers": ["featurs"]})
+    typed = write_yaml(measure | {"layers": ["featurs"]})
     assert main(["measure", cell, "--measures", typed, *options]) == 2
     assert "did you mean 'features'" in capsys.readouterr().err
-    right = yaml.safe_dump(measure | {"layers": ["features", "conv"]})
+    right = write_yaml(measure | {"layers": ["features", "conv"]})
     assert main(["measure", cell, "--measures", right, *options, "--json"]) == 0
     (record,) = json.loads(capsys.readouterr().out)
     values = MeasureRecord.model_validate(record).values
@@ -96,7 +96,7 @@ def test_a_plain_network_in_a_benchmark(folder, capsys):
 
 def test_a_network_that_does_not_fit_is_refused_before_any_training(folder, capsys):
     content = BENCHMARK | {"models": [{"name": OWN}]}
-    (folder / "wrapped.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
+    (folder / "wrapped.yaml").write_text(write_yaml(content), encoding="utf-8")
     assert main(["run", "wrapped.yaml", *RUN]) == 2
     assert "output_key" in capsys.readouterr().err
     assert not (folder / "runs").exists()
