@@ -16,6 +16,7 @@ from capsbench.contracts import Batch, ImageShape
 from capsbench.data.augmentation import AugmentationOperation
 from capsbench.data.augmenter import Augmenter, require_fit
 from capsbench.data.batches import EvaluationPass, Split, SplitName, StoredBatch, TrainingStream
+from capsbench.data.checks import require_valid_split
 from capsbench.data.evaluation import EvaluationImages
 from capsbench.data.randomness import derive, draw_views
 from capsbench.data.splits import balanced_order, per_class_subset, recorded_within
@@ -73,8 +74,8 @@ class ImageDataModule(LightningDataModule, ABC):
         augmentation: Operations of kornia on training images, after their views.
 
     Raises:
-        UserError: The views restrict a factor that the set does not record, or an augmentation is
-            unknown.
+        UserError: The views restrict a factor that the set does not record, an augmentation is
+            unknown, or a number of images is not above 0.
     """
 
     revision: ClassVar[int] = 2
@@ -100,6 +101,7 @@ class ImageDataModule(LightningDataModule, ABC):
         augmentation: tuple[AugmentationOperation, ...] = (),
     ) -> None:
         super().__init__()
+        _require_positive(batch_size=batch_size, limit=limit, per_class=per_class)
         self.views = views or ViewRange()
         self.batch_size = batch_size
         self.seed = seed
@@ -184,10 +186,13 @@ class ImageDataModule(LightningDataModule, ABC):
         images with the objects' parts out of relation, if the set can show them.
 
         Raises:
-            UserError: There are no such images.
+            UserError: There are no such images, or those that were loaded are not as declared.
         """
         if not self._splits:
-            self._splits = {key: self.subset(key, split) for key, split in self.load().items()}
+            loaded = self.load()
+            for key, split in loaded.items():
+                self.require_valid(f"{key} images", split)
+            self._splits = {key: self.subset(key, split) for key, split in loaded.items()}
         if name in self._splits:
             return self._splits[name]
         if name == "rearranged":
@@ -201,6 +206,25 @@ class ImageDataModule(LightningDataModule, ABC):
                 "name ranges of views to test on"
             )
         return test[selected]
+
+    def require_valid(self, what: str, images: Split) -> None:
+        """Refuse images that are not as the set declares them.
+
+        Args:
+            what: Name of the images, for messages.
+            images: Some of the images that were loaded.
+
+        Raises:
+            UserError: Shapes, types or values do not fit, see `require_valid_split`.
+        """
+        require_valid_split(
+            images,
+            f"the {what} of {self.identity.name}",
+            channels=self.image_shape[0],
+            class_names=self.class_names,
+            num_classes=self.num_classes,
+            factors=self.factors,
+        )
 
     @property
     def familiar_factors(self) -> dict[str, Spread]:
@@ -350,6 +374,12 @@ class ImageDataModule(LightningDataModule, ABC):
         if self.trainer is None:
             return 0, 1
         return self.trainer.global_rank, self.trainer.world_size
+
+
+def _require_positive(**numbers: float | None) -> None:
+    for name, value in numbers.items():
+        if value is not None and not value > 0:
+            raise UserError(f"{name} of a data module is above 0; got {value}")
 
 
 def require_shares(batch_size: int, processes: int) -> None:

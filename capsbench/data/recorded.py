@@ -80,6 +80,7 @@ class RecordedData(ImageDataModule):
         """Read the images and divide them."""
         recording = self.read()
         images = recording.images
+        self.require_valid("images", images)
         familiar = recorded_within(images, self.views.recorded)
         if not familiar.any():
             views = "; ".join(f"{name} {spread}" for name, spread in self.views.recorded.items())

@@ -173,7 +173,7 @@ def eth80_set(root, patch):
 def folder(root, lines, name="mine", side=20):
     """Write a folder of PNG files by ``(file, class, ...)``; the first line names the columns.
 
-    The lower half has the shade of the class, the upper half the number of the row.
+    The images have the shade of the class, and above that of the number of the row.
     """
     place = root / name
     place.mkdir(parents=True, exist_ok=True)
@@ -182,7 +182,7 @@ def folder(root, lines, name="mine", side=20):
     classes = sorted({row[at] for row in rows})
     for number, row in enumerate(rows):
         pixels = np.full((side, side + number % 3, 3), shade(classes.index(row[at])), np.uint8)
-        pixels[: side // 2] = 255 - number
+        pixels[: side // 4] = 255 - number
         Image.fromarray(pixels).save(place / row[columns.index("file")])
     text = "\n".join(",".join(map(str, line)) for line in lines)
     (place / "labels.csv").write_text(text + "\n", encoding="utf-8")
