@@ -135,6 +135,39 @@ def test_bad_input_is_refused_in_one_line(refusal, cell, arguments, key_words):
     assert [word for word in key_words if word not in message] == []
 
 
+def test_nothing_is_measured_nor_recorded_and_tried_again(cli, cell):
+    line = ["measure", str(cell), "--measures", "{measure: filters, layer: gone}"]
+    before = sorted((cell / "measures").iterdir())
+    for _ in range(2):
+        code, text, _ = cli(*line)
+        assert code == 1
+        assert "not measured" in text
+        assert "'gone'" in text
+        assert sorted((cell / "measures").iterdir()) == before
+    # A measure with values is recorded all the same.
+    both = "[{measure: filters, layer: gone}, {measure: filters, sets: 2}]"
+    code, records, _ = cli("measure", str(cell), "--measures", both, "--json")
+    assert code == 0
+    assert [bool(record["values"]) for record in records] == [False, True]
+    assert len(list((cell / "measures").glob("filters-*.json"))) == 1
+
+
+def test_reasons_that_a_run_recorded_are_tried_again(cli, cell, tiny):
+    protocol = Path(tiny).read_text("utf-8").partition("measures:")[0]
+    measure = "{measure: filters, layer: gone}"
+    Path("more.yaml").write_text(f"{protocol}measures: [{measure}]", encoding="utf-8")
+    line = "run more.yaml --models small --seeds 0 --device cpu --wandb off"
+    assert cli(*line.split())[0] == 0
+    (path,) = (cell / "measures").glob("filters-*.json")
+    assert "not measured" in MeasureRecord.load(path).notes[0]
+    assert "not measured" in Path("runs/tiny/report/index.html").read_text("utf-8")
+    written = path.stat().st_mtime_ns
+    code, text, _ = cli("measure", str(cell), "--measures", measure)
+    assert code == 1
+    assert "'gone'" in text
+    assert path.stat().st_mtime_ns == written
+
+
 @pytest.mark.parametrize("folder", ["nowhere", "."])
 def test_a_folder_without_a_training(refusal, tiny, folder):
     message = refusal("measure", folder, "--measures", "{measure: filters}")

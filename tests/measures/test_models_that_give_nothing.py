@@ -224,7 +224,10 @@ def test_only_what_needs_a_gradient_is_not_measured_without_one(kind, name, data
 def test_answers_that_depend_on_the_draw_or_the_batch_have_a_note(kind, name, data):
     model = UNSTABLE[kind]()
     notes = repeated_pass_notes(model, data, "cpu")
-    words = {"dropout": ("differently", "dropout"), "batch statistics": ("other images", "batch")}
+    words = {
+        "dropout": ("differently", "dropout"),
+        "batch statistics": ("other images", "batch statistics"),
+    }
     (note,) = notes
     assert all(word in note for word in words[kind])
     result = measured(name, model, data, model_notes=notes)
