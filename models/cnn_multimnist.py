@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from capsbench.arguments import Positive
+from capsbench.capsules.losses import batch_mean
 from capsbench.capsules.precision import full_precision
 from capsbench.contracts import Batch, ImageShape, Prediction, one_hot
 from capsbench.models._cnn import POOL, Block, Padding, PlainCNN, conv_window
@@ -72,4 +73,4 @@ class CNNMultiMNIST(PlainCNN):
 def _binary_cross_entropy(scores: Tensor, targets: Tensor) -> Tensor:
     targets = targets.to(scores.dtype)
     losses = F.binary_cross_entropy_with_logits(scores, targets, reduction="none")
-    return losses.sum(dim=1).mean()
+    return batch_mean(losses.sum(dim=1))

@@ -1,4 +1,4 @@
-"""Losses of capsule networks."""
+"""Losses of capsule networks; each is averaged over the batch by `batch_mean`."""
 
 from __future__ import annotations
 
@@ -8,6 +8,15 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from capsbench.capsules.precision import full_precision
+
+
+def batch_mean(losses: Tensor) -> Tensor:
+    """Average the losses (B,) of images over the batch.
+
+    A mean over no images is undefined. Here it is 0, with gradients of 0, so that sums over images
+    stay right in however many batches or processes the images come.
+    """
+    return losses.mean() if len(losses) else losses.sum()
 
 
 @full_precision
@@ -33,7 +42,7 @@ def margin_loss(
     """
     short = targets * (present - presences).relu().square()
     long = absent_weight * (1 - targets) * (presences - absent).relu().square()
-    return (short + long).sum(dim=1).mean()
+    return batch_mean((short + long).sum(dim=1))
 
 
 @full_precision
@@ -51,7 +60,7 @@ def spread_loss(presences: Tensor, targets: Tensor, *, margin: float) -> Tensor:
     """
     pairs = targets[:, :, None] * (1 - targets)[:, None, :]
     gaps = presences[:, :, None] - presences[:, None, :]
-    return (pairs * (margin - gaps).relu().square()).sum(dim=(1, 2)).mean()
+    return batch_mean((pairs * (margin - gaps).relu().square()).sum(dim=(1, 2)))
 
 
 def spread_margin(progress: float, *, start: float = 0.2, end: float = 0.9) -> float:
@@ -92,4 +101,4 @@ def cross_entropy(scores: Tensor, targets: Tensor) -> Tensor:
         Scalar, averaged over the batch.
     """
     shares = targets / targets.sum(dim=1, keepdim=True).clamp_min(1)
-    return F.cross_entropy(scores, shares)
+    return F.cross_entropy(scores, shares, reduction="mean" if len(scores) else "sum")

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
+from capsbench.capsules.losses import batch_mean
 from capsbench.capsules.precision import full_precision
 
 # Weights of the sum of squared pixel errors, added to a margin loss that is summed over the
@@ -76,4 +77,4 @@ def reconstruction_loss(
     Returns:
         Scalar.
     """
-    return weight * (reconstruction - images).square().sum(dim=(1, 2, 3)).mean()
+    return weight * batch_mean((reconstruction - images).square().sum(dim=(1, 2, 3)))

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from hashlib import sha256
-from http.client import HTTPException, HTTPResponse
+from http.client import HTTPException, HTTPMessage, HTTPResponse
 from pathlib import Path
+from typing import IO
 from urllib.error import HTTPError, URLError
-from urllib.request import Request, urlopen
+from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
@@ -25,6 +26,20 @@ TIMEOUT = 30.0  # seconds without data until a mirror is given up
 
 class MirrorError(Exception):
     """Failure of a mirror; the message gives the reason."""
+
+
+class Redirects(HTTPRedirectHandler):
+    """Redirects within http and https, and never from https to http."""
+
+    def redirect_request(
+        self, req: Request, fp: IO[bytes], code: int, msg: str, headers: HTTPMessage, newurl: str
+    ) -> Request | None:
+        """Return the request of the new address, or refuse it."""
+        schemes = ("https://",) if req.full_url.startswith("https://") else ("https://", "http://")
+        if not newurl.startswith(schemes):
+            fp.close()
+            raise MirrorError(f"redirects to {newurl}, which is not {' or '.join(schemes)}")
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
 def fetch(files: Sequence[RemoteFile], folder: Path, *, data_set: str) -> None:
@@ -148,6 +163,8 @@ def _stream(url: str, file: RemoteFile, part: Path, progress: Progress) -> str:
         total = start + response.length if response.length is not None else file.size
         if file.size is not None and total != file.size:
             raise MirrorError(f"expected {file.size} bytes, the mirror has {total}")
+        if total is not None and total > file.limit:
+            raise MirrorError(f"expected at most {file.limit} bytes, the mirror has {total}")
         with part.open("a+b") as stream:  # appends
             if not start:
                 stream.truncate(0)
@@ -161,9 +178,9 @@ def _stream(url: str, file: RemoteFile, part: Path, progress: Progress) -> str:
                 digest.update(chunk)
                 size += len(chunk)
                 progress.update(task, completed=size)
-                if total is not None and size > total:
+                if size > (most := file.limit if total is None else total):
                     stream.truncate(0)
-                    raise MirrorError(f"expected {total} bytes, the mirror sent more")
+                    raise MirrorError(f"expected at most {most} bytes, the mirror sent more")
             stream.flush()
             os.fsync(stream.fileno())
     if total is not None and size < total:
@@ -184,7 +201,8 @@ def _request(url: str, start: int) -> HTTPResponse:
     if start:
         headers["Range"] = f"bytes={start}-"
     try:
-        response: HTTPResponse = urlopen(Request(url, headers=headers), timeout=TIMEOUT)
+        request = Request(url, headers=headers)
+        response: HTTPResponse = build_opener(Redirects).open(request, timeout=TIMEOUT)
     except HTTPError as error:
         error.close()
         if error.code == 416 and start:  # the partial file is longer than the mirror's file

@@ -11,6 +11,7 @@ from typing import BinaryIO, Literal
 from capsbench.files.content import check_sha256, damaged, describe_start, open_checked
 
 PARQUET = b"PAR1"
+MAX_BYTES = 1 << 30  # of a file of unknown size
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,7 @@ class RemoteFile:
         name: Name in the folder of the data set.
         sha256: SHA-256 in hexadecimal digits; None if none is published.
         size: Size in bytes; None if it is unknown.
-        urls: Addresses, tried in order; http or https.
+        urls: Addresses, tried in order; http or https. Without a SHA-256, use https.
         form: Format, needed without a SHA-256: the start and the end of the file are then checked.
 
     Raises:
@@ -39,6 +40,11 @@ class RemoteFile:
             raise ValueError(f"{self.name}: expected addresses by http or https, got {self.urls}")
         if self.sha256 is None and self.form is None:
             raise ValueError(f"{self.name}: expected a SHA-256 or a format, got neither")
+
+    @property
+    def limit(self) -> int:
+        """The most bytes that are downloaded."""
+        return MAX_BYTES if self.size is None else self.size
 
     def __str__(self) -> str:
         return self.name if self.sha256 is None else f"{self.name} (SHA-256 {self.sha256})"

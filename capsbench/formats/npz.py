@@ -30,10 +30,7 @@ def read_npz(
         UserError: The file is damaged or holds objects, or an array is missing or of another type.
     """
     known = {**required, **(optional or {})}
-    arrays = parse_npz(content, known)
-    for name in required:
-        if name not in arrays:
-            raise content.damaged(f"an array {name!r}", ", ".join(arrays) or "none")
+    arrays = parse_npz(content, known, required)
     for name, array in arrays.items():
         axes, kinds = known[name]
         allowed = (axes,) if isinstance(axes, int) else axes

@@ -69,7 +69,8 @@ def invariance_error(f_x: Tensor, f_gx: Tensor, classes: Tensor | None = None) -
     view changes nothing, and 1 if it changes as much as another image does. Features that collapse
     under the view do not appear invariant, because their spread collapses too; if the view makes
     all images equal, the error is infinite. For constant features it is 0/0, NaN. Distances below
-    1e-6 of the features' own size are rounding errors of fp32 and count as 0.
+    1e-6 of the features' own size are rounding errors of fp32 and count as 0. Without an
+    image all are NaN.
 
     All pairs of distinct images are covered by
     ``E d²(f(x), f(x')) = 2 (E|f|² - |E f|²) n / (n - 1)``.
@@ -84,15 +85,22 @@ def invariance_error(f_x: Tensor, f_gx: Tensor, classes: Tensor | None = None) -
     Raises:
         UserError: ``classes`` are multi-hot.
     """
-    num_classes = None if classes is None else int(classes.max()) + 1
+    num_classes = None if classes is None else 1 + int(classes.max()) if classes.numel() else 1
+    size = f_x.shape[1:].numel()
     # Of these images alone, even if several processes compute.
-    metric = FeatureInvariance(f_x[0].numel(), num_classes, sync_on_compute=False).to(f_x.device)
+    metric = FeatureInvariance(size, num_classes, sync_on_compute=False).to(f_x.device)
     metric.update(f_x, f_gx, classes)
     return metric.compute()
 
 
 def mean_over_views(distances: Sequence[FeatureDistances]) -> FeatureDistances:
-    """Return the distances over several views: mean squares are averaged, with equal weights."""
+    """Return the distances over several views: mean squares are averaged, with equal weights.
+
+    Raises:
+        UserError: There is no view.
+    """
+    if not distances:
+        raise UserError("expected the distances of at least one view, got none")
     return FeatureDistances(
         *(torch.stack(terms).square().mean(dim=0).sqrt() for terms in zip(*distances, strict=True))
     )

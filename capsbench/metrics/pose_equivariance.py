@@ -15,6 +15,7 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from capsbench.data.folds import NUM_FOLDS, Folds
+from capsbench.errors import UserError
 from capsbench.metrics.invariance import ROUNDING
 from capsbench.statistics.ridge import Moments, cross_validated_ridge
 
@@ -95,7 +96,12 @@ def combine_fits(fits: Sequence[PoseFit]) -> PoseFit:
 
     Args:
         fits: One or more fits of the same images.
+
+    Raises:
+        UserError: There is no fit.
     """
+    if not fits:
+        raise UserError("expected the fit of at least one view, got none")
     sums = PoseSums(
         *(torch.stack(each).nansum() for each in zip(*(f.sums for f in fits), strict=True))
     )

@@ -24,6 +24,7 @@ PLACES = ("state_dict", "model_state_dict", "model")  # of a state dict in a tra
 COMPILED = "_orig_mod."  # added by torch.compile at any depth
 REMEDY = "save a state dict: torch.save(model.state_dict(), 'weights.pt')"
 NUM_LISTED = 3
+MAX_COMPRESSED = 1 << 26  # bytes: torch compresses the code of a program, never tensors
 
 
 def is_program(path: Path) -> bool:
@@ -56,13 +57,15 @@ def read_state(path: Path) -> State:
     """Read a state dict on the CPU, without unpickling Python objects.
 
     Raises:
-        UserError: The file is damaged, holds Python objects, or holds no state dict.
+        UserError: The file is damaged, unpacks to more than the tensors that fit in it, holds
+            Python objects, or holds no state dict.
     """
     if path.suffix == ".safetensors":
         try:
             return load_file(path)
         except (SafetensorError, ValueError) as error:
             raise _damaged(path, error) from None
+    _names(path)  # refuses an archive that would fill the memory
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # on sparse tensors, which are refused
@@ -169,14 +172,27 @@ def _without_prefix(state: State, own: State, path: Path, what: str) -> State:
 
 
 def _names(path: Path) -> list[str]:
-    """Return the names in an archive without its folder; empty for another file."""
+    """Return the names in an archive without its folder; empty for another file.
+
+    Raises:
+        UserError: The archive is damaged, or unpacks to more than the tensors that fit in it.
+    """
     if not zipfile.is_zipfile(path):
         return []
     try:
         with zipfile.ZipFile(path) as archive:
-            return [name.partition("/")[2] for name in archive.namelist()]
+            members = archive.infolist()
     except zipfile.BadZipFile as error:
         raise _damaged(path, error) from None
+    stored = [member.compress_type == zipfile.ZIP_STORED for member in members]
+    sizes = [member.file_size for member in members]
+    plain = sum(size for size, is_stored in zip(sizes, stored, strict=True) if is_stored)
+    if plain > path.stat().st_size or sum(sizes) - plain > MAX_COMPRESSED:
+        raise UserError(
+            f"{path} has {path.stat().st_size:,} bytes and unpacks to {sum(sizes):,}, but torch "
+            f"does not compress tensors: it is damaged, or made to fill the memory; {REMEDY}"
+        )
+    return [member.filename.partition("/")[2] for member in members]
 
 
 def _is_exported(names: list[str]) -> bool:

@@ -28,6 +28,7 @@ SPLITS = ("validation", "test")
 FUSED_DEVICES = ("cpu", "cuda", "mps")  # devices with fused optimizers in torch
 PRECISIONS = ("32-true", "16-mixed", "bf16-mixed")  # with weights and images in float32
 DEFAULT_RECIPE = Recipe()
+SINGLE_VALUE = "Expected more than 1 value per channel when training"  # torch's batch normalization
 
 
 class Scores(NamedTuple):
@@ -155,9 +156,26 @@ class Task(LightningModule):
         self.model.advance(self._last_progress)
 
     def training_step(self, batch: object, batch_idx: int) -> Tensor:
-        """Return the loss of a batch."""
+        """Return the loss of a batch.
+
+        Raises:
+            UserError: The batch has no image: momentum and weight decay alone would change the
+                weights. Or it has one, and batch normalization needs more.
+        """
         images = as_batch(batch)
-        loss = self.model.loss(self.model(images.images), images, self.progress)
+        if not len(images.images):
+            raise UserError("expected images in every training batch, got none; leave it out")
+        try:
+            prediction = self.model(images.images)
+        except ValueError as error:
+            if SINGLE_VALUE not in str(error):
+                raise
+            raise UserError(
+                "the model's batch normalization needs more than one image in every training "
+                f"batch, got {len(images.images)}; raise batch_size, or give the loader "
+                "drop_last=True"
+            ) from None
+        loss = self.model.loss(prediction, images, self.progress)
         self._record_nonfinite(loss.detach())
         self.log("train_loss", loss.detach().float())
         return loss
@@ -167,7 +185,11 @@ class Task(LightningModule):
         self._last_progress = self.progress
 
     def score(self, batch: Batch) -> Scores:
-        """Return loss and number of correct predictions of a batch."""
+        """Return loss and number of correct predictions of a batch, which may have no image."""
+        if not len(batch.images):  # a process without a share of the last images
+            return Scores(
+                torch.zeros((), device=self.device), torch.tensor(0, device=self.device), 0
+            )
         prediction = self.model(batch.images)
         loss = self.model.loss(prediction, batch, self.progress).float() * len(batch.images)
         recall = class_recall(self.model.log_probabilities(prediction), batch.targets)
@@ -180,6 +202,14 @@ class Task(LightningModule):
     def test_step(self, batch: object, batch_idx: int) -> None:
         """Log loss and accuracy on the test images."""
         self._log_scores("test", as_batch(batch))
+
+    def on_validation_epoch_end(self) -> None:
+        """Refuse a validation of no image, whose mean loss is undefined."""
+        self._require_images("validation")
+
+    def on_test_epoch_end(self) -> None:
+        """Refuse a test of no image."""
+        self._require_images("test")
 
     def predict_step(self, batch: object, batch_idx: int) -> Prediction:
         """Classify a batch, or images (B, C, H, W) alone, also in a list of this one tensor."""
@@ -252,8 +282,15 @@ class Task(LightningModule):
         scores = self.score(batch)
         for name, total in (("loss", scores.loss), ("accuracy", scores.correct)):
             metric = self.metrics[f"{split}_{name}"]
-            metric.update(total / scores.images, weight=scores.images)
+            metric.update(total / max(scores.images, 1), weight=scores.images)
             self.log(f"{split}_{name}", metric)
+
+    def _require_images(self, split: str) -> None:
+        metric = self.metrics[f"{split}_accuracy"]
+        if metric.update_called and metric.compute().isnan():  # 0 / 0, over all processes
+            raise UserError(
+                f"expected images in the {split} batches, got none: a mean over none is undefined"
+            )
 
     def _record_nonfinite(self, loss: Tensor) -> None:
         """Record the first step with a non-finite loss on the device, without synchronization."""

@@ -154,8 +154,6 @@ class Trajectory(Callback):
         task.eval()
         total = torch.zeros(3, device=task.device)
         for batch in self.data.evaluation.batches(split, task.device):
-            if not len(batch.images):  # fewer images than processes
-                continue
             with trainer.precision_plugin.val_step_context():
                 scores = task.score(batch)
             count = torch.full_like(scores.loss, scores.images)

@@ -160,3 +160,34 @@ def test_decoder_depends_only_on_the_given_classes(pose):
         moved[:, k] += 1
         changed = (decoder(moved, classes) != drawn).flatten(start_dim=1).any(dim=1)
         assert changed.tolist() == depends
+
+
+LOSSES = {
+    "margin": margin_loss,
+    "spread": lambda presences, targets: spread_loss(presences, targets, margin=0.5),
+    "cross-entropy": cross_entropy,
+    "reconstruction": lambda one, other: reconstruction_loss(
+        *(x[:, None, None] for x in (one, other))
+    ),
+}
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_a_batch_without_images_has_a_loss_and_gradients_of_zero(name):
+    images = torch.rand(3, 4, generator=torch.manual_seed(0), requires_grad=True)
+    targets = torch.eye(4)[:3]
+    loss = LOSSES[name]
+    empty = loss(images[:0], targets[:0])
+    assert empty.item() == 0
+    (gradient,) = torch.autograd.grad(empty, images)
+    assert torch.equal(gradient, torch.zeros(3, 4))
+    # Sums over images do not depend on the batches in which the images come.
+    total = sum(
+        loss(*part).item() * len(part[0])
+        for part in [
+            (images[:2], targets[:2]),
+            (images[2:], targets[2:]),
+            (images[:0], targets[:0]),
+        ]
+    )
+    assert total == pytest.approx(3 * loss(images, targets).item(), rel=1e-6)

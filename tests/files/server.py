@@ -31,6 +31,7 @@ class Served:
     instead: dict[str, bytes] = field(default_factory=dict)  # serves this content
     ignore_range: set[str] = field(default_factory=set)  # always serves from the start
     wrong_range: set[str] = field(default_factory=set)  # responds with another range
+    redirect: dict[str, str] = field(default_factory=dict)  # sends to this address
     no_length: set[str] = field(default_factory=set)  # sends no Content-Length
     delay: float = 0.0  # seconds before a response
 
@@ -62,6 +63,12 @@ def serving() -> Iterator[Served]:
             time.sleep(served.delay)
             if mirror in served.fail or name not in served.files:
                 self.send_error(served.fail.get(mirror, 404))
+                return
+            if mirror in served.redirect:
+                self.send_response(302)
+                self.send_header("Location", served.redirect[mirror])
+                self.send_header("Content-Length", "0")
+                self.end_headers()
                 return
             content = served.instead.get(mirror, served.files[name])
             begin = 0

@@ -1,18 +1,21 @@
 """Downloads from a faulty server: a complete correct file or one error message."""
 
+import io
 import resource
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from http.client import HTTPMessage
+from urllib.request import Request
 
 import numpy as np
 import pytest
 
 from capsbench import __version__
 from capsbench.errors import UserError
-from capsbench.files import download
-from capsbench.files.download import fetch
+from capsbench.files import download, remote
+from capsbench.files.download import Redirects, fetch
 from capsbench.files.remote import RemoteFile
 from tests.files.server import serving
 from tests.formats import made
@@ -304,3 +307,50 @@ def test_a_checksum_or_a_format_is_required():
 def test_two_servers_run_at_once():
     with serving() as one, serving() as other:
         assert one.address != other.address
+
+
+def test_a_redirect_within_http_is_followed(server, folder):
+    server.add("one", DATA)
+    server.redirect["a"] = f"{server.address}/b/one"
+    fetch([server.remote("one", "a")], folder, data_set="Set")
+    assert (folder / "one").read_bytes() == DATA
+
+
+@pytest.mark.parametrize("place", ["ftp://127.0.0.1/one", "file:///etc/passwd"])
+def test_a_redirect_out_of_http_is_refused(server, folder, place):
+    server.add("one", DATA)
+    server.redirect["a"] = place
+    with pytest.raises(UserError, match=r"could not be downloaded.*(redirects to ftp|not allowed)"):
+        fetch([server.remote("one", "a")], folder, data_set="Set")
+    assert names(folder) == []
+
+
+def test_a_redirect_from_https_to_http_is_refused():
+    request = Request("https://example.org/one")
+    arguments = (io.BytesIO(), 302, "Found", HTTPMessage())
+    with pytest.raises(download.MirrorError, match="not https"):
+        Redirects().redirect_request(request, *arguments, "http://example.org/one")
+    follow = Redirects().redirect_request(request, *arguments, "https://example.com/one")
+    assert follow is not None and follow.full_url == "https://example.com/one"
+
+
+@pytest.mark.parametrize("states_length", [True, False])
+def test_a_file_of_unknown_size_is_downloaded_up_to_a_limit(
+    server, folder, monkeypatch, states_length
+):
+    server.add("one", DATA)
+    if not states_length:
+        server.no_length.add("a")
+    monkeypatch.setattr(remote, "MAX_BYTES", 1 << 20)
+    with pytest.raises(UserError, match=f"expected at most {1 << 20} bytes"):
+        fetch([server.remote("one", known=False)], folder, data_set="Set")
+    assert sum(path.stat().st_size for path in folder.iterdir()) == 0
+
+
+def test_a_misplaced_file_is_mentioned(server, folder):
+    server.add("one.gz", DATA)
+    server.fail["a"] = 404
+    (folder / "raw").mkdir(parents=True)
+    (folder / "raw" / "ONE").write_bytes(DATA)
+    with pytest.raises(UserError, match=r"put one\.gz .*there is raw/ONE: another name"):
+        fetch([server.remote("one.gz")], folder, data_set="Set")

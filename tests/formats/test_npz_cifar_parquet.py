@@ -47,7 +47,7 @@ WRONG_NPZ = {
     "other axes": (made.npz(images=GREY[0], azimuth=LABELS), r"with 3 axes .* uint8 \(32, 32\)"),
     "floats": (made.npz(images=GREY, azimuth=LABELS / 2), "kind i or u.*float64"),
     "objects": (made.npz(images=GREY, azimuth=BOMBS), "plain arrays.*another"),
-    "another member": (made.zipped({"images": b"x"}), "only arrays.*member"),
+    "another member": (made.zipped({"images": b"x", "azimuth": b"y"}), "only arrays.*member"),
     "a pickle": (pickle.dumps(Bomb()), "NPZ file.* b'"),
     "an npy file": (b"\x93NUMPY\x01\0", "NPZ file"),
     "a web page": (b"<html>", "NPZ file.*web page"),

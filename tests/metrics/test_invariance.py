@@ -149,3 +149,18 @@ def test_multi_hot_classes_are_refused():
 
 def test_one_image_has_no_error():
     assert torch.isnan(invariance_error(random(1, 3), random(1, 3, seed=1)).error)
+
+
+@pytest.mark.parametrize("count", [0, 1])
+@pytest.mark.parametrize("classes", [True, False])
+def test_no_distance_is_known_of_fewer_than_two_images(count, classes):
+    features = torch.ones(count, 3)
+    labels = torch.zeros(count, dtype=torch.long) if classes else None
+    distances = invariance_error(features, features, labels)
+    assert distances.spread.isnan() and distances.error.isnan()
+    assert distances.change.isnan() == (count == 0)
+
+
+def test_a_mean_over_no_views_is_refused():
+    with pytest.raises(UserError, match="at least one view"):
+        mean_over_views([])
