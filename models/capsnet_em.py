@@ -96,6 +96,7 @@ class CapsNetEM(Model):
             sum to one; the paper does not state the normalisation.
     """
 
+    revision = 2
     source: ClassVar[str] = (
         "Hinton, Sabour, Frosst, 'Matrix Capsules with EM Routing' (ICLR 2018), the text's network"
     )

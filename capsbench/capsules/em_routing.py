@@ -21,10 +21,14 @@ from capsbench.capsules.em_variants import PAPER, EMVariant, raised_per_iteratio
 from capsbench.capsules.em_votes import KernelVotes, StoredVotes
 from capsbench.capsules.kernels.em import Assignments
 from capsbench.capsules.kernels.loading import kernels
-from capsbench.capsules.mixture import MixtureMoments, nonzero
+from capsbench.capsules.mixture import MixtureMoments
 from capsbench.capsules.precision import full_precision
 from capsbench.capsules.windows import num_covered_positions, sum_over_windows, windows
 from capsbench.errors import UserError
+
+# Least sum of the presences in a window, so that votes have a mean if no child is present. The same
+# in every dtype.
+LEAST_PRESENCE = 2.0**-33
 
 
 class EMRoutingResult(NamedTuple):
@@ -64,6 +68,11 @@ def em_routing(
     all iterations. In float32 results are finite for votes up to 1e15, gradients up to 1e6. A
     variance is at least the rounding of the mean square of the votes around their centre.
 
+    A parent without mass is at the centre of the votes: their mean in its window, weighted by the
+    presences of the children. For that the M-step adds 2^-50 to each assignment. Presences whose
+    sum in a window is below 2^-33 are raised by what is missing, so that without a present child
+    all children count equally. Both are the same in every dtype, and no result jumps.
+
     Vector poses are rows, R = 1, of 16 elements; only the textbook backend supports them.
 
     Args:
@@ -101,6 +110,11 @@ def em_routing(
     patches = patches.flatten(3, 5).flatten(0, 2)
     child_presences = windows(presences, kernel, stride).flatten(3, 5).flatten(0, 2)
     num_positions, num_children = child_presences.shape
+    # The moments depend on ratios of presences only, and sums of tiny ones would underflow.
+    missing = (LEAST_PRESENCE - child_presences.sum(dim=-1, keepdim=True)).clamp_min(0)
+    child_presences = child_presences + missing
+    total_presence = child_presences.sum(dim=-1, keepdim=True)
+    child_presences = child_presences / total_presence
     if offsets is None:
         offsets = patches.new_zeros(*kernel, *patches.shape[-2:])
     offsets = offsets[:, :, None].expand(-1, -1, grid[5], -1, -1).flatten(0, 2)
@@ -132,7 +146,9 @@ def em_routing(
     for iteration in range(iterations):
         # M-step, eq. 21-22
         assignments = Assignments(log_weights, log_totals, child_presences)
-        mass, mean, variance = _m_step(votes.moments(assignments), origin, mean, variant)
+        moments = votes.moments(assignments)
+        moments = moments._replace(mass=moments.mass * total_presence)
+        mass, mean, variance = _m_step(moments, origin, mean, variant)
         variance = (variance + variant.variance_floor).clamp_min(torch.finfo(variance.dtype).eps)
         log_variance = variance.log()
         log_sigma = 0.5 * log_variance.flatten(start_dim=2)
@@ -187,10 +203,10 @@ def _m_step(
     if not variant.pulled_to_zero:
         return moments
     mass = moments.mass + variant.mass_epsilon
-    rest = (variant.mass_epsilon / nonzero(mass))[..., None, None]
-    mean = moments.mean + rest * (origin - moments.mean)
+    share = (moments.mass / mass)[..., None, None]
+    mean = share * moments.mean + (1 - share) * origin
     mean = (1 - variant.memory) * mean + variant.memory * previous
-    variance = (1 - rest) * (moments.variance + (moments.mean - mean).square())
+    variance = share * (moments.variance + (moments.mean - mean).square())
     return MixtureMoments(mass, mean, variance)
 
 

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from capsbench.capsules.kernels import em
-from capsbench.capsules.kernels.em import Assignments, EMKernels, Windows
-from capsbench.capsules.mixture import MixtureMoments, nonzero
+from capsbench.capsules.kernels.em import PRIOR_SHARE, Assignments, EMKernels, Windows
+from capsbench.capsules.mixture import MixtureMoments, one_pass_variance
 from capsbench.capsules.votes import pair_votes
 
 
@@ -26,9 +26,10 @@ class StoredVotes:
 
     def moments(self, assignments: Assignments) -> MixtureMoments:
         """Return mass (N, P), mean and variance (N, P, R, D) in two passes (article, eq. 21-22)."""
-        shares = assignments.shares(self.votes.shape[2]) * assignments.presences[..., None]
+        shares = assignments.shares(self.votes.shape[2]) + PRIOR_SHARE
+        shares = shares * assignments.presences[..., None]
         mass = shares.sum(dim=1)
-        shares = shares / nonzero(mass)[:, None]
+        shares = shares / mass[:, None]
         mean = torch.einsum("nip,niprc->nprc", shares, self.votes)
         squares = (self.votes - mean[:, None]).square()
         return MixtureMoments(mass, mean, torch.einsum("nip,niprc->nprc", shares, squares))
@@ -47,7 +48,7 @@ class KernelVotes:
     """Votes that the kernels of a backend compute on each use.
 
     The one-pass variance E[V²] - E[V]² is accurate for votes around zero, so votes are relative
-    to their mean. Means and variances are equivariant to this shift, so no gradient flows through
+    to their centre. Means and variances are equivariant to this shift, so no gradient flows through
     it.
 
     Args:
@@ -55,7 +56,7 @@ class KernelVotes:
         patches: (N, I, 4, 4), poses of the children of each of N positions.
         weights: (I, P, 4, 4).
         offsets: (I, 4, 4), added to the votes.
-        presences: (N, I), of the children.
+        presences: (N, I), of the children, relative to their sum.
     """
 
     def __init__(
@@ -76,9 +77,7 @@ class KernelVotes:
         log_weights, *others = assignments
         contiguous = Assignments(log_weights, *(tensor.contiguous() for tensor in others))
         mass, mean, square = em.moments(self.kernels, self.windows, contiguous)
-        # At least the rounding error of the mean square.
-        rounding = torch.finfo(square.dtype).eps * square
-        return MixtureMoments(mass, mean, (square - mean.square()).maximum(rounding))
+        return MixtureMoments(mass, mean, one_pass_variance(mean, square))
 
     def log_densities(
         self, mean: Tensor, log_variance: Tensor, base: Tensor
@@ -89,10 +88,9 @@ class KernelVotes:
 
 @torch.no_grad()
 def _mean_votes(patches: Tensor, weights: Tensor, offsets: Tensor, presences: Tensor) -> Tensor:
-    """Compute the mean vote of present children, (N, P, 4, 4), in a single matrix product."""
-    shares = presences / nonzero(presences.sum(dim=-1, keepdim=True))
-    rows = (shares[..., None, None] * patches).transpose(1, 2)  # (N, 4, I, 4)
+    """Compute the mean of the votes, (N, P, 4, 4), in a single matrix product."""
+    rows = (presences[..., None, None] * patches).transpose(1, 2)  # (N, 4, I, 4)
     columns = weights.transpose(1, 2).flatten(0, 1).flatten(start_dim=1)  # (I * 4, P * 4)
     votes = (rows.flatten(start_dim=2) @ columns).unflatten(-1, (-1, 4)).transpose(1, 2)
-    mean_offsets = shares @ offsets.flatten(start_dim=1)
+    mean_offsets = presences @ offsets.flatten(start_dim=1)
     return votes + mean_offsets.view(-1, 1, 4, 4)

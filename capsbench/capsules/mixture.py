@@ -93,8 +93,18 @@ def weighted_moments(points: Points, weights: Tensor) -> MixtureMoments:
     mass = weights.sum(dim=-1)
     shares = weights / nonzero(mass)[..., None]
     mean, second = shares @ points.values, shares @ points.squares
-    variance = (second - mean.square()).maximum(torch.finfo(second.dtype).eps * second)
-    return MixtureMoments(mass, mean, variance)
+    return MixtureMoments(mass, mean, one_pass_variance(mean, second))
+
+
+def one_pass_variance(mean: Tensor, square: Tensor) -> Tensor:
+    """Return E[x²] - E[x]², at least the rounding error of E[x²].
+
+    The gradient is that of the difference also where the rounding error is larger: a variance of
+    zero has a derivative with respect to the weight of a point elsewhere.
+    """
+    variance = square - mean.square()
+    rounding = torch.finfo(square.dtype).eps * square
+    return variance + (rounding - variance).clamp_min(0).detach()
 
 
 def nonzero(mass: Tensor) -> Tensor:

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 from torch.distributions import Normal
 
-from capsbench.capsules.em_routing import em_routing
+from capsbench.capsules.em_routing import LEAST_PRESENCE, em_routing
 from capsbench.capsules.em_variants import AUTHORS_CODE, AUTHORS_CODE_CLASSES, PAPER
+from capsbench.capsules.kernels.em import PRIOR_SHARE
 
 DOUBLE = torch.float64
 FLOOR = 5e-4  # of the variance
@@ -149,6 +150,10 @@ def naive_image(
             parents_of[child].append((y, x, p))
             children_of[y, x, p].append(child)
     average_mass = len(parents_of) / len(parents)
+    missing = {
+        j: (LEAST_PRESENCE - sum(presences[i] for i in children_of[j])).clamp_min(0)
+        for j in parents
+    }
     r = {  # eq. 20
         (i, j): weights.new_tensor(
             1 / (len(parents_of[i]) if step.split_among_positions else out_types)
@@ -160,7 +165,9 @@ def naive_image(
     for iteration in range(iterations):
         for j in parents:
             mean[j], std[j], presence[j] = step(
-                [r[i, j] * presences[i] for i in children_of[j]],  # eq. 21
+                [  # eq. 21
+                    (r[i, j] + PRIOR_SHARE) * (presences[i] + missing[j]) for i in children_of[j]
+                ],
                 [votes[i, j] for i in children_of[j]],
                 mean.get(j),
                 beta_u[j[2]],

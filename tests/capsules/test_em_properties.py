@@ -109,10 +109,12 @@ def test_duplicated_children_are_the_same_evidence():
         torch.testing.assert_close(actual, reference)
 
 
-def test_parents_of_only_absent_children_have_a_pose_of_zero():
-    tensors = layer()
-    poses = tensors._replace(presences=torch.zeros_like(tensors.presences)).route().poses
-    assert not poses.any()
+def test_parents_of_only_absent_children_are_at_the_mean_of_the_votes():
+    tensors = layer(size=(2, 2), kernel=(2, 2))
+    absent = tensors._replace(presences=torch.zeros_like(tensors.presences))
+    votes = window_votes(absent.poses, absent.weights)
+    expected = votes.mean(dim=-2).unflatten(-1, (4, 4))
+    torch.testing.assert_close(absent.route(iterations=1).poses, expected)
 
 
 def test_routing_without_an_iteration_is_refused():

@@ -64,9 +64,10 @@ static inline void assign(simd *shares, const REAL *log_weights, REAL log_total)
     for (int v = 0; v < V; v++) shares[v] = simd_exp(shares[v] - log_total);
 }
 
-/* patches (N, I, 16), weights (I rows), offsets (I, 16), centre (N rows), log_weights (N, I, P) or
-   NULL, log_totals and presences (N, I); mass (N, P), mean and square (N rows). */
-void moments(int positions, REAL least, const REAL *patches, const rows *weights, const REAL *offsets,
+/* prior is added to each assignment; patches (N, I, 16), weights (I rows), offsets (I, 16), centre
+   (N rows), log_weights (N, I, P) or NULL, log_totals and presences (N, I); mass (N, P), mean and
+   square (N rows). */
+void moments(int positions, REAL prior, const REAL *patches, const rows *weights, const REAL *offsets,
              const rows *centre, const REAL *log_weights, const REAL *log_totals,
              const REAL *presences, REAL *mass, rows *mean, rows *square) {
 #pragma omp parallel for schedule(static)
@@ -77,7 +78,7 @@ void moments(int positions, REAL least, const REAL *patches, const rows *weights
             long at = (long)n * I + i;
             vote(votes, patches + at * 16, weights[i], offsets + i * 16, centre[n]);
             assign(shares, log_weights ? log_weights + at * P : NULL, log_totals[at]);
-            for (int v = 0; v < V; v++) sum[v] += shares[v] *= presences[at];
+            for (int v = 0; v < V; v++) sum[v] += shares[v] = (shares[v] + prior) * presences[at];
             for (int h = 0; h < 16; h++)
                 for (int v = 0; v < V; v++) {
                     simd weighted = shares[v] * votes[h][v];
@@ -87,7 +88,7 @@ void moments(int positions, REAL least, const REAL *patches, const rows *weights
         }
         store(mass + (long)n * P, sum);
         for (int v = 0; v < V; v++) {
-            simd inverse = 1 / simd_max(sum[v], sum[v] * 0 + least);
+            simd inverse = 1 / sum[v];
             for (int h = 0; h < 16; h++) {
                 mean[n][h][v] = first[h][v] * inverse;
                 square[n][h][v] = second[h][v] * inverse;
@@ -98,7 +99,7 @@ void moments(int positions, REAL least, const REAL *patches, const rows *weights
 
 /* As above; dmass (N, P), dmean and dsquare (N rows); dpatches (N, I, 16), dweights (pieces, I rows),
    dlog_weights (N, I, P), dlog_totals and dpresences (N, I). */
-void moments_gradient(int positions, int pieces, REAL least, const REAL *patches, const rows *weights,
+void moments_gradient(int positions, int pieces, REAL prior, const REAL *patches, const rows *weights,
                       const REAL *offsets, const rows *centre, const REAL *log_weights,
                       const REAL *log_totals, const REAL *presences, const REAL *mass,
                       const rows *mean, const rows *square, const REAL *dmass, const rows *dmean,
@@ -111,16 +112,14 @@ void moments_gradient(int positions, int pieces, REAL least, const REAL *patches
             simd rest[V], sum[V];
             rows slope, curvature, votes, dvotes;
             load(rest, dmass + (long)n * P, 0);
-            load(sum, mass + (long)n * P, 0);
+            load(sum, mass + (long)n * P, 1);
             for (int v = 0; v < V; v++) {
-                simd inverse = 1 / simd_max(sum[v], sum[v] * 0 + least), through_mass = {0};
+                simd inverse = 1 / sum[v];
                 for (int h = 0; h < 16; h++) {
                     slope[h][v] = dmean[n][h][v] * inverse;
                     curvature[h][v] = dsquare[n][h][v] * inverse;
-                    through_mass += slope[h][v] * mean[n][h][v] + curvature[h][v] * square[n][h][v];
+                    rest[v] -= slope[h][v] * mean[n][h][v] + curvature[h][v] * square[n][h][v];
                 }
-                /* If the mass itself is the divisor, mean and square depend on it, too. */
-                rest[v] -= (simd)((simd_int)through_mass & (simd_int)(sum[v] >= least));
             }
             for (int i = 0; i < I; i++) {
                 long at = (long)n * I + i;
@@ -132,12 +131,11 @@ void moments_gradient(int positions, int pieces, REAL least, const REAL *patches
                     for (int v = 0; v < V; v++) {
                         simd curved = curvature[h][v] * votes[h][v];
                         along[v] += (curved + slope[h][v]) * votes[h][v];
-                        dvotes[h][v] = (2 * curved + slope[h][v]) * (shares[v] * presences[at]);
+                        dvotes[h][v] = (2 * curved + slope[h][v]) * ((shares[v] + prior) * presences[at]);
                     }
                 for (int v = 0; v < V; v++) {
-                    along[v] *= shares[v];
-                    dpresence += along[v];
-                    along[v] *= presences[at];
+                    dpresence += along[v] * (shares[v] + prior);
+                    along[v] *= shares[v] * presences[at];
                     dlog_total -= along[v];
                 }
                 store(dlog_weights + at * P, along);

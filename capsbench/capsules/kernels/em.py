@@ -15,6 +15,10 @@ from torch.autograd.function import once_differentiable
 
 from capsbench.capsules.kernels.first_order import FirstOrder
 
+# Added to each assignment in an M-step, so that no parent is without votes. A power of two is the
+# same in every dtype.
+PRIOR_SHARE = 2.0**-50
+
 
 class Windows(NamedTuple):
     """Inputs from which votes are computed: those of child i for parents of type p at position n.
@@ -41,7 +45,7 @@ class Assignments(NamedTuple):
     Attributes:
         log_weights: (N, I, P), log a_p p_ip; None for zeros.
         log_totals: (N, I), log of the sum over all parents of the child.
-        presences: (N, I), of the children.
+        presences: (N, I), of the children, relative to their sum at each position.
     """
 
     log_weights: Tensor | None
@@ -61,7 +65,8 @@ class EMKernels(Protocol):
     def moments(self, windows: Windows, assignments: Assignments) -> tuple[Tensor, Tensor, Tensor]:
         """Return mass (N, P), and mean and mean square (N, P, 4, 4) around the centre (eq. 21-22).
 
-        Both are divided by `capsbench.capsules.mixture.nonzero` of the mass.
+        A vote has the weight (R + `PRIOR_SHARE`) times the presence. The mass is the sum of the
+        weights, and at least `PRIOR_SHARE`.
         """
 
     def moments_gradient(

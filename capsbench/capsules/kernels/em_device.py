@@ -60,16 +60,27 @@ def _votes(poses, lines, offset, around):
 
 
 @triton.jit
-def _assigned(log_weights, log_totals, presences, added, child, pair, is_position, is_pair):
-    """Compute R (article, eq. 29), and the weights of the votes, both (BLOCK_N, BLOCK_P)."""
+def _assigned(
+    log_weights,
+    log_totals,
+    presences,
+    added,
+    child,
+    pair,
+    is_position,
+    is_pair,
+    PRIOR: tl.constexpr,
+):
+    """Compute R (article, eq. 29), presences, and the weights of votes, each (BLOCK_N, BLOCK_P)."""
     log_shares = -tl.load(log_totals + child, mask=is_position, other=0)[:, None]
     if log_weights is not None:
         log_shares += tl.load(log_weights + pair, mask=is_pair, other=float("-inf"))
     shares = tl.exp(log_shares)
-    assigned = shares * tl.load(presences + child, mask=is_position, other=0)[:, None]
+    present = tl.load(presences + child, mask=is_position, other=0)[:, None]
+    assigned = (shares + PRIOR) * present
     if added is not None:
         assigned += tl.load(added + pair, mask=is_pair, other=0)
-    return shares, assigned
+    return shares, present, assigned
 
 
 @triton.jit(do_not_specialize=["num_positions", "SLICE"])
@@ -87,6 +98,7 @@ def sum_votes(
     num_positions,
     num_children,
     SLICE,
+    PRIOR: tl.constexpr,
     P: tl.constexpr,
     BLOCK_N: tl.constexpr,
     BLOCK_P: tl.constexpr,
@@ -110,8 +122,8 @@ def sum_votes(
         lines = _load_matrix(weights + i * P * 16 + matrix, is_type, P)
         votes = _votes(poses, lines, offsets + i * 16, around)
         pair = child[:, None] * P + types
-        _, assigned = _assigned(
-            log_weights, log_totals, presences, added, child, pair, is_position, is_pair
+        _, _, assigned = _assigned(
+            log_weights, log_totals, presences, added, child, pair, is_position, is_pair, PRIOR
         )
         weighted = assigned[:, :, None] * votes
         if precision is not None:
@@ -187,6 +199,7 @@ def gradients(
     num_positions,
     num_children,
     SLICE: tl.constexpr,
+    PRIOR: tl.constexpr,
     P: tl.constexpr,
     BLOCK_N: tl.constexpr,
     BLOCK_P: tl.constexpr,
@@ -215,19 +228,27 @@ def gradients(
             lines = _load_matrix(weights + i * P * 16 + matrix, is_type, P)
             votes = _votes(poses, lines, offsets + i * 16, around)
             pair = child[:, None] * P + types
-            shares, assigned = _assigned(
-                log_weights, log_totals, presences, added, child, pair, is_position, is_pair
+            shares, present, assigned = _assigned(
+                log_weights,
+                log_totals,
+                presences,
+                added,
+                child,
+                pair,
+                is_position,
+                is_pair,
+                PRIOR,
             )
             curved = curvatures * votes
             sloped = curved
             if slope is not None:
                 sloped = curved + slopes
                 value = start + tl.sum(tl.sum(sloped * votes, axis=3), axis=0)
-                dlog_weights = value * assigned
+                dlog_weights = value * (shares * present)
                 tl.store(log_weights_gradient + pair, dlog_weights, mask=is_pair)
                 dlog_total = -tl.sum(dlog_weights, axis=1)
                 tl.store(log_totals_gradient + child, dlog_total, mask=is_position)
-                dpresence = tl.sum(value * shares, axis=1)
+                dpresence = tl.sum(value * (shares + PRIOR), axis=1)
                 tl.store(presences_gradient + child, dpresence, mask=is_position)
             dvotes = (sloped + curved) * assigned[:, :, None]
             at = patches_gradient + child * 16 + tl.arange(0, 4)[:, None] * 4

@@ -14,8 +14,7 @@ import torch
 from torch import Tensor
 
 from capsbench.capsules.kernels.compiling import Transform, uncompiled
-from capsbench.capsules.kernels.em import Assignments, Windows
-from capsbench.capsules.mixture import nonzero
+from capsbench.capsules.kernels.em import PRIOR_SHARE, Assignments, Windows
 
 # Elements of the votes of a slice: few enough for a CPU's cache, and enough to keep a GPU busy.
 SLICE, GPU_SLICE = 2**19, 2**26
@@ -171,9 +170,9 @@ def _moments(
 ) -> tuple[Tensor, Tensor, Tensor]:
     votes = _votes(patches, weights, offsets, centre)
     shares = Assignments(log_weights, log_totals, presences).shares(centre.shape[-1])
-    assigned = shares * presences[..., None]
+    assigned = (shares + PRIOR_SHARE) * presences[..., None]
     mass = assigned.sum(dim=1)
-    weighted = votes * _per_vote(assigned / nonzero(mass)[:, None])
+    weighted = votes * _per_vote(assigned / mass[:, None])
     return mass, weighted.sum(dim=0), (weighted * votes).sum(dim=0)
 
 
@@ -194,19 +193,17 @@ def _moments_gradient(
 ) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor, Tensor]]:
     votes = _votes(patches, weights, offsets, centre)
     shares = Assignments(log_weights, log_totals, presences).shares(centre.shape[-1])
-    assigned = shares * presences[..., None]
-    divisor = nonzero(mass)
-    slope = dmean / divisor[:, None, None]
-    curvature = dsquare / divisor[:, None, None]
-    # If the mass itself is the divisor, mean and square depend on it, too.
-    through_mass = (slope * mean + curvature * square).sum(dim=(1, 2)) * (mass >= divisor)
+    weights_of_votes = (shares + PRIOR_SHARE) * presences[..., None]
+    slope = dmean / mass[:, None, None]
+    curvature = dsquare / mass[:, None, None]
+    through_mass = (slope * mean + curvature * square).sum(dim=(1, 2))
     curved = curvature * votes
     along = ((curved + slope) * votes).sum(dim=(2, 3))  # (I, n, P)
     dassigned = along.transpose(0, 1) + (dmass - through_mass)[:, None]
-    dlog_weights = dassigned * assigned
-    dvotes = (2 * curved + slope) * _per_vote(assigned)
+    dlog_weights = dassigned * (shares * presences[..., None])
+    dvotes = (2 * curved + slope) * _per_vote(weights_of_votes)
     dpatches, dweights = _backward_votes(patches, weights, dvotes)
-    dpresences = (dassigned * shares).sum(dim=-1)
+    dpresences = (dassigned * (shares + PRIOR_SHARE)).sum(dim=-1)
     return dweights, (dpatches, dlog_weights, -dlog_weights.sum(dim=-1), dpresences)
 
 

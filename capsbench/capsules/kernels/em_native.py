@@ -8,9 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from capsbench.capsules.kernels.em import Assignments, Windows
+from capsbench.capsules.kernels.em import PRIOR_SHARE, Assignments, Windows
 from capsbench.capsules.kernels.native import call, library, simd_width
-from capsbench.capsules.mixture import smallest_mass
 
 PIECES = 32  # of the positions: up to 32 cores compute the weights' gradient
 
@@ -23,7 +22,7 @@ def moments(windows: Windows, assignments: Assignments) -> tuple[Tensor, Tensor,
     call(
         _library(windows).moments,
         len(centre),
-        smallest_mass(centre.dtype),
+        PRIOR_SHARE,
         *_children(windows),
         centre,
         *assignments,
@@ -51,7 +50,7 @@ def moments_gradient(
         _library(windows).moments_gradient,
         len(patches),
         PIECES,
-        smallest_mass(patches.dtype),
+        PRIOR_SHARE,
         *children,
         _rows(windows.centre),
         *assignments,

@@ -26,20 +26,19 @@ import torch
 from torch import Tensor
 
 from capsbench.capsules.kernels import em_device as device
-from capsbench.capsules.kernels.em import Assignments, Windows
+from capsbench.capsules.kernels.em import PRIOR_SHARE, Assignments, Windows
 from capsbench.capsules.kernels.triton_launch import (
     THREADS,
     launch,
     power_of_two,
     programs_for_each,
 )
-from capsbench.capsules.mixture import nonzero
 
 
 def moments(windows: Windows, assignments: Assignments) -> tuple[Tensor, Tensor, Tensor]:
     """Return mass (N, P), and mean and mean square (N, P, 4, 4) around the centre."""
-    mass, first, second = _sums(windows, assignments)
-    divisor = nonzero(mass)[..., None, None]
+    mass, first, second = _sums(windows, assignments, prior=PRIOR_SHARE)
+    divisor = mass[..., None, None]
     return mass, first / divisor, second / divisor
 
 
@@ -51,10 +50,8 @@ def moments_gradient(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Return gradients of patches, weights, log_weights, log_totals and presences."""
     (mass, mean, square), (dmass, dmean, dsquare) = moments, gradients
-    divisor = nonzero(mass)
-    slope, curvature = (x / divisor[..., None, None] for x in (dmean, dsquare))
-    # If the mass itself is the divisor, mean and square depend on it, too.
-    through_mass = (slope * mean + curvature * square).sum(dim=(2, 3)) * (mass >= divisor)
+    slope, curvature = (x / mass[..., None, None] for x in (dmean, dsquare))
+    through_mass = (slope * mean + curvature * square).sum(dim=(2, 3))
     presences = assignments.presences
     dlog_weights = presences.new_empty(*presences.shape, mass.shape[1])
     dlog_totals, dpresences = torch.empty_like(presences), torch.empty_like(presences)
@@ -64,6 +61,7 @@ def moments_gradient(
         curvature,
         slope=slope,
         base=dmass - through_mass,
+        prior=PRIOR_SHARE,
         gradients=(dlog_weights, dlog_totals, dpresences),
     )
     return dpatches, dweights, dlog_weights, dlog_totals, dpresences
@@ -114,14 +112,16 @@ def _sums(
     assignments: Assignments,
     added: Tensor | None = None,
     precision: Tensor | None = None,
+    prior: float = 0.0,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Sum assignments (N, P), and votes V and V² times the assignments, over the children.
 
     Args:
         windows: The votes.
-        assignments: Their weights are R times the presence.
+        assignments: Their weights are R + prior, times the presence.
         added: (N, I, P), added to the weights.
         precision: (N, P, 4, 4), by which V and V² are multiplied.
+        prior: Added to R.
     """
     shape = windows.centre.shape
     tiles, arguments = _tiles(windows)
@@ -139,6 +139,7 @@ def _sums(
         precision,
         sums,
         SLICE=size,
+        PRIOR=prior,
         **arguments,
     )
     mass, first, second = sums.sum(dim=0).split((pairs, 16 * pairs, 16 * pairs))
@@ -153,17 +154,19 @@ def _backward_votes(
     added: Tensor | None = None,
     slope: Tensor | None = None,
     base: Tensor | None = None,
+    prior: float = 0.0,
     gradients: tuple[Tensor | None, Tensor | None, Tensor | None] = (None, None, None),
 ) -> tuple[Tensor, Tensor]:
     """Return gradients of patches and weights for Σ weight (base + slope V + curvature V²).
 
     Args:
         windows: The votes.
-        assignments: Their weights are R times the presence.
+        assignments: Their weights are R + prior, times the presence.
         curvature: (N, P, 4, 4).
         added: (N, I, P), added to the weights.
         slope: (N, P, 4, 4), or None for zeros.
         base: (N, P), given together with a slope.
+        prior: Added to R.
         gradients: Output tensors for those of log_weights, log_totals and presences, given together
             with a slope.
     """
@@ -190,6 +193,7 @@ def _backward_votes(
         dweights,
         *gradients,
         SLICE=size,
+        PRIOR=prior,
         **arguments,
     )
     return dpatches, dweights.sum(dim=0).transpose(1, 2)

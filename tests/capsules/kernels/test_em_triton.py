@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from capsbench.capsules.kernels.em import Assignments, Windows
+from capsbench.capsules.kernels.em import PRIOR_SHARE, Assignments, Windows
 
 KERNELS = "capsbench.capsules.kernels.em_triton"
 # Largest error relative to the largest value.
@@ -47,9 +47,9 @@ def naive_moments(windows, assignments):
     log_weights, log_totals, presences = assignments
     votes = votes_of(*windows)
     logs = -log_totals[..., None] if log_weights is None else log_weights - log_totals[..., None]
-    assigned = (logs.exp() * presences[..., None]).expand(votes.shape[:3])
+    assigned = ((logs.exp() + PRIOR_SHARE) * presences[..., None]).expand(votes.shape[:3])
     mass = assigned.sum(dim=1)
-    divisor = mass.clamp_min(torch.finfo(mass.dtype).tiny ** 0.25)[..., None, None]
+    divisor = mass[..., None, None]
     sums = [torch.einsum("nip,niprc->nprc", assigned, x) for x in (votes, votes.square())]
     return mass, sums[0] / divisor, sums[1] / divisor
 
@@ -117,19 +117,18 @@ def check_moments(on_gpu, windows, assignments, dtype=torch.float64):
 
 
 def test_moments_without_a_mass(on_gpu):
-    """Positions without any mass, and with nearly the smallest divisor."""
+    """Positions whose assignments are zero, and about as large as those of the prior."""
     shape = SHAPES["odd"]
     assignments = assignments_of(shape)
     assignments.log_weights[0] = -800.0
-    assignments.log_weights[1] = -181.0
+    assignments.log_weights[1] = -34.0
     check_moments(on_gpu, windows_of(shape), assignments)
 
 
-@pytest.mark.parametrize("absent", [0.5, 1.0])
-def test_moments_of_absent_children_of_zeros(on_gpu, absent):
+def test_moments_of_absent_children_of_zeros(on_gpu):
     shape = SHAPES["odd"]
     windows, assignments = windows_of(shape), assignments_of(shape)
-    absent_mask = torch.rand(shape[:2], generator=torch.Generator().manual_seed(0)) < absent
+    absent_mask = torch.rand(shape[:2], generator=torch.Generator().manual_seed(0)) < 0.5
     windows = windows._replace(patches=windows.patches.masked_fill(absent_mask[..., None, None], 0))
     presences = assignments.presences.masked_fill(absent_mask, 0)
     check_moments(on_gpu, windows, assignments._replace(presences=presences))

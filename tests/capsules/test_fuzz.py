@@ -1,0 +1,100 @@
+"""A slice of the random search of ``make fuzz``, and the cases that it brought to light."""
+
+import random
+from functools import partial
+
+import pytest
+import torch
+
+from capsbench.capsules.kernels import em_eager
+from tests.capsules.fuzz import Case, backends_here, check
+
+em = partial(Case, routing="em", strided=False)
+CASES = [
+    # A parent of one present child: half of the variance's gradient was lost in the kernels.
+    em(
+        seed=228427,
+        batch=9,
+        children=2,
+        parents=8,
+        iterations=5,
+        size=0.1,
+        spread=0.0,
+        dtype="float64",
+        presence="some",
+        map_size=(4, 1),
+        kernel=(2, 1),
+        temperature=0.5,
+        variant="classes",
+    ),
+    # No present child: the gradient of the presences was lost in rounding.
+    em(
+        seed=365436,
+        batch=1,
+        children=1,
+        parents=4,
+        iterations=5,
+        size=0.1,
+        spread=0.0,
+        dtype="float64",
+        presence="some",
+        map_size=(2, 1),
+        kernel=(2, 1),
+        temperature=0.01,
+        variant="classes",
+    ),
+    # Parents without mass.
+    em(
+        seed=1,
+        batch=2,
+        children=2,
+        parents=8,
+        iterations=5,
+        size=1.0,
+        spread=0.5,
+        dtype="float32",
+        map_size=(3, 3),
+        kernel=(3, 3),
+        temperature=5.0,
+    ),
+]
+FORMS = [name for name in backends_here() if name not in ("compiled", "triton")]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_known_cases(case):
+    message, compared = check(case, FORMS)
+    assert not message
+    assert compared == 8 * len(FORMS)
+
+
+@pytest.mark.parametrize("number", range(20))
+def test_random_cases(number):
+    rng = random.Random(f"suite/{number}")
+    case = Case.draw(rng)
+    # Few different libraries are compiled: the rest runs without C.
+    forms = FORMS if number < 3 else [name for name in FORMS if name != "native"]
+    message, _ = check(case, forms)
+    assert not message, repr(case)
+
+
+def test_the_search_sees_a_wrong_gradient(monkeypatch):
+    def wrong(*arguments):
+        weights, (patches, *rest) = correct(*arguments)
+        return weights, (1.001 * patches, *rest)
+
+    correct = em_eager._moments_gradient
+    monkeypatch.setattr(em_eager, "_moments_gradient", wrong)
+    monkeypatch.setattr(
+        "capsbench.capsules.em_routing.kernels", lambda *_: em_eager.EMEagerPasses()
+    )
+    message, _ = check(CASES[0], ["eager"])
+    assert "differs by" in message
+
+
+def test_a_case_is_a_line_of_python():
+    case = Case.draw(random.Random(0))
+    assert eval(repr(case), {"Case": Case}) == case
+    assert all(
+        torch.equal(one, other) for one, other in zip(case.tensors(), case.tensors(), strict=True)
+    )
