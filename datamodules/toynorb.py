@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pydantic import AfterValidator, Field
 from rich.console import Console
 
-from capsbench.capsules.kernels.native import cache_folder
+from capsbench.capsules.kernels.code_cache import cache_folder
 from capsbench.data.batches import Split
 from capsbench.data.images import Identity
 from capsbench.data.recorded import RecordedData, Recording, cropped_shape

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
 
-from capsbench.capsules.kernels.native import cache_folder
+from capsbench.capsules.kernels.code_cache import cache_folder
 
 Candidates = Mapping[str, Callable[[], object]]
 ROUNDS = 4
@@ -27,6 +27,7 @@ class AutotuningCache:
 
     Args:
         name: Name of the file, without its extension.
+        names: All implementations. An entry of the file that selects another one is measured again.
         baseline: Implementation to use unless another one is clearly faster.
         margin: Minimum reduction of the time, as a fraction of the baseline's time.
         clock: Function that returns the time in seconds.
@@ -35,12 +36,14 @@ class AutotuningCache:
     def __init__(
         self,
         name: str,
+        names: Sequence[str],
         *,
         baseline: str,
         margin: float = 0.1,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self.name = name
+        self.names = names
         self.baseline = baseline
         self.margin = margin
         self.clock = clock
@@ -65,10 +68,10 @@ class AutotuningCache:
     def load(self) -> dict[str, dict[str, Any]]:
         """Return the results in the file, by case: ``chosen``, and ``milliseconds`` by name."""
         try:
-            results: dict[str, dict[str, Any]] = json.loads(self._file().read_bytes())["results"]
-        except (FileNotFoundError, ValueError, TypeError, KeyError):
+            results = json.loads(self._file().read_bytes())["results"].items()
+        except (FileNotFoundError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
             return {}  # no file yet, or a damaged one: measure again
-        return results
+        return {case: entry for case, entry in results if self._is_valid(entry)}
 
     def _load_or_measure(self, case: str, candidates: Callable[[], Candidates]) -> str:
         try:
@@ -76,7 +79,7 @@ class AutotuningCache:
             path.parent.mkdir(parents=True, exist_ok=True)
             with FileLock(path.with_suffix(".lock")):
                 results = self.load()
-                if not _is_valid(results.get(case)):
+                if case not in results:
                     results[case] = self._measure(candidates())
                     unfinished = path.with_suffix(".unfinished")
                     unfinished.write_text(json.dumps({"results": results}, indent=2), "utf-8")
@@ -84,6 +87,17 @@ class AutotuningCache:
         except (OSError, RuntimeError):  # no home folder, or no access to it
             return self.baseline
         return str(results[case]["chosen"])
+
+    def _is_valid(self, entry: Any) -> bool:
+        """Return whether an entry has times and selects an implementation that exists."""
+        if not isinstance(entry, dict) or not isinstance(entry.get("chosen"), str):
+            return False
+        times = entry.get("milliseconds")
+        return (
+            entry["chosen"] in self.names
+            and isinstance(times, dict)
+            and set(times) <= set(self.names)
+        )
 
     def _measure(self, candidates: Candidates) -> dict[str, Any]:
         """Time the implementations in rounds; keep the minima, so that the first round warms up."""
@@ -102,8 +116,3 @@ class AutotuningCache:
 
     def _file(self) -> Path:
         return cache_folder() / f"{self.name}.json"
-
-
-def _is_valid(entry: Any) -> bool:
-    """Return whether an entry selects one of the measured implementations."""
-    return isinstance(entry, dict) and entry.get("chosen") in entry.get("milliseconds", ())

@@ -8,7 +8,7 @@ from contextvars import ContextVar
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
-from typing import Literal, NamedTuple, cast
+from typing import Literal, NamedTuple, cast, get_args
 
 import torch
 from torch import Tensor, nn
@@ -27,7 +27,7 @@ MIN_MEASURED_FLOPS, MAX_BATCH_FLOPS = 1e9, 1.3e10
 # Instruction sets for which libraries have separate code.
 INSTRUCTIONS = ("avx2", "avx512_f", "avx512_bf16", "amx_bf16", "neon", "bf16", "sve", "sve_bf16")
 
-FASTEST_FORMS = AutotuningCache("convolutions", baseline="plain")
+FASTEST_FORMS = AutotuningCache("convolutions", get_args(Form), baseline="plain")
 _forced_form: ContextVar[Form | None] = ContextVar("forced form of convolutions", default=None)
 
 

@@ -9,6 +9,7 @@ import pytest
 from capsbench.capsules.autotuning import ROUNDS, AutotuningCache
 
 CASE = "a case"
+NAMES = ["plain", "fast", "faster", "slow", *(f"form {number}" for number in range(4))]
 
 
 @pytest.fixture(autouse=True)
@@ -47,7 +48,7 @@ class Clock:
 
 def fastest(clock=None, case=CASE, **seconds):
     clock = clock or Clock()
-    return AutotuningCache("tests", baseline="plain", clock=clock).fastest(
+    return AutotuningCache("tests", NAMES, baseline="plain", clock=clock).fastest(
         case, clock.candidates(**seconds)
     )
 
@@ -80,10 +81,10 @@ def test_candidates_are_timed_in_turn():
 
 
 def test_a_result_is_measured_once_and_kept_for_other_processes(folder):
-    cache = AutotuningCache("tests", baseline="plain", clock=(clock := Clock()))
+    cache = AutotuningCache("tests", NAMES, baseline="plain", clock=(clock := Clock()))
     assert cache.fastest(CASE, clock.candidates(plain=1.0, fast=0.5)) == "fast"
     assert cache.fastest(CASE, refuse) == "fast"
-    assert AutotuningCache("tests", baseline="plain").fastest(CASE, refuse) == "fast"
+    assert AutotuningCache("tests", NAMES, baseline="plain").fastest(CASE, refuse) == "fast"
     assert fastest(case="another", plain=0.5, fast=1.0) == "plain"
     assert cache.load() == {
         CASE: {"chosen": "fast", "milliseconds": {"plain": 1000, "fast": 500}},
@@ -93,7 +94,7 @@ def test_a_result_is_measured_once_and_kept_for_other_processes(folder):
 
 
 def test_a_result_of_this_process_outlives_its_file(folder):
-    cache = AutotuningCache("tests", baseline="plain", clock=(clock := Clock()))
+    cache = AutotuningCache("tests", NAMES, baseline="plain", clock=(clock := Clock()))
     cache.fastest(CASE, clock.candidates(plain=1.0, fast=0.5))
     (folder / "tests.json").unlink()
     assert cache.load() == {}
@@ -101,7 +102,20 @@ def test_a_result_of_this_process_outlives_its_file(folder):
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b'{"schema": 1, "resu', b"[]", b'{"schema": 0, "results": {}}']
+    "content",
+    [
+        b"",
+        b'{"schema": 1, "resu',
+        b"[]",
+        b"[" * 100_000,
+        b'{"schema": 0, "results": {}}',
+        b'{"results": [1]}',
+        b'{"results": {"a case": 1}}',
+        b'{"results": {"a case": {"chosen": ["fast"], "milliseconds": {"fast": 1}}}}',
+        b'{"results": {"a case": {"chosen": "evil", "milliseconds": {"evil": 1}}}}',
+        b'{"results": {"a case": {"chosen": "plain", "milliseconds": {"<b>": 1}}}}',
+        b'{"results": {"a case": {"chosen": "plain", "milliseconds": "plain"}}}',
+    ],
 )
 def test_a_damaged_file_is_replaced(folder, content):
     folder.mkdir()
@@ -113,7 +127,7 @@ def test_a_damaged_file_is_replaced(folder, content):
 def test_without_a_writable_folder_nothing_is_measured(tmp_path, monkeypatch):
     (tmp_path / "file").touch()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
-    cache = AutotuningCache("tests", baseline="plain")
+    cache = AutotuningCache("tests", NAMES, baseline="plain")
     assert cache.fastest(CASE, refuse) == "plain"
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert cache.fastest(CASE, refuse) == "plain"  # a process keeps its first selection
@@ -145,7 +159,7 @@ def test_concurrent_processes_agree_and_lose_no_result():
     result = in_threads(*map(prefer, range(4)))
     assert len({common for common, _ in result}) == 1
     assert [own for _, own in result] == ["form 0", "form 1", "form 2", "form 3"]
-    results = AutotuningCache("tests", baseline="plain").load()
+    results = AutotuningCache("tests", NAMES, baseline="plain").load()
     assert set(results) == {CASE, "case 0", "case 1", "case 2", "case 3"}
 
 
@@ -158,12 +172,12 @@ def test_the_second_waits_for_the_first():
             time.sleep(0.05)  # the second process starts meanwhile
             return clock.candidates(plain=1.0, fast=0.5)()
 
-        return AutotuningCache("tests", baseline="plain", clock=(clock := Clock())).fastest(
+        return AutotuningCache("tests", NAMES, baseline="plain", clock=(clock := Clock())).fastest(
             CASE, candidates
         )
 
     def second():
         assert measuring.wait(timeout=60)
-        return AutotuningCache("tests", baseline="plain").fastest(CASE, refuse)
+        return AutotuningCache("tests", NAMES, baseline="plain").fastest(CASE, refuse)
 
     assert in_threads(first, second) == ["fast", "fast"]

@@ -129,7 +129,7 @@ class Recorder(AutotuningCache):
     """A cache that always selects channels-last, and records the cases."""
 
     def __init__(self):
-        super().__init__("unused", baseline="plain")
+        super().__init__("unused", ["plain"], baseline="plain")
         self.cases = []
 
     def fastest(self, case, candidates):

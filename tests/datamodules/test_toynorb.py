@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from capsbench.capsules.kernels import native
+from capsbench.capsules.kernels.code_cache import cache_folder
 from capsbench.datamodules import toynorb
 from capsbench.datamodules._toynorb_grid import render_grid
 from capsbench.datamodules._toys import all_toys
@@ -176,6 +176,6 @@ def test_other_toys_are_another_version():
 
 
 def test_availability_names_the_cache_folder(cache, tmp_path):
-    assert str(native.cache_folder()) in ToyNORB.availability(tmp_path)
+    assert str(cache_folder()) in ToyNORB.availability(tmp_path)
     with pytest.raises(UserError, match="crop of toynorb"):
         small(crop=9)

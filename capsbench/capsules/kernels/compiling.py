@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from functools import wraps
 from types import FunctionType
@@ -9,6 +10,8 @@ from typing import Any, Protocol, TypeVar, cast
 
 import torch
 from torch import Tensor
+
+from capsbench.capsules.kernels.code_cache import code_folder
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -40,6 +43,8 @@ def compiled(function: F, /) -> F:
             (x.shape, x.dtype, x.device) if isinstance(x, Tensor) else x is None for x in args
         )
         if key not in copies:
+            # By default torch loads code from a folder in /tmp whose name other users can take.
+            os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(code_folder("torch")))
             copy = FunctionType(
                 function.__code__.replace(),
                 function.__globals__,

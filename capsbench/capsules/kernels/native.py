@@ -9,7 +9,6 @@ import shlex
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Mapping
 from functools import cache
 from hashlib import sha256
@@ -18,6 +17,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
+
+from capsbench.capsules.kernels.code_cache import code_file, code_folder
+from capsbench.errors import UserError
 
 FOLDER = Path(__file__).parent
 # No -ffast-math: linking with it makes the whole process flush subnormal numbers to zero.
@@ -38,12 +40,21 @@ def unavailable_reason() -> str | None:
         return f"there is no C compiler '{_compiler_name()}'"
     try:
         simd_width(torch.float32)
-    except subprocess.CalledProcessError as error:
-        lines = error.stderr.strip().splitlines() or [f"exit code {error.returncode}"]
-        return f"'{_compiler_name()}' fails: {lines[-1]}"
-    except (OSError, RuntimeError) as error:  # no home folder, or no access to it
-        return f"no library can be kept in the user's cache folder: {error}"
+    except NativeError as error:
+        return error.reason
     return None
+
+
+class NativeError(UserError):
+    """A C file cannot be compiled, kept or loaded.
+
+    Args:
+        reason: Sentence without a final stop.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"{reason}; use the routing backend 'eager' in place of 'native'")
+        self.reason = reason
 
 
 def call(function: Callable[..., Any], *arguments: Tensor | float | ctypes.c_void_p | None) -> Any:
@@ -80,8 +91,20 @@ def library(source: str | Path, dtype: torch.dtype, **constants: int | str) -> c
         **constants: Further definitions, such as the sizes of the layer.
 
     Raises:
-        subprocess.CalledProcessError: The compiler fails; ``stderr`` has its output.
+        NativeError: The compiler fails, or there is no cache folder for code.
     """
+    try:
+        return _load(FOLDER / source, dtype, constants)
+    except subprocess.CalledProcessError as error:
+        lines = error.stderr.strip().splitlines() or [f"exit code {error.returncode}"]
+        raise NativeError(f"'{_compiler_name()}' fails: {lines[-1]}") from None
+    except (OSError, RuntimeError) as error:  # no home folder, no access to it, or no space in it
+        raise NativeError(
+            f"no library can be kept in the user's cache folder and loaded: {error}"
+        ) from None
+
+
+def _load(file: Path, dtype: torch.dtype, constants: Mapping[str, int | str]) -> ctypes.CDLL:
     program = _compiler()
     assert program is not None, "call unavailable_reason first"
     defined = [
@@ -89,32 +112,19 @@ def library(source: str | Path, dtype: torch.dtype, **constants: int | str) -> c
         *(f"-D{name}={value}" for name, value in sorted(constants.items())),
     ]
     options = [*FLAGS, *defined]
-    file = FOLDER / source
-    command = [*program, *options, str(file), "-lm"]
     name = f"{file.stem}-{_fingerprint(file.parent, options, _machine(*program))}.so"
-    path = cache_folder() / "native" / name
-    if not path.is_file():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-            output = Path(folder, name)
-            subprocess.run(
-                [*command, "-o", str(output)],
-                check=True,
-                capture_output=True,
-                encoding="utf-8",
-                errors="replace",  # of the locale
-            )
-            output.replace(path)  # atomic, as other processes may compile the same file
-    return ctypes.CDLL(str(path))
 
+    def compile_to(output: Path) -> None:
+        command = [*program, *options, str(file), "-lm", "-o", str(output)]
+        subprocess.run(
+            command,
+            check=True,
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",  # of the locale
+        )
 
-def cache_folder() -> Path:
-    """Return this user's folder of generated files: ``$XDG_CACHE_HOME/capsbench``.
-
-    A relative ``XDG_CACHE_HOME`` is invalid and ignored, as its specification requires.
-    """
-    given = Path(os.environ.get("XDG_CACHE_HOME", ""))
-    return (given if given.is_absolute() else Path.home() / ".cache") / "capsbench"
+    return ctypes.CDLL(str(code_file(code_folder("native") / name, compile_to)))
 
 
 @cache
@@ -129,7 +139,10 @@ def _compiler_name() -> str:
 
 def _compiler() -> list[str] | None:
     """Return the compiler command; it may have arguments, as in ``CC="ccache gcc"``."""
-    program, *arguments = shlex.split(_compiler_name())
+    try:
+        program, *arguments = shlex.split(_compiler_name())
+    except ValueError:  # an open quotation mark, or nothing but blanks
+        return None
     path = shutil.which(program)
     return None if path is None else [path, *arguments]
 
@@ -137,7 +150,7 @@ def _compiler() -> list[str] | None:
 def _fingerprint(folder: Path, options: list[str], machine: Mapping[str, str]) -> str:
     sources = [path.read_bytes() for path in sorted(folder.glob("*.[ch]"))]
     settings = "\n".join([*options, *machine.values()]).encode()
-    return sha256(b"\0".join([settings, *sources])).hexdigest()[:16]
+    return sha256(b"\0".join([settings, *sources])).hexdigest()[:32]
 
 
 @cache
