@@ -76,3 +76,34 @@ def evaluated_images(data: ImageDataModule, split, at=None):
     for batch in data.evaluation.batches(split, "cpu", at):
         images |= dict(zip(batch.index.tolist(), batch.images, strict=True))
     return images
+
+
+class UnevenTurntable(Turntable):
+    """Official test images of four objects: 3, 1, 4 and 4 images from the four azimuths.
+
+    Those of class 1 from azimuths below 270 degrees have a bright first pixel, and so has a single
+    one of class 0, from azimuth 0.
+    """
+
+    test_azimuths = (0, 0, 0, 90, *4 * (180,), *4 * (270,))
+    test_targets = (0, 1, 0, 1, *2 * (0, 1), *2 * (0, 1))
+
+    def read(self):
+        training = super().read().images
+        azimuth = torch.tensor(self.test_azimuths)
+        targets = torch.tensor(self.test_targets)
+        count = len(azimuth)
+        images = torch.zeros(count, 1, 8, 8, dtype=torch.uint8)
+        images[(targets == 1) & (azimuth < 270), :, 0, 0] = 255
+        images[2, :, 0, 0] = 255
+        instance = 10 + torch.arange(count) // 3
+        factors = {"azimuth": azimuth, "elevation": 30 + 0 * azimuth, "instance": instance}
+        test = Split(images, targets, 100 + torch.arange(count), factors)
+        known = Split(training.images, training.targets, training.index, training.factors)
+        joined = Split(
+            torch.cat([known.images, test.images]),
+            torch.cat([known.targets, test.targets]),
+            torch.cat([known.index, test.index]),
+            {name: torch.cat([known.factors[name], test.factors[name]]) for name in factors},
+        )
+        return Recording(joined, torch.arange(len(joined)) >= len(known))
