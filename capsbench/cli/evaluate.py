@@ -24,6 +24,7 @@ from capsbench.cli.options import (
     plain_console,
 )
 from capsbench.environment.streams import print_line
+from capsbench.errors import printable
 from capsbench.names import trusting_code
 
 if TYPE_CHECKING:
@@ -99,7 +100,7 @@ def evaluate(
             trained = load_trained_model(
                 weights, model, arguments, data.image_shape, data.num_classes, device=chosen
             )
-            return replace(trained, command=shlex.join(["capsbench", *sys.argv[1:]]))
+            return replace(trained, command=printable(shlex.join(["capsbench", *sys.argv[1:]])))
 
         evaluation = evaluate_loaded(
             load,

@@ -18,7 +18,7 @@ from capsbench.cli.options import (
     complete_benchmark,
     complete_models,
 )
-from capsbench.errors import UserError
+from capsbench.errors import UserError, printable
 from capsbench.files.folders import require_folder, require_writable
 from capsbench.names import trusting_code
 
@@ -157,7 +157,7 @@ def run(
 
 
 def _command() -> str:
-    return shlex.join(["capsbench", *sys.argv[1:]])
+    return printable(shlex.join(["capsbench", *sys.argv[1:]]))
 
 
 def parse_seeds(text: str) -> list[int]:

@@ -14,7 +14,7 @@ from rich.console import Console
 
 from capsbench.arguments import one_line
 from capsbench.environment import streams
-from capsbench.errors import UserError
+from capsbench.errors import UserError, printable
 from capsbench.files.folders import require_folder, require_writable
 from capsbench.files.yaml import write_yaml
 from capsbench.names import trusting_code
@@ -150,7 +150,7 @@ def _command(
 ) -> str:
     """Return the equal command of the shell."""
     words = [word for name, values in options.items() for value in values for word in (name, value)]
-    return shlex.join(["capsbench", "run", str(benchmark), *words, *flags])
+    return printable(shlex.join(["capsbench", "run", str(benchmark), *words, *flags]))
 
 
 def _texts(models: Any) -> list[str]:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import base64
 import io
 
+import matplotlib as mpl
 import numpy as np
 import pytest
 from matplotlib.image import imread
@@ -24,3 +25,11 @@ def test_images_are_in_one_column(channels):
             np.testing.assert_array_equal(rows[..., channel], expected)
         assert (rows[..., 3] == 255).all()
     assert (decoded[4, :, 3] == 0).all()
+
+
+def test_no_setting_turns_images_upside_down():
+    images = np.zeros((1, 1, 4, 4), np.uint8)
+    images[0, 0, 0] = 255
+    expected = data_uri(images)
+    with mpl.rc_context({"image.origin": "lower"}):
+        assert data_uri(images) == expected

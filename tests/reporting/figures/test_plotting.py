@@ -1,0 +1,39 @@
+"""Style of figures: nothing that a user has set for matplotlib changes a pixel."""
+
+import matplotlib as mpl
+
+from capsbench.reporting.figures.plotting import annotate, draw_legend, new_figure, png, svg
+
+HOSTILE = {
+    "font.size": 100,
+    "font.family": "monospace",
+    "text.usetex": True,
+    "axes.titlesize": 1,
+    "lines.linewidth": 30,
+    "axes.prop_cycle": mpl.cycler(color=["#ff0000"]),
+    "figure.autolayout": True,
+    "savefig.bbox": "tight",
+    "savefig.transparent": True,
+    "path.sketch": (1, 100, 2),
+    "xtick.labelsize": 90,
+    "axes.formatter.use_locale": True,
+    "legend.loc": "center",
+    "svg.fonttype": "path",
+}
+
+
+def drawn():
+    with new_figure((3, 2)) as figure:
+        axes = figure.add_subplot()
+        axes.plot([0, 1], [0, 1000], label="CNN")
+        axes.set_title("Accuracy")
+        annotate(axes, "novel", (0.5, 1), ("data", "axes fraction"), ha="center", va="top")
+        draw_legend(figure, ["CNN"], 1)
+    return png(figure), svg(figure)
+
+
+def test_settings_of_matplotlib_change_no_pixel():
+    expected = drawn()
+    with mpl.rc_context(HOSTILE):
+        assert drawn() == expected
+        assert mpl.rcParams["font.size"] == 100
