@@ -10,6 +10,7 @@ class BrightPixels(Flat):
     """Images of class 1 have a bright pixel at x = 4, y = 4; of class 0 at x = 5, y = 4."""
 
     num_classes = 2
+    class_names = ("a", "b")
 
     def load(self):
         rows = torch.arange(60)

@@ -126,6 +126,7 @@ class Shades(Flat):
     """Two classes."""
 
     num_classes = 2
+    class_names = ("a", "b")
 
     def load(self):
         splits = super().load()

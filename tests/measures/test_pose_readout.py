@@ -29,6 +29,7 @@ class Dots(Flat):
 
     image_shape = (1, 24, 24)
     num_classes = 2
+    class_names = ("a", "b")
 
     def load(self):
         rows, place = torch.arange(300), torch.arange(24.0) - 11.5
