@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import tempfile
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
@@ -73,8 +74,12 @@ def require_writable(output: Path) -> None:
         output: A folder, which need not exist yet.
 
     Raises:
-        UserError: A file has that name, or the system refuses to write.
+        UserError: A file has that name, the name is no text, or the system refuses to write.
     """
+    try:
+        os.fsencode(output.absolute()).decode("utf-8")
+    except UnicodeDecodeError:  # safetensors refuses it
+        raise UserError(f"folder '{output}': its full name is not UTF-8; choose another") from None
     try:
         nearest = next(path for path in (output, *output.parents) if _exists(path))
         if nearest.is_file():

@@ -4,6 +4,7 @@ import errno
 import io
 import json
 import os
+import re
 import signal
 import sys
 from pathlib import Path
@@ -28,6 +29,7 @@ WRITTEN = (
     "results.csv",
     "index.html",
 )
+HASH = re.compile("-[0-9a-f]{12}")
 QUICK = ("state.ckpt", "training.json")
 
 
@@ -89,7 +91,7 @@ def test_a_full_disk_and_the_next_run(cli, tiny, monkeypatch, name):
     code, _, message = cli(*RUN.split())
     assert failed == [name]
     assert (code, message.count("\n")) == (2, 1)
-    for part in (f"{name}'", "No space left on device", "free some space"):
+    for part in (Path(name).stem, "No space left on device", "free some space"):
         assert part in message
     assert list(Path("runs").rglob("*.tmp")) == []
     states = {path: path.stat().st_mtime_ns for path in Path("runs").rglob("training.json")}
@@ -133,7 +135,7 @@ def test_a_variable_that_is_no_number(refusal, tiny, monkeypatch):
     assert "NODE_RANK to 'abc'" in refusal(*RUN.split())
 
 
-@pytest.mark.parametrize("folder", ["a::b", "a 'b\" % # \n\u2603", os.fsdecode(b"\xff\xfe")])
+@pytest.mark.parametrize("folder", ["a::b", "a 'b\" % # \n\u2603"])
 def test_odd_names_of_folders(cli, tiny, folder):
     code, _, err = cli(*RUN.split(), "--output", folder)
     assert (code, err) == (0, "")
@@ -142,6 +144,12 @@ def test_odd_names_of_folders(cli, tiny, folder):
     page.unlink()
     assert cli("report", "--output", folder)[0] == 0
     assert page.is_file()
+
+
+def test_a_folder_whose_name_is_no_text(refusal, tiny):
+    message = refusal(*RUN.split(), "--output", os.fsdecode(b"runs\xff"))
+    assert r"runs\udcff" in message
+    assert "UTF-8" in message
 
 
 def test_a_clock_before_1980(cli, tiny, monkeypatch):
