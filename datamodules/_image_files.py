@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import re
 import struct
 import warnings
@@ -22,7 +21,7 @@ READABLE = "PNG, JPEG, WebP, GIF, BMP, TIFF or PPM"
 MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA")
 DEEP = ("I", "F")  # first letters of modes with more than 8 bits
 BITS_PER_SAMPLE = 258  # tag of TIFF
-PPM_HEADER = 4096  # bytes with its comments
+HEADER = 4096  # bytes at the beginning of a file, enough for the comments of PPM
 PNG_DEPTH = 24  # place of the bit depth in a PNG file, in bytes
 # Warnings of Pillow about files that it reads in the right way.
 HARMLESS = "Metadata Warning|Image appears to be a malformed MPO file"
@@ -64,18 +63,17 @@ def read_image(file: Path, *, size: int, channels: int, background: Color) -> ND
         UserError: The file is damaged or of another format, or an image that has no one right
             reading in 8 bits: a deeper one, several in one file, another color space.
     """
-    content = file.read_bytes()
     with warnings.catch_warnings():
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         warnings.simplefilter("error", UserWarning)
         warnings.filterwarnings("ignore", HARMLESS, UserWarning)
         try:
-            with Image.open(io.BytesIO(content), formats=FORMATS) as image:
-                _require_one_reading(file, image, content)
+            with file.open("rb") as stream, Image.open(stream, formats=FORMATS) as image:
+                _require_one_reading(file, image)
                 upright = _over(ImageOps.exif_transpose(image), background)
                 resized = upright.convert("L" if channels == 1 else "RGB").resize((size, size))
         except Image.UnidentifiedImageError:
-            reason = f"is no {READABLE} image" if content else "is empty"
+            reason = f"is no {READABLE} image" if file.stat().st_size else "is empty"
             raise UserError(f"{file} {reason}; convert or replace it") from None
         except (Image.DecompressionBombWarning, Image.DecompressionBombError):
             raise UserError(
@@ -87,9 +85,9 @@ def read_image(file: Path, *, size: int, channels: int, background: Color) -> ND
     return np.array(resized).reshape(size, size, channels)
 
 
-def _require_one_reading(file: Path, image: Image.Image, content: bytes) -> None:
+def _require_one_reading(file: Path, image: Image.Image) -> None:
     """Refuse an image of which Pillow would drop something, or that has a choice of readings."""
-    if image.mode[0] in DEEP or _bit_depth(image, content) > 8:
+    if image.mode[0] in DEEP or _bit_depth(file, image) > 8:
         raise UserError(
             f"{file} has more than 8 bits for each pixel and channel; convert it to 8 bits first"
         )
@@ -101,21 +99,23 @@ def _require_one_reading(file: Path, image: Image.Image, content: bytes) -> None
     if frames > 1:
         raise UserError(f"{file} holds {frames} images; save the one to use as a file of its own")
     if image.format == "PNG":  # Pillow decodes without a look at the checksums of the pixels
-        with Image.open(io.BytesIO(content), formats=["PNG"]) as unread:
+        with Image.open(file, formats=["PNG"]) as unread:
             unread.verify()
 
 
-def _bit_depth(image: Image.Image, content: bytes) -> int:
+def _bit_depth(file: Path, image: Image.Image) -> int:
     """Return the bits of a channel in the file, where a deeper file has the mode of 8 bits."""
+    with file.open("rb") as stream:
+        header = stream.read(HEADER)
     match image.format:
         case "PNG":
-            return content[PNG_DEPTH]
+            return header[PNG_DEPTH]
         case "TIFF":
             assert isinstance(image, TiffImageFile)
             return int(np.max(image.tag_v2.get(BITS_PER_SAMPLE, 1)))
-        case "PPM" if content[:2] in (b"P2", b"P3", b"P5", b"P6"):  # kind, width, height, maximum
-            header = re.sub(rb"#[^\r\n]*", b" ", content[:PPM_HEADER]).split(maxsplit=4)
-            return int(header[3]).bit_length()
+        case "PPM" if header[:2] in (b"P2", b"P3", b"P5", b"P6"):
+            _kind, _width, _height, most, *_ = re.sub(rb"#[^\r\n]*", b" ", header).split(maxsplit=4)
+            return int(most).bit_length()
     return 8
 
 

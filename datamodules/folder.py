@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hashlib import sha256
+from hashlib import file_digest, sha256
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -74,7 +74,7 @@ class Folder(RecordedData):
         self.num_classes = len(self.class_names)
         self.factors = tuple(self.table.factors)
         self.own_name = directory.name
-        sums = [sha256(file.read_bytes()).digest() for file in self.table.files]
+        sums = [_sha256(file) for file in self.table.files]
         splits = self.table.splits if equal_images == "refuse" else None
         require_distinct(self.table.files, sums, self.table.names, splits, "the same file")
         self.identity = Identity(self.own_name, "1", _checksum(directory / TABLE, sums))
@@ -134,6 +134,11 @@ class Folder(RecordedData):
         channels, size, _ = self.image_shape
         pixels = read_image(file, size=size, channels=channels, background=self.background)
         return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
+
+
+def _sha256(file: Path) -> bytes:
+    with file.open("rb") as stream:
+        return file_digest(stream, "sha256").digest()
 
 
 def _checksum(table: Path, sums: list[bytes]) -> str:
