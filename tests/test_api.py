@@ -107,7 +107,7 @@ def test_create_model_takes_files_and_networks_of_libraries(tiny_file):
     [
         ("capsnet-d", {}, "did you mean 'capsnet-dr'"),
         ("cnn-small", {"widht": 3}, "'widht'; did you mean 'width'"),
-        ("cnn-small", {"width": "wide"}, "width: .*valid integer"),
+        ("cnn-small", {"width": "wide"}, "width: .*whole number"),
         ("cnn-small", {"image_shape": (28, 28)}, "image_shape"),
         ("nowhere.py:Net", {}, "no file 'nowhere.py'"),
     ],

@@ -34,6 +34,7 @@ LAYERS = (
         "__version__",
         "errors",
         "names",
+        "strict",
         "arguments",
         "fingerprint",
         "values",
@@ -380,3 +381,14 @@ def test_every_import_is_a_declared_dependency():
             top = name.partition(".")[0]
             if top not in sys.stdlib_module_names and top != "capsbench":
                 assert canonicalize_name(imports.get(top, top)) in declared, f"{path}: {top}"
+
+
+def test_one_module_reads_yaml():
+    """PyYAML takes ``no`` for false, and the last of two equal keys; other packages bring it."""
+    users = {
+        path.as_posix()
+        for path in real_files()
+        if path.suffix == ".py"
+        and {"yaml", "ruamel"} & {name.partition(".")[0] for name in imported_modules(ROOT / path)}
+    }
+    assert users == {"capsbench/files/yaml.py"}

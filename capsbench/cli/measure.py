@@ -20,7 +20,6 @@ from capsbench.cli.options import (
 )
 from capsbench.errors import UserError
 from capsbench.files.folders import require_folder
-from capsbench.files.yaml import parse_yaml, read_yaml, write_yaml
 from capsbench.names import trusting_code
 
 if TYPE_CHECKING:
@@ -105,6 +104,7 @@ def parse_measures(text: str) -> list[MeasureConfig]:
     Raises:
         UserError: It is not YAML, or does not fit a measure.
     """
+    from capsbench.files.yaml import parse_yaml, read_yaml
     from capsbench.measures import parse_config
     from capsbench.schema.code import require_trusted_names, trust_names
     from capsbench.schema.loading import relative_to
@@ -152,6 +152,8 @@ def parse_sources(pairs: list[str]) -> dict[str, Path]:
 
 def _own_arguments(record: MeasureRecord, records: list[MeasureRecord]) -> str:
     """Return the arguments that tell a record from others of the same measure, as YAML."""
+    from capsbench.files.yaml import write_yaml
+
     same = [other for other in records if other.measure == record.measure]
     own = {
         name: value

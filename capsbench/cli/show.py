@@ -22,7 +22,6 @@ from capsbench.cli.options import (
 )
 from capsbench.errors import UserError, unknown
 from capsbench.files.folders import require_folder
-from capsbench.files.yaml import write_yaml
 from capsbench.names import Kind, Target, find, table, trust, trusting_code
 
 if TYPE_CHECKING:
@@ -235,5 +234,7 @@ def _as_text(value: Any) -> str:
     if isinstance(value, list) and all(isinstance(item, dict) for item in value):
         return "\n".join(map(_as_text, value))
     if isinstance(value, (dict, list, tuple)):
+        from capsbench.files.yaml import write_yaml
+
         return write_yaml(value)
     return f"{value:,}" if isinstance(value, int) else str(value)

@@ -85,7 +85,9 @@ def parse_yaml(text: str) -> Any:
         mark = getattr(error, "problem_mark", None)
         parts = [getattr(error, name, None) for name in ("context", "problem")]
         message = ", ".join(part for part in parts if part)
-        raise _error(None if mark is None else mark.line, message) from None
+        if mark is None:
+            raise ValueError(message) from None
+        raise _error(mark.line, message, f", column {mark.column + 1}") from None
     return None if node is None else _Reading(reader.constructor).value(node, 0)
 
 
@@ -230,5 +232,5 @@ def _at(node: Node, problem: str) -> ValueError:
     return _error(node.start_mark.line, problem)
 
 
-def _error(line: int | None, problem: str) -> ValueError:
-    return ValueError(problem if line is None else f"line {line + 1}: {problem}")
+def _error(line: int, problem: str, column: str = "") -> ValueError:
+    return ValueError(f"line {line + 1}{column}: {problem}")

@@ -108,7 +108,7 @@ def test_attacks_from_another_training(cli, refusal, cells):
         (["--measures", "{measure: filter}"], ("--measures", "'filter'", "did you mean 'filters'")),
         (["--measures", "{measure"], ("--measures", "YAML", "'{measure: filters}'")),
         (["--measures", "gone.yaml"], ("--measures", "gone.yaml")),
-        (["--measures", "2001-99-99"], ("--measures", "YAML")),
+        (["--measures", "2001-99-99"], ("--measures", "mapping", "2001-99-99")),
         (["--measures", "[]"], ("--measures", "no measure")),
         (["--measures", "{sets: 2}"], ("--measures", "'measure'")),
         (["--measures", "{measure: filters, setz: 2}"], ("filters", "setz")),

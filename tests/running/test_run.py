@@ -104,7 +104,7 @@ def test_the_recorded_command_runs_the_same_protocol(tiny, tiny_file, monkeypatc
         ({"seeds": 3}, r"seeds: .*range\(5\), got 3"),
         ({"seeds": [0.5]}, "whole numbers"),
         ({"settings": {"recipe.stepz": 5}}, "did you mean 'steps'"),
-        ({"settings": {"recipe.steps": object()}}, "recipe.steps .*object"),
+        ({"settings": {"recipe.steps": object()}}, "recipe.steps: .*object"),
         ({"limit": 0}, "limit"),
         ({"scale": "small"}, "scale"),
         ({"scale": 3}, "scale: .*got 3"),

@@ -136,7 +136,7 @@ def test_arguments_are_plain_values_that_a_record_restores(folder):
     expected = {"width": 6, "sizes": [3, 3], "output_key": None, "mean": None, "std": None}
     assert given == expected
     assert cls(image_shape=(1, 9, 9), num_classes=5, **given).module.conv.out_channels == 6
-    with pytest.raises(UserError, match=r"width.*valid integer"):
+    with pytest.raises(UserError, match=r"width.*whole number"):
         resolve(cls, {"width": "wide"}, what="net", supplied=SUPPLIED_TO_MODELS)
     with pytest.raises(UserError, match="did you mean 'width'"):
         resolve(cls, {"widht": 6}, what="net", supplied=SUPPLIED_TO_MODELS)
