@@ -14,12 +14,12 @@ SIGNAL = 128  # + its number, as shells report it
 CLOSED_PIPE = SIGNAL + 13  # SIGPIPE, which Windows does not have
 
 
-def run_process(command: Callable[[], int | None], *, stopped: str = "") -> int:
+def run_process(command: Callable[[], int | None], *, stopped: str | None = "") -> int:
     """Carry out a command; a failure that is no bug of ours is one line on stderr.
 
     Args:
         command: Returns the exit code; None is 0.
-        stopped: Consequence of stopping it, printed after a signal.
+        stopped: Consequence of stopping it, printed after a signal; None to print nothing.
 
     Returns:
         The command's exit code; 2 after bad input or a failure of the environment, 130 after
@@ -35,7 +35,7 @@ def run_process(command: Callable[[], int | None], *, stopped: str = "") -> int:
             code = SIGNAL
     if received:
         code = SIGNAL + received[0]
-    if code >= SIGNAL and (stopped or code != CLOSED_PIPE):
+    if code >= SIGNAL and stopped is not None and (stopped or code != CLOSED_PIPE):
         streams.print_error(f"stopped; {stopped}" if stopped else "stopped")
     streams.flush()
     return code

@@ -16,4 +16,4 @@ def _train() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(run_process(_train))
+    sys.exit(run_process(_train, stopped=None))  # its parent says so

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import warnings
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
@@ -119,8 +120,7 @@ def train(
             logger=loggers,
             # The profile first, so that it excludes a validation after its last step.
             callbacks=[*([Profile(profile)] if profile else []), trajectory, _Steps(on_step)],
-            # A cluster's variables (SLURM) must not start several processes for one device.
-            plugins=[StateFile(), *([LightningEnvironment()] if execution.processes == 1 else [])],
+            plugins=[StateFile(), *([LightningEnvironment()] if _ignores_slurm(execution) else [])],
             enable_checkpointing=False,
             enable_progress_bar=False,
             enable_model_summary=False,
@@ -145,6 +145,17 @@ def train(
     except Diverged as divergence:
         diverged_at = divergence.step
     return TrainingResult(trajectory.rows, trajectory.chosen, trajectory.elapsed, diverged_at)
+
+
+def _ignores_slurm(execution: Execution) -> bool:
+    """Return True if this process starts the others of its group, if any, whatever SLURM sets.
+
+    In an allocation, Lightning would wait for processes that srun has started. Only srun sets the
+    number of a step.
+    """
+    without_srun = "SLURM_JOB_ID" in os.environ and "SLURM_STEP_ID" not in os.environ
+    of_torchrun = "TORCHELASTIC_RUN_ID" in os.environ
+    return execution.processes == 1 or (without_srun and not of_torchrun and execution.nodes == 1)
 
 
 @contextmanager

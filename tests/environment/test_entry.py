@@ -41,6 +41,11 @@ def test_a_bug_keeps_its_traceback(error):
         run_process(failing(error))
 
 
+def test_a_process_of_a_group_is_silent(capsys):
+    assert run_process(failing(KeyboardInterrupt()), stopped=None) == 130
+    assert capsys.readouterr() == ("", "")
+
+
 @pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143), ("SIGHUP", 129)])
 @pytest.mark.parametrize("wrapped", [False, True])
 def test_signals(name, code, wrapped, capsys):

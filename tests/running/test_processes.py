@@ -50,6 +50,8 @@ def test_no_process_setup_reaches_the_group(tiny_protocol, session, command):
     (cell,) = plan(Benchmark.model_validate(protocol))
     arguments = command(protocol, session.output, "--devices", "2", "--strategy", "ddp")
     arguments.insert(arguments.index("run"), "--no-process-setup")
-    subprocess.run(arguments, env=ONE_THREAD, check=True, capture_output=True)
+    # In an allocation, but not by srun, which would have started two.
+    slurm = {"SLURM_JOB_ID": "7", "SLURM_NTASKS": "2", "SLURM_PROCID": "0", "SLURM_JOB_NAME": "x"}
+    subprocess.run(arguments, env=ONE_THREAD | slurm, check=True, capture_output=True, timeout=300)
     settings = TrainingRecord.load(session.folder(cell).training).execution.process
     assert set(settings.values()) == {"off: --no-process-setup"}
