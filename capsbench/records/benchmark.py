@@ -90,14 +90,17 @@ class CellReference(RecordPart):
         """
         if self.trained_elsewhere:
             return f"{self.label} ({TRAINED_ELSEWHERE})"
-        if self.point is None:
-            return self.label
-        return f"{self.label}{LABEL_SEPARATOR}{point_text(self.point)}"
+        return cell_title(self.label, self.point)
 
     @property
     def fingerprint(self) -> str:
         """The training's fingerprint, which ends the folder's name."""
         return self.path.rpartition("-")[2]
+
+
+def cell_title(label: str, point: Point | None) -> str:
+    """Return the label of a model, with the value or case of what the benchmark varies, if any."""
+    return label if point is None else f"{label}{LABEL_SEPARATOR}{point_text(point)}"
 
 
 class ExampleView(RecordPart):

@@ -11,8 +11,7 @@ from capsbench.files.atomic import Row, read_rows
 from capsbench.records.record import REMEDY, damaged_record
 from capsbench.records.training import TrainingConfig, TrainingRecord
 from capsbench.training.selection import RULES, accuracy_column, at_step
-
-LARGEST = 1e100  # of any number in a row
+from capsbench.values import LARGEST
 
 
 def load_rows(

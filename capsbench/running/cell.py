@@ -16,6 +16,7 @@ from capsbench.errors import UserError
 from capsbench.measures import MeasureConfig, load_measure
 from capsbench.names import Target, find, without_folder
 from capsbench.records import CellReference, TrainingConfig
+from capsbench.records.benchmark import cell_title
 from capsbench.records.measure import measure_fingerprint
 from capsbench.schema import DataEntry
 from capsbench.schema.benchmark import AnyMeasureConfig
@@ -66,7 +67,7 @@ class Cell(BaseModel):
     @property
     def title(self) -> str:
         """The label, with the value of what the benchmark varies."""
-        return self.reference.title
+        return cell_title(self.label, self.at if self.case is None else self.case)
 
     @property
     def reference(self) -> CellReference:

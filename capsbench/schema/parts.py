@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
+from capsbench.errors import UNPRINTABLE
 from capsbench.measures import TestSplit
 from capsbench.strict import StrictModel
 from capsbench.values import Number, Quantity
@@ -40,6 +41,8 @@ def checked_label(label: str) -> str:
     """
     if not label.strip() or label.splitlines() != [label] or len(label) > MAX_LABEL:
         raise ValueError(f"a label is one line of 1 to {MAX_LABEL} characters")
+    if UNPRINTABLE.search(label):
+        raise ValueError("a label must not contain control characters")
     if "," in label:
         raise ValueError("a label must not contain a comma: it separates the labels of --models")
     if label.startswith(ADDED):

@@ -73,7 +73,7 @@ def numbers(folder):
 def follow_advice(message):
     """Remove what the messages say is to be removed."""
     for name in re.findall(r"remove (?:the )?(\S+)", message):
-        named = re.match(r"\S+?error: (\S+)", message) if name == "it" else None
+        named = re.search(r"error: (\S+)", message) if name == "it" else None
         remove(Path(named[1] if named else name))
 
 
@@ -86,24 +86,29 @@ def damaged(cells, request):
     return folder
 
 
-every_damage = pytest.mark.parametrize(
-    "damaged",
-    [(file, damage) for file in FILES for damage in DAMAGES],
-    ids=[f"{file} {damage}" for file in FILES for damage in DAMAGES],
-    indirect=True,
-)
+def every(damages):
+    """Damage every file of a cell in these ways, one after the other."""
+    return pytest.mark.parametrize(
+        "damaged",
+        [(file, damage) for file in FILES for damage in damages],
+        ids=[f"{file} {damage}" for file in FILES for damage in damages],
+        indirect=True,
+    )
 
 
-@every_damage
+@every(DAMAGES)
 def test_records_are_refused_or_unchanged(damaged, trained_runs, request):
     """Weights are verified when they are used, and arrays when differences are computed."""
     pattern, damage = request.node.callspec.params["damaged"]
+    loaded, message = None, ""
     try:
         loaded = load_results(Path("runs/tiny")).cells[0]
     except UserError as error:
-        assert "\n" not in str(error)
-        assert pattern.rpartition("/")[2].strip("*") in str(error)
-        assert "run the benchmark again" in str(error)
+        message = str(error)
+    if loaded is None:
+        assert pattern.rpartition("/")[2].strip("*") in message
+        assert "run the benchmark again" in message
+        assert "\n" not in message
         assert not pattern.startswith(WEIGHTS)
     else:
         original = load_results(trained_runs / "tiny").cells[0]
@@ -117,7 +122,7 @@ def test_records_are_refused_or_unchanged(damaged, trained_runs, request):
 
 
 @pytest.mark.slow
-@every_damage
+@every(["deleted", "replaced by another cell's"])
 def test_the_advice_leads_back_to_the_same_numbers(damaged, trained_runs, cli):
     for command in (
         ("report", "tiny", "--export", "mine"),
@@ -131,9 +136,6 @@ def test_the_advice_leads_back_to_the_same_numbers(damaged, trained_runs, cli):
         assert code in (0, 2)
         assert err.count("capsbench: error:") == (code == 2)
         assert "Traceback" not in err
-        if command != RUN and code == 2:
-            again = load_or_none()
-            assert again is None or again.problem is not None or "checkpoint" in err or "npz" in err
     for _ in range(3):
         code, _, err = cli(*RUN)
         if code == 0:
@@ -149,10 +151,3 @@ def test_the_advice_leads_back_to_the_same_numbers(damaged, trained_runs, cli):
     record = json.loads(Path("runs/tiny/benchmark.json").read_bytes())
     original = next(c["path"] for c in record["cells"] if c["label"] == "small")
     assert numbers(damaged) == numbers(trained_runs / original)
-
-
-def load_or_none():
-    try:
-        return load_results(Path("runs/tiny")).cells[0]
-    except UserError:
-        return None

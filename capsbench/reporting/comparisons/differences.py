@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
+from capsbench.files.csv_text import csv_text
 from capsbench.measures import load_measure
 from capsbench.names import without_folder
 from capsbench.records import Results
@@ -163,14 +162,12 @@ def differences_csv(results: Results, rows: Sequence[ModelDifference]) -> str:
         *("seeds", "seeds_of_first", "images", "objects"),
     ]
     elsewhere = {cell.title for cell in results.cells if cell.trained_elsewhere}
-    stream = io.StringIO()
-    writer = csv.DictWriter(stream, columns, lineterminator="\n")
-    writer.writeheader()
+    lines = []
     for row in rows:
         each = row.difference
         low, high = each.interval or (None, None)
         p, p_corrected = (None if np.isnan(p) else p for p in (each.p, each.p_corrected))
-        writer.writerow(
+        lines.append(
             {
                 "label": row.title,
                 "measure": without_folder(row.measure),
@@ -187,4 +184,4 @@ def differences_csv(results: Results, rows: Sequence[ModelDifference]) -> str:
                 "objects": each.n_objects,
             }
         )
-    return stream.getvalue()
+    return csv_text(columns, lines)

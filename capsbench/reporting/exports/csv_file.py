@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
-import io
-
+from capsbench.files.csv_text import csv_text
 from capsbench.records import Results
 
 
@@ -13,8 +11,4 @@ def results_csv(results: Results) -> str:
 
     Conditions have one column per name, ``condition_<name>``; fields that do not apply are empty.
     """
-    stream = io.StringIO()
-    writer = csv.DictWriter(stream, results.columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(results.rows())
-    return stream.getvalue()
+    return csv_text(results.columns, results.rows())

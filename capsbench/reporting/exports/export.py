@@ -9,6 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
+from pydantic import model_validator
+
 from capsbench.errors import UserError
 from capsbench.files.atomic import Row, read_json
 from capsbench.fingerprint import fingerprint
@@ -25,13 +27,14 @@ from capsbench.records import (
     load_results,
 )
 from capsbench.records.folders import file_name
-from capsbench.records.record import Record, RecordPart
+from capsbench.records.record import Count, Record, RecordPart, Share
 from capsbench.records.training import ExecutionRecord
+from capsbench.records.trajectory import check_rows
 from capsbench.reporting.comparisons.differences import ModelDifference, model_differences
 from capsbench.reporting.formatting import listed
 from capsbench.schema import load_benchmark
 from capsbench.statistics.paired_difference import Difference
-from capsbench.values import Quantity
+from capsbench.values import Number, Quantity
 
 EXPORTED_EXECUTION = {"device", "device_name", "devices", "nodes", "backend"}
 # Fields of a benchmark that are read from the shipped file instead of the exported one.
@@ -41,13 +44,34 @@ EXPORT_REMEDY = "export it again with 'capsbench report --export DIR'"
 
 
 class ExportedCell(RecordPart):
-    """A finished cell: its records, without the folder and the details of one machine."""
+    """A finished cell: its records, without the folder and the details of one machine.
+
+    They are refused if one does not fit the others, or its own fingerprint.
+    """
 
     reference: CellReference
     config: TrainingConfig
     training: TrainingRecord
     trajectory: tuple[Row, ...]
     measures: dict[str, MeasureRecord]
+
+    @model_validator(mode="after")
+    def _belong_together(self) -> Self:
+        folder = self.config.folder_name
+        if (
+            self.reference.path.rpartition("/")[2] != folder
+            or self.reference.seed != self.config.seed
+        ):
+            raise ValueError(f"the training has the fingerprint of a folder '{folder}'")
+        check_rows(self.trajectory, self.config, self.training)
+        for measure, record in self.measures.items():
+            name, expected = self.reference.measures.get(measure, ""), record.fingerprint
+            if expected is not None and not name.endswith(f"-{expected}"):
+                raise ValueError(f"the record of {measure} is that of other arguments or sources")
+        owners = {self.training.cell, *(record.cell for record in self.measures.values())}
+        if others := owners - {folder, None}:
+            raise ValueError(f"it has a record of another cell, {others.pop()}")
+        return self
 
     @classmethod
     def of(cls, cell: CellResult) -> Self:
@@ -80,14 +104,14 @@ class ExportedCell(RecordPart):
 class ExportedNumbers(RecordPart):
     """Numbers of a `Difference` as JSON, which has no NaN: None if undefined."""
 
-    mean: float
-    interval: tuple[float, float] | None = None
-    p: float | None = None
-    p_corrected: float | None = None
-    n_seeds: tuple[int, int]
-    n_images: int
-    comparisons: int = 1
-    n_objects: int | None = None
+    mean: Number
+    interval: tuple[Number, Number] | None = None
+    p: Share | None = None
+    p_corrected: Share | None = None
+    n_seeds: tuple[Count, Count]
+    n_images: Count
+    comparisons: Count = 1
+    n_objects: Count | None = None
 
     @classmethod
     def of(cls, difference: Difference) -> ExportedNumbers:
@@ -249,7 +273,7 @@ def is_claims_export(path: Path) -> bool:
     Raises:
         UserError: The file is damaged.
     """
-    content = read_json(path)
+    content = read_json(path, EXPORT_REMEDY)
     return isinstance(content, dict) and "judged" in content
 
 

@@ -9,6 +9,8 @@ from html import escape
 from capsbench.reporting.tables.table import Table
 
 _SPECIAL = re.compile(r"([\\`*_\[\]|$~])")
+# The beginning of a heading, of a list, or of the line below a heading.
+_BLOCK = re.compile(r"^(\s*)(?:(\d+)(?=[.)]\s)|(?=(?:#{1,6}|[+-])\s|(?:=+|-+)\s*$))")
 
 
 def render(table: Table, level: int = 2) -> str:
@@ -39,10 +41,11 @@ def render_rows(table: Table) -> str:
 def plain(text: str) -> str:
     r"""Return text in which neither Markdown nor HTML is read as markup.
 
-    >>> plain("<b> *a* | b")
-    '&lt;b&gt; \\*a\\* \\| b'
+    >>> plain("<b> *a* | b"), plain("# Not a heading"), plain("1. no list"), plain("-0.5 pts")
+    ('&lt;b&gt; \\*a\\* \\| b', '\\# Not a heading', '1\\. no list', '-0.5 pts')
     """
-    return _SPECIAL.sub(r"\\\1", escape(" ".join(text.splitlines()), quote=False))
+    line = escape(" ".join(text.splitlines()), quote=False)
+    return _BLOCK.sub(r"\1\2\\", _SPECIAL.sub(r"\\\1", line))
 
 
 def code(text: str) -> str:

@@ -11,7 +11,7 @@ from capsbench.errors import UserError
 from capsbench.files.atomic import write_json
 from capsbench.measures import load_measure
 from capsbench.names import find
-from capsbench.records import ProtocolChanges, load_results
+from capsbench.records import MeasureRecord, ProtocolChanges, TrainingConfig, load_results
 from capsbench.records.training import ExecutionRecord
 from capsbench.reporting.comparisons.differences import model_differences
 from capsbench.reporting.exports.checks import check_export
@@ -138,11 +138,19 @@ def label(content):
 
 
 def seed(content):
-    content["cells"][0]["reference"]["seed"] = 9
+    content["cells"][0]["reference"]["seed"] = content["cells"][0]["config"]["seed"] = 9
 
 
-def fingerprint(content):
-    content["cells"][0]["reference"]["path"] = f"digits/cnn-small/0-{'0' * 12}"
+def fit_names(content):
+    """Give the first cell the names that its changed contents have."""
+    for cell in content["cells"][:1]:
+        folder = TrainingConfig.model_validate(cell["config"]).folder_name
+        cell["reference"]["path"] = f"digits/cnn-small/{folder}"
+        cell["training"]["cell"] = folder
+        for measure, record in cell["measures"].items():
+            record["cell"] = folder
+            own = MeasureRecord.model_construct(**record).fingerprint
+            cell["reference"]["measures"][measure] = f"{measure}-{own}"
 
 
 def recipe(content):
@@ -223,6 +231,11 @@ def trajectory(content):
     content["cells"][0]["trajectory"] = []
 
 
+def grid(content):
+    views = content["cells"][0]["measures"]["accuracy-by-view"]["arguments"]["grid"]
+    del views["scale"]
+
+
 def difference(content):
     content["differences"][0]["numbers"]["mean"] += 0.1
 
@@ -243,14 +256,14 @@ def difference(content):
         (weights, "incomplete"),
         (older, "incomplete"),
         (selected, "incomplete"),
-        (trajectory, "incomplete"),
+        (trajectory, "got 0 rows"),
+        (grid, "other arguments"),
         (difference, "not that of their values"),
         (version, "version 1 here"),
         (steps, "other recipe"),
         (name, "did you mean 'quick'"),
         (label, "no cell of 'quick'"),
         (seed, "no cell of 'quick'"),
-        (fingerprint, "not the training"),
         (recipe, "not the training"),
         (accuracy, "got 1.5"),
         (worst, "got -0.25"),
@@ -262,6 +275,7 @@ def test_a_record_that_states_something_else_is_refused(file, damage, message, c
     content = json.loads(file.read_text())
     content.pop("checksum", None)
     damage(content)
+    fit_names(content)
     contributed = file.parents[2] / "contributed.json"
     write_json(contributed, content)
     with pytest.raises(UserError, match=message):
@@ -270,6 +284,68 @@ def test_a_record_that_states_something_else_is_refused(file, damage, message, c
     assert main(["results", str(contributed)]) == 2
     assert "Traceback" not in capsys.readouterr().err
     assert len(exports_in(Path("results"))) == 1
+
+
+def own_folder(cell):
+    cell["reference"]["path"] = f"digits/cnn-small/0-{'0' * 12}"
+
+
+def own_seed(cell):
+    cell["config"]["seed"] = 9
+
+
+def own_rate(cell):
+    cell["config"]["recipe"]["learning_rate"] = 0.5
+
+
+def own_rule(cell):
+    cell["measures"]["accuracy-by-view"]["rule"] = "last"
+
+
+def other_training(cell):
+    cell["training"]["cell"] = f"1-{'0' * 12}"
+
+
+def better_row(cell):
+    cell["trajectory"][0]["validation_accuracy"] = 1.0
+
+
+def reordered(cell):
+    cell["trajectory"].reverse()
+
+
+def impossible(cell):
+    cell["trajectory"][0]["validation_loss"] = 1e300
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (own_folder, "has the fingerprint"),
+        (own_seed, "has the fingerprint"),
+        (own_rate, "has the fingerprint"),
+        (own_rule, "other arguments or sources"),
+        (other_training, "of another cell"),
+        (better_row, "selects another row"),
+        (reordered, "does not have its steps|do not have its steps"),
+        (impossible, r"validation_loss 1e\+300"),
+    ],
+)
+def test_records_of_a_cell_must_fit_each_other_and_their_names(file, damage, words):
+    content = json.loads(file.read_text())
+    content.pop("checksum")
+    damage(content["cells"][0])
+    file.write_text(json.dumps(content))
+    with pytest.raises(UserError, match=words):
+        load_export(file)
+
+
+def test_an_edit_by_hand_does_not_fit_the_checksum(file):
+    content = json.loads(file.read_text())
+    content["cells"][0]["training"]["seconds"] += 1
+    file.write_text(json.dumps(content))
+    with pytest.raises(UserError, match="changed after it was written"):
+        load_export(file)
 
 
 @pytest.fixture
