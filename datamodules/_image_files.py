@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 from PIL.TiffImagePlugin import TiffImageFile
 
 from capsbench.errors import UserError
@@ -72,7 +72,7 @@ def read_image(file: Path, *, size: int, channels: int, background: Color) -> ND
                 _require_one_reading(file, image)
                 upright = _over(ImageOps.exif_transpose(image), background)
                 resized = upright.convert("L" if channels == 1 else "RGB").resize((size, size))
-        except Image.UnidentifiedImageError:
+        except UnidentifiedImageError:
             reason = f"is no {READABLE} image" if file.stat().st_size else "is empty"
             raise UserError(f"{file} {reason}; convert or replace it") from None
         except (Image.DecompressionBombWarning, Image.DecompressionBombError):

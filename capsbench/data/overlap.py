@@ -36,7 +36,7 @@ def measure_overlap(data: ImageDataModule) -> Overlap:
     Raises:
         UserError: A file is missing or damaged.
     """
-    train, validation, test = map(data.split, ("train", "validation", "test"))
+    train, validation, test = data.split("train"), data.split("validation"), data.split("test")
     known = {*pixel_sums(train.images), *pixel_sums(validation.images)}
     equal = sum(each in known for each in pixel_sums(test.images))
     objects = data.objects(test)

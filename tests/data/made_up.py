@@ -16,7 +16,7 @@ class Flat(ImageDataModule):
     identity = Identity("flat", "1", "none")
     image_shape = (1, 8, 8)
     num_classes = 3
-    class_names = ("a", "b", "c")
+    class_names: tuple[str, ...] = ("a", "b", "c")
     source = "made up"
     with_novel = False
 

@@ -1,5 +1,7 @@
 """A set of one's own whose tensors are not as declared is refused, whatever it returns."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -26,7 +28,7 @@ class Own(ImageDataModule):
         self.changed = changed
 
     def load(self):
-        fields = {
+        fields: dict[str, Any] = {
             "images": torch.zeros(COUNT, 1, 8, 8, dtype=torch.uint8),
             "targets": torch.arange(COUNT) % 2,
             "index": torch.arange(COUNT),

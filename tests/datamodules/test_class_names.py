@@ -26,6 +26,7 @@ from capsbench.errors import UserError
         ("cup", "сuр"),  # the first and the last letter are Cyrillic
         ("ABC", "АВС"),
         ("TO", "ΤΟ"),  # Greek
+        ("α", "Α"),  # Greek
         ("1", "01"),
         ("1", "1.0"),
         ("-0", "0"),
