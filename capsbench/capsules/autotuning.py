@@ -69,8 +69,8 @@ class AutotuningCache:
         """Return the results in the file, by case: ``chosen``, and ``milliseconds`` by name."""
         try:
             results = json.loads(self._file().read_bytes())["results"].items()
-        except (FileNotFoundError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
-            return {}  # no file yet, or a damaged one: measure again
+        except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
+            return {}  # no file yet, no access, or a damaged one: measure again
         return {case: entry for case, entry in results if self._is_valid(entry)}
 
     def _load_or_measure(self, case: str, candidates: Callable[[], Candidates]) -> str:

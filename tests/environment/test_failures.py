@@ -19,7 +19,6 @@ BUGS = [
     RuntimeError("shapes differ"),
     ZeroDivisionError(),
     FileNotFoundError(errno.ENOENT, "No such file or directory", "x"),
-    IsADirectoryError(errno.EISDIR, "Is a directory", "x"),
     OSError("of a library, without a number"),
     KeyError("out of memory"),
 ]
