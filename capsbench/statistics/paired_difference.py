@@ -133,8 +133,13 @@ def difference_over_seeds(first: ArrayLike, second: ArrayLike) -> Difference:
     Returns:
         The difference, with the t interval and the two-sided p of the paired t test over seeds;
         undefined below three seeds, and if all differences are equal. ``n_images`` is 0.
+
+    Raises:
+        UserError: There is no seed.
     """
     gaps = np.asarray(first, dtype=float) - np.asarray(second, dtype=float)
+    if not gaps.size:
+        raise UserError("a difference needs the values of at least one seed, got none")
     mean, counts = float(gaps.mean()), (gaps.size, gaps.size)
     undefined = Difference(mean, None, np.nan, np.nan, counts, 0)
     if gaps.size < SEEDS_FOR_INTERVAL:

@@ -6,6 +6,7 @@ import torch
 from scipy.stats import kstest
 
 from capsbench.datamodules import _affine_digits as affine
+from capsbench.datamodules import _affnist_files
 from capsbench.datamodules.affnist import AffNIST
 from capsbench.datamodules.affnist_like import AffNISTLike, transforms
 from capsbench.datamodules.mnist import MNIST
@@ -233,3 +234,27 @@ def test_real_digits():
     ratio = novel.images.double().sum((1, 2, 3)) / expected
     assert ratio.min() > 0.9 and ratio.max() < 1.1
     assert ratio.mean() == pytest.approx(1, abs=0.002)
+
+
+@pytest.mark.parametrize("form", ["test.mat", "test.mat.zip", "test_batches", "test_batches.zip"])
+def test_official_images_take_no_more_memory_than_the_published_ones(root, monkeypatch, form):
+    content, place = official(40, 4), root / "affNIST"
+    batches = {f"{number}.mat": content for number in (1, 2)}
+    if form == "test_batches":
+        for name in batches:
+            roots.write(place / form / name, content)
+    else:
+        members = batches if "batches" in form else {"1.mat": content}
+        roots.write(place / form, made.zipped(members) if form.endswith(".zip") else content)
+    monkeypatch.setattr(_affnist_files, "MAX_BYTES", 400_000 if "batches" in form else 100_000)
+    with pytest.raises(UserError, match=r"at most \d+ bytes|numbers of at most \d+ bytes"):
+        AffNIST(data_root=root).split("novel")
+
+
+def test_the_first_of_several_forms_is_read(root):
+    place = root / "affNIST"
+    roots.write(place / "test_batches" / "1.mat", official(40, 4))
+    roots.write(place / "test.mat", b"damaged")
+    assert str(place / "test.mat") in AffNIST.availability(root)
+    with pytest.raises(UserError, match=r"test\.mat is damaged"):
+        AffNIST(data_root=root).split("novel")

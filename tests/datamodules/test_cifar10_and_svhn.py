@@ -71,3 +71,12 @@ def test_turned_photographs_have_no_black_corners(tmp_path, monkeypatch, name):
     data = cls(data_root=tmp_path, views=ViewRange(rotation=45))
     for batch in data.evaluation.batches("test", "cpu"):
         assert batch.images[..., 0, 0].min() > 0.03
+
+
+def test_copies_of_cifar10_that_are_not_read_are_mentioned(tmp_path, monkeypatch):
+    roots.cifar10(tmp_path, monkeypatch)
+    folder = tmp_path / "CIFAR10"
+    (folder / "cifar-10-batches-bin").mkdir()
+    assert CIFAR10.availability(tmp_path) == f"found in {folder}"
+    (folder / CIFAR10.archive.name).unlink()
+    assert "(cifar-10-batches-bin: not read" in CIFAR10.availability(tmp_path)

@@ -129,7 +129,7 @@ def test_what_all_variables_unpack_to_is_limited(others):
 def test_what_the_numbers_of_a_file_take_is_limited():
     # MATLAB stores whole numbers of class double as bytes.
     data = written(compressed=False, a=np.zeros((1, 1 << 16), "u1"))
-    data = data.replace(np.int32([6, 8, 9]).tobytes(), np.int32([6, 8, 6]).tobytes(), 1)
+    data = data.replace(struct.pack("<3i", 6, 8, 9), struct.pack("<3i", 6, 8, 6), 1)
     assert np.asarray(read_matlab(content(data), "a", limit=1 << 19)["a"]).nbytes == 1 << 19
     with pytest.raises(UserError, match="numbers of at most 524287 bytes"):
         read_matlab(content(data), "a", limit=(1 << 19) - 1)

@@ -7,7 +7,11 @@ import pytest
 from scipy.stats import kstest
 
 from capsbench.errors import UserError
-from capsbench.statistics.paired_difference import _difference, difference
+from capsbench.statistics.paired_difference import (
+    _difference,
+    difference,
+    difference_over_seeds,
+)
 from tests.statistics.coverage import cover_at, covers
 
 
@@ -157,3 +161,9 @@ def test_bad_outcomes_are_refused():
         difference(np.ones((3, 4)), np.ones((3, 5)))
     with pytest.raises(UserError, match="finite numbers"):
         difference([[1, np.nan]], [[1, 1]])
+
+
+def test_a_difference_over_no_seeds_is_refused():
+    with pytest.raises(UserError, match="at least one seed"):
+        difference_over_seeds([], [])
+    assert difference_over_seeds([1.0], [0.5])[:2] == (0.5, None)

@@ -88,7 +88,7 @@ def test_a_process_without_images_adds_nothing(name):
     empty = torch.zeros(0, dtype=torch.long)
     batch = Batch(torch.zeros(0, 1, 28, 28), empty, Views.identity(0), empty)
     scores = Task(model).score(batch)
-    assert (scores.loss, scores.correct, scores.images) == (0, 0, 0)
+    assert (float(scores.loss), int(scores.correct), scores.images) == (0, 0, 0)
 
 
 @pytest.mark.parametrize(
