@@ -32,7 +32,7 @@ def drop_nonfinite(
             values.append(quantity.with_value(value, n))
         else:
             (undefined if math.isnan(value) else infinite).append(quantity.name)
-    reasons = {"undefined (0/0 or NaN)": undefined, "infinite (divided by 0)": infinite}
+    reasons = {"undefined (0/0)": undefined, "infinite (divided by 0)": infinite}
     notes = tuple(f"{why}: {first_names(names)}" for why, names in reasons.items() if names)
     return values, notes
 

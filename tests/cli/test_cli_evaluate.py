@@ -123,6 +123,22 @@ def test_a_model_that_a_record_alone_states_is_not_called(refusal, cells, checkp
     assert not Path("called").exists()
 
 
+def test_weights_of_which_nothing_is_measured(cli, tiny, cells, network):
+    for weight in network.parameters():
+        nn.init.constant_(weight, torch.nan)
+    save_file(network.state_dict(), "diverged.safetensors")
+    folders = {path for path in Path("runs").rglob("*") if path.is_dir()}
+    page = Path("runs/tiny/report/index.html").read_text("utf-8")
+    line = ["evaluate", "diverged.safetensors", *ARGUMENTS, *ON_TINY]
+    for into in ([], ["--into", "runs", "--label", "diverged"]):
+        code, text, _ = cli(*line, *into)
+        assert code == 1
+        assert "not measured: the output is not finite for" in text
+    assert Path("runs/tiny/report/index.html").read_text("utf-8") == page
+    new = {path for path in Path("runs").rglob("*") if path.is_dir()} - folders
+    assert not [path for folder in new for path in folder.glob("*.json")]
+
+
 def plain_network():
     torch.manual_seed(0)
     return nn.Sequential(nn.AvgPool2d(8), nn.Flatten(), nn.Linear(16, 10))
