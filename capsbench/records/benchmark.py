@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field
 
 from capsbench.records.folders import FileName, Inside
 from capsbench.records.provenance import Provenance
-from capsbench.records.record import Record, RecordPart, Seconds, Share
+from capsbench.records.record import Command, Record, RecordPart, Seconds, Share
 from capsbench.schema import Benchmark, ModelEntry
 from capsbench.schema.parts import (
     LABEL_SEPARATOR,
@@ -160,7 +160,7 @@ class BenchmarkRecord(Record):
 
     benchmark: Benchmark
     changes: ProtocolChanges = ProtocolChanges()
-    command: str
+    command: Command
     cells: tuple[CellReference, ...]
     examples: ExampleList | None = None
     search: SearchRecord | None = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from capsbench.records.folders import FileName
 from capsbench.records.provenance import Provenance
-from capsbench.records.record import Record
+from capsbench.records.record import Command, Record
 from capsbench.schema.claims import Claims
 
 
@@ -22,5 +22,5 @@ class ClaimsRecord(Record):
     claims: Claims
     scale: str | None = None
     parts: dict[str, FileName]
-    command: str
+    command: Command
     provenance: Provenance

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from capsbench.arguments import one_line
 from capsbench.errors import UserError
@@ -22,6 +23,14 @@ REMEDY = f"{REMOVE}run the benchmark again"
 Seconds = Annotated[float, Field(ge=0, le=1e10)]
 Count = Annotated[int, Field(ge=0, le=10**15)]
 Share = Annotated[float, Field(ge=0, le=1)]
+
+
+def _splits(command: str) -> str:
+    shlex.split(command)  # raises ValueError, such as 'No closing quotation'
+    return command
+
+
+Command = Annotated[str, AfterValidator(_splits)]
 
 
 class RecordPart(BaseModel):

@@ -99,8 +99,7 @@ def _images_behind(
         return None
     regions = None if value.split is None else SUMMARIES.get(value.split)
     rows = [regions is None or view.split in regions for view in views]
-    behind: NDArray[np.bool_] = evaluated[rows].any(axis=0)
-    return behind
+    return np.asarray(evaluated[rows].any(axis=0))
 
 
 def _only(outcomes: ImageOutcomes, behind: NDArray[np.bool_], value: float) -> ImageOutcomes:
