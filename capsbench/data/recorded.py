@@ -81,6 +81,12 @@ class RecordedData(ImageDataModule):
         recording = self.read()
         images = recording.images
         self.require_valid("images", images)
+        official = recording.official_test
+        if official is not None and (official.dtype, len(official)) != (torch.bool, len(images)):
+            raise UserError(
+                f"the official test images of {self._name}: expected {len(images)} times true or "
+                f"false, got {len(official)} of {str(official.dtype).removeprefix('torch.')}"
+            )
         familiar = recorded_within(images, self.views.recorded)
         if not familiar.any():
             views = "; ".join(f"{name} {spread}" for name, spread in self.views.recorded.items())

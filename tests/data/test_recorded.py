@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from capsbench.data.recorded import cropped_shape
+from capsbench.data.recorded import Recording, cropped_shape
 from capsbench.errors import UserError
 from capsbench.viewpoint.ranges import ViewRange
 from tests.data.made_up import OfficialTurntable, Turntable
@@ -135,3 +135,11 @@ def test_instances_that_only_the_training_has_do_not_make_a_test_novel():
 def test_without_parts_nothing_is_rearranged():
     with pytest.raises(UserError, match="parts"):
         Turntable().split("rearranged")
+
+
+@pytest.mark.parametrize("wrong", [torch.ones(3, dtype=torch.bool), torch.zeros(64)])
+def test_official_test_images_are_named_one_by_one(monkeypatch, wrong):
+    images = Turntable().read().images
+    monkeypatch.setattr(OfficialTurntable, "read", lambda self: Recording(images, wrong))
+    with pytest.raises(UserError, match="64 times true or false"):
+        OfficialTurntable().split("test")
