@@ -6,7 +6,7 @@ import netrc
 import os
 import socket
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from capsbench.errors import UserError
 
@@ -14,18 +14,26 @@ CONNECT_TIMEOUT = 5.0  # seconds; wandb itself would wait 90 for a server that d
 FIRST_HOST = "api.wandb.ai"  # keys saved for it are also valid for the default server
 
 
-def server() -> str:
-    """Return the address of the server that wandb would use."""
+def server() -> SplitResult:
+    """Return the address of the server that wandb would use.
+
+    Raises:
+        UserError: It is no address.
+    """
     from wandb import Settings
 
-    return os.environ.get("WANDB_BASE_URL") or Settings().base_url
+    address = os.environ.get("WANDB_BASE_URL") or Settings().base_url
+    try:
+        return urlsplit(address)
+    except ValueError as error:
+        raise UserError(f"the environment sets WANDB_BASE_URL to '{address}' ({error})") from None
 
 
 def key_source() -> str | None:
     """Return the place of the API key, not the key; None if there is none.
 
     Raises:
-        UserError: The netrc file cannot be read.
+        UserError: The netrc file cannot be read, or the server's address is none.
     """
     if os.environ.get("WANDB_API_KEY"):
         return "WANDB_API_KEY"
@@ -36,7 +44,7 @@ def key_source() -> str | None:
         return None
     except (OSError, netrc.NetrcParseError) as error:
         raise UserError(f"{path} cannot be read ({error})") from None
-    hosts = [urlsplit(server()).netloc]
+    hosts = [server().netloc]
     if "WANDB_BASE_URL" not in os.environ:
         hosts.append(FIRST_HOST)
     return str(path) if any(accounts.authenticators(host) for host in hosts) else None
@@ -47,9 +55,9 @@ def offline_reason() -> str | None:
     try:
         if key_source() is None:
             return "not logged in (wandb login)"
+        url = server()
     except UserError as error:
         return str(error)
-    url = urlsplit(server())
     try:
         port = url.port or (443 if url.scheme == "https" else 80)
         socket.create_connection((str(url.hostname), port), timeout=CONNECT_TIMEOUT).close()

@@ -133,3 +133,10 @@ def test_summary_names_measures_and_quantities(tmp_path, monkeypatch, write_benc
     assert {"label", "seed", "measure", "metric", "split", "value"} <= set(columns)
     assert len(rows) == len(list(results.rows()))
     assert {"accuracy-by-view-figure", "linear-equivariance-figure"} <= logged["pictures"].keys()
+
+
+def test_an_address_that_is_none_mirrors_offline(monkeypatch, caplog):
+    monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
+    monkeypatch.setenv("WANDB_BASE_URL", "http://[bad")
+    assert usable_mode("online") == "offline"
+    assert "WANDB_BASE_URL to 'http://[bad'" in caplog.text
