@@ -2,6 +2,7 @@
 
 import json
 import math
+from contextlib import suppress
 
 import pytest
 from hypothesis import given, settings
@@ -144,10 +145,8 @@ def test_what_is_written_is_read_back(value):
 @settings(max_examples=100, deadline=None)
 @given(st.text() | st.text("abx-:{}[]&*!#|>'\"%@`?, \n\t01.<=~\\"))
 def test_any_text_is_read_or_refused(text):
-    try:
+    with suppress(ValueError):  # and nothing else
         parse_yaml(text)
-    except ValueError as error:
-        assert "\n" not in str(error)
 
 
 def test_only_plain_values_are_written():

@@ -12,8 +12,8 @@ from capsbench.running.plan import plan
 from capsbench.schema import benchmark_names, load_benchmark, parse_changes, variants
 
 NUMBER = (
-    "model: CNN, measure: calibration, quantity: {metric: confidence}, value: 1, printed: c, source: d, "
-    "selected_on: e, known_by: read"
+    "model: CNN, measure: calibration, quantity: {metric: confidence}, value: 1, printed: c, "
+    "source: d, selected_on: e, known_by: read"
 )
 
 

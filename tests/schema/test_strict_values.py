@@ -86,7 +86,7 @@ def test_values_from_python_and_from_other_options_are_strict_too():
         Recipe(learning_rate=True)
     with pytest.raises(UserError, match="expected a number, got the text '1'"):
         ViewRange(rotation=("1", 2))
-    with pytest.raises(ValueError, match="bins: expected a whole number, got 9.0"):
+    with pytest.raises(ValueError, match=r"bins: expected a whole number, got 9\.0"):
         parse_config({"measure": "calibration", "bins": 9.0})
     with pytest.raises(UserError, match="label: expected a text, got 3"):
         parse_models(["+{name: cnn-p4, label: 3}"])
