@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import os
+import sys
 import zipfile
 import zlib
 from collections.abc import Collection, Mapping
@@ -76,17 +77,21 @@ def load_arrays(path: Path) -> Arrays | None:
     if not words or not path.is_file():  # not completely written
         return None
     expected = words[0]
-    content = read(path)
+    content = read(path, limit=sys.maxsize)  # our own file
     if content.sha256 != expected:
         raise UserError(
             f"{path} is damaged: expected SHA-256 {expected}, found {content.sha256}; remove it, "
             "and it is created again"
         )
-    return parse_npz(content)
+    return parse_npz(content, limit=len(content.data))
 
 
 def parse_npz(
-    content: Content, names: Collection[str] | None = None, required: Collection[str] = ()
+    content: Content,
+    names: Collection[str] | None = None,
+    required: Collection[str] = (),
+    *,
+    limit: int = MAX_BYTES,
 ) -> Arrays:
     """Return arrays of an NPZ file.
 
@@ -94,10 +99,11 @@ def parse_npz(
         content: The file.
         names: Names of the arrays that are read, if they are there; all if left out.
         required: Names of arrays that have to be there.
+        limit: The most bytes that the arrays may unpack to.
 
     Raises:
         UserError: The file is damaged, is not an NPZ file, lacks an array, holds pickled objects,
-            unpacks to more than `MAX_BYTES`, or an array is larger than its member.
+            unpacks to more, or an array is larger than its member.
     """
     if not content.data.startswith(b"PK"):
         raise content.damaged("an NPZ file", describe_start(content.data))
@@ -108,7 +114,7 @@ def parse_npz(
                 if name not in members:
                     raise content.damaged(f"an array {name!r}", ", ".join(members) or "none")
             selected = {k: m for k, m in members.items() if names is None or k in names}
-            require_bounded(content.name, selected.values(), MAX_BYTES)
+            require_bounded(content.name, selected.values(), limit)
             return {name: _array(content, archive, m) for name, m in selected.items()}
     except UNREADABLE as error:
         reason = str(error).partition("\n")[0][:MAX_REASON]
