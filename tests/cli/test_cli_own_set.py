@@ -41,8 +41,8 @@ def test_a_set_with_the_name_of_the_benchmark_is_run_measured_and_reported(cli, 
     code, again, _ = cli(*line)
     assert "already done" in again
     assert "No objects are recorded" in Path("runs/tiny/report/report.md").read_text("utf-8")
-    code, records, _ = cli("measure", str(cell), "--measures", "{measure: filters}", "--json")
-    assert (code, records[0]["measure"]) == (0, "filters")
+    code, records, _ = cli("measure", str(cell), "--measures", "{measure: cost}", "--json")
+    assert (code, records[0]["measure"]) == (0, "cost")
     code, pages, _ = cli("report", "tiny", "--json")
     assert [page["benchmark"] for page in pages] == ["tiny"]
     code, facts, _ = cli("data", "folder", "--set", "path=tiny", "--json")
