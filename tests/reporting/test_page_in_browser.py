@@ -13,6 +13,7 @@ from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 
 from capsbench.reporting import report
+from tests.reporting.test_hostile_records import write_hostile
 
 FLAGS = (
     "--headless=new",
@@ -161,6 +162,22 @@ def test_text_stands_out(page: Browser, show, scheme: str):
     marks = page.execute_script(MARKS)
     assert len(marks) == 6
     assert all(contrast(mark, texts[0][2]) >= 3 for mark in marks)
+
+
+def test_nothing_of_a_strangers_records_runs_or_is_fetched(
+    browser: Browser, tmp_path: Path, write_benchmark
+):
+    folder = write_hostile(tmp_path, write_benchmark)
+    browser.get_log("browser")
+    browser.get((folder / "report/index.html").as_uri())
+    browser.execute_script("document.querySelectorAll('details').forEach(d => d.open = true)")
+    assert browser.title.startswith("=1+1 ![x]")
+    assert browser.get_log("browser") == []
+    fetched = browser.execute_script(
+        "return performance.getEntriesByType('resource').map(entry => entry.name)"
+    )
+    assert [name for name in fetched if not name.startswith("data:")] == []
+    assert browser.execute_script("return document.scripts.length") == 0
 
 
 def luminance(color: list[float]) -> float:
