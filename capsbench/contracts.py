@@ -186,7 +186,6 @@ class Model(Pretrained, ABC):
             *(
                 max_relative_error(batched, torch.cat(single))
                 for batched, single in zip(together, parts, strict=True)
-                if batched is not None
             )
         )
 
@@ -195,11 +194,7 @@ class Model(Pretrained, ABC):
         with self._evaluating():
             first, again = self._outputs(images), self._outputs(images)
         return max_or_nan(
-            *(
-                max_relative_error(one, other)
-                for one, other in zip(again, first, strict=True)
-                if one is not None
-            )
+            *(max_relative_error(one, other) for one, other in zip(again, first, strict=True))
         )
 
     def check_normalization(self, images: Tensor) -> float:
@@ -233,9 +228,9 @@ class Model(Pretrained, ABC):
                 hook.remove()
         return max_or_nan(*errors)
 
-    def _outputs(self, images: Tensor) -> list[Tensor | None]:
+    def _outputs(self, images: Tensor) -> list[Tensor]:
         """Return copies of the outputs, which the next pass may overwrite in a buffer."""
-        return [None if part is None else part.clone() for part in self(images)]
+        return [part.clone() for part in self(images) if part is not None]
 
     @contextmanager
     def _evaluating(self) -> Iterator[None]:

@@ -212,6 +212,7 @@ class TransformingAutoencoder(Model):
         """
         with self._evaluating():
             reconstruction = self(images, views).reconstruction
+            assert reconstruction is not None
             expected = self.generation(self.move(self.recognition(images), views))
         return max_relative_error(reconstruction, expected)
 

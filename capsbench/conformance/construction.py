@@ -135,7 +135,7 @@ def checkpoint(subject: Subject) -> str:
         before, after = model(batch.images), loaded(batch.images)
     for name, one, other in zip(before._fields, before, after, strict=True):
         require(
-            (one is None) == (other is None) and (one is None or torch.equal(one, other)),
+            one is other if one is None or other is None else torch.equal(one, other),
             f"after loading, {name} differ; keep state in parameters or buffers, and use only "
             "arguments that JSON can represent",
         )

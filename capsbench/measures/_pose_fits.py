@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
+import torch
 from torch import Tensor
 
 from capsbench.contracts import Batch
 from capsbench.data.folds import folds_by_image
 from capsbench.measures._errors_by_view import ConditionOf, Pair, no_condition
 from capsbench.measures._paired_activations import Activations
+from capsbench.measures._result import Array
 from capsbench.metrics.pose_equivariance import PoseEquivariance, PoseFit, combine_fits
 from capsbench.values import Quantity, Value, select
 from capsbench.viewpoint.grid import GridView
@@ -90,6 +92,11 @@ class PoseFits:
             if quantity.metric == "explained" and before in errors:
                 share = (1 - explained).clamp_min(0).sqrt()
                 yield quantity.model_copy(update={"metric": remaining}), errors[before] * share
+
+
+def num_held_out(index: Array) -> int:
+    """Return the number of images on which fitted maps are tested, of those with numbers (N,)."""
+    return int(folds_by_image(torch.from_numpy(index)).held_out.sum())
 
 
 def _with_metrics(quantity: Quantity, fit: PoseFit) -> list[tuple[Quantity, Tensor]]:

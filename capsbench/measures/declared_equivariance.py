@@ -19,9 +19,9 @@ from capsbench.measures._layer_transforms import LayerTransforms
 from capsbench.measures._measure import Measure, MeasureContext, ValueSpec
 from capsbench.measures._nonfinite import drop_nonfinite
 from capsbench.measures._paired_activations import identity_view
-from capsbench.measures._pose_fits import PoseFits
+from capsbench.measures._pose_fits import PoseFits, num_held_out
 from capsbench.measures._receptive_field import interior_positions
-from capsbench.measures._result import MeasureResult
+from capsbench.measures._result import MeasureResult, index_name
 from capsbench.measures._warped_maps import BORDERS
 from capsbench.representations import Basis, Representation
 from capsbench.values import Condition
@@ -207,7 +207,7 @@ class DeclaredEquivariance(Measure[DeclaredEquivarianceConfig]):
 
         fits = PoseFits(_with_fibres(layers, declared), fibres, condition_of)
         result = errors_by_view(compare, layers, config, model, data, context, fits, condition_of)
-        n = len(result.per_image["index"])
+        n = num_held_out(result.per_image[index_name()])
         fitted = fits.values_with_errors(
             result.values, error="declared_error", remaining="fitted_error"
         )

@@ -19,8 +19,8 @@ from capsbench.measures._layer_transforms import LayerTransforms, has_positions
 from capsbench.measures._measure import Measure, MeasureContext, ValueSpec
 from capsbench.measures._nonfinite import drop_nonfinite
 from capsbench.measures._paired_activations import identity_view
-from capsbench.measures._pose_fits import PoseFits
-from capsbench.measures._result import MeasureResult
+from capsbench.measures._pose_fits import PoseFits, num_held_out
+from capsbench.measures._result import MeasureResult, index_name
 from capsbench.measures._warped_maps import BORDERS
 from capsbench.representations import SpatialMap
 from capsbench.viewpoint.grid import GridView
@@ -131,7 +131,7 @@ class SpatialEquivariance(Measure[SpatialEquivarianceConfig]):
         poses = [name for name, layer in layers.items() if layer.kind == "pose"]
         fits = PoseFits(poses, transforms.fibres)
         result = errors_by_view(compare, layers, config, model, data, context, fits)
-        n = len(result.per_image["index"])
+        n = num_held_out(result.per_image[index_name()])
         fitted = fits.values_with_errors(
             result.values, error="spatial_error", remaining="pose_error"
         )

@@ -192,6 +192,7 @@ def test_capsules_draw_each_digit_alone_from_its_own_class(root):
     )
     assert batch.objects is not None and model.decoder is not None
     prediction = model(batch.images)
+    assert prediction.poses is not None
     expected = margin_loss(prediction.scores, batch.targets.float())
     for row, (target, objects) in enumerate(zip(batch.targets, batch.objects, strict=True)):
         for label, digit in zip(target.nonzero()[:, 0].tolist(), objects, strict=True):

@@ -16,6 +16,7 @@ from capsbench.viewpoint.warp import warp
 from tests.measures.computing import compute, number
 from tests.measures.layered import Layered, convolution, orbit_mean, random
 
+FITTED = ("explained", "shuffled_explained", "gain_over_control", "pose_error")
 SHIFTS = {"shift_x": {"start": -2, "stop": 2, "step": 2}}
 TURNS = {"rotation": {"start": 0, "stop": 180, "step": 90}}
 KERNEL = random(3, 1, 3, 3, seed=1)
@@ -51,6 +52,18 @@ def test_a_convolution_is_equivariant_and_a_fixed_mask_is_not():
         assert error(result, "masked", "shift_x", view) > 0.5
     assert result.per_image["spatial_distance[layer=conv]"].shape == (3, 60)
     assert {value.n for value in result.values} == {60}
+
+
+def test_fits_of_poses_have_the_number_of_held_out_images():
+    def poses(images):
+        return convolution(random(4, 1, 3, 3, seed=2))(images).permute(0, 2, 3, 1)[..., None, :]
+
+    result = measured(Layered(poses=(poses, "pose")), grid=TURNS)
+    counts = {metric: {v.n for v in result.values if v.metric == metric} for metric in FITTED}
+    (held_out,) = counts["explained"]
+    assert 10 < held_out < 30
+    assert counts == {metric: {held_out} for metric in FITTED}
+    assert {value.n for value in select(result.values, metric="spatial_error")} == {60}
 
 
 def test_maps_are_moved_by_the_whole_homography_of_a_tilt():

@@ -281,4 +281,5 @@ def test_training_learns_to_shift_a_blob():
     views = model._draw_views(batch.index)
     moved = warp(images, views.matrices(12, 12))
     drawn = model(images, views).reconstruction
+    assert drawn is not None
     assert (drawn - moved).square().mean() < 0.5 * (images - moved).square().mean()

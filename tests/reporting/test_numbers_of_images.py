@@ -3,6 +3,7 @@
 import csv
 import io
 import re
+from typing import Any
 
 import numpy as np
 import pytest
@@ -29,14 +30,13 @@ from tests.measures.function_model import FunctionModel
 from tests.measures.marked import by_first_pixel
 
 AZIMUTH = {"start": 0, "stop": 270, "step": 90}
-MEASURES = (
-    {"measure": "accuracy-by-view", "grid": {"azimuth": AZIMUTH}},
-    {
-        "measure": "accuracy-by-joint-view",
-        "grid": {"azimuth": AZIMUTH, "shift_x": {"start": 0, "stop": 1, "step": 1}},
+MEASURES: dict[str, dict[str, Any]] = {
+    "accuracy-by-view": {"grid": {"azimuth": AZIMUTH}},
+    "accuracy-by-joint-view": {
+        "grid": {"azimuth": AZIMUTH, "shift_x": {"start": 0, "stop": 1, "step": 1}}
     },
-    {"measure": "accuracy-by-split", "splits": ["familiar", "novel"]},
-)
+    "accuracy-by-split": {"splits": ["familiar", "novel"]},
+}
 COUNTS = {0: 3, 90: 1, 180: 4, 270: 4}
 ACCURACIES = {0: 2 / 3, 90: 1, 180: 1, 270: 0.5}
 
@@ -46,8 +46,7 @@ def results() -> dict[str, MeasureResult]:
     data = UnevenTurntable(views=ViewRange(azimuth={"values": [0, 90]}))
     model = FunctionModel(by_first_pixel)
     by_measure = {}
-    for config in MEASURES:
-        name, arguments = config["measure"], {k: v for k, v in config.items() if k != "measure"}
+    for name, arguments in MEASURES.items():
         result = compute(name, model, data, **arguments)
         arrays = with_objects(result.per_image, data)
         by_measure[name] = result._replace(per_image=arrays)
@@ -57,7 +56,7 @@ def results() -> dict[str, MeasureResult]:
 @pytest.fixture
 def evaluation(results, tiny_protocol):
     content = tiny_protocol | {
-        "measures": MEASURES,
+        "measures": [{"measure": name, **each} for name, each in MEASURES.items()],
         "views": {"azimuth": {"values": [0, 90]}},
         "data": {"name": "toynorb"},
     }
@@ -105,6 +104,7 @@ def test_intervals_are_over_the_images_behind_a_value(results):
     }
     familiar = by_name["accuracy[split=familiar]"]
     assert familiar.numbers.tolist() == [100, 101, 102, 103]
+    assert familiar.objects is not None
     assert len(set(familiar.objects.tolist())) == 3
     # The mean of two views, of three images and of one: each image has the weight of its view.
     right = np.array([1, 1, 0, 1])
@@ -140,14 +140,22 @@ def test_rows_and_csv(evaluation):
 
 def test_tables_and_captions_of_a_page(evaluation):
     records = evaluation._as_results()
+    splits, joint, values = (
+        split_table(records),
+        joint_view_table(records),
+        totals_table(list(records.cells)),
+    )
+    assert splits is not None
+    assert joint is not None
+    assert values is not None
     assert "on 1 to 4 test images at each view" in summary_table(records).caption
     assert "same weight" in summary_table(records).caption
     table = view_table(records, "azimuth")
     column = [each.title for each in table.columns].index("Images")
     assert [row.cells[column] for row in table.rows] == ["3", "1", "4", "4"]
-    assert "familiar 4 and novel 8" in split_table(records).caption
-    assert "on 1 to 4 test images at each view" in joint_view_table(records).caption
-    totals = {row.cells[:2]: row.cells[-1] for row in totals_table(list(records.cells)).rows}
+    assert "familiar 4 and novel 8" in splits.caption
+    assert "on 1 to 4 test images at each view" in joint.caption
+    totals = {row.cells[:2]: row.cells[-1] for row in values.rows}
     assert totals["accuracy-by-view", "familiar accuracy"] == "4"
     assert totals["accuracy-by-view", "worst accuracy"] == "4"
     caption = measure_figures(records)["accuracy-by-joint-view"].caption

@@ -67,7 +67,7 @@ def test_a_run_leaves_complete_records(run, tiny_protocol, session):
         assert (folder.checkpoint("last") / "model.safetensors").is_file()
         (name,) = cell.measures
         record, arrays = MeasureRecord.load(folder.measure(name)), read_npz(folder.per_image(name))
-        assert record.n == 100
+        assert record.image_counts == {100}
         assert (record.rule, record.revision) == ("validation", 1)
         assert arrays["correct"].shape == (3, 100)
         views = [value for value in record.values if value.view is not None]

@@ -33,7 +33,7 @@ def test_two_processes_learn_as_one(run, tiny_protocol, tiny_file, session, comm
     assert training.execution.process["freed memory"].startswith(ON_GLIBC)
     assert training.status == "trained"
     (name,) = cell.measures
-    assert MeasureRecord.load(folder.measure(name)).n == 100
+    assert MeasureRecord.load(folder.measure(name)).image_counts == {100}
     assert len(list(folder.path.rglob("training.json"))) == 1
     trajectories = [read_rows(CellFolder(one / cell.path).trajectory), read_rows(folder.trajectory)]
     assert len(trajectories[0]) == 3
