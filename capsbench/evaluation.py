@@ -180,8 +180,8 @@ def evaluate_loaded(
         if cell is not None and evaluation.is_empty:
             cell.discard()
         elif cell is not None:
-            for save in empty:
-                save()
+            for save_empty in empty:
+                save_empty()
     if cell is None or evaluation.is_empty:
         return evaluation
     return replace(evaluation, page=cell.join(data))

@@ -11,6 +11,7 @@ from torch import Tensor
 from capsbench.contracts import Model
 from capsbench.data.images import ImageDataModule
 from capsbench.data.randomness import generator
+from capsbench.errors import in_one_line
 from capsbench.measures._activations import PROBABILITIES, capture_activations, choose_layers
 from capsbench.measures._image_subset import familiar_batches, subset_rows
 from capsbench.measures._observations import Output, has_direction, unobserved
@@ -54,12 +55,17 @@ def absent_gradients(
                 values = log_probabilities if scored else captured[output.name]
                 if not values.requires_grad:
                     continue
-                if bool(has_direction(_gradient(values, images))):
+                try:
+                    exists = bool(has_direction(_gradient(values, images)))
+                except RuntimeError as error:  # an operation without a backward pass
+                    missing[output] = in_one_line(error, type(model).__module__)
+                    continue
+                if exists:
                     del missing[output]
                 else:
                     missing[output] = (
-                        f"it is 0 for all of {len(rows)} images, as that of a constant or rounded "
-                        "output"
+                        f"it is 0 or NaN for all of {len(rows)} images, as that of a constant or "
+                        "rounded output"
                     )
             if not missing:
                 break

@@ -3,6 +3,7 @@
 import random
 from dataclasses import replace
 from functools import cache
+from typing import Any
 
 import pytest
 import torch
@@ -23,8 +24,8 @@ from tests.measures.layered import NoiseImages
 
 GRID = {"rotation": {"start": 0, "stop": 90, "step": 90}}
 PAIRS = {**GRID, "scale": {"start": 1, "stop": 1.5, "step": 0.5}}
-OF_LAYERS = {"grid": GRID, "images": 40}
-ARGUMENTS = {
+OF_LAYERS: dict[str, Any] = {"grid": GRID, "images": 40}
+ARGUMENTS: dict[str, dict[str, Any]] = {
     "accuracy-by-view": {"grid": GRID},
     "accuracy-by-joint-view": {"grid": PAIRS},
     "accuracy-by-split": {"ranges": {"turned": {"rotation": [30, 90]}}},
@@ -265,6 +266,19 @@ def test_models_without_gradient_in_some_images_are_measured(data):
     (zero,) = select(result.values, metric="zero_gradient", method="fgsm", epsilon=0.1)
     assert 0 < zero.value < 1
     assert not has_note(result, "no gradient")
+
+
+def test_forward_derivatives_need_no_graph(data):
+    """Under no_grad a model has an exact Lie derivative, but no gradient that an attack climbs."""
+
+    class NoGrad(Giving):
+        @torch.no_grad()
+        def forward(self, images, views=None):
+            return super().forward(images)
+
+    result = measured("lie-derivative", NoGrad(), data)
+    assert numbers(result) == numbers(measured("lie-derivative", Giving(), data))
+    assert has_note(measured("attacks", NoGrad(), data), "no gradient")
 
 
 def test_saturated_probabilities_have_a_gradient(data):
