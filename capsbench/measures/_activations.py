@@ -4,21 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_map_only
 
 from capsbench.contracts import LayerOfInterest, Model
 from capsbench.errors import NotMeasuredError
+from capsbench.measures._copies import copy_tensors
 from capsbench.measures._observations import observe_layer, unobserved
 from capsbench.profiling.device import device_of
 
 PIXELS = "pixels"
 PROBABILITIES = "probabilities"
 COMMON_LAYERS = (PIXELS, PROBABILITIES)  # of every model
-TensorsT = TypeVar("TensorsT")
 
 
 def choose_layers(model: Model, names: Sequence[str] | None = None) -> dict[str, LayerOfInterest]:
@@ -73,15 +72,6 @@ def _infer_layer(model: Model, path: str) -> LayerOfInterest:
     return LayerOfInterest(path, "vector" if output.dim() == 2 else "map")
 
 
-def copy_tensors(values: TensorsT) -> TensorsT:
-    """Return a tensor, or tuples, lists and dicts of tensors, with every tensor copied.
-
-    Gradients and forward-mode derivatives flow through the copies.
-    """
-    copied: TensorsT = tree_map_only(Tensor, Tensor.clone, values)
-    return copied
-
-
 @contextmanager
 def capture_activations(
     model: Model, layers: Mapping[str, LayerOfInterest]
@@ -127,7 +117,8 @@ def capture_activations(
 
     def finish(_module: nn.Module, _args: Any, output: Any) -> None:
         if PROBABILITIES in layers:
-            captured[PROBABILITIES] = model.log_probabilities(output).exp()
+            # Of a copy: the measure reads the output after this hook.
+            captured[PROBABILITIES] = model.log_probabilities(copy_tensors(output)).exp()
         if missing := [name for name in layers if name not in captured]:
             raise NotMeasuredError(
                 f"layer '{missing[0]}': forward does not call '{layers[missing[0]].module}', or "

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from capsbench.contracts import Model, Prediction
+from capsbench.measures._copies import copy_tensors
 
 LOG_PROBABILITIES = "log-probabilities"
 PRESENCES = "presences"
@@ -171,4 +172,5 @@ def observe_gradient(model: Model, gradient: Tensor) -> None:
 
 @torch.no_grad()
 def _log_probabilities(model: Model, prediction: Prediction) -> Tensor:
-    return model.log_probabilities(prediction)
+    # Of a copy: the measure reads the prediction later.
+    return model.log_probabilities(copy_tensors(prediction))

@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from capsbench.contracts import MaxPool, Model
-from capsbench.measures._activations import copy_tensors
+from capsbench.measures._copies import copy_tensors
 
 TORCH_POOLINGS = (nn.MaxPool2d, nn.AdaptiveMaxPool2d, nn.FractionalMaxPool2d)
 

@@ -15,7 +15,7 @@ from capsbench.capsules.dynamic_routing import DynamicRouting
 from capsbench.capsules.em_layers import EMCapsules
 from capsbench.capsules.layer import RoutingLayer
 from capsbench.capsules.windows import windows
-from capsbench.measures._activations import copy_tensors
+from capsbench.measures._copies import copy_tensors
 from capsbench.measures._routing_agreement import vote_spread
 
 

@@ -12,13 +12,13 @@ from capsbench.capsules.dynamic_routing import DynamicRouting
 from capsbench.capsules.inspection import inspect_routings
 from capsbench.contracts import Batch, LayerOfInterest, Model, Prediction
 from capsbench.errors import NotMeasuredError
+from capsbench.measures import MeasureContext, parse_config, run_measure
 from capsbench.measures._activations import capture_activations, choose_layers
 from capsbench.measures._poolings import capture_poolings
 from capsbench.measures._repeated_passes import repeated_pass_notes
 from capsbench.measures._vote_spreads import record_vote_spreads
 from capsbench.viewpoint.views import Views
 from capsbench.wrapping import LogitsModel
-from tests.measures.computing import compute
 from tests.measures.layered import NoiseImages
 
 SHAPE = (1, 4, 4)
@@ -55,6 +55,10 @@ class Network(Model):
             features = F.relu(self.flat(self.pool(y)))
         reconstruction = self.decoder(features).sigmoid().unflatten(1, SHAPE)
         return Prediction(self.classes(features), reconstruction=reconstruction)
+
+    def log_probabilities(self, prediction):
+        scores = prediction.scores.div_(2) if self.in_place else prediction.scores / 2
+        return scores.log_softmax(dim=-1)
 
     def loss(self, prediction, batch, progress):
         return F.mse_loss(prediction.reconstruction, batch.images)
@@ -117,6 +121,11 @@ def test_exact_derivatives():
     require_equal("lie-derivative", directions=["shift_x"], images=10)
 
 
+def test_probabilities():
+    require_equal("consistency", grid=GRID, images=20)
+    require_equal("averaged-accuracy", splits=["familiar"])
+
+
 def test_attacks():
     require_equal("attacks", methods=["fgsm", "pgd"], epsilons=[0.05, 0.2], images=10)
 
@@ -126,7 +135,10 @@ def test_reconstructions_are_compared_with_the_images_and_not_with_what_is_left_
 
 
 def require_equal(measure, **arguments):
-    results = [compute(measure, each, NoiseImages(), **arguments) for each in networks()]
+    config = parse_config({"measure": measure, **arguments})
+    results = [
+        run_measure(config, each, NoiseImages(), MeasureContext("cpu")) for each in networks()
+    ]
     assert results[0].values
     assert list(results[0].values) == list(results[1].values)
     assert results[0].notes == results[1].notes
