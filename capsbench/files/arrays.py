@@ -18,12 +18,13 @@ from pathlib import Path
 from tokenize import TokenError
 from typing import Any
 
+import numpy as np
 from numpy.lib.format import read_array, read_array_header_1_0, read_array_header_2_0, read_magic
 from numpy.typing import NDArray
 
 from capsbench.errors import UserError
 from capsbench.files.archives import require_bounded
-from capsbench.files.atomic import write_archive, write_bytes
+from capsbench.files.atomic import write_bytes
 from capsbench.files.content import MAX_BYTES, Content, describe_start, read, stream_sha256
 from capsbench.files.locking import unwritable
 
@@ -149,7 +150,12 @@ def _write(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with temporary.open("w+b") as stream:
-            write_archive(stream, arrays, zipfile.ZIP_STORED)
+            with zipfile.ZipFile(stream, "w") as archive:
+                for name, array in arrays.items():
+                    # A ZipInfo has a fixed date, so that equal arrays give identical files.
+                    info = zipfile.ZipInfo(f"{name}.npy")
+                    with archive.open(info, "w", force_zip64=True) as member:
+                        np.lib.format.write_array(member, np.asarray(array), allow_pickle=False)
             stream.flush()
             os.fsync(stream.fileno())
             stream.seek(0)

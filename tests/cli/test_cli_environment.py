@@ -150,10 +150,3 @@ def test_a_folder_whose_name_is_no_text(refusal, tiny):
     message = refusal(*RUN.split(), "--output", os.fsdecode(b"runs\xff"))
     assert r"runs\udcff" in message
     assert "UTF-8" in message
-
-
-def test_a_clock_before_1980(cli, tiny, monkeypatch):
-    from time import gmtime
-
-    monkeypatch.setattr("time.localtime", lambda *_: gmtime(0))
-    assert cli(*RUN.split())[0] == 0
