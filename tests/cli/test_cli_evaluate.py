@@ -14,7 +14,8 @@ from torch import nn
 
 import capsbench
 from capsbench.models.cnn_small import CNNSmall
-from capsbench.records import CellFolder, WeightsRecord
+from capsbench.records import CellFolder, TrainingConfig, TrainingRecord, WeightsRecord
+from capsbench.records.training import ModelConfig
 from capsbench.reporting.exports.export import BenchmarkExport
 from capsbench.training.recipe import Recipe
 from capsbench.training.task import Task
@@ -108,16 +109,19 @@ def test_a_checkpoint_of_a_run_needs_no_model(cli, cells, checkpoint):
 
 
 def test_a_model_that_a_record_alone_states_is_not_called(refusal, cells, checkpoint):
-    shutil.copytree(cells["small"], "stranger", ignore=shutil.ignore_patterns(".lock"))
-    path = Path("stranger/config.json")
-    config = json.loads(path.read_text("utf-8"))
-    config["model"] |= {"name": "os:system", "arguments": {"command": "touch called"}}
-    path.write_text(json.dumps(config), "utf-8")
-    (arguments,) = Path("stranger").glob("checkpoints/validation/config.json")
+    stated = {"name": "os:system", "arguments": {"command": "touch called"}}
+    config = TrainingConfig.load(cells["small"] / "config.json")
+    config = config.model_copy(update={"model": ModelConfig.model_validate(stated)})
+    stranger = CellFolder(Path("stranger", config.folder_name))
+    shutil.copytree(cells["small"], stranger.path, ignore=shutil.ignore_patterns(".lock"))
+    config.save(stranger.config)
+    training = TrainingRecord.load(cells["small"] / "training.json")
+    training.model_copy(update={"cell": None, "files": {}}).save(stranger.training)
+    (arguments,) = stranger.path.glob("checkpoints/validation/config.json")
     arguments.write_text('{"command": "touch called"}', "utf-8")
     for line in (
         ("evaluate", str(arguments.parent), *ON_TINY),
-        ("measure", "stranger", "--measures", "{measure: calibration}"),
+        ("measure", str(stranger.path), "--measures", "{measure: calibration}"),
     ):
         assert "os:system" in refusal(*line)
     assert not Path("called").exists()
