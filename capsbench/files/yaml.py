@@ -215,7 +215,7 @@ class _Reading:
                 return self.numbers[node.tag](node)
         except (KeyError, ValueError):  # after a tag, or a number of thousands of digits
             shown = text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}..."
-            raise _at(node, f"cannot read '{shown}' as {node.tag.removeprefix(TAG)}") from None
+            raise _at(node, f"cannot read '{shown}' as {str(node.tag).removeprefix(TAG)}") from None
         raise _tagged(node)
 
 
