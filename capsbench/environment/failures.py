@@ -80,9 +80,10 @@ def writing(path: str | PathLike[str]) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        if error.errno is None:  # a library's own
+            raise
         # A write to an open file has no name, a temporary file another one.
-        error.filename, error.filename2 = fspath(path), None
-        raise
+        raise OSError(error.errno, error.strerror, fspath(path)) from error
     except Exception as error:
         if match := OS_ERROR.search(str(error)):
             number = int(match[1] or match[2])
