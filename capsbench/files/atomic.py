@@ -54,7 +54,7 @@ def remove(path: Path) -> None:
     """Remove a file, a folder, or a symbolic link without what it names; absent ones are fine."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
-    else:
+    elif is_present(path):
         path.unlink(missing_ok=True)
 
 
