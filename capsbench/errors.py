@@ -8,7 +8,6 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 from pathlib import Path
 
-
 # Characters that change what a terminal or a page shows around them, apart from tab and line end:
 # control characters, marks and overrides of the direction of text, and halves of surrogate pairs.
 UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -36,10 +35,10 @@ MOST = 10  # names in a message
 
 
 def printable(text: str) -> str:
-    """Return a text with control characters as escapes, see `UNPRINTABLE`.
+    r"""Return a text with control characters as escapes, see `UNPRINTABLE`.
 
     >>> printable("red: " + chr(27) + "[31m")
-    'red: \\\\x1b[31m'
+    'red: \\x1b[31m'
     """
     return UNPRINTABLE.sub(lambda match: ascii(match[0])[1:-1], text)
 

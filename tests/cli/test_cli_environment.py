@@ -75,7 +75,7 @@ def test_results_in_ascii(encoded, cells, line):
 )
 def test_a_full_disk_and_the_next_run(cli, tiny, monkeypatch, name):
     methods = {"replace": Path.replace, "rename": Path.rename}
-    failed = []
+    failed: list[str] = []
 
     def fail_once(method):
         def put(self, target):

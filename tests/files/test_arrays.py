@@ -11,7 +11,6 @@ import pytest
 from numpy.lib.format import write_array_header_1_0
 
 from capsbench.errors import UserError
-from capsbench.files import arrays
 from capsbench.files.arrays import load_arrays, parse_npz, save_arrays
 from capsbench.files.content import Content
 from capsbench.files.locking import locked

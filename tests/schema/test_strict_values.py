@@ -81,7 +81,7 @@ def test_what_other_forms_of_a_value_are_accepted():
 def test_values_from_python_and_from_other_options_are_strict_too():
     with pytest.raises(UserError, match="width: expected a whole number, got the text '3'"):
         create_model("cnn-small", image_shape=(1, 8, 8), num_classes=2, width="3")
-    assert create_model("cnn-small", image_shape=(1, 28, 28), num_classes=2, width=np.int64(3))
+    create_model("cnn-small", image_shape=(1, 28, 28), num_classes=2, width=np.int64(3))
     with pytest.raises(UserError, match="learning_rate: expected a number, got true"):
         Recipe(learning_rate=True)
     with pytest.raises(UserError, match="expected a number, got the text '1'"):

@@ -23,7 +23,14 @@ from capsbench.errors import UserError
 
 FOLDER = Path(__file__).parent
 # No -ffast-math: linking with it makes the whole process flush subnormal numbers to zero.
-FLAGS = ("-O3", "-march=native", "-fno-math-errno", "-fopenmp", "-shared", "-fPIC")
+FLAGS: tuple[str, ...] = (
+    "-O3",
+    "-march=native",
+    "-fno-math-errno",
+    "-fopenmp",
+    "-shared",
+    "-fPIC",
+)
 DTYPE_FLAGS = {torch.float32: ("-DREAL=float",), torch.float64: ("-DREAL=double", "-DDOUBLE")}
 
 

@@ -160,7 +160,7 @@ def test_a_truncated_library_is_compiled_again(cache):
     path.unlink()  # this process has it mapped
     path.write_bytes(whole[: len(whole) // 2])
     native.library.cache_clear()
-    assert native.library("dynamic.c", torch.float32, **SIZES).weighted_sum
+    native.library("dynamic.c", torch.float32, **SIZES)
     assert path.stat().st_size > len(whole) // 2
 
 

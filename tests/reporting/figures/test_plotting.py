@@ -1,16 +1,19 @@
 """Style of figures: nothing that a user has set for matplotlib changes a pixel."""
 
+from typing import Any
+
 import matplotlib as mpl
+from cycler import cycler
 
 from capsbench.reporting.figures.plotting import annotate, draw_legend, new_figure, png, svg
 
-HOSTILE = {
+HOSTILE: Any = {
     "font.size": 100,
     "font.family": "monospace",
     "text.usetex": True,
     "axes.titlesize": 1,
     "lines.linewidth": 30,
-    "axes.prop_cycle": mpl.cycler(color=["#ff0000"]),
+    "axes.prop_cycle": cycler(color=["#ff0000"]),
     "figure.autolayout": True,
     "savefig.bbox": "tight",
     "savefig.transparent": True,
