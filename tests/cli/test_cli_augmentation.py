@@ -23,6 +23,7 @@ def test_a_training_with_augmentation(cli, tiny):
     assert plain["recipe"].pop("augmentation") == []
     operations = [{"RandAugment": {"n": 2, "m": 9}}, {"RandomErasing": {"p": 0.5}}]
     assert augmented["recipe"].pop("augmentation") == operations
+    assert plain.pop("checksum") != augmented.pop("checksum")
     assert augmented == plain | {"kornia": version("kornia")}
     training = record("augmented", "training.json")
     assert training["status"] == "trained"

@@ -11,6 +11,7 @@ import pytest
 
 from capsbench.files.atomic import write_npz, write_rows
 from capsbench.measures.accuracy_by_view import AccuracyByViewConfig
+from capsbench.names import find
 from capsbench.records import (
     BenchmarkFolder,
     BenchmarkRecord,
@@ -99,7 +100,8 @@ def _write_benchmark(
     cells = []
     for index, (label, name) in enumerate(models):
         for seed in seeds:
-            config = _config(benchmark, name, index, seed)
+            identity = "Net@0123456789abcdef" if name.endswith(".py:Net") else name
+            config = _config(benchmark, identity, index, seed)
             random = np.random.default_rng((index, seed))
             record = _record(benchmark, "accuracy-by-view", _accuracies(benchmark, index, random))
             measure = f"accuracy-by-view-{record.fingerprint}"
@@ -107,7 +109,7 @@ def _write_benchmark(
                 label=label,
                 model=name,
                 seed=seed,
-                path=f"digits/{name}/{seed}-{config.fingerprint}",
+                path=f"digits/{identity.partition('@')[0]}/{seed}-{config.fingerprint}",
                 measures={"accuracy-by-view": measure},
             )
             cells.append(cell)
@@ -172,7 +174,7 @@ def _add_measure(
     content = record.benchmark.model_dump() | {"measures": [*others, config]}
     benchmark = Benchmark.model_validate(content)
     added = _record(benchmark, measure, values, notes=notes)
-    name = f"{measure}-{added.fingerprint}"
+    name = f"{find('measures', measure).slug}-{added.fingerprint}"
     cells = tuple(
         cell.model_copy(update={"measures": cell.measures | {measure: name}})
         if (cell.label, cell.seed) == (label, seed)

@@ -26,7 +26,11 @@ TABLE = Table(
     columns=(*text_columns("Model", "Kind"), *number_columns("Accuracy")),
     rows=(
         TableRow(
-            (LABEL, "a", TableCell("98.3 %", interval="97.0 to 99.0", values="98.4, 98.2", seeds=2)),
+            (
+                LABEL,
+                "a",
+                TableCell("98.3 %", interval="97.0 to 99.0", values="98.4, 98.2", seeds=2),
+            ),
             color=1,
         ),
         TableRow(("C", None, "cannot draw"), marked=True),

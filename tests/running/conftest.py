@@ -51,7 +51,7 @@ def command():
         path.write_text(write_yaml(protocol))
         return [
             sys.executable, "-m", "capsbench", "run", str(path), "--output", str(folder),
-            "--device", "cpu", "--wandb", "off", *options,
+            "--device", "cpu", "--wandb", "off", "--trust-code", *options,
         ]  # fmt: skip
 
     return command

@@ -94,10 +94,6 @@ def add_calibration():
 
 def test_an_own_model_is_measured_from_its_file_and_not_exported(tmp_path, add_calibration):
     folder = write_benchmark(tmp_path, models=(("CNN", "my nets/net.py:Net"),), seeds=(0, 1, 2))
-    for cell in load_results(folder).cells:
-        assert cell.config is not None
-        own = cell.config.model.model_copy(update={"name": "Net@0123456789abcdef"})
-        cell.config.model_copy(update={"model": own}).save(cell.folder.config)
     words = command_of(next_step(load_results(folder), tmp_path, None))
     assert words[:2] == ["capsbench", "measure"]
     assert words[-2:] == ["--model", "my nets/net.py:Net"]

@@ -12,6 +12,7 @@ from capsbench.records import (
     TrainingRecord,
     load_results,
 )
+from capsbench.records.training import Selected
 from capsbench.reporting.comparisons.aggregate import SeedValues
 from capsbench.reporting.comparisons.matched import NEVER, matched_table
 from capsbench.reporting.comparisons.published import (
@@ -111,12 +112,16 @@ def follow(folder, accuracies, to):
     for cell in load_results(folder).cells:
         rows = cell.trajectory
         for row, accuracy in zip(rows, accuracies[cell.label], strict=True):
+            validation = 0.9 if row["step"] == 200 else 0.5
             row |= {"familiar_accuracy": accuracy, "novel_accuracy": accuracy / 2}
+            row["validation_accuracy"] = validation
         files = CellFolder(cell.folder.path)
         write_rows(files.trajectory, rows)
         training = TrainingRecord.load(files.training)
-        selected = training.selected["validation"].model_copy(update={"step": 200})
-        selected_by_rule = training.selected | {"validation": selected}
+        selected_by_rule = {
+            "validation": Selected(step=200, accuracy=0.9),
+            "last": Selected(step=300, accuracy=0.5),
+        }
         training.model_copy(update={"selected": selected_by_rule}).save(files.training)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from capsbench.measures import FigureSpec, LayerFigureSpec, load_measure
-from capsbench.names import table
+from capsbench.names import table, trust
 from capsbench.records import load_results
 from capsbench.reporting import report
 from capsbench.reporting.figures.all_figures import draw_figures, measure_figures
@@ -87,6 +87,7 @@ def test_a_measure_from_outside_is_drawn(tmp_path: Path, write_benchmark, add_me
     ]
     results = load_results(folder)
     measure = {"measure": f"{file}:Brightness"}
+    trust(measure["measure"])
     add_measure(folder, "CNN", 0, measure, values)
     results = load_results(folder)
     figure = measure_figures(results)["brightness"].figure
