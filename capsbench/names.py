@@ -15,10 +15,11 @@ import importlib
 import importlib.util
 import inspect
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from functools import cache
 from hashlib import sha256
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -161,8 +162,12 @@ def is_own_file(identity: str) -> bool:
     return "@" in identity
 
 
-def table(kind: Kind) -> dict[str, Target]:
-    """Return all registered names of a kind, sorted, from the metadata of installed packages."""
+@cache
+def table(kind: Kind) -> Mapping[str, Target]:
+    """Return all registered names of a kind, sorted, from the metadata of installed packages.
+
+    The metadata are read once: a package that is installed later is seen by the next process.
+    """
     points = sorted(entry_points(group=f"capsbench.{kind}"), key=lambda point: point.name)
     return {p.name: Target(kind, p.name, p.module, None, p.attr) for p in points}
 

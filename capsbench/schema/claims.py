@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import Self
 
@@ -120,9 +121,10 @@ def is_claims(name: str) -> bool:
     return "claims" in read_fields(find("benchmarks", name).source())
 
 
-def benchmark_names() -> list[str]:
-    """Return the registered benchmarks, without the files of claims."""
-    return sorted(name for name in table("benchmarks") if not is_claims(name))
+@cache
+def benchmark_names() -> tuple[str, ...]:
+    """Return the registered benchmarks, without the files of claims; their files are read once."""
+    return tuple(name for name in table("benchmarks") if not is_claims(name))
 
 
 def load_claims(name: str, scale: str | None = None) -> Claims:

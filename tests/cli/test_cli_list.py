@@ -48,7 +48,7 @@ def test_all_kinds(cli):
 def test_a_broken_plug_in_hides_no_other_name(cli, monkeypatch):
     broken = Target("models", "broken", "nopackage.net", None, "Net")
     monkeypatch.setattr(
-        "capsbench.cli.listing.table", lambda kind: table(kind) | {"broken": broken}
+        "capsbench.cli.listing.table", lambda kind: {**table(kind), "broken": broken}
     )
     code, rows, _ = cli("list", "models", "--json")
     assert code == 0
