@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -89,14 +90,15 @@ class AutotuningCache:
         return str(results[case]["chosen"])
 
     def _is_valid(self, entry: Any) -> bool:
-        """Return whether an entry has times and selects an implementation that exists."""
+        """Return True if an entry selects an implementation that exists and has its time."""
         if not isinstance(entry, dict) or not isinstance(entry.get("chosen"), str):
             return False
         times = entry.get("milliseconds")
         return (
-            entry["chosen"] in self.names
-            and isinstance(times, dict)
+            isinstance(times, dict)
+            and entry["chosen"] in times
             and set(times) <= set(self.names)
+            and all(type(best) in (int, float) and 0 <= best < math.inf for best in times.values())
         )
 
     def _measure(self, candidates: Candidates) -> dict[str, Any]:

@@ -16,7 +16,7 @@ class EMVariant:
     Attributes:
         variance_floor: Added to each variance.
         mass_epsilon: Added to each parent's mass, so that the pose of a parent of little mass is
-            near zero; if 0, only a parent without any mass is guarded.
+            near zero; if 0, a parent without mass is at the centre of its votes.
         memory: Fraction of the previous iteration's mean in the current one; the mean before the
             first iteration is zero.
         split_among_positions: Start assignments uniformly over all parents of a child (eq. 20), not

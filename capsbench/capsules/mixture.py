@@ -5,6 +5,10 @@ products of both with the points' weights, and the log-densities of an E-step ar
 Gaussians' natural parameters, so differences between points and means need not be stored. EM
 routing does the same with votes for points. `fit` does store the differences, as points of each
 Gaussian, so that clusters can be any distance apart.
+
+EM routing has a small prior, so that every parent has mass and a gradient. `fit` has none: with it,
+the likelihood could fall and a component without points would move. So it treats masses below
+`smallest_mass` as zero.
 """
 
 from __future__ import annotations

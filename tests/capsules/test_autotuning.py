@@ -115,6 +115,10 @@ def test_a_result_of_this_process_outlives_its_file(folder):
         b'{"results": {"a case": {"chosen": "evil", "milliseconds": {"evil": 1}}}}',
         b'{"results": {"a case": {"chosen": "plain", "milliseconds": {"<b>": 1}}}}',
         b'{"results": {"a case": {"chosen": "plain", "milliseconds": "plain"}}}',
+        b'{"results": {"a case": {"chosen": "plain", "milliseconds": {}}}}',
+        b'{"results": {"a case": {"chosen": "plain", "milliseconds": {"slow": 1}}}}',
+        b'{"results": {"a case": {"chosen": "plain", "milliseconds": {"plain": "x"}}}}',
+        b'{"results": {"a case": {"chosen": "plain", "milliseconds": {"plain": NaN}}}}',
     ],
 )
 def test_a_damaged_file_is_replaced(folder, content):

@@ -157,7 +157,7 @@ def test_a_library_is_compiled_once_and_kept(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     sizes = {"I": 3, "J": 2, "D": 2, "E": 2}
     first = native.library("dynamic.c", torch.float32, **sizes)
-    (path,) = (tmp_path / "capsbench" / "native").iterdir()
+    (path,) = (tmp_path / "capsbench" / "libraries").iterdir()
     native.library.cache_clear()
     monkeypatch.setattr(subprocess, "run", lambda *_, **__: pytest.fail("compiled again"))
     assert native.library("dynamic.c", torch.float32, **sizes)._name == str(path) == first._name

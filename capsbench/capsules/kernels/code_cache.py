@@ -42,7 +42,7 @@ def code_folder(name: str) -> Path:
         RuntimeError: The user has no home folder.
     """
     folder = cache_folder() / name
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     folder.mkdir(mode=0o700, exist_ok=True)
     folder = folder.resolve()
     _require_private(folder)
@@ -63,10 +63,8 @@ def code_file(path: Path, create: Callable[[Path], None]) -> Path:
             output = Path(folder, path.name)
             create(output)
             content = output.read_bytes()
-            with output.open(
-                "ab"
-            ) as file:  # the loader of libraries reads no further than their end
-                file.write(sha256(content).hexdigest().encode())
+            # The loader of libraries ignores what follows their end.
+            output.write_bytes(content + sha256(content).hexdigest().encode())
             output.chmod(0o700)
             output.replace(path)
     return path
@@ -86,7 +84,8 @@ def _is_intact(path: Path) -> bool:
 def _require_private(folder: Path) -> None:
     """Raise an error if others can write to a folder, or replace it or a folder above it.
 
-    Above it, the members of a group may write: on many systems each user has a group of its own.
+    Above it, the owner's own group may write, which by convention has the owner's number: where
+    each user has one, folders are usually made writable for it.
     """
     user = os.geteuid()
     for place in (folder, *folder.parents):
@@ -96,9 +95,13 @@ def _require_private(folder: Path) -> None:
                 f"the folder {place} belongs to another user; set XDG_CACHE_HOME to a folder of "
                 f"your own"
             )
-        shared = 0o022 if place == folder else 0o002
-        if status.st_mode & shared and (place == folder or not status.st_mode & stat.S_ISVTX):
+        shared = status.st_mode & 0o022
+        if place != folder and status.st_mode & stat.S_ISVTX:
+            shared = 0  # others cannot rename what is not theirs
+        elif place != folder and status.st_gid == status.st_uid:
+            shared &= 0o002
+        if shared:
             raise PermissionError(
-                f"other users can write to the folder {place}, from which code would be loaded; "
-                f"run chmod go-w {place}"
+                f"other users can write to the folder {place}, where code would be loaded from "
+                f"{folder}; run chmod go-w {place}, or set XDG_CACHE_HOME to another folder"
             )

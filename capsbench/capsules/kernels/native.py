@@ -122,16 +122,9 @@ def _load(file: Path, dtype: torch.dtype, constants: Mapping[str, int | str]) ->
     name = f"{file.stem}-{_fingerprint(file.parent, options, _machine(*program))}.so"
 
     def compile_to(output: Path) -> None:
-        command = [*program, *options, str(file), "-lm", "-o", str(output)]
-        subprocess.run(
-            command,
-            check=True,
-            capture_output=True,
-            encoding="utf-8",
-            errors="replace",  # of the locale
-        )
+        _run([*program, *options, str(file), "-lm", "-o", str(output)])
 
-    return ctypes.CDLL(str(code_file(code_folder("native") / name, compile_to)))
+    return ctypes.CDLL(str(code_file(code_folder("libraries") / name, compile_to)))
 
 
 @cache
@@ -160,6 +153,13 @@ def _fingerprint(folder: Path, options: list[str], machine: Mapping[str, str]) -
     return sha256(b"\0".join([settings, *sources])).hexdigest()[:32]
 
 
+def _run(command: list[str]) -> str:
+    """Return the output of a compiler; its messages may have another encoding."""
+    return subprocess.run(
+        command, check=True, capture_output=True, encoding="utf-8", errors="replace"
+    ).stdout
+
+
 @cache
 def _machine(*program: str) -> Mapping[str, str]:
     """Return the settings behind -march=native; several machines may share a home folder."""
@@ -168,15 +168,8 @@ def _machine(*program: str) -> Mapping[str, str]:
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
         if line.startswith(("model name", "flags", "CPU part", "Features"))
     ]
-    version = subprocess.run(
-        [*program, "--version"],
-        capture_output=True,
-        encoding="utf-8",
-        errors="replace",  # of the locale
-        check=True,
-    )
     return {
-        "compiler": version.stdout,
+        "compiler": _run([*program, "--version"]),
         "processor": platform.machine(),
         "cpu": "\n".join(sorted(set(cpu))),
     }

@@ -67,6 +67,6 @@ def run(dtype):
 
 if __name__ == "__main__":
     native.FOLDER = Path(sys.argv[1])
-    native.FLAGS = (*(x for x in native.FLAGS if x != "-O3"), "-O0", "-g", *SANITIZERS)
+    native.FLAGS = (*(x for x in native.FLAGS if x != "-O3"), "-O1", "-g", *SANITIZERS)
     native.unavailable_reason.cache_clear()
     print(run(torch.float32) + run(torch.float64), "routings")
