@@ -23,9 +23,12 @@ DEEP = ("I", "F")  # first letters of modes with more than 8 bits
 BITS_PER_SAMPLE = 258  # tag of TIFF
 HEADER = 4096  # bytes at the beginning of a file, enough for the comments of PPM
 PNG_DEPTH = 24  # place of the bit depth in a PNG file, in bytes
-# Warnings of Pillow about files that it reads in the right way.
-HARMLESS = "Metadata Warning|Image appears to be a malformed MPO file"
-# Errors of Pillow's readers on damaged files, and its warnings.
+ORIENTATION = 274  # tag of EXIF: the rotation of the camera
+# Warnings of Pillow about files that it reads in the right way, and about tags of EXIF.
+HARMLESS = re.compile("Metadata Warning|Image appears to be a malformed MPO file")
+EXIF = re.compile("Tag |Possibly corrupt EXIF|Corrupt EXIF|Truncated File Read")
+OTHER_TAG = re.compile(rf"Skipping tag (?!{ORIENTATION}$)")
+# Errors of Pillow's readers on damaged files.
 DAMAGED = (
     OSError,
     SyntaxError,
@@ -34,9 +37,7 @@ DAMAGED = (
     LookupError,
     ArithmeticError,
     EOFError,
-    MemoryError,
     NotImplementedError,
-    UserWarning,
     struct.error,
     zlib.error,
 )
@@ -63,31 +64,32 @@ def read_image(file: Path, *, size: int, channels: int, background: Color) -> ND
         UserError: The file is damaged or of another format, or an image that has no one right
             reading in 8 bits: a deeper one, several in one file, another color space.
     """
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(record=True) as problems:
         warnings.simplefilter("error", Image.DecompressionBombWarning)
-        warnings.simplefilter("error", UserWarning)
-        warnings.filterwarnings("ignore", HARMLESS, UserWarning)
+        warnings.simplefilter("always", UserWarning)
         try:
             with file.open("rb") as stream, Image.open(stream, formats=FORMATS) as image:
                 _require_one_reading(file, image)
                 upright = _over(ImageOps.exif_transpose(image), background)
+                _require_harmless(file, image, [str(each.message) for each in problems])
                 resized = upright.convert("L" if channels == 1 else "RGB").resize((size, size))
         except UnidentifiedImageError:
-            reason = f"is no {READABLE} image" if file.stat().st_size else "is empty"
-            raise UserError(f"{file} {reason}; convert or replace it") from None
+            raise UserError(f"{file} {_defect(file)}; convert or replace it") from None
         except (Image.DecompressionBombWarning, Image.DecompressionBombError):
             raise UserError(
                 f"{file} has more than {Image.MAX_IMAGE_PIXELS:,} pixels; make it smaller first"
             ) from None
         except DAMAGED as error:
-            reason = " ".join(str(error).split())
-            raise UserError(f"{file} cannot be read as an image ({reason}); replace it") from None
+            if isinstance(error, OSError) and error.errno is not None:  # of the disk, not the file
+                raise
+            raise _unreadable(file, str(error)) from None
     return np.array(resized).reshape(size, size, channels)
 
 
 def _require_one_reading(file: Path, image: Image.Image) -> None:
     """Refuse an image of which Pillow would drop something, or that has a choice of readings."""
-    if image.mode[0] in DEEP or _bit_depth(file, image) > 8:
+    bits = _bit_depth(file, image)
+    if image.mode[0] in DEEP or bits > 8:
         raise UserError(
             f"{file} has more than 8 bits for each pixel and channel; convert it to 8 bits first"
         )
@@ -101,6 +103,45 @@ def _require_one_reading(file: Path, image: Image.Image) -> None:
     if image.format == "PNG":  # Pillow decodes without a look at the checksums of the pixels
         with Image.open(file, formats=["PNG"]) as unread:
             unread.verify()
+        # It also spreads gray levels of 2 and 4 bits over 0 to 255, but not the transparent one.
+        if image.mode == "L" and "transparency" in image.info:
+            image.info["transparency"] *= 255 // (2**bits - 1)
+
+
+def _require_harmless(file: Path, image: Image.Image, problems: list[str]) -> None:
+    """Refuse an image of which Pillow skipped more than tags of EXIF beside the orientation."""
+    for problem in problems:
+        if HARMLESS.match(problem):
+            continue
+        if image.format == "TIFF" or not EXIF.match(problem):  # tags of TIFF describe the pixels
+            raise _unreadable(file, problem)
+        if ORIENTATION not in image.getexif() and not OTHER_TAG.search(problem):
+            raise UserError(
+                f"{file} has damaged EXIF data, and the rotation of the camera cannot be read "
+                f"({problem}); remove the EXIF data, or replace the file"
+            )
+
+
+def _defect(file: Path) -> str:
+    """Return the reason for which no reader accepts a file, which `Image.open` leaves out."""
+    if not file.stat().st_size:
+        return "is empty"
+    with file.open("rb") as stream:
+        start = stream.read(HEADER).ljust(HEADER, b"\0")
+        for kind in FORMATS:
+            reader, accepts = Image.OPEN[kind]
+            assert accepts is not None
+            if accepts(start):
+                stream.seek(0)
+                try:
+                    reader(stream, "")
+                except SyntaxError as error:
+                    return f"is a damaged {kind} image ({error})"
+    return f"is no {READABLE} image"
+
+
+def _unreadable(file: Path, reason: str) -> UserError:
+    return UserError(f"{file} cannot be read as an image ({' '.join(reason.split())}); replace it")
 
 
 def _bit_depth(file: Path, image: Image.Image) -> int:

@@ -1,12 +1,13 @@
 """Image files in the real formats: what has one right reading is read, the rest is refused."""
 
+import errno
 import io
 import struct
 import zlib
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps, PngImagePlugin
 
 from capsbench.datamodules._image_files import read_image
 from capsbench.errors import UserError
@@ -81,6 +82,21 @@ def tiff(pixels, *, alpha=None):
 
 def chunk(kind, data):
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4, 8])
+def test_the_transparent_level_of_a_gray_png_is_that_of_the_file(tmp_path, bits):
+    most = 2**bits - 1
+    bars = np.repeat([0, most // 2, most, most], SIDE // 4)  # bits of whole bytes
+    row = np.packbits((bars[:, None] >> np.arange(bits)[::-1]) & 1).tobytes()
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", SIDE, SIDE, bits, 0, 0, 0, 0))
+    pixels = chunk(b"IDAT", zlib.compress((b"\0" + row) * SIDE)) + chunk(b"IEND", b"")
+    for level in {0, most // 2, most}:
+        transparent = chunk(b"tRNS", struct.pack(">H", level))
+        (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n" + header + transparent + pixels)
+        expected = np.where(bars == level, 100, bars * 255 // most)
+        gray = read(tmp_path / "a.png", background=(100, 100, 100), channels=1)
+        np.testing.assert_array_equal(gray[..., 0], [expected] * SIDE)
 
 
 def deep_png(channels):
@@ -163,6 +179,69 @@ def test_the_rotation_of_the_camera_is_undone(tmp_path, kind):
     assert np.abs(read(tmp_path / "a").astype(int) - upright)[[0, -1]].max() < 20
 
 
+def photograph(*tags, entries=None):
+    """Return a JPEG file with EXIF tags (number, type, count, value or place of the values)."""
+    data = b"".join(struct.pack("<HHII", *tag) for tag in tags)
+    count = len(tags) if entries is None else entries
+    exif = b"Exif\0\0II*\0" + struct.pack("<IH", 8, count) + data + bytes(4)
+    upright = Image.new("L", (SIDE, SIDE))
+    upright.paste(255, (0, 0, SIDE, SIDE // 2))
+    return saved(upright, "JPEG", exif=exif)
+
+
+TURNED = (274, 3, 1, 3)  # by 180 degrees
+BEYOND = {"make": (271, 2, 9999, 4000), "resolution": (282, 5, 1, 4000)}
+HARMLESS = {
+    "a tag beyond the end": ([(274, 3, 1, 1), BEYOND["resolution"]], 1),
+    "the same, turned": ([TURNED, BEYOND["resolution"]], 0),
+    "a larger tag before": ([BEYOND["make"], TURNED], 0),
+    "no rotation": ([BEYOND["make"]], 1),
+}
+
+
+@pytest.mark.parametrize("case", HARMLESS)
+def test_damaged_exif_data_matter_only_for_the_rotation(tmp_path, case):
+    tags, upright = HARMLESS[case]
+    (tmp_path / "a.jpg").write_bytes(photograph(*tags))
+    pixels = read(tmp_path / "a.jpg", channels=1)[..., 0]
+    assert (pixels[[0, -1], 0] > 127).tolist() == [upright == 1, upright == 0]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        photograph((274, 3, 9999, 4000)),  # the orientation itself lies beyond the end
+        photograph((274, 3, 99, 4000), BEYOND["resolution"]),
+        photograph(entries=50),
+    ],
+)
+def test_an_unreadable_rotation_is_refused(tmp_path, content):
+    (tmp_path / "a.jpg").write_bytes(content)
+    with pytest.raises(UserError, match=r"a\.jpg has damaged EXIF data.*rotation"):
+        read(tmp_path / "a.jpg")
+
+
+@pytest.mark.parametrize(
+    "error", [MemoryError(), PermissionError(errno.EACCES, "no"), OSError(errno.EIO, "disk")]
+)
+def test_errors_of_the_machine_are_no_damage_of_the_file(tmp_path, monkeypatch, error):
+    def fail(image):
+        raise error
+
+    (tmp_path / "a.png").write_bytes(saved(NOISE, "PNG"))
+    monkeypatch.setattr(ImageOps, "exif_transpose", fail)
+    with pytest.raises(type(error)) as raised:
+        read(tmp_path / "a.png")
+    assert raised.value is error
+
+
+def noted_png():
+    """Return a PNG file of which a note has changed, not its checksum."""
+    notes = PngImagePlugin.PngInfo()
+    notes.add_text("title", "noise")
+    return saved(NOISE, "PNG", pnginfo=notes).replace(b"noise", b"Noise")
+
+
 def frames(kind):
     return saved(NOISE, kind, save_all=True, append_images=[Image.new("RGB", NOISE.size)])
 
@@ -183,6 +262,12 @@ REFUSED = {
     "PostScript": (saved(NOISE, "EPS"), "no PNG, JPEG"),
     "Finder": (b"\0\0\0\1Bud1", "no PNG, JPEG"),
     "empty": (b"", "is empty"),
+    "one byte": (b"P", "no PNG, JPEG"),
+    "changed note": (noted_png(), "a damaged PNG image .*tEXt"),
+    "frames without number": (
+        saved(NOISE, "PNG")[:33] + chunk(b"acTL", bytes(8)) + saved(NOISE, "PNG")[33:],
+        "cannot be read",
+    ),
     "large": (saved(Image.new("1", (10000, 9000)), "PNG"), "more than .* pixels"),
     "larger": (saved(Image.new("1", (20000, 10000)), "PNG"), "more than .* pixels"),
 }
