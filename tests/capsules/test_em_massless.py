@@ -19,7 +19,7 @@ CPU = torch.device("cpu")
 # Largest errors relative to the largest value. In float32 the one-pass variance of the kernels is
 # known to about 1e-5, a fiftieth of its floor, and each iteration divides by it.
 TOLERANCE = {torch.float64: 1e-9, torch.float32: 5e-3}
-GRADIENT_TOLERANCE = {torch.float64: 1e-9, torch.float32: 0.15}
+GRADIENT_TOLERANCE = {torch.float64: 1e-9, torch.float32: 0.03}
 FORMS = [
     pytest.param(
         form,
@@ -97,7 +97,7 @@ def test_parents_without_mass_are_at_the_centre_of_their_votes(form, dtype):
     torch.testing.assert_close(result, expected, rtol=1e-4, atol=0)
 
 
-@pytest.mark.parametrize("iterations", [3, 5])
+@pytest.mark.parametrize("iterations", [3, 4])
 @every_dtype
 @every_form
 def test_values_and_gradients_agree_with_the_textbook(form, dtype, iterations):
@@ -106,6 +106,29 @@ def test_values_and_gradients_agree_with_the_textbook(form, dtype, iterations):
     assert (expected[2].sum(dim=(-1, -2, -3)) < 1e-10).sum() >= 4
     result = route(tensors.map(lambda x: x.to(dtype)), backend=form, iterations=iterations)
     assert_agree(result, expected, dtype)
+
+
+def test_the_prior_moves_a_mean_by_its_share_of_the_mass():
+    """The bound in docs/equations.md; below the rounding of float32 from a share of 2^-26."""
+    tensors = far_votes(size=(3, 3), kernel=(3, 3), types=6)
+    tensors = tensors._replace(
+        poses=tensors.poses / 10, beta_a=-torch.linspace(4, 40, 6, dtype=DOUBLE)
+    )
+    result = tensors.route(inverse_temperature=1.0, iterations=2)
+    mass = masses(tensors, result.assignments)
+    total = tensors.presences.sum(dim=(1, 2, 3))[:, None]
+    small = mass < 1e-9
+    assert small.any()
+    assert mass.min() > 1e-17
+    votes = window_votes(tensors.poses, tensors.weights)[:, 0, 0].unflatten(-1, (4, 4))
+    assigned = result.assignments[:, 0, 0].flatten(2) * tensors.presences.flatten(1)[:, None]
+    mean = torch.einsum("bpi,bpirc->bprc", assigned / assigned.sum(dim=-1, keepdim=True), votes)
+    share = (PRIOR_SHARE * total / (mass + PRIOR_SHARE * total))[..., None, None]
+    expected = mean + share * (centres(tensors) - mean)
+    error = (result.poses[:, 0, 0] - expected).abs().amax(dim=(-1, -2))
+    moved = (expected - mean).abs().amax(dim=(-1, -2))
+    assert (error[small] < 1e-3 * moved[small] + 1e-12).all()
+    assert (share[mass > 2**-26 * total] < 2**-24).all()
 
 
 def test_textbook_agrees_with_loops():
