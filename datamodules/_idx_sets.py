@@ -149,9 +149,10 @@ def _verified(stored: Content, file: IdxFile) -> Content:
 
     A file that was unpacked and packed again has another SHA-256, but the same content.
     """
-    checksum = stored.sha256
     content = decompress(stored, MAX_BYTES)
-    unpacked = content.checksum_like(file.plain)
+    if content is stored:
+        return stored.check(file.plain)
+    checksum, unpacked = stored.sha256, content.checksum_like(file.plain)
     if checksum != file.packed and unpacked != file.plain:
         raise stored.damaged(
             f"SHA-256 {file.packed}, or {describe_checksum(file.plain)} of the unpacked file",

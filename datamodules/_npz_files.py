@@ -21,8 +21,8 @@ from capsbench.formats.npz import ArraySpec, read_npz
 class NpzSet:
     """Place, checksums and content of a set's files: one, or parts of the set side by side.
 
-    Parts have different objects or views of the set, and images of one size. They are read in the
-    order of their names.
+    Parts have different objects or views of the set, and images of one size. Their images are
+    sorted by the view, as those of the known files are: the splits do not depend on the parts.
 
     Attributes:
         folder_name: Folder of the files under the data root.
@@ -91,9 +91,11 @@ class NpzSet:
             self._require_fit(one, first, other, second)
         if len(parts) == 1:
             return next(iter(parts.values()))
-        return {
+        joined = {
             name: np.concatenate([each[name] for each in parts.values()]) for name in self.required
         }
+        order = np.lexsort([joined[name] for name in reversed(self.view)])
+        return {name: array[order] for name, array in joined.items()}
 
     def status_line(self, data_root: Path) -> str:
         """Return one line that says if files are there, and what to do if not."""
@@ -108,7 +110,8 @@ class NpzSet:
         optional: dict[str, ArraySpec] = dict.fromkeys(self.names, (1, "U"))
         arrays = read_npz(content, self.required, optional)
         for name, expected in self.names.items():
-            if name in arrays and tuple(arrays.pop(name)) != expected:
+            given = arrays.pop(name, np.array(expected))
+            if given.shape != (len(expected),) or tuple(given) != expected:
                 raise content.damaged(f"{name!r} {', '.join(expected)}", "others")
         lengths = {name: len(array) for name, array in arrays.items()}
         if len(set(lengths.values())) > 1:

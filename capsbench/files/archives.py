@@ -137,11 +137,19 @@ def tar_members(path: Path, names: Sequence[str], expected: str) -> Iterator[Con
 
 
 def _read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytearray:
-    """Read a member in pieces: at once, it would be unpacked beyond the size that it states."""
+    """Read a member in pieces: at once, it would be unpacked beyond the size that it states.
+
+    Raises:
+        BadZipFile: It has fewer bytes, which `zipfile` accepts.
+    """
     data = bytearray()
     with archive.open(member) as stream:
         while chunk := stream.read(CHUNK):
             data += chunk
+    if len(data) != member.file_size:
+        raise zipfile.BadZipFile(
+            f"{member.filename!r} has {len(data)} bytes, not {member.file_size}"
+        )
     return data
 
 

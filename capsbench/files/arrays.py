@@ -137,6 +137,8 @@ def _array(content: Content, archive: zipfile.ZipFile, member: zipfile.ZipInfo) 
             raise content.damaged(f"{name!r} in the format of plain arrays", "another version")
         shape, _, dtype = read_header(stream)
         claimed, available = math.prod(shape) * dtype.itemsize, member.file_size - stream.tell()
+        if not dtype.itemsize:  # any number of elements in no bytes
+            raise content.damaged(f"{name!r} with elements of at least a byte", str(dtype))
         if claimed != available and not dtype.hasobject:
             sizes = " x ".join(map(str, shape))
             expected = f"{claimed} bytes for {sizes} numbers of {name!r}"

@@ -1,5 +1,7 @@
 """COIL and ETH-80: NPZ files that a user provides, and the real ones if they are local."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 import torch
@@ -183,7 +185,10 @@ def divided(path, masks, change=lambda arrays, part: arrays):
     path.unlink()
     paths = [path.with_name(f"{path.stem}_{letter}.npz") for letter in "ab"[: len(masks)]]
     for part, (each, mask) in enumerate(zip(paths, masks, strict=True)):
-        rows = {name: array[mask] for name, array in arrays.items()}
+        rows = {
+            name: array[mask] if len(array) == len(mask) else array
+            for name, array in arrays.items()
+        }
         each.write_bytes(made.npz(**change(rows, part)))
     return paths
 
@@ -208,19 +213,62 @@ def test_parts_of_a_set_are_read_together(tmp_path, monkeypatch, parts):
     make(tmp_path, monkeypatch)
     path = tmp_path / name
     whole = cls(data_root=tmp_path).read().images
-    masks = halves(path, column, last)
-    paths = divided(path, masks)
+    paths = divided(path, halves(path, column, last))
     data = cls(data_root=tmp_path)
-    together = data.read().images
-    rows = torch.from_numpy(np.concatenate([mask.nonzero()[0] for mask in masks]))
-    for factor, values in whole.factors.items():
-        assert torch.equal(together.factors[factor], values[rows])
-    assert torch.equal(together.images, whole.images[rows])
-    assert torch.equal(together.targets, whole.targets[rows])
+    require_equal(data.read().images, whole)
     sums = "".join(roots.sha256(each.read_bytes()) for each in paths)
     assert data.identity.checksum == f"sha256:{roots.sha256(sums.encode())}"
     assert all(str(each) in cls.availability(tmp_path) for each in paths)
     assert len(data.split("train")) and len(data.split("test"))
+
+
+DIVISIONS = {
+    "familiar azimuths": {"views": ViewRange(azimuth={"values": [0, 180]})},
+    "familiar elevations": {"views": ViewRange(elevation=[0, 45])},
+    "test instances": {"test_instances": (2, 5)},
+    "validation instances": {"views": ViewRange(azimuth=[0, 90]), "validation_instances": (1,)},
+    "few of each class": {"views": ViewRange(azimuth=[0, 90]), "per_class": 4},
+}
+
+
+def require_equal(one, other):
+    assert one.factors.keys() == other.factors.keys()
+    for factor, values in other.factors.items():
+        assert torch.equal(one.factors[factor], values)
+    for name in ("images", "targets", "index"):
+        assert torch.equal(getattr(one, name), getattr(other, name))
+    assert (one.masks is None) == (other.masks is None)
+    assert one.masks is None or torch.equal(one.masks, other.masks)
+
+
+def require_equal_splits(root, parts_root, path, column, last, divisions=tuple(DIVISIONS)):
+    """Compare the splits of a file of ETH-80 and of its parts."""
+    copy = parts_root / "ETH80" / path.name
+    roots.write(copy, path.read_bytes())
+    divided(copy, halves(copy, column, last))
+    for division in divisions:
+        whole, parts = (ETH80(data_root=each, **DIVISIONS[division]) for each in (root, parts_root))
+        for name in ("train", "validation", "test"):
+            require_equal(parts.split(name), whole.split(name))
+
+
+@pytest.mark.parametrize(("column", "last"), [("instance", 2), ("polar_deg", 45)])
+def test_parts_have_the_splits_of_the_whole_set(tmp_path, monkeypatch, column, last):
+    roots.eth80_set(tmp_path, monkeypatch)
+    path = tmp_path / "ETH80" / "eth80_32.npz"
+    with np.load(path) as archive:  # every image another one
+        noise = np.random.default_rng(0).integers(0, 256, archive["images"].shape, "u1")
+        content = made.npz(**(dict(archive) | {"images": noise}))
+    path.write_bytes(content)
+    monkeypatch.setitem(eth80.NPZ.known, path.name, roots.sha256(content))  # type: ignore[arg-type]
+    require_equal_splits(tmp_path, tmp_path / "parts", path, column, last)
+
+
+def test_one_file_keeps_its_order(tmp_path):
+    backwards = {"object_id": np.repeat(np.arange(100, 0, -1), 6).astype("i2")}
+    coil100(tmp_path, **backwards)
+    data = COIL(data_root=tmp_path, objects=100)
+    assert data.read().images.targets[::6].tolist() == [*range(99, -1, -1)]
 
 
 def half_size(rows, part):
@@ -251,6 +299,21 @@ def test_files_that_are_no_parts_of_one_set_are_refused(tmp_path, monkeypatch, m
         ETH80(data_root=tmp_path).split("train")
     assert str(one) in str(raised.value)
     assert (str(other) in str(raised.value)) == (misfit != "other categories")
+
+
+def test_names_of_categories_take_no_more_memory_than_the_file(tmp_path):
+    columns = ("category_id", "instance", "polar_deg", "azimuth_deg")
+    arrays = {name: np.zeros(1, "i2") for name in columns}
+    arrays |= {"images": np.zeros((1, 8, 8, 3), "u1"), "masks": np.zeros((1, 8, 8), "u1")}
+    arrays["category_names"] = np.zeros(1 << 18, "U1")
+    roots.write(tmp_path / "ETH80" / "eth80_mine.npz", made.npz(**arrays))
+    tracemalloc.start()
+    try:
+        with pytest.raises(UserError, match="'category_names'"):
+            ETH80(data_root=tmp_path).split("train")
+        assert tracemalloc.get_traced_memory()[1] < 8 << 20
+    finally:
+        tracemalloc.stop()
 
 
 def test_a_part_of_coil_alone_is_refused(tmp_path, monkeypatch):
@@ -311,3 +374,9 @@ def test_real_eth80():
     elevation = everything.factors["elevation"]
     share = nearest(everything[elevation <= 24], everything[elevation >= 45])
     assert share == pytest.approx(0.687, abs=0.0005)
+
+
+@real(eth80.NPZ)
+def test_parts_of_the_real_eth80_have_its_splits(tmp_path):
+    (path,) = eth80.NPZ.paths(roots.REAL)
+    require_equal_splits(roots.REAL, tmp_path, path, "instance", 2, ["familiar azimuths"])

@@ -125,7 +125,8 @@ def test_the_unpacked_one_of_two_files_is_read(root):
     packed.write_bytes(b"")
     assert len(MNIST(data_root=root).split("test")) == 40
     plain.write_bytes(b"")
-    with pytest.raises(UserError, match=r"ubyte is damaged.*e3b0c44"):
+    known = MNIST.files[plain.name].plain
+    with pytest.raises(UserError, match=rf"ubyte is damaged.*SHA-256 {known}, found e3b0c44\w*;"):
         MNIST(data_root=root).split("test")
 
 
@@ -137,7 +138,7 @@ def test_an_unpacked_file_may_be_verified_by_its_md5(root, monkeypatch):
     monkeypatch.setitem(MNIST.files, plain.name, MNIST.files[plain.name]._replace(plain=md5))
     assert len(MNIST(data_root=root).split("test")) == 40
     plain.write_bytes(plain.read_bytes() + b"0")
-    with pytest.raises(UserError, match=f"or MD5 {md5} of the unpacked file"):
+    with pytest.raises(UserError, match=f"expected MD5 {md5}, found [0-9a-f]{{32}};"):
         MNIST(data_root=root).split("test")
 
 

@@ -133,6 +133,7 @@ CLAIMS = {
     "less": (header((2,)) + b"more", "2 bytes.*'a', found 4"),
     "negative": (header((-1, 4)), "-4 bytes"),
     "text": (header((1,), f"|S{1 << 30}"), "found 0"),
+    "text of no length": (header((1 << 32,), "<U0"), "elements of at least a byte"),
     "objects": (header((1 << 40,), "|O"), "plain arrays"),
     "nested": (b"\x93NUMPY\x01\0" + struct.pack("<H", 9000) + b"(" * 9000, "plain arrays"),
     "another version": (b"\x93NUMPY\x03\0", "another version"),

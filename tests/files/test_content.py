@@ -149,6 +149,7 @@ ZIP = made.zipped({"1.mat": DATA})
     ("data", "message"),
     [
         pytest.param(ZIP[:-30], "zip file.*truncated", id="cut short"),
+        pytest.param(states(ZIP, 3_000_000_000), r"100000 bytes, not 3000000000", id="states more"),
         pytest.param(flipped(ZIP, 500), "zip file.*truncated", id="changed"),
         pytest.param(b"<html>", "zip file.*web page", id="a web page"),
         pytest.param(b"", "an empty file", id="empty"),
