@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import json
+import io
 import re
-from collections.abc import Iterator
-from math import isfinite
+import sys
+from collections.abc import Callable, Iterator
+from functools import partial
 from numbers import Integral
 from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
-from ruamel.yaml.composer import Composer, ComposerError
+from ruamel.yaml.composer import Composer, ComposerError, MaxDepthExceededError
 from ruamel.yaml.error import YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from ruamel.yaml.reader import ReaderError
+from ruamel.yaml.representer import SafeRepresenter
 
 from capsbench.errors import UserError
 
@@ -22,16 +24,23 @@ MAX_SIZE = 200_000  # characters of a text, and of its values after aliases are 
 MAX_DEPTH = 50
 TOO_DEEP = f"values are nested more than {MAX_DEPTH} deep"
 MAX_SHOWN = 40  # characters of a value in a message
-TAG = "tag:yaml.org,2002:"
+MERGE = "<<"  # as a key without quotes
 DIRECTIVE = re.compile(r"^%YAML(?!\s+1\.2\s*$).*", re.MULTILINE)
 CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
-# Tags of plain texts: a date, `=`, and `<<` that is no key, have tags of their own.
-TEXTS = tuple(TAG + name for name in ("str", "timestamp", "value", "merge"))
 PLAIN = re.compile(r"[A-Za-z][\w./-]*( [\w./-]+)*", re.ASCII)  # texts that need no quotes
-WORDS: dict[str, dict[str, bool | None]] = {
-    f"{TAG}null": {"": None, "~": None, "null": None},
-    f"{TAG}bool": {"true": True, "false": False},
+# The core schema of YAML 1.2.2, section 10.3.2; every other plain text is a text.
+WORDS: dict[str, bool | None] = dict.fromkeys(("", "~", "null", "Null", "NULL")) | {
+    word: word.lower() == "true" for word in ("true", "True", "TRUE", "false", "False", "FALSE")
 }
+NUMBERS: tuple[tuple[re.Pattern[str], Callable[[str], float]], ...] = (
+    (re.compile(r"[-+]?[0-9]+"), int),
+    (re.compile(r"0o[0-7]+|0x[0-9a-fA-F]+"), partial(int, base=0)),
+    (re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?"), float),
+    (
+        re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)"),
+        lambda text: float(text.replace(".", "")),
+    ),
+)
 
 Key = str | float
 
@@ -57,11 +66,11 @@ def read_yaml(path: Path) -> Any:
 def parse_yaml(text: str) -> Any:
     """Read a text of YAML 1.2 as mappings, lists, texts, numbers, booleans and None.
 
-    ``yes``, ``no``, ``on``, ``off``, times and dates are texts; ``0100`` is 100. Aliases are
-    copies, so that a change to one changes no other.
+    Numbers are those of the core schema: ``yes``, ``no``, ``on``, ``off``, ``1_000``, times and
+    dates are texts; ``0100`` is 100. Aliases are copies, so that a change to one changes no other.
 
     Raises:
-        ValueError: It is not YAML, gives a key twice, or has tags, a second document, control
+        ValueError: It is not YAML, gives a key twice, or has a tag, a second document, control
             characters or too many values.
 
     >>> parse_yaml("{steps: 0100, label: no, learning_rate: 1e-3}")
@@ -76,9 +85,12 @@ def parse_yaml(text: str) -> Any:
         )
     reader = YAML(typ="safe", pure=True)
     reader.Composer = _Composer
+    reader.max_depth = MAX_DEPTH  # before the parser's time grows with its square
     reader.composer.warn_double_anchors = False  # a second anchor of a name is valid
     try:
         node = reader.compose(text)
+    except MaxDepthExceededError as error:
+        raise _error(error.problem_mark.line, TOO_DEEP) from None
     except ReaderError as error:
         raise _error(text.count("\n", 0, error.position), _not_allowed(error.character)) from None
     except YAMLError as error:
@@ -88,13 +100,11 @@ def parse_yaml(text: str) -> Any:
         if mark is None:
             raise ValueError(message) from None
         raise _error(mark.line, message, f", column {mark.column + 1}") from None
-    return None if node is None else _Reading(reader.constructor).value(node, 0)
+    return None if node is None else _Reading().value(node, 0)
 
 
 def write_yaml(value: Any) -> str:
     """Return a plain value as YAML on one line, which `parse_yaml` reads back.
-
-    ruamel.yaml writes some texts, such as ``:0`` as a key, so that it cannot read them again.
 
     Raises:
         ValueError: It is not plain.
@@ -102,59 +112,60 @@ def write_yaml(value: Any) -> str:
     >>> write_yaml({"label": "no", "values": [1, 2.5, "0100", None]})
     '{label: no, values: [1, 2.5, "0100", null]}'
     """
-    match value:
-        case None:
-            return "null"
-        case bool():
-            return str(value).lower()
-        case Integral():  # of numpy too
-            return str(int(value))
-        case float():
-            return (
-                repr(float(value))
-                if isfinite(value)
-                else f"{'-' * (value < 0)}.{str(value).removeprefix('-')}"
-            )
-        case str():
-            plain = PLAIN.fullmatch(value) and value.lower() not in ("true", "false", "null")
-            return value if plain else _quoted(value)
-        case list() | tuple():
-            return f"[{', '.join(map(write_yaml, value))}]"
-        case dict():
-            pairs = (f"{write_yaml(key)}: {write_yaml(each)}" for key, each in value.items())
-            return f"{{{', '.join(pairs)}}}"
-    raise ValueError(f"expected a number, a text, a list or a mapping, got {value!r}")
+    writer = YAML(typ="safe", pure=True)
+    writer.Representer = _Representer
+    writer.default_flow_style, writer.width = True, sys.maxsize
+    writer.sort_base_mapping_type_on_output = False
+    stream = io.StringIO()
+    writer.dump(value, stream)
+    return stream.getvalue().removesuffix("\n").removesuffix("\n...")
 
 
-def _quoted(text: str) -> str:
-    """Return a text in double quotes, with escapes for what is not printable."""
-    quoted = json.dumps(text, ensure_ascii=False)
-    return re.sub(r"[\x7f-\xa0\u2028\u2029\ufeff]", lambda found: f"\\u{ord(found[0]):04x}", quoted)
+class _Representer(SafeRepresenter):
+    """Plain values without aliases, and quotes around all texts but simple ones.
+
+    ruamel.yaml leaves out quotes that it needs to read ``:0`` as a key again.
+    """
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+    def text(self, value: str) -> ScalarNode:
+        plain = PLAIN.fullmatch(value) and value not in WORDS
+        return self.represent_scalar("tag:yaml.org,2002:str", value, style=None if plain else '"')
+
+    def other(self, value: Any) -> ScalarNode:
+        """Represent a value of a type without a representer of its own, such as numpy's numbers."""
+        match value:
+            case Integral():
+                return self.represent_int(int(value))
+            case float():
+                return self.represent_float(float(value))
+            case str():
+                return self.text(str(value))
+        raise ValueError(f"expected a number, a text, a list or a mapping, got {value!r}")
+
+
+_Representer.add_representer(str, _Representer.text)
+_Representer.add_representer(None, _Representer.other)
 
 
 class _Composer(Composer):
-    """A composer that stops at `MAX_DEPTH`, before the parser's time grows with its square."""
-
-    depth = 0
+    """A composer without tags, which would choose types of their own."""
 
     def compose_node(self, parent: Any, index: Any) -> Any:
-        if self.depth > MAX_DEPTH:
-            raise ComposerError(problem=TOO_DEEP, problem_mark=self.parser.peek_event().start_mark)
-        self.depth += 1
-        try:
-            return super().compose_node(parent, index)
-        finally:
-            self.depth -= 1
+        event = self.parser.peek_event()
+        if tag := getattr(event, "tag", None):  # an alias has none
+            shown = str(tag).replace("tag:yaml.org,2002:", "!!")
+            problem = f"expected plain values without tags, got {shown}"
+            raise ComposerError(problem=problem, problem_mark=event.start_mark)
+        return super().compose_node(parent, index)
 
 
 class _Reading:
     """The values of the nodes of one text."""
 
-    def __init__(self, constructor: Any) -> None:
-        self.numbers = {
-            f"{TAG}int": constructor.construct_yaml_int,
-            f"{TAG}float": constructor.construct_yaml_float,
-        }
+    def __init__(self) -> None:
         self.size = 0  # of the values so far
 
     def value(self, node: Node, depth: int) -> Any:
@@ -165,11 +176,9 @@ class _Reading:
             raise _at(node, f"aliases stand for more than {MAX_SIZE:,} characters of values")
         if isinstance(node, ScalarNode):
             return self._scalar(node)
-        if isinstance(node, SequenceNode) and node.tag == f"{TAG}seq":
+        if isinstance(node, SequenceNode):
             return [self.value(each, depth + 1) for each in node.value]
-        if isinstance(node, MappingNode) and node.tag == f"{TAG}map":
-            return self._mapping(node, depth + 1)
-        raise _tagged(node)
+        return self._mapping(node, depth + 1)
 
     def _mapping(self, node: MappingNode, depth: int) -> dict[Key, Any]:
         own: dict[Key, Any] = {}
@@ -181,7 +190,7 @@ class _Reading:
                 first = lines[key] + 1
                 raise _error(line, f"'{key}' was given in line {first} already; keep one of them")
             lines[key] = line
-            if key_node.tag == f"{TAG}merge":
+            if key == MERGE and key_node.style is None:
                 for each in self._merged(value_node, depth):
                     merged = each | merged  # the first one counts
             else:
@@ -204,28 +213,22 @@ class _Reading:
 
     def _scalar(self, node: ScalarNode) -> Any:
         text = node.value
-        if node.tag in TEXTS:
-            if control := CONTROL.search(text):
-                raise _at(node, _not_allowed(ord(control[0])))
-            return text
-        try:
-            if node.tag in WORDS:
-                return WORDS[node.tag][text.lower()]
-            if node.tag in self.numbers:
-                return self.numbers[node.tag](node)
-        except (KeyError, ValueError):  # after a tag, or a number of thousands of digits
-            shown = text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}..."
-            raise _at(node, f"cannot read '{shown}' as {str(node.tag).removeprefix(TAG)}") from None
-        raise _tagged(node)
+        if node.style is None:  # without quotes
+            if text in WORDS:
+                return WORDS[text]
+            for pattern, number in NUMBERS:
+                if pattern.fullmatch(text):
+                    try:
+                        return number(text)
+                    except ValueError:  # thousands of digits
+                        raise _at(node, f"cannot read the number {text[:MAX_SHOWN]}...") from None
+        if control := CONTROL.search(text):
+            raise _at(node, _not_allowed(ord(control[0])))
+        return text
 
 
 def _not_allowed(character: int) -> str:
     return f"the character U+{character:04X} is not allowed"
-
-
-def _tagged(node: Node) -> ValueError:
-    tag = str(node.tag).replace(TAG, "!!")
-    return _at(node, f"expected plain values without tags, got {tag}")
 
 
 def _at(node: Node, problem: str) -> ValueError:
