@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from capsbench.datamodules._class_names import LOOKALIKES, require_distinct_names
+from capsbench.datamodules._class_names import require_distinct_names
 from capsbench.errors import UserError
 
 
@@ -12,28 +12,19 @@ from capsbench.errors import UserError
     ("first", "second"),
     [
         ("a", "A"),
-        ("straße", "STRASSE"),
         ("cup", "cup\u200b"),  # zero-width space
         ("cup", "c\u00adup"),  # soft hyphen
         ("cup", "\u2066cup"),  # direction
         ("❤", "❤\ufe0f"),  # variation selector
         ("caf\u00e9", "cafe\u0301"),  # composed and decomposed
-        ("ﬁg", "fig"),  # ligature
-        ("２", "2"),  # full width
         ("red cup", "red  cup"),
         ("red cup", "red\u00a0cup"),
-        ("cup", "cup."),
-        ("cup", "сuр"),  # the first and the last letter are Cyrillic
-        ("ABC", "АВС"),
-        ("TO", "ΤΟ"),  # Greek
-        ("α", "Α"),  # Greek
-        ("1", "01"),
-        ("1", "1.0"),
-        ("-0", "0"),
+        ("τος", "ΤΟΣ"),
+        ("Straße", "STRAẞE"),
     ],
 )
 def test_names_that_are_the_same_to_a_reader(first, second):
-    with pytest.raises(UserError) as raised:
+    with pytest.raises(UserError, match="differ only in case, spaces or") as raised:
         require_distinct_names(Path("labels.csv"), [first, "other", first, second])
     message = str(raised.value)
     assert message.isascii()
@@ -51,8 +42,7 @@ def test_names_that_are_none(name):
 def test_names_that_differ():
     names = ["a", "α", "b", "β", "none", "NA", "1", "10", "1.5", "v1", "v1.0", "caf", "café", "..."]
     names += ["می\u200cخواهم", "写真", "фото", "cup 1", "cup-1", "cup1", "é", "e"]
+    # Symbols and letters of other scripts are classes of their own.
+    names += ["x", "x²", "x2", "①", "o", "º", "TM", "™", "ß", "ss", "σ", "ς", "St", "ﬆ", "カ", "ｶ"]
+    names += ["cup", "cup.", "сир", "AB", "ΑΒ", "АВ", "01", "1.0", "-1", "0", "-0"]
     require_distinct_names(Path("labels.csv"), [*names, *names])
-
-
-def test_letters_that_look_the_same_are_of_two_alphabets():
-    assert all(latin < 128 <= other for other, latin in LOOKALIKES.items())
