@@ -23,7 +23,6 @@ from capsbench.files.folders import is_folder, require_folder, require_writable
 from capsbench.measures import MeasureConfig, MeasureContext, MeasureResult, run_measure
 from capsbench.measures._objects import with_objects
 from capsbench.measures._repeated_passes import repeated_pass_notes
-from capsbench.names import trusting_code
 from capsbench.profiling.device import device_of
 from capsbench.profiling.evaluation_mode import evaluation_mode
 from capsbench.progress import progress_bar
@@ -35,6 +34,7 @@ from capsbench.running.examples import require_images
 from capsbench.running.resolve_layers import with_own_layers
 from capsbench.running.weights import TrainedModel, in_memory, load_trained_model
 from capsbench.schema import Benchmark, load_benchmark
+from capsbench.trusted_code import trusting_code
 from capsbench.wrapping.live import as_model, unwrap
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})
@@ -158,14 +158,14 @@ def evaluate_loaded(
         if cell is not None:
             stack.enter_context(cell.lock())
         progress = stack.enter_context(progress_bar(Console(stderr=True)))
-        model_notes = cache(partial(repeated_pass_notes, ready, data, str(device)))
+        model_notes = cache(partial(repeated_pass_notes, data=data, device=str(device)))
         for config in protocol.measures:
             result = None if cell is None else cell.load(config)
             if result is None:
                 started = time.perf_counter()
                 own = with_own_layers(config, ready)
                 try:
-                    context = MeasureContext(str(device), sources=others, model_notes=model_notes())
+                    context = MeasureContext(str(device), sources=others, model_notes=model_notes)
                     result = _compute(own, ready, data, context, progress)
                 except (UserError, RuntimeError) as error:  # others go on; computed again next time
                     results[config.measure] = _not_measured(error, ready)

@@ -4,8 +4,7 @@ Names are entry points of installed packages: ours (``pyproject.toml``) exactly 
 plug-in. A listing reads plain strings and imports nothing. A path can replace a name:
 ``package.module:Class``, ``file.py:Class``, or ``file.yaml`` for a benchmark.
 
-Whoever gives a path runs its code. So a path in a file or a record, which can come from anywhere,
-is used only if the user trusts it: see `trust` and `require_trusted`.
+Whoever gives a path runs its code; for paths in files and records see `capsbench.trusted_code`.
 """
 
 from __future__ import annotations
@@ -15,15 +14,13 @@ import importlib
 import importlib.util
 import inspect
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from hashlib import sha256
 from importlib.metadata import entry_points
 from pathlib import Path
-from types import ModuleType
+from types import MappingProxyType, ModuleType
 from typing import Any, Literal
 
 import capsbench
@@ -169,7 +166,8 @@ def table(kind: Kind) -> Mapping[str, Target]:
     The metadata are read once: a package that is installed later is seen by the next process.
     """
     points = sorted(entry_points(group=f"capsbench.{kind}"), key=lambda point: point.name)
-    return {p.name: Target(kind, p.name, p.module, None, p.attr) for p in points}
+    targets = {p.name: Target(kind, p.name, p.module, None, p.attr) for p in points}
+    return MappingProxyType(targets)  # shared by all callers
 
 
 def find(kind: Kind, name: str) -> Target:
@@ -195,76 +193,6 @@ def find(kind: Kind, name: str) -> Target:
     if name not in registered:
         raise unknown(SINGULAR[kind], name, registered, "capsbench list")
     return registered[name]
-
-
-_TRUSTED: set[str] = set()  # paths of this process that the user trusts
-_TRUSTING: ContextVar[bool] = ContextVar("trusting code", default=False)
-TRUST_CODE = "--trust-code (in Python, trust_code=True)"
-
-
-def trust(name: str) -> None:
-    """Let a path be used in files and records of this process, since the user gave or trusts it."""
-    _TRUSTED.add(_absolute(name))
-
-
-def trusted_paths() -> tuple[str, ...]:
-    """Return every path that the user trusts."""
-    return tuple(sorted(_TRUSTED))
-
-
-@contextmanager
-def trusting_code(enabled: bool = True) -> Iterator[None]:
-    """Trust every path of files and records; the meaning of ``--trust-code``."""
-    token = _TRUSTING.set(enabled or is_trusting_code())
-    try:
-        yield
-    finally:
-        _TRUSTING.reset(token)
-
-
-def is_trusting_code() -> bool:
-    """Return True within `trusting_code`."""
-    return _TRUSTING.get()
-
-
-def is_trusted(kind: Kind, name: str) -> bool:
-    """Check that a name of a file or record is registered, or a path that the user trusts.
-
-    A path that ``--trust-code`` allows once stays trusted.
-    """
-    registered = table(kind)
-    if ":" not in name:
-        return name in registered
-    if is_trusting_code():
-        trust(name)
-    paths = (f"{target.module}:{target.attribute}" for target in registered.values())
-    return _absolute(name) in _TRUSTED or name in paths
-
-
-def require_trusted(kind: Kind, name: str) -> None:
-    """Refuse a path of a file or record that the user does not trust; nothing is imported.
-
-    A name that is no path runs no code that the user has not installed, see `find`.
-
-    Raises:
-        UserError: The path is neither registered nor trusted.
-    """
-    if ":" in name and not is_trusted(kind, name):
-        raise untrusted(kind, name)
-
-
-def untrusted(kind: Kind, name: str) -> UserError:
-    """Return the error for a path that the user does not trust."""
-    return UserError(
-        f"{SINGULAR[kind]} '{name}' is code that no installed package registers; if you trust it, "
-        f"add {TRUST_CODE}"
-    )
-
-
-def _absolute(name: str) -> str:
-    """Return a path of a file without symbolic links; leave every other name unchanged."""
-    place, _, attribute = name.rpartition(":")
-    return f"{Path(place).resolve()}:{attribute}" if place.endswith(".py") else name
 
 
 def license_of(kind: Kind, name: str) -> str | None:

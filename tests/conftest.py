@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from capsbench.names import trust
 from capsbench.schema import Benchmark
+from capsbench.trusted_code import trust
 
 TINY = '''
 """A model for tests."""

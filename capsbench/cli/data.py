@@ -19,7 +19,8 @@ from capsbench.cli.options import (
 )
 from capsbench.errors import UserError, unknown
 from capsbench.files.folders import require_folder, require_writable
-from capsbench.names import find, table, trusting_code
+from capsbench.names import find, table
+from capsbench.trusted_code import trusting_code
 
 if TYPE_CHECKING:
     from pydantic import BaseModel

@@ -25,7 +25,7 @@ from capsbench.cli.options import (
 )
 from capsbench.environment.streams import print_line
 from capsbench.errors import printable
-from capsbench.names import trusting_code
+from capsbench.trusted_code import trusting_code
 
 if TYPE_CHECKING:
     from capsbench.data.images import ImageDataModule

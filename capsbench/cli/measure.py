@@ -20,7 +20,7 @@ from capsbench.cli.options import (
 )
 from capsbench.errors import UserError
 from capsbench.files.folders import require_folder
-from capsbench.names import trusting_code
+from capsbench.trusted_code import require_trusted, trust, trusting_code
 
 if TYPE_CHECKING:
     from capsbench.measures import MeasureConfig
@@ -66,7 +66,7 @@ def measure(
         configs = parse_measures(measures)
         from rich.console import Console
 
-        from capsbench.files.locking import held
+        from capsbench.files.locking import locked
         from capsbench.records.cell_files import load_measure
         from capsbench.running.examples import require_images
         from capsbench.running.finished_cell import load_finished_cell
@@ -83,7 +83,7 @@ def measure(
         execution = Execution(device=device, wandb="off")
         session = Session(Path(), data_root, execution, Console(stderr=True)).ready()
         folder = session.folder(trained)
-        with held(folder.path, f"another process is using {cell}; wait for it"):
+        with locked(folder.path, f"another process is using {cell}; wait for it"):
             not_written = measure_cell(trained, session, keep_empty=False)
         records = [
             not_written[name] if name in not_written else load_measure(folder, name)
@@ -106,8 +106,7 @@ def parse_measures(text: str) -> list[MeasureConfig]:
     """
     from capsbench.files.yaml import parse_yaml, read_yaml
     from capsbench.measures import parse_config
-    from capsbench.schema.code import require_trusted_names, trust_names
-    from capsbench.schema.loading import relative_to
+    from capsbench.schema.code import names_of_code, relative_to
 
     file = Path(text) if text.endswith((".yaml", ".yml")) else None
     try:
@@ -125,11 +124,13 @@ def parse_measures(text: str) -> list[MeasureConfig]:
         raise UserError("--measures names no measure")
     try:
         content = {"measures": listed}
-        if file is None:
-            trust_names(content)
-        else:
+        if file is not None:
             content = relative_to(file.parent, content)
-            require_trusted_names(content, file.parent)
+        for kind, name in names_of_code(content):
+            if file is None:
+                trust(name)
+            else:
+                require_trusted(kind, name, file.parent)
         return [parse_config(each) for each in content["measures"]]
     except (UserError, ValueError) as error:
         raise UserError(f"--measures: {error}") from None
@@ -174,7 +175,8 @@ def _print(record: MeasureRecord, arguments: str) -> None:
     rows.add_column(justify="right")
     rows.add_column(justify="right")
     for value in record.values:
-        rows.add_row(value.name, f"{value.value:.4g}", f"n = {value.n:,}")
+        images = f"n = {value.n:,}" if value.n else ""
+        rows.add_row(value.name, f"{value.value:.4g}", images)
     console.print(rows)
     for note in record.notes:
         console.print(note)

@@ -17,7 +17,7 @@ from capsbench.cli.options import (
     print_json,
 )
 from capsbench.environment.entry import refuse
-from capsbench.names import trusting_code
+from capsbench.trusted_code import trusting_code
 
 
 def report(

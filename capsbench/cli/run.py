@@ -20,7 +20,7 @@ from capsbench.cli.options import (
 )
 from capsbench.errors import UserError, printable
 from capsbench.files.folders import require_folder, require_writable
-from capsbench.names import trusting_code
+from capsbench.trusted_code import trusting_code
 
 MAX_SEEDS = 1000
 

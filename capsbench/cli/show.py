@@ -22,7 +22,8 @@ from capsbench.cli.options import (
 )
 from capsbench.errors import UserError, unknown
 from capsbench.files.folders import require_folder
-from capsbench.names import Kind, Target, find, table, trust, trusting_code
+from capsbench.names import Kind, Target, find, table
+from capsbench.trusted_code import trust, trusting_code
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -15,7 +15,8 @@ from capsbench.errors import NotMeasuredError, UserError
 from capsbench.measures._config import MeasureConfig
 from capsbench.measures._figures import FigureSpec
 from capsbench.measures._result import MeasureResult
-from capsbench.names import find, from_folder, require_trusted
+from capsbench.names import find, from_folder
+from capsbench.trusted_code import require_trusted
 from capsbench.values import Quantity
 
 if TYPE_CHECKING:  # a list of measures imports no torch
@@ -24,7 +25,7 @@ if TYPE_CHECKING:  # a list of measures imports no torch
 
 ConfigT = TypeVar("ConfigT", bound=MeasureConfig)
 Unit = Literal[
-    "share",  # of 1, written in per cent
+    "share",  # within [0, 1], written in per cent
     "difference of shares",  # written in percentage points
     "squared error",  # of pixels in [0, 1]
     "number",
@@ -32,6 +33,9 @@ Unit = Literal[
     "bytes",
     "per second",
 ]
+
+
+ROUNDING = 1e-4  # of a share
 
 
 class ValueSpec(NamedTuple):
@@ -45,9 +49,17 @@ class ValueSpec(NamedTuple):
     description: str
     unit: Unit = "number"
 
+    def allows(self, value: float) -> bool:
+        """Return False for a share outside of [0, 1], but for rounding."""
+        return self.unit != "share" or -ROUNDING <= value <= 1 + ROUNDING
+
 
 def _no_progress() -> None:
     pass
+
+
+def _no_notes(model: Model) -> tuple[str, ...]:  # noqa: ARG001  # the signature of a function of notes
+    return ()
 
 
 @dataclass(frozen=True)
@@ -59,14 +71,14 @@ class MeasureContext:
         advance: Called after each step, as often as the config's ``num_progress_steps``.
         sources: Trained models by label that the measure uses in addition to its model, in
             evaluation mode on ``device``. A source that diverged is missing.
-        model_notes: Notes on the model, for every measure that runs it, see
-            `capsbench.measures.repeated_pass_notes`.
+        model_notes: Function that returns notes on a model or source, for every measure that runs
+            it, see `capsbench.measures._repeated_passes.repeated_pass_notes`.
     """
 
     device: str
     advance: Callable[[], None] = _no_progress
     sources: Mapping[str, Model] = field(default_factory=dict)
-    model_notes: tuple[str, ...] = ()
+    model_notes: Callable[[Model], tuple[str, ...]] = _no_notes
 
 
 class Measure(ABC, Generic[ConfigT]):
@@ -121,7 +133,7 @@ class Measure(ABC, Generic[ConfigT]):
 def load_measure(name: str) -> type[Measure[Any]]:
     """Import a measure by its registered name, ``package.module:Class`` or ``file.py:Class``.
 
-    A record can name any path, so a path has to be trusted, see `capsbench.names.trust`.
+    A record can name any path, so a path has to be trusted, see `capsbench.trusted_code`.
 
     Raises:
         UserError: The name is unknown, does not name a measure, or is a path that is not trusted.
@@ -148,7 +160,7 @@ def run_measure(
 
     Raises:
         UserError: The measure cannot be computed on this data, or its result has an undeclared
-            metric or the same quantity twice.
+            metric, the same quantity twice, or a share outside of [0, 1].
     """
     from capsbench.measures._checked_result import compute_checked
 
@@ -157,16 +169,30 @@ def run_measure(
         result = compute_checked(measure, config, model, data, context)
     except NotMeasuredError as reason:
         return MeasureResult((), {}, (f"not measured: {reason}",))
+    _check_values(measure, config.measure, result)
+    return result
+
+
+def _check_values(measure: type[Measure[Any]], given: str, result: MeasureResult) -> None:
+    """Check that quantities differ, that metrics are declared, and that shares are in [0, 1].
+
+    Raises:
+        UserError: See `run_measure`.
+    """
     names = [value.name for value in result.values]
     if repeated := [name for name in names if names.count(name) > 1]:
-        raise UserError(f"measure '{config.measure}' returned {repeated[0]} twice; return it once")
+        raise UserError(f"measure '{given}' returned {repeated[0]} twice; return it once")
     for value in result.values:
         if value.metric not in measure.metrics:
             raise UserError(
-                f"measure '{config.measure}' returned the metric '{value.metric}', but declares "
+                f"measure '{given}' returned the metric '{value.metric}', but declares "
                 f"{', '.join(measure.metrics)}; add it to its metrics"
             )
-    return result
+        if not measure.metrics[value.metric].allows(value.value):
+            raise UserError(
+                f"measure '{given}' returned {value.name} {value.value:g}, but declares a share, "
+                "which is within [0, 1]; declare another unit"
+            )
 
 
 def parse_config(content: Any) -> MeasureConfig:

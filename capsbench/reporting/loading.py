@@ -12,7 +12,6 @@ from rich.console import Console, Group
 
 from capsbench import records
 from capsbench.errors import UserError, unknown
-from capsbench.names import trusting_code
 from capsbench.records import BenchmarkFolder, ClaimsRecord, Results, benchmarks_in
 from capsbench.reporting import claims_report, terminal
 from capsbench.reporting.comparisons.claims import JudgedClaim, JudgedTest
@@ -23,6 +22,7 @@ from capsbench.reporting.tables import render_terminal
 from capsbench.reporting.tables.claims_tables import claim_tables
 from capsbench.reporting.tables.render_html import render_notebook
 from capsbench.reporting.tables.result_tables import terminal_tables
+from capsbench.trusted_code import trusting_code
 
 TEXT_WIDTH = 100  # characters of a table as text
 

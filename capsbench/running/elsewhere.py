@@ -11,7 +11,7 @@ from typing import Any
 from capsbench.data.images import ImageDataModule
 from capsbench.errors import UserError
 from capsbench.files.atomic import clear_unfinished_writes, is_present
-from capsbench.files.locking import held
+from capsbench.files.locking import LOCK, locked
 from capsbench.measures import MeasureConfig, MeasureResult
 from capsbench.records import (
     BenchmarkFolder,
@@ -22,6 +22,7 @@ from capsbench.records import (
     Provenance,
     WeightsRecord,
 )
+from capsbench.records.benchmark import CellList
 from capsbench.records.cell_files import has_measure, load_measure, load_weights
 from capsbench.records.results import load_cell
 from capsbench.records.training import DataConfig
@@ -34,7 +35,7 @@ from capsbench.running.plan import resolve_data
 from capsbench.running.weights import TrainedModel
 from capsbench.schema import Benchmark, build_benchmark, load_benchmark
 from capsbench.schema.parts import TRAINED_ELSEWHERE, checked_label
-from capsbench.wrapping.recorded_names import require_known
+from capsbench.trusted_code import require_trusted
 
 MISSING = "missing"  # identity of a source that is not given; its measures have notes
 
@@ -95,7 +96,7 @@ class Page:
                     f"{path} has another protocol of '{given.name}': run the benchmark again, or "
                     "choose another folder"
                 )
-            require_known("datamodules", record.benchmark.data.name)
+            require_trusted("datamodules", record.benchmark.data.name)
             page = cls(runs, record.benchmark, record.changes, record)
         else:
             recipe = given.recipe.model_copy(update={"limit": limit or given.recipe.limit})
@@ -189,7 +190,7 @@ class ElsewhereCell:
             UserError: Another process holds it.
         """
         path = self.folder.path
-        with held(path, f"another process is measuring this model in {path}; wait for it"):
+        with locked(path, f"another process is measuring this model in {path}; wait for it"):
             clear_unfinished_writes(path)
             if is_present(self.folder.weights):
                 load_weights(self.folder)  # a damaged one is named, not replaced
@@ -223,9 +224,15 @@ class ElsewhereCell:
         save_measure(self.folder, name, record, result)
 
     def discard(self) -> None:
-        """Remove the model's record if no measure of it is recorded."""
-        if not any(self.folder.path.glob("measures/*.json")):
-            self.folder.weights.unlink()
+        """Remove the model's record, and folders that are then empty, if it has no measure."""
+        path = self.folder.path
+        if any(path.glob("measures/*.json")):
+            return
+        self.folder.weights.unlink()
+        Path(path, LOCK).unlink()
+        while path != self.page.runs and not any(path.iterdir()):
+            path.rmdir()
+            path = path.parent
 
     def join(self, data: ImageDataModule) -> Path:
         """Add the cell to the benchmark's record, and build the page.
@@ -240,7 +247,7 @@ class ElsewhereCell:
             UserError: Another model has taken its label meanwhile.
         """
         folder = self.page.folder
-        with held(folder.path):
+        with locked(folder.path):
             record = self._current_record(data)
             _require_own_label(self.page, record, self.reference)
             others, _ = kept_cells(self.page.runs, record.benchmark, self.weights.data)
@@ -287,7 +294,7 @@ def kept_cells(
     if not path.is_file():
         return [], []
     kept, others = [], []
-    for cell in BenchmarkRecord.load(path).cells:
+    for cell in CellList.load(path).cells:
         if cell.trained_elsewhere and not _is_removed(runs, cell):
             weights = load_weights(CellFolder(runs / cell.path))
             expected = (data, benchmark.views, benchmark.recipe.limit, None)

@@ -10,12 +10,12 @@ from capsbench.errors import UserError
 from capsbench.files.atomic import is_present
 from capsbench.files.folders import is_folder
 from capsbench.measures import MeasureConfig
-from capsbench.names import Kind, find, from_folder, is_own_file, table
+from capsbench.names import Kind, find, from_folder, is_own_file
 from capsbench.records import CellFolder
 from capsbench.records.cell_files import load_config, load_training
 from capsbench.running.cell import Cell
-from capsbench.running.checkpoints import remedy
-from capsbench.wrapping.recorded_names import is_known_model
+from capsbench.running.checkpoints import has_checkpoint
+from capsbench.trusted_code import is_trusted
 
 
 def load_finished_cell(
@@ -53,8 +53,11 @@ def load_finished_cell(
     if load_training(files).status == "diverged":
         raise UserError(f"{folder}: this training diverged, and left no weights to measure")
     config = load_config(files)
-    if not is_present(files.checkpoint(rule)):
-        raise UserError(f"{folder} has no checkpoint '{rule}'; {remedy(folder)}")
+    if not has_checkpoint(files.checkpoint(rule)):
+        raise UserError(
+            f"{folder} has no checkpoint '{rule}'; add the measure to the benchmark and run it "
+            "again, which trains again what it needs"
+        )
     cell = Cell(
         label=config.model.name,
         model=_resolve("models", model, config.model.name),
@@ -86,8 +89,7 @@ def _resolve(kind: Kind, given: str | None, recorded: str) -> str:
     if given is None and is_own_file(recorded):
         cls = recorded.partition("@")[0]
         raise UserError(f"{cls} comes from a file of yours: name it by {option} FILE.py:{cls}")
-    known = is_known_model(recorded) if kind == "models" else recorded in table(kind)
-    if given is None and not known:
+    if given is None and not is_trusted(kind, recorded):
         raise UserError(
             f"the record states {recorded}, which no installed package registers: name it by "
             f"{option} {recorded} if you trust it"

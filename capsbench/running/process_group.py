@@ -12,11 +12,11 @@ from pydantic import BaseModel
 from rich.console import Console
 
 from capsbench.errors import UserError
-from capsbench.names import trusting_code
 from capsbench.running.jobs import Job
 from capsbench.running.run_job import run_job
 from capsbench.running.session import Session, process_rank
 from capsbench.training.execution import Execution
+from capsbench.trusted_code import trusting_code
 
 
 class JobRequest(BaseModel):

@@ -17,7 +17,6 @@ from capsbench.environment import streams
 from capsbench.errors import UserError, printable
 from capsbench.files.folders import require_folder, require_writable
 from capsbench.files.yaml import write_yaml
-from capsbench.names import trusting_code
 from capsbench.reporting.loading import BenchmarkResults, ClaimsResults, load_results
 from capsbench.running.next_step import RUNS
 from capsbench.running.protocol import protocol_changes, run_protocol
@@ -25,6 +24,7 @@ from capsbench.running.session import Session
 from capsbench.schema import parse_changes
 from capsbench.training.devices import require_devices
 from capsbench.training.execution import Execution
+from capsbench.trusted_code import trusting_code
 
 NO_SETTINGS: Mapping[str, Any] = MappingProxyType({})
 

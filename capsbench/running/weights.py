@@ -29,9 +29,9 @@ from capsbench.records.training import ModelConfig
 from capsbench.running.cell import build_model
 from capsbench.running.checkpoints import cell_of, require_recorded
 from capsbench.running.state_dict import is_program, load_program, load_state, read_state
+from capsbench.trusted_code import is_trusted
 from capsbench.wrapping import LogitsModel, model_class
 from capsbench.wrapping.logits_model import class_name
-from capsbench.wrapping.recorded_names import is_known_model
 
 NETWORK = "--model (in Python, network=)"
 CALL = "capsbench.evaluate(...)"
@@ -197,7 +197,7 @@ def checkpoint_target(folder: Path, model: str | None) -> Target:
     if is_own_file(name):
         cls = name.partition("@")[0]
         raise UserError(f"{cls} comes from a file of yours: name it, FILE.py:{cls}, by {NETWORK}")
-    if not is_known_model(name):
+    if not is_trusted("models", name):
         raise UserError(
             f"{cell.config} states the model {name}, which no installed package registers: name it "
             f"by {NETWORK} if you trust it"

@@ -11,12 +11,13 @@ from pydantic import Field, ValidationError, model_validator
 from capsbench.arguments import explain
 from capsbench.errors import UserError, unknown
 from capsbench.measures import Name
-from capsbench.names import TRUST_CODE, find, is_trusting_code, table
+from capsbench.names import find, table
 from capsbench.schema.benchmark import Benchmark
-from capsbench.schema.code import is_inside, require_trusted_names
-from capsbench.schema.loading import build_benchmark, read_fields, relative_to
+from capsbench.schema.code import names_of_code, relative_to
+from capsbench.schema.loading import build_benchmark, read_fields
 from capsbench.schema.parts import Changes, Point, SchemaModel
 from capsbench.schema.quantities import require_quantity
+from capsbench.trusted_code import require_trusted
 from capsbench.values import Quantity
 
 
@@ -163,14 +164,11 @@ def _from_folder(part: ClaimPart, folder: Path) -> ClaimPart:
     name = part.benchmark
     if name.endswith((".yaml", ".yml")):
         name = str(folder / name)
-        if not (is_inside(Path(name), folder) or is_trusting_code()):
-            raise UserError(
-                f"'{name}' lies outside of the file's folder {folder.resolve()}; if you trust the "
-                f"code that it names, add {TRUST_CODE}"
-            )
+        require_trusted("benchmarks", name, folder)
     changes, scales = relative_to(folder, part.changes), relative_to(folder, part.scales)
     for each in (changes, scales):
-        require_trusted_names(each, folder)
+        for kind, code in names_of_code(each):
+            require_trusted(kind, code, folder)
     return part.model_copy(update={"benchmark": name, "changes": changes, "scales": scales})
 
 

@@ -1,15 +1,14 @@
-"""Names of code in a benchmark file: their places, and the user's trust in them."""
+"""Names of code in a benchmark file."""
 
 from __future__ import annotations
 
 import re
-import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
-from capsbench.errors import UserError
-from capsbench.names import TRUST_CODE, Kind, is_trusted, trust, trusted_paths
+from capsbench.names import Kind, from_folder
 
 # Places of names in a benchmark, also at the end of a place in `scales` and `vary`.
 PLACES: tuple[tuple[re.Pattern[str], Kind], ...] = (
@@ -17,89 +16,45 @@ PLACES: tuple[tuple[re.Pattern[str], Kind], ...] = (
     (re.compile(r"(.*\.)?models\.\d+\.name"), "models"),
     (re.compile(r"(.*\.)?measures\.\d+\.measure"), "measures"),
 )
-Replace = Callable[[Kind, str], str]  # the name in place of another one
 
 
-def replace_names(content: Mapping[str, Any], replace: Replace) -> dict[str, Any]:
-    """Return a benchmark, or changes by dotted place, with every name in it replaced.
+def names_of_code(content: Mapping[str, Any]) -> Iterator[tuple[Kind, str]]:
+    """Yield the kind and name of each model, data module and measure.
 
     Args:
-        content: Values by field or by dotted place.
-        replace: Function of a name; one that returns the name itself can collect names.
+        content: A benchmark, or changes to it, by field or by dotted place.
     """
-    return {place: _replaced(str(place), value, replace) for place, value in content.items()}
+    for key in content:
+        for kind, holder, own in _places(str(key), content, key):
+            yield kind, holder[own]
 
 
-def _replaced(place: str, value: Any, replace: Replace) -> Any:
+def relative_to(folder: Path, content: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the contents of a file with names such as ``net.py:Net`` relative to its folder."""
+    result = deepcopy(dict(content))
+    for key in result:
+        for _, holder, own in _places(str(key), result, key):
+            holder[own] = from_folder(folder, holder[own])
+    return result
+
+
+def _places(place: str, holder: Any, key: Any) -> Iterator[tuple[Kind, Any, Any]]:
+    """Yield each name at or below a place: its kind, and the mapping or list that holds it."""
+    value = holder[key]
     if isinstance(value, str):
-        kinds = [kind for pattern, kind in PLACES if pattern.fullmatch(place)]
-        return replace(kinds[0], value) if kinds else value
+        yield from ((kind, holder, key) for pattern, kind in PLACES if pattern.fullmatch(place))
+    elif isinstance(value, dict | list):
+        is_vary = place.rpartition(".")[2] == "vary" and isinstance(value, dict)
+        varied = value.get("place") if is_vary else None  # where each of the values is set
+        for own in _keys(value):
+            if own == "values" and isinstance(varied, str):
+                for at in _keys(value[own]):
+                    yield from _places(varied, value[own], at)
+            else:
+                yield from _places(f"{place}.{own}", value, own)
+
+
+def _keys(value: Any) -> Iterable[Any]:
     if isinstance(value, list):
-        return [_replaced(f"{place}.{number}", each, replace) for number, each in enumerate(value)]
-    if not isinstance(value, dict):
-        return value
-    content = {key: _replaced(f"{place}.{key}", each, replace) for key, each in value.items()}
-    if place.rpartition(".")[2] == "vary" and isinstance(value.get("place"), str):
-        varied, at = value["place"], value.get("values")
-        if isinstance(at, dict):
-            content["values"] = {key: _replaced(varied, each, replace) for key, each in at.items()}
-        elif isinstance(at, list):
-            content["values"] = [_replaced(varied, each, replace) for each in at]
-    return content
-
-
-def trust_names(content: Mapping[str, Any]) -> None:
-    """Trust every name in changes that the user makes."""
-
-    def trusted(_: Kind, name: str) -> str:
-        trust(name)
-        return name
-
-    replace_names(content, trusted)
-
-
-def require_trusted_names(content: Mapping[str, Any], folder: Path | None) -> None:
-    """Refuse names of code that the user does not trust, before anything is imported.
-
-    Code in the folder of the file is trusted, since the file and its code come together. A line on
-    the error stream states that it runs.
-
-    Args:
-        content: The benchmark.
-        folder: Folder of the file; None for a registered benchmark.
-
-    Raises:
-        UserError: A path lies outside of the folder, or names a module of an installed package
-            that is not registered.
-    """
-
-    def required(kind: Kind, name: str) -> str:
-        require_code(kind, name, folder)
-        return name
-
-    replace_names(content, required)
-
-
-def is_inside(path: Path, folder: Path) -> bool:
-    """Check that a path lies in a folder, after symbolic links and ``..``."""
-    return path.resolve().is_relative_to(folder.resolve())
-
-
-def require_code(kind: Kind, name: str, folder: Path | None) -> None:
-    """Refuse one name, see `require_trusted_names`."""
-    if ":" not in name or is_trusted(kind, name):
-        return
-    place = Path(name.rpartition(":")[0])
-    if folder is not None and place.suffix == ".py":
-        if not is_inside(place, folder):
-            raise UserError(
-                f"'{name}' lies outside of the file's folder {folder.resolve()}; if you trust its "
-                f"code, add {TRUST_CODE}"
-            )
-        if not any(path.startswith(f"{place.resolve()}:") for path in trusted_paths()):
-            sys.stderr.write(f"runs code of {place}\n")
-        trust(name)
-        return
-    from capsbench.wrapping.recorded_names import require_known  # imports torch
-
-    require_known(kind, name)
+        return range(len(value))
+    return value if isinstance(value, dict) else ()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,11 @@ from pydantic import ValidationError
 from capsbench.arguments import explain, shown
 from capsbench.errors import UserError, unknown
 from capsbench.files.yaml import parse_yaml, read_yaml
-from capsbench.names import find, from_folder, trusting_code
+from capsbench.names import find
 from capsbench.schema.benchmark import Benchmark
-from capsbench.schema.code import replace_names, require_trusted_names, trust_names
+from capsbench.schema.code import names_of_code, relative_to
 from capsbench.schema.parts import Changes, ModelEntry, point_text
+from capsbench.trusted_code import require_trusted, trust, trusting_code
 
 
 def load_benchmark(
@@ -40,7 +42,9 @@ def load_benchmark(
         UserError: The name is unknown, the file (or a change) does not fit the schema, or the file
             names code outside of its folder.
     """
-    trust_names({**(changes or {}), "models": [entry.model_dump() for entry in added]})
+    given = {**(changes or {}), "models": [entry.model_dump() for entry in added]}
+    for _, code in names_of_code(given):
+        trust(code)
     with trusting_code(trust_code):
         return build_benchmark(name, changes, scale=scale, added=added)
 
@@ -64,10 +68,11 @@ def build_benchmark(
     folder = path.parent if target.file is not None else None
     content = read_fields(path)
     if folder is None:
-        trust_names(content)  # of an installed package
+        for _, code in names_of_code(content):
+            trust(code)  # of an installed package
     if scale is not None:
         for place, value in _scale(content, name, scale).items():
-            set_value(content, place, value)
+            set_value(content, place, deepcopy(value))  # whose names are made relative once
     if folder is not None:
         content = relative_to(folder, content)
     for place, value in (changes or {}).items():
@@ -75,7 +80,8 @@ def build_benchmark(
     if isinstance(content.get("models"), list):  # anything else is refused below
         content["models"] += [entry.model_dump() for entry in added]
     try:
-        require_trusted_names(content, folder)
+        for kind, code in names_of_code(content):
+            require_trusted(kind, code, folder)
         benchmark = Benchmark.model_validate(content)
         variants(benchmark)
         return benchmark
@@ -150,11 +156,6 @@ def read_fields(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise UserError(f"{path}: expected a mapping of a benchmark's fields, got {shown(content)}")
     return content
-
-
-def relative_to(folder: Path, content: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the contents of a file with names such as ``net.py:Net`` relative to its folder."""
-    return replace_names(content, lambda _, name: from_folder(folder, name))
 
 
 def set_value(content: Any, place: str, value: Any) -> None:

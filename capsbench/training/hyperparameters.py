@@ -17,8 +17,7 @@ from capsbench.errors import UserError
 from capsbench.names import FILE_MODULE, find, imported_modules, table, without_folder
 from capsbench.training.recipe import Recipe
 from capsbench.wrapping import model_class
-from capsbench.wrapping.built_model import TIMM, BuiltModel
-from capsbench.wrapping.recorded_names import LIBRARIES, gives_module
+from capsbench.wrapping.built_model import LIBRARIES, TIMM, BuiltModel, gives_module
 
 ADVICE = "pass it: load_from_checkpoint(path, model=...)"
 

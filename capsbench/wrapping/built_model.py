@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 from collections.abc import Callable, Mapping
 from functools import partial
 from inspect import Parameter, Signature
 from pathlib import Path
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar, cast, get_type_hints
 
 from torch import nn
 
@@ -19,7 +20,9 @@ from capsbench.wrapping.logits_model import LogitsModel
 from capsbench.wrapping.outputs import Key
 from capsbench.wrapping.timm_models import timm_builder
 
+TORCHVISION = "torchvision.models"
 TIMM = "timm"
+LIBRARIES = (TORCHVISION, TIMM)  # modules of networks, imported if a name needs them
 SUPPLIED: dict[str, Any] = {"image_shape": ImageShape, "num_classes": int}
 WRAPPER: dict[str, Any] = {
     "output_key": Key | None,
@@ -98,6 +101,22 @@ def builds_network(loaded: Any) -> bool:
     except ValueError:
         return False  # a function in C, whose parameters are unknown
     return True
+
+
+def gives_module(function: Any) -> bool:
+    """Return True for a class of modules, or a function whose annotation says that it gives one."""
+    cls = function
+    if inspect.isroutine(function):
+        cls = get_type_hints(function).get("return")
+    return isinstance(cls, type) and issubclass(cls, nn.Module)
+
+
+def is_library_network(path: str) -> bool:
+    """Check that a path is that of a network of torchvision or timm."""
+    module, _, attribute = path.rpartition(":")
+    if module == TORCHVISION:
+        return gives_module(getattr(importlib.import_module(module), attribute, None))
+    return module == TIMM
 
 
 # Each network has one class, so that copies and loaded models have the class of their original.

@@ -7,11 +7,11 @@ import pytest
 from capsbench.errors import UserError
 from capsbench.files.yaml import write_yaml
 from capsbench.measures import load_measure, parse_config
-from capsbench.names import find, is_trusted, trust, trusting_code
+from capsbench.names import find
 from capsbench.records import BenchmarkRecord, Provenance
 from capsbench.schema import load_benchmark, load_claims
-from capsbench.schema.code import replace_names
-from capsbench.wrapping.recorded_names import require_known
+from capsbench.schema.code import names_of_code
+from capsbench.trusted_code import is_trusted, require_trusted, trust, trusting_code
 
 CODE = """
 from pathlib import Path
@@ -171,7 +171,7 @@ def test_a_record_runs_no_code(place):
         with pytest.raises(UserError, match="--trust-code"):
             load_measure(name)
         with pytest.raises(UserError, match="--trust-code"):
-            require_known("datamodules", name)
+            require_trusted("datamodules", name)
     assert not (place / "elsewhere ran").exists()
     with trusting_code():
         BenchmarkRecord.model_validate(record)
@@ -183,13 +183,8 @@ def test_a_path_that_the_user_gives_is_trusted(place):
     assert parse_config({"measure": "own/net.py:M"}).measure.endswith("net.py:M")
 
 
-def test_replaced_names_are_those_of_models_data_and_measures():
-    names = []
+def test_names_of_code_are_those_of_models_data_and_measures():
     content = PLAIN | {"published": [{"model": "a:b", "source": "arXiv:1"}], "title": "x:y"}
 
-    def note(kind, name):
-        names.append((kind, name))
-        return name
-
-    replace_names(content, note)
+    names = list(names_of_code(content))
     assert names == [("datamodules", "digits"), ("models", "cnn-small"), ("measures", "cost")]

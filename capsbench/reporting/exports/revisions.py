@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from capsbench.measures import load_measure
 from capsbench.names import find
 from capsbench.records import CellResult
+from capsbench.trusted_code import require_trusted
 from capsbench.wrapping import model_class
-from capsbench.wrapping.recorded_names import require_known
 
 
 def earlier_revisions(cells: Sequence[CellResult]) -> list[str]:
@@ -27,8 +27,8 @@ def _of_cell(cell: CellResult) -> Iterator[str]:
     if cell.config is None:
         return
     data, model = cell.config.data, cell.config.model
-    require_known("datamodules", data.name)
-    require_known("models", model.name)
+    require_trusted("datamodules", data.name)
+    require_trusted("models", model.name)
     current = find("datamodules", data.name).load().revision
     yield from _text("data module", data.name, data.revision, current)
     current = model_class(find("models", model.name)).revision

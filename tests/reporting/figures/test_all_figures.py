@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 from capsbench.measures import FigureSpec, LayerFigureSpec, load_measure
-from capsbench.names import table, trust
+from capsbench.names import table
 from capsbench.records import load_results
 from capsbench.reporting import report
 from capsbench.reporting.figures.all_figures import draw_figures, measure_figures
+from capsbench.trusted_code import trust
 from capsbench.values import Quantity
 
 GRID = {"rotation": {"start": -90, "stop": 180, "step": 90}}
