@@ -9,6 +9,7 @@ import torch
 from pytorch_lightning import LightningModule
 from pytorch_lightning.trainer.states import TrainerFn
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim import SGD, Adam, AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 from torchmetrics import MeanMetric, MetricCollection
@@ -28,7 +29,6 @@ SPLITS = ("validation", "test")
 FUSED_DEVICES = ("cpu", "cuda", "mps")  # devices with fused optimizers in torch
 PRECISIONS = ("32-true", "16-mixed", "bf16-mixed")  # with weights and images in float32
 DEFAULT_RECIPE = Recipe()
-SINGLE_VALUE = "Expected more than 1 value per channel when training"  # torch's batch normalization
 
 
 class Scores(NamedTuple):
@@ -168,13 +168,15 @@ class Task(LightningModule):
         try:
             prediction = self.model(images.images)
         except ValueError as error:
-            if SINGLE_VALUE not in str(error):
+            normalized = any(
+                isinstance(each, _BatchNorm) and each.training for each in self.modules()
+            )
+            if len(images.images) > 1 or not normalized:
                 raise
             raise UserError(
                 "the model's batch normalization needs more than one image in every training "
-                f"batch, got {len(images.images)}; raise batch_size, or give the loader "
-                "drop_last=True"
-            ) from None
+                f"batch, got 1 ({error}); raise batch_size, or give the loader drop_last=True"
+            ) from error
         loss = self.model.loss(prediction, images, self.progress)
         self._record_nonfinite(loss.detach())
         self.log("train_loss", loss.detach().float())

@@ -52,16 +52,17 @@ def test_batch_normalization_of_one_image_is_refused(trainer):
         trainer.fit(Task(wrapped(nn.BatchNorm1d(4))), pairs(3, 1), pairs(2))
 
 
-def test_other_errors_of_a_model_stay_what_they_are(trainer):
+@pytest.mark.parametrize(("size", "layers"), [(3, [nn.BatchNorm1d(4)]), (1, [])])
+def test_other_errors_of_a_model_stay_what_they_are(trainer, size, layers):
     class Faulty(nn.Module):
         def forward(self, images):
             if self.training:
                 raise ValueError("a bug")
             return images
 
-    task = Task(wrapped(Faulty()))
+    task = Task(wrapped(*layers, Faulty()))
     with pytest.raises(ValueError, match="a bug"):
-        trainer.fit(task, pairs(3, 1), pairs(2))
+        trainer.fit(task, pairs(size, 1), pairs(2))
 
 
 @pytest.mark.parametrize("recipe", [Recipe(), Recipe(optimizer="sgd", weight_decay=0.1)])
