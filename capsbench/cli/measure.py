@@ -140,15 +140,19 @@ def parse_sources(pairs: list[str]) -> dict[str, Path]:
     """Return the folders of --source by label.
 
     Raises:
-        UserError: One is not of the form LABEL=FOLDER.
+        UserError: One is not of the form LABEL=FOLDER, or a label is given twice.
     """
-    split = [pair.partition("=") for pair in pairs]
-    for pair, (label, _, folder) in zip(pairs, split, strict=True):
+    folders: dict[str, Path] = {}
+    for pair in pairs:
+        label, _, folder = pair.partition("=")
         if not (label and folder):
             raise UserError(
                 f"--source takes LABEL=FOLDER, such as CNN=runs/digits/cnn-small/0-...; got {pair}"
             )
-    return {label: Path(folder) for label, _, folder in split}
+        if label in folders:
+            raise UserError(f"--source {label} was given already; keep one of them")
+        folders[label] = Path(folder)
+    return folders
 
 
 def _own_arguments(record: MeasureRecord, records: list[MeasureRecord]) -> str:

@@ -13,7 +13,7 @@ from capsbench.errors import UserError, unknown
 from capsbench.measures import Name
 from capsbench.names import find, table
 from capsbench.schema.benchmark import Benchmark
-from capsbench.schema.code import names_of_code, relative_to
+from capsbench.schema.code import names_of_code, relative_to, require_names
 from capsbench.schema.loading import build_benchmark, read_fields
 from capsbench.schema.parts import Changes, Point, SchemaModel
 from capsbench.schema.quantities import require_quantity
@@ -141,9 +141,11 @@ def load_claims(name: str, scale: str | None = None) -> Claims:
         if target.file is not None:
             parts = {part: _from_folder(entry, path.parent) for part, entry in claims.parts.items()}
             claims = claims.model_copy(update={"parts": parts})
+        for entry in claims.parts.values():
+            require_names(entry.scales)
     except ValidationError as error:
         raise UserError(f"claims '{name}' ({path.name}): {explain(error, Claims)}") from None
-    except UserError as error:  # code that is not trusted
+    except UserError as error:  # code that is not trusted, or an unknown name
         raise UserError(f"claims '{name}' ({path.name}): {error}") from None
     if scale is not None and scale not in claims.scales:
         raise unknown(f"scale of claims '{name}':", scale, claims.scales)

@@ -8,7 +8,7 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
-from capsbench.names import Kind, from_folder
+from capsbench.names import Kind, find, from_folder
 
 # Places of names in a benchmark, also at the end of a place in `scales` and `vary`.
 PLACES: tuple[tuple[re.Pattern[str], Kind], ...] = (
@@ -27,6 +27,16 @@ def names_of_code(content: Mapping[str, Any]) -> Iterator[tuple[Kind, str]]:
     for key in content:
         for kind, holder, own in _places(str(key), content, key):
             yield kind, holder[own]
+
+
+def require_names(content: Mapping[str, Any]) -> None:
+    """Refuse unknown names in changes that may not be used yet; nothing is imported.
+
+    Raises:
+        UserError: See `capsbench.names.find`.
+    """
+    for kind, name in names_of_code(content):
+        find(kind, name)
 
 
 def relative_to(folder: Path, content: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,8 +14,8 @@ from capsbench.errors import UserError, unknown
 from capsbench.files.yaml import parse_yaml, read_yaml
 from capsbench.names import find
 from capsbench.schema.benchmark import Benchmark
-from capsbench.schema.code import names_of_code, relative_to
-from capsbench.schema.parts import Changes, ModelEntry, point_text
+from capsbench.schema.code import names_of_code, relative_to, require_names
+from capsbench.schema.parts import Changes, ModelEntry, point_text, require_separate
 from capsbench.trusted_code import require_trusted, trust, trusting_code
 
 
@@ -82,6 +82,7 @@ def build_benchmark(
     try:
         for kind, code in names_of_code(content):
             require_trusted(kind, code, folder)
+        require_names({"scales": content.get("scales")})  # their other values are checked when used
         benchmark = Benchmark.model_validate(content)
         variants(benchmark)
         return benchmark
@@ -94,20 +95,27 @@ def build_benchmark(
 def parse_changes(pairs: Sequence[str], option: str = "--set") -> dict[str, Any]:
     """Parse ``place=value`` pairs of an option of the command line; values are read as YAML.
 
+    Raises:
+        UserError: A pair has another form, or a place is given twice or within another one.
+
     >>> parse_changes(["recipe.steps=500", "views.rotation=[-30, 30]"])
     {'recipe.steps': 500, 'views.rotation': [-30, 30]}
     """
-    changes: dict[str, Any] = {}
+    changes: list[tuple[str, Any]] = []
     for pair in pairs:
         place, equals, value = pair.partition("=")
         if not (equals and place):
             example = "recipe.steps=500" if option == "--set" else "rotation=[-30,30]"
             raise UserError(f"{option} takes place=value, such as {example}; got '{pair}'")
         try:
-            changes[place] = parse_yaml(value)
+            changes.append((place, parse_yaml(value)))
         except ValueError as error:
             raise UserError(f"{option} {place}: '{value}' is not a YAML value: {error}") from None
-    return changes
+    try:
+        require_separate([place for place, _ in changes])
+    except ValueError as error:
+        raise UserError(f"{option}: {error}") from None
+    return dict(changes)
 
 
 def variants(benchmark: Benchmark) -> dict[float | None, Benchmark]:
@@ -181,7 +189,7 @@ def set_value(content: Any, place: str, value: Any) -> None:
 
 
 def _index(content: list[Any], part: str, place: str) -> int:
-    if not part.isdecimal() or int(part) >= len(content):
+    if part not in map(str, range(len(content))):  # so that each item has one place
         raise UserError(
             f"--set {place}: '{part}' should be an index below {len(content)} of that list"
         )

@@ -6,14 +6,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import product
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, field_validator, model_validator
 
 from capsbench.errors import UNPRINTABLE
+from capsbench.files.yaml import parse_yaml
 from capsbench.measures import TestSplit
 from capsbench.strict import StrictModel
 from capsbench.values import Number, Quantity
 
-Changes = dict[str, Any]  # values by dotted path, such as {"recipe.steps": 500}
 LABEL_SEPARATOR = " · "  # between a model's label and the value at which it was trained
 TRAINED_ELSEWHERE = "trained elsewhere"  # mark of a model of other origin, after its label
 MAX_LABEL = 100  # characters
@@ -22,6 +22,30 @@ ADDED = "+"  # before a requested model that is added to those of a benchmark
 COMMON = ("name", "version", "seeds", "published", "scales", "vary")
 SEARCHED = ("learning_rate", "weight_decay")
 Point = float | str  # a variant of a benchmark that varies something: a value, or a case's name
+
+
+def require_separate(places: Iterable[str]) -> Any:
+    """Return places, if no one of them is equal to another, or lies within it.
+
+    Raises:
+        ValueError: One does; its value would be dropped, or depend on the order.
+    """
+    earlier: list[str] = []
+    for place in places:
+        for other in earlier:
+            if f"{place}.".startswith(f"{other}.") or f"{other}.".startswith(f"{place}."):
+                both = (
+                    f"'{place}' was given already"
+                    if place == other
+                    else f"'{other}' and '{place}' overlap"
+                )
+                raise ValueError(f"{both}; keep one of them")
+        earlier.append(place)
+    return places
+
+
+# Values by dotted path, such as {"recipe.steps": 500}.
+Changes = Annotated[dict[str, Any], AfterValidator(require_separate)]
 
 
 def point_text(point: Point) -> str:
@@ -172,10 +196,16 @@ class Variation(SchemaModel):
     @classmethod
     def _by_number(cls, value: Any) -> Any:
         if isinstance(value, list) and all(isinstance(each, str | int | float) for each in value):
-            return {each: each for each in value}
-        if isinstance(value, dict):  # JSON, and thus a record, has texts as keys
-            return {_number(key): each for key, each in value.items()}
-        return value
+            pairs = [(each if isinstance(each, str) else _number(each), each) for each in value]
+        elif isinstance(value, dict):  # JSON, and thus a record, has texts as keys
+            pairs = [(_number(key), each) for key, each in value.items()]
+        else:
+            return value
+        given = [key for key, _ in pairs]
+        for key in given:
+            if given.count(key) > 1:
+                raise ValueError(f"the value {key} is given twice; keep one of them")
+        return dict(pairs)
 
     @model_validator(mode="after")
     def _one_kind(self) -> Self:
@@ -197,10 +227,11 @@ class Variation(SchemaModel):
 
 
 def _number(key: Any) -> Any:
-    """Return a text that is a number as a number; refused later if it is none."""
+    """Return a number, also one in a text, as a float; anything else is refused later."""
     try:
-        return float(key) if isinstance(key, str) else key
-    except ValueError:
+        number = parse_yaml(key) if isinstance(key, str) else key
+        return float(number) if type(number) in {int, float} else key
+    except (ValueError, OverflowError):
         return key
 
 

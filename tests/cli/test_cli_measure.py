@@ -99,6 +99,7 @@ def test_attacks_from_another_training(cli, refusal, cells):
     )
     assert accuracy.n == 20
     assert "LABEL=FOLDER" in refusal(*line, "--source", "other")
+    assert "given already" in refusal(*line, *2 * ("--source", f"other={cells['smaller']}"))
 
 
 @pytest.mark.parametrize(
@@ -174,7 +175,7 @@ def test_a_folder_without_a_training(refusal, tiny, folder):
 
 
 def test_a_cell_in_use_by_another_process_is_refused(refusal, cell):
-    unfinished = cell / "measures" / ".other.tmp"
+    unfinished = cell / "measures" / ".other.json.1.tmp"
     unfinished.write_text("half written", encoding="utf-8")
     with FileLock(cell / ".lock"):
         message = refusal("measure", str(cell), "--measures", "{measure: filters}")

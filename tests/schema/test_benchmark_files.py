@@ -102,6 +102,18 @@ def test_changes_reach_their_place():
         ("vary={name: x, place: recipe.steps, cases: {a: {}, b: {}}}", "place and values, or"),
         ("vary={name: x, values: [1, 2]}", "place and values, or cases"),
         ("vary={name: x}", "place and values, or cases"),
+        ("vary={name: x, place: recipe.steps, values: {1: 10, '1': 20, 2: 30}}", "1.0 is given tw"),
+        ("vary={name: x, place: recipe.steps, values: {1: 10, '1.0': 20, 2: 30}}", "given twice"),
+        ("vary={name: x, place: recipe.steps, values: [1, 2, 1.0]}", "given twice"),
+        (f"vary={{name: x, place: recipe.steps, values: [1, {2**53}, {2**53 + 1}]}}", "given twi"),
+        ("vary={name: x, place: recipe.steps, values: {1_0: 1, 2: 2}}", "expected a number"),
+        ("vary={name: x, place: recipe.steps, values: {'true': 1, 2: 2}}", "expected a number"),
+        ("vary={name: x, cases: {a: {recipe.steps: 1, recipe: {}}, b: {}}}", "overlap"),
+        ("scales={a: {recipe.steps: 1, recipe: {}}}", "'recipe.steps' and 'recipe' overlap"),
+        ("scales={a: {measures: [{measure: accuracy-by-vew}]}}", "did you mean 'accuracy-by-view'"),
+        ("scales={a: {models.0.name: cnn-smal}}", "did you mean 'cnn-small'"),
+        ("models.00.label=x", "'00' should be an index"),
+        ("recipe.steps=1_0", "recipe.steps: "),
         ("vary={name: x, cases: {a: {}, b: {recipe.stepz: 3}}}", "stepz"),
         *(
             (f"vary={{name: x, cases: {{a: {{}}, b: {{{place}: 1}}}}}}", f"'{place}' is common")
@@ -129,6 +141,20 @@ def test_wrong_values_are_named(change, message):
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 400  # no whole file
+
+
+@pytest.mark.parametrize(
+    ("places", "message"),
+    [
+        (("recipe.steps", "recipe.steps"), "'recipe.steps' was given already"),
+        (("recipe.steps", "recipe"), "'recipe.steps' and 'recipe' overlap"),
+        (("models.0", "models.1.name", "models.0.name"), "'models.0' and 'models.0.name' overlap"),
+    ],
+)
+def test_places_given_twice_are_refused(places, message):
+    with pytest.raises(UserError, match=f"--set: {message}"):
+        parse_changes([f"{place}=5" for place in places])
+    parse_changes(["recipe.steps=1", "recipe.steps_more=1", "models.1=1", "models.10=1"])
 
 
 @pytest.mark.parametrize(

@@ -66,6 +66,15 @@ def model(name):
     return {"models": [{"name": name, "label": "A"}]}
 
 
+def claims(part):
+    test = {"part": "p", "model": "A", "against": "A", "measure": "cost"}
+    claim = {"claim": "c", "source": "s", "tests": [test | {"quantity": {"metric": "flops"}}]}
+    content = {name: PLAIN[name] for name in ("name", "version", "title", "question", "source")}
+    content |= {"expected": "e", "parts": {"p": part}, "claims": [claim]}
+    Path("own/claims.yaml").write_text(write_yaml(content), "utf-8")
+    return "own/claims.yaml"
+
+
 @pytest.mark.parametrize("name", ["net.py:Net", "sub/../net.py:Net"])
 def test_code_beside_the_file_is_announced_and_not_imported_yet(place, name, capsys):
     benchmark = load_benchmark(written(model(name)))
@@ -149,13 +158,14 @@ def test_names_in_scales_and_cases_are_relative_to_the_file(place):
     ids=str,
 )
 def test_claims_follow_the_same_rule(place, part):
-    test = {"part": "p", "model": "A", "against": "A", "measure": "cost"}
-    claim = {"claim": "c", "source": "s", "tests": [test | {"quantity": {"metric": "flops"}}]}
-    content = {name: PLAIN[name] for name in ("name", "version", "title", "question", "source")}
-    content |= {"expected": "e", "parts": {"p": part}, "claims": [claim]}
-    Path("own/claims.yaml").write_text(write_yaml(content), "utf-8")
     with pytest.raises(UserError, match="--trust-code"):
-        load_claims("own/claims.yaml")
+        load_claims(claims(part))
+
+
+def test_every_scale_of_claims_names_known_measures(place):
+    scales = {"small": {"measures": [{"measure": "accuracy-by-vew"}]}}
+    with pytest.raises(UserError, match="did you mean 'accuracy-by-view'"):
+        load_claims(claims({"benchmark": "quick", "scales": scales}))
 
 
 def test_a_record_runs_no_code(place):
