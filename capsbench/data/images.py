@@ -9,7 +9,6 @@ from typing import ClassVar, NamedTuple
 
 import torch
 from pytorch_lightning import LightningDataModule
-from pytorch_lightning.trainer.states import TrainerStatus
 from torch import Tensor
 
 from capsbench.contracts import Batch, ImageShape
@@ -20,6 +19,7 @@ from capsbench.data.checks import require_valid_split
 from capsbench.data.evaluation import EvaluationImages
 from capsbench.data.randomness import derive, draw_views
 from capsbench.data.splits import balanced_order, per_class_subset, recorded_within
+from capsbench.data.training import training_stream
 from capsbench.errors import UserError
 from capsbench.viewpoint.joint import SweptView
 from capsbench.viewpoint.part import Part
@@ -101,7 +101,10 @@ class ImageDataModule(LightningDataModule, ABC):
         augmentation: tuple[AugmentationOperation, ...] = (),
     ) -> None:
         super().__init__()
-        _require_positive(batch_size=batch_size, limit=limit, per_class=per_class)
+        numbers = {"batch_size": batch_size, "limit": limit, "per_class": per_class}
+        for name, number in numbers.items():
+            if number is not None and not number > 0:
+                raise UserError(f"{name} of a data module is above 0; got {number}")
         self.views = views or ViewRange()
         self.batch_size = batch_size
         self.seed = seed
@@ -272,27 +275,7 @@ class ImageDataModule(LightningDataModule, ABC):
         Raises:
             UserError: The processes cannot share a batch, or the Trainer repeats some batches.
         """
-        rank, world_size = self.rank_and_world_size
-        require_shares(self.batch_size, world_size)
-        # Lightning sets the attribute outside of the Trainer's class.
-        if self.trainer is not None and self.trainer.overfit_batches:  # type: ignore[attr-defined]
-            raise UserError(
-                "training batches are drawn anew in each epoch, so that overfit_batches would not "
-                "repeat them; give the data module a limit of images instead"
-            )
-        stream = TrainingStream(
-            len(self.split("train")),
-            batch_size=self.batch_size,
-            make_batch=self._stored_training_batch,
-            seed=self.seed,
-            rank=rank,
-            world=world_size,
-            limit=1.0 if self.trainer is None else self.trainer.limit_train_batches,
-        )
-        if self.trainer is not None and self.trainer.state.status == TrainerStatus.RUNNING:
-            # Lightning restores the position within an epoch, but not at its end.
-            stream.position = self.trainer.fit_loop.total_batch_idx + 1
-        return stream
+        return training_stream(self)
 
     def val_dataloader(self) -> EvaluationPass:
         """Return the validation images, each from the same familiar view in every run."""
@@ -305,14 +288,6 @@ class ImageDataModule(LightningDataModule, ABC):
     def predict_dataloader(self) -> EvaluationPass:
         """Return the test images in order, each from the same familiar view in every run."""
         return self.test_dataloader()
-
-    def _stored_training_batch(self, number: int, rows: Tensor, share: slice) -> StoredBatch:
-        if not self.augmentation:
-            return self.make_training_batch(number, rows, share)
-        # kornia draws for the images of a batch together: only the whole one has the same draws in
-        # any number of processes.
-        whole = self.make_training_batch(number, rows, slice(None))
-        return replace(whole, augmentation=(number, share))
 
     def make_training_batch(self, number: int, rows: Tensor, share: slice) -> StoredBatch:
         """Return a share of a training batch, with views drawn for the whole batch.
@@ -374,22 +349,3 @@ class ImageDataModule(LightningDataModule, ABC):
         if self.trainer is None:
             return 0, 1
         return self.trainer.global_rank, self.trainer.world_size
-
-
-def _require_positive(**numbers: float | None) -> None:
-    for name, value in numbers.items():
-        if value is not None and not value > 0:
-            raise UserError(f"{name} of a data module is above 0; got {value}")
-
-
-def require_shares(batch_size: int, processes: int) -> None:
-    """Refuse a batch that processes cannot share equally: its gradient would not be the same.
-
-    Raises:
-        UserError: ``batch_size`` is no multiple of ``processes``.
-    """
-    if batch_size % processes:
-        raise UserError(
-            f"a batch of {batch_size} images cannot be shared equally by {processes} processes; "
-            f"set recipe.batch_size to a multiple of {processes}"
-        )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from capsbench.data.images import require_shares
+from capsbench.data.training import require_shares
 from capsbench.errors import UserError
 from capsbench.files.atomic import is_present
 from capsbench.files.locking import held
