@@ -176,16 +176,16 @@ class Model(Pretrained, ABC):
         """Check that an image's prediction does not depend on the other images of a batch.
 
         Args:
-            images: (B, C, H, W), with B > 1.
+            images: (B, C, H, W), with B > 1; they are compared with two batches of half of them.
         """
         with self._evaluating():
             together = self._outputs(images)
-            alone = [self._outputs(image[None]) for image in images]
-        parts = zip(*alone, strict=True)
+            halves = [self._outputs(half) for half in images.chunk(2)]
+        parts = zip(*halves, strict=True)
         return max_or_nan(
             *(
-                max_relative_error(batched, torch.cat(single))
-                for batched, single in zip(together, parts, strict=True)
+                max_relative_error(batched, torch.cat(half))
+                for batched, half in zip(together, parts, strict=True)
             )
         )
 
@@ -229,8 +229,15 @@ class Model(Pretrained, ABC):
         return max_or_nan(*errors)
 
     def _outputs(self, images: Tensor) -> list[Tensor]:
-        """Return copies of the outputs, which the next pass may overwrite in a buffer."""
-        return [part.clone() for part in self(images) if part is not None]
+        """Return copies of the outputs, which the next pass may overwrite in a buffer.
+
+        Integers and half precision become float32, in which differences do not overflow.
+        """
+        return [
+            part.to(torch.promote_types(part.dtype, torch.float32), copy=True)
+            for part in self(images)
+            if part is not None
+        ]
 
     @contextmanager
     def _evaluating(self) -> Iterator[None]:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from capsbench.contracts import LayerOfInterest, Model
 from capsbench.errors import NotMeasuredError
-from capsbench.measures._copies import copy_tensors
+from capsbench.measures._copies import copy_activations, copy_tensors
 from capsbench.measures._observations import observe_layer, unobserved
 from capsbench.profiling.device import device_of
 
@@ -80,7 +80,8 @@ def capture_activations(
 
     Activations are copied when the layer is called. A later operation in place, such as
     ``ReLU(inplace=True)`` or ``x += residual``, does not change them. Of a module that is called
-    several times in a pass, the last call counts.
+    several times in a pass, the last call counts. Quantised, sparse and complex activations become
+    dense real numbers, see `copy_activations`.
 
     Args:
         model: The model.
@@ -96,7 +97,7 @@ def capture_activations(
     modules = model.addressed_modules()
 
     def capture(name: str, activation: Any, item: int | None) -> None:
-        captured[name] = copy_tensors(activation if item is None else activation[item])
+        captured[name] = copy_activations(activation if item is None else activation[item])
 
     def hook_module(name: str, layer: LayerOfInterest) -> Any:
         def before(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:

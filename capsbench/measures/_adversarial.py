@@ -20,7 +20,6 @@ from torch import Tensor
 from capsbench.contracts import ImageShape, Model, one_hot
 from capsbench.data.randomness import generator
 from capsbench.errors import UserError
-from capsbench.measures._observations import observe_gradient
 from capsbench.profiling.evaluation_mode import evaluation_mode
 
 TOTAL_STEP = 2.5  # length of all steps together, in epsilons (Madry et al. 2018)
@@ -152,7 +151,6 @@ def loss_gradient(
     if not loss.requires_grad:  # the model does not use the images, or detaches them
         return torch.zeros_like(points)
     (gradient,) = torch.autograd.grad(loss, points, allow_unused=True, materialize_grads=True)
-    observe_gradient(model, gradient)
     return gradient.nan_to_num(nan=0.0)
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
+
+import torch
 
 from capsbench.contracts import Model
 from capsbench.data.images import ImageDataModule
-from capsbench.errors import UserError
+from capsbench.errors import NotMeasuredError, UserError
 from capsbench.measures._config import MeasureConfig
 from capsbench.measures._image_gradients import absent_gradients
 from capsbench.measures._measure import Measure, MeasureContext
@@ -15,6 +17,10 @@ from capsbench.measures._nonfinite import first_names
 from capsbench.measures._observations import LOG_PROBABILITIES, Observations, Output, observe
 from capsbench.measures._result import MeasureResult
 from capsbench.values import Quantity
+
+# What arithmetic on NaN and infinity raises: a linear system without a solution (RuntimeError of
+# torch, ValueError of NumPy), 0/0 in Python, or a number outside of its range.
+ARITHMETIC = (UserError, RuntimeError, ValueError, ArithmeticError)
 
 
 def compute_checked(
@@ -28,7 +34,7 @@ def compute_checked(
 
     A value is left out if an output that it is computed from is not finite for one of the images,
     or if it needs a gradient with respect to the image that does not exist. Notes have the reasons,
-    and those of the context if the model was run.
+    and those of the context on each model that was run.
 
     Args:
         measure: The measure, which declares what its values are computed from.
@@ -40,65 +46,62 @@ def compute_checked(
     Raises:
         NotMeasuredError: The model lacks a part that the measure needs.
     """
-    models: dict[str | None, Model] = {None: model}
-    models.update(context.sources)
+    models: dict[str | None, Model] = {None: model, **context.sources}
     with observe(models, measure.outputs) as observations:
         try:
             result = measure.compute(config, model, data, context)
-        except UserError:
+        except (NotMeasuredError, torch.OutOfMemoryError):
             raise
-        except Exception:
-            # Arithmetic on NaN fails in many ways, such as a linear system without a solution.
+        except ARITHMETIC:
             if not observations.nonfinite():
                 raise
             result = MeasureResult((), {})
-    nonfinite = observations.nonfinite()
-    result = _without(
-        result,
-        {value.name: _outputs_of(measure, value) for value in result.values},
-        nonfinite,
-    )
-    gradients = {
-        value.name: (_differentiated(value),)
-        for value in result.values
-        if measure.needs_gradient(value.quantity)
-    }
-    result = _without(result, gradients, _absent(gradients, observations, models, data, context))
-    notes = context.model_notes if result.values and observations.outputs else ()
+    outputs = {value.name: _outputs_of(measure, value) for value in result.values}
+    reasons = observations.nonfinite()
+    finite = [needed for needed in outputs.values() if reasons.keys().isdisjoint(needed)]
+    gradients = dict.fromkeys(each for needed in finite for each in needed if each.is_gradient)
+    reasons |= _absent(gradients, observations, models, data, context)
+    result = _without(result, outputs, reasons)
+    if not result.values:
+        return result
+    sources = dict.fromkeys(output.source for output in observations.outputs)
+    notes = [
+        note if source is None else f"{source}: {note}"
+        for source in sorted(sources, key=lambda source: source or "")
+        for note in context.model_notes(models[source])
+    ]
     return result._replace(notes=(*result.notes, *notes))
 
 
 def _outputs_of(measure: type[Measure[Any]], quantity: Quantity) -> tuple[Output, ...]:
-    """Return the outputs that a value is computed from."""
+    """Return the outputs, and the gradient, that a value is computed from."""
     if quantity.layer is not None:
-        return (Output(quantity.layer, is_layer=True),)
-    sources = {None, quantity.source}
-    return tuple(Output(name, source=source) for name in measure.outputs for source in sources)
-
-
-def _differentiated(quantity: Quantity) -> Output:
-    """Return the output whose gradient a value needs."""
-    if quantity.layer is not None:
-        return Output(quantity.layer, is_layer=True)
-    return Output(LOG_PROBABILITIES, source=quantity.source)
+        outputs = [Output(quantity.layer, is_layer=True)]
+        differentiated = outputs[0]
+    else:
+        sources = {None, quantity.source}
+        outputs = [Output(name, source=source) for name in measure.outputs for source in sources]
+        differentiated = Output(LOG_PROBABILITIES, source=quantity.source)
+    if measure.needs_gradient(quantity):
+        outputs.append(differentiated._replace(is_gradient=True))
+    return tuple(outputs)
 
 
 def _absent(
-    gradients: Mapping[str, tuple[Output, ...]],
+    gradients: Iterable[Output],
     observations: Observations,
     models: Mapping[str | None, Model],
     data: ImageDataModule,
     context: MeasureContext,
 ) -> dict[Output, str]:
-    """Return the reasons of the outputs without a gradient.
+    """Return the reason for each gradient that does not exist.
 
-    Only outputs for which the measure itself has met no gradient are searched.
+    A gradient exists where the measure itself has met a derivative; others are searched.
     """
-    needed = dict.fromkeys(output for outputs in gradients.values() for output in outputs)
     searched: dict[str | None, list[Output]] = {}
-    for output in needed:
-        if not observations.has_gradient(output):
-            searched.setdefault(output.source, []).append(output)
+    for gradient in gradients:
+        if not observations.has_derivative(gradient):
+            searched.setdefault(gradient.source, []).append(gradient)
     absent: dict[Output, str] = {}
     for source, outputs in searched.items():
         absent |= absent_gradients(models[source], outputs, data, context.device)
@@ -114,14 +117,12 @@ def _without(
 
     Args:
         result: The result.
-        outputs: The outputs that each value depends on, by its name.
+        outputs: The outputs and gradients that each value depends on, by its name.
         reasons: The reason for each output whose values are left out.
     """
     if not reasons:
         return result
-    dropped = {
-        name for name, needed in outputs.items() if any(output in reasons for output in needed)
-    }
+    dropped = {name for name, needed in outputs.items() if not reasons.keys().isdisjoint(needed)}
     values = [value for value in result.values if value.name not in dropped]
     if not values:  # other notes are consequences, such as 0/0
         notes = tuple(f"not measured: {reason}" for reason in reasons.values())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TypeVar
 
+import torch
 from torch import Tensor
 from torch.utils._pytree import tree_map_only
 
@@ -17,3 +18,23 @@ def copy_tensors(values: TensorsT) -> TensorsT:
     """
     copied: TensorsT = tree_map_only(Tensor, Tensor.clone, values)
     return copied
+
+
+def copy_activations(values: TensorsT) -> TensorsT:
+    """Return copies like `copy_tensors`, of dense real numbers.
+
+    Quantised and sparse tensors become dense; the real and imaginary parts of complex numbers
+    become channels, axis 1.
+    """
+    copied: TensorsT = tree_map_only(Tensor, _dense_copy, values)
+    return copied
+
+
+def _dense_copy(values: Tensor) -> Tensor:
+    if values.is_quantized:
+        return values.dequantize()
+    if values.layout != torch.strided:
+        values = values.to_dense()
+    if values.is_complex():
+        return torch.cat([values.real, values.imag], dim=1)
+    return values.clone()

@@ -10,6 +10,7 @@ from typing import Any, Literal, NamedTuple, TypeVar
 import torch
 from torch import Tensor
 
+from capsbench.errors import NotMeasuredError
 from capsbench.measures._catmull_rom import catmull_rom_warp
 from capsbench.measures._observations import unobserved
 from capsbench.viewpoint.matrices import translations
@@ -63,6 +64,9 @@ def lie_derivatives(
 
     Returns:
         Outputs and derivatives by key.
+
+    Raises:
+        NotMeasuredError: The function has no forward derivative.
     """
     generating = generating_matrix(direction, *images.shape[-2:])
     forward = generating.to(images.dtype).to(images.device)
@@ -82,7 +86,15 @@ def lie_derivatives(
     with unobserved(), warnings.catch_warnings():
         # At its first call, torch scripts its own decompositions in a way that it deprecates.
         warnings.filterwarnings("ignore", "`torch.jit.script` is deprecated", FutureWarning)
-        result: Any = torch.func.jvp(outputs_at, (zero,), (torch.ones_like(zero),))
+        try:
+            result: Any = torch.func.jvp(outputs_at, (zero,), (torch.ones_like(zero),))
+        except torch.OutOfMemoryError:
+            raise
+        except RuntimeError as error:  # such as of an operation in place on a buffer
+            reason = str(error).partition("\n")[0]
+            raise NotMeasuredError(
+                f"an operation of the model has no forward derivative ({reason})"
+            ) from None
     values, derivatives = result
     return {key: Derivative(value, derivatives[key]) for key, value in values.items()}
 

@@ -32,7 +32,7 @@ def absent_gradients(
 
     Args:
         model: The model, in evaluation mode on ``device``.
-        outputs: Its log-probabilities, or layers.
+        outputs: Its log-probabilities, or layers, see `Output.is_gradient`.
         data: The data module, for familiar test images.
         device: Device of the model.
 

@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from capsbench.contracts import MaxPool, Model
-from capsbench.measures._copies import copy_tensors
+from capsbench.measures._copies import copy_activations
 
 TORCH_POOLINGS = (nn.MaxPool2d, nn.AdaptiveMaxPool2d, nn.FractionalMaxPool2d)
 
@@ -36,10 +36,10 @@ def capture_poolings(model: Model) -> Iterator[dict[str, Tensor]]:
 
     def add_hooks(path: str, module: nn.Module) -> Iterator[Any]:
         def before(_module: nn.Module, inputs: tuple[Any, ...]) -> None:
-            captured[f"before {path}"] = copy_tensors(inputs[0])
+            captured[f"before {path}"] = copy_activations(inputs[0])
 
         def after(_module: nn.Module, _inputs: tuple[Any, ...], output: Tensor) -> None:
-            captured[f"after {path}"] = copy_tensors(output)
+            captured[f"after {path}"] = copy_activations(output)
 
         yield module.register_forward_pre_hook(before)
         yield module.register_forward_hook(after)

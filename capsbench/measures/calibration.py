@@ -148,7 +148,8 @@ def _evaluate(
                 outputs |= {"confidence": confidence, "accuracy": correct}
             presences = prediction.presences
             if presences is not None and presences.shape == prediction.scores.shape:
-                outputs["presences"] = presences.float()
+                # A copy, because the next pass may overwrite presences that are a view of a buffer.
+                outputs["presences"] = presences.to(torch.float32, copy=True)
             for name, part in outputs.items():
                 parts.setdefault(name, []).append(part.cpu())
     joined = {name: torch.cat(part) for name, part in parts.items()}

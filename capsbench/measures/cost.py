@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from copy import deepcopy
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -97,16 +97,16 @@ class Cost(Measure[CostConfig]):
         device = context.device
         rows = subset_rows(data, config.batch_size)
         images = next(familiar_batches(data, device, rows, batch_size=config.batch_size)).images
-        phases = {"inference": (lambda: _classify(model, images), len(images))}
+        phases = {"inference": _classification(model, images)}
         problem = "the model has no parameters to train"
         if any(parameter.requires_grad for parameter in model.parameters()):
             phases["training"] = _training_step(model, data, device)
         measures_memory = torch.device(device).type != "mps"
         per_image: dict[str, Array] = {}
-        for phase, (step, count) in phases.items():
+        for phase, (step, prepare, count) in phases.items():
             condition = {"phase": phase}
             try:
-                seconds = seconds_per_call(step, device, config.repeats)
+                seconds = seconds_per_call(step, device, config.repeats, prepare)
             except RuntimeError as error:  # of torch, such as a loss without gradient
                 if phase == "inference":
                     raise
@@ -116,6 +116,7 @@ class Cost(Measure[CostConfig]):
             rate = Quantity(metric="images_per_second", condition=condition)
             values.append(rate.with_value(count / float(np.median(seconds)), count))
             if measures_memory:
+                prepare()
                 memory = Quantity(metric="peak_bytes", condition=condition)
                 values.append(memory.with_value(peak_bytes(step, device), count))
             context.advance()
@@ -146,29 +147,51 @@ def _counts(model: Model) -> list[Value]:
     return values
 
 
-@torch.inference_mode()
-def _classify(model: Model, images: Tensor) -> None:
-    model.log_probabilities(_without_copy(model, images))
+class _Step(NamedTuple):
+    """A step whose cost is measured.
+
+    The copy of the images, which a model gets because it may change them, is no part of the cost of
+    a network. So it is made before the step.
+
+    Attributes:
+        run: Function of the step.
+        prepare: Function that sets the copy to the images, before each step.
+        count: Number of images.
+    """
+
+    run: Callable[[], None]
+    prepare: Callable[[], object]
+    count: int
 
 
-def _without_copy(model: Model, images: Tensor) -> Prediction:
-    """Call a model on the images themselves: their copy is not part of a network's cost."""
-    prediction: Prediction = nn.Module.__call__(model, images)
-    return prediction
+def _classification(model: Model, images: Tensor) -> _Step:
+    """Return the classification of images."""
+    copy = images.clone()
+
+    @torch.inference_mode()
+    def step() -> None:
+        model.log_probabilities(_without_copy(model, copy))
+
+    return _Step(step, lambda: copy.copy_(images), len(images))
 
 
-def _training_step(
-    model: Model, data: ImageDataModule, device: str
-) -> tuple[Callable[[], None], int]:
-    """Return a training step of a copy of the model, without the optimizer, and its batch size."""
+def _training_step(model: Model, data: ImageDataModule, device: str) -> _Step:
+    """Return a training step of a copy of the model, without the optimizer."""
     stored = next(iter(data.train_dataloader()))
     moved = stored.to(device)
     batch = data.on_after_batch_transfer(moved, 0)
     learner = deepcopy(model).train()
+    copy = batch.images.clone()
 
     def step() -> None:
         with torch.enable_grad():
-            learner.loss(_without_copy(learner, batch.images), batch, 0.0).backward()
+            learner.loss(_without_copy(learner, copy), batch, 0.0).backward()
         learner.zero_grad()
 
-    return step, len(batch.targets)
+    return _Step(step, lambda: copy.copy_(batch.images), len(batch.targets))
+
+
+def _without_copy(model: Model, images: Tensor) -> Prediction:
+    """Call a model on the images themselves."""
+    prediction: Prediction = nn.Module.__call__(model, images)
+    return prediction

@@ -75,7 +75,7 @@ class Filters(Measure[FiltersConfig]):
         """Compare the filters of a convolution.
 
         Raises:
-            UserError: The layer is not a convolution.
+            NotMeasuredError: The layer is not a convolution, or its weights are not finite.
         """
         filters = (
             _first_filters(model) if config.layer is None else _filters_of(model, config.layer)
@@ -84,6 +84,10 @@ class Filters(Measure[FiltersConfig]):
         if filters is None or problem:
             context.advance()
             return MeasureResult([], {}, (f"No filters are compared: {problem}.",))
+        finite = filters.isfinite().flatten(start_dim=1).all(dim=1)
+        if not finite.all():
+            count = int((~finite).sum())
+            raise NotMeasuredError(f"{count} of {len(filters)} filters are not finite")
         copies = rotated_copies(filters, null=config.null, null_sets=config.sets)
         context.advance()
         varying = copies.similarity.isfinite()

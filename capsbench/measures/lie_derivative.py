@@ -24,7 +24,7 @@ from capsbench.measures._figures import LayerFigureSpec, LineSpec
 from capsbench.measures._image_subset import familiar_batches, subset_rows
 from capsbench.measures._measure import Measure, MeasureContext, ValueSpec
 from capsbench.measures._nonfinite import drop_nonfinite
-from capsbench.measures._observations import observe_layer, observe_layer_gradient
+from capsbench.measures._observations import observe_layer, observe_layer_derivative
 from capsbench.measures._receptive_field import interior_positions, scalar_field
 from capsbench.measures._result import Array, MeasureResult, index_name
 from capsbench.metrics.lie_derivative import MeanLieDerivative
@@ -121,7 +121,7 @@ class LieDerivative(Measure[LieDerivativeConfig]):
 
     @classmethod
     def needs_gradient(cls, quantity: Quantity) -> bool:
-        """All values need one."""
+        """Return True: each value is a derivative."""
         return True
 
     @classmethod
@@ -133,60 +133,49 @@ class LieDerivative(Measure[LieDerivativeConfig]):
         data: ImageDataModule,
         context: MeasureContext,
     ) -> MeasureResult:
-        """Compute the derivatives on familiar test images, or a note if the model has none."""
-        try:
-            return _compute(config, model, data, context)
-        except RuntimeError as error:  # or its subclass NotImplementedError
-            message = str(error).partition("\n")[0]
-            # Raised by torch for an operation without a forward derivative, and for a custom
-            # autograd function that functorch cannot differentiate.
-            if not isinstance(error, NotImplementedError) and "functorch" not in str(error):
-                raise
-            note = f"not measured: an operation of the model has no forward derivative ({message})"
-            return MeasureResult([], {}, (note,))
+        """Compute the derivatives on familiar test images.
 
-
-def _compute(
-    config: LieDerivativeConfig, model: Model, data: ImageDataModule, context: MeasureContext
-) -> MeasureResult:
-    rows = subset_rows(data, config.images)
-    batches = [
-        (batch.images, batch.index)
-        for batch in familiar_batches(data, context.device, rows, batch_size=BATCH_SIZE)
-    ]
-    layers = choose_layers(model, config.layers)
-    layers |= choose_layers(model, [PROBABILITIES])
-    arrays: dict[str, Array] = {index_name(): _concatenate([index for _, index in batches])}
-    numbers = list[tuple[Quantity, Tensor]]()
-    with evaluation_mode(model), routing_backend(model, "textbook"):
-        positions, not_warped = _positions(model, layers, batches[0][0])
-        for direction in config.directions:
-            metrics = dict[tuple[str, str], MeanLieDerivative]()
-            per_image = list[Tensor]()
-            for images, _ in batches:
-                derivatives = _derivatives(model, layers, positions, images, direction)
-                for key, (value, derivative) in derivatives.items():
-                    if key[0] == INVARIANCE:
-                        observe_layer(key[1], value)
-                        observe_layer_gradient(key[1], derivative)
-                    metric = metrics.setdefault(key, MeanLieDerivative(value.shape[1:]))
-                    metric.to(value.device).update(value, derivative)
-                    if key == END_TO_END:
-                        per_image.append(derivative.abs().mean(dim=1))
-            for (name, layer), metric in metrics.items():
-                means = metric.compute()
-                quantity = Quantity(metric=name, factor=direction, layer=layer)
-                numbers.append((quantity, means["relative"]))
-                if (name, layer) == END_TO_END:
-                    absolute, squared = (
-                        quantity.model_copy(update={"metric": f"{term}_derivative"})
-                        for term in ("absolute", "squared")
-                    )
-                    numbers += [(absolute, means["absolute"]), (squared, means["squared"])]
-                    arrays[absolute.name] = _concatenate(per_image)
-            context.advance()
-    values, undefined = drop_nonfinite((*number, len(rows)) for number in numbers)
-    return MeasureResult(values, arrays, (*not_warped, *undefined))
+        Raises:
+            NotMeasuredError: An operation of the model has no forward derivative.
+        """
+        rows = subset_rows(data, config.images)
+        batches = [
+            (batch.images, batch.index)
+            for batch in familiar_batches(data, context.device, rows, batch_size=BATCH_SIZE)
+        ]
+        layers = choose_layers(model, config.layers)
+        layers |= choose_layers(model, [PROBABILITIES])
+        arrays: dict[str, Array] = {index_name(): _concatenate([index for _, index in batches])}
+        numbers = list[tuple[Quantity, Tensor]]()
+        with evaluation_mode(model), routing_backend(model, "textbook"):
+            positions, not_warped = _positions(model, layers, batches[0][0])
+            for direction in config.directions:
+                metrics = dict[tuple[str, str], MeanLieDerivative]()
+                per_image = list[Tensor]()
+                for images, _ in batches:
+                    derivatives = _derivatives(model, layers, positions, images, direction)
+                    for key, (value, derivative) in derivatives.items():
+                        if key[0] == INVARIANCE:
+                            observe_layer(key[1], value)
+                            observe_layer_derivative(key[1], derivative)
+                        metric = metrics.setdefault(key, MeanLieDerivative(value.shape[1:]))
+                        metric.to(value.device).update(value, derivative)
+                        if key == END_TO_END:
+                            per_image.append(derivative.abs().mean(dim=1))
+                for (name, layer), metric in metrics.items():
+                    means = metric.compute()
+                    quantity = Quantity(metric=name, factor=direction, layer=layer)
+                    numbers.append((quantity, means["relative"]))
+                    if (name, layer) == END_TO_END:
+                        absolute, squared = (
+                            quantity.model_copy(update={"metric": f"{term}_derivative"})
+                            for term in ("absolute", "squared")
+                        )
+                        numbers += [(absolute, means["absolute"]), (squared, means["squared"])]
+                        arrays[absolute.name] = _concatenate(per_image)
+                context.advance()
+        values, undefined = drop_nonfinite((*number, len(rows)) for number in numbers)
+        return MeasureResult(values, arrays, (*not_warped, *undefined))
 
 
 def _positions(

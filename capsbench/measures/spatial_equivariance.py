@@ -18,6 +18,7 @@ from capsbench.measures._image_subset import familiar_batches, subset_rows
 from capsbench.measures._layer_transforms import LayerTransforms, has_positions
 from capsbench.measures._measure import Measure, MeasureContext, ValueSpec
 from capsbench.measures._nonfinite import drop_nonfinite
+from capsbench.measures._observations import unobserved
 from capsbench.measures._paired_activations import identity_view
 from capsbench.measures._pose_fits import PoseFits, num_held_out
 from capsbench.measures._result import MeasureResult, index_name
@@ -150,7 +151,7 @@ def _problems(
     """Return the reasons why layers cannot be warped as maps, by layer, from one image."""
     with_known_stride = {PIXELS, *model.layers_of_interest()}
     batch = next(familiar_batches(data, device, subset_rows(data, 1), identity_view()))
-    with capture_activations(model, layers) as outputs:
+    with unobserved(), capture_activations(model, layers) as outputs:
         model(batch.images)
     problems = {}
     for name, layer in layers.items():

@@ -10,7 +10,12 @@ import torch
 WARMUP_CALLS = 2  # not timed: they compile and select kernels and allocate memory
 
 
-def seconds_per_call(call: Callable[[], object], device: str, repeats: int) -> list[float]:
+def seconds_per_call(
+    call: Callable[[], object],
+    device: str,
+    repeats: int,
+    prepare: Callable[[], object] = lambda: None,
+) -> list[float]:
     """Time repeated calls after two untimed ones.
 
     Other processes slow single calls down: use the median.
@@ -19,12 +24,14 @@ def seconds_per_call(call: Callable[[], object], device: str, repeats: int) -> l
         call: Function to time, including the device's work.
         device: Device, such as ``cpu``, ``cuda:0`` or ``mps``.
         repeats: Number of timed calls.
+        prepare: Function that is called before each of them and is not timed.
 
     Returns:
         Wall time of each call, in seconds.
     """
     seconds = []
     for _ in range(WARMUP_CALLS + repeats):
+        prepare()
         synchronize(device)
         start = time.perf_counter()
         call()

@@ -118,7 +118,8 @@ class Evaluation:
             for name, value in zip(names, result.values, strict=True):
                 limits = self.intervals[measure].get(value.quantity)
                 interval = f"  [{limits[0]:.4g}, {limits[1]:.4g}]" if limits else ""
-                lines.append(f"  {name:<{width}}  {value.value:.4g}  (n = {value.n:,}){interval}")
+                images = f"  (n = {value.n:,})" if value.n else ""
+                lines.append(f"  {name:<{width}}  {value.value:.4g}{images}{interval}")
             lines += [f"  {note}" for note in result.notes]
         if any(self.intervals.values()):
             lines.append("[low, high]: 95 % interval over test images, for this very model")

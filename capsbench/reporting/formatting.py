@@ -234,7 +234,8 @@ def counted_range(counts: Collection[int], noun: str) -> str:
     >>> counted_range({1, 4}, "image"), counted_range([1], "image")
     ('1 to 4 images', '1 image')
     """
-    return f"{count_range(counts)} {noun}{'' if max(counts) == 1 else 's'}"
+    low, high = min(counts), max(counts)
+    return counted(high, noun) if low == high else f"{low:,} to {counted(high, noun)}"
 
 
 def counted(items: int, noun: str, plural: str | None = None) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from functools import partial
+from functools import cache, partial
 
 from capsbench.capsules.backends import use_backend
 from capsbench.contracts import Model
@@ -69,7 +69,7 @@ def measure_cell(
         for label, source in cell.sources.items()
         if not _diverged(session.folder(source))
     }
-    model_notes = repeated_pass_notes(model, data, device)
+    model_notes = cache(partial(repeated_pass_notes, data=data, device=device))
     not_written = dict[str, MeasureRecord]()
     for name in missing:
         config = cell.measures[name]

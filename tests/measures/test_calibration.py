@@ -64,6 +64,22 @@ def test_presences_are_confidences_for_each_class():
     assert result.per_image["presences[split=familiar]"].shape == (15, 3)
 
 
+def test_presences_in_a_buffer_that_the_next_batch_overwrites(monkeypatch):
+    class Buffered(Constant):
+        def forward(self, images, views=None):
+            self.buffer[: len(images)] = images[:, 0, 0, :3]
+            return Prediction(super().forward(images).scores, self.buffer[: len(images)])
+
+    monkeypatch.setattr("capsbench.data.evaluation.EVALUATION_BATCH", 4)
+    model = Buffered()
+    model.register_buffer("buffer", torch.zeros(15, 3))
+    data = Flat()
+    stored = [batch.images[:, 0, 0, :3] for batch in data.evaluation.batches("familiar", "cpu")]
+    assert len(stored) > 1
+    presences = measured(model, data).per_image["presences[split=familiar]"]
+    np.testing.assert_array_equal(presences, torch.cat(stored))
+
+
 def test_capsules_other_than_class_capsules_have_no_calibration_error():
     result = measured(Constant(torch.tensor([0.2, 0.4])), Flat())
     assert "presence_calibration_error[split=familiar]" not in numbers(result)

@@ -83,6 +83,18 @@ def test_the_model_stays_as_it_was():
     assert all(parameter.grad is None for parameter in model.parameters())
 
 
+def test_a_network_that_works_in_place_gets_the_same_images_each_time():
+    class InPlace(Routed):
+        def forward(self, images, views=None):
+            self.largest.append(float(images.max()))
+            return super().forward(images.mul_(2))
+
+    model = InPlace().eval()
+    model.largest = []
+    measured(model, repeats=2)
+    assert len(set(model.largest[1:])) == 1  # after the black image that is counted
+
+
 def test_without_parameters_nothing_is_trained():
     model = Routed().eval().requires_grad_(False)
     result = measured(model, repeats=1)

@@ -7,7 +7,7 @@ from pydantic import ValidationError
 from torch import nn
 
 from capsbench.contracts import Model, Prediction
-from capsbench.errors import UserError
+from capsbench.errors import NotMeasuredError, UserError
 from capsbench.measures._filter_copies import rotated_copies
 from capsbench.measures.filters import FiltersConfig
 from capsbench.names import find
@@ -33,6 +33,14 @@ def compared(model, **arguments):
     result = compute("filters", model, Flat(), **arguments)
     assert all(value.n == 0 for value in result.values)
     return result
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+def test_filters_that_are_not_finite_are_not_compared(value):
+    layer = conv(8, 5)
+    layer.weight.data[1:4] = value
+    with pytest.raises(NotMeasuredError, match="3 of 8 filters are not finite"):
+        compared(Network(layer))
 
 
 def conv(count, size, channels=1):

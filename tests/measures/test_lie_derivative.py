@@ -7,7 +7,7 @@ from pydantic import ValidationError
 from torch import nn
 
 from capsbench.contracts import LayerOfInterest, Model, Prediction
-from capsbench.errors import UserError
+from capsbench.errors import NotMeasuredError, UserError
 from capsbench.measures import MeasureContext
 from capsbench.measures._derivatives import lie_derivatives
 from capsbench.measures.lie_derivative import LieDerivative, LieDerivativeConfig
@@ -171,9 +171,8 @@ def test_an_operation_without_forward_derivative_is_noted():
             return super().forward(Backward.apply(images))
 
     config = LieDerivativeConfig(measure="lie-derivative")
-    result = LieDerivative.compute(config, Underivable(), digits(), MeasureContext("cpu"))
-    assert not result.values
-    assert "no forward derivative" in result.notes[0]
+    with pytest.raises(NotMeasuredError, match="no forward derivative"):
+        LieDerivative.compute(config, Underivable(), digits(), MeasureContext("cpu"))
 
 
 def test_values_of_a_capsule_network():

@@ -72,7 +72,7 @@ class Objects(NoiseImages):
 class Giving(Model):
     """A convolution and a linear layer, whose features and scores are changed by functions."""
 
-    def __init__(self, give=None, *, features=None):
+    def __init__(self, give=None, *, features=None, presences=None, rendering=None):
         super().__init__(image_shape=(1, 4, 4), num_classes=2)
         draws = torch.Generator().manual_seed(0)
         self.conv, self.features = nn.Conv2d(1, 3, 3), nn.Identity()
@@ -80,6 +80,7 @@ class Giving(Model):
         for weight in self.parameters():
             nn.init.uniform_(weight.data, -1, 1, generator=draws)
         self.give, self.change = give, features
+        self.present, self.render = presences, rendering
 
     def forward(self, images, views=None):
         features = self.conv(images)
@@ -87,7 +88,10 @@ class Giving(Model):
         logits = self.head(features.nan_to_num().flatten(1))
         scores = logits if self.give is None else self.give(logits)
         presences = scores.float().softmax(dim=1)
-        return Prediction(scores, presences, reconstruction=images * presences[:, :1, None, None])
+        rendered = images * presences[:, :1, None, None]
+        presences = presences if self.present is None else self.present(presences)
+        rendered = rendered if self.render is None else self.render(rendered)
+        return Prediction(scores, presences, reconstruction=rendered)
 
     def loss(self, prediction, batch, progress):
         return cross_entropy(prediction.scores, batch.targets)
@@ -103,6 +107,28 @@ class Inference(Giving):
     @torch.inference_mode()
     def forward(self, images, views=None):
         return super().forward(images)
+
+
+class Buffers(Giving):
+    """The same, with buffers that each pass writes."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("count", torch.zeros(()))
+        self.register_buffer("last", torch.zeros(2))
+
+    def forward(self, images, views=None):
+        prediction = super().forward(images)
+        self.count += len(images)
+        self.last.copy_(prediction.scores[0])
+        return prediction
+
+
+class Large(Giving):
+    """The same, whose own log-probabilities are infinite."""
+
+    def log_probabilities(self, prediction):
+        return prediction.scores / 0
 
 
 class Columns(nn.Module):
@@ -130,6 +156,10 @@ NOT_FINITE = {
     "minus infinity": lambda: Giving(lambda z: torch.full_like(z, -torch.inf)),
     "some nan": lambda: Giving(some_nan),
     "float16 overflow": lambda: Giving(lambda z: (1e6 * z).half()),
+}
+INFINITE = {
+    "presences": lambda: Giving(presences=lambda p: p / 0),
+    "log-probabilities": Large,
 }
 NO_GRADIENT = {
     "detached": lambda: Giving(torch.Tensor.detach),
@@ -231,9 +261,16 @@ def test_answers_that_depend_on_the_draw_or_the_batch_have_a_note(kind, name, da
     }
     (note,) = notes
     assert all(word in note for word in words[kind])
-    result = measured(name, model, data, model_notes=notes)
+    result = measured(name, model, data, model_notes=lambda _: notes)
     assert result.values
     assert (note in result.notes) is (name not in WITHOUT_OUTPUTS)
+
+
+@pytest.mark.parametrize("output", ["presences", "rendering"])
+def test_other_outputs_than_the_scores_that_depend_on_the_draw_have_a_note(output, data):
+    model = Giving(**{output: lambda values: dropout(values, 0.2, training=True)})
+    (note,) = repeated_pass_notes(model.eval(), data, "cpu")
+    assert "dropout" in note
 
 
 @pytest.mark.parametrize("name", measures())
@@ -247,6 +284,56 @@ def test_finite_differentiable_models_are_measured(kind, name, data):
     assert {"attacks": 7}.get(name, 0) <= len(result.values)
     if name in NEEDS_GRADIENT:
         assert {each.layer for each in result.values} & {None, "probabilities"}
+
+
+@pytest.mark.parametrize("name", ["calibration", "part-whole"])
+@pytest.mark.parametrize("kind", INFINITE)
+def test_infinite_probabilities_are_not_measured(kind, name, data):
+    result = measured(name, INFINITE[kind](), data)
+    assert not result.values
+    words = {"presences": "'presences'", "log-probabilities": "the output is"}
+    assert has_note(result, "not measured", words[kind], "not finite")
+
+
+@pytest.mark.parametrize("error", [MemoryError, OSError, torch.OutOfMemoryError])
+def test_errors_that_are_not_of_arithmetic_are_raised(error, data, monkeypatch):
+    def fail(*_):
+        raise error
+
+    monkeypatch.setattr("capsbench.measures.calibration.top_label", fail)
+    with pytest.raises(error):
+        measured("calibration", NOT_FINITE["nan"](), data)
+
+
+def test_buffers_that_are_written_have_no_forward_derivative(data):
+    result = measured("lie-derivative", Buffers(), data)
+    assert not result.values
+    assert has_note(result, "not measured", "forward derivative", "in-place")
+    expected = numbers(measured("attacks", Giving(), data))
+    assert numbers(measured("attacks", Buffers(), data)) == expected
+
+
+def test_only_models_that_are_run_are_evaluated_twice(data):
+    def notes(model):
+        return (type(model).__name__,)
+
+    config = {"measure": "attacks", **ARGUMENTS["attacks"], "sources": ["other"]}
+    sources = {"other": Inference().eval(), "unused": Buffers().eval()}
+    context = MeasureContext("cpu", sources=sources, model_notes=notes)
+    result = run_measure(parse_config(config), Giving().eval(), data, context)
+    assert {"Giving", "other: Inference"} <= set(result.notes)
+    assert not has_note(result, "Buffers")
+    for name in WITHOUT_OUTPUTS:
+        assert measured(name, Giving(), data, model_notes=pytest.fail).values
+
+
+def test_images_of_a_setup_are_not_counted(data):
+    def counted(name):
+        result = measured(name, Giving(features=some_nan), data)
+        (note,) = (each for each in result.notes if "not finite" in each)
+        return note.partition("images")[0]
+
+    assert counted("spatial-equivariance") == counted("invariance-error")
 
 
 def test_features_that_are_not_finite(data):

@@ -133,7 +133,7 @@ def _caption(results: Results, name: str, spec: FigureSpec) -> str:
     }
     parts = [spec.caption]
     if counts:
-        parts.append(f"Each value is of {counted_range(counts, 'test image')}.")
+        parts.append(f"Each value comes from {counted_range(counts, 'test image')}.")
     if isinstance(spec, HeatMapFigureSpec):
         parts.append(f"The first model is {results.cells[0].label}.")
     return " ".join(parts)

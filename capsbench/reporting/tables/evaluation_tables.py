@@ -30,7 +30,8 @@ def _table(measure: str, result: MeasureResult, intervals: Mapping[Quantity, Int
         limits = intervals.get(value.quantity)
         interval = None if limits is None else f"{limits[0]:.4g} to {limits[1]:.4g}"
         number = f"{value.value:.4g}"
-        rows.append(TableRow((quantity_text(value), number, interval, f"{value.n:,}")))
+        images = f"{value.n:,}" if value.n else None
+        rows.append(TableRow((quantity_text(value), number, interval, images)))
     return Table(
         name="values",
         title=without_folder(measure),

@@ -37,7 +37,7 @@ def view_table(results: Results, factor: str) -> Table:
                 (
                     view(factor, value),
                     "familiar" if familiar[value] else "novel",
-                    count_range(images[value]),
+                    count_range(images[value]) if images[value] else None,
                     *(
                         mean_cell(points[value].seed_values) if value in points else None
                         for points in curves.values()
