@@ -8,7 +8,7 @@ from capsbench.records.training import OverlapRecord
 
 
 def overlap_sentences(overlaps: Collection[OverlapRecord]) -> str:
-    """State in two sentences which test objects and test images training has seen.
+    """State which test objects, if any are recorded, and which test images training has seen.
 
     Args:
         overlaps: Of each training; the numbers are ranges where they differ.
@@ -18,7 +18,7 @@ def overlap_sentences(overlaps: Collection[OverlapRecord]) -> str:
     """
     if not overlaps:
         return ""
-    return f"{_objects(overlaps)} {_images(overlaps)}"
+    return f"{_objects(overlaps)} {_images(overlaps)}".lstrip()
 
 
 def _objects(overlaps: Collection[OverlapRecord]) -> str:
@@ -26,7 +26,7 @@ def _objects(overlaps: Collection[OverlapRecord]) -> str:
     tested = [test for test, _ in pairs if test is not None]
     seen = [number for _, number in pairs if number is not None]
     if not tested:
-        return "No objects are recorded with the images."
+        return ""
     if not any(seen):
         return f"None of the {_range(tested)} test objects was seen in training or validation."
     if all(test == number for test, number in pairs):

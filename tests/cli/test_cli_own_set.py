@@ -40,7 +40,7 @@ def test_a_set_with_the_name_of_the_benchmark_is_run_measured_and_reported(cli, 
     assert [each.name for each in Path("runs").iterdir()] == ["tiny"]
     code, again, _ = cli(*line)
     assert "already done" in again
-    assert "No objects are recorded" in Path("runs/tiny/report/report.md").read_text("utf-8")
+    assert "No test image equals" in Path("runs/tiny/report/report.md").read_text("utf-8")
     code, records, _ = cli("measure", str(cell), "--measures", "{measure: cost}", "--json")
     assert (code, records[0]["measure"]) == (0, "cost")
     code, pages, _ = cli("report", "tiny", "--json")
