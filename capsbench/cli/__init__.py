@@ -50,7 +50,7 @@ app.command("bench")(bench.bench)
 app.command("doctor")(doctor.doctor)
 
 
-# Consequence of stopping a command, by its name.
+# Consequence of stopping a command that trains, by its name.
 STOPPED = {
     "run": "the same command continues where it stopped",
     "bench": "nothing was written",
@@ -68,8 +68,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         `run_process`.
     """
     given = sys.argv[1:] if arguments is None else list(arguments)
-    stopped = next((STOPPED[word] for word in given if word in STOPPED), "")
-    return run_process(lambda: _run_typer(given), stopped=stopped)
+    name = next((word for word in given if not word.startswith("-")), "")
+    return run_process(lambda: _run_typer(given), stopped=STOPPED.get(name, ""))
 
 
 def _run_typer(given: list[str]) -> int:
@@ -106,6 +106,7 @@ def _print_version(requested: bool) -> None:
 
 @app.callback()
 def _root(
+    context: typer.Context,
     _version: Annotated[
         bool,
         typer.Option(
@@ -123,4 +124,6 @@ def _root(
     if no_process_setup:
         os.environ[process.NO_SETUP] = "1"
     variables.require_valid()
+    if context.invoked_subcommand in STOPPED:
+        variables.require_process_numbers()
     process.set_up()  # before a command imports torch

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from pathlib import Path
 
@@ -32,41 +33,30 @@ def require_valid() -> None:
     """Check and complete the environment at the start of a process, before torch is imported.
 
     Raises:
-        UserError: A variable has no valid value, or the working directory was deleted.
+        UserError: The working directory was deleted.
     """
     try:
         Path.cwd()
     except FileNotFoundError:
         raise UserError("the working directory was deleted; change to another one") from None
     for name in PROCESS_NUMBERS:
-        if os.environ.get(name) == "":
-            del os.environ[name]  # Lightning would refuse it
-        whole_number(name)
+        if os.environ.get(name) in ("", "-1"):  # the latter once meant: no group of processes
+            del os.environ[name]  # Lightning would refuse or use it
     columns = os.environ.get("COLUMNS", "")
     if columns.isdigit() and int(columns) < MIN_COLUMNS:
         del os.environ["COLUMNS"]
-    _leave_out_settings_of_matplotlib()
+    # It warns of bad lines in a user's file of settings, which no figure uses.
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)
 
 
-def _leave_out_settings_of_matplotlib() -> None:
-    """Keep matplotlib, which is imported later, from settings that it fails at or warns of.
-
-    Figures are drawn into files, in a style of their own.
+def require_process_numbers() -> None:
+    """Check the variables of groups of processes before a training.
 
     Raises:
-        UserError: The working directory has a file of settings, which cannot be left out, and it is
-            no text.
+        UserError: One is not a whole number.
     """
-    os.environ["MPLBACKEND"] = "agg"
-    os.environ["MATPLOTLIBRC"] = os.devnull
-    settings = Path("matplotlibrc")
-    try:
-        if settings.is_file():
-            settings.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError):
-        raise UserError(
-            f"matplotlib cannot read '{settings.absolute()}'; remove it, or work in another folder"
-        ) from None
+    for name in PROCESS_NUMBERS:
+        whole_number(name)
 
 
 def whole_number(name: str, default: int = 0) -> int:

@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -26,10 +26,20 @@ AGAIN = "remove it and run the command again"
 Row = dict[str, float]
 
 
-def write_bytes(path: Path, content: bytes | memoryview) -> None:
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file, see `write_file`."""
+    with write_file(path) as stream:
+        stream.write(content)
+
+
+@contextmanager
+def write_file(path: Path) -> Iterator[BinaryIO]:
     """Write a file by an atomic rename: a reader sees the old contents or the new.
 
     A symbolic link of that name is replaced, and the file that it names is left as it is.
+
+    Yields:
+        A stream for the contents, of a file next to it.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     with writing(path):
@@ -37,7 +47,7 @@ def write_bytes(path: Path, content: bytes | memoryview) -> None:
         remove(temporary)
         try:
             with temporary.open("xb") as stream:  # never through a link
-                stream.write(content)
+                yield stream
                 stream.flush()
                 os.fsync(stream.fileno())
             temporary.replace(path)

@@ -9,6 +9,7 @@ from capsbench.environment.entry import run_process
 
 def _train() -> None:
     variables.require_valid()
+    variables.require_process_numbers()
     process.set_up()  # before the worker imports torch
     from capsbench.running.process_group import main
 

@@ -18,6 +18,7 @@ from capsbench.speed.nets import FAST, PROGRESS, Net, make_optimizer
 from capsbench.speed.rows import Work
 from capsbench.training.devices import ACCELERATORS
 from capsbench.training.task import Task
+from capsbench.training.trainer import make_trainer
 
 
 def _data(net: Net, steps: int) -> ImageDataModule:
@@ -80,7 +81,7 @@ def lightning_loop(net: Net, device: str, steps: int) -> Work:
 
     def work() -> float:
         timer = _StepTimer(device)
-        trainer = Trainer(
+        trainer = make_trainer(
             accelerator=ACCELERATORS[device],
             devices=1,
             max_steps=steps + 1,

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 from typing import Any
 
 import torch
 from pytorch_lightning.plugins import TorchCheckpointIO
 
-from capsbench.files.atomic import write_bytes
+from capsbench.files.atomic import write_file
 
 
 class StateFile(TorchCheckpointIO):
@@ -27,9 +26,8 @@ class StateFile(TorchCheckpointIO):
         Raises:
             OSError: The file cannot be written; an earlier one is unchanged.
         """
-        stream = io.BytesIO()
-        torch.save(checkpoint, stream)
-        write_bytes(Path(path), stream.getbuffer())
+        with write_file(Path(path)) as stream:
+            torch.save(checkpoint, stream)
 
     def load_checkpoint(
         self, path: Path | str, map_location: Any = "cpu", weights_only: bool | None = True

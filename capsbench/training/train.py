@@ -30,6 +30,7 @@ from capsbench.training.recipe import ProtocolRecipe
 from capsbench.training.selection import Row
 from capsbench.training.state_file import StateFile
 from capsbench.training.task import Task
+from capsbench.training.trainer import make_trainer
 from capsbench.training.trajectory import Diverged, Trajectory, Weights
 
 
@@ -108,7 +109,7 @@ def train(
         follow=follow,
     )
     try:
-        trainer = Trainer(
+        trainer = make_trainer(
             accelerator=ACCELERATORS[execution.device],
             devices=execution.devices,
             num_nodes=execution.nodes,

@@ -130,9 +130,18 @@ def test_a_signal_in_training_keeps_the_state(cli, tiny, monkeypatch, name):
     assert cli(*RUN.split())[0] == 0
 
 
-def test_a_variable_that_is_no_number(refusal, tiny, monkeypatch):
+def test_a_signal_names_the_consequence_of_the_command_alone(cli, tiny, monkeypatch):
+    monkeypatch.setattr(
+        "capsbench.cli.variables.require_valid", lambda: signal.raise_signal(signal.SIGINT)
+    )
+    assert cli("report", "tiny", "--output", "run") == (130, "", "stopped\n")
+    assert cli("--no-process-setup", "run", "tiny")[2] == f"stopped; {STOPPED['run']}\n"
+
+
+def test_a_variable_that_is_no_number(cli, refusal, tiny, monkeypatch):
     monkeypatch.setenv("NODE_RANK", "abc")
     assert "NODE_RANK to 'abc'" in refusal(*RUN.split())
+    assert cli("list", "models")[0] == 0
 
 
 @pytest.mark.parametrize("folder", ["a::b", "a 'b\" % # \n\u2603"])

@@ -1,6 +1,7 @@
 """Failures of the environment are sentences; bugs are not."""
 
 import errno
+from importlib import import_module
 
 import pytest
 import torch
@@ -72,6 +73,49 @@ def test_errors_of_writing_have_the_path(error):
         raise error
     assert raised.value.errno == errno.ENOSPC
     assert raised.value.filename == "/the/file"
+
+
+LIBRARIES = {
+    "": 'int(os.environ["ODD_NUMBER"])',
+    "the name": 'raise KeyError("bad ODD_NUMBER")',
+    "a folder": 'raise FileNotFoundError(2, "No such file", "/odd")',
+    "settings": 'b"\\xff".decode()',
+}
+BUGS_AT_IMPORT = ['raise ValueError("x")', 'raise ImportError("ODD_NUMBER")']
+
+
+@pytest.fixture
+def failure(tmp_path, monkeypatch):
+    """Import a module with a line of code; return the error."""
+
+    def failure(line, folder="site-packages"):
+        place = tmp_path / folder
+        place.mkdir()
+        (place / "oddlib.py").write_text(f"import os\n{line}\n", encoding="utf-8")
+        monkeypatch.syspath_prepend(place)
+        with pytest.raises(Exception) as raised:  # noqa: PT011 - any
+            import_module("oddlib")
+        return raised.value
+
+    monkeypatch.setenv("ODD_NUMBER", "/odd/value")
+    return failure
+
+
+@pytest.mark.parametrize("kind", LIBRARIES)
+def test_a_library_that_fails_at_the_environment(failure, kind):
+    message = str(sentence(failure(LIBRARIES[kind])))
+    assert "oddlib" in message
+    expected = "UTF-8" if kind == "settings" else "ODD_NUMBER to '/odd/value'"
+    assert expected in message
+
+
+@pytest.mark.parametrize("line", BUGS_AT_IMPORT)
+def test_bugs_at_the_import_of_a_library(failure, line):
+    assert sentence(failure(line)) is None
+
+
+def test_bugs_at_the_import_of_our_own_code(failure):
+    assert sentence(failure(LIBRARIES[""], folder="own")) is None
 
 
 def test_bugs_in_writing_stay_as_they_are():

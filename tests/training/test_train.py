@@ -84,6 +84,12 @@ def same_weights(one, other):
     )
 
 
+def test_variables_of_lightning_change_no_number(run, monkeypatch):
+    expected = numbers(run())
+    monkeypatch.setenv("PL_TRAINER_GRADIENT_CLIP_VAL", "1e-9")
+    assert numbers(run(state="other.ckpt")) == expected
+
+
 def test_validation_runs_at_its_steps_and_at_the_end(run):
     result = run()
     assert [row["step"] for row in result.rows] == [6, 12, 18, 20]
@@ -189,7 +195,7 @@ def test_execution_and_precision_reach_the_trainer(run, monkeypatch):
     def trainer(**arguments):
         raise Called(arguments)
 
-    monkeypatch.setattr("capsbench.training.train.Trainer", trainer)
+    monkeypatch.setattr("capsbench.training.train.make_trainer", trainer)
     execution = Execution(device="cuda", devices=3, nodes=2, strategy="ddp")
     with pytest.raises(Called) as called:
         run(execution=execution, recipe=RECIPE.model_copy(update={"precision": "bf16-mixed"}))
