@@ -4,14 +4,12 @@ import json
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
 from capsbench.cli import main
 from capsbench.errors import UserError
-from capsbench.files.atomic import write_json
 from capsbench.measures import load_measure
 from capsbench.names import find
-from capsbench.records import MeasureRecord, ProtocolChanges, TrainingConfig, load_results
+from capsbench.records import load_results
 from capsbench.records.training import ExecutionRecord
 from capsbench.reporting.comparisons.differences import model_differences
 from capsbench.reporting.exports.checks import check_export
@@ -28,30 +26,9 @@ from capsbench.reporting.exports.revisions import earlier_revisions
 from capsbench.reporting.results_page import render
 from capsbench.reporting.tables import render_markdown
 from capsbench.reporting.tables.result_tables import result_tables
-from capsbench.running.benchmark import run_benchmark
-from capsbench.running.plan import plan
-from capsbench.running.session import Session
 from capsbench.schema import benchmark_names, load_benchmark
-from capsbench.training.execution import Execution
 
 ROOT = Path(__file__).parents[3]
-CHANGES = {"recipe.steps": 4, "recipe.evaluate_every": 2, "recipe.limit": 40, "seeds": [0, 1, 2]}
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """The benchmark quick, made small by changes as the command line makes them."""
-    runs = tmp_path_factory.mktemp("runs")
-    benchmark = load_benchmark("quick", CHANGES)
-    session = Session(runs, None, Execution(device="cpu", wandb="off"), Console())
-    run_benchmark(
-        benchmark,
-        plan(benchmark, models=["CNN", "CapsNet (dynamic routing)"]),
-        session,
-        changes=ProtocolChanges(settings=CHANGES),
-        command=f"capsbench run quick --output {runs} --data-root=/somewhere --limit 40",
-    )
-    return runs / "quick"
 
 
 def exports_in(folder):
@@ -64,11 +41,6 @@ def claims_in(folder):
     """Load the exported claims of a folder."""
     paths = sorted(folder.glob("*/*.json"))
     return [load_claims_export(path) for path in paths if is_claims_export(path)]
-
-
-@pytest.fixture
-def file(folder, tmp_path):
-    return export_benchmark(folder, tmp_path / "results")
 
 
 def test_numbers_are_exported_and_folders_of_the_machine_are_not(folder, file):
@@ -119,233 +91,6 @@ def test_an_unfinished_benchmark_has_nothing_to_export(tmp_path, write_benchmark
     folder = write_benchmark(tmp_path, models=models, unfinished=(("CNN", 0), ("CNN", 1)))
     with pytest.raises(UserError, match="no finished cell"):
         export_benchmark(folder, tmp_path / "results")
-
-
-def version(content):
-    content["record"]["benchmark"]["version"] = 2
-
-
-def steps(content):
-    content["record"]["benchmark"]["recipe"]["steps"] = 400
-
-
-def name(content):
-    content["record"]["benchmark"]["name"] = "quik"
-
-
-def label(content):
-    content["cells"][0]["reference"]["label"] = "Other"
-
-
-def seed(content):
-    content["cells"][0]["reference"]["seed"] = content["cells"][0]["config"]["seed"] = 9
-
-
-def fit_names(content):
-    """Give the first cell the names that its changed contents have."""
-    for cell in content["cells"][:1]:
-        folder = TrainingConfig.model_validate(cell["config"]).folder_name
-        cell["reference"]["path"] = f"digits/cnn-small/{folder}"
-        cell["training"]["cell"] = folder
-        for measure, record in cell["measures"].items():
-            record["cell"] = folder
-            own = MeasureRecord.model_construct(**record).fingerprint
-            cell["reference"]["measures"][measure] = f"{measure}-{own}"
-
-
-def recipe(content):
-    content["cells"][0]["config"]["recipe"]["learning_rate"] = 0.5
-
-
-def accuracy(content):
-    content["cells"][0]["measures"]["accuracy-by-view"]["values"][0]["value"] = 1.5
-
-
-def worst(content):
-    values = content["cells"][0]["measures"]["accuracy-by-view"]["values"]
-    next(value for value in values if value["metric"] == "worst_accuracy")["value"] = -0.25
-
-
-def schema(content):
-    content["schema"] = 7
-
-
-def extra(content):
-    content["note"] = "x"
-
-
-def scale(content):
-    content["record"]["changes"]["scale"] = "../../../evil"
-
-
-def search(content):
-    content["record"]["changes"]["search"] = True
-    content["record"]["benchmark"]["models"][1] |= {"recipe": {"steps": 9}, "reason": "more"}
-
-
-def revision(content):
-    content["cells"][0]["config"]["model"]["revision"] += 1
-
-
-def per_class(content):
-    content["cells"][0]["config"]["data"]["per_class"] = 5
-
-
-def model(content):
-    content["cells"][0]["config"]["model"]["name"] = "resnet20"
-
-
-def width(content):
-    content["cells"][0]["config"]["model"]["arguments"]["width"] = 64
-
-
-def data(content):
-    content["cells"][0]["config"]["data"]["name"] = "mnist"
-
-
-def twice(content):
-    content["cells"].append(content["cells"][0])
-
-
-def none(content):
-    content["cells"] = []
-
-
-def measures(content):
-    content["cells"][0]["measures"] = {}
-
-
-def weights(content):
-    content["cells"][0]["measures"]["accuracy-by-view"]["rule"] = "test-best"
-
-
-def older(content):
-    content["cells"][0]["measures"]["accuracy-by-view"]["revision"] += 1
-
-
-def selected(content):
-    content["cells"][0]["training"]["selected"] = {}
-
-
-def trajectory(content):
-    content["cells"][0]["trajectory"] = []
-
-
-def grid(content):
-    views = content["cells"][0]["measures"]["accuracy-by-view"]["arguments"]["grid"]
-    del views["scale"]
-
-
-def difference(content):
-    content["differences"][0]["numbers"]["mean"] += 0.1
-
-
-@pytest.mark.parametrize(
-    ("damage", "message"),
-    [
-        (scale, "unknown scale"),
-        (search, "recipe of the best"),
-        (model, "not the training"),
-        (width, "not the training"),
-        (revision, "not the training"),
-        (per_class, "not the training"),
-        (data, "not the training"),
-        (twice, "each cell once"),
-        (none, "got 0"),
-        (measures, "incomplete"),
-        (weights, "incomplete"),
-        (older, "incomplete"),
-        (selected, "incomplete"),
-        (trajectory, "got 0 rows"),
-        (grid, "other arguments"),
-        (difference, "not that of their values"),
-        (version, "version 1 here"),
-        (steps, "other recipe"),
-        (name, "did you mean 'quick'"),
-        (label, "no cell of 'quick'"),
-        (seed, "no cell of 'quick'"),
-        (recipe, "not the training"),
-        (accuracy, "got 1.5"),
-        (worst, "got -0.25"),
-        (schema, "schema 2, got 7"),
-        (extra, "note"),
-    ],
-)
-def test_a_record_that_states_something_else_is_refused(file, damage, message, capsys, monkeypatch):
-    content = json.loads(file.read_text())
-    content.pop("checksum", None)
-    damage(content)
-    fit_names(content)
-    contributed = file.parents[2] / "contributed.json"
-    write_json(contributed, content)
-    with pytest.raises(UserError, match=message):
-        check_export(load_export(contributed))
-    monkeypatch.chdir(file.parents[2])
-    assert main(["results", str(contributed)]) == 2
-    assert "Traceback" not in capsys.readouterr().err
-    assert len(exports_in(Path("results"))) == 1
-
-
-def own_folder(cell):
-    cell["reference"]["path"] = f"digits/cnn-small/0-{'0' * 12}"
-
-
-def own_seed(cell):
-    cell["config"]["seed"] = 9
-
-
-def own_rate(cell):
-    cell["config"]["recipe"]["learning_rate"] = 0.5
-
-
-def own_rule(cell):
-    cell["measures"]["accuracy-by-view"]["rule"] = "last"
-
-
-def other_training(cell):
-    cell["training"]["cell"] = f"1-{'0' * 12}"
-
-
-def better_row(cell):
-    cell["trajectory"][0]["validation_accuracy"] = 1.0
-
-
-def reordered(cell):
-    cell["trajectory"].reverse()
-
-
-def impossible(cell):
-    cell["trajectory"][0]["validation_loss"] = 1e300
-
-
-@pytest.mark.parametrize(
-    ("damage", "words"),
-    [
-        (own_folder, "has the fingerprint"),
-        (own_seed, "has the fingerprint"),
-        (own_rate, "has the fingerprint"),
-        (own_rule, "other arguments or sources"),
-        (other_training, "of another cell"),
-        (better_row, "selects another row"),
-        (reordered, "does not have its steps|do not have its steps"),
-        (impossible, r"validation_loss 1e\+300"),
-    ],
-)
-def test_records_of_a_cell_must_fit_each_other_and_their_names(file, damage, words):
-    content = json.loads(file.read_text())
-    content.pop("checksum")
-    damage(content["cells"][0])
-    file.write_text(json.dumps(content))
-    with pytest.raises(UserError, match=words):
-        load_export(file)
-
-
-def test_an_edit_by_hand_does_not_fit_the_checksum(file):
-    content = json.loads(file.read_text())
-    content["cells"][0]["training"]["seconds"] += 1
-    file.write_text(json.dumps(content))
-    with pytest.raises(UserError, match="changed after it was written"):
-        load_export(file)
 
 
 @pytest.fixture
