@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 from PIL.TiffImagePlugin import TiffImageFile
 
+from capsbench.environment.failures import REMEDIES
 from capsbench.errors import UserError
 
 # Without formats of which Pillow does not tell the depth, and those that it reads by a program.
@@ -63,6 +64,8 @@ def read_image(file: Path, *, size: int, channels: int, background: Color) -> ND
     Raises:
         UserError: The file is damaged or of another format, or an image that has no one right
             reading in 8 bits: a deeper one, several in one file, another color space.
+        OSError: The system does not give the file's content.
+        MemoryError: The memory does not suffice.
     """
     with warnings.catch_warnings(record=True) as problems:
         warnings.simplefilter("error", Image.DecompressionBombWarning)
@@ -80,8 +83,8 @@ def read_image(file: Path, *, size: int, channels: int, background: Color) -> ND
                 f"{file} has more than {Image.MAX_IMAGE_PIXELS:,} pixels; make it smaller first"
             ) from None
         except DAMAGED as error:
-            if isinstance(error, OSError) and error.errno is not None:  # of the disk, not the file
-                raise
+            if isinstance(error, OSError) and error.errno in REMEDIES:  # the disk, not the file
+                raise OSError(error.errno, error.strerror, str(file)) from None
             raise _unreadable(file, str(error)) from None
     return np.array(resized).reshape(size, size, channels)
 

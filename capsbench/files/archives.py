@@ -14,6 +14,7 @@ import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
+from capsbench.environment.failures import REMEDIES
 from capsbench.errors import UserError
 from capsbench.files.content import (
     CHUNK,
@@ -66,6 +67,8 @@ def zip_members(
             RuntimeError,  # an encrypted member, or an unknown compression method
             zlib.error,
         ) as error:
+            if isinstance(error, OSError) and error.errno in REMEDIES:  # the disk, not the file
+                raise
             raise _unreadable(path, "a zip file", b"PK", error) from None
     if not members:
         raise damaged(path, f"members named *{suffix}", "none")

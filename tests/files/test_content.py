@@ -1,5 +1,6 @@
 """Contents of files and members of archives: checksums and errors."""
 
+import errno
 import gzip
 import hashlib
 import struct
@@ -163,6 +164,16 @@ def test_an_invalid_zip_file_is_refused(tmp_path, data, message):
     path.write_bytes(data)
     with pytest.raises(UserError, match=rf"batches\.zip is damaged.*{message}"):
         list(zip_members(path, ".mat"))
+
+
+def test_an_error_of_the_disk_is_no_damage_of_a_zip_file(tmp_path, monkeypatch):
+    def fail(self, member):
+        raise OSError(errno.EIO, "disk")
+
+    (tmp_path / "batches.zip").write_bytes(ZIP)
+    monkeypatch.setattr(zipfile.ZipFile, "open", fail)
+    with pytest.raises(OSError, match="disk"):
+        list(zip_members(tmp_path / "batches.zip", ".mat"))
 
 
 @pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.DIRTYPE])
