@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterable
 from typing import Annotated, Any
 
@@ -108,7 +109,7 @@ class Quantity(StrictModel):
 
     def with_value(self, value: float, n: int) -> Value:
         """Return the row of this quantity with a value from ``n`` test images."""
-        return Value(**dict(self), value=value, n=n)
+        return Value(**dict(self), value=value, n=operator.index(n))  # of numpy too
 
 
 class Value(Quantity):
@@ -121,7 +122,7 @@ class Value(Quantity):
     """
 
     value: Number
-    n: int = Field(ge=0, le=10**15, strict=False)  # of numpy too
+    n: int = Field(ge=0, le=10**15)
 
     @property
     def quantity(self) -> Quantity:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from capsbench.cli import main
-from capsbench.files.atomic import read_npz
+from capsbench.records.cell_files import load_arrays
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "add-a-measure.md").read_text(encoding="utf-8")
@@ -55,7 +55,7 @@ def test_a_measure_in_a_file(folder, capsys):
     (record,) = folder.glob("runs/digits/cnn-small/0-*/measures/Mirror-*.json")
     (row,) = json.loads(record.read_text())["values"]
     assert (row["metric"], row["split"], row["n"]) == ("mirror_consistency", "familiar", 200)
-    arrays = read_npz(record.with_suffix(".npz"))
+    arrays = load_arrays(record.with_suffix(".npz"), None)
     assert row["value"] == np.mean(arrays["mirror_consistency[split=familiar]"])
     capsys.readouterr()
     capsbench(measure, "--json")

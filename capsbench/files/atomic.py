@@ -6,9 +6,8 @@ import csv
 import io
 import json
 import os
+import re
 import shutil
-import zipfile
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,8 +20,8 @@ from capsbench.errors import UserError
 from capsbench.files import strict_json
 
 MAX_JSON = 200_000_000  # bytes
-MAX_ARRAYS = 2_000_000_000  # bytes, unpacked
 AGAIN = "remove it and run the command again"
+UNFINISHED = re.compile(r"\..+\.\d+\.tmp")  # names of temporary files and folders, with a process
 Row = dict[str, float]
 
 
@@ -58,6 +57,12 @@ def write_file(path: Path) -> Iterator[BinaryIO]:
 def is_present(path: Path) -> bool:
     """Return True if anything has this name, also a folder or a link to nothing."""
     return os.path.lexists(path)
+
+
+def remove_link(path: Path) -> None:
+    """Remove a symbolic link in place of a folder of ours; what it names stays as it is."""
+    if path.is_symlink():
+        path.unlink()
 
 
 def remove(path: Path) -> None:
@@ -134,27 +139,6 @@ def write_npz(path: Path, arrays: Mapping[str, np.ndarray[Any, Any]]) -> None:
     write_bytes(path, stream.getvalue())
 
 
-def read_npz(path: Path) -> dict[str, np.ndarray[Any, Any]]:
-    """Read an NPZ file without unpickling.
-
-    Raises:
-        ValueError: It is damaged, or unpacks to more than 2 GB.
-        OSError: It cannot be read.
-    """
-    try:
-        # numpy leaves the file of a damaged archive open, so it is opened here.
-        with path.open("rb") as stream:
-            with zipfile.ZipFile(stream) as archive:
-                size = sum(member.file_size for member in archive.infolist())
-            if size > MAX_ARRAYS:
-                raise ValueError(f"it unpacks to {size:,} bytes, more than {MAX_ARRAYS:,}")
-            stream.seek(0)
-            with np.load(stream, allow_pickle=False) as arrays:
-                return dict(arrays)
-    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, MemoryError) as error:
-        raise ValueError(f"no arrays: {error}") from None  # RuntimeError: encrypted members
-
-
 def write_rows(path: Path, rows: Sequence[Row]) -> None:
     """Write rows of numbers as CSV, atomically; the columns are the first row's keys."""
     stream = io.StringIO()
@@ -180,11 +164,11 @@ def read_rows(path: Path) -> list[Row]:
 
 
 def clear_unfinished_writes(folder: Path) -> None:
-    """Remove temporary files and folders that a killed process left in a folder.
+    """Remove temporary files and folders of ours that a killed process left in a folder.
 
-    Links inside of it are not followed.
+    Links inside of it are not followed, and files with other names stay.
     """
     for place, folders, files in os.walk(folder):
         for name in (*folders, *files):
-            if name.startswith(".") and name.endswith(".tmp"):
+            if UNFINISHED.fullmatch(name):
                 remove(Path(place, name))

@@ -14,36 +14,14 @@ LOCK = ".lock"  # name of the file in the folder
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Lock a folder, which is created if needed; other processes wait.
+def locked(folder: Path, busy: str | None = None) -> Iterator[None]:
+    """Lock a folder, which is created if needed.
 
     Another process may have created missing files during the wait: check again inside. The lock of
     a killed process is released. Reading needs no lock, since files are replaced atomically.
 
     Args:
         folder: Folder; its lock is the file ``.lock`` in it.
-
-    Raises:
-        UserError: The folder cannot be written, or its lock is a symbolic link.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = _lock(folder)
-        lock.acquire()
-    except OSError as error:
-        raise unwritable(folder, error) from None
-    try:
-        yield
-    finally:
-        lock.release()
-
-
-@contextmanager
-def held(folder: Path, busy: str | None = None) -> Iterator[None]:
-    """Hold the lock of a folder of records, which is created if needed.
-
-    Args:
-        folder: The folder.
         busy: Message if another process holds it; None to wait for that process.
 
     Raises:
@@ -57,7 +35,7 @@ def held(folder: Path, busy: str | None = None) -> Iterator[None]:
     except Timeout:
         raise UserError(str(busy)) from None
     except OSError as error:
-        raise UserError(f"cannot write in {folder} ({error.strerror})") from None
+        raise unwritable(folder, error) from None
     try:
         yield
     finally:
@@ -76,5 +54,6 @@ def unwritable(path: Path, error: OSError) -> UserError:
     """Return the error for a file or folder that cannot be written."""
     return UserError(
         f"{path} cannot be written ({error.strerror}); free disk space or make it writable, or "
-        "choose another root: --data-root for files, XDG_CACHE_HOME for rendered data sets"
+        "choose another root: --output for runs, --data-root for files, "
+        "XDG_CACHE_HOME for rendered data sets"
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, ConfigDict, Field
 
 from capsbench.records.folders import FileName, Inside
 from capsbench.records.provenance import Provenance
@@ -18,6 +18,7 @@ from capsbench.schema.parts import (
     checked_label,
     point_text,
 )
+from capsbench.viewpoint.factors import FACTORS
 
 FULL = "full"
 Label = Annotated[str, AfterValidator(checked_label)]
@@ -103,19 +104,32 @@ def cell_title(label: str, point: Point | None) -> str:
     return label if point is None else f"{label}{LABEL_SEPARATOR}{point_text(point)}"
 
 
+def _known_factor(name: str) -> str:
+    if name not in FACTORS:
+        raise ValueError(f"expected a factor, one of {', '.join(FACTORS)}")
+    return name
+
+
 class ExampleView(RecordPart):
     """A view at which example images are drawn."""
 
-    factor: str
+    factor: Annotated[str, AfterValidator(_known_factor)]
     value: float
     familiar: bool
 
 
 class ExampleList(RecordPart):
-    """Contents of the example images: V views, and the class names of K images at each."""
+    """Contents of the example images: V views, and the class names of K images at each.
+
+    Attributes:
+        views: The views.
+        classes: The class names.
+        sha256: SHA-256 of the file of images; None in records from before November 29, 2026.
+    """
 
     views: tuple[ExampleView, ...]
     classes: tuple[str, ...]
+    sha256: str | None = None
 
 
 class Trial(RecordPart):
@@ -145,6 +159,14 @@ class SearchRecord(RecordPart):
     trials: tuple[Trial, ...]
 
 
+class CellList(Record):
+    """The cells alone of a benchmark's record, whose protocol can name code that is not trusted."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    cells: tuple[CellReference, ...]
+
+
 class BenchmarkRecord(Record):
     """Protocol of a benchmark with its cells.
 
@@ -165,6 +187,11 @@ class BenchmarkRecord(Record):
     examples: ExampleList | None = None
     search: SearchRecord | None = None
     provenance: Provenance
+
+    @property
+    def is_checksummed(self) -> bool:
+        """True if it states the SHA-256 of its example images, as only such records do."""
+        return self.examples is not None and self.examples.sha256 is not None
 
     @property
     def changed_values(self) -> dict[str, Any]:

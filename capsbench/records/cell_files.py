@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from capsbench.errors import UserError
+from capsbench.files.arrays import Arrays, parse_npz
 from capsbench.files.atomic import Row, is_present
-from capsbench.files.content import stream_sha256
+from capsbench.files.content import read, stream_sha256
 from capsbench.records.folders import CellFolder
 from capsbench.records.measure import MeasureRecord
 from capsbench.records.record import REMEDY, damaged_record
@@ -104,6 +105,28 @@ def has_measure(folder: CellFolder, name: str) -> bool:
         return False
     record = load_measure(folder, name)
     return record.arrays_sha256 is None or is_present(folder.per_image(name))
+
+
+def load_arrays(path: Path, expected: str | None, remedy: str = REMEDY) -> Arrays:
+    """Read the arrays of an NPZ file, and verify the same bytes.
+
+    Args:
+        path: The file.
+        expected: Its SHA-256; None, in older records, fits every file.
+        remedy: What to do about a damaged file, for the message.
+
+    Raises:
+        UserError: It cannot be read, has another SHA-256, or is no NPZ file of plain arrays.
+    """
+    if not path.is_file():
+        raise UserError(f"{path} cannot be read (no file); {remedy}")
+    content = read(path)
+    if expected is not None and content.sha256 != expected:
+        raise damaged_record(path, "its SHA-256 is not the recorded one", remedy)
+    try:
+        return parse_npz(content)
+    except UserError:
+        raise damaged_record(path, "no plain arrays", remedy) from None
 
 
 def file_sha256(path: Path) -> str:

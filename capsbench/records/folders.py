@@ -10,6 +10,7 @@
         checkpoints/<rule>/               the model that a rule selected: model.safetensors,
                                           config.json, README.md (its card)
         training.json                     written last: the training is done
+        replaced.json                     training.json of before, while it is trained again
         measures/<measure>-<fingerprint>.json, .npz
     runs/<data>/<model>/elsewhere-<fingerprint>/    a model that was trained elsewhere
         weights.json                      the model, its weights, and the data and views
@@ -99,6 +100,11 @@ class CellFolder:
     def training(self) -> Path:
         """File of the `TrainingRecord`; its presence means that the training is done."""
         return self.path / "training.json"
+
+    @property
+    def replaced(self) -> Path:
+        """Former `TrainingRecord` of a training that lost files, until it is done again."""
+        return self.path / "replaced.json"
 
     @property
     def profile(self) -> Path:

@@ -8,9 +8,13 @@ from typing import Any, Self
 
 from pydantic import model_validator
 
+from capsbench.errors import UserError, unknown
 from capsbench.fingerprint import fingerprint
+from capsbench.measures import load_measure
+from capsbench.names import without_folder
 from capsbench.records.provenance import Provenance
 from capsbench.records.record import Record, Seconds
+from capsbench.schema.quantities import require_quantity
 from capsbench.values import Condition, Quantity, Value, select
 
 
@@ -51,13 +55,12 @@ class MeasureRecord(Record):
         if len(set(names)) < len(names):
             twice = next(name for name in names if names.count(name) > 1)
             raise ValueError(f"values: {twice} appears twice")
-        for value in self.values:
-            is_share = value.metric == "accuracy" or value.metric.endswith("_accuracy")
-            if is_share and not 0 <= value.value <= 1:
-                raise ValueError(
-                    f"values: expected {value.name} within [0, 1], got {value.value:g}"
-                )
         return self
+
+    @property
+    def is_checksummed(self) -> bool:
+        """True if it names its folder, as all records with a checksum do."""
+        return self.cell is not None
 
     @property
     def fingerprint(self) -> str | None:
@@ -94,6 +97,32 @@ class MeasureRecord(Record):
     @cached_property
     def _by_name(self) -> dict[str, Value]:
         return {value.name: value for value in self.values}
+
+
+def require_declared(measure: str, record: MeasureRecord) -> None:
+    """Refuse the record of another measure, and values that the measure does not declare.
+
+    Factors of a measure in a user's own file are its own.
+
+    Args:
+        measure: Name of the measure in the benchmark, whose code must be trusted.
+        record: The record.
+
+    Raises:
+        UserError: The measure is unknown, or a metric or factor of it, or a share is outside of
+            [0, 1].
+    """
+    if without_folder(record.measure) != without_folder(measure):
+        raise UserError(f"expected a record of {measure}, got one of {record.measure}")
+    metrics = load_measure(measure).metrics
+    kinds = {(value.metric, value.factor) for value in record.values}
+    for metric, factor in sorted(kinds, key=str):
+        if metric not in metrics:
+            raise unknown(f"metric of {measure}:", metric, metrics)
+        require_quantity(measure, Quantity(metric=metric, factor=factor), ())
+    for value in record.values:
+        if not metrics[value.metric].allows(value.value):
+            raise UserError(f"expected {value.name} within [0, 1], got {value.value:g}")
 
 
 def measure_fingerprint(

@@ -7,12 +7,13 @@ import shlex
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, ConfigDict, Field, ValidationError
 
 from capsbench.arguments import one_line
 from capsbench.errors import UserError
 from capsbench.files.atomic import is_present, read_json, write_json
 from capsbench.fingerprint import fingerprint
+from capsbench.strict import StrictModel
 
 SCHEMA = 2
 ENVELOPE = ("schema", "checksum")  # keys of a file that are no fields of the record
@@ -33,8 +34,8 @@ def _splits(command: str) -> str:
 Command = Annotated[str, AfterValidator(_splits)]
 
 
-class RecordPart(BaseModel):
-    """Part of a record; unknown fields are refused."""
+class RecordPart(StrictModel):
+    """Part of a record; unknown fields are refused, and texts are no numbers."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
@@ -50,6 +51,11 @@ class Record(RecordPart):
     """
 
     remedy: ClassVar[str] = REMEDY
+
+    @property
+    def is_checksummed(self) -> bool:
+        """True if a field shows that a checksum was written with the record."""
+        return False
 
     def save(self, path: Path) -> None:
         """Write the record by an atomic rename."""
@@ -79,7 +85,9 @@ class Record(RecordPart):
         except ValidationError as error:
             raise damaged_record(path, one_line(error), remedy) from None
         except UserError as error:  # the file or package of a measure of the user's own is missing
-            raise UserError(f"cannot read {path}: {error}") from None
+            raise UserError(f"cannot read {path}: {error}; or else {remedy}") from None
+        if "checksum" not in content and record.is_checksummed:
+            raise damaged_record(path, "its checksum was removed", remedy)
         # Records from before November 29, 2026 have none.
         if "checksum" in content and content["checksum"] != _checksum(own):
             reason = "it was changed after it was written: the checksum in it does not fit"

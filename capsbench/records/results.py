@@ -10,19 +10,21 @@ from typing import Any
 import numpy as np
 
 from capsbench.errors import UserError
-from capsbench.files.atomic import Row, is_present, read_npz
+from capsbench.files.atomic import Row, is_present
 from capsbench.records.benchmark import BenchmarkRecord, CellReference, ExampleList
 from capsbench.records.cell_files import (
     has_measure,
+    load_arrays,
     load_config,
     load_measure,
     load_training,
     load_trajectory,
     load_weights,
+    measure_remedy,
 )
 from capsbench.records.folders import BenchmarkFolder, CellFolder
-from capsbench.records.measure import MeasureRecord
-from capsbench.records.record import REMEDY, damaged_record
+from capsbench.records.measure import MeasureRecord, require_declared
+from capsbench.records.record import damaged_record
 from capsbench.records.training import DataConfig, TrainingConfig, TrainingRecord
 from capsbench.records.weights import WeightsRecord
 from capsbench.schema import Benchmark
@@ -238,6 +240,17 @@ def load_cell(runs: Path, reference: CellReference) -> CellResult:
             is missing.
     """
     folder = CellFolder(runs / reference.path)
+    measures = {
+        measure: load_measure(folder, name)
+        for measure, name in reference.measures.items()
+        if has_measure(folder, name)
+    }
+    for measure, record in measures.items():
+        try:
+            require_declared(measure, record)
+        except UserError as error:
+            path = folder.measure(reference.measures[measure])
+            raise damaged_record(path, str(error), measure_remedy(folder)) from None
     training = load_training(folder) if is_present(folder.training) else None
     config = load_config(folder) if training or is_present(folder.config) else None
     return CellResult(
@@ -247,23 +260,16 @@ def load_cell(runs: Path, reference: CellReference) -> CellResult:
         weights=load_weights(folder) if is_present(folder.weights) else None,
         training=training,
         trajectory=load_trajectory(folder, config, training),
-        measures={
-            measure: load_measure(folder, name)
-            for measure, name in reference.measures.items()
-            if has_measure(folder, name)
-        },
+        measures=measures,
     )
 
 
 def _load_examples(path: Path, listed: ExampleList | None) -> Images | None:
     if listed is None or not is_present(path):
         return None
-    try:
-        images = read_npz(path)["images"]
-    except OSError as error:
-        raise UserError(f"{path} cannot be read ({error.strerror}); {REMEDY}") from None
-    except (ValueError, KeyError):
-        raise damaged_record(path, "no array of images") from None
+    images = load_arrays(path, listed.sha256).get("images")
+    if images is None:
+        raise damaged_record(path, "no array of images")
     expected = (len(listed.views), len(listed.classes))
     if images.dtype != np.uint8 or images.ndim != 5 or images.shape[:2] != expected:
         raise damaged_record(path, f"expected {expected} uint8 images, got {images.shape}")

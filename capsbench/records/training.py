@@ -186,3 +186,8 @@ class TrainingRecord(Record):
     files: dict[str, str] = Field(default_factory=dict)
     execution: ExecutionRecord
     provenance: Provenance
+
+    @property
+    def is_checksummed(self) -> bool:
+        """True if it names its folder, as all records with a checksum do."""
+        return self.cell is not None

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-from capsbench.files.atomic import write_bytes
+from capsbench.files.atomic import remove_link, write_bytes
 from capsbench.records import BenchmarkFolder, ClaimsRecord, Results, load_results
 from capsbench.reporting.comparisons.claims import JudgedClaim, judge
 from capsbench.reporting.tables import render_html, render_markdown
@@ -60,6 +60,7 @@ def build(folder: Path) -> Path:
     results, files = load_claims_results(folder), BenchmarkFolder(folder)
     record = results.record
     tables = claim_tables(results.judged(), record.scale)
+    remove_link(files.report)
     write_bytes(files.report / "report.md", render_claims(record, tables).encode())
     page = render_html.render(
         "claims.html.jinja",

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
-from capsbench.files.atomic import clear_unfinished_writes, write_bytes
+from capsbench.files.atomic import clear_unfinished_writes, remove, remove_link, write_bytes
 from capsbench.records import BenchmarkFolder, load_results
 from capsbench.reporting import markdown, page
 from capsbench.reporting.comparisons.differences import differences_csv, model_differences
@@ -13,9 +14,14 @@ from capsbench.reporting.figures import all_figures
 from capsbench.reporting.figures.plotting import png, svg
 from capsbench.reporting.tables.result_tables import result_tables
 
+# Figures of factors and models, of which another protocol has others.
+CHANGING_FIGURE = re.compile(r"(accuracy-\w+|training-\d+)\.(svg|png)")
+
 
 def build(folder: Path) -> Path:
     """Build ``folder/report/`` from the records; the same records give the same bytes.
+
+    Figures of a factor or model that has left the protocol are removed; other files stay.
 
     Args:
         folder: ``runs/<benchmark>``.
@@ -28,6 +34,9 @@ def build(folder: Path) -> Path:
     """
     results = load_results(folder)
     report = BenchmarkFolder(folder).report
+    figures = report / "figures"
+    for place in (report, figures):
+        remove_link(place)
     clear_unfinished_writes(report)
     differences = model_differences(results)
     tables = result_tables(results, differences)
@@ -36,11 +45,11 @@ def build(folder: Path) -> Path:
     drawn |= {name: each.figure for name, each in measure_figures.items()}
     drawings = {name: svg(figure) for name, figure in drawn.items()}
     for name, figure in drawn.items():
-        write_bytes(report / "figures" / f"{name}.svg", drawings[name])
-        write_bytes(report / "figures" / f"{name}.png", png(figure))
-    for old in (report / "figures").glob("*.[sp][vn]g"):
-        if old.stem not in drawn:  # of a factor or model that has left the protocol
-            old.unlink()
+        write_bytes(figures / f"{name}.svg", drawings[name])
+        write_bytes(figures / f"{name}.png", png(figure))
+    for old in figures.glob("*"):
+        if CHANGING_FIGURE.fullmatch(old.name) and old.stem not in drawn:
+            remove(old)
     write_bytes(report / "results.csv", results_csv(results).encode())
     write_bytes(report / "differences.csv", differences_csv(results, differences).encode())
     write_bytes(report / "report.md", markdown.render(results, tables, measure_figures).encode())

@@ -8,7 +8,7 @@ from pathlib import Path
 from capsbench.data.training import require_shares
 from capsbench.errors import UserError
 from capsbench.files.atomic import is_present
-from capsbench.files.locking import held
+from capsbench.files.locking import locked
 from capsbench.names import without_folder
 from capsbench.records import (
     BenchmarkFolder,
@@ -117,7 +117,7 @@ def _save(
         UserError: One of them has the label of a cell.
     """
     folder = BenchmarkFolder(session.output / record.benchmark.name)
-    with held(folder.path):  # a model may join at the same time
+    with locked(folder.path):  # a model may join at the same time
         kept, others = kept_cells(session.output, record.benchmark, cells[0].config.data)
         labels = {cell.label for cell in cells}
         if same := [cell for cell in kept if cell.label in labels]:

@@ -9,6 +9,7 @@ from capsbench.records import CellFolder
 from capsbench.records.cell_files import load_config, load_training, load_trajectory
 from capsbench.records.trajectory import validation_steps
 from capsbench.running.cell import Cell
+from capsbench.running.checkpoints import has_checkpoint
 from capsbench.running.measure_job import missing_measures
 from capsbench.running.session import Session
 
@@ -63,4 +64,4 @@ def is_complete(cell: Cell, folder: CellFolder) -> bool:
 
 def has_weights(cell: Cell, folder: CellFolder) -> bool:
     """Check that a cell has the checkpoint of its rule; damage shows when it is loaded."""
-    return is_present(folder.checkpoint(cell.rule))
+    return has_checkpoint(folder.checkpoint(cell.rule))

@@ -7,7 +7,7 @@ from typing import Any
 
 from capsbench.contracts import Model
 from capsbench.errors import UserError
-from capsbench.files.atomic import write_folder
+from capsbench.files.atomic import is_present, write_folder
 from capsbench.names import find, license_of
 from capsbench.pretrained import CONFIG, WEIGHTS
 from capsbench.records import CellFolder
@@ -27,6 +27,11 @@ def save_checkpoint(folder: Path, model: Model, name: str, facts: dict[str, Any]
     model.origin = {"license": license_of("models", name), **facts}
     with write_folder(folder) as unfinished:
         model.save_pretrained(unfinished)
+
+
+def has_checkpoint(folder: Path) -> bool:
+    """Check that a folder holds the files of a checkpoint; damage shows when it is loaded."""
+    return all(is_present(folder / name) for name in (WEIGHTS, CONFIG))
 
 
 def load_checkpoint(folder: Path, name: str) -> Model:

@@ -14,6 +14,7 @@ from capsbench.measures import MeasureConfig
 from capsbench.measures.accuracy_by_view import AccuracyByViewConfig
 from capsbench.records import BenchmarkFolder
 from capsbench.records.benchmark import ExampleList, ExampleView
+from capsbench.records.cell_files import file_sha256
 from capsbench.schema import Benchmark
 from capsbench.viewpoint.grid import GridView
 
@@ -53,6 +54,7 @@ def write_examples(
     classes = torch.unique(data.split("test").targets)[:NUM_CLASSES]
     images = torch.stack([_first_of_each_class(data, view, classes) for view in views])
     write_npz(folder.examples, {"images": images.numpy()})
+    sha256 = file_sha256(folder.examples)
     return ExampleList(
         views=tuple(
             ExampleView(
@@ -61,6 +63,7 @@ def write_examples(
             for view in views
         ),
         classes=tuple(data.class_names[label] for label in classes.tolist()),
+        sha256=sha256,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from capsbench.capsules.backends import backends_used
@@ -10,7 +10,7 @@ from capsbench.capsules.convolution import FASTEST_FORMS
 from capsbench.data.images import ImageDataModule
 from capsbench.data.overlap import measure_overlap
 from capsbench.files.atomic import clear_unfinished_writes, is_present, remove, write_rows
-from capsbench.files.locking import held
+from capsbench.files.locking import locked
 from capsbench.names import without_folder
 from capsbench.pretrained import CONFIG, WEIGHTS
 from capsbench.process import active_settings
@@ -24,7 +24,6 @@ from capsbench.running.checkpoints import save_checkpoint
 from capsbench.running.mirror import training_mirror
 from capsbench.running.session import Session
 from capsbench.training.devices import device_name
-from capsbench.training.execution import Execution
 from capsbench.training.selection import Row
 from capsbench.training.train import TrainingResult, train
 
@@ -52,28 +51,53 @@ def train_cell(cell: Cell, benchmark: str, session: Session) -> None:
         "wait for it, or choose another --output"
     )
     # Held by the process that trains, so that one whose parent was killed keeps it.
-    with held(folder.path, busy):
+    with locked(folder.path, busy):
         if not is_complete(cell, folder):  # else another process has just finished it
             clear_unfinished_writes(folder.path)
-            _discard_outcome(cell, folder, session)
+            _set_aside(cell, folder, session)
             cell.config.save(folder.config)
             result, data = _train(cell, benchmark, folder, session)
-            _write_record(cell, folder, session.execution, result, data)
+            _write_record(cell, folder, session, result, data)
 
 
-def _discard_outcome(cell: Cell, folder: CellFolder, session: Session) -> None:
-    """Remove what is left of a finished training that lost files, before it is done again.
+def _set_aside(cell: Cell, folder: CellFolder, session: Session) -> None:
+    """Set aside the record of a finished training that lost files, before it is done again.
 
-    Its measures are of weights that are about to be replaced; on a GPU, by slightly different ones.
+    Without it, nothing states which weights were measured: all measures are removed.
     """
     measures = folder.path / "measures"
-    if is_present(folder.training) or is_present(measures):
+    if not any(map(is_present, (folder.training, folder.replaced, measures))):
+        return
+    session.print(
+        f"{cell.title}, seed {cell.seed}: files of the finished training are missing in "
+        f"{folder.path}; it is trained again"
+    )
+    if is_present(folder.training):
+        folder.training.replace(folder.replaced)
+    elif not is_present(folder.replaced):
+        remove(measures)
+
+
+def _discard_measures(
+    cell: Cell, folder: CellFolder, session: Session, files: Mapping[str, str]
+) -> None:
+    """Remove measures of the weights of before, unless the new weights are the same.
+
+    On the CPU, the same bits come back; on a GPU, slightly different ones.
+    """
+    measures = folder.path / "measures"
+    if not is_present(folder.replaced):
+        return
+    before = TrainingRecord.load(folder.replaced).files
+    paths = [path for path in {*before, *files} if path.endswith(f"/{WEIGHTS}")]
+    same = paths and all(before.get(path) == files.get(path) for path in paths)
+    if is_present(measures) and not same:
         session.print(
-            f"{cell.title}, seed {cell.seed}: files of the finished training are missing in "
-            f"{folder.path}; it is trained and measured again"
+            f"{cell.title}, seed {cell.seed}: its weights are not exactly those of before; the "
+            "next run of each benchmark with it measures it again"
         )
         remove(measures)
-        remove(folder.training)
+    remove(folder.replaced)
 
 
 def _train(
@@ -111,11 +135,11 @@ def _train(
 def _write_record(
     cell: Cell,
     folder: CellFolder,
-    execution: Execution,
+    session: Session,
     result: TrainingResult,
     data: ImageDataModule,
 ) -> None:
-    provenance = Provenance.now()
+    provenance, execution = Provenance.now(), session.execution
     accuracies = {int(row["step"]): row["validation_accuracy"] for row in result.rows}
     model = cell.build_model()
     selected = {}
@@ -154,6 +178,7 @@ def _write_record(
         ),
         provenance=provenance,
     )
+    _discard_measures(cell, folder, session, record.files)
     record.save(folder.training)
     folder.state.unlink(missing_ok=True)
 

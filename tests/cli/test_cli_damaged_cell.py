@@ -9,8 +9,9 @@ import pytest
 from safetensors.torch import load_file
 
 from capsbench.errors import UserError
-from capsbench.files.atomic import read_npz, read_rows, remove
+from capsbench.files.atomic import read_rows, remove
 from capsbench.records import load_results
+from capsbench.records.cell_files import load_arrays
 
 RUN = ["run", "tiny.yaml", "--seeds", "0", "--device", "cpu", "--wandb", "off"]
 FILES = (
@@ -59,7 +60,7 @@ def numbers(folder):
     """All numbers of a cell that do not depend on the clock."""
     weights = load_file(place(folder, "checkpoints/validation/model.safetensors"))
     rows = read_rows(Path(folder, "trajectory.csv"))
-    arrays = read_npz(place(folder, "measures/accuracy-by-view-*.npz"))
+    arrays = load_arrays(place(folder, "measures/accuracy-by-view-*.npz"), None)
     measure = json.loads(place(folder, "measures/accuracy-by-view-*.json").read_bytes())
     return (
         Path(folder, "config.json").read_bytes(),

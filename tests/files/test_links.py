@@ -4,7 +4,7 @@ import pytest
 
 from capsbench.errors import UserError
 from capsbench.files import atomic
-from capsbench.files.locking import held, locked
+from capsbench.files.locking import locked
 
 
 @pytest.fixture
@@ -54,26 +54,26 @@ def test_a_link_in_place_of_a_folder_is_replaced(runs, outside, target):
 
 
 def test_unfinished_writes_behind_links_are_left_alone(runs, outside):
-    (outside / ".old.tmp").write_text("another program's")
+    (outside / ".old.1.tmp").write_text("another program's")
     (runs / "linked").symlink_to(outside)
-    (runs / ".a.tmp").symlink_to(outside)
-    (runs / ".b.tmp").symlink_to("nowhere")
+    (runs / ".a.1.tmp").symlink_to(outside)
+    (runs / ".b.1.tmp").symlink_to("nowhere")
+    (runs / ".mine.tmp").write_text("the user's own")
     (runs / "loop").symlink_to(runs)
-    (runs / ".c.tmp").mkdir()
-    (runs / ".c.tmp/link").symlink_to(outside)
+    (runs / ".c.json.1.tmp").mkdir()
+    (runs / ".c.json.1.tmp/link").symlink_to(outside)
     atomic.clear_unfinished_writes(runs)
-    assert sorted(path.name for path in runs.iterdir()) == ["linked", "loop"]
-    assert sorted(path.name for path in outside.iterdir()) == [".old.tmp", "kept"]
+    assert sorted(path.name for path in runs.iterdir()) == [".mine.tmp", "linked", "loop"]
+    assert sorted(path.name for path in outside.iterdir()) == [".old.1.tmp", "kept"]
 
 
-@pytest.mark.parametrize("hold", [held, locked])
-def test_a_lock_is_no_link(runs, outside, hold):
+def test_a_lock_is_no_link(runs, outside):
     (runs / ".lock").symlink_to(outside / "kept")
-    with pytest.raises(UserError, match=r"\.lock is a symbolic link"), hold(runs):
+    with pytest.raises(UserError, match=r"\.lock is a symbolic link"), locked(runs):
         pass
     assert (outside / "kept").read_text() == "kept"
 
 
 def test_a_held_folder_is_busy(runs):
-    with held(runs), pytest.raises(UserError, match="in use"), held(runs, "in use"):
+    with locked(runs), pytest.raises(UserError, match="in use"), locked(runs, "in use"):
         pass

@@ -67,12 +67,3 @@ def test_messages_are_printable_and_bounded():
     message = str(UserError("a" * 10**6 + " remove it"))
     assert len(message) < MAX_MESSAGE
     assert message.endswith("remove it")
-
-
-def test_arrays_are_bounded(tmp_path, monkeypatch):
-    import numpy as np
-
-    np.savez_compressed(tmp_path / "a.npz", a=np.zeros(10**6, np.uint8))
-    monkeypatch.setattr(atomic, "MAX_ARRAYS", 10**5)
-    with pytest.raises(ValueError, match="unpacks to"):
-        atomic.read_npz(tmp_path / "a.npz")

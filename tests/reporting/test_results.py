@@ -11,8 +11,10 @@ from pathlib import Path
 import pytest
 
 from capsbench.errors import UserError
+from capsbench.fingerprint import fingerprint
 from capsbench.records import MeasureRecord, load_results
 from capsbench.records.cell_files import load_config
+from capsbench.records.record import ENVELOPE
 from capsbench.reporting.exports.csv_file import results_csv
 from capsbench.values import Quantity
 
@@ -62,11 +64,14 @@ def test_damaged_json_is_one_sentence(folder: Path, name: str, damage: str):
 
 
 def edit(path: Path, change) -> None:
-    """Change a record by hand, in the form of older ones, which have no checksum."""
+    """Change a record by hand, its checksum too."""
     content = json.loads(path.read_bytes())
-    content.pop("checksum", None)
+    envelope = {name: content.pop(name) for name in ENVELOPE}
     change(content)
-    path.write_text(json.dumps(content))
+    text = json.dumps(content)
+    if "NaN" not in text:
+        envelope["checksum"] = fingerprint(content)
+    path.write_text(json.dumps(envelope | content))
 
 
 CONFIGS = {
@@ -103,6 +108,10 @@ MEASURES = {
     "huge": (lambda content: content["values"][0].update(value=1e300), "within"),
     "n": (lambda content: content["values"][0].update(n=-1), "greater than or equal to 0"),
     "seconds": (lambda content: content.update(seconds=1e300), "seconds"),
+    "text": (lambda content: content.update(seconds="3.5"), "seconds.*number"),
+    "true": (lambda content: content["values"][0].update(n=True), "n: .*true"),
+    "metric": (lambda content: content["values"][0].update(metric="=1+1"), "unknown metric"),
+    "factor": (lambda content: content["values"][9].update(factor="nan"), "unknown factor"),
 }
 
 

@@ -10,7 +10,7 @@ from filelock import FileLock
 from rich.console import Console
 
 from capsbench.errors import UserError
-from capsbench.files.atomic import read_npz, read_rows
+from capsbench.files.atomic import read_rows
 from capsbench.records import (
     BenchmarkRecord,
     MeasureRecord,
@@ -18,6 +18,7 @@ from capsbench.records import (
     TrainingConfig,
     TrainingRecord,
 )
+from capsbench.records.cell_files import load_arrays
 from capsbench.running.benchmark import run_benchmark
 from capsbench.running.cell_state import cell_state
 from capsbench.running.plan import plan
@@ -66,7 +67,10 @@ def test_a_run_leaves_complete_records(run, tiny_protocol, session):
         assert not folder.state.exists()
         assert (folder.checkpoint("last") / "model.safetensors").is_file()
         (name,) = cell.measures
-        record, arrays = MeasureRecord.load(folder.measure(name)), read_npz(folder.per_image(name))
+        record, arrays = (
+            MeasureRecord.load(folder.measure(name)),
+            load_arrays(folder.per_image(name), None),
+        )
         assert record.image_counts == {100}
         assert (record.rule, record.revision) == ("validation", 1)
         assert arrays["correct"].shape == (3, 100)
@@ -204,7 +208,7 @@ def test_the_record_lists_cells_and_examples(run, tiny_protocol, session):
     record = BenchmarkRecord.load(session.output / "tiny" / "benchmark.json")
     assert record.cells == tuple(cell.reference for cell in cells)
     assert record.benchmark == Benchmark.model_validate(tiny_protocol)
-    images = read_npz(session.output / "tiny" / "examples.npz")["images"]
+    images = load_arrays(session.output / "tiny" / "examples.npz", None)["images"]
     assert images.shape == (3, 5, 1, 32, 32)
     assert (images[0] == images[1][..., ::-1, :].swapaxes(-1, -2)).all()  # -90 degrees: clockwise
 

@@ -8,14 +8,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from capsbench.errors import UserError
-from capsbench.files.atomic import is_present, read_npz
+from capsbench.files.atomic import is_present
 from capsbench.measures import index_name
 from capsbench.measures._result import object_name
 from capsbench.measures._swept_views import SUMMARIES
-from capsbench.records import CellResult
-from capsbench.records.cell_files import measure_remedy, require_sha256
-from capsbench.records.record import damaged_record
+from capsbench.records import CellResult, cell_files
+from capsbench.records.cell_files import measure_remedy
 from capsbench.values import Quantity, Value
 
 Array = NDArray[Any]
@@ -123,11 +121,7 @@ def load_arrays(cell: CellResult, measure: str) -> dict[str, Array]:
     if not is_present(path):
         return {}
     remedy = measure_remedy(cell.folder)
-    require_sha256(path, cell.measures[measure].arrays_sha256, remedy)
-    try:
-        return read_npz(path)
-    except OSError as error:
-        raise UserError(f"{path} cannot be read ({error.strerror}); {remedy}") from None
-    except ValueError:  # of an older record, which states no SHA-256 and so needs no arrays
+    sha256 = cell.measures[measure].arrays_sha256
+    if sha256 is None:  # an older record, which needs no arrays
         remedy = f"remove the {path.stem}.json beside it, and {remedy}"
-        raise damaged_record(path, "no arrays", remedy) from None
+    return cell_files.load_arrays(path, sha256, remedy)

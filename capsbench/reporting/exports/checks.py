@@ -16,6 +16,7 @@ from capsbench.names import Kind, find
 from capsbench.records import (
     BenchmarkRecord,
     CellResult,
+    MeasureRecord,
     TrainingConfig,
     TrainingRecord,
 )
@@ -24,7 +25,9 @@ from capsbench.reporting.comparisons.differences import ModelDifference
 from capsbench.reporting.exports.export import ExportedResults, require_registered
 from capsbench.reporting.tables.quantity_text import measured_text
 from capsbench.schema import Benchmark, build_benchmark, variants
+from capsbench.schema.quantities import require_quantity
 from capsbench.training.selection import accuracy_column
+from capsbench.viewpoint.grid import ViewGrid
 from capsbench.wrapping import model_class
 
 # Fields that determine the numbers of a protocol; the texts of the shipped file replace the others.
@@ -102,6 +105,9 @@ def check_cells(path: Path, benchmark: Benchmark, cells: Sequence[CellResult]) -
                 f"{where}: {measure} was computed with other arguments than those of the protocol; "
                 "run the benchmark again"
             )
+        for name, record in cell.measures.items():
+            if problem := _impossible_value(protocol, cell, name, record):
+                raise UserError(f"{where}: {name}: {problem}; export the record again")
 
 
 def _shipped(record: BenchmarkRecord) -> Benchmark:
@@ -216,6 +222,24 @@ def _other_arguments(protocol: Benchmark, cell: CellResult) -> str | None:
         if _without_layers(given) != _without_layers(configs[name]):
             return name
     return None
+
+
+def _impossible_value(
+    protocol: Benchmark, cell: CellResult, name: str, record: MeasureRecord
+) -> str | None:
+    """Return the reason why the protocol gives no such values; None if there is none."""
+    config = next(each for each in protocol.measures if each.measure == name)
+    config = config.for_model(cell.label)
+    grids = [grid for _, grid in config if isinstance(grid, ViewGrid)]
+    views = {(view.factor, view.value) for grid in grids for view in grid.views()}
+    for quantity in {(v.split, v.factor): v.quantity for v in record.values}.values():
+        require_quantity(name, quantity, [config])
+    for value in record.values:
+        if grids and value.view is not None and (value.factor, value.view) not in views:
+            return f"{value.name} is of no view of the grid"
+    named = [name for field in ("splits", "ranges") for name in dict(config).get(field, ())]
+    missing = sorted({*named} - {value.split for value in record.values})
+    return f"it has no value of the split {missing[0]}" if missing and not record.notes else None
 
 
 def _without_layers(config: MeasureConfig) -> dict[str, Any]:

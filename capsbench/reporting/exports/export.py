@@ -27,6 +27,7 @@ from capsbench.records import (
     load_results,
 )
 from capsbench.records.folders import file_name
+from capsbench.records.measure import require_declared
 from capsbench.records.record import Count, Record, RecordPart, Share
 from capsbench.records.training import ExecutionRecord
 from capsbench.records.trajectory import check_rows
@@ -65,6 +66,7 @@ class ExportedCell(RecordPart):
             raise ValueError(f"the training has the fingerprint of a folder '{folder}'")
         check_rows(self.trajectory, self.config, self.training)
         for measure, record in self.measures.items():
+            require_declared(measure, record)
             name, expected = self.reference.measures.get(measure, ""), record.fingerprint
             if expected is not None and not name.endswith(f"-{expected}"):
                 raise ValueError(f"the record of {measure} is that of other arguments or sources")
