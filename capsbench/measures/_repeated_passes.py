@@ -7,7 +7,6 @@ from pytorch_lightning.utilities.seed import isolate_rng
 
 from capsbench.contracts import Model
 from capsbench.data.images import ImageDataModule
-from capsbench.measures._result import DEPENDS
 from capsbench.viewpoint.views import Views
 
 IMAGES = 8
@@ -31,14 +30,14 @@ def repeated_pass_notes(model: Model, data: ImageDataModule, device: str) -> tup
     with isolate_rng(include_cuda=images.is_cuda):
         if (error := model.check_determinism(images)) > REPEATED:
             note = (
-                f"{DEPENDS} draw: the model answers the same images differently each time, by "
-                f"{error:.1g} of the largest number, as with dropout in evaluation mode"
+                "numbers depend on the draw: the model answers the same images differently each "
+                f"time, by {error:.1g} of the largest number, as with dropout in evaluation mode"
             )
             return (note,)
         if (error := model.check_batch_independence(images)) > OTHER_BATCH:
             note = (
-                f"{DEPENDS} batch: an answer changes with the other images of its batch, by "
-                f"{error:.1g} of the largest number, as with batch statistics in evaluation mode"
+                "numbers depend on the batch: an answer changes with other images in its batch, "
+                f"by {error:.1g} of the largest number, as with batch statistics in evaluation mode"
             )
             return (note,)
     return ()

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from capsbench.values import Value
 
 Array = NDArray[Any]
-DEPENDS = "numbers depend on the"  # begins a note on all numbers of a model
 
 
 class MeasureResult(NamedTuple):

@@ -1,8 +1,7 @@
-"""Table of what measures could not measure, of which models, and why; and of unstable models."""
+"""Table of what measures could not measure, of which models, and why."""
 
 from __future__ import annotations
 
-from capsbench.measures._result import DEPENDS
 from capsbench.names import without_folder
 from capsbench.records import Results
 from capsbench.reporting.formatting import listed
@@ -12,38 +11,32 @@ ALL = "all models"
 
 
 def missing_table(results: Results, *, whole_measures: bool = False) -> Table | None:
-    """Return one row per measure and reason, with the models; None if nothing is missing.
-
-    A note on all numbers of a model has one row for all measures.
+    """Return one row per reason, with the models and measures; None if nothing is missing.
 
     Args:
         results: The records.
         whole_measures: Leave out reasons of measures that have other values of the model.
     """
     groups = results.by_label()
-    rows = []
-    unstable: dict[tuple[str, str], list[str]] = {}  # measures by title and note
+    measures: dict[tuple[str, str], list[str]] = {}  # by models and note
     for measure in (config.measure for config in results.benchmark.measures):
         titles: dict[str, list[str]] = {}
         for title, notes in results.notes(measure).items():
             records = (c.measures[measure] for c in groups[title] if measure in c.measures)
-            is_left_out = whole_measures and any(record.values for record in records)
+            if whole_measures and any(record.values for record in records):
+                continue
             for note in notes:
-                if note.startswith(DEPENDS):
-                    unstable.setdefault((title, note), []).append(without_folder(measure))
-                elif not is_left_out:
-                    titles.setdefault(note, []).append(title)
+                titles.setdefault(note, []).append(title)
         for note, models in titles.items():
             of = ALL if len(models) == len(groups) > 1 else listed(models)
-            rows.append(TableRow((of, without_folder(measure), note)))
-    rows += [TableRow((title, listed(each), note)) for (title, note), each in unstable.items()]
-    if not rows:
+            measures.setdefault((of, note), []).append(without_folder(measure))
+    if not measures:
         return None
     return Table(
         name="not-measured",
-        title="Not measured, or unstable" if unstable else "Not measured",
-        columns=text_columns("Models", "Measure", "Reason"),
-        rows=tuple(rows),
+        title="Not measured",
+        columns=text_columns("Models", "Measures", "Reason"),
+        rows=tuple(TableRow((of, listed(each), note)) for (of, note), each in measures.items()),
         caption=(
             "What a measure needs and a model lacks, such as class capsules, a reconstruction, a "
             "layer of a name, or the positions of a map, is left out with the reason. So are "
