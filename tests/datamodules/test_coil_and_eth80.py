@@ -1,6 +1,7 @@
 """COIL and ETH-80: NPZ files that a user provides, and the real ones if they are local."""
 
 import tracemalloc
+from typing import Any
 
 import numpy as np
 import pytest
@@ -222,7 +223,7 @@ def test_parts_of_a_set_are_read_together(tmp_path, monkeypatch, parts):
     assert len(data.split("train")) and len(data.split("test"))
 
 
-DIVISIONS = {
+DIVISIONS: dict[str, dict[str, Any]] = {
     "familiar azimuths": {"views": ViewRange(azimuth={"values": [0, 180]})},
     "familiar elevations": {"views": ViewRange(elevation=[0, 45])},
     "test instances": {"test_instances": (2, 5)},
@@ -260,7 +261,7 @@ def test_parts_have_the_splits_of_the_whole_set(tmp_path, monkeypatch, column, l
         noise = np.random.default_rng(0).integers(0, 256, archive["images"].shape, "u1")
         content = made.npz(**(dict(archive) | {"images": noise}))
     path.write_bytes(content)
-    monkeypatch.setitem(eth80.NPZ.known, path.name, roots.sha256(content))  # type: ignore[arg-type]
+    monkeypatch.setitem(eth80.NPZ.known, path.name, roots.sha256(content))
     require_equal_splits(tmp_path, tmp_path / "parts", path, column, last)
 
 
