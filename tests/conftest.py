@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from capsbench.names import table
 from capsbench.schema import Benchmark
 from capsbench.trusted_code import trust
 
@@ -50,6 +51,14 @@ def tiny_file(tmp_path_factory):
     path.write_text(TINY)
     trust(f"{path}:Tiny")  # as if it lay beside every file that names it
     return path
+
+
+@pytest.fixture
+def new_package():
+    """Let a package that the test installs be seen, whose names a process reads once."""
+    table.cache_clear()
+    yield
+    table.cache_clear()
 
 
 @pytest.fixture

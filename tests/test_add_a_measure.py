@@ -92,7 +92,7 @@ def test_a_changed_file_is_measured_again(folder):
     assert training.stat().st_mtime_ns == trained
 
 
-def test_a_package_adds_a_name(folder, monkeypatch, capsys):
+def test_a_package_adds_a_name(new_package, folder, monkeypatch, capsys):
     source, packages = folder / "mypackage", folder / "packages"
     source.mkdir()
     (folder / "mirror.py").rename(source / "mirror.py")

@@ -131,7 +131,7 @@ def test_a_line_in_a_clone_registers_a_name(folder, tmp_path):
     assert " passed, 0 failed" in text
 
 
-def test_an_installed_package_registers_a_name(folder, tmp_path, monkeypatch, capsys):
+def test_an_installed_package_registers_a_name(new_package, folder, tmp_path, monkeypatch, capsys):
     source, packages = tmp_path / "mypackage", tmp_path / "packages"
     source.mkdir()
     (folder / "mymodel.py").rename(source / "mymodel.py")

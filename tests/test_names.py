@@ -162,3 +162,8 @@ def test_a_syntax_error_names_file_and_line(tmp_path):
 def test_only_concrete_subclasses_are_accepted(name, message):
     with pytest.raises(UserError, match=message):
         find("models", name).load_subclass(Model)
+
+
+def test_the_shared_table_of_names_cannot_be_changed():
+    with pytest.raises(TypeError):
+        table("models")["mine"] = None  # type: ignore[index]
