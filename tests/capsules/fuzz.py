@@ -3,7 +3,9 @@
 ``make fuzz`` runs it for FUZZ_SECONDS (default 600) from FUZZ_SEED (default: the time). A case is a
 line of Python that can be pasted into the list of ``test_fuzz.py``. The error of a form may be as
 large as the change of the textbook's own result when its inputs change by the rounding of the
-dtype, times a factor. Ill-conditioned cases are therefore compared as far as they have digits.
+dtype, times a factor, and at most 0.02 of the largest element; in float32 just that. A result whose
+error may be much larger is not compared, and counted as one without digits. Most cases of float32
+are therefore easy, and hard ones are in float64.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ from capsbench.capsules.backends import unavailable_reason
 from capsbench.capsules.dynamic_routing import dynamic_routing
 from capsbench.capsules.em_routing import LEAST_PRESENCE, em_routing
 from capsbench.capsules.em_variants import AUTHORS_CODE, AUTHORS_CODE_CLASSES, PAPER
+from capsbench.capsules.windows import windows
 
 # A C library is compiled for each combination of sizes and dtype, so there are few of them.
 LISTS = [(1, 1, 1, 1), (5, 3, 4, 2), (9, 10, 8, 16), (17, 1, 3, 8), (1, 9, 8, 5), (12, 2, 1, 17)]
@@ -31,7 +34,10 @@ TYPES = [(1, 1), (1, 4), (2, 8), (3, 1), (3, 17), (5, 9)]
 KERNELS = [(1, 1), (1, 1), (2, 1), (3, 3)]
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 VARIANTS = {"text": PAPER, "code": AUTHORS_CODE, "classes": AUTHORS_CODE_CLASSES}
-SAFETY = 300  # factor of the change of the textbook's result
+SAFETY = 20  # factor of the change of the textbook's result
+ROUNDINGS = 300  # of the largest element
+WORST = 0.02  # largest allowed error, relative to the largest element
+PESSIMISM = 5  # a possible error is far above the actual ones
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,7 +88,7 @@ class Case:
 
     @classmethod
     def draw(cls, rng: random.Random) -> Case:
-        """Draw a case."""
+        """Draw a case; most of float32 are easy, since hard ones have no digits to compare."""
         routing = rng.choice(["dynamic", "em", "em"])
         children, parents, *lengths = rng.choice(LISTS if routing == "dynamic" else TYPES)
         case = cls(
@@ -97,6 +103,14 @@ class Case:
             dtype=rng.choice(list(DTYPES)),
             strided=rng.random() < 0.3,
         )
+        easy = case.dtype == "float32" and rng.random() < 0.9
+        if easy:
+            case = replace(
+                case,
+                iterations=rng.choice([1, 2, 2, 3]),
+                size=rng.choice([0.1, 0.3, 1.0]),
+                spread=rng.choice([0.1, 0.5]),
+            )
         if routing == "dynamic":
             return replace(case, lengths=(lengths[0], lengths[1]), bias=rng.random() < 0.3)
         kernel = rng.choice(KERNELS)
@@ -106,7 +120,7 @@ class Case:
             map_size=(kernel[0] + rng.randint(0, 2), kernel[1] + rng.randint(0, 2)),
             kernel=kernel,
             stride=rng.randint(1, 3),
-            temperature=rng.choice([0.0, 0.01, 0.5, 1.0, 5.0, 100.0]),
+            temperature=rng.choice([0.0, 0.01, 0.5, 1.0] if easy else [0.0, 0.01, 1.0, 5.0, 100.0]),
             variant=rng.choice(list(VARIANTS)),
             offsets=rng.random() < 0.3,
         )
@@ -115,6 +129,11 @@ class Case:
     def vote_size(self) -> float:
         """Return about the largest element of a vote of EM routing."""
         return 4 * (self.size * (1 + 2 * self.spread) + self.offsets)
+
+    @property
+    def distance_error(self) -> float:
+        """Return the rounding of a vote's squared distance in units of the least variance."""
+        return torch.finfo(DTYPES[self.dtype]).eps * self.vote_size**2 / PAPER.variance_floor
 
     def tensors(self) -> list[Tensor]:
         """Return the inputs in float64, rounded to the dtype."""
@@ -194,12 +213,12 @@ def _strided(x: Tensor) -> Tensor:
 
 
 def tolerances(case: Case, tensors: list[Tensor], expected: tuple[Tensor, ...]) -> list[float]:
-    """Return the allowed error of each result: rounding, as it spreads in the textbook's result."""
+    """Return the possible error of each result: rounding, as it spreads in the textbook's."""
     eps = torch.finfo(DTYPES[case.dtype]).eps
     generator = torch.Generator().manual_seed(case.seed + 2)
     votes = case.vote_size if case.routing == "em" else 0.0
-    allowed = [1e4 * eps * _largest(x) + 1e-30 for x in expected]
-    allowed[0] += 1e4 * eps * votes  # the votes of a mean may cancel
+    allowed = [ROUNDINGS * eps * _largest(x) + 1e-30 for x in expected]
+    allowed[0] += ROUNDINGS * eps * votes  # the votes of a mean may cancel
     for turn in range(3):
         changed = [
             x * (1 + eps * torch.randn(x.shape, generator=generator, dtype=torch.float64))
@@ -212,17 +231,18 @@ def tolerances(case: Case, tensors: list[Tensor], expected: tuple[Tensor, ...]) 
         result = case.route(changed, "textbook", turn * eps * votes**2)
         for k, (one, other) in enumerate(zip(result, expected, strict=True)):
             allowed[k] = max(allowed[k], SAFETY * _largest(one - other))
-    # Gradients by relative changes of the inputs have one scale, of which the rounding is a part.
+    # The rounding of the differentiated sum, whose terms are about one.
     differentiated = tensors[:-1] if case.offsets else tensors
     inputs = [max(_largest(x), LEAST_PRESENCE) for x in differentiated]
-    gradients = [_largest(x) for x in expected[-len(inputs) :]]
-    scale = max(1.0, *(x * y for x, y in zip(inputs, gradients, strict=True)))
+    if case.routing == "em":  # a presence counts relative to the sum in its window
+        totals = windows(tensors[1], case.kernel, case.stride).sum(dim=(-1, -2, -3))
+        inputs[1] = 1 / max(1.0, _largest(1 / totals.clamp_min(LEAST_PRESENCE)))
+    rounding = ROUNDINGS * eps
+    if case.routing == "em":
+        rounding += case.distance_error
+        allowed[2] += case.distance_error * _largest(expected[2])
     for k, size in enumerate(inputs, start=len(expected) - len(inputs)):
-        allowed[k] += 1e4 * eps * scale / size
-    # Iterations multiply the rounding inside of a gradient, which no change of the inputs shows.
-    rounded = case.route([x.to(DTYPES[case.dtype]) for x in tensors], "textbook")
-    for k in range(len(expected) - len(inputs), len(expected)):
-        allowed[k] += 30 * _largest(rounded[k].double() - expected[k])
+        allowed[k] += rounding / size
     return allowed
 
 
@@ -230,36 +250,44 @@ def _largest(x: Tensor) -> float:
     return x.abs().max().item() if x.numel() else 0.0
 
 
-def check(case: Case, backends: list[str]) -> tuple[str, int]:
-    """Compare every backend with the textbook in float64.
+def check(case: Case, backends: list[str]) -> tuple[str, Counter[str]]:
+    """Compare every backend with the textbook in float64, which is not compared with itself.
 
     Returns:
-        A description of the first difference, or an empty string, and the number of comparisons.
+        A description of the first difference, or an empty string, and the number of results that
+        were compared, and that were not: without digits; not finite in the textbook either; or of a
+        case whose distances have no digits, of which only numbers that are not finite are seen.
     """
     tensors = case.tensors()
     expected = case.route(tensors, "textbook")
-    eps = torch.finfo(DTYPES[case.dtype]).eps
-    # The squared distance of a vote in units of the least variance is a number without digits.
-    unresolved = case.routing == "em" and eps * case.vote_size**2 > 0.1 * PAPER.variance_floor
+    unresolved = case.routing == "em" and case.distance_error > 0.1
     allowed = [] if unresolved else tolerances(case, tensors, expected)
-    compared = 0
+    counts: Counter[str] = Counter()
     for backend in backends:
+        if backend == "textbook" and case.dtype == "float64":
+            continue
         result = case.route([x.to(DTYPES[case.dtype]) for x in tensors], backend)
         for k, (one, other) in enumerate(zip(result, expected, strict=True)):
             if not other.isfinite().all() or _largest(other) > 1e30:
+                counts["not finite"] += 1
                 continue
             if not one.isfinite().all():
-                return f"{backend}: result {k} is not finite", compared
+                return f"{backend}: result {k} is not finite", counts
+            worst = WORST * _largest(other)
             if unresolved:
-                continue
-            compared += 1
-            error = _largest(one.double() - other)
-            if error > allowed[k]:
-                return (
-                    f"{backend}: result {k} differs by {error:.3g}, allowed {allowed[k]:.3g}, "
-                    f"largest {_largest(other):.3g}"
-                ), compared
-    return "", compared
+                counts["unresolved"] += 1
+            elif allowed[k] > PESSIMISM * worst:
+                counts["without digits"] += 1
+            else:
+                counts["compared"] += 1
+                limit = worst if case.dtype == "float32" else min(allowed[k], worst)
+                error = _largest(one.double() - other)
+                if error > limit:
+                    return (
+                        f"{backend}: result {k} differs by {error:.3g}, allowed {limit:.3g}, "
+                        f"largest {_largest(other):.3g}"
+                    ), counts
+    return "", counts
 
 
 def backends_here() -> list[str]:
@@ -279,23 +307,25 @@ def main() -> int:
     # Compiling takes seconds per shape, and Triton's interpreter is slow: one case in many.
     rare = {"compiled": 150, "triton": 10}
     print(f"seed {seed}; backends: {', '.join(names)}", flush=True)
-    counts: Counter[str] = Counter()
+    cases: Counter[str] = Counter()
+    results: Counter[str] = Counter()
     end = time.monotonic() + seconds
     number = failures = 0
     while time.monotonic() < end:
         rng = random.Random(f"{seed}/{number}")
         case = Case.draw(rng)
         chosen = [name for name in names if rng.randrange(rare.get(name, 1)) == 0]
-        message, compared = check(case, chosen)
-        counts.update(chosen)
-        counts["comparisons"] += compared
+        message, counts = check(case, chosen)
+        cases.update(chosen)
+        cases["unresolved"] += counts["unresolved"] > 0
+        results += counts
         number += 1
         if number % 100 == 0:
             print(f"{number} cases", flush=True)
         if message:
             failures += 1
             print(f"{message}\n    {case!r},", flush=True)
-    print(f"{number} cases, {failures} failed; {dict(counts)}")
+    print(f"{number} cases, {failures} failed; {dict(cases)}; results: {dict(results)}")
     return min(failures, 1)
 
 

@@ -108,6 +108,19 @@ def test_values_and_gradients_agree_with_the_textbook(form, dtype, iterations):
     assert_agree(result, expected, dtype)
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(
+    unavailable_reason("compiled", CPU) is not None, reason=str(unavailable_reason("compiled", CPU))
+)
+def test_compiled_kernels_agree_with_the_textbook():
+    """In one dtype: compiling takes a minute."""
+    tensors = far_votes(size=(2, 3))
+    expected = route(tensors, backend="textbook", iterations=3)
+    assert (expected[2].sum(dim=(-1, -2, -3)) < 1e-10).any()
+    result = route(tensors.map(Tensor.float), backend="compiled", iterations=3)
+    assert_agree(result, expected, torch.float32)
+
+
 def test_the_prior_moves_a_mean_by_its_share_of_the_mass():
     """The bound in docs/equations.md; below the rounding of float32 from a share of 2^-26."""
     tensors = far_votes(size=(3, 3), kernel=(3, 3), types=6)
