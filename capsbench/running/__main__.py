@@ -1,5 +1,6 @@
 """``python -m capsbench.running REQUEST``: each process of a group that trains a cell."""
 
+import os
 import sys
 
 from capsbench import process
@@ -10,6 +11,7 @@ from capsbench.environment.entry import run_process
 def _train() -> None:
     variables.require_valid()
     variables.require_process_numbers()
+    os.environ.pop("PL_GLOBAL_SEED", None)  # Lightning's DDP would draw with this seed
     process.set_up()  # before the worker imports torch
     from capsbench.running.process_group import main
 
