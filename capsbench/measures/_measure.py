@@ -26,6 +26,7 @@ if TYPE_CHECKING:  # a list of measures imports no torch
 ConfigT = TypeVar("ConfigT", bound=MeasureConfig)
 Unit = Literal[
     "share",  # within [0, 1], written in per cent
+    "ratio",  # 0 or more, written in per cent
     "difference of shares",  # written in percentage points
     "squared error",  # of pixels in [0, 1]
     "number",

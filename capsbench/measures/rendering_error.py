@@ -71,7 +71,7 @@ class RenderingError(Measure[RenderingErrorConfig]):
             "squared error",
         ),
         "error_relative_to_copy": ValueSpec(
-            "Rendering error divided by copy error; missing if the views change nothing."
+            "Rendering error divided by copy error; missing if the views change nothing.", "ratio"
         ),
     }
 

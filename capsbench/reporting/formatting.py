@@ -153,6 +153,7 @@ class NumberFormat(NamedTuple):
 # The units of `capsbench.measures.ValueSpec`, and wall time.
 NUMBER_FORMATS = {
     "share": NumberFormat(percent, share),
+    "ratio": NumberFormat(percent, share),
     "difference of shares": NumberFormat(points, share),
     "squared error": NumberFormat(squared_error, squared_error),
     "number": NumberFormat(number, number),
