@@ -114,8 +114,9 @@ def write_yaml(value: Any) -> str:
     """
     writer = YAML(typ="safe", pure=True)
     writer.Representer = _Representer
-    writer.default_flow_style, writer.width = True, sys.maxsize
-    writer.sort_base_mapping_type_on_output = False
+    writer.default_flow_style = True
+    writer.width = sys.maxsize
+    writer.sort_base_mapping_type_on_output = False  # type: ignore[assignment]  # typed as None
     stream = io.StringIO()
     writer.dump(value, stream)
     return stream.getvalue().removesuffix("\n").removesuffix("\n...")
@@ -178,6 +179,7 @@ class _Reading:
             return self._scalar(node)
         if isinstance(node, SequenceNode):
             return [self.value(each, depth + 1) for each in node.value]
+        assert isinstance(node, MappingNode)  # the only other kind
         return self._mapping(node, depth + 1)
 
     def _mapping(self, node: MappingNode, depth: int) -> dict[Key, Any]:

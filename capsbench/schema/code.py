@@ -54,8 +54,9 @@ def _places(place: str, holder: Any, key: Any) -> Iterator[tuple[Kind, Any, Any]
     if isinstance(value, str):
         yield from ((kind, holder, key) for pattern, kind in PLACES if pattern.fullmatch(place))
     elif isinstance(value, dict | list):
-        is_vary = place.rpartition(".")[2] == "vary" and isinstance(value, dict)
-        varied = value.get("place") if is_vary else None  # where each of the values is set
+        varied = None  # place where each of the values is set
+        if isinstance(value, dict) and place.rpartition(".")[2] == "vary":
+            varied = value.get("place")
         for own in _keys(value):
             if own == "values" and isinstance(varied, str):
                 for at in _keys(value[own]):
