@@ -79,7 +79,7 @@ def test_a_full_disk_and_the_next_run(cli, tiny, monkeypatch, name):
 
     def fail_once(method):
         def put(self, target):
-            if Path(target).name == name and not failed:
+            if HASH.sub("", Path(target).name) == name and not failed:
                 failed.append(name)
                 raise OSError(errno.ENOSPC, "No space left on device")
             return methods[method](self, target)
