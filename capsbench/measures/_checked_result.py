@@ -46,7 +46,8 @@ def compute_checked(
     Raises:
         NotMeasuredError: The model lacks a part that the measure needs.
     """
-    models: dict[str | None, Model] = {None: model, **context.sources}
+    models: dict[str | None, Model] = {None: model}
+    models.update(context.sources)
     with observe(models, measure.outputs) as observations:
         try:
             result = measure.compute(config, model, data, context)

@@ -156,12 +156,12 @@ class _Step(NamedTuple):
     Attributes:
         run: Function of the step.
         prepare: Function that sets the copy to the images, before each step.
-        count: Number of images.
+        num_images: Number of images.
     """
 
     run: Callable[[], None]
     prepare: Callable[[], object]
-    count: int
+    num_images: int
 
 
 def _classification(model: Model, images: Tensor) -> _Step:

@@ -66,6 +66,8 @@ def test_presences_are_confidences_for_each_class():
 
 def test_presences_in_a_buffer_that_the_next_batch_overwrites(monkeypatch):
     class Buffered(Constant):
+        buffer: torch.Tensor
+
         def forward(self, images, views=None):
             self.buffer[: len(images)] = images[:, 0, 0, :3]
             return Prediction(super().forward(images).scores, self.buffer[: len(images)])

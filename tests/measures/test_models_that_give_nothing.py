@@ -112,6 +112,9 @@ class Inference(Giving):
 class Buffers(Giving):
     """The same, with buffers that each pass writes."""
 
+    count: torch.Tensor
+    last: torch.Tensor
+
     def __init__(self):
         super().__init__()
         self.register_buffer("count", torch.zeros(()))
