@@ -111,8 +111,8 @@ def test_the_search_sees_an_error_of_ten_percent_in_float32(monkeypatch):
 
     correct = Case.route
     monkeypatch.setattr(Case, "route", wrong)
-    cases = (Case.draw(random.Random(f"wrong/{number}")) for number in range(60))
-    cases = [case for case in cases if case.dtype == "float32" and case.batch]
+    drawn = (Case.draw(random.Random(f"wrong/{number}")) for number in range(60))
+    cases = [case for case in drawn if case.dtype == "float32" and case.batch]
     failures = [check(case, ["eager"])[0] for case in cases]
     assert len(cases) > 15
     assert sum("differs by" in message for message in failures) > 0.7 * len(cases)
