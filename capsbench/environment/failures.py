@@ -60,8 +60,8 @@ def sentence(error: BaseException) -> str | None:
             f"not enough memory{f' ({reason})' if reason else ''}; use smaller batches "
             "(recipe.batch_size), fewer images (--limit), or a machine with more memory"
         )
-    if reason := _reason_of_import(error):
-        return reason
+    if failed := _reason_of_import(error):
+        return failed
     return None if error.__cause__ is None else sentence(error.__cause__)
 
 
