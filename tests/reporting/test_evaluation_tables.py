@@ -37,3 +37,9 @@ def test_a_notebook_shows_them_escaped(evaluation):
     assert "&lt;i&gt;layers" in html
     assert "<b>Net" not in html
     assert "<i>" not in html
+
+
+def test_values_without_images_have_no_number_of_images():
+    values = [Quantity(metric=name).with_value(1.0, n) for name, n in (("a", 0), ("b", 1200))]
+    (table,) = evaluation_tables({"filters": MeasureResult(values, {})}, {"filters": {}})
+    assert [row.cells[-1] for row in table.rows] == [None, "1,200"]
