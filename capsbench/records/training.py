@@ -170,6 +170,8 @@ class TrainingRecord(Record):
         selected: Choice of each selection rule.
         cell: Name of the cell's folder; None in records from before November 29, 2026.
         files: SHA-256 of the trajectory and of the checkpoints, by path in the folder.
+        weights: SHA-256 of the numbers alone in each checkpoint, by its rule; a file has a date,
+            too. Empty in records from before November 29, 2026.
         execution: Device and settings.
         provenance: Versions, commit and date.
     """
@@ -184,6 +186,7 @@ class TrainingRecord(Record):
     selected: dict[str, Selected] = Field(default_factory=dict)
     cell: str | None = None
     files: dict[str, str] = Field(default_factory=dict)
+    weights: dict[str, str] = Field(default_factory=dict)
     execution: ExecutionRecord
     provenance: Provenance
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
 from capsbench.contracts import Model
 from capsbench.errors import UserError
 from capsbench.files.atomic import is_present, write_folder
+from capsbench.files.content import stream_sha256
 from capsbench.names import find, license_of
 from capsbench.pretrained import CONFIG, WEIGHTS
 from capsbench.records import CellFolder
@@ -32,6 +34,16 @@ def save_checkpoint(folder: Path, model: Model, name: str, facts: dict[str, Any]
 def has_checkpoint(folder: Path) -> bool:
     """Check that a folder holds the files of a checkpoint; damage shows when it is loaded."""
     return all(is_present(folder / name) for name in (WEIGHTS, CONFIG))
+
+
+def weights_sha256(folder: Path) -> str:
+    """Return the SHA-256 of the numbers of a checkpoint, without the facts in the same file.
+
+    They follow a header, whose length the first eight bytes of a file of safetensors state.
+    """
+    with (folder / WEIGHTS).open("rb") as stream:
+        stream.seek(int.from_bytes(stream.read(8), "little"), os.SEEK_CUR)
+        return stream_sha256(stream)
 
 
 def load_checkpoint(folder: Path, name: str) -> Model:

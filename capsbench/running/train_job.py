@@ -20,7 +20,7 @@ from capsbench.records.cell_files import file_sha256
 from capsbench.records.training import ExecutionRecord, OverlapRecord, Selected
 from capsbench.running.cell import Cell
 from capsbench.running.cell_state import is_complete
-from capsbench.running.checkpoints import save_checkpoint
+from capsbench.running.checkpoints import save_checkpoint, weights_sha256
 from capsbench.running.mirror import training_mirror
 from capsbench.running.session import Session
 from capsbench.training.devices import device_name
@@ -79,7 +79,7 @@ def _set_aside(cell: Cell, folder: CellFolder, session: Session) -> None:
 
 
 def _discard_measures(
-    cell: Cell, folder: CellFolder, session: Session, files: Mapping[str, str]
+    cell: Cell, folder: CellFolder, session: Session, weights: Mapping[str, str]
 ) -> None:
     """Remove measures of the weights of before, unless the new weights are the same.
 
@@ -88,9 +88,8 @@ def _discard_measures(
     measures = folder.path / "measures"
     if not is_present(folder.replaced):
         return
-    before = TrainingRecord.load(folder.replaced).files
-    paths = [path for path in {*before, *files} if path.endswith(f"/{WEIGHTS}")]
-    same = paths and all(before.get(path) == files.get(path) for path in paths)
+    before = TrainingRecord.load(folder.replaced).weights
+    same = weights and before == weights
     if is_present(measures) and not same:
         session.print(
             f"{cell.title}, seed {cell.seed}: its weights are not exactly those of before; the "
@@ -169,6 +168,7 @@ def _write_record(
         selected=selected,
         cell=cell.config.folder_name,
         files=_checksums(folder, selected),
+        weights={rule: weights_sha256(folder.checkpoint(rule)) for rule in selected},
         execution=ExecutionRecord(
             **execution.model_dump(),
             device_name=device_name(execution.device),
@@ -178,7 +178,7 @@ def _write_record(
         ),
         provenance=provenance,
     )
-    _discard_measures(cell, folder, session, record.files)
+    _discard_measures(cell, folder, session, record.weights)
     record.save(folder.training)
     folder.state.unlink(missing_ok=True)
 

@@ -24,6 +24,8 @@ FILES = (
     "measures/*.npz",
 )
 WEIGHTS = "checkpoints"
+GRID = "{measure: accuracy-by-view, grid: {rotation: {start: -90, stop: 90, step: 90}}}"
+MORE = f"measures=[{GRID}, {{measure: calibration}}]"
 
 
 def place(folder, pattern):
@@ -146,6 +148,7 @@ def test_the_advice_leads_back_to_the_same_numbers(damaged, trained_runs, cli):
     if code:  # weights are needed for another measure alone
         assert "checkpoint" in err
         follow_advice(err)
+        assert cli(*RUN, "--set", MORE)[0] == 0
         assert cli(*RUN)[0] == 0
         assert cli("measure", str(damaged), "--measures", "{measure: calibration}")[0] == 0
     assert cli("report", "tiny", "--export", "mine")[0] == 0
