@@ -127,7 +127,7 @@ def test_the_terminal_shows_markup_as_text(folder: Path):
 
 
 def test_spreadsheets_compute_no_text():
-    rows = [{"label": text, "value": -0.5} for text in ("=1+1", "+1", "-1", "@A1", "CNN", "")]
+    rows = [{"label": text, "value": -0.5} for text in ("=1+1", "\t=1", "-1", "@A1", "CNN", "")]
     read = list(csv.DictReader(io.StringIO(csv_text(["label", "value"], rows))))
-    assert [row["label"] for row in read] == ["'=1+1", "'+1", "'-1", "'@A1", "CNN", ""]
+    assert [row["label"] for row in read] == ["'=1+1", "'\t=1", "'-1", "'@A1", "CNN", ""]
     assert {row["value"] for row in read} == {"-0.5"}
