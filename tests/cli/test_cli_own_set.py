@@ -58,7 +58,7 @@ def test_sets_of_one_name_have_different_trainings(tiny):
     assert first != second
 
 
-def test_sets_of_one_name_have_different_contact_sheets(cli):
+def test_sets_of_one_name_have_different_contact_sheets(cli, tiny):
     make_set("one"), make_set("two", shade=200)
     sheets = []
     for root in ("one", "two"):
