@@ -9,7 +9,13 @@ import pytest
 
 from capsbench.errors import UserError
 from capsbench.files.atomic import write_npz
-from capsbench.records import BenchmarkFolder, BenchmarkRecord, load_results
+from capsbench.records import (
+    BenchmarkFolder,
+    BenchmarkRecord,
+    MeasureRecord,
+    TrainingRecord,
+    load_results,
+)
 from capsbench.records.cell_files import file_sha256, load_arrays
 
 
@@ -21,6 +27,7 @@ def folder(tmp_path: Path, write_benchmark) -> Path:
 def save_examples(folder: Path, **update) -> None:
     path = BenchmarkFolder(folder).record
     record = BenchmarkRecord.load(path)
+    assert record.examples is not None
     examples = record.examples.model_copy(update=update)
     record.model_copy(update={"examples": examples}).save(path)
 
@@ -41,7 +48,9 @@ def test_example_images_are_those_of_the_record(folder: Path):
 
 
 def test_an_unknown_factor_of_an_example_is_refused(folder: Path):
-    views = BenchmarkRecord.load(BenchmarkFolder(folder).record).examples.views
+    examples = BenchmarkRecord.load(BenchmarkFolder(folder).record).examples
+    assert examples is not None
+    views = examples.views
     save_examples(folder, views=(views[0].model_copy(update={"factor": "rotatoin"}), *views[1:]))
     with pytest.raises(UserError, match="expected a factor"):
         load_results(folder)
@@ -50,10 +59,13 @@ def test_an_unknown_factor_of_an_example_is_refused(folder: Path):
 def test_a_checksum_is_not_removed(folder: Path):
     cell = load_results(folder).cells[0]
     name = cell.folder.path.name
-    for path, record in (
+    assert cell.training is not None
+    (name_of_measure,), (measure,) = cell.reference.measures.values(), cell.measures.values()
+    records: list[tuple[Path, TrainingRecord | MeasureRecord]] = [
         (cell.folder.training, cell.training),
-        (cell.folder.measure(*cell.reference.measures.values()), *cell.measures.values()),
-    ):
+        (cell.folder.measure(name_of_measure), measure),
+    ]
+    for path, record in records:
         without_checksum(path)  # as records from before checksums
         load_results(folder)
         record.model_copy(update={"cell": name}).save(path)
