@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
+from capsbench.files.yaml import parse_yaml
 from capsbench.training.recipe import Recipe
 
 PAGE = (Path(__file__).parents[1] / "docs" / "lightning.md").read_text(encoding="utf-8")
@@ -68,5 +68,5 @@ def test_the_configuration_and_the_options_are_valid(tmp_path, monkeypatch):
 def test_the_places_of_settings_are_complete():
     rows = re.findall(r"^\| (.*) \| `Recipe` \|$", PAGE, flags=re.MULTILINE)
     assert rows[0].replace(" ", "_").split(",_") == [*Recipe.model_fields]
-    config = yaml.safe_load(next(block for language, block in BLOCKS if language == "yaml"))
+    config = parse_yaml(next(block for language, block in BLOCKS if language == "yaml"))
     Recipe.model_validate(config["model"]["recipe"])

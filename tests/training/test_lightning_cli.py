@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 import torch
-import yaml
 from pytorch_lightning.cli import LightningCLI
 
 from capsbench.data.images import ImageDataModule
 from capsbench.errors import UserError
+from capsbench.files.yaml import parse_yaml, write_yaml
 from capsbench.names import find, table
 from capsbench.training.task import Task
 from capsbench.viewpoint.ranges import ViewRange
@@ -60,7 +60,7 @@ def test_a_program_trains_from_a_configuration(tmp_path):
         "image_shape": [1, 32, 32], "num_classes": 10, "width": 4
     }.items()  # fmt: skip
     (used,) = tmp_path.rglob("version_0/config.yaml")
-    assert yaml.safe_load(used.read_text())["data"]["limit"] == 50
+    assert parse_yaml(used.read_text())["data"]["limit"] == 50
 
 
 @pytest.fixture
@@ -101,9 +101,9 @@ def test_every_model_and_data_set_has_arguments(parse, kind):
 
 
 def test_views_and_augmentations_are_written_as_in_benchmark_files(parse, tmp_path):
-    config = yaml.safe_load(CONFIG)
+    config = parse_yaml(CONFIG)
     config["data"] = {"class_path": path_of("datamodules", "digits"), "init_args": config["data"]}
-    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
+    (tmp_path / "config.yaml").write_text(write_yaml(config))
     data = parse("--config", str(tmp_path / "config.yaml")).config.data.init_args
     assert data.views == ViewRange(rotation=(-15, 15), scale={"values": [1, 0.5]})
     assert [str(operation) for operation in data.augmentation] == [
@@ -120,11 +120,11 @@ def test_a_function_is_no_class_of_models(parse, capsys):
 
 
 def test_a_plain_cli_takes_image_shape_and_classes_from_the_file(tmp_path, monkeypatch):
-    config = yaml.safe_load(CONFIG)
+    config = parse_yaml(CONFIG)
     config["model"]["model"]["init_args"] |= {"image_shape": [1, 32, 32], "num_classes": 10}
     config["data"] = {"limit": 50}
     config.pop("seed_everything")
-    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
+    (tmp_path / "config.yaml").write_text(write_yaml(config))
     monkeypatch.setenv("JSONARGPARSE_DEPRECATION_WARNINGS", "off")
     monkeypatch.setattr(sys, "argv", ["train.py"])
     cli = LightningCLI(

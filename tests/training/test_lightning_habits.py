@@ -4,7 +4,6 @@ import re
 
 import pytest
 import torch
-import yaml
 from pytorch_lightning import Callback, Trainer
 from pytorch_lightning.callbacks import (
     EarlyStopping,
@@ -19,6 +18,7 @@ from pytorch_lightning.tuner import Tuner
 from torch.utils.data import DataLoader, TensorDataset
 
 from capsbench.errors import UserError
+from capsbench.files.yaml import parse_yaml
 from capsbench.names import find
 from capsbench.training.recipe import ProtocolRecipe, Recipe
 from capsbench.training.task import Task
@@ -171,7 +171,7 @@ def test_callbacks_find_the_logged_metrics(new_task, new_trainer, digits, tmp_pa
     assert {"test_loss", "test_accuracy"} == set(trainer.callback_metrics)
     header = (tmp_path / "lightning_logs/version_0/metrics.csv").read_text().splitlines()[0]
     assert {"lr-Adam", "train_loss", "test_accuracy", *EVALUATED} <= set(header.split(","))
-    shown = yaml.safe_load((tmp_path / "lightning_logs/version_0/hparams.yaml").read_text())
+    shown = parse_yaml((tmp_path / "lightning_logs/version_0/hparams.yaml").read_text())
     assert shown == dict(task.hparams)
     assert shown["recipe"]["schedule"] == "exponential"
     assert shown["seed"] == 3
