@@ -52,7 +52,7 @@ LAYERS = (
         "statistics",
     },
     {"data", "profiling", "metrics"},
-    {"training", "measures", "wrapping"},
+    {"training", "measures", "wrapping", "trusted_code"},
     {"schema"},
     {"records"},
     {"reporting", "conformance"},

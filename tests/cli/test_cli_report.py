@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from capsbench.records import BenchmarkFolder
+from capsbench.records import BenchmarkFolder, BenchmarkRecord
 from capsbench.reporting.terminal import page_line
 
 PAGE = Path("runs/tiny/report/index.html")
@@ -42,11 +42,10 @@ def test_json(cli, cells):
 
 def test_the_others_are_exported_if_a_benchmark_cannot_be(cli, cells):
     shutil.copytree("runs/tiny", "runs/again")
-    record = BenchmarkFolder(Path("runs/again")).record
-    content = json.loads(record.read_bytes())
-    content.pop("checksum", None)
-    content["cells"] = [{**content["cells"][0], "label": "Other", "seed": None}]
-    record.write_text(json.dumps(content), "utf-8")
+    path = BenchmarkFolder(Path("runs/again")).record
+    record = BenchmarkRecord.load(path)
+    elsewhere = record.cells[0].model_copy(update={"label": "Other", "seed": None})
+    record.model_copy(update={"cells": (elsewhere,)}).save(path)
     code, text, err = cli("report", "--export", "mine", "--json")
     assert code == 2
     assert err.count("\n") == 1

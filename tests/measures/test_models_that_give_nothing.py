@@ -150,7 +150,7 @@ def test_answers_that_depend_on_the_draw_or_the_batch_have_a_note(kind, name, da
 
 @pytest.mark.parametrize("output", ["presences", "rendering"])
 def test_other_outputs_than_the_scores_that_depend_on_the_draw_have_a_note(output, data):
-    model = Giving(**{output: lambda values: dropout(values, 0.2, training=True)})
+    model = Giving(**{output: lambda values: dropout(values, 0.5, training=True)})
     (note,) = repeated_pass_notes(model.eval(), data, "cpu")
     assert "dropout" in note
 
