@@ -29,7 +29,7 @@ ORIENTATION = 274  # tag of EXIF: the rotation of the camera
 HARMLESS = re.compile("Metadata Warning|Image appears to be a malformed MPO file")
 EXIF = re.compile("Tag |Possibly corrupt EXIF|Corrupt EXIF|Truncated File Read")
 OTHER_TAG = re.compile(rf"Skipping tag (?!{ORIENTATION}$)")
-# Errors of Pillow's readers on damaged files.
+# Errors of Pillow's readers on damaged files; of a header's odd value also NotImplementedError.
 DAMAGED = (
     OSError,
     SyntaxError,

@@ -92,7 +92,6 @@ def data(
     with json_on_stdout(as_json), trusting_code(trust_code):
         from capsbench.data.description import describe_splits
         from capsbench.data.overlap import measure_overlap
-        from capsbench.records.training import OverlapRecord
         from capsbench.reporting.figures.contact_sheet import contact_sheet
         from capsbench.schema import parse_changes
 
@@ -103,7 +102,7 @@ def data(
         )
         data_module.require_augmentation(data_module.augmentation)
         splits = describe_splits(data_module, ranges)
-        overlap = OverlapRecord(**measure_overlap(data_module)._asdict())
+        overlap = measure_overlap(data_module)
         folder = output / data_name / "contact-sheets"
         if data_module.own_name:  # there may be several sets of this name
             folder /= data_module.identity.checksum.rpartition(":")[2][:12]
@@ -212,7 +211,7 @@ def checked(schema: type[Schema], content: Facts, option: str) -> Schema:
 
 def _print(facts: Facts) -> None:
     from capsbench.data.augmentation import AugmentationOperation
-    from capsbench.records.training import OverlapRecord
+    from capsbench.data.overlap import Overlap
     from capsbench.reporting.overlap import overlap_sentences
 
     console = plain_console()
@@ -225,7 +224,7 @@ def _print(facts: Facts) -> None:
     if facts["augmentation"]:
         operations = map(AugmentationOperation, facts["augmentation"])
         lines.add_row("augmentation", f"training images: {', '.join(map(str, operations))}")
-    lines.add_row("test", overlap_sentences([OverlapRecord(**facts["overlap"])]))
+    lines.add_row("test", overlap_sentences([Overlap(**facts["overlap"])]))
     for note in facts["notes"]:
         lines.add_row("note", note)
     console.print(lines)

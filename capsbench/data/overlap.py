@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 from hashlib import blake2b
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Annotated
 
-from torch import Tensor
+from pydantic import ConfigDict, Field
 
-from capsbench.data.images import ImageDataModule
+from capsbench.strict import StrictModel
+
+if TYPE_CHECKING:  # records import no torch
+    from torch import Tensor
+
+    from capsbench.data.images import ImageDataModule
+
+Count = Annotated[int, Field(ge=0, le=10**15)]  # as in records: beyond, sums overflow
 
 
-class Overlap(NamedTuple):
+class Overlap(StrictModel):
     """Test images, and objects in them, that are also among those of training and validation.
 
     Attributes:
@@ -21,10 +28,12 @@ class Overlap(NamedTuple):
         seen_objects: Number of those that are in training or validation images, too.
     """
 
-    test_images: int
-    equal_images: int
-    test_objects: int | None = None
-    seen_objects: int | None = None
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    test_images: Count
+    equal_images: Count
+    test_objects: Count | None = None
+    seen_objects: Count | None = None
 
 
 def measure_overlap(data: ImageDataModule) -> Overlap:
@@ -41,10 +50,15 @@ def measure_overlap(data: ImageDataModule) -> Overlap:
     equal = sum(each in known for each in pixel_sums(test.images))
     objects = data.objects(test)
     if objects is None:
-        return Overlap(len(test), equal)
+        return Overlap(test_images=len(test), equal_images=equal)
     tested = _distinct(objects)
     seen = tested & (_distinct(data.objects(train)) | _distinct(data.objects(validation)))
-    return Overlap(len(test), equal, len(tested), len(seen))
+    return Overlap(
+        test_images=len(test),
+        equal_images=equal,
+        test_objects=len(tested),
+        seen_objects=len(seen),
+    )
 
 
 def pixel_sums(images: Tensor) -> list[bytes]:

@@ -29,8 +29,8 @@ def training_stream(data: ImageDataModule) -> TrainingStream:
     """
     rank, world_size = data.rank_and_world_size
     require_shares(data.batch_size, world_size)
-    # Lightning sets the attribute outside of the Trainer's class.
-    if data.trainer is not None and data.trainer.overfit_batches:  # type: ignore[attr-defined]
+    trainer = data.trainer
+    if trainer is not None and trainer.overfit_batches:  # type: ignore[attr-defined]  # set elsewhere
         raise UserError(
             "training batches are drawn anew in each epoch, so that overfit_batches would not "
             "repeat them; give the data module a limit of images instead"
@@ -42,11 +42,11 @@ def training_stream(data: ImageDataModule) -> TrainingStream:
         seed=data.seed,
         rank=rank,
         world=world_size,
-        limit=1.0 if data.trainer is None else data.trainer.limit_train_batches,
+        limit=1.0 if trainer is None else trainer.limit_train_batches,
     )
-    if data.trainer is not None and data.trainer.state.status == TrainerStatus.RUNNING:
+    if trainer is not None and trainer.state.status == TrainerStatus.RUNNING:
         # Lightning restores the position within an epoch, but not at its end.
-        stream.position = data.trainer.fit_loop.total_batch_idx + 1
+        stream.position = trainer.fit_loop.total_batch_idx + 1
     return stream
 
 

@@ -57,7 +57,7 @@ def _outcome(command: Callable[[], int | None]) -> int:
         return CLOSED_PIPE
     except BrokenPipeError:
         return CLOSED_PIPE
-    except Exception as error:
+    except Exception as error:  # of any library; our own bugs go on
         reason = failures.sentence(error)
         if reason is None:
             raise

@@ -126,7 +126,7 @@ def writing(path: str | PathLike[str]) -> Iterator[None]:
             raise
         # A write to an open file has no name, a temporary file another one.
         raise OSError(error.errno, error.strerror, fspath(path)) from error
-    except Exception as error:
+    except Exception as error:  # libraries have no common one; without a number it goes on
         hidden = error.__context__  # torch complains, in its own words, after a failed write
         match = OS_ERROR.search(str(error))
         if isinstance(error, RuntimeError) and isinstance(hidden, OSError) and hidden.errno:

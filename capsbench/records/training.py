@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from capsbench.data.overlap import Overlap
 from capsbench.fingerprint import fingerprint
 from capsbench.measures import TestSplit
 from capsbench.records.provenance import Provenance
@@ -140,22 +141,6 @@ class ExecutionRecord(RecordPart):
     process: dict[str, str] = Field(default_factory=dict)
 
 
-class OverlapRecord(RecordPart):
-    """Test images, and objects in them, that were also among those of training and validation.
-
-    Attributes:
-        test_images: Number of test images.
-        equal_images: Number of those that equal a training or validation image pixel by pixel.
-        test_objects: Number of objects in the test images; None if no objects are recorded.
-        seen_objects: Number of those that are in training or validation images, too.
-    """
-
-    test_images: Count
-    equal_images: Count
-    test_objects: Count | None = None
-    seen_objects: Count | None = None
-
-
 class TrainingRecord(Record):
     """Outcome of a training.
 
@@ -180,7 +165,7 @@ class TrainingRecord(Record):
     diverged_at: int | None = Field(default=None, ge=1)
     parameters: Count
     images: dict[str, Count] = Field(default_factory=dict)
-    overlap: OverlapRecord | None = None
+    overlap: Overlap | None = None
     seconds: Seconds
     images_per_second: float | None = Field(default=None, ge=0, le=1e15)
     selected: dict[str, Selected] = Field(default_factory=dict)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
-from capsbench.records.training import OverlapRecord
+from capsbench.data.overlap import Overlap
 
 
-def overlap_sentences(overlaps: Collection[OverlapRecord]) -> str:
+def overlap_sentences(overlaps: Collection[Overlap]) -> str:
     """State which test objects, if any are recorded, and which test images training has seen.
 
     Args:
@@ -21,7 +21,7 @@ def overlap_sentences(overlaps: Collection[OverlapRecord]) -> str:
     return f"{_objects(overlaps)} {_images(overlaps)}".lstrip()
 
 
-def _objects(overlaps: Collection[OverlapRecord]) -> str:
+def _objects(overlaps: Collection[Overlap]) -> str:
     pairs = {(each.test_objects, each.seen_objects) for each in overlaps}
     tested = [test for test, _ in pairs if test is not None]
     seen = [number for _, number in pairs if number is not None]
@@ -37,7 +37,7 @@ def _objects(overlaps: Collection[OverlapRecord]) -> str:
     )
 
 
-def _images(overlaps: Collection[OverlapRecord]) -> str:
+def _images(overlaps: Collection[Overlap]) -> str:
     equal = [each.equal_images for each in overlaps]
     if not any(equal):
         return "No test image equals a training or validation image pixel by pixel."

@@ -117,7 +117,7 @@ class Mirror(WandbLogger):
         try:
             action()
         # A failure of the mirror (login, network, disk, the service) must not end a training.
-        except Exception as error:  # noqa: BLE001
+        except Exception as error:  # noqa: BLE001 - wandb has no common error for these
             self.failed = True
             log.warning("Weights & Biases stopped mirroring: %s", shorten(str(error), 200))
 

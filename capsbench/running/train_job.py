@@ -17,7 +17,7 @@ from capsbench.process import active_settings
 from capsbench.progress import progress_bar
 from capsbench.records import CellFolder, Provenance, TrainingRecord
 from capsbench.records.cell_files import file_sha256
-from capsbench.records.training import ExecutionRecord, OverlapRecord, Selected
+from capsbench.records.training import ExecutionRecord, Selected
 from capsbench.running.cell import Cell
 from capsbench.running.cell_state import is_complete
 from capsbench.running.checkpoints import save_checkpoint, weights_sha256
@@ -162,7 +162,7 @@ def _write_record(
         diverged_at=result.diverged_at,
         parameters=sum(weight.numel() for weight in model.parameters()),
         images={"train": len(data.split("train")), "validation": len(data.split("validation"))},
-        overlap=OverlapRecord(**measure_overlap(data)._asdict()),
+        overlap=measure_overlap(data),
         seconds=round(result.seconds, 3),
         images_per_second=round(steps * cell.recipe.batch_size / result.seconds, 1),
         selected=selected,

@@ -103,8 +103,7 @@ class Task(LightningModule):
             )
         if isinstance(self.model, Model):
             return
-        # Lightning sets the attribute outside of the Trainer's class.
-        data = self.trainer.datamodule  # type: ignore[attr-defined]
+        data = self.trainer.datamodule  # type: ignore[attr-defined]  # set outside of the class
         if not isinstance(data, ImageDataModule):
             raise UserError(
                 f"{type(self.model).__name__} is no capsbench.contracts.Model; give the Trainer an "

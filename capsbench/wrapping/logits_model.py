@@ -150,7 +150,7 @@ class LogitsModel(Model):
                 self._classify_black_image()
             except UserError:
                 raise
-            except Exception as again:
+            except Exception as again:  # the same with other channels
                 self.channels = own
                 raise self._cannot_classify(again) from again
 

@@ -69,15 +69,15 @@ def test_objects_and_equal_images(arguments, expected):
         known = objects["train"] | objects["validation"]
         expected = (*expected[:2], len(objects["test"]), len(objects["test"] & known))
         assert 0 < expected[3] < expected[2]
-    assert overlap == Overlap(*expected)
+    assert tuple(overlap.model_dump().values()) == expected
 
 
 def test_the_classes_of_coil_are_objects(tmp_path, monkeypatch):
     roots.coil20(tmp_path, monkeypatch)
     views = ViewRange(azimuth=[0, 180])
     overlap = measure_overlap(COIL(data_root=tmp_path, views=views))
-    assert overlap[2:] == (20, 20)
+    assert (overlap.test_objects, overlap.seen_objects) == (20, 20)
 
 
 def test_a_set_of_single_images():
-    assert measure_overlap(Digits()) == Overlap(400, 0)
+    assert measure_overlap(Digits()) == Overlap(test_images=400, equal_images=0)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import re
-from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
@@ -16,6 +15,7 @@ from capsbench.records import BenchmarkFolder, BenchmarkRecord, load_results
 from capsbench.reporting import report
 from capsbench.reporting.tables.render_markdown import plain
 from capsbench.reporting.terminal import result_tables
+from tests.reporting.page_elements import Elements
 
 NASTY = (
     "=1+1 ![x](http://track.example/p.png) <img src=http://track.example onerror=alert(1)> "
@@ -74,18 +74,6 @@ def write_hostile(runs: Path, write_benchmark) -> Path:
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory, write_benchmark) -> Path:
     return write_hostile(tmp_path_factory.mktemp("runs"), write_benchmark)
-
-
-class Elements(HTMLParser):
-    """Collects tags and attributes."""
-
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.elements: list[tuple[str, dict[str, str | None]]] = []
-        self.feed(page)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.elements.append((tag, dict(attrs)))
 
 
 def test_no_element_of_the_page_comes_from_a_record(folder: Path):

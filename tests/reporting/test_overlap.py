@@ -2,14 +2,12 @@
 
 import pytest
 
-from capsbench.records.training import OverlapRecord
+from capsbench.data.overlap import Overlap
 from capsbench.reporting.overlap import overlap_sentences
 
 
 def record(images, equal, objects=None, seen=None):
-    return OverlapRecord(
-        test_images=images, equal_images=equal, test_objects=objects, seen_objects=seen
-    )
+    return Overlap(test_images=images, equal_images=equal, test_objects=objects, seen_objects=seen)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,6 @@ import re
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
-from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
@@ -17,25 +16,10 @@ from capsbench.reporting import report
 from capsbench.reporting.tables.summary_table import summary_table
 from capsbench.reporting.terminal import result_tables
 from capsbench.schema import Benchmark
+from tests.reporting.page_elements import Elements
 
 HOSTILE = "_<script>alert(1)</script> & \"'|*$x_1$ [bold]"
 MODELS = ("CNN", "Dynamic routing", "EM routing")
-
-
-class Elements(HTMLParser):
-    """Collects tags and attributes."""
-
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.elements: list[tuple[str, dict[str, str | None]]] = []
-        self.feed(page)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.elements.append((tag, dict(attrs)))
-
-    @property
-    def tags(self) -> set[str]:
-        return {tag for tag, _ in self.elements}
 
 
 def contents(folder: Path) -> dict[str, bytes]:
