@@ -1,0 +1,76 @@
+"""The contract of executors: work in, answers out; both are text."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Protocol, Self
+
+Function = Callable[[str], str]  # carries out a request; must be importable by its name
+
+
+@dataclass(frozen=True)
+class Work:
+    """A job as executors see it.
+
+    Attributes:
+        id: Identity; no two works of an executor that have not ended share it.
+        title: Name for people, such as ``train CNN, seed 0``.
+        request: Text that the function of all executors carries out.
+        devices: Processes, each on a device of its own.
+        threads: Processor threads of each process.
+    """
+
+    id: str
+    title: str
+    request: str
+    devices: int = 1
+    threads: int = 1
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A work that has ended.
+
+    Attributes:
+        id: Identity of the work.
+        answer: Text that the function returned; None if its process died.
+        reason: Cause of death, such as ``killed by SIGKILL``; empty with an answer.
+    """
+
+    id: str
+    answer: str | None
+    reason: str = ""
+
+
+class Executor(Protocol):
+    """An engine that carries out works; used as a context manager, at whose end it stops."""
+
+    def submit(self, works: Sequence[Work]) -> None:
+        """Queue works; each starts when there is room for it.
+
+        Args:
+            works: Works without dependencies among each other.
+        """
+
+    def ended(self, timeout: float) -> list[Ended]:
+        """Return the works that have ended since the last call.
+
+        Args:
+            timeout: Seconds to wait for the first one.
+        """
+
+    def stop(self) -> None:
+        """Stop what is running, and wait until it has saved its state and ended."""
+
+    def __enter__(self) -> Self:
+        """Start the engine."""
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Stop the engine."""
