@@ -6,6 +6,7 @@ from capsbench.records.benchmark import ProtocolChanges as ProtocolChanges
 from capsbench.records.benchmark import SearchRecord as SearchRecord
 from capsbench.records.benchmark import Trial as Trial
 from capsbench.records.claims import ClaimsRecord as ClaimsRecord
+from capsbench.records.failure import FailureRecord as FailureRecord
 from capsbench.records.folders import BenchmarkFolder as BenchmarkFolder
 from capsbench.records.folders import CellFolder as CellFolder
 from capsbench.records.folders import benchmarks_in as benchmarks_in

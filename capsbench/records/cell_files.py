@@ -8,6 +8,7 @@ from capsbench.errors import UserError
 from capsbench.files.arrays import Arrays, parse_npz
 from capsbench.files.atomic import Row, is_present
 from capsbench.files.content import read, stream_sha256
+from capsbench.records.failure import FailureRecord
 from capsbench.records.folders import CellFolder
 from capsbench.records.measure import MeasureRecord
 from capsbench.records.record import REMEDY, damaged_record
@@ -46,6 +47,17 @@ def load_training(folder: CellFolder) -> TrainingRecord:
     """
     record = TrainingRecord.load(folder.training)
     _require_folder(folder, folder.training, record.cell, TrainingRecord.remedy)
+    return record
+
+
+def load_failure(folder: CellFolder) -> FailureRecord:
+    """Read the record of the job that failed on a cell.
+
+    Raises:
+        UserError: The file is missing or damaged, or belongs to another folder.
+    """
+    record = FailureRecord.load(folder.failure)
+    _require_folder(folder, folder.failure, record.cell, FailureRecord.remedy)
     return record
 
 

@@ -11,6 +11,8 @@
                                           config.json, README.md (its card)
         training.json                     written last: the training is done
         replaced.json                     training.json of before, while it is trained again
+        failure.json                      the job that failed last, until it succeeds
+        log.txt                           output of the jobs on the cell
         measures/<measure>-<fingerprint>.json, .npz
     runs/<data>/<model>/elsewhere-<fingerprint>/    a model that was trained elsewhere
         weights.json                      the model, its weights, and the data and views
@@ -105,6 +107,16 @@ class CellFolder:
     def replaced(self) -> Path:
         """Former `TrainingRecord` of a training that lost files, until it is done again."""
         return self.path / "replaced.json"
+
+    @property
+    def failure(self) -> Path:
+        """File of the `FailureRecord`; its presence means that a job on the cell failed."""
+        return self.path / "failure.json"
+
+    @property
+    def log(self) -> Path:
+        """Output of the jobs on the cell, in the order in which they ran."""
+        return self.path / "log.txt"
 
     @property
     def profile(self) -> Path:
