@@ -158,6 +158,16 @@ class BenchmarkFolder:
         return self.path / "examples.npz"
 
     @property
+    def lease(self) -> Path:
+        """Lease of the process that writes the record."""
+        return self.path / ".benchmark.lease"
+
+    @property
+    def log(self) -> Path:
+        """Output of the jobs that build the page."""
+        return self.path / "report.log"
+
+    @property
     def report(self) -> Path:
         """Folder of the page."""
         return self.path / "report"
