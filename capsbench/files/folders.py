@@ -97,3 +97,12 @@ def _exists(path: Path) -> bool:
     except (FileNotFoundError, NotADirectoryError):
         return False
     return True
+
+
+def unwritable(path: Path, error: OSError) -> UserError:
+    """Return the error for a file or folder that cannot be written."""
+    return UserError(
+        f"{path} cannot be written ({error.strerror}); free disk space or make it writable, or "
+        "choose another root: --output for runs, --data-root for files, "
+        "XDG_CACHE_HOME for rendered data sets"
+    )

@@ -14,6 +14,8 @@
         failure.json                      the job that failed last, until it succeeds
         log.txt                           output of the jobs on the cell
         measures/<measure>-<fingerprint>.json, .npz
+        .lease                            who trains it, while a process does
+        measures/.<measure>-<fingerprint>.lease     who computes that measure
     runs/<data>/<model>/elsewhere-<fingerprint>/    a model that was trained elsewhere
         weights.json                      the model, its weights, and the data and views
         measures/<measure>-<fingerprint>.json, .npz
@@ -64,6 +66,7 @@ def inside(path: str) -> str:
 
 
 Inside = Annotated[str, AfterValidator(inside)]  # a path relative to the runs folder
+LEASE = ".lease"  # end of the names of leases
 FileName = Annotated[str, Field(pattern=r"^\w[\w.-]*$")]
 
 
@@ -117,6 +120,15 @@ class CellFolder:
     def log(self) -> Path:
         """Output of the jobs on the cell, in the order in which they ran."""
         return self.path / "log.txt"
+
+    @property
+    def lease(self) -> Path:
+        """File that says which process trains the cell, see `capsbench.files.lease`."""
+        return self.path / LEASE
+
+    def measure_lease(self, name: str) -> Path:
+        """Return the file that says which process computes a measure."""
+        return self.path / "measures" / f".{name}{LEASE}"
 
     @property
     def profile(self) -> Path:
