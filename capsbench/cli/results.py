@@ -160,6 +160,7 @@ def _row(
     return {
         "file": path,
         "benchmark": exported and exported.name,
+        "version": exported and exported.version,
         "size": exported and exported.size,
         "cells": exported and len(exported.cells),
         "valid": problem is None,

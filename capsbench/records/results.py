@@ -24,6 +24,7 @@ from capsbench.records.cell_files import (
 )
 from capsbench.records.folders import BenchmarkFolder, CellFolder
 from capsbench.records.measure import MeasureRecord, require_declared
+from capsbench.records.one_version import require_one_version
 from capsbench.records.record import damaged_record
 from capsbench.records.training import DataConfig, TrainingConfig, TrainingRecord
 from capsbench.records.weights import WeightsRecord
@@ -222,13 +223,14 @@ def load_results(folder: Path) -> Results:
         folder: ``runs/<benchmark>``.
 
     Raises:
-        UserError: There is no record, or one is damaged.
+        UserError: There is no record, one is damaged, or the cells are of different revisions.
     """
     files = BenchmarkFolder(folder)
     if not files.record.is_file():
         raise UserError(f"{folder} holds no benchmark.json: it is not the folder of a benchmark")
     record = BenchmarkRecord.load(files.record)
     cells = tuple(load_cell(folder.parent, cell) for cell in record.cells)
+    require_one_version(files.record, cells)
     return Results(record, cells, _load_examples(files.examples, record.examples))
 
 

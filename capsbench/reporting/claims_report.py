@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
+from capsbench.errors import UserError
 from capsbench.files.atomic import remove_link, write_bytes
 from capsbench.records import BenchmarkFolder, ClaimsRecord, Results, load_results
+from capsbench.records.one_version import require_one_revision
 from capsbench.reporting.comparisons.claims import JudgedClaim, judge
 from capsbench.reporting.tables import render_html, render_markdown
 from capsbench.reporting.tables.claims_tables import claim_tables
@@ -32,7 +34,7 @@ def load_claims_results(folder: Path) -> ClaimsResults:
     """Load the record of claims and the records of their parts.
 
     Raises:
-        UserError: A record is missing or damaged.
+        UserError: A record is missing or damaged, or the parts are of different revisions.
     """
     record = ClaimsRecord.load(BenchmarkFolder(folder).claims)
     parts = {
@@ -40,7 +42,22 @@ def load_claims_results(folder: Path) -> ClaimsResults:
         part: load_results(folder.parent / name).under_protocol()
         for part, name in record.parts.items()
     }
+    _require_one_version(folder, record, parts)
     return ClaimsResults(record, parts)
+
+
+def _require_one_version(folder: Path, record: ClaimsRecord, parts: dict[str, Results]) -> None:
+    """Refuse parts of which a run that was stopped has repeated only some."""
+    cells = [cell for part in parts.values() for cell in part.cells]
+    require_one_revision(BenchmarkFolder(folder).claims, cells)
+    versions: dict[str, int] = {}
+    for part, results in parts.items():
+        benchmark, version = record.claims.parts[part].benchmark, results.benchmark.version
+        if versions.setdefault(benchmark, version) != version:
+            raise UserError(
+                f"{folder} would mix versions {versions[benchmark]} and {version} of "
+                f"'{benchmark}' in one table: run the claims again"
+            )
 
 
 def part_folders(folder: Path) -> list[str]:

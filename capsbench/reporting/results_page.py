@@ -38,7 +38,9 @@ other than `full` is a smaller protocol than the shipped one, and says nothing a
 'Reproduced' means that the published number lies in the 95 % t interval of the measured mean over
 seeds, or that its own ± reaches the interval. Below three seeds nothing is decided. At another
 size, or on another data set, there is no verdict. Numbers marked 'matched' come from a rule that
-sees test labels; each record states the rule that selected its weights."""
+sees test labels; each record states the rule that selected its weights. 'Earlier revisions' marks
+numbers of a model, data module or measure whose numbers have changed since; the section of each
+record names them."""
 
 
 def render(exported: Sequence[ExportedResults], claims: Sequence[ExportedClaims] = ()) -> str:

@@ -72,6 +72,7 @@ def test_json_lists_every_record(cli, recorded, monkeypatch):
     assert row == {
         "file": str(recorded),
         "benchmark": "quick",
+        "version": 1,
         "size": "full",
         "cells": 6,
         "valid": True,

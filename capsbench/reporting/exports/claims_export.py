@@ -9,6 +9,7 @@ from typing import Self
 from capsbench.fingerprint import fingerprint
 from capsbench.records import CellResult, ClaimsRecord
 from capsbench.records.benchmark import FULL
+from capsbench.records.one_version import require_one_revision, require_one_version
 from capsbench.records.record import Record, RecordPart
 from capsbench.reporting.claims_report import load_claims_results
 from capsbench.reporting.comparisons.claims import ClaimVerdict, JudgedClaim, JudgedTest
@@ -100,6 +101,11 @@ class ExportedClaims:
         return self.record.claims.name
 
     @property
+    def version(self) -> int:
+        """Version of the claims."""
+        return self.record.claims.version
+
+    @property
     def size(self) -> str:
         """``full``, or the name of a scale."""
         return self.record.scale or FULL
@@ -155,9 +161,12 @@ def load_claims_export(path: Path) -> ExportedClaims:
     """Load an exported file.
 
     Raises:
-        UserError: It does not fit the schema.
+        UserError: It does not fit the schema, or its cells are of different revisions.
     """
     content = ClaimsExport.load(path)
     judged = [each.judged for each in content.judged]
     parts = {part: [cell.result(path) for cell in cells] for part, cells in content.parts.items()}
+    for cells in parts.values():
+        require_one_version(path, cells)
+    require_one_revision(path, [cell for cells in parts.values() for cell in cells])
     return ExportedClaims(path, content.record, judged, parts)

@@ -28,6 +28,7 @@ from capsbench.records import (
 )
 from capsbench.records.folders import file_name
 from capsbench.records.measure import require_declared
+from capsbench.records.one_version import require_one_version
 from capsbench.records.record import Count, Record, RecordPart, Share
 from capsbench.records.training import ExecutionRecord
 from capsbench.records.trajectory import check_rows
@@ -175,6 +176,11 @@ class ExportedResults:
         return self.results.benchmark.name
 
     @property
+    def version(self) -> int:
+        """Version of the protocol."""
+        return self.results.benchmark.version
+
+    @property
     def size(self) -> str:
         """One word: ``full``, the name of a scale, or ``changed``."""
         return self.results.record.size
@@ -258,10 +264,11 @@ def load_export(path: Path) -> ExportedResults:
     """Load an exported file.
 
     Raises:
-        UserError: It does not fit the schema.
+        UserError: It does not fit the schema, or its cells are of different revisions.
     """
     content = BenchmarkExport.load(path)
     cells = tuple(cell.result(path) for cell in content.cells)
+    require_one_version(path, cells)
     differences = [
         ModelDifference(each.title, each.measure, each.quantity, each.numbers.difference)
         for each in content.differences

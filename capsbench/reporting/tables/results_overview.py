@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from capsbench.records import BenchmarkRecord
 from capsbench.reporting.comparisons.published import (
     Counterpart,
+    PublishedDifference,
     compare_differences,
     compare_published,
     compared_pairs,
 )
 from capsbench.reporting.exports.export import ExportedResults
+from capsbench.reporting.exports.revisions import earlier_revisions
 from capsbench.reporting.formatting import counted, listed, points
 from capsbench.reporting.tables.published_tables import (
     KNOWN_BY,
@@ -24,6 +25,7 @@ from capsbench.reporting.tables.table import MISSING, Table, number_columns, tex
 from capsbench.schema import Benchmark, benchmark_names, load_benchmark
 
 NOT_RUN = (MISSING, "not run")
+EARLIER = "earlier revisions"
 
 
 def overview_table(exported: Sequence[ExportedResults]) -> Table:
@@ -37,7 +39,7 @@ def overview_table(exported: Sequence[ExportedResults]) -> Table:
         rows.append(
             (
                 each.name,
-                results.record.size,
+                ", ".join([results.record.size, *_earlier(each)]),
                 f"{len(results.cells)} of {_num_planned(results.benchmark)}",
                 listed(list(dict.fromkeys(each.execution.device_name for each in trained))),
                 results.record.provenance.date[:10],
@@ -63,12 +65,14 @@ def all_differences_table(exported: Sequence[ExportedResults]) -> Table:
     """Return every published difference of every benchmark, compared with each record."""
     rows: list[Sequence[str]] = []
     for name in benchmark_names():
-        compared = [compare_differences(each.results) for each in exported if each.name == name]
+        compared = [
+            (each, compare_differences(each.results)) for each in exported if each.name == name
+        ]
         for first, entry in compared_pairs(load_benchmark(name)):
             start = (name, f"{entry.model} minus {first.model}")
             matches = [
-                difference_cells(row)
-                for differences in compared
+                _difference_cells(row, _earlier(each, entry.model, first.model))
+                for each, differences in compared
                 for row in differences
                 if (row.first, row.entry) == (first, entry)
             ]
@@ -91,16 +95,14 @@ def all_published_table(exported: Sequence[ExportedResults]) -> Table:
     rows: list[Sequence[str]] = []
     for name in benchmark_names():
         compared = [
-            (each.results.record, compare_published(each.results))
-            for each in exported
-            if each.name == name
+            (each, compare_published(each.results)) for each in exported if each.name == name
         ]
         for entry in load_benchmark(name).published:
             rule = ", matched" if entry.rule == "matched" else ""
             start = (name, model_text(entry), quantity_text(entry.quantity) + rule, entry.printed)
             matches: list[tuple[str, str]] = [
-                (_measured(row.counterpart, record), row.verdict)
-                for record, comparisons in compared
+                (_measured(row.counterpart, each, entry.model), row.verdict)
+                for each, comparisons in compared
                 for row in comparisons
                 if row.entry == entry and row.counterpart.seeds
             ]
@@ -118,9 +120,28 @@ def all_published_table(exported: Sequence[ExportedResults]) -> Table:
     )
 
 
-def _measured(counterpart: Counterpart, record: BenchmarkRecord) -> str:
+def _earlier(exported: ExportedResults, *labels: str) -> list[str]:
+    """Return the mark of numbers of earlier revisions, beside which others may stand.
+
+    Args:
+        exported: The record.
+        labels: Models behind the numbers; all of the record if left out.
+    """
+    cells = [cell for cell in exported.cells if not labels or cell.label in labels]
+    return [EARLIER] if earlier_revisions(cells) else []
+
+
+def _difference_cells(row: PublishedDifference, terms: Sequence[str]) -> tuple[str, ...]:
+    """Return the cells of a difference, the measured one with terms."""
+    quantity, published, measured, verdict = difference_cells(row)
+    return quantity, published, ", ".join([measured, *terms]), verdict
+
+
+def _measured(counterpart: Counterpart, exported: ExportedResults, label: str) -> str:
     """Return a measured number with the size and the data set that it was measured at."""
+    record = exported.results.record
     terms = [record.size, *([record.benchmark.data.name] if record.other_data else [])]
+    terms += _earlier(exported, label)
     if counterpart.seed_values is None:
         return f"{MISSING} ({', '.join(terms)})"
     details = ", ".join([counted(counterpart.seed_values.n, "seed"), *terms])
