@@ -6,7 +6,7 @@ import io
 import time
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -42,25 +42,36 @@ class _NotebookProgress(Progress):
 
     def start(self) -> None:
         """Start the clock: a short operation shows nothing."""
-        self._shown_at = time.monotonic()
-        self._output: Any = None
+        self._output = NotebookOutput()
 
     def stop(self) -> None:
         """Empty the output."""
-        if self._output is not None:
-            self._output.update({"text/plain": ""}, raw=True)
+        self._output.clear()
 
     def advance(self, task_id: TaskID, advance: float = 1) -> None:
         """Advance a task."""
         super().advance(task_id, advance)
-        self._show()
+        self._output.show(self.get_renderable())
 
     def update(self, task_id: TaskID, **changes: Any) -> None:
         """Change a task."""
         super().update(task_id, **changes)
-        self._show()
+        self._output.show(self.get_renderable())
 
-    def _show(self) -> None:
+
+class NotebookOutput:
+    """Text in the output of a notebook's cell, which is replaced about twice a second."""
+
+    def __init__(self) -> None:
+        self._shown_at = time.monotonic()
+        self._output: Any = None
+
+    def show(self, content: RenderableType) -> None:
+        """Replace the text, unless it was just replaced.
+
+        Args:
+            content: What a console of rich prints.
+        """
         from IPython.display import display
 
         if time.monotonic() - self._shown_at < NOTEBOOK_SECONDS:
@@ -69,6 +80,11 @@ class _NotebookProgress(Progress):
             self._output = display({"text/plain": ""}, raw=True, display_id=True)
         stream = io.StringIO()
         console = Console(file=stream, width=100, force_jupyter=False, force_terminal=False)
-        console.print(self.get_renderable())
+        console.print(content)
         self._output.update({"text/plain": stream.getvalue().rstrip()}, raw=True)
         self._shown_at = time.monotonic()
+
+    def clear(self) -> None:
+        """Empty the output."""
+        if self._output is not None:
+            self._output.update({"text/plain": ""}, raw=True)

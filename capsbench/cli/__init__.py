@@ -23,6 +23,7 @@ from capsbench.cli import (
     results,
     run,
     show,
+    status,
 )
 from capsbench.environment import variables
 from capsbench.environment.entry import run_process
@@ -44,6 +45,7 @@ app.command("check")(check.check)
 app.command("data")(data.data)
 app.command("measure")(measure.measure)
 app.command("evaluate")(evaluate.evaluate)
+app.command("status")(status.status)
 app.command("report")(report.report)
 app.command("results")(results.results)
 app.command("bench")(bench.bench)

@@ -1,0 +1,68 @@
+"""``capsbench status``: the cells of a runs folder that are done, running, failed or waiting."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from capsbench.cli.options import AsJson, plain_console, print_json
+from capsbench.errors import UserError
+
+SECONDS = 1.0  # between two looks at the files
+
+
+def status(
+    runs: Annotated[Path, typer.Argument(metavar="RUNS", help="The runs folder.")] = Path("runs"),
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Repeat every second, until nothing is left to do.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show which cells are done, running, failed, diverged or waiting.
+
+    Files alone are read, so that it works from any terminal and machine that sees the folder, also
+    while others run. A running cell is listed with its host and device, its step, and the time
+    left; a failed one with the reason, its log and the command that tries it again.
+    """
+    if watch and as_json:
+        raise UserError("--json prints one state; leave out --watch, or call it repeatedly")
+    from capsbench.records.status import read_status
+
+    if as_json:
+        from capsbench.records.status_json import as_plain
+
+        print_json(as_plain(read_status(runs)))
+    elif watch:
+        _watch(runs)
+    else:
+        from capsbench.reporting.status_tables import status_tables
+
+        plain_console().print(status_tables(read_status(runs)), soft_wrap=False)
+
+
+def _watch(runs: Path) -> None:
+    """Show the state until no cell is running or waiting; in a log file, each change of totals."""
+    from rich.live import Live
+
+    from capsbench.records.status import read_status
+    from capsbench.reporting.status_tables import status_tables, totals
+
+    console = plain_console()
+    state = read_status(runs)
+    if console.is_terminal:
+        with Live(status_tables(state), console=console, auto_refresh=False) as live:
+            while not state.is_finished:
+                time.sleep(SECONDS)
+                state = read_status(runs)
+                live.update(status_tables(state), refresh=True)
+        return
+    line = ""
+    while line != totals(state) or not state.is_finished:
+        if line != (line := totals(state)):
+            console.print(line, soft_wrap=True)
+        else:
+            time.sleep(SECONDS)
+        state = read_status(runs)
