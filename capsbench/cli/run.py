@@ -23,6 +23,7 @@ from capsbench.files.folders import require_folder, require_writable
 from capsbench.trusted_code import trusting_code
 
 MAX_SEEDS = 1000
+SOME_FAILED = 1  # exit code
 
 
 def run(
@@ -74,10 +75,49 @@ def run(
     device: Annotated[
         Literal["auto", "cpu", "cuda", "mps"], typer.Option(help="Training device.")
     ] = "auto",
-    devices: Annotated[
-        int, typer.Option(min=1, metavar="N", help="Processes per node, one device each.")
+    executor: Annotated[
+        Literal["local", "ray", "slurm"],
+        typer.Option(help="Engine of the jobs: this machine, a Ray cluster, or SLURM."),
+    ] = "local",
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            metavar="N",
+            help="Jobs at a time; 0: one after the other in this process, for a debugger.",
+            show_default="as many as fit",
+        ),
+    ] = None,
+    per_device: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Jobs that share an accelerator.")
     ] = 1,
-    nodes: Annotated[int, typer.Option(min=1, metavar="N", help="Machines.")] = 1,
+    retries: Annotated[
+        int, typer.Option(min=0, metavar="N", help="Repetitions of a job whose process died.")
+    ] = 2,
+    retry: Annotated[
+        Literal["failed"] | None,
+        typer.Option(help="Also try the jobs of cells again that have failed."),
+    ] = None,
+    address: Annotated[
+        str | None,
+        typer.Option(metavar="ADDRESS", help="Ray: address of a cluster, or auto."),
+    ] = None,
+    slurm: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KEY=VALUE,...",
+            help="SLURM: options such as partition=gpu,time=120; may be repeated.",
+        ),
+    ] = None,
+    devices: Annotated[
+        int,
+        typer.Option(
+            min=1, metavar="N", help="Devices of each training per node, a process on each."
+        ),
+    ] = 1,
+    nodes: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Machines of each training.")
+    ] = 1,
     strategy: Annotated[
         Literal["auto", "ddp", "ddp_find_unused_parameters_true"],
         typer.Option(help="Lightning strategy for several processes."),
@@ -124,9 +164,11 @@ def run(
 
     from rich.console import Console
 
+    from capsbench.executors.options import ExecutorOptions
+    from capsbench.executors.slurm_options import parse_slurm
     from capsbench.running.protocol import list_cells, protocol_changes, run_protocol
     from capsbench.running.session import Session
-    from capsbench.training.devices import require_devices
+    from capsbench.training.devices import require_devices, resolve_device
     from capsbench.training.execution import Execution
 
     changes = protocol_changes(
@@ -148,12 +190,25 @@ def run(
         wandb=wandb,
     )
     require_devices(execution)
-    session = Session(output, data_root, execution, Console())
+    options = ExecutorOptions(
+        name=executor,
+        workers=workers,
+        per_device=per_device,
+        retries=retries,
+        address=address,
+        slurm=parse_slurm(slurm or []),
+    )
+    session = Session(
+        output, data_root, execution, Console(), options, retry_failed=retry == "failed"
+    )
     with trusting_code(trust_code):
         if dry_run:
-            print_dry_run(*list_cells(benchmark, changes, data_root), session, as_json)
+            planned = list_cells(benchmark, changes, data_root, resolve_device(device))
+            print_dry_run(*planned, session, as_json)
         else:
-            run_protocol(benchmark, changes, session, command=_command())
+            outcome = run_protocol(benchmark, changes, session, command=_command())
+            if outcome.failed:
+                raise typer.Exit(SOME_FAILED)
 
 
 def _command() -> str:

@@ -20,6 +20,7 @@ class Work:
         request: Text that the function of all executors carries out.
         devices: Processes, each on a device of its own.
         threads: Processor threads of each process.
+        order: Place among the works that wait; a smaller one starts earlier.
     """
 
     id: str
@@ -27,6 +28,7 @@ class Work:
     request: str
     devices: int = 1
     threads: int = 1
+    order: int = 0
 
 
 @dataclass(frozen=True)
@@ -36,12 +38,13 @@ class Ended:
     Attributes:
         id: Identity of the work.
         answer: Text that the function returned; None if its process died.
-        reason: Cause of death, such as ``killed by SIGKILL``; empty with an answer.
+        code: Exit code of a process that died, minus the signal's number if one ended it; None if
+            it is not known.
     """
 
     id: str
     answer: str | None
-    reason: str = ""
+    code: int | None = None
 
 
 class Executor(Protocol):

@@ -66,6 +66,7 @@ def inside(path: str) -> str:
 
 
 Inside = Annotated[str, AfterValidator(inside)]  # a path relative to the runs folder
+CELL_NAME = re.compile(r"(\d+|elsewhere)-[0-9a-f]{12}")  # of the folder of a cell
 LEASE = ".lease"  # end of the names of leases
 FileName = Annotated[str, Field(pattern=r"^\w[\w.-]*$")]
 
@@ -183,6 +184,12 @@ class BenchmarkFolder:
     def report(self) -> Path:
         """Folder of the page."""
         return self.path / "report"
+
+
+def cells_in(runs: Path) -> list[str]:
+    """Return the folders of all cells of a runs folder, relative to it, sorted."""
+    folders = (path for path in runs.glob("*/*/*") if CELL_NAME.fullmatch(path.name))
+    return sorted(path.relative_to(runs).as_posix() for path in folders if path.is_dir())
 
 
 def benchmarks_in(runs: Path) -> list[str]:

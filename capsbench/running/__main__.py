@@ -1,22 +1,37 @@
-"""``python -m capsbench.running REQUEST``: each process of a group that trains a cell."""
+"""Entry of the processes that carry out jobs.
+
+``python -m capsbench.running`` is a worker of a pool, ``python -m capsbench.running REQUEST`` each
+process of a group that carries out one request.
+"""
 
 import os
 import sys
+from pathlib import Path
 
 from capsbench import process
 from capsbench.environment import variables
 from capsbench.environment.entry import run_process
 
 
-def _train() -> None:
+def _work() -> None:
     variables.require_valid()
     variables.require_process_numbers()
     os.environ.pop("PL_GLOBAL_SEED", None)  # Lightning's DDP would draw with this seed
-    process.set_up()  # before the worker imports torch
-    from capsbench.running.process_group import main
+    process.set_up()  # before torch is imported
+    from capsbench.executors.group import answer_file
+    from capsbench.executors.worker import serve
+    from capsbench.running.job_request import Outcome
+    from capsbench.running.run_job import run_logged
 
-    main(sys.argv[1])
+    if len(sys.argv) == 1:
+        serve(run_logged)
+        return
+    request = Path(sys.argv[1])
+    answer = run_logged(request.read_text(encoding="utf-8"))
+    answer_file(request, os.getpid()).write_text(answer, encoding="utf-8")
+    if Outcome.model_validate_json(answer).status != "done":
+        sys.exit(1)  # the others of the group must not wait
 
 
 if __name__ == "__main__":
-    sys.exit(run_process(_train, stopped=None))  # its parent says so
+    sys.exit(run_process(_work, stopped=None))  # its parent says so

@@ -3,35 +3,62 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from capsbench.data.training import require_shares
-from capsbench.errors import UserError
-from capsbench.files.atomic import is_present
-from capsbench.files.locking import locked
-from capsbench.names import without_folder
+from capsbench.files.atomic import is_present, remove
 from capsbench.records import (
     BenchmarkFolder,
     BenchmarkRecord,
     ProtocolChanges,
     Provenance,
     SearchRecord,
-    load_cell,
     load_results,
 )
-from capsbench.reporting import report, terminal
+from capsbench.reporting import terminal
 from capsbench.running.carry_out import carry_out
 from capsbench.running.cell import Cell
-from capsbench.running.elsewhere import kept_cells
 from capsbench.running.examples import require_images, write_examples
-from capsbench.running.jobs import Job, plan_jobs
-from capsbench.running.mirror import mirror_benchmark
+from capsbench.running.job_request import Outcome
+from capsbench.running.jobs import Job, ReportJob, plan_jobs
+from capsbench.running.measure_job import missing_measures
 from capsbench.running.next_step import next_step
+from capsbench.running.outcome_lines import print_cell, print_failure
+from capsbench.running.report_job import save_record
 from capsbench.running.session import Session
 from capsbench.schema import Benchmark
 from capsbench.training.devices import precision_note
-from capsbench.training.profile import TABLE, TRACE
-from capsbench.values import Quantity
+
+
+class RunOutcome(NamedTuple):
+    """Outcome of a run.
+
+    Attributes:
+        page: The page; None in a process of a cluster that is not the first.
+        failed: Number of cells that have failed.
+    """
+
+    page: Path | None
+    failed: int
+
+
+@dataclass(frozen=True)
+class PreparedRun:
+    """A benchmark that is ready to be carried out.
+
+    Attributes:
+        benchmark: The protocol.
+        cells: Its cells.
+        jobs: The jobs that are not done.
+        session: The session.
+    """
+
+    benchmark: Benchmark
+    cells: Sequence[Cell]
+    jobs: Sequence[Job]
+    session: Session
 
 
 def run_benchmark(
@@ -42,7 +69,7 @@ def run_benchmark(
     changes: ProtocolChanges,
     command: str,
     search: SearchRecord | None = None,
-) -> Path | None:
+) -> RunOutcome:
     """Carry out the jobs of a benchmark that are not done, and build its page.
 
     Args:
@@ -53,25 +80,114 @@ def run_benchmark(
         command: The command, for the record.
         search: The search that chose the recipes, if there was one.
 
-    Returns:
-        The page; None in a process of a cluster that is not the first.
-
     Raises:
-        UserError: A data file is missing, another process is training a cell, or the processes
-            cannot share a batch equally.
+        UserError: A data file is missing, or the processes cannot share a batch equally.
+    """
+    run = prepare_run(benchmark, cells, session, changes=changes, command=command, search=search)
+    carry_out_runs([run])
+    page = finish_run(run)
+    if page is not None and (step := _next_step(run)):
+        session.print(step)
+    return RunOutcome(page, count_failed([run]))
+
+
+def prepare_run(
+    benchmark: Benchmark,
+    cells: Sequence[Cell],
+    session: Session,
+    *,
+    changes: ProtocolChanges,
+    command: str,
+    search: SearchRecord | None = None,
+) -> PreparedRun:
+    """Write the record of a benchmark, and list its jobs; the last one builds the page.
+
+    See `run_benchmark`. In a process of a cluster that is not the first, nothing is written.
     """
     require_shares(benchmark.recipe.batch_size, session.execution.processes)
-    jobs = plan_jobs(cells, benchmark.name, session)
-    record = None
-    if session.is_first:
-        _restore_configs(cells, session)
-        record = _begin_record(benchmark, cells, session, changes, command, search)
-        todo = {job.cell.path for job in jobs}
+    if session.retry_failed and session.is_first:
         for cell in cells:
-            if cell.path not in todo:
-                _print_cell(cell, session, note=" (already done)", trained=False)
-    carry_out(jobs, session, on_done=lambda job: _print_progress(job, jobs, session))
-    return None if record is None else _report(record, cells, session)
+            remove(session.folder(cell).failure)
+    jobs = plan_jobs(cells, benchmark.name, session)
+    if not session.is_first:
+        return PreparedRun(benchmark, cells, jobs, session)
+    _restore_configs(cells, session)
+    if note := precision_note(benchmark.recipe, session.execution.device):
+        session.print(note)
+    data = cells[0].build_data(session.data_root)  # all cells have the same test images
+    require_images(benchmark.measures, data)
+    record = BenchmarkRecord(
+        benchmark=benchmark,
+        changes=changes,
+        command=command,
+        cells=tuple(cell.reference for cell in cells),
+        examples=write_examples(benchmark, data, BenchmarkFolder(session.output / benchmark.name)),
+        search=search,
+        provenance=Provenance.now(),
+    )
+    if others := save_record(record, cells[0].config.data, session):
+        session.print(
+            f"no longer on the page: {', '.join(others)}, trained elsewhere, measured on other "
+            "data or views; 'capsbench evaluate' measures on these"
+        )
+    todo = {job.cell.path for job in jobs}
+    for cell in cells:
+        if cell.path not in todo:
+            print_cell(cell, session, note=" (already done)", trained=False)
+    page = ReportJob(
+        benchmark=benchmark.name,
+        record=record,
+        data=cells[0].config.data,
+        depends_on=tuple(job.id for job in jobs),
+    )
+    return PreparedRun(benchmark, cells, [*jobs, page], session)
+
+
+def carry_out_runs(runs: Sequence[PreparedRun]) -> None:
+    """Carry out the jobs of several benchmarks together; one that they share only once."""
+    session = runs[0].session
+    jobs: dict[str, Job] = {}
+    for job in (job for run in runs for job in run.jobs):
+        jobs.setdefault(job.id, job)
+    trained = {job.cell.path for job in jobs.values() if job.kind == "train"}
+
+    def on_done(job: Job, outcome: Outcome) -> None:
+        for note in outcome.notes:
+            session.print(note)
+        if outcome.status != "done":
+            print_failure(job, outcome, session)
+        elif job.kind == "measure" and not missing_measures(job.cell, session.folder(job.cell)):
+            print_cell(job.cell, session, trained=job.cell.path in trained)
+
+    carry_out(list(jobs.values()), session, on_done)
+
+
+def finish_run(run: PreparedRun) -> Path | None:
+    """Print the tables of a benchmark and its page.
+
+    Returns:
+        The page; None in a process of a cluster that is not the first.
+    """
+    session = run.session
+    if not session.is_first:
+        return None
+    folder = BenchmarkFolder(session.output / run.benchmark.name)
+    session.console.print(terminal.result_tables(load_results(folder.path)))
+    page = folder.report / "index.html"
+    session.console.print(terminal.page_line(page), soft_wrap=True)
+    return page
+
+
+def count_failed(runs: Sequence[PreparedRun]) -> int:
+    """Return the number of cells that have failed."""
+    cells = {cell.path: run.session.folder(cell) for run in runs for cell in run.cells}
+    return sum(is_present(folder.failure) for folder in cells.values())
+
+
+def _next_step(run: PreparedRun) -> str | None:
+    session = run.session
+    results = load_results(session.output / run.benchmark.name)
+    return next_step(results, session.output, session.data_root)
 
 
 def _restore_configs(cells: Sequence[Cell], session: Session) -> None:
@@ -80,118 +196,3 @@ def _restore_configs(cells: Sequence[Cell], session: Session) -> None:
         folder = session.folder(cell)
         if is_present(folder.training) and not is_present(folder.config):
             cell.config.save(folder.config)
-
-
-def _begin_record(
-    benchmark: Benchmark,
-    cells: Sequence[Cell],
-    session: Session,
-    changes: ProtocolChanges,
-    command: str,
-    search: SearchRecord | None,
-) -> BenchmarkRecord:
-    """Check the measures against the images, and write the record and the example images."""
-    if note := precision_note(benchmark.recipe, session.execution.device):
-        session.print(note)
-    data = cells[0].build_data(session.data_root)  # all cells have the same test images
-    require_images(benchmark.measures, data)
-    folder = BenchmarkFolder(session.output / benchmark.name)
-    record = BenchmarkRecord(
-        benchmark=benchmark,
-        changes=changes,
-        command=command,
-        cells=tuple(cell.reference for cell in cells),
-        examples=write_examples(benchmark, data, folder),
-        search=search,
-        provenance=Provenance.now(),
-    )
-    return _save(record, cells, session, printed=True)
-
-
-def _save(
-    record: BenchmarkRecord, cells: Sequence[Cell], session: Session, *, printed: bool
-) -> BenchmarkRecord:
-    """Save the record, with the models that were trained elsewhere for the same data and views.
-
-    Raises:
-        UserError: One of them has the label of a cell.
-    """
-    folder = BenchmarkFolder(session.output / record.benchmark.name)
-    with locked(folder.path):  # a model may join at the same time
-        kept, others = kept_cells(session.output, record.benchmark, cells[0].config.data)
-        labels = {cell.label for cell in cells}
-        if same := [cell for cell in kept if cell.label in labels]:
-            raise UserError(
-                f"label '{same[0].label}' is that of a model that was trained elsewhere, on the "
-                f"page in {folder.path}: remove {session.output / same[0].path}, or choose another "
-                "--output"
-            )
-        trained = (cell.reference for cell in cells)
-        record = record.model_copy(update={"cells": (*trained, *kept)})
-        record.save(folder.record)
-    if others and printed:
-        session.print(
-            f"no longer on the page: {', '.join(others)}, trained elsewhere, measured on other "
-            "data or views; 'capsbench evaluate' measures on these"
-        )
-    return record
-
-
-def _report(record: BenchmarkRecord, cells: Sequence[Cell], session: Session) -> Path:
-    """Build the page, mirror the benchmark, and print its tables and the next step."""
-    folder = BenchmarkFolder(session.output / record.benchmark.name)
-    # Another run may have replaced it meanwhile, or a model joined.
-    record = _save(record, cells, session, printed=False)
-    page = report.build(folder.path)
-    results = load_results(folder.path)
-    mirror_benchmark(folder.path, results, session.execution.wandb)
-    session.console.print(terminal.result_tables(results))
-    session.console.print(terminal.page_line(page), soft_wrap=True)
-    of_claims = record.changes.claims is not None  # they have a next step of their own
-    if not of_claims and (step := next_step(results, session.output, session.data_root)):
-        session.print(step)
-    return page
-
-
-def _print_progress(job: Job, jobs: Sequence[Job], session: Session) -> None:
-    """Print the outcome of a cell after its measures, and the place of its profile."""
-    if job.kind == "measure":
-        trained = any(each.kind == "train" and each.cell.path == job.cell.path for each in jobs)
-        _print_cell(job.cell, session, trained=trained)
-
-
-def _print_cell(cell: Cell, session: Session, *, note: str = "", trained: bool) -> None:
-    session.print(_cell_line(cell, session) + note)
-    if session.execution.profile:
-        session.print(_profile_line(cell, session, trained=trained))
-
-
-def _cell_line(cell: Cell, session: Session) -> str:
-    """Return the outcome of a cell in one line; accuracies of several measures are named."""
-    result = load_cell(session.output, cell.reference)
-    title = f"{cell.title}, seed {cell.seed}"
-    if result.problem is not None or result.training is None:
-        return f"{title}: {result.problem}"
-    numbers = {
-        without_folder(measure): [
-            f"{split} {value:.3f}"
-            for split in ("familiar", "novel")  # without values of single views or crops
-            if (value := record.get(Quantity(metric="accuracy", split=split))) is not None
-        ]
-        for measure, record in result.measures.items()
-    }
-    texts = {measure: ", ".join(parts) for measure, parts in numbers.items() if parts}
-    if len(texts) > 1:
-        texts = {measure: f"{measure}: {text}" for measure, text in texts.items()}
-    return "; ".join([f"{title}: trained in {result.training.seconds:.1f} s", *texts.values()])
-
-
-def _profile_line(cell: Cell, session: Session, *, trained: bool) -> str:
-    """Return the place of a cell's profile, and the way to open it."""
-    folder = session.folder(cell).profile
-    if not trained:
-        return "  no profile: the cell was trained before; another --output trains it again"
-    if not folder.is_dir():
-        return "  no profile: the training ended before the steps to be profiled"
-    trace, table = folder / TRACE, folder / TABLE
-    return f"  profile: {table}; open {trace} in chrome://tracing or ui.perfetto.dev"

@@ -13,7 +13,7 @@ from capsbench.running.checkpoints import has_checkpoint
 from capsbench.running.measure_job import missing_measures
 from capsbench.running.session import Session
 
-State = Literal["done", "to measure", "resumable", "to do"]
+State = Literal["done", "failed", "to measure", "resumable", "to do"]
 
 
 def cell_state(cell: Cell, session: Session) -> State:
@@ -26,6 +26,8 @@ def cell_state(cell: Cell, session: Session) -> State:
         UserError: A file is damaged, or belongs to another cell.
     """
     folder = session.folder(cell)
+    if is_present(folder.failure):
+        return "failed"
     if is_trained(cell, folder):
         if load_training(folder).status == "diverged" or not missing_measures(cell, folder):
             return "done"

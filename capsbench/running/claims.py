@@ -8,7 +8,13 @@ from capsbench.records import BenchmarkFolder, ClaimsRecord, ProtocolChanges, Pr
 from capsbench.reporting import claims_report
 from capsbench.reporting.comparisons.claims import at_scale
 from capsbench.reporting.terminal import page_line
-from capsbench.running.benchmark import run_benchmark
+from capsbench.running.benchmark import (
+    RunOutcome,
+    carry_out_runs,
+    count_failed,
+    finish_run,
+    prepare_run,
+)
 from capsbench.running.cell import Cell
 from capsbench.running.next_step import next_claims_step
 from capsbench.running.plan import plan
@@ -16,36 +22,45 @@ from capsbench.running.session import Session
 from capsbench.schema.claims import Claims
 
 
-def plan_claims(claims: Claims, scale: str | None, data_root: Path | None) -> dict[str, list[Cell]]:
-    """List the cells of every part.
+def plan_claims(
+    claims: Claims, scale: str | None, data_root: Path | None, device: str
+) -> dict[str, list[Cell]]:
+    """List the cells of every part, for a resolved kind of device.
 
     Raises:
         UserError: A part's benchmark is unknown, or cannot be planned.
     """
-    return {part: plan(claims.benchmark(part, scale), data_root=data_root) for part in claims.parts}
+    return {
+        part: plan(claims.benchmark(part, scale), data_root=data_root, device=device)
+        for part in claims.parts
+    }
 
 
-def run_claims(claims: Claims, scale: str | None, session: Session, *, command: str) -> Path | None:
-    """Carry out the jobs of every part that are not done, and build the page of verdicts.
+def run_claims(claims: Claims, scale: str | None, session: Session, *, command: str) -> RunOutcome:
+    """Carry out the jobs of all parts that are not done, and build the page of verdicts.
+
+    The jobs of all parts are carried out together, so that no device waits for the end of a part.
 
     Args:
         claims: The claims.
         scale: Name of the scale; None for the default size.
         session: The session; its device must be resolved.
         command: The command, for the record.
-
-    Returns:
-        The page; None in a process of a cluster that is not the first.
     """
     benchmarks = {part: claims.benchmark(part, scale) for part in claims.parts}
-    cells = plan_claims(claims, scale, session.data_root)
+    cells = plan_claims(claims, scale, session.data_root, session.execution.device)
+    runs = []
     for number, (part, benchmark) in enumerate(benchmarks.items(), start=1):
         session.print(f"part {number} of {len(benchmarks)}: {part}")
         settings = claims.changes(part, scale)
         changes = ProtocolChanges(settings=settings, claims=claims.at(scale))
-        run_benchmark(benchmark, cells[part], session, changes=changes, command=command)
+        runs.append(prepare_run(benchmark, cells[part], session, changes=changes, command=command))
+    carry_out_runs(runs)
+    failed = count_failed(runs)
+    for run in runs:
+        finish_run(run)
     if not session.is_first:
-        return None
+        return RunOutcome(None, failed)
     folder = BenchmarkFolder(session.output / claims.at(scale))
     record = ClaimsRecord(
         claims=claims,
@@ -60,4 +75,4 @@ def run_claims(claims: Claims, scale: str | None, session: Session, *, command: 
         session.print(f"{each.claim.claim}: {each.verdict}{at_scale(scale)}")
     session.console.print(page_line(page), soft_wrap=True)
     session.print(next_claims_step(record, session.output))
-    return page
+    return RunOutcome(page, failed)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import cache, partial
 
 from capsbench.capsules.backends import use_backend
@@ -26,7 +26,7 @@ from capsbench.records.cell_files import load_measure as load_measure_record
 from capsbench.running.cell import Cell
 from capsbench.running.checkpoints import load_checkpoint
 from capsbench.running.session import Session
-from capsbench.training.devices import device_name
+from capsbench.training.devices import device_name, use_threads
 
 
 def missing_measures(cell: Cell, folder: CellFolder) -> list[str]:
@@ -39,7 +39,7 @@ def missing_measures(cell: Cell, folder: CellFolder) -> list[str]:
 
 
 def measure_cell(
-    cell: Cell, session: Session, *, keep_empty: bool = True
+    cell: Cell, session: Session, *, names: Collection[str] = (), keep_empty: bool = True
 ) -> dict[str, MeasureRecord]:
     """Compute and record the missing measures of a trained cell; nothing is trained.
 
@@ -48,20 +48,32 @@ def measure_cell(
     Args:
         cell: The cell.
         session: The session; its device must be resolved.
+        names: Names of the measures; all of the cell if empty.
         keep_empty: Record a measure without values too, whose notes have the reasons: a benchmark
             lists it on its page, and does not repeat it. If False, it is tried again each time.
 
     Returns:
         The records that were not written, by name.
     """
-    folder, device = session.folder(cell), session.execution.device
+    folder = session.folder(cell)
     missing = missing_measures(cell, folder)
     if not keep_empty:
         done = [name for name in cell.measures if name not in missing]
         missing += [name for name in done if not load_measure_record(folder, name).values]
+    if names:
+        missing = [name for name in missing if name in names]
     if not missing or _diverged(folder):
         return {}
     clear_unfinished_writes(folder.path)
+    with use_threads(cell.config.threads):
+        return _measure(cell, missing, session, keep_empty)
+
+
+def _measure(
+    cell: Cell, missing: Sequence[str], session: Session, keep_empty: bool
+) -> dict[str, MeasureRecord]:
+    """Compute and record measures of a trained cell; return the records that were not written."""
+    folder, device = session.folder(cell), session.execution.device
     data = cell.build_data(session.data_root)
     model = _trained_model(cell, session)
     sources = {

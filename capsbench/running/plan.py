@@ -14,6 +14,7 @@ from capsbench.records.training import DataConfig, ModelConfig, TrainingConfig
 from capsbench.running.cell import Cell, build_data, build_model, data_folder
 from capsbench.running.resolve_layers import resolve_layers
 from capsbench.schema import Benchmark, ModelEntry, variants
+from capsbench.training.devices import threads_on
 from capsbench.wrapping import model_class
 from capsbench.wrapping.trainable import require_trainable
 
@@ -23,6 +24,7 @@ def plan(
     *,
     models: Sequence[str] | None = None,
     data_root: Path | None = None,
+    device: str = "cpu",
 ) -> list[Cell]:
     """List the cells of a benchmark.
 
@@ -30,6 +32,7 @@ def plan(
         benchmark: The protocol.
         models: Labels or names of the requested models; all if left out.
         data_root: Folder of local data files.
+        device: Kind of device, resolved: the threads of a protocol are those of a processor.
 
     Raises:
         UserError: A name, an argument or a layer is unknown, the data does not have the views of a
@@ -45,7 +48,7 @@ def plan(
             (cell.label, cell.seed): cell
             for entry in variant.models
             if entry.label in labels or entry.label in sources
-            for cell in _trainings(variant, entry, data, folder, at)
+            for cell in _trainings(variant, entry, data, folder, device, at)
         }
         by_label = {cell.label: cell for cell in trainings.values()}
         measures = resolve_layers(
@@ -83,7 +86,12 @@ def select_models(
 
 
 def _trainings(
-    benchmark: Benchmark, entry: ModelEntry, data: DataConfig, folder: str, at: float | None
+    benchmark: Benchmark,
+    entry: ModelEntry,
+    data: DataConfig,
+    folder: str,
+    device: str,
+    at: float | None,
 ) -> list[Cell]:
     """Return a model's trainings, one per seed, in the folder of the data, without measures."""
     target, model = _resolve_model(entry, data)
@@ -97,6 +105,7 @@ def _trainings(
             recipe=recipe,
             seed=seed,
             follow=benchmark.follow,
+            threads=threads_on(device, benchmark.threads),
             kornia=version("kornia") if recipe.augmentation else None,
         )
         cells.append(

@@ -8,13 +8,14 @@ from typing import Any, NamedTuple
 
 from capsbench.errors import UserError
 from capsbench.records import ProtocolChanges
-from capsbench.running.benchmark import run_benchmark
+from capsbench.running.benchmark import RunOutcome, run_benchmark
 from capsbench.running.cell import Cell
 from capsbench.running.claims import plan_claims, run_claims
 from capsbench.running.plan import plan
 from capsbench.running.search import plan_trials, search
 from capsbench.running.session import Session
 from capsbench.schema import Benchmark, is_claims, load_benchmark, load_claims, parse_models
+from capsbench.training.devices import resolve_device
 
 
 class PlannedCells(NamedTuple):
@@ -55,7 +56,9 @@ def protocol_changes(
     return ProtocolChanges(scale=scale, settings=values, models=own, added=added, search=search)
 
 
-def list_cells(name: str, changes: ProtocolChanges, data_root: Path | None) -> PlannedCells:
+def list_cells(
+    name: str, changes: ProtocolChanges, data_root: Path | None, device: str
+) -> PlannedCells:
     """List the cells of a benchmark or of claims.
 
     Trials of a search come first, and the best one is the cell of its seed.
@@ -64,18 +67,20 @@ def list_cells(name: str, changes: ProtocolChanges, data_root: Path | None) -> P
         name: A name or a file.
         changes: Changes to the shipped protocol.
         data_root: Folder of local data files.
+        device: Kind of device, resolved.
 
     Raises:
         UserError: The name is unknown, a change does not fit, or a cell cannot be planned.
     """
     if _is_claims(name, changes):
         claims = load_claims(name, changes.scale)
-        parts = plan_claims(claims, changes.scale, data_root).values()
+        parts = plan_claims(claims, changes.scale, data_root, device).values()
         return PlannedCells([cell for part in parts for cell in part], claims.expected)
     protocol = _load(name, changes)
-    cells = plan(protocol, models=changes.requested_models, data_root=data_root)
+    models = changes.requested_models
+    cells = plan(protocol, models=models, data_root=data_root, device=device)
     if changes.search:
-        trials = plan_trials(protocol, changes.requested_models, data_root)
+        trials = plan_trials(protocol, models, data_root, device)
         tried = [cell for _, cells_of_model in trials for cell in cells_of_model]
         cells = [*tried, *(cell for cell in cells if cell.seed != protocol.seeds[0])]
     return PlannedCells(cells, protocol.expected)
@@ -83,7 +88,7 @@ def list_cells(name: str, changes: ProtocolChanges, data_root: Path | None) -> P
 
 def run_protocol(
     name: str, changes: ProtocolChanges, session: Session, *, command: str
-) -> Path | None:
+) -> RunOutcome:
     """Train, measure, and build the page of a benchmark or of claims; nothing is repeated.
 
     Args:
@@ -91,9 +96,6 @@ def run_protocol(
         changes: Changes to the shipped protocol.
         session: The session.
         command: The command, for the record.
-
-    Returns:
-        The page; None in a process of a cluster that is not the first.
 
     Raises:
         UserError: See `list_cells` and `run_benchmark`; or the device is not available.
@@ -103,11 +105,12 @@ def run_protocol(
         return run_claims(claims, changes.scale, session.ready(), command=command)
     protocol, trials = _load(name, changes), None
     models = changes.requested_models
-    cells = plan(protocol, models=models, data_root=session.data_root)
+    device = resolve_device(session.execution.device)
+    cells = plan(protocol, models=models, data_root=session.data_root, device=device)
     session = session.ready()
     if changes.search:
         protocol, trials = search(protocol, session, models=models)
-        cells = plan(protocol, models=models, data_root=session.data_root)
+        cells = plan(protocol, models=models, data_root=session.data_root, device=device)
     return run_benchmark(protocol, cells, session, changes=changes, command=command, search=trials)
 
 

@@ -15,6 +15,8 @@ from rich.console import Console
 from capsbench.arguments import one_line
 from capsbench.environment import streams
 from capsbench.errors import UserError, printable
+from capsbench.executors.options import ExecutorOptions
+from capsbench.executors.slurm_options import parse_slurm
 from capsbench.files.folders import require_folder, require_writable
 from capsbench.files.yaml import write_yaml
 from capsbench.reporting.loading import BenchmarkResults, ClaimsResults, load_results
@@ -40,6 +42,13 @@ def run(
     limit: int | None = None,
     data_root: Path | str | None = None,
     output: Path | str = "runs",
+    executor: str = "local",
+    workers: int | None = None,
+    per_device: int = 1,
+    retries: int = 2,
+    retry: str | None = None,
+    address: str | None = None,
+    slurm: Sequence[str] = (),
     device: str = "auto",
     devices: int = 1,
     strategy: str = "auto",
@@ -65,8 +74,15 @@ def run(
         limit: Largest number of images of each split.
         data_root: Folder of local data files; ``data`` by default.
         output: Folder of the records.
+        executor: Engine of the jobs: ``local``, ``ray`` or ``slurm``.
+        workers: Jobs at a time; 0 carries them out one after the other in this process.
+        per_device: Jobs that share an accelerator.
+        retries: Repetitions of a job whose process died.
+        retry: ``failed`` to also try the jobs of cells again that have failed.
+        address: Address of a Ray cluster.
+        slurm: Options of SLURM, such as ``["partition=gpu,time=120"]``.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
-        devices: Processes, one device each.
+        devices: Devices of each training, a process on each.
         strategy: Lightning strategy for several processes.
         backend: Routing implementation; results are the same.
         checkpoint_every: Steps between resumable states.
@@ -76,7 +92,7 @@ def run(
             ``docs/safety.md``.
 
     Returns:
-        The results; of a file of claims, the verdicts.
+        The results, with the reasons of failed cells; of a file of claims, the verdicts.
 
     Raises:
         UserError: An argument, the benchmark or a change to it does not fit, a data file is
@@ -117,10 +133,24 @@ def run(
                 "profile": profile,
             }
         )
+        executors = ExecutorOptions.model_validate(
+            {
+                "name": executor,
+                "workers": workers,
+                "per_device": per_device,
+                "retries": retries,
+                "address": address,
+                "slurm": parse_slurm(_texts(slurm)),
+            }
+        )
     except ValidationError as error:
         raise UserError(one_line(error)) from None
+    if retry not in (None, "failed"):
+        raise UserError(f"retry: expected 'failed' or None, got {retry!r}")
     require_devices(execution)
-    session = Session(output, data_root, execution, Console())
+    session = Session(
+        output, data_root, execution, Console(), executors, retry_failed=retry == "failed"
+    )
     if not session.is_first:
         raise UserError(
             "capsbench.run starts its own processes; on a cluster, start the command 'capsbench "
@@ -140,9 +170,9 @@ def run(
     flags = {"--search": search, "--profile": profile, "--trust-code": trust_code}
     command = _command(benchmark, options, [name for name, given in flags.items() if given])
     with trusting_code(trust_code):
-        page = run_protocol(str(benchmark), changes, session, command=command)
-        assert page is not None  # the first process builds one
-        return load_results(page.parents[1])
+        outcome = run_protocol(str(benchmark), changes, session, command=command)
+        assert outcome.page is not None  # the first process builds one
+        return load_results(outcome.page.parents[1])
 
 
 def _command(

@@ -6,12 +6,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from capsbench.errors import UserError
-from capsbench.records import SearchRecord, TrainingRecord, Trial
+from capsbench.files.atomic import is_present, remove
+from capsbench.records import SearchRecord, Trial
 from capsbench.records.cell_files import load_training
 from capsbench.running.carry_out import carry_out
 from capsbench.running.cell import Cell
 from capsbench.running.cell_state import is_trained
-from capsbench.running.jobs import Job
+from capsbench.running.job_request import Outcome
+from capsbench.running.jobs import CellJob, Job
+from capsbench.running.outcome_lines import print_failure
 from capsbench.running.plan import plan, select_models
 from capsbench.running.session import Session
 from capsbench.schema import Benchmark, ModelEntry
@@ -26,7 +29,7 @@ def search(
     A trial is a complete training with the first seed of the protocol, kept like any other, so that
     the chosen one is the cell of that seed. The best trial has the highest validation accuracy at
     the step that the protocol's rule selects; the first in the grid wins a tie. A trial that
-    diverges is never chosen.
+    diverges or fails is never chosen.
 
     Args:
         benchmark: The protocol.
@@ -37,20 +40,22 @@ def search(
         The protocol in which each model has its recipe, and the trials.
 
     Raises:
-        UserError: The benchmark varies something, or all trials of a model diverged.
+        UserError: The benchmark varies something, or no trial of a model has a result.
     """
     trials: list[Trial] = []
     chosen: dict[str, ModelEntry] = {}
-    planned = plan_trials(benchmark, models, session.data_root)
+    planned = plan_trials(benchmark, models, session.data_root, session.execution.device)
+    _train([cell for _, cells in planned for cell in cells], benchmark.name, session)
     for entry, cells in planned:
-        _train(cells, benchmark.name, session)
         tried = [
             _trial(cell, values, session)
             for values, cell in zip(benchmark.trials, cells, strict=True)
         ]
         best = max(tried, key=lambda trial: -1.0 if trial.accuracy is None else trial.accuracy)
         if best.accuracy is None:
-            raise UserError(f"all {len(tried)} trials of {entry.label} diverged; change search")
+            raise UserError(
+                f"all {len(tried)} trials of {entry.label} diverged or failed; change search"
+            )
         chosen[entry.label] = _with_recipe(entry, best.recipe, len(tried))
         trials += [trial.model_copy(update={"chosen": trial is best}) for trial in tried]
     entries = tuple(chosen.get(entry.label, entry) for entry in benchmark.models)
@@ -59,9 +64,15 @@ def search(
 
 
 def plan_trials(
-    benchmark: Benchmark, models: Sequence[str] | None, data_root: Path | None
+    benchmark: Benchmark, models: Sequence[str] | None, data_root: Path | None, device: str
 ) -> list[tuple[ModelEntry, list[Cell]]]:
     """List the cells of each requested model's trials, in the order of the grid.
+
+    Args:
+        benchmark: The protocol.
+        models: Labels or names of the requested models; all if None.
+        data_root: Folder of local data files.
+        device: Kind of device, resolved.
 
     Raises:
         UserError: The benchmark varies something.
@@ -75,7 +86,9 @@ def plan_trials(
     trials = []
     for entry in select_models(benchmark.models, models):
         protocols = [_trial_protocol(benchmark, entry, values) for values in benchmark.trials]
-        cells = [cell for each in protocols for cell in plan(each, data_root=data_root)]
+        cells = [
+            cell for each in protocols for cell in plan(each, data_root=data_root, device=device)
+        ]
         trials.append((entry, cells))
     return trials
 
@@ -94,36 +107,51 @@ def _with_recipe(entry: ModelEntry, values: dict[str, float], count: int) -> Mod
 
 
 def _train(cells: Sequence[Cell], benchmark: str, session: Session) -> None:
-    """Train the trials of a model that are not trained yet, and print the outcome of all."""
-    untrained = [cell for cell in cells if not is_trained(cell, session.folder(cell))]
+    """Train the trials of all models that are not trained yet, and print the outcome of each."""
+    jobs = []
     for cell in cells:
-        if cell not in untrained:
+        folder = session.folder(cell)
+        if session.retry_failed and session.is_first:
+            remove(folder.failure)
+        if is_trained(cell, folder) or is_present(folder.failure):
             _print_outcome(cell, session)
-    jobs = [Job(kind="train", benchmark=benchmark, cell=cell) for cell in untrained]
-    carry_out(jobs, session, on_done=lambda job: _print_outcome(job.cell, session))
+        else:
+            jobs.append(CellJob(kind="train", benchmark=benchmark, cell=cell))
+
+    def on_done(job: Job, outcome: Outcome) -> None:
+        if outcome.status != "done":
+            print_failure(job, outcome, session)
+        elif isinstance(job, CellJob):
+            _print_outcome(job.cell, session)
+
+    carry_out(jobs, session, on_done)
 
 
 def _print_outcome(cell: Cell, session: Session) -> None:
     if session.is_first:
-        accuracy = _accuracy(cell, load_training(session.folder(cell)))
+        accuracy = _accuracy(cell, session)
         values = ", ".join(f"{name} {getattr(cell.recipe, name):g}" for name in SEARCHED)
-        outcome = "diverged" if accuracy is None else f"validation accuracy {accuracy:.3f}"
+        outcome = "no result" if accuracy is None else f"validation accuracy {accuracy:.3f}"
         session.print(f"{cell.label}, {values}: {outcome}")
 
 
 def _trial(cell: Cell, values: dict[str, float], session: Session) -> Trial:
-    """Read the outcome of a trained trial."""
-    record = load_training(session.folder(cell))
+    """Read the outcome of a trial."""
+    folder = session.folder(cell)
     return Trial(
         label=cell.label,
         recipe=values,
         path=cell.path.as_posix(),
-        accuracy=_accuracy(cell, record),
-        seconds=record.seconds,
+        accuracy=_accuracy(cell, session),
+        seconds=load_training(folder).seconds if is_present(folder.training) else 0.0,
     )
 
 
-def _accuracy(cell: Cell, record: TrainingRecord) -> float | None:
-    """Return the validation accuracy of the selected weights; None if the training diverged."""
+def _accuracy(cell: Cell, session: Session) -> float | None:
+    """Return the validation accuracy of the selected weights; None if it diverged or failed."""
+    folder = session.folder(cell)
+    if not is_present(folder.training):
+        return None
+    record = load_training(folder)
     selected = record.selected.get(cell.rule)
     return None if record.status == "diverged" or selected is None else selected.accuracy

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,11 +11,14 @@ from rich.console import Console
 
 from capsbench.capsules.backends import require_backend
 from capsbench.environment.variables import whole_number
+from capsbench.executors.options import ExecutorOptions
 from capsbench.records import CellFolder
 from capsbench.reporting.wandb import usable_mode
 from capsbench.running.cell import Cell
 from capsbench.training.devices import resolve_device
 from capsbench.training.execution import Execution
+
+IN_THIS_PROCESS = ExecutorOptions(workers=0)
 
 
 @dataclass(frozen=True)
@@ -26,12 +30,16 @@ class Session:
         data_root: Folder of local data files; None for the default.
         execution: Device, processes, backend and mirror.
         console: Console for progress and results.
+        options: Executor of the jobs; by default this process.
+        retry_failed: Try the jobs of failed cells again.
     """
 
     output: Path
     data_root: Path | None
     execution: Execution
     console: Console
+    options: ExecutorOptions = IN_THIS_PROCESS
+    retry_failed: bool = False
 
     def ready(self) -> Session:
         """Return the session with a resolved device and a usable mirror.
@@ -55,6 +63,12 @@ class Session:
     def is_first(self) -> bool:
         """True in the process that measures, reports and prints."""
         return self.execution.processes == 1 or process_rank() == 0
+
+    @property
+    def is_one_of_group(self) -> bool:
+        """True if torchrun or srun has started this process as one of a group."""
+        started = any(name in os.environ for name in ("RANK", "SLURM_STEP_ID"))
+        return self.execution.processes > 1 and started
 
     def print(self, line: str) -> None:
         """Print a line of plain text, without markup."""

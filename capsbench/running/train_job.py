@@ -23,7 +23,7 @@ from capsbench.running.cell_state import is_complete
 from capsbench.running.checkpoints import save_checkpoint, weights_sha256
 from capsbench.running.mirror import training_mirror
 from capsbench.running.session import Session
-from capsbench.training.devices import device_name
+from capsbench.training.devices import device_name, use_threads
 from capsbench.training.selection import Row
 from capsbench.training.train import TrainingResult, train
 
@@ -42,7 +42,11 @@ def train_cell(cell: Cell, benchmark: str, session: Session) -> None:
     Raises:
         UserError: Another process is training the cell, or a data file is missing.
     """
-    folder = session.folder(cell)
+    with use_threads(cell.config.threads):
+        _train_and_record(cell, benchmark, session.folder(cell), session)
+
+
+def _train_and_record(cell: Cell, benchmark: str, folder: CellFolder, session: Session) -> None:
     if not session.is_first:
         _train(cell, benchmark, folder, session)
         return

@@ -40,6 +40,8 @@ class Benchmark(SchemaModel):
         expected: Expected time, and the hardware.
         follow: Test splits whose accuracy is logged during the training; used by the ``matched``
             rule, never for model selection.
+        threads: Processor threads of each training and its measures, if they run on a processor.
+            Sums are divided among threads, so that other numbers of threads round otherwise.
         scales: Changes by name of the scale, for ``--scale``: the protocol at another size.
     """
 
@@ -61,6 +63,7 @@ class Benchmark(SchemaModel):
     matched: Matched | None = None
     follow: tuple[TestSplit, ...] = ()
     seeds: tuple[int, ...] = Field(min_length=1)
+    threads: int = Field(default=1, ge=1)
     measures: tuple[AnyMeasureConfig, ...] = Field(min_length=1)
     published: tuple[Published, ...] = ()
     scales: dict[Name, Changes] = Field(default_factory=dict)

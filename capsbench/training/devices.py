@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -53,6 +56,37 @@ def available_devices() -> list[str]:
     return [*cuda, *mps, "cpu"]
 
 
+@contextmanager
+def use_threads(threads: int | None) -> Iterator[None]:
+    """Compute with a number of processor threads, whatever the environment says.
+
+    The number can exceed the number of cores: sums depend on it, and cores do not change it.
+
+    Args:
+        threads: Threads of torch; None for those of the process, as of a model on an accelerator.
+    """
+    if threads is None:
+        yield
+        return
+    before, variable = torch.get_num_threads(), os.environ.get("OMP_NUM_THREADS")
+    # Lightning's launcher chooses a number of its own where this variable is absent.
+    os.environ["OMP_NUM_THREADS"] = str(threads)
+    torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+        if variable is None:
+            del os.environ["OMP_NUM_THREADS"]
+        else:
+            os.environ["OMP_NUM_THREADS"] = variable
+
+
+def threads_on(device: str, threads: int) -> int | None:
+    """Return the threads that a protocol states for a processor; None on any other device."""
+    return threads if device == "cpu" else None
+
+
 def cpu_model() -> str:
     """Return the name of the processor: its model on Linux, elsewhere its architecture."""
     listing = Path("/proc/cpuinfo")
@@ -70,6 +104,17 @@ def device_name(device: str) -> str:
         return torch.cuda.get_device_name()
     threads = torch.get_num_threads()
     return f"{cpu_model()}, {threads} thread{'s' * (threads > 1)}"
+
+
+def threads_note(threads: int, device: str) -> str | None:
+    """Return a note if a protocol states more threads than this process has cores, else None."""
+    cores = os.cpu_count() or 1
+    if device == "cpu" and threads > cores:
+        return (
+            f"note: the protocol states {threads} threads, and this machine has {cores} "
+            f"core{'s' * (cores > 1)}: the numbers are the same, and take longer"
+        )
+    return None
 
 
 def precision_note(recipe: ProtocolRecipe, device: str) -> str | None:

@@ -1,0 +1,138 @@
+"""A pool of worker processes on this machine, as many as there is room for."""
+
+from __future__ import annotations
+
+import json
+import queue
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from subprocess import Popen
+from types import TracebackType
+from typing import Self
+
+from capsbench.executors.executor import Ended, Work
+from capsbench.executors.group import run_group
+from capsbench.executors.processes import start
+from capsbench.executors.room import Place, Room
+
+
+@dataclass(eq=False)
+class _Worker:
+    """A process that carries out one work after the other, on one device."""
+
+    devices: tuple[str, ...]
+    process: Popen[str]
+
+    def carry_out(self, work: Work) -> Ended:
+        """Carry out a work, and wait for its answer or the death of the process."""
+        assert self.process.stdin is not None and self.process.stdout is not None
+        try:
+            self.process.stdin.write(json.dumps(work.request) + "\n")
+            self.process.stdin.flush()
+            line = self.process.stdout.readline()
+        except OSError:  # it died before
+            line = ""
+        if line.endswith("\n"):
+            return Ended(work.id, json.loads(line))
+        return Ended(work.id, None, self.process.wait())
+
+
+class LocalPool:
+    """Executor of this machine.
+
+    A worker process is started when there is a work for it, and takes further works of its device.
+    One that dies is replaced at the next work. Works on several devices get processes of their own.
+
+    Args:
+        command: Command of a worker, see `capsbench.executors.worker`; with the path of a request,
+            it carries out this one, see `run_group`.
+        room: Room of the machine.
+        workers: Largest number of works at a time; None for no limit but the room.
+    """
+
+    def __init__(self, command: Sequence[str], room: Room, workers: int | None = None) -> None:
+        self._command = command
+        self._room = room
+        self._limit = workers
+        self._queue: deque[Work] = deque()
+        self._running: dict[str, tuple[Place, _Worker | None]] = {}
+        self._ended: queue.SimpleQueue[Ended] = queue.SimpleQueue()
+        self._idle: list[_Worker] = []
+        self._processes: list[Popen[str]] = []  # of all works so far
+
+    def submit(self, works: Sequence[Work]) -> None:
+        """Queue works, and start those that there is room for."""
+        self._queue = deque(sorted([*self._queue, *works], key=lambda work: work.order))
+        self._start()
+
+    def ended(self, timeout: float) -> list[Ended]:
+        """Return the works that have ended, and start others in their place."""
+        ended: list[Ended] = []
+        try:
+            ended.append(self._ended.get(timeout=timeout))
+            while True:
+                ended.append(self._ended.get_nowait())
+        except queue.Empty:
+            pass
+        for each in ended:
+            place, worker = self._running.pop(each.id)
+            self._room.release(place)
+            if worker is not None and each.answer is not None:
+                self._idle.append(worker)
+        self._start()
+        return ended
+
+    def _start(self) -> None:
+        """Start works in their order, so that one on several devices is not passed for ever."""
+        while self._queue and (self._limit is None or len(self._running) < self._limit):
+            work = self._queue[0]
+            place = self._room.take(work)
+            if place is None:
+                return
+            self._queue.popleft()
+            if work.devices == 1:
+                worker = self._take_worker(place)
+                self._running[work.id] = place, worker
+                self._in_thread(worker.carry_out, work)
+            else:
+                self._running[work.id] = place, None
+                group = partial(run_group, self._command, variables=place.variables)
+                self._in_thread(partial(group, on_start=self._processes.append), work)
+
+    def _in_thread(self, carry_out: Callable[[Work], Ended], work: Work) -> None:
+        """Wait for the end of a work in a thread, which does not keep this process alive."""
+        threading.Thread(target=lambda: self._ended.put(carry_out(work)), daemon=True).start()
+
+    def _take_worker(self, place: Place) -> _Worker:
+        """Return an idle worker of the devices, or a new one."""
+        for worker in self._idle:
+            if worker.devices == place.devices and worker.process.poll() is None:
+                self._idle.remove(worker)
+                return worker
+        worker = _Worker(place.devices, start(self._command, place.variables, piped=True))
+        self._processes.append(worker.process)
+        return worker
+
+    def stop(self) -> None:
+        """Send SIGTERM to all processes, and wait until they have saved their states and ended."""
+        self._queue.clear()
+        for process in self._processes:
+            process.terminate()  # no effect on one that has ended
+        for process in self._processes:
+            process.wait()
+
+    def __enter__(self) -> Self:
+        """Start; processes are started for works."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Stop."""
+        self.stop()
