@@ -12,7 +12,7 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -27,6 +27,9 @@ from capsbench.records.running_job import RunningJob
 
 State = Literal["running", "failed", "waiting", "diverged", "done"]
 STATES: tuple[State, ...] = get_args(State)  # of a shared cell the first one that applies
+FILES = CellFolder(Path())  # for the names alone: 10,000 paths take longer than reading the disk
+TRAINING, WEIGHTS, STATE = FILES.training.name, FILES.weights.name, FILES.state.name
+FAILURE, TRAINING_LEASE, MEASURES = FILES.failure.name, FILES.lease.name, FILES.measure("").parent
 CELL_NAME = re.compile(r"(\d+|elsewhere)-[0-9a-f]{12}")
 
 
@@ -167,46 +170,45 @@ def _page(folder: Path) -> Path | None:
 
 
 def _cell_status(runs: Path, reference: CellReference) -> CellStatus:
-    folder = CellFolder(runs / reference.path)
-    names = _names(folder.path)
-    measured = _names(folder.path / "measures") if names else set()
-    trained = not names.isdisjoint((folder.training.name, folder.weights.name))
-    missing = any(folder.measure(n).name not in measured for n in reference.measures.values())
+    place = os.path.join(runs, reference.path)  # noqa: PTH118 - see FILES
+    names = _names(place)
+    measured = _names(f"{place}/{MEASURES}") if MEASURES.name in names else set[str]()
+    trained = TRAINING in names or WEIGHTS in names
+    missing = not measured.issuperset(map(_measure_file, reference.measures.values()))
     cell = CellStatus(
         reference.title,
         reference.seed,
         reference.path,
         "done" if trained and not missing else "waiting",
         trained=trained,
-        resumable=folder.state.name in names,
+        resumable=STATE in names,
     )
+    leases = [TRAINING_LEASE] if TRAINING_LEASE in names else []
+    leases += [f"{MEASURES}/{name}" for name in measured if name.endswith(LEASE)]
     try:
-        if jobs := _jobs(folder, names, measured):
+        if jobs := _jobs(Path(place, each) for each in leases):
             return replace(cell, state="running", jobs=jobs)
         # A training that diverged has no measures.
-        if folder.training.name in names and (missing or not reference.measures):
-            content = read_json(folder.training)
+        if TRAINING in names and (missing or not reference.measures):
+            content = read_json(Path(place, TRAINING))
             if isinstance(content, dict) and content.get("status") == "diverged":
                 return replace(cell, state="diverged", diverged_at=content.get("diverged_at"))
-        if cell.state == "waiting" and folder.failure.name in names:
-            return replace(cell, state="failed", failure=load_failure(folder))
+        if cell.state == "waiting" and FAILURE in names:
+            return replace(cell, state="failed", failure=load_failure(CellFolder(Path(place))))
     except UserError as error:
         return replace(cell, state="failed", problem=str(error))
     return cell
 
 
-def _jobs(folder: CellFolder, names: set[str], measured: set[str]) -> tuple[RunningJob, ...]:
-    """Return the jobs whose processes hold leases of a cell.
-
-    Args:
-        folder: The cell.
-        names: Names in its folder.
-        measured: Names in its folder of measures.
-    """
-    paths = [folder.lease] if folder.lease.name in names else []
-    paths += [folder.path / "measures" / name for name in measured if name.endswith(LEASE)]
-    holders = map(read_lease, paths)
+def _jobs(leases: Iterable[Path]) -> tuple[RunningJob, ...]:
+    """Return the jobs whose processes hold leases."""
+    holders = map(read_lease, leases)
     return tuple(RunningJob.of(holder) for holder in holders if holder is not None)
+
+
+@cache
+def _measure_file(name: str) -> str:
+    return FILES.measure(name).name
 
 
 def _others(runs: Path, known: set[str]) -> Iterator[CellStatus]:
@@ -227,7 +229,7 @@ def _others(runs: Path, known: set[str]) -> Iterator[CellStatus]:
                     yield cell
 
 
-def _names(folder: Path) -> set[str]:
+def _names(folder: Path | str) -> set[str]:
     """Return the names in a folder; none if it is absent."""
     try:
         return set(os.listdir(folder))  # noqa: PTH208 - no Path for each of many names

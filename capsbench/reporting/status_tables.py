@@ -66,7 +66,7 @@ def totals(status: RunsStatus) -> Text:
 
 
 def _table(*columns: str) -> Table:
-    return Table(*map(Text, columns), box=None, pad_edge=False, header_style="dim")
+    return Table(*columns, box=None, pad_edge=False, header_style="dim")
 
 
 def _benchmarks(status: RunsStatus) -> Table:
