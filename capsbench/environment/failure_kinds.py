@@ -60,15 +60,16 @@ def classify(error: BaseException) -> Failure:
     return Failure(kind, reason, _bounded(printable(text)))
 
 
-def killed(code: int | None) -> Failure:
+def killed(code: int | None, engine: str = "") -> Failure:
     """Return the failure of a job whose process ended without an answer.
 
     Args:
         code: Exit code of the process, minus the signal's number if one ended it, as `subprocess`
             reports it; None if it is not known, as on another machine.
+        engine: Words of the engine that ran it for its end; often empty.
     """
     if code is None or code >= 0:
-        ended = "its process ended without an answer"
+        ended = engine or "its process ended without an answer"
         return Failure("killed", ended if code is None else f"{ended} (exit code {code})")
     try:
         name = signal.Signals(-code).name

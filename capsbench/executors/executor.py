@@ -40,11 +40,13 @@ class Ended:
         answer: Text that the function returned; None if its process died.
         code: Exit code of a process that died, minus the signal's number if one ended it; None if
             it is not known.
+        reason: The engine's words for the end, such as the state of a job of SLURM; often empty.
     """
 
     id: str
     answer: str | None
     code: int | None = None
+    reason: str = ""
 
 
 class Executor(Protocol):

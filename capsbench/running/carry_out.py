@@ -53,7 +53,8 @@ def carry_out(jobs: Sequence[Job], session: Session, on_done: OnDone) -> int:
             progress.done(job)
             on_done(job, outcome)
 
-        schedule = _Schedule(executor, session, ended, {job.id: job for job in jobs})
+        waiting = {job.id: job for job in jobs}
+        schedule = _Schedule(executor, session, ended, progress.done, waiting)
         while schedule.goes_on:
             schedule.advance()
             progress.update()
@@ -76,11 +77,11 @@ def make_executor(jobs: Sequence[Job], session: Session) -> Executor:
     if options.name == "ray":
         from capsbench.executors.ray import RayCluster
 
-        return RayCluster(run_logged, options, device, session.output)
+        return RayCluster(run_logged, WORKER, options, device, session.output)
     if options.name == "slurm":
         from capsbench.executors.slurm import SlurmArrays
 
-        return SlurmArrays(run_logged, options, device, session.output)
+        return SlurmArrays(WORKER, options, device, session.output)
     assert device != "auto"
     return LocalPool(WORKER, Room.of_machine(device, options.per_device), options.workers)
 
@@ -93,6 +94,7 @@ class _Schedule:
         executor: Carries them out.
         session: The session.
         on_done: Called after each job.
+        on_left_out: Called for each job that is left out since another one failed.
         waiting: Jobs that are not submitted, by identity, in their order.
         running: Jobs that are submitted.
         succeeded: Identities of the jobs that are done.
@@ -106,6 +108,7 @@ class _Schedule:
     executor: Executor
     session: Session
     on_done: OnDone
+    on_left_out: Callable[[Job], None]
     waiting: dict[str, Job]
     running: dict[str, Job] = field(default_factory=dict)
     succeeded: set[str] = field(default_factory=set)
@@ -167,7 +170,7 @@ class _Schedule:
         self.deaths[job.id] += 1
         if self.deaths[job.id] <= self.session.options.retries:
             return None
-        failure = killed(ended.code)
+        failure = killed(ended.code, ended.reason)
         if isinstance(job, CellJob) and job.kind != "mirror":
             folder = self.session.folder(job.cell)
             FailureRecord.now(
@@ -187,7 +190,7 @@ class _Schedule:
             if isinstance(job, CellJob) and set(failed) & set(job.depends_on)
         ]
         for each in left_out:
-            del self.waiting[each]
+            self.on_left_out(self.waiting.pop(each))
             self.failures += 1
         if left_out:
             self._leave_out(left_out)

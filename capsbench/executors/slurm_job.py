@@ -1,0 +1,83 @@
+"""A work as a job of SLURM: what runs on the node, and what it does at SLURM's signals."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from dataclasses import dataclass
+from subprocess import Popen
+from typing import TYPE_CHECKING, Any
+
+from capsbench.executors.executor import Ended, Work
+from capsbench.executors.group import run_group
+
+if TYPE_CHECKING:
+    from submitit.helpers import DelayedSubmission
+
+AGAIN = "SIGUSR2"  # submitit's signal of preemption and of a limit: save the state, queue it again
+STOP = "SIGUSR1"  # sent by `SlurmArrays.stop`: save the state
+SIGNALS = (AGAIN, STOP, "SIGTERM")
+# They place this process in a step of one task. Lightning would wait for the tasks of such a step,
+# while the group of a work starts its own processes.
+OF_STEP = (
+    "SLURM_NTASKS",
+    "SLURM_PROCID",
+    "SLURM_LOCALID",
+    "SLURM_NODEID",
+    "SLURM_STEP_ID",
+    "SLURM_STEP_NUM_TASKS",
+)
+
+
+@dataclass(frozen=True)
+class SlurmJob:
+    """The call that submitit carries out on a node.
+
+    submitit alone queues a job again, and never in the middle of a step of training: its handler of
+    signals is called after the work has saved its state and ended.
+
+    Attributes:
+        command: Command of a process that carries out one request, see `run_group`.
+        work: The work.
+        requeue: Queue the job again after `AGAIN`.
+    """
+
+    command: tuple[str, ...]
+    work: Work
+    requeue: bool
+
+    def __call__(self) -> Ended:
+        """Carry out the work, and return how it ended; a job that is stopped has no result."""
+        for name in OF_STEP:
+            os.environ.pop(name, None)
+        again = signal.Signals[AGAIN]
+        queue_again = signal.getsignal(again)
+        received: list[int] = []
+        group: list[Popen[str]] = []
+
+        def stop(number: int, _frame: Any) -> None:
+            if group and not received:
+                group[0].terminate()
+            received.append(number)  # SLURM repeats signals, and sends several kinds
+
+        def on_start(process: Popen[str]) -> None:
+            group.append(process)
+            if received:
+                process.terminate()
+
+        for name in SIGNALS:
+            signal.signal(signal.Signals[name], stop)
+        ended = run_group(self.command, self.work, on_start=on_start)
+        if ended.answer is not None or not received:
+            return ended
+        if received[0] == again and self.requeue:
+            assert callable(queue_again)
+            queue_again(again, None)  # exits
+        sys.exit(128 + received[0])
+
+    def checkpoint(self) -> DelayedSubmission:
+        """Return what submitit carries out when the job runs again: the same work."""
+        from submitit.helpers import DelayedSubmission
+
+        return DelayedSubmission(self)
