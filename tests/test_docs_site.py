@@ -21,7 +21,6 @@ PAGES = [
 ]
 PUBLIC = ("viewpoint", "capsules", "metrics", "measures", "models", "datamodules", "statistics")
 INTERNAL = {  # modules of these packages that are no part of the reference
-    "capsbench.capsules.autotuning",
     "capsbench.capsules.backend_names",
     "capsbench.capsules.convolution_products",
     "capsbench.capsules.em_votes",

@@ -36,7 +36,6 @@ def doctor(
         "versions": versions(),
         "devices": devices(),
         "process": active_settings(),
-        "convolutions": convolutions(),
         "data": {
             name: _availability(target, root) for name, target in table("datamodules").items()
         },
@@ -110,10 +109,3 @@ def _writable(output: Path) -> str:
     except UserError as error:
         return str(error)
     return "writable"
-
-
-def convolutions() -> dict[str, str]:
-    """Return the fastest form of each large convolution that this machine has computed."""
-    from capsbench.capsules.convolution import FASTEST_FORMS
-
-    return {case: str(entry.get("chosen")) for case, entry in FASTEST_FORMS.load().items()}

@@ -61,7 +61,8 @@ class TrainingConfig(Record):
         recipe: Optimization.
         seed: Seed of weights, order and views.
         follow: Test splits whose accuracy is logged during the training.
-        threads: Processor threads that the protocol states; None if it states none.
+        threads: Processor threads that the protocol states, for a training on a processor; None on
+            any other device.
         kornia: Version of kornia, whose defaults are part of an augmentation; None without one.
     """
 
@@ -123,7 +124,6 @@ class ExecutionRecord(RecordPart):
         profile: True if some steps were profiled, which makes them slower.
         wandb: Mode of the mirror: ``off``, ``offline`` or ``online``.
         backends_used: Routing implementations that computed something.
-        convolutions: Form of each large convolution, by case.
         process: Settings of the process, on or off and why.
     """
 
@@ -137,7 +137,6 @@ class ExecutionRecord(RecordPart):
     profile: bool = False
     wandb: str = "off"
     backends_used: tuple[str, ...] = ()
-    convolutions: dict[str, str] = Field(default_factory=dict)
     process: dict[str, str] = Field(default_factory=dict)
 
 

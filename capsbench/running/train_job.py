@@ -6,11 +6,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from capsbench.capsules.backends import backends_used
-from capsbench.capsules.convolution import FASTEST_FORMS
 from capsbench.data.images import ImageDataModule
 from capsbench.data.overlap import measure_overlap
-from capsbench.files.atomic import clear_unfinished_writes, is_present, remove, write_rows
-from capsbench.files.locking import locked
+from capsbench.files.atomic import is_present, remove, write_rows
+from capsbench.files.lease import BusyError, Lease, read_lease, try_lease
 from capsbench.names import without_folder
 from capsbench.pretrained import CONFIG, WEIGHTS
 from capsbench.process import active_settings
@@ -40,7 +39,9 @@ def train_cell(cell: Cell, benchmark: str, session: Session) -> None:
         session: The session; its device must be resolved.
 
     Raises:
-        UserError: Another process is training the cell, or a data file is missing.
+        BusyError: Another process is training the cell.
+        LeaseLostError: Another process has taken over, since this one was suspended.
+        UserError: A data file is missing.
     """
     with use_threads(cell.config.threads):
         _train_and_record(cell, benchmark, session.folder(cell), session)
@@ -48,19 +49,18 @@ def train_cell(cell: Cell, benchmark: str, session: Session) -> None:
 
 def _train_and_record(cell: Cell, benchmark: str, folder: CellFolder, session: Session) -> None:
     if not session.is_first:
-        _train(cell, benchmark, folder, session)
+        _train(cell, benchmark, folder, session, None)
         return
-    busy = (
-        f"another process is training {cell.title}, seed {cell.seed} in {folder.path}; "
-        "wait for it, or choose another --output"
-    )
     # Held by the process that trains, so that one whose parent was killed keeps it.
-    with locked(folder.path, busy):
+    held = try_lease(folder.lease, f"train {cell.title}, seed {cell.seed}")
+    if held is None:
+        raise BusyError(read_lease(folder.lease))
+    with held:
         if not is_complete(cell, folder):  # else another process has just finished it
-            clear_unfinished_writes(folder.path)
             _set_aside(cell, folder, session)
             cell.config.save(folder.config)
-            result, data = _train(cell, benchmark, folder, session)
+            result, data = _train(cell, benchmark, folder, session, held)
+            held.require_held()
             _write_record(cell, folder, session, result, data)
 
 
@@ -177,7 +177,6 @@ def _write_record(
             **execution.model_dump(),
             device_name=device_name(execution.device),
             backends_used=tuple(backends_used()),
-            convolutions=FASTEST_FORMS.selected(),
             process=active_settings(),
         ),
         provenance=provenance,

@@ -7,9 +7,8 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from capsbench.capsules import convolution, convolution_products
-from capsbench.capsules.autotuning import AutotuningCache
-from capsbench.capsules.convolution import FORMS, Case, Conv2d, convolution_form
+from capsbench.capsules import convolution
+from capsbench.capsules.convolution import FORMS, Conv2d, convolution_form, form_for
 from capsbench.names import find
 
 
@@ -122,41 +121,41 @@ def test_torch_compile_captures_one_graph():
     torch.compiler.reset()
 
 
-# Selection
+# The fixed rule
 
 
-class Recorder(AutotuningCache):
-    """A cache that always selects channels-last, and records the cases."""
-
-    def __init__(self):
-        super().__init__("unused", ["plain"], baseline="plain")
-        self.cases = []
-
-    def fastest(self, case, candidates):
-        self.cases.append((case, candidates))
-        return "channels-last"
-
-
-@pytest.fixture
-def recorder(monkeypatch):
-    recorder = Recorder()
-    monkeypatch.setattr(convolution, "FASTEST_FORMS", recorder)
-    monkeypatch.setattr(convolution, "MIN_MEASURED_FLOPS", 1e4)
-    monkeypatch.setattr(convolution, "MAX_BATCH_FLOPS", 1e5)
-    return recorder
+@pytest.mark.parametrize("instructions", [True, False])
+@pytest.mark.parametrize(
+    ("device", "dtype", "expected"),
+    [
+        ("cpu", torch.float32, "plain"),
+        ("cpu", torch.float64, "plain"),
+        ("cpu", torch.float16, "plain"),
+        ("cuda", torch.float32, "plain"),
+        ("cuda", torch.float16, "channels-last"),
+        ("cuda", torch.bfloat16, "channels-last"),
+    ],
+    ids=str,
+)
+def test_the_form_is_a_rule_of_device_and_dtype(device, dtype, expected, instructions, monkeypatch):
+    monkeypatch.setattr(convolution, "multiplies_bfloat16", lambda: instructions)
+    assert form_for(device, dtype) == expected
 
 
-def test_small_convolutions_are_plain_and_unmeasured(recorder, monkeypatch):
-    conv, images = Conv2d(2, 3, 3), torch.zeros(2, 2, 7, 7)
-    flops = 2 * 2 * 25 * 2 * 3 * 9
-    monkeypatch.setattr(convolution, "MIN_MEASURED_FLOPS", flops + 1)
+@pytest.mark.parametrize(("instructions", "form"), [(True, "plain"), (False, "products")])
+def test_bfloat16_on_a_processor_without_instructions_is_multiplied_as_products(
+    instructions, form, monkeypatch
+):
+    monkeypatch.setattr(convolution, "multiplies_bfloat16", lambda: instructions)
+    conv, images = Conv2d(2, 30, 3), torch.zeros(4, 2, 7, 7)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert conv.form(images) == form
     assert conv.form(images) == "plain"
-    monkeypatch.setattr(convolution, "MIN_MEASURED_FLOPS", flops)
-    assert conv.form(images) == "channels-last"
-    assert len(recorder.cases) == 1
+    assert conv.bfloat16().form(images.bfloat16()) == form
 
 
-def test_nothing_is_measured_while_operations_are_intercepted(recorder):
+def test_operations_that_are_intercepted_are_plain(monkeypatch):
+    monkeypatch.setattr(convolution, "form_for", lambda *_: "products")
     conv, images = Conv2d(2, 30, 3), torch.zeros(4, 2, 7, 7)
     forms = []
 
@@ -166,93 +165,11 @@ def test_nothing_is_measured_while_operations_are_intercepted(recorder):
 
     with FlopCounterMode(display=False) as counter:
         convolve(images)
-    assert counter.get_total_flops() == Case.of(conv, images).flops
+    assert counter.get_total_flops() == 2 * 4 * 25 * 2 * 30 * 9
     torch.func.grad(convolve)(images)
     torch.func.vmap(lambda one: convolve(one[None]))(images)
     assert forms == ["plain"] * 3
-    assert not recorder.cases
-
-
-def test_other_types_and_processors_without_bfloat16_are_not_measured(recorder, monkeypatch):
-    conv, images = Conv2d(2, 30, 3), torch.zeros(4, 2, 7, 7)
-    assert conv.double().form(images.double()) == "plain"
-    assert conv.half().form(images.half()) == "plain"
-    monkeypatch.setattr(convolution, "multiplies_bfloat16", lambda: False)
-    assert conv.bfloat16().form(images.bfloat16()) == "products"
-    assert not recorder.cases
-    monkeypatch.setattr(convolution, "multiplies_bfloat16", lambda: True)
-    assert conv.form(images.bfloat16()) == "channels-last"
-    with torch.autocast("cpu", torch.bfloat16):
-        assert conv.float().form(images) == "channels-last"
-    (one, _), (other, _) = recorder.cases
-    assert one == other
-
-
-def test_a_case_names_all_that_its_time_depends_on(recorder):
-    def name(conv, images, threads=1):
-        torch.set_num_threads(threads)
-        conv.form(images)
-        return recorder.cases[-1][0]
-
-    conv, images = Conv2d(2, 30, 3), torch.zeros(9, 2, 8, 7)
-    first = name(conv, images)
-    assert first.endswith(
-        f"1 threads, torch {torch.__version__}, forms {convolution._forms_version()}; "
-        "images 2x2x8x7 float32 BCHW; weights 30x2x3x3 and "
-        "bias; stride 1x1; padding 0x0; gradients parameters"
-    )
-    assert name(conv, torch.zeros(5, 2, 8, 7)) == first  # of both, two images would be measured
-    others = [
-        name(conv, torch.zeros(1, 2, 8, 7)),
-        name(conv, images[..., :6]),
-        name(conv, images.contiguous(memory_format=torch.channels_last)),
-        name(conv, images.clone().requires_grad_()),
-        name(conv, images, threads=2),
-        name(Conv2d(2, 30, 3, bias=False), images),
-        name(Conv2d(2, 30, 3, 2), images),
-        name(Conv2d(2, 30, 3, padding=1), images),
-        name(Conv2d(2, 31, 3), images),
-    ]
-    with torch.no_grad():
-        others.append(name(conv, images))
-    conv.bfloat16()
-    if convolution_products.multiplies_bfloat16():
-        others.append(name(conv, images.bfloat16()))
-    assert len({first, *others}) == 1 + len(others)
-
-
-@pytest.mark.parametrize("mode", [torch.enable_grad, torch.no_grad, torch.inference_mode])
-def test_measuring_computes_every_form_and_draws_no_random_numbers(recorder, mode, monkeypatch):
-    computed, gradients = [], []
-    for name, function in FORMS.items():
-
-        def recording(*tensors, name=name, function=function):
-            y = function(*tensors)
-            computed.append((name, tensors[0].stride(), y.requires_grad))
-            return y
-
-        monkeypatch.setitem(FORMS, name, recording)
-    differentiate = torch.autograd.grad
-
-    def recording_gradient(y, inputs, error):
-        gradients.append(len(inputs))
-        return differentiate(y, inputs, error)
-
-    monkeypatch.setattr(torch.autograd, "grad", recording_gradient)
-    conv, state = Conv2d(2, 30, 3, padding=1), torch.get_rng_state()
-    images = torch.zeros(2, 2, 8, 7).contiguous(memory_format=torch.channels_last)
-    with mode():
-        conv.form(images)
-        ((_, candidates),) = recorder.cases
-        for compute in candidates().values():
-            compute()
-    has_grad = mode is torch.enable_grad
-    strides = images[:1].stride()[1:]
-    assert [(name, y) for name, _, y in computed] == [(name, has_grad) for name in FORMS]
-    assert gradients == [2] * 3 * has_grad  # of weights and biases
-    assert all(stride[1:] == strides for _, stride, _ in computed)
-    assert conv.weight.grad is None
-    assert torch.equal(torch.get_rng_state(), state)
+    assert conv.form(images) == "products"
 
 
 MODELS: dict[str, dict[str, Any]] = {

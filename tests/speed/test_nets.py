@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from capsbench.capsules.convolution import FASTEST_FORMS, Conv2d
+from capsbench.capsules import convolution
+from capsbench.capsules.convolution import Conv2d
 from capsbench.capsules.layer import RoutingLayer
 from capsbench.contracts import Model, Prediction
 from capsbench.speed.nets import (
@@ -73,12 +74,12 @@ def test_all_routing_layers_use_the_backend_of_the_variant(net, backend):
 
 
 def test_convolutions_of_the_textbook_variant_are_plain(monkeypatch):
-    monkeypatch.setattr(FASTEST_FORMS, "fastest", lambda *_: "products")
-    large, images = Conv2d(64, 64, 9), torch.zeros(()).expand(512, 64, 20, 20)
+    monkeypatch.setattr(convolution, "form_for", lambda *_: "products")
+    conv, images = Conv2d(2, 3, 3), torch.zeros(4, 2, 7, 7)
     with FAST.forward("cpu"):
-        assert large.form(images) == "products"
+        assert conv.form(images) == "products"
     with TEXTBOOK.forward("cpu"):
-        assert large.form(images) == "plain"
+        assert conv.form(images) == "plain"
 
 
 @VARIANTS
