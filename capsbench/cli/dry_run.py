@@ -25,13 +25,25 @@ def print_dry_run(cells: Sequence[Cell], expected: str, session: Session, as_jso
         session: The session.
         as_json: Print JSON.
     """
-    from capsbench.running.cell_state import cell_state
+    from capsbench.records.cell_files import load_failure
+    from capsbench.records.failure import RETRY
+    from capsbench.running.cell_state import cell_state, is_complete
     from capsbench.running.estimate import estimate_trainings
     from capsbench.training.devices import resolve_device
 
     device = resolve_device(session.execution.device)
     states = [cell_state(cell, session) for cell in cells]
-    todo = [cell for cell, state in zip(cells, states, strict=True) if state in TO_TRAIN]
+    folders = [session.folder(cell) for cell in cells]
+    failures = [
+        load_failure(folder) if state == "failed" else None
+        for folder, state in zip(folders, states, strict=True)
+    ]
+    todo = [
+        cell
+        for cell, folder, state in zip(cells, folders, states, strict=True)
+        if state in TO_TRAIN
+        or (state == "failed" and session.retry_failed and not is_complete(cell, folder))
+    ]
     estimates = dict(
         zip(
             [cell.path for cell in todo],
@@ -40,7 +52,7 @@ def print_dry_run(cells: Sequence[Cell], expected: str, session: Session, as_jso
         )
     )
     rows: list[dict[str, Any]] = []
-    for cell, state in zip(cells, states, strict=True):
+    for cell, state, failure in zip(cells, states, failures, strict=True):
         estimate = estimates.get(cell.path)
         rows.append(
             {
@@ -53,12 +65,21 @@ def print_dry_run(cells: Sequence[Cell], expected: str, session: Session, as_jso
                 "vote_bytes": estimate and estimate.vote_bytes,
                 "disk_bytes": estimate and estimate.disk_bytes,
                 "state_bytes": estimate and estimate.state_bytes,
+                "failed_job": failure and failure.job,
+                "failure": failure and failure.reason,
+                "log": failure and failure.log and str(session.folder(cell).path / failure.log),
             }
         )
     if as_json:
         print_json(rows)
         return
     _print_table(rows)
+    for row in rows:
+        if row["failure"]:
+            log = f"; see {row['log']}" if row["log"] else ""
+            print_line(f"{row['label']}, seed {row['seed']}: {row['failure']}{log}")
+    if any(failures) and not session.retry_failed:
+        print_line(f"failed cells are left out; {RETRY} tries them again")
     if estimates:
         _print_total(list(estimates.values()), device)
     if expected:

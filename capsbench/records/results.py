@@ -16,12 +16,14 @@ from capsbench.records.cell_files import (
     has_measure,
     load_arrays,
     load_config,
+    load_failure,
     load_measure,
     load_training,
     load_trajectory,
     load_weights,
     measure_remedy,
 )
+from capsbench.records.failure import FailureRecord
 from capsbench.records.folders import BenchmarkFolder, CellFolder
 from capsbench.records.measure import MeasureRecord, require_declared
 from capsbench.records.one_version import require_one_version
@@ -48,6 +50,8 @@ class CellResult:
         trajectory: One row per validation.
         measures: Record of each finished measure, by the measure's name.
         weights: Record of a model that was trained elsewhere; None for a training.
+        failure: Record of the job that failed; None if none did. A failed cell has no numbers,
+            whatever was recorded before, so that it takes part in no mean.
     """
 
     reference: CellReference
@@ -57,6 +61,7 @@ class CellResult:
     trajectory: list[Row]
     measures: dict[str, MeasureRecord]
     weights: WeightsRecord | None = None
+    failure: FailureRecord | None = None
 
     @property
     def label(self) -> str:
@@ -109,6 +114,8 @@ class CellResult:
     @property
     def problem(self) -> str | None:
         """Reason why the cell has no numbers (yet), in a few words; None if it has them."""
+        if self.failure is not None:
+            return self.failure.problem
         if self.trained_elsewhere:
             if self.weights is None:
                 return "its records were removed"
@@ -217,7 +224,7 @@ class Results:
 def load_results(folder: Path) -> Results:
     """Load a benchmark's record and the cells that it lists.
 
-    Cells may be unfinished, diverged or not measured yet.
+    Cells may be unfinished, diverged, failed or not measured yet.
 
     Args:
         folder: ``runs/<benchmark>``.
@@ -255,6 +262,11 @@ def load_cell(runs: Path, reference: CellReference) -> CellResult:
             raise damaged_record(path, str(error), measure_remedy(folder)) from None
     training = load_training(folder) if is_present(folder.training) else None
     config = load_config(folder) if training or is_present(folder.config) else None
+    missing = reference.measures.keys() - measures.keys()
+    unfinished = training is None or (training.status == "trained" and missing)
+    # One that has all that this benchmark needs failed for another benchmark.
+    if unfinished and is_present(folder.failure):
+        return CellResult(reference, folder, config, None, [], {}, failure=load_failure(folder))
     return CellResult(
         reference=reference,
         folder=folder,

@@ -17,3 +17,8 @@ def retry_command(command: str) -> str:
     """
     words, option = shlex.split(command), shlex.split(RETRY)
     return command if option[0] in words else shlex.join([*words, *option])
+
+
+def retry_line(command: str) -> str:
+    """Return a line with that command."""
+    return f"try failed cells again: {retry_command(command)}"

@@ -15,7 +15,7 @@ from capsbench.records.failure import RETRY
 from capsbench.records.running_job import RunningJob
 from capsbench.records.status import STATES, BenchmarkStatus, CellStatus, RunsStatus, State
 from capsbench.reporting.formatting import counted, duration, rate
-from capsbench.reporting.retry import retry_command
+from capsbench.reporting.retry import retry_line
 
 COLORS: dict[State, str] = {
     "running": "cyan",
@@ -159,7 +159,7 @@ def _remedies(status: RunsStatus) -> Iterator[str]:
             yield f"and {counted(more, f'{state} cell')} more, see --json"
     failed = {benchmark.command for benchmark, _ in _cells(status, "failed") if benchmark.command}
     for command in sorted(failed):
-        yield f"try failed cells again: {retry_command(command)}"
+        yield retry_line(command)
     if not failed and any(_cells(status, "failed")):
         yield f"try failed cells again: the command of the run with {RETRY}"
 

@@ -12,6 +12,7 @@ from rich.text import Text
 from capsbench.records import Results
 from capsbench.reporting.comparisons.aggregate import ACCURACY_BY_VIEW
 from capsbench.reporting.networks import networks
+from capsbench.reporting.retry import retry_line
 from capsbench.reporting.tables import render_terminal
 from capsbench.reporting.tables.result_tables import terminal_tables
 
@@ -22,7 +23,9 @@ def result_tables(results: Results) -> Group:
     if others and results.has_measure(ACCURACY_BY_VIEW):  # the others have accuracies as well
         summary = replace(summary, title=f"{summary.title}: accuracy by view")
     tables = map(render_terminal.render, (summary, *others))
-    return Group(Text(results.benchmark.title), Text(networks(results)), *tables)
+    failed = any(cell.failure for cell in results.cells)
+    again = [Text(retry_line(results.record.command))] if failed else []
+    return Group(Text(results.benchmark.title), Text(networks(results)), *tables, *again)
 
 
 def page_line(page: Path) -> Text:

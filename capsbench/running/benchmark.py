@@ -20,6 +20,7 @@ from capsbench.records import (
 from capsbench.reporting import terminal
 from capsbench.running.carry_out import carry_out
 from capsbench.running.cell import Cell
+from capsbench.running.cell_state import cell_state
 from capsbench.running.examples import require_images, write_examples
 from capsbench.running.job_request import Outcome
 from capsbench.running.jobs import Job, ReportJob, plan_jobs
@@ -29,7 +30,7 @@ from capsbench.running.outcome_lines import print_cell, print_failure
 from capsbench.running.report_job import save_record
 from capsbench.running.session import Session
 from capsbench.schema import Benchmark
-from capsbench.training.devices import precision_note
+from capsbench.training.devices import precision_note, threads_note
 
 
 class RunOutcome(NamedTuple):
@@ -112,7 +113,9 @@ def prepare_run(
     if not session.is_first:
         return PreparedRun(benchmark, cells, jobs, session)
     _restore_configs(cells, session)
-    if note := precision_note(benchmark.recipe, session.execution.device):
+    device = session.execution.device
+    notes = precision_note(benchmark.recipe, device), threads_note(benchmark.threads, device)
+    for note in filter(None, notes):
         session.print(note)
     data = cells[0].build_data(session.data_root)  # all cells have the same test images
     require_images(benchmark.measures, data)
@@ -180,8 +183,14 @@ def finish_run(run: PreparedRun) -> Path | None:
 
 def count_failed(runs: Sequence[PreparedRun]) -> int:
     """Return the number of cells that have failed."""
-    cells = {cell.path: run.session.folder(cell) for run in runs for cell in run.cells}
-    return sum(is_present(folder.failure) for folder in cells.values())
+    failed = {
+        cell.path
+        for run in runs
+        for cell in run.cells
+        if is_present(run.session.folder(cell).failure)
+        and cell_state(cell, run.session) == "failed"
+    }
+    return len(failed)
 
 
 def _next_step(run: PreparedRun) -> str | None:

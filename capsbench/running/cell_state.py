@@ -26,13 +26,15 @@ def cell_state(cell: Cell, session: Session) -> State:
         UserError: A file is damaged, or belongs to another cell.
     """
     folder = session.folder(cell)
+    trained = is_trained(cell, folder)
+    if trained and (
+        load_training(folder).status == "diverged" or not missing_measures(cell, folder)
+    ):
+        return "done"  # also if it failed for another benchmark
     if is_present(folder.failure):
         return "failed"
-    if is_trained(cell, folder):
-        if load_training(folder).status == "diverged" or not missing_measures(cell, folder):
-            return "done"
-        if has_weights(cell, folder):
-            return "to measure"
+    if trained and has_weights(cell, folder):
+        return "to measure"
     return "resumable" if folder.state.is_file() else "to do"
 
 

@@ -30,6 +30,8 @@ def next_step(results: Results, runs: Path, data_root: Path | None) -> str:
             f"{_listed(diverged, cells)} diverged; try a smaller learning rate: "
             "--set recipe.learning_rate=..."
         )
+    if any(cell.failure for cell in cells):
+        return ""  # the tables end with the command that tries them again
     if unfinished := [cell for cell in cells if cell.problem]:
         return f"{_listed(unfinished, cells)} not finished; the same command continues"
     seeds = list(results.benchmark.seeds)

@@ -50,6 +50,7 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    templates.filters["counted"] = formatting.counted
     templates.filters["counted_range"] = formatting.counted_range
     templates.filters["duration"] = formatting.duration
     templates.filters["percent"] = formatting.percent

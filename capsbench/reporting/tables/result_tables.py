@@ -9,6 +9,7 @@ from capsbench.reporting.comparisons.differences import ModelDifference, differe
 from capsbench.reporting.comparisons.matched import matched_table
 from capsbench.reporting.tables.case_table import case_table
 from capsbench.reporting.tables.drawing_table import drawing_table
+from capsbench.reporting.tables.failure_table import failure_table
 from capsbench.reporting.tables.joint_view_table import joint_view_table
 from capsbench.reporting.tables.missing_table import missing_table
 from capsbench.reporting.tables.published_tables import published_difference_table, published_table
@@ -36,18 +37,20 @@ def result_tables(results: Results, differences: Sequence[ModelDifference]) -> l
         published_table(results),
         published_difference_table(results),
         search_table(results),
+        failure_table(results),
         missing_table(results),
     )
     return [table for table in tables if table is not None]
 
 
 def terminal_tables(results: Results) -> list[Table]:
-    """Return the tables that a run prints: summary, splits, joint views, drawings, missing ones."""
+    """Return the tables that a run prints: the result by model, and what failed or is missing."""
     tables = (
         summary_table(results),
         split_table(results),
         joint_view_table(results),
         drawing_table(results),
+        failure_table(results),
         missing_table(results, whole_measures=True),
     )
     return [table for table in tables if table is not None]
