@@ -16,6 +16,7 @@ from capsbench.errors import UserError
 from capsbench.profiling.model_cost import model_cost
 from capsbench.profiling.timing import seconds_per_call
 from capsbench.running.cell import Cell
+from capsbench.training.devices import use_threads
 from capsbench.training.recipe import ProtocolRecipe
 from capsbench.training.selection import RULES
 from capsbench.training.task import Task
@@ -62,14 +63,16 @@ def estimate_trainings(
     for cell in cells:
         recipe, data = cell.recipe, cell.config.data
         model_config = cell.config.model.model_dump(mode="json")
-        parts = [model_config, data.image_shape, recipe.batch_size, recipe.precision]
+        threads = cell.config.threads
+        parts = [model_config, data.image_shape, recipe.batch_size, recipe.precision, threads]
         key = json.dumps(parts)
         if key not in known:
             model = cell.build_model()
             votes = sum(model_cost(model.eval()).vote_bytes(recipe.batch_size).values())
             size = NUMBER * sum(weight.numel() for weight in model.parameters())
             try:
-                seconds = step_seconds(model, recipe, device, backend)
+                with use_threads(threads):
+                    seconds = step_seconds(model, recipe, device, backend)
             except torch.OutOfMemoryError:
                 raise UserError(
                     f"{cell.title}: a step of {recipe.batch_size} images does not fit the device's "

@@ -98,11 +98,16 @@ def cpu_model() -> str:
     return platform.processor() or platform.machine()
 
 
-def device_name(device: str) -> str:
-    """Return the product name of a device for records; for a CPU with its number of threads."""
+def device_name(device: str, threads: int | None = None) -> str:
+    """Return the product name of a device for records; for a CPU with a number of threads.
+
+    Args:
+        device: ``cpu``, ``cuda`` or ``mps``.
+        threads: Number of threads; by default those of torch at present.
+    """
     if device == "cuda":
         return torch.cuda.get_device_name()
-    threads = torch.get_num_threads()
+    threads = threads or torch.get_num_threads()
     return f"{cpu_model()}, {threads} thread{'s' * (threads > 1)}"
 
 
