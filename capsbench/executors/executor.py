@@ -18,7 +18,8 @@ class Work:
         id: Identity; no two works of an executor that have not ended share it.
         title: Name for people, such as ``train CNN, seed 0``.
         request: Text that the function of all executors carries out.
-        devices: Processes, each on a device of its own.
+        devices: Processes on each machine, each on a device of its own.
+        nodes: Machines.
         threads: Processor threads of each process.
         order: Place among the works that wait; a smaller one starts earlier.
     """
@@ -27,8 +28,14 @@ class Work:
     title: str
     request: str
     devices: int = 1
+    nodes: int = 1
     threads: int = 1
     order: int = 0
+
+    @property
+    def processes(self) -> int:
+        """Number of processes, on all machines."""
+        return self.devices * self.nodes
 
 
 @dataclass(frozen=True)

@@ -9,14 +9,14 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from subprocess import Popen
 from types import TracebackType
 from typing import Self
 
 from capsbench.executors.executor import Ended, Work
 from capsbench.executors.group import run_group
-from capsbench.executors.processes import start
+from capsbench.executors.processes import Process, reap, start
 from capsbench.executors.room import Place, Room
+from capsbench.executors.template import CAN_FORK, Template
 
 
 @dataclass(eq=False)
@@ -24,7 +24,7 @@ class _Worker:
     """A process that carries out one work after the other, on one device."""
 
     devices: tuple[str, ...]
-    process: Popen[str]
+    process: Process
 
     def carry_out(self, work: Work) -> Ended:
         """Carry out a work, and wait for its answer or the death of the process."""
@@ -37,7 +37,7 @@ class _Worker:
             line = ""
         if line.endswith("\n"):
             return Ended(work.id, json.loads(line))
-        return Ended(work.id, None, self.process.wait())
+        return Ended(work.id, None, reap(self.process))
 
 
 class LocalPool:
@@ -61,7 +61,8 @@ class LocalPool:
         self._running: dict[str, tuple[Place, _Worker | None]] = {}
         self._ended: queue.SimpleQueue[Ended] = queue.SimpleQueue()
         self._idle: list[_Worker] = []
-        self._processes: list[Popen[str]] = []  # of all works so far
+        self._processes: list[Process] = []  # of all works so far
+        self._template: Template | None = None
 
     def submit(self, works: Sequence[Work]) -> None:
         """Queue works, and start those that there is room for."""
@@ -93,7 +94,7 @@ class LocalPool:
             if place is None:
                 return
             self._queue.popleft()
-            if work.devices == 1:
+            if work.processes == 1:
                 worker = self._take_worker(place)
                 self._running[work.id] = place, worker
                 self._in_thread(worker.carry_out, work)
@@ -109,12 +110,24 @@ class LocalPool:
     def _take_worker(self, place: Place) -> _Worker:
         """Return an idle worker of the devices, or a new one."""
         for worker in self._idle:
-            if worker.devices == place.devices and worker.process.poll() is None:
+            if worker.devices == place.devices:
                 self._idle.remove(worker)
                 return worker
-        worker = _Worker(place.devices, start(self._command, place.variables, piped=True))
+        worker = _Worker(place.devices, self._new_process(place))
         self._processes.append(worker.process)
         return worker
+
+    def _new_process(self, place: Place) -> Process:
+        if not CAN_FORK:
+            return start(self._command, place.variables, piped=True)
+        if self._template is None:
+            self._template = Template([*self._command, "--template"])
+        try:
+            return self._template.fork(place.variables)
+        except OSError:  # somebody has killed it
+            self._template.close()
+            self._template = Template([*self._command, "--template"])
+            return self._template.fork(place.variables)
 
     def stop(self) -> None:
         """Send SIGTERM to all processes, and wait until they have saved their states and ended."""
@@ -122,10 +135,13 @@ class LocalPool:
         for process in self._processes:
             process.terminate()  # no effect on one that has ended
         for process in self._processes:
-            process.wait()
+            reap(process)
+        if self._template is not None:
+            self._template.close()
+            self._template = None
 
     def __enter__(self) -> Self:
-        """Start; processes are started for works."""
+        """Start; worker processes are started for works."""
         return self
 
     def __exit__(

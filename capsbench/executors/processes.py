@@ -5,12 +5,31 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import IO, Protocol
 
 ON_WINDOWS = os.name == "nt"
 
 
+class Process(Protocol):
+    """A process, started or forked, with pipes or without."""
+
+    stdin: IO[str] | None
+    stdout: IO[str] | None
+
+    def wait(self) -> int | None:
+        """Wait for the end; return the exit code as `subprocess` does, None if it is not known."""
+
+    def terminate(self) -> None:
+        """Send SIGTERM, unless it has ended."""
+
+
 def start(
-    command: Sequence[str], variables: Mapping[str, str], *, piped: bool
+    command: Sequence[str],
+    variables: Mapping[str, str],
+    *,
+    piped: bool = False,
+    pass_fds: Sequence[int] = (),
 ) -> subprocess.Popen[str]:
     """Start a process in a group of its own.
 
@@ -21,15 +40,27 @@ def start(
         command: The command.
         variables: Variables of the environment that differ from this process's.
         piped: Connect stdin and stdout to this process.
+        pass_fds: Descriptors that the process inherits.
     """
     pipe = subprocess.PIPE if piped else None
     return subprocess.Popen(
         command,
         stdin=pipe or subprocess.DEVNULL,
         stdout=pipe,
+        pass_fds=pass_fds,
         env=os.environ | variables,
         text=True,
         encoding="utf-8",
         process_group=None if ON_WINDOWS else 0,
         creationflags=subprocess.CREATE_NEW_PROCESS_GROUP if ON_WINDOWS else 0,  # type: ignore[attr-defined,unused-ignore]  # Windows only
     )
+
+
+def reap(process: Process) -> int | None:
+    """Wait for the end of a process, close its pipes, and return its exit code."""
+    code = process.wait()
+    for pipe in (process.stdin, process.stdout):
+        if pipe is not None:
+            with suppress(BrokenPipeError):  # a request that it has not read
+                pipe.close()
+    return code

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Self
 
-from capsbench.environment.variables import whole_number
 from capsbench.executors.executor import Work
 
 DeviceKind = Literal["cpu", "cuda", "mps"]
@@ -113,8 +112,3 @@ def visible_devices() -> list[str]:
     count = torch.cuda.device_count()
     named = [name for name in os.environ.get(VISIBLE, "").split(",") if name.strip()]
     return named[:count] if named else [str(number) for number in range(count)]
-
-
-def is_in_external_group() -> bool:
-    """Return True if torchrun or srun has started this process as one of several."""
-    return whole_number("WORLD_SIZE", 1) > 1 or whole_number("SLURM_STEP_NUM_TASKS", 1) > 1

@@ -1,7 +1,8 @@
 """Entry of the processes that carry out jobs.
 
-``python -m capsbench.running`` is a worker of a pool, ``python -m capsbench.running REQUEST`` each
-process of a group that carries out one request.
+``python -m capsbench.running`` is a worker of a pool, ``python -m capsbench.running --template
+SOCKET`` a template of workers, and ``python -m capsbench.running REQUEST`` each process of a group
+that carries out one request.
 """
 
 import os
@@ -18,15 +19,36 @@ def _work() -> None:
     variables.require_process_numbers()
     os.environ.pop("PL_GLOBAL_SEED", None)  # Lightning's DDP would draw with this seed
     process.set_up()  # before torch is imported
-    from capsbench.executors.group import answer_file
+    match sys.argv[1:]:
+        case []:
+            _serve()
+        case ["--template", number]:
+            _serve_as_template(int(number))
+        case [request]:
+            _carry_out(Path(request))
+
+
+def _serve() -> None:
     from capsbench.executors.worker import serve
+    from capsbench.running.run_job import run_logged
+
+    serve(run_logged)
+
+
+def _serve_as_template(number: int) -> None:
+    import capsbench.running.run_job
+    import capsbench.training.train  # noqa: F401 - imported once, for all workers
+    from capsbench.executors.template import become_worker
+
+    if become_worker(number):
+        _serve()
+
+
+def _carry_out(request: Path) -> None:
+    from capsbench.executors.group import answer_file
     from capsbench.running.job_request import Outcome
     from capsbench.running.run_job import run_logged
 
-    if len(sys.argv) == 1:
-        serve(run_logged)
-        return
-    request = Path(sys.argv[1])
     answer = run_logged(request.read_text(encoding="utf-8"))
     answer_file(request, os.getpid()).write_text(answer, encoding="utf-8")
     if Outcome.model_validate_json(answer).status != "done":
