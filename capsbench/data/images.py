@@ -5,10 +5,9 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import replace
 from pathlib import Path
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, Self
 
 import torch
-from pytorch_lightning import LightningDataModule
 from torch import Tensor
 
 from capsbench.contracts import Batch, ImageShape
@@ -17,6 +16,7 @@ from capsbench.data.augmenter import Augmenter, require_fit
 from capsbench.data.batches import EvaluationPass, Split, SplitName, StoredBatch, TrainingStream
 from capsbench.data.checks import require_valid_split
 from capsbench.data.evaluation import EvaluationImages
+from capsbench.data.lightning import Attachable, attach
 from capsbench.data.randomness import derive, draw_views
 from capsbench.data.splits import balanced_order, per_class_subset, recorded_within
 from capsbench.data.training import training_stream
@@ -38,13 +38,16 @@ class Identity(NamedTuple):
     checksum: str
 
 
-class ImageDataModule(LightningDataModule, ABC):
+class ImageDataModule(Attachable, ABC):
     """Images with class labels, seen from views that the framework chooses.
 
     A subclass describes its set by class attributes and loads its splits; what depends on arguments
     is set in the constructor instead. Batches are gathered by index from memory and warped on the
     device of the model, so that no worker process is needed. Images may be stored larger than
     ``image_shape``: a model sees their middle, after the warp.
+
+    An instance is a LightningDataModule. `detached` makes one without importing Lightning, which has
+    the same images, for planning and measures.
 
     Attributes:
         revision: Part of the fingerprint of a training. It rises whenever a change of code changes
@@ -88,6 +91,22 @@ class ImageDataModule(LightningDataModule, ABC):
     has_masks: bool = False
     own_name: str | None = None
     padding: Padding = "zeros"
+
+    def __new__(cls, *_: Any, **__: Any) -> Self:
+        """Make an instance that is a LightningDataModule."""
+        attach()
+        return super().__new__(cls)
+
+    @classmethod
+    def detached(cls, **arguments: Any) -> Self:
+        """Make an instance without importing Lightning; a Trainer takes it if it was imported.
+
+        Args:
+            arguments: Arguments of the constructor.
+        """
+        data = super().__new__(cls)
+        data.__init__(**arguments)  # type: ignore[misc]  # as a call of the class would do
+        return data
 
     def __init__(
         self,

@@ -6,7 +6,6 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from pytorch_lightning.trainer.states import TrainerStatus
 from torch import Tensor
 
 from capsbench.data.batches import StoredBatch, TrainingStream
@@ -44,7 +43,7 @@ def training_stream(data: ImageDataModule) -> TrainingStream:
         world=world_size,
         limit=1.0 if trainer is None else trainer.limit_train_batches,
     )
-    if trainer is not None and trainer.state.status == TrainerStatus.RUNNING:
+    if trainer is not None and trainer.state.status == "running":
         # Lightning restores the position within an epoch, but not at its end.
         stream.position = trainer.fit_loop.total_batch_idx + 1
     return stream

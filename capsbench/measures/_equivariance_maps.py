@@ -11,7 +11,6 @@ from torch import Tensor
 from capsbench.data.folds import NUM_FOLDS, Folds
 from capsbench.data.randomness import generator
 from capsbench.errors import UserError
-from capsbench.metrics.invariance import ROUNDING
 from capsbench.statistics.principal_components import principal_components
 from capsbench.statistics.ridge import Moments, cross_validated_ridge, fit_ridge, sum_moments
 
@@ -99,6 +98,8 @@ class EquivarianceMaps(NamedTuple):
         residual, shuffled, control, change, total, size = (
             each.sum(dim=dims) if dims else each for each in terms
         )
+        from capsbench.metrics.invariance import ROUNDING  # which imports torchmetrics
+
         d = self.maps.shape[-2]
         identity = torch.eye(d, d + 1).to(self.maps)
         distance = (self.maps - identity)[..., :-1].square().sum(dim=(-2, -1)).div(d).sqrt()

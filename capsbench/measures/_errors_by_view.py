@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -18,10 +18,12 @@ from capsbench.measures._measure import MeasureContext, ValueSpec
 from capsbench.measures._nonfinite import drop_nonfinite
 from capsbench.measures._paired_activations import Activations, paired_activations
 from capsbench.measures._result import Array, MeasureResult, index_name
-from capsbench.metrics.invariance import FeatureDistances, FeatureInvariance, mean_over_views
 from capsbench.statistics.influence import influence_values
 from capsbench.values import Condition, Quantity
 from capsbench.viewpoint.grid import GridView
+
+if TYPE_CHECKING:
+    from capsbench.metrics.invariance import FeatureDistances, FeatureInvariance
 
 Pair = tuple[Tensor, Tensor]  # (N, ...) each
 # From a view, a layer's name, and its activations for images and for the same images from the view:
@@ -197,6 +199,8 @@ def _scale_to_means(squares: Tensor, error: FeatureDistances) -> Tensor:
 
 
 def _new_metric(x: Tensor, num_classes: int | None) -> FeatureInvariance:
+    from capsbench.metrics.invariance import FeatureInvariance  # which imports torchmetrics
+
     # Every process sees the same images: there is nothing to sum over processes.
     return FeatureInvariance(x[0].numel(), num_classes, sync_on_compute=False).to(x.device)
 
@@ -208,6 +212,8 @@ def _terms(
     with_classes: bool,
 ) -> Iterator[tuple[Quantity, Tensor]]:
     """Yield all quantities with their values, also undefined ones."""
+    from capsbench.metrics.invariance import mean_over_views
+
     nontrivial = [row for row, view in enumerate(views) if not view.is_identity]
     by_factor: dict[str, list[int]] = {}
     for row in nontrivial:

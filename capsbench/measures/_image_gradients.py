@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection
 
 import torch
-from pytorch_lightning.utilities.seed import isolate_rng
 from torch import Tensor
 
 from capsbench.contracts import Model
@@ -39,6 +38,8 @@ def absent_gradients(
     Returns:
         The reason for each output without a gradient.
     """
+    from pytorch_lightning.utilities.seed import isolate_rng
+
     names = [each.name for each in outputs if each.is_layer]
     cuda = torch.device(device).type == "cuda"
     missing = dict.fromkeys(outputs, ABSENT)

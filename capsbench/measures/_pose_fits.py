@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -12,9 +13,11 @@ from capsbench.data.folds import folds_by_image
 from capsbench.measures._errors_by_view import ConditionOf, Pair, no_condition
 from capsbench.measures._paired_activations import Activations
 from capsbench.measures._result import Array
-from capsbench.metrics.pose_equivariance import PoseEquivariance, PoseFit, combine_fits
 from capsbench.values import Quantity, Value, select
 from capsbench.viewpoint.grid import GridView
+
+if TYPE_CHECKING:
+    from capsbench.metrics.pose_equivariance import PoseEquivariance, PoseFit
 
 FibresOf = Callable[[GridView, str, Tensor, Tensor], Pair | None]
 
@@ -44,6 +47,8 @@ class PoseFits:
 
     def update(self, view: GridView, batch: Batch, f_x: Activations, f_gx: Activations) -> None:
         """Add a batch of images, with their activations as stored and from the view."""
+        from capsbench.metrics.pose_equivariance import PoseEquivariance
+
         for name in self.layers:
             fibres = self.fibres_of(view, name, f_x[name], f_gx[name])
             if fibres is None:
@@ -69,6 +74,8 @@ class PoseFits:
 
     def values(self) -> list[tuple[Quantity, Tensor]]:
         """Return all quantities with their values, also undefined ones."""
+        from capsbench.metrics.pose_equivariance import combine_fits  # which imports torchmetrics
+
         return self.by_view + [
             value
             for quantity, fits in self.by_factor.items()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import torch
-from pytorch_lightning.utilities.seed import isolate_rng
 
 from capsbench.contracts import Model
 from capsbench.data.images import ImageDataModule
@@ -25,6 +24,8 @@ def repeated_pass_notes(model: Model, data: ImageDataModule, device: str) -> tup
         data: The data module.
         device: Device of the model.
     """
+    from pytorch_lightning.utilities.seed import isolate_rng
+
     rows = torch.arange(min(IMAGES, len(data.split("test"))))
     images = data.evaluation.get_batch("test", rows, Views.identity(1)).images.to(device)
     with isolate_rng(include_cuda=images.is_cuda):

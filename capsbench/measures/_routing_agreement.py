@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
-from scipy.stats import rankdata
 from torch import Tensor
 
 
@@ -84,6 +83,8 @@ def correlate_presence_with_spread(presences: Tensor, spreads: Tensor) -> Spread
 
 def _ranks(values: Tensor) -> Tensor:
     """Return ranks along the images of (..., N, J); NaN for a capsule with any NaN."""
+    from scipy.stats import rankdata
+
     ranks = rankdata(values.cpu().numpy(), axis=-2, nan_policy="propagate")
     return torch.from_numpy(ranks).to(values)
 

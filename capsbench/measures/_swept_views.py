@@ -13,7 +13,6 @@ from capsbench.contracts import Model
 from capsbench.data.images import ImageDataModule
 from capsbench.measures._measure import MeasureContext
 from capsbench.measures._predictions import predict_split
-from capsbench.metrics.view_accuracy import ViewAccuracy
 from capsbench.values import Quantity, Value
 from capsbench.viewpoint.joint import SweptView
 from capsbench.viewpoint.spread import Region
@@ -58,6 +57,8 @@ def predict_views(
         views: The V views. Recorded factors select images.
         context: Device and progress.
     """
+    from capsbench.metrics.view_accuracy import ViewAccuracy  # which imports torchmetrics
+
     index = data.split("test").index.numpy()
     order = np.argsort(index)
     correct = np.zeros((len(views), len(index)), dtype=bool)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -25,8 +25,10 @@ from capsbench.measures._nonfinite import drop_nonfinite
 from capsbench.measures._result import Array
 from capsbench.measures._routing_agreement import correlate_presence_with_spread
 from capsbench.measures._vote_spreads import CapsuleSpreads, record_vote_spreads
-from capsbench.metrics.calibration_error import CalibrationError, Reliability
 from capsbench.values import Quantity, Value
+
+if TYPE_CHECKING:
+    from capsbench.metrics.calibration_error import Reliability
 
 Numbers = Iterator[tuple[Quantity, Tensor, int]]
 PER_CAPSULE = "presence_spread_correlation_per_capsule"
@@ -162,6 +164,8 @@ def _evaluate(
 
 def _reliability(outputs: Mapping[str, Tensor], bins: int) -> dict[str, Reliability]:
     """Return the reliability tables of the most likely class and of presences, where defined."""
+    from capsbench.metrics.calibration_error import CalibrationError  # imports torchmetrics
+
     statements: dict[str, tuple[Tensor, Tensor]] = {}
     if "confidence" in outputs:
         statements["class"] = outputs["confidence"], outputs["accuracy"]

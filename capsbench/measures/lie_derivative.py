@@ -27,7 +27,6 @@ from capsbench.measures._nonfinite import drop_nonfinite
 from capsbench.measures._observations import observe_layer, observe_layer_derivative
 from capsbench.measures._receptive_field import interior_positions, scalar_field
 from capsbench.measures._result import Array, MeasureResult, index_name
-from capsbench.metrics.lie_derivative import MeanLieDerivative
 from capsbench.profiling.evaluation_mode import evaluation_mode
 from capsbench.values import Quantity
 
@@ -138,6 +137,8 @@ class LieDerivative(Measure[LieDerivativeConfig]):
         Raises:
             NotMeasuredError: An operation of the model has no forward derivative.
         """
+        from capsbench.metrics.lie_derivative import MeanLieDerivative  # imports torchmetrics
+
         rows = subset_rows(data, config.images)
         batches = [
             (batch.images, batch.index)

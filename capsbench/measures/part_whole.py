@@ -7,7 +7,6 @@ from typing import ClassVar, Literal, NamedTuple
 
 import torch
 from torch import Tensor
-from torchmetrics.functional.classification import binary_auroc
 
 from capsbench.contracts import Model, class_recall
 from capsbench.data.batches import SplitName
@@ -132,6 +131,8 @@ def part_whole_loss(intact: Tensor, rearranged: Tensor) -> PartWholeLoss:
         intact: (N,) the number for each intact object.
         rearranged: (N,) the number for the same objects with rearranged parts.
     """
+    from torchmetrics.functional.classification import binary_auroc
+
     both = torch.cat([intact, rearranged]).double()
     is_intact = torch.arange(len(both), device=both.device) < len(intact)
     means = intact.double().mean(), rearranged.double().mean()

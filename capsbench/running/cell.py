@@ -191,4 +191,4 @@ def build_data(
     given = arguments.resolve(cls, entry.arguments, what=what, supplied=arguments.SUPPLIED_TO_DATA)
     checked = arguments.typed(cls, given, what=what)
     own = {"views": views, "per_class": entry.per_class, "data_root": data_root}
-    return cls(**(checked | own | supplied)), given
+    return cls.detached(**(checked | own | supplied)), given

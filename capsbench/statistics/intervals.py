@@ -11,8 +11,6 @@ from typing import NamedTuple
 import numpy as np
 from numpy.random import Generator
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import bootstrap
-from scipy.stats import t as student_t
 
 from capsbench.errors import UserError
 
@@ -54,6 +52,8 @@ def t_interval(values: ArrayLike) -> Interval | None:
     by_seed = np.asarray(values, dtype=float)
     if by_seed.size < SEEDS_FOR_INTERVAL:
         return None
+    from scipy.stats import t as student_t  # takes longer to import than a page of two seeds
+
     error = by_seed.std(ddof=1) / np.sqrt(by_seed.size)
     return around(by_seed.mean(), error * student_t.ppf((1 + CONFIDENCE) / 2, by_seed.size - 1))
 
@@ -87,6 +87,8 @@ def bootstrap_over_images(
     images = (table if objects is None else by_object(table, objects)).mean(axis=0)
     interval = None
     if np.ptp(images) > 0:
+        from scipy.stats import bootstrap
+
         limits = bootstrap(
             (images,),
             np.mean,

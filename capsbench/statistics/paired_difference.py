@@ -12,7 +12,6 @@ from typing import NamedTuple
 import numpy as np
 from numpy.random import Generator
 from numpy.typing import ArrayLike
-from scipy.stats import t as student_t
 
 from capsbench.errors import UserError
 from capsbench.statistics.intervals import (
@@ -147,6 +146,8 @@ def difference_over_seeds(first: ArrayLike, second: ArrayLike) -> Difference:
     error = float(gaps.std(ddof=1) / np.sqrt(gaps.size))
     if error <= ROUNDING * abs(gaps).max():
         return undefined
+    from scipy.stats import t as student_t
+
     p = float(2 * student_t.sf(abs(mean) / error, gaps.size - 1))
     return Difference(mean, t_interval(gaps), p, p, counts, 0)
 

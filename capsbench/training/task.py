@@ -16,6 +16,7 @@ from torchmetrics import MeanMetric, MetricCollection
 
 from capsbench.contracts import Batch, ImageShape, Model, Prediction, class_recall
 from capsbench.data.images import ImageDataModule
+from capsbench.data.lightning import attach
 from capsbench.data.pairs import as_batch
 from capsbench.data.randomness import derive
 from capsbench.errors import UserError
@@ -24,6 +25,8 @@ from capsbench.training.recipe import ProtocolRecipe, Recipe
 from capsbench.training.schedule import learning_rate_factor
 from capsbench.wrapping import LogitsModel
 from capsbench.wrapping.compiled import is_compiled
+
+attach()  # a LightningCLI takes classes of LightningDataModules only
 
 SPLITS = ("validation", "test")
 FUSED_DEVICES = ("cpu", "cuda", "mps")  # devices with fused optimizers in torch
