@@ -33,7 +33,10 @@ def run(session):
         cells = plan(benchmark, models=models)
         changed = session.execution.model_copy(update=execution)
         this = Session(output or session.output, None, changed, session.console)
-        page = run_benchmark(benchmark, cells, this, changes=ProtocolChanges(), command="a test")
+        page, failed = run_benchmark(
+            benchmark, cells, this, changes=ProtocolChanges(), command="a test"
+        )
+        assert not failed
         assert page is not None
         assert page.is_file()
         times = {cell.path: this.folder(cell).training.stat().st_mtime_ns for cell in cells}

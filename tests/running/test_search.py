@@ -113,7 +113,7 @@ def test_the_page_and_the_export_show_the_search(session, tmp_path):
     added = (ModelEntry(name="cnn-small", label="Narrow", arguments={"width": 2}),)
     benchmark = load_benchmark("quick", changes, added=added)
     tuned, record = search(benchmark, session, models=["Narrow"])
-    page = run_benchmark(
+    page, _ = run_benchmark(
         tuned,
         plan(tuned, models=["Narrow"]),
         session,

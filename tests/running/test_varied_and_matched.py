@@ -46,7 +46,7 @@ def folder(session, tiny_protocol, tiny_file):
             ],
         }
     )
-    page = run_benchmark(
+    page, _ = run_benchmark(
         benchmark, plan(benchmark), session, changes=ProtocolChanges(), command="a test"
     )
     assert page is not None
