@@ -163,6 +163,7 @@ def _row(
         "version": exported and exported.version,
         "size": exported and exported.size,
         "cells": exported and len(exported.cells),
+        "failed": exported and len(exported.failed),
         "valid": problem is None,
         "problem": problem,
         "earlier_revisions": earlier_revisions(exported.cells) if exported else [],

@@ -75,6 +75,7 @@ def test_json_lists_every_record(cli, recorded, monkeypatch):
         "version": 1,
         "size": "full",
         "cells": 6,
+        "failed": 0,
         "valid": True,
         "problem": None,
         "earlier_revisions": ["measure a 1"],

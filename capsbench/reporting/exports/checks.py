@@ -26,6 +26,7 @@ from capsbench.reporting.exports.export import ExportedResults, require_register
 from capsbench.reporting.tables.quantity_text import measured_text
 from capsbench.schema import Benchmark, build_benchmark, variants
 from capsbench.schema.quantities import require_quantity
+from capsbench.training.devices import threads_on
 from capsbench.training.selection import accuracy_column
 from capsbench.viewpoint.grid import ViewGrid
 from capsbench.wrapping import model_class
@@ -33,7 +34,7 @@ from capsbench.wrapping import model_class
 # Fields that determine the numbers of a protocol; the texts of the shipped file replace the others.
 DETERMINING = (
     *("name", "version", "data", "views", "models", "vary", "recipe", "selection", "matched"),
-    *("follow", "seeds", "measures"),
+    *("follow", "seeds", "threads", "measures"),
 )
 TOLERANCE = 1e-6  # of numbers that were written, read and added up again
 
@@ -71,7 +72,14 @@ def check_export(exported: ExportedResults) -> None:
         )
     if searched:
         _check_search(exported, shipped)
-    check_cells(path, record.benchmark, exported.results.cells)
+    check_cells(path, record.benchmark, exported.cells)
+    for cell in exported.failed:
+        protocol = variants(record.benchmark).get(cell.at)
+        if protocol is None or not _is_cell(protocol, cell):
+            raise UserError(
+                f"{path}: {cell.title}, seed {cell.seed} is no cell of '{record.benchmark.name}'; "
+                "export the record again"
+            )
     for row in exported.differences:
         _check_difference(exported, row)
 
@@ -155,14 +163,16 @@ def _is_cell(protocol: Benchmark, cell: CellResult) -> bool:
 
 
 def _is_training(protocol: Benchmark, cell: CellResult, config: TrainingConfig) -> bool:
-    """Check that a training has the model, data, views and recipe of a protocol."""
+    """Check that a training has the model, data, views, recipe and threads of a protocol."""
     entry = next(each for each in protocol.models if each.label == cell.label)
     data = protocol.data
     expected = (protocol.recipe_of(entry), protocol.views, protocol.follow, cell.seed)
+    device = cell.training and cell.training.execution.device
     return (
         (config.recipe, config.views, config.follow, config.seed) == expected
         and config.fingerprint == cell.reference.fingerprint
         and config.data.per_class == data.per_class
+        and (device is None or config.threads == threads_on(device, protocol.threads))
         and _is_same("models", config.model, entry.name, entry.arguments, SUPPLIED_TO_MODELS)
         and _is_same("datamodules", config.data, data.name, data.arguments, SUPPLIED_TO_DATA)
     )

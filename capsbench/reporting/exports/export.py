@@ -26,6 +26,7 @@ from capsbench.records import (
     TrainingRecord,
     load_results,
 )
+from capsbench.records.failure import FailureRecord
 from capsbench.records.folders import file_name
 from capsbench.records.measure import require_declared
 from capsbench.records.one_version import require_one_version
@@ -104,6 +105,25 @@ class ExportedCell(RecordPart):
         )
 
 
+class ExportedFailure(RecordPart):
+    """A failed cell, without its log and traceback, which are of one machine."""
+
+    reference: CellReference
+    failure: FailureRecord
+
+    @classmethod
+    def of(cls, cell: CellResult) -> Self:
+        """Convert a failed cell for export."""
+        assert cell.failure is not None
+        private = {"log": None, "traceback": "", "host": ""}
+        return cls(reference=cell.reference, failure=cell.failure.model_copy(update=private))
+
+    def result(self, path: Path) -> CellResult:
+        """Return the cell as reports read it, from an exported file at a path."""
+        folder = CellFolder(path.parent / self.reference.path)
+        return CellResult(self.reference, folder, None, None, [], {}, failure=self.failure)
+
+
 class ExportedNumbers(RecordPart):
     """Numbers of a `Difference` as JSON, which has no NaN: None if undefined."""
 
@@ -146,6 +166,7 @@ class BenchmarkExport(Record):
     Attributes:
         record: Record of the benchmark, with the exported cells alone.
         cells: The finished cells.
+        failed: The failed cells; none in records from before November 29, 2026.
         differences: Differences between the models.
     """
 
@@ -153,6 +174,7 @@ class BenchmarkExport(Record):
 
     record: BenchmarkRecord
     cells: tuple[ExportedCell, ...]
+    failed: tuple[ExportedFailure, ...] = ()
     differences: tuple[ExportedDifference, ...]
 
 
@@ -188,11 +210,16 @@ class ExportedResults:
     @property
     def cells(self) -> tuple[CellResult, ...]:
         """The finished cells."""
-        return self.results.cells
+        return tuple(cell for cell in self.results.cells if cell.failure is None)
+
+    @property
+    def failed(self) -> tuple[CellResult, ...]:
+        """The failed cells."""
+        return tuple(cell for cell in self.results.cells if cell.failure is not None)
 
 
 def export_benchmark(folder: Path, into: Path) -> Path:
-    """Export the finished cells of a benchmark to one file.
+    """Export the finished cells of a benchmark to one file, with the reasons of the failed ones.
 
     Models that were trained elsewhere are no part of the protocol, and are left out.
 
@@ -215,10 +242,12 @@ def export_benchmark(folder: Path, into: Path) -> Path:
         raise UserError(f"{folder} has only models that were trained elsewhere; none is exported")
     if not cells:
         raise UserError(f"{folder} has no finished cell to export; run the benchmark first")
-    require_registered(folder, cells)
+    failed = [cell for cell in results.cells if cell.failure is not None]
+    require_registered(folder, [*cells, *failed])
+    paths = {cell.reference.path for cell in (*cells, *failed)}
     record = results.record.model_copy(
         update={
-            "cells": tuple(cell.reference for cell in cells),
+            "cells": tuple(each for each in results.record.cells if each.path in paths),
             "examples": None,
             "command": portable(results.record.command),
         }
@@ -228,6 +257,7 @@ def export_benchmark(folder: Path, into: Path) -> Path:
     BenchmarkExport(
         record=record,
         cells=tuple(ExportedCell.of(cell) for cell in cells),
+        failed=tuple(map(ExportedFailure.of, failed)),
         differences=tuple(_exported(each) for each in model_differences(finished)),
     ).save(path)
     return path
@@ -267,7 +297,10 @@ def load_export(path: Path) -> ExportedResults:
         UserError: It does not fit the schema, or its cells are of different revisions.
     """
     content = BenchmarkExport.load(path)
-    cells = tuple(cell.result(path) for cell in content.cells)
+    order = {cell.path: place for place, cell in enumerate(content.record.cells)}
+    exported = (*content.cells, *content.failed)
+    in_order = sorted(exported, key=lambda each: order.get(each.reference.path, len(order)))
+    cells = tuple(each.result(path) for each in in_order)
     require_one_version(path, cells)
     differences = [
         ModelDifference(each.title, each.measure, each.quantity, each.numbers.difference)

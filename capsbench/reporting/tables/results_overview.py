@@ -40,7 +40,7 @@ def overview_table(exported: Sequence[ExportedResults]) -> Table:
             (
                 each.name,
                 ", ".join([results.record.size, *_earlier(each)]),
-                f"{len(results.cells)} of {_num_planned(results.benchmark)}",
+                f"{len(each.cells)} of {_num_planned(results.benchmark)}{_failed(each)}",
                 listed(list(dict.fromkeys(each.execution.device_name for each in trained))),
                 results.record.provenance.date[:10],
                 listed(counts) or MISSING,
@@ -146,6 +146,10 @@ def _measured(counterpart: Counterpart, exported: ExportedResults, label: str) -
         return f"{MISSING} ({', '.join(terms)})"
     details = ", ".join([counted(counterpart.seed_values.n, "seed"), *terms])
     return f"{100 * counterpart.seed_values.mean:.2f} % ({details}{counterpart.note})"
+
+
+def _failed(exported: ExportedResults) -> str:
+    return f", {len(exported.failed)} failed" if exported.failed else ""
 
 
 def _num_planned(benchmark: Benchmark) -> int:
