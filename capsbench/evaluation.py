@@ -20,6 +20,7 @@ from capsbench.contracts import Model
 from capsbench.data.images import ImageDataModule
 from capsbench.errors import UserError, in_one_line, unknown
 from capsbench.files.folders import is_folder, require_folder, require_writable
+from capsbench.files.holder import Holder
 from capsbench.measures import MeasureConfig, MeasureContext, MeasureResult, run_measure
 from capsbench.measures._objects import with_objects
 from capsbench.measures._repeated_passes import repeated_pass_notes
@@ -34,6 +35,7 @@ from capsbench.running.examples import require_images
 from capsbench.running.resolve_layers import with_own_layers
 from capsbench.running.weights import TrainedModel, in_memory, load_trained_model
 from capsbench.schema import Benchmark, load_benchmark
+from capsbench.training.devices import threads_on, use_threads
 from capsbench.trusted_code import trusting_code
 from capsbench.wrapping.live import as_model, unwrap
 
@@ -55,11 +57,13 @@ def evaluate(
 ) -> Evaluation:
     """Compute the measures of a benchmark on a trained model; nothing is trained.
 
-    A terminal shows the progress of each measure. With ``into``, the model joins the benchmark's
-    page in a folder of runs, marked as trained elsewhere. The protocol is then the recorded one,
-    and recorded measures of the same weights are not computed again. If nothing at all is measured,
-    the model does not join, and nothing is recorded. The identity of a model in memory covers its
-    class, settings and tensors, but not the code of its ``forward``.
+    On a processor, the measures use the threads that the benchmark states, and each record
+    names them. A terminal shows the progress of each measure. With ``into``, the model joins
+    the benchmark's page in a folder of runs, marked as trained elsewhere. The protocol is then
+    the recorded one, and recorded measures of the same weights are not computed again. If
+    nothing at all is measured, the model does not join, and nothing is recorded. The identity
+    of a model in memory covers its class, settings and tensors, but not the code of its
+    ``forward``.
 
     Args:
         model: A `Model`; any module that returns logits (B, K), for which notes list the measures
@@ -151,12 +155,13 @@ def evaluate_loaded(
     results: dict[str, MeasureResult] = {}
     empty: list[Callable[[], None]] = []
     with ExitStack() as stack:
+        stack.enter_context(use_threads(threads_on(device.type, protocol.threads)))
         for each in (ready, *others.values()):
             stack.enter_context(evaluation_mode(each))
         for each in (ready, *others.values()):  # fails before any measure if it cannot predict
             each(torch.zeros(1, *each.image_shape, device=device))
         if cell is not None:
-            stack.enter_context(cell.lock())
+            held = stack.enter_context(cell.lock(_print_wait))
         progress = stack.enter_context(progress_bar(Console(stderr=True)))
         model_notes = cache(partial(repeated_pass_notes, data=data, device=str(device)))
         for config in protocol.measures:
@@ -171,6 +176,7 @@ def evaluate_loaded(
                     results[config.measure] = _not_measured(error, ready)
                     continue
                 if cell is not None:
+                    held.require_held()
                     seconds = time.perf_counter() - started
                     save = partial(cell.save, config, result, seconds=seconds, device=device.type)
                     # Notes alone are recorded only beside values of another measure.
@@ -185,6 +191,10 @@ def evaluate_loaded(
     if cell is None or evaluation.is_empty:
         return evaluation
     return replace(evaluation, page=cell.join(data))
+
+
+def _print_wait(holder: Holder) -> None:
+    Console(stderr=True).print(f"waiting for {holder}", markup=False, soft_wrap=True)
 
 
 def _trained(

@@ -19,7 +19,7 @@ from capsbench.data.recorded import RecordedData, Recording, cropped_shape
 from capsbench.datamodules._toynorb_grid import AZIMUTHS, ELEVATIONS, render_grid, scenes
 from capsbench.datamodules._toys import CATEGORIES, INSTANCES, TEST_INSTANCES, all_toys
 from capsbench.files.arrays import load_arrays, save_arrays
-from capsbench.files.locking import locked
+from capsbench.files.lease import LEASE, lease
 from capsbench.fingerprint import fingerprint
 from capsbench.progress import progress_bar
 from capsbench.rendering.lighting import LIGHTINGS
@@ -152,7 +152,7 @@ class ToyNORB(RecordedData):
         path = _folder() / f"{fingerprint(settings)}.npz"
         if (arrays := load_arrays(path)) is not None:
             return arrays
-        with locked(path.parent):
+        with lease(path.parent / LEASE, "render ToyNORB"):
             if (arrays := load_arrays(path)) is None:  # else another process has just rendered it
                 arrays = self._render(distance, rearranged=rearranged)
                 save_arrays(path, arrays)

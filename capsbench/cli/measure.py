@@ -66,10 +66,10 @@ def measure(
         configs = parse_measures(measures)
         from rich.console import Console
 
-        from capsbench.files.locking import locked
         from capsbench.records.cell_files import load_measure
         from capsbench.running.examples import require_images
         from capsbench.running.finished_cell import load_finished_cell
+        from capsbench.running.leftovers import clear_cell
         from capsbench.running.measure_job import measure_cell
         from capsbench.running.resolve_layers import resolve_layers
         from capsbench.running.session import Session
@@ -83,8 +83,13 @@ def measure(
         execution = Execution(device=device, wandb="off")
         session = Session(Path(), data_root, execution, Console(stderr=True)).ready()
         folder = session.folder(trained)
-        with locked(folder.path, f"another process is using {cell}; wait for it"):
-            not_written = measure_cell(trained, session, keep_empty=False)
+        clear_cell(folder)
+        not_written = measure_cell(
+            trained,
+            session,
+            keep_empty=False,
+            on_wait=lambda holder: session.print(f"waiting for {holder}"),
+        )
         records = [
             not_written[name] if name in not_written else load_measure(folder, name)
             for name in trained.measures

@@ -1,1 +1,1 @@
-"""Files of data sets: downloads, locks, checksums, archives and cached arrays."""
+"""Files of data sets: downloads, leases, checksums, archives and cached arrays."""

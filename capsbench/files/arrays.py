@@ -24,9 +24,9 @@ from numpy.typing import NDArray
 
 from capsbench.errors import UserError
 from capsbench.files.archives import require_bounded
-from capsbench.files.atomic import write_bytes
+from capsbench.files.atomic import temporary_path, write_bytes
 from capsbench.files.content import MAX_BYTES, Content, describe_start, read, stream_sha256
-from capsbench.files.locking import unwritable
+from capsbench.files.folders import unwritable
 
 MAGIC = b"\x93NUMPY"
 READ_HEADER = {(1, 0): read_array_header_1_0, (2, 0): read_array_header_2_0}
@@ -149,7 +149,7 @@ def _array(content: Content, archive: zipfile.ZipFile, member: zipfile.ZipInfo) 
 
 
 def _write(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = temporary_path(path)
     try:
         with temporary.open("w+b") as stream:
             with zipfile.ZipFile(stream, "w") as archive:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import json
 import os
 import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -18,10 +19,13 @@ import numpy as np
 from capsbench.environment.failures import writing
 from capsbench.errors import UserError
 from capsbench.files import strict_json
+from capsbench.files.processes import this_process
 
 MAX_JSON = 200_000_000  # bytes
 AGAIN = "remove it and run the command again"
-UNFINISHED = re.compile(r"\..+\.\d+\.tmp")  # names of temporary files and folders, with a process
+# Names of temporary files and folders: their process, and a number of its own.
+UNFINISHED = re.compile(r"\..+?\.(?:(?P<owner>[0-9a-f]+-\d+-\d+)\.)?\d+\.tmp")
+NUMBERS = itertools.count(1)
 Row = dict[str, float]
 
 
@@ -40,10 +44,9 @@ def write_file(path: Path) -> Iterator[BinaryIO]:
     Yields:
         A stream for the contents, of a file next to it.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = temporary_path(path)
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        remove(temporary)
         try:
             with temporary.open("xb") as stream:  # never through a link
                 yield stream
@@ -54,6 +57,15 @@ def write_file(path: Path) -> Iterator[BinaryIO]:
             remove(temporary)
 
 
+def temporary_path(path: Path) -> Path:
+    """Return a name next to a file or folder that no other process or thread uses.
+
+    It has the identity of this process, so that another one can tell when it is abandoned, see
+    `capsbench.files.leftovers`.
+    """
+    return path.with_name(f".{path.name}.{this_process()}.{next(NUMBERS)}.tmp")
+
+
 def is_present(path: Path) -> bool:
     """Return True if anything has this name, also a folder or a link to nothing."""
     return os.path.lexists(path)
@@ -62,14 +74,15 @@ def is_present(path: Path) -> bool:
 def remove_link(path: Path) -> None:
     """Remove a symbolic link in place of a folder of ours; what it names stays as it is."""
     if path.is_symlink():
-        path.unlink()
+        path.unlink(missing_ok=True)
 
 
 def remove(path: Path) -> None:
     """Remove a file, a folder, or a symbolic link without what it names; absent ones are fine."""
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    elif is_present(path):
+    while path.is_dir() and not path.is_symlink():
+        with suppress(FileNotFoundError):  # another process removes it too
+            shutil.rmtree(path)
+    if is_present(path):
         path.unlink(missing_ok=True)
 
 
@@ -82,12 +95,13 @@ def write_folder(path: Path) -> Iterator[Path]:
     Yields:
         An empty folder next to it, for the contents.
     """
-    work = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    work = temporary_path(path)
     new, old = work / "new", work / "old"
     with writing(path):
-        remove(work)
         try:
-            new.mkdir(parents=True)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            work.mkdir()  # never through a link
+            new.mkdir()
             yield new
             for file in new.iterdir():
                 with file.open("rb") as stream:
@@ -161,14 +175,3 @@ def read_rows(path: Path) -> list[Row]:
         return [{key: float(value) for key, value in row.items()} for row in rows]
     except (ValueError, TypeError, csv.Error):  # TypeError: a row with too few or too many columns
         raise ValueError("not rows of numbers") from None
-
-
-def clear_unfinished_writes(folder: Path) -> None:
-    """Remove temporary files and folders of ours that a killed process left in a folder.
-
-    Links inside of it are not followed, and files with other names stay.
-    """
-    for place, folders, files in os.walk(folder):
-        for name in (*folders, *files):
-            if UNFINISHED.fullmatch(name):
-                remove(Path(place, name))

@@ -17,8 +17,8 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, Trans
 from capsbench import __version__
 from capsbench.errors import UserError
 from capsbench.files.content import CHUNK, stream_sha256
-from capsbench.files.folders import misplaced
-from capsbench.files.locking import locked, unwritable
+from capsbench.files.folders import misplaced, unwritable
+from capsbench.files.lease import LEASE, lease
 from capsbench.files.remote import RemoteFile
 
 TIMEOUT = 30.0  # seconds without data until a mirror is given up
@@ -62,7 +62,7 @@ def fetch(files: Sequence[RemoteFile], folder: Path, *, data_set: str) -> None:
     """
     if not _missing(files, folder):
         return
-    with locked(folder):
+    with lease(folder / LEASE, f"download {data_set}"):
         missing = _missing(files, folder)
         console = Console(stderr=True)
         with Progress(

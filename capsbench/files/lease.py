@@ -50,6 +50,7 @@ from capsbench.files.folders import unwritable
 from capsbench.files.holder import Holder, Number, create, open_file, parse, read, write
 from capsbench.files.processes import Process, this_process
 
+LEASE = ".lease"  # name of the file in a folder, or the end of its name
 # An owner that gives no sign for so long has lost its lease. Network file systems show changes of
 # other hosts late: NFS keeps attributes of a file for up to 60 s.
 STALE_SECONDS = 120.0
@@ -79,6 +80,7 @@ class Lease:
     def __init__(self, path: Path, holder: Holder) -> None:
         self.path = path
         self.holder = holder
+        self._progress = dict[str, Number]()
         self._pid = os.getpid()
         self._released = threading.Event()
         # A daemon: it keeps no process alive, and ends with it.
@@ -97,8 +99,7 @@ class Lease:
 
     def update(self, **progress: Number) -> None:
         """Set entries of the progress; they are written with the next heartbeat."""
-        entries = {**self.holder.progress, **progress}
-        self.holder = self.holder.model_copy(update={"progress": entries})
+        self._progress = {**self._progress, **progress}  # the thread never sees half of it
 
     def require_held(self) -> None:
         """Check that no other process has taken over.
@@ -150,7 +151,8 @@ class Lease:
             current = parse(file)
             if current is None or current.token != self.holder.token:
                 return False
-            write(file, self.holder.model_copy(update={"beat": time.time()}))
+            news = {"beat": time.time(), "progress": self._progress}
+            write(file, self.holder.model_copy(update=news))
         return True
 
 
@@ -224,6 +226,26 @@ def read_lease(path: Path, *, stale_seconds: float = STALE_SECONDS) -> Holder | 
     if current is None or _is_stale(path, current, stale_seconds):
         return None
     return current
+
+
+def clear_stale_lease(path: Path, *, stale_seconds: float = STALE_SECONDS) -> None:
+    """Remove a lease, or the successor of one, whose process is known to be dead.
+
+    Args:
+        path: Either file; it need not exist.
+        stale_seconds: See `lease`.
+
+    Raises:
+        UserError: It is a symbolic link.
+    """
+    current = read(path)
+    if current is None or not _is_stale(path, current, stale_seconds):
+        return
+    if path.name.endswith(LEASE):
+        if taken := try_lease(path, "clear leftovers", stale_seconds=stale_seconds):
+            taken.release()
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _take(path: Path, task: str, stale_seconds: float) -> Lease | Holder | None:

@@ -40,6 +40,8 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
+from capsbench.files.lease import LEASE
+
 
 def file_name(text: str) -> str:
     """Return a text as part of the name of a file or folder: small letters, digits and hyphens.
@@ -67,7 +69,6 @@ def inside(path: str) -> str:
 
 Inside = Annotated[str, AfterValidator(inside)]  # a path relative to the runs folder
 CELL_NAME = re.compile(r"(\d+|elsewhere)-[0-9a-f]{12}")  # of the folder of a cell
-LEASE = ".lease"  # end of the names of leases
 FileName = Annotated[str, Field(pattern=r"^\w[\w.-]*$")]
 
 
@@ -174,6 +175,11 @@ class BenchmarkFolder:
     def lease(self) -> Path:
         """Lease of the process that writes the record."""
         return self.path / ".benchmark.lease"
+
+    @property
+    def report_lease(self) -> Path:
+        """Lease of the process that builds the page."""
+        return self.path / ".report.lease"
 
     @property
     def log(self) -> Path:

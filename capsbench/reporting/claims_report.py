@@ -9,6 +9,8 @@ from urllib.parse import quote
 
 from capsbench.errors import UserError
 from capsbench.files.atomic import remove_link, write_bytes
+from capsbench.files.lease import lease
+from capsbench.files.leftovers import clear_leftovers
 from capsbench.records import BenchmarkFolder, ClaimsRecord, Results, load_results
 from capsbench.records.one_version import require_one_revision
 from capsbench.reporting.comparisons.claims import JudgedClaim, judge
@@ -74,10 +76,18 @@ def build(folder: Path) -> Path:
     Returns:
         Path of ``index.html``.
     """
-    results, files = load_claims_results(folder), BenchmarkFolder(folder)
+    files = BenchmarkFolder(folder)
+    ClaimsRecord.load(files.claims)  # before anything is written in a folder without records
+    with lease(files.report_lease, "build the page"):
+        return _build(folder, files)
+
+
+def _build(folder: Path, files: BenchmarkFolder) -> Path:
+    results = load_claims_results(folder)
     record = results.record
     tables = claim_tables(results.judged(), record.scale)
     remove_link(files.report)
+    clear_leftovers(files.report)
     write_bytes(files.report / "report.md", render_claims(record, tables).encode())
     page = render_html.render(
         "claims.html.jinja",

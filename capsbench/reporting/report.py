@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from capsbench.files.atomic import clear_unfinished_writes, remove, remove_link, write_bytes
-from capsbench.records import BenchmarkFolder, load_results
+from capsbench.files.atomic import remove, remove_link, write_bytes
+from capsbench.files.lease import lease
+from capsbench.files.leftovers import clear_leftovers
+from capsbench.records import BenchmarkFolder, BenchmarkRecord, load_results
 from capsbench.reporting import markdown, page
 from capsbench.reporting.comparisons.differences import differences_csv, model_differences
 from capsbench.reporting.exports.csv_file import results_csv
@@ -21,7 +23,9 @@ CHANGING_FIGURE = re.compile(r"(accuracy-\w+|training-\d+)\.(svg|png)")
 def build(folder: Path) -> Path:
     """Build ``folder/report/`` from the records; the same records give the same bytes.
 
-    Figures of a factor or model that has left the protocol are removed; other files stay.
+    Figures of a factor or model that has left the protocol are removed; other files stay. Of two
+    processes that build the page, the second one waits for the first, and builds it from the
+    records of that moment.
 
     Args:
         folder: ``runs/<benchmark>``.
@@ -32,12 +36,19 @@ def build(folder: Path) -> Path:
     Raises:
         UserError: There is no record, or one is damaged.
     """
+    files = BenchmarkFolder(folder)
+    BenchmarkRecord.load(files.record)  # before anything is written in a folder without records
+    with lease(files.report_lease, "build the page"):
+        return _build(folder)
+
+
+def _build(folder: Path) -> Path:
     results = load_results(folder)
     report = BenchmarkFolder(folder).report
     figures = report / "figures"
     for place in (report, figures):
         remove_link(place)
-    clear_unfinished_writes(report)
+        clear_leftovers(place)
     differences = model_differences(results)
     tables = result_tables(results, differences)
     measure_figures = all_figures.measure_figures(results)

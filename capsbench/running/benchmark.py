@@ -24,6 +24,7 @@ from capsbench.running.cell_state import cell_state
 from capsbench.running.examples import require_images, write_examples
 from capsbench.running.job_request import Outcome
 from capsbench.running.jobs import Job, ReportJob, plan_jobs
+from capsbench.running.leftovers import clear_benchmark, clear_cell
 from capsbench.running.measure_job import missing_measures
 from capsbench.running.next_step import next_step
 from capsbench.running.outcome_lines import print_cell, print_failure
@@ -112,6 +113,9 @@ def prepare_run(
     jobs = plan_jobs(cells, benchmark.name, session)
     if not session.is_first:
         return PreparedRun(benchmark, cells, jobs, session)
+    clear_benchmark(BenchmarkFolder(session.output / benchmark.name))
+    for cell in cells:
+        clear_cell(session.folder(cell))
     _restore_configs(cells, session)
     device = session.execution.device
     notes = precision_note(benchmark.recipe, device), threads_note(benchmark.threads, device)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,8 +10,8 @@ from typing import Any
 
 from capsbench.data.images import ImageDataModule
 from capsbench.errors import UserError
-from capsbench.files.atomic import clear_unfinished_writes, is_present
-from capsbench.files.locking import LOCK, locked
+from capsbench.files.atomic import is_present
+from capsbench.files.lease import Holder, Lease, lease
 from capsbench.measures import MeasureConfig, MeasureResult
 from capsbench.records import (
     BenchmarkFolder,
@@ -30,6 +30,7 @@ from capsbench.reporting import report
 from capsbench.reporting.comparisons.per_image import load_arrays
 from capsbench.running.cell import measure_name
 from capsbench.running.examples import write_examples
+from capsbench.running.leftovers import clear_cell
 from capsbench.running.measure_job import measure_record, save_measure
 from capsbench.running.plan import resolve_data
 from capsbench.running.weights import TrainedModel
@@ -183,19 +184,22 @@ class ElsewhereCell:
         return CellFolder(self.page.runs / self.reference.path)
 
     @contextmanager
-    def lock(self) -> Iterator[None]:
+    def lock(self, on_wait: Callable[[Holder], None]) -> Iterator[Lease]:
         """Hold the folder, and write the model's record.
 
-        Raises:
-            UserError: Another process holds it.
+        Args:
+            on_wait: Called once with the process that holds it, if there is a wait for one.
         """
         path = self.folder.path
-        with locked(path, f"another process is measuring this model in {path}; wait for it"):
-            clear_unfinished_writes(path)
+        with lease(self.folder.lease, f"measure {self.weights.label}", on_wait=on_wait) as held:
+            clear_cell(self.folder)
             if is_present(self.folder.weights):
                 load_weights(self.folder)  # a damaged one is named, not replaced
             self.weights.save(self.folder.weights)
-            yield
+            yield held
+        while path != self.page.runs and not any(path.iterdir()):  # after `discard`
+            path.rmdir()
+            path = path.parent
 
     def load(self, config: MeasureConfig) -> MeasureResult | None:
         """Return the recorded result of a measure; None if there is none."""
@@ -224,15 +228,9 @@ class ElsewhereCell:
         save_measure(self.folder, name, record, result)
 
     def discard(self) -> None:
-        """Remove the model's record, and folders that are then empty, if it has no measure."""
-        path = self.folder.path
-        if any(path.glob("measures/*.json")):
-            return
-        self.folder.weights.unlink()
-        Path(path, LOCK).unlink()
-        while path != self.page.runs and not any(path.iterdir()):
-            path.rmdir()
-            path = path.parent
+        """Remove the model's record if it has no measure."""
+        if not any(self.folder.path.glob("measures/*.json")):
+            self.folder.weights.unlink()
 
     def join(self, data: ImageDataModule) -> Path:
         """Add the cell to the benchmark's record, and build the page.
@@ -247,7 +245,7 @@ class ElsewhereCell:
             UserError: Another model has taken its label meanwhile.
         """
         folder = self.page.folder
-        with locked(folder.path):
+        with lease(folder.lease, "write the record"):
             record = self._current_record(data)
             _require_own_label(self.page, record, self.reference)
             others, _ = kept_cells(self.page.runs, record.benchmark, self.weights.data)

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache, partial
+from itertools import count
+from typing import Self
 
 from capsbench.capsules.backends import use_backend
 from capsbench.contracts import Model
-from capsbench.files.atomic import clear_unfinished_writes, write_npz
+from capsbench.data.images import ImageDataModule
+from capsbench.files.atomic import write_npz
+from capsbench.files.holder import Holder
+from capsbench.files.lease import BusyError, Lease, read_lease, try_lease
 from capsbench.measures import (
     MeasureConfig,
     MeasureContext,
@@ -26,7 +32,10 @@ from capsbench.records.cell_files import load_measure as load_measure_record
 from capsbench.running.cell import Cell
 from capsbench.running.checkpoints import load_checkpoint
 from capsbench.running.session import Session
+from capsbench.running.step_rate import StepRate
 from capsbench.training.devices import device_name, use_threads
+
+WAIT = 0.5  # seconds between two looks at measures of other processes
 
 
 def missing_measures(cell: Cell, folder: CellFolder) -> list[str]:
@@ -39,11 +48,17 @@ def missing_measures(cell: Cell, folder: CellFolder) -> list[str]:
 
 
 def measure_cell(
-    cell: Cell, session: Session, *, names: Collection[str] = (), keep_empty: bool = True
+    cell: Cell,
+    session: Session,
+    *,
+    names: Collection[str] = (),
+    keep_empty: bool = True,
+    on_wait: Callable[[Holder], None] | None = None,
 ) -> dict[str, MeasureRecord]:
     """Compute and record the missing measures of a trained cell; nothing is trained.
 
-    A cell that diverged has no weights, and no measures. Its sources must have been trained.
+    A cell that diverged has no weights, and no measures. Its sources must have been trained. Each
+    measure has a lease: several processes share the measures of a cell, and none is computed twice.
 
     Args:
         cell: The cell.
@@ -51,51 +66,117 @@ def measure_cell(
         names: Names of the measures; all of the cell if empty.
         keep_empty: Record a measure without values too, whose notes have the reasons: a benchmark
             lists it on its page, and does not repeat it. If False, it is tried again each time.
+        on_wait: Called once with a process that computes the last missing measures, before the wait
+            for it. If None, there is no wait.
 
     Returns:
         The records that were not written, by name.
+
+    Raises:
+        BusyError: Other processes compute all that are still missing, and there is no wait.
+        LeaseLostError: Another process has taken over, since this one was suspended.
     """
     folder = session.folder(cell)
-    missing = missing_measures(cell, folder)
-    if not keep_empty:
-        done = [name for name in cell.measures if name not in missing]
-        missing += [name for name in done if not load_measure_record(folder, name).values]
-    if names:
-        missing = [name for name in missing if name in names]
+    missing = [
+        name
+        for name in cell.measures
+        if (not names or name in names) and _is_missing(folder, name, keep_empty)
+    ]
     if not missing or _diverged(folder):
         return {}
-    clear_unfinished_writes(folder.path)
     with use_threads(cell.config.threads):
-        return _measure(cell, missing, session, keep_empty)
+        return _measure(cell, missing, session, keep_empty, on_wait)
+
+
+def _is_missing(folder: CellFolder, name: str, keep_empty: bool) -> bool:
+    if not has_measure(folder, name):
+        return True
+    return not keep_empty and not load_measure_record(folder, name).values
 
 
 def _measure(
-    cell: Cell, missing: Sequence[str], session: Session, keep_empty: bool
+    cell: Cell,
+    missing: Sequence[str],
+    session: Session,
+    keep_empty: bool,
+    on_wait: Callable[[Holder], None] | None,
 ) -> dict[str, MeasureRecord]:
-    """Compute and record measures of a trained cell; return the records that were not written."""
-    folder, device = session.folder(cell), session.execution.device
-    data = cell.build_data(session.data_root)
-    model = _trained_model(cell, session)
-    sources = {
-        label: _trained_model(source, session)
-        for label, source in cell.sources.items()
-        if not _diverged(session.folder(source))
-    }
-    model_notes = cache(partial(repeated_pass_notes, data=data, device=device))
+    """Compute and record measures, first those that no other process is computing."""
+    folder = session.folder(cell)
+    loaded = cache(partial(_Loaded.of, cell, session))  # not for measures that others have done
     not_written = dict[str, MeasureRecord]()
-    for name in missing:
-        config = cell.measures[name]
+    waits = False
+    while missing:
+        busy = []
+        for name in missing:
+            task = f"measure {cell.title}, seed {cell.seed}: {cell.measures[name].measure}"
+            held = try_lease(folder.measure_lease(name), task)
+            if held is None:
+                busy.append(name)
+                continue
+            with held:
+                if not _is_missing(folder, name, keep_empty):  # another process has just done it
+                    continue
+                record, result = loaded().measure(name, held)
+                held.require_held()
+                if result.values or keep_empty:
+                    save_measure(folder, name, record, result)
+                else:
+                    not_written[name] = record
+        if len(busy) == len(missing):
+            holder = read_lease(folder.measure_lease(busy[0]))
+            if on_wait is None:
+                raise BusyError(holder)
+            if holder is not None and not waits:
+                on_wait(holder)
+                waits = True
+            time.sleep(WAIT)
+        missing = busy
+    return not_written
+
+
+@dataclass(frozen=True)
+class _Loaded:
+    """A trained cell in memory, with the models that its measures need beside it."""
+
+    cell: Cell
+    session: Session
+    data: ImageDataModule
+    model: Model
+    sources: Mapping[str, Model]
+    model_notes: Callable[[Model], tuple[str, ...]]
+
+    @classmethod
+    def of(cls, cell: Cell, session: Session) -> Self:
+        """Load a cell onto the device of the session."""
+        data, device = cell.build_data(session.data_root), session.execution.device
+        sources = {
+            label: _trained_model(source, session)
+            for label, source in cell.sources.items()
+            if not _diverged(session.folder(source))
+        }
+        model_notes = cache(partial(repeated_pass_notes, data=data, device=device))
+        return cls(cell, session, data, _trained_model(cell, session), sources, model_notes)
+
+    def measure(self, name: str, held: Lease) -> tuple[MeasureRecord, MeasureResult]:
+        """Compute a measure; its lease states the progress."""
+        cell, device, config = self.cell, self.session.execution.device, self.cell.measures[name]
+        steps, done, rate = config.num_progress_steps, count(1), StepRate()
+        held.update(device=str(device), step=0, steps=steps)
         started = time.perf_counter()
-        with progress_bar(session.console) as progress:
+        with progress_bar(self.session.console) as progress:
             bar = progress.add_task(
-                f"{cell.title}, seed {cell.seed}: {config.measure}",
-                total=config.num_progress_steps,
-                note="",
+                f"{cell.title}, seed {cell.seed}: {config.measure}", total=steps, note=""
             )
-            advance = partial(progress.advance, bar)
-            context = MeasureContext(device, advance, sources, model_notes)
-            result = run_measure(config, model, data, context)
-        result = result._replace(per_image=with_objects(result.per_image, data))
+
+            def advance() -> None:
+                step = next(done)
+                progress.update(bar, completed=step)
+                held.update(step=step, steps_per_second=rate(step))
+
+            context = MeasureContext(device, advance, self.sources, self.model_notes)
+            result = run_measure(config, self.model, self.data, context)
+        result = result._replace(per_image=with_objects(result.per_image, self.data))
         record = measure_record(
             config,
             result,
@@ -105,11 +186,7 @@ def _measure(
             seconds=time.perf_counter() - started,
             device=device,
         )
-        if result.values or keep_empty:
-            save_measure(folder, name, record, result)
-        else:
-            not_written[name] = record
-    return not_written
+        return record, result
 
 
 def measure_record(

@@ -13,7 +13,6 @@ from capsbench.files.lease import BusyError, Lease, read_lease, try_lease
 from capsbench.names import without_folder
 from capsbench.pretrained import CONFIG, WEIGHTS
 from capsbench.process import active_settings
-from capsbench.progress import progress_bar
 from capsbench.records import CellFolder, Provenance, TrainingRecord
 from capsbench.records.cell_files import file_sha256
 from capsbench.records.training import ExecutionRecord, Selected
@@ -22,6 +21,7 @@ from capsbench.running.cell_state import is_complete
 from capsbench.running.checkpoints import save_checkpoint, weights_sha256
 from capsbench.running.mirror import training_mirror
 from capsbench.running.session import Session
+from capsbench.running.step_rate import StepRate
 from capsbench.training.devices import device_name, use_threads
 from capsbench.training.selection import Row
 from capsbench.training.train import TrainingResult, train
@@ -104,21 +104,30 @@ def _discard_measures(
 
 
 def _train(
-    cell: Cell, benchmark: str, folder: CellFolder, session: Session
+    cell: Cell, benchmark: str, folder: CellFolder, session: Session, held: Lease | None
 ) -> tuple[TrainingResult, ImageDataModule]:
+    """Train a cell; only the first process of a group, which holds the lease, writes files."""
     data = cell.build_data(session.data_root)
     execution = session.execution
-    with (
-        training_mirror(cell, benchmark, session) as loggers,
-        progress_bar(session.console) as progress,
-    ):
-        bar = progress.add_task(f"{cell.title}, seed {cell.seed}", total=cell.recipe.steps, note="")
+    rate = StepRate()
 
-        def on_rows(rows: list[Row]) -> None:
-            write_rows(folder.trajectory, rows)
-            accuracy = rows[-1]["validation_accuracy"]
-            progress.update(bar, note=f"validation accuracy {accuracy:.3f}")
+    def require_held() -> None:
+        if held is not None:
+            held.require_held()
 
+    def on_step(step: int) -> None:
+        if held is not None:
+            held.update(step=step, steps_per_second=rate(step))
+
+    def on_rows(rows: list[Row]) -> None:
+        require_held()
+        write_rows(folder.trajectory, rows)
+        if held is not None:
+            held.update(note=f"validation accuracy {rows[-1]['validation_accuracy']:.3f}")
+
+    if held is not None:
+        held.update(steps=cell.recipe.steps, device=str(execution.device))
+    with training_mirror(cell, benchmark, session) as loggers:
         result = train(
             cell.build_model,
             data,
@@ -128,8 +137,9 @@ def _train(
             state=folder.state,
             profile=folder.profile if execution.profile else None,
             loggers=loggers,
-            on_step=lambda step: progress.update(bar, completed=step),
+            on_step=on_step,
             on_rows=on_rows,
+            before_save=require_held,
             follow=cell.config.follow,
         )
     return result, data
