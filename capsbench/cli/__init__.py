@@ -19,6 +19,7 @@ from capsbench.cli import (
     evaluate,
     listing,
     measure,
+    merge,
     report,
     results,
     run,
@@ -47,6 +48,7 @@ app.command("measure")(measure.measure)
 app.command("evaluate")(evaluate.evaluate)
 app.command("status")(status.status)
 app.command("report")(report.report)
+app.command("merge")(merge.merge)
 app.command("results")(results.results)
 app.command("bench")(bench.bench)
 app.command("doctor")(doctor.doctor)
@@ -56,6 +58,7 @@ app.command("doctor")(doctor.doctor)
 STOPPED = {
     "run": "the same command continues where it stopped",
     "bench": "nothing was written",
+    "merge": "the same command continues where it stopped",
 }
 
 

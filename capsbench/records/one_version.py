@@ -102,10 +102,16 @@ def _differences(settings: Iterable[tuple[str, tuple[str, Any]]]) -> Iterator[st
 
 
 def flattened(content: Mapping[str, Any], start: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield each value of nested JSON with its dotted place; a list is one value."""
+    """Yield each value of nested JSON with its dotted place; a list of values is one value.
+
+    >>> dict(flattened({"recipe": {"steps": 4}, "models": [{"label": "A"}], "seeds": [0, 1]}))
+    {'recipe.steps': 4, 'models.0.label': 'A', 'seeds': '[0, 1]'}
+    """
     for name, value in content.items():
         if isinstance(value, Mapping) and value:
             yield from flattened(value, f"{start}{name}.")
+        elif isinstance(value, list | tuple) and any(isinstance(each, Mapping) for each in value):
+            yield from flattened({str(i): each for i, each in enumerate(value)}, f"{start}{name}.")
         else:
             yield f"{start}{name}", str(value) if isinstance(value, list | dict) else value
 

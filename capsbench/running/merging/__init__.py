@@ -1,0 +1,1 @@
+"""Joining runs folders of several machines."""
