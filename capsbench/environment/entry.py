@@ -6,7 +6,7 @@ import signal
 from collections.abc import Callable
 
 from capsbench.environment import failures, streams
-from capsbench.environment.signals import stop_signals
+from capsbench.environment.signals import Stopped, stop_signals
 from capsbench.errors import UserError
 
 BAD_INPUT = 2
@@ -23,7 +23,8 @@ def run_process(command: Callable[[], int | None], *, stopped: str | None = "") 
 
     Returns:
         The command's exit code; 2 after bad input or a failure of the environment, 130 after
-        Ctrl-C, 143 after SIGTERM, 129 after SIGHUP, 141 if nobody reads the output any more.
+        Ctrl-C, 143 after SIGTERM, 129 after SIGHUP, 138 and 140 after SIGUSR1 and SIGUSR2, 141 if
+        nobody reads the output any more.
     """
     streams.make_ready()
     with stop_signals() as received:
@@ -49,6 +50,8 @@ def _outcome(command: Callable[[], int | None]) -> int:
             raise failed
     except KeyboardInterrupt:
         return SIGNAL + signal.SIGINT
+    except Stopped as stop:  # a signal to another process of the group
+        return SIGNAL + stop.number
     except UserError as error:
         message = str(error)
     except SystemExit as end:  # typer exits if its output is a closed pipe

@@ -33,7 +33,7 @@ class Here:
         if not self._queue:
             return []
         work = self._queue.popleft()
-        if work.devices > 1:
+        if work.processes > 1:
             return [run_group(self._command, work)]
         return [Ended(work.id, self._function(work.request))]
 

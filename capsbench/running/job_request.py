@@ -54,7 +54,8 @@ class JobRequest(BaseModel):
             id=job.id,
             title=job.title,
             request=self.model_dump_json(),
-            devices=self.execution.processes if trains else 1,
+            devices=self.execution.devices if trains else 1,
+            nodes=self.execution.nodes if trains else 1,
             threads=threads or 1,
             order=order,
         )

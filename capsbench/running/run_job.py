@@ -15,6 +15,7 @@ from rich.console import Console
 
 from capsbench.environment import failures
 from capsbench.environment.failure_kinds import classify
+from capsbench.environment.process_group import is_first_process
 from capsbench.errors import UserError
 from capsbench.files.lease import BusyError, LeaseLostError
 from capsbench.records import CellFolder
@@ -24,7 +25,7 @@ from capsbench.running.jobs import Job, ReportJob
 from capsbench.running.measure_job import measure_cell
 from capsbench.running.mirror import mirror_measures
 from capsbench.running.report_job import build_report
-from capsbench.running.session import Session, process_rank
+from capsbench.running.session import Session
 from capsbench.running.train_job import train_cell
 from capsbench.trusted_code import trusting_code
 
@@ -65,7 +66,7 @@ def run_job(job: Job, session: Session) -> None:
 def _carry_out(request: JobRequest, log: str | None) -> Outcome:
     """Carry out a request; a failure of the job is an outcome, and is recorded in the cell."""
     execution = request.execution
-    if process_rank() > 0:  # one process of a group logs
+    if not is_first_process():  # one process of a group logs
         execution = execution.model_copy(update={"wandb": "off"})
     notes = Console(file=io.StringIO(), width=10_000)
     session = Session(request.output, request.data_root, execution, notes)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,10 +9,10 @@ import torch
 from rich.console import Console
 
 from capsbench.capsules.backends import require_backend
-from capsbench.environment.variables import whole_number
+from capsbench.environment.process_group import ProcessGroup, is_first_process
 from capsbench.executors.options import ExecutorOptions
 from capsbench.records import CellFolder
-from capsbench.reporting.wandb import usable_mode
+from capsbench.reporting.wandb_login import usable_mode
 from capsbench.running.cell import Cell
 from capsbench.training.devices import resolve_device
 from capsbench.training.execution import Execution
@@ -62,20 +61,14 @@ class Session:
     @property
     def is_first(self) -> bool:
         """True in the process that measures, reports and prints."""
-        return self.execution.processes == 1 or process_rank() == 0
+        return self.execution.processes == 1 or is_first_process()
 
     @property
     def is_one_of_group(self) -> bool:
-        """True if torchrun or srun has started this process as one of a group."""
-        started = any(name in os.environ for name in ("RANK", "SLURM_STEP_ID"))
-        return self.execution.processes > 1 and started
+        """True if trainings need processes that others start, such as torchrun, or srun."""
+        outside = self.execution.nodes > 1 or ProcessGroup.current() is not None
+        return self.execution.processes > 1 and outside
 
     def print(self, line: str) -> None:
         """Print a line of plain text, without markup."""
         self.console.print(line, markup=False, highlight=False, soft_wrap=True)
-
-
-def process_rank() -> int:
-    """Return this process's number among those that Lightning, torchrun or srun started."""
-    names = ("RANK", "SLURM_PROCID", "NODE_RANK", "LOCAL_RANK")
-    return max(map(whole_number, names))

@@ -8,6 +8,7 @@ from typing import Any
 from capsbench.capsules.backends import backends_used
 from capsbench.data.images import ImageDataModule
 from capsbench.data.overlap import measure_overlap
+from capsbench.environment.signals import raise_pending_stop
 from capsbench.files.atomic import is_present, remove, write_rows
 from capsbench.files.lease import BusyError, Lease, read_lease, try_lease
 from capsbench.names import without_folder
@@ -41,10 +42,12 @@ def train_cell(cell: Cell, benchmark: str, session: Session) -> None:
     Raises:
         BusyError: Another process is training the cell.
         LeaseLostError: Another process has taken over, since this one was suspended.
+        Stopped: A signal ended the training after its state was saved.
         UserError: A data file is missing.
     """
     with use_threads(cell.config.threads):
         _train_and_record(cell, benchmark, session.folder(cell), session)
+    raise_pending_stop()  # of a signal that came when nothing was left to save
 
 
 def _train_and_record(cell: Cell, benchmark: str, folder: CellFolder, session: Session) -> None:

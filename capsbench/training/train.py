@@ -12,9 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from lightning_fabric.plugins.environments import (
+    ClusterEnvironment,
+    LightningEnvironment,
+    TorchElasticEnvironment,
+)
 from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.loggers import Logger
-from pytorch_lightning.plugins.environments import LightningEnvironment
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from capsbench.capsules.backends import use_backend
@@ -22,6 +26,7 @@ from capsbench.contracts import Model
 from capsbench.data.batches import SplitName
 from capsbench.data.images import ImageDataModule
 from capsbench.data.randomness import derive
+from capsbench.environment.process_group import require_processes
 from capsbench.errors import UserError
 from capsbench.training.devices import ACCELERATORS
 from capsbench.training.execution import Execution
@@ -74,6 +79,7 @@ def train(
     loggers: list[Logger],
     on_step: Callable[[int], None],
     on_rows: Callable[[list[Row]], None],
+    before_save: Callable[[], None] = lambda: None,
     follow: Sequence[SplitName] = (),
 ) -> TrainingResult:
     """Train a model, resuming from a saved state if there is one.
@@ -89,11 +95,13 @@ def train(
         loggers: Lightning loggers.
         on_step: Called with the number of completed steps.
         on_rows: Called with the trajectory when it has a new row.
+        before_save: Called before the state is written; an error that it raises ends the training.
         follow: Test splits whose accuracy is logged in the trajectory; it selects no weights.
 
     Raises:
         UserError: The state is damaged, Lightning refuses the execution, or the number of processes
             is not the requested one.
+        Stopped: A signal ended the training between two steps, after the state was saved.
     """
     for name in ("pytorch_lightning", "lightning_fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
@@ -119,9 +127,10 @@ def train(
             max_epochs=-1,
             limit_val_batches=0,
             logger=loggers,
+            default_root_dir=state.parent,  # in SLURM, Lightning resumes from states that lie there
             # The profile first, so that it excludes a validation after its last step.
             callbacks=[*([Profile(profile)] if profile else []), trajectory, _Steps(on_step)],
-            plugins=[StateFile(), *([LightningEnvironment()] if _ignores_slurm(execution) else [])],
+            plugins=[StateFile(before_save), _environment(execution)],
             enable_checkpointing=False,
             enable_progress_bar=False,
             enable_model_summary=False,
@@ -129,34 +138,34 @@ def train(
         )
     except (MisconfigurationException, ValueError) as error:
         raise UserError(f"Lightning refuses these settings: {error}") from None
-    if trainer.world_size != execution.processes:
-        raise UserError(
-            f"expected {execution.nodes} x {execution.devices} processes, got "
-            f"{trainer.world_size}; start one task per device"
-        )
     diverged_at = None
     resume = state if state.is_file() else None
     if resume and not zipfile.is_zipfile(resume):
         raise UserError(f"{resume} is damaged; remove it to start the training again")
     try:
         with warnings.catch_warnings(), _raised_interrupts():
-            # Lightning's advice on workers and logging, and its own deprecations.
-            warnings.filterwarnings("ignore", module="pytorch_lightning")
+            # Lightning's advice on workers, logging and srun, and its own deprecations.
+            warnings.filterwarnings("ignore", module="pytorch_lightning|lightning_fabric")
             trainer.fit(task, datamodule=data, ckpt_path=resume, weights_only=True)
     except Diverged as divergence:
         diverged_at = divergence.step
     return TrainingResult(trajectory.rows, trajectory.chosen, trajectory.elapsed, diverged_at)
 
 
-def _ignores_slurm(execution: Execution) -> bool:
-    """Return True if this process starts the others of its group, if any, whatever SLURM sets.
+def _environment(execution: Execution) -> ClusterEnvironment:
+    """Return the place of this process among those that share the training.
 
-    In an allocation, Lightning would wait for processes that srun has started. Only srun sets the
-    number of a step.
+    Lightning's own choice depends on the variables that it sees: in an allocation of SLURM it would
+    wait for processes that nobody starts.
+
+    Raises:
+        UserError: The processes are not those of the execution.
     """
-    without_srun = "SLURM_JOB_ID" in os.environ and "SLURM_STEP_ID" not in os.environ
-    of_torchrun = "TORCHELASTIC_RUN_ID" in os.environ
-    return execution.processes == 1 or (without_srun and not of_torchrun and execution.nodes == 1)
+    group = require_processes(execution.devices, execution.nodes)
+    if group is None:
+        return LightningEnvironment()
+    os.environ.update(group.torch_variables())
+    return TorchElasticEnvironment()
 
 
 @contextmanager

@@ -1,10 +1,11 @@
-"""Trajectory: regular validation, weights of the selection rules, and the resumable state."""
+"""Trajectory: regular validation, weights of the selection rules, the resumable state, the stop."""
 
 from __future__ import annotations
 
 import math
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,11 @@ from torch import Tensor
 
 from capsbench.data.batches import SplitName
 from capsbench.data.images import ImageDataModule
+from capsbench.environment.signals import Stopped, deferred_stop
 from capsbench.training.schedule import learning_rate_factor
 from capsbench.training.selection import RULES, Row, accuracy_column
+from capsbench.training.state_file import StateFile
+from capsbench.training.stopping import StopCheck
 from capsbench.training.task import Task
 
 Weights = dict[str, Tensor]
@@ -34,7 +38,7 @@ class Trajectory(Callback):
 
     Rows, weights and state are saved together in one file by an atomic rename, so that a training
     killed at any time resumes with the same result as an uninterrupted one. The trainer needs the
-    plugin `StateFile`.
+    plugin `StateFile`. After a signal the training saves the state of the step, and ends.
 
     Args:
         data: Data module.
@@ -66,6 +70,8 @@ class Trajectory(Callback):
         self.seconds = 0.0
         self.losses: Tensor | None = None
         self._since = time.perf_counter()
+        self._stop = StopCheck()
+        self._deferred = ExitStack()
 
     def state_dict(self) -> dict[str, Any]:
         """Return rows, weights, elapsed time and the losses since the last validation."""
@@ -84,13 +90,30 @@ class Trajectory(Callback):
         self.losses = state_dict["losses"]
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Start the clock."""
+        """Start the clock; from here on a signal takes effect between steps."""
         self._since = time.perf_counter()
+        self._deferred.enter_context(deferred_stop())
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Let signals interrupt again."""
+        self._deferred.close()
+
+    def on_exception(
+        self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
+    ) -> None:
+        """Let signals interrupt again."""
+        self._deferred.close()
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Validate and save at their steps."""
+        """Validate and save at their steps, and stop after a signal.
+
+        Raises:
+            Diverged: A loss was not finite.
+            OSError: The state cannot be written; an earlier one is unchanged.
+            Stopped: A process of the training received a signal; the state was saved.
+        """
         assert isinstance(pl_module, Task)
         step, steps = trainer.global_step, trainer.max_steps
         loss = outputs["loss"].detach().float()
@@ -98,13 +121,27 @@ class Trajectory(Callback):
         row = torch.stack([loss, torch.ones_like(loss)])
         self.losses = row if self.losses is None else self.losses.to(row) + row
         validate = step % self.every == 0 or step == steps
-        save = step % self.save_every == 0 and step < steps
+        stop = 0 if step == steps else self._stop(trainer)
+        save = step < steps and (step % self.save_every == 0 or stop > 0)
         if validate or save:  # a state saved after a non-finite step would lose the step's number
             self._stop_if_diverged(trainer, pl_module)
         if validate:
             self._validate(trainer, pl_module, step)
         if save:
-            trainer.save_checkpoint(self.state)
+            self._save(trainer)
+        if stop:
+            raise Stopped(stop)
+
+    def _save(self, trainer: Trainer) -> None:
+        """Save the state; if the first process cannot, no process of the group waits for it."""
+        file = trainer.strategy.checkpoint_io
+        assert isinstance(file, StateFile)
+        trainer.save_checkpoint(self.state)
+        failed = trainer.strategy.broadcast(file.error is not None)
+        if file.error is not None:
+            raise file.error
+        if failed:
+            raise SystemExit(1)  # silently: the first process says why
 
     def _stop_if_diverged(self, trainer: Trainer, task: Task) -> None:
         assert task.first_nonfinite_step is not None

@@ -1,5 +1,6 @@
 """Trainings: repeatable, resumable, equal to plain Lightning, with divergence as a result."""
 
+import os
 from pathlib import Path
 from typing import ClassVar
 
@@ -196,6 +197,10 @@ def test_execution_and_precision_reach_the_trainer(run, monkeypatch):
         raise Called(arguments)
 
     monkeypatch.setattr("capsbench.training.train.make_trainer", trainer)
+    variables = {"TORCHELASTIC_RUN_ID": "x", "WORLD_SIZE": "6", "GROUP_WORLD_SIZE": "2"}
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr("os.environ", dict(os.environ))  # it is changed
     execution = Execution(device="cuda", devices=3, nodes=2, strategy="ddp")
     with pytest.raises(Called) as called:
         run(execution=execution, recipe=RECIPE.model_copy(update={"precision": "bf16-mixed"}))
