@@ -100,14 +100,11 @@ def open_file(path: Path, flags: int) -> FileIO:
     except OSError:
         if path.is_symlink():
             raise UserError(f"{path} is a symbolic link, which no lease is; remove it") from None
-        if path.is_dir():
-            raise UserError(f"{path} is a folder, which no lease is; remove it") from None
         raise
-    file = FileIO(number, "r" if flags & os.O_ACCMODE == os.O_RDONLY else "r+")
     if not stat.S_ISREG(os.fstat(number).st_mode):
-        file.close()
+        os.close(number)
         raise UserError(f"{path} is no ordinary file, which a lease is; remove it")
-    return file
+    return FileIO(number, "r" if flags & os.O_ACCMODE == os.O_RDONLY else "r+")
 
 
 def parse(file: FileIO) -> Holder | None:
