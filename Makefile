@@ -5,6 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 LOCK := requirements/lock.txt
 LOCK_DEV := requirements/lock-dev.txt
+LOCK_RAY := requirements/lock-ray.txt
 
 # The first Python from 3.11 to 3.14 that runs (a pyenv shim may exist and fail) and can make an
 # environment; python3 comes first, since you chose it. The lock files have wheels for 3.11 to 3.14;
@@ -81,15 +82,18 @@ $(VENV)/installed-dev: pyproject.toml $(LOCK) $(LOCK_DEV) | $(BIN)/python
 
 # uv resolves for every platform and Python at once, which pip-compile cannot. Pins stay where they
 # are while they satisfy pyproject.toml; `make lock UPGRADE=--upgrade` moves them all. setuptools
-# builds the editable package. lock-dev.txt is constrained by lock.txt, so that both agree.
+# builds the editable package. The other files are constrained by lock.txt, so that all agree.
+# lock-dev.txt has every extra but ray, whose 240 MB no test needs (the extra dev holds the others).
 UV_COMPILE := .venv-lock/bin/uv pip compile --quiet --no-config --universal --generate-hashes \
 	--no-emit-index-url --custom-compile-command "make lock" $(UPGRADE)
-lock: | $(BIN)/python ## write both lock files again from pyproject.toml
+lock: | $(BIN)/python ## write the lock files again from pyproject.toml
 	@test -x .venv-lock/bin/uv || { $(BIN)/python -m venv .venv-lock && \
 		.venv-lock/bin/python -m pip install --disable-pip-version-check --quiet 'uv>=0.9'; }
 	@echo 'setuptools>=77.0.3' | $(UV_COMPILE) pyproject.toml - --output-file $(LOCK)
-	@echo 'setuptools>=77.0.3' | $(UV_COMPILE) pyproject.toml - --all-extras --constraint $(LOCK) \
+	@echo 'setuptools>=77.0.3' | $(UV_COMPILE) pyproject.toml - --extra dev --constraint $(LOCK) \
 		--output-file $(LOCK_DEV)
+	@echo 'setuptools>=77.0.3' | $(UV_COMPILE) pyproject.toml - --extra ray --constraint $(LOCK) \
+		--output-file $(LOCK_RAY)
 
 docs: install-dev ## the documentation site: docs/_build/html/index.html
 	@$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going -c docs \
