@@ -7,6 +7,7 @@ import logging
 import os
 import platform
 import signal
+import socket
 import sys
 import uuid
 from collections import deque
@@ -24,6 +25,7 @@ from capsbench.executors.executor import Ended, Function, Work
 from capsbench.executors.group import run_group
 from capsbench.executors.options import ExecutorOptions
 
+ANSWER_SECONDS = 10
 LOCAL = "local"  # Ray's name for a new cluster on this machine
 
 
@@ -35,6 +37,7 @@ class _Call(NamedTuple):
     command: tuple[str, ...]
     folder: Path
     marker: str
+    working_directory: Path
 
 
 class RayCluster:
@@ -92,8 +95,9 @@ class RayCluster:
         else:
             arguments["runtime_env"] = {"py_modules": [str(path) for path in _package()]}
         try:
+            _require_answer(address)
             ray.init(**arguments, logging_level=logging.CRITICAL)
-        except (ConnectionError, RuntimeError, ValueError) as error:
+        except (OSError, RuntimeError, ValueError) as error:
             reason = " ".join(str(error).split())
             raise UserError(
                 f"no Ray cluster answers at '{address}': {reason}; start one with 'ray start "
@@ -166,7 +170,9 @@ class RayCluster:
             task = ray.remote(carry_out).options(
                 name=work.title, max_retries=0, **self._resources(work, nodes)
             )
-            call = _Call(work, self._function, self._command, self._folder, self._marker)
+            call = _Call(
+                work, self._function, self._command, self._folder, self._marker, Path.cwd()
+            )
             self._running[task.remote(call)] = work
 
     def _resources(self, work: Work, nodes: Sequence[Mapping[str, float]]) -> dict[str, float]:
@@ -203,6 +209,8 @@ def carry_out(call: _Call) -> Ended:
             f"{platform.node()}, a node of the Ray cluster, does not see {call.folder}; choose an "
             "--output on a disk that all nodes share"
         )
+    if call.working_directory.is_dir():  # relative paths start there, such as the folder of data
+        os.chdir(call.working_directory)
     work = call.work
     of_ray = signal.signal(signal.SIGTERM, signal.SIG_DFL)
     try:
@@ -234,6 +242,23 @@ def _result(work: Work, reference: Any) -> Ended:
         reason = str(error).strip().partition("\n")[0]
         return Ended(work.id, None, reason=f"Ray: {type(error).__name__}: {reason}")
     return ended
+
+
+def _require_answer(address: str) -> None:
+    """Try to connect to an address; Ray itself would try for many minutes.
+
+    Raises:
+        OSError: There is no answer.
+        ValueError: It is no address.
+    """
+    if address == "auto":  # Ray's word for the cluster of this machine, or of this variable
+        address = os.environ.get("RAY_ADDRESS", "auto")
+    if address in (LOCAL, "auto"):
+        return
+    host, colon, port = address.rpartition("://")[2].rpartition(":")
+    if not (colon and port.isdigit()):
+        raise ValueError("expected host:port, such as 10.0.0.1:6379")
+    socket.create_connection((host, int(port)), timeout=ANSWER_SECONDS).close()
 
 
 def _nodes() -> list[Mapping[str, float]]:
