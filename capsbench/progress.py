@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from rich.console import Console, RenderableType
@@ -15,8 +17,24 @@ from rich.progress import (
     TextColumn,
     TimeRemainingColumn,
 )
+from rich.text import Text
 
+REFRESHES = 4  # per second; more take time from the imports that they show
 NOTEBOOK_SECONDS = 0.5  # between two updates of a notebook's output
+
+
+@contextmanager
+def activity(console: Console, text: str) -> Iterator[None]:
+    """Show in a terminal what a command is doing; a log file and a notebook show nothing.
+
+    Args:
+        console: The console.
+        text: The activity in a few words, such as ``planning``.
+    """
+    with ExitStack() as stack:
+        if console.is_terminal and not console.is_jupyter:
+            stack.enter_context(console.status(Text(text), refresh_per_second=REFRESHES))
+        yield
 
 
 def progress_bar(console: Console) -> Progress:

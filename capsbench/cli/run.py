@@ -164,12 +164,16 @@ def run(
 
     from rich.console import Console
 
-    from capsbench.executors.options import ExecutorOptions
-    from capsbench.executors.slurm_options import parse_slurm
-    from capsbench.running.protocol import list_cells, protocol_changes, run_protocol
-    from capsbench.running.session import Session
-    from capsbench.training.devices import require_devices, resolve_device
-    from capsbench.training.execution import Execution
+    from capsbench.progress import activity
+
+    console = Console()
+    with activity(console, "starting"):  # the imports take seconds
+        from capsbench.executors.options import ExecutorOptions
+        from capsbench.executors.slurm_options import parse_slurm
+        from capsbench.running.protocol import list_cells, protocol_changes, run_protocol
+        from capsbench.running.session import Session
+        from capsbench.training.devices import require_devices, resolve_device
+        from capsbench.training.execution import Execution
 
     changes = protocol_changes(
         models=models or [],
@@ -199,7 +203,7 @@ def run(
         slurm=parse_slurm(slurm or []),
     )
     session = Session(
-        output, data_root, execution, Console(), options, retry_failed=retry == "failed"
+        output, data_root, execution, console, options, retry_failed=retry == "failed"
     )
     with trusting_code(trust_code):
         if dry_run:

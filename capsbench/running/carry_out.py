@@ -47,7 +47,7 @@ def carry_out(jobs: Sequence[Job], session: Session, on_done: OnDone) -> int:
     """
     if not jobs:
         return 0
-    with make_executor(jobs, session) as executor, RunProgress(session, jobs) as progress:
+    with RunProgress(session, jobs) as progress, make_executor(jobs, session) as executor:
 
         def ended(job: Job, outcome: Outcome) -> None:
             progress.done(job)

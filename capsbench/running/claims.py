@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from capsbench.progress import activity
 from capsbench.records import BenchmarkFolder, ClaimsRecord, ProtocolChanges, Provenance
 from capsbench.reporting import claims_report
 from capsbench.reporting.comparisons.claims import at_scale
@@ -48,7 +49,8 @@ def run_claims(claims: Claims, scale: str | None, session: Session, *, command: 
         command: The command, for the record.
     """
     benchmarks = {part: claims.benchmark(part, scale) for part in claims.parts}
-    cells = plan_claims(claims, scale, session.data_root, session.execution.device)
+    with activity(session.console, f"planning {claims.name}"):
+        cells = plan_claims(claims, scale, session.data_root, session.execution.device)
     runs = []
     for number, (part, benchmark) in enumerate(benchmarks.items(), start=1):
         session.print(f"part {number} of {len(benchmarks)}: {part}")
@@ -69,7 +71,7 @@ def run_claims(claims: Claims, scale: str | None, session: Session, *, command: 
         command=command,
         provenance=Provenance.now(),
     )
-    record.save(folder.claims)
+    record.save_if_changed(folder.claims)
     page = claims_report.build(folder.path)
     for each in claims_report.load_claims_results(folder.path).judged():
         session.print(f"{each.claim.claim}: {each.verdict}{at_scale(scale)}")

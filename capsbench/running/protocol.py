@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from capsbench.errors import UserError
+from capsbench.progress import activity
 from capsbench.records import ProtocolChanges
 from capsbench.running.benchmark import RunOutcome, run_benchmark
 from capsbench.running.cell import Cell
@@ -106,8 +107,9 @@ def run_protocol(
     protocol, trials = _load(name, changes), None
     models = changes.requested_models
     device = resolve_device(session.execution.device)
-    cells = plan(protocol, models=models, data_root=session.data_root, device=device)
-    session = session.ready()
+    with activity(session.console, f"planning {protocol.name}"):
+        cells = plan(protocol, models=models, data_root=session.data_root, device=device)
+        session = session.ready()
     if changes.search:
         protocol, trials = search(protocol, session, models=models)
         cells = plan(protocol, models=models, data_root=session.data_root, device=device)

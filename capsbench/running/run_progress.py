@@ -149,22 +149,24 @@ class RunProgress:
         """Return the bar of all cells, those of the running jobs, and a line on anything else."""
         jobs = self._in_order()
         table = Table.grid(padding=(0, 2))
-        table.add_row(*self._overall(jobs))
+        table.add_row(*self._overall())
         for job in jobs[:MAX_SHOWN]:
             table.add_row(*_row(job))
         more = len(jobs) - MAX_SHOWN
         line = f"and {counted(more, 'other job')}" if more > 0 else self._activity()
         return Group(table, *([Text(line, style="dim")] if line else []))
 
-    def _overall(self, jobs: Sequence[RunningJob]) -> tuple[RenderableType, ...]:
-        unfinished = {job.cell.path for job in self._cell_jobs()}
-        done, todo = len(self._cells) - len(unfinished), len(self._cells)
-        share = min((done + sum(job.share for job in jobs)) / max(todo, 1), 1.0)
+    def _overall(self) -> tuple[RenderableType, ...]:
+        pending = self._cell_jobs()
+        todo, unfinished = len(self._cells), {job.cell.path for job in pending}
+        trainings = [self._running.get(job.id, []) for job in pending if job.kind == "train"]
+        partly = sum(job.share for jobs in trainings for job in jobs)
+        share = (self._count - len(pending) + partly) / self._count if self._count else 1.0
         elapsed = time.monotonic() - self._started
         left = elapsed * (1 - share) / share if share > KNOWN_AFTER else None
         total = todo + self._before
         return (
-            Text(f"{done + self._before} of {counted(total, 'cell')}", style="bold"),
+            Text(f"{total - len(unfinished)} of {counted(total, 'cell')}", style="bold"),
             ProgressBar(max(total, 1), self._before + share * todo, width=BAR),
             Text("" if not left else f"{duration(left)} left"),
         )
