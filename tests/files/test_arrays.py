@@ -2,8 +2,6 @@
 
 import io
 import struct
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +11,6 @@ from numpy.lib.format import write_array_header_1_0
 from capsbench.errors import UserError
 from capsbench.files.arrays import load_arrays, parse_npz, save_arrays
 from capsbench.files.content import Content
-from capsbench.files.locking import locked
 from tests.formats import made
 
 ARRAYS = {
@@ -96,29 +93,6 @@ def test_an_unwritable_path_is_refused(tmp_path):
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(UserError, match="cannot be written"):
         save_arrays(tmp_path / "file" / "set.npz", ARRAYS)
-
-
-def test_a_lock_is_held_by_one_process_and_released_when_it_is_killed(tmp_path):
-    code = (
-        "import sys, time; from pathlib import Path\n"
-        "from capsbench.files.locking import locked\n"
-        "with locked(Path(sys.argv[1])):\n"
-        "    print('held', flush=True); time.sleep(60)\n"
-    )
-    holder = subprocess.Popen(
-        [sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True
-    )
-    with holder:
-        assert holder.stdout is not None
-        assert holder.stdout.readline() == "held\n"
-        waiter = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)])
-        with waiter:
-            with pytest.raises(subprocess.TimeoutExpired):
-                waiter.wait(0.5)
-            waiter.kill()
-        holder.kill()
-    with locked(tmp_path):
-        pass
 
 
 def header(shape, dtype="|u1"):

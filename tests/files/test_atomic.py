@@ -17,9 +17,6 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
         atomic.write_json(path, {"value": 2})
     assert atomic.read_json(path)["value"] == 1
     assert [p.name for p in tmp_path.iterdir()] == ["a.json"]  # a full disk needs the space
-    (tmp_path / ".a.json.1.tmp").write_text("of a killed process", encoding="utf-8")
-    atomic.clear_unfinished_writes(tmp_path)
-    assert [p.name for p in tmp_path.iterdir()] == ["a.json"]
 
 
 @pytest.mark.parametrize("removed", [0, 1])
@@ -44,8 +41,7 @@ def test_a_folder_is_replaced_at_once(tmp_path, monkeypatch, removed):
             write("new")
     assert [(tmp_path / "model" / name).read_text() for name in "ab"] == ["new", "new"]
     write("newer")
-    atomic.clear_unfinished_writes(tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+    assert [path.name for path in tmp_path.iterdir() if path.name[0] != "."] == ["model"]
     assert (tmp_path / "model" / "a").read_text() == "newer"
 
 

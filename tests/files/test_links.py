@@ -1,10 +1,12 @@
 """Symbolic links in a folder of runs: read through, but nothing outside is written or deleted."""
 
+from dataclasses import replace
+
 import pytest
 
-from capsbench.errors import UserError
 from capsbench.files import atomic
-from capsbench.files.locking import locked
+from capsbench.files.leftovers import clear_leftovers
+from capsbench.files.processes import this_process
 
 
 @pytest.fixture
@@ -32,15 +34,15 @@ def test_a_record_that_is_a_link_is_replaced_and_its_target_kept(runs, outside):
 
 
 def test_a_link_in_place_of_a_temporary_file_is_not_followed(runs, outside, monkeypatch):
-    monkeypatch.setattr("os.getpid", lambda: 7)
-    (runs / ".a.json.7.tmp").symlink_to(outside / "kept")
-    (runs / ".model.7.tmp").symlink_to(outside)
-    atomic.write_json(runs / "a.json", 1)
-    with atomic.write_folder(runs / "model") as folder:
+    monkeypatch.setattr(atomic, "temporary_path", lambda path: runs / f".{path.name}.1.tmp")
+    (runs / ".a.json.1.tmp").symlink_to(outside / "kept")
+    (runs / ".model.1.tmp").symlink_to(outside)
+    with pytest.raises(FileExistsError):
+        atomic.write_json(runs / "a.json", 1)
+    with pytest.raises(FileExistsError), atomic.write_folder(runs / "model") as folder:
         (folder / "weights").write_text("new")
     assert [path.name for path in outside.iterdir()] == ["kept"]
     assert (outside / "kept").read_text() == "kept"
-    assert sorted(path.name for path in runs.iterdir()) == ["a.json", "model"]
 
 
 @pytest.mark.parametrize("target", ["outside", "outside/kept", "nowhere"])
@@ -53,27 +55,17 @@ def test_a_link_in_place_of_a_folder_is_replaced(runs, outside, target):
     assert (outside / "kept").read_text() == "kept"
 
 
-def test_unfinished_writes_behind_links_are_left_alone(runs, outside):
-    (outside / ".old.1.tmp").write_text("another program's")
+def test_leftovers_behind_links_are_left_alone(runs, outside):
+    dead = replace(this_process(), start=0)
+    (outside / f".old.{dead}.1.tmp").write_text("another program's")
     (runs / "linked").symlink_to(outside)
-    (runs / ".a.1.tmp").symlink_to(outside)
-    (runs / ".b.1.tmp").symlink_to("nowhere")
+    (runs / f".a.{dead}.1.tmp").symlink_to(outside)
+    (runs / f".b.{dead}.1.tmp").symlink_to("nowhere")
     (runs / ".mine.tmp").write_text("the user's own")
     (runs / "loop").symlink_to(runs)
-    (runs / ".c.json.1.tmp").mkdir()
-    (runs / ".c.json.1.tmp/link").symlink_to(outside)
-    atomic.clear_unfinished_writes(runs)
-    assert sorted(path.name for path in runs.iterdir()) == [".mine.tmp", "linked", "loop"]
-    assert sorted(path.name for path in outside.iterdir()) == [".old.1.tmp", "kept"]
-
-
-def test_a_lock_is_no_link(runs, outside):
-    (runs / ".lock").symlink_to(outside / "kept")
-    with pytest.raises(UserError, match=r"\.lock is a symbolic link"), locked(runs):
-        pass
-    assert (outside / "kept").read_text() == "kept"
-
-
-def test_a_held_folder_is_busy(runs):
-    with locked(runs), pytest.raises(UserError, match="in use"), locked(runs, "in use"):
-        pass
+    (runs / f".c.json.{dead}.1.tmp").mkdir()
+    (runs / f".c.json.{dead}.1.tmp/link").symlink_to(outside)
+    (runs / ".lease").symlink_to(outside / "kept")
+    clear_leftovers(runs)
+    assert sorted(path.name for path in runs.iterdir()) == [".lease", ".mine.tmp", "linked", "loop"]
+    assert sorted(path.name for path in outside.iterdir()) == [f".old.{dead}.1.tmp", "kept"]
