@@ -14,6 +14,7 @@ from capsbench import __version__, process
 from capsbench.cli import (
     bench,
     check,
+    clean,
     data,
     doctor,
     evaluate,
@@ -49,6 +50,7 @@ app.command("evaluate")(evaluate.evaluate)
 app.command("status")(status.status)
 app.command("report")(report.report)
 app.command("merge")(merge.merge)
+app.command("clean")(clean.clean)
 app.command("results")(results.results)
 app.command("bench")(bench.bench)
 app.command("doctor")(doctor.doctor)

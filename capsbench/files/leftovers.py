@@ -26,17 +26,28 @@ def clear_leftovers(folder: Path) -> None:
     Args:
         folder: The folder; it need not exist.
     """
-    try:
-        names = [entry.name for entry in os.scandir(folder) if entry.name.startswith(".")]
-    except (FileNotFoundError, NotADirectoryError):
-        return
-    for name in names:
-        path = folder / name
-        if match := UNFINISHED.fullmatch(name):
-            if _is_abandoned(path, match["owner"]):
-                remove(path)
-        elif LEASES.fullmatch(name) and not path.is_symlink():
+    for path in abandoned_writes(folder):
+        remove(path)
+    for path in _hidden(folder):
+        if LEASES.fullmatch(path.name) and not path.is_symlink():
             clear_stale_lease(path)
+
+
+def abandoned_writes(folder: Path) -> list[Path]:
+    """Return unfinished files and folders of killed processes in a folder, see `clear_leftovers`.
+
+    Args:
+        folder: The folder; it need not exist.
+    """
+    matches = ((path, UNFINISHED.fullmatch(path.name)) for path in _hidden(folder))
+    return [path for path, match in matches if match and _is_abandoned(path, match["owner"])]
+
+
+def _hidden(folder: Path) -> list[Path]:
+    try:
+        return [folder / each.name for each in os.scandir(folder) if each.name.startswith(".")]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
 
 
 def _is_abandoned(path: Path, owner: str | None) -> bool:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from capsbench.files.holder import Holder
-from capsbench.files.lease import read_lease
-from capsbench.records.folders import LEASE, CellFolder
+from capsbench.files.lease import LEASE, read_lease
+from capsbench.records.folders import CellFolder
 
 
 def live_holders(folder: CellFolder) -> list[Holder]:

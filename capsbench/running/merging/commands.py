@@ -21,7 +21,7 @@ def united_command(commands: Sequence[str], changes: ProtocolChanges) -> str:
     """
     if len(set(commands)) == 1:
         return commands[0]
-    options = ("--seeds", "--models")
+    options = ("--seeds", "--models", "--output")  # the folder is another one now
     words, _ = _divided(commands[0], options)
     models = [value for each in commands for value in _divided(each, options)[1]["--models"]]
     if changes.models is None:  # all of the file, and those that were added
