@@ -17,7 +17,7 @@ find-python = for python in $(or $(PYTHON),python3 python3.14 python3.13 python3
 no-python = CapsBench needs Python 3.11 to 3.14 with its venv module (Debian: apt install \
 	python3-venv); $(if $(PYTHON),$(PYTHON) is none of these,there is none here): make PYTHON=/path/to/python.
 
-.PHONY: help quick test full fuzz bench docs install install-dev lint format lock clean
+.PHONY: help quick test full fuzz soak bench docs install install-dev lint format lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,6 +33,9 @@ full: lint ## the same with the slow tests, and C kernels under sanitizers: ever
 
 fuzz: install-dev ## a random search over both routings, FUZZ_SECONDS=600 FUZZ_SEED=...
 	@$(BIN)/python -m tests.capsules.fuzz
+
+soak: install-dev ## kill processes of a run at random, SOAK_KILLS=100 SOAK_SEED=..., and compare the results
+	@$(BIN)/python -m tests.running.soak
 
 bench: install ## environment, then speed on this machine, relative to the textbook form: some minutes
 	@$(BIN)/capsbench bench

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import queue
 import threading
-from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from heapq import heappop, heappush
+from itertools import count
 from types import TracebackType
 from typing import Self
 
@@ -57,7 +58,8 @@ class LocalPool:
         self._command = command
         self._room = room
         self._limit = workers
-        self._queue: deque[Work] = deque()
+        self._queue: list[tuple[int, int, Work]] = []  # a heap by order, then by submission
+        self._submitted = count()
         self._running: dict[str, tuple[Place, _Worker | None]] = {}
         self._ended: queue.SimpleQueue[Ended] = queue.SimpleQueue()
         self._idle: list[_Worker] = []
@@ -66,7 +68,8 @@ class LocalPool:
 
     def submit(self, works: Sequence[Work]) -> None:
         """Queue works, and start those that there is room for."""
-        self._queue = deque(sorted([*self._queue, *works], key=lambda work: work.order))
+        for work in works:
+            heappush(self._queue, (work.order, next(self._submitted), work))
         self._start()
 
     def ended(self, timeout: float) -> list[Ended]:
@@ -89,11 +92,11 @@ class LocalPool:
     def _start(self) -> None:
         """Start works in their order, so that one on several devices is not passed for ever."""
         while self._queue and (self._limit is None or len(self._running) < self._limit):
-            work = self._queue[0]
+            work = self._queue[0][-1]
             place = self._room.take(work)
             if place is None:
                 return
-            self._queue.popleft()
+            heappop(self._queue)
             if work.processes == 1:
                 worker = self._take_worker(place)
                 self._running[work.id] = place, worker

@@ -5,8 +5,9 @@ from __future__ import annotations
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from graphlib import TopologicalSorter
+from heapq import heappop, heappush
 
 from capsbench.environment.failure_kinds import killed
 from capsbench.errors import UserError
@@ -53,8 +54,7 @@ def carry_out(jobs: Sequence[Job], session: Session, on_done: OnDone) -> int:
             progress.done(job)
             on_done(job, outcome)
 
-        waiting = {job.id: job for job in jobs}
-        schedule = _Schedule(executor, session, ended, progress.done, waiting)
+        schedule = _Schedule(jobs, session, executor, ended, progress.done)
         while schedule.goes_on:
             schedule.advance()
             progress.update()
@@ -86,115 +86,110 @@ def make_executor(jobs: Sequence[Job], session: Session) -> Executor:
     return LocalPool(WORKER, Room.of_machine(device, options.per_device), options.workers)
 
 
-@dataclass
 class _Schedule:
-    """The state of all jobs: waiting, running, done or failed.
+    """The state of all jobs, and the next step; each job costs the same, however many there are.
 
-    Attributes:
-        executor: Carries them out.
+    Args:
+        jobs: The jobs.
         session: The session.
-        on_done: Called after each job.
-        on_left_out: Called for each job that is left out since another one failed.
-        waiting: Jobs that are not submitted, by identity, in their order.
-        running: Jobs that are submitted.
-        succeeded: Identities of the jobs that are done.
-        not_before: Time at which a job that was busy is tried again.
-        deaths: Number of processes that died, by job.
-        refusals: Sentences of refused jobs.
-        failures: Number of jobs that failed or were left out.
-        order: Place of each job in the run.
+        executor: Carries them out.
+        on_done: Called after each job that is done or has failed.
+        on_left_out: Called for each job that is left out, since one that it needs failed.
     """
 
-    executor: Executor
-    session: Session
-    on_done: OnDone
-    on_left_out: Callable[[Job], None]
-    waiting: dict[str, Job]
-    running: dict[str, Job] = field(default_factory=dict)
-    succeeded: set[str] = field(default_factory=set)
-    not_before: dict[str, float] = field(default_factory=dict)
-    deaths: Counter[str] = field(default_factory=Counter)
-    refusals: list[str] = field(default_factory=list)
-    failures: int = 0
-    order: dict[str, int] = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.order = {each: place for place, each in enumerate(self.waiting)}
+    def __init__(
+        self,
+        jobs: Sequence[Job],
+        session: Session,
+        executor: Executor,
+        on_done: OnDone,
+        on_left_out: Callable[[Job], None],
+    ) -> None:
+        self.refusals: list[str] = []  # sentences of refused jobs
+        self._session = session
+        self._executor = executor
+        self._on_done = on_done
+        self._on_left_out = on_left_out
+        self._jobs = {job.id: job for job in jobs}
+        self._order = {name: place for place, name in enumerate(self._jobs)}
+        self._graph = TopologicalSorter({job.id: job.depends_on for job in jobs})
+        self._graph.prepare()
+        self._later: list[tuple[float, str]] = []  # a heap of jobs to try again, by time
+        self._running = set[str]()
+        self._deaths = Counter[str]()  # of processes, by job
+        self._failed = set[str]()  # jobs that failed or were left out
 
     @property
     def goes_on(self) -> bool:
         """True until all jobs have ended."""
-        return bool(self.waiting or self.running)
+        return self._graph.is_active()
+
+    @property
+    def failures(self) -> int:
+        """Number of jobs that failed or were left out."""
+        return len(self._failed)
 
     def advance(self) -> None:
         """Submit the jobs that can start, and take in what has ended, after a short wait."""
-        now = time.monotonic()
-        ready = [
-            job
-            for job in self.waiting.values()
-            if self._is_ready(job) and now >= self.not_before.get(job.id, now)
-        ]
-        for job in ready:
-            self.running[job.id] = self.waiting.pop(job.id)
-        requests = [JobRequest.of(job, self.session) for job in ready]
-        self.executor.submit([each.work(self.order[each.job.id]) for each in requests])
-        if not self.running:  # all that is left waits for another run
+        requests = [JobRequest.of(job, self._session) for job in self._take_ready()]
+        self._running.update(each.job.id for each in requests)
+        self._executor.submit([each.work(self._order[each.job.id]) for each in requests])
+        if not self._running:  # all that is left waits for another run
             time.sleep(TICK)
-        for ended in self.executor.ended(TICK):
-            self._take_in(self.running.pop(ended.id), ended)
+        for ended in self._executor.ended(TICK):
+            self._running.remove(ended.id)
+            self._take_in(self._jobs[ended.id], ended)
 
-    def _is_ready(self, job: Job) -> bool:
-        if isinstance(job, ReportJob):
-            return not any(each in self.waiting or each in self.running for each in job.depends_on)
-        return self.succeeded.issuperset(job.depends_on)
+    def _take_ready(self) -> list[Job]:
+        """Return the jobs whose turn it is; pages are built of what there is."""
+        ready: list[Job] = []
+        while names := self._graph.get_ready():
+            for job in map(self._jobs.__getitem__, names):
+                if isinstance(job, CellJob) and not self._failed.isdisjoint(job.depends_on):
+                    self._fail(job)
+                    self._on_left_out(job)
+                else:
+                    ready.append(job)
+        while self._later and self._later[0][0] <= time.monotonic():
+            ready.append(self._jobs[heappop(self._later)[1]])
+        return ready
+
+    def _fail(self, job: Job) -> None:
+        self._failed.add(job.id)
+        self._graph.done(job.id)
 
     def _take_in(self, job: Job, ended: Ended) -> None:
-        outcome = self._died(job, ended) if ended.answer is None else _parse(ended.answer)
+        outcome = (
+            self._died(job, ended)
+            if ended.answer is None
+            else Outcome.model_validate_json(ended.answer)
+        )
         if outcome is None or outcome.status == "busy":
-            self.waiting[job.id] = job
-            self.not_before[job.id] = time.monotonic() + BUSY
+            heappush(self._later, (time.monotonic() + BUSY, job.id))
             return
-        if outcome.hopeless or (outcome.status != "done" and self.session.is_one_of_group):
+        if outcome.hopeless or (outcome.status != "done" and self._session.is_one_of_group):
             raise UserError(outcome.reason)  # processes of a group go on together or not at all
         if outcome.status == "done":
-            self.succeeded.add(job.id)
+            self._graph.done(job.id)
         else:
-            if outcome.status == "refused":
-                self.refusals.append(outcome.reason)
-            self.failures += 1
-            self._leave_out([job.id])
-        self.on_done(job, outcome)
+            self._fail(job)
+        if outcome.status == "refused":
+            self.refusals.append(outcome.reason)
+        self._on_done(job, outcome)
 
     def _died(self, job: Job, ended: Ended) -> Outcome | None:
         """Return the outcome of a job whose process died; None if it is tried again."""
-        self.deaths[job.id] += 1
-        if self.deaths[job.id] <= self.session.options.retries:
+        self._deaths[job.id] += 1
+        if self._deaths[job.id] <= self._session.options.retries:
             return None
-        failure = killed(ended.code, ended.reason)
+        failure = killed(ended.code)
         if isinstance(job, CellJob) and job.kind != "mirror":
-            folder = self.session.folder(job.cell)
+            folder = self._session.folder(job.cell)
             FailureRecord.now(
                 failure,
                 cell=job.cell.config.folder_name,
                 job=job.kind,
                 log=folder.log.name,
-                attempts=self.deaths[job.id],
+                attempts=self._deaths[job.id],
             ).save(folder.failure)
         return Outcome(status="failed", reason=failure.reason)
-
-    def _leave_out(self, failed: Collection[str]) -> None:
-        """Leave out the jobs that need a failed one; pages are built of what there is."""
-        left_out = [
-            job.id
-            for job in self.waiting.values()
-            if isinstance(job, CellJob) and set(failed) & set(job.depends_on)
-        ]
-        for each in left_out:
-            self.on_left_out(self.waiting.pop(each))
-            self.failures += 1
-        if left_out:
-            self._leave_out(left_out)
-
-
-def _parse(answer: str) -> Outcome:
-    return Outcome.model_validate_json(answer)

@@ -107,7 +107,8 @@ def plan_jobs(cells: Sequence[Cell], benchmark: str, session: Session) -> list[C
         if states[cell.path] in ("resumable", "to do")
         or (cell.path in sources - failed and not is_complete(cell, session.folder(cell)))
     ]
-    todo += [cell for cell in untrained if cell not in todo]
+    listed = {cell.path for cell in todo}
+    todo += [cell for cell in untrained if cell.path not in listed]
     training = {
         cell.path: CellJob(kind="train", benchmark=benchmark, cell=cell) for cell in untrained
     }
