@@ -17,7 +17,7 @@ find-python = for python in $(or $(PYTHON),python3 python3.14 python3.13 python3
 no-python = CapsBench needs Python 3.11 to 3.14 with its venv module (Debian: apt install \
 	python3-venv); $(if $(PYTHON),$(PYTHON) is none of these,there is none here): make PYTHON=/path/to/python.
 
-.PHONY: help quick test full fuzz soak bench docs install install-dev lint format lock clean
+.PHONY: help quick test full fuzz soak bench gpu gpu-wheels docs install install-dev lint format lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -39,6 +39,12 @@ soak: install-dev ## kill processes of a run at random, SOAK_KILLS=100 SOAK_SEED
 
 bench: install ## environment, then speed on this machine, relative to the textbook form: some minutes
 	@$(BIN)/capsbench bench
+
+gpu: install ## environment, then all that needs CUDA, checked in six minutes: runs/gpu/gpu.json
+	@$(BIN)/python -m capsbench.speed.gpu $(GPU)
+
+gpu-wheels: install ## what a machine with torch but no registry lacks, as wheels in .wheels
+	@$(BIN)/python requirements/wheels.py $(WHEELS)
 
 lint: install-dev ## ruff and mypy
 	@$(BIN)/ruff check --quiet

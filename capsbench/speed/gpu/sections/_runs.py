@@ -1,0 +1,61 @@
+"""Runs of ``capsbench run`` as a user starts them, and their records."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from capsbench.records import Results
+from capsbench.reporting.loading import BenchmarkResults, load_results
+
+STOPPING = 8.0  # seconds that a run has to stop after SIGTERM
+
+
+def run_quick(output: Path, *arguments: str, device: str, seconds: float) -> BenchmarkResults:
+    """Run ``quick`` and load its results.
+
+    Args:
+        output: Folder of the records.
+        arguments: Further arguments.
+        device: ``cpu`` or ``cuda``.
+        seconds: Time after which it is stopped.
+
+    Raises:
+        RuntimeError: It failed; the message is its last line.
+        TimeoutError: It was stopped.
+    """
+    command = [sys.executable, "-m", "capsbench", "run", "quick", "--device", device]
+    command += ["--wandb", "off", "--output", str(output), *arguments]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            _, errors = process.communicate(timeout=max(1.0, seconds - STOPPING))
+        except subprocess.TimeoutExpired:
+            process.terminate()
+            process.communicate(timeout=STOPPING)
+            raise TimeoutError(f"the run was stopped after {seconds - STOPPING:.0f} s") from None
+    sys.stderr.write(errors)  # into the log of the section
+    if process.returncode:
+        last = errors.strip().rpartition("\n")[2]
+        raise RuntimeError(f"capsbench run ended with code {process.returncode}: {last}")
+    results = load_results(output / "quick")
+    assert isinstance(results, BenchmarkResults)
+    return results
+
+
+def accuracies(records: Results) -> list[dict[str, object]]:
+    """Return a row for each cell: its status, speed, device and selected accuracy."""
+    rows = []
+    for cell in records.cells:
+        row: dict[str, object] = {"model": cell.label, "seed": cell.seed, "problem": cell.problem}
+        if cell.training is not None:
+            execution = cell.training.execution
+            row |= {
+                "validation_accuracy": cell.trajectory[-1]["validation_accuracy"],
+                "seconds": cell.training.seconds,
+                "images_per_second": cell.training.images_per_second,
+                "device": execution.device_name,
+                "backends": ", ".join(execution.backends_used),
+            }
+        rows.append(row)
+    return rows
