@@ -33,7 +33,7 @@ from capsbench.running.cell import Cell
 from capsbench.running.checkpoints import load_checkpoint
 from capsbench.running.session import Session
 from capsbench.running.step_rate import StepRate
-from capsbench.training.devices import device_name, use_threads
+from capsbench.training.devices import device_name, device_place, use_threads
 
 WAIT = 0.5  # seconds between two looks at measures of other processes
 
@@ -162,7 +162,7 @@ class _Loaded:
         """Compute a measure; its lease states the progress."""
         cell, device, config = self.cell, self.session.execution.device, self.cell.measures[name]
         steps, done, rate = config.num_progress_steps, count(1), StepRate()
-        held.update(device=str(device), step=0, steps=steps)
+        held.update(device=device_place(device), step=0, steps=steps)
         started = time.perf_counter()
         with progress_bar(self.session.console) as progress:
             bar = progress.add_task(

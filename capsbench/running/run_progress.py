@@ -23,6 +23,7 @@ from capsbench.running.jobs import CellJob, Job
 from capsbench.running.session import Session
 
 SECONDS = 0.5  # between two readings of the leases
+DEVICE_SECONDS = 3.0  # after which a job that does not state its device never does
 MAX_READ = 64  # jobs whose leases are read each time, beside those that are known to run
 MAX_SHOWN = 8  # running jobs
 BAR = 24  # characters
@@ -136,7 +137,8 @@ class RunProgress:
     def _announce(self) -> None:
         """Print a line for each job that has begun since the last reading."""
         for job in self._in_order():
-            if job.token not in self._known:
+            is_new = job.device is None and time.time() - job.since < DEVICE_SECONDS
+            if not is_new and job.token not in self._known:
                 self._known.add(job.token)
                 self._session.print(f"{job.task}: started on {job.place}")
 

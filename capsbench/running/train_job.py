@@ -23,7 +23,7 @@ from capsbench.running.checkpoints import save_checkpoint, weights_sha256
 from capsbench.running.mirror import training_mirror
 from capsbench.running.session import Session
 from capsbench.running.step_rate import StepRate
-from capsbench.training.devices import device_name, use_threads
+from capsbench.training.devices import device_name, device_place, use_threads
 from capsbench.training.selection import Row
 from capsbench.training.train import TrainingResult, train
 
@@ -129,7 +129,7 @@ def _train(
             held.update(note=f"validation accuracy {rows[-1]['validation_accuracy']:.3f}")
 
     if held is not None:
-        held.update(steps=cell.recipe.steps, device=str(execution.device))
+        held.update(steps=cell.recipe.steps, device=device_place(execution.device))
     with training_mirror(cell, benchmark, session) as loggers:
         result = train(
             cell.build_model,

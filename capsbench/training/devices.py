@@ -111,6 +111,16 @@ def device_name(device: str, threads: int | None = None) -> str:
     return f"{cpu_model()}, {threads} thread{'s' * (threads > 1)}"
 
 
+def device_place(device: str) -> str:
+    """Return a device with its number on this machine, if this process sees a part of them.
+
+    >>> device_place("cpu")
+    'cpu'
+    """
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return f"{device}:{visible}" if visible and device == "cuda" else device
+
+
 def threads_note(threads: int, device: str) -> str | None:
     """Return a note if a protocol states more threads than this process has cores, else None."""
     cores = os.cpu_count() or 1

@@ -121,6 +121,19 @@ def test_a_log_file_has_a_line_when_a_job_begins(session, jobs, still):
     assert "train Tiny, seed 1" in second
 
 
+def test_a_line_waits_for_the_name_of_the_device(session, jobs, still, monkeypatch):
+    """A lease that was just taken does not state it yet."""
+    log = console()
+    with RunProgress(replace(session, console=log), jobs) as progress:
+        begin(session, jobs[0])
+        monkeypatch.setattr(module, "DEVICE_SECONDS", 1000)
+        progress.update()
+        assert log.file.getvalue() == ""
+        monkeypatch.setattr(module, "DEVICE_SECONDS", 1)
+        progress.update()
+    assert "started" in log.file.getvalue()
+
+
 def test_a_terminal_is_drawn_without_calls(session, jobs, monkeypatch):
     """An executor can carry out jobs in this process, which makes no calls meanwhile."""
     monkeypatch.setattr(module, "SECONDS", 0.01)
