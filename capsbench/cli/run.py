@@ -18,6 +18,7 @@ from capsbench.cli.options import (
     complete_benchmark,
     complete_models,
 )
+from capsbench.environment.process_group import require_processes
 from capsbench.errors import UserError, printable
 from capsbench.files.folders import require_folder, require_writable
 from capsbench.trusted_code import trusting_code
@@ -157,6 +158,7 @@ def run(
         raise UserError("--json lists the cells of a --dry-run; add --dry-run")
     require_folder(data_root)
     require_writable(output)
+    require_processes(devices, nodes)
     seed_list = None if seeds is None else parse_seeds(seeds)
     from capsbench.schema import parse_changes
 

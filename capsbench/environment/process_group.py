@@ -12,6 +12,7 @@ from capsbench.errors import UserError
 
 # Without these, processes on several machines cannot find each other.
 MEETING_PLACE = ("MASTER_ADDR", "MASTER_PORT", "NODE_RANK")
+LOST = ("DistBackendError", "DistNetworkError", "DistStoreError")  # of torch.distributed
 FIRST_PORT, PORTS = 15000, 10000  # for processes of srun, unless MASTER_PORT is set
 
 
@@ -107,6 +108,16 @@ def is_first_process() -> bool:
     """Return True in the process that writes records and prints, if there are several."""
     group = ProcessGroup.current()
     return (whole_number("NODE_RANK") if group is None else group.rank) == 0
+
+
+def is_lost_connection(error: Exception) -> bool:
+    """Return True if an error says that another process of the group has ended.
+
+    Its cause is known to that process alone.
+    """
+    return isinstance(error, RuntimeError) and (
+        type(error).__name__ in LOST or re.search("gloo|NCCL|TCPStore", str(error)) is not None
+    )
 
 
 def require_processes(devices: int, nodes: int) -> ProcessGroup | None:

@@ -22,7 +22,7 @@ NO_VARIABLES: Mapping[str, str] = {}
 LOOK_EVERY = 0.1  # seconds between two looks at the processes
 # Seconds after the first end of a process in which the others end by themselves: they save a state,
 # or lose the connection to it. One that waits for it would wait for ever.
-GRACE = 15.0
+GRACE = 10.0
 
 
 def run_group(

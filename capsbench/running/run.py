@@ -14,6 +14,8 @@ from rich.console import Console
 
 from capsbench.arguments import one_line
 from capsbench.environment import streams
+from capsbench.environment.process_group import ProcessGroup
+from capsbench.environment.signals import signals_of_caller
 from capsbench.errors import UserError, printable
 from capsbench.executors.options import ExecutorOptions
 from capsbench.executors.slurm_options import parse_slurm
@@ -151,7 +153,7 @@ def run(
     session = Session(
         output, data_root, execution, Console(), executors, retry_failed=retry == "failed"
     )
-    if not session.is_first:
+    if ProcessGroup.current() is not None:
         raise UserError(
             "capsbench.run starts its own processes; on a cluster, start the command 'capsbench "
             "run' by torchrun or srun"
@@ -169,7 +171,7 @@ def run(
     options |= {f"--{name.replace('_', '-')}": [str(value)] for name, value in changed.items()}
     flags = {"--search": search, "--profile": profile, "--trust-code": trust_code}
     command = _command(benchmark, options, [name for name, given in flags.items() if given])
-    with trusting_code(trust_code):
+    with signals_of_caller(), trusting_code(trust_code):
         outcome = run_protocol(str(benchmark), changes, session, command=command)
         assert outcome.page is not None  # the first process builds one
         return load_results(outcome.page.parents[1])

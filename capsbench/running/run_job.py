@@ -15,7 +15,11 @@ from rich.console import Console
 
 from capsbench.environment import failures
 from capsbench.environment.failure_kinds import classify
-from capsbench.environment.process_group import is_first_process
+from capsbench.environment.process_group import (
+    ProcessGroup,
+    is_first_process,
+    is_lost_connection,
+)
 from capsbench.errors import UserError
 from capsbench.files.lease import BusyError, LeaseLostError
 from capsbench.records import CellFolder
@@ -26,7 +30,6 @@ from capsbench.running.measure_job import measure_cell
 from capsbench.running.mirror import mirror_measures
 from capsbench.running.report_job import build_report
 from capsbench.running.session import Session
-from capsbench.running.train_job import train_cell
 from capsbench.trusted_code import trusting_code
 
 
@@ -56,6 +59,8 @@ def run_job(job: Job, session: Session) -> None:
     if isinstance(job, ReportJob):
         build_report(job, session)
     elif job.kind == "train":
+        from capsbench.running.train_job import train_cell  # imports Lightning
+
         train_cell(job.cell, job.benchmark, session)
     elif job.kind == "measure":
         measure_cell(job.cell, session, names=job.measures)
@@ -77,7 +82,9 @@ def _carry_out(request: JobRequest, log: str | None) -> Outcome:
         return Outcome(status="busy", reason=str(busy))
     except UserError as error:
         return Outcome(status="refused", reason=str(error))
-    except Exception as error:  # noqa: BLE001 - of any library, or of the user's code
+    except Exception as error:
+        if ProcessGroup.current() is not None and is_lost_connection(error):
+            raise  # the process that ended first has an answer, or has died
         return _failed(error, request, log)
     return Outcome(status="done", notes=tuple(notes.file.getvalue().splitlines()))
 

@@ -49,6 +49,8 @@ class Session:
         execution = self.execution
         mode = execution.wandb if execution.wandb == "off" else usable_mode(execution.wandb)
         device = resolve_device(execution.device)
+        if device == "cuda" and (group := ProcessGroup.current()) is not None:
+            torch.cuda.set_device(group.local_rank)  # for the measures of this process
         require_backend(execution.backend, torch.device(device))
         return replace(
             self, execution=execution.model_copy(update={"device": device, "wandb": mode})

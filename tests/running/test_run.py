@@ -122,7 +122,8 @@ def test_bad_input_is_a_user_error_before_anything_is_written(tiny, arguments, w
 
 
 def test_a_process_of_a_cluster_is_sent_to_the_command(tiny, monkeypatch):
-    monkeypatch.setenv("RANK", "1")
+    for name, value in {"TORCHELASTIC_RUN_ID": "x", "WORLD_SIZE": "2", "RANK": "1"}.items():
+        monkeypatch.setenv(name, value)
     with pytest.raises(UserError, match="torchrun"):
         capsbench.run(tiny, devices=2, **QUIET)
 
