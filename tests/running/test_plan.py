@@ -94,7 +94,7 @@ def test_a_new_revision_of_a_measure_measures_again_without_training(
 def test_later_settings_are_absent_from_the_fingerprint_at_their_default(tiny_benchmark):
     config = plan(tiny_benchmark)[0].config
     content = config.model_dump(mode="json")
-    del content["threads"], content["kornia"], content["recipe"]["augmentation"]
+    del content["kornia"], content["recipe"]["augmentation"]
     content["views"] = {"rotation": content["views"]["rotation"]}  # the others are identities
     assert config.fingerprint == fingerprint(content)
     augmented = ProtocolRecipe.model_validate(
@@ -102,6 +102,19 @@ def test_later_settings_are_absent_from_the_fingerprint_at_their_default(tiny_be
     )
     for update in ({"threads": 2}, {"kornia": "0.9.0"}, {"recipe": augmented}):
         assert config.model_copy(update=update).fingerprint != config.fingerprint
+
+
+def test_threads_are_part_of_a_training_on_a_processor_alone(tiny_protocol):
+    def config(device, **changes):
+        benchmark = Benchmark.model_validate({**tiny_protocol, **changes})
+        return plan(benchmark, device=device)[0].config
+
+    one, two = config("cpu"), config("cpu", threads=2)
+    assert (one.threads, two.threads) == (1, 2)
+    elsewhere = config("cuda")
+    assert elsewhere.threads is None
+    assert elsewhere == config("cuda", threads=2)
+    assert len({each.fingerprint for each in (one, two, elsewhere)}) == 3
 
 
 def test_another_kornia_takes_no_old_cell_of_augmented_images(tiny_protocol, monkeypatch, tmp_path):
@@ -121,7 +134,7 @@ def test_another_kornia_takes_no_old_cell_of_augmented_images(tiny_protocol, mon
 
     # A record from before the field is loaded, and matches its own fingerprint.
     content = augmented.model_dump(mode="json")
-    del content["kornia"], content["threads"]
+    del content["kornia"]
     write_json(tmp_path / "config.json", {"schema": 2, **content})
     content["views"] = {"rotation": content["views"]["rotation"]}
     assert TrainingConfig.load(tmp_path / "config.json").fingerprint == fingerprint(content)

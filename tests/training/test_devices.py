@@ -1,12 +1,20 @@
-"""Name of the processor, and the warning for an emulated precision."""
+"""Name of the processor, threads, and the warning for an emulated precision."""
 
+import os
 import platform
 from pathlib import Path
 
 import pytest
+import torch
 
 from capsbench.training import devices
-from capsbench.training.devices import precision_note
+from capsbench.training.devices import (
+    device_name,
+    precision_note,
+    threads_note,
+    threads_on,
+    use_threads,
+)
 from capsbench.training.recipe import ProtocolRecipe
 
 
@@ -39,3 +47,39 @@ def test_cpu_model_without_proc(monkeypatch, processor, expected):
     monkeypatch.setattr(platform, "processor", lambda: processor)
     monkeypatch.setattr(platform, "machine", lambda: "arm64")
     assert devices.cpu_model() == expected
+
+
+@pytest.mark.parametrize("variable", [None, "1", "7"])
+def test_threads_are_those_of_the_protocol_and_restored(variable, monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    if variable is not None:
+        monkeypatch.setenv("OMP_NUM_THREADS", variable)
+    with use_threads(3):
+        assert torch.get_num_threads() == 3  # also on fewer cores
+        assert os.environ["OMP_NUM_THREADS"] == "3"  # for Lightning, and processes of a group
+        assert device_name("cpu").endswith(", 3 threads")
+        with pytest.raises(ZeroDivisionError), use_threads(2):
+            raise ZeroDivisionError
+        assert torch.get_num_threads() == 3
+    assert torch.get_num_threads() == 1
+    assert os.environ.get("OMP_NUM_THREADS") == variable
+
+
+def test_an_accelerator_keeps_the_threads_of_the_process():
+    assert threads_on("cpu", 4) == 4
+    assert threads_on("cuda", 4) is threads_on("mps", 4) is None
+    with use_threads(None):
+        assert torch.get_num_threads() == 1
+
+
+def test_more_threads_than_cores_give_a_note(monkeypatch):
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    note = threads_note(3, "cpu")
+    assert note is not None
+    assert "3 threads" in note
+    assert "2 cores" in note
+    assert threads_note(2, "cpu") is threads_note(3, "cuda") is None
+
+
+def test_the_name_of_a_processor_can_have_other_threads_than_now():
+    assert device_name("cpu", 5).endswith(", 5 threads")

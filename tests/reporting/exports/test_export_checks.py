@@ -49,6 +49,18 @@ def recipe(content):
     content["cells"][0]["config"]["recipe"]["learning_rate"] = 0.5
 
 
+def threads(content):
+    content["cells"][0]["config"]["threads"] = 2
+
+
+def stated_threads(content):
+    content["record"]["benchmark"]["threads"] = 2
+
+
+def no_threads(content):
+    content["cells"][0]["config"]["threads"] = None  # as of a training on a GPU
+
+
 def accuracy(content):
     content["cells"][0]["measures"]["accuracy-by-view"]["values"][0]["value"] = 1.5
 
@@ -142,6 +154,9 @@ def difference(content):
         (revision, "not the training"),
         (per_class, "not the training"),
         (data, "not the training"),
+        (threads, "would mix threads"),
+        (no_threads, "not the training"),
+        (stated_threads, "other threads"),
         (twice, "each cell once"),
         (none, "got 0"),
         (measures, "incomplete"),
