@@ -42,6 +42,7 @@ LAYERS = (
         "representations",
         "pretrained",
         "environment",
+        "executors",
         "process",
         "progress",
         "files",
