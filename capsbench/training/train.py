@@ -21,7 +21,7 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
-from capsbench.capsules.backends import use_backend
+from capsbench.capsules.backends import recorded_backends, use_backend
 from capsbench.contracts import Model
 from capsbench.data.batches import SplitName
 from capsbench.data.images import ImageDataModule
@@ -48,12 +48,14 @@ class TrainingResult:
         chosen: Step and weights that each selection rule chose.
         seconds: Time of training and validation, over all resumed parts.
         diverged_at: First step with a non-finite loss; None if there was none.
+        backends_used: Routing implementations that computed something.
     """
 
     rows: list[Row]
     chosen: dict[str, tuple[int, Weights]]
     seconds: float
     diverged_at: int | None
+    backends_used: tuple[str, ...]
 
 
 class _Steps(Callback):
@@ -138,18 +140,25 @@ def train(
         )
     except (MisconfigurationException, ValueError) as error:
         raise UserError(f"Lightning refuses these settings: {error}") from None
+    assert trainer.world_size == execution.processes  # else each would train alone
     diverged_at = None
     resume = state if state.is_file() else None
     if resume and not zipfile.is_zipfile(resume):
         raise UserError(f"{resume} is damaged; remove it to start the training again")
     try:
-        with warnings.catch_warnings(), _raised_interrupts():
+        with warnings.catch_warnings(), _raised_interrupts(), recorded_backends() as backends:
             # Lightning's advice on workers, logging and srun, and its own deprecations.
             warnings.filterwarnings("ignore", module="pytorch_lightning|lightning_fabric")
             trainer.fit(task, datamodule=data, ckpt_path=resume, weights_only=True)
     except Diverged as divergence:
         diverged_at = divergence.step
-    return TrainingResult(trajectory.rows, trajectory.chosen, trajectory.elapsed, diverged_at)
+    return TrainingResult(
+        rows=trajectory.rows,
+        chosen=trajectory.chosen,
+        seconds=trajectory.elapsed,
+        diverged_at=diverged_at,
+        backends_used=tuple(sorted(backends)),
+    )
 
 
 def _environment(execution: Execution) -> ClusterEnvironment:
