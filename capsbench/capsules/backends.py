@@ -36,7 +36,7 @@ MIN_KERNEL_VOTES = 2**18  # elements in all votes; below, compiling a kernel doe
 # Most elements in the votes of one child that fit on a kernel's stack, or into registers.
 MAX_WIDTH = {"native": 4096, "triton": 512}
 
-_used: set[str] = set()
+_recorders: list[set[str]] = []
 
 
 def use_backend(model: nn.Module, backend: Backend) -> None:
@@ -110,13 +110,20 @@ def choose(backend: str, tensors: Sequence[Tensor], votes: int, width: int) -> s
     """
     selected = _choose(backend, tensors, votes, width)
     if not torch.compiler.is_compiling():
-        _used.add(selected)
+        for used in _recorders:
+            used.add(selected)
     return selected
 
 
-def backends_used() -> list[str]:
-    """Return the backends that have computed a routing in this process."""
-    return sorted(_used)
+@contextmanager
+def recorded_backends() -> Iterator[set[str]]:
+    """Collect the backends that compute a routing inside the ``with`` block."""
+    used = set[str]()
+    _recorders.append(used)
+    try:
+        yield used
+    finally:
+        _recorders[:] = [each for each in _recorders if each is not used]
 
 
 def _choose(backend: str, tensors: Sequence[Tensor], votes: int, width: int) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from capsbench.capsules.backends import backends_used
 from capsbench.data.images import ImageDataModule
 from capsbench.data.overlap import measure_overlap
 from capsbench.environment.signals import raise_pending_stop
@@ -189,7 +188,7 @@ def _write_record(
         execution=ExecutionRecord(
             **execution.model_dump(),
             device_name=device_name(execution.device),
-            backends_used=tuple(backends_used()),
+            backends_used=result.backends_used,
             process=active_settings(),
         ),
         provenance=provenance,

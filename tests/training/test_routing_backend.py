@@ -2,7 +2,6 @@
 
 import pytest
 
-from capsbench.capsules import backends
 from capsbench.datamodules.digits import Digits
 from capsbench.models.capsnet_dr import CapsNetDR
 from capsbench.training.execution import Execution
@@ -23,10 +22,9 @@ def small():
 
 
 @pytest.mark.parametrize("backend", ["textbook", "eager"])
-def test_routing_is_computed_by_the_backend_of_the_execution(backend, tmp_path, monkeypatch):
-    monkeypatch.setattr(backends, "_used", set())
+def test_routing_is_computed_by_the_backend_of_the_execution(backend, tmp_path):
     recipe = ProtocolRecipe(steps=1, batch_size=8, evaluate_every=1, limit=20)
-    train(
+    result = train(
         small,
         Digits(batch_size=8, limit=20),
         recipe,
@@ -37,4 +35,4 @@ def test_routing_is_computed_by_the_backend_of_the_execution(backend, tmp_path, 
         on_step=lambda step: None,
         on_rows=lambda rows: None,
     )
-    assert backends.backends_used() == [backend]
+    assert result.backends_used == (backend,)  # not those of trainings before it
