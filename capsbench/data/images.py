@@ -46,8 +46,8 @@ class ImageDataModule(Attachable, ABC):
     device of the model, so that no worker process is needed. Images may be stored larger than
     ``image_shape``: a model sees their middle, after the warp.
 
-    An instance is a LightningDataModule. `detached` makes one without importing Lightning, which has
-    the same images, for planning and measures.
+    An instance is a LightningDataModule. `detached` makes one without importing Lightning, with the
+    same images, for planning and measures.
 
     Attributes:
         revision: Part of the fingerprint of a training. It rises whenever a change of code changes
@@ -99,7 +99,9 @@ class ImageDataModule(Attachable, ABC):
 
     @classmethod
     def detached(cls, **arguments: Any) -> Self:
-        """Make an instance without importing Lightning; a Trainer takes it if it was imported.
+        """Make an instance without importing Lightning.
+
+        A Trainer takes it if `capsbench.training.task` was imported before.
 
         Args:
             arguments: Arguments of the constructor.

@@ -1,6 +1,6 @@
 """Base of data modules, which becomes a LightningDataModule as soon as one is used for training.
 
-To import Lightning takes longer than most commands, and planning, measuring and reading records need
+To import Lightning takes longer than most commands. Planning, measuring and reading records need
 only the images of a data module.
 """
 

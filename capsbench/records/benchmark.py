@@ -160,11 +160,17 @@ class SearchRecord(RecordPart):
 
 
 class CellList(Record):
-    """The cells alone of a benchmark's record, whose protocol can name code that is not trusted."""
+    """Cells and examples of a benchmark's record, whose protocol can name code that is not trusted.
+
+    Attributes:
+        cells: The cells.
+        examples: Contents of the example images; None if there are none.
+    """
 
     model_config = ConfigDict(extra="ignore")
 
     cells: tuple[CellReference, ...]
+    examples: ExampleList | None = None
 
 
 class BenchmarkRecord(Record):

@@ -62,6 +62,13 @@ class Record(RecordPart):
         content = self.model_dump(mode="json", by_alias=True)
         write_json(path, {"schema": SCHEMA, "checksum": _checksum(content), **content})
 
+    def save_if_changed(self, path: Path) -> None:
+        """Write the record, unless it differs from the file in the date of its provenance alone."""
+        content = json.loads(json.dumps(self.model_dump(mode="json", by_alias=True)))
+        own = _without_date({"schema": SCHEMA, **content})
+        if not is_present(path) or _without_date(read_json(path, self.remedy)) != own:
+            self.save(path)
+
     @classmethod
     def load(cls, path: Path, remedy: str | None = None) -> Self:
         """Read a record.
@@ -93,6 +100,14 @@ class Record(RecordPart):
             reason = "it was changed after it was written: the checksum in it does not fit"
             raise damaged_record(path, reason, remedy)
         return record
+
+
+def _without_date(content: Any) -> Any:
+    """Return the contents of a file without its checksum and the date of its provenance."""
+    if not isinstance(content, dict) or "provenance" not in content:
+        return content
+    own = {name: value for name, value in content.items() if name != "checksum"}
+    return {**own, "provenance": {**content["provenance"], "date": None}}
 
 
 def _checksum(content: dict[str, Any]) -> str:

@@ -8,12 +8,13 @@ from pathlib import Path
 from urllib.parse import quote
 
 from capsbench.errors import UserError
-from capsbench.files.atomic import remove_link, write_bytes
+from capsbench.files.atomic import remove_link
 from capsbench.files.lease import lease
 from capsbench.files.leftovers import clear_leftovers
 from capsbench.records import BenchmarkFolder, ClaimsRecord, Results, load_results
 from capsbench.records.one_version import require_one_revision
 from capsbench.reporting.comparisons.claims import JudgedClaim, judge
+from capsbench.reporting.stamp import claims_inputs, is_current, write_report
 from capsbench.reporting.tables import render_html, render_markdown
 from capsbench.reporting.tables.claims_tables import claim_tables
 from capsbench.reporting.tables.render_markdown import plain
@@ -68,7 +69,7 @@ def part_folders(folder: Path) -> list[str]:
 
 
 def build(folder: Path) -> Path:
-    """Build ``folder/report/`` from the records.
+    """Build ``folder/report/`` from the records, unless nothing has changed since it was built.
 
     Args:
         folder: ``runs/<claims>``.
@@ -77,18 +78,18 @@ def build(folder: Path) -> Path:
         Path of ``index.html``.
     """
     files = BenchmarkFolder(folder)
-    ClaimsRecord.load(files.claims)  # before anything is written in a folder without records
+    record = ClaimsRecord.load(files.claims)  # before anything is written in another folder
     with lease(files.report_lease, "build the page"):
-        return _build(folder, files)
+        inputs = claims_inputs(folder, record.parts.values())
+        if not is_current(files.report, inputs):
+            _write(folder, files.report, inputs)
+    return files.report / "index.html"
 
 
-def _build(folder: Path, files: BenchmarkFolder) -> Path:
+def _write(folder: Path, report: Path, inputs: str) -> None:
     results = load_claims_results(folder)
     record = results.record
     tables = claim_tables(results.judged(), record.scale)
-    remove_link(files.report)
-    clear_leftovers(files.report)
-    write_bytes(files.report / "report.md", render_claims(record, tables).encode())
     page = render_html.render(
         "claims.html.jinja",
         claims=record.claims,
@@ -99,9 +100,10 @@ def _build(folder: Path, files: BenchmarkFolder) -> Path:
         },
         questions={part: each.benchmark.question for part, each in results.parts.items()},
     )
-    index = files.report / "index.html"
-    write_bytes(index, page.encode())
-    return index
+    remove_link(report)
+    clear_leftovers(report)
+    text = render_claims(record, tables)
+    write_report(report, inputs, {"report.md": text.encode(), "index.html": page.encode()})
 
 
 def render_claims(record: ClaimsRecord, tables: Sequence[Table], *, level: int = 1) -> str:

@@ -11,12 +11,11 @@ from typing import Any, Literal
 
 from pytorch_lightning.loggers import WandbLogger
 
-from capsbench.reporting.wandb_login import offline_reason
+from capsbench.reporting.wandb_login import Mode
 
 log = logging.getLogger(__name__)
 PROJECT = "capsbench"
 INIT_TIMEOUT = 10.0  # seconds
-Mode = Literal["offline", "online"]
 
 
 class Mirror(WandbLogger):
@@ -132,12 +131,3 @@ def begin(**arguments: Any) -> Mirror | None:
         log.warning("Weights & Biases could not be started: %s", shorten(str(error), 200))
         return None
     return mirror
-
-
-def usable_mode(mode: Mode) -> Mode:
-    """Return the usable mode: ``online`` needs a key and a server that answers in seconds."""
-    reason = offline_reason() if mode == "online" else None
-    if reason is None:
-        return mode
-    log.warning("Weights & Biases: %s; mirroring offline", reason)
-    return "offline"

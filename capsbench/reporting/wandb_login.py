@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 import netrc
 import os
 import socket
 from pathlib import Path
+from typing import Literal
 from urllib.parse import SplitResult, urlsplit
 
 from capsbench.errors import UserError
 
+log = logging.getLogger(__name__)
+Mode = Literal["offline", "online"]
 CONNECT_TIMEOUT = 5.0  # seconds; wandb itself would wait 90 for a server that does not answer
 FIRST_HOST = "api.wandb.ai"  # keys saved for it are also valid for the default server
 
@@ -64,3 +68,12 @@ def offline_reason() -> str | None:
     except (OSError, ValueError) as error:
         return f"{url.hostname} cannot be reached ({error})"
     return None
+
+
+def usable_mode(mode: Mode) -> Mode:
+    """Return the usable mode: ``online`` needs a key and a server that answers in seconds."""
+    reason = offline_reason() if mode == "online" else None
+    if reason is None:
+        return mode
+    log.warning("Weights & Biases: %s; mirroring offline", reason)
+    return "offline"

@@ -21,7 +21,7 @@ from capsbench.reporting import terminal
 from capsbench.running.carry_out import carry_out
 from capsbench.running.cell import Cell
 from capsbench.running.cell_state import cell_state
-from capsbench.running.examples import require_images, write_examples
+from capsbench.running.examples import recorded_examples, require_images, write_examples
 from capsbench.running.job_request import Outcome
 from capsbench.running.jobs import Job, ReportJob, plan_jobs
 from capsbench.running.leftovers import clear_benchmark, clear_cell
@@ -121,14 +121,18 @@ def prepare_run(
     notes = precision_note(benchmark.recipe, device), threads_note(benchmark.threads, device)
     for note in filter(None, notes):
         session.print(note)
-    data = cells[0].build_data(session.data_root)  # all cells have the same test images
-    require_images(benchmark.measures, data)
+    folder = BenchmarkFolder(session.output / benchmark.name)
+    examples = None if jobs else recorded_examples(folder, cells[0])
+    if examples is None:
+        data = cells[0].build_data(session.data_root)  # all cells have the same test images
+        require_images(benchmark.measures, data)
+        examples = write_examples(benchmark, data, folder)
     record = BenchmarkRecord(
         benchmark=benchmark,
         changes=changes,
         command=command,
         cells=tuple(cell.reference for cell in cells),
-        examples=write_examples(benchmark, data, BenchmarkFolder(session.output / benchmark.name)),
+        examples=examples,
         search=search,
         provenance=Provenance.now(),
     )

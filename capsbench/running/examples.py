@@ -9,12 +9,13 @@ import torch
 from torch import Tensor
 
 from capsbench.data.images import ImageDataModule
-from capsbench.files.atomic import write_npz
+from capsbench.files.atomic import is_present, write_npz
 from capsbench.measures import MeasureConfig
 from capsbench.measures.accuracy_by_view import AccuracyByViewConfig
 from capsbench.records import BenchmarkFolder
-from capsbench.records.benchmark import ExampleList, ExampleView
+from capsbench.records.benchmark import CellList, ExampleList, ExampleView
 from capsbench.records.cell_files import file_sha256
+from capsbench.running.cell import Cell
 from capsbench.schema import Benchmark
 from capsbench.viewpoint.grid import GridView
 
@@ -32,6 +33,23 @@ def require_images(measures: Sequence[MeasureConfig], data: ImageDataModule) -> 
             data.split(split)
         for view in config.required_views:
             data.evaluation.view_rows("test", view)
+
+
+def recorded_examples(folder: BenchmarkFolder, cell: Cell) -> ExampleList | None:
+    """Return the examples of a benchmark's record, if they are those of a cell and are unchanged.
+
+    The names of a training and of its measures determine the images and the views.
+
+    Args:
+        folder: The benchmark's folder.
+        cell: The first cell of the benchmark.
+    """
+    if not is_present(folder.record) or not is_present(folder.examples):
+        return None
+    recorded = CellList.load(folder.record)
+    if recorded.cells[:1] != (cell.reference,) or recorded.examples is None:
+        return None
+    return recorded.examples if file_sha256(folder.examples) == recorded.examples.sha256 else None
 
 
 def write_examples(

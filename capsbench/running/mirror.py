@@ -5,20 +5,30 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from pytorch_lightning.loggers import Logger
-
+from capsbench.files.atomic import is_present, read_json, write_json
 from capsbench.fingerprint import fingerprint
-from capsbench.records import BenchmarkFolder, BenchmarkRecord, CellResult, Results, load_cell
+from capsbench.records import (
+    BenchmarkFolder,
+    BenchmarkRecord,
+    CellResult,
+    Results,
+    load_cell,
+    load_results,
+)
 from capsbench.reporting.comparisons.aggregate import aggregate_seeds, quantities
-from capsbench.reporting.figures.all_figures import draw_figures
-from capsbench.reporting.figures.plotting import png
-from capsbench.reporting.wandb import Mirror, begin
+from capsbench.reporting.stamp import read_stamp
 from capsbench.running.cell import Cell
 from capsbench.running.session import Session
 
+if TYPE_CHECKING:
+    from pytorch_lightning.loggers import Logger
+
+    from capsbench.reporting.wandb import Mirror
+
 Mode = Literal["off", "offline", "online"]
+MIRRORED = Path("wandb", "mirrored.json")  # in the folder of a benchmark
 
 
 @contextmanager
@@ -47,26 +57,32 @@ def mirror_measures(cell: Cell, benchmark: str, session: Session) -> None:
     _log(mirror, summary | _values(result), Results(record, (result,)))
 
 
-def mirror_benchmark(folder: Path, results: Results, mode: Mode) -> None:
+def mirror_benchmark(folder: Path, mode: Mode) -> None:
     """Mirror a benchmark as one run: means over seeds, all values, the figures.
 
+    A benchmark whose page has not changed since it was mirrored is not mirrored again.
+
     Args:
-        folder: Folder of the benchmark.
-        results: Its records.
+        folder: Folder of the benchmark, whose page is built.
         mode: ``off``, ``offline`` or ``online``.
     """
+    stamp = read_stamp(BenchmarkFolder(folder).report)
+    mirrored, of_now = folder / MIRRORED, {"mode": mode, "page": stamp and stamp.inputs}
+    if mode == "off" or (is_present(mirrored) and read_json(mirrored) == of_now):
+        return
+    from capsbench.reporting.wandb import begin
+
+    results = load_results(folder)
     name = results.benchmark.name
-    mirror = None
-    if mode != "off":
-        mirror = begin(
-            name=name,
-            folder=folder,
-            run_id=f"{name}-{fingerprint([cell.reference.path for cell in results.cells])}",
-            mode=mode,
-            group=name,
-            job_type="aggregate",
-            config=results.benchmark.model_dump(mode="json"),
-        )
+    mirror = begin(
+        name=name,
+        folder=folder,
+        run_id=f"{name}-{fingerprint([cell.reference.path for cell in results.cells])}",
+        mode=mode,
+        group=name,
+        job_type="aggregate",
+        config=results.benchmark.model_dump(mode="json"),
+    )
     if mirror is None:
         return
     means = {
@@ -76,7 +92,8 @@ def mirror_benchmark(folder: Path, results: Results, mode: Mode) -> None:
         for quantity in quantities(cells, measure)
         if (seed_values := aggregate_seeds(cells, measure, quantity)) is not None
     }
-    _log(mirror, means, results)
+    if _log(mirror, means, results):
+        write_json(mirrored, of_now)
 
 
 def _begin_cell(
@@ -85,6 +102,8 @@ def _begin_cell(
     mode = session.execution.wandb
     if mode == "off":
         return None
+    from capsbench.reporting.wandb import begin
+
     # A measure that is added later makes another run; a resumed training joins its own.
     names = [] if job_type == "train" else sorted(cell.measures)
     identity = [cell.config.fingerprint, *names]
@@ -114,9 +133,15 @@ def _values(result: CellResult) -> dict[str, float]:
     }
 
 
-def _log(mirror: Mirror, summary: Mapping[str, Any], results: Results) -> None:
+def _log(mirror: Mirror, summary: Mapping[str, Any], results: Results) -> bool:
+    """Send results, and end the run; return True if all of it succeeded."""
+    from capsbench.reporting.figures.all_figures import draw_figures
+    from capsbench.reporting.figures.plotting import png
+
     columns = results.columns
     rows = [[row.get(name) for name in columns] for row in results.rows()]
     pictures = {f"{name}-figure": png(figure) for name, figure in draw_figures(results).items()}
     mirror.log_results(summary, (columns, rows), pictures)
+    sent = not mirror.failed
     mirror.close()
+    return sent and not mirror.failed

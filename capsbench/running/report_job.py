@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from capsbench.errors import UserError
 from capsbench.files.lease import lease
-from capsbench.records import BenchmarkFolder, BenchmarkRecord, load_results
+from capsbench.records import BenchmarkFolder, BenchmarkRecord
 from capsbench.records.training import DataConfig
 from capsbench.reporting import report
 from capsbench.running.elsewhere import kept_cells
@@ -26,7 +26,7 @@ def build_report(job: ReportJob, session: Session) -> None:
     folder = BenchmarkFolder(session.output / job.benchmark)
     save_record(job.record, job.data, session)
     report.build(folder.path)
-    mirror_benchmark(folder.path, load_results(folder.path), session.execution.wandb)
+    mirror_benchmark(folder.path, session.execution.wandb)
 
 
 def save_record(record: BenchmarkRecord, data: DataConfig, session: Session) -> list[str]:
@@ -54,5 +54,6 @@ def save_record(record: BenchmarkRecord, data: DataConfig, session: Session) -> 
                 f"page in {folder.path}: remove {session.output / same[0].path}, or choose another "
                 "--output"
             )
-        record.model_copy(update={"cells": (*trained, *kept)}).save(folder.record)
+        record = record.model_copy(update={"cells": (*trained, *kept)})
+        record.save_if_changed(folder.record)
     return others

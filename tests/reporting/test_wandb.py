@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from capsbench.records import load_results
-from capsbench.reporting.wandb import Mirror, usable_mode
+from capsbench.reporting.wandb import Mirror
+from capsbench.reporting.wandb_login import usable_mode
 from capsbench.running import mirror as running_mirror
 from capsbench.values import Quantity
 
@@ -117,15 +118,17 @@ def test_summary_names_measures_and_quantities(tmp_path, monkeypatch, write_benc
     logged: dict[str, Any] = {}
 
     class Log:
+        failed = False
+
         def log_results(self, values, table, pictures):
             logged.update(values=values, table=table, pictures=pictures)
 
         def close(self):
             pass
 
-    monkeypatch.setattr(running_mirror, "begin", lambda **_: Log())
+    monkeypatch.setattr("capsbench.reporting.wandb.begin", lambda **_: Log())
     results = load_results(folder)
-    running_mirror.mirror_benchmark(folder, results, "offline")
+    running_mirror.mirror_benchmark(folder, "offline")
     assert logged["values"]["CNN/accuracy-by-split/accuracy[split=familiar]"] == 0.125
     assert logged["values"]["CNN/accuracy-by-view/accuracy[split=familiar]"] > 0.5
     assert logged["values"]["CNN/linear-equivariance/explained[layer=pixels]"] == 0.5

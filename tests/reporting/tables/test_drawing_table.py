@@ -165,14 +165,16 @@ def test_the_mirror_of_a_benchmark_has_the_means_of_both_measures(folder: Path, 
     logged = {}
 
     class RecordingMirror:
+        failed = False
+
         def log_results(self, values, table, figures):
             logged.update(values)
 
         def close(self):
             pass
 
-    monkeypatch.setattr("capsbench.running.mirror.begin", lambda **_: RecordingMirror())
-    mirror_benchmark(folder, load_results(folder), "offline")
+    monkeypatch.setattr("capsbench.reporting.wandb.begin", lambda **_: RecordingMirror())
+    mirror_benchmark(folder, "offline")
     error = Quantity(metric="rendering_error", split="shift").name
     novel = Quantity(metric="accuracy", split="novel").name
     assert logged[f"Autoencoder/rendering-error/{error}"] == pytest.approx(0.025)
