@@ -6,6 +6,7 @@ import signal
 import pytest
 
 from capsbench.environment.entry import run_process
+from capsbench.environment.signals import Stopped
 from capsbench.errors import UserError
 
 
@@ -46,7 +47,15 @@ def test_a_process_of_a_group_is_silent(capsys):
     assert capsys.readouterr() == ("", "")
 
 
-@pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143), ("SIGHUP", 129)])
+CODES = {"SIGINT": 130, "SIGTERM": 143, "SIGHUP": 129, "SIGUSR1": 138, "SIGUSR2": 140}
+
+
+def test_a_stop_by_a_signal_to_another_process_of_the_group(capsys):
+    assert run_process(failing(Stopped(signal.SIGTERM)), stopped="it goes on") == 143
+    assert capsys.readouterr() == ("", "stopped; it goes on\n")
+
+
+@pytest.mark.parametrize(("name", "code"), CODES.items())
 @pytest.mark.parametrize("wrapped", [False, True])
 def test_signals(name, code, wrapped, capsys):
     def command():

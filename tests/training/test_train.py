@@ -1,6 +1,8 @@
 """Trainings: repeatable, resumable, equal to plain Lightning, with divergence as a result."""
 
+import errno
 import os
+import signal
 from pathlib import Path
 from typing import ClassVar
 
@@ -10,6 +12,7 @@ from pytorch_lightning import Trainer
 from pytorch_lightning.loggers.logger import DummyLogger
 
 from capsbench.data.randomness import derive
+from capsbench.environment.signals import Stopped, raise_pending_stop, stop_signals
 from capsbench.errors import UserError
 from capsbench.names import find
 from capsbench.training.devices import resolve_device
@@ -41,6 +44,7 @@ def run(tiny_file, tmp_path):
         recipe=RECIPE,
         execution=CPU,
         kill_at=None,
+        signal_at=(None, None),
         state="state.ckpt",
         loggers=(),
         **arguments,
@@ -48,6 +52,8 @@ def run(tiny_file, tmp_path):
         def on_step(step):
             if step == kill_at:
                 raise Killed
+            if step == signal_at[0]:
+                signal.raise_signal(signal_at[1])
 
         return train(
             lambda: tiny(image_shape=(1, 32, 32), num_classes=10, **arguments),
@@ -118,6 +124,49 @@ def test_a_resumed_training_has_the_bits_of_an_uninterrupted_one(run, kill_at):
     resumed = run()
     assert numbers(resumed) == numbers(uninterrupted)
     assert same_weights(resumed, uninterrupted)
+
+
+@pytest.mark.parametrize(
+    ("name", "step"),
+    [("SIGINT", 1), ("SIGTERM", 5), ("SIGHUP", 6), ("SIGUSR1", 11), ("SIGUSR2", 18)],
+)
+def test_a_signal_ends_a_training_after_the_next_step(run, tmp_path, name, step):
+    """The state of that step is saved; resumed, the training has the bits of an undisturbed one."""
+    uninterrupted = run(state="uninterrupted")
+    number = getattr(signal, name)
+    handler = signal.getsignal(number)
+    with stop_signals(), pytest.raises(Stopped) as stop:
+        run(signal_at=(step, number))
+    assert stop.value.number == number
+    assert signal.getsignal(number) is handler
+    assert torch.load(tmp_path / "state.ckpt", weights_only=True)["global_step"] == step + 1
+    resumed = run()
+    assert numbers(resumed) == numbers(uninterrupted)
+    assert same_weights(resumed, uninterrupted)
+
+
+def test_a_signal_in_the_last_step_waits_for_the_result(run):
+    with stop_signals():
+        result = run(signal_at=(19, signal.SIGTERM))
+        assert result.rows[-1]["step"] == 20
+        with pytest.raises(KeyboardInterrupt):
+            raise_pending_stop()
+
+
+def test_a_state_that_cannot_be_written_ends_a_stop_with_the_reason(run, tmp_path, monkeypatch):
+    with stop_signals(), pytest.raises(Stopped):
+        run(signal_at=(2, signal.SIGTERM))
+    before = (tmp_path / "state.ckpt").read_bytes()
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("torch.save", full)
+    with stop_signals(), pytest.raises(OSError, match=r"state\.ckpt") as failed:
+        run(signal_at=(4, signal.SIGTERM))
+    assert failed.value.errno == errno.ENOSPC
+    assert (tmp_path / "state.ckpt").read_bytes() == before
+    assert not list(tmp_path.glob("*.tmp"))
 
 
 def test_a_state_can_be_saved_between_validations(run, tmp_path):
