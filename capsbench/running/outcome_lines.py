@@ -9,7 +9,6 @@ from capsbench.running.cell import Cell
 from capsbench.running.job_request import JobRequest, Outcome
 from capsbench.running.jobs import Job
 from capsbench.running.session import Session
-from capsbench.training.profile import TABLE, TRACE
 from capsbench.values import Quantity
 
 
@@ -63,5 +62,7 @@ def _profile_line(cell: Cell, session: Session, *, trained: bool) -> str:
         return "  no profile: the cell was trained before; another --output trains it again"
     if not folder.is_dir():
         return "  no profile: the training ended before the steps to be profiled"
+    from capsbench.training.profile import TABLE, TRACE  # imports Lightning
+
     trace, table = folder / TRACE, folder / TABLE
     return f"  profile: {table}; open {trace} in chrome://tracing or ui.perfetto.dev"
