@@ -98,7 +98,7 @@ def _differences(settings: Iterable[tuple[str, tuple[str, Any]]]) -> Iterator[st
         values.setdefault((owner, place), {})[value] = None
     for (owner, place), each in values.items():
         if len(each) > 1:
-            yield f"{place} {' and '.join(map(str, each))} of {owner}"
+            yield f"{place} {' and '.join(sorted(map(str, each)))} of {owner}"
 
 
 def flattened(content: Mapping[str, Any], start: str = "") -> Iterator[tuple[str, Any]]:
