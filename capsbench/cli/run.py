@@ -116,9 +116,7 @@ def run(
             min=1, metavar="N", help="Devices of each training per node, a process on each."
         ),
     ] = 1,
-    nodes: Annotated[
-        int, typer.Option(min=1, metavar="N", help="Machines of each training.")
-    ] = 1,
+    nodes: Annotated[int, typer.Option(min=1, metavar="N", help="Machines of each training.")] = 1,
     strategy: Annotated[
         Literal["auto", "ddp", "ddp_find_unused_parameters_true"],
         typer.Option(help="Lightning strategy for several processes."),
@@ -160,21 +158,21 @@ def run(
     require_writable(output)
     require_processes(devices, nodes)
     seed_list = None if seeds is None else parse_seeds(seeds)
-    from capsbench.schema import parse_changes
-
-    values = parse_changes(settings or [])  # refused before torch is imported
-
     from rich.console import Console
 
     from capsbench.progress import activity
 
     console = Console()
     with activity(console, "starting"):  # the imports take seconds
+        from capsbench.schema import parse_changes
+
+        values = parse_changes(settings or [])  # refused before torch is imported
+
         from capsbench.executors.options import ExecutorOptions
         from capsbench.executors.slurm_options import parse_slurm
         from capsbench.running.protocol import list_cells, protocol_changes, run_protocol
         from capsbench.running.session import Session
-        from capsbench.training.devices import require_devices, resolve_device
+        from capsbench.training.devices import require_devices
         from capsbench.training.execution import Execution
 
     changes = protocol_changes(
@@ -195,7 +193,6 @@ def run(
         profile=profile,
         wandb=wandb,
     )
-    require_devices(execution)
     options = ExecutorOptions(
         name=executor,
         workers=workers,
@@ -204,12 +201,14 @@ def run(
         address=address,
         slurm=parse_slurm(slurm or []),
     )
+    if not options.is_elsewhere:
+        require_devices(execution)
     session = Session(
         output, data_root, execution, console, options, retry_failed=retry == "failed"
     )
     with trusting_code(trust_code):
         if dry_run:
-            planned = list_cells(benchmark, changes, data_root, resolve_device(device))
+            planned = list_cells(benchmark, changes, data_root, session.device)
             print_dry_run(*planned, session, as_json)
         else:
             outcome = run_protocol(benchmark, changes, session, command=_command())

@@ -20,6 +20,10 @@ def status(
         bool, typer.Option("--watch", help="Repeat every second, until nothing is left to do.")
     ] = False,
     as_json: AsJson = False,
+    svg: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Also save what is shown as an image (SVG)."),
+    ] = None,
 ) -> None:
     """Show which cells are done, running, failed, diverged or waiting.
 
@@ -27,8 +31,8 @@ def status(
     while others run. A running cell is listed with its host and device, its step, and the time
     left; a failed one with the reason, its log and the command that tries it again.
     """
-    if watch and as_json:
-        raise UserError("--json prints one state; leave out --watch, or call it repeatedly")
+    if sum((watch, as_json, svg is not None)) > 1:
+        raise UserError("expected one of --watch, --json and --svg; call it once for each")
     from capsbench.records.status import read_status
 
     if as_json:
@@ -40,7 +44,13 @@ def status(
     else:
         from capsbench.reporting.status_tables import status_tables
 
-        plain_console().print(status_tables(read_status(runs)), soft_wrap=False)
+        shown = status_tables(read_status(runs))
+        plain_console().print(shown)
+        if svg is not None:
+            from capsbench.files.atomic import write_bytes
+            from capsbench.reporting.terminal import as_svg
+
+            write_bytes(svg, as_svg(shown, title="capsbench status").encode())
 
 
 def _watch(runs: Path) -> None:

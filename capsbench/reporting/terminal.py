@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
+import re
 from dataclasses import replace
 from pathlib import Path
 
-from rich.console import Group
+from rich.console import Console, Group, RenderableType
 from rich.style import Style
 from rich.text import Text
 
@@ -15,6 +17,8 @@ from capsbench.reporting.networks import networks
 from capsbench.reporting.retry import retry_line
 from capsbench.reporting.tables import render_terminal
 from capsbench.reporting.tables.result_tables import terminal_tables
+
+SVG_WIDTH = 120  # characters
 
 
 def result_tables(results: Results) -> Group:
@@ -26,6 +30,19 @@ def result_tables(results: Results) -> Group:
     failed = any(cell.failure for cell in results.cells)
     again = [Text(retry_line(results.record.command))] if failed else []
     return Group(Text(results.benchmark.title), Text(networks(results)), *tables, *again)
+
+
+def as_svg(content: RenderableType, *, title: str) -> str:
+    """Return what a terminal shows as an image; the same contents give the same bytes.
+
+    Args:
+        content: What a console prints.
+        title: Title of the window.
+    """
+    console = Console(record=True, width=SVG_WIDTH, file=io.StringIO(), force_terminal=True)
+    console.print(content)
+    # Without the fonts that rich would load from the network.
+    return re.sub(r"\s*@font-face \{.*?\}", "", console.export_svg(title=title), flags=re.DOTALL)
 
 
 def page_line(page: Path) -> Text:

@@ -51,7 +51,7 @@ class RunProgress:
         self._running: dict[str, list[RunningJob]] = {}  # by the identity of the job
         self._known = set[str]()  # tokens of leases that were announced
         self._next = 0  # place in the list of pending jobs whose leases are read next
-        self._started = time.monotonic()
+        self._started: float | None = None  # when the first job ran: workers take time to start
         self._lock = threading.Lock()
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._keep, name="progress", daemon=True)
@@ -121,6 +121,8 @@ class RunProgress:
         known = {job.id: job for job in ready if job.id in self._running}
         running = {each.id: self._leases(each) for each in (known | turn).values()}
         self._running = {name: jobs for name, jobs in running.items() if jobs}
+        if self._running and self._started is None:
+            self._started = time.monotonic()
 
     def _leases(self, job: CellJob) -> list[RunningJob]:
         """Return what the leases of a job state: of its training, or of each of its measures."""
@@ -164,7 +166,7 @@ class RunProgress:
         trainings = [self._running.get(job.id, []) for job in pending if job.kind == "train"]
         partly = sum(job.share for jobs in trainings for job in jobs)
         share = (self._count - len(pending) + partly) / self._count if self._count else 1.0
-        elapsed = time.monotonic() - self._started
+        elapsed = 0.0 if self._started is None else time.monotonic() - self._started
         left = elapsed * (1 - share) / share if share > KNOWN_AFTER else None
         total = todo + self._before
         return (

@@ -85,6 +85,7 @@ def test_a_cell_is_done_after_its_last_job(session, jobs):
 def test_the_time_left_follows_from_the_share_that_is_done(session, jobs, monkeypatch):
     progress = RunProgress(session, jobs)
     begin(session, jobs[0], step=1, steps=2)  # an eighth of four jobs
+    progress.update()
     now = time.monotonic() + 30
     monkeypatch.setattr(module.time, "monotonic", lambda: now)
     progress.update()
