@@ -1,12 +1,14 @@
 """`capsbench measure`: further measures of a finished training, from its checkpoint."""
 
 from pathlib import Path
+from threading import Timer
 
 import pytest
-from filelock import FileLock
 
 import capsbench
-from capsbench.records import MeasureRecord
+from capsbench.files.atomic import temporary_path
+from capsbench.files.lease import lease
+from capsbench.records import CellFolder, MeasureRecord
 from capsbench.values import Value, select
 
 CONSISTENCY = "{measure: consistency, grid: {rotation: {start: -90, stop: 90, step: 90}}}"
@@ -174,12 +176,21 @@ def test_a_folder_without_a_training(refusal, tiny, folder):
     assert "no finished training" in message
 
 
-def test_a_cell_in_use_by_another_process_is_refused(refusal, cell):
-    unfinished = cell / "measures" / ".other.json.1.tmp"
+def test_a_measure_that_another_process_computes_is_waited_for(cli, cell):
+    line = "measure", str(cell), "--measures", "{measure: filters}"
+    assert cli(*line)[0] == 0
+    (path,) = (cell / "measures").glob("filters-*.json")
+    path.unlink()
+    unfinished = temporary_path(path)
     unfinished.write_text("half written", encoding="utf-8")
-    with FileLock(cell / ".lock"):
-        message = refusal("measure", str(cell), "--measures", "{measure: filters}")
-    assert "another process" in message
+    held = lease(CellFolder(cell).measure_lease(path.stem), "measure it")
+    release = Timer(1.0, held.release)
+    release.start()
+    code, _, errors = cli(*line)
+    assert code == 0
+    assert not release.is_alive()
+    assert "(measure it)" in errors
+    assert path.is_file()
     assert unfinished.is_file()
 
 

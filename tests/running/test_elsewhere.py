@@ -2,21 +2,23 @@
 
 from dataclasses import replace
 from pathlib import Path
+from threading import Timer
 
 import numpy as np
 import pytest
 import torch
-from filelock import FileLock, Timeout
 from torch import nn
 
 import capsbench
 from capsbench.errors import UserError
+from capsbench.files.lease import lease, try_lease
 from capsbench.files.yaml import write_yaml
 from capsbench.measures import parse_config, run_measure
 from capsbench.models import CapsNetDR
 from capsbench.records import (
     BenchmarkFolder,
     BenchmarkRecord,
+    CellFolder,
     CellReference,
     ProtocolChanges,
     Provenance,
@@ -162,11 +164,16 @@ def test_a_measure_of_a_missing_source_has_a_note_and_is_computed_with_it(tiny_p
     assert cell.measures["attacks"].values
 
 
-def test_two_processes_do_not_measure_the_same_model(tiny_benchmark, runs):
+def test_a_process_waits_for_another_that_measures_the_same_model(tiny_benchmark, runs, capsys):
     capsbench.evaluate(network(), tiny_benchmark, into=runs)
-    folder = Path(runs, record(runs).cells[0].path)
-    with FileLock(folder / ".lock"), pytest.raises(UserError, match="another process"):
-        capsbench.evaluate(network(), tiny_benchmark, into=runs)
+    folder = CellFolder(Path(runs, record(runs).cells[0].path))
+    held = lease(folder.lease, "measure it")
+    release = Timer(1.0, held.release)
+    release.start()
+    capsbench.evaluate(network(), tiny_benchmark, into=runs)
+    assert not release.is_alive()
+    assert "(measure it)" in capsys.readouterr().err
+    assert not folder.lease.exists()
 
 
 def test_settings_of_a_model_in_memory_are_part_of_its_identity():
@@ -317,11 +324,10 @@ def test_a_run_holds_the_lock_of_the_record_while_it_replaces_it(
     benchmark = Benchmark.model_validate(tiny_protocol)
 
     def check_lock(*_):
-        with pytest.raises(Timeout), FileLock(runs / "tiny" / ".lock", timeout=0):
-            pass
+        assert try_lease(BenchmarkFolder(runs / "tiny").lease, "write") is None
         raise UserError("held")
 
-    monkeypatch.setattr("capsbench.running.benchmark.kept_cells", check_lock)
+    monkeypatch.setattr("capsbench.running.report_job.kept_cells", check_lock)
     with pytest.raises(UserError, match="held"):
         run_in(runs, benchmark, session)
 

@@ -3,11 +3,13 @@
 import signal
 import subprocess
 import time
+from dataclasses import replace
 
 from rich.console import Console
 from safetensors.torch import load_file
 
 from capsbench.files.atomic import read_rows
+from capsbench.files.processes import this_process
 from capsbench.pretrained import WEIGHTS
 from capsbench.running.cell_state import cell_state
 from capsbench.running.plan import plan
@@ -47,7 +49,8 @@ def test_a_killed_run_is_resumed_with_the_same_bits(run, tiny_protocol, session,
     process.wait()
     assert [cell_state(cell, killed) for cell in cells] == ["done", "resumable"]
     first = killed.folder(cells[0]).training.stat().st_mtime_ns
-    (killed.folder(cells[1]).path / ".training.json.1.tmp").write_text("half a rec")
+    dead = replace(this_process(), start=0)
+    (killed.folder(cells[1]).path / f".training.json.{dead}.1.tmp").write_text("half a rec")
 
     for each in (killed, undisturbed):
         run(protocol, output=each.output)
@@ -66,8 +69,9 @@ def test_leftovers_of_a_killed_measure_and_report_are_removed(run, tiny_protocol
     folder = session.folder(cells[0])
     (name,) = cells[0].measures
     folder.measure(name).unlink()
-    (folder.path / "measures" / ".half.json.1.tmp").write_text("{")
-    (session.output / "tiny" / "report" / ".index.html.1.tmp").write_text("<")
+    dead = replace(this_process(), start=0)
+    (folder.path / "measures" / f".half.json.{dead}.1.tmp").write_text("{")
+    (session.output / "tiny" / "report" / f".index.html.{dead}.1.tmp").write_text("<")
     run({**tiny_protocol, "seeds": [0]})
     assert folder.measure(name).is_file()
     assert not list(session.output.rglob("*.tmp"))
