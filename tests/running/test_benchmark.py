@@ -6,7 +6,6 @@ import re
 from dataclasses import replace
 
 import pytest
-from filelock import FileLock
 from rich.console import Console
 
 from capsbench.errors import UserError
@@ -178,14 +177,6 @@ def test_a_diverged_cell_is_a_result_and_the_others_continue(
     assert good.status == "trained"
     assert "seed 0: diverged at step 7" in capsys.readouterr().out
     assert [cell_state(cell, session) for cell in cells] == ["done", "done"]
-
-
-def test_a_locked_cell_is_left_alone(run, tiny_protocol, session):
-    cell = plan(Benchmark.model_validate(tiny_protocol))[0]
-    folder = session.folder(cell).path
-    folder.mkdir(parents=True)
-    with FileLock(folder / ".lock"), pytest.raises(UserError, match="another process"):
-        run(tiny_protocol)
 
 
 def test_a_damaged_record_is_named(run, tiny_protocol, session):
