@@ -61,7 +61,10 @@ def clean(
     found = [each for each in removable(folder) if not kinds or each.kind in kinds]
     if not as_json:
         _print(found, kinds, folder)
-    chosen = found if kinds and (yes or (not as_json and _is_confirmed(found))) else []
+    chosen = found if kinds and yes else []
+    if kinds and not yes and not as_json and _is_confirmed(found):
+        unchanged = set(removable(folder))  # the answer may have taken long
+        chosen = [each for each in found if each in unchanged]
     removed = _remove(chosen, folder, quiet=as_json)
     if as_json:
         print_json([_row(each, removed=each in removed) for each in found])

@@ -91,8 +91,8 @@ def removable(runs: Path | None) -> Iterator[Removable]:
             if path not in busy:
                 yield from _of_cell(CellFolder(runs / path), runs, listed)
         for name in benchmarks_in(runs):
-            folder = BenchmarkFolder(runs / name)
-            yield from _group("logs", folder.log, [folder.log])
+            log = BenchmarkFolder(runs / name).log
+            yield from _group("logs", log, [log])
     yield from _caches()
 
 
@@ -195,17 +195,17 @@ def clean(found: Removable, runs: Path | None) -> bool:
     Returns:
         False if a live process has taken the cell meanwhile; nothing is removed then.
     """
-    if found.cell is None or not found.cell.is_dir():
-        held = nullcontext()
-    elif (held := try_lease(found.cell / LEASE, "cleaning")) is None:
+    cell = found.cell if found.cell is not None and found.cell.is_dir() else None
+    lease = None if cell is None else try_lease(CellFolder(cell).lease, "cleaning")
+    if cell is not None and lease is None:
         return False
-    with held:
+    with lease or nullcontext():
         for path in found.files:
             remove(path)
-    if found.cell is not None and runs is not None:
-        for folder in _folders_of_cell(found.cell):
+    if cell is not None and runs is not None:
+        for folder in _folders_of_cell(cell):
             clear_leftovers(folder)
-        _remove_empty(found.cell, runs)
+        _remove_empty(cell, runs)
     return True
 
 

@@ -108,11 +108,23 @@ def test_caches_are_removed_without_a_runs_folder(cli, tmp_path, monkeypatch, ca
 
 def test_a_terminal_answers(cli, messy, monkeypatch):
     before = files("runs")
+    (failed,) = messy["failed"]
     monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
     for answer in (False, True):
         monkeypatch.setattr(command.typer, "confirm", lambda *_, answer=answer: answer)
         assert cli("clean", "--states")[0] == 0
         assert (before - files("runs")) == (messy["states"] if answer else set())
+    lease = CellFolder(failed).lease
+
+    def confirm(*_):
+        held.append(try_lease(lease, "training"))  # while the question waits
+        return True
+
+    held = []
+    monkeypatch.setattr(command.typer, "confirm", confirm)
+    assert cli("clean", "--failed")[0] == 0
+    held[0].release()
+    assert failed.is_dir()
 
 
 def test_files_of_others_and_links_stay(cli, messy, tmp_path):

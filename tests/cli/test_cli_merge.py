@@ -2,13 +2,12 @@
 
 import json
 import shutil
-from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from capsbench.environment.failure_kinds import Failure
-from capsbench.files.lease import try_lease
+from capsbench.files.lease import lease
 from capsbench.records import (
     BenchmarkFolder,
     BenchmarkRecord,
@@ -255,13 +254,11 @@ def test_damaged_files_are_named_before_anything_is_copied(cli, halves):
 
 
 def test_cells_in_use_are_refused(cli, halves):
-    for leases in (
-        [CellFolder(Path("one", halves["small"])).lease],
-        [CellFolder(Path("two", halves["smaller"])).measure_lease("calibration-0")],
+    for path in (
+        CellFolder(Path("one", halves["small"])).lease,
+        CellFolder(Path("two", halves["smaller"])).measure_lease("calibration-0"),
     ):
-        with ExitStack() as stack:
-            for path in leases:
-                stack.enter_context(try_lease(path, "training"))
+        with lease(path, "training"):
             code, out, err = cli("merge", "one", "two", "--into", "all")
         assert (code, out) == (2, "")
         assert "in use" in err and "(training)" in err

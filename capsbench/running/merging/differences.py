@@ -18,8 +18,9 @@ def cell_difference(one: CellSource, other: CellSource) -> str:
     """Return the difference of two finished cells of one name in words; empty if there is none."""
     if one.training is None or other.training is None:
         return _elsewhere_difference(one.weights, other.weights)
+    trainings = (one.training, other.training)
     dates = f"of {one.date} and {other.date}"
-    outcomes = [(each.training.status, each.training.diverged_at) for each in (one, other)]
+    outcomes = [(each.status, each.diverged_at) for each in trainings]
     if outcomes[0] != outcomes[1]:
         texts = [status if step is None else f"{status} at {step}" for status, step in outcomes]
         return f"other outcomes, {' and '.join(texts)}, {dates}"
@@ -27,7 +28,7 @@ def cell_difference(one: CellSource, other: CellSource) -> str:
         sums = [_weights_sum(each, rule) for each in (one, other)]
         if None in sums or sums[0] != sums[1]:
             texts = [(each or "unknown")[:DIGITS] for each in sums]
-            devices = [each.training.execution.device_name for each in (one, other)]
+            devices = [each.execution.device_name for each in trainings]
             return f"other weights '{rule}', {' and '.join(texts)}, {dates}, on " + (
                 " and ".join(dict.fromkeys(devices))
             )

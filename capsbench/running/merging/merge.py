@@ -58,7 +58,9 @@ class MergePlan:
     @property
     def num_files(self) -> int:
         """Number of files that are copied."""
-        return sum(len(plan.pieces) for plan in (*self.cells, *self.records))
+        return sum(len(cell.pieces) for cell in self.cells) + sum(
+            len(record.pieces) for record in self.records
+        )
 
     @property
     def written(self) -> list[RecordPlan]:
@@ -97,8 +99,9 @@ def plan_merge(folders: Sequence[Path], into: Path) -> MergePlan:
     problems: list[str] = []
     cells = list(_plan_cells(inputs, problems))
     records = list(_plan_records(inputs, problems))
-    problems += [text for plan in (*cells, *records) for text in plan.conflicts]
-    for piece in (piece for plan in (*cells, *records) for piece in plan.pieces):
+    plans: list[CellPlan | RecordPlan] = [*cells, *records]
+    problems += [text for plan in plans for text in plan.conflicts]
+    for piece in (piece for plan in plans for piece in plan.pieces):
         with _collected(problems):
             require_sha256(piece.source, piece.sha256, REMEDY)
     return MergePlan(into, tuple(cells), tuple(records), tuple(dict.fromkeys(problems)))
