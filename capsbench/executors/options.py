@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, model_validator
 
+from capsbench.errors import UserError
 from capsbench.executors.slurm_options import SlurmOptions
 from capsbench.strict import StrictModel
 
@@ -31,3 +32,18 @@ class ExecutorOptions(StrictModel):
     retries: int = Field(default=2, ge=0)
     address: str | None = None
     slurm: SlurmOptions = SlurmOptions()
+
+    @model_validator(mode="after")
+    def _options_are_those_of_the_engine(self) -> Self:
+        if self.address is not None and self.name != "ray":
+            raise UserError("--address is that of a Ray cluster; add --executor ray")
+        if self.slurm != SlurmOptions() and self.name != "slurm":
+            raise UserError("--slurm has options of SLURM; add --executor slurm")
+        return self
+
+    @property
+    def is_elsewhere(self) -> bool:
+        """True if jobs run on machines whose devices this one does not know."""
+        if self.name == "slurm":
+            return self.slurm.cluster == "slurm"
+        return self.address is not None

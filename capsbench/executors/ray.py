@@ -215,7 +215,7 @@ def carry_out(call: _Call) -> Ended:
     of_ray = signal.signal(signal.SIGTERM, signal.SIG_DFL)
     try:
         with stop_signals() as received:
-            if work.devices > 1:
+            if work.processes > 1:
                 return run_group([sys.executable, *call.command[1:]], work)
             process.set_up()  # before torch is imported
             return Ended(work.id, resolve_name(call.function)(work.request))

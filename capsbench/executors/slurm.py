@@ -10,6 +10,7 @@ import time
 import uuid
 from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count, groupby
 from pathlib import Path
@@ -56,6 +57,9 @@ class SlurmArrays:
         options: Options; ``workers`` limits the jobs of an array that run at a time.
         device: Kind of device: on ``cuda`` a job takes one GPU per process of its work.
         folder: Runs folder, shared with the nodes.
+
+    Attributes:
+        name: Name of all jobs of this executor in SLURM's queue.
     """
 
     def __init__(
@@ -65,8 +69,8 @@ class SlurmArrays:
         self._options = options.slurm
         self._workers = options.workers
         self._device = device
-        self._name = f"capsbench-{uuid.uuid4().hex[:8]}"  # of all jobs of this executor
-        self._folder = folder.resolve() / FOLDER / self._name
+        self.name = f"capsbench-{uuid.uuid4().hex[:8]}"
+        self._folder = folder.resolve() / FOLDER / self.name
         self._batches = count(1)
         self._running: dict[str, _Running] = {}
         self._died = False
@@ -157,6 +161,8 @@ class SlurmArrays:
         self.stop()
         if clean:  # jobs that are just ending may still write to their logs
             shutil.rmtree(self._folder, ignore_errors=True)
+            with suppress(OSError):  # other runs have theirs beside it
+                self._folder.parent.rmdir()
 
     def _start(self) -> None:
         """Start works on this machine as far as there is room."""
@@ -190,7 +196,7 @@ class SlurmArrays:
         """Return submitit's parameters for works with equal resources."""
         options, (devices, threads) = self._options, _resources(works[0])
         parameters: dict[str, Any] = {
-            "name": self._name,
+            "name": self.name,
             "timeout_min": options.time,
             "stderr_to_stdout": True,
             "gpus_per_node": devices if self._device == "cuda" and not options.gres else None,
@@ -266,7 +272,7 @@ class SlurmArrays:
 
         ``sacct``, which submitit calls, needs a database that many clusters lack.
         """
-        command = ["squeue", "--me", f"--name={self._name}", "--array", "--states=all"]
+        command = ["squeue", "--me", f"--name={self.name}", "--array", "--states=all"]
         result = subprocess.run(
             [*command, "--noheader", "--format=%i|%T"], capture_output=True, text=True, check=False
         )
@@ -281,7 +287,7 @@ class SlurmArrays:
 
     def _scancel(self, *arguments: str) -> None:
         """Cancel or signal the jobs of this executor; there may be none any more."""
-        command = ["scancel", "--me", f"--name={self._name}", *arguments]
+        command = ["scancel", "--me", f"--name={self.name}", *arguments]
         subprocess.run(command, capture_output=True, check=False)
 
 

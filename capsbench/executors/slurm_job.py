@@ -57,9 +57,9 @@ class SlurmJob:
         group: list[Popen[str]] = []
 
         def stop(number: int, _frame: Any) -> None:
-            if group and not received:
-                group[0].terminate()
-            received.append(number)  # SLURM repeats signals, and sends several kinds
+            for process in () if received else group:  # SLURM repeats signals
+                process.terminate()
+            received.append(number)
 
         def on_start(process: Popen[str]) -> None:
             group.append(process)

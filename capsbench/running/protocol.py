@@ -16,7 +16,6 @@ from capsbench.running.plan import plan
 from capsbench.running.search import plan_trials, search
 from capsbench.running.session import Session
 from capsbench.schema import Benchmark, is_claims, load_benchmark, load_claims, parse_models
-from capsbench.training.devices import resolve_device
 
 
 class PlannedCells(NamedTuple):
@@ -106,7 +105,7 @@ def run_protocol(
         return run_claims(claims, changes.scale, session.ready(), command=command)
     protocol, trials = _load(name, changes), None
     models = changes.requested_models
-    device = resolve_device(session.execution.device)
+    device = session.device
     with activity(session.console, f"planning {protocol.name}"):
         cells = plan(protocol, models=models, data_root=session.data_root, device=device)
         session = session.ready()

@@ -149,7 +149,8 @@ def run(
         raise UserError(one_line(error)) from None
     if retry not in (None, "failed"):
         raise UserError(f"retry: expected 'failed' or None, got {retry!r}")
-    require_devices(execution)
+    if not executors.is_elsewhere:
+        require_devices(execution)
     session = Session(
         output, data_root, execution, Console(), executors, retry_failed=retry == "failed"
     )

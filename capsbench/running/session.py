@@ -48,13 +48,19 @@ class Session:
         """
         execution = self.execution
         mode = execution.wandb if execution.wandb == "off" else usable_mode(execution.wandb)
-        device = resolve_device(execution.device)
+        device = self.device
         if device == "cuda" and (group := ProcessGroup.current()) is not None:
             torch.cuda.set_device(group.local_rank)  # for the measures of this process
-        require_backend(execution.backend, torch.device(device))
+        if not self.options.is_elsewhere:
+            require_backend(execution.backend, torch.device(device))
         return replace(
             self, execution=execution.model_copy(update={"device": device, "wandb": mode})
         )
+
+    @property
+    def device(self) -> str:
+        """The device of the jobs: ``cpu``, ``cuda`` or ``mps``."""
+        return resolve_device(self.execution.device, elsewhere=self.options.is_elsewhere)
 
     def folder(self, cell: Cell) -> CellFolder:
         """Return the folder of a cell."""

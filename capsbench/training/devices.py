@@ -18,8 +18,12 @@ from capsbench.training.recipe import ProtocolRecipe
 ACCELERATORS = {"cpu": "cpu", "cuda": "gpu", "mps": "mps"}
 
 
-def resolve_device(name: str) -> str:
+def resolve_device(name: str, *, elsewhere: bool = False) -> str:
     """Replace ``auto`` by the fastest available device; check any other name.
+
+    Args:
+        name: Name of a device, or ``auto``.
+        elsewhere: The device is that of other machines: a name is not checked here.
 
     Returns:
         ``cpu``, ``cuda`` or ``mps``.
@@ -30,7 +34,7 @@ def resolve_device(name: str) -> str:
     present = available_devices()
     if name == "auto":
         return present[0]
-    if name not in present:
+    if name not in present and not elsewhere:
         raise UserError(f"device '{name}' is not available here; available: {', '.join(present)}")
     return name
 
