@@ -18,7 +18,8 @@ from capsbench.cli.options import (
     complete_benchmark,
     complete_models,
 )
-from capsbench.environment.process_group import require_processes
+from capsbench.environment.process_group import is_first_process, require_processes
+from capsbench.environment.streams import print_line
 from capsbench.errors import UserError, printable
 from capsbench.files.folders import require_folder, require_writable
 from capsbench.trusted_code import trusting_code
@@ -158,12 +159,15 @@ def run(
     require_writable(output)
     require_processes(devices, nodes)
     seed_list = None if seeds is None else parse_seeds(seeds)
+    if is_first_process() and not as_json:  # at once: the imports take seconds
+        print_line(f"{printable(benchmark)}: planning; records and pages are in {output}")
+        sys.stdout.flush()
     from rich.console import Console
 
     from capsbench.progress import activity
 
     console = Console()
-    with activity(console, "starting"):  # the imports take seconds
+    with activity(console, "starting"):
         from capsbench.schema import parse_changes
 
         values = parse_changes(settings or [])  # refused before torch is imported

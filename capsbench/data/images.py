@@ -5,14 +5,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 import torch
 from torch import Tensor
 
 from capsbench.contracts import Batch, ImageShape
 from capsbench.data.augmentation import AugmentationOperation
-from capsbench.data.augmenter import Augmenter, require_fit
 from capsbench.data.batches import EvaluationPass, Split, SplitName, StoredBatch, TrainingStream
 from capsbench.data.checks import require_valid_split
 from capsbench.data.evaluation import EvaluationImages
@@ -28,6 +27,9 @@ from capsbench.viewpoint.render import render
 from capsbench.viewpoint.spread import Spread
 from capsbench.viewpoint.views import Views
 from capsbench.viewpoint.warp import Padding, centroids
+
+if TYPE_CHECKING:
+    from capsbench.data.augmenter import Augmenter
 
 
 class Identity(NamedTuple):
@@ -133,7 +135,7 @@ class ImageDataModule(Attachable, ABC):
         self.limit = limit
         self.data_root = Path("data" if data_root is None else data_root)
         self.augmentation = augmentation
-        self._augmenter = Augmenter(augmentation)
+        self._augmenter = _augmenter(augmentation)
         self.evaluation = EvaluationImages(self)
         self._splits: dict[SplitName, Split] = {}
         self.require_views(self.views)
@@ -199,6 +201,8 @@ class ImageDataModule(Attachable, ABC):
             UserError: An operation is unknown, does not take its arguments, does not fit the
                 images, or changes their size.
         """
+        if operations:
+            from capsbench.data.augmenter import require_fit
         for operation in operations:
             require_fit(operation, self.image_shape)
 
@@ -351,6 +355,8 @@ class ImageDataModule(Attachable, ABC):
             images: (B, C, H, W) in [0, 1].
             number: Number of the batch, of which the draws are a function, and of the seed.
         """
+        if self._augmenter is None:
+            return images
         return self._augmenter(images, derive(self.seed, "augmentation", number))
 
     def render_batch(self, batch: StoredBatch) -> Batch:
@@ -370,3 +376,12 @@ class ImageDataModule(Attachable, ABC):
         if self.trainer is None:
             return 0, 1
         return self.trainer.global_rank, self.trainer.world_size
+
+
+def _augmenter(operations: tuple[AugmentationOperation, ...]) -> Augmenter | None:
+    """Return the augmentation of training images; without one, kornia is not imported."""
+    if not operations:
+        return None
+    from capsbench.data.augmenter import Augmenter
+
+    return Augmenter(operations)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import torch
-from kornia.geometry.transform import get_affine_matrix2d
 from torch import Tensor
 
 from capsbench.capsules.precision import full_precision
@@ -26,6 +25,8 @@ def affine_matrices(
     Returns:
         (N, 3, 3) of the dtype of the arguments.
     """
+    from kornia.geometry.transform import get_affine_matrix2d
+
     # kornia turns clockwise, shears the other way, and shears before it scales.
     scale_x, scale_y = scale.unbind(-1)
     slant = torch.atan(torch.tan(torch.deg2rad(shear)) * scale_y / scale_x)

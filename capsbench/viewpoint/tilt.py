@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import torch
-from kornia.geometry.liegroup import So3
 from torch import Tensor
 
 from capsbench.errors import UserError
@@ -25,6 +24,8 @@ def tilt_matrices(tilt: Tensor, distance: float) -> Tensor:
     Returns:
         (N, 3, 3), from coordinates about the centre, x right and y down, to the same.
     """
+    from kornia.geometry.liegroup import So3
+
     about_x, about_y = torch.deg2rad(tilt).unbind(-1)
     # kornia's axes are x right, y down and z into the picture: only y points the other way.
     turn = (So3.rot_y(-about_y) * So3.rot_x(about_x)).matrix()

@@ -7,7 +7,6 @@ from functools import partial
 from typing import Literal
 
 import torch
-from kornia.geometry.transform import warp_affine, warp_perspective
 from torch import Tensor
 
 from capsbench.capsules.precision import full_precision
@@ -104,12 +103,16 @@ def _copy_or_interpolate(images: Tensor, matrices: Tensor, size: Size, padding: 
 
 @full_precision  # in half precision coordinates would be off by pixels
 def _affine(images: Tensor, matrices: Tensor, size: Size, padding: Padding, mode: str) -> Tensor:
+    from kornia.geometry.transform import warp_affine
+
     maps = _like(matrices, images)[:, :2]
     return warp_affine(images, maps, size, mode=mode, padding_mode=padding, align_corners=False)
 
 
 @full_precision
 def _perspective(images: Tensor, matrices: Tensor, size: Size, padding: Padding) -> Tensor:
+    from kornia.geometry.transform import warp_perspective
+
     maps = _like(matrices, images).expand(len(images), 3, 3)
     warped = warp_perspective(images, maps, size, padding_mode=padding, align_corners=False)
     if padding == "zeros":
