@@ -18,7 +18,7 @@ FailureKind: TypeAlias = Literal[
 # Names of devices in torch's errors; libraries of NVIDIA name the failed allocation alone.
 DEVICE = re.compile(r"\b(CUDA|HIP|XPU|MPS)\b", re.IGNORECASE)
 DEVICE_ALLOCATION = re.compile(r"\bCU(BLAS|DNN|SOLVER|SPARSE)_STATUS_\w*ALLOC_FAILED")
-REASON = 300  # characters
+REASON = 160  # characters
 TRACEBACK = 16_000  # characters, of the most that a record's text may have
 HOST_MEMORY = "use smaller batches (recipe.batch_size), fewer jobs at once, or more memory"
 DEVICE_MEMORY = "use smaller batches (recipe.batch_size), fewer jobs per device, or a larger device"

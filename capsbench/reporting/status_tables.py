@@ -40,14 +40,16 @@ def status_tables(status: RunsStatus) -> Group:
         parts.append(Text(NOTHING))
     else:
         parts += [Text(), _benchmarks(status)]
-    for title, table in (
-        ("running", _running(status)),
-        ("failed", _failed(status)),
-        ("diverged", _diverged(status)),
-    ):
-        if table.row_count:
-            parts += [Text(), Text(title, style=f"bold {COLORS[title]}"), table]
-    parts += [Text(line) for line in _remedies(status)]
+    sections: dict[State, list[RenderableType]] = {
+        "running": _running(status),
+        "failed": [*_failed(status)],
+        "diverged": _diverged(status),
+    }
+    for state, content in sections.items():
+        if content:
+            parts += [Text(), Text(state, style=f"bold {COLORS[state]}"), *content]
+    if remedies := [Text(line) for line in _remedies(status)]:
+        parts += [Text(), *remedies]
     parts += [Text(each.problem, style="red") for each in status.benchmarks if each.problem]
     return Group(*parts)
 
@@ -105,13 +107,15 @@ def _link(page: Path | None) -> Text:
     return Text(str(page), style=Style(link=page.resolve().as_uri()), overflow="fold")
 
 
-def _running(status: RunsStatus) -> Table:
-    table = _table("job", "host", "device", "since", "step", "per second", "left", "")
+def _running(status: RunsStatus) -> list[RenderableType]:
+    table = _table()
+    for name in ("job", "host", "device", "since", "step", "per second", "left", ""):
+        table.add_column(name, no_wrap=name not in ("job", ""))
     now = time.time()
     for _, cell in _cells(status, "running"):
         for job in cell.jobs:
             table.add_row(*map(Text, _job_texts(job, now)))
-    return table
+    return [table] if table.row_count else []
 
 
 def _job_texts(job: RunningJob, now: float) -> tuple[str, ...]:
@@ -128,28 +132,28 @@ def _job_texts(job: RunningJob, now: float) -> tuple[str, ...]:
     )
 
 
-def _failed(status: RunsStatus) -> Table:
-    table = _table("cell", "benchmark", "job", "reason", "log")
+def _failed(status: RunsStatus) -> list[Text]:
+    """Return the reason of each failed cell with its log below, which a terminal opens."""
+    lines = []
     for benchmark, cell in _first(status, "failed"):
         failure = cell.failure
-        log = status.runs / cell.folder / failure.log if failure and failure.log else None
-        link = Style(link=log.resolve().as_uri()) if log else Style()
-        table.add_row(
-            Text(_name(cell)),
-            Text(benchmark.name or OTHERS),
-            Text(failure.job if failure else ""),
-            Text(failure.reason if failure else str(cell.problem), overflow="fold"),
-            Text(str(log or ""), style=link, overflow="fold"),
-        )
-    return table
+        place = benchmark.name or OTHERS
+        job = f"{place}, {failure.job}" if failure else place
+        reason = failure.reason if failure else str(cell.problem)
+        lines.append(Text.assemble((_name(cell), "bold"), f" ({job}): {reason}"))
+        if failure and failure.log:
+            log = status.runs / cell.folder / failure.log
+            link = Style(link=log.resolve().as_uri())
+            lines.append(Text.assemble("  log: ", (str(log), link), overflow="fold"))
+    return lines
 
 
-def _diverged(status: RunsStatus) -> Table:
+def _diverged(status: RunsStatus) -> list[RenderableType]:
     table = _table("cell", "benchmark", "at step")
     for benchmark, cell in _first(status, "diverged"):
         step = "" if cell.diverged_at is None else str(cell.diverged_at)
-        table.add_row(Text(_name(cell)), Text(benchmark.name), Text(step))
-    return table
+        table.add_row(Text(_name(cell)), Text(benchmark.name or OTHERS), Text(step))
+    return [table] if table.row_count else []
 
 
 def _remedies(status: RunsStatus) -> Iterator[str]:
