@@ -33,7 +33,7 @@ from capsbench.running.cell import Cell
 from capsbench.running.checkpoints import load_checkpoint
 from capsbench.running.session import Session
 from capsbench.running.step_rate import StepRate
-from capsbench.training.devices import device_name, device_place, use_threads
+from capsbench.training.devices import device_name, device_place, threads_on, use_threads
 
 WAIT = 0.5  # seconds between two looks at measures of other processes
 
@@ -84,7 +84,8 @@ def measure_cell(
     ]
     if not missing or _diverged(folder):
         return {}
-    with use_threads(cell.config.threads):
+    threads = cell.config.threads or 1  # of a training on an accelerator that is measured on a CPU
+    with use_threads(threads_on(session.execution.device, threads)):
         return _measure(cell, missing, session, keep_empty, on_wait)
 
 

@@ -7,6 +7,9 @@ import torch
 
 from capsbench.records import CellFolder
 from capsbench.records.cell_files import load_measure, load_training
+from capsbench.running import measure_job
+from capsbench.running.plan import plan
+from capsbench.schema import Benchmark
 
 
 @pytest.fixture
@@ -37,3 +40,16 @@ def test_threads_of_the_protocol_decide_and_not_those_of_the_process(run, tmp_pa
     assert [name.rpartition(", ")[2] for name in one[2]] == ["1 thread"]
     assert two[0] != one[0]
     assert [name.rpartition(", ")[2] for name in two[2]] == ["2 threads"]
+
+
+@pytest.mark.parametrize(("device", "stated", "used"), [("cpu", 3, 3), ("cuda", 3, 1)])
+def test_a_cell_is_measured_on_a_processor_with_its_own_threads_or_one(
+    device, stated, used, session, protocol, monkeypatch
+):
+    """A cell that was trained on an accelerator has none."""
+    monkeypatch.setattr(measure_job, "_diverged", lambda _: False)
+    monkeypatch.setattr(measure_job, "_measure", lambda *_: {"threads": torch.get_num_threads()})
+    torch.set_num_threads(2)
+    (cell,) = plan(Benchmark.model_validate({**protocol, "threads": stated}), device=device)
+    assert measure_job.measure_cell(cell, session) == {"threads": used}
+    assert torch.get_num_threads() == 2
