@@ -86,7 +86,7 @@ def removable(runs: Path | None) -> Iterator[Removable]:
         # A search in progress lists its finished trials only at its end.
         listed = None if busy else _listed_cells(runs)
         for folder in _plain_folders(runs):
-            yield from _group("leftovers", folder, abandoned_writes(folder))
+            yield from _group("leftovers", folder, _leftovers(folder))
         for path in _plain_cells(runs):
             if path not in busy:
                 yield from _of_cell(CellFolder(runs / path), runs, listed)
@@ -100,7 +100,7 @@ def _of_cell(cell: CellFolder, runs: Path, listed: set[str] | None) -> Iterator[
     """Yield what can be removed of a cell that no process holds."""
     finished = is_present(cell.training) or is_present(cell.weights)
     for folder in _folders_of_cell(cell.path):
-        yield from _group("leftovers", folder, abandoned_writes(folder), cell.path)
+        yield from _group("leftovers", folder, _leftovers(folder), cell.path)
     yield from _group("leftovers" if finished else "states", cell.state, [cell.state], cell.path)
     if finished:
         profile = sorted(cell.profile.glob("*"))
@@ -111,6 +111,12 @@ def _of_cell(cell: CellFolder, runs: Path, listed: set[str] | None) -> Iterator[
         yield from _group("failed", cell.path, everything, cell.path)
     if listed is not None and cell.path.relative_to(runs).as_posix() not in listed:
         yield from _group("unlisted", cell.path, everything, cell.path)
+
+
+def _leftovers(folder: Path) -> list[Path]:
+    """Return unfinished files of killed processes, and the empty lock of earlier versions."""
+    lock = folder / ".lock"
+    return [*abandoned_writes(folder), *([lock] if lock.is_file() and not _size(lock) else [])]
 
 
 def _group(
