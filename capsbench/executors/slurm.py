@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import submitit
 
 FOLDER = ".slurm"  # in the runs folder: requests, answers and output of submitit's jobs
-LIMITS = 10  # times that a job reaches its time limit before it is given up
+LIMITS = 20  # times that a job reaches its time limit before it is given up
 # Seconds between two looks for answers in the folder, and between two requests to the controller.
 LOOK_EVERY = {"local": 0.1, "slurm": 1.0}
 STATES_EVERY = 10.0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 from dataclasses import dataclass
 from subprocess import Popen
@@ -71,7 +72,7 @@ class SlurmJob:
         ended = run_group(self.command, self.work, on_start=on_start)
         if ended.answer is not None or not received:
             return ended
-        if received[0] == again and self.requeue:
+        if self.requeue and (received[0] == again or _is_preempted(received[0])):
             assert callable(queue_again)
             queue_again(again, None)  # exits
         sys.exit(128 + received[0])
@@ -81,3 +82,15 @@ class SlurmJob:
         from submitit.helpers import DelayedSubmission
 
         return DelayedSubmission(self)
+
+
+def _is_preempted(number: int) -> bool:
+    """Check that a job that got SIGTERM is not cancelled, but in the grace before a preemption.
+
+    Only then is its state still that of a job that runs.
+    """
+    if number != signal.SIGTERM or os.environ.get("SUBMITIT_EXECUTOR") != "slurm":
+        return False
+    command = ["squeue", "--noheader", "--format=%T", f"--jobs={os.environ['SLURM_JOB_ID']}"]
+    state = subprocess.run(command, capture_output=True, text=True, check=False).stdout
+    return state.strip() == "RUNNING"
