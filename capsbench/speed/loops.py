@@ -94,7 +94,7 @@ def lightning_loop(net: Net, device: str, steps: int) -> Work:
             enable_model_summary=False,
         )
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", module="pytorch_lightning")
+            warnings.filterwarnings("ignore", module="pytorch_lightning|lightning_fabric")
             trainer.fit(task, datamodule=data)
         task.zero_grad()
         return timer.last - timer.first

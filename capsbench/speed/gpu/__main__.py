@@ -69,7 +69,7 @@ def gpu(
     record = check_machine(
         path,
         command=shlex.join(["python", "-m", "capsbench.speed.gpu", *sys.argv[1:]]),
-        names=selected,
+        sections=[SECTIONS[name] for name in selected],
         device=device,
         small=small,
         limit=seconds,

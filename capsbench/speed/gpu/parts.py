@@ -13,9 +13,7 @@ import time
 import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
-
-import torch
+from typing import Any, Literal
 
 from capsbench.speed.gpu.lines import append_line, read_parts
 from capsbench.speed.gpu.record import PartResult, Status
@@ -32,18 +30,24 @@ class NotMeasured(Exception):
     """Reason why this machine cannot do a part."""
 
 
-class PartlyFailed(Exception):
+class Incomplete(Exception):
     """Failure of a part after some of its results.
+
+    The error itself is not kept: its traceback holds the tensors of the work that failed.
 
     Args:
         error: The failure.
         values: Results before it.
+        status: ``failed``, or ``cut`` if the time was over.
     """
 
-    def __init__(self, error: BaseException, values: Values) -> None:
+    def __init__(
+        self, error: BaseException, values: Values, status: Literal["failed", "cut"] = "failed"
+    ) -> None:
         super().__init__(describe(error))
-        self.error = error
+        self.trace = format_traceback(error)
         self.values = values
+        self.status = status
 
 
 class Parts:
@@ -99,9 +103,9 @@ class Parts:
             values = work()
         except NotMeasured as missing:
             status, reason = "not measured", str(missing)
-        except PartlyFailed as failure:
-            status, reason, values = "failed", str(failure), failure.values
-            trace = format_traceback(failure.error)
+        except Incomplete as failure:
+            status, reason, trace = failure.status, str(failure), failure.trace
+            values = failure.values
         except Exception as error:  # noqa: BLE001 - a failure of any kind is the part's result
             status, reason, trace = "failed", describe(error), format_traceback(error)
         self._finish(
@@ -126,7 +130,8 @@ class Parts:
         After an illegal access, every later call of a process fails with the same error.
         """
         gc.collect()
-        if not torch.cuda.is_initialized():
+        torch = sys.modules.get("torch")  # a section may use no device
+        if torch is None or not torch.cuda.is_initialized():
             return
         try:
             torch.cuda.synchronize()

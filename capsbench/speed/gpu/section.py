@@ -16,14 +16,14 @@ class SectionRequest(BaseModel):
     """A section to run, as plain JSON.
 
     Attributes:
-        name: Name of the section.
+        module: Module of the section.
         file: File of the results of its parts.
         device: Device; ``auto`` only for the section that chooses it.
         small: Use small sizes.
         seconds: Time of the section.
     """
 
-    name: str
+    module: str
     file: Path
     device: Literal["auto", "cpu", "cuda"]
     small: bool
@@ -35,8 +35,7 @@ def run_section(request: SectionRequest) -> None:
     from capsbench.speed.gpu.parts import Parts
 
     parts = Parts(request.file, device=request.device, small=request.small, seconds=request.seconds)
-    section = import_module(f"capsbench.speed.gpu.sections.{request.name}")
-    parts.run(section.plan(parts))
+    parts.run(import_module(request.module).plan(parts))
 
 
 def main(request: SectionRequest) -> None:

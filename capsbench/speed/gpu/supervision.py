@@ -19,7 +19,7 @@ from typing import Literal, NamedTuple
 from capsbench.speed.gpu.lines import append_line, read_parts
 from capsbench.speed.gpu.record import GpuRecord, PartResult, SectionResult, Status, provenance
 from capsbench.speed.gpu.section import SectionRequest
-from capsbench.speed.gpu.sections import SECTIONS
+from capsbench.speed.gpu.sections import Section
 
 RESERVE = 3.0  # seconds from the last start of a part to the end of the process
 TAIL = 4000  # characters of a log that are kept
@@ -30,7 +30,7 @@ def check_machine(
     path: Path,
     *,
     command: str,
-    names: Sequence[str],
+    sections: Sequence[Section],
     device: Choice,
     small: bool,
     limit: float,
@@ -42,7 +42,7 @@ def check_machine(
     Args:
         path: File of the record.
         command: Command that makes it.
-        names: Names of the sections, in order; ``machine`` chooses the device of the others.
+        sections: The sections, in order; ``machine`` chooses the device of the others.
         device: ``auto`` for CUDA if it works here, else the processor.
         small: Small sizes also with CUDA; a processor always has them.
         limit: Seconds for all sections together.
@@ -60,26 +60,27 @@ def check_machine(
         small=small or device == "cpu",
         limit=limit,
     )
-    for number, name in enumerate(names):
+    for number, section in enumerate(sections):
         left = limit - (time.monotonic() - start)
-        seconds = max(1.0, _share(names[number:]) * left)
-        report(f"{name}: {SECTIONS[name].title} (at most {seconds:.0f} s)")
-        chosen = record.device or ("auto" if name == "machine" else "cpu")
-        result = run_section(name, device=chosen, small=record.small, seconds=seconds)
-        if name == "machine":
+        seconds = max(1.0, _share(sections[number:]) * left)
+        report(f"{section.name}: {section.title} (at most {seconds:.0f} s)")
+        first = section.name == "machine"
+        chosen = record.device or ("auto" if first else "cpu")
+        result = run_section(section, device=chosen, small=record.small, seconds=seconds)
+        if first:
             record = _with_device(record, result)
         duration = round(time.monotonic() - start, 1)
-        sections = (*record.sections, result)
-        record = record.model_copy(update={"sections": sections, "seconds": duration})
+        results = (*record.sections, result)
+        record = record.model_copy(update={"sections": results, "seconds": duration})
         record.save(path)
         for line in summary(result):
             report(line)
     return record
 
 
-def _share(names: Sequence[str]) -> float:
+def _share(sections: Sequence[Section]) -> float:
     """Return the share of the first of these sections in the time that is left for all."""
-    return SECTIONS[names[0]].seconds / sum(SECTIONS[name].seconds for name in names)
+    return sections[0].seconds / sum(section.seconds for section in sections)
 
 
 def _with_device(record: GpuRecord, machine: SectionResult) -> GpuRecord:
@@ -102,11 +103,11 @@ class _Ending(NamedTuple):
     timed_out: bool = False
 
 
-def run_section(name: str, *, device: Choice, small: bool, seconds: float) -> SectionResult:
+def run_section(section: Section, *, device: Choice, small: bool, seconds: float) -> SectionResult:
     """Run a section in a process of its own, and again after a part that ended it.
 
     Args:
-        name: Name of the section.
+        section: The section.
         device: See `SectionRequest`.
         small: Use small sizes.
         seconds: Time after which the process is killed.
@@ -119,7 +120,11 @@ def run_section(name: str, *, device: Choice, small: bool, seconds: float) -> Se
         while True:
             left = seconds - (time.monotonic() - start)
             request = SectionRequest(
-                name=name, file=file, device=device, small=small, seconds=max(0, left - RESERVE)
+                module=section.module,
+                file=file,
+                device=device,
+                small=small,
+                seconds=max(0, left - RESERVE),
             )
             ending = _run_process(request, log, max(1.0, left))
             _finish_parts(file, ending, log)
@@ -130,8 +135,8 @@ def run_section(name: str, *, device: Choice, small: bool, seconds: float) -> Se
         tail = _tail(log)
     status, reason = _judge(parts, ending)
     return SectionResult(
-        name=name,
-        title=SECTIONS[name].title,
+        name=section.name,
+        title=section.title,
         status=status,
         limit=round(seconds, 1),
         seconds=round(time.monotonic() - start, 1),

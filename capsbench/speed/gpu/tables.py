@@ -87,7 +87,14 @@ def _part_rows(parts: Sequence[PartResult]) -> list[dict[str, Any]]:
 
 
 def _scalars(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: each for name, each in values.items() if not isinstance(each, list | dict)}
+    """Return the values that fit into a cell: no lists, and of mappings those of numbers."""
+    return {name: each for name, each in values.items() if _fits(each)}
+
+
+def _fits(value: Any) -> bool:
+    if isinstance(value, dict):
+        return all(isinstance(each, int | float) for each in value.values())
+    return not isinstance(value, list)
 
 
 def _table(rows: Sequence[Mapping[str, Any]]) -> str:

@@ -23,7 +23,7 @@ def run_quick(output: Path, *arguments: str, device: str, seconds: float) -> Ben
 
     Raises:
         RuntimeError: It failed; the message is its last line.
-        TimeoutError: It was stopped.
+        TimeoutError: It was stopped; what is finished is in the records.
     """
     command = [sys.executable, "-m", "capsbench", "run", "quick", "--device", device]
     command += ["--wandb", "off", "--output", str(output), *arguments]
@@ -38,6 +38,11 @@ def run_quick(output: Path, *arguments: str, device: str, seconds: float) -> Ben
     if process.returncode:
         last = errors.strip().rpartition("\n")[2]
         raise RuntimeError(f"capsbench run ended with code {process.returncode}: {last}")
+    return load_quick(output)
+
+
+def load_quick(output: Path) -> BenchmarkResults:
+    """Load the results of ``quick``, also if it is not finished."""
     results = load_results(output / "quick")
     assert isinstance(results, BenchmarkResults)
     return results

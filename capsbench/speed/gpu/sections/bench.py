@@ -6,8 +6,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cache, partial
 
+import torch
+
 from capsbench.speed.bench import comparisons_of, measure_comparison
-from capsbench.speed.gpu.parts import NotMeasured, PartlyFailed, Parts, Values, Work, describe
+from capsbench.speed.gpu.parts import Incomplete, NotMeasured, Parts, Values, Work, describe
 from capsbench.speed.groups import routing, step
 from capsbench.speed.limits import Limits, LimitSizes, measure_limits
 from capsbench.speed.machine import native_precisions
@@ -76,17 +78,19 @@ def measure(comparison: Comparison, parts: Parts, limits: Callable[[], Limits]) 
 
     Raises:
         NotMeasured: This machine cannot do the work of any row.
-        PartlyFailed: A row failed; it has the results of the others.
+        Incomplete: A row failed; it has the results of the others.
     """
     rows: list[Row] = []
-    failures: list[Exception] = []
+    failures: list[Incomplete] = []
     for row in comparison.rows:
         if row.not_measured is None:
             try:
                 row.prepare()()
             except Exception as error:  # noqa: BLE001 - of a kernel, a compiler or an allocator
-                failures.append(error)
+                failures.append(Incomplete(error, {}))
                 row = replace(row, not_measured=f"failed: {describe(error)}")
+            if failures and parts.device == "cuda":
+                torch.cuda.empty_cache()  # after an allocation that failed
         rows.append(row)
     reasons = [row.not_measured for row in rows]
     if not failures and None not in reasons:
@@ -100,6 +104,7 @@ def measure(comparison: Comparison, parts: Parts, limits: Callable[[], Limits]) 
         budget=BUDGET,
     )
     values = {"rows": [each.model_dump(mode="json", exclude_none=True) for each in results]}
-    if failures:
-        raise PartlyFailed(failures[0], values)
+    for failure in failures[:1]:
+        failure.values = values
+        raise failure
     return values

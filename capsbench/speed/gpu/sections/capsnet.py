@@ -72,7 +72,7 @@ def first_steps(parts: Parts) -> Values:
             data,
             recipe,
             # Without states between: their writing is no part of a step.
-            Execution(device=parts.device, checkpoint_every=steps, wandb="off"),  # type: ignore[arg-type]  # not auto
+            Execution(device=parts.device, checkpoint_every=steps, wandb="off"),
             seed=0,
             state=Path(folder, "state.ckpt"),
             loggers=[],

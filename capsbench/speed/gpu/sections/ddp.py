@@ -10,13 +10,16 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from torch import distributed, multiprocessing
+from torch import distributed
+from torch.multiprocessing.spawn import spawn
 
-from capsbench.speed.gpu.parts import NotMeasured, Parts, Values, Work
+from capsbench.speed.gpu.parts import Incomplete, NotMeasured, Parts, Values, Work
 from capsbench.speed.gpu.sections._runs import run_quick
 
 TIMEOUT = timedelta(seconds=15)
-TOLERANCE = 1e-5  # of a loss, between one process and several
+# Largest difference of a loss between one process and several. On a GPU, the form of a convolution
+# depends on the images of a process, and its products may be in TF32.
+TOLERANCE = {"cpu": 1e-5, "cuda": 1e-3}
 MODELS = "CNN,CapsNet (dynamic routing),Matrix capsules (EM routing)"
 LOSSES = ("--seeds", "0", "--set", "recipe.evaluate_every=1", "--set", "recipe.batch_size=48")
 CPU_PROCESSES = 2
@@ -47,7 +50,7 @@ def sum_over_devices(parts: Parts) -> Values:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    multiprocessing.spawn(_sum, (count, backend, parts.device, port), nprocs=count)
+    spawn(_sum, (count, backend, parts.device, port), nprocs=count)  # type: ignore[no-untyped-call]
     return {"backend": backend, "processes": count}
 
 
@@ -71,7 +74,7 @@ def same_losses(parts: Parts) -> Values:
 
     Raises:
         NotMeasured: There is one device only.
-        ArithmeticError: Losses differ.
+        Incomplete: Losses differ.
     """
     count = _processes(parts.device)
     if count < 2:
@@ -98,6 +101,8 @@ def same_losses(parts: Parts) -> Values:
         label: max(abs(a - b) for a, b in zip(one[label], all_devices[label], strict=True))
         for label in one
     }
-    if not max(differences.values()) <= TOLERANCE:
-        raise ArithmeticError(f"losses of one and of {count} processes differ: {differences}")
-    return {"processes": count, "steps": len(one["CNN"]), "largest difference": differences}
+    values = {"processes": count, "losses": losses, "largest difference": differences}
+    if not max(differences.values()) <= TOLERANCE[parts.device]:
+        error = ArithmeticError(f"losses of one and of {count} processes differ: {differences}")
+        raise Incomplete(error, values)
+    return values

@@ -14,7 +14,7 @@ from capsbench.capsules.backends import unavailable_reason
 from capsbench.capsules.dynamic_routing import dynamic_routing
 from capsbench.capsules.em_routing import em_routing
 from capsbench.capsules.relative_error import max_or_nan, max_relative_error
-from capsbench.speed.gpu.parts import NotMeasured, PartlyFailed, Parts, Values, Work
+from capsbench.speed.gpu.parts import Incomplete, NotMeasured, Parts, Values, Work
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 FLOAT64 = 1e-9  # tolerance of the relative error
@@ -168,7 +168,7 @@ def compare(case: Case, backend: Backend, dtype: str, device: str) -> Values:
 
     Raises:
         NotMeasured: The backend cannot run on the device.
-        PartlyFailed: An error is too large; it has all errors.
+        Incomplete: An error is too large; it has all errors.
     """
     if reason := unavailable_reason(backend, torch.device(device)):
         raise NotMeasured(reason)
@@ -184,7 +184,7 @@ def compare(case: Case, backend: Backend, dtype: str, device: str) -> Values:
         allowed = (max(LEAST, FACTOR * own[0]), max(LEAST, FACTOR * own[1]))
     if not all(error <= limit for error, limit in zip(errors, allowed, strict=True)):
         message = f"relative errors {errors[0]:.1e} and {errors[1]:.1e}, allowed "
-        raise PartlyFailed(
+        raise Incomplete(
             ArithmeticError(message + f"{allowed[0]:.1e} and {allowed[1]:.1e}"), values
         )
     return values

@@ -10,7 +10,6 @@ import subprocess
 import warnings
 from collections.abc import Mapping
 from functools import partial
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -86,17 +85,20 @@ def choose_device(requested: str) -> Values:
     cpu = {"device": "cpu", "names": [device_name("cpu")]}
     if requested == "cpu":
         return cpu
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")  # torch only warns of a driver that is too old
+    with warnings.catch_warnings(record=True) as caught:  # such as of an architecture
+        warnings.simplefilter("always")
         try:
-            torch.cuda.init()
+            torch.cuda.init()  # the driver may be missing or too old
             torch.zeros(1, device="cuda").item()
         except Exception:
             if requested == "auto" and shutil.which("nvidia-smi") is None:
                 return cpu
             raise
-    count = torch.cuda.device_count()
-    return {"device": "cuda", "names": [torch.cuda.get_device_name(k) for k in range(count)]}
+    return {
+        "device": "cuda",
+        "names": [torch.cuda.get_device_name(k) for k in range(torch.cuda.device_count())],
+        "warnings": [str(each.message) for each in caught],
+    }
 
 
 def devices() -> Values:
@@ -155,8 +157,7 @@ def limits(parts: Parts) -> Values:
     device = "cuda" if torch.cuda.is_available() and parts.device != "cpu" else "cpu"
     sizes = SMALL if parts.small or device == "cpu" else None
     measured = measure_limits(device, native_precisions(device), sizes)
-    content: dict[str, Any] = describe_machine(device, measured).model_dump(mode="json")
-    return content
+    return describe_machine(device, measured).model_dump(mode="json", exclude={"provenance"})
 
 
 def _require_cuda() -> None:

@@ -19,7 +19,7 @@ from pytorch_lightning.plugins.precision import MixedPrecision
 from capsbench.contracts import ImageShape
 from capsbench.names import find
 from capsbench.profiling.timing import synchronize
-from capsbench.speed.gpu.parts import NotMeasured, PartlyFailed, Parts, Values, Work
+from capsbench.speed.gpu.parts import Incomplete, NotMeasured, Parts, Values, Work
 from capsbench.training.devices import ACCELERATORS
 from capsbench.training.task import PRECISIONS, Task
 from capsbench.training.trainer import make_trainer
@@ -74,7 +74,7 @@ def train(parts: Parts, contestant: Contestant, precision: str, *, compiled: boo
 
     Raises:
         NotMeasured: The device has no such precision.
-        PartlyFailed: A loss is not finite.
+        Incomplete: A loss is not finite.
     """
     if precision == "16-mixed" and parts.device == "cpu":
         raise NotMeasured("16-mixed needs a GPU")
@@ -104,8 +104,9 @@ def train(parts: Parts, contestant: Contestant, precision: str, *, compiled: boo
         enable_model_summary=False,
     )
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module="pytorch_lightning")
-        trainer.fit(torch.compile(task) if compiled else task, datamodule=data)
+        warnings.filterwarnings("ignore", module="pytorch_lightning|lightning_fabric")
+        trained: Any = torch.compile(task) if compiled else task
+        trainer.fit(trained, datamodule=data)
     losses = [round(loss, 6) for loss in torch.stack(recorder.losses).tolist()]
     timed = (len(losses) - WARM_UP) * batch_size
     values = {
@@ -118,7 +119,7 @@ def train(parts: Parts, contestant: Contestant, precision: str, *, compiled: boo
         "skipped_steps": _skipped_steps(trainer),
     }
     if not all(map(math.isfinite, losses)):
-        raise PartlyFailed(ArithmeticError("a loss is not finite"), values)
+        raise Incomplete(ArithmeticError("a loss is not finite"), values)
     return values
 
 

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
-from capsbench.speed.gpu.parts import PartlyFailed, Parts, Values, Work
-from capsbench.speed.gpu.sections._runs import accuracies, run_quick
+from capsbench.speed.gpu.parts import Incomplete, Parts, Values, Work
+from capsbench.speed.gpu.sections._runs import accuracies, load_quick, run_quick
 
 SMALL = ("--models", "CNN", "--seeds", "0", "--set", "recipe.steps=4", "--limit", "32")
 
@@ -23,12 +23,16 @@ def quick(parts: Parts) -> Values:
     """Run the benchmark in a new folder; return its cells, its table and its wall time.
 
     Raises:
-        PartlyFailed: A cell has no numbers.
+        Incomplete: The time was over, or a cell has no numbers; it has those of the others.
     """
     with tempfile.TemporaryDirectory() as folder:
-        start = time.monotonic()
+        output, start = Path(folder), time.monotonic()
         arguments = SMALL if parts.small else ()
-        results = run_quick(Path(folder), *arguments, device=parts.device, seconds=parts.left)
+        try:
+            results = run_quick(output, *arguments, device=parts.device, seconds=parts.left)
+        except TimeoutError as error:
+            rows = accuracies(load_quick(output).records)
+            raise Incomplete(error, {"rows": rows}, "cut") from None
         seconds = time.monotonic() - start
         rows = accuracies(results.records)
         values = {
@@ -37,8 +41,7 @@ def quick(parts: Parts) -> Values:
             "page": results.page is not None,
             "table": results.table().splitlines(),
         }
-    problems = [f"{row['model']}, seed {row['seed']}: {row['problem']}" for row in rows]
-    missing = [each for each, row in zip(problems, rows, strict=True) if row["problem"]]
+    missing = [f"{row['model']}: {row['problem']}" for row in rows if row["problem"]]
     if missing:
-        raise PartlyFailed(RuntimeError(f"cells without numbers: {'; '.join(missing)}"), values)
+        raise Incomplete(RuntimeError(f"cells without numbers: {'; '.join(missing)}"), values)
     return values
