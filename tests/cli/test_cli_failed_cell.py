@@ -45,6 +45,7 @@ def failed(cli, tiny):
     return next(Path("runs").glob("digits/*/*/failure.json")).parent
 
 
+@pytest.mark.slow
 def test_a_failed_cell_from_its_failure_to_its_repetition(cli, failed):
     failure = load_failure(CellFolder(failed))
     assert (failure.job, failure.kind) == ("train", "user code")
