@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-
-from matplotlib.figure import Figure
+from typing import TYPE_CHECKING
 
 from capsbench.files.atomic import write_bytes
 from capsbench.records import CellResult, Provenance
@@ -14,10 +13,6 @@ from capsbench.reporting.claims_report import render_claims
 from capsbench.reporting.exports.claims_export import ExportedClaims
 from capsbench.reporting.exports.export import ExportedResults
 from capsbench.reporting.exports.revisions import earlier_revisions
-from capsbench.reporting.figures.heat_map import accuracy_by_joint_view
-from capsbench.reporting.figures.plotting import svg
-from capsbench.reporting.figures.scaling_figures import parameters_figure, varied_figure
-from capsbench.reporting.figures.view_figure import accuracy_by_view
 from capsbench.reporting.formatting import listed
 from capsbench.reporting.networks import networks
 from capsbench.reporting.tables import render_markdown
@@ -29,6 +24,9 @@ from capsbench.reporting.tables.results_overview import (
     all_published_table,
     overview_table,
 )
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 HEAD = """# Results
 
@@ -77,6 +75,8 @@ def write_page(
     Returns:
         The files.
     """
+    from capsbench.reporting.figures.plotting import svg  # imports matplotlib
+
     files = [page]
     for each in exported:
         for name, figure in _figures(each).items():
@@ -92,6 +92,10 @@ def write_page(
 
 def _figures(exported: ExportedResults) -> dict[str, Figure]:
     """Draw the figures of a record, by the name of the file."""
+    from capsbench.reporting.figures.heat_map import accuracy_by_joint_view
+    from capsbench.reporting.figures.scaling_figures import parameters_figure, varied_figure
+    from capsbench.reporting.figures.view_figure import accuracy_by_view
+
     results = exported.results
     figures = {
         "by-view": accuracy_by_view(results),

@@ -6,7 +6,6 @@ from pathlib import Path
 
 from capsbench.progress import activity
 from capsbench.records import BenchmarkFolder, ClaimsRecord, ProtocolChanges, Provenance
-from capsbench.reporting import claims_report
 from capsbench.reporting.comparisons.claims import at_scale
 from capsbench.reporting.terminal import page_line
 from capsbench.running.benchmark import (
@@ -63,6 +62,8 @@ def run_claims(claims: Claims, scale: str | None, session: Session, *, command: 
         finish_run(run)
     if not session.is_first:
         return RunOutcome(None, failed)
+    from capsbench.reporting import claims_report
+
     folder = BenchmarkFolder(session.output / claims.at(scale))
     record = ClaimsRecord(
         claims=claims,

@@ -19,7 +19,6 @@ from capsbench.running.cell import Cell
 from capsbench.training.devices import use_threads
 from capsbench.training.recipe import ProtocolRecipe
 from capsbench.training.selection import RULES
-from capsbench.training.task import Task
 from capsbench.viewpoint.views import Views
 
 STEPS = 3  # timed steps, after two warm-up steps
@@ -88,6 +87,8 @@ def estimate_trainings(
 
 def step_seconds(model: Model, recipe: ProtocolRecipe, device: str, backend: Backend) -> float:
     """Return the seconds of a training step on random images: forward, backward, update."""
+    from capsbench.training.task import Task  # imports Lightning
+
     task = Task(model.train(), recipe.task_recipe).to(device)
     use_backend(model, backend)
     optimizer = task.build_optimizer()
