@@ -18,11 +18,11 @@ from typing import Literal, get_args
 
 from capsbench.errors import UserError
 from capsbench.files.atomic import read_json
-from capsbench.files.lease import read_lease
+from capsbench.files.lease import LEASE, read_lease
 from capsbench.records.benchmark import CellReference
 from capsbench.records.cell_files import load_failure
 from capsbench.records.failure import FailureRecord
-from capsbench.records.folders import LEASE, BenchmarkFolder, CellFolder, benchmarks_in
+from capsbench.records.folders import BenchmarkFolder, CellFolder, benchmarks_in
 from capsbench.records.running_job import RunningJob
 
 State = Literal["running", "failed", "waiting", "diverged", "done"]

@@ -162,15 +162,26 @@ def carry_out_runs(runs: Sequence[PreparedRun]) -> None:
         jobs.setdefault(job.id, job)
     trained = {job.cell.path for job in jobs.values() if job.kind == "train"}
 
+    printed: set[Path] = set()
+
     def on_done(job: Job, outcome: Outcome) -> None:
+        if not session.is_first:
+            return
         for note in outcome.notes:
             session.print(note)
         if outcome.status != "done":
             print_failure(job, outcome, session)
-        elif job.kind == "measure" and not missing_measures(job.cell, session.folder(job.cell)):
+        elif (
+            job.kind == "measure"
+            and job.cell.path not in printed  # it can have a job for each measure
+            and not missing_measures(job.cell, session.folder(job.cell))
+        ):
+            printed.add(job.cell.path)
             print_cell(job.cell, session, trained=job.cell.path in trained)
 
-    carry_out(list(jobs.values()), session, on_done)
+    cells = {cell.path for run in runs for cell in run.cells}
+    finished = len(cells - {job.cell.path for job in jobs.values() if job.kind != "report"})
+    carry_out(list(jobs.values()), session, on_done, finished=finished)
 
 
 def finish_run(run: PreparedRun) -> Path | None:

@@ -29,7 +29,7 @@ BUSY = 1.0  # seconds until a job that another run had is tried again
 OnDone = Callable[[Job, Outcome], None]
 
 
-def carry_out(jobs: Sequence[Job], session: Session, on_done: OnDone) -> int:
+def carry_out(jobs: Sequence[Job], session: Session, on_done: OnDone, *, finished: int = 0) -> int:
     """Carry out jobs on the executor of the session; one that fails ends no other.
 
     A job whose process dies is repeated as often as the options say, and is recorded as failed
@@ -39,6 +39,7 @@ def carry_out(jobs: Sequence[Job], session: Session, on_done: OnDone) -> int:
         jobs: The jobs, each listed after those that it depends on.
         session: The session; its device must be resolved.
         on_done: Called after each job that is done or has failed.
+        finished: Number of cells without jobs, for the progress.
 
     Returns:
         The number of jobs that failed, or were left out since a job that they need failed.
@@ -48,7 +49,10 @@ def carry_out(jobs: Sequence[Job], session: Session, on_done: OnDone) -> int:
     """
     if not jobs:
         return 0
-    with RunProgress(session, jobs) as progress, make_executor(jobs, session) as executor:
+    with (
+        RunProgress(session, jobs, finished=finished) as progress,
+        make_executor(jobs, session) as executor,
+    ):
 
         def ended(job: Job, outcome: Outcome) -> None:
             progress.done(job)

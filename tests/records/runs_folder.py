@@ -14,7 +14,7 @@ from capsbench.records import CellFolder, FailureRecord
 
 PRINT = "0123456789ab"  # fingerprint of everything
 MEASURES = {"accuracy-by-view": f"accuracy-by-view-{PRINT}", "cost": f"cost-{PRINT}"}
-PROGRESS = {
+PROGRESS: dict[str, Any] = {
     "step": 150,
     "steps": 300,
     "steps_per_second": 12.5,

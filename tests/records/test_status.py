@@ -12,7 +12,6 @@ import pytest
 
 from capsbench.errors import UserError
 from capsbench.files.processes import this_process
-from capsbench.records import status
 from capsbench.records.status import read_status
 from capsbench.records.status_json import as_plain
 from tests.records.runs_folder import (
@@ -235,7 +234,7 @@ def test_ten_thousand_cells_are_read_from_few_files(tmp_path, monkeypatch):
     def refuse_open(*_):
         raise AssertionError("files are read by their own functions")
 
-    monkeypatch.setattr(status.os, "listdir", count_listing)
+    monkeypatch.setattr(os, "listdir", count_listing)
     monkeypatch.setattr(os, "open", count_open)
     monkeypatch.setattr(Path, "read_bytes", count_read)
     monkeypatch.setattr(builtins, "open", refuse_open)

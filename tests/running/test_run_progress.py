@@ -3,6 +3,8 @@
 import io
 import time
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -24,7 +26,8 @@ def jobs(tiny_benchmark, session):
 @pytest.fixture
 def page():
     """The job of the page, without its record."""
-    return ReportJob.model_construct(benchmark="tiny", kind="report", depends_on=("train",))
+    missing: Any = None
+    return ReportJob.model_construct(benchmark="tiny", record=missing, data=missing)
 
 
 @pytest.fixture
@@ -87,7 +90,7 @@ def test_the_time_left_follows_from_the_share_that_is_done(session, jobs, monkey
     begin(session, jobs[0], step=1, steps=2)  # an eighth of four jobs
     progress.update()
     now = time.monotonic() + 30
-    monkeypatch.setattr(module.time, "monotonic", lambda: now)
+    monkeypatch.setattr("capsbench.running.run_progress.time.monotonic", lambda: now)
     progress.update()
     shown = console()
     shown.print(progress._view())
@@ -168,7 +171,7 @@ def test_many_jobs_are_read_in_turn(session, jobs, monkeypatch):
         for i in range(500)
         for job in jobs[:1]
     ]
-    read = []
+    read: list[Path] = []
     monkeypatch.setattr(module, "read_lease", read.append)
     progress = RunProgress(session, many)
     progress.update()

@@ -298,7 +298,7 @@ def load_export(path: Path) -> ExportedResults:
     """
     content = BenchmarkExport.load(path)
     order = {cell.path: place for place, cell in enumerate(content.record.cells)}
-    exported = (*content.cells, *content.failed)
+    exported: list[ExportedCell | ExportedFailure] = [*content.cells, *content.failed]
     in_order = sorted(exported, key=lambda each: order.get(each.reference.path, len(order)))
     cells = tuple(each.result(path) for each in in_order)
     require_one_version(path, cells)
