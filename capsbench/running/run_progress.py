@@ -97,7 +97,9 @@ class RunProgress:
             self._running.pop(job.id, None)
 
     def update(self) -> None:
-        """Read the leases and draw again."""
+        """Read the leases and draw again; only the first process of a group does."""
+        if not self._session.is_first:
+            return
         with self._lock:
             self._read()
             if self._live is not None:

@@ -14,6 +14,7 @@ from capsbench.running import run_progress as module
 from capsbench.running.jobs import ReportJob, plan_jobs
 from capsbench.running.plan import plan
 from capsbench.running.run_progress import RunProgress
+from capsbench.running.session import Session
 from tests.records.runs_folder import PROGRESS, hold
 
 
@@ -183,3 +184,12 @@ def test_many_jobs_are_read_in_turn(session, jobs, monkeypatch):
 
 def _other(cell, seed):
     return cell.model_copy(update={"path": cell.path.with_name(f"{seed}-0123456789ab")})
+
+
+def test_other_processes_of_a_group_print_nothing(session, jobs, still, monkeypatch):
+    begin(session, jobs[0], **PROGRESS)
+    monkeypatch.setattr(Session, "is_first", False)
+    log = console()
+    with RunProgress(replace(session, console=log), jobs) as progress:
+        progress.update()
+    assert log.file.getvalue() == ""
