@@ -6,6 +6,7 @@ import os
 import re
 from dataclasses import dataclass
 from typing import Literal, Self
+from zlib import crc32
 
 from capsbench.environment.variables import whole_number
 from capsbench.errors import UserError
@@ -13,7 +14,8 @@ from capsbench.errors import UserError
 # Without these, processes on several machines cannot find each other.
 MEETING_PLACE = ("MASTER_ADDR", "MASTER_PORT", "NODE_RANK")
 LOST = ("DistBackendError", "DistNetworkError", "DistStoreError")  # of torch.distributed
-FIRST_PORT, PORTS = 15000, 10000  # for processes of srun, unless MASTER_PORT is set
+FIRST_PORT, PORTS = 15000, 10000  # for groups that others have started
+OF_GROUP = ("TORCHELASTIC_RUN_ID", "MASTER_PORT", "SLURM_JOB_ID", "SLURM_STEP_ID")
 
 
 @dataclass(frozen=True)
@@ -71,22 +73,28 @@ class ProcessGroup:
             )
         return None
 
-    def torch_variables(self) -> dict[str, str]:
-        """Return the place as torchrun's variables; for srun also the place where all meet."""
-        variables = {
+    def torch_variables(self, work: str) -> dict[str, str]:
+        """Return the place as torch's variables, for a process that joins a work of the group.
+
+        Each work has a meeting place of its own: one process can begin the next work while another
+        ends the last one, and torchrun's own place still has what the last one left there.
+
+        Args:
+            work: Identity of the work, the same in all processes.
+        """
+        hosts = os.environ.get("SLURM_STEP_NODELIST", os.environ.get("SLURM_NODELIST", ""))
+        # Any free port would do, if all processes knew it.
+        group = [os.environ.get(name, "") for name in OF_GROUP]
+        port = FIRST_PORT + crc32("/".join([*group, work]).encode()) % PORTS
+        return {
             "WORLD_SIZE": str(self.processes),
             "LOCAL_WORLD_SIZE": str(self.processes // self.nodes),
             "RANK": str(self.rank),
             "LOCAL_RANK": str(self.local_rank),
+            "MASTER_ADDR": os.environ.get("MASTER_ADDR") or _first_host(hosts) or "127.0.0.1",
+            "MASTER_PORT": str(port),
+            "TORCHELASTIC_USE_AGENT_STORE": "False",
         }
-        if self.launcher != "srun":
-            return variables
-        hosts = os.environ.get("SLURM_STEP_NODELIST", os.environ.get("SLURM_NODELIST", ""))
-        # Any free port would do, if all processes knew it. Numbers of jobs and steps differ.
-        number = whole_number("SLURM_JOB_ID") * 101 + whole_number("SLURM_STEP_ID")
-        variables["MASTER_ADDR"] = os.environ.get("MASTER_ADDR", _first_host(hosts) or "127.0.0.1")
-        variables["MASTER_PORT"] = os.environ.get("MASTER_PORT", str(FIRST_PORT + number % PORTS))
-        return variables
 
 
 def _first_host(hosts: str) -> str:

@@ -47,8 +47,11 @@ def run_group(
     Returns:
         The answer of the first process that failed, else that of the first process of the group.
     """
-    alone = work.processes == 1 or ProcessGroup.current() is not None
-    ranks = [NO_VARIABLES] if alone else _ranks(work)
+    group = ProcessGroup.current()
+    if work.processes == 1:
+        ranks = [NO_VARIABLES]
+    else:
+        ranks = _ranks(work) if group is None else [group.torch_variables(work.id)]
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         path = Path(folder, "request.json")
         path.write_text(work.request, encoding="utf-8")

@@ -22,7 +22,7 @@ from capsbench.running.checkpoints import save_checkpoint, weights_sha256
 from capsbench.running.mirror import training_mirror
 from capsbench.running.session import Session
 from capsbench.running.step_rate import StepRate
-from capsbench.training.devices import device_name, device_place, use_threads
+from capsbench.training.devices import device_name, device_place, processes_note, use_threads
 from capsbench.training.selection import Row
 from capsbench.training.train import TrainingResult, train
 
@@ -61,6 +61,8 @@ def _train_and_record(cell: Cell, benchmark: str, folder: CellFolder, session: S
         if not is_complete(cell, folder):  # else another process has just finished it
             _set_aside(cell, folder, session)
             cell.config.save(folder.config)
+            if note := processes_note(cell.build_model(), session.execution.processes):
+                session.print(f"{cell.title}, seed {cell.seed}: {note}")
             result, data = _train(cell, benchmark, folder, session, held)
             held.require_held()
             _write_record(cell, folder, session, result, data)

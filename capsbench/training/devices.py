@@ -9,6 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import torch
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.dropout import _DropoutNd
 
 from capsbench.capsules.convolution_products import multiplies_bfloat16
 from capsbench.errors import UserError
@@ -134,6 +137,25 @@ def threads_note(threads: int, device: str) -> str | None:
             f"core{'s' * (cores > 1)}: the numbers are the same, and take longer"
         )
     return None
+
+
+def processes_note(model: nn.Module, processes: int) -> str | None:
+    """Return a note if a model learns otherwise in several processes than in one, else None.
+
+    Losses and gradients are means over the images, which processes share. Statistics of a batch,
+    and random numbers of layers, are those of each process's images.
+    """
+    kinds = {
+        "batch normalization": any(isinstance(each, _BatchNorm) for each in model.modules()),
+        "dropout": any(isinstance(each, _DropoutNd) and each.p for each in model.modules()),
+    }
+    names = [name for name, has in kinds.items() if has]
+    if processes == 1 or not names:
+        return None
+    return (
+        f"note: {' and '.join(names)} in {processes} processes differ from those of one: the "
+        "weights are others than on one device"
+    )
 
 
 def precision_note(recipe: ProtocolRecipe, device: str) -> str | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import warnings
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
@@ -171,10 +170,7 @@ def _environment(execution: Execution) -> ClusterEnvironment:
         UserError: The processes are not those of the execution.
     """
     group = require_processes(execution.devices, execution.nodes)
-    if group is None:
-        return LightningEnvironment()
-    os.environ.update(group.torch_variables())
-    return TorchElasticEnvironment()
+    return LightningEnvironment() if group is None else TorchElasticEnvironment()
 
 
 @contextmanager

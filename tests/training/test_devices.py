@@ -6,11 +6,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
 from capsbench.training import devices
 from capsbench.training.devices import (
     device_name,
     precision_note,
+    processes_note,
     threads_note,
     threads_on,
     use_threads,
@@ -83,3 +85,19 @@ def test_more_threads_than_cores_give_a_note(monkeypatch):
 
 def test_the_name_of_a_processor_can_have_other_threads_than_now():
     assert device_name("cpu", 5).endswith(", 5 threads")
+
+
+@pytest.mark.parametrize(
+    ("layer", "words"),
+    [
+        (nn.BatchNorm2d(3), "batch normalization"),
+        (nn.Dropout(0.5), "dropout"),
+        (nn.Dropout(0.0), None),
+        (nn.GroupNorm(1, 3), None),
+    ],
+)
+def test_what_several_processes_change_is_noted(layer, words):
+    model = nn.Sequential(nn.Conv2d(1, 3, 3), layer)
+    assert processes_note(model, 1) is None
+    note = processes_note(model, 2)
+    assert note is None if words is None else words in note

@@ -19,6 +19,7 @@ DYNAMIC = {
 }
 EM = {
     "model": "capsnet-em",
+    "learning_rate": 0.001,  # at 0.005 its loss explodes, and rounding with it
     "arguments": {
         "channels": 8, "kernel": 9, "stride": 4, "primary_types": 2, "types": [4], "strides": [2],
         "iterations": 2,
