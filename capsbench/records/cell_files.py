@@ -113,10 +113,20 @@ def has_measure(folder: CellFolder, name: str) -> bool:
     Raises:
         UserError: The record is damaged.
     """
+    return load_complete_measure(folder, name) is not None
+
+
+def load_complete_measure(folder: CellFolder, name: str) -> MeasureRecord | None:
+    """Read the record of a measure; None without it, or without the arrays that it names.
+
+    Raises:
+        UserError: The record is damaged.
+    """
     if not is_present(folder.measure(name)):
-        return False
+        return None
     record = load_measure(folder, name)
-    return record.arrays_sha256 is None or is_present(folder.per_image(name))
+    complete = record.arrays_sha256 is None or is_present(folder.per_image(name))
+    return record if complete else None
 
 
 def load_arrays(path: Path, expected: str | None, remedy: str = REMEDY) -> Arrays:

@@ -13,11 +13,10 @@ from capsbench.errors import UserError
 from capsbench.files.atomic import Row, is_present
 from capsbench.records.benchmark import BenchmarkRecord, CellReference, ExampleList
 from capsbench.records.cell_files import (
-    has_measure,
     load_arrays,
+    load_complete_measure,
     load_config,
     load_failure,
-    load_measure,
     load_training,
     load_trajectory,
     load_weights,
@@ -250,9 +249,9 @@ def load_cell(runs: Path, reference: CellReference) -> CellResult:
     """
     folder = CellFolder(runs / reference.path)
     measures = {
-        measure: load_measure(folder, name)
+        measure: record
         for measure, name in reference.measures.items()
-        if has_measure(folder, name)
+        if (record := load_complete_measure(folder, name)) is not None
     }
     for measure, record in measures.items():
         try:

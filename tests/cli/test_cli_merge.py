@@ -139,6 +139,18 @@ def test_equal_trainings_of_different_dates_are_joined(cells):
     assert contents("all") == contents("runs")
 
 
+def test_copies_are_equal_also_without_weights(cells):
+    """As of records from before checksums, whose weights were deleted to free the disk."""
+    path = cells["small"] / "training.json"
+    edit(TrainingRecord, path, weights={})
+    shutil.rmtree(cells["small"] / "checkpoints")
+    carry_out(plan_merge([Path("runs")], Path("all")))
+    assert plan_merge([Path("runs")], Path("all")).problems == ()
+    edit(TrainingRecord, path, provenance=LATER)
+    (problem,) = plan_merge([Path("runs")], Path("all")).problems
+    assert "unknown" in problem and "2030-01-01" in problem
+
+
 def test_measures_of_both_are_united(cells):
     shutil.copytree("runs", "other")
     small = cells["small"]

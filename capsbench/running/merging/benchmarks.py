@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,14 +14,14 @@ from capsbench.records import (
     BenchmarkRecord,
     CellReference,
     ClaimsRecord,
-    load_cell,
 )
 from capsbench.records.one_version import require_one_version
 from capsbench.running.merging.protocols import differing, has_trainings, protocol_differences
-from capsbench.running.merging.source import Piece
+from capsbench.running.merging.source import CellSource, Piece
 from capsbench.running.merging.united_record import united_record
 
 MAX_DIFFERENCES = 4  # that a conflict names
+Load = Callable[[Path, str], CellSource]  # a cell of a runs folder, by its folder
 
 
 class BenchmarkSource(NamedTuple):
@@ -84,16 +84,19 @@ def plan_claims(name: str, sources: Sequence[ClaimsSource], into: Path) -> Recor
     )
 
 
-def plan_benchmark(name: str, sources: Sequence[BenchmarkSource], into: Path) -> RecordPlan:
+def plan_benchmark(
+    name: str, sources: Sequence[BenchmarkSource], into: Path, load: Load
+) -> RecordPlan:
     """Return the work on the record of a benchmark.
 
     Args:
         name: Name of the folder.
         sources: The records, that of the target first if it has one.
         into: The target.
+        load: Reads a cell, see `CellSource.load`.
 
     Raises:
-        UserError: A record of a cell is damaged.
+        UserError: A record of a cell is damaged, or a process works on one.
     """
     trained = [source for source in sources if has_trainings(source.record)]
     base = (trained or sources)[0]
@@ -104,7 +107,7 @@ def plan_benchmark(name: str, sources: Sequence[BenchmarkSource], into: Path) ->
             conflicts.append(_conflict(paths[0], paths[1], texts))
     before = sources[0].record if sources[0].runs == into else None
     if not conflicts:
-        conflicts += _cell_conflicts(sources, name)
+        conflicts += _cell_conflicts(sources, name, load)
     if conflicts:
         return RecordPlan(name, before=before, conflicts=tuple(conflicts))
     record = united_record([s.record for s in trained or sources], [s.record for s in sources])
@@ -126,7 +129,7 @@ def _conflict(one: Path, other: Path, texts: Sequence[str]) -> str:
     return f"{one} and {other} have another protocol: {listed}; merge them into separate folders"
 
 
-def _cell_conflicts(sources: Sequence[BenchmarkSource], name: str) -> Iterator[str]:
+def _cell_conflicts(sources: Sequence[BenchmarkSource], name: str, load: Load) -> Iterator[str]:
     """Yield a sentence on each cell that is another one in another folder, or of another version.
 
     Raises:
@@ -153,7 +156,7 @@ def _cell_conflicts(sources: Sequence[BenchmarkSource], name: str) -> Iterator[s
                 f"{source.runs / cell.path}, and of a model of the protocol: remove one of them"
             )
     loaded = {
-        cell.path: load_cell(source.runs, cell)
+        cell.path: load(source.runs, cell.path).result(cell)
         for source in reversed(sources)
         for cell in source.record.cells
         if is_present(source.runs / cell.path)

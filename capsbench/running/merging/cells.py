@@ -114,7 +114,8 @@ def _united_measures(finished: Sequence[CellSource]) -> tuple[dict[str, CellSour
     for source in finished:
         for name, record in source.measures.items():
             first = chosen.setdefault(name, source)
-            if difference := measure_difference(first.measures[name], record):
+            known = first.measures[name]
+            if known is not record and (difference := measure_difference(known, record)):
                 paths = [each.folder.measure(name) for each in (first, source)]
                 conflicts.append(f"{paths[0]} and {paths[1]} have {difference}: remove one of them")
     return chosen, conflicts

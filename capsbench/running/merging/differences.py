@@ -18,6 +18,8 @@ def cell_difference(one: CellSource, other: CellSource) -> str:
     """Return the difference of two finished cells of one name in words; empty if there is none."""
     if one.training is None or other.training is None:
         return _elsewhere_difference(one.weights, other.weights)
+    if one.training == other.training:  # a copy, also one whose weights were deleted
+        return ""
     trainings = (one.training, other.training)
     dates = f"of {one.date} and {other.date}"
     outcomes = [(each.status, each.diverged_at) for each in trainings]

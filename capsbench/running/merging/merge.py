@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from filecmp import cmp
+from functools import cache
 from hashlib import sha256
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from capsbench.records.record import REMEDY, damaged_record
 from capsbench.running.merging.benchmarks import (
     BenchmarkSource,
     ClaimsSource,
+    Load,
     RecordPlan,
     plan_benchmark,
     plan_claims,
@@ -97,8 +99,9 @@ def plan_merge(folders: Sequence[Path], into: Path) -> MergePlan:
     others.pop(into.resolve(), None)
     inputs = [into, *reversed(others.values())]
     problems: list[str] = []
-    cells = list(_plan_cells(inputs, problems))
-    records = list(_plan_records(inputs, problems))
+    load = cache(CellSource.load)
+    cells = list(_plan_cells(inputs, problems, load))
+    records = list(_plan_records(inputs, problems, load))
     plans: list[CellPlan | RecordPlan] = [*cells, *records]
     problems += [text for plan in plans for text in plan.conflicts]
     for piece in (piece for plan in plans for piece in plan.pieces):
@@ -107,7 +110,7 @@ def plan_merge(folders: Sequence[Path], into: Path) -> MergePlan:
     return MergePlan(into, tuple(cells), tuple(records), tuple(dict.fromkeys(problems)))
 
 
-def _plan_cells(inputs: Sequence[Path], problems: list[str]) -> Iterator[CellPlan]:
+def _plan_cells(inputs: Sequence[Path], problems: list[str], load: Load) -> Iterator[CellPlan]:
     """Yield the work on each cell that a folder other than the first has."""
     places: dict[str, list[Path]] = {}
     for runs in inputs:
@@ -119,13 +122,13 @@ def _plan_cells(inputs: Sequence[Path], problems: list[str]) -> Iterator[CellPla
         sources = []
         for runs in having:
             with _collected(problems):
-                sources.append(CellSource.load(runs, path))
+                sources.append(load(runs, path))
         if len(sources) == len(having):
             with _collected(problems):
                 yield plan_cell(sources, inputs[0])
 
 
-def _plan_records(inputs: Sequence[Path], problems: list[str]) -> Iterator[RecordPlan]:
+def _plan_records(inputs: Sequence[Path], problems: list[str], load: Load) -> Iterator[RecordPlan]:
     """Yield the work on each record of a benchmark, or of claims, of a folder but the first."""
     for name in sorted({name for runs in inputs[1:] for name in benchmarks_in(runs)}):
         benchmarks, claims, complete = [], [], True
@@ -140,7 +143,7 @@ def _plan_records(inputs: Sequence[Path], problems: list[str]) -> Iterator[Recor
             complete &= len(problems) == before
         with _collected(problems):
             if complete and benchmarks:
-                yield plan_benchmark(name, benchmarks, inputs[0])
+                yield plan_benchmark(name, benchmarks, inputs[0], load)
             if complete and claims:
                 yield plan_claims(name, claims, inputs[0])
 

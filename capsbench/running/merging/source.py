@@ -9,11 +9,18 @@ from typing import NamedTuple
 
 from capsbench.errors import UserError
 from capsbench.files.atomic import is_present
-from capsbench.records import CellFolder, MeasureRecord, TrainingRecord, WeightsRecord
+from capsbench.records import (
+    CellFolder,
+    CellReference,
+    CellResult,
+    MeasureRecord,
+    TrainingConfig,
+    TrainingRecord,
+    WeightsRecord,
+)
 from capsbench.records.cell_files import (
-    has_measure,
+    load_complete_measure,
     load_config,
-    load_measure,
     load_training,
     load_trajectory,
     load_weights,
@@ -43,6 +50,7 @@ class CellSource:
     Attributes:
         runs: The runs folder.
         path: Folder of the cell, relative to it.
+        config: What determines the training; None before it begins.
         training: Outcome of a finished training.
         weights: Record of a model that was trained elsewhere.
         measures: Records of the measures of a finished cell, by their names.
@@ -50,6 +58,7 @@ class CellSource:
 
     runs: Path
     path: str
+    config: TrainingConfig | None = None
     training: TrainingRecord | None = None
     weights: WeightsRecord | None = None
     measures: Mapping[str, MeasureRecord] = field(default_factory=dict)
@@ -68,15 +77,26 @@ class CellSource:
             )
         weights = load_weights(folder) if is_present(folder.weights) else None
         training = load_training(folder) if is_present(folder.training) else None
+        config = load_config(folder) if training or is_present(folder.config) else None
         if training is not None:
-            load_trajectory(folder, load_config(folder), training)
+            load_trajectory(folder, config, training)
         finished = weights is not None or training is not None
-        return cls(runs, path, training, weights, complete_measures(folder) if finished else {})
+        return cls(
+            runs, path, config, training, weights, complete_measures(folder) if finished else {}
+        )
 
     @property
     def folder(self) -> CellFolder:
         """Folder of the cell."""
         return CellFolder(self.runs / self.path)
+
+    def result(self, reference: CellReference) -> CellResult:
+        """Return the cell as tables have it, without its trajectory."""
+        own = {name: self.measures.get(file) for name, file in reference.measures.items()}
+        measures = {name: record for name, record in own.items() if record is not None}
+        return CellResult(
+            reference, self.folder, self.config, self.training, [], measures, self.weights
+        )
 
     @property
     def is_finished(self) -> bool:
@@ -113,4 +133,5 @@ class CellSource:
 def complete_measures(folder: CellFolder) -> dict[str, MeasureRecord]:
     """Read the complete measures of a cell; a file that only begins with a dot is unfinished."""
     names = sorted(path.stem for path in (folder.path / "measures").glob("[!.]*.json"))
-    return {name: load_measure(folder, name) for name in names if has_measure(folder, name)}
+    records = {name: load_complete_measure(folder, name) for name in names}
+    return {name: record for name, record in records.items() if record is not None}
