@@ -166,3 +166,12 @@ def test_an_incomplete_line_is_not_read(parts):
     results, unfinished, planned = read_parts(parts.file)
     assert [each.name for each in results] == planned == ["first"]
     assert unfinished is None
+
+
+@pytest.mark.slow
+def test_quick_keeps_the_cells_that_are_done_when_its_time_is_over(tmp_path):
+    late = Parts(tmp_path / "parts.jsonl", device="cpu", small=False, seconds=75)
+    late.run(import_module(SECTIONS["quick"].module).plan(late))
+    (result,) = read_parts(late.file)[0]
+    assert result.status == "cut" and "stopped after 60 s" in result.reason
+    assert len(result.values["rows"]) == 6

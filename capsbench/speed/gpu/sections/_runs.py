@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from capsbench.records import Results
 from capsbench.reporting.loading import BenchmarkResults, load_results
 
-STOPPING = 8.0  # seconds that a run has to stop after SIGTERM
+STOPPING = 10.0  # seconds that a run has to stop after SIGTERM
+LOADING = 5.0  # seconds to load its records
 
 
 def run_quick(output: Path, *arguments: str, device: str, seconds: float) -> BenchmarkResults:
@@ -27,13 +29,16 @@ def run_quick(output: Path, *arguments: str, device: str, seconds: float) -> Ben
     """
     command = [sys.executable, "-m", "capsbench", "run", "quick", "--device", device]
     command += ["--wandb", "off", "--output", str(output), *arguments]
+    limit = max(1.0, seconds - STOPPING - LOADING)
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         try:
-            _, errors = process.communicate(timeout=max(1.0, seconds - STOPPING))
+            _, errors = process.communicate(timeout=limit)
         except subprocess.TimeoutExpired:
             process.terminate()
-            process.communicate(timeout=STOPPING)
-            raise TimeoutError(f"the run was stopped after {seconds - STOPPING:.0f} s") from None
+            with suppress(subprocess.TimeoutExpired):
+                process.communicate(timeout=STOPPING)
+            process.kill()
+            raise TimeoutError(f"the run was stopped after {limit:.0f} s") from None
     sys.stderr.write(errors)  # into the log of the section
     if process.returncode:
         last = errors.strip().rpartition("\n")[2]

@@ -50,7 +50,7 @@ def sum_over_devices(parts: Parts) -> Values:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    spawn(_sum, (count, backend, parts.device, port), nprocs=count)  # type: ignore[no-untyped-call]
+    spawn(_sum, (count, backend, parts.device, port), nprocs=count)
     return {"backend": backend, "processes": count}
 
 
