@@ -1,4 +1,4 @@
-"""Structure: folders at the root, the table of names, one direction of imports, two lock files."""
+"""Structure: folders at the root, the table of names, the direction of imports, lock files."""
 
 import ast
 import importlib.metadata
@@ -291,7 +291,7 @@ def test_the_sdist_holds_all_that_a_checkout_needs(tmp_path):
             if path.is_file()
         }
         assert here <= inside, folder
-    needed = {"Makefile", "requirements/lock.txt", "requirements/lock-dev.txt"}
+    needed = {"Makefile", *(f"requirements/{name}" for name in LOCKS)}
     needed |= {"CONTRIBUTING.md", "CHANGELOG.md"}
     assert needed | {".ci/run", "pyproject.toml", "README.md", "LICENSE"} <= inside
 
@@ -300,7 +300,10 @@ def test_the_sdist_holds_all_that_a_checkout_needs(tmp_path):
 
 
 FOLDER = ROOT / "requirements"
-LOCKS = {name: (FOLDER / name).read_text("utf-8") for name in ("lock.txt", "lock-dev.txt")}
+LOCKS = {
+    name: (FOLDER / name).read_text("utf-8")
+    for name in ("lock.txt", "lock-dev.txt", "lock-ray.txt")
+}
 
 
 def locked_requirements(lock):
@@ -335,8 +338,12 @@ def test_a_lock_holds_no_address_and_every_hash(lock):
 def test_a_lock_satisfies_every_bound(lock):
     project = PYPROJECT["project"]
     bounds = [*PYPROJECT["build-system"]["requires"], *project["dependencies"]]
+    extras = dict(project["optional-dependencies"])
+    ray = extras.pop("ray")  # 240 MB that no test of every change needs
     if lock == "lock-dev.txt":
-        bounds += [line for extra in project["optional-dependencies"].values() for line in extra]
+        bounds += [line for extra in extras.values() for line in extra]
+    if lock == "lock-ray.txt":
+        bounds += ray
     locked = pins(lock)
     for requirement in map(Requirement, bounds):
         if requirement.name == "capsbench":
@@ -346,10 +353,13 @@ def test_a_lock_satisfies_every_bound(lock):
         assert all(version in requirement.specifier for version in versions), str(requirement)
 
 
-def test_the_lock_for_running_holds_no_tool_and_agrees_with_the_other():
-    running, everything = pins("lock.txt"), pins("lock-dev.txt")
-    assert not running.keys() & {"pytest", "ruff", "mypy", "selenium", "hypothesis", "pandas"}
-    assert all(everything[name] == versions for name, versions in running.items())
+def test_the_lock_for_running_holds_no_tool_and_agrees_with_the_others():
+    running, everything, ray = pins("lock.txt"), pins("lock-dev.txt"), pins("lock-ray.txt")
+    tools = {"pytest", "ruff", "mypy", "selenium", "hypothesis", "pandas", "submitit"}
+    assert not running.keys() & {*tools, "ray"}
+    assert not ray.keys() & tools and "ray" not in everything
+    for others in (everything, ray):
+        assert all(others[name] == versions for name, versions in running.items())
 
 
 @pytest.mark.parametrize("lock", LOCKS)
@@ -357,6 +367,9 @@ def test_a_lock_restricts_packages_of_one_platform_to_it(lock):
     for requirement, _ in locked_requirements(lock):
         if requirement.name.startswith(("nvidia-", "cuda-", "triton")):
             assert "sys_platform == 'linux'" in str(requirement.marker).replace('"', "'")
+
+
+EXTRAS_OF_USERS = ("parquet", "pandas", "timm", "lightning-cli", "slurm", "ray")
 
 
 def test_every_import_is_a_declared_dependency():
@@ -369,7 +382,7 @@ def test_every_import_is_a_declared_dependency():
         "pydantic_core": "pydantic",
     }
     extras = PYPROJECT["project"]["optional-dependencies"]
-    for_users = [extras[name] for name in ("parquet", "pandas", "timm", "lightning-cli")]
+    for_users = [extras[name] for name in EXTRAS_OF_USERS]
     declared = {
         canonicalize_name(Requirement(line).name)
         for line in [*PYPROJECT["project"]["dependencies"], *chain(*for_users)]
