@@ -14,8 +14,8 @@ from rich.text import Text
 from capsbench.records.failure import RETRY
 from capsbench.records.running_job import RunningJob
 from capsbench.records.status import STATES, BenchmarkStatus, CellStatus, RunsStatus, State
+from capsbench.reporting.failure_text import failure_lines, retry_line
 from capsbench.reporting.formatting import counted, duration, rate
-from capsbench.reporting.retry import retry_line
 
 COLORS: dict[State, str] = {
     "running": "cyan",
@@ -133,18 +133,15 @@ def _job_texts(job: RunningJob, now: float) -> tuple[str, ...]:
 
 
 def _failed(status: RunsStatus) -> list[Text]:
-    """Return the reason of each failed cell with its log below, which a terminal opens."""
-    lines = []
+    """Return the lines of the failed cells, see `failure_lines`."""
+    lines = list[Text]()
     for benchmark, cell in _first(status, "failed"):
         failure = cell.failure
         place = benchmark.name or OTHERS
         job = f"{place}, {failure.job}" if failure else place
         reason = failure.reason if failure else str(cell.problem)
-        lines.append(Text.assemble((_name(cell), "bold"), f" ({job}): {reason}"))
-        if failure and failure.log:
-            log = status.runs / cell.folder / failure.log
-            link = Style(link=log.resolve().as_uri())
-            lines.append(Text.assemble("  log: ", (str(log), link), overflow="fold"))
+        log = status.runs / cell.folder / failure.log if failure and failure.log else None
+        lines += failure_lines(_name(cell), job, reason, log)
     return lines
 
 

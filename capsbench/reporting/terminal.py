@@ -11,11 +11,12 @@ from rich.console import Console, Group, RenderableType
 from rich.style import Style
 from rich.text import Text
 
-from capsbench.records import Results
+from capsbench.records import CellResult, Results
 from capsbench.reporting.comparisons.aggregate import ACCURACY_BY_VIEW
+from capsbench.reporting.failure_text import failure_lines, retry_line
 from capsbench.reporting.networks import networks
-from capsbench.reporting.retry import retry_line
 from capsbench.reporting.tables import render_terminal
+from capsbench.reporting.tables.failure_table import FAILED
 from capsbench.reporting.tables.result_tables import terminal_tables
 
 SVG_WIDTH = 120  # characters
@@ -26,10 +27,20 @@ def result_tables(results: Results) -> Group:
     summary, *others = terminal_tables(results)
     if others and results.has_measure(ACCURACY_BY_VIEW):  # the others have accuracies as well
         summary = replace(summary, title=f"{summary.title}: accuracy by view")
-    tables = map(render_terminal.render, (summary, *others))
-    failed = any(cell.failure for cell in results.cells)
-    again = [Text(retry_line(results.record.command))] if failed else []
-    return Group(Text(results.benchmark.title), Text(networks(results)), *tables, *again)
+    # Reasons and logs are too long for columns of a terminal.
+    tables = [render_terminal.render(each) for each in (summary, *others) if each.name != FAILED]
+    lines = [line for cell in results.cells for line in _failure_lines(cell)]
+    again = [Text(retry_line(results.record.command))] if lines else []
+    heading = Text(results.benchmark.title), Text(networks(results))
+    return Group(*heading, *tables, *lines, *again)
+
+
+def _failure_lines(cell: CellResult) -> list[Text]:
+    if cell.failure is None:
+        return []
+    name = cell.title if cell.seed is None else f"{cell.title}, seed {cell.seed}"
+    log = cell.folder.path / cell.failure.log if cell.failure.log else None
+    return failure_lines(name, cell.failure.job, cell.failure.reason, log)
 
 
 def as_svg(content: RenderableType, *, title: str) -> str:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from capsbench.records import CellResult, Results
-from capsbench.reporting.retry import retry_command
+from capsbench.reporting.failure_text import retry_command
 from capsbench.reporting.tables.table import Table, TableRow, number_columns, text_columns
+
+FAILED = "failed"  # name of the table
 
 
 def failure_table(results: Results) -> Table | None:
@@ -13,7 +15,7 @@ def failure_table(results: Results) -> Table | None:
     if not failed:
         return None
     return Table(
-        name="failed",
+        name=FAILED,
         title="Failed",
         columns=(
             *text_columns("Model"),
