@@ -1,7 +1,8 @@
 """Choice of the packages that travel as wheels."""
 
-import importlib.util
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -34,9 +35,10 @@ torch==2.11 \\
 
 @pytest.fixture(scope="module")
 def wheels():
-    spec = importlib.util.spec_from_file_location("wheels", ROOT / "requirements" / "wheels.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    loader = SourceFileLoader("wheels", str(ROOT / "requirements" / "wheels.py"))
+    module = ModuleType(loader.name)
+    module.__file__ = loader.path
+    loader.exec_module(module)
     return module
 
 

@@ -68,7 +68,8 @@ def test_failures_have_a_sentence_and_a_traceback(odd):
 
 
 def test_a_broken_section_does_not_end_the_check_and_the_device_is_that_of_the_first(tmp_path):
-    lines, path = [], tmp_path / "gpu.json"
+    lines: list[str] = []
+    path = tmp_path / "gpu.json"
     record = check_machine(
         path,
         command="a test",
@@ -82,8 +83,8 @@ def test_a_broken_section_does_not_end_the_check_and_the_device_is_that_of_the_f
     good, broken = record.sections
     assert good.status == "done" and good.log is None
     assert (record.device, record.device_names, record.small) == ("cuda", ("H200",), False)
-    assert broken.status == "failed" and "no_such_section" in broken.reason
-    assert "Traceback" in broken.log and broken.parts == ()
+    assert broken.status == "failed" and "no_such_section" in str(broken.reason)
+    assert "Traceback" in str(broken.log) and broken.parts == ()
     assert GpuRecord.load(path) == record
     assert record.provenance.commit == "0123456789ab"
     assert record.note is None
