@@ -22,7 +22,7 @@ from capsbench import process
 from capsbench.environment.signals import Stopped, stop_signals
 from capsbench.errors import UserError
 from capsbench.executors.executor import Ended, Function, Work
-from capsbench.executors.group import run_group
+from capsbench.executors.group import NO_VARIABLES, run_group
 from capsbench.executors.options import ExecutorOptions
 
 ANSWER_SECONDS = 10
@@ -56,6 +56,7 @@ class RayCluster:
         options: Options: the address, the largest number of tasks at a time, and works per GPU.
         device: Kind of device, such as ``cuda``.
         folder: Runs folder.
+        variables: Variables of the environment on the nodes.
     """
 
     def __init__(
@@ -65,12 +66,14 @@ class RayCluster:
         options: ExecutorOptions,
         device: str,
         folder: Path,
+        variables: Mapping[str, str] = NO_VARIABLES,
     ) -> None:
         self._function = f"{function.__module__}:{function.__qualname__}"
         self._command = tuple(command)
         self._options = options
         self._uses_gpus = device == "cuda"
         self._folder = folder.resolve()
+        self._variables = dict(variables)
         self._marker = f".ray-{uuid.uuid4().hex}"  # a node that does not see it is not shared
         self._queue: deque[Work] = deque()
         self._running: dict[Any, Work] = {}  # by reference of the task's result
@@ -93,7 +96,10 @@ class RayCluster:
             os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
             arguments["include_dashboard"] = False
         else:
-            arguments["runtime_env"] = {"py_modules": [str(path) for path in _package()]}
+            arguments["runtime_env"] = {
+                "py_modules": [str(path) for path in _package()],
+                "env_vars": self._variables,
+            }
         try:
             _require_answer(address)
             ray.init(**arguments, logging_level=logging.CRITICAL)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import subprocess
 from datetime import UTC, datetime
@@ -10,6 +11,8 @@ from pathlib import Path
 
 from capsbench.records.record import RecordPart
 
+# Commit of a copy of the checkout that an executor shipped to another machine, without .git.
+SHIPPED_COMMIT = "CAPSBENCH_SHIPPED_COMMIT"
 PACKAGES = (
     "capsbench",
     "torch",
@@ -51,7 +54,7 @@ def current_commit() -> str | None:
     """Return the commit of the running checkout, ``+`` if files differ; None outside a checkout."""
     root = Path(__file__).resolve().parents[2]
     if not (root / ".git").exists():
-        return None
+        return os.environ.get(SHIPPED_COMMIT) or None
     try:
         head = _git(root, "rev-parse", "--short=12", "HEAD")
         changed = _git(root, "status", "--porcelain", "--untracked-files=no")

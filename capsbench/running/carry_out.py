@@ -16,6 +16,7 @@ from capsbench.executors.here import Here
 from capsbench.executors.local import LocalPool
 from capsbench.executors.room import Room
 from capsbench.records.failure import FailureRecord
+from capsbench.records.provenance import SHIPPED_COMMIT, current_commit
 from capsbench.running.job_request import JobRequest, Outcome
 from capsbench.running.jobs import CellJob, Job, ReportJob
 from capsbench.running.run_job import run_logged, run_request
@@ -81,7 +82,8 @@ def make_executor(jobs: Sequence[Job], session: Session) -> Executor:
     if options.name == "ray":
         from capsbench.executors.ray import RayCluster
 
-        return RayCluster(run_logged, WORKER, options, device, session.output)
+        variables = {SHIPPED_COMMIT: current_commit() or ""}
+        return RayCluster(run_logged, WORKER, options, device, session.output, variables)
     if options.name == "slurm":
         from capsbench.executors.slurm import SlurmArrays
 

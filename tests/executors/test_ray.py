@@ -14,6 +14,7 @@ from capsbench.executors import ray as executor_of_ray
 from capsbench.executors.executor import Work
 from capsbench.executors.options import ExecutorOptions
 from capsbench.executors.ray import RayCluster
+from capsbench.records import provenance
 from tests.executors.tiny_worker import COMMAND, carry_out
 
 ROOT = Path(__file__).parents[2]
@@ -123,3 +124,11 @@ def test_a_cluster_without_the_devices_or_the_folder_is_refused(tmp_path, monkey
         executor.submit([work("pid")])
         with pytest.raises(UserError, match=r"does not see.*--output"):
             all_ended(executor, 1)
+
+
+def test_a_shipped_copy_states_the_commit_of_the_checkout(tmp_path, monkeypatch):
+    copy = tmp_path / "capsbench" / "records" / "provenance.py"  # no .git above it
+    monkeypatch.setattr(provenance, "__file__", str(copy))
+    assert provenance.current_commit() is None
+    monkeypatch.setenv(provenance.SHIPPED_COMMIT, "0123456789ab")
+    assert provenance.current_commit() == "0123456789ab"
