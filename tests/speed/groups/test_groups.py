@@ -3,6 +3,7 @@
 import math
 import subprocess
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -185,15 +186,19 @@ def test_sweep():
     assert forward.flops
 
 
-def test_startup(monkeypatch):
-    monkeypatch.setattr(startup, "COMMANDS", {"pass": ("-c", "pass"), "print": ("-c", "print()")})
+def test_startup(tmp_path, monkeypatch):
+    in_folder = "import pathlib, sys; assert pathlib.Path(sys.argv[1]).is_dir()"
+    rows = {"pass": ("-c", "pass"), "in a folder": ("-c", in_folder, startup.RUNS)}
+    monkeypatch.setattr(startup, "COMPARISONS", {"start": rows})
+    monkeypatch.setattr(startup, "_finished_runs", lambda: SimpleNamespace(name=str(tmp_path)))
     results = measured(startup.comparisons())
-    assert [result.row for result in results] == ["pass", "print"]
+    assert [result.row for result in results] == ["pass", "in a folder"]
     assert all(result.peak_bytes is None for result in results)
 
 
 def test_a_failing_command_is_an_error(monkeypatch):
-    monkeypatch.setattr(startup, "COMMANDS", {"exit": ("-c", "raise SystemExit(1)")})
+    rows = {"exit": ("-c", "raise SystemExit(1)")}
+    monkeypatch.setattr(startup, "COMPARISONS", {"start": rows})
     with pytest.raises(subprocess.CalledProcessError):
         measured(startup.comparisons())
 
