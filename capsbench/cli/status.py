@@ -69,10 +69,12 @@ def _watch(runs: Path) -> None:
                 state = read_status(runs)
                 live.update(status_tables(state), refresh=True)
         return
-    line = ""
-    while line != totals(state) or not state.is_finished:
-        if line != (line := totals(state)):
+    shown = None
+    while True:
+        if (line := totals(state)) != shown:
             console.print(line, soft_wrap=True)
-        else:
-            time.sleep(SECONDS)
+            shown = line
+        if state.is_finished:
+            return
+        time.sleep(SECONDS)
         state = read_status(runs)

@@ -2,16 +2,13 @@
 
 import subprocess
 import sys
-import threading
 from pathlib import Path
 
 import pytest
 
-from capsbench.cli import status
 from tests.records.runs_folder import (
     reference,
     write_benchmark,
-    write_cell,
     write_done,
     write_every_state,
     write_failed,
@@ -99,14 +96,10 @@ def test_what_is_refused(refusal, tmp_path):
 
 def test_watching_ends_when_nothing_is_left(cli, tmp_path, monkeypatch):
     """In a log file each change is a line."""
-    monkeypatch.setattr(status, "SECONDS", 0.02)
     write_benchmark(tmp_path, [reference(0), reference(1)])
     write_done(tmp_path, 0)
-    write_cell(tmp_path, 1).path.rmdir()
-    timer = threading.Timer(0.2, write_failed, (tmp_path, 1))
-    timer.start()
+    monkeypatch.setattr("capsbench.cli.status.time.sleep", lambda _: write_failed(tmp_path, 1))
     code, out, _ = cli("status", str(tmp_path), "--watch")
-    timer.join()
     first, last = out.splitlines()
     assert code == 0
     assert "1 waiting" in first
