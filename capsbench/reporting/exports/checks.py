@@ -167,7 +167,7 @@ def _is_training(protocol: Benchmark, cell: CellResult, config: TrainingConfig) 
     entry = next(each for each in protocol.models if each.label == cell.label)
     data = protocol.data
     expected = (protocol.recipe_of(entry), protocol.views, protocol.follow, cell.seed)
-    device = cell.training and cell.training.execution.device
+    device = None if cell.training is None else cell.training.execution.device
     return (
         (config.recipe, config.views, config.follow, config.seed) == expected
         and config.fingerprint == cell.reference.fingerprint
