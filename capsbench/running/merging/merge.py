@@ -14,6 +14,7 @@ from capsbench.errors import UserError
 from capsbench.files.atomic import is_present, remove, write_file
 from capsbench.files.content import CHUNK
 from capsbench.files.lease import Lease, try_lease
+from capsbench.files.leftovers import clear_leftovers
 from capsbench.records import (
     BenchmarkFolder,
     BenchmarkRecord,
@@ -181,6 +182,8 @@ def carry_out(plan: MergePlan, on_copied: Callable[[], None] = lambda: None) -> 
 def _copy_cell(cell: CellPlan, into: Path, on_copied: Callable[[], None]) -> None:
     folder = CellFolder(into / cell.path)
     with _held(folder.lease):
+        for place in dict.fromkeys((into / piece.path).parent for piece in cell.pieces):
+            clear_leftovers(place)  # of a merge that was killed
         for piece in cell.pieces:
             _copy(piece, into, on_copied)
         for path in cell.superseded:
