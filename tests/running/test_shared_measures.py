@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from capsbench.files.atomic import remove
-from capsbench.records import MeasureRecord
+from capsbench.records import MeasureRecord, TrainingRecord
 from capsbench.running.jobs import plan_jobs
 from tests.running.conftest import ONE_THREAD
 
@@ -70,3 +70,35 @@ def test_workers_share_the_measures(measured, protocol, session, command):
     words = command(protocol, session.output, "--devices", "2")
     subprocess.run(words, env=ONE_THREAD, capture_output=True, check=True)
     assert values_of(cell, session) == values
+
+
+@pytest.mark.slow
+def test_tasks_of_srun_train_and_measure_together(run, protocol, session, command):
+    """Two tasks, with the variables that srun gives them: one trains with the other."""
+    ((cell,), _) = run(protocol, output=session.output / "one")
+    words = command(protocol, session.output, "--devices", "2")
+    step = {
+        "SLURM_JOB_ID": "7",
+        "SLURM_STEP_ID": "0",
+        "SLURM_NTASKS": "2",
+        "SLURM_STEP_NUM_TASKS": "2",
+        "SLURM_NNODES": "1",
+        "SLURM_STEP_NODELIST": "localhost",
+        "SLURM_JOB_NAME": "capsbench",
+    }
+    tasks = [
+        subprocess.Popen(
+            words,
+            env=ONE_THREAD | step | {"SLURM_PROCID": rank, "SLURM_LOCALID": rank},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for rank in "01"
+    ]
+    outputs = [task.communicate(timeout=300)[0] for task in tasks]
+    assert [task.returncode for task in tasks] == [0, 0]
+    assert [output.count("Tiny, seed 0: trained in") for output in outputs] == [1, 0]
+    training = TrainingRecord.load(session.folder(cell).training)
+    assert training.execution.devices == 2
+    assert training.status == "trained"
+    assert len(values_of(cell, session)) == len(MEASURES)
