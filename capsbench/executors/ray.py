@@ -107,7 +107,8 @@ class RayCluster:
             reason = " ".join(str(error).split())
             raise UserError(
                 f"no Ray cluster answers at '{address}': {reason}; start one with 'ray start "
-                "--head', or leave --address out for a cluster on this machine"
+                "--head', give this machine the token of that cluster if it has one, or leave "
+                "--address out for a cluster on this machine"
             ) from None
         self._folder.mkdir(parents=True, exist_ok=True)
         (self._folder / self._marker).touch()
