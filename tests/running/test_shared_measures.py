@@ -95,7 +95,7 @@ def test_tasks_of_srun_train_and_measure_together(run, protocol, session, comman
         )
         for rank in "01"
     ]
-    outputs = [task.communicate(timeout=300)[0] for task in tasks]
+    outputs = [task.communicate(timeout=600)[0] for task in tasks]
     assert [task.returncode for task in tasks] == [0, 0]
     assert [output.count("Tiny, seed 0: trained in") for output in outputs] == [1, 0]
     training = TrainingRecord.load(session.folder(cell).training)
