@@ -48,6 +48,7 @@ def owner(path):
         text=True,
     )
     with process:
+        assert process.stdout is not None
         assert process.stdout.readline() == "held\n"
         yield process
         process.kill()
@@ -70,8 +71,14 @@ def write(path, content):
 def clock(monkeypatch):
     """A clock in place of the monotonic one; add seconds to its only entry."""
     now = [1000.0]
-    monkeypatch.setattr(leases.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr("capsbench.files.lease.time.monotonic", lambda: now[0])
     return now
+
+
+def read_holder(path):
+    current = read_lease(path)
+    assert current is not None
+    return current
 
 
 def break_after(path, clock, pauses):
@@ -88,7 +95,7 @@ def test_a_lease_is_held_by_one_and_leaves_nothing(path):
     with lease(path, "train CNN") as held:
         held.require_held()
         assert try_lease(path, "train CNN") is None
-        current = read_lease(path)
+        current = read_holder(path)
         assert (current.task, current.pid) == ("train CNN", os.getpid())
     assert read_lease(path) is None
     assert list(path.parent.iterdir()) == []
@@ -100,15 +107,15 @@ def test_a_lease_is_held_by_one_and_leaves_nothing(path):
 def test_progress_is_written_with_the_heartbeat(path, monkeypatch):
     monkeypatch.setattr(leases, "BEAT_SECONDS", 0.02)
     with lease(path, "train") as held:
-        first = read_lease(path)
+        first = read_holder(path)
         held.update(step=3, note="fine")
         held.update(step=4)
         deadline = time.monotonic() + 10
-        while read_lease(path).progress != {"step": 4, "note": "fine"}:
+        while read_holder(path).progress != {"step": 4, "note": "fine"}:
             assert time.monotonic() < deadline
             time.sleep(0.01)
-        assert read_lease(path).beat > first.beat
-        assert read_lease(path).token == first.token
+        assert read_holder(path).beat > first.beat
+        assert read_holder(path).token == first.token
         held.update(note="x" * 3000)
         held.update(note="short")
         time.sleep(0.1)
@@ -116,7 +123,7 @@ def test_progress_is_written_with_the_heartbeat(path, monkeypatch):
 
 
 def test_a_live_owner_is_waited_for(path, owner):
-    waits = []
+    waits = list[Holder]()
     timer = threading.Timer(0.5, lambda: (owner.stdin.write("\n"), owner.stdin.flush()))
     timer.start()
     with lease(path, "take", on_wait=waits.append):
@@ -148,7 +155,7 @@ def test_an_owner_that_hangs_loses_its_lease_and_notices(path, owner):
         assert "LeaseLostError" in errors
         assert "no longer holds" in errors
         held.require_held()  # what came back has changed nothing
-        assert read_lease(path).pid == os.getpid()
+        assert read_holder(path).pid == os.getpid()
     assert list(path.parent.iterdir()) == []
 
 
@@ -200,7 +207,7 @@ def test_a_pause_of_the_observer_proves_nothing(path, clock):
 )
 def test_a_partly_written_file_is_being_taken(path, clock, content):
     write(path, content)
-    assert read_lease(path).pid == 0
+    assert read_holder(path).pid == 0
     assert try_lease(path, "take") is None
     assert break_after(path, clock, [30] * 4) is not None
     assert list(path.parent.iterdir()) == []
@@ -264,7 +271,7 @@ def test_of_processes_that_break_a_lease_at_once_one_holds_it(tmp_path, processe
     for child in children:
         child.join()
         assert child.exitcode == 0
-    assert list(results) == [1] * rounds
+    assert results[:] == [1] * rounds
     assert [place for place in tmp_path.rglob(".lease*") if place.is_file()] == []
 
 
@@ -329,9 +336,9 @@ def test_a_heartbeat_survives_an_error_of_the_disk(path, monkeypatch):
             while len(failures) < 3:
                 time.sleep(0.01)
             held.require_held()
-        before = read_lease(path).beat
+        before = read_holder(path).beat
         time.sleep(0.2)
-        assert read_lease(path).beat > before
+        assert read_holder(path).beat > before
 
 
 def test_a_heartbeat_needs_no_new_space(path, monkeypatch):
