@@ -58,21 +58,21 @@ def clean(
     if runs is not None and not runs.is_dir():
         raise UserError(f"{runs} is not a folder; name the folder of the records, such as runs")
     folder = runs or (RUNS if RUNS.is_dir() else None)
-    found = [each for each in removable(folder) if not kinds or each.kind in kinds]
+    entries = [each for each in removable(folder) if not kinds or each.kind in kinds]
     if not as_json:
-        _print(found, kinds, folder)
-    chosen = found if kinds and yes else []
-    if kinds and not yes and not as_json and _is_confirmed(found):
+        _print(entries, kinds, folder)
+    chosen = entries if kinds and yes else []
+    if kinds and not yes and not as_json and _is_confirmed(entries):
         unchanged = set(removable(folder))  # the answer may have taken long
-        chosen = [each for each in found if each in unchanged]
+        chosen = [each for each in entries if each in unchanged]
     removed = _remove(chosen, folder, quiet=as_json)
     if as_json:
-        print_json([_row(each, removed=each in removed) for each in found])
-    elif kinds and found and not chosen:
+        print_json([_row(each, removed=each in removed) for each in entries])
+    elif kinds and entries and not chosen:
         print_line("nothing was removed; --yes removes it")
 
 
-def _print(found: Sequence[Removable], kinds: Sequence[str], runs: Path | None) -> None:
+def _print(entries: Sequence[Removable], kinds: Sequence[str], runs: Path | None) -> None:
     """Print a line for each entry of the named kinds, or a table of all kinds."""
     from rich.table import Table
 
@@ -80,9 +80,9 @@ def _print(found: Sequence[Removable], kinds: Sequence[str], runs: Path | None) 
     from capsbench.reporting.formatting import size
 
     if kinds:
-        for each in found:
+        for each in entries:
             print_line(f"{each.kind}: {each.place}, {size(each.bytes)}")
-        if not found:
+        if not entries:
             print_line("nothing to remove")
         return
     table = Table(box=None, pad_edge=False)
@@ -91,7 +91,7 @@ def _print(found: Sequence[Removable], kinds: Sequence[str], runs: Path | None) 
     table.add_column("size", justify="right", no_wrap=True)
     table.add_column("files")
     for kind in KINDS:
-        of_kind = [each for each in found if each.kind == kind]
+        of_kind = [each for each in entries if each.kind == kind]
         total = size(sum(each.bytes for each in of_kind)) if of_kind else "-"
         table.add_row(kind, str(len(of_kind)), total, MEANING[kind])
     plain_console().print(table)
@@ -99,11 +99,11 @@ def _print(found: Sequence[Removable], kinds: Sequence[str], runs: Path | None) 
     print_line(f"'capsbench clean{place} --leftovers' lists one kind and removes it; --json: all")
 
 
-def _is_confirmed(found: Sequence[Removable]) -> bool:
+def _is_confirmed(entries: Sequence[Removable]) -> bool:
     """Ask in a terminal; elsewhere nobody answers."""
-    if not found or not sys.stdin.isatty():
+    if not entries or not sys.stdin.isatty():
         return False
-    return typer.confirm(f"Remove these {len(found)}?")
+    return typer.confirm(f"Remove these {len(entries)}?")
 
 
 def _remove(chosen: Sequence[Removable], runs: Path | None, *, quiet: bool) -> list[Removable]:
@@ -121,11 +121,11 @@ def _remove(chosen: Sequence[Removable], runs: Path | None, *, quiet: bool) -> l
     return removed
 
 
-def _row(found: Removable, *, removed: bool) -> dict[str, object]:
+def _row(entry: Removable, *, removed: bool) -> dict[str, object]:
     return {
-        "kind": found.kind,
-        "place": found.place,
-        "bytes": found.bytes,
-        "files": found.files,
+        "kind": entry.kind,
+        "place": entry.place,
+        "bytes": entry.bytes,
+        "files": entry.files,
         "removed": removed,
     }

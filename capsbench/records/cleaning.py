@@ -191,22 +191,22 @@ def _caches() -> Iterator[Removable]:
             yield from _group("caches", path, [path])
 
 
-def clean(found: Removable, runs: Path | None) -> bool:
+def clean(entry: Removable, runs: Path | None) -> bool:
     """Remove files, and folders of a cell that are empty then.
 
     Args:
-        found: The files.
+        entry: The files.
         runs: The runs folder, which stays; None for caches.
 
     Returns:
         False if a live process has taken the cell meanwhile; nothing is removed then.
     """
-    cell = found.cell if found.cell is not None and found.cell.is_dir() else None
+    cell = entry.cell if entry.cell is not None and entry.cell.is_dir() else None
     lease = None if cell is None else try_lease(CellFolder(cell).lease, "cleaning")
     if cell is not None and lease is None:
         return False
     with lease or nullcontext():
-        for path in found.files:
+        for path in entry.files:
             remove(path)
     if cell is not None and runs is not None:
         for folder in _folders_of_cell(cell):

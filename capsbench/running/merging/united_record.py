@@ -23,7 +23,7 @@ def united_record(
     models = _united_models(trained)
     benchmark = base.benchmark.model_copy(update={"seeds": seeds, "models": models})
     added = {entry.label: entry for each in reversed(trained) for entry in each.changes.added}
-    asked = [each.changes.models for each in trained]
+    selected = [each.changes.models for each in trained]
     known = {"seeds": list(seeds)}
     if any("seeds" not in r.changes.settings and r.benchmark.seeds == seeds for r in trained):
         known = {}
@@ -32,8 +32,8 @@ def united_record(
         scale=base.changes.scale,
         settings=settings,
         models=None
-        if None in asked
-        else tuple(dict.fromkeys(name for names in asked for name in names or ())),
+        if None in selected
+        else tuple(dict.fromkeys(name for names in selected for name in names or ())),
         added=tuple(added[m.label] for m in models if m.label in added),
         search=base.changes.search,
         claims=base.changes.claims,
