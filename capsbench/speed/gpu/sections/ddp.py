@@ -13,6 +13,7 @@ import torch
 from torch import distributed
 from torch.multiprocessing.spawn import spawn
 
+from capsbench.records import Results
 from capsbench.speed.gpu.parts import Incomplete, NotMeasured, Parts, Values, Work
 from capsbench.speed.gpu.sections._runs import run_quick
 
@@ -89,6 +90,7 @@ def same_losses(parts: Parts) -> Values:
             results = run_quick(
                 Path(folder), *arguments, *several, device=parts.device, seconds=parts.left
             )
+            _require_processes(results.records, devices)
             losses.append(
                 {
                     cell.label: [row["train_loss"] for row in cell.trajectory]
@@ -106,3 +108,11 @@ def same_losses(parts: Parts) -> Values:
         error = ArithmeticError(f"losses of one and of {count} processes differ: {differences}")
         raise Incomplete(error, values)
     return values
+
+
+def _require_processes(records: Results, devices: int) -> None:
+    """Check that each training states the number of processes that was requested."""
+    for cell in records.cells:
+        stated = cell.training and cell.training.execution.devices
+        if stated != devices:
+            raise RuntimeError(f"{cell.label}: expected {devices} processes, got {stated}")
