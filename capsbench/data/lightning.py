@@ -6,10 +6,12 @@ only the images of a data module.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
-    from pytorch_lightning import LightningDataModule as Attachable
+    from pytorch_lightning import LightningDataModule
+
+    Attachable: TypeAlias = LightningDataModule
 else:
 
     class _Detached:
