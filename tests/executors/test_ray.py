@@ -11,7 +11,7 @@ import pytest
 
 from capsbench.errors import UserError
 from capsbench.executors import ray as executor_of_ray
-from capsbench.executors.executor import Work
+from capsbench.executors.executor import Ended, Work
 from capsbench.executors.options import ExecutorOptions
 from capsbench.executors.ray import RayCluster
 from capsbench.records import provenance
@@ -39,7 +39,7 @@ def cluster(folder, *, device="cpu", **options):
 
 
 def all_ended(executor, count):
-    ended = {}
+    ended: dict[str, Ended] = {}
     until = time.monotonic() + 120
     while len(ended) < count:
         assert time.monotonic() < until

@@ -10,7 +10,7 @@ import pytest
 
 from capsbench.errors import UserError
 from capsbench.executors import slurm
-from capsbench.executors.executor import Work
+from capsbench.executors.executor import Ended, Work
 from capsbench.executors.options import ExecutorOptions
 from capsbench.executors.slurm import SlurmArrays
 from capsbench.executors.slurm_options import SlurmOptions
@@ -31,7 +31,7 @@ def work(name, argument=0, **values):
 
 
 def all_ended(executor, count):
-    ended = {}
+    ended: dict[str, Ended] = {}
     until = time.monotonic() + 60
     while len(ended) < count:
         assert time.monotonic() < until
