@@ -28,18 +28,20 @@ class ForkedProcess:
 
     def __init__(self, template: Template, pid: int, stdin: IO[str], stdout: IO[str]) -> None:
         self.pid = pid
-        self.stdin = stdin
-        self.stdout = stdout
+        self.stdin: IO[str] | None = stdin
+        self.stdout: IO[str] | None = stdout
         self._template = template
+        self._lock = threading.Lock()  # threads can wait at the same time; the code comes once
         self._ended = False
         self._code: int | None = None
 
     def wait(self) -> int | None:
         """Wait for the end; return the exit code as `subprocess` does, None if it is not known."""
-        if not self._ended:
-            self._code = self._template.wait(self.pid)
-            self._ended = True
-        return self._code
+        with self._lock:
+            if not self._ended:
+                self._code = self._template.wait(self.pid)
+                self._ended = True
+            return self._code
 
     def terminate(self) -> None:
         """Send SIGTERM, unless it has ended."""

@@ -11,7 +11,8 @@ from typing import Any
 from capsbench.data.images import ImageDataModule
 from capsbench.errors import UserError
 from capsbench.files.atomic import is_present
-from capsbench.files.lease import Holder, Lease, lease
+from capsbench.files.holder import Holder
+from capsbench.files.lease import Lease, lease
 from capsbench.measures import MeasureConfig, MeasureResult
 from capsbench.records import (
     BenchmarkFolder,

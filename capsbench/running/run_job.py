@@ -73,8 +73,9 @@ def _carry_out(request: JobRequest, log: str | None) -> Outcome:
     execution = request.execution
     if not is_first_process():  # one process of a group logs
         execution = execution.model_copy(update={"wandb": "off"})
-    notes = Console(file=io.StringIO(), width=10_000)
-    session = Session(request.output, request.data_root, execution, notes)
+    notes = io.StringIO()
+    console = Console(file=notes, width=10_000)
+    session = Session(request.output, request.data_root, execution, console)
     try:
         with trusting_code():  # of names that the command has checked
             run_job(request.job, session)
@@ -86,7 +87,7 @@ def _carry_out(request: JobRequest, log: str | None) -> Outcome:
         if ProcessGroup.current() is not None and is_lost_connection(error):
             raise  # the process that ended first has an answer, or has died
         return _failed(error, request, log)
-    return Outcome(status="done", notes=tuple(notes.file.getvalue().splitlines()))
+    return Outcome(status="done", notes=tuple(notes.getvalue().splitlines()))
 
 
 def _failed(error: Exception, request: JobRequest, log: str | None) -> Outcome:

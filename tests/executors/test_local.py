@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from capsbench.executors import local
-from capsbench.executors.executor import Work
+from capsbench.executors import local, template
+from capsbench.executors.executor import Ended, Work
 from capsbench.executors.local import LocalPool
 from capsbench.executors.room import Room
 from tests.executors.tiny_worker import COMMAND
@@ -22,19 +22,19 @@ ROOT = Path(__file__).parents[2]
 @pytest.fixture(params=["forked", "started"], autouse=True)
 def way(request, monkeypatch):
     """Both ways to get a worker: Linux forks a template, other systems start each."""
-    if request.param == "forked" and not local.CAN_FORK:
+    if request.param == "forked" and not template.CAN_FORK:
         pytest.skip("only Linux forks workers")
     monkeypatch.setattr(local, "CAN_FORK", request.param == "forked")
     monkeypatch.chdir(ROOT)
     return request.param
 
 
-def work(name, argument=0, *, id="", **values):
-    return Work(id or name, name, json.dumps([name, argument]), **values)
+def work(name, argument=0, *, named="", **values):
+    return Work(named or name, name, json.dumps([name, argument]), **values)
 
 
 def all_ended(pool, count):
-    ended = {}
+    ended: dict[str, Ended] = {}
     until = time.monotonic() + 30
     while len(ended) < count:
         assert time.monotonic() < until
@@ -48,7 +48,7 @@ def pool_of(cores, **options):
 
 def test_a_worker_is_reused_and_one_that_died_is_replaced():
     with pool_of(1) as pool:
-        works = [work("pid", id="a"), work("pid", id="b"), work("exit", 3), work("pid", id="c")]
+        works = [work("pid", named="a"), work("pid", named="b"), work("exit", 3), work("pid", named="c")]
         pool.submit([Work(**vars(each) | {"order": n}) for n, each in enumerate(works)])
         ended = all_ended(pool, 4)
     assert ended["a"].answer == ended["b"].answer != ended["c"].answer
@@ -63,7 +63,7 @@ def test_the_signal_that_killed_a_worker_is_its_code():
 
 def test_as_many_works_run_as_there_are_cores_for_their_threads(tmp_path):
     with pool_of(4) as pool:
-        pool.submit([work("sleep", str(tmp_path / f"{n}"), id=f"{n}", threads=2) for n in range(3)])
+        pool.submit([work("sleep", str(tmp_path / f"{n}"), named=f"{n}", threads=2) for n in range(3)])
         started = _started(tmp_path, 2)
         time.sleep(0.3)
         assert _started(tmp_path, 2) == started == {"0", "1"}
@@ -71,7 +71,7 @@ def test_as_many_works_run_as_there_are_cores_for_their_threads(tmp_path):
 
 def test_a_limit_of_workers_is_kept(tmp_path):
     with pool_of(4, workers=1) as pool:
-        pool.submit([work("sleep", str(tmp_path / f"{n}"), id=f"{n}") for n in range(2)])
+        pool.submit([work("sleep", str(tmp_path / f"{n}"), named=f"{n}") for n in range(2)])
         _started(tmp_path, 1)
         time.sleep(0.3)
         assert _started(tmp_path, 1) == {"0"}
@@ -79,8 +79,8 @@ def test_a_limit_of_workers_is_kept(tmp_path):
 
 def test_a_later_work_of_smaller_order_is_first():
     with pool_of(1) as pool:
-        pool.submit([work("pid", id="first")])
-        pool.submit([work("pid", id="last", order=2), work("pid", id="middle", order=1)])
+        pool.submit([work("pid", named="first")])
+        pool.submit([work("pid", named="last", order=2), work("pid", named="middle", order=1)])
         assert list(all_ended(pool, 3)) == ["first", "middle", "last"]
 
 
@@ -95,7 +95,7 @@ def test_what_a_work_prints_is_no_answer(capfd):
 
 def test_a_pool_that_stops_lets_its_works_save_their_state(tmp_path):
     with pool_of(2) as pool:
-        pool.submit([work("sleep", str(tmp_path / f"{n}"), id=f"{n}") for n in range(2)])
+        pool.submit([work("sleep", str(tmp_path / f"{n}"), named=f"{n}") for n in range(2)])
         _started(tmp_path, 2)
     assert (tmp_path / "0").exists()
     assert (tmp_path / "1").exists()
@@ -112,7 +112,7 @@ def test_a_work_on_several_devices_has_processes_of_its_own():
 def test_workers_see_their_device_alone(monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,7")
     with LocalPool(COMMAND, Room(4, ["4", "7"])) as pool:
-        pool.submit([work("variable", "CUDA_VISIBLE_DEVICES", id=f"{n}") for n in range(2)])
+        pool.submit([work("variable", "CUDA_VISIBLE_DEVICES", named=f"{n}") for n in range(2)])
         assert {each.answer for each in all_ended(pool, 2).values()} == {"4", "7"}
 
 
@@ -122,8 +122,8 @@ def test_a_killed_template_is_replaced(way):
     with pool_of(1) as pool:
         pool.submit([work("exit", 3)])
         all_ended(pool, 1)
-        pool._template._process.kill()  # noqa: SLF001 - as the system would
-        pool._template._process.wait()  # noqa: SLF001 - the same
+        pool._template._process.kill()
+        pool._template._process.wait()
         pool.submit([work("pid")])
         assert all_ended(pool, 1)["pid"].answer.isdigit()
 
@@ -131,7 +131,7 @@ def test_a_killed_template_is_replaced(way):
 def test_works_stop_when_their_parent_is_killed(tmp_path, way):
     code = f"""
 import time
-from capsbench.executors import local
+from capsbench.executors import local, template
 from tests.executors.test_local import pool_of, work
 local.CAN_FORK = {way == "forked"}
 with pool_of(1) as pool:
@@ -141,7 +141,7 @@ with pool_of(1) as pool:
     with subprocess.Popen([sys.executable, "-c", code], cwd=ROOT) as parent:
         _started(tmp_path, 1)
         parent.kill()
-    _wait_for(lambda: (tmp_path / "0").exists())
+    _wait_for((tmp_path / "0").exists)
 
 
 def _started(folder, count):

@@ -10,7 +10,7 @@ from capsbench.records.failure import FailureRecord
 from capsbench.running import carry_out as module
 from capsbench.running.carry_out import carry_out
 from capsbench.running.job_request import JobRequest, Outcome
-from capsbench.running.jobs import plan_jobs
+from capsbench.running.jobs import CellJob, plan_jobs
 from capsbench.running.plan import plan
 from capsbench.running.session import Session
 from capsbench.schema import Benchmark
@@ -33,6 +33,7 @@ class Scripted:
 
     def _end(self, work):
         job = JobRequest.model_validate_json(work.request).job
+        assert isinstance(job, CellJob)
         name = f"{job.kind} {job.cell.seed}"
         self.log.append(name)
         answers = self.script.get(name, [])

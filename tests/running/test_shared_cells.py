@@ -6,8 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from capsbench.files.lease import BusyError, LeaseLostError, lease
+from capsbench.files.atomic import write_rows
+from capsbench.files.lease import BusyError, Lease, LeaseLostError, lease
 from capsbench.files.processes import this_process
+from capsbench.measures import run_measure
 from capsbench.records import BenchmarkFolder
 from capsbench.running import measure_job, train_job
 from capsbench.running.leftovers import clear_benchmark, clear_cell
@@ -40,11 +42,11 @@ def trained(cell, session):
 @pytest.fixture
 def computed(monkeypatch):
     """Names of the measures that were computed, in order."""
-    names, run_measure = [], measure_job.run_measure
+    names, compute = [], run_measure
 
     def run(config, *arguments):
         names.append(config.measure)
-        return run_measure(config, *arguments)
+        return compute(config, *arguments)
 
     monkeypatch.setattr(measure_job, "run_measure", run)
     return names
@@ -61,13 +63,13 @@ def test_a_cell_that_is_being_trained_is_busy(cell, session):
 
 
 def test_a_training_states_its_progress(cell, session, monkeypatch):
-    seen, update = [], train_job.Lease.update
+    seen, update = [], Lease.update
 
     def spy(held, **progress):
         update(held, **progress)
         seen.append(progress)
 
-    monkeypatch.setattr(train_job.Lease, "update", spy)
+    monkeypatch.setattr(Lease, "update", spy)
     train_cell(cell, "tiny", session)
     assert {"steps": cell.recipe.steps, "device": "cpu"} in seen
     steps = [each["step"] for each in seen if "step" in each]
@@ -77,7 +79,7 @@ def test_a_training_states_its_progress(cell, session, monkeypatch):
 
 
 def test_a_training_that_lost_its_lease_writes_nothing_more(cell, session, monkeypatch):
-    folder, write_rows = session.folder(cell), train_job.write_rows
+    folder = session.folder(cell)
     rows, states = [], []
 
     def lose(path, content):
@@ -137,7 +139,7 @@ def test_a_measure_that_another_process_records_meanwhile_is_not_repeated(
 
 
 def test_a_measure_that_lost_its_lease_is_not_recorded(trained, session, monkeypatch):
-    folder, run_measure = session.folder(trained), measure_job.run_measure
+    folder = session.folder(trained)
     first, _ = trained.measures
 
     def lose(*arguments):
