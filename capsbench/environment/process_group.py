@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Self
 from zlib import crc32
@@ -14,7 +15,7 @@ from capsbench.errors import UserError
 # Without these, processes on several machines cannot find each other.
 MEETING_PLACE = ("MASTER_ADDR", "MASTER_PORT", "NODE_RANK")
 LOST = ("DistBackendError", "DistNetworkError", "DistStoreError")  # of torch.distributed
-FIRST_PORT, PORTS = 15000, 10000  # for groups that others have started
+FIRST_PORT, PORTS = 15000, 10000  # of groups that others have started, or on several machines
 OF_GROUP = ("TORCHELASTIC_RUN_ID", "MASTER_PORT", "SLURM_JOB_ID", "SLURM_STEP_ID")
 
 
@@ -83,18 +84,29 @@ class ProcessGroup:
             work: Identity of the work, the same in all processes.
         """
         hosts = os.environ.get("SLURM_STEP_NODELIST", os.environ.get("SLURM_NODELIST", ""))
-        # Any free port would do, if all processes knew it.
-        group = [os.environ.get(name, "") for name in OF_GROUP]
-        port = FIRST_PORT + crc32("/".join([*group, work]).encode()) % PORTS
         return {
             "WORLD_SIZE": str(self.processes),
             "LOCAL_WORLD_SIZE": str(self.processes // self.nodes),
             "RANK": str(self.rank),
             "LOCAL_RANK": str(self.local_rank),
             "MASTER_ADDR": os.environ.get("MASTER_ADDR") or _first_host(hosts) or "127.0.0.1",
-            "MASTER_PORT": str(port),
+            "MASTER_PORT": meeting_port(work, OF_GROUP),
             "TORCHELASTIC_USE_AGENT_STORE": "False",
         }
+
+
+def meeting_port(work: str, variables: Sequence[str]) -> str:
+    """Return the port at which the processes of a work meet.
+
+    Any free port would do, if all processes knew it; they know the work and some variables.
+
+    Args:
+        work: Identity of the work, the same in all processes.
+        variables: Names of variables that are the same in all processes, and others in another
+            group.
+    """
+    known = [os.environ.get(name, "") for name in variables]
+    return str(FIRST_PORT + crc32("/".join([*known, work]).encode()) % PORTS)
 
 
 def _first_host(hosts: str) -> str:

@@ -12,11 +12,11 @@ from pathlib import Path
 from signal import SIGTERM
 from subprocess import Popen
 
-from capsbench.environment.process_group import ProcessGroup
+from capsbench.environment.process_group import ProcessGroup, meeting_port
 from capsbench.environment.signals import pending_stop
 from capsbench.environment.variables import whole_number
 from capsbench.executors.executor import Ended, Work
-from capsbench.executors.processes import start
+from capsbench.executors.processes import ON_WINDOWS, start
 
 NO_VARIABLES: Mapping[str, str] = {}
 LOOK_EVERY = 0.1  # seconds between two looks at the processes
@@ -65,7 +65,7 @@ def run_group(
             deciding = _wait(processes)
         except KeyboardInterrupt:
             for process in processes:
-                process.send_signal(pending_stop() or SIGTERM)
+                process.send_signal(SIGTERM if ON_WINDOWS else pending_stop() or SIGTERM)
             _wait(processes)
             raise
         answer = answer_file(path, deciding.pid)
@@ -81,10 +81,14 @@ def answer_file(request: Path, process: int) -> Path:
 
 def _ranks(work: Work) -> list[Mapping[str, str]]:
     """Return the variables of each process of this machine, named as torchrun's."""
-    node = whole_number("NODE_RANK")
+    if work.nodes == 1:  # whatever the environment says: several groups can run at a time
+        node, address, port = 0, "127.0.0.1", str(_free_port())
+    else:
+        node, address = whole_number("NODE_RANK"), os.environ["MASTER_ADDR"]
+        port = meeting_port(work.id, ["MASTER_PORT"])
     common = {
-        "MASTER_ADDR": os.environ.get("MASTER_ADDR", "127.0.0.1"),
-        "MASTER_PORT": os.environ.get("MASTER_PORT", str(_free_port())),
+        "MASTER_ADDR": address,
+        "MASTER_PORT": port,
         "WORLD_SIZE": str(work.processes),
         "LOCAL_WORLD_SIZE": str(work.devices),
         "GROUP_RANK": str(node),

@@ -69,7 +69,7 @@ class Session:
     @property
     def is_first(self) -> bool:
         """True in the process that measures, reports and prints."""
-        return self.execution.processes == 1 or is_first_process()
+        return not self.is_one_of_group or is_first_process()
 
     @property
     def is_one_of_group(self) -> bool:
