@@ -25,7 +25,7 @@ def test_a_failed_write_keeps_the_earlier_state(tmp_path, limited, count):
     StateFile().save_checkpoint({"weight": torch.ones(10)}, path)
     file = StateFile()
     file.save_checkpoint({"weight": torch.zeros(count)}, path)
-    assert file.error is not None
+    assert isinstance(file.error, OSError)
     assert file.error.errno == errno.EFBIG
     assert file.error.filename == str(path)
     assert list(tmp_path.iterdir()) == [path]
