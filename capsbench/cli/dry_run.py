@@ -29,9 +29,9 @@ def print_dry_run(cells: Sequence[Cell], expected: str, session: Session, as_jso
     from capsbench.records.failure import RETRY
     from capsbench.running.cell_state import cell_state, is_complete
     from capsbench.running.estimate import estimate_trainings
-    from capsbench.training.devices import resolve_device
+    from capsbench.training.devices import device_name, resolve_device
 
-    device = resolve_device(session.execution.device)
+    device = resolve_device(session.execution.device)  # estimates are those of this machine
     states = [cell_state(cell, session) for cell in cells]
     folders = [session.folder(cell) for cell in cells]
     failures = [
@@ -65,6 +65,7 @@ def print_dry_run(cells: Sequence[Cell], expected: str, session: Session, as_jso
                 "vote_bytes": estimate and estimate.vote_bytes,
                 "disk_bytes": estimate and estimate.disk_bytes,
                 "state_bytes": estimate and estimate.state_bytes,
+                "problem": estimate and estimate.problem,
                 "failed_job": failure and failure.job,
                 "failure": failure and failure.reason,
                 "log": failure and failure.log and str(session.folder(cell).path / failure.log),
@@ -78,10 +79,14 @@ def print_dry_run(cells: Sequence[Cell], expected: str, session: Session, as_jso
         if row["failure"]:
             log = f"; see {row['log']}" if row["log"] else ""
             print_line(f"{row['label']}, seed {row['seed']}: {row['failure']}{log}")
+    failing = {row["label"]: row["problem"] for row in rows if row["problem"]}
+    for label, problem in failing.items():
+        print_line(f"{label}: a training step fails here: {problem}")
     if any(failures) and not session.retry_failed:
         print_line(f"failed cells are left out; {RETRY} tries them again")
     if estimates:
-        _print_total(list(estimates.values()), device)
+        hardware = dict.fromkeys(device_name(device, cell.config.threads) for cell in todo)
+        _print_total(list(estimates.values()), " and ".join(hardware))
     if expected:
         print_line(f"expected time of the whole protocol, with measures: {expected}")
 
@@ -96,24 +101,22 @@ def _print_table(rows: Sequence[dict[str, Any]]) -> None:
     for name in ("state", "training", "votes", "disk"):
         table.add_column(name)
     for row in rows:
-        cost = ("", "", "")
-        if row["training_seconds"] is not None:
-            cost = (
-                duration(row["training_seconds"]),
-                size(row["vote_bytes"]),
-                size(row["disk_bytes"]),
-            )
+        seconds, votes, disk = row["training_seconds"], row["vote_bytes"], row["disk_bytes"]
+        cost = (
+            "" if seconds is None else duration(seconds),
+            "" if votes is None else size(votes),
+            "" if disk is None else size(disk),
+        )
         table.add_row(*(str(row[name]) for name in list(row)[:5]), *cost)
     plain_console().print(table)
 
 
-def _print_total(estimates: Sequence[TrainingEstimate], device: str) -> None:
+def _print_total(estimates: Sequence[TrainingEstimate], hardware: str) -> None:
     from capsbench.reporting.formatting import counted, duration, size
-    from capsbench.training.devices import device_name
 
     plain_console().print(
         f"{counted(len(estimates), 'training')} to do, about "
-        f"{duration(sum(each.seconds for each in estimates))} of steps on {device_name(device)} "
+        f"{duration(sum(each.seconds or 0 for each in estimates))} of steps on {hardware} "
         "(from a few timed steps, without validation and measures); "
         f"{size(sum(each.disk_bytes for each in estimates))} of checkpoints, and at most "
         f"{size(max(each.state_bytes for each in estimates))} of resumable state",

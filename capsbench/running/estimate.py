@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median
 
 import torch
@@ -12,6 +12,7 @@ import torch
 from capsbench.capsules.backend_names import Backend
 from capsbench.capsules.backends import use_backend
 from capsbench.contracts import Batch, Model
+from capsbench.environment.failure_kinds import classify
 from capsbench.errors import UserError
 from capsbench.profiling.model_cost import model_cost
 from capsbench.profiling.timing import seconds_per_call
@@ -31,17 +32,20 @@ class TrainingEstimate:
     """Resources of one training.
 
     Attributes:
-        seconds: Time of the steps on this device, without validation, batches and measures.
+        seconds: Time of the steps on this device, without validation, batches and measures; None if
+            a step fails.
         vote_bytes: Size of the votes of a batch in float32, over all routing layers, stored by the
-            backend or not.
+            backend or not; None if a step fails.
         disk_bytes: Size of the checkpoints, one per selection rule.
         state_bytes: Size of the resumable state, until the training is done.
+        problem: Reason why a step fails; None if it does not.
     """
 
-    seconds: float
-    vote_bytes: int
+    seconds: float | None
+    vote_bytes: int | None
     disk_bytes: int
     state_bytes: int
+    problem: str | None = None
 
 
 def estimate_trainings(
@@ -49,15 +53,18 @@ def estimate_trainings(
 ) -> list[TrainingEstimate]:
     """Estimate each cell's training; equal networks are timed once.
 
+    A step that fails, as that of a user's own network or for its memory, is part of the estimate:
+    the training would fail as well.
+
     Args:
         cells: The cells.
         device: ``cpu``, ``cuda`` or ``mps``.
         backend: Routing implementation.
 
     Raises:
-        UserError: A step does not fit into the device's memory.
+        UserError: The backend does not run on the device.
     """
-    known: dict[str, tuple[float, int, int]] = {}
+    known: dict[str, TrainingEstimate] = {}
     estimates = []
     for cell in cells:
         recipe, data = cell.recipe, cell.config.data
@@ -66,23 +73,28 @@ def estimate_trainings(
         parts = [model_config, data.image_shape, recipe.batch_size, recipe.precision, threads]
         key = json.dumps(parts)
         if key not in known:
-            model = cell.build_model()
-            votes = sum(model_cost(model.eval()).vote_bytes(recipe.batch_size).values())
-            size = NUMBER * sum(weight.numel() for weight in model.parameters())
-            try:
-                with use_threads(threads):
-                    seconds = step_seconds(model, recipe, device, backend)
-            except torch.OutOfMemoryError:
-                raise UserError(
-                    f"{cell.title}: a step of {recipe.batch_size} images does not fit the device's "
-                    "memory; choose a smaller recipe.batch_size"
-                ) from None
-            known[key] = seconds, votes, size
-        seconds, votes, size = known[key]
-        # Weights, two moments of Adam, and the weights that each rule has selected so far.
-        state = (3 + len(RULES)) * size
-        estimates.append(TrainingEstimate(seconds * recipe.steps, votes, len(RULES) * size, state))
+            known[key] = _estimate_step(cell, device, backend)
+        step = known[key]
+        seconds = None if step.seconds is None else step.seconds * recipe.steps
+        estimates.append(replace(step, seconds=seconds))
     return estimates
+
+
+def _estimate_step(cell: Cell, device: str, backend: Backend) -> TrainingEstimate:
+    """Return the resources of a training of one step."""
+    recipe, model = cell.recipe, cell.build_model()
+    size = NUMBER * sum(weight.numel() for weight in model.parameters())
+    # Weights, two moments of Adam, and the weights that each rule has selected so far.
+    disk, state = len(RULES) * size, (3 + len(RULES)) * size
+    try:
+        votes = sum(model_cost(model.eval()).vote_bytes(recipe.batch_size).values())
+        with use_threads(cell.config.threads):
+            seconds = step_seconds(model, recipe, device, backend)
+    except UserError:
+        raise
+    except Exception as error:  # noqa: BLE001 - code of the user's fails with any error
+        return TrainingEstimate(None, None, disk, state, classify(error).reason)
+    return TrainingEstimate(seconds, votes, disk, state)
 
 
 def step_seconds(model: Model, recipe: ProtocolRecipe, device: str, backend: Backend) -> float:

@@ -66,6 +66,10 @@ def test_a_failed_cell_from_its_failure_to_its_repetition(cli, failed):
     assert "broken" in row["failure"]
     assert row["training_seconds"] is None
     assert "--retry failed" in cli(*LINE, "--dry-run")[1]
+    code, (_, row), _ = cli(*LINE, "--dry-run", "--json", "--retry", "failed")
+    assert (code, row["state"], row["training_seconds"]) == (0, "failed", None)
+    assert "network is broken" in row["problem"]
+    assert "a training step fails" in cli(*LINE, "--dry-run", "--retry", "failed")[1]
 
     Path("broken").unlink()
     _, (_, row), _ = cli(*LINE, "--dry-run", "--json", "--retry", "failed")

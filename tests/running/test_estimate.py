@@ -2,6 +2,7 @@
 
 import pytest
 
+from capsbench.errors import UserError
 from capsbench.profiling.model_cost import model_cost
 from capsbench.running import estimate
 from capsbench.running.estimate import estimate_trainings
@@ -27,6 +28,25 @@ def test_equal_networks_are_timed_once(monkeypatch):
         assert each.disk_bytes == 2 * size
         assert each.vote_bytes == sum(model_cost(model.eval()).vote_bytes(64).values())
     assert estimates[0].vote_bytes == 0
+
+
+@pytest.mark.parametrize("error", [ValueError("no such axis"), MemoryError()])
+def test_a_step_that_fails_is_part_of_the_estimate(monkeypatch, error):
+    def seconds(model, recipe, device, backend):
+        if type(model).__name__ == "CNNSmall":
+            raise error
+        return 0.25
+
+    monkeypatch.setattr(estimate, "step_seconds", seconds)
+    cells = plan(load_benchmark("quick", {"seeds": [0]}))
+    failing, *others = estimate_trainings(cells, "cpu", "auto")
+    assert failing.seconds is None
+    assert failing.disk_bytes > 0
+    assert str(error) in failing.problem
+    assert [other.problem for other in others] == [None, None]
+    monkeypatch.setattr(estimate, "step_seconds", lambda *_: (_ for _ in ()).throw(UserError("no")))
+    with pytest.raises(UserError):
+        estimate_trainings(cells, "cpu", "auto")
 
 
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
