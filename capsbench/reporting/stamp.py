@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 STAMP = "made_from.json"
 LIBRARIES = ("jinja2", "markupsafe", "matplotlib", "numpy", "pillow", "scipy")  # of pages
-SOURCES = (".py", ".c", ".css", ".jinja", ".js")
 
 
 class Stamp(BaseModel):
@@ -77,9 +76,9 @@ def write_report(report: Path, inputs: str, files: Mapping[str, bytes]) -> None:
 def benchmark_inputs(folder: Path, record: BenchmarkRecord) -> str:
     """Return a checksum of all that determines the report of a benchmark.
 
-    These are its records, the code of this package and of the user's own measures, and the versions
-    of libraries. Arrays of single images count by their size and time of change: the records that
-    name them hold their checksums.
+    These are its records, the code of this package, the modules of its measures, which may be the
+    user's own or those of a plug-in, and the versions of libraries. Arrays of single images count
+    by their size and time of change: the records that name them hold their checksums.
 
     Args:
         folder: ``runs/<benchmark>``.
@@ -87,9 +86,8 @@ def benchmark_inputs(folder: Path, record: BenchmarkRecord) -> str:
     """
     files = BenchmarkFolder(folder)
     total = sha256(code_version().encode())
-    for config in record.benchmark.measures:
-        total.update(find("measures", config.measure).identity().encode())
-    read = [files.record, files.examples]
+    read = [find("measures", config.measure).source() for config in record.benchmark.measures]
+    read += [files.record, files.examples]
     for cell in record.cells:
         read += _record_files(folder.parent, cell)
         for path in _array_files(folder.parent, cell):
@@ -119,7 +117,8 @@ def code_version() -> str:
     """Return a checksum of this package's files, and of the versions of libraries."""
     root = Path(capsbench.__file__).parent
     total = sha256("\n".join(version(name) for name in LIBRARIES).encode())
-    _add_files(total, sorted(path for path in root.rglob("*") if path.suffix in SOURCES))
+    files = (path for path in root.rglob("*.*") if path.parent.name != "__pycache__")
+    _add_files(total, sorted(files))
     return total.hexdigest()
 
 

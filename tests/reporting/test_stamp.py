@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from capsbench.records import BenchmarkFolder, BenchmarkRecord, Provenance
+from capsbench.names import find
+from capsbench.records import BenchmarkFolder, BenchmarkRecord, CellFolder, Provenance
 from capsbench.reporting import report, report_files
 from capsbench.reporting.stamp import benchmark_inputs, code_version, is_current, read_stamp
 
@@ -80,6 +81,40 @@ def test_a_report_is_made_again_for_other_code(folder: Path, files_made, monkeyp
     report.build(folder)
     code_version.cache_clear()
     assert len(files_made) == 2
+
+
+def test_a_report_is_made_again_for_another_module_of_a_measure(
+    folder: Path, tmp_path: Path, monkeypatch
+):
+    module = tmp_path / "module.py"
+    module.write_text("one")
+    target = find("measures", "accuracy-by-view")
+    monkeypatch.setattr(type(target), "source", lambda _: module)
+    before = inputs(folder)
+    module.write_text("two")
+    assert inputs(folder) != before
+
+
+def test_a_failure_that_appears_or_disappears_changes_a_report(folder: Path):
+    (training,) = folder.parent.rglob("training.json")
+    failure, before = CellFolder(training.parent).failure, inputs(folder)
+    failure.write_text("{}")
+    assert inputs(folder) != before
+    failure.unlink()
+    assert inputs(folder) == before
+
+
+@pytest.mark.parametrize("name", ["page.py", "templates/style.css", "templates/table.html.jinja"])
+def test_a_report_is_made_again_for_edited_code(tmp_path: Path, monkeypatch, name):
+    package = tmp_path / "capsbench"
+    for each in ("__init__.py", name):
+        (package / each).parent.mkdir(parents=True, exist_ok=True)
+        (package / each).write_text("one")
+    monkeypatch.setattr("capsbench.__file__", str(package / "__init__.py"))
+    before = code_version.__wrapped__()
+    assert code_version.__wrapped__() == before
+    (package / name).write_text("two")
+    assert code_version.__wrapped__() != before
 
 
 def test_the_date_alone_does_not_change_a_record(folder: Path):
