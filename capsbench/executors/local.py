@@ -10,14 +10,16 @@ from dataclasses import dataclass
 from functools import partial
 from heapq import heappop, heappush
 from itertools import count
+from subprocess import Popen
 from types import TracebackType
 from typing import Self
 
+from capsbench.errors import UserError
 from capsbench.executors.executor import Ended, Work
 from capsbench.executors.group import run_group
 from capsbench.executors.processes import Process, reap, start
 from capsbench.executors.room import Place, Room
-from capsbench.executors.template import CAN_FORK, Template
+from capsbench.executors.template import CAN_FORK, ForkedProcess, Template, has_ended
 
 
 @dataclass(eq=False)
@@ -25,7 +27,7 @@ class _Worker:
     """A process that carries out one work after the other, on one device."""
 
     devices: tuple[str, ...]
-    process: Process
+    process: ForkedProcess | Popen[str]
 
     def carry_out(self, work: Work) -> Ended:
         """Carry out a work, and wait for its answer or the death of the process."""
@@ -39,6 +41,15 @@ class _Worker:
         if line.endswith("\n"):
             return Ended(work.id, json.loads(line))
         return Ended(work.id, None, reap(self.process))
+
+
+@dataclass(frozen=True)
+class _Running:
+    """A work in progress, with its place, its worker if it has one, and the thread that waits."""
+
+    place: Place
+    worker: _Worker | None
+    thread: threading.Thread
 
 
 class LocalPool:
@@ -60,14 +71,18 @@ class LocalPool:
         self._limit = workers
         self._queue: list[tuple[int, int, Work]] = []  # a heap by order, then by submission
         self._submitted = count()
-        self._running: dict[str, tuple[Place, _Worker | None]] = {}
+        self._running: dict[str, _Running] = {}
         self._ended: queue.SimpleQueue[Ended] = queue.SimpleQueue()
         self._idle: list[_Worker] = []
         self._processes: list[Process] = []  # of all works so far
         self._template: Template | None = None
 
     def submit(self, works: Sequence[Work]) -> None:
-        """Queue works, and start those that there is room for."""
+        """Queue works, and start those that there is room for.
+
+        Raises:
+            UserError: No worker process can be started.
+        """
         for work in works:
             heappush(self._queue, (work.order, next(self._submitted), work))
         self._start()
@@ -82,10 +97,10 @@ class LocalPool:
         except queue.Empty:
             pass
         for each in ended:
-            place, worker = self._running.pop(each.id)
-            self._room.release(place)
-            if worker is not None and each.answer is not None:
-                self._idle.append(worker)
+            running = self._running.pop(each.id)
+            self._room.release(running.place)
+            if running.worker is not None and each.answer is not None:
+                self._idle.append(running.worker)
         self._start()
         return ended
 
@@ -99,44 +114,53 @@ class LocalPool:
             heappop(self._queue)
             if work.processes == 1:
                 worker = self._take_worker(place)
-                self._running[work.id] = place, worker
-                self._in_thread(worker.carry_out, work)
+                thread = self._in_thread(worker.carry_out, work)
             else:
-                self._running[work.id] = place, None
+                worker = None
                 group = partial(run_group, self._command, variables=place.variables)
-                self._in_thread(partial(group, on_start=self._processes.append), work)
+                thread = self._in_thread(partial(group, on_start=self._processes.append), work)
+            self._running[work.id] = _Running(place, worker, thread)
 
-    def _in_thread(self, carry_out: Callable[[Work], Ended], work: Work) -> None:
+    def _in_thread(self, carry_out: Callable[[Work], Ended], work: Work) -> threading.Thread:
         """Wait for the end of a work in a thread, which does not keep this process alive."""
-        threading.Thread(target=lambda: self._ended.put(carry_out(work)), daemon=True).start()
+        thread = threading.Thread(target=lambda: self._ended.put(carry_out(work)), daemon=True)
+        thread.start()
+        return thread
 
     def _take_worker(self, place: Place) -> _Worker:
         """Return an idle worker of the devices, or a new one."""
-        for worker in self._idle:
-            if worker.devices == place.devices:
-                self._idle.remove(worker)
+        for worker in [each for each in self._idle if each.devices == place.devices]:
+            self._idle.remove(worker)
+            if not has_ended(worker.process):
                 return worker
+            reap(worker.process)  # killed while it was idle, which is no failure of a work
         worker = _Worker(place.devices, self._new_process(place))
         self._processes.append(worker.process)
         return worker
 
-    def _new_process(self, place: Place) -> Process:
+    def _new_process(self, place: Place) -> ForkedProcess | Popen[str]:
         if not CAN_FORK:
             return start(self._command, place.variables, piped=True)
-        if self._template is None:
-            self._template = Template([*self._command, "--template"])
-        try:
-            return self._template.fork(place.variables)
-        except OSError:  # somebody has killed it
-            self._template.close()
-            self._template = Template([*self._command, "--template"])
-            return self._template.fork(place.variables)
+        for _ in range(2):  # somebody can have killed the first template
+            if self._template is None:
+                self._template = Template([*self._command, "--template"])
+            try:
+                return self._template.fork(place.variables)
+            except ConnectionError:
+                self._template.close()
+                self._template = None
+        raise UserError(
+            f"no worker process can be started ({' '.join(self._command)}): see its message above, "
+            "or carry the jobs out in this process (--workers 0)"
+        )
 
     def stop(self) -> None:
         """Send SIGTERM to all processes, and wait until they have saved their states and ended."""
         self._queue.clear()
         for process in self._processes:
             process.terminate()  # no effect on one that has ended
+        for running in self._running.values():
+            running.thread.join()
         for process in self._processes:
             reap(process)
         if self._template is not None:

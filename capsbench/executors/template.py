@@ -10,11 +10,14 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import signal
 import socket
 import sys
 import threading
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from subprocess import Popen
 from typing import IO
 
 from capsbench.executors.processes import start
@@ -46,7 +49,20 @@ class ForkedProcess:
     def terminate(self) -> None:
         """Send SIGTERM, unless it has ended."""
         if not self._ended:
-            os.kill(self.pid, signal.SIGTERM)
+            with suppress(ProcessLookupError):  # it has ended, and its template before it
+                os.kill(self.pid, signal.SIGTERM)
+
+
+def has_ended(process: ForkedProcess | Popen[str]) -> bool:
+    """Return True if an idle worker, which writes nothing, has ended.
+
+    A forked one is no child of this process; at its end its pipe is closed.
+    """
+    if isinstance(process, ForkedProcess):
+        pipe = select.poll()
+        pipe.register(process.stdout, select.POLLIN)
+        return bool(pipe.poll(0))
+    return process.poll() is not None
 
 
 class Template:
@@ -71,7 +87,7 @@ class Template:
             variables: Variables of the environment that differ from this process's.
 
         Raises:
-            OSError: The template has died.
+            ConnectionError: The template has died.
         """
         child_in, stdin = os.pipe()
         stdout, child_out = os.pipe()

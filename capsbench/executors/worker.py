@@ -6,8 +6,8 @@ import json
 import os
 import queue
 import signal
-import sys
 import threading
+from pathlib import Path
 from typing import IO
 
 from capsbench.executors.executor import Function
@@ -16,16 +16,20 @@ from capsbench.executors.executor import Function
 def serve(function: Function) -> None:
     """Carry out requests until stdin ends.
 
-    What the function prints on stdout goes to stderr, since stdout carries the answers. If the
-    parent dies during a work, its end of stdin closes: the work is then stopped as by SIGTERM.
+    The function has neither pipe: what it prints on stdout goes to stderr, and its stdin is empty,
+    so that code that asks a question fails, and does not wait for ever. If the parent dies during a
+    work, its end of the pipe closes: the work is then stopped as by SIGTERM.
 
     Args:
         function: Carries out a request.
     """
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    lines = os.fdopen(os.dup(0), encoding="utf-8")
     os.dup2(2, 1)
+    with Path(os.devnull).open("rb") as empty:
+        os.dup2(empty.fileno(), 0)
     requests: queue.SimpleQueue[str | None] = queue.SimpleQueue()
-    threading.Thread(target=_read, args=(sys.stdin, requests), daemon=True).start()
+    threading.Thread(target=_read, args=(lines, requests), daemon=True).start()
     while (line := requests.get()) is not None:
         answer = function(json.loads(line))
         answers.write(json.dumps(answer) + "\n")

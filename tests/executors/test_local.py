@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from capsbench.errors import UserError
 from capsbench.executors import local, template
 from capsbench.executors.executor import Ended, Work
 from capsbench.executors.local import LocalPool
@@ -48,7 +49,12 @@ def pool_of(cores, **options):
 
 def test_a_worker_is_reused_and_one_that_died_is_replaced():
     with pool_of(1) as pool:
-        works = [work("pid", named="a"), work("pid", named="b"), work("exit", 3), work("pid", named="c")]
+        works = [
+            work("pid", named="a"),
+            work("pid", named="b"),
+            work("exit", 3),
+            work("pid", named="c"),
+        ]
         pool.submit([Work(**vars(each) | {"order": n}) for n, each in enumerate(works)])
         ended = all_ended(pool, 4)
     assert ended["a"].answer == ended["b"].answer != ended["c"].answer
@@ -63,7 +69,9 @@ def test_the_signal_that_killed_a_worker_is_its_code():
 
 def test_as_many_works_run_as_there_are_cores_for_their_threads(tmp_path):
     with pool_of(4) as pool:
-        pool.submit([work("sleep", str(tmp_path / f"{n}"), named=f"{n}", threads=2) for n in range(3)])
+        pool.submit(
+            [work("sleep", str(tmp_path / f"{n}"), named=f"{n}", threads=2) for n in range(3)]
+        )
         started = _started(tmp_path, 2)
         time.sleep(0.3)
         assert _started(tmp_path, 2) == started == {"0", "1"}
@@ -144,6 +152,51 @@ with pool_of(1) as pool:
     _wait_for((tmp_path / "0").exists)
 
 
+def test_the_death_of_an_idle_worker_costs_no_work():
+    with pool_of(1) as pool:
+        pool.submit([work("pid", named="a")])
+        pid = int(all_ended(pool, 1)["a"].answer or "")
+        os.kill(pid, signal.SIGKILL)
+        _wait_for(lambda: _is_gone(pid))
+        pool.submit([work("pid", named="b")])
+        answer = all_ended(pool, 1)["b"].answer
+    assert answer is not None
+    assert int(answer) != pid
+
+
+def test_a_work_has_no_part_in_the_pipe_of_requests():
+    with pool_of(1) as pool:
+        pool.submit([work("read"), work("pid", order=1)])
+        ended = all_ended(pool, 2)
+    assert ended["read"].answer == "nothing"
+    assert (ended["pid"].answer or "").isdigit()
+
+
+def test_a_pool_waits_for_its_works_also_without_a_template(tmp_path, way):
+    if way == "started":
+        pytest.skip("there is none")
+    with pool_of(2) as pool:
+        pool.submit([work("pid", named="idle"), work("sleep", str(tmp_path / "0"))])
+        idle = int(all_ended(pool, 1)["idle"].answer or "")
+        _started(tmp_path, 1)
+        pool._template._process.kill()
+        pool._template._process.wait()
+        os.kill(idle, signal.SIGKILL)
+        _wait_for(lambda: _is_gone(idle))
+    assert (tmp_path / "0").exists()
+
+
+def test_workers_that_cannot_start_are_an_error_of_the_user():
+    command = (sys.executable, "-c", "raise SystemExit(1)")
+    with LocalPool(command, Room(1)) as pool:
+        if local.CAN_FORK:
+            with pytest.raises(UserError, match="worker"):
+                pool.submit([work("pid")])
+        else:
+            pool.submit([work("pid")])
+            assert all_ended(pool, 1)["pid"].code == 1
+
+
 def _started(folder, count):
     def names():
         return {path.stem for path in folder.glob("*.started")}
@@ -157,3 +210,11 @@ def _wait_for(condition):
     while not condition():
         assert time.monotonic() < until
         time.sleep(0.02)
+
+
+def _is_gone(pid):
+    """Return True for a process that has ended, also if nobody has read its exit code."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "ZX"
+    except (FileNotFoundError, ProcessLookupError):
+        return True

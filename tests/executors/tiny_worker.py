@@ -32,6 +32,8 @@ def carry_out(request):
     elif name == "print":
         sys.stdout.write("text of the function\n")
         sys.stdout.flush()
+    elif name == "read":
+        return sys.stdin.read() or "nothing"
     elif name == "variable":
         return os.environ.get(argument, "")
     return f"{os.getpid()}"
