@@ -169,9 +169,20 @@ def _process(command: list[str], output: int) -> Iterator[subprocess.Popen[bytes
     try:
         yield process
     finally:
-        with suppress(ProcessLookupError):  # all of them have ended
-            os.killpg(process.pid, signal.SIGKILL)
+        process.kill()  # where there is no /proc, it alone
+        _kill_session(process.pid)
         process.wait()
+
+
+def _kill_session(session: int) -> None:
+    """Kill the processes of a session: a training on several devices is a group of its own in it.
+
+    One that goes on would take time and memory of the device from the sections that follow.
+    """
+    for path in Path("/proc").glob("[0-9]*"):
+        with suppress(ProcessLookupError):  # it has just ended
+            if os.getsid(int(path.name)) == session:
+                os.kill(int(path.name), signal.SIGKILL)
 
 
 def _finish_parts(file: Path, ending: _Ending | None, log: Path) -> None:

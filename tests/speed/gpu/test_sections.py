@@ -120,6 +120,16 @@ def test_one_device_trains_no_group(parts, monkeypatch):
         ddp.same_losses(parts)
 
 
+def test_a_training_that_is_stopped_at_the_limit_is_cut(parts, monkeypatch):
+    def stopped(*arguments, **options):
+        raise TimeoutError("the run was stopped")
+
+    monkeypatch.setattr(ddp, "run_quick", stopped)
+    parts.run({"training": lambda: ddp.same_losses(parts)})
+    (result,) = read_parts(parts.file)[0]
+    assert result.status == "cut" and "stopped" in str(result.reason)
+
+
 def test_torch_without_nccl(parts, monkeypatch):
     monkeypatch.setattr(torch.distributed, "is_backend_available", lambda name: False)
     parts.device = "cuda"

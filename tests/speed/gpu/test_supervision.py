@@ -1,6 +1,7 @@
 """Sections whose processes fail: no result is lost, and every failure is in the record."""
 
 import time
+from pathlib import Path
 
 import pytest
 
@@ -8,6 +9,7 @@ from capsbench.speed.gpu import supervision
 from capsbench.speed.gpu.record import GpuRecord
 from capsbench.speed.gpu.sections import SECTIONS, Section
 from capsbench.speed.gpu.supervision import check_machine, run_section
+from tests.speed.gpu import slow_section
 
 ODD = Section("odd", "Odd", 5, "tests.speed.gpu.odd_section")
 SLOW = Section("slow", "Slow", 5, "tests.speed.gpu.slow_section")
@@ -20,9 +22,16 @@ def odd():
 
 
 @pytest.fixture(scope="module")
-def slow():
+def member(tmp_path_factory):
+    """File for the number of a process of the group that hangs."""
+    return tmp_path_factory.mktemp("slow") / "member"
+
+
+@pytest.fixture(scope="module")
+def slow(member):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(supervision, "RESERVE", 0.5)
+        patch.setenv(slow_section.MEMBER, str(member))
         start = time.monotonic()
         result = run_section(SLOW, device="cpu", small=True, seconds=5)
         assert time.monotonic() - start < 15
@@ -49,6 +58,14 @@ def test_a_section_ends_at_its_limit_and_names_what_was_cut(slow):
     assert hang.values == {"rows": [1, 2]}
     # The stack of the hang, by the dump shortly before the end.
     assert "time" in hang.reason and "in hang" in hang.traceback
+
+
+def test_a_section_that_is_ended_leaves_no_process(slow, member):
+    state = Path("/proc", member.read_text(), "stat")
+    deadline = time.monotonic() + 10
+    while state.exists() and state.read_text().split(") ")[1][0] != "Z":
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 def test_values_of_failed_and_cut_parts_are_kept(odd):

@@ -75,7 +75,7 @@ def same_losses(parts: Parts) -> Values:
 
     Raises:
         NotMeasured: There is one device only.
-        Incomplete: Losses differ.
+        Incomplete: Losses differ, or the time was over.
     """
     count = _processes(parts.device)
     if count < 2:
@@ -87,9 +87,13 @@ def same_losses(parts: Parts) -> Values:
     for devices in (1, count):
         several = ("--devices", str(devices), "--strategy", "ddp") if devices > 1 else ()
         with tempfile.TemporaryDirectory() as folder:
-            results = run_quick(
-                Path(folder), *arguments, *several, device=parts.device, seconds=parts.left
-            )
+            try:
+                results = run_quick(
+                    Path(folder), *arguments, *several, device=parts.device, seconds=parts.left
+                )
+            except TimeoutError as error:
+                values = {"processes": count, "losses": losses}
+                raise Incomplete(error, values, "cut") from None
             _require_processes(results.records, devices)
             losses.append(
                 {
