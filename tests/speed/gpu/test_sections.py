@@ -130,6 +130,24 @@ def test_a_training_that_is_stopped_at_the_limit_is_cut(parts, monkeypatch):
     assert result.status == "cut" and "stopped" in str(result.reason)
 
 
+@pytest.mark.parametrize(("devices", "batch_size"), [(2, 48), (7, 42), (64, 64)])
+def test_all_devices_get_the_same_number_of_images(parts, monkeypatch, devices, batch_size):
+    calls = []
+
+    def run(*arguments, variables, **options):
+        calls.append((arguments, variables))
+        raise TimeoutError
+
+    monkeypatch.setattr(ddp, "run_quick", run)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: devices)
+    parts.device = "cuda"
+    with pytest.raises(Incomplete):
+        ddp.same_losses(parts)
+    ((arguments, variables),) = calls
+    assert f"recipe.batch_size={batch_size}" in arguments
+    assert variables == {"NVIDIA_TF32_OVERRIDE": "0"}
+
+
 def test_torch_without_nccl(parts, monkeypatch):
     monkeypatch.setattr(torch.distributed, "is_backend_available", lambda name: False)
     parts.device = "cuda"

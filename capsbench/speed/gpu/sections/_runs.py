@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from types import MappingProxyType
 
 from capsbench.records import Results
 from capsbench.reporting.loading import BenchmarkResults, load_results
 
 STOPPING = 10.0  # seconds that a run has to stop after SIGTERM
 LOADING = 5.0  # seconds to load its records
+NO_VARIABLES: Mapping[str, str] = MappingProxyType({})
 
 
-def run_quick(output: Path, *arguments: str, device: str, seconds: float) -> BenchmarkResults:
+def run_quick(
+    output: Path,
+    *arguments: str,
+    device: str,
+    seconds: float,
+    variables: Mapping[str, str] = NO_VARIABLES,
+) -> BenchmarkResults:
     """Run ``quick`` and load its results.
 
     Args:
@@ -22,6 +32,7 @@ def run_quick(output: Path, *arguments: str, device: str, seconds: float) -> Ben
         arguments: Further arguments.
         device: ``cpu`` or ``cuda``.
         seconds: Time after which it is stopped.
+        variables: Variables of the environment that differ from this process's.
 
     Raises:
         RuntimeError: It failed; the message is its last line.
@@ -30,7 +41,8 @@ def run_quick(output: Path, *arguments: str, device: str, seconds: float) -> Ben
     command = [sys.executable, "-m", "capsbench", "run", "quick", "--device", device]
     command += ["--wandb", "off", "--output", str(output), *arguments]
     limit = max(1.0, seconds - STOPPING - LOADING)
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+    environment = os.environ | variables
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment) as process:
         try:
             _, errors = process.communicate(timeout=limit)
         except subprocess.TimeoutExpired:

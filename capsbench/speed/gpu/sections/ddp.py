@@ -19,10 +19,12 @@ from capsbench.speed.gpu.sections._runs import run_quick
 
 TIMEOUT = timedelta(seconds=15)
 # Largest difference of a loss between one process and several. On a GPU, the form of a convolution
-# depends on the images of a process, and its products may be in TF32.
+# depends on the images of a process, also without TF32, whose rounding 20 steps would magnify.
 TOLERANCE = {"cpu": 1e-5, "cuda": 1e-3}
+FULL_PRECISION = {"NVIDIA_TF32_OVERRIDE": "0"}
 MODELS = "CNN,CapsNet (dynamic routing),Matrix capsules (EM routing)"
-LOSSES = ("--seeds", "0", "--set", "recipe.evaluate_every=1", "--set", "recipe.batch_size=48")
+LOSSES = ("--seeds", "0", "--set", "recipe.evaluate_every=1")
+BATCH_SIZE = 48  # at most; each process has the same number of images
 CPU_PROCESSES = 2
 
 
@@ -80,7 +82,9 @@ def same_losses(parts: Parts) -> Values:
     count = _processes(parts.device)
     if count < 2:
         raise NotMeasured("there is one device; only the start of its group of one was checked")
-    arguments = [*LOSSES, "--models", "CNN" if parts.small else MODELS]
+    batch_size = count * max(1, BATCH_SIZE // count)
+    arguments = [*LOSSES, "--set", f"recipe.batch_size={batch_size}"]
+    arguments += ["--models", "CNN" if parts.small else MODELS]
     arguments += ["--set", f"recipe.steps={4 if parts.small else 20}"]
     arguments += ["--limit", "96" if parts.small else "480"]
     losses = []
@@ -89,7 +93,12 @@ def same_losses(parts: Parts) -> Values:
         with tempfile.TemporaryDirectory() as folder:
             try:
                 results = run_quick(
-                    Path(folder), *arguments, *several, device=parts.device, seconds=parts.left
+                    Path(folder),
+                    *arguments,
+                    *several,
+                    device=parts.device,
+                    seconds=parts.left,
+                    variables=FULL_PRECISION,
                 )
             except TimeoutError as error:
                 values = {"processes": count, "losses": losses}
