@@ -1,4 +1,4 @@
-"""Execution settings of a training, which must not change its results."""
+"""Execution settings of a training, which change its results by no more than rounding."""
 
 from __future__ import annotations
 
@@ -11,7 +11,11 @@ from capsbench.strict import StrictModel
 
 
 class Execution(StrictModel):
-    """Device and settings that cells run with; recorded with each training, in no fingerprint."""
+    """Device and settings that cells run with; recorded with each training, in no fingerprint.
+
+    Other numbers of processes round otherwise, as other routing backends do. Batch normalization
+    and dropout differ by more, since each process has its own; a run has a note on that.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
