@@ -19,6 +19,7 @@ from capsbench.files.lease import read_lease
 from capsbench.progress import NotebookOutput
 from capsbench.records.running_job import RunningJob
 from capsbench.reporting.formatting import counted, duration, rate
+from capsbench.running.job_leases import lease_paths
 from capsbench.running.jobs import CellJob, Job
 from capsbench.running.session import Session
 
@@ -34,7 +35,8 @@ class RunProgress:
     """Bars of a run in the terminal and in a notebook; in a log file, a line when a job begins.
 
     All of it comes from the leases of the jobs, so that it is the same for every executor. A thread
-    draws it, because an executor can carry out jobs in this process.
+    draws it, because an executor can carry out jobs in this process. If the options say so, there
+    are only lines in the terminal too, so that a debugger has it for itself.
 
     Args:
         session: The session.
@@ -65,7 +67,7 @@ class RunProgress:
             return self
         if console.is_jupyter:
             self._notebook = NotebookOutput()
-        elif console.is_terminal:
+        elif console.is_terminal and self._session.options.workers != 0:
             self._live = Live(self._view(), console=console, auto_refresh=False, transient=True)
             self._live.start(refresh=True)
         self._thread.start()
@@ -127,15 +129,8 @@ class RunProgress:
             self._started = time.monotonic()
 
     def _leases(self, job: CellJob) -> list[RunningJob]:
-        """Return what the leases of a job state: of its training, or of each of its measures."""
-        folder = self._session.folder(job.cell)
-        if job.kind == "train":
-            paths = [folder.lease]
-        elif job.kind == "measure":
-            paths = [folder.measure_lease(name) for name in job.measures or job.cell.measures]
-        else:
-            return []
-        holders = map(read_lease, paths)
+        """Return what the leases of a job state."""
+        holders = map(read_lease, lease_paths(job, self._session))
         return [RunningJob.of(holder) for holder in holders if holder is not None]
 
     def _announce(self) -> None:

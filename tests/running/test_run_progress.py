@@ -10,6 +10,7 @@ import pytest
 from rich.console import Console
 
 from capsbench import progress as notebook
+from capsbench.executors.options import ExecutorOptions
 from capsbench.running import run_progress as module
 from capsbench.running.jobs import ReportJob, plan_jobs
 from capsbench.running.plan import plan
@@ -143,7 +144,8 @@ def test_a_terminal_is_drawn_without_calls(session, jobs, monkeypatch):
     """An executor can carry out jobs in this process, which makes no calls meanwhile."""
     monkeypatch.setattr(module, "SECONDS", 0.01)
     terminal = console(force_terminal=True)
-    with RunProgress(replace(session, console=terminal), jobs):
+    workers = replace(session, console=terminal, options=ExecutorOptions())
+    with RunProgress(workers, jobs):
         begin(session, jobs[0], **PROGRESS)
         deadline = time.monotonic() + 5
         while "150 of 300" not in terminal.file.getvalue() and time.monotonic() < deadline:
@@ -151,6 +153,17 @@ def test_a_terminal_is_drawn_without_calls(session, jobs, monkeypatch):
         terminal.print("a line of its own")
     assert "150 of 300" in terminal.file.getvalue()
     assert "a line of its own\n" in terminal.file.getvalue()
+
+
+def test_a_debugger_in_this_process_has_the_terminal(session, jobs, still):
+    terminal = console(force_terminal=True)
+    here = replace(session, console=terminal, options=ExecutorOptions(workers=0))
+    with RunProgress(here, jobs) as progress:
+        begin(session, jobs[0], **PROGRESS)
+        progress.update()
+    (line,) = terminal.file.getvalue().splitlines()
+    assert "train Tiny, seed 0: started" in line
+    assert "\x1b" not in line
 
 
 def test_a_notebook_shows_text(session, jobs, still, monkeypatch):
