@@ -49,7 +49,7 @@ def parse_models(texts: Sequence[str]) -> RequestedModels:
     parts = [part.strip() for text in texts for part in _split(text) if part.strip()]
     for first, second in pairwise(parts):
         name = f"{first},{second}".removeprefix(ADDED)
-        if first.startswith(ADDED) and Path(name.rpartition(":")[0]).is_file():
+        if first.startswith(ADDED) and _in_file(name) and not _in_file(first.removeprefix(ADDED)):
             raise UserError(
                 f"a comma separates models; since one is in the path of the file, write "
                 f"""'+{{name: "{name}"}}'"""
@@ -57,6 +57,11 @@ def parse_models(texts: Sequence[str]) -> RequestedModels:
     own = tuple(part for part in parts if not part.startswith(ADDED))
     added = tuple(_entry(part) for part in parts if part.startswith(ADDED))
     return RequestedModels(own or None, added)
+
+
+def _in_file(name: str) -> bool:
+    """Check that a name is that of a class in a file."""
+    return Path(name.rpartition(":")[0]).is_file()
 
 
 def _split(text: str) -> Iterator[str]:

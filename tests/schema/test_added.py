@@ -38,6 +38,14 @@ def test_a_plus_adds_a_model(texts, own, added):
     assert parse_models(texts) == (own, tuple(added))
 
 
+def test_models_may_follow_one_of_a_file(tmp_path):
+    file = tmp_path / "net.py"
+    file.touch()
+    requested = parse_models([f"+{file}:Net,CNN", "MLP"])
+    assert requested.own == ("CNN", "MLP")
+    assert [entry.name for entry in requested.added] == [f"{file}:Net"]
+
+
 def test_a_comma_in_a_path_needs_braces(tmp_path):
     file = tmp_path / "a+b,c.py"
     file.touch()
