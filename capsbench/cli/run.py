@@ -86,7 +86,8 @@ def run(
         typer.Option(
             min=0,
             metavar="N",
-            help="Jobs at a time; 0: one after the other in this process, for a debugger.",
+            help="Jobs at a time; 0: one after the other in this process, without bars, so that a "
+            "debugger can stop in them.",
             show_default="as many as fit",
         ),
     ] = None,
@@ -98,7 +99,7 @@ def run(
     ] = 2,
     retry: Annotated[
         Literal["failed"] | None,
-        typer.Option(help="Also try the jobs of cells again that have failed."),
+        typer.Option(help="Also try failed cells again."),
     ] = None,
     address: Annotated[
         str | None,
@@ -151,7 +152,8 @@ def run(
     """Train, measure, and build the page of a benchmark.
 
     Finished trainings and measures are not repeated. After an interruption, the same command
-    continues where it stopped.
+    continues where it stopped. The exit code is 1 if some cells failed, 2 after bad input or a
+    failure of the environment, and 128 plus its number after a signal.
     """
     if as_json and not dry_run:
         raise UserError("--json lists the cells of a --dry-run; add --dry-run")
@@ -160,7 +162,8 @@ def run(
     require_processes(devices, nodes)
     seed_list = None if seeds is None else parse_seeds(seeds)
     if is_first_process() and not as_json:  # at once: the imports take seconds
-        print_line(f"{printable(benchmark)}: planning; records and pages are in {output}")
+        end = "nothing is written" if dry_run else f"records and pages are in {output}"
+        print_line(f"{printable(benchmark)}: planning; {end}")
         sys.stdout.flush()
     from rich.console import Console
 
