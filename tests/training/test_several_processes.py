@@ -51,6 +51,12 @@ def test_two_processes_learn_as_one(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
+def test_augmentations_of_two_processes_are_those_of_one(tmp_path, monkeypatch):
+    request = {**CNN, "steps": 5, "augmentation": [{"RandomErasing": {"p": 0.5}}]}
+    require_equal(request, 2, tmp_path, monkeypatch)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("devices", [2, 3])
 @pytest.mark.parametrize("model", [CNN, DYNAMIC, EM], ids=lambda each: each["model"])
 def test_losses_of_twenty_steps(model, devices, tmp_path, monkeypatch):

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import torch
 
-from capsbench.data.augmentation import AugmentationOperation
 from capsbench.executors.group import answer_file
 from capsbench.names import find
 from capsbench.training.execution import Execution
@@ -24,9 +23,7 @@ def trajectory(request, state):
         learning_rate=request.get("learning_rate", 0.005),
         evaluate_every=1,
         limit=100,
-        augmentation=tuple(
-            AugmentationOperation(name=name) for name in request.get("augmentation", ())
-        ),
+        augmentation=request.get("augmentation", ()),
     )
     data = find("datamodules", "digits").load()(
         views=ViewRange(rotation=(-15, 15), shift=(-2, 2)),
