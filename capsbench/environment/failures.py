@@ -37,6 +37,11 @@ REMEDIES = {
     errno.ENOMEM: "close other programs",
     errno.EAGAIN: "raise the limit of processes (ulimit -u), or close other programs",
 }
+# Errors that say nothing on other files.
+OF_ONE_PLACE = (
+    *(errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EISDIR),
+    *(errno.ELOOP, errno.ENAMETOOLONG),
+)
 MEMORY = re.compile("can't allocate memory|out of memory|not enough memory", re.IGNORECASE)
 PACKAGES = ("site-packages", "dist-packages")  # folders of libraries
 OS_ERROR = re.compile(r"\(os error (\d+)\)|\bOs \{ code: (\d+)")  # as libraries in Rust write it
@@ -63,6 +68,13 @@ def sentence(error: BaseException) -> str | None:
     if failed := _reason_of_import(error):
         return failed
     return None if error.__cause__ is None else sentence(error.__cause__)
+
+
+def is_of_one_place(error: BaseException) -> bool:
+    """Return True if a failure with a `sentence` is that of one file: other work can go on."""
+    if isinstance(error, OSError) and error.errno in REMEDIES:
+        return error.errno in OF_ONE_PLACE
+    return error.__cause__ is not None and is_of_one_place(error.__cause__)
 
 
 def _shortened(text: str) -> str:

@@ -75,7 +75,7 @@ def print_error(line: str) -> None:
     try:
         sys.stderr.write(f"{line}\n")
         sys.stderr.flush()
-    except OSError:  # there is no other place
+    except (OSError, ValueError):  # full or closed, and there is no other place
         return
 
 

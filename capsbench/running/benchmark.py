@@ -39,11 +39,11 @@ class RunOutcome(NamedTuple):
 
     Attributes:
         page: The page; None in a process of a cluster that is not the first.
-        failed: Number of cells that have failed.
+        failed: True if a cell has failed, in this run or before, or another job of this run.
     """
 
     page: Path | None
-    failed: int
+    failed: bool
 
 
 @dataclass(frozen=True)
@@ -86,11 +86,11 @@ def run_benchmark(
         UserError: A data file is missing, or the processes cannot share a batch equally.
     """
     run = prepare_run(benchmark, cells, session, changes=changes, command=command, search=search)
-    carry_out_runs([run])
+    failed = carry_out_runs([run])
     page = finish_run(run)
     if page is not None and (step := _next_step(run)):
         session.print(step)
-    return RunOutcome(page, count_failed([run]))
+    return RunOutcome(page, failed)
 
 
 def prepare_run(
@@ -154,8 +154,12 @@ def prepare_run(
     return PreparedRun(benchmark, cells, [*jobs, page], session)
 
 
-def carry_out_runs(runs: Sequence[PreparedRun]) -> None:
-    """Carry out the jobs of several benchmarks together; one that they share only once."""
+def carry_out_runs(runs: Sequence[PreparedRun]) -> bool:
+    """Carry out the jobs of several benchmarks together; one that they share only once.
+
+    Returns:
+        True if a job has failed, or a cell before.
+    """
     session = runs[0].session
     jobs: dict[str, Job] = {}
     for job in (job for run in runs for job in run.jobs):
@@ -181,14 +185,15 @@ def carry_out_runs(runs: Sequence[PreparedRun]) -> None:
 
     cells = {cell.path for run in runs for cell in run.cells}
     finished = len(cells - {job.cell.path for job in jobs.values() if job.kind != "report"})
-    carry_out(list(jobs.values()), session, on_done, finished=finished)
+    failures = carry_out(list(jobs.values()), session, on_done, finished=finished)
+    return failures > 0 or _has_failed_cell(runs)
 
 
 def finish_run(run: PreparedRun) -> Path | None:
     """Print the tables of a benchmark and its page.
 
     Returns:
-        The page; None in a process of a cluster that is not the first.
+        The page, also if building it failed; None in a process of a cluster that is not the first.
     """
     session = run.session
     if not session.is_first:
@@ -196,20 +201,17 @@ def finish_run(run: PreparedRun) -> Path | None:
     folder = BenchmarkFolder(session.output / run.benchmark.name)
     session.console.print(terminal.result_tables(load_results(folder.path)))
     page = folder.report / "index.html"
-    session.console.print(terminal.page_line(page), soft_wrap=True)
+    if is_present(page):
+        session.console.print(terminal.page_line(page), soft_wrap=True)
     return page
 
 
-def count_failed(runs: Sequence[PreparedRun]) -> int:
-    """Return the number of cells that have failed."""
-    failed = {
-        cell.path
+def _has_failed_cell(runs: Sequence[PreparedRun]) -> bool:
+    return any(
+        is_present(run.session.folder(cell).failure) and cell_state(cell, run.session) == "failed"
         for run in runs
         for cell in run.cells
-        if is_present(run.session.folder(cell).failure)
-        and cell_state(cell, run.session) == "failed"
-    }
-    return len(failed)
+    )
 
 
 def _next_step(run: PreparedRun) -> str | None:

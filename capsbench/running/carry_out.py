@@ -17,6 +17,7 @@ from capsbench.executors.local import LocalPool
 from capsbench.executors.room import Room
 from capsbench.records.failure import FailureRecord
 from capsbench.records.provenance import SHIPPED_COMMIT, current_commit
+from capsbench.running.job_leases import is_held
 from capsbench.running.job_request import JobRequest, Outcome
 from capsbench.running.jobs import CellJob, Job, ReportJob
 from capsbench.running.run_job import run_logged, run_request
@@ -139,7 +140,8 @@ class _Schedule:
         """Submit the jobs that can start, and take in what has ended, after a short wait."""
         requests = [JobRequest.of(job, self._session) for job in self._take_ready()]
         self._running.update(each.job.id for each in requests)
-        self._executor.submit([each.work(self._order[each.job.id]) for each in requests])
+        if requests:
+            self._executor.submit([each.work(self._order[each.job.id]) for each in requests])
         if not self._running:  # all that is left waits for another run
             time.sleep(TICK)
         for ended in self._executor.ended(TICK):
@@ -157,8 +159,15 @@ class _Schedule:
                 else:
                     ready.append(job)
         while self._later and self._later[0][0] <= time.monotonic():
-            ready.append(self._jobs[heappop(self._later)[1]])
+            job = self._jobs[heappop(self._later)[1]]
+            if is_held(job, self._session):  # a worker, or a job of SLURM, would only say so
+                self._try_later(job)
+            else:
+                ready.append(job)
         return ready
+
+    def _try_later(self, job: Job) -> None:
+        heappush(self._later, (time.monotonic() + BUSY, job.id))
 
     def _fail(self, job: Job) -> None:
         self._failed.add(job.id)
@@ -171,7 +180,7 @@ class _Schedule:
             else Outcome.model_validate_json(ended.answer)
         )
         if outcome is None or outcome.status == "busy":
-            heappush(self._later, (time.monotonic() + BUSY, job.id))
+            self._try_later(job)
             return
         if outcome.hopeless or (outcome.status != "done" and self._session.is_one_of_group):
             raise UserError(outcome.reason)  # processes of a group go on together or not at all
@@ -188,7 +197,7 @@ class _Schedule:
         self._deaths[job.id] += 1
         if self._deaths[job.id] <= self._session.options.retries:
             return None
-        failure = killed(ended.code)
+        failure = killed(ended.code, ended.reason)
         if isinstance(job, CellJob) and job.kind != "mirror":
             folder = self._session.folder(job.cell)
             FailureRecord.now(

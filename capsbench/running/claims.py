@@ -11,7 +11,6 @@ from capsbench.reporting.terminal import page_line
 from capsbench.running.benchmark import (
     RunOutcome,
     carry_out_runs,
-    count_failed,
     finish_run,
     prepare_run,
 )
@@ -56,8 +55,7 @@ def run_claims(claims: Claims, scale: str | None, session: Session, *, command: 
         settings = claims.changes(part, scale)
         changes = ProtocolChanges(settings=settings, claims=claims.at(scale))
         runs.append(prepare_run(benchmark, cells[part], session, changes=changes, command=command))
-    carry_out_runs(runs)
-    failed = count_failed(runs)
+    failed = carry_out_runs(runs)
     for run in runs:
         finish_run(run)
     if not session.is_first:

@@ -13,7 +13,7 @@ from capsbench.running.benchmark import RunOutcome, run_benchmark
 from capsbench.running.cell import Cell
 from capsbench.running.claims import plan_claims, run_claims
 from capsbench.running.plan import plan
-from capsbench.running.search import plan_trials, search
+from capsbench.running.search import has_failed_trial, plan_trials, search
 from capsbench.running.session import Session
 from capsbench.schema import Benchmark, is_claims, load_benchmark, load_claims, parse_models
 
@@ -112,7 +112,11 @@ def run_protocol(
     if changes.search:
         protocol, trials = search(protocol, session, models=models)
         cells = plan(protocol, models=models, data_root=session.data_root, device=device)
-    return run_benchmark(protocol, cells, session, changes=changes, command=command, search=trials)
+    outcome = run_benchmark(
+        protocol, cells, session, changes=changes, command=command, search=trials
+    )
+    failed = trials is not None and has_failed_trial(trials, session)
+    return outcome._replace(failed=outcome.failed or failed)
 
 
 def _load(name: str, changes: ProtocolChanges) -> Benchmark:

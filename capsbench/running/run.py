@@ -50,7 +50,7 @@ def run(
     retries: int = 2,
     retry: str | None = None,
     address: str | None = None,
-    slurm: Sequence[str] = (),
+    slurm: Sequence[str] | str = (),
     device: str = "auto",
     devices: int = 1,
     strategy: str = "auto",
@@ -106,7 +106,8 @@ def run(
     data_root = None if data_root is None else Path(data_root)
     require_folder(data_root)
     require_writable(output)
-    texts = _texts(models)
+    texts = _texts(models, "models: expected labels or names such as ['CNN']")
+    slurm_texts = _texts(slurm, "slurm: expected options such as ['partition=gpu,time=120']")
     seed_list = None if seeds is None else _whole_numbers(seeds)
     if not isinstance(settings, Mapping):
         raise UserError(
@@ -142,7 +143,7 @@ def run(
                 "per_device": per_device,
                 "retries": retries,
                 "address": address,
-                "slurm": parse_slurm(_texts(slurm)),
+                "slurm": parse_slurm(slurm_texts),
             }
         )
     except ValidationError as error:
@@ -169,7 +170,12 @@ def run(
         "--output": [] if output == RUNS else [str(output)],
     }
     changed = execution.model_dump(exclude_defaults=True, exclude={"profile"})
+    engine = executors.model_dump(exclude_defaults=True, exclude={"slurm"})
+    if "name" in engine:
+        changed["executor"] = engine.pop("name")
+    changed |= engine
     options |= {f"--{name.replace('_', '-')}": [str(value)] for name, value in changed.items()}
+    options |= {"--slurm": slurm_texts, "--retry": [] if retry is None else [retry]}
     flags = {"--search": search, "--profile": profile, "--trust-code": trust_code}
     command = _command(benchmark, options, [name for name, given in flags.items() if given])
     with signals_of_caller(), trusting_code(trust_code):
@@ -186,10 +192,15 @@ def _command(
     return printable(shlex.join(["capsbench", "run", str(benchmark), *words, *flags]))
 
 
-def _texts(models: Any) -> list[str]:
-    texts = [models] if isinstance(models, str) else models
+def _texts(given: Any, expected: str) -> list[str]:
+    """Return one text or several as a list.
+
+    Raises:
+        UserError: They are no texts; the message begins with what was expected.
+    """
+    texts = [given] if isinstance(given, str) else given
     if not isinstance(texts, Iterable) or not all(isinstance(text, str) for text in texts):
-        raise UserError(f"models: expected labels or names such as ['CNN'], got {models!r}")
+        raise UserError(f"{expected}, got {given!r}")
     return list(texts)
 
 

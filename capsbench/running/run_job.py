@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import os
 import platform
-import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from datetime import UTC, datetime
 from pathlib import Path
 
 from rich.console import Console
 
-from capsbench.environment import failures
+from capsbench.environment import failures, streams
 from capsbench.environment.failure_kinds import classify
 from capsbench.environment.process_group import (
     ProcessGroup,
     is_first_process,
     is_lost_connection,
 )
+from capsbench.environment.signals import pending_stop
 from capsbench.errors import UserError
 from capsbench.files.lease import BusyError, LeaseLostError
 from capsbench.records import CellFolder
@@ -36,8 +37,16 @@ from capsbench.trusted_code import trusting_code
 def run_logged(request: str) -> str:
     """Carry out a request in a process of its own; all output goes to the job's log."""
     parsed = JobRequest.model_validate_json(request)
-    with _output_to(parsed.log, parsed.job.title):
-        return _carry_out(parsed, parsed.log.name).model_dump_json()
+    try:
+        with _output_to(parsed.log, parsed.job.title):
+            outcome = _carry_out(parsed, parsed.log.name)
+    except OSError as error:  # the log cannot be written
+        reason = failures.sentence(error)
+        if reason is None:
+            raise
+        outcome = Outcome(status="refused", reason=reason, hopeless=True)
+    _free_device_memory()
+    return outcome.model_dump_json()
 
 
 def run_request(request: str) -> str:
@@ -83,18 +92,21 @@ def _carry_out(request: JobRequest, log: str | None) -> Outcome:
         return Outcome(status="busy", reason=str(busy))
     except UserError as error:
         return Outcome(status="refused", reason=str(error))
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # code of a user may exit, even with code 0
+        if pending_stop():  # the signal is the cause, whatever libraries make of it
+            raise
         if ProcessGroup.current() is not None and is_lost_connection(error):
             raise  # the process that ended first has an answer, or has died
         return _failed(error, request, log)
     return Outcome(status="done", notes=tuple(notes.getvalue().splitlines()))
 
 
-def _failed(error: Exception, request: JobRequest, log: str | None) -> Outcome:
+def _failed(error: Exception | SystemExit, request: JobRequest, log: str | None) -> Outcome:
     failure, job = classify(error), request.job
-    sys.stderr.write(failure.traceback)
+    streams.print_error(failure.traceback)
     if failure.kind == "user code" and (reason := failures.sentence(error)):
-        return Outcome(status="refused", reason=reason, hopeless=True)
+        hopeless = not failures.is_of_one_place(error)
+        return Outcome(status="refused", reason=reason, hopeless=hopeless)
     if isinstance(job, ReportJob) or job.kind == "mirror":  # the cell is complete without it
         return Outcome(status="failed", reason=failure.reason, traceback=failure.traceback)
     folder = CellFolder(request.output / job.cell.path)
@@ -103,23 +115,34 @@ def _failed(error: Exception, request: JobRequest, log: str | None) -> Outcome:
     return Outcome(status="failed", reason=failure.reason)
 
 
+def _free_device_memory() -> None:
+    """Give the memory that torch keeps for this process to the other works of the device."""
+    import torch
+
+    if torch.cuda.is_initialized():
+        gc.collect()  # a trainer and its model refer to each other
+        torch.cuda.empty_cache()
+
+
 @contextmanager
 def _output_to(log: Path, title: str) -> Iterator[None]:
-    """Append what this process and its libraries print to a log."""
+    """Append what this process and its libraries print to a log.
+
+    Code of the job has streams of its own, which it may close or replace.
+    """
     log.parent.mkdir(parents=True, exist_ok=True)
-    sys.stdout.flush()
-    sys.stderr.flush()
+    streams.flush()
     kept = os.dup(1), os.dup(2)
-    with log.open("ab") as stream:
+    with log.open("a", encoding="utf-8", errors="backslashreplace", buffering=1) as stream:
         for descriptor in (1, 2):
             os.dup2(stream.fileno(), descriptor)
-    now = datetime.now(UTC).isoformat(timespec="seconds")
-    sys.stdout.write(f"--- {now} {title}, {platform.node()}, process {os.getpid()}\n")
-    try:
-        yield
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        for descriptor, former in zip((1, 2), kept, strict=True):
-            os.dup2(former, descriptor)
-            os.close(former)
+        try:
+            with redirect_stdout(stream), redirect_stderr(stream):
+                now = datetime.now(UTC).isoformat(timespec="seconds")
+                stream.write(f"--- {now} {title}, {platform.node()}, process {os.getpid()}\n")
+                yield
+        finally:
+            streams.flush()  # of the former streams, which libraries keep
+            for descriptor, former in zip((1, 2), kept, strict=True):
+                os.dup2(former, descriptor)
+                os.close(former)

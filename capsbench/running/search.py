@@ -7,8 +7,8 @@ from pathlib import Path
 
 from capsbench.errors import UserError
 from capsbench.files.atomic import is_present, remove
-from capsbench.records import SearchRecord, Trial
-from capsbench.records.cell_files import load_training
+from capsbench.records import CellFolder, SearchRecord, Trial
+from capsbench.records.cell_files import load_failure, load_training
 from capsbench.running.carry_out import carry_out
 from capsbench.running.cell import Cell
 from capsbench.running.cell_state import is_trained
@@ -106,6 +106,16 @@ def _with_recipe(entry: ModelEntry, values: dict[str, float], count: int) -> Mod
     return entry.model_copy(update={"recipe": entry.recipe | values, "reason": reason})
 
 
+def has_failed_trial(record: SearchRecord, session: Session) -> bool:
+    """Check if a trial of a search has failed; one that diverged has not."""
+    folders = (CellFolder(session.output / trial.path) for trial in record.trials)
+    return any(map(_has_failed, folders))
+
+
+def _has_failed(folder: CellFolder) -> bool:
+    return is_present(folder.failure) and not is_present(folder.training)
+
+
 def _train(cells: Sequence[Cell], benchmark: str, session: Session) -> None:
     """Train the trials of all models that are not trained yet, and print the outcome of each."""
     jobs = []
@@ -129,9 +139,13 @@ def _train(cells: Sequence[Cell], benchmark: str, session: Session) -> None:
 
 def _print_outcome(cell: Cell, session: Session) -> None:
     if session.is_first:
+        folder = session.folder(cell)
         accuracy = _accuracy(cell, session)
         values = ", ".join(f"{name} {getattr(cell.recipe, name):g}" for name in SEARCHED)
-        outcome = "no result" if accuracy is None else f"validation accuracy {accuracy:.3f}"
+        if accuracy is not None:
+            outcome = f"validation accuracy {accuracy:.3f}"
+        else:
+            outcome = load_failure(folder).problem if _has_failed(folder) else "diverged"
         session.print(f"{cell.label}, {values}: {outcome}")
 
 

@@ -18,6 +18,7 @@ from capsbench.records import (
     TrainingRecord,
 )
 from capsbench.records.cell_files import load_arrays
+from capsbench.running import report_job
 from capsbench.running.benchmark import run_benchmark
 from capsbench.running.cell_state import cell_state
 from capsbench.running.plan import plan
@@ -210,3 +211,20 @@ def test_a_cell_that_was_finished_meanwhile_is_not_trained_again(run, tiny_proto
     monkeypatch.setattr("capsbench.running.jobs.cell_state", lambda *_: "to do")
     _, after = run({**tiny_protocol, "seeds": [0]})
     assert after == before
+
+
+def test_a_page_that_fails_is_a_failure_of_the_run(tiny_protocol, session, monkeypatch, capsys):
+    def build(folder):
+        raise ValueError("no figure")
+
+    monkeypatch.setattr(report_job.report, "build", build)
+    benchmark = Benchmark.model_validate({**tiny_protocol, "seeds": [0]})
+    page, failed = run_benchmark(
+        benchmark, plan(benchmark), session, changes=ProtocolChanges(), command="a test"
+    )
+    assert failed
+    assert page is not None
+    printed = capsys.readouterr().out
+    assert "page of tiny: failed: ValueError: no figure" in printed
+    assert "in build" in printed  # the traceback, which no record has
+    assert "index.html" not in printed

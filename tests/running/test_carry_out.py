@@ -1,5 +1,7 @@
 """The scheduler, with an executor that does what a script says."""
 
+from dataclasses import replace
+
 import pytest
 
 from capsbench.environment.failure_kinds import KILLER
@@ -38,6 +40,8 @@ class Scripted:
         self.log.append(name)
         answers = self.script.get(name, [])
         answer = answers.pop(0) if answers else Outcome(status="done")
+        if isinstance(answer, Ended):
+            return replace(answer, id=work.id)
         if isinstance(answer, int):
             return Ended(work.id, None, answer)
         return Ended(work.id, answer.model_dump_json())
@@ -111,6 +115,21 @@ def test_a_busy_job_comes_later(run_script):
     assert not failures
     assert log.count("train 0") == 3
     assert log.index("train 1") < len(log) - 1 - log[::-1].index("train 0")
+
+
+def test_a_job_that_another_run_has_is_not_submitted_meanwhile(run_script, monkeypatch):
+    held = [True] * 5
+    monkeypatch.setattr(module, "is_held", lambda *_: bool(held and held.pop()))
+    failures, log, _, _ = run_script(train_0=[BUSY])
+    assert not failures
+    assert not held
+    assert log.count("train 0") == 2
+
+
+def test_the_words_of_the_engine_are_in_the_record(run_script):
+    ended = Ended("", None, reason="job 7 of SLURM: NODE_FAIL")
+    *_, folders = run_script(retries=0, train_0=[ended])
+    assert "NODE_FAIL" in FailureRecord.load(folders[0].failure).reason
 
 
 def test_refused_jobs_end_the_run_after_the_others(run_script):

@@ -1,6 +1,7 @@
 """The search for recipes: the same trials for every model, chosen on validation images."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -9,9 +10,10 @@ from capsbench.errors import UserError
 from capsbench.records import ProtocolChanges, load_results
 from capsbench.reporting.exports.checks import check_export
 from capsbench.reporting.exports.export import export_benchmark, load_export
+from capsbench.running import train_job
 from capsbench.running.benchmark import run_benchmark
 from capsbench.running.plan import plan
-from capsbench.running.search import search
+from capsbench.running.search import has_failed_trial, search
 from capsbench.schema import Benchmark, ModelEntry, load_benchmark
 
 
@@ -72,6 +74,27 @@ def test_a_trial_that_diverges_is_never_chosen(tiny_protocol, tiny_file, session
         search(benchmark, session, models=None)
     records = list(session.output.rglob("training.json"))
     assert len(records) == 7  # the next model is not tried in vain
+
+
+def test_a_trial_that_failed_is_a_failure_of_the_run(protocol, session, monkeypatch, capsys):
+    train = train_job.train_cell
+
+    def train_cell(cell, *arguments):
+        if cell.recipe.learning_rate == 1e-7:
+            raise ValueError("this rate is broken")
+        train(cell, *arguments)
+
+    monkeypatch.setattr(train_job, "train_cell", train_cell)
+    _, record = search(protocol, session, models=["Tiny"])
+    assert [trial.accuracy is None for trial in record.trials].count(True) == 2
+    assert has_failed_trial(record, session)
+    assert "this rate is broken" in capsys.readouterr().out
+    again = search(protocol, session, models=["Tiny"])[1]  # it is not tried again
+    assert again == record
+    assert capsys.readouterr().out.count("failed: user code") == 2
+    monkeypatch.undo()
+    record = search(protocol, replace(session, retry_failed=True), models=["Tiny"])[1]
+    assert not has_failed_trial(record, session)
 
 
 def test_a_varied_benchmark_is_refused(protocol, session, tmp_path):
