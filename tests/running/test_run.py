@@ -15,6 +15,7 @@ from capsbench.errors import UserError
 from capsbench.files.yaml import write_yaml
 from capsbench.records import ProtocolChanges
 from capsbench.reporting.loading import BenchmarkResults
+from capsbench.running.benchmark import RunOutcome
 
 QUIET: dict[str, Any] = {"device": "cpu", "wandb": "off"}
 
@@ -51,7 +52,7 @@ def test_the_recorded_command_runs_the_same_protocol(tiny, tiny_file, monkeypatc
 
     def record(name, changes, session, command):
         given.append((name, changes, session, command))
-        return Path("runs/tiny/report/index.html")
+        return RunOutcome(Path("runs/tiny/report/index.html"), failed=False)
 
     monkeypatch.setattr("capsbench.running.run.run_protocol", record)
     monkeypatch.setattr("capsbench.running.run.load_results", given.append)
@@ -71,6 +72,11 @@ def test_the_recorded_command_runs_the_same_protocol(tiny, tiny_file, monkeypatc
         output="my runs",
         checkpoint_every=7,
         profile=True,
+        executor="slurm",
+        slurm="cluster=local,time=30",
+        workers=3,
+        retries=0,
+        retry="failed",
         **QUIET,
     )
     assert given.pop() == Path("runs/tiny")
@@ -89,7 +95,7 @@ def test_the_recorded_command_runs_the_same_protocol(tiny, tiny_file, monkeypatc
     assert main() == 0
     _, again = given
     assert (again[0], again[1], again[3]) == (name, changes, command)
-    for setting in ("output", "data_root", "execution"):
+    for setting in ("output", "data_root", "execution", "options", "retry_failed"):
         assert getattr(again[2], setting) == getattr(session, setting)
 
 
@@ -101,6 +107,8 @@ def test_the_recorded_command_runs_the_same_protocol(tiny, tiny_file, monkeypatc
         ({"models": ["+"]}, "adds a model"),
         ({"models": 3}, "models: .*names .*got 3"),
         ({"models": ["Tiny", 3]}, "models: .*names"),
+        ({"slurm": 30, "executor": "slurm"}, "slurm: .*expected"),
+        ({"retry": "all"}, "retry: .*'failed'"),
         ({"seeds": 3}, r"seeds: .*range\(5\), got 3"),
         ({"seeds": [0.5]}, "whole numbers"),
         ({"settings": {"recipe.stepz": 5}}, "did you mean 'steps'"),
@@ -135,5 +143,5 @@ def test_an_interrupt_reaches_the_caller_and_the_next_one_too(tiny, monkeypatch)
     )
     before = signal.getsignal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):
-        capsbench.run(tiny, seeds=[0], **QUIET)
+        capsbench.run(tiny, seeds=[0], workers=0, **QUIET)
     assert signal.getsignal(signal.SIGINT) is before
