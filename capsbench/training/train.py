@@ -122,7 +122,8 @@ def train(
             accelerator=ACCELERATORS[execution.device],
             devices=execution.devices,
             num_nodes=execution.nodes,
-            strategy=execution.strategy,
+            # One process meets no other; DDP alone would take the port of the environment.
+            strategy=execution.strategy if execution.processes > 1 else "auto",
             precision=recipe.precision,
             max_steps=recipe.steps,
             max_epochs=-1,

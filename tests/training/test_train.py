@@ -3,6 +3,7 @@
 import errno
 import os
 import signal
+import socket
 from pathlib import Path
 from typing import ClassVar
 
@@ -258,6 +259,15 @@ def test_execution_and_precision_reach_the_trainer(run, monkeypatch):
     assert [passed[name] for name in names] == ["gpu", 3, 2, "ddp", "bf16-mixed", 20]
 
 
+def test_one_process_has_no_meeting_place(run, monkeypatch):
+    monkeypatch.setattr("os.environ", os.environ.copy())  # Lightning would change it
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        monkeypatch.setenv("MASTER_PORT", str(taken.getsockname()[1]))
+        alone = run(execution=CPU.model_copy(update={"strategy": "ddp"}))
+    assert len(alone.rows) == 4
+
+
 def test_bfloat16_trains(run):
     half = run(recipe=RECIPE.model_copy(update={"precision": "bf16-mixed"}))
     full = run(state="b")
@@ -322,6 +332,7 @@ def test_derived_seeds_differ_by_every_name():
 
 
 def test_settings_that_lightning_refuses_are_a_user_error(run):
-    refused = CPU.model_copy(update={"strategy": "fsdp"})  # bypasses the schema, which refuses fsdp
+    # Bypasses the schema, which refuses fsdp.
+    refused = CPU.model_copy(update={"strategy": "fsdp", "devices": 2})
     with pytest.raises(UserError, match=r"Lightning refuses .*fsdp"):
         run(execution=refused)
