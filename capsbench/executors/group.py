@@ -10,13 +10,13 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from signal import SIGTERM
-from subprocess import Popen
+from subprocess import PIPE, Popen
 
 from capsbench.environment.process_group import ProcessGroup, meeting_port
 from capsbench.environment.signals import pending_stop
 from capsbench.environment.variables import whole_number
 from capsbench.executors.executor import Ended, Work
-from capsbench.executors.processes import ON_WINDOWS, start
+from capsbench.executors.processes import ON_WINDOWS, reap, start
 
 NO_VARIABLES: Mapping[str, str] = {}
 LOOK_EVERY = 0.1  # seconds between two looks at the processes
@@ -39,7 +39,8 @@ def run_group(
 
     Args:
         command: Command to which the path of a request is added. Each process that it starts
-            carries out the request, and writes its answer to `answer_file`.
+            carries out the request, and writes its answer to `answer_file`. Its stdin ends when
+            this process dies, see `capsbench.executors.worker.stop_with_parent`.
         work: The work.
         variables: Variables of the environment that differ from this process's.
         on_start: Called with each process, for example to stop it later.
@@ -53,12 +54,14 @@ def run_group(
     else:
         ranks = _ranks(work) if group is None else [group.torch_variables(work.id)]
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
-        path = Path(folder, "request.json")
-        path.write_text(work.request, encoding="utf-8")
+        requests: dict[Popen[str], Path] = {}
         processes: list[Popen[str]] = []
         stack.callback(_kill, processes)
-        for rank in ranks:
-            process = start([*command, str(path)], {**variables, **rank}, piped=False)
+        for number, rank in enumerate(ranks):
+            path = Path(folder, f"{number}.json")
+            path.write_text(work.request, encoding="utf-8")
+            process = start([*command, str(path)], {**variables, **rank}, stdin=PIPE)
+            requests[process] = path
             processes.append(process)
             on_start(process)
         try:
@@ -68,15 +71,15 @@ def run_group(
                 process.send_signal(SIGTERM if ON_WINDOWS else pending_stop() or SIGTERM)
             _wait(processes)
             raise
-        answer = answer_file(path, deciding.pid)
+        answer = answer_file(requests[deciding])
         if not answer.is_file():
             return Ended(work.id, None, deciding.returncode)
         return Ended(work.id, answer.read_text(encoding="utf-8"))
 
 
-def answer_file(request: Path, process: int) -> Path:
+def answer_file(request: Path) -> Path:
     """Return the file for the answer of a process, beside the file of its request."""
-    return request.with_suffix(f".{process}.answer")
+    return request.with_suffix(".answer")
 
 
 def _ranks(work: Work) -> list[Mapping[str, str]]:
@@ -127,4 +130,4 @@ def _kill(processes: Sequence[Popen[str]]) -> None:
     for process in processes:
         process.kill()  # no effect on one that has ended
     for process in processes:
-        process.wait()
+        reap(process)

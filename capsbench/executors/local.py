@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from heapq import heappop, heappush
 from itertools import count
-from subprocess import Popen
+from subprocess import PIPE, Popen
 from types import TracebackType
 from typing import Self
 
@@ -140,7 +140,7 @@ class LocalPool:
 
     def _new_process(self, place: Place) -> ForkedProcess | Popen[str]:
         if not CAN_FORK:
-            return start(self._command, place.variables, piped=True)
+            return start(self._command, place.variables, stdin=PIPE, stdout=PIPE)
         for _ in range(2):  # somebody can have killed the first template
             if self._template is None:
                 self._template = Template([*self._command, "--template"])

@@ -28,7 +28,8 @@ def start(
     command: Sequence[str],
     variables: Mapping[str, str],
     *,
-    piped: bool = False,
+    stdin: int = subprocess.DEVNULL,
+    stdout: int | None = None,
     pass_fds: Sequence[int] = (),
 ) -> subprocess.Popen[str]:
     """Start a process in a group of its own.
@@ -39,14 +40,14 @@ def start(
     Args:
         command: The command.
         variables: Variables of the environment that differ from this process's.
-        piped: Connect stdin and stdout to this process.
+        stdin: As of `subprocess.Popen`.
+        stdout: As of `subprocess.Popen`.
         pass_fds: Descriptors that the process inherits.
     """
-    pipe = subprocess.PIPE if piped else None
     return subprocess.Popen(
         command,
-        stdin=pipe or subprocess.DEVNULL,
-        stdout=pipe,
+        stdin=stdin,
+        stdout=stdout,
         pass_fds=pass_fds,
         env=os.environ | variables,
         text=True,

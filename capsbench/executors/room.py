@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Self
 
+from capsbench.errors import UserError
 from capsbench.executors.executor import Work
 
 DeviceKind = Literal["cpu", "cuda", "mps"]
@@ -66,7 +67,11 @@ class Room:
         return cls(joblib.cpu_count(), devices, per_device)
 
     def take(self, work: Work) -> Place | None:
-        """Take the room for a work; None if there is too little now."""
+        """Take the room for a work; None if there is too little now.
+
+        Raises:
+            UserError: There are not as many devices.
+        """
         if self._free_shares:
             return self._take_devices(work)
         needed = min(self.cores, work.threads * work.devices)
@@ -77,6 +82,11 @@ class Room:
 
     def _take_devices(self, work: Work) -> Place | None:
         shares = self._free_shares
+        if work.devices > len(shares):
+            raise UserError(
+                f"{work.title} takes {work.devices} devices, and there are {len(shares)} here; "
+                "request fewer --devices"
+            )
         if work.devices == 1:
             device = max(shares, key=shares.__getitem__)
             chosen = [device] if shares[device] else []
@@ -106,9 +116,15 @@ class Room:
 
 
 def visible_devices() -> list[str]:
-    """Return the CUDA devices that this process may use, as they are named to other processes."""
+    """Return the CUDA devices that this process may use, as they are named to other processes.
+
+    Of several instances of a divided GPU (MIG) a process uses the first one alone; others can use
+    the others.
+    """
     import torch
 
+    names = [name.strip() for name in os.environ.get(VISIBLE, "").split(",")]
+    if all(name.startswith("MIG-") for name in names):
+        return names
     count = torch.cuda.device_count()
-    named = [name for name in os.environ.get(VISIBLE, "").split(",") if name.strip()]
-    return named[:count] if named else [str(number) for number in range(count)]
+    return names[:count] if any(names) else [str(number) for number in range(count)]

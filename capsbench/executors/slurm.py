@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from capsbench.errors import UserError
 from capsbench.executors.executor import Ended, Work
+from capsbench.executors.group import NO_VARIABLES
 from capsbench.executors.options import ExecutorOptions
 from capsbench.executors.room import Place, Room
 from capsbench.executors.slurm_job import STOP, SlurmJob
@@ -183,7 +184,8 @@ class SlurmArrays:
             folder, cluster=self._options.cluster, slurm_max_num_timeout=LIMITS
         )
         executor.update_parameters(**self._parameters(works))
-        calls = [SlurmJob(self._command, work, self._options.requeue) for work in works]
+        variables = NO_VARIABLES if place is None else place.variables
+        calls = [SlurmJob(self._command, work, self._options.requeue, variables) for work in works]
         try:
             jobs = executor.submit_array(calls)
         except (FailedJobError, FailedSubmissionError) as error:

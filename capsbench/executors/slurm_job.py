@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from subprocess import Popen
 from typing import TYPE_CHECKING, Any
@@ -42,11 +43,13 @@ class SlurmJob:
         command: Command of a process that carries out one request, see `run_group`.
         work: The work.
         requeue: Queue the job again after `AGAIN`.
+        variables: Variables of the environment of the work, such as its devices.
     """
 
     command: tuple[str, ...]
     work: Work
     requeue: bool
+    variables: Mapping[str, str]
 
     def __call__(self) -> Ended:
         """Carry out the work, and return how it ended; a job that is stopped has no result."""
@@ -69,7 +72,7 @@ class SlurmJob:
 
         for name in SIGNALS:
             signal.signal(signal.Signals[name], stop)
-        ended = run_group(self.command, self.work, on_start=on_start)
+        ended = run_group(self.command, self.work, self.variables, on_start=on_start)
         if ended.answer is not None or not received:
             return ended
         if self.requeue and (received[0] == again or _is_preempted(received[0])):

@@ -7,6 +7,7 @@ import os
 import queue
 import signal
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
@@ -24,16 +25,30 @@ def serve(function: Function) -> None:
         function: Carries out a request.
     """
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    lines = os.fdopen(os.dup(0), encoding="utf-8")
     os.dup2(2, 1)
-    with Path(os.devnull).open("rb") as empty:
-        os.dup2(empty.fileno(), 0)
     requests: queue.SimpleQueue[str | None] = queue.SimpleQueue()
-    threading.Thread(target=_read, args=(lines, requests), daemon=True).start()
+    _in_thread(_read, _take_stdin(), requests)
     while (line := requests.get()) is not None:
         answer = function(json.loads(line))
         answers.write(json.dumps(answer) + "\n")
         answers.flush()
+
+
+def stop_with_parent() -> None:
+    """Stop this process as by SIGTERM when its stdin ends, which its parent holds open."""
+    _in_thread(_read, _take_stdin(), queue.SimpleQueue())
+
+
+def _in_thread(function: Callable[..., None], *arguments: object) -> None:
+    threading.Thread(target=function, args=arguments, daemon=True).start()
+
+
+def _take_stdin() -> IO[str]:
+    """Return the stream of stdin, and leave an empty one in its place."""
+    stream = os.fdopen(os.dup(0), encoding="utf-8")
+    with Path(os.devnull).open("rb") as empty:
+        os.dup2(empty.fileno(), 0)
+    return stream
 
 
 def _read(stream: IO[str], requests: queue.SimpleQueue[str | None]) -> None:

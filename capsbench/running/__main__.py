@@ -36,21 +36,28 @@ def _serve() -> None:
 
 
 def _serve_as_template(number: int) -> None:
+    import torch
+
     import capsbench.running.run_job
     import capsbench.training.train  # noqa: F401 - imported once, for all workers
     from capsbench.executors.template import become_worker
 
     if become_worker(number):
+        threads = os.environ.get("OMP_NUM_THREADS", "")
+        if threads.isdigit() and int(threads):  # set after OpenMP has read it
+            torch.set_num_threads(int(threads))
         _serve()
 
 
 def _carry_out(request: Path) -> None:
     from capsbench.executors.group import answer_file
+    from capsbench.executors.worker import stop_with_parent
     from capsbench.running.job_request import Outcome
     from capsbench.running.run_job import run_logged
 
+    stop_with_parent()
     answer = run_logged(request.read_text(encoding="utf-8"))
-    answer_file(request, os.getpid()).write_text(answer, encoding="utf-8")
+    answer_file(request).write_text(answer, encoding="utf-8")
     if Outcome.model_validate_json(answer).status != "done":
         sys.exit(1)  # the others of the group must not wait
 

@@ -136,14 +136,15 @@ def test_a_killed_template_is_replaced(way):
         assert all_ended(pool, 1)["pid"].answer.isdigit()
 
 
-def test_works_stop_when_their_parent_is_killed(tmp_path, way):
+@pytest.mark.parametrize("devices", [1, 2])
+def test_works_stop_when_their_parent_is_killed(tmp_path, way, devices):
     code = f"""
 import time
 from capsbench.executors import local, template
 from tests.executors.test_local import pool_of, work
 local.CAN_FORK = {way == "forked"}
 with pool_of(1) as pool:
-    pool.submit([work("sleep", {str(tmp_path / "0")!r})])
+    pool.submit([work("sleep", {str(tmp_path / "0")!r}, devices={devices})])
     time.sleep(60)
 """
     with subprocess.Popen([sys.executable, "-c", code], cwd=ROOT) as parent:

@@ -1,11 +1,13 @@
 """The room of a machine: cores on a processor, shares of devices elsewhere."""
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from capsbench.errors import UserError
 from capsbench.executors.executor import Work
-from capsbench.executors.room import Room
+from capsbench.executors.room import Room, visible_devices
 
 
 def work(devices=1, threads=1):
@@ -46,6 +48,31 @@ def test_devices_are_shown_by_variables():
     place = room.take(work())
     assert place.variables == {"CUDA_VISIBLE_DEVICES": "GPU-a", "OMP_NUM_THREADS": "4"}
     assert Room(2).take(work()).variables == {}
+
+
+def test_a_work_on_more_devices_than_there_are_is_refused():
+    with pytest.raises(UserError, match="3 devices"):
+        Room(8, ["0", "1"]).take(work(devices=3))
+
+
+@pytest.mark.parametrize(
+    ("visible", "count", "devices"),
+    [
+        (None, 2, ["0", "1"]),
+        ("", 0, []),
+        ("3, 1", 2, ["3", "1"]),
+        ("3,-1,1", 1, ["3"]),
+        ("GPU-a,GPU-b", 2, ["GPU-a", "GPU-b"]),
+        ("MIG-a,MIG-b", 1, ["MIG-a", "MIG-b"]),  # a process counts the first one alone
+    ],
+)
+def test_devices_are_named_as_the_environment_does(monkeypatch, visible, count, devices):
+    if visible is None:
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    else:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
+    assert visible_devices() == devices
 
 
 @pytest.mark.parametrize("devices", [(), ("0", "1", "2")])

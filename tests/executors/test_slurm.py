@@ -73,6 +73,14 @@ def test_stopping_lets_a_job_save_its_state(tmp_path):
     assert stopped.exists()
 
 
+def test_jobs_of_this_machine_have_devices_of_their_own(tmp_path, monkeypatch):
+    monkeypatch.setattr(slurm.Room, "of_machine", lambda *_: slurm.Room(4, ["4", "7"]))
+    options = ExecutorOptions(name="slurm", slurm=SlurmOptions(cluster="local", time=5))
+    with SlurmArrays(COMMAND, options, "cuda", tmp_path) as executor:
+        executor.submit([work("variable", "CUDA_VISIBLE_DEVICES", id=f"{n}") for n in range(2)])
+        assert {each.answer for each in all_ended(executor, 2).values()} == {"4", "7"}
+
+
 AGAIN = """
 import os, signal, sys, time
 from pathlib import Path
@@ -80,7 +88,7 @@ from capsbench.executors.group import answer_file
 
 request, state = Path(sys.argv[1]), Path(sys.argv[0] + ".state")
 if state.exists():
-    answer_file(request, os.getpid()).write_text("resumed")
+    answer_file(request).write_text("resumed")
     sys.exit()
 
 def save(number, frame):

@@ -9,7 +9,7 @@ from pathlib import Path
 from capsbench.environment.entry import run_process
 from capsbench.executors.group import answer_file
 from capsbench.executors.template import become_worker
-from capsbench.executors.worker import serve
+from capsbench.executors.worker import serve, stop_with_parent
 
 COMMAND = (sys.executable, "-m", "tests.executors.tiny_worker")
 
@@ -48,8 +48,9 @@ def main():
             if become_worker(int(number)):
                 serve(carry_out)
         case [request]:
+            stop_with_parent()
             answer = carry_out(Path(request).read_text())
-            answer_file(Path(request), os.getpid()).write_text(answer)
+            answer_file(Path(request)).write_text(answer)
 
 
 if __name__ == "__main__":

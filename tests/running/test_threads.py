@@ -5,8 +5,10 @@ import json
 import pytest
 import torch
 
+from capsbench.executors import template
 from capsbench.records import CellFolder
 from capsbench.records.cell_files import load_measure, load_training
+from capsbench.running import __main__ as entry
 from capsbench.running import measure_job
 from capsbench.running.plan import plan
 from capsbench.schema import Benchmark
@@ -53,3 +55,16 @@ def test_a_cell_is_measured_on_a_processor_with_its_own_threads_or_one(
     (cell,) = plan(Benchmark.model_validate({**protocol, "threads": stated}), device=device)
     assert measure_job.measure_cell(cell, session) == {"threads": used}
     assert torch.get_num_threads() == 2
+
+
+def test_a_forked_worker_on_an_accelerator_has_its_share_of_the_cores(monkeypatch):
+    """Its libraries were loaded before the variable was set."""
+    monkeypatch.setattr(template, "become_worker", lambda _: True)
+    monkeypatch.setattr(entry, "_serve", lambda: None)
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    before = torch.get_num_threads()
+    try:
+        entry._serve_as_template(0)
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)

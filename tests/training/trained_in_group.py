@@ -1,7 +1,6 @@
 """Program of each process of a group: trains as its request says, and answers the trajectory."""
 
 import json
-import os
 import sys
 from pathlib import Path
 
@@ -53,4 +52,4 @@ if __name__ == "__main__":
     torch.set_num_threads(1)
     path = Path(sys.argv[1])
     rows = trajectory(json.loads(path.read_text()), path.with_suffix(".ckpt"))
-    answer_file(path, os.getpid()).write_text(json.dumps(rows))
+    answer_file(path).write_text(json.dumps(rows))
