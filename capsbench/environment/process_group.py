@@ -130,11 +130,17 @@ def is_first_process() -> bool:
     return (whole_number("NODE_RANK") if group is None else group.rank) == 0
 
 
-def is_lost_connection(error: Exception) -> bool:
-    """Return True if an error says that another process of the group has ended.
+class OtherProcessFailedError(RuntimeError):
+    """Error of a process that ends because another one of its group has failed."""
+
+
+def is_failure_of_another(error: BaseException) -> bool:
+    """Return True if an error says that another process of the group has failed or ended.
 
     Its cause is known to that process alone.
     """
+    if isinstance(error, OtherProcessFailedError):
+        return True
     return isinstance(error, RuntimeError) and (
         type(error).__name__ in LOST or re.search("gloo|NCCL|TCPStore", str(error)) is not None
     )

@@ -17,8 +17,8 @@ from capsbench.environment import failures, streams
 from capsbench.environment.failure_kinds import classify
 from capsbench.environment.process_group import (
     ProcessGroup,
+    is_failure_of_another,
     is_first_process,
-    is_lost_connection,
 )
 from capsbench.environment.signals import pending_stop
 from capsbench.errors import UserError
@@ -95,8 +95,9 @@ def _carry_out(request: JobRequest, log: str | None) -> Outcome:
     except (Exception, SystemExit) as error:  # code of a user may exit, even with code 0
         if pending_stop():  # the signal is the cause, whatever libraries make of it
             raise
-        if ProcessGroup.current() is not None and is_lost_connection(error):
-            raise  # the process that ended first has an answer, or has died
+        if ProcessGroup.current() is not None and is_failure_of_another(error):
+            streams.print_error(classify(error).traceback)  # in the log
+            raise SystemExit(1) from None  # the process that failed has an answer, or has died
         return _failed(error, request, log)
     return Outcome(status="done", notes=tuple(notes.getvalue().splitlines()))
 

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from capsbench.data.batches import SplitName
 from capsbench.data.images import ImageDataModule
+from capsbench.environment.process_group import OtherProcessFailedError
 from capsbench.environment.signals import Stopped, deferred_stop
 from capsbench.training.schedule import learning_rate_factor
 from capsbench.training.selection import RULES, Row, accuracy_column
@@ -112,6 +113,7 @@ class Trajectory(Callback):
         Raises:
             Diverged: A loss was not finite.
             OSError: The state cannot be written; an earlier one is unchanged.
+            OtherProcessFailedError: The first process of the group cannot write it.
             Stopped: A process of the training received a signal; the state was saved.
         """
         assert isinstance(pl_module, Task)
@@ -141,7 +143,7 @@ class Trajectory(Callback):
         if file.error is not None:
             raise file.error
         if failed:
-            raise SystemExit(1)  # silently: the first process says why
+            raise OtherProcessFailedError("the first process could not save the state")
 
     def _stop_if_diverged(self, trainer: Trainer, task: Task) -> None:
         assert task.first_nonfinite_step is not None

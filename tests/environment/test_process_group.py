@@ -3,9 +3,10 @@
 import pytest
 
 from capsbench.environment.process_group import (
+    OtherProcessFailedError,
     ProcessGroup,
+    is_failure_of_another,
     is_first_process,
-    is_lost_connection,
     require_processes,
 )
 from capsbench.errors import UserError
@@ -137,9 +138,10 @@ def test_a_number_that_is_none_is_named(started):
     ("error", "lost"),
     [
         (RuntimeError("[gloo/transport/tcp/pair.cc:561] Connection closed by peer"), True),
+        (OtherProcessFailedError("the first process"), True),
         (RuntimeError("CUDA out of memory"), False),
         (ValueError("gloo"), False),
     ],
 )
-def test_a_lost_connection_is_recognized(error, lost):
-    assert is_lost_connection(error) is lost
+def test_the_failure_of_another_process_is_recognized(error, lost):
+    assert is_failure_of_another(error) is lost

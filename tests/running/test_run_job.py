@@ -110,6 +110,21 @@ def test_an_error_after_a_signal_is_no_failure(requests, monkeypatch):
     assert not list(requests["exits"].output.rglob("failure.json"))
 
 
+def test_the_end_of_another_process_of_a_group_is_no_failure_of_this_one(requests, monkeypatch):
+    def lose_connection(job, session):
+        raise RuntimeError("[gloo/transport/tcp/pair.cc] Connection reset by peer")
+
+    monkeypatch.setattr(run_job, "run_job", lose_connection)
+    for name, value in {"LOCAL_RANK": "1", "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}.items():
+        monkeypatch.setenv(name, value)
+    request = requests["prints"]
+    with pytest.raises(SystemExit) as end:
+        run_job.run_logged(request.model_dump_json())
+    assert end.value.code == 1 and end.value.__suppress_context__
+    assert "in lose_connection" in request.log.read_text("utf-8")
+    assert not list(request.output.rglob("failure.json"))
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has a device that is full")
 def test_a_log_on_a_full_disk_stops_the_run(requests):
     request = requests["prints"]

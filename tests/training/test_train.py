@@ -5,7 +5,8 @@ import os
 import signal
 import socket
 from pathlib import Path
-from typing import ClassVar
+from types import SimpleNamespace
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from pytorch_lightning import Trainer
 from pytorch_lightning.loggers.logger import DummyLogger
 
 from capsbench.data.randomness import derive
+from capsbench.environment.process_group import OtherProcessFailedError
 from capsbench.environment.signals import Stopped, raise_pending_stop, stop_signals
 from capsbench.errors import UserError
 from capsbench.names import find
@@ -20,8 +22,10 @@ from capsbench.training.devices import resolve_device
 from capsbench.training.execution import Execution
 from capsbench.training.recipe import ProtocolRecipe, Recipe
 from capsbench.training.schedule import learning_rate_factor
+from capsbench.training.state_file import StateFile
 from capsbench.training.task import Task
 from capsbench.training.train import train
+from capsbench.training.trajectory import Trajectory
 from capsbench.viewpoint.ranges import ViewRange
 
 RECIPE = ProtocolRecipe(
@@ -225,6 +229,19 @@ def test_a_state_is_replaced_by_a_rename(run, tmp_path, monkeypatch):
     with pytest.raises(Killed):
         run()
     assert (tmp_path / "state.ckpt").read_bytes() == before
+
+
+def test_no_process_waits_for_one_that_cannot_save(tmp_path):
+    nothing: Any = None
+    trajectory = Trajectory(
+        nothing, every=1, save_every=1, state=tmp_path / "state.ckpt", on_rows=lambda rows: None
+    )
+    strategy = SimpleNamespace(checkpoint_io=StateFile(), broadcast=lambda failed: True)
+    trainer: Any = SimpleNamespace(strategy=strategy, save_checkpoint=lambda path: None)
+    with pytest.raises(OtherProcessFailedError):
+        trajectory._save(trainer)
+    strategy.broadcast = lambda failed: failed
+    trajectory._save(trainer)
 
 
 def test_every_validation_reaches_the_loggers(run):
