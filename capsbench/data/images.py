@@ -103,7 +103,7 @@ class ImageDataModule(Attachable, ABC):
     def detached(cls, **arguments: Any) -> Self:
         """Make an instance without importing Lightning.
 
-        A Trainer takes it if `capsbench.training.task` was imported before.
+        A Trainer takes it as well: `capsbench.training.task` makes it a LightningDataModule.
 
         Args:
             arguments: Arguments of the constructor.

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 else:
 
     class _Detached:
-        """Data module without a Trainer."""
+        """Base without Lightning; bases can be replaced in a class that has one of its own."""
 
         trainer = None
 
@@ -24,10 +24,15 @@ else:
 
 
 def attach() -> None:
-    """Make every data module class a LightningDataModule; those that are made later are complete.
+    """Make every data module class a LightningDataModule, and all of their instances.
 
     `capsbench.training` does so when it is imported, and each call of a data module's class.
     """
     from pytorch_lightning import LightningDataModule
 
+    if LightningDataModule in Attachable.__bases__:
+        return
     Attachable.__bases__ = (LightningDataModule,)
+    # Its constructor sets these, which was not called for the instances that there are.
+    for name, value in vars(LightningDataModule()).items():
+        setattr(Attachable, name, value)
