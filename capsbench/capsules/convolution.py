@@ -127,6 +127,6 @@ def _compute_dtype(operand: Tensor) -> torch.dtype:
 
 
 def _is_intercepted() -> bool:
-    """Return whether torch.func, or a dispatch mode such as a counter, intercepts operations."""
+    """Return True if torch.func, or a dispatch mode such as a counter, intercepts operations."""
     stack: int = torch._C._len_torch_dispatch_stack()  # noqa: SLF001 - no public function
     return under_transform() or stack > 0
