@@ -48,11 +48,14 @@ def require_devices(execution: Execution) -> None:
     Raises:
         UserError: There are fewer, or the kind of device is not available.
     """
-    present = torch.cuda.device_count()
-    if resolve_device(execution.device) == "cuda" and execution.devices > present:
+    device = resolve_device(execution.device)
+    present = {"cuda": torch.cuda.device_count(), "mps": 1}.get(
+        device
+    )  # a processor has any number
+    if present is not None and execution.devices > present:
         raise UserError(
-            f"expected at most the {present} CUDA devices of this machine, got "
-            f"{execution.devices} devices; request fewer"
+            f"expected at most the {present} {device} device{'s' * (present > 1)} of this machine, "
+            f"got {execution.devices} devices; request fewer"
         )
 
 

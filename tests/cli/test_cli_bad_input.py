@@ -142,7 +142,7 @@ def test_more_devices_than_the_machine_has(refusal, tiny, monkeypatch):
     monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
     message = refusal("run", tiny, "--devices", "3")
     assert "3 devices" in message
-    assert "2 CUDA devices" in message
+    assert "2 cuda devices" in message
 
 
 def test_damaged_data_is_refused(refusal, tiny):

@@ -8,15 +8,18 @@ import pytest
 import torch
 from torch import nn
 
+from capsbench.errors import UserError
 from capsbench.training import devices
 from capsbench.training.devices import (
     device_name,
     precision_note,
     processes_note,
+    require_devices,
     threads_note,
     threads_on,
     use_threads,
 )
+from capsbench.training.execution import Execution
 from capsbench.training.recipe import ProtocolRecipe
 
 
@@ -101,3 +104,13 @@ def test_what_several_processes_change_is_noted(layer, words):
     assert processes_note(model, 1) is None
     note = processes_note(model, 2)
     assert (note is None) if words is None else (words in str(note))
+
+
+@pytest.mark.parametrize(("kind", "present"), [("cuda", 2), ("mps", 1), ("cpu", None)])
+def test_more_devices_than_there_are_are_refused(kind, present, monkeypatch):
+    monkeypatch.setattr(devices, "available_devices", lambda: ["cuda", "mps", "cpu"])
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    require_devices(Execution(device=kind, devices=present or 9))
+    if present is not None:
+        with pytest.raises(UserError, match=f"{present} {kind} device.* got {present + 1} "):
+            require_devices(Execution(device=kind, devices=present + 1))
