@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
+from capsbench.environment.signals import pending_stop
 from capsbench.executors.executor import Function
 
 
@@ -32,6 +33,8 @@ def serve(function: Function) -> None:
         answer = function(json.loads(line))
         answers.write(json.dumps(answer) + "\n")
         answers.flush()
+        if pending_stop():  # a signal that interrupted nothing, or was caught: there is no second
+            return
 
 
 def stop_with_parent() -> None:

@@ -20,7 +20,7 @@ from capsbench.environment.process_group import (
     is_failure_of_another,
     is_first_process,
 )
-from capsbench.environment.signals import pending_stop
+from capsbench.environment.signals import pending_stop, raise_pending_stop
 from capsbench.errors import UserError
 from capsbench.files.lease import BusyError, LeaseLostError
 from capsbench.records import CellFolder
@@ -42,6 +42,7 @@ def run_logged(request: str) -> str:
             outcome = _carry_out(parsed, parsed.log.name)
     except OSError as error:  # the log cannot be written
         reason = failures.sentence(error)
+        raise_pending_stop()
         if reason is None:
             raise
         outcome = Outcome(status="refused", reason=reason, hopeless=True)
@@ -94,7 +95,9 @@ def _carry_out(request: JobRequest, log: str | None) -> Outcome:
         return Outcome(status="refused", reason=str(error))
     except (Exception, SystemExit) as error:  # code of a user may exit, even with code 0
         if pending_stop():  # the signal is the cause, whatever libraries make of it
-            raise
+            if log is not None:
+                streams.print_error(classify(error).traceback)
+            raise KeyboardInterrupt from error
         if ProcessGroup.current() is not None and is_failure_of_another(error):
             streams.print_error(classify(error).traceback)  # in the log
             raise SystemExit(1) from None  # the process that failed has an answer, or has died

@@ -109,6 +109,13 @@ def test_a_pool_that_stops_lets_its_works_save_their_state(tmp_path):
     assert (tmp_path / "1").exists()
 
 
+def test_a_work_that_catches_its_signal_does_not_keep_the_pool(tmp_path):
+    with pool_of(1) as pool:
+        pool.submit([work("go on", str(tmp_path / "0"))])
+        _started(tmp_path, 1)
+    assert (tmp_path / "0").exists()
+
+
 def test_a_work_on_several_devices_has_processes_of_its_own():
     with pool_of(2) as pool:
         pool.submit([work("pid", devices=2), work("die", signal.SIGKILL, devices=2)])

@@ -29,6 +29,13 @@ def carry_out(request):
         except KeyboardInterrupt:  # as a training saves its state
             stopped.touch()
             raise
+    elif name == "go on":
+        stopped = Path(argument)
+        stopped.with_suffix(".started").touch()
+        try:
+            time.sleep(60)
+        except KeyboardInterrupt:  # as code of a user that catches everything
+            stopped.touch()
     elif name == "print":
         sys.stdout.write("text of the function\n")
         sys.stdout.flush()

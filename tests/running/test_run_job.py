@@ -105,8 +105,9 @@ def test_odd_networks_have_outcomes_and_their_worker_survives(requests):
 def test_an_error_after_a_signal_is_no_failure(requests, monkeypatch):
     """Libraries can make another error of the KeyboardInterrupt that a signal raises."""
     monkeypatch.setattr(run_job, "pending_stop", lambda: signal.SIGINT)
-    with pytest.raises(SystemExit):
-        run_job.run_request(requests["exits"].model_dump_json())
+    with pytest.raises(KeyboardInterrupt):
+        run_job.run_logged(requests["exits"].model_dump_json())
+    assert "SystemExit" in requests["exits"].log.read_text("utf-8")
     assert not list(requests["exits"].output.rglob("failure.json"))
 
 
