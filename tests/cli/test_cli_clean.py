@@ -3,12 +3,12 @@
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from capsbench.cli import clean as command
 from capsbench.environment.failure_kinds import Failure
-from capsbench.files.lease import try_lease
+from capsbench.files.lease import lease, try_lease
 from capsbench.records import BenchmarkFolder, BenchmarkRecord, CellFolder, FailureRecord
 from capsbench.records.cleaning import KINDS
 
@@ -113,17 +113,16 @@ def test_a_terminal_answers(cli, messy, monkeypatch):
     (failed,) = messy["failed"]
     monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
     for answer in (False, True):
-        monkeypatch.setattr(command.typer, "confirm", lambda *_, answer=answer: answer)
+        monkeypatch.setattr("typer.confirm", lambda *_, answer=answer: answer)
         assert cli("clean", "--states")[0] == 0
         assert (before - files("runs")) == (messy["states"] if answer else set())
-    lease = CellFolder(failed).lease
+    held: list[Any] = []
 
     def confirm(*_):
-        held.append(try_lease(lease, "training"))  # while the question waits
+        held.append(try_lease(CellFolder(failed).lease, "training"))  # while the question waits
         return True
 
-    held = []
-    monkeypatch.setattr(command.typer, "confirm", confirm)
+    monkeypatch.setattr("typer.confirm", confirm)
     assert cli("clean", "--failed")[0] == 0
     held[0].release()
     assert failed.is_dir()
@@ -149,7 +148,7 @@ def test_files_of_others_and_links_stay(cli, messy, tmp_path):
 def test_what_a_live_process_holds_stays(cli, messy):
     (unlisted,), (failed,) = messy["unlisted"], messy["failed"]
     before = files("runs")
-    with try_lease(CellFolder(failed).lease, "training"):
+    with lease(CellFolder(failed).lease, "training"):
         code, rows, _ = cli("clean", "--failed", "--states", "--unlisted", "--yes", "--json")
         assert (code, rows) == (0, [])  # a search lists its trials only at its end
         code, rows, _ = cli("clean", "--leftovers", "--yes", "--json")

@@ -1,6 +1,7 @@
 """One record of several: seeds, models, cells, search and command; and what prevents it."""
 
 import shlex
+from typing import Any
 
 import pytest
 
@@ -16,7 +17,7 @@ from capsbench.running.merging.protocols import protocol_differences
 from capsbench.running.merging.united_record import united_record
 from capsbench.schema import Benchmark, ModelEntry
 
-PROTOCOL = {
+PROTOCOL: dict[str, Any] = {
     "name": "tiny",
     "version": 1,
     "title": "Tiny",
