@@ -1,20 +1,21 @@
 """Trained models as folders: ``model.safetensors``, ``config.json`` and a model card.
 
 The folders have the layout of huggingface-hub's ``PyTorchModelHubMixin``, so that they can be
-published without conversion. Saving and loading a local folder uses no network.
+published without conversion. The mixin itself would import the client of the hub with every model,
+which takes a third of a second. Saving and loading a local folder uses no network.
 """
 
 from __future__ import annotations
 
+import inspect
 import json
 import re
 from collections.abc import Mapping
-from copy import deepcopy
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import MappingProxyType
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from huggingface_hub import ModelCard, PyTorchModelHubMixin, snapshot_download
 from pydantic import JsonValue, TypeAdapter, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_model, save_model
@@ -22,6 +23,9 @@ from torch import nn
 
 from capsbench.arguments import resolve, typed
 from capsbench.errors import UserError
+
+if TYPE_CHECKING:
+    from huggingface_hub import ModelCard
 
 WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
 OBJECT = TypeAdapter(dict[str, JsonValue])
@@ -45,18 +49,12 @@ builds it with the arguments in `config.json` and loads the weights in `model.sa
 """  # the template engine drops one of the line ends at the end
 
 
-class Pretrained(
-    nn.Module,
-    PyTorchModelHubMixin,
-    library_name="capsbench",
-    pipeline_tag="image-classification",
-    model_card_template=TEMPLATE,
-):
+class Pretrained(nn.Module):
     """A module with keyword-only arguments that has ``save_pretrained`` and ``from_pretrained``.
 
-    The mixin saves the arguments of the constructor. This class adds the defaults of a parent to
-    which the constructor passes its ``**kwargs``. Loading converts the arguments to the types of
-    their annotations (JSON has no tuples), requires that the weights fit, and unpickles nothing.
+    Saving writes the arguments of the constructor, with the defaults of a parent to which it passes
+    its ``**kwargs``. Loading converts the arguments to the types of their annotations (JSON has no
+    tuples), requires that the weights fit, and unpickles nothing.
 
     Attributes:
         source: Publication of the architecture; empty for one of your own.
@@ -68,16 +66,64 @@ class Pretrained(
     source: ClassVar[str] = ""
     origin: Mapping[str, Any] = MappingProxyType({})
 
-    def _save_pretrained(self, save_directory: Path) -> None:
+    _given_arguments: Mapping[str, Any] = MappingProxyType({})
+
+    def __new__(cls, *arguments: Any, **keywords: Any) -> Self:
+        """Keep the arguments of the constructor, which are saved with the weights."""
+        model = super().__new__(cls)
+        _, *names = inspect.signature(cls.__init__).parameters
+        model._given_arguments = dict(zip(names, arguments, strict=False)) | keywords
+        return model
+
+    def save_pretrained(self, save_directory: str | Path) -> None:
+        """Save weights, arguments and card in a folder, in place of those that it holds.
+
+        Args:
+            save_directory: The folder; it is made if it is missing.
+
+        Raises:
+            UserError: An argument of the constructor is not a plain value, such as a module.
+        """
+        folder = Path(save_directory)
+        folder.mkdir(parents=True, exist_ok=True)
         origin = json.dumps(dict(self.origin), allow_nan=False)
         # A single key: safetensors writes several in an order that changes from run to run.
-        save_model(self, str(save_directory / WEIGHTS), {"origin": origin})
+        save_model(self, str(folder / WEIGHTS), {"origin": origin})
         content = json.dumps(
             self.constructor_arguments(), indent=2, sort_keys=True, allow_nan=False
         )
-        (save_directory / CONFIG).write_text(content + "\n", encoding="utf-8")
-        # The mixin would keep the card of the weights that this folder held before.
-        (save_directory / CARD).unlink(missing_ok=True)
+        (folder / CONFIG).write_text(content + "\n", encoding="utf-8")
+        self.generate_model_card().save(folder / CARD)
+
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        commit_message: str = "Add a trained model",
+        private: bool | None = None,
+        token: str | None = None,
+    ) -> str:
+        """Publish the model on the hub.
+
+        Args:
+            repo_id: Repository as ``owner/name``; it is made if it is missing.
+            commit_message: Message of the commit.
+            private: Make the repository private; None for the default of its owner.
+            token: Access token of the hub; None for that of ``hf auth login``.
+
+        Returns:
+            Address of the commit.
+        """
+        from huggingface_hub import HfApi
+
+        api = HfApi(token=token)
+        repo_id = api.create_repo(repo_id, private=private, exist_ok=True).repo_id
+        with TemporaryDirectory() as folder:
+            self.save_pretrained(folder)
+            commit = api.upload_folder(
+                repo_id=repo_id, folder_path=folder, commit_message=commit_message
+            )
+        return str(commit)
 
     @classmethod
     def loading_code(cls) -> str:
@@ -90,9 +136,8 @@ class Pretrained(
         Raises:
             UserError: An argument is not a plain value, such as a module.
         """
-        assert isinstance(self._hub_mixin_config, dict)
         cls = type(self)
-        return resolve(cls, self._hub_mixin_config, what=f"model '{cls.__name__}'")
+        return resolve(cls, self._given_arguments, what=f"model '{cls.__name__}'")
 
     @classmethod
     def from_pretrained(
@@ -124,6 +169,8 @@ class Pretrained(
         """
         folder = Path(pretrained_model_name_or_path)
         if not folder.is_dir() and _is_repository(pretrained_model_name_or_path):
+            from huggingface_hub import snapshot_download
+
             try:
                 downloaded = snapshot_download(
                     str(pretrained_model_name_or_path),
@@ -148,8 +195,13 @@ class Pretrained(
 
     def generate_model_card(self) -> ModelCard:
         """Return the folder's README.md: metadata for the hub, and facts for readers."""
-        data = deepcopy(self._hub_mixin_info.model_card_data)
-        data.license = self.origin.get("license") or data.license
+        from huggingface_hub import ModelCard, ModelCardData
+
+        data = ModelCardData(
+            library_name="capsbench",
+            license=self.origin.get("license"),
+            pipeline_tag="image-classification",
+        )
         text = json.dumps(
             {"source": self.source, **self.origin, "arguments": self.constructor_arguments()},
             indent=2,
@@ -157,7 +209,7 @@ class Pretrained(
         )
         return ModelCard.from_template(
             data,
-            template_str=self._hub_mixin_info.model_card_template,
+            template_str=TEMPLATE,
             title=type(self).__name__,
             loading_code=self.loading_code(),
             facts=text,

@@ -1,10 +1,11 @@
 """Models with one fault each in constructor, seeding, image sizes or checkpoints."""
 
 import random
+from collections.abc import Callable
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from capsbench.conformance import construction
 from capsbench.contracts import ImageShape, Prediction
@@ -100,13 +101,17 @@ class ForgetsItsSchedule(Sound):
 
 class UnsavedArgument(Sound):
     def __init__(
-        self, *, image_shape: ImageShape, num_classes: int, scale: complex = 1 + 0j
+        self,
+        *,
+        image_shape: ImageShape,
+        num_classes: int,
+        activation: Callable[[Tensor], Tensor] = torch.sigmoid,
     ) -> None:
         super().__init__(image_shape=image_shape, num_classes=num_classes)
-        self.scale = abs(scale)
+        self.activation = activation
 
     def forward(self, images, views=None):
-        return Prediction(super().forward(images).scores * self.scale)
+        return Prediction(self.activation(super().forward(images).scores))
 
 
 # Check, model that fails it, key words of the message.
@@ -125,5 +130,5 @@ FAULTS = [
     (construction.smallest_size, ShapelessRefusal, "1 x 1 pixels raise a ValueError; call .*requ"),
     (construction.smallest_size, HeightOnly, "4 x 3 pixels are not refused although .* is 4"),
     (construction.checkpoint, ForgetsItsSchedule, "after loading, scores differ; .* buffer"),
-    (construction.checkpoint, UnsavedArgument, "after loading, scores differ; .* JSON"),
+    (construction.checkpoint, UnsavedArgument, "an argument is not a plain value"),
 ]

@@ -10,6 +10,7 @@ from pathlib import Path
 from capsbench.reporting import report
 
 HEAVY = (
+    "huggingface_hub",
     "kornia",
     "matplotlib",
     "pytorch_lightning",

@@ -1,11 +1,14 @@
 """Checkpoints: read back whole; damaged ones are refused, and the message names the folder."""
 
+import copy
 import json
 import re
 import socket
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import huggingface_hub
 import pytest
 import torch
 from huggingface_hub import ModelCard
@@ -13,6 +16,7 @@ from safetensors.torch import load_file, save_file
 
 from capsbench.errors import UserError
 from capsbench.files.yaml import parse_yaml
+from capsbench.models import CNNSmall
 from capsbench.names import find, license_of
 from capsbench.running.checkpoints import load_checkpoint, save_checkpoint
 
@@ -85,12 +89,12 @@ def test_card_names_the_origin_of_the_weights(checkpoint):
 
 def test_origin_survives_loading_and_saving(checkpoint, tmp_path):
     folder, model = checkpoint
-    copy = tmp_path / "copy"
-    build("cnn-small", width=3, hidden=4).save_pretrained(copy)  # its card is replaced
-    type(model).from_pretrained(str(folder)).save_pretrained(copy)
+    copied = tmp_path / "copy"
+    build("cnn-small", width=3, hidden=4).save_pretrained(copied)  # its card is replaced
+    type(model).from_pretrained(str(folder)).save_pretrained(copied)
     for file in ("README.md", "model.safetensors", "config.json"):
-        assert (copy / file).read_bytes() == (folder / file).read_bytes()
-    assert load_checkpoint(copy, "cnn-small").origin == {"license": "apache-2.0", **FACTS}
+        assert (copied / file).read_bytes() == (folder / file).read_bytes()
+    assert load_checkpoint(copied, "cnn-small").origin == {"license": "apache-2.0", **FACTS}
 
 
 def test_weights_without_an_origin_are_loaded(checkpoint):
@@ -200,3 +204,40 @@ def test_a_damaged_checkpoint_names_the_folder_to_remove(checkpoint, damage, mes
     assert "\n" not in str(caught.value)
     with pytest.raises(UserError, match=message):  # and the same without a cell
         find("models", "cnn-small").load().from_pretrained(folder)
+
+
+def test_a_model_is_published_with_all_of_its_files(checkpoint, monkeypatch):
+    """With a stand-in for the client of the hub."""
+    _, model = checkpoint
+    published: dict[str, Any] = {}
+
+    class Client:
+        def __init__(self, token):
+            published["token"] = token
+
+        def create_repo(self, repo_id, *, private, exist_ok):
+            published["private"] = private
+            return SimpleNamespace(repo_id=f"me/{repo_id}")
+
+        def upload_folder(self, *, repo_id, folder_path, commit_message):
+            published[repo_id] = {path.name for path in Path(folder_path).iterdir()}
+            return "https://hub/commit"
+
+    monkeypatch.setattr(huggingface_hub, "HfApi", Client)
+    assert model.push_to_hub("net", private=True, token="secret") == "https://hub/commit"
+    assert published == {
+        "token": "secret",
+        "private": True,
+        "me/net": {"model.safetensors", "config.json", "README.md"},
+    }
+
+
+def test_arguments_by_position_and_copies_are_saved(tmp_path):
+    class Net(CNNSmall):
+        def __init__(self, width: int, *, image_shape, num_classes):
+            super().__init__(image_shape=image_shape, num_classes=num_classes, width=width)
+
+    model = copy.deepcopy(Net(3, image_shape=(1, 20, 20), num_classes=2))
+    assert model.constructor_arguments()["width"] == 3
+    model.save_pretrained(tmp_path)
+    assert Net.from_pretrained(tmp_path).constructor_arguments()["width"] == 3
