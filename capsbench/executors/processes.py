@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import IO, Protocol
 
 ON_WINDOWS = os.name == "nt"
@@ -49,12 +51,26 @@ def start(
         stdin=stdin,
         stdout=stdout,
         pass_fds=pass_fds,
-        env=os.environ | variables,
+        env=os.environ | _search_path() | variables,
         text=True,
         encoding="utf-8",
         process_group=None if ON_WINDOWS else 0,
         creationflags=subprocess.CREATE_NEW_PROCESS_GROUP if ON_WINDOWS else 0,  # type: ignore[attr-defined,unused-ignore]  # Windows only
     )
+
+
+def _search_path() -> Mapping[str, str]:
+    """Return the variable by which a process finds modules that are not installed as this one does.
+
+    A script can use modules that lie beside it, or that a notebook has added to the path.
+    """
+    installed = (sys.prefix, sys.base_prefix)
+    own = [
+        str(Path(folder).resolve())
+        for folder in sys.path
+        if not any(Path(folder).is_relative_to(place) for place in installed)
+    ]
+    return {"PYTHONPATH": os.pathsep.join(own)} if own else {}
 
 
 def reap(process: Process) -> int | None:

@@ -172,6 +172,20 @@ def test_the_death_of_an_idle_worker_costs_no_work():
     assert int(answer) != pid
 
 
+def test_a_worker_finds_the_modules_of_its_parent(tmp_path, monkeypatch):
+    (tmp_path / "beside_a_script.py").touch()
+    monkeypatch.syspath_prepend(tmp_path)
+    with pool_of(2) as pool:
+        pool.submit(
+            [
+                work("module", "beside_a_script"),
+                work("module", "beside_a_script", named="2", devices=2),
+            ]
+        )
+        answers = {each.answer for each in all_ended(pool, 2).values()}
+    assert answers == {"beside_a_script"}
+
+
 def test_a_work_has_no_part_in_the_pipe_of_requests():
     with pool_of(1) as pool:
         pool.submit([work("read"), work("pid", order=1)])

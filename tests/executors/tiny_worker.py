@@ -4,6 +4,7 @@ import json
 import os
 import sys
 import time
+from importlib import import_module
 from pathlib import Path
 
 from capsbench.environment.entry import run_process
@@ -41,6 +42,8 @@ def carry_out(request):
         sys.stdout.flush()
     elif name == "read":
         return sys.stdin.read() or "nothing"
+    elif name == "module":
+        return import_module(argument).__name__
     elif name == "variable":
         return os.environ.get(argument, "")
     return f"{os.getpid()}"
