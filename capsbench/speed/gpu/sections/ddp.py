@@ -87,7 +87,7 @@ def same_losses(parts: Parts) -> Values:
     arguments += ["--models", "CNN" if parts.small else MODELS]
     arguments += ["--set", f"recipe.steps={4 if parts.small else 20}"]
     arguments += ["--limit", "96" if parts.small else "480"]
-    losses = []
+    losses: list[dict[str, list[float]]] = []
     for devices in (1, count):
         several = ("--devices", str(devices), "--strategy", "ddp") if devices > 1 else ()
         with tempfile.TemporaryDirectory() as folder:
@@ -100,9 +100,8 @@ def same_losses(parts: Parts) -> Values:
                     seconds=parts.left,
                     variables=FULL_PRECISION,
                 )
-            except TimeoutError as error:
-                values = {"processes": count, "losses": losses}
-                raise Incomplete(error, values, "cut") from None
+            except TimeoutError as late:
+                raise Incomplete(late, {"processes": count, "losses": losses}, "cut") from None
             _require_processes(results.records, devices)
             losses.append(
                 {
