@@ -37,8 +37,9 @@ fuzz: install-dev ## a random search over both routings, FUZZ_SECONDS=600 FUZZ_S
 soak: install-dev ## kill processes of a run at random, SOAK_KILLS=100 SOAK_SEED=..., and compare the results
 	@$(BIN)/python -m tests.running.soak
 
-bench: install ## environment, then speed on this machine, relative to the textbook form: some minutes
+bench: install ## environment, then speed on this machine, relative to the textbook form: some minutes, and ten for executors
 	@$(BIN)/capsbench bench
+	@$(BIN)/capsbench bench executors --output runs/bench/executors
 
 gpu: install ## environment, then all that needs CUDA, checked in six minutes: runs/gpu/gpu.json
 	@$(BIN)/python -m capsbench.speed.gpu $(GPU)

@@ -240,6 +240,7 @@ def _not_python(error: SyntaxError) -> UserError:
     return UserError(f"{error.filename}, line {error.lineno}: {error.msg}")
 
 
+@cache
 def _require_one_checkout(module: str, origin: Path) -> None:
     """Refuse a module of ours that lies outside the checkout, or wheel, of capsbench itself.
 

@@ -17,7 +17,7 @@ from capsbench.cli.options import (
 )
 from capsbench.errors import unknown
 from capsbench.files.folders import require_writable
-from capsbench.speed.groups import GROUPS
+from capsbench.speed.groups import GROUPS, ON_REQUEST
 
 if TYPE_CHECKING:
     from capsbench.speed.record import SpeedRecord
@@ -33,7 +33,8 @@ def bench(
         list[str] | None,
         typer.Argument(
             metavar="GROUP",
-            help=f"Groups to measure, of {', '.join(GROUPS)}; all if left out.",
+            help=f"Groups to measure, of {', '.join(GROUPS)}; if left out, all but "
+            f"{', '.join(ON_REQUEST)}.",
             autocompletion=complete_group,
         ),
     ] = None,
@@ -54,9 +55,10 @@ def bench(
     """Measure speed relative to the textbook backend.
 
     The rows of a comparison are timed alternately, in rounds, and ratios are computed round by
-    round. Run nothing else at the same time. The measurement takes some minutes.
+    round. Run nothing else at the same time. The measurement takes some minutes; that of
+    executors, which is made if it is named, about ten more.
     """
-    selected = list(dict.fromkeys(groups or GROUPS))
+    selected = list(dict.fromkeys(groups or (name for name in GROUPS if name not in ON_REQUEST)))
     for group in selected:
         if group not in GROUPS:
             raise unknown("group", group, GROUPS)

@@ -59,8 +59,12 @@ class Record(RecordPart):
 
     def save(self, path: Path) -> None:
         """Write the record by an atomic rename."""
+        write_json(path, self.file_content())
+
+    def file_content(self) -> dict[str, Any]:
+        """Return the contents of the record's file, with the schema number and the checksum."""
         content = self.model_dump(mode="json", by_alias=True)
-        write_json(path, {"schema": SCHEMA, "checksum": _checksum(content), **content})
+        return {"schema": SCHEMA, "checksum": _checksum(content), **content}
 
     def save_if_changed(self, path: Path) -> None:
         """Write the record, unless it differs from the file in the date of its provenance alone."""

@@ -10,7 +10,12 @@ from markupsafe import Markup
 
 from capsbench.records import CellResult, Results
 from capsbench.reporting import protocol
-from capsbench.reporting.comparisons.aggregate import ACCURACY_BY_VIEW, SeedValues, view_factors
+from capsbench.reporting.comparisons.aggregate import (
+    ACCURACY_BY_VIEW,
+    SHOWN_SEEDS,
+    SeedValues,
+    view_factors,
+)
 from capsbench.reporting.figures.all_figures import CaptionedFigure
 from capsbench.reporting.figures.view_figure import describe_curves
 from capsbench.reporting.formatting import FACTORS, percent, view
@@ -92,13 +97,14 @@ class ExampleStrip:
 
 @dataclass(frozen=True)
 class ModelSection:
-    """All records of one model."""
+    """Records of one model: its numbers, and the cells of the first seeds, ``more`` left out."""
 
     title: str
     color: int
     arguments: Mapping[str, Any]
     parameters: int | None
     cells: list[CellResult]
+    more: int
     values: Table | None
     curves: Markup | None
 
@@ -188,7 +194,8 @@ def _models(results: Results, drawings: Mapping[str, bytes]) -> Iterator[ModelSe
             color=color_indices[title],
             arguments=next((c.arguments for c in cells if c.arguments), {}),
             parameters=next((c.parameters for c in cells if c.parameters is not None), None),
-            cells=cells,
+            cells=cells[:SHOWN_SEEDS],
+            more=len(cells[SHOWN_SEEDS:]),
             values=totals_table(cells),
             curves=curves,
         )

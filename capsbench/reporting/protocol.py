@@ -13,7 +13,7 @@ from capsbench.measures.accuracy_by_view import AccuracyByViewConfig
 from capsbench.measures.averaged_accuracy import AveragedAccuracyConfig
 from capsbench.measures.rendering_error import RenderingErrorConfig
 from capsbench.records import Results
-from capsbench.reporting.comparisons.aggregate import ACCURACY_BY_VIEW
+from capsbench.reporting.comparisons.aggregate import ACCURACY_BY_VIEW, SHOWN_SEEDS
 from capsbench.reporting.comparisons.joint_views import ACCURACY_BY_JOINT_VIEW
 from capsbench.reporting.formatting import (
     FACTORS,
@@ -315,4 +315,10 @@ def _seeds(results: Results) -> str:
         1: "With one seed, the spread over seeds is unknown.",
         2: "The value of each seed is shown; an interval needs three seeds or more.",
     }.get(len(seeds), "Intervals are 95 % t intervals of the mean over seeds.")
+    if len(seeds) > SHOWN_SEEDS:
+        intervals += (
+            f" Means and intervals come from all of them; the first {SHOWN_SEEDS} of each model "
+            "are shown one by one, and results.csv has every value."
+        )
+        return f"{len(seeds):,} seeds, {seeds[0]} to {seeds[-1]}. {intervals}"
     return f"{listed([str(seed) for seed in seeds])}. {intervals}"

@@ -51,10 +51,19 @@ def carry_out(jobs: Sequence[Job], session: Session, on_done: OnDone, *, finishe
     """
     if not jobs:
         return 0
-    with (
-        RunProgress(session, jobs, finished=finished) as progress,
-        make_executor(jobs, session) as executor,
-    ):
+    return carry_out_on(make_executor(jobs, session), jobs, session, on_done, finished=finished)
+
+
+def carry_out_on(
+    executor: Executor,
+    jobs: Sequence[Job],
+    session: Session,
+    on_done: OnDone,
+    *,
+    finished: int = 0,
+) -> int:
+    """Carry out jobs on an executor, which is started and stopped; see `carry_out`."""
+    with RunProgress(session, jobs, finished=finished) as progress, executor:
 
         def ended(job: Job, outcome: Outcome) -> None:
             progress.done(job)
@@ -63,7 +72,6 @@ def carry_out(jobs: Sequence[Job], session: Session, on_done: OnDone, *, finishe
         schedule = _Schedule(jobs, session, executor, ended, progress.done)
         while schedule.goes_on:
             schedule.advance()
-            progress.update()
     if schedule.refusals:
         first, *others = schedule.refusals
         raise UserError(f"{first} (and {len(others)} more)" if others else first)

@@ -7,6 +7,7 @@ from typing import Literal
 from capsbench.files.atomic import is_present
 from capsbench.records import CellFolder
 from capsbench.records.cell_files import load_config, load_training, load_trajectory
+from capsbench.records.training import TrainingRecord
 from capsbench.records.trajectory import validation_steps
 from capsbench.running.cell import Cell
 from capsbench.running.checkpoints import has_checkpoint
@@ -26,20 +27,18 @@ def cell_state(cell: Cell, session: Session) -> State:
         UserError: A file is damaged, or belongs to another cell.
     """
     folder = session.folder(cell)
-    trained = is_trained(cell, folder)
-    if trained and (
-        load_training(folder).status == "diverged" or not missing_measures(cell, folder)
-    ):
+    training = load_complete_training(cell, folder)
+    if training and (training.status == "diverged" or not missing_measures(cell, folder)):
         return "done"  # also if it failed for another benchmark
     if is_present(folder.failure):
         return "failed"
-    if trained and has_weights(cell, folder):
+    if training and has_weights(cell, folder):
         return "to measure"
     return "resumable" if folder.state.is_file() else "to do"
 
 
-def is_trained(cell: Cell, folder: CellFolder) -> bool:
-    """Check that a training has all of its records, and verify them.
+def load_complete_training(cell: Cell, folder: CellFolder) -> TrainingRecord | None:
+    """Read the outcome of a training, if it has all of its records, and verify them.
 
     Raises:
         UserError: One is damaged, or belongs to another cell.
@@ -47,12 +46,12 @@ def is_trained(cell: Cell, folder: CellFolder) -> bool:
     if is_present(folder.config):
         load_config(folder)
     if not is_present(folder.training):
-        return False
+        return None
     training = load_training(folder)
     if validation_steps(cell.config, training) and not is_present(folder.trajectory):
-        return False
+        return None
     load_trajectory(folder, cell.config, training)
-    return True
+    return training
 
 
 def is_complete(cell: Cell, folder: CellFolder) -> bool:
@@ -61,9 +60,10 @@ def is_complete(cell: Cell, folder: CellFolder) -> bool:
     Raises:
         UserError: A record is damaged, or belongs to another cell.
     """
-    if not is_trained(cell, folder):
+    training = load_complete_training(cell, folder)
+    if training is None:
         return False
-    return load_training(folder).status == "diverged" or has_weights(cell, folder)
+    return training.status == "diverged" or has_weights(cell, folder)
 
 
 def has_weights(cell: Cell, folder: CellFolder) -> bool:

@@ -11,7 +11,7 @@ from capsbench.records import CellFolder, SearchRecord, Trial
 from capsbench.records.cell_files import load_failure, load_training
 from capsbench.running.carry_out import carry_out
 from capsbench.running.cell import Cell
-from capsbench.running.cell_state import is_trained
+from capsbench.running.cell_state import load_complete_training
 from capsbench.running.job_request import Outcome
 from capsbench.running.jobs import CellJob, Job
 from capsbench.running.outcome_lines import print_failure
@@ -123,7 +123,7 @@ def _train(cells: Sequence[Cell], benchmark: str, session: Session) -> None:
         folder = session.folder(cell)
         if session.retry_failed and session.is_first:
             remove(folder.failure)
-        if is_trained(cell, folder) or is_present(folder.failure):
+        if load_complete_training(cell, folder) or is_present(folder.failure):
             _print_outcome(cell, session)
         else:
             jobs.append(CellJob(kind="train", benchmark=benchmark, cell=cell))

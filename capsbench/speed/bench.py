@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from capsbench.profiling.peak_memory import peak_bytes
 from capsbench.profiling.timing import synchronize
-from capsbench.speed.groups import data, routing, startup, step, sweep
+from capsbench.speed.groups import data, executors, growth, routing, startup, step, sweep
 from capsbench.speed.interleaving import (
     PreparedWork,
     calls_per_sample,
@@ -34,6 +34,10 @@ def comparisons_of(group: str, device: str) -> list[Comparison]:
             return sweep.comparisons(device, sweep.SweepSizes())
         case "startup":
             return startup.comparisons()
+        case "growth":
+            return growth.comparisons(growth.GrowthSizes())
+        case "executors":
+            return executors.comparisons(executors.ExecutorSizes())
     raise ValueError(group)
 
 
@@ -53,24 +57,31 @@ def measure_comparison(
 ) -> list[RowResult]:
     """Measure the rows of a comparison.
 
-    Each row is called twice before: once for warm-up, once to measure its memory.
+    Each row is called twice before: once for warm-up, once to measure its memory; see
+    `Comparison.rounds` for works that take long.
 
     Args:
         group: Group of the comparison.
         comparison: The rows.
         device: Device of the computation: ``cpu`` or ``cuda``.
         limits: Measured limits of the device, for rows with known operations or bytes.
-        rounds: Number of rounds; by default as many as fit into the budget.
+        rounds: Number of rounds; by default that of the comparison, or as many as fit into the
+            budget.
         budget: Seconds for the rounds.
 
     Returns:
         The result of each row, in order.
     """
     available = [row for row in comparison.rows if row.not_measured is None]
-    prepared = [_prepare(row, device) for row in available]
+    prepared = [
+        _prepare(row, device)
+        if comparison.rounds is None
+        else _prepare_long(row, warm_up=row is available[0])
+        for row in available
+    ]
     samples = interleave(
         [work for work, _ in prepared],
-        rounds=rounds,
+        rounds=rounds or comparison.rounds,
         budget=budget,
         synchronize=lambda: synchronize(device),
     )
@@ -98,6 +109,13 @@ def _prepare(row: Row, device: str) -> tuple[PreparedWork, int | None]:
         work()
         synchronize(device)
     return PreparedWork(work, calls_per_sample(time.perf_counter() - start)), peak
+
+
+def _prepare_long(row: Row, *, warm_up: bool) -> tuple[PreparedWork, None]:
+    work = row.prepare()
+    if warm_up:
+        work()
+    return PreparedWork(work, calls=1), None
 
 
 def _result(

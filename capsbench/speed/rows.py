@@ -47,10 +47,13 @@ class Comparison:
     Attributes:
         name: Name of the work.
         rows: Rows; the first is the baseline.
+        rounds: Number of rounds, if a work takes too long for the usual ones. Of such rows only the
+            first, which must be the smallest, is called before: it imports and fills caches.
     """
 
     name: str
     rows: tuple[Row, ...]
+    rounds: int | None = None
 
 
 class RowResult(RecordPart):

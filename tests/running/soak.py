@@ -19,55 +19,15 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from hashlib import sha256
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-
-from capsbench.files.atomic import read_json, read_rows
-from capsbench.files.yaml import write_yaml
+from capsbench.records.digests import result_digests
+from capsbench.speed.tiny_cells import as_file, tiny_protocol
 
 KINDS = ("worker", "worker", "worker", "command", "group")  # a worker more often than others
 SIGNALS = (signal.SIGKILL, signal.SIGKILL, signal.SIGTERM)
 MAX_SECONDS = 6.0  # between two kills
-RECORDS = ("config.json", "training.json", "trajectory.csv", "log.txt")
-
-DYNAMIC = {"channels": 8, "stride": 2, "primary_types": 4, "primary_kernel": 5, "decoder": []}
-EM = {
-    "channels": 8, "kernel": 9, "stride": 4, "primary_types": 4, "types": [4], "strides": [2],
-    "iterations": 2,
-}  # fmt: skip
-
-
-def protocol(cells: int) -> dict[str, Any]:
-    """Return a benchmark of three networks with a number of cells."""
-    return {
-        "name": "soak",
-        "version": 1,
-        "title": "Soak",
-        "question": "Does a run survive?",
-        "source": "none",
-        "data": {"name": "digits"},
-        "views": {"rotation": [-30, 30]},
-        "models": [
-            {"name": "cnn-small", "label": "CNN", "arguments": {"width": 4, "hidden": 16}},
-            {"name": "capsnet-dr", "label": "Dynamic routing", "arguments": DYNAMIC},
-            {"name": "capsnet-em", "label": "EM routing", "arguments": EM},
-        ],
-        "recipe": {"steps": 60, "batch_size": 32, "evaluate_every": 20, "limit": 200},
-        "seeds": list(range(cells // 3)),
-        "measures": [
-            {
-                "measure": "accuracy-by-view",
-                "grid": {"rotation": {"start": -60, "stop": 60, "step": 60}},
-            },
-            {
-                "measure": "invariance-error",
-                "grid": {"rotation": {"start": 0, "stop": 30, "step": 30}},
-            },
-        ],
-    }
+OTHER_RECORDS = ("config.json", "log.txt")  # which may differ
 
 
 @dataclass
@@ -89,7 +49,7 @@ class Soak:
     def command(self, runs: Path) -> list[str]:
         """Return the command of a run, whose file is written first."""
         file = self.folder / "soak.yaml"
-        file.write_text(write_yaml(protocol(self.cells)), encoding="utf-8")
+        file.write_text(as_file(tiny_protocol("soak", self.cells // 3)), encoding="utf-8")
         return [
             sys.executable, "-m", "capsbench", "run", str(file), "--output", str(runs),
             "--device", "cpu", "--wandb", "off", "--retries", "1000", *self.options,
@@ -156,31 +116,22 @@ def descendants(pid: int) -> list[int]:
 
 
 def digests(runs: Path) -> dict[str, str]:
-    """Return a digest of everything that is the same in each run, by place.
+    """Return the digests of all results.
 
     Raises:
         RuntimeError: There are other files than records and weights.
     """
-    found = {}
-    for path in sorted(path for path in runs.glob("digits/*/*/**/*") if path.is_file()):
-        place = path.relative_to(runs).as_posix()
-        if path.name == "training.json":
-            content: Any = read_json(path)
-            found[place] = repr([content[name] for name in ("status", "selected", "weights")])
-        elif path.name == "trajectory.csv":
-            rows = [{**row, "seconds": 0} for row in read_rows(path)]
-            found[place] = sha256(repr(rows).encode()).hexdigest()
-        elif path.parent.name == "measures" and path.suffix == ".json":
-            found[place] = sha256(repr(read_json(path)["values"]).encode()).hexdigest()
-        elif path.suffix == ".npz":
-            arrays = np.load(path, allow_pickle=False)
-            parts = b"".join(name.encode() + arrays[name].tobytes() for name in sorted(arrays))
-            found[place] = sha256(parts).hexdigest()
-        elif path.parent.parent.name != "checkpoints" and path.name not in RECORDS:
-            raise RuntimeError(f"left over: {path}")
-    leftovers = [path for path in runs.rglob(".*") if path.is_file()]
-    if leftovers:
-        raise RuntimeError(f"left over: {leftovers}")
+    found = result_digests(runs)
+    others = {
+        path.relative_to(runs).as_posix()
+        for path in runs.glob("digits/*/*/**/*")
+        if path.is_file()
+        and path.parent.parent.name != "checkpoints"
+        and path.name not in OTHER_RECORDS
+    }
+    others |= {path.relative_to(runs).as_posix() for path in runs.rglob(".*") if path.is_file()}
+    if leftovers := others - found.keys():
+        raise RuntimeError(f"left over: {sorted(leftovers)}")
     return found
 
 

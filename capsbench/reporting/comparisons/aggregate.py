@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from statistics import fmean
 
 from capsbench.records import CellResult, Results
@@ -11,6 +12,7 @@ from capsbench.statistics.intervals import t_interval
 from capsbench.values import Condition, Quantity, select
 
 ACCURACY_BY_VIEW = "accuracy-by-view"
+SHOWN_SEEDS = 50  # of a model, of which figures and tables show each one
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,11 @@ class SeedValues:
     def n(self) -> int:
         """Number of seeds."""
         return len(self.values)
+
+    @property
+    def shown(self) -> list[float]:
+        """Values that lists and figures show one by one: those of the first `SHOWN_SEEDS` seeds."""
+        return list(islice(self.values.values(), SHOWN_SEEDS))
 
     @property
     def mean(self) -> float:

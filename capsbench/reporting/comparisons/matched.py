@@ -14,6 +14,7 @@ from capsbench.reporting.comparisons.aggregate import SeedValues, collect
 from capsbench.reporting.formatting import percent
 from capsbench.reporting.tables.mean_cell import mean_cell
 from capsbench.reporting.tables.table import Table, TableRow, number_columns, text_columns
+from capsbench.schema import Matched
 from capsbench.training.selection import accuracy_column, at_step, matched
 
 NEVER = "never reached"
@@ -39,9 +40,9 @@ def matches(results: Results, cells: Sequence[CellResult]) -> list[Match]:
     rule = results.benchmark.matched
     if rule is None:
         return []
-    matches = []
+    matches, targets = [], _targets(results, rule)
     for cell in cells:
-        target = _target(results, cell)
+        target = targets.get((cell.at, cell.seed)) if isinstance(rule.to, str) else rule.to
         if target is None or not _is_trained(cell):
             continue
         if cell.label == rule.to:
@@ -106,17 +107,13 @@ def _caption(results: Results) -> str:
     )
 
 
-def _target(results: Results, cell: CellResult) -> float | None:
-    rule = results.benchmark.matched
-    if rule is None:
-        return None
-    if not isinstance(rule.to, str):
-        return rule.to
-    for other in results.cells:
-        cell_key = (other.label, other.at, other.seed)
-        if cell_key == (rule.to, cell.at, cell.seed) and _is_trained(other):
-            return _selected(results, other)[accuracy_column(rule.split)]
-    return None
+def _targets(results: Results, rule: Matched) -> dict[tuple[float | None, int | None], float]:
+    """Return the accuracies of the model to be matched, by varied value and seed."""
+    return {
+        (cell.at, cell.seed): _selected(results, cell)[accuracy_column(rule.split)]
+        for cell in results.cells
+        if cell.label == rule.to and _is_trained(cell)
+    }
 
 
 def _is_trained(cell: CellResult) -> bool:

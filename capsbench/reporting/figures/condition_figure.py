@@ -151,7 +151,7 @@ def _draw_panel(
             x_values, [seed_values.mean for _, seed_values in points], color=color, linewidth=1.5
         )
         for x, (_, seed_values) in zip(x_values, points, strict=True):
-            seeds = list(seed_values.values.values())
+            seeds = seed_values.shown
             axes.plot([x] * len(seeds), seeds, marker, color=color, markersize=3.6)
     for index, dashes, points in further:
         axes.plot(

@@ -125,11 +125,7 @@ def _draw_line(
     path = [(x, seed_values) for x, seed_values in points if x <= last]
     heights = [spec.height(seed_values.mean) for _, seed_values in path]
     axes.plot([x for x, _ in path], heights, **(style | {"marker": ""}))
-    seeds = [
-        (at, spec.height(value))
-        for at, seed_values in points
-        for value in seed_values.values.values()
-    ]
+    seeds = [(at, spec.height(value)) for at, seed_values in points for value in seed_values.shown]
     axes.plot(*zip(*seeds, strict=True), **(style | {"linestyle": ""}), zorder=3)
     for x, seed_values in points:
         if limits := seed_values.interval:

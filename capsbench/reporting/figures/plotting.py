@@ -127,7 +127,7 @@ def draw_line(
     style = line_style(index) if connected else ""
     axes.plot(x_values, means, color=color, linestyle=style, label=label)
     for x, seed_values in points:
-        values = list(seed_values.values.values())
+        values = seed_values.shown
         axes.plot([x] * len(values), values, marker, color=color, markersize=4)
         if limits := seed_values.interval:
             axes.plot([x, x], limits, color=color, linewidth=1, alpha=0.6)

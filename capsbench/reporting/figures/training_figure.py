@@ -10,6 +10,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from capsbench.records import CellResult
+from capsbench.reporting.comparisons.aggregate import SHOWN_SEEDS
 from capsbench.reporting.figures.plotting import PANEL, new_figure, share_axis
 from capsbench.reporting.figures.style import INK, series
 
@@ -20,13 +21,13 @@ def training_figure(cells: Sequence[CellResult], index: int) -> Figure | None:
     """Draw loss and validation accuracy over the steps of a training, one line per seed.
 
     Args:
-        cells: The seeds of one model.
+        cells: The seeds of one model, of which the first `SHOWN_SEEDS` are drawn.
         index: Place of the model in the list of models, for its color.
 
     Returns:
         The figure; None if there is no trajectory yet.
     """
-    cells = [cell for cell in cells if cell.trajectory]
+    cells = [cell for cell in cells[:SHOWN_SEEDS] if cell.trajectory]
     if not cells:
         return None
     color = series(index).color

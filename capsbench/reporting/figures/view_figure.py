@@ -157,7 +157,7 @@ def _draw_curve(axes: Axes, points: Sequence[CurvePoint], index: int) -> None:
     if bands:
         at, lower, upper = zip(*bands, strict=True)
         axes.fill_between(at, lower, upper, color=color, alpha=0.16, linewidth=0)
-    seeds = [(point.view, value) for point in points for value in point.seed_values.values.values()]
+    seeds = [(point.view, value) for point in points for value in point.seed_values.shown]
     x, y = zip(*seeds, strict=True)
     axes.scatter(x, y, s=13, color=color, marker=marker, edgecolors=PAPER, linewidths=0.4, zorder=3)
 

@@ -22,12 +22,12 @@ def mean_cell(seed_values: SeedValues | None, unit: str = "share") -> TableCell 
     if None in seed_values.values:  # trained elsewhere: one model, no mean
         return TableCell(text(seed_values.mean))
     limits = seed_values.interval
+    more = seed_values.n - len(seed_values.shown)
     return TableCell(
         text(seed_values.mean),
         interval=f"{bare(limits[0])} to {bare(limits[1])}" if limits else "",
         # A line may break only between two seeds.
-        values=", ".join(
-            bare(value).replace(" ", NO_BREAK) for value in seed_values.values.values()
-        ),
+        values=", ".join(bare(value).replace(" ", NO_BREAK) for value in seed_values.shown)
+        + (f" and {more:,} more" if more else ""),
         seeds=seed_values.n,
     )
