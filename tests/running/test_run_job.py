@@ -17,6 +17,7 @@ from capsbench.running.job_request import JobRequest, Outcome
 from capsbench.running.jobs import CellJob
 from capsbench.running.plan import plan
 from capsbench.schema import Benchmark
+from capsbench.trusted_code import trusting_code
 
 ODD = '''
 import os
@@ -66,7 +67,7 @@ def requests(tiny_protocol, session, tmp_path):
     models = [{"name": name, "label": act, "arguments": {"act": act}} for act in ACTS]
     recipe = {**tiny_protocol["recipe"], "steps": 2, "evaluate_every": 2}
     protocol = {**tiny_protocol, "models": models, "seeds": [0], "recipe": recipe}
-    with run_job.trusting_code(True):
+    with trusting_code(True):
         cells = plan(Benchmark.model_validate(protocol))
     return {
         cell.label: JobRequest.of(CellJob(kind="train", benchmark="tiny", cell=cell), session)
