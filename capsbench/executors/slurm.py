@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     import submitit
 
 FOLDER = ".slurm"  # in the runs folder: requests, answers and output of submitit's jobs
+MAX_ARRAY = 1000  # jobs of an array; SLURM's default limit (MaxArraySize) is one more
 LIMITS = 20  # times that a job reaches its time limit before it is given up
 # Seconds between two looks for answers in the folder, and between two requests to the controller.
 LOOK_EVERY = {"local": 0.1, "slurm": 1.0}
@@ -48,7 +49,7 @@ class _Running:
 
 
 class SlurmArrays:
-    """Executor of SLURM: the works of one call with equal resources are one job array.
+    """Executor of SLURM: the works of one call with equal resources are a job array, or several.
 
     Jobs survive this process. A work whose job ends without an answer has died.
 
@@ -118,7 +119,9 @@ class SlurmArrays:
             self._start()
             return
         for _, same in groupby(sorted(works, key=_resources), key=_resources):
-            self._submit(list(same))
+            equal = list(same)
+            for first in range(0, len(equal), MAX_ARRAY):
+                self._submit(equal[first : first + MAX_ARRAY])
 
     def ended(self, timeout: float) -> list[Ended]:
         """Return the works that have ended since the last call."""

@@ -167,6 +167,16 @@ def test_works_of_equal_resources_are_one_array(tmp_path, cluster):
     assert not [flag for flag in single if flag.startswith("array")]
 
 
+def test_an_array_is_no_larger_than_slurm_allows(tmp_path, cluster, monkeypatch):
+    monkeypatch.setattr(slurm, "MAX_ARRAY", 2)
+    with jobs_of_cluster(tmp_path) as executor:
+        executor.submit([work("pid", id=str(n)) for n in range(5)])
+    scripts = sorted(cluster.glob("script*"))
+    assert len(scripts) == 3
+    arrays = [flag for each in scripts for flag in flags(each) if flag.startswith("array")]
+    assert arrays == ["array=0-1%2"] * 2
+
+
 def test_resources_are_stated_by_name_and_the_script_has_the_lines_of_setup(tmp_path, cluster):
     options = {"gres": "gpu:a100:1", "requeue": False, "setup": ["module load cuda"]}
     with jobs_of_cluster(tmp_path, device="cuda", **options) as executor:
