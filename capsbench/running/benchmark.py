@@ -14,6 +14,7 @@ from capsbench.records import (
     BenchmarkRecord,
     ProtocolChanges,
     Provenance,
+    Results,
     SearchRecord,
     load_results,
 )
@@ -25,7 +26,6 @@ from capsbench.running.examples import recorded_examples, require_images, write_
 from capsbench.running.job_request import Outcome
 from capsbench.running.jobs import Job, ReportJob, plan_jobs
 from capsbench.running.leftovers import clear_benchmark, clear_cell
-from capsbench.running.measure_job import missing_measures
 from capsbench.running.next_step import next_step
 from capsbench.running.outcome_lines import print_cell, print_failure
 from capsbench.running.report_job import save_record
@@ -62,6 +62,11 @@ class PreparedRun:
     jobs: Sequence[Job]
     session: Session
 
+    @property
+    def page(self) -> Path:
+        """The page; it is missing if building it failed."""
+        return BenchmarkFolder(self.session.output / self.benchmark.name).report / "index.html"
+
 
 def run_benchmark(
     benchmark: Benchmark,
@@ -87,10 +92,12 @@ def run_benchmark(
     """
     run = prepare_run(benchmark, cells, session, changes=changes, command=command, search=search)
     failed = carry_out_runs([run])
-    page = finish_run(run)
-    if page is not None and (step := _next_step(run)):
+    results = finish_run(run)
+    if results is None:
+        return RunOutcome(None, failed)
+    if step := next_step(results, session.output, session.data_root):
         session.print(step)
-    return RunOutcome(page, failed)
+    return RunOutcome(run.page, failed)
 
 
 def prepare_run(
@@ -178,7 +185,7 @@ def carry_out_runs(runs: Sequence[PreparedRun]) -> bool:
         elif (
             job.kind == "measure"
             and job.cell.path not in printed  # it can have a job for each measure
-            and not missing_measures(job.cell, session.folder(job.cell))
+            and cell_state(job.cell, session) == "done"
         ):
             printed.add(job.cell.path)
             print_cell(job.cell, session, trained=job.cell.path in trained)
@@ -189,21 +196,20 @@ def carry_out_runs(runs: Sequence[PreparedRun]) -> bool:
     return failures > 0 or _has_failed_cell(runs)
 
 
-def finish_run(run: PreparedRun) -> Path | None:
+def finish_run(run: PreparedRun) -> Results | None:
     """Print the tables of a benchmark and its page.
 
     Returns:
-        The page, also if building it failed; None in a process of a cluster that is not the first.
+        The results; None in a process of a cluster that is not the first.
     """
     session = run.session
     if not session.is_first:
         return None
-    folder = BenchmarkFolder(session.output / run.benchmark.name)
-    session.console.print(terminal.result_tables(load_results(folder.path)))
-    page = folder.report / "index.html"
-    if is_present(page):
-        session.console.print(terminal.page_line(page), soft_wrap=True)
-    return page
+    results = load_results(session.output / run.benchmark.name)
+    session.console.print(terminal.result_tables(results))
+    if is_present(run.page):
+        session.console.print(terminal.page_line(run.page), soft_wrap=True)
+    return results
 
 
 def _has_failed_cell(runs: Sequence[PreparedRun]) -> bool:
@@ -212,12 +218,6 @@ def _has_failed_cell(runs: Sequence[PreparedRun]) -> bool:
         for run in runs
         for cell in run.cells
     )
-
-
-def _next_step(run: PreparedRun) -> str | None:
-    session = run.session
-    results = load_results(session.output / run.benchmark.name)
-    return next_step(results, session.output, session.data_root)
 
 
 def _restore_configs(cells: Sequence[Cell], session: Session) -> None:
