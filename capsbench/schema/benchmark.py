@@ -63,7 +63,7 @@ class Benchmark(SchemaModel):
     matched: Matched | None = None
     follow: tuple[TestSplit, ...] = ()
     seeds: tuple[int, ...] = Field(min_length=1)
-    threads: int = Field(default=1, ge=1)
+    threads: int = Field(default=1, ge=1, le=1024)  # OpenMP ends a process that asks for too many
     measures: tuple[AnyMeasureConfig, ...] = Field(min_length=1)
     published: tuple[Published, ...] = ()
     scales: dict[Name, Changes] = Field(default_factory=dict)

@@ -70,6 +70,7 @@ def test_changes_reach_their_place():
         ("recipe.step=7", "did you mean 'steps'"),
         ("recipe.steps=many", "recipe.steps: "),
         ("recipe.steps=0", "recipe.steps: "),
+        ("threads=20000", "threads: "),
         ("models.9.label=x", "index below 3"),
         ("title.x=1", "below 'title'"),
         ("views.rotation=[5, -5]", "lower one first"),
