@@ -26,6 +26,8 @@ from capsbench.speed.tiny_cells import as_file, tiny_protocol
 
 KINDS = ("worker", "worker", "worker", "command", "group")  # a worker more often than others
 SIGNALS = (signal.SIGKILL, signal.SIGKILL, signal.SIGTERM)
+# Exit codes of a killed command; a second SIGTERM ends it at once.
+ENDS = (-signal.SIGKILL, 128 + signal.SIGTERM, -signal.SIGTERM)
 MAX_SECONDS = 6.0  # between two kills
 OTHER_RECORDS = ("config.json", "log.txt")  # which may differ
 
@@ -83,7 +85,7 @@ class Soak:
                 errors = process.stderr.read()
             if process.returncode == 0:
                 return runs
-            if process.returncode not in (-signal.SIGKILL, 128 + signal.SIGTERM):
+            if process.returncode not in ENDS:
                 raise RuntimeError(f"the command ended with {process.returncode}: {errors}")
 
     def _kill(self, process: subprocess.Popen[str], draw: random.Random) -> None:
