@@ -81,7 +81,8 @@ def removable(runs: Path | None) -> Iterator[Removable]:
     Raises:
         UserError: A record of a benchmark is damaged.
     """
-    if runs is not None:
+    # In a folder without a benchmark or a cell, such as one named by mistake, nothing is ours.
+    if runs is not None and (benchmarks_in(runs) or cells_in(runs)):
         busy = {path for path in cells_in(runs) if live_holders(CellFolder(runs / path))}
         # A search in progress lists its finished trials only at its end.
         listed = None if busy else _listed_cells(runs)

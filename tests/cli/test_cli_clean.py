@@ -145,6 +145,16 @@ def test_files_of_others_and_links_stay(cli, messy, tmp_path):
     assert files(outside) | files(tmp_path / failed.name) == linked
 
 
+def test_a_folder_that_is_none_of_runs_loses_nothing(cli, tmp_path):
+    file = tmp_path / "home" / ".settings.json.123.tmp"  # of another program
+    file.parent.mkdir()
+    file.touch()
+    os.utime(file, (0, 0))
+    code, rows, _ = cli("clean", str(file.parent), "--leftovers", "--yes", "--json")
+    assert (code, rows) == (0, [])
+    assert file.exists()
+
+
 def test_what_a_live_process_holds_stays(cli, messy):
     (unlisted,), (failed,) = messy["unlisted"], messy["failed"]
     before = files("runs")
