@@ -51,7 +51,7 @@ def start(
         stdin=stdin,
         stdout=stdout,
         pass_fds=pass_fds,
-        env=os.environ | _search_path() | variables,
+        env={**os.environ, **_search_path(), **variables},
         text=True,
         encoding="utf-8",
         process_group=None if ON_WINDOWS else 0,
@@ -59,7 +59,7 @@ def start(
     )
 
 
-def _search_path() -> Mapping[str, str]:
+def _search_path() -> dict[str, str]:
     """Return the variable by which a process finds modules that are not installed as this one does.
 
     A script can use modules that lie beside it, or that a notebook has added to the path.

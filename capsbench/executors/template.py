@@ -59,6 +59,7 @@ def has_ended(process: ForkedProcess | Popen[str]) -> bool:
     A forked one is no child of this process; at its end its pipe is closed.
     """
     if isinstance(process, ForkedProcess):
+        assert process.stdout is not None
         pipe = select.poll()
         pipe.register(process.stdout, select.POLLIN)
         return bool(pipe.poll(0))

@@ -15,6 +15,8 @@ from capsbench.executors.executor import Ended, Executor
 from capsbench.executors.here import Here
 from capsbench.executors.local import LocalPool
 from capsbench.executors.room import Room
+from capsbench.files.atomic import is_present
+from capsbench.records.cell_files import load_failure
 from capsbench.records.failure import FailureRecord
 from capsbench.records.provenance import SHIPPED_COMMIT, current_commit
 from capsbench.running.job_leases import is_held
@@ -201,7 +203,15 @@ class _Schedule:
         self._on_done(job, outcome)
 
     def _died(self, job: Job, ended: Ended) -> Outcome | None:
-        """Return the outcome of a job whose process died; None if it is tried again."""
+        """Return the outcome of a job whose process died; None if it is tried again.
+
+        A process of a group also ends without an answer when another one fails. That one states the
+        failure, and waits for no other.
+        """
+        if self._session.is_one_of_group and isinstance(job, CellJob):
+            folder = self._session.folder(job.cell)
+            if is_present(folder.failure):
+                return Outcome(status="failed", reason=load_failure(folder).reason)
         self._deaths[job.id] += 1
         if self._deaths[job.id] <= self._session.options.retries:
             return None

@@ -208,10 +208,10 @@ def test_a_pool_waits_for_its_works_also_without_a_template(tmp_path, way):
     assert (tmp_path / "0").exists()
 
 
-def test_workers_that_cannot_start_are_an_error_of_the_user():
+def test_workers_that_cannot_start_are_an_error_of_the_user(way):
     command = (sys.executable, "-c", "raise SystemExit(1)")
     with LocalPool(command, Room(1)) as pool:
-        if local.CAN_FORK:
+        if way == "forked":
             with pytest.raises(UserError, match="worker"):
                 pool.submit([work("pid")])
         else:

@@ -14,40 +14,47 @@ def work(devices=1, threads=1):
     return Work("id", "title", "", devices=devices, threads=threads)
 
 
+def taken(room, work):
+    place = room.take(work)
+    assert place is not None
+    return place
+
+
 def test_a_work_takes_the_cores_of_its_threads():
     room = Room(4)
     places = [room.take(work(threads=2)) for _ in range(3)]
     assert [place and place.cores for place in places] == [2, 2, None]
+    assert places[0] is not None
     room.release(places[0])
     assert room.take(work(threads=2)) is not None
 
 
 def test_a_work_of_more_threads_than_cores_takes_all():
     room = Room(2)
-    assert room.take(work(threads=8)).cores == 2
+    assert taken(room, work(threads=8)).cores == 2
     assert room.take(work()) is None
 
 
 def test_works_spread_over_devices_before_they_share_one():
     room = Room(8, ["0", "1"], per_device=2)
-    assert [room.take(work()).devices for _ in range(4)] == [("0",), ("1",), ("0",), ("1",)]
+    assert [taken(room, work()).devices for _ in range(4)] == [("0",), ("1",), ("0",), ("1",)]
     assert room.take(work()) is None
 
 
 def test_a_work_on_several_devices_shares_none():
     room = Room(8, ["0", "1", "2"], per_device=2)
-    small = room.take(work())
-    large = room.take(work(devices=2))
+    small = taken(room, work())
+    large = taken(room, work(devices=2))
     assert set(large.devices) == {"0", "1", "2"} - set(small.devices)
-    assert room.take(work()).devices == small.devices
+    assert taken(room, work()).devices == small.devices
     assert room.take(work()) is None
 
 
 def test_devices_are_shown_by_variables():
     room = Room(8, ["GPU-a", "GPU-b"])
-    place = room.take(work())
+    place = taken(room, work())
     assert place.variables == {"CUDA_VISIBLE_DEVICES": "GPU-a", "OMP_NUM_THREADS": "4"}
-    assert Room(2).take(work()).variables == {}
+    assert taken(Room(2), work()).variables == {}
 
 
 def test_a_work_on_more_devices_than_there_are_is_refused():

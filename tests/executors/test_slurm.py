@@ -12,6 +12,7 @@ from capsbench.errors import UserError
 from capsbench.executors import slurm
 from capsbench.executors.executor import Ended, Work
 from capsbench.executors.options import ExecutorOptions
+from capsbench.executors.room import Room
 from capsbench.executors.slurm import SlurmArrays
 from capsbench.executors.slurm_options import SlurmOptions
 from tests.executors.tiny_worker import COMMAND
@@ -74,7 +75,7 @@ def test_stopping_lets_a_job_save_its_state(tmp_path):
 
 
 def test_jobs_of_this_machine_have_devices_of_their_own(tmp_path, monkeypatch):
-    monkeypatch.setattr(slurm.Room, "of_machine", lambda *_: slurm.Room(4, ["4", "7"]))
+    monkeypatch.setattr(Room, "of_machine", lambda *_: Room(4, ["4", "7"]))
     options = ExecutorOptions(name="slurm", slurm=SlurmOptions(cluster="local", time=5))
     with SlurmArrays(COMMAND, options, "cuda", tmp_path) as executor:
         executor.submit([work("variable", "CUDA_VISIBLE_DEVICES", id=f"{n}") for n in range(2)])

@@ -24,16 +24,16 @@ def carry_out(request):
         os._exit(argument)
     elif name == "sleep":
         stopped = Path(argument)
-        stopped.with_suffix(".started").touch()
         try:
+            stopped.with_suffix(".started").touch()
             time.sleep(60)
         except KeyboardInterrupt:  # as a training saves its state
             stopped.touch()
             raise
     elif name == "go on":
         stopped = Path(argument)
-        stopped.with_suffix(".started").touch()
         try:
+            stopped.with_suffix(".started").touch()
             time.sleep(60)
         except KeyboardInterrupt:  # as code of a user that catches everything
             stopped.touch()

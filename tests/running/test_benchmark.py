@@ -18,7 +18,7 @@ from capsbench.records import (
     TrainingRecord,
 )
 from capsbench.records.cell_files import load_arrays
-from capsbench.running import report_job
+from capsbench.reporting import report
 from capsbench.running.benchmark import run_benchmark
 from capsbench.running.cell_state import cell_state
 from capsbench.running.plan import plan
@@ -217,7 +217,7 @@ def test_a_page_that_fails_is_a_failure_of_the_run(tiny_protocol, session, monke
     def build(folder):
         raise ValueError("no figure")
 
-    monkeypatch.setattr(report_job.report, "build", build)
+    monkeypatch.setattr(report, "build", build)
     benchmark = Benchmark.model_validate({**tiny_protocol, "seeds": [0]})
     page, failed = run_benchmark(
         benchmark, plan(benchmark), session, changes=ProtocolChanges(), command="a test"

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from capsbench.environment.failure_kinds import KILLER
+from capsbench.environment.failure_kinds import KILLER, killed
 from capsbench.errors import UserError
 from capsbench.executors.executor import Ended
 from capsbench.executors.options import ExecutorOptions
@@ -40,6 +40,8 @@ class Scripted:
         self.log.append(name)
         answers = self.script.get(name, [])
         answer = answers.pop(0) if answers else Outcome(status="done")
+        if callable(answer):
+            answer = answer(job)
         if isinstance(answer, Ended):
             return replace(answer, id=work.id)
         if isinstance(answer, int):
@@ -130,6 +132,17 @@ def test_the_words_of_the_engine_are_in_the_record(run_script):
     ended = Ended("", None, reason="job 7 of SLURM: NODE_FAIL")
     *_, folders = run_script(retries=0, train_0=[ended])
     assert "NODE_FAIL" in FailureRecord.load(folders[0].failure).reason
+
+
+def test_a_process_of_a_group_waits_for_none_that_has_failed(run_script, monkeypatch, session):
+    def another_fails(job):
+        record = FailureRecord.now(killed(-9), cell=job.cell.config.folder_name, job="train")
+        record.save(session.folder(job.cell).failure)
+        return Ended("", None, 1)
+
+    monkeypatch.setattr(Session, "is_one_of_group", True)
+    with pytest.raises(UserError, match="SIGKILL"):
+        run_script(train_0=[another_fails])
 
 
 def test_refused_jobs_end_the_run_after_the_others(run_script):
