@@ -22,7 +22,7 @@ class StopCheck:
 
     def __init__(self) -> None:
         self._next = 0
-        self._last = 0
+        self._last: int | None = None  # step of the last exchange
         self._at = time.perf_counter()
 
     def __call__(self, trainer: Trainer) -> int:
@@ -36,13 +36,13 @@ class StopCheck:
         if step < self._next:
             return 0
         now = time.perf_counter()
-        seconds = (now - self._at) / max(1, step - self._last)
+        steps = 1 if self._last is None else step - self._last  # a training can go on at any step
+        seconds = (now - self._at) / steps
         values = torch.tensor(
             [number, seconds], dtype=torch.float32, device=trainer.strategy.root_device
         )
         number, seconds = trainer.strategy.reduce(values, reduce_op="max").tolist()
         # At first a step takes long. So the interval grows step by step.
-        longest = 2 * max(1, step - self._last)
-        self._next = step + min(longest, max(1, int(SECONDS / max(seconds, 1e-6))))
+        self._next = step + min(2 * steps, max(1, int(SECONDS / max(seconds, 1e-6))))
         self._last, self._at = step, now
         return int(number)
