@@ -20,6 +20,7 @@ from capsbench.reporting.comparisons.aggregate import (
     quantities,
     view_factors,
 )
+from capsbench.reporting.tables.mean_cell import mean_cell
 from capsbench.values import Quantity
 
 
@@ -94,3 +95,14 @@ def test_quantities_match_by_fields_in_the_order_of_the_records(results):
     summaries = quantities(cells, ACCURACY_BY_VIEW, metric="accuracy", factor=None, view=None)
     assert [quantity.split for quantity in summaries] == ["familiar", "novel"]
     assert quantities(cells, ACCURACY_BY_VIEW, layer="hidden") == []
+
+
+def test_some_of_many_seeds_are_shown_one_by_one():
+    many = SeedValues({seed: seed / 1000 for seed in range(120)})
+    assert many.shown == [seed / 1000 for seed in range(50)]
+    assert many.mean == pytest.approx(0.0595)
+    cell = mean_cell(many)
+    assert cell is not None
+    assert cell.values.startswith("0.0, 0.1, ")
+    assert cell.values.endswith("4.9 and 70 more")
+    assert cell.seeds == 120
