@@ -35,16 +35,15 @@ MIRRORED = Path("wandb", "mirrored.json")  # in the folder of a benchmark
 def training_mirror(cell: Cell, benchmark: str, session: Session) -> Iterator[list[Logger]]:
     """Mirror the curves of a training while it runs; yields the Lightning loggers."""
     mirror = _begin_cell(cell, benchmark, session, "train")
-    yield [] if mirror is None else [mirror]
-    if mirror is not None:
-        mirror.close()
+    try:
+        yield [] if mirror is None else [mirror]
+    finally:  # else the next training of this process would join the run of one that failed
+        if mirror is not None:
+            mirror.close()
 
 
 def mirror_measures(cell: Cell, benchmark: str, session: Session) -> None:
     """Mirror the measures of a cell from its records, as a separate run."""
-    mirror = _begin_cell(cell, benchmark, session, "evaluate")
-    if mirror is None:
-        return
     result = load_cell(session.output, cell.reference)
     assert result.training is not None
     record = BenchmarkRecord.load(BenchmarkFolder(session.output / benchmark).record)
@@ -54,7 +53,8 @@ def mirror_measures(cell: Cell, benchmark: str, session: Session) -> None:
         "parameters": result.training.parameters,
         "seconds": result.training.seconds,
     }
-    _log(mirror, summary | _values(result), Results(record, (result,)))
+    if mirror := _begin_cell(cell, benchmark, session, "evaluate"):
+        _log(mirror, summary | _values(result), Results(record, (result,)))
 
 
 def mirror_benchmark(folder: Path, mode: Mode) -> None:
@@ -140,8 +140,10 @@ def _log(mirror: Mirror, summary: Mapping[str, Any], results: Results) -> bool:
 
     columns = results.columns
     rows = [[row.get(name) for name in columns] for row in results.rows()]
-    pictures = {f"{name}-figure": png(figure) for name, figure in draw_figures(results).items()}
-    mirror.log_results(summary, (columns, rows), pictures)
-    sent = not mirror.failed
-    mirror.close()
+    try:
+        pictures = {f"{name}-figure": png(figure) for name, figure in draw_figures(results).items()}
+        mirror.log_results(summary, (columns, rows), pictures)
+        sent = not mirror.failed
+    finally:
+        mirror.close()
     return sent and not mirror.failed
