@@ -72,10 +72,11 @@ class LocalPool:
         self._queue: list[tuple[int, int, Work]] = []  # a heap by order, then by submission
         self._submitted = count()
         self._running: dict[str, _Running] = {}
-        self._ended: queue.SimpleQueue[Ended] = queue.SimpleQueue()
+        self._ended: queue.SimpleQueue[Ended | Exception] = queue.SimpleQueue()
         self._idle: list[_Worker] = []
         self._processes: list[Process] = []  # of all works so far
         self._template: Template | None = None
+        self._stops = False
 
     def submit(self, works: Sequence[Work]) -> None:
         """Queue works, and start those that there is room for.
@@ -88,21 +89,30 @@ class LocalPool:
         self._start()
 
     def ended(self, timeout: float) -> list[Ended]:
-        """Return the works that have ended, and start others in their place."""
-        ended: list[Ended] = []
+        """Return the works that have ended, and start others in their place.
+
+        Raises:
+            OSError: The processes of a work cannot be started.
+            UserError: No worker process can be started.
+        """
+        ended: list[Ended | Exception] = []
         try:
             ended.append(self._ended.get(timeout=timeout))
             while True:
                 ended.append(self._ended.get_nowait())
         except queue.Empty:
             pass
+        works: list[Ended] = []
         for each in ended:
+            if isinstance(each, Exception):
+                raise each
+            works.append(each)
             running = self._running.pop(each.id)
             self._room.release(running.place)
             if running.worker is not None and each.answer is not None:
                 self._idle.append(running.worker)
         self._start()
-        return ended
+        return works
 
     def _start(self) -> None:
         """Start works in their order, so that one on several devices is not passed for ever."""
@@ -118,14 +128,26 @@ class LocalPool:
             else:
                 worker = None
                 group = partial(run_group, self._command, variables=place.variables)
-                thread = self._in_thread(partial(group, on_start=self._processes.append), work)
+                thread = self._in_thread(partial(group, on_start=self._add), work)
             self._running[work.id] = _Running(place, worker, thread)
 
     def _in_thread(self, carry_out: Callable[[Work], Ended], work: Work) -> threading.Thread:
         """Wait for the end of a work in a thread, which does not keep this process alive."""
-        thread = threading.Thread(target=lambda: self._ended.put(carry_out(work)), daemon=True)
+
+        def wait() -> None:
+            try:
+                self._ended.put(carry_out(work))
+            except Exception as error:  # noqa: BLE001 - `ended` raises it
+                self._ended.put(error)
+
+        thread = threading.Thread(target=wait, daemon=True)
         thread.start()
         return thread
+
+    def _add(self, process: Process) -> None:
+        self._processes.append(process)
+        if self._stops:  # it was just being started
+            process.terminate()
 
     def _take_worker(self, place: Place) -> _Worker:
         """Return an idle worker of the devices, or a new one."""
@@ -135,7 +157,7 @@ class LocalPool:
                 return worker
             reap(worker.process)  # killed while it was idle, which is no failure of a work
         worker = _Worker(place.devices, self._new_process(place))
-        self._processes.append(worker.process)
+        self._add(worker.process)
         return worker
 
     def _new_process(self, place: Place) -> ForkedProcess | Popen[str]:
@@ -157,6 +179,7 @@ class LocalPool:
     def stop(self) -> None:
         """Send SIGTERM to all processes, and wait until they have saved their states and ended."""
         self._queue.clear()
+        self._stops = True
         for process in self._processes:
             process.terminate()  # no effect on one that has ended
         for running in self._running.values():

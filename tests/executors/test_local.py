@@ -1,10 +1,12 @@
 """The pool of this machine: order, room, reuse, deaths, stopping; with real processes."""
 
+import errno
 import json
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -13,6 +15,7 @@ import pytest
 from capsbench.errors import UserError
 from capsbench.executors import local, template
 from capsbench.executors.executor import Ended, Work
+from capsbench.executors.group import run_group
 from capsbench.executors.local import LocalPool
 from capsbench.executors.room import Room
 from tests.executors.tiny_worker import COMMAND
@@ -122,6 +125,34 @@ def test_a_work_on_several_devices_has_processes_of_its_own():
         ended = all_ended(pool, 2)
     assert int(ended["pid"].answer) != os.getpid()
     assert ended["die"].code == -signal.SIGKILL
+
+
+def test_a_group_that_cannot_be_started_is_an_error(monkeypatch):
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(local, "run_group", full)
+    with pool_of(2) as pool:
+        pool.submit([work("pid", devices=2)])
+        with pytest.raises(OSError, match="No space"):
+            all_ended(pool, 1)
+
+
+def test_a_group_that_is_just_being_started_is_stopped_too(tmp_path, monkeypatch):
+    begun, stops = threading.Event(), threading.Event()
+
+    def slow_start(command, work, *, on_start, **options):
+        begun.set()
+        stops.wait()
+        return run_group(command, work, on_start=on_start, **options)
+
+    monkeypatch.setattr(local, "run_group", slow_start)
+    with pool_of(2) as pool:
+        pool.submit([work("sleep", str(tmp_path / "0"), devices=2)])
+        begun.wait()
+        threading.Timer(0.2, stops.set).start()
+        started = time.monotonic()
+    assert time.monotonic() - started < 30  # the work takes 60 seconds
 
 
 def test_workers_see_their_device_alone(monkeypatch):
