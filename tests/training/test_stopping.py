@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 import torch
 
-from capsbench.training import stopping
 from capsbench.training.stopping import StopCheck
 
 
@@ -17,7 +16,7 @@ def exchanges(monkeypatch):
     def exchanges(first, seconds_per_step, count=30):
         clock = 0.0
         steps = []
-        monkeypatch.setattr(stopping.time, "perf_counter", lambda: clock)
+        monkeypatch.setattr("capsbench.training.stopping.time.perf_counter", lambda: clock)
 
         def reduce(values, reduce_op):
             steps.append(step)
