@@ -34,7 +34,8 @@ KEYS = {
 def quick(tmp_path, monkeypatch):
     """Keep two commands of the group, in an empty folder."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.delitem(startup.COMPARISONS, "a finished benchmark")
+    for name in ("a finished benchmark", "a whole run"):
+        monkeypatch.delitem(startup.COMPARISONS, name)
     for name in list(startup.COMMANDS)[2:]:
         monkeypatch.delitem(startup.COMMANDS, name)
 
@@ -97,7 +98,7 @@ def _no_figure(results):
     ("line", "key_words"),
     {
         "bench routng": ("'routng'", "did you mean 'routing'"),
-        "bench startup zzz": ("'zzz'", "known: 'data', 'routing', "),
+        "bench startup zzz": ("'zzz'", "known: 'data', 'executors', "),
         "bench startup --repeats 0": ("'--repeats'",),
         "bench startup --device mps": ("'mps'", "'auto', 'cpu', 'cuda'"),
         "bench startup --output file": ("cannot write", "'file' is a file"),

@@ -27,17 +27,24 @@ FINISHED = {
     "capsbench run --dry-run": (*CAPSBENCH, *SHORT, "--output", RUNS, "--dry-run"),
     "start of a worker": ("-c", "import capsbench.running.run_job, capsbench.training.train"),
 }
+NEW = "NEW"  # stands for a new folder
+WHOLE = {
+    "python -c 'import torch'": ("-c", "import torch"),
+    "capsbench run quick": (*CAPSBENCH, "run", "quick", "--wandb", "off", "--output", NEW),
+}
 COMPARISONS: dict[str, Mapping[str, tuple[str, ...]]] = {
     "start of a process": COMMANDS,
     "a finished benchmark": FINISHED,
+    "a whole run": WHOLE,
 }
+ROUNDS = {"a whole run": 1}
 
 
 def comparisons() -> list[Comparison]:
     """Compare whole processes from start to end.
 
-    The baselines are an empty Python program and, for commands on a finished benchmark, one that
-    imports torch.
+    The baselines are an empty Python program and, for runs and commands on a finished benchmark,
+    one that imports torch.
     """
     return [_comparison(name, commands) for name, commands in COMPARISONS.items()]
 
@@ -47,7 +54,7 @@ def _comparison(name: str, commands: Mapping[str, tuple[str, ...]]) -> Compariso
         Row(each, partial(_process, arguments), measures_memory=False)
         for each, arguments in commands.items()
     ]
-    return Comparison(name, tuple(rows))
+    return Comparison(name, tuple(rows), rounds=ROUNDS.get(name))
 
 
 def _process(arguments: tuple[str, ...]) -> Work:
@@ -55,7 +62,9 @@ def _process(arguments: tuple[str, ...]) -> Work:
         arguments = tuple(_finished_runs().name if each == RUNS else each for each in arguments)
 
     def work() -> None:
-        subprocess.run([sys.executable, *arguments], check=True, stdout=subprocess.DEVNULL)
+        with TemporaryDirectory(prefix="capsbench-bench-") as new:
+            words = [new if each == NEW else each for each in arguments]
+            subprocess.run([sys.executable, *words], check=True, stdout=subprocess.DEVNULL)
 
     return work
 

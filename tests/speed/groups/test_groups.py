@@ -188,11 +188,19 @@ def test_sweep():
 
 def test_startup(tmp_path, monkeypatch):
     in_folder = "import pathlib, sys; assert pathlib.Path(sys.argv[1]).is_dir()"
-    rows = {"pass": ("-c", "pass"), "in a folder": ("-c", in_folder, startup.RUNS)}
+    rows = {
+        "pass": ("-c", "pass"),
+        "in a folder": ("-c", in_folder, startup.RUNS),
+        "in a new folder": (
+            "-c",
+            f"{in_folder}; assert not any(pathlib.Path(sys.argv[1]).iterdir())",
+            startup.NEW,
+        ),
+    }
     monkeypatch.setattr(startup, "COMPARISONS", {"start": rows})
     monkeypatch.setattr(startup, "_finished_runs", lambda: SimpleNamespace(name=str(tmp_path)))
     results = measured(startup.comparisons())
-    assert [result.row for result in results] == ["pass", "in a folder"]
+    assert [result.row for result in results] == ["pass", "in a folder", "in a new folder"]
     assert all(result.peak_bytes is None for result in results)
 
 
