@@ -1,6 +1,5 @@
 """Runs side by side on several executors: rows, and results that must be equal."""
 
-
 import pytest
 
 from capsbench.speed.bench import measure_comparison
