@@ -17,7 +17,7 @@ from typing import Self
 from capsbench.errors import UserError
 from capsbench.executors.executor import Ended, Work
 from capsbench.executors.group import run_group
-from capsbench.executors.processes import Process, reap, start
+from capsbench.executors.processes import Process, reap, start, was_killed
 from capsbench.executors.room import Place, Room
 from capsbench.executors.template import CAN_FORK, ForkedProcess, Template, has_ended
 
@@ -163,18 +163,19 @@ class LocalPool:
     def _new_process(self, place: Place) -> ForkedProcess | Popen[str]:
         if not CAN_FORK:
             return start(self._command, place.variables, stdin=PIPE, stdout=PIPE)
-        for _ in range(2):  # somebody can have killed the first template
+        while True:
             if self._template is None:
                 self._template = Template([*self._command, "--template"])
             try:
                 return self._template.fork(place.variables)
             except ConnectionError:
-                self._template.close()
+                code = self._template.close()
                 self._template = None
-        raise UserError(
-            f"no worker process can be started ({' '.join(self._command)}): see its message above, "
-            "or carry the jobs out in this process (--workers 0)"
-        )
+                if not was_killed(code):
+                    raise UserError(
+                        f"no worker process can be started ({' '.join(self._command)}): see its "
+                        "message above, or carry the jobs out in this process (--workers 0)"
+                    ) from None
 
     def stop(self) -> None:
         """Send SIGTERM to all processes, and wait until they have saved their states and ended."""

@@ -10,6 +10,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Protocol
 
+from capsbench.environment.entry import SIGNAL
+
 ON_WINDOWS = os.name == "nt"
 
 
@@ -81,3 +83,12 @@ def reap(process: Process) -> int | None:
             with suppress(BrokenPipeError):  # a request that it has not read
                 pipe.close()
     return code
+
+
+def was_killed(code: int) -> bool:
+    """Return True if a process ended by a signal, at once or in an orderly way.
+
+    >>> was_killed(-9), was_killed(143), was_killed(2)
+    (True, True, False)
+    """
+    return code < 0 or code > SIGNAL

@@ -116,10 +116,10 @@ class Template:
         except OSError:  # the template has died, and with it the knowledge
             return None
 
-    def close(self) -> None:
-        """End the template; its workers stay."""
+    def close(self) -> int:
+        """End the template; its workers stay. Return its exit code."""
         self._socket.close()
-        self._process.wait()
+        return self._process.wait()
 
     def _answer(self) -> int:
         answer = self._socket.recv(MESSAGE)
