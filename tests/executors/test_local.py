@@ -196,7 +196,7 @@ def test_the_death_of_an_idle_worker_costs_no_work():
         pool.submit([work("pid", named="a")])
         pid = int(all_ended(pool, 1)["a"].answer or "")
         os.kill(pid, signal.SIGKILL)
-        _wait_for(lambda: _is_gone(pid))
+        _wait_for(lambda: template.has_ended(pool._idle[0].process))
         pool.submit([work("pid", named="b")])
         answer = all_ended(pool, 1)["b"].answer
     assert answer is not None
