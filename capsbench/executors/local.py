@@ -79,7 +79,7 @@ class LocalPool:
         self._stops = False
 
     def submit(self, works: Sequence[Work]) -> None:
-        """Queue works, and start those that there is room for.
+        """Queue works, and start those that there is room for, in their order.
 
         Raises:
             UserError: No worker process can be started.
@@ -89,12 +89,16 @@ class LocalPool:
         self._start()
 
     def ended(self, timeout: float) -> list[Ended]:
-        """Return the works that have ended, and start others in their place.
+        """Return the works that have ended.
+
+        Their room is taken at the next call, so that works that follow on them can be submitted
+        before others take their place.
 
         Raises:
             OSError: The processes of a work cannot be started.
             UserError: No worker process can be started.
         """
+        self._start()
         ended: list[Ended | Exception] = []
         try:
             ended.append(self._ended.get(timeout=timeout))
@@ -111,7 +115,6 @@ class LocalPool:
             self._room.release(running.place)
             if running.worker is not None and each.answer is not None:
                 self._idle.append(running.worker)
-        self._start()
         return works
 
     def _start(self) -> None:

@@ -42,7 +42,7 @@ def trained_runs(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         Path("tiny.yaml").write_text(TINY, encoding="utf-8")
-        line = "run tiny.yaml --seeds 0 --device cpu --wandb off"
+        line = "run tiny.yaml --seeds 0 --device cpu --wandb off --workers 0"
         assert main(line.split()) == 0
     return folder / "runs"
 
@@ -55,11 +55,24 @@ def cells(tiny, trained_runs):
     return {cell["label"]: Path("runs", cell["path"]) for cell in record["cells"]}
 
 
+def here(command, room, workers):
+    """Return an executor of this process in place of a pool."""
+    from capsbench.executors.here import Here
+    from capsbench.running.run_job import run_request
+
+    return Here(run_request, command)
+
+
 @pytest.fixture
 def cli(capsys, monkeypatch):
-    """Run the command line here; return exit code, stdout (parsed with ``--json``) and stderr."""
+    """Run the command line here; return exit code, stdout (parsed with ``--json``) and stderr.
+
+    The jobs of a run, too, are carried out in this process, where a test can change its code.
+    """
 
     def call(*arguments):
+        if arguments[0] == "run":
+            monkeypatch.setattr("capsbench.running.carry_out.LocalPool", here)
         monkeypatch.setattr(sys, "argv", ["capsbench", *arguments])
         code = main()
         out, err = capsys.readouterr()

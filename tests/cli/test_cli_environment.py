@@ -102,27 +102,31 @@ def test_a_full_disk_and_the_next_run(cli, tiny, monkeypatch, name):
 
 
 @pytest.mark.parametrize("error", [MemoryError(), RuntimeError("CUDA out of memory. Tried 9 GiB.")])
-def test_too_little_memory(refusal, tiny, monkeypatch, error):
+def test_too_little_memory(cli, tiny, monkeypatch, error):
     def fail(*_, **__):
         raise error
 
-    monkeypatch.setattr("capsbench.models.cnn_small.CNNSmall.forward", fail)
-    assert "not enough memory" in refusal(*RUN.split())
+    with monkeypatch.context() as patch:
+        patch.setattr("capsbench.models.cnn_small.CNNSmall.forward", fail)
+        code, out, _ = cli(*RUN.split())
+    assert code == 1  # a failure of the cell, which is recorded
+    assert "memory" in out
+    assert "--retry failed" in out
 
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
 def test_a_signal_in_training_keeps_the_state(cli, tiny, monkeypatch, name):
     from capsbench.training.trajectory import Trajectory
 
-    validate = Trajectory._validate
+    finish_step = Trajectory.on_train_batch_end
 
-    def stop_at_the_end(self, trainer, task, step):
-        if step == 4:
+    def stop_after_a_step(self, trainer, *arguments):
+        if trainer.global_step == 1:
             signal.raise_signal(getattr(signal, name))
-        validate(self, trainer, task, step)
+        finish_step(self, trainer, *arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Trajectory, "_validate", stop_at_the_end)
+        patch.setattr(Trajectory, "on_train_batch_end", stop_after_a_step)
         code, _, err = cli(*RUN.split())
     assert code == 128 + getattr(signal, name)
     assert err == f"stopped; {STOPPED['run']}\n"

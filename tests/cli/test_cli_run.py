@@ -17,6 +17,7 @@ from capsbench.cli import STOPPED
 from capsbench.cli.run import parse_seeds
 from capsbench.process import active_settings
 from capsbench.records import ProtocolChanges, TrainingRecord
+from capsbench.running.benchmark import RunOutcome
 from capsbench.training.execution import Execution
 
 
@@ -61,17 +62,17 @@ def test_a_dry_run_of_a_search_lists_its_trials(cli, tiny):
 
 def test_options_reach_the_run(cli, tiny, monkeypatch):
     given: dict[str, Any] = {}
-    monkeypatch.setattr(
-        "capsbench.running.protocol.run_benchmark",
-        lambda benchmark, cells, session, **rest: given.update(
-            rest, benchmark=benchmark, cells=cells, session=session
-        ),
-    )
+
+    def run_benchmark(benchmark, cells, session, **rest):
+        given.update(rest, benchmark=benchmark, cells=cells, session=session)
+        return RunOutcome(None, failed=False)
+
+    monkeypatch.setattr("capsbench.running.protocol.run_benchmark", run_benchmark)
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     monkeypatch.setattr("capsbench.running.session.usable_mode", lambda mode: mode)
     line = (
         "run tiny.yaml --models small,smaller --seeds 5 --set recipe.steps=500 "
-        "--set recipe.optimizer=sgd --limit 100 --output there --device cpu --devices 2 --nodes 3 "
+        "--set recipe.optimizer=sgd --limit 100 --output there --device cpu --devices 2 "
         "--strategy ddp --backend textbook --checkpoint-every 7 --profile --wandb online "
         "--data-root ."
     )
@@ -95,7 +96,6 @@ def test_options_reach_the_run(cli, tiny, monkeypatch):
     assert session.execution == Execution(
         device="cpu",
         devices=2,
-        nodes=3,
         strategy="ddp",
         backend="textbook",
         checkpoint_every=7,

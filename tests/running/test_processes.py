@@ -14,6 +14,7 @@ from tests.running.conftest import ONE_THREAD
 ON_GLIBC = "on" if platform.libc_ver()[0] == "glibc" else "off: only the C library glibc"
 
 
+@pytest.mark.slow  # tests/training/test_several_processes.py compares losses in the fast suite
 def test_two_processes_learn_as_one(run, tiny_protocol, tiny_file, session, command):
     """Without dropout, the same global batches give the same weights up to rounding.
 

@@ -39,7 +39,8 @@ def test_a_killed_run_is_resumed_with_the_same_bits(run, tiny_protocol, session,
     )
     for each in (killed, undisturbed):
         each.output.mkdir()
-    process = subprocess.Popen(command(protocol, killed.output), env=ONE_THREAD)
+    one_by_one = command(protocol, killed.output, "--workers", "1")
+    process = subprocess.Popen(one_by_one, env=ONE_THREAD)
     state = killed.folder(cells[1]).state
     deadline = time.monotonic() + 120
     while not state.is_file() and time.monotonic() < deadline:
