@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Protocol, Self
+from typing import Self
 
 Function = Callable[[str], str]  # carries out a request; must be importable by its name
 
@@ -56,9 +56,10 @@ class Ended:
     reason: str = ""
 
 
-class Executor(Protocol):
-    """An engine that carries out works; used as a context manager, at whose end it stops."""
+class Executor(ABC):
+    """An engine that carries out works; a context manager, which stops at its end."""
 
+    @abstractmethod
     def submit(self, works: Sequence[Work]) -> None:
         """Queue works; each starts when there is room for it.
 
@@ -66,6 +67,7 @@ class Executor(Protocol):
             works: Works without dependencies among each other.
         """
 
+    @abstractmethod
     def ended(self, timeout: float) -> list[Ended]:
         """Return the works that have ended since the last call.
 
@@ -73,16 +75,14 @@ class Executor(Protocol):
             timeout: Seconds to wait for the first one.
         """
 
+    @abstractmethod
     def stop(self) -> None:
         """Stop what is running, and wait until it has saved its state and ended."""
 
     def __enter__(self) -> Self:
-        """Start the engine."""
+        """Start; an engine that has nothing to prepare starts with its first work."""
+        return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Stop the engine."""
+    def __exit__(self, *_: object) -> None:
+        """Stop."""
+        self.stop()

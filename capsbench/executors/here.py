@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from types import TracebackType
-from typing import Self
 
-from capsbench.executors.executor import Ended, Function, Work
+from capsbench.executors.executor import Ended, Executor, Function, Work
 from capsbench.executors.group import run_group
 
 
-class Here:
+class Here(Executor):
     """Executor without processes of its own, except for a work on several devices.
 
     Args:
@@ -40,16 +38,3 @@ class Here:
     def stop(self) -> None:
         """Forget what is queued; nothing runs between two calls."""
         self._queue.clear()
-
-    def __enter__(self) -> Self:
-        """Start; there is nothing to do."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Stop."""
-        self.stop()

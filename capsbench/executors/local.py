@@ -11,11 +11,9 @@ from functools import partial
 from heapq import heappop, heappush
 from itertools import count
 from subprocess import PIPE, Popen
-from types import TracebackType
-from typing import Self
 
 from capsbench.errors import UserError
-from capsbench.executors.executor import Ended, Work
+from capsbench.executors.executor import Ended, Executor, Work
 from capsbench.executors.group import run_group
 from capsbench.executors.processes import Process, reap, start, was_killed
 from capsbench.executors.room import Place, Room
@@ -52,7 +50,7 @@ class _Running:
     thread: threading.Thread
 
 
-class LocalPool:
+class LocalPool(Executor):
     """Executor of this machine.
 
     A worker process is started when there is a work for it, and takes further works of its device.
@@ -193,16 +191,3 @@ class LocalPool:
         if self._template is not None:
             self._template.close()
             self._template = None
-
-    def __enter__(self) -> Self:
-        """Start; worker processes are started for works."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Stop."""
-        self.stop()

@@ -14,14 +14,13 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from pkgutil import resolve_name
-from types import TracebackType
 from typing import Any, NamedTuple, Self
 
 import capsbench
 from capsbench import process
 from capsbench.environment.signals import Stopped, stop_signals
 from capsbench.errors import UserError
-from capsbench.executors.executor import Ended, Function, Work
+from capsbench.executors.executor import Ended, Executor, Function, Work
 from capsbench.executors.group import NO_VARIABLES, run_group
 from capsbench.executors.options import ExecutorOptions
 
@@ -40,7 +39,7 @@ class _Call(NamedTuple):
     working_directory: Path
 
 
-class RayCluster:
+class RayCluster(Executor):
     """Executor of a Ray cluster: each work is a task; Ray itself repeats none.
 
     A task takes the processor threads of its work, and a GPU, or a share of one, for each of its
@@ -154,12 +153,7 @@ class RayCluster:
             ray.wait(list(self._running), num_returns=len(self._running))
         self._running.clear()
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Stop, and end the cluster if it was started for this run."""
         import ray
 

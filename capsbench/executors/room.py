@@ -35,7 +35,7 @@ class Place:
 
 
 class Room:
-    """What is free: cores on a processor, shares of devices elsewhere.
+    """Free cores of a processor, or free shares of accelerators.
 
     On a processor a work takes the cores of its threads. One that states more threads than there
     are cores takes all of them. On accelerators a work takes a share of one device, or all of

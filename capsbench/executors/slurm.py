@@ -14,11 +14,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count, groupby
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from capsbench.errors import UserError
-from capsbench.executors.executor import Ended, Work
+from capsbench.executors.executor import Ended, Executor, Work
 from capsbench.executors.group import NO_VARIABLES
 from capsbench.executors.options import ExecutorOptions
 from capsbench.executors.room import Place, Room
@@ -48,7 +47,7 @@ class _Running:
     place: Place | None = None
 
 
-class SlurmArrays:
+class SlurmArrays(Executor):
     """Executor of SLURM: the works of one call with equal resources are a job array, or several.
 
     Jobs survive this process. A work whose job ends without an answer has died.
@@ -92,7 +91,7 @@ class SlurmArrays:
             UserError: One is not.
         """
         try:
-            import submitit  # noqa: F401  # is it installed?
+            import submitit  # noqa: F401 - is it installed?
         except ImportError:
             raise UserError(
                 "the executor slurm needs the package submitit: pip install 'capsbench[slurm]'"
@@ -154,12 +153,7 @@ class SlurmArrays:
             self._scancel()
         self._running.clear()
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Stop. The folder of the jobs is removed if all of them had an answer."""
         clean = not self._running and not self._died
         self.stop()

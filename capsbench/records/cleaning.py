@@ -1,4 +1,4 @@
-"""What can be removed from a runs folder and from the user's cache folder, and its removal.
+"""Removal of files from a runs folder and from the user's cache folder.
 
 Only files that a run writes are ever listed: a user's own file stays, and its folder with it. Links
 are not followed, and what a live process holds is left out.

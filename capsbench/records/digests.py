@@ -26,13 +26,13 @@ def result_digests(runs: Path) -> dict[str, str]:
     Raises:
         UserError: A record is damaged.
     """
-    found = {}
+    digests = {}
     for cell in cells_in(runs):
         folder = CellFolder(runs / cell)
         for path in (folder.training, folder.trajectory, *folder.measure("").parent.glob("[!.]*")):
             if path.is_file():
-                found[path.relative_to(runs).as_posix()] = _digest(path, folder)
-    return found
+                digests[path.relative_to(runs).as_posix()] = _digest(path, folder)
+    return digests
 
 
 def _digest(path: Path, folder: CellFolder) -> str:

@@ -6,7 +6,6 @@ import threading
 import time
 from collections.abc import Sequence
 from itertools import islice
-from types import TracebackType
 from typing import Self
 
 from rich.console import Group, RenderableType
@@ -73,12 +72,7 @@ class RunProgress:
         self._thread.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Remove the bars."""
         self._ended.set()
         if self._thread.is_alive():

@@ -31,6 +31,44 @@ def _data(net: Net, steps: int) -> ImageDataModule:
     )
 
 
+def fit_quietly(
+    task: Any,
+    data: ImageDataModule,
+    *,
+    device: str,
+    steps: int,
+    callback: Callback,
+    **arguments: Any,
+) -> Trainer:
+    """Train without validation, logs, bars and checkpoints; return the trainer.
+
+    Args:
+        task: A `Task`, or a compiled one.
+        data: Data module.
+        device: ``cpu``, ``cuda`` or ``mps``.
+        steps: Steps of the training.
+        callback: Observer of the steps.
+        arguments: Further arguments of the Trainer.
+    """
+    trainer = make_trainer(
+        accelerator=ACCELERATORS[device],
+        devices=1,
+        max_steps=steps,
+        limit_val_batches=0,
+        logger=False,
+        callbacks=[callback],
+        plugins=[LightningEnvironment()],
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        **arguments,
+    )
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module="pytorch_lightning|lightning_fabric")
+        trainer.fit(task, datamodule=data)
+    return trainer
+
+
 def bare_loop(net: Net, device: str, steps: int) -> Work:
     """Prepare a minimal training loop, without schedule, seeding and logging.
 
@@ -81,21 +119,7 @@ def lightning_loop(net: Net, device: str, steps: int) -> Work:
 
     def work() -> float:
         timer = _StepTimer(device)
-        trainer = make_trainer(
-            accelerator=ACCELERATORS[device],
-            devices=1,
-            max_steps=steps + 1,
-            limit_val_batches=0,
-            logger=False,
-            callbacks=[timer],
-            plugins=[LightningEnvironment()],
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-        )
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", module="pytorch_lightning|lightning_fabric")
-            trainer.fit(task, datamodule=data)
+        fit_quietly(task, data, device=device, steps=steps + 1, callback=timer)
         task.zero_grad()
         return timer.last - timer.first
 

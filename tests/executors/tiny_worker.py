@@ -16,7 +16,7 @@ COMMAND = (sys.executable, "-m", "tests.executors.tiny_worker")
 
 
 def carry_out(request):
-    """Do what the request says: ``[name, argument]``."""
+    """Carry out a request, ``[name, argument]``."""
     name, argument = json.loads(request)
     if name == "die":
         os.kill(os.getpid(), argument)

@@ -123,7 +123,7 @@ def digests(runs: Path) -> dict[str, str]:
     Raises:
         RuntimeError: There are other files than records and weights.
     """
-    found = result_digests(runs)
+    results = result_digests(runs)
     others = {
         path.relative_to(runs).as_posix()
         for path in runs.glob("digits/*/*/**/*")
@@ -132,9 +132,9 @@ def digests(runs: Path) -> dict[str, str]:
         and path.name not in OTHER_RECORDS
     }
     others |= {path.relative_to(runs).as_posix() for path in runs.rglob(".*") if path.is_file()}
-    if leftovers := others - found.keys():
+    if leftovers := others - results.keys():
         raise RuntimeError(f"left over: {sorted(leftovers)}")
-    return found
+    return results
 
 
 def soak(folder: Path, *, cells: int, kills: int, seed: int) -> Soak:

@@ -39,7 +39,7 @@ from capsbench.running.merging.source import CellSource, Piece
 
 @dataclass(frozen=True)
 class MergePlan:
-    """What a merge does, known before anything is written.
+    """Work of a merge, known before anything is written.
 
     Attributes:
         into: The target.

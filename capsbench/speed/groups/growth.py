@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
-from types import TracebackType
-from typing import Self
 
-from capsbench.executors.executor import Ended, Work
+from capsbench.executors.executor import Ended, Executor, Work
 from capsbench.records import load_results
 from capsbench.records.status import read_status
 from capsbench.reporting import report
@@ -41,7 +39,7 @@ class GrowthSizes:
     rounds: int = 1
 
 
-class AtOnce:
+class AtOnce(Executor):
     """Executor that ends each work when it is asked for ended ones, one at a time."""
 
     def __init__(self) -> None:
@@ -59,19 +57,6 @@ class AtOnce:
     def stop(self) -> None:
         """Forget what is queued."""
         self._queue.clear()
-
-    def __enter__(self) -> Self:
-        """Start; there is nothing to do."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Stop."""
-        self.stop()
 
 
 def comparisons(sizes: GrowthSizes) -> list[Comparison]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import math
 import time
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -13,16 +12,14 @@ from typing import Any
 
 import torch
 from pytorch_lightning import Callback, Trainer
-from pytorch_lightning.plugins.environments import LightningEnvironment
 from pytorch_lightning.plugins.precision import MixedPrecision
 
 from capsbench.contracts import ImageShape
 from capsbench.names import find
 from capsbench.profiling.timing import synchronize
 from capsbench.speed.gpu.parts import Incomplete, NotMeasured, Parts, Values, Work
-from capsbench.training.devices import ACCELERATORS
+from capsbench.speed.loops import fit_quietly
 from capsbench.training.task import PRECISIONS, Task
-from capsbench.training.trainer import make_trainer
 from capsbench.viewpoint.ranges import ViewRange
 from capsbench.wrapping import model_class
 
@@ -89,24 +86,15 @@ def train(parts: Parts, contestant: Contestant, precision: str, *, compiled: boo
         image_shape=shape, num_classes=data.num_classes, **arguments
     )
     task, recorder = Task(model), _Recorder(parts.device)
-    trainer = make_trainer(
-        accelerator=ACCELERATORS[parts.device],
-        devices=1,
+    trainer = fit_quietly(
+        torch.compile(task) if compiled else task,
+        data,
+        device=parts.device,
+        steps=steps,
+        callback=recorder,
         precision=precision,
-        max_steps=steps,
         max_epochs=-1,
-        limit_val_batches=0,
-        logger=False,
-        callbacks=[recorder],
-        plugins=[LightningEnvironment()],
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
     )
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module="pytorch_lightning|lightning_fabric")
-        trained: Any = torch.compile(task) if compiled else task
-        trainer.fit(trained, datamodule=data)
     losses = [round(loss, 6) for loss in torch.stack(recorder.losses).tolist()]
     timed = (len(losses) - WARM_UP) * batch_size
     values = {
