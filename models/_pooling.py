@@ -29,10 +29,18 @@ class MaxPooling(MaxPool):
         self.kernel, self.stride, self.padding, self.partial = window
 
     def forward(self, features: Tensor) -> Tensor:
-        """Map (B, D, H, W) to (B, D, H', W')."""
-        return F.max_pool2d(
-            features, self.kernel, self.stride, self.padding, ceil_mode=self.partial
-        )
+        """Map (B, D, H, W) to (B, D, H', W').
+
+        On a processor the maxima of small maps are found several times as fast if channels come
+        last in memory, and copied faster than torch passes their gradient. Nothing else changes.
+        """
+        if features.device.type != "cpu":
+            return self._max(features)
+        channels_last = features.contiguous(memory_format=torch.channels_last)
+        if not features.requires_grad:
+            return self._max(channels_last).contiguous()
+        index = self._max_with_index(channels_last)[1].contiguous()
+        return features.flatten(2).gather(2, index.flatten(2)).view(index.shape)
 
     def unaffected_groups(self, features: Tensor, shift: tuple[int, int]) -> Tensor:
         """Return a mask of the groups to which eq. 2 applies for a shift.
@@ -77,9 +85,14 @@ class MaxPooling(MaxPool):
         last = (first + self.kernel).clamp_max(features.shape[axis]) - 1
         return (line >= first.clamp_min(0)) & (line <= last)
 
+    def _max(self, features: Tensor) -> Tensor:
+        return F.max_pool2d(
+            features, self.kernel, self.stride, self.padding, ceil_mode=self.partial
+        )
+
     def _max_with_index(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """Return the maximum of each group, and its flat index in the map."""
-        values, index = F.max_pool2d(
+        return F.max_pool2d(
             features,
             self.kernel,
             self.stride,
@@ -87,7 +100,6 @@ class MaxPooling(MaxPool):
             ceil_mode=self.partial,
             return_indices=True,
         )
-        return values, index
 
 
 class GlobalMaxPooling(MaxPool):

@@ -22,6 +22,7 @@ from capsbench.environment.process_group import is_first_process, require_proces
 from capsbench.environment.streams import print_line
 from capsbench.errors import UserError, printable
 from capsbench.files.folders import require_folder, require_writable
+from capsbench.running.worker_command import worker_template
 from capsbench.trusted_code import trusting_code
 
 MAX_SEEDS = 1000
@@ -170,6 +171,9 @@ def run(
     from capsbench.progress import activity
 
     console = Console()
+    template = worker_template(mirrors=wandb != "off")
+    if executor == "local" and workers != 0 and not dry_run and not _has_page(output, benchmark):
+        template.start()  # its imports take as long as the planning
     with activity(console, "starting"):
         from capsbench.schema import parse_changes
 
@@ -211,9 +215,15 @@ def run(
     if not options.is_elsewhere:
         require_devices(execution)
     session = Session(
-        output, data_root, execution, console, options, retry_failed=retry == "failed"
+        output,
+        data_root,
+        execution,
+        console,
+        options,
+        retry_failed=retry == "failed",
+        template=template,
     )
-    with trusting_code(trust_code):
+    with trusting_code(trust_code), template:
         if dry_run:
             planned = list_cells(benchmark, changes, data_root, session.device)
             print_dry_run(*planned, session, as_json)
@@ -221,6 +231,11 @@ def run(
             outcome = run_protocol(benchmark, changes, session, command=_command())
             if outcome.failed:
                 raise typer.Exit(SOME_FAILED)
+
+
+def _has_page(output: Path, benchmark: str) -> bool:
+    """Guess if the benchmark is finished, from the name alone."""
+    return (output / Path(benchmark).stem / "report").is_dir()
 
 
 def _command() -> str:

@@ -10,14 +10,13 @@ from dataclasses import dataclass
 from functools import partial
 from heapq import heappop, heappush
 from itertools import count
-from subprocess import PIPE, Popen
+from subprocess import Popen
 
-from capsbench.errors import UserError
 from capsbench.executors.executor import Ended, Executor, Work
 from capsbench.executors.group import run_group
-from capsbench.executors.processes import Process, reap, start, was_killed
+from capsbench.executors.processes import Process, reap
 from capsbench.executors.room import Place, Room
-from capsbench.executors.template import CAN_FORK, ForkedProcess, Template, has_ended
+from capsbench.executors.template import ForkedProcess, Template, has_ended
 
 
 @dataclass(eq=False)
@@ -57,14 +56,14 @@ class LocalPool(Executor):
     One that dies is replaced at the next work. Works on several devices get processes of their own.
 
     Args:
-        command: Command of a worker, see `capsbench.executors.worker`; with the path of a request,
-            it carries out this one, see `run_group`.
+        template: Source of the workers, which is not ended. The command of a worker, with the path
+            of a request, carries out this one, see `run_group`.
         room: Room of the machine.
         workers: Largest number of works at a time; None for no limit but the room.
     """
 
-    def __init__(self, command: Sequence[str], room: Room, workers: int | None = None) -> None:
-        self._command = command
+    def __init__(self, template: Template, room: Room, workers: int | None = None) -> None:
+        self._template = template
         self._room = room
         self._limit = workers
         self._queue: list[tuple[int, int, Work]] = []  # a heap by order, then by submission
@@ -73,7 +72,6 @@ class LocalPool(Executor):
         self._ended: queue.SimpleQueue[Ended | Exception] = queue.SimpleQueue()
         self._idle: list[_Worker] = []
         self._processes: list[Process] = []  # of all works so far
-        self._template: Template | None = None
         self._stops = False
 
     def submit(self, works: Sequence[Work]) -> None:
@@ -128,7 +126,7 @@ class LocalPool(Executor):
                 thread = self._in_thread(worker.carry_out, work)
             else:
                 worker = None
-                group = partial(run_group, self._command, variables=place.variables)
+                group = partial(run_group, self._template.command, variables=place.variables)
                 thread = self._in_thread(partial(group, on_start=self._add), work)
             self._running[work.id] = _Running(place, worker, thread)
 
@@ -157,26 +155,9 @@ class LocalPool(Executor):
             if not has_ended(worker.process):
                 return worker
             reap(worker.process)  # killed while it was idle, which is no failure of a work
-        worker = _Worker(place.devices, self._new_process(place))
+        worker = _Worker(place.devices, self._template.new_worker(place.variables))
         self._add(worker.process)
         return worker
-
-    def _new_process(self, place: Place) -> ForkedProcess | Popen[str]:
-        if not CAN_FORK:
-            return start(self._command, place.variables, stdin=PIPE, stdout=PIPE)
-        while True:
-            if self._template is None:
-                self._template = Template([*self._command, "--template"])
-            try:
-                return self._template.fork(place.variables)
-            except ConnectionError:
-                code = self._template.close()
-                self._template = None
-                if not was_killed(code):
-                    raise UserError(
-                        f"no worker process can be started ({' '.join(self._command)}): see its "
-                        "message above, or carry the jobs out in this process (--workers 0)"
-                    ) from None
 
     def stop(self) -> None:
         """Send SIGTERM to all processes, and wait until they have saved their states and ended."""
@@ -188,6 +169,3 @@ class LocalPool(Executor):
             running.thread.join()
         for process in self._processes:
             reap(process)
-        if self._template is not None:
-            self._template.close()
-            self._template = None

@@ -2,8 +2,8 @@
 
 A worker that imports torch and Lightning itself takes seconds of processor time. A forked one takes
 milliseconds. The template computes nothing, so that it has neither threads nor a device in use, as
-`fork` needs. Only Linux has it: on macOS libraries of the system break in forked processes, and
-Windows has no `fork`.
+`fork` needs. Only Linux forks: on macOS libraries of the system break in forked processes, and
+Windows has no `fork`. There each worker is started as a process of its own.
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ import sys
 import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from subprocess import Popen
-from typing import IO
+from subprocess import PIPE, Popen
+from typing import IO, Self
 
-from capsbench.executors.processes import start
+from capsbench.errors import UserError
+from capsbench.executors.processes import start, was_killed
 
 CAN_FORK = sys.platform == "linux"
 MESSAGE = 65_536  # bytes; a message is one packet
@@ -67,36 +68,78 @@ def has_ended(process: ForkedProcess | Popen[str]) -> bool:
 
 
 class Template:
-    """The parent's side of a template.
+    """The parent's side of a template, and the source of workers; a context manager, which ends it.
 
     Args:
-        command: Command of the template, to which the number of its socket is added, see
-            `become_worker`.
+        command: Command of a worker, see `capsbench.executors.worker`. With ``--template`` and the
+            number of a socket it is the command of the template, see `become_worker`.
+        imports: Modules that the template imports first, beside those of its command.
     """
 
-    def __init__(self, command: Sequence[str]) -> None:
+    def __init__(self, command: Sequence[str], imports: Sequence[str] = ()) -> None:
+        self.command = command
+        self._imports = imports
+        self._socket: socket.socket | None = None
+        self._process: Popen[str] | None = None
+        self._lock = threading.Lock()  # of a request and its answer
+
+    def __enter__(self) -> Self:
+        """Return the template, which starts with its first worker, or ahead by `start`."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End the template; its workers stay."""
+        if self._process is not None:
+            self._process.terminate()  # it may still be importing
+            self._close()
+
+    def start(self) -> None:
+        """Start the template, unless it runs, so that it imports while its parent plans."""
+        if self._process is not None or not CAN_FORK:
+            return
         self._socket, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with other:
             number = other.fileno()
-            self._process = start([*command, str(number)], {}, pass_fds=(number,))
-        self._lock = threading.Lock()  # of a request and its answer
+            command = [*self.command, "--template", str(number), *self._imports]
+            self._process = start(command, {}, pass_fds=(number,))
 
-    def fork(self, variables: Mapping[str, str]) -> ForkedProcess:
-        """Return a new worker.
+    def new_worker(self, variables: Mapping[str, str]) -> ForkedProcess | Popen[str]:
+        """Return a new worker; a template that was killed is replaced.
 
         Args:
             variables: Variables of the environment that differ from this process's.
 
         Raises:
-            ConnectionError: The template has died.
+            UserError: The template ends by itself.
         """
+        if not CAN_FORK:
+            return start(self.command, variables, stdin=PIPE, stdout=PIPE)
+        while True:
+            self.start()
+            try:
+                return self._fork(variables)
+            except ConnectionError:
+                if not was_killed(self._close()):
+                    raise UserError(
+                        f"no worker process can be started ({' '.join(self.command)}): see its "
+                        "message above, or carry the jobs out in this process (--workers 0)"
+                    ) from None
+
+    def wait(self, pid: int) -> int | None:
+        """Wait for the end of a worker, see `ForkedProcess.wait`."""
+        try:
+            with self._lock:
+                return self._answer(str(pid).encode())
+        except OSError:  # the template has died, and with it the knowledge
+            return None
+
+    def _fork(self, variables: Mapping[str, str]) -> ForkedProcess:
         child_in, stdin = os.pipe()
         stdout, child_out = os.pipe()
         try:
             with self._lock:
                 request = json.dumps(dict(variables)).encode()
-                socket.send_fds(self._socket, [request], [child_in, child_out])
-                pid = self._answer()
+                pid = self._answer(request, (child_in, child_out))
         except OSError:
             os.close(stdin)
             os.close(stdout)
@@ -107,21 +150,18 @@ class Template:
         writer = os.fdopen(stdin, "w", encoding="utf-8")
         return ForkedProcess(self, pid, writer, os.fdopen(stdout, encoding="utf-8"))
 
-    def wait(self, pid: int) -> int | None:
-        """Wait for the end of a worker, see `ForkedProcess.wait`."""
-        try:
-            with self._lock:
-                self._socket.send(str(pid).encode())
-                return self._answer()
-        except OSError:  # the template has died, and with it the knowledge
-            return None
-
-    def close(self) -> int:
-        """End the template; its workers stay. Return its exit code."""
+    def _close(self) -> int:
+        """Wait for the end of the process; return its exit code."""
+        assert self._process is not None and self._socket is not None
         self._socket.close()
-        return self._process.wait()
+        code = self._process.wait()
+        self._process = self._socket = None
+        return code
 
-    def _answer(self) -> int:
+    def _answer(self, request: bytes, files: Sequence[int] = ()) -> int:
+        if self._socket is None:
+            raise ConnectionResetError("the template of worker processes has ended")
+        socket.send_fds(self._socket, [request], files)
         answer = self._socket.recv(MESSAGE)
         if not answer:
             raise ConnectionResetError("the template of worker processes has died")

@@ -46,8 +46,13 @@ class Holder(BaseModel):
     progress: dict[str, Number] = {}
     owner: str = ""
 
+    @property
+    def is_taking(self) -> bool:
+        """True if the lease is just being taken, or its owner died in that step."""
+        return not self.pid
+
     def __str__(self) -> str:
-        place = f"process {self.pid} on {self.host}" if self.pid else "a process"
+        place = f"process {self.pid} on {self.host}" if not self.is_taking else "a process"
         return printable(f"{place} ({self.task})")
 
 

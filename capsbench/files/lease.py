@@ -23,6 +23,10 @@ place holds it. It follows that
   token, and writes nothing. If it opened the file just before, it writes into the old file, which
   has no name any more.
 
+A process can die between creating a lease and writing into it. Nobody knows then whose it was, so
+that such a lease is stale after `TAKING_SECONDS` without a change: a live process needs less than a
+millisecond for that step, and one that was suspended in it sees another token when it goes on.
+
 A process can die between creating a successor and renaming it. The successor is stale then, by the
 rules for leases, and is removed by the next process that needs it. This step alone is not
 exclusive. Two that do it at once end in one of them holding the lease: both rename whatever
@@ -54,6 +58,7 @@ LEASE = ".lease"  # name of the file in a folder, or the end of its name
 # An owner that gives no sign for so long has lost its lease. Network file systems show changes of
 # other hosts late: NFS keeps attributes of a file for up to 60 s.
 STALE_SECONDS = 120.0
+TAKING_SECONDS = 5.0  # the same for an owner that has not yet written who it is
 READINGS = 4  # fewer in that time prove nothing: the observer itself may have been suspended
 BEAT_SECONDS = 1.0
 POLL_SECONDS = (0.2, 1.0)  # of a wait: at first, and at most
@@ -324,6 +329,8 @@ def _is_stale(path: Path, holder: Holder, stale_seconds: float) -> bool:
     process = Process.parse(holder.owner)
     if process is not None and process.is_dead:
         return True
+    if holder.is_taking:
+        stale_seconds = min(stale_seconds, TAKING_SECONDS)
     now, seen = time.monotonic(), _OBSERVATIONS.get(path)
     unchanged = 0.0
     if seen is not None and seen.holder == holder:

@@ -1,12 +1,14 @@
 """Entry of the processes that carry out jobs.
 
-``python -m capsbench.running`` is a worker of a pool, ``python -m capsbench.running --template
-SOCKET`` a template of workers, and ``python -m capsbench.running REQUEST`` each process of a group
-that carries out one request.
+``python -m capsbench.running`` is a worker of a pool. ``python -m capsbench.running --template
+SOCKET MODULES`` is a template of workers, which imports these modules first. ``python -m
+capsbench.running REQUEST`` is each process of a group that carries out one request.
 """
 
 import os
 import sys
+from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 
 from capsbench import process
@@ -22,8 +24,8 @@ def _work() -> None:
     match sys.argv[1:]:
         case []:
             _serve()
-        case ["--template", number]:
-            _serve_as_template(int(number))
+        case ["--template", number, *modules]:
+            _serve_as_template(int(number), modules)
         case [request]:
             _carry_out(Path(request))
 
@@ -35,9 +37,12 @@ def _serve() -> None:
     serve(run_logged)
 
 
-def _serve_as_template(number: int) -> None:
+def _serve_as_template(number: int, modules: Sequence[str]) -> None:
+    for module in modules:
+        import_module(module)
     import torch
 
+    import capsbench.reporting.report_files
     import capsbench.running.run_job
     import capsbench.training.train  # noqa: F401 - imported once, for all workers
     from capsbench.executors.template import become_worker

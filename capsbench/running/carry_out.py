@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -25,8 +24,8 @@ from capsbench.running.jobs import CellJob, Job, ReportJob
 from capsbench.running.run_job import run_logged, run_request
 from capsbench.running.run_progress import RunProgress
 from capsbench.running.session import Session
+from capsbench.running.worker_command import WORKER
 
-WORKER = (sys.executable, "-m", "capsbench.running")  # command of a worker process
 TICK = 0.2  # seconds between two updates of the progress
 BUSY = 1.0  # seconds until a job that another run had is tried again
 
@@ -100,7 +99,7 @@ def make_executor(jobs: Sequence[Job], session: Session) -> Executor:
 
         return SlurmArrays(WORKER, options, device, session.output)
     assert device != "auto"
-    return LocalPool(WORKER, Room.of_machine(device, options.per_device), options.workers)
+    return LocalPool(session.template, Room.of_machine(device, options.per_device), options.workers)
 
 
 class _Schedule:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -11,9 +11,11 @@ from rich.console import Console
 from capsbench.capsules.backends import require_backend
 from capsbench.environment.process_group import ProcessGroup, is_first_process
 from capsbench.executors.options import ExecutorOptions
+from capsbench.executors.template import Template
 from capsbench.records import CellFolder
 from capsbench.reporting.wandb_login import usable_mode
 from capsbench.running.cell import Cell
+from capsbench.running.worker_command import worker_template
 from capsbench.training.devices import resolve_device
 from capsbench.training.execution import Execution
 
@@ -31,6 +33,7 @@ class Session:
         console: Console for progress and results.
         options: Executor of the jobs; by default this process.
         retry_failed: Try the jobs of failed cells again.
+        template: Source of the workers of this machine.
     """
 
     output: Path
@@ -39,6 +42,7 @@ class Session:
     console: Console
     options: ExecutorOptions = IN_THIS_PROCESS
     retry_failed: bool = False
+    template: Template = field(default_factory=lambda: worker_template(mirrors=False))
 
     def ready(self) -> Session:
         """Return the session with a resolved device and a usable mirror.

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from capsbench.cli import main
+from capsbench.executors.template import Template
 
 TINY = """\
 name: tiny
@@ -55,12 +56,12 @@ def cells(tiny, trained_runs):
     return {cell["label"]: Path("runs", cell["path"]) for cell in record["cells"]}
 
 
-def here(command, room, workers):
+def here(template, room, workers):
     """Return an executor of this process in place of a pool."""
     from capsbench.executors.here import Here
     from capsbench.running.run_job import run_request
 
-    return Here(run_request, command)
+    return Here(run_request, template.command)
 
 
 @pytest.fixture
@@ -73,6 +74,7 @@ def cli(capsys, monkeypatch):
     def call(*arguments):
         if "run" in arguments:
             monkeypatch.setattr("capsbench.running.carry_out.LocalPool", here)
+            monkeypatch.setattr(Template, "start", lambda _: None)
         monkeypatch.setattr(sys, "argv", ["capsbench", *arguments])
         code = main()
         out, err = capsys.readouterr()

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from capsbench.executors.executor import Ended, Work
 from capsbench.executors.group import run_group
 from capsbench.executors.local import LocalPool
 from capsbench.executors.room import Room
+from capsbench.executors.template import Template
 from tests.executors.tiny_worker import COMMAND
 
 ROOT = Path(__file__).parents[2]
@@ -28,7 +30,7 @@ def way(request, monkeypatch):
     """Both ways to get a worker: Linux forks a template, other systems start each."""
     if request.param == "forked" and not template.CAN_FORK:
         pytest.skip("only Linux forks workers")
-    monkeypatch.setattr(local, "CAN_FORK", request.param == "forked")
+    monkeypatch.setattr(template, "CAN_FORK", request.param == "forked")
     monkeypatch.chdir(ROOT)
     return request.param
 
@@ -46,8 +48,10 @@ def all_ended(pool, count):
     return ended
 
 
-def pool_of(cores, **options):
-    return LocalPool(COMMAND, Room(cores), **options)
+@contextmanager
+def pool_of(cores, devices=(), command=COMMAND, **options):
+    with Template(command) as source, LocalPool(source, Room(cores, devices), **options) as pool:
+        yield pool
 
 
 def test_a_worker_is_reused_and_one_that_died_is_replaced():
@@ -157,7 +161,7 @@ def test_a_group_that_is_just_being_started_is_stopped_too(tmp_path, monkeypatch
 
 def test_workers_see_their_device_alone(monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,7")
-    with LocalPool(COMMAND, Room(4, ["4", "7"])) as pool:
+    with pool_of(4, ["4", "7"]) as pool:
         pool.submit([work("variable", "CUDA_VISIBLE_DEVICES", named=f"{n}") for n in range(2)])
         assert {each.answer for each in all_ended(pool, 2).values()} == {"4", "7"}
 
@@ -180,7 +184,7 @@ def test_works_stop_when_their_parent_is_killed(tmp_path, way, devices):
 import time
 from capsbench.executors import local, template
 from tests.executors.test_local import pool_of, work
-local.CAN_FORK = {way == "forked"}
+template.CAN_FORK = {way == "forked"}
 with pool_of(1) as pool:
     pool.submit([work("sleep", {str(tmp_path / "0")!r}, devices={devices})])
     time.sleep(60)
@@ -241,7 +245,7 @@ def test_a_pool_waits_for_its_works_also_without_a_template(tmp_path, way):
 
 def test_workers_that_cannot_start_are_an_error_of_the_user(way):
     command = (sys.executable, "-c", "raise SystemExit(1)")
-    with LocalPool(command, Room(1)) as pool:
+    with pool_of(1, command=command) as pool:
         if way == "forked":
             with pytest.raises(UserError, match="worker"):
                 pool.submit([work("pid")])

@@ -48,6 +48,21 @@ def test_pooling_returns_the_maximum_of_each_group(window):
 
 
 @every_window
+def test_values_and_gradients_of_pooling_are_those_of_torch(window):
+    features = draw()
+    ours, theirs = features.clone().requires_grad_(), features.clone().requires_grad_()
+    kernel, stride, padding, partial = window
+    expected = F.max_pool2d(theirs, kernel, stride, padding, ceil_mode=partial)
+    weights = torch.rand(expected.shape)
+    pooled = MaxPooling(window)(ours)
+    (pooled * weights).sum().backward()
+    (expected * weights).sum().backward()
+    assert torch.equal(pooled, expected)
+    assert torch.equal(MaxPooling(window)(features), expected)
+    torch.testing.assert_close(ours.grad, theirs.grad)  # the sum's order differs where groups meet
+
+
+@every_window
 @settings(max_examples=25, deadline=None)
 @given(shift=st.tuples(st.integers(-2, 2), st.integers(-2, 2)))
 def test_unaffected_groups_keep_their_maximum(window, shift):

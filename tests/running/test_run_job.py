@@ -8,14 +8,15 @@ import pytest
 
 from capsbench.executors.local import LocalPool
 from capsbench.executors.room import Room
+from capsbench.executors.template import Template
 from capsbench.files.lease import lease
 from capsbench.records.failure import FailureRecord
 from capsbench.running import run_job
-from capsbench.running.carry_out import WORKER
 from capsbench.running.job_leases import is_held
 from capsbench.running.job_request import JobRequest, Outcome
 from capsbench.running.jobs import CellJob
 from capsbench.running.plan import plan
+from capsbench.running.worker_command import WORKER
 from capsbench.schema import Benchmark
 from capsbench.trusted_code import trusting_code
 
@@ -80,7 +81,7 @@ def failure(request):
 
 
 def test_odd_networks_have_outcomes_and_their_worker_survives(requests):
-    with LocalPool(WORKER, Room(1)) as pool:
+    with Template(WORKER) as template, LocalPool(template, Room(1)) as pool:
         pool.submit([each.work(place) for place, each in enumerate(requests.values())])
         outcomes: dict[str, Outcome] = {}
         while len(outcomes) < len(ACTS):

@@ -64,7 +64,7 @@ def test_a_forked_worker_on_an_accelerator_has_its_share_of_the_cores(monkeypatc
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
     before = torch.get_num_threads()
     try:
-        entry._serve_as_template(0)
+        entry._serve_as_template(0, [])
         assert torch.get_num_threads() == 3
     finally:
         torch.set_num_threads(before)
