@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Literal, NamedTuple, Self
+from typing import Any, ClassVar, Literal, NamedTuple, Self, final
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +19,8 @@ from capsbench.representations import Representation
 from capsbench.viewpoint.views import Views
 
 ImageShape = tuple[int, int, int]
+
+EXPONENT = "probability_exponent"  # name of the buffer in saved weights
 
 
 @dataclass
@@ -53,7 +55,7 @@ class Prediction(NamedTuple):
 
     Attributes:
         scores: (B, K), larger for a more likely class; `Model.log_probabilities` makes the scores
-            of different models comparable.
+            of different models comparable, see `Model.logits`.
         presences: (B, J), of the capsules of the last layer; for class capsules, the probability
             that each class is present.
         poses: (B, J, D) or (B, J, 4, 4), of the same capsules.
@@ -106,6 +108,9 @@ class Model(Pretrained, ABC):
     Attributes:
         revision: Part of the fingerprint of a training. It rises whenever a change of code changes
             the numbers of the class. A subclass that changes only its own numbers raises its own.
+        probability_exponent: () fp32 buffer by which logits are multiplied before the softmax of
+            `log_probabilities`, the inverse of a temperature. It is 1 until it is fitted after the
+            training, and in weights that were saved without it. No training loss depends on it.
 
     Args:
         image_shape: (C, H, W) of the images.
@@ -114,10 +119,26 @@ class Model(Pretrained, ABC):
 
     revision: ClassVar[int] = 1
 
+    probability_exponent: Tensor
+
     def __init__(self, *, image_shape: ImageShape, num_classes: int) -> None:
         super().__init__()
         self.image_shape = image_shape
         self.num_classes = num_classes
+        self.register_buffer(EXPONENT, torch.ones((), dtype=torch.float32))
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Refuse a class with log-probabilities of its own, which no fitted exponent would reach.
+
+        Raises:
+            UserError: The class overrides `log_probabilities`.
+        """
+        super().__init_subclass__(**kwargs)
+        if "log_probabilities" in vars(cls):
+            raise UserError(
+                f"{cls.__name__} overrides log_probabilities, which is the same for every model; "
+                "override logits, which returns log-probabilities up to a constant of each image"
+            )
 
     def __call__(self, images: Tensor, *args: Any, **kwargs: Any) -> Prediction:
         """Call `forward` with a copy of the images.
@@ -150,9 +171,22 @@ class Model(Pretrained, ABC):
             progress: Completed share of the training, in [0, 1], for schedules.
         """
 
+    def logits(self, prediction: Prediction) -> Tensor:
+        """Return the log-probabilities (B, K), fp32, up to a constant of each image.
+
+        By default they are the scores. A model whose scores are presences returns their logarithms.
+        They are in the order of the scores, and do not depend on `probability_exponent`.
+        """
+        return prediction.scores.float()
+
+    @final
     def log_probabilities(self, prediction: Prediction) -> Tensor:
-        """Return (B, K) log-probabilities, which attacks and calibration use for every model."""
-        return torch.log_softmax(prediction.scores.float(), dim=-1)
+        """Return the log-probabilities (B, K), fp32, which every measure uses for every model.
+
+        They are the log-softmax of `probability_exponent` times `logits`: temperature scaling (Guo
+        et al. 2017, section 4.2). The exponent is positive and changes no order of classes.
+        """
+        return torch.log_softmax(self.probability_exponent * self.logits(prediction), dim=-1)
 
     def advance(self, progress: float) -> None:
         """Update schedules before a training step.
@@ -227,6 +261,15 @@ class Model(Pretrained, ABC):
             for hook in hooks:
                 hook.remove()
         return max_or_nan(*errors)
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        """Load weights; the exponent of weights that were saved without one is 1.
+
+        Weights of earlier versions, and of networks that were trained elsewhere, have none. This is
+        the only name that weights may lack.
+        """
+        state_dict.setdefault(prefix + EXPONENT, torch.ones((), dtype=torch.float32))
+        super()._load_from_state_dict(state_dict, prefix, *args)
 
     def _outputs(self, images: Tensor) -> list[Tensor]:
         """Return copies of the outputs, which the next pass may overwrite in a buffer.

@@ -1,4 +1,4 @@
-"""Class probabilities from the presences of class capsules."""
+"""Logits from the presences of class capsules."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import torch
 from torch import Tensor
 
 
-def log_normalized(presences: Tensor) -> Tensor:
-    """Divide presences (B, K) by their sum and return the logarithms (B, K)."""
-    presences = presences.float().clamp_min(torch.finfo(torch.float32).tiny)
-    return presences.log() - presences.sum(dim=-1, keepdim=True).log()
+def log_presences(presences: Tensor) -> Tensor:
+    """Return the logarithms (B, K), fp32, of presences; 0 counts as the smallest number.
+
+    Their softmax divides the presences by their sum.
+    """
+    return presences.float().clamp_min(torch.finfo(torch.float32).tiny).log()

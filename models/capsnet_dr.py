@@ -31,7 +31,7 @@ from capsbench.contracts import (
 )
 from capsbench.models._cnn import feature_map
 from capsbench.models._geometry import LayerWindow, output_size, smallest_input, stride_and_offset
-from capsbench.models._presences import log_normalized
+from capsbench.models._presences import log_presences
 from capsbench.representations import AFFINE, LINEAR, Invariant, SpatialMap, whole_strides
 from capsbench.viewpoint.views import Views
 
@@ -156,9 +156,9 @@ class CapsNetDR(Model):
             )
         return loss
 
-    def log_probabilities(self, prediction: Prediction) -> Tensor:
-        """Return the logarithms (B, K) of the presences, normalised to sum to one."""
-        return log_normalized(prediction.scores)
+    def logits(self, prediction: Prediction) -> Tensor:
+        """Return the logarithms (B, K) of the presences."""
+        return log_presences(prediction.scores)
 
     def layers_of_interest(self) -> Mapping[str, LayerOfInterest]:
         """Return the convolution before its ReLU, and the primary and class capsules.

@@ -40,7 +40,7 @@ from capsbench.contracts import (
 from capsbench.errors import UserError
 from capsbench.models._cnn import feature_map
 from capsbench.models._geometry import LayerWindow, output_size, smallest_input, stride_and_offset
-from capsbench.models._presences import log_normalized
+from capsbench.models._presences import log_presences
 from capsbench.representations import (
     AFFINE,
     LINEAR,
@@ -196,15 +196,15 @@ class CapsNetEM(Model):
             case "margin":
                 return margin_loss(prediction.scores, targets)
             case "cross-entropy":
-                return cross_entropy(self.log_probabilities(prediction), targets)
+                return cross_entropy(self.logits(prediction), targets)
 
     def spread(self, presences: Tensor, targets: Tensor, progress: float) -> Tensor:
         """Compute the spread loss, with a margin that rises linearly over the training."""
         return spread_loss(presences, targets, margin=spread_margin(progress))
 
-    def log_probabilities(self, prediction: Prediction) -> Tensor:
-        """Return the logarithms (B, K) of the presences, normalised to sum to one."""
-        return log_normalized(prediction.scores)
+    def logits(self, prediction: Prediction) -> Tensor:
+        """Return the logarithms (B, K) of the presences."""
+        return log_presences(prediction.scores)
 
     def layers_of_interest(self) -> Mapping[str, LayerOfInterest]:
         """Return the convolution before its ReLU, and poses and presences of each capsule layer.

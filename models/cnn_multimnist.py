@@ -64,9 +64,9 @@ class CNNMultiMNIST(PlainCNN):
         """Compute the binary cross-entropy, summed over classes, averaged over the batch."""
         return _binary_cross_entropy(prediction.scores, one_hot(batch.targets, self.num_classes))
 
-    def log_probabilities(self, prediction: Prediction) -> Tensor:
-        """Return the logarithms (B, K) of the sigmoids, normalised over the classes."""
-        return F.logsigmoid(prediction.scores.float()).log_softmax(dim=-1)
+    def logits(self, prediction: Prediction) -> Tensor:
+        """Return the logarithms (B, K) of the sigmoids."""
+        return F.logsigmoid(prediction.scores.float())
 
 
 @full_precision

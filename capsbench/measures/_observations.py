@@ -161,8 +161,7 @@ def observe_layer_derivative(name: str, derivative: Tensor) -> None:
 
 @torch.no_grad()
 def _log_probabilities(model: Model, prediction: Prediction) -> Tensor:
-    """Return the log-probabilities, or scores whose largest is finite where theirs is."""
-    if type(model).log_probabilities is Model.log_probabilities:
-        return prediction.scores.float()
-    # Of a copy: the measure reads the prediction later.
-    return model.log_probabilities(copy_tensors(prediction))
+    """Return logits, whose largest is finite where that of the log-probabilities is."""
+    if type(model).logits is not Model.logits:
+        prediction = copy_tensors(prediction)  # which the measure reads later
+    return model.probability_exponent * model.logits(prediction)

@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.export.passes import move_to_device_pass
 
+from capsbench.contracts import EXPONENT
 from capsbench.errors import UserError
 from capsbench.reporting.formatting import listed
 
@@ -96,12 +97,14 @@ def load_state(module: nn.Module, state: State, path: Path, what: str) -> None:
             fit.
     """
     own = module.state_dict()
-    state = _without_prefix({k.replace(COMPILED, ""): v for k, v in state.items()}, own, path, what)
+    required = {name: tensor for name, tensor in own.items() if name != EXPONENT}  # 1 without
+    state = {name.replace(COMPILED, ""): tensor for name, tensor in state.items()}
+    state = _without_prefix(state, required, path, what)
     present = {tensor.data_ptr() for name, tensor in own.items() if name in state}
     problems = {
         "missing": [
             name
-            for name, tensor in own.items()
+            for name, tensor in required.items()
             # A tied tensor is there under its other name; batches are counted for training alone.
             if name not in state
             and not (tensor.numel() and tensor.data_ptr() in present)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from capsbench import arguments
-from capsbench.contracts import ImageShape, Model
+from capsbench.contracts import EXPONENT, ImageShape, Model
 from capsbench.errors import UserError
 from capsbench.files.atomic import is_present
 from capsbench.files.content import stream_sha256
@@ -116,8 +116,9 @@ def load_trained_model(
     what = f"model '{model}'"
     resolved = arguments.resolve(cls, given, what=what, supplied=arguments.SUPPLIED_TO_MODELS)
     network = build_model(target, image_shape, num_classes, resolved)
-    inner = network.module if isinstance(network, LogitsModel) else network
-    load_state(inner, read_state(path), path, what)
+    state = read_state(path)
+    bare = isinstance(network, LogitsModel) and not any(name.endswith(EXPONENT) for name in state)
+    load_state(network.module if bare else network, state, path, what)
     config = ModelConfig(name=target.identity(), arguments=resolved, revision=cls.revision)
     network.to(device)
     return TrainedModel(network, without_folder(model), target.slug, config, path.name, digest)

@@ -57,13 +57,13 @@ class BrightReconstruction(Sound):
 
 
 class Unnormalised(Sound):
-    def log_probabilities(self, prediction):
-        return prediction.scores
+    def logits(self, prediction):
+        return prediction.scores / 0
 
 
 class RanksBackwards(Sound):
-    def log_probabilities(self, prediction):
-        return torch.log_softmax(-prediction.scores, dim=1)
+    def logits(self, prediction):
+        return -prediction.scores
 
 
 class BatchStatistics(Sound):

@@ -83,9 +83,9 @@ class Buffers(Giving):
 
 
 class Large(Giving):
-    """The same, whose own log-probabilities are infinite."""
+    """The same, whose own logits are infinite."""
 
-    def log_probabilities(self, prediction):
+    def logits(self, prediction):
         return prediction.scores / 0
 
 

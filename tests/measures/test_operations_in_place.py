@@ -56,9 +56,8 @@ class Network(Model):
         reconstruction = self.decoder(features).sigmoid().unflatten(1, SHAPE)
         return Prediction(self.classes(features), reconstruction=reconstruction)
 
-    def log_probabilities(self, prediction):
-        scores = prediction.scores.div_(2) if self.in_place else prediction.scores / 2
-        return scores.log_softmax(dim=-1)
+    def logits(self, prediction):
+        return prediction.scores.div_(2) if self.in_place else prediction.scores / 2
 
     def loss(self, prediction, batch, progress):
         return F.mse_loss(prediction.reconstruction, batch.images)

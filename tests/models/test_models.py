@@ -13,7 +13,7 @@ from capsbench.conformance.subject import Subject
 from capsbench.contracts import Batch, one_hot
 from capsbench.errors import UserError
 from capsbench.models._filter_bank import OrbitConvolution
-from capsbench.models._presences import log_normalized
+from capsbench.models._presences import log_presences
 from capsbench.names import find, table
 from capsbench.viewpoint.views import Views
 
@@ -166,5 +166,5 @@ def test_cnn_divides_the_cross_entropy_among_the_objects_of_an_image(build):
 
 @pytest.mark.parametrize("value", [0.0, 1e-30, 1.0])
 def test_equal_presences_have_equal_probabilities(value):
-    log_probabilities = log_normalized(torch.full((2, 4), value))
-    torch.testing.assert_close(log_probabilities.exp(), torch.full((2, 4), 0.25))
+    probabilities = log_presences(torch.full((2, 4), value)).softmax(dim=-1)
+    torch.testing.assert_close(probabilities, torch.full((2, 4), 0.25))
