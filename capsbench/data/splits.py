@@ -69,6 +69,16 @@ def hold_out_per_class(targets: Tensor, share: float, *names: int | str) -> tupl
     return (~held).nonzero()[:, 0], held.nonzero()[:, 0]
 
 
+def largest_class(targets: Tensor) -> float:
+    """Return the share of the most frequent targets, which is the accuracy of a constant answer.
+
+    Args:
+        targets: (N,) class indices, or (N, K) multi-hot.
+    """
+    counts = targets.unique(dim=0, return_counts=True)[1]
+    return int(counts.max()) / len(targets)
+
+
 def per_class_subset(targets: Tensor, amount: float, *names: int | str) -> Tensor:
     """Select the same number, or share, of the images of each class; smaller sets are nested.
 

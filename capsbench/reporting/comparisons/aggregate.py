@@ -8,6 +8,7 @@ from itertools import islice
 from statistics import fmean
 
 from capsbench.records import CellResult, Results
+from capsbench.reporting.comparisons.chance import seeds_at_chance
 from capsbench.statistics.intervals import t_interval
 from capsbench.values import Condition, Quantity, select
 
@@ -23,10 +24,13 @@ class SeedValues:
         values: Value by seed, in the order of the seeds; never empty. A model that was trained
             elsewhere has one value, under None.
         images: Numbers of test images behind the values; empty if they come from none.
+        at_chance: Seeds among them whose networks are at chance, see
+            `capsbench.reporting.comparisons.chance`.
     """
 
     values: Mapping[int | None, float]
     images: frozenset[int] = frozenset()
+    at_chance: tuple[int | None, ...] = ()
 
     @property
     def n(self) -> int:
@@ -83,7 +87,10 @@ def aggregate_seeds(
     seed_values = collect((seed, record.get(quantity)) for seed, record in records)
     counts = {record.num_images(quantity) for _, record in records}
     images = frozenset(count for count in counts if count)
-    return None if seed_values is None else replace(seed_values, images=images)
+    if seed_values is None:
+        return None
+    at_chance = seeds_at_chance(cell for cell in cells if cell.seed in seed_values.values)
+    return replace(seed_values, images=images, at_chance=at_chance)
 
 
 def subtract_seeds(first: SeedValues | None, other: SeedValues | None) -> SeedValues | None:
@@ -91,7 +98,15 @@ def subtract_seeds(first: SeedValues | None, other: SeedValues | None) -> SeedVa
     if first is None or other is None:
         return None
     common = [seed for seed in other.values if seed in first.values]
-    return SeedValues({s: other.values[s] - first.values[s] for s in common}) if common else None
+    at_chance = {*first.at_chance, *other.at_chance}
+    return (
+        SeedValues(
+            {seed: other.values[seed] - first.values[seed] for seed in common},
+            at_chance=tuple(seed for seed in common if seed in at_chance),
+        )
+        if common
+        else None
+    )
 
 
 def quantities(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from capsbench.reporting.comparisons.aggregate import SeedValues
+from capsbench.reporting.comparisons.chance import chance_text
 from capsbench.reporting.formatting import NUMBER_FORMATS
 from capsbench.reporting.tables.table import TableCell
 
@@ -20,7 +21,7 @@ def mean_cell(seed_values: SeedValues | None, unit: str = "share") -> TableCell 
         return None
     text, bare = NUMBER_FORMATS[unit]
     if None in seed_values.values:  # trained elsewhere: one model, no mean
-        return TableCell(text(seed_values.mean))
+        return TableCell(text(seed_values.mean), note=chance_text(seed_values.at_chance))
     limits = seed_values.interval
     more = seed_values.n - len(seed_values.shown)
     return TableCell(
@@ -30,4 +31,5 @@ def mean_cell(seed_values: SeedValues | None, unit: str = "share") -> TableCell 
         values=", ".join(bare(value).replace(" ", NO_BREAK) for value in seed_values.shown)
         + (f" and {more:,} more" if more else ""),
         seeds=seed_values.n,
+        note=chance_text(seed_values.at_chance),
     )

@@ -28,6 +28,12 @@ def render(table: Table) -> Group:
 
 
 def _text(cell: TableCell) -> Text:
-    if not cell.values:
+    if not cell.values and not cell.note:
         return Text(cell.text)
-    return Text("\n").join([Text(cell.text, style="bold"), Text(cell.values, style="dim")])
+    lines = [Text(cell.text, style="bold")]
+    lines += [
+        Text(line, style=style)
+        for line, style in ((cell.values, "dim"), (cell.note, "yellow"))
+        if line
+    ]
+    return Text("\n").join(lines)

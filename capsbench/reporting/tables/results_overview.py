@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from capsbench.reporting.comparisons.chance import chance_text
 from capsbench.reporting.comparisons.published import (
     Counterpart,
     PublishedDifference,
@@ -144,7 +145,9 @@ def _measured(counterpart: Counterpart, exported: ExportedResults, label: str) -
     terms += _earlier(exported, label)
     if counterpart.seed_values is None:
         return f"{MISSING} ({', '.join(terms)})"
-    details = ", ".join([counted(counterpart.seed_values.n, "seed"), *terms])
+    at_chance = chance_text(counterpart.seed_values.at_chance)
+    terms = [counted(counterpart.seed_values.n, "seed"), *filter(None, [at_chance]), *terms]
+    details = ", ".join(terms)
     return f"{100 * counterpart.seed_values.mean:.2f} % ({details}{counterpart.note})"
 
 

@@ -11,9 +11,16 @@ from capsbench.reporting.comparisons.aggregate import (
     aggregate_seeds,
     collect,
 )
+from capsbench.reporting.comparisons.chance import chance_text, seeds_at_chance
 from capsbench.reporting.formatting import counted_range
 from capsbench.reporting.tables.mean_cell import mean_cell
-from capsbench.reporting.tables.table import Table, TableRow, number_columns, text_columns
+from capsbench.reporting.tables.table import (
+    Table,
+    TableCell,
+    TableRow,
+    number_columns,
+    text_columns,
+)
 from capsbench.values import Quantity
 
 ACCURACIES = {"familiar": "Familiar", "novel": "Novel", "between": "Between", "outside": "Outside"}
@@ -67,8 +74,14 @@ def _row(title: str, cells: list[CellResult], color_index: int, splits: Iterable
         numbers.append(mean_cell(gap, "difference of shares"))
     seconds = collect((seed, t.seconds) for seed, t in trainings if t.status == "trained")
     parameters = next((f"{n:,}" for cell in cells if (n := cell.parameters) is not None), None)
-    measured = sum(cell.problem is None for cell in cells)
-    seeds = None if cells[0].trained_elsewhere else f"{measured} of {len(cells)}"
+    measured = [cell for cell in cells if cell.problem is None]
+    # Means of accuracy name such seeds themselves.
+    at_chance = "" if numbers else chance_text(seeds_at_chance(measured))
+    seeds = (
+        None
+        if cells[0].trained_elsewhere
+        else TableCell(f"{len(measured)} of {len(cells)}", note=at_chance)
+    )
     return TableRow(
         (title, *numbers, mean_cell(seconds, "seconds"), parameters, seeds), color=color_index
     )

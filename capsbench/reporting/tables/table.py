@@ -19,12 +19,14 @@ class TableCell:
         interval: 95 % interval of the mean; empty if undefined.
         values: Value of every seed behind the mean; empty if the text is not a mean.
         seeds: Number of these values.
+        note: Remark that a reader must see beside the text, such as a seed at chance.
     """
 
     text: str
     interval: str = ""
     values: str = ""
     seeds: int = 0
+    note: str = ""
 
     @property
     def line(self) -> str:
@@ -36,6 +38,7 @@ class TableCell:
         parts = [f"95 % interval {self.interval}"] if self.interval else []
         parts += [self.values] if self.values else []
         parts += [counted(self.seeds, "seed")] if self.seeds else []
+        parts += [self.note] if self.note else []
         return f"{self.text} ({'; '.join(parts)})" if parts else self.text
 
 
