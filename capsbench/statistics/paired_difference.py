@@ -6,29 +6,24 @@ for only one of the two is too narrow.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from numpy.random import Generator
 from numpy.typing import ArrayLike
 
 from capsbench.errors import UserError
+from capsbench.statistics.bounded import score_interval
 from capsbench.statistics.intervals import (
-    CHUNK,
-    CONFIDENCE,
-    RESAMPLES,
     SEEDS_FOR_INTERVAL,
     Floats,
     Interval,
     around,
     by_object,
     outcome_table,
-    random_numbers,
-    t_interval,
 )
 
-ROUNDING = 1e-12  # of the largest outcome; smaller differences and standard errors count as 0
+LEVEL = 0.05  # of all tests of a family together
+ROUNDING = 1e-12  # of the largest outcome; smaller standard errors count as 0
 
 
 class Difference(NamedTuple):
@@ -36,24 +31,32 @@ class Difference(NamedTuple):
 
     Attributes:
         mean: First model minus second.
-        interval: 95 % interval of this comparison alone, low and high; None if undefined.
-        p: Two-sided p-value of no difference; NaN if undefined.
-        p_corrected: The p-value corrected for all ``comparisons``, by
-            `capsbench.statistics.correction.holm`.
+        standard_error: Standard error of the mean; NaN if undefined.
+        degrees: Degrees of freedom of the standard error; NaN if undefined.
+        interval: Interval at 95 % for all ``comparisons`` together, low and high; None if
+            undefined. It contains zero if and only if ``p_corrected`` is 0.05 or more.
+        p: Two-sided p-value of no difference, of this comparison alone; NaN if undefined.
+        p_corrected: The p-value corrected for all ``comparisons``.
         n_seeds: Numbers of seeds of the first and of the second model.
         n_images: Number of test images, the same for both.
-        comparisons: Number of comparisons that were made.
         n_objects: Number of objects if these were drawn; None if images were drawn.
+        comparisons: Number of comparisons that were made, see
+            `capsbench.statistics.correction.corrected`.
+        bounds: Lowest and highest possible difference, which the interval does not leave; None if
+            there are none.
     """
 
     mean: float
+    standard_error: float
+    degrees: float
     interval: Interval | None
     p: float
     p_corrected: float
     n_seeds: tuple[int, int]
     n_images: int
-    comparisons: int = 1
     n_objects: int | None = None
+    comparisons: int = 1
+    bounds: Interval | None = None
 
 
 def difference(
@@ -61,33 +64,22 @@ def difference(
     second: ArrayLike,
     *,
     objects: ArrayLike | None = None,
-    resamples: int = RESAMPLES,
-    seed: int = 0,
+    bounds: Interval | None = None,
 ) -> Difference:
-    """Compute the difference of two models' means by a bootstrap over seeds and images.
+    """Compute the difference of two models' means with Student's t over seeds and images.
 
-    Each resample draws the seeds of each model, and images that are the same for both models. With
-    d the difference and e its standard error, the distribution of t* = (d* - d) / e* over resamples
-    gives the interval d ± q e, q the 95 % quantile of ``|t*|``, and p, the share of ``|t*|`` that
-    reach ``|d| / e``. Quantiles of d* itself are not valid: in simulation they cover the truth in
-    87 % instead of 95 % if three seeds differ, and in more than 99 % if seeds hardly differ,
-    because the interaction of image and seed counts three times (Owen 2007). The standard error
-    counts it once, by the mean squares of a crossed two-way table:
-    ``e² = Σ_models (MS_seeds - MS_rest) / (S N) + var_n(difference of image n) / N``,
-    no less than its last term.
+    See `crossed_error` for its standard error and its degrees of freedom.
 
     Args:
         first: (S, N) of the first model: a number for each image, such as right or wrong.
         second: (S', N) of the second model; column by column the same images.
-        objects: (N,) number of the object that each image shows: objects are drawn with all their
-            images. By default images are drawn.
-        resamples: Number of draws.
-        seed: Seed of the draws.
+        objects: (N,) number of the object that each image shows: another test set has other objects
+            with all their images. By default it has other images.
+        bounds: Lowest and highest possible difference, such as -1 and 1 of two accuracies.
 
     Returns:
         The difference. Interval and p are undefined (None, NaN) below three seeds of either model,
-        and if the standard error is 0 because no outcome varies. The interval alone is undefined
-        if so few outcomes differ that more than 5 % of the resamples hold none of them.
+        and if the standard error is 0 because no outcome varies.
 
     Raises:
         UserError: The numbers of images differ, or outcomes are no finite numbers.
@@ -104,34 +96,31 @@ def difference(
     if objects is not None:
         tables = by_object(tables[0], objects), by_object(tables[1], objects)
         n_objects = tables[0].shape[1]
-    undefined = Difference(mean, None, np.nan, np.nan, counts, images, n_objects=n_objects)
+    undefined = Difference(
+        mean, np.nan, np.nan, None, np.nan, np.nan, counts, images, n_objects, bounds=bounds
+    )
     if min(counts) < SEEDS_FOR_INTERVAL:
         return undefined
     # Centred and scaled to size one, so that equal outcomes leave nothing but rounding.
     scale = max(abs(outcomes).max() for outcomes in tables) or 1.0
     one, other = ((outcomes - outcomes.mean()) / scale for outcomes in tables)
-    sizes = (*counts, n_objects or images)
-    ones = [np.full((1, size), 1 / size) for size in sizes]
-    (error,) = _difference((one, other), ones[:2], ones[2])[1]
-    if error == 0:
-        return undefined
-    deviations = _deviations((one, other), resamples, random_numbers("seeds and images", seed))
-    p = float(1 + np.sum(deviations >= abs(mean) / (scale * error))) / (1 + resamples)
-    half = scale * error * np.quantile(deviations, CONFIDENCE, method="higher")
-    interval = around(mean, half) if np.isfinite(half) else None
-    return undefined._replace(interval=interval, p=p, p_corrected=p)
+    error, degrees = crossed_error(one, other)
+    return undefined if error <= ROUNDING else _tested(undefined, scale * error, degrees)
 
 
-def difference_over_seeds(first: ArrayLike, second: ArrayLike) -> Difference:
+def difference_over_seeds(
+    first: ArrayLike, second: ArrayLike, *, bounds: Interval | None = None
+) -> Difference:
     """Compute the difference of two models' values that are no means over images.
 
     Args:
         first: (S,) value of the first model under each seed.
         second: (S,) value of the second model under the same seeds.
+        bounds: Lowest and highest possible difference.
 
     Returns:
-        The difference, with the t interval and the two-sided p of the paired t test over seeds;
-        undefined below three seeds, and if all differences are equal. ``n_images`` is 0.
+        The difference, with the interval and p of the paired t test over seeds; undefined below
+        three seeds, and if all differences are equal. ``n_images`` is 0.
 
     Raises:
         UserError: There is no seed.
@@ -139,83 +128,90 @@ def difference_over_seeds(first: ArrayLike, second: ArrayLike) -> Difference:
     gaps = np.asarray(first, dtype=float) - np.asarray(second, dtype=float)
     if not gaps.size:
         raise UserError("a difference needs the values of at least one seed, got none")
-    mean, counts = float(gaps.mean()), (gaps.size, gaps.size)
-    undefined = Difference(mean, None, np.nan, np.nan, counts, 0)
+    counts = (gaps.size, gaps.size)
+    undefined = Difference(
+        float(gaps.mean()), np.nan, np.nan, None, np.nan, np.nan, counts, 0, bounds=bounds
+    )
     if gaps.size < SEEDS_FOR_INTERVAL:
         return undefined
-    error = float(gaps.std(ddof=1) / np.sqrt(gaps.size))
+    error = gaps.std(ddof=1) / np.sqrt(gaps.size)
     if error <= ROUNDING * abs(gaps).max():
         return undefined
-    from scipy.stats import t as student_t
-
-    p = float(2 * student_t.sf(abs(mean) / error, gaps.size - 1))
-    return Difference(mean, t_interval(gaps), p, p, counts, 0)
+    return _tested(undefined, error, gaps.size - 1)
 
 
-def _deviations(tables: tuple[Floats, Floats], resamples: int, generator: Generator) -> Floats:
-    """Return |t*| of each resample, (resamples,).
+def interval_at(each: Difference, level: float) -> Interval | None:
+    """Return the interval of a difference at confidence 1 - ``level``.
 
-    It is infinite if the drawn outcomes do not vary but their mean differs from that of all.
-
-    Args:
-        tables: (S, N) and (S', N), both of mean zero.
-        resamples: Number of resamples.
-        generator: Generator of the draws.
-    """
-    images = tables[0].shape[1]
-    chunks = []
-    step = max(1, CHUNK // images)
-    for start in range(0, resamples, step):
-        rows = min(step, resamples - start)
-        seeds = [_draw_shares(len(outcomes), rows, generator) for outcomes in tables]
-        means, errors = _difference(tables, seeds, _draw_shares(images, rows, generator))
-        gaps = abs(means)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            chunks.append(np.where(gaps > ROUNDING, gaps / errors, 0))
-    return np.concatenate(chunks)
-
-
-def _difference(
-    tables: tuple[Floats, Floats], seeds: Sequence[Floats], images: Floats
-) -> tuple[Floats, Floats]:
-    """Return the difference of the means and its standard error, (R,) each, of R weighted samples.
+    It is the t interval without what no difference can be, see
+    `capsbench.statistics.bounded.score_interval`, and it contains zero if and only if the t
+    interval does: interval and p never disagree.
 
     Args:
-        tables: (S, N) and (S', N).
-        seeds: (R, S) and (R, S'), share of each seed in each sample.
-        images: (R, N), share of each image.
-    """
-    count = images.shape[1]
-    excess = np.zeros(len(images))
-    means, columns = [], []
-    for outcomes, share in zip(tables, seeds, strict=True):
-        by_seed = images @ outcomes.T  # (R, S)
-        by_image = share @ outcomes  # (R, N)
-        mean = np.sum(share * by_seed, axis=1)
-        total = np.sum(share * (images @ (outcomes**2).T), axis=1) - mean**2
-        between_seeds = np.sum(share * (by_seed - mean[:, None]) ** 2, axis=1)
-        between_images = np.sum(images * by_image**2, axis=1) - mean**2
-        rest = (total - between_seeds - between_images) / max(count - 1, 1)
-        excess += (between_seeds - rest) / max(len(outcomes) - 1, 1)
-        means.append(mean)
-        columns.append(by_image)
-    mean = means[0] - means[1]
-    squared_deviation = np.sum(images * (columns[0] - columns[1] - mean[:, None]) ** 2, axis=1)
-    variance = squared_deviation / max(count - 1, 1)
-    error = np.sqrt(np.maximum(variance + excess, variance))
-    return mean, np.where(error > ROUNDING, error, 0)
-
-
-def _draw_shares(count: int, rows: int, generator: Generator) -> Floats:
-    """Return the share of each of ``count`` items among as many draws with replacement.
-
-    Args:
-        count: Number of items.
-        rows: Number of resamples.
-        generator: Generator of the draws.
+        each: The difference.
+        level: Probability that the interval misses the true difference.
 
     Returns:
-        (rows, count).
+        The interval of the record if it has no standard error.
     """
-    drawn = generator.integers(count, size=(rows, count)) + count * np.arange(rows)[:, None]
-    return np.bincount(drawn.ravel(), minlength=rows * count).reshape(rows, count) / count
+    if np.isnan(each.standard_error):
+        return each.interval
+    from scipy.stats import t as student_t  # takes longer to import than a page of two seeds
+
+    half = each.standard_error * student_t.isf(level / 2, each.degrees)
+    low, high = around(each.mean, half)
+    if each.bounds is None:
+        return low, high
+    inner_low, inner_high = score_interval((low, high), each.bounds)
+    return max(low, min(inner_low, 0.0)), min(high, max(inner_high, 0.0))
+
+
+def crossed_error(first: Floats, second: Floats) -> tuple[Floats, Floats]:
+    """Return the standard error of a difference of means, and its degrees of freedom.
+
+    The outcomes of each model are a crossed two-way table of seeds and images, with the mean
+    squares MS_seeds and MS_rest (Searle, Casella & McCulloch 1992, section 4.3). Seeds of the two
+    models are independent, images are shared:
+    ``e² = Σ_models (MS_seeds - MS_rest) / (S N) + var_n(difference of image n) / N``. The last term
+    counts the rest as well, which is why it is subtracted. Below this term the sum is estimated too
+    small by chance, so that it is the least. The degrees of freedom are those of Satterthwaite
+    (1946), ``e⁴ / Σ_i (c_i MS_i)² / ν_i`` over the independent mean squares MS_i with coefficients
+    c_i and degrees ν_i, and no less than those of the fewest seeds or images.
+
+    Args:
+        first: (..., S, N) of the first model.
+        second: (..., S', N) of the second model.
+
+    Returns:
+        Standard error and degrees of freedom, (...) each.
+    """
+    images = first.shape[-1]
+    of_images = max(images - 1, 1)
+    columns = first.mean(axis=-2) - second.mean(axis=-2)
+    shared = ((columns - columns.mean(axis=-1, keepdims=True)) ** 2).sum(axis=-1)
+    shared = shared / of_images / images
+    excess, spread = np.zeros_like(shared), shared**2 / of_images
+    for outcomes in (first, second):
+        count = outcomes.shape[-2]
+        of_seeds = max(count - 1, 1)
+        centred = outcomes - outcomes.mean(axis=(-2, -1), keepdims=True)
+        by_seed = centred.mean(axis=-1, keepdims=True)
+        rest = centred - by_seed - centred.mean(axis=-2, keepdims=True)
+        seeds_term = (by_seed**2).sum(axis=(-2, -1)) / of_seeds / count
+        rest_term = (rest**2).sum(axis=(-2, -1)) / (of_seeds * of_images) / (count * images)
+        excess = excess + seeds_term - rest_term
+        spread = spread + (seeds_term**2 + rest_term**2 / of_images) / of_seeds
+    variance = shared + np.maximum(excess, 0)
+    fewest = min(first.shape[-2], second.shape[-2], images) - 1
+    with np.errstate(invalid="ignore"):  # 0 / 0 if nothing varies
+        degrees = np.maximum(variance**2 / spread, fewest)
+    return np.sqrt(variance), degrees
+
+
+def _tested(each: Difference, error: ArrayLike, degrees: ArrayLike) -> Difference:
+    """Return a difference with its standard error, its p-value and its 95 % interval."""
+    from scipy.stats import t as student_t
+
+    known = each._replace(standard_error=float(error), degrees=float(degrees))
+    p = float(2 * student_t.sf(abs(known.mean) / known.standard_error, known.degrees))
+    return known._replace(p=p, p_corrected=p, interval=interval_at(known, LEVEL))

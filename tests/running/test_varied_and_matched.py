@@ -71,7 +71,7 @@ def test_from_run_to_page(folder):
     assert table is not None
     assert [row.contents()[0].text for row in table.rows] == titles
     # The first model and the other one at the same value, never at another.
-    assert [row.title for row in model_differences(results, resamples=20)] == titles[2:]
+    assert [row.title for row in model_differences(results)] == titles[2:]
     (curves,) = varied_curves(results)
     assert {name: [x for x, _ in points] for name, points in curves.lines.items()} == {
         "Tiny": [4, 8],

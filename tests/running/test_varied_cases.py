@@ -64,7 +64,7 @@ def test_from_run_to_page_and_export(folder):
     titles = [f"{label} · {case}" for label in ("Tiny", "Small") for case in CASES]
     assert list(results.by_label()) == titles
     assert [cell.at for cell in results.cells] == [0, 1, 2, 0, 1, 2]
-    assert [row.title for row in model_differences(results, resamples=20)] == titles[3:]
+    assert [row.title for row in model_differences(results)] == titles[3:]
     assert len({cell.config and cell.config.fingerprint for cell in results.cells}) == 6
     (comparison,) = compare_published(results)
     assert comparison.counterpart.seeds == 1

@@ -7,12 +7,20 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from statistics import fmean
 
+from capsbench.measures import load_measure
 from capsbench.records import CellResult, Results
 from capsbench.reporting.comparisons.chance import seeds_at_chance
-from capsbench.statistics.intervals import t_interval
+from capsbench.statistics.bounded import (
+    DIFFERENCES_OF_SHARES,
+    SHARES,
+    bounded_t_interval,
+    range_of_difference,
+)
+from capsbench.statistics.intervals import Interval, t_interval
 from capsbench.values import Condition, Quantity, select
 
 ACCURACY_BY_VIEW = "accuracy-by-view"
+BOUNDS = {"share": SHARES, "difference of shares": DIFFERENCES_OF_SHARES}  # by unit
 SHOWN_SEEDS = 50  # of a model, of which figures and tables show each one
 
 
@@ -26,11 +34,13 @@ class SeedValues:
         images: Numbers of test images behind the values; empty if they come from none.
         at_chance: Seeds among them whose networks are at chance, see
             `capsbench.reporting.comparisons.chance`.
+        bounds: Lowest and highest possible value; None if there are none.
     """
 
     values: Mapping[int | None, float]
     images: frozenset[int] = frozenset()
     at_chance: tuple[int | None, ...] = ()
+    bounds: Interval | None = None
 
     @property
     def n(self) -> int:
@@ -48,9 +58,12 @@ class SeedValues:
         return fmean(self.values.values())
 
     @property
-    def interval(self) -> tuple[float, float] | None:
-        """95 % t interval of the mean over seeds; None below three."""
-        return t_interval(list(self.values.values()))
+    def interval(self) -> Interval | None:
+        """95 % t interval of the mean over seeds, inside of the bounds; None below three."""
+        values = list(self.values.values())
+        if self.bounds is None:
+            return t_interval(values)
+        return bounded_t_interval(values, self.bounds)
 
 
 @dataclass(frozen=True)
@@ -68,15 +81,23 @@ class CurvePoint:
     seed_values: SeedValues
 
 
-def collect(values: Iterable[tuple[int | None, float | None]]) -> SeedValues | None:
+def collect(
+    values: Iterable[tuple[int | None, float | None]], *, bounds: Interval | None = None
+) -> SeedValues | None:
     """Collect pairs of a seed and its value.
+
+    Args:
+        values: The pairs.
+        bounds: Lowest and highest possible value.
 
     Returns:
         The numbers without the pairs whose value is None; None if nothing is left.
     """
     known = {seed: value for seed, value in values if value is not None}
     in_order = sorted(known, key=lambda seed: (seed is None, seed))
-    return SeedValues({seed: known[seed] for seed in in_order}) if known else None
+    if not known:
+        return None
+    return SeedValues({seed: known[seed] for seed in in_order}, bounds=bounds)
 
 
 def aggregate_seeds(
@@ -90,7 +111,13 @@ def aggregate_seeds(
     if seed_values is None:
         return None
     at_chance = seeds_at_chance(cell for cell in cells if cell.seed in seed_values.values)
-    return replace(seed_values, images=images, at_chance=at_chance)
+    bounds = bounds_of(measure, quantity)
+    return replace(seed_values, images=images, at_chance=at_chance, bounds=bounds)
+
+
+def bounds_of(measure: str, quantity: Quantity) -> Interval | None:
+    """Return the lowest and highest possible value of a quantity; None if there are none."""
+    return BOUNDS.get(load_measure(measure).metrics[quantity.metric].unit)
 
 
 def subtract_seeds(first: SeedValues | None, other: SeedValues | None) -> SeedValues | None:
@@ -103,6 +130,7 @@ def subtract_seeds(first: SeedValues | None, other: SeedValues | None) -> SeedVa
         SeedValues(
             {seed: other.values[seed] - first.values[seed] for seed in common},
             at_chance=tuple(seed for seed in common if seed in at_chance),
+            bounds=range_of_difference(other.bounds, first.bounds),
         )
         if common
         else None
@@ -114,6 +142,8 @@ def quantities(
 ) -> list[Quantity]:
     """Return the quantities of a measure that any seed has, in the order of the records.
 
+    Those of networks before training are left out: `Quantity.of_untrained` is the control of each.
+
     Args:
         cells: The cells.
         measure: Name of the measure.
@@ -121,7 +151,8 @@ def quantities(
     """
     records = [cell.measures[measure] for cell in cells if measure in cell.measures]
     matches = (value for record in records for value in select(record.values, **fields))
-    return list({value.name: value.quantity for value in matches}.values())
+    trained = (value for value in matches if not value.is_untrained)
+    return list({value.name: value.quantity for value in trained}.values())
 
 
 def measures(cells: Sequence[CellResult]) -> list[str]:

@@ -11,16 +11,17 @@ from capsbench.files.csv_text import csv_text
 from capsbench.measures import load_measure
 from capsbench.names import without_folder
 from capsbench.records import Results
+from capsbench.reporting.comparisons.aggregate import bounds_of
 from capsbench.reporting.comparisons.per_image import load_outcomes
 from capsbench.reporting.formatting import NUMBER_FORMATS
 from capsbench.reporting.tables.quantity_text import measured_text
 from capsbench.reporting.tables.table import Table, TableRow, number_columns, text_columns
+from capsbench.statistics.bounded import range_of_difference
 from capsbench.statistics.correction import corrected
 from capsbench.statistics.intervals import SEEDS_FOR_INTERVAL
 from capsbench.statistics.paired_difference import Difference, difference
+from capsbench.statistics.power import smallest_detectable
 from capsbench.values import Quantity
-
-RESAMPLES = 1999
 
 
 @dataclass(frozen=True)
@@ -40,27 +41,27 @@ class ModelDifference:
     difference: Difference
 
 
-def model_differences(results: Results, *, resamples: int = RESAMPLES) -> list[ModelDifference]:
+def model_differences(results: Results) -> list[ModelDifference]:
     """Compare every value with per-image outcomes between each model and the first one.
 
     A protocol compares the other models with its first one; fewer comparisons leave more power to
-    each. If a benchmark varies something, models are compared at each value. All p-values are
-    corrected together. Values that two models have for different images are left out. So are those
-    of layers, which differ from model to model: claims name the layers that they compare.
+    each. If a benchmark varies something, models are compared at each value. All p-values and
+    intervals are corrected together. Values that two models have for different images are left
+    out. So are those of layers, which differ from model to model: claims name the layers that they
+    compare.
 
     Args:
         results: The records.
-        resamples: Number of draws of seeds and images.
 
     Raises:
         UserError: A record is damaged.
     """
-    rows = list(_compare(results, resamples))
+    rows = list(_compare(results))
     adjusted = corrected([row.difference for row in rows])
     return [replace(row, difference=each) for row, each in zip(rows, adjusted, strict=True)]
 
 
-def _compare(results: Results, resamples: int) -> Iterator[ModelDifference]:
+def _compare(results: Results) -> Iterator[ModelDifference]:
     for at in dict.fromkeys(cell.at for cell in results.cells):
         (_, first), *others = results.by_label(at).items()
         for measure in dict.fromkeys(config.measure for config in results.benchmark.measures):
@@ -68,9 +69,15 @@ def _compare(results: Results, resamples: int) -> Iterator[ModelDifference]:
             for quantity, base in load_outcomes(first, measure).items():
                 for title, outcomes in loaded:
                     own = outcomes.get(quantity)
-                    if quantity.layer is None and own and np.array_equal(own.numbers, base.numbers):
+                    if quantity.layer is not None or quantity.is_untrained:
+                        continue
+                    if own and np.array_equal(own.numbers, base.numbers):
+                        bounds = bounds_of(measure, quantity)
                         each = difference(
-                            own.table, base.table, objects=base.objects, resamples=resamples
+                            own.table,
+                            base.table,
+                            objects=base.objects,
+                            bounds=range_of_difference(bounds, bounds),
                         )
                         yield ModelDifference(title, measure, quantity, each)
 
@@ -86,7 +93,8 @@ def difference_table(results: Results, rows: Sequence[ModelDifference]) -> Table
         title="Differences between models",
         columns=(
             *text_columns("Model", "Value"),
-            *number_columns("Difference", "95 % interval", "p", "Seeds", "Images"),
+            *number_columns("Difference", "95 % interval", "p", "Corrected p", "Detectable"),
+            *number_columns("Seeds", "Images"),
         ),
         rows=tuple(_table_row(row, color_indices[row.title], elsewhere) for row in rows),
         caption=_caption(results, rows),
@@ -98,13 +106,16 @@ def _table_row(row: ModelDifference, color_index: int, elsewhere: Collection[str
     unit = load_measure(row.measure).metrics[row.quantity.metric].unit
     text, bare = NUMBER_FORMATS["difference of shares" if unit == "share" else unit]
     limits = [bare(limit) for limit in each.interval or ()]
+    detectable = smallest_detectable(each)
     return TableRow(
         (
             row.title,
             measured_text(row.measure, row.quantity),
             text(each.mean),
             " to ".join(limits) or None,
+            p_value(each.p),
             p_value(each.p_corrected),
+            None if np.isnan(detectable) else text(detectable),
             None if row.title in elsewhere else " and ".join(map(str, each.n_seeds)),
             num_images(each),
         ),
@@ -134,31 +145,47 @@ def p_value(p: float) -> str | None:
 def _caption(results: Results, rows: Sequence[ModelDifference]) -> str:
     differences = [row.difference for row in rows]
     first = results.cells[0]
+    method = (
+        "a studentized bootstrap of a crossed design, by which this record was made"
+        if _is_bootstrapped(differences)
+        else "Student's t with Satterthwaite's degrees of freedom, of a crossed design"
+    )
     text = (
         f"Each model minus {first.title if first.trained_elsewhere else first.label}, shares in "
         "percentage points: positive if the model has more. The interval, and p for the hypothesis "
-        "of no difference, allow for both other seeds and other test images, which are resampled "
-        f"together (a studentized bootstrap of a crossed design; {RESAMPLES:,} draws)."
+        f"of no difference, allow for both other seeds and other test images ({method})."
     )
     if any(each.n_objects is not None for each in differences):
-        text += " Images of one object are drawn together: they are not independent evidence."
+        text += " Images of one object count together: they are not independent evidence."
     if any(min(each.n_seeds) < SEEDS_FOR_INTERVAL for each in differences):
         text += f" Both need {SEEDS_FOR_INTERVAL} or more seeds of each model."
     if any(cell.trained_elsewhere for cell in results.cells):
         text += " A model that was trained elsewhere has no seeds, so that neither is known."
     if comparisons := max(each.comparisons for each in differences):
         text += (
-            f" p is corrected for all {comparisons} comparisons of this table (Holm 1979); each "
-            "interval is for one comparison."
+            f" p is of one comparison. Corrected p is for all {comparisons} comparisons of this "
+            "table"
+        )
+        text += (
+            " (Holm 1979); each interval is for one comparison."
+            if _is_bootstrapped(differences)
+            else ", as are the intervals (Bonferroni). Detectable is the smallest true difference "
+            "that each comparison would have detected in 80 % of repetitions."
         )
     return text
+
+
+def _is_bootstrapped(differences: Sequence[Difference]) -> bool:
+    """Check for a record from before November 30, 2026, which keeps the numbers of that time."""
+    return any(np.isnan(each.standard_error) and not np.isnan(each.p) for each in differences)
 
 
 def differences_csv(results: Results, rows: Sequence[ModelDifference]) -> str:
     """Return the differences as CSV, with the fields of the values and shares as numbers."""
     columns = [
         *("label", "measure", *Quantity.columns(row.quantity for row in rows)),
-        *("difference", "low", "high", "p", "p_corrected", "comparisons"),
+        *("difference", "low", "high", "standard_error", "degrees", "p", "p_corrected"),
+        *("comparisons", "detectable"),
         *("seeds", "seeds_of_first", "images", "objects"),
     ]
     elsewhere = {cell.title for cell in results.cells if cell.trained_elsewhere}
@@ -166,7 +193,13 @@ def differences_csv(results: Results, rows: Sequence[ModelDifference]) -> str:
     for row in rows:
         each = row.difference
         low, high = each.interval or (None, None)
-        p, p_corrected = (None if np.isnan(p) else p for p in (each.p, each.p_corrected))
+        numbers = {
+            "standard_error": each.standard_error,
+            "degrees": each.degrees,
+            "p": each.p,
+            "p_corrected": each.p_corrected,
+            "detectable": smallest_detectable(each),
+        }
         lines.append(
             {
                 "label": row.title,
@@ -175,8 +208,7 @@ def differences_csv(results: Results, rows: Sequence[ModelDifference]) -> str:
                 "difference": each.mean,
                 "low": low,
                 "high": high,
-                "p": p,
-                "p_corrected": p_corrected,
+                **{name: None if np.isnan(x) else x for name, x in numbers.items()},
                 "comparisons": each.comparisons,
                 "seeds": None if row.title in elsewhere else each.n_seeds[0],
                 "seeds_of_first": each.n_seeds[1],

@@ -19,7 +19,6 @@ from capsbench.statistics.paired_difference import difference
 from capsbench.values import Quantity
 
 ACCURACY_BY_JOINT_VIEW = "accuracy-by-joint-view"
-RESAMPLES = 199  # for one view among hundreds, of which nothing but significance is shown
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
@@ -127,7 +126,6 @@ def insignificant(
             outcomes,
             first_outcomes,
             objects=None if objects is None else objects[images],
-            resamples=RESAMPLES,
         )
         low, high = each.interval or (each.mean, each.mean)  # none if no outcome varies
         marks[views.place(quantity)] = low <= 0 <= high

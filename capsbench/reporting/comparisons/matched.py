@@ -15,6 +15,7 @@ from capsbench.reporting.formatting import percent
 from capsbench.reporting.tables.mean_cell import mean_cell
 from capsbench.reporting.tables.table import Table, TableRow, number_columns, text_columns
 from capsbench.schema import Matched
+from capsbench.statistics.bounded import SHARES
 from capsbench.training.selection import accuracy_column, at_step, matched
 
 NEVER = "never reached"
@@ -58,11 +59,12 @@ def matched_accuracy(
     results: Results, cells: Sequence[CellResult], split: str
 ) -> SeedValues | None:
     """Return the accuracy on a followed split where it matches, over seeds with the target."""
-    return collect(
+    reached = [
         (match.seed, match.row[accuracy_column(split)])
         for match in matches(results, cells)
         if match.row is not None
-    )
+    ]
+    return collect(reached, bounds=SHARES)
 
 
 def matched_table(results: Results) -> Table | None:

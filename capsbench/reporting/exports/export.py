@@ -42,6 +42,7 @@ from capsbench.values import Number, Quantity
 EXPORTED_EXECUTION = {"device", "device_name", "devices", "nodes", "backend"}
 # Fields of a benchmark that are read from the shipped file instead of the exported one.
 TEXT_FIELDS = ("title", "question", "source", "conflicts", "related", "expected", "published")
+MAY_BE_NAN = ("standard_error", "degrees", "p", "p_corrected")  # of a `Difference`
 FOLDER_OPTIONS = ("--data-root", "--output")
 EXPORT_REMEDY = "export it again with 'capsbench report --export DIR'"
 
@@ -128,26 +129,29 @@ class ExportedNumbers(RecordPart):
     """Numbers of a `Difference` as JSON, which has no NaN: None if undefined."""
 
     mean: Number
+    standard_error: Number | None = None  # of records from before November 30, 2026: a bootstrap
+    degrees: Number | None = None
     interval: tuple[Number, Number] | None = None
     p: Share | None = None
     p_corrected: Share | None = None
     n_seeds: tuple[Count, Count]
     n_images: Count
-    comparisons: Count = 1
     n_objects: Count | None = None
+    comparisons: Count = 1
+    bounds: tuple[Number, Number] | None = None
 
     @classmethod
     def of(cls, difference: Difference) -> ExportedNumbers:
         """Convert a difference for export."""
         numbers = difference._asdict()
-        undefined = {n: None for n in ("p", "p_corrected") if math.isnan(numbers[n])}
+        undefined = {name: None for name in MAY_BE_NAN if math.isnan(numbers[name])}
         return ExportedNumbers(**(numbers | undefined))
 
     @property
     def difference(self) -> Difference:
         """The difference as before the export."""
         numbers = {name: getattr(self, name) for name in Difference._fields}
-        undefined = {n: math.nan for n in ("p", "p_corrected") if numbers[n] is None}
+        undefined = {name: math.nan for name in MAY_BE_NAN if numbers[name] is None}
         return Difference(**(numbers | undefined))
 
 
