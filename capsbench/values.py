@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterable
-from typing import Annotated, Any
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+from typing import Annotated, Any, Self
 
 from pydantic import (
     AfterValidator,
@@ -27,6 +28,7 @@ def _bounded(value: float) -> float:
 
 Number = Annotated[float, AfterValidator(_bounded)]
 Condition = str | Number | bool
+UNTRAINED: Mapping[str, Condition] = MappingProxyType({"network": "untrained"})
 
 
 class Quantity(StrictModel):
@@ -40,7 +42,8 @@ class Quantity(StrictModel):
         view: Value of the factor, in its unit; of a recorded factor in a measure of layers, the
             change. Without it, a value with a factor summarizes all views of the factor.
         layer: Name of a layer.
-        condition: Further settings by name, such as ``{"method": "fgsm", "epsilon": 0.1}``.
+        condition: Further settings by name, such as ``{"method": "fgsm", "epsilon": 0.1}``. Numbers
+            of the network before training have ``{"network": "untrained"}``.
         source: Label of another model that took part, such as the model that was attacked.
     """
 
@@ -106,6 +109,19 @@ class Quantity(StrictModel):
         """
         mine = {"metric": self.metric, **self.fields}
         return all(mine.get(name) == value for name, value in fields.items())
+
+    @property
+    def is_untrained(self) -> bool:
+        """True for a number of the network before training, the untrained control."""
+        return all(self.condition.get(name) == value for name, value in UNTRAINED.items())
+
+    def of_untrained(self) -> Self:
+        """Return the same number, or its identity, as that of the network before training.
+
+        >>> Quantity(metric="r2", layer="hidden").of_untrained().name
+        'r2[layer=hidden,network=untrained]'
+        """
+        return self.model_copy(update={"condition": {**self.condition, **UNTRAINED}})
 
     def with_value(self, value: float, n: int) -> Value:
         """Return the row of this quantity with a value from ``n`` test images."""

@@ -183,9 +183,13 @@ def _print(record: MeasureRecord, arguments: str) -> None:
     rows.add_column()
     rows.add_column(justify="right")
     rows.add_column(justify="right")
+    rows.add_column(justify="right")
     for value in record.values:
-        images = f"n = {value.n:,}" if value.n else ""
-        rows.add_row(value.name, f"{value.value:.4g}", images)
+        if not value.is_untrained:
+            images = f"n = {value.n:,}" if value.n else ""
+            before = record.get(value.of_untrained())
+            control = "" if before is None else f"before training {before:.4g}"
+            rows.add_row(value.name, f"{value.value:.4g}", images, control)
     console.print(rows)
     for note in record.notes:
         console.print(note)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 ViewSelection = SweptView | ViewRange | Views | None
 CPU = torch.device("cpu")
 EVALUATION_BATCH = 100  # larger ones are slower on a CPU, where activations leave the cache
+KEPT_BYTES = 2**28  # of images that are kept for a second network
 
 
 class EvaluationImages:
@@ -41,6 +43,20 @@ class EvaluationImages:
     def __init__(self, data: ImageDataModule) -> None:
         self._data = data
         self._resident: dict[tuple[SplitName, torch.device], Split] = {}
+        self._kept: dict[tuple[SplitName, SweptView, bytes], Batch] | None = None
+        self._kept_bytes = 0
+
+    @contextmanager
+    def kept_batches(self) -> Iterator[None]:
+        """Keep the batches of `get_batch` at views of grids, up to 256 MiB of images.
+
+        A measure of two networks warps each image once. What does not fit is made again.
+        """
+        self._kept, self._kept_bytes = {}, 0
+        try:
+            yield
+        finally:
+            self._kept = None
 
     def batches(
         self, split: SplitName, device: torch.device | str, views: ViewSelection = None
@@ -65,7 +81,16 @@ class EvaluationImages:
             rows: (B,) rows in the split.
             views: The views, see `batches`.
         """
-        return self._data.on_after_batch_transfer(self._batch_maker(split, views)(rows), 0)
+        if self._kept is None or not isinstance(views, SweptView):
+            return self._make_batch(split, rows, views)
+        key = (split, views, rows.numpy().tobytes())
+        if key in self._kept:
+            return self._kept[key]
+        batch = self._make_batch(split, rows, views)
+        if self._kept_bytes + batch.images.nbytes <= KEPT_BYTES:
+            self._kept[key] = batch
+            self._kept_bytes += batch.images.nbytes
+        return batch
 
     def view_rows(self, split: SplitName, views: ViewSelection) -> Tensor:
         """Return the rows whose recorded factors match a view, or the views of a range.
@@ -113,6 +138,9 @@ class EvaluationImages:
             rank=rank,
             world=world_size,
         )
+
+    def _make_batch(self, split: SplitName, rows: Tensor, views: ViewSelection) -> Batch:
+        return self._data.on_after_batch_transfer(self._batch_maker(split, views)(rows), 0)
 
     def _batch_maker(
         self, name: SplitName, views: ViewSelection, device: torch.device = CPU

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, NamedTuple, T
 from pydantic import ValidationError
 
 from capsbench.arguments import explain, shown
-from capsbench.errors import NotMeasuredError, UserError
+from capsbench.errors import UserError
 from capsbench.measures._config import MeasureConfig
 from capsbench.measures._figures import FigureSpec
 from capsbench.measures._result import MeasureResult
@@ -74,12 +74,15 @@ class MeasureContext:
             evaluation mode on ``device``. A source that diverged is missing.
         model_notes: Function that returns notes on a model or source, for every measure that runs
             it, see `capsbench.measures._repeated_passes.repeated_pass_notes`.
+        untrained: The model before training, in evaluation mode on ``device``; None if its initial
+            weights are not known.
     """
 
     device: str
     advance: Callable[[], None] = _no_progress
     sources: Mapping[str, Model] = field(default_factory=dict)
     model_notes: Callable[[Model], tuple[str, ...]] = _no_notes
+    untrained: Model | None = None
 
 
 class Measure(ABC, Generic[ConfigT]):
@@ -94,6 +97,8 @@ class Measure(ABC, Generic[ConfigT]):
         outputs: Outputs of the model that values without a layer are computed from:
             ``log-probabilities``, ``presences``, ``reconstruction``. If one is not finite, these
             values are not measured. Layers are observed where they are captured.
+        controlled: True if numbers can be high without learning: the measure is also computed of
+            the network before training, see `capsbench.measures._untrained_control`.
     """
 
     config: ClassVar[type[MeasureConfig]]
@@ -102,6 +107,7 @@ class Measure(ABC, Generic[ConfigT]):
     metrics: ClassVar[Mapping[str, ValueSpec]]
     figures: ClassVar[tuple[FigureSpec, ...]] = ()
     outputs: ClassVar[tuple[str, ...]] = ("log-probabilities",)
+    controlled: ClassVar[bool] = False
 
     @classmethod
     def needs_gradient(cls, quantity: Quantity) -> bool:
@@ -149,6 +155,8 @@ def run_measure(
 ) -> MeasureResult:
     """Compute a measure and check its result; every measure passes through here.
 
+    A controlled measure is also computed of the network before training, from the same images.
+
     What cannot be measured is a note with the reason: if the model lacks a part that the measure
     needs, if outputs are not finite, or if they have no gradient, see
     `capsbench.measures._checked_result`.
@@ -163,13 +171,10 @@ def run_measure(
         UserError: The measure cannot be computed on this data, or its result has an undeclared
             metric, the same quantity twice, or a share outside of [0, 1].
     """
-    from capsbench.measures._checked_result import compute_checked
+    from capsbench.measures._untrained_control import compute_with_control
 
     measure = load_measure(config.measure)
-    try:
-        result = compute_checked(measure, config, model, data, context)
-    except NotMeasuredError as reason:
-        return MeasureResult((), {}, (f"not measured: {reason}",))
+    result = compute_with_control(measure, config, model, data, context)
     _check_values(measure, config.measure, result)
     return result
 

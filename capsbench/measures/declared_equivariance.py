@@ -81,6 +81,8 @@ class DeclaredEquivariance(Measure[DeclaredEquivarianceConfig]):
     """
 
     config = DeclaredEquivarianceConfig
+    revision = 2
+    controlled = True  # by construction, nothing is added; a claim may hold for random weights
     outputs = ()  # only layers
     source = "the article, equation 3"
     metrics: ClassVar[Mapping[str, ValueSpec]] = {

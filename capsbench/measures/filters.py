@@ -47,8 +47,9 @@ class Filters(Measure[FiltersConfig]):
 
     The similarity of a filter is its cosine with the best copy of another filter. A filter counts
     as a copy if its similarity exceeds that of 95 % of random filters, so that the share is 5 % by
-    chance. No test image takes part. Per-image arrays hold the similarity, the copied filter, the
-    angle in degrees and the scale of each filter, and the similarities of the random filters.
+    chance: the random filters are the control, and no untrained network is measured. No test image
+    takes part. Per-image arrays hold the similarity, the copied filter, the angle in degrees and
+    the scale of each filter, and the similarities of the random filters.
     """
 
     config = FiltersConfig

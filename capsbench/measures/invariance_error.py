@@ -35,6 +35,8 @@ class InvarianceError(Measure[InvarianceErrorConfig]):
     """
 
     config = InvarianceErrorConfig
+    revision = 2
+    controlled = True  # random features blur, and change less than pixels
     outputs = ()  # only layers
     source = "the article, equation 0"
     metrics = error_metrics(

@@ -84,6 +84,8 @@ class LieDerivative(Measure[LieDerivativeConfig]):
     """
 
     config = LieDerivativeConfig
+    revision = 2
+    controlled = True  # random features change slowly as well
     outputs = ()  # only layers
     source = "Gruver et al. (2022), 'The Lie Derivative for Measuring Learned Equivariance'"
     metrics: ClassVar[Mapping[str, ValueSpec]] = {

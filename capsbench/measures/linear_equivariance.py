@@ -77,6 +77,8 @@ class LinearEquivariance(Measure[LinearEquivarianceConfig]):
     """
 
     config = LinearEquivarianceConfig
+    revision = 2
+    controlled = True  # random convolutions of a turned image are linear in it
     outputs = ()  # only layers
     source = "after Lenc & Vedaldi (2015), for equation 3 of the article"
     metrics: ClassVar[Mapping[str, ValueSpec]] = {

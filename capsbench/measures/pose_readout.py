@@ -110,6 +110,8 @@ class PoseReadout(Measure[PoseReadoutConfig]):
     """
 
     config = PoseReadoutConfig
+    revision = 2
+    controlled = True  # random features keep the view
     outputs = ()  # only layers
     source = "the article, 'Part and Object Representations'"
     metrics: ClassVar[Mapping[str, ValueSpec]] = {

@@ -51,8 +51,9 @@ class SpatialEquivariance(Measure[SpatialEquivarianceConfig]):
     """
 
     config = SpatialEquivarianceConfig
+    revision = 3
+    controlled = True  # a convolution moves with the image for any weights
     outputs = ()  # only layers
-    revision = 2
     source = "the article, equation 3"
     metrics: ClassVar[Mapping[str, ValueSpec]] = {
         **error_metrics(

@@ -9,6 +9,8 @@ from functools import cache, partial
 from itertools import count
 from typing import Self
 
+import torch
+
 from capsbench.capsules.backends import use_backend
 from capsbench.contracts import Model
 from capsbench.data.images import ImageDataModule
@@ -34,6 +36,7 @@ from capsbench.running.checkpoints import load_checkpoint
 from capsbench.running.session import Session
 from capsbench.running.step_rate import StepRate
 from capsbench.training.devices import device_name, device_place, threads_on, use_threads
+from capsbench.training.initial import build_initial
 
 WAIT = 0.5  # seconds between two looks at measures of other processes
 
@@ -146,6 +149,7 @@ class _Loaded:
     model: Model
     sources: Mapping[str, Model]
     model_notes: Callable[[Model], tuple[str, ...]]
+    untrained: Callable[[], Model]
 
     @classmethod
     def of(cls, cell: Cell, session: Session) -> Self:
@@ -157,12 +161,16 @@ class _Loaded:
             if not _diverged(session.folder(source))
         }
         model_notes = cache(partial(repeated_pass_notes, data=data, device=device))
-        return cls(cell, session, data, _trained_model(cell, session), sources, model_notes)
+        untrained = cache(partial(_untrained_model, cell, session))
+        model = _trained_model(cell, session)
+        return cls(cell, session, data, model, sources, model_notes, untrained)
 
     def measure(self, name: str, held: Lease) -> tuple[MeasureRecord, MeasureResult]:
         """Compute a measure; its lease states the progress."""
         cell, device, config = self.cell, self.session.execution.device, self.cell.measures[name]
-        steps, done, rate = config.num_progress_steps, count(1), StepRate()
+        untrained = self.untrained() if load_measure(config.measure).controlled else None
+        steps = config.num_progress_steps * (1 if untrained is None else 2)
+        done, rate = count(1), StepRate()
         held.update(device=device_place(device), step=0, steps=steps)
         started = time.perf_counter()
         with progress_bar(self.session.console) as progress:
@@ -175,7 +183,9 @@ class _Loaded:
                 progress.update(bar, completed=step)
                 held.update(step=step, steps_per_second=rate(step))
 
-            context = MeasureContext(device, advance, self.sources, self.model_notes)
+            context = MeasureContext(
+                device, advance, self.sources, self.model_notes, untrained=untrained
+            )
             result = run_measure(config, self.model, self.data, context)
         result = result._replace(per_image=with_objects(result.per_image, self.data))
         record = measure_record(
@@ -246,6 +256,31 @@ def _trained_model(cell: Cell, session: Session) -> Model:
     """Load a cell's selected model onto the device, in evaluation mode."""
     checkpoint = session.folder(cell).checkpoint(cell.rule)
     model = load_checkpoint(checkpoint, cell.model).to(session.execution.device).eval()
+    use_backend(model, session.execution.backend)
+    return model
+
+
+def untrained_model(cell: Cell, step: int) -> Model:
+    """Build a cell's network before training, with the schedules of the trained one.
+
+    Its weights and statistics are those with which the training began, bit for bit. A schedule,
+    such as an inverse temperature, is not learned: a control with that of the first step would
+    differ by the schedule as well. The random state is left as it was.
+
+    Args:
+        cell: The cell.
+        step: Step of the weights of the trained network.
+    """
+    with torch.random.fork_rng(devices=[]):
+        model = build_initial(cell.build_model, cell.seed)
+    model.advance(max(step - 1, 0) / cell.recipe.steps)  # as before that step
+    return model
+
+
+def _untrained_model(cell: Cell, session: Session) -> Model:
+    """Build a cell's network before training on the device, in evaluation mode."""
+    selected = load_training(session.folder(cell)).selected[cell.rule]
+    model = untrained_model(cell, selected.step).to(session.execution.device).eval()
     use_backend(model, session.execution.backend)
     return model
 

@@ -89,7 +89,8 @@ def mirror_benchmark(folder: Path, mode: Mode) -> None:
         f"{label}/{measure}/{quantity.name}": seed_values.mean
         for label, cells in results.by_label().items()
         for measure in dict.fromkeys(name for cell in cells for name in cell.measures)
-        for quantity in quantities(cells, measure)
+        for trained in quantities(cells, measure)
+        for quantity in (trained, trained.of_untrained())
         if (seed_values := aggregate_seeds(cells, measure, quantity)) is not None
     }
     if _log(mirror, means, results):

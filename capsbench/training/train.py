@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.plugins.environments import (
@@ -24,11 +23,11 @@ from capsbench.capsules.backends import recorded_backends, use_backend
 from capsbench.contracts import Model
 from capsbench.data.batches import SplitName
 from capsbench.data.images import ImageDataModule
-from capsbench.data.randomness import derive
 from capsbench.environment.process_group import require_processes
 from capsbench.errors import UserError
 from capsbench.training.devices import ACCELERATORS
 from capsbench.training.execution import Execution
+from capsbench.training.initial import build_initial
 from capsbench.training.profile import Profile
 from capsbench.training.recipe import ProtocolRecipe
 from capsbench.training.selection import Row
@@ -48,6 +47,8 @@ class TrainingResult:
         seconds: Time of training and validation, over all resumed parts.
         diverged_at: First step with a non-finite loss; None if there was none.
         backends_used: Routing implementations that computed something.
+        zero_gradient: Share of the presences of each layer without gradient, at the last
+            validation.
     """
 
     rows: list[Row]
@@ -55,6 +56,7 @@ class TrainingResult:
     seconds: float
     diverged_at: int | None
     backends_used: tuple[str, ...]
+    zero_gradient: dict[str, float]
 
 
 class _Steps(Callback):
@@ -106,8 +108,7 @@ def train(
     """
     for name in ("pytorch_lightning", "lightning_fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    torch.manual_seed(derive(seed, "model"))
-    task = Task(build(), recipe.task_recipe, seed=seed)
+    task = Task(build_initial(build, seed), recipe.task_recipe, seed=seed)
     use_backend(task.model, execution.backend)
     trajectory = Trajectory(
         data,
@@ -152,12 +153,14 @@ def train(
             trainer.fit(task, datamodule=data, ckpt_path=resume, weights_only=True)
     except Diverged as divergence:
         diverged_at = divergence.step
+    data.trainer = None  # the group has ended: a later pass is not shared with its other processes
     return TrainingResult(
         rows=trajectory.rows,
         chosen=trajectory.chosen,
         seconds=trajectory.elapsed,
         diverged_at=diverged_at,
         backends_used=tuple(sorted(backends)),
+        zero_gradient=trajectory.zero_gradient,
     )
 
 

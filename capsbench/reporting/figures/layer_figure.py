@@ -22,10 +22,15 @@ COLUMN, ROW = 2.5, 1.75  # inches, of one panel
 NAMES = 1.15  # inches, of the names of layers below
 LAST = "probabilities"  # layers listed after it are not on the path from image to prediction
 DASHES = (0, (4, 2))
+DOTS = (0, (1, 1.5))  # of networks before training
+UNTRAINED = "{name}, before training"
+Drawn = tuple[LineSpec, bool]  # a line, and True for that of the networks before training
 
 
 def layer_figure(results: Results, name: str, spec: LayerFigureSpec) -> Figure | None:
     """Draw every seed of every layer, with a line through the means and 95 % t intervals.
+
+    A dotted line in the same color has the networks before training, where they were measured.
 
     Args:
         results: The records.
@@ -44,7 +49,7 @@ def layer_figure(results: Results, name: str, spec: LayerFigureSpec) -> Figure |
     size = (COLUMN * len(models) + 0.5, ROW * len(factors) + NAMES + 0.5)
     with new_figure(size) as figure:
         panels = figure.subplots(len(factors), len(models), sharey="row", squeeze=False)
-        drawn: set[LineSpec] = set()
+        drawn: set[Drawn] = set()
         for row, factor in zip(panels, factors, strict=True):
             row[0].set_ylabel(spec.axis if factor is None else f"{FACTORS[factor]}:\n{spec.axis}")
             for index, (axes, cells) in enumerate(zip(row, models.values(), strict=True)):
@@ -53,10 +58,12 @@ def layer_figure(results: Results, name: str, spec: LayerFigureSpec) -> Figure |
             axes.set_title(label.replace(" (", "\n("), fontsize=9.5)
         for axes in panels[:-1].flat:
             axes.tick_params(labelbottom=False)
-        lines = [line for line in spec.lines if line in drawn]
-        rows = legend_rows([line.name for line in lines], size[0])
-        handles = [Line2D([], [], **_line_style(spec, line, INK)) for line in lines]
-        names = [line.name for line in lines]
+        lines = [each for each in _lines(spec) if each in drawn]
+        names = [
+            UNTRAINED.format(name=line.name) if dotted else line.name for line, dotted in lines
+        ]
+        rows = legend_rows(names, size[0])
+        handles = [Line2D([], [], **_line_style(spec, *each, INK)) for each in lines]
         figure.legend(handles, names, loc="outside upper left", ncols=ceil(len(names) / rows))
     return figure
 
@@ -85,7 +92,7 @@ def _draw_panel(
     cells: Sequence[CellResult],
     factor: str | None,
     index: int,
-) -> set[LineSpec]:
+) -> set[Drawn]:
     """Draw one model's layers and return the lines of which it has values."""
     drawn_here = drawn_quantities(cells, name, spec)
     # Rows share their layers, also if a factor has no value of some.
@@ -93,19 +100,20 @@ def _draw_panel(
     drawn = set()
     for height in spec.references:
         axes.axhline(height, color=INK, alpha=0.5, linewidth=0.8, linestyle=(0, (1, 2)))
-    for line in spec.lines:
+    for line, dotted in _lines(spec):
         points = [
             (layers.index(str(quantity.layer)), seed_values)
             for quantity in drawn_here
             if (quantity.metric, quantity.condition) == (line.metric, line.condition)
             and quantity.factor == factor
-            and (seed_values := aggregate_seeds(cells, name, quantity)) is not None
+            and (seed_values := _seed_values(cells, name, quantity, dotted)) is not None
         ]
         if points:
-            drawn.add(line)
+            drawn.add((line, dotted))
             color = INK if line.control else series(index).color
             last = layers.index(LAST) if LAST in layers else len(layers)
-            _draw_line(axes, spec, sorted(points, key=_x), last, _line_style(spec, line, color))
+            style = _line_style(spec, line, dotted, color)
+            _draw_line(axes, spec, sorted(points, key=_x), last, style)
     if not drawn:
         axes.annotate("not measured", (0.5, 0.5), xycoords="axes fraction", ha="center", alpha=0.7)
     axes.set_xticks(range(len(layers)), layers, rotation=60, ha="right", rotation_mode="anchor")
@@ -137,8 +145,32 @@ def _x(point: tuple[int, SeedValues]) -> int:
     return point[0]
 
 
-def _line_style(spec: LayerFigureSpec, line: LineSpec, color: str) -> dict[str, Any]:
+def _lines(spec: LayerFigureSpec) -> list[Drawn]:
+    """Return the lines, each but the controls followed by that of the networks before training."""
+    return [
+        (line, dotted)
+        for line in spec.lines
+        for dotted in ((False,) if line.control else (False, True))
+    ]
+
+
+def _seed_values(
+    cells: Sequence[CellResult], name: str, quantity: Quantity, untrained: bool
+) -> SeedValues | None:
+    return aggregate_seeds(cells, name, quantity.of_untrained() if untrained else quantity)
+
+
+def _line_style(spec: LayerFigureSpec, line: LineSpec, dotted: bool, color: str) -> dict[str, Any]:
     """Return matplotlib's settings: filled marks for the first line, dashes for controls."""
+    if dotted:
+        return {
+            "color": color,
+            "linestyle": DOTS,
+            "linewidth": 1.2 if line is spec.lines[0] else 0.7,
+            "marker": "x",
+            "markersize": 3.2,
+            "markeredgewidth": 0.8,
+        }
     if line.control:
         return {
             "color": color,
