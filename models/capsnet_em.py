@@ -1,4 +1,4 @@
-"""Matrix capsules with EM routing of Hinton, Sabour and Frosst (2018)."""
+"""Matrix capsules with EM routing, after Hinton, Sabour and Frosst (2018)."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from capsbench.capsules.em_layers import ClassEMCapsules, ConvEMCapsules, PoseSi
 from capsbench.capsules.em_variants import (
     AUTHORS_CODE,
     AUTHORS_CODE_CLASSES,
+    OURS,
     PAPER,
     EMVariant,
     raised_over_training,
@@ -40,7 +41,6 @@ from capsbench.contracts import (
 from capsbench.errors import UserError
 from capsbench.models._cnn import feature_map
 from capsbench.models._geometry import LayerWindow, output_size, smallest_input, stride_and_offset
-from capsbench.models._presences import log_presences
 from capsbench.representations import (
     AFFINE,
     LINEAR,
@@ -60,6 +60,8 @@ CLAIM = (
     "the viewer, a view multiplies it as it multiplies votes, and activations do not change"
 )
 
+Loss = Literal["cross-entropy", "spread", "margin"]
+
 STANDARDIZED = (
     "convolutions move with the image (LeCun et al. 1998), as long as nothing leaves the image, "
     "whose pixels are standardised"
@@ -67,13 +69,17 @@ STANDARDIZED = (
 
 
 class CapsNetEM(Model):
-    """Matrix capsules with EM routing, as in the text of Hinton, Sabour and Frosst (2018).
+    """Matrix capsules with EM routing, with constants and a loss of our own with which they learn.
 
-    A convolution, primary capsules, convolutional capsule layers, and class capsules. With the
-    defaults (A, B, C, D = 32) it has 316,650 parameters for 32 x 32 images of two channels and five
-    classes. The loss is the spread loss. Each image is first standardised to mean 0 and variance 1.
-    The paper only says that the inverse temperature rises; here it rises linearly over the
-    training.
+    The architecture is that of Hinton, Sabour and Frosst (2018): a convolution, primary capsules,
+    convolutional capsule layers, and class capsules. With the defaults (A, B, C, D = 32) it has
+    316,650 parameters for 32 x 32 images of two channels and five classes. Each image is first
+    standardised to mean 0 and variance 1.
+
+    Constants of the routing, the initial poses and the loss are ours (`OURS`): with those of
+    `CapsNetEMPaper`, several class presences are rounded to exactly 1, where no gradient is left.
+    The scores are the logits of the class presences, and the loss is their cross-entropy, so that
+    nothing is rounded on the way to it. The inverse temperature rises linearly over the training.
 
     Args:
         image_shape: (C, H, W) of the images.
@@ -91,20 +97,21 @@ class CapsNetEM(Model):
         pose: A ``matrix`` of 4 x 4, transformed by a 4 x 4 matrix, or a ``vector`` of 16,
             transformed by a 16 x 16 matrix, the most general linear map; the paper compares with
             vectors but does not state their transformation.
-        loss: The paper's ``spread`` loss, or one of those that it is compared with: the ``margin``
-            loss of Sabour et al. (2017), or ``cross-entropy``, here of the presences normalised to
-            sum to one; the paper does not state the normalisation.
+        loss: ``cross-entropy`` of the logits; or, of the presences, the ``spread`` loss of the
+            paper or the ``margin`` loss of Sabour et al. (2017).
     """
 
-    revision = 2
+    revision = 3
     source: ClassVar[str] = (
-        "Hinton, Sabour, Frosst, 'Matrix Capsules with EM Routing' (ICLR 2018), the text's network"
+        "after Hinton, Sabour, Frosst, 'Matrix Capsules with EM Routing' (ICLR 2018), with "
+        "constants and a loss of ours"
     )
 
     name: ClassVar[str] = "capsnet-em"
-    variant: ClassVar[EMVariant] = PAPER  # of the convolutional capsule layers
-    class_variant: ClassVar[EMVariant] = PAPER
+    variant: ClassVar[EMVariant] = OURS  # of the convolutional capsule layers
+    class_variant: ClassVar[EMVariant] = OURS
     presence_offset: ClassVar[float] = 0.0
+    pose_gain: ClassVar[float] = 0.3  # of the initial primary poses; 1 for about unit variance
 
     inverse_temperature: Tensor
 
@@ -122,9 +129,9 @@ class CapsNetEM(Model):
         capsule_kernel: Positive = 3,
         iterations: Positive = 3,
         coordinate_addition: bool = True,
-        inverse_temperature: tuple[NonNegative, NonNegative] = (0.1, 1.0),
+        inverse_temperature: tuple[NonNegative, NonNegative] = (0.1, 0.3),
         pose: Literal["matrix", "vector"] = "matrix",
-        loss: Literal["spread", "margin", "cross-entropy"] = "spread",
+        loss: Loss = "cross-entropy",
     ) -> None:
         super().__init__(image_shape=image_shape, num_classes=num_classes)
         if len(types) != len(strides):
@@ -141,6 +148,7 @@ class CapsNetEM(Model):
             channels,
             types=primary_types,
             presence_offset=self.presence_offset,
+            pose_gain=self.pose_gain,
             pose_shape=(4, 4) if pose == "matrix" else (16,),
         )
         widths = (primary_types, *types)
@@ -184,27 +192,22 @@ class CapsNetEM(Model):
         capsules = self.primary(F.relu(self.conv(standardize(images))))
         for layer in self.capsules:
             capsules = layer(capsules, self.inverse_temperature)
-        poses, presences = self.classes(capsules, self.inverse_temperature)
-        return Prediction(presences, presences, poses)
+        poses, presences, logits = self.classes(capsules, self.inverse_temperature)
+        return Prediction(logits, presences, poses)
 
     def loss(self, prediction: Prediction, batch: Batch, progress: float) -> Tensor:
         """Compute the selected loss; the margin of the spread loss rises over the training."""
         targets = one_hot(batch.targets, self.num_classes)
-        match self.loss_name:
-            case "spread":
-                return self.spread(prediction.scores, targets, progress)
-            case "margin":
-                return margin_loss(prediction.scores, targets)
-            case "cross-entropy":
-                return cross_entropy(self.logits(prediction), targets)
+        if self.loss_name == "cross-entropy":
+            return cross_entropy(self.logits(prediction), targets)
+        assert prediction.presences is not None
+        if self.loss_name == "margin":
+            return margin_loss(prediction.presences, targets)
+        return self.spread(prediction.presences, targets, progress)
 
     def spread(self, presences: Tensor, targets: Tensor, progress: float) -> Tensor:
         """Compute the spread loss, with a margin that rises linearly over the training."""
         return spread_loss(presences, targets, margin=spread_margin(progress))
-
-    def logits(self, prediction: Prediction) -> Tensor:
-        """Return the logarithms (B, K) of the presences."""
-        return log_presences(prediction.scores)
 
     def layers_of_interest(self) -> Mapping[str, LayerOfInterest]:
         """Return the convolution before its ReLU, and poses and presences of each capsule layer.
@@ -269,7 +272,7 @@ class CapsNetEM(Model):
 
 
 class CapsNetEMSmall(CapsNetEM):
-    """The smaller matrix capsules with EM routing of Hinton, Sabour and Frosst (2018).
+    """`CapsNetEM` with the sizes of the smaller network of Hinton, Sabour and Frosst (2018).
 
     With the defaults (A, B, C, D = 64, 8, 16, 16) it has 68,618 parameters for 32 x 32 images of
     two channels and five classes.
@@ -281,10 +284,6 @@ class CapsNetEMSmall(CapsNetEM):
         **kwargs: As for `CapsNetEM`.
     """
 
-    source: ClassVar[str] = (
-        "Hinton, Sabour, Frosst, 'Matrix Capsules with EM Routing' (ICLR 2018), the text's smaller "
-        "network"
-    )
     name: ClassVar[str] = "capsnet-em-small"
 
     def __init__(
@@ -298,7 +297,38 @@ class CapsNetEMSmall(CapsNetEM):
         super().__init__(channels=channels, primary_types=primary_types, types=types, **kwargs)
 
 
-class CapsNetEMCode(CapsNetEM):
+class CapsNetEMPaper(CapsNetEM):
+    """Matrix capsules with EM routing, as in the text of Hinton, Sabour and Frosst (2018).
+
+    The architecture of `CapsNetEM` with the text's spread loss of the presences, whose margin rises
+    over the training. The text only says that the inverse temperature rises; here it rises linearly
+    to 1. Other details that it leaves open are in `PAPER`.
+
+    Args:
+        inverse_temperature: λ at the beginning and at the end of the training.
+        loss: The paper's ``spread`` loss, or one of those that it is compared with.
+        **kwargs: As for `CapsNetEM`.
+    """
+
+    source: ClassVar[str] = (
+        "Hinton, Sabour, Frosst, 'Matrix Capsules with EM Routing' (ICLR 2018), the text's network"
+    )
+    name: ClassVar[str] = "capsnet-em-paper"
+    variant: ClassVar[EMVariant] = PAPER
+    class_variant: ClassVar[EMVariant] = PAPER
+    pose_gain: ClassVar[float] = 1.0
+
+    def __init__(
+        self,
+        *,
+        inverse_temperature: tuple[NonNegative, NonNegative] = (0.1, 1.0),
+        loss: Loss = "spread",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(inverse_temperature=inverse_temperature, loss=loss, **kwargs)
+
+
+class CapsNetEMCode(CapsNetEMPaper):
     """Matrix capsules with EM routing, as in the code of Hinton, Sabour and Frosst (2018).
 
     The text's network, 316,650 parameters for 32 x 32 images of two channels and five classes, with
@@ -314,7 +344,7 @@ class CapsNetEMCode(CapsNetEM):
 
     Args:
         inverse_temperature: λ in the limit of many iterations.
-        **kwargs: As for `CapsNetEM`.
+        **kwargs: As for `CapsNetEMPaper`.
     """
 
     source: ClassVar[str] = (

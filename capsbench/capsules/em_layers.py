@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +19,21 @@ from capsbench.capsules.votes import check_votes_commute, window_votes
 from capsbench.capsules.windows import sum_over_windows
 
 PoseSize = Literal[4, 16]
+
+
+class ClassCapsules(NamedTuple):
+    """Class capsules of EM routing.
+
+    Attributes:
+        poses: (B, P, 4, 4) or (B, P, 16).
+        presences: (B, P), in [0, 1].
+        logits: (B, P), of the presences; losses use them, because a presence near 1 has no
+            gradient.
+    """
+
+    poses: Tensor
+    presences: Tensor
+    logits: Tensor
 
 
 class EMCapsules(RoutingLayer):
@@ -269,10 +284,11 @@ class ClassEMCapsules(EMCapsules):
         )
         self.coordinates = coordinates
 
-    def forward(self, capsules: Capsules, inverse_temperature: Tensor | float) -> Capsules:
-        """Route a map (B, H, W, C) of capsules to a list: poses (B, P, 4, 4), presences (B, P)."""
+    def forward(self, capsules: Capsules, inverse_temperature: Tensor | float) -> ClassCapsules:
+        """Route a map (B, H, W, C) of capsules to the classes."""
         routed = self.route(capsules, inverse_temperature)
-        return Capsules(routed.poses[:, 0, 0], routed.presences[:, 0, 0])
+        parts = routed.poses, routed.presences, routed.logits
+        return ClassCapsules(*(part[:, 0, 0] for part in parts))
 
     def _window_weights(self, capsules: Capsules, weights: Tensor) -> Tensor:
         height, width = capsules.presences.shape[1:3]

@@ -36,15 +36,18 @@ class EMRoutingResult(NamedTuple):
 
     Attributes:
         poses: (B, H', W', P, R, D), the means of the Gaussians.
-        presences: (B, H', W', P).
+        presences: (B, H', W', P), the sigmoid of the logits.
         assignments: (B, H', W', P, KH, KW, C), R of the last M-step. They sum to one over all
             parents (positions and types) of a child, unless there is no E-step and the variant
             starts with other sums.
+        logits: (B, H', W', P), of the presences (article, eq. 27). They keep a gradient where the
+            presence is rounded to 0 or 1: in float32 it is 1 from a logit of 17 on.
     """
 
     poses: Tensor
     presences: Tensor
     assignments: Tensor
+    logits: Tensor
 
 
 @full_precision
@@ -89,7 +92,7 @@ def em_routing(
         backend: Implementation, see `capsbench.capsules.backends`.
 
     Returns:
-        Poses, presences and assignments of the parents.
+        Poses, presences and assignments of the parents, and the logits of their presences.
 
     Raises:
         UserError: ``iterations`` is below 1, no window fits into the map, or the backend cannot run
@@ -168,7 +171,8 @@ def em_routing(
         log_totals = _log_total(log_sums.view(grid), size, stride).reshape(log_sums.shape)
     pose = (mean + votes.centre).unflatten(0, grid[:3])
     assigned = assignments.shares(types).mT.unflatten(0, grid[:3]).unflatten(-1, grid[3:])
-    return EMRoutingResult(pose, logits.sigmoid().unflatten(0, grid[:3]), assigned)
+    logits = logits.unflatten(0, grid[:3])
+    return EMRoutingResult(pose, logits.sigmoid(), assigned, logits)
 
 
 class _Votes(Protocol):

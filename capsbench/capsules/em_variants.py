@@ -1,4 +1,4 @@
-"""Details that the equations of EM routing leave open: the paper's text, and the authors' code."""
+"""Details that the equations of EM routing leave open: the text, the authors' code, and ours."""
 
 from __future__ import annotations
 
@@ -95,6 +95,8 @@ PAPER = EMVariant(
     beta_u=-0.5,
     beta_a=-4.0,
 )
+
+OURS = replace(PAPER, variance_floor=0.1, beta_a_scale=10.0, beta_a=-0.4)
 
 # google-research/capsule_em, em_layers.py (commit 0089511), the convolutional layers. The cost uses
 # the log of the variance, which doubles it; with β_u = 1 it is twice the article's eq. 25. The

@@ -73,6 +73,7 @@ class MatrixPrimaryCapsules(nn.Module):
         types: C, capsule types at each position.
         presence_offset: Added to the presence logits; -1 in the authors' code.
         pose_shape: (4, 4), or (16,) for vectors.
+        pose_gain: Standard deviation of the initial poses, about.
     """
 
     def __init__(
@@ -82,6 +83,7 @@ class MatrixPrimaryCapsules(nn.Module):
         types: int,
         presence_offset: float = 0.0,
         pose_shape: tuple[int, ...] = (4, 4),
+        pose_gain: float = 1.0,
     ) -> None:
         super().__init__()
         self.types = types
@@ -89,9 +91,9 @@ class MatrixPrimaryCapsules(nn.Module):
         self.presence_offset = presence_offset
         self.pose = Conv2d(in_channels, types * 16, 1, bias=False)
         self.presence = Conv2d(in_channels, types, 1, bias=False)
-        # For poses of about unit variance: the default initialisation of a convolution reduces the
-        # mean square of its input to a third, a ReLU to half.
-        nn.init.normal_(self.pose.weight, std=math.sqrt(6 / in_channels))
+        # The default initialisation of a convolution reduces the mean square of its input to a
+        # third, a ReLU to half.
+        nn.init.normal_(self.pose.weight, std=pose_gain * math.sqrt(6 / in_channels))
 
     def forward(self, features: Tensor) -> Capsules:
         """Map features (B, F, H, W) to poses (B, H, W, C, 4, 4) and presences (B, H, W, C)."""

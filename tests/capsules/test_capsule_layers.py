@@ -83,7 +83,7 @@ def test_class_em_layer_routes_over_the_whole_map(with_coordinates):
         ClassEMCapsules(2, 4, iterations=2, coordinates=coordinates if with_coordinates else None)
     )
     children = matrix_capsules()
-    poses, presences = layer(children, 0.2)
+    poses, presences, logits = layer(children, 0.2)
     assert poses.shape == (2, 4, 4, 4)
     assert presences.shape == (2, 4)
     expected = em_routing(
@@ -98,3 +98,4 @@ def test_class_em_layer_routes_over_the_whole_map(with_coordinates):
     )
     torch.testing.assert_close(poses, expected.poses[:, 0, 0])
     torch.testing.assert_close(presences, expected.presences[:, 0, 0])
+    torch.testing.assert_close(logits, expected.logits[:, 0, 0])

@@ -31,9 +31,10 @@ def test_convolutional_layer_keeps_the_map():
 
 def test_class_layer_shares_its_weights_across_the_map():
     layer = ClassEMCapsules(3, 7)
-    poses, presences = layer(children(height=4, width=6), torch.tensor(0.5))
+    poses, presences, logits = layer(children(height=4, width=6), torch.tensor(0.5))
     assert poses.shape == (2, 7, 4, 4)
     assert presences.shape == (2, 7)
+    torch.testing.assert_close(presences, logits.sigmoid())
     assert layer.vote_shape(children(height=4, width=6), 0.5) == (2, 1, 1, 7, 24 * 3, 16)
     assert sum(p.numel() for p in layer.parameters()) == 3 * 7 * 16 + 2 * 7
 
@@ -101,7 +102,7 @@ def unbalance(monkeypatch, change):
 @every_variant
 def test_every_parameter_learns(kind, variant):
     layer = build(kind, variant)
-    poses, presences = layer(double(), 0.5 if variant is PAPER else 0.01)
+    poses, presences = layer(double(), 0.5 if variant is PAPER else 0.01)[:2]
     (poses.square().sum() + presences.square().sum()).backward()
     assert all(p.grad.isfinite().all() and p.grad.abs().sum() > 0 for p in layer.parameters())
 

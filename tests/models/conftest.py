@@ -16,6 +16,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "capsnet-dr-code": DR,
     "capsnet-em": EM,
     "capsnet-em-code": EM,
+    "capsnet-em-paper": EM,
     "capsnet-em-small": EM,
     "cnn-hinton2018": {"channels": (4, 6), "hidden": 16},
     "cnn-multimnist": {"channels": (6, 4), "hidden": 16},

@@ -51,7 +51,7 @@ def run(dtype):
                 tensor(num_parents, dtype=dtype),
                 tensor(num_parents, dtype=dtype),
             ]
-            poses, presences, assignments = em_routing(
+            poses, presences, assignments, _ = em_routing(
                 inputs[0],
                 inputs[1].sigmoid(),
                 inputs[2],
