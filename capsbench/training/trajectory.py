@@ -17,6 +17,7 @@ from capsbench.data.batches import SplitName
 from capsbench.data.images import ImageDataModule
 from capsbench.environment.process_group import OtherProcessFailedError
 from capsbench.environment.signals import Stopped, deferred_stop
+from capsbench.training.presence_gradients import zero_gradient_shares
 from capsbench.training.schedule import learning_rate_factor
 from capsbench.training.selection import RULES, Row, accuracy_column
 from capsbench.training.state_file import StateFile
@@ -48,6 +49,10 @@ class Trajectory(Callback):
         state: File of the resumable state.
         on_rows: Called with all rows when there is a new one.
         follow: Test splits whose accuracy is logged in the rows; it selects no weights.
+
+    Attributes:
+        zero_gradient: Share of the presences of each layer that have no gradient, at the last
+            validation; see `capsbench.training.presence_gradients`.
     """
 
     def __init__(
@@ -70,6 +75,7 @@ class Trajectory(Callback):
         self.chosen: dict[str, tuple[int, Weights]] = {}
         self.seconds = 0.0
         self.losses: Tensor | None = None
+        self.zero_gradient: dict[str, float] = {}
         self._since = time.perf_counter()
         self._stop = StopCheck()
         self._deferred = ExitStack()
@@ -158,6 +164,7 @@ class Trajectory(Callback):
         if not math.isfinite(loss):
             raise Diverged(step)
         self.losses = None
+        self.zero_gradient = self._zero_gradient(trainer, task)
         factor = learning_rate_factor(task.recipe, step - 1, trainer.max_steps)
         row = {
             "step": float(step),
@@ -175,6 +182,8 @@ class Trajectory(Callback):
         if trainer.is_global_zero:
             names = ("validation_loss", "validation_accuracy", *map(accuracy_column, self.follow))
             curves = {name: row[name] for name in names}
+            if self.zero_gradient:
+                curves["zero_gradient"] = max(self.zero_gradient.values())
             for logger in trainer.loggers:  # directly: task.log would only keep every 50th step
                 logger.log_metrics(curves, step)
             self.on_rows(self.rows)
@@ -186,6 +195,17 @@ class Trajectory(Callback):
         if count != expected:
             raise RuntimeError(f"expected {expected} {split} images, got {count:g}")
         return loss / count, correct / count
+
+    def _zero_gradient(self, trainer: Trainer, task: Task) -> dict[str, float]:
+        """Return the shares of presences without gradient, of the first validation images."""
+        task.eval()
+        batch = next(iter(self.data.evaluation.batches("validation", task.device)), None)
+        shares = {}
+        if batch is not None:  # else a process without a share of the images
+            with trainer.precision_plugin.val_step_context():
+                shares = zero_gradient_shares(task.model, batch, task.progress)
+        task.train()
+        return shares
 
     @torch.no_grad()
     def _sums(self, trainer: Trainer, task: Task, split: SplitName) -> Tensor:
