@@ -16,6 +16,7 @@ from capsbench.capsules.layer import RoutingLayer
 from capsbench.capsules.reconstruction import ClassConditionalDecoder
 from capsbench.contracts import Model
 from capsbench.profiling.device import device_of
+from capsbench.profiling.evaluation_mode import evaluation_mode
 
 FP32_BYTES = 4
 
@@ -126,6 +127,19 @@ def model_cost(model: Model) -> ModelCost:
         sum(map(_parameters, decoders)) if decoders else None,
         {names[layer]: count for layer, count in votes.items()},
     )
+
+
+def count_flops(model: Model) -> int | None:
+    """Return the operations of one image, see `ModelCost.flops`; None if they cannot be counted.
+
+    Args:
+        model: Model in either mode, on any device.
+    """
+    try:
+        with evaluation_mode(model):
+            return model_cost(model).flops
+    except Exception:  # noqa: BLE001 - a user's network, such as a compiled one, fails with any error
+        return None
 
 
 def _parameters(module: nn.Module) -> int:

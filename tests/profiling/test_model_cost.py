@@ -13,7 +13,7 @@ from capsbench.capsules.em_layers import ClassEMCapsules, ConvEMCapsules, EMCaps
 from capsbench.capsules.kernels import em_eager
 from capsbench.capsules.reconstruction import ClassConditionalDecoder
 from capsbench.contracts import Model, Prediction
-from capsbench.profiling.model_cost import model_cost
+from capsbench.profiling.model_cost import count_flops, model_cost
 
 
 class Small(Model):
@@ -213,3 +213,18 @@ def test_models_may_depend_on_values():
             return super().forward(images)
 
     assert model_cost(Branching((1, 2, 2), nn.Flatten(), nn.Linear(4, 3))).flops == 24
+
+
+def test_counted_operations_are_those_of_the_cost_and_change_no_mode():
+    model = Small((1, 4, 4), nn.Conv2d(1, 2, 3), nn.Dropout())
+    model.layers[1].eval()
+    assert count_flops(model) == model_cost(model).flops == 2 * 2 * 9 * 4
+    assert model.training and not model.layers[1].training
+
+
+def test_operations_of_a_network_that_fails_are_not_counted():
+    class Failing(nn.Module):
+        def forward(self, images):
+            raise ArithmeticError("no batch of one image")
+
+    assert count_flops(Small((1, 4, 4), Failing())) is None

@@ -21,12 +21,18 @@ from capsbench.records import Results
 from capsbench.reporting.comparisons.aggregate import ACCURACY_BY_VIEW, view_factors
 from capsbench.reporting.figures import scaling_figures
 from capsbench.reporting.figures.condition_figure import condition_figure
+from capsbench.reporting.figures.cost_figure import TITLE, cost_caption, cost_figure, cost_notes
 from capsbench.reporting.figures.heat_map import describe_heat_maps, heat_map_figure
 from capsbench.reporting.figures.layer_figure import layer_figure
 from capsbench.reporting.figures.training_figure import training_figure
 from capsbench.reporting.figures.view_figure import accuracy_by_view, view_figure
 from capsbench.reporting.formatting import counted_range
 from capsbench.reporting.tables.split_table import ACCURACY_BY_SPLIT
+
+UNTRAINED = (
+    "Dotted lines and crosses are the same networks before training, with their initial weights: "
+    "only the difference was learned."
+)
 
 
 @dataclass(frozen=True)
@@ -91,6 +97,9 @@ def measure_figures(results: Results) -> dict[str, CaptionedFigure]:
     for name, scaling, title, caption in _scaling_figures(results):
         if scaling is not None:
             figures[name] = CaptionedFigure(scaling, title, caption, _described(title), notes)
+    if (cost := cost_figure(results)) is not None:
+        caption, notes = cost_caption(results), cost_notes(results)
+        figures["cost"] = CaptionedFigure(cost, TITLE, caption, _described(TITLE), notes)
     return figures
 
 
@@ -134,6 +143,13 @@ def _caption(results: Results, name: str, spec: FigureSpec) -> str:
     parts = [spec.caption]
     if counts:
         parts.append(f"Each value comes from {counted_range(counts, 'test image')}.")
+    if isinstance(spec, LayerFigureSpec) and any(
+        value.is_untrained and value.metric in metrics
+        for cell in results.cells
+        if name in cell.measures
+        for value in cell.measures[name].values
+    ):
+        parts.append(UNTRAINED)
     if isinstance(spec, HeatMapFigureSpec):
         parts.append(f"The first model is {results.cells[0].label}.")
     return " ".join(parts)
@@ -164,10 +180,4 @@ def _scaling_figures(results: Results) -> Iterator[tuple[str, Figure | None, str
         scaling_figures.varied_figure(results),
         scaling_figures.VARIED_TITLE,
         scaling_figures.varied_caption(results),
-    )
-    yield (
-        "parameters",
-        scaling_figures.parameters_figure(results),
-        scaling_figures.PARAMETERS_TITLE,
-        scaling_figures.PARAMETERS_CAPTION,
     )

@@ -1,4 +1,4 @@
-"""Accuracy against a varied value, the number of parameters, or the size of one network."""
+"""Accuracy against a varied value, or against the size of one network."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from textwrap import fill
 
 from matplotlib.figure import Figure
 
-from capsbench.names import without_folder
 from capsbench.records import CellResult, Results
 from capsbench.reporting.comparisons.aggregate import (
     ACCURACY_BY_VIEW,
@@ -17,6 +16,7 @@ from capsbench.reporting.comparisons.aggregate import (
     aggregate_seeds,
     quantities,
 )
+from capsbench.reporting.comparisons.joint_views import ACCURACY_BY_JOINT_VIEW
 from capsbench.reporting.figures.plotting import (
     LEGEND_LINE,
     PANEL,
@@ -27,7 +27,7 @@ from capsbench.reporting.figures.plotting import (
     share_axis,
 )
 from capsbench.reporting.formatting import number
-from capsbench.reporting.tables.split_table import ACCURACY_BY_SPLIT, METRICS, heading
+from capsbench.reporting.tables.split_table import MEASURES, METRICS, heading
 from capsbench.schema import ModelEntry, parts
 from capsbench.values import Quantity
 
@@ -43,11 +43,6 @@ CASES_READING = (
 TICK_CHARACTERS = 12  # of a line of a case's name
 DODGE = 0.12  # from one model to the next, of the distance between cases
 VARIED_TITLE = "Accuracy against the varied value"
-PARAMETERS_TITLE = "Accuracy against parameters"
-PARAMETERS_CAPTION = (
-    f"Networks of several sizes, one line for each kind. {READING} A line above another one needs "
-    "fewer parameters for the same accuracy."
-)
 SIZE_TITLE = "Accuracy against size"
 SIZE_CAPTION = f"The models of the file are one network, apart from the numbers below. {READING}"
 
@@ -82,7 +77,7 @@ def varied_curves(results: Results) -> list[AccuracyCurves]:
         ]
         for label in dict.fromkeys(cell.label for cell in results.cells)
     }
-    return _curves(groups)
+    return accuracy_curves(groups)
 
 
 def varied_figure(results: Results) -> Figure | None:
@@ -107,40 +102,6 @@ def varied_caption(results: Results) -> str:
         return ""
     reading = READING if vary.cases is None else CASES_READING
     return f"On the axis: {vary.name}. All else is the same. {reading}"
-
-
-def parameter_curves(results: Results) -> list[AccuracyCurves]:
-    """Return accuracy against parameters, one line per kind of network.
-
-    Returns:
-        Empty unless a kind of network has three sizes or more, or if two models of a kind have the
-        same number of parameters, so that they differ in something else.
-    """
-    names = [_kind(results, entry) for entry in results.benchmark.models]
-    if results.benchmark.vary or max(map(names.count, names)) < MIN_SIZES:
-        return []
-    groups: dict[str, list[tuple[float, list[CellResult]]]] = {name: [] for name in names}
-    by_label = results.by_label()
-    for name, entry in zip(names, results.benchmark.models, strict=True):
-        cells = by_label.get(entry.label, [])
-        size = next((c.training.parameters for c in cells if c.training), None)
-        if size is not None:
-            groups[name].append((float(size), cells))
-    if any(len({x for x, _ in group}) < len(group) for group in groups.values()):
-        return []
-    return _curves(groups)
-
-
-def _kind(results: Results, entry: ModelEntry) -> str:
-    """Return the name of a kind of network: the label of a model without others of its kind."""
-    alone = sum(each.name == entry.name for each in results.benchmark.models) == 1
-    return entry.label if alone else without_folder(entry.name)
-
-
-def parameters_figure(results: Results) -> Figure | None:
-    """Draw `parameter_curves`; None if there are none."""
-    curves = parameter_curves(results)
-    return _draw(curves, "parameters", logarithmic=True) if curves else None
 
 
 def size_arguments(results: Results) -> dict[str, list[float]]:
@@ -179,7 +140,7 @@ def size_curves(results: Results) -> list[AccuracyCurves]:
     labels = [entry.label for entry in _own_models(results)]
     numbers = next(iter(sizes.values()))
     group = [(x, by_label.get(label, [])) for x, label in zip(numbers, labels, strict=True)]
-    return _curves({"": group})
+    return accuracy_curves({"": group})
 
 
 def size_figure(results: Results) -> Figure | None:
@@ -202,10 +163,14 @@ def size_figure(results: Results) -> Figure | None:
     return figure
 
 
-def _curves(
+def accuracy_curves(
     groups: Mapping[str, Sequence[tuple[float, Sequence[CellResult]]]],
 ) -> list[AccuracyCurves]:
-    """Return the curves of every accuracy; groups are the cells at each x, by line."""
+    """Return the curves of every accuracy.
+
+    Args:
+        groups: Place on the axis and cells of each point, by the name of the line.
+    """
     cells = [cell for group in groups.values() for _, each in group for cell in each]
     curves = []
     for measure, quantity in _accuracies(cells):
@@ -219,12 +184,19 @@ def _curves(
 
 def _accuracies(cells: Sequence[CellResult]) -> list[tuple[str, Quantity]]:
     """Return the accuracies on splits, and at familiar and novel views, with their measures."""
-    on_splits = quantities(cells, ACCURACY_BY_SPLIT)
-    at_views = quantities(cells, ACCURACY_BY_VIEW, metric="accuracy", factor=None)
-    return [
-        *((ACCURACY_BY_SPLIT, quantity) for quantity in on_splits if quantity.metric in METRICS),
-        *((ACCURACY_BY_VIEW, each) for each in at_views if each.split in ("familiar", "novel")),
+    on_splits = [
+        (measure, quantity)
+        for measure in MEASURES
+        for quantity in quantities(cells, measure)
+        if quantity.metric in METRICS
     ]
+    at_views = [
+        (measure, quantity)
+        for measure in (ACCURACY_BY_VIEW, ACCURACY_BY_JOINT_VIEW)
+        for quantity in quantities(cells, measure, metric="accuracy", factor=None)
+        if quantity.split in ("familiar", "novel")
+    ]
+    return on_splits + at_views
 
 
 def _draw(

@@ -60,12 +60,12 @@ def test_page_and_markdown_show_figures_with_captions_and_notes(folder: Path):
     page = (folder / "report/index.html").read_text()
     text = (folder / "report/report.md").read_text()
     figures = measure_figures(load_results(folder))
-    assert set(figures) == {"linear-equivariance"}
+    assert set(figures) == {"linear-equivariance", "cost"}
     for name, each in figures.items():
         assert (folder / f"report/figures/{name}.svg").is_file()
         assert f"figures/{name}.svg" in text
         assert each.title in page
-        assert each.notes == {"CNN": (NOTE,)}
+        assert each.notes == ({"CNN": (NOTE,)} if name == "linear-equivariance" else {})
     assert "Lenc and Vedaldi (2015)" in page
     assert "Lenc and Vedaldi (2015)" in text
     assert "&lt;b&gt;wide" in page
@@ -73,7 +73,11 @@ def test_page_and_markdown_show_figures_with_captions_and_notes(folder: Path):
 
 
 def test_accuracy_by_view_is_drawn_with_the_other_measures(folder: Path):
-    assert set(draw_figures(load_results(folder))) == {"accuracy-by-view", "linear-equivariance"}
+    assert set(draw_figures(load_results(folder))) == {
+        "accuracy-by-view",
+        "linear-equivariance",
+        "cost",
+    }
 
 
 def test_a_measure_from_outside_is_drawn(tmp_path: Path, write_benchmark, add_measure):
@@ -100,7 +104,7 @@ def test_a_measure_from_outside_is_drawn(tmp_path: Path, write_benchmark, add_me
 
 
 def test_a_measure_without_results_has_no_figure(tmp_path: Path, write_benchmark):
-    assert measure_figures(load_results(write_benchmark(tmp_path, seeds=(0,)))) == {}
+    assert set(measure_figures(load_results(write_benchmark(tmp_path, seeds=(0,))))) == {"cost"}
 
 
 def test_an_unknown_kind_of_figure_is_an_error(folder: Path, monkeypatch):

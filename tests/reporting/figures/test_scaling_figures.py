@@ -1,4 +1,4 @@
-"""Accuracy against the number in which otherwise equal networks differ, and against parameters."""
+"""Accuracy against the number in which otherwise equal networks differ."""
 
 from __future__ import annotations
 
@@ -9,8 +9,6 @@ import pytest
 
 from capsbench.records import BenchmarkFolder, BenchmarkRecord, ProtocolChanges, load_results
 from capsbench.reporting.figures.scaling_figures import (
-    parameter_curves,
-    parameters_figure,
     size_arguments,
     size_curves,
     size_figure,
@@ -88,23 +86,7 @@ def test_different_networks_have_no_size(tmp_path, write_benchmark):
     assert size_curves(load_results(write_benchmark(tmp_path))) == []
 
 
-def test_sizes_of_one_network_are_compared_by_parameters(tmp_path, write_benchmark):
-    results = load_results(write_benchmark(tmp_path, models=MODELS))
-    familiar, novel = parameter_curves(results)
-    assert (familiar.title, novel.title) == ("Familiar", "Novel")
-    assert [x for x, _ in familiar.lines["capsnet-dr"]] == [50_000, 51_000, 52_000]
-    figure = parameters_figure(results)
-    assert figure is not None
-    assert [axes.get_title() for axes in figure.axes] == ["Familiar", "Novel"]
-
-
-def test_two_sizes_are_no_curve(tmp_path, write_benchmark):
-    results = load_results(write_benchmark(tmp_path, models=(*MODELS[:2], ("CNN", "cnn-small"))))
-    assert parameter_curves(results) == []
-
-
 def test_an_added_model_is_no_size_of_the_network(tmp_path, write_benchmark, add_measure):
-    """Of a model without others of its kind, the label is the name of the kind."""
     folder = write(tmp_path, write_benchmark, add_measure, ARGUMENTS)
     record = BenchmarkRecord.load(BenchmarkFolder(folder).record)
     added = ModelEntry(name="net.py:Net", label="Mine")
@@ -118,7 +100,3 @@ def test_an_added_model_is_no_size_of_the_network(tmp_path, write_benchmark, add
     results = load_results(folder)
     assert size_arguments(results) == {"primary_types": [4, 1, 2], "primary_dim": [2, 8, 4]}
     assert size_figure(results) is not None
-    assert {name for curve in parameter_curves(results) for name in curve.lines} == {
-        "capsnet-dr",
-        "Mine",
-    }
