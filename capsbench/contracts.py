@@ -16,6 +16,7 @@ from capsbench.capsules.relative_error import max_or_nan, max_relative_error
 from capsbench.errors import UserError
 from capsbench.pretrained import Pretrained
 from capsbench.representations import Representation
+from capsbench.search_space import Knob
 from capsbench.viewpoint.views import Views
 
 ImageShape = tuple[int, int, int]
@@ -111,6 +112,8 @@ class Model(Pretrained, ABC):
         probability_exponent: () fp32 buffer by which logits are multiplied before the softmax of
             `log_probabilities`, the inverse of a temperature. It is 1 until it is fitted after the
             training, and in weights that were saved without it. No training loss depends on it.
+        knobs: Arguments of the constructor that ``--search`` tunes beside learning rate and weight
+            decay: by name a `capsbench.search_space.Range`, or a tuple of choices.
 
     Args:
         image_shape: (C, H, W) of the images.
@@ -118,6 +121,7 @@ class Model(Pretrained, ABC):
     """
 
     revision: ClassVar[int] = 1
+    knobs: ClassVar[Mapping[str, Knob]] = {}
 
     probability_exponent: Tensor
 
@@ -231,12 +235,6 @@ class Model(Pretrained, ABC):
             *(max_relative_error(one, other) for one, other in zip(again, first, strict=True))
         )
 
-    def check_normalization(self, images: Tensor) -> float:
-        """Check that the class probabilities of images (B, C, H, W) sum to one."""
-        with self._evaluating():
-            sums = self.log_probabilities(self(images)).exp().sum(dim=1)
-        return max_relative_error(sums, torch.ones_like(sums))
-
     def check_couplings(self, images: Tensor) -> float:
         """Check that the coupling coefficients of each child sum to one (article, eq. 8, 29).
 
@@ -323,7 +321,7 @@ def one_hot_by_object(targets: Tensor, count: int) -> Tensor:
     return targets[:, None] * (targets.cumsum(dim=1)[:, None] == numbers)
 
 
-def class_recall(log_probabilities: Tensor, targets: Tensor) -> Tensor:
+def class_recall(scores: Tensor, targets: Tensor) -> Tensor:
     """Return the share of each image's M objects that is among its M most likely classes.
 
     An image is classified correctly if its recall is 1. With one object, the most likely class is
@@ -331,26 +329,28 @@ def class_recall(log_probabilities: Tensor, targets: Tensor) -> Tensor:
     count. The mean recall is the accuracy by object, which other authors report.
 
     Args:
-        log_probabilities: (B, K).
+        scores: (B, K), logits, or numbers in their order. Logits decide: probabilities that are
+            computed from them can be rounded to equal numbers.
         targets: (B,) class indices, or (B, K) multi-hot.
 
     Returns:
         (B,) in [0, 1], fp32.
     """
-    predicted = predicted_classes(log_probabilities, targets)
-    present = one_hot(targets, log_probabilities.shape[1]) > 0
+    predicted = predicted_classes(scores, targets)
+    present = one_hot(targets, scores.shape[1]) > 0
     return (present & predicted).sum(dim=-1) / present.sum(dim=-1)
 
 
-def predicted_classes(log_probabilities: Tensor, targets: Tensor) -> Tensor:
+def predicted_classes(scores: Tensor, targets: Tensor) -> Tensor:
     """Return (B, K) bool, the most likely class of each image, or the M most likely of M objects.
 
-    If any score is NaN, no class is predicted.
+    If any score is NaN or infinite, no class is predicted; minus infinity is a class that is ruled
+    out, unless all are.
     """
-    known = ~log_probabilities.isnan().any(dim=-1, keepdim=True)
+    known = scores.amax(dim=-1, keepdim=True).isfinite()
     if targets.dim() == 1:
-        return one_hot(log_probabilities.argmax(-1), log_probabilities.shape[1]).bool() & known
-    ranks = log_probabilities.argsort(dim=-1, descending=True).argsort(dim=-1)
+        return one_hot(scores.argmax(-1), scores.shape[1]).bool() & known
+    ranks = scores.argsort(dim=-1, descending=True).argsort(dim=-1)
     return (ranks < (targets > 0).sum(dim=-1, keepdim=True)) & known
 
 

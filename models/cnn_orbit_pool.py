@@ -55,7 +55,7 @@ class CNNOrbitPool(SequentialClassifier):
         scales: Enlargements of the copies of a filter; the learned filter has 1.
     """
 
-    revision = 2
+    revision = 3
     source: ClassVar[str] = (
         "the article's 'The CNN Solution', eq. 1-2; groups of rotated filters as in Riesenhuber, "
         "Poggio, 'Hierarchical models of object recognition in cortex' (1999); sizes of our own"

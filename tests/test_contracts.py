@@ -15,7 +15,6 @@ def test_checks_leave_each_module_in_its_mode():
     images = torch.rand(3, 1, 8, 8)
     assert model.check_batch_independence(images) < 1e-5
     assert model.check_determinism(images) == 0
-    assert model.check_normalization(images) < 1e-5
     assert model.training and model.classes.training and not model.hidden.training
 
 

@@ -30,7 +30,7 @@ FUNDAMENTAL: tuple[Check, ...] = (construction.constructor, prediction.forward)
 CHECKS: tuple[Check, ...] = (
     *FUNDAMENTAL,
     prediction.prediction,
-    prediction.log_probabilities,
+    prediction.logits,
     prediction.batch_independence,
     prediction.image_gradient,
     prediction.determinism,

@@ -71,27 +71,32 @@ def prediction(subject: Subject) -> str:
     )
 
 
-def log_probabilities(subject: Subject) -> str:
-    """Probabilities (B, K) sum to one and rank the classes in the order of the scores."""
-    model, images = subject.build().eval(), subject.draw(16).images
+def logits(subject: Subject) -> str:
+    """Logits (B, K) give probabilities in the order of the scores; the exponent is no part of them.
+
+    Neither they nor the loss depend on `probability_exponent`, which is fitted after the training.
+    """
+    model, batch = subject.build().eval(), subject.draw(16)
     with torch.no_grad():
-        output = model(images)
-        logs = model.log_probabilities(output)
-    require(
-        logs.shape == output.scores.shape,
-        f"log_probabilities have the shape {tuple(logs.shape)} instead of "
-        f"{tuple(output.scores.shape)}",
-    )
-    error = model.check_normalization(images)
-    require(
-        error < ROUNDING, f"the sum of the probabilities differs from 1 by {error:.1e}; normalise"
-    )
-    by_score = logs.gather(1, output.scores.argsort(dim=1))
-    require(
-        bool((by_score.diff(dim=1) >= -ROUNDING).all()),
-        "log_probabilities rank the classes in another order than scores; make them monotonic",
-    )
-    return f"sums to one within {error:.1e}"
+        output = model(batch.images)
+        logits, loss = model.logits(output), model.loss(output, batch, 0.5)
+        _require_tensor("logits", logits)
+        require(
+            logits.shape == output.scores.shape,
+            f"logits have the shape {tuple(logits.shape)} instead of {tuple(output.scores.shape)}",
+        )
+        by_score = logits.gather(1, output.scores.argsort(dim=1))
+        require(
+            bool((by_score.diff(dim=1) >= -ROUNDING).all()),
+            "logits rank the classes in another order than scores; make them monotonic",
+        )
+        model.probability_exponent.fill_(2)
+        require(
+            torch.equal(model.logits(output), logits)
+            and torch.equal(model.loss(output, batch, 0.5), loss),
+            "logits or loss depend on probability_exponent; compute the loss from scores or logits",
+        )
+    return f"in the order of the scores, {logits.min():.3g} to {logits.max():.3g}"
 
 
 def batch_independence(subject: Subject) -> str:

@@ -50,7 +50,7 @@ def predict_split(
     """
     recall, index, multiple_objects = list[torch.Tensor](), list[torch.Tensor](), False
     for batch in data.evaluation.batches(split, device, views):
-        recall.append(class_recall(model.log_probabilities(model(batch.images)), batch.targets))
+        recall.append(class_recall(model.logits(model(batch.images)), batch.targets))
         index.append(batch.index)
         multiple_objects = batch.targets.dim() == 2
     return Predictions(_concatenate(recall), _concatenate(index), multiple_objects)

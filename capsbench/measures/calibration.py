@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 import torch
@@ -25,13 +26,36 @@ from capsbench.measures._nonfinite import drop_nonfinite
 from capsbench.measures._result import Array
 from capsbench.measures._routing_agreement import correlate_presence_with_spread
 from capsbench.measures._vote_spreads import CapsuleSpreads, record_vote_spreads
-from capsbench.values import Quantity, Value
+from capsbench.values import Quantity
 
 if TYPE_CHECKING:
     from capsbench.metrics.calibration_error import Reliability
 
 Numbers = Iterator[tuple[Quantity, Tensor, int]]
 PER_CAPSULE = "presence_spread_correlation_per_capsule"
+BEFORE_FIT = "confidence with exponent 1"
+
+
+@dataclass(frozen=True)
+class _Statement:
+    """Confidences of one kind, which are compared with the accuracy.
+
+    Attributes:
+        of: Condition of the arrays of its bins.
+        error: Metric of its calibration error.
+        condition: Further conditions of its values and arrays.
+    """
+
+    of: str
+    error: str
+    condition: Mapping[str, float] = field(default_factory=dict)
+
+
+STATEMENTS = {  # by the name of the output that holds the confidences
+    "confidence": _Statement("class", "expected_calibration_error"),
+    BEFORE_FIT: _Statement("class", "expected_calibration_error", {"exponent": 1.0}),
+    "presences": _Statement("presence", "presence_calibration_error"),
+}
 
 
 class CalibrationConfig(MeasureConfig):
@@ -65,16 +89,26 @@ class Calibration(Measure[CalibrationConfig]):
     presence. With spread=absolute the spread is in the unit of the poses, with spread=relative
     relative to the length of the votes (article, eq. 9-11, 22 and 27).
 
+    Probabilities have the exponent that was fitted on the validation images, see
+    `capsbench.training.probability_exponent`. With exponent=1 they are those before the fit: the
+    softmax of the logits, which of capsules are presences divided by their sum. The most likely
+    class is the same.
+
     Further arrays, for each split: ``targets``; ``presences`` (N, K) of the class capsules;
     ``capsule_presences``, ``absolute_spread`` and ``relative_spread`` (N, J) of the last capsules;
     ``bin_counts``, ``bin_confidence`` and ``bin_accuracy`` (bins,), of the most likely class
-    (of=class) and of presences (of=presence).
+    (of=class, also with exponent=1) and of presences (of=presence).
     """
 
     config = CalibrationConfig
+    revision = 2
     outputs = ("log-probabilities", "presences")
     source = "Naeini et al. 2015; Guo et al. 2017"
     metrics: ClassVar[Mapping[str, ValueSpec]] = {
+        "probability_exponent": ValueSpec(
+            "Exponent of the probabilities, the inverse of a temperature: above 1 the model was "
+            "less confident before the fit, below 1 more; 1 if none was fitted."
+        ),
         "confidence": ValueSpec("Mean probability of the most likely class.", "share"),
         "accuracy": ValueSpec("Share of the images whose most likely class is correct.", "share"),
         "expected_calibration_error": ValueSpec(
@@ -102,7 +136,8 @@ class Calibration(Measure[CalibrationConfig]):
         cls, config: CalibrationConfig, model: Model, data: ImageDataModule, context: MeasureContext
     ) -> MeasureResult:
         """Compute the measure; see `Measure.compute`."""
-        values: list[Value] = []
+        exponent = Quantity(metric="probability_exponent")
+        values = [exponent.with_value(float(model.probability_exponent), 0)]
         per_image: dict[str, Array] = {}
         notes: list[str] = []
         for split in config.splits:
@@ -112,27 +147,27 @@ class Calibration(Measure[CalibrationConfig]):
             values += finite
             notes += [*_missing(outputs), *nonfinite]
             for name, part in outputs.items():
-                per_image[_name(split, name)] = part.numpy()
-            for kind, table in tables.items():
+                per_image[_array_name(split, name)] = part.numpy()
+            for output, table in tables.items():
+                statement = STATEMENTS[output]
                 for name in ("counts", "confidence", "accuracy"):
-                    part = getattr(table, name).numpy()
-                    per_image[_name(split, f"bin_{name}", of=kind)] = part
+                    bins = Quantity(
+                        metric=f"bin_{name}",
+                        split=split,
+                        condition={"of": statement.of, **statement.condition},
+                    )
+                    per_image[bins.name] = getattr(table, name).numpy()
             context.advance()
         return MeasureResult(values, per_image, tuple(dict.fromkeys(notes)))
 
 
-def top_label(log_probabilities: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the confidence of the most likely class of each image, and if it is correct.
+def top_probability(log_probabilities: Tensor) -> Tensor:
+    """Return the probability (N,) in [0, 1] of the most likely class; 0 for an image with NaN.
 
     Args:
         log_probabilities: (N, K).
-        targets: (N,) class indices.
-
-    Returns:
-        (N,) confidences in [0, 1] and (N,) bool; 0 and False for an image with NaN.
     """
-    highest = log_probabilities.max(dim=-1).values
-    return highest.exp().nan_to_num(0), class_recall(log_probabilities, targets) == 1
+    return log_probabilities.max(dim=-1).values.exp().nan_to_num(0)
 
 
 def _evaluate(
@@ -145,9 +180,10 @@ def _evaluate(
             prediction = model(batch.images)
             outputs = {"index": batch.index, "targets": batch.targets}
             if batch.targets.dim() == 1:
-                log_probabilities = model.log_probabilities(prediction)
-                confidence, correct = top_label(log_probabilities, batch.targets)
-                outputs |= {"confidence": confidence, "accuracy": correct}
+                logits = model.logits(prediction)
+                outputs["accuracy"] = class_recall(logits, batch.targets) == 1
+                outputs["confidence"] = top_probability(model.log_probabilities(prediction))
+                outputs[BEFORE_FIT] = top_probability(logits.log_softmax(dim=-1))
             presences = prediction.presences
             if presences is not None and presences.shape == prediction.scores.shape:
                 # A copy, because the next pass may overwrite presences that are a view of a buffer.
@@ -163,20 +199,20 @@ def _evaluate(
 
 
 def _reliability(outputs: Mapping[str, Tensor], bins: int) -> dict[str, Reliability]:
-    """Return the reliability tables of the most likely class and of presences, where defined."""
+    """Return the reliability table of each statement that is defined, by the name of its output."""
     from capsbench.metrics.calibration_error import CalibrationError  # imports torchmetrics
 
-    statements: dict[str, tuple[Tensor, Tensor]] = {}
-    if "confidence" in outputs:
-        statements["class"] = outputs["confidence"], outputs["accuracy"]
-    if "presences" in outputs:
-        presences = outputs["presences"]
-        statements["presence"] = presences, one_hot(outputs["targets"], presences.shape[1])
     tables = {}
-    for kind, (confidences, correct) in statements.items():
+    for name in STATEMENTS:
+        if (confidences := outputs.get(name)) is None:
+            continue
+        if name == "presences":
+            correct = one_hot(outputs["targets"], confidences.shape[1])
+        else:
+            correct = outputs["accuracy"]
         metric = CalibrationError(bins, sync_on_compute=False)  # every process has all images
         metric.update(confidences, correct)
-        tables[kind] = metric.compute()
+        tables[name] = metric.compute()
     return tables
 
 
@@ -185,12 +221,17 @@ def _numbers(
 ) -> Numbers:
     """Yield each quantity of a split with its number and the number of images."""
     n = len(outputs["index"])
-    for metric in ("confidence", "accuracy"):
-        if metric in outputs:
-            yield Quantity(metric=metric, split=split), outputs[metric].double().mean(), n
-    errors = {"class": "expected_calibration_error", "presence": "presence_calibration_error"}
-    for kind, table in tables.items():
-        yield Quantity(metric=errors[kind], split=split), table.error, n
+    if "accuracy" in outputs:
+        yield Quantity(metric="accuracy", split=split), outputs["accuracy"].double().mean(), n
+    for name, statement in STATEMENTS.items():
+        if name not in tables:
+            continue
+        condition = dict(statement.condition)
+        if statement.of == "class":
+            confidence = Quantity(metric="confidence", split=split, condition=condition)
+            yield confidence, outputs[name].double().mean(), n
+        error = Quantity(metric=statement.error, split=split, condition=condition)
+        yield error, tables[name].error, n
     if "capsule_presences" not in outputs:
         return
     for spread in ("absolute", "relative"):
@@ -214,8 +255,11 @@ def _missing(outputs: Mapping[str, Tensor]) -> Iterator[str]:
         yield "presence is not compared with votes: the model has no routing layer with known votes"
 
 
-def _name(split: str, name: str, **condition: str) -> str:
-    """Return the name of an array of a split."""
-    if name == "index":
+def _array_name(split: str, output: str) -> str:
+    """Return the name of the array of an output."""
+    if output == "index":
         return index_name(split)
-    return Quantity(metric=name, split=split, condition=dict(condition)).name
+    if output == BEFORE_FIT:
+        condition = dict(STATEMENTS[output].condition)
+        return Quantity(metric="confidence", split=split, condition=condition).name
+    return Quantity(metric=output, split=split).name

@@ -89,9 +89,9 @@ class Consistency(Measure[ConsistencyConfig]):
             """Return (N, K) predicted classes at a view and (N,) True for correct images."""
             classes, correct = list[Tensor](), list[Tensor]()
             for batch in familiar_batches(data, context.device, rows, selection):
-                log_probabilities = model.log_probabilities(model(batch.images))
-                classes.append(predicted_classes(log_probabilities, batch.targets).cpu())
-                correct.append((class_recall(log_probabilities, batch.targets) == 1).cpu())
+                logits = model.logits(model(batch.images))
+                classes.append(predicted_classes(logits, batch.targets).cpu())
+                correct.append((class_recall(logits, batch.targets) == 1).cpu())
             return torch.cat(classes), torch.cat(correct)
 
         classes, correct = predict(Views.identity(1))

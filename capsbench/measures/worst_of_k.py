@@ -96,9 +96,9 @@ class WorstOfK(Measure[WorstOfKConfig]):
             views = views_by_index(config.views, images.index, "worst of k", draw)
             recall, loss = list[Tensor](), list[Tensor]()
             for batch in batches_at_views(data, images, views, config.views.part, context.device):
-                log_probabilities = model.log_probabilities(model(batch.images)).float()
-                recall.append(class_recall(log_probabilities, batch.targets))
-                loss.append(_loss(log_probabilities, batch.targets))
+                prediction = model(batch.images)
+                recall.append(class_recall(model.logits(prediction), batch.targets))
+                loss.append(_loss(model.log_probabilities(prediction), batch.targets))
             correct[draw], losses[draw] = torch.cat(recall) == 1, torch.cat(loss)
             context.advance()
         worst = Quantity(metric="worst_case_accuracy")

@@ -103,10 +103,15 @@ class Selected(RecordPart):
     Attributes:
         step: Optimizer steps before the selected weights.
         accuracy: Validation accuracy there.
+        probability_exponent: Exponent of the probabilities, fitted on the validation images and
+            stored with the weights; None in older records, for 1.
+        exponent_note: Reason why the exponent is 1 and not fitted.
     """
 
     step: int = Field(ge=1)
     accuracy: Share | None = None
+    probability_exponent: float | None = Field(default=None, gt=0, le=1e5)
+    exponent_note: str | None = None
 
 
 class ExecutionRecord(RecordPart):
@@ -147,11 +152,17 @@ class TrainingRecord(Record):
         status: ``trained``, or ``diverged`` at a non-finite loss, which is a result.
         diverged_at: The step of the non-finite loss.
         parameters: Number of trained parameters.
+        flops: Floating-point operations of one image, see `ModelCost.flops`; None in older records
+            and of a network whose operations cannot be counted.
         images: Number of images by split.
         overlap: Test images and objects that training has seen; None in older records.
+        largest_class: Share of the largest class among the test images, the accuracy of a constant
+            answer; None in older records.
         seconds: Wall time.
         images_per_second: Training throughput over the wall time.
         selected: Choice of each selection rule.
+        zero_gradient: Share of the presences of each layer that have no gradient, at the last
+            validation; empty in older records and of models without presences.
         cell: Name of the cell's folder; None in records from before November 29, 2026.
         files: SHA-256 of the trajectory and of the checkpoints, by path in the folder.
         weights: SHA-256 of the numbers alone in each checkpoint, by its rule; a file has a date,
@@ -163,11 +174,14 @@ class TrainingRecord(Record):
     status: Literal["trained", "diverged"]
     diverged_at: int | None = Field(default=None, ge=1)
     parameters: Count
+    flops: Count | None = None
     images: dict[str, Count] = Field(default_factory=dict)
     overlap: Overlap | None = None
+    largest_class: Share | None = None
     seconds: Seconds
     images_per_second: float | None = Field(default=None, ge=0, le=1e15)
     selected: dict[str, Selected] = Field(default_factory=dict)
+    zero_gradient: dict[str, Share] = Field(default_factory=dict)
     cell: str | None = None
     files: dict[str, str] = Field(default_factory=dict)
     weights: dict[str, str] = Field(default_factory=dict)

@@ -5,14 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import torch
+
+from capsbench.capsules.backends import use_backend
+from capsbench.contracts import EXPONENT
 from capsbench.data.images import ImageDataModule
 from capsbench.data.overlap import measure_overlap
+from capsbench.data.splits import largest_class
 from capsbench.environment.signals import raise_pending_stop
 from capsbench.files.atomic import is_present, remove, write_rows
 from capsbench.files.lease import BusyError, Lease, read_lease, try_lease
 from capsbench.names import without_folder
 from capsbench.pretrained import CONFIG, WEIGHTS
 from capsbench.process import active_settings
+from capsbench.profiling.model_cost import count_flops
 from capsbench.records import CellFolder, Provenance, TrainingRecord
 from capsbench.records.cell_files import file_sha256
 from capsbench.records.training import ExecutionRecord, Selected
@@ -22,7 +28,9 @@ from capsbench.running.checkpoints import save_checkpoint, weights_sha256
 from capsbench.running.mirror import training_mirror
 from capsbench.running.session import Session
 from capsbench.running.step_rate import StepRate
+from capsbench.training import presence_gradients
 from capsbench.training.devices import device_name, device_place, processes_note, use_threads
+from capsbench.training.probability_exponent import ExponentFit, fit_model
 from capsbench.training.selection import Row
 from capsbench.training.train import TrainingResult, train
 
@@ -160,9 +168,20 @@ def _write_record(
     accuracies = {int(row["step"]): row["validation_accuracy"] for row in result.rows}
     model = cell.build_model()
     selected = {}
+    fits = _fit_exponents(cell, session, result, data)
+    if problem := presence_gradients.describe(result.zero_gradient):
+        session.print(f"{cell.title}, seed {cell.seed}: {problem}")
     for rule, (step, weights) in result.chosen.items():
-        selected[rule] = Selected(step=step, accuracy=accuracies[step])
-        model.load_state_dict(weights)
+        exponent, note = fits[step]
+        if note is not None:
+            session.print(f"{cell.title}, seed {cell.seed}: probabilities are not fitted: {note}")
+        selected[rule] = Selected(
+            step=step,
+            accuracy=accuracies[step],
+            probability_exponent=exponent,
+            exponent_note=note,
+        )
+        model.load_state_dict({**weights, EXPONENT: torch.tensor(exponent)})
         config = cell.config.model_dump(mode="json")
         facts: dict[str, Any] = {
             "model": without_folder(cell.model),
@@ -179,11 +198,14 @@ def _write_record(
         status="trained" if result.diverged_at is None else "diverged",
         diverged_at=result.diverged_at,
         parameters=sum(weight.numel() for weight in model.parameters()),
+        flops=count_flops(model),
         images={"train": len(data.split("train")), "validation": len(data.split("validation"))},
         overlap=measure_overlap(data),
+        largest_class=largest_class(data.split("test").targets),
         seconds=round(result.seconds, 3),
         images_per_second=round(steps * cell.recipe.batch_size / result.seconds, 1),
         selected=selected,
+        zero_gradient=result.zero_gradient,
         cell=cell.config.folder_name,
         files=_checksums(folder, selected),
         weights={rule: weights_sha256(folder.checkpoint(rule)) for rule in selected},
@@ -198,6 +220,23 @@ def _write_record(
     _discard_measures(cell, folder, session, record.weights)
     record.save(folder.training)
     folder.state.unlink(missing_ok=True)
+
+
+def _fit_exponents(
+    cell: Cell, session: Session, result: TrainingResult, data: ImageDataModule
+) -> dict[int, ExponentFit]:
+    """Fit the exponent of the probabilities of each step whose weights a rule selected."""
+    chosen = dict(result.chosen.values())  # rules that select the same step have the same weights
+    if result.diverged_at is not None:
+        return dict.fromkeys(chosen, ExponentFit(1, "the training diverged"))
+    device = session.execution.device
+    model = cell.build_model().to(device)
+    use_backend(model, session.execution.backend)
+    fits = {}
+    for step, weights in chosen.items():
+        model.load_state_dict(weights)
+        fits[step] = fit_model(model, data, device, cell.seed)
+    return fits
 
 
 def _checksums(folder: CellFolder, rules: Iterable[str]) -> dict[str, str]:

@@ -196,7 +196,7 @@ class Task(LightningModule):
             )
         prediction = self.model(batch.images)
         loss = self.model.loss(prediction, batch, self.progress).float() * len(batch.images)
-        recall = class_recall(self.model.log_probabilities(prediction), batch.targets)
+        recall = class_recall(self.model.logits(prediction), batch.targets)
         return Scores(loss, (recall == 1).sum(), len(batch.images))
 
     def validation_step(self, batch: object, batch_idx: int) -> None:

@@ -31,10 +31,16 @@ class LossInHalf(Sound):
         return super().loss(prediction, batch, progress).to(prediction.scores.dtype)
 
 
+class LogitsInHalf(Sound):
+    def logits(self, prediction):
+        return prediction.scores
+
+
 # Check, model that fails it, key words of the message.
 FAULTS = [
     (execution.compilation, Branches, "cannot capture forward as one graph"),
     (execution.compilation, DifferentCompiled, "compiled model differ"),
     (execution.autocast, OverflowsInHalf, "scores are not finite in bfloat16"),
+    (execution.autocast, LogitsInHalf, "logits are torch.bfloat16; .*scores.float"),
     (execution.autocast, LossInHalf, "torch.bfloat16; .*scores.float"),
 ]

@@ -1,7 +1,7 @@
 """Models with one fault each in predictions or activations."""
 
-import torch
 from torch import nn
+from torch.nn.functional import nll_loss
 
 from capsbench.conformance import prediction
 from capsbench.contracts import ImageShape, LayerOfInterest, Prediction
@@ -56,7 +56,17 @@ class BrightReconstruction(Sound):
         return super().forward(images)._replace(reconstruction=2 * images)
 
 
-class Unnormalised(Sound):
+class DoubleLogits(Sound):
+    def logits(self, prediction):
+        return prediction.scores.double()
+
+
+class TrainsTheExponent(Sound):
+    def loss(self, prediction, batch, progress):
+        return nll_loss(self.log_probabilities(prediction), batch.targets)
+
+
+class InfiniteLogits(Sound):
     def logits(self, prediction):
         return prediction.scores / 0
 
@@ -132,8 +142,10 @@ FAULTS = [
         r"\(4, 1, 28, 27\) instead of \(4, 1, 28",
     ),
     (prediction.prediction, BrightReconstruction, r"pixels are in \[.*, 2\] instead of \[0, 1\]"),
-    (prediction.log_probabilities, Unnormalised, "sum of the probabilities"),
-    (prediction.log_probabilities, RanksBackwards, "in another order than scores"),
+    (prediction.logits, InfiniteLogits, "logits are not finite"),
+    (prediction.logits, DoubleLogits, "logits are torch.float64"),
+    (prediction.logits, RanksBackwards, "in another order than scores"),
+    (prediction.logits, TrainsTheExponent, "loss depend on probability_exponent"),
     (prediction.batch_independence, BatchStatistics, "changes by .*batch statistics"),
     (prediction.image_gradient, CoupledGradients, "change with another image of the batch"),
     (prediction.image_gradient, Detached, "gradient .* is zero or not finite"),

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from capsbench.capsules.dynamic_routing import DynamicRouting
 from capsbench.contracts import Model, Prediction
 from capsbench.data.batches import Split
-from capsbench.measures.calibration import CalibrationConfig, top_label
+from capsbench.measures.calibration import CalibrationConfig, top_probability
 from capsbench.metrics.calibration_error import CalibrationError
 from capsbench.names import find
 from capsbench.viewpoint.ranges import ViewRange
@@ -45,8 +45,11 @@ def test_a_model_without_presences():
         "confidence[split=familiar]": pytest.approx(0.9),
         "accuracy[split=familiar]": pytest.approx(1 / 3),
         "expected_calibration_error[split=familiar]": pytest.approx(0.9 - 1 / 3),
+        "probability_exponent": 1,
+        "confidence[split=familiar,exponent=1]": pytest.approx(0.9),
+        "expected_calibration_error[split=familiar,exponent=1]": pytest.approx(0.9 - 1 / 3),
     }
-    assert {value.n for value in result.values} == {15}
+    assert {value.n for value in result.values} == {0, 15}
     assert len(result.notes) == 2
     assert result.per_image["index[split=familiar]"].tolist() == list(range(45, 60))
     assert result.per_image["accuracy[split=familiar]"].sum() == 5
@@ -99,7 +102,8 @@ class ObjectPairs(Flat):
 def test_in_images_of_several_objects_only_presences_are_evaluated():
     result = measured(Constant(torch.tensor([0.5, 0.5, 0.5])), ObjectPairs(), bins=1)
     assert numbers(result) == {
-        "presence_calibration_error[split=familiar]": pytest.approx(2 / 3 - 0.5)
+        "probability_exponent": 1,
+        "presence_calibration_error[split=familiar]": pytest.approx(2 / 3 - 0.5),
     }
     assert any("several objects" in note for note in result.notes)
 
@@ -109,7 +113,7 @@ def test_each_split_has_values_and_images_of_its_own():
     config = CalibrationConfig(measure="calibration", splits=("familiar", "novel"))
     assert config.required_splits == ("familiar", "novel")
     result = measured(Constant(num_classes=2), data, splits=["familiar", "novel"])
-    assert {value.split for value in result.values} == {"familiar", "novel"}
+    assert {value.split for value in result.values} == {None, "familiar", "novel"}
     assert result.per_image["index[split=novel]"].tolist() == data.split("novel").index.tolist()
 
 
@@ -197,11 +201,28 @@ def test_capsule_networks_have_all_values(name):
     assert error == pytest.approx(float(metric.compute().error))
 
 
-def test_nan_is_a_wrong_prediction_without_confidence():
+def test_an_image_with_nan_has_no_confidence():
     log_probabilities = torch.tensor([[torch.nan, 0.0], [0.0, -torch.inf]])
-    confidence, correct = top_label(log_probabilities, torch.tensor([0, 0]))
-    assert confidence.tolist() == [0, 1]
-    assert correct.tolist() == [False, True]
+    assert top_probability(log_probabilities).tolist() == [0, 1]
+
+
+def test_values_before_the_fit_stand_beside_those_with_the_exponent():
+    model, before = Constant(), measured(Constant(), Flat())
+    model.probability_exponent.fill_(2)
+    result = measured(model, Flat())
+    likely = 0.9**2 / (0.9**2 + 2 * 0.05**2)
+    expected = {
+        "probability_exponent": 2,
+        "confidence[split=familiar]": likely,
+        "confidence[split=familiar,exponent=1]": 0.9,
+        "accuracy[split=familiar]": 1 / 3,
+        "expected_calibration_error[split=familiar]": likely - 1 / 3,
+        "expected_calibration_error[split=familiar,exponent=1]": 0.9 - 1 / 3,
+    }
+    assert numbers(result) == {name: pytest.approx(value) for name, value in expected.items()}
+    for name, array in before.per_image.items():
+        if "of=" not in name and name != "confidence[split=familiar]":
+            np.testing.assert_array_equal(result.per_image[name], array)
 
 
 @pytest.mark.parametrize(
