@@ -1,40 +1,58 @@
-"""Correction of p-values for the number of comparisons, against its definition."""
+"""Correction of p-values and intervals for the number of comparisons (Bonferroni)."""
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from scipy.stats import t as student_t
 
-from capsbench.statistics.correction import corrected, holm
-from capsbench.statistics.paired_difference import difference
-
-
-def naive_holm(p_values):
-    order = sorted(range(len(p_values)), key=lambda i: p_values[i])
-    result, highest = [0.0] * len(p_values), 0.0
-    for rank, i in enumerate(order):
-        highest = max(highest, (len(p_values) - rank) * p_values[i])
-        result[i] = min(1.0, highest)
-    return result
+from capsbench.statistics.correction import corrected
+from capsbench.statistics.paired_difference import difference, difference_over_seeds
 
 
-@given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
-def test_holm_equals_its_definition(p_values):
-    assert holm(p_values).tolist() == pytest.approx(naive_holm(p_values))
-
-
-def test_undefined_p_values_do_not_count():
-    np.testing.assert_allclose(holm([0.01, np.nan, 0.04]), [0.02, np.nan, 0.04])
-
-
-def test_comparisons_that_are_defined_count():
+def comparisons(count, *, bounds=None):
     generator = np.random.default_rng(7)
-    tables = [generator.random((3, 50)) < 0.5 for _ in range(3)]
-    differences = [difference(tables[0], other, resamples=99) for other in tables[1:]]
-    differences.append(difference(np.ones((3, 50)), np.ones((3, 50))))
-    adjusted = corrected(differences)
-    assert [each.comparisons for each in adjusted] == [2, 2, 2]
-    p_values = [each.p for each in differences[:2]]
-    assert [each.p for each in adjusted[:2]] == p_values
-    assert [each.p_corrected for each in adjusted[:2]] == holm(p_values).tolist()
+    base = generator.random((4, 80)) < 0.7
+    rates = generator.normal(0.6, 0.2, size=(count, 1, 1))
+    return [difference(base, generator.random((4, 80)) < rate, bounds=bounds) for rate in rates]
+
+
+def test_p_and_interval_are_those_at_the_level_of_each():
+    before = comparisons(6)
+    for each, after in zip(before, corrected(before), strict=True):
+        assert (after.p, after.comparisons) == (each.p, 6)
+        assert after.p_corrected == pytest.approx(min(1, 6 * each.p))
+        half = student_t.ppf(1 - 0.05 / 12, each.degrees) * each.standard_error
+        assert after.interval == pytest.approx((each.mean - half, each.mean + half))
+
+
+@pytest.mark.parametrize("bounds", [None, (-1, 1), (-0.7, 1.3)])
+def test_p_and_interval_never_disagree(bounds):
+    after = corrected(comparisons(40, bounds=bounds))
+    excluded = [not low <= 0 <= high for low, high in (each.interval for each in after)]
+    assert excluded == [each.p_corrected < 0.05 for each in after]
+    assert 0 < sum(excluded) < 40
+
+
+def test_undefined_comparisons_do_not_count():
+    constant = difference(np.ones((3, 50)), np.ones((3, 50)))
+    adjusted = corrected([*comparisons(2), constant])
+    assert {each.comparisons for each in adjusted} == {2}
+    assert adjusted[2].interval is None
     assert np.isnan(adjusted[2].p_corrected)
+    assert corrected([constant])[0].interval is None
+
+
+def test_correction_is_repeatable():
+    once = corrected(comparisons(3))
+    assert corrected(once) == once
+
+
+def test_a_record_without_standard_error_keeps_its_interval():
+    (old,) = (each._replace(standard_error=np.nan) for each in comparisons(1))
+    assert corrected([old, old])[0].interval == old.interval
+    assert corrected([old, old])[0].p_corrected == pytest.approx(min(1, 2 * old.p))
+
+
+def test_values_over_seeds_are_corrected_alike():
+    each = difference_over_seeds([0.9, 0.8, 0.7], [0.5, 0.6, 0.4])
+    wider = corrected([each, each])[0].interval
+    assert wider[0] < each.interval[0] < each.interval[1] < wider[1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,9 +19,11 @@ from capsbench.reporting.comparisons.aggregate import (
     collect,
     curve,
     quantities,
+    subtract_seeds,
     view_factors,
 )
 from capsbench.reporting.tables.mean_cell import mean_cell
+from capsbench.statistics.bounded import bounded_t_interval
 from capsbench.values import Quantity
 
 
@@ -35,6 +38,21 @@ def test_interval_equals_scipys(values):
         assert seed_values.interval == pytest.approx(expected)
     else:
         assert seed_values.interval == pytest.approx((seed_values.mean, seed_values.mean), abs=1e-7)
+
+
+def test_the_interval_of_shares_stays_inside(results):
+    cells = results.by_label()["CNN"]
+    novel = aggregate_seeds(cells, ACCURACY_BY_VIEW, Quantity(metric="accuracy", split="novel"))
+    gap = aggregate_seeds(cells, ACCURACY_BY_VIEW, Quantity(metric="gap"))
+    assert novel is not None
+    assert gap is not None
+    assert (novel.bounds, gap.bounds) == ((0, 1), (-1, 1))
+    change = subtract_seeds(novel, novel)
+    assert change is not None
+    assert change.bounds == (-1, 1)
+    one_at_chance = replace(novel, values={0: 0.988, 1: 0.113, 2: 0.987})
+    assert one_at_chance.interval == pytest.approx((0.058, 0.988), abs=0.001)
+    assert one_at_chance.interval == bounded_t_interval([0.988, 0.113, 0.987], (0, 1))
 
 
 def test_interval_by_hand():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +15,9 @@ from capsbench.records import load_results
 from capsbench.reporting import report
 from capsbench.reporting.comparisons.differences import difference_table, model_differences, p_value
 from capsbench.reporting.comparisons.per_image import load_outcomes
-from capsbench.statistics.correction import holm
+from capsbench.statistics.correction import corrected
 from capsbench.statistics.paired_difference import difference
+from capsbench.statistics.power import smallest_detectable
 from capsbench.values import Quantity
 
 SPLITS = {"measure": "accuracy-by-split", "splits": ["familiar", "novel"]}
@@ -65,7 +67,7 @@ def write(path, write_benchmark, add_measure, seeds):
 
 
 def test_each_model_is_compared_with_the_first_one(folder: Path):
-    rows = model_differences(load_results(folder), resamples=199)
+    rows = model_differences(load_results(folder))
     assert [(row.title, row.measure, row.quantity) for row in rows] == [
         ("Dynamic routing", "accuracy-by-split", accuracy("familiar")),
         ("EM routing", "accuracy-by-split", accuracy("familiar")),
@@ -76,14 +78,15 @@ def test_each_model_is_compared_with_the_first_one(folder: Path):
     tables = {
         label: np.stack([is_correct(label, "familiar", seed) for seed in SEEDS]) for label in RATES
     }
-    expected = difference(tables["Dynamic routing"], tables["CNN"], resamples=199)
+    expected = difference(tables["Dynamic routing"], tables["CNN"], bounds=(-1, 1))
     first = rows[0].difference
-    assert first[:4] == (*expected[:3], first.p_corrected)
+    assert (first.mean, first.p, first.bounds) == (expected.mean, expected.p, (-1, 1))
     assert first.mean < -0.1
     assert first.n_seeds == (3, 3)
     assert first.n_images == IMAGES
     differences = [row.difference for row in rows]
-    assert [each.p_corrected for each in differences] == list(holm([d.p for d in differences]))
+    assert differences == corrected(differences)
+    assert first.p_corrected == pytest.approx(min(1, 5 * first.p))
     assert {each.comparisons for each in differences} == {5}
 
 
@@ -112,7 +115,29 @@ def test_page_markdown_and_csv_hold_the_same_rows(folder: Path):
         read = list(csv.DictReader(stream))
     assert [float(line["difference"]) for line in read] == [row.difference.mean for row in rows]
     assert [line["metric"] for line in read] == [row.quantity.metric for row in rows]
+    assert [float(line["p_corrected"]) for line in read] == [
+        row.difference.p_corrected for row in rows
+    ]
+    assert [float(line["detectable"]) for line in read] == [
+        smallest_detectable(row.difference) for row in rows
+    ]
     assert "for all 5 comparisons" in page
+    assert "Bonferroni" in page
+
+
+def test_a_record_of_the_bootstrap_says_so(folder: Path):
+    """Records keep their numbers; what a page says of them must be true of them."""
+    results = load_results(folder)
+    rows = [
+        replace(row, difference=row.difference._replace(standard_error=np.nan, degrees=np.nan))
+        for row in model_differences(results)
+    ]
+    table = difference_table(results, rows)
+    assert table is not None
+    assert "bootstrap" in table.caption
+    assert "Holm" in table.caption
+    assert "Bonferroni" not in table.caption
+    assert {row.cells[6] for row in table.rows} == {None}
 
 
 def test_two_seeds_have_no_interval(tmp_path: Path, write_benchmark, add_measure):
@@ -123,9 +148,9 @@ def test_two_seeds_have_no_interval(tmp_path: Path, write_benchmark, add_measure
     ] * 5
     table = difference_table(results, rows)
     assert table is not None
-    assert [row.cells[3:5] for row in table.rows] == [(None, None)] * 5
+    assert [row.cells[3:7] for row in table.rows] == [(None,) * 4] * 5
     assert "3 or more seeds" in table.caption
-    assert "p is corrected" not in table.caption
+    assert "corrected" not in table.caption.lower()
 
 
 def test_one_model_or_no_outcomes_give_no_differences(tmp_path: Path, write_benchmark):
