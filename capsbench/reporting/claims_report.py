@@ -30,7 +30,7 @@ class ClaimsResults:
 
     def judged(self) -> list[JudgedClaim]:
         """Return the verdicts."""
-        return judge(self.record.claims, self.parts)
+        return judge(self.record.claims, self.parts, self.record.scale)
 
 
 def load_claims_results(folder: Path) -> ClaimsResults:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from capsbench.errors import UserError, unknown
 from capsbench.records import BenchmarkFolder, ClaimsRecord, Results, benchmarks_in
 from capsbench.reporting import claims_report, terminal
 from capsbench.reporting.comparisons.claims import JudgedClaim, JudgedTest
+from capsbench.reporting.comparisons.verdicts import verdict_text, without_margin
 from capsbench.reporting.exports.claims_export import load_claims_export
 from capsbench.reporting.exports.export import is_claims_export, load_export
 from capsbench.reporting.formatting import counted
@@ -22,6 +24,7 @@ from capsbench.reporting.tables import render_terminal
 from capsbench.reporting.tables.claims_tables import claim_tables
 from capsbench.reporting.tables.render_html import render_notebook
 from capsbench.reporting.tables.result_tables import terminal_tables
+from capsbench.statistics.power import smallest_detectable
 from capsbench.trusted_code import trusting_code
 
 TEXT_WIDTH = 100  # characters of a table as text
@@ -111,7 +114,7 @@ class ClaimsResults:
 
     def __repr__(self) -> str:
         page = "" if self.page is None else f"; {self.page}"
-        verdicts = ", ".join(each.verdict for each in self.judged)
+        verdicts = ", ".join(verdict_text(each.verdict, each.claim) for each in self.judged)
         return f"<verdicts on '{self.record.claims.name}': {verdicts}{page}>"
 
     def _repr_html_(self) -> str:
@@ -206,12 +209,16 @@ def _page_note(page: Path | None) -> str:
 
 
 def _test_row(judged: JudgedClaim, test: JudgedTest) -> dict[str, Any]:
-    each, margin = test.difference, test.test.margin
+    margin = test.test.margin
+    each = None if test.difference is None else without_margin(test.difference, margin)
     low, high = (each and each.interval) or (None, None)
     return {
         "claim": judged.claim.claim,
         "claim_verdict": judged.verdict,
+        "network_verdict": judged.networks[test.test.model],
         "verdict": test.verdict,
+        "reason": test.reason or None,
+        "primary": test.test.primary,
         "part": test.test.part,
         "at": test.test.at,
         "model": test.test.model,
@@ -220,9 +227,23 @@ def _test_row(judged: JudgedClaim, test: JudgedTest) -> dict[str, Any]:
         **test.test.quantity.row(),
         "value": test.means[0],
         "value_against": test.means[1],
-        "difference": None if each is None else each.mean + margin,
-        "low": None if low is None else low + margin,
-        "high": None if high is None else high + margin,
+        "difference": None if each is None else each.mean,
+        "low": low,
+        "high": high,
         "margin": margin,
-        "p": None if each is None else each.p_corrected,
+        "bound": judged.claim.bound,
+        "p": None if each is None else _defined(each.p),
+        "p_corrected": _defined(each.p_corrected) if each and test.test.primary else None,
+        "detectable": _defined(smallest_detectable(each)) if each and test.test.primary else None,
+        "seeds_at_chance": _seeds(test.at_chance[0]),
+        "seeds_at_chance_against": _seeds(test.at_chance[1]),
     }
+
+
+def _defined(number: float) -> float | None:
+    return None if math.isnan(number) else number
+
+
+def _seeds(seeds: Sequence[int]) -> str | None:
+    """Return seeds as the text of one column."""
+    return ", ".join(map(str, seeds)) or None

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from capsbench.progress import activity
 from capsbench.records import BenchmarkFolder, ClaimsRecord, ProtocolChanges, Provenance
-from capsbench.reporting.comparisons.claims import at_scale
+from capsbench.reporting.comparisons.verdicts import at_scale, verdict_text
 from capsbench.reporting.terminal import page_line
 from capsbench.running.benchmark import (
     RunOutcome,
@@ -73,7 +73,10 @@ def run_claims(claims: Claims, scale: str | None, session: Session, *, command: 
     record.save_if_changed(folder.claims)
     page = claims_report.build(folder.path)
     for each in claims_report.load_claims_results(folder.path).judged():
-        session.print(f"{each.claim.claim}: {each.verdict}{at_scale(scale)}")
+        verdict = verdict_text(each.verdict, each.claim)
+        session.print(f"{each.claim.claim}: {verdict}{at_scale(scale)}")
+        for label, own in each.networks.items():
+            session.print(f"  {label}: {verdict_text(own, each.claim)}")
     session.console.print(page_line(page), soft_wrap=True)
     session.print(next_claims_step(record, session.output))
     return RunOutcome(page, failed)

@@ -1,7 +1,8 @@
-"""Schema of a file of claims: benchmarks, and the comparisons that support or refute a claim."""
+"""Schema of a file of claims: benchmarks, and the comparisons that decide each claim."""
 
 from __future__ import annotations
 
+from collections import Counter
 from functools import cache
 from pathlib import Path
 from typing import Self
@@ -10,7 +11,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from capsbench.arguments import explain
 from capsbench.errors import UserError, unknown
-from capsbench.measures import Name
+from capsbench.measures import Name, load_measure
 from capsbench.names import find, table
 from capsbench.schema.benchmark import Benchmark
 from capsbench.schema.code import names_of_code, relative_to, require_names
@@ -36,16 +37,20 @@ class ClaimPart(SchemaModel):
 
 
 class ClaimTest(SchemaModel):
-    """One comparison of two models, which supports a claim or refutes it.
+    """One comparison of two models on a part.
 
     Attributes:
         part: Name of the part.
         model: Label of the model that the claim is about.
         against: Label of the model that it is compared with.
+        primary: True for the test that decides, one for each model and part. The others are shown
+            with their raw p-values and decide nothing.
         at: Value, or name of the case, of what the part's benchmark varies, if it varies something.
         measure: Name of the measure.
         quantity: The number within the measure.
         against_quantity: The number of the other model, if it differs, as that of a layer does.
+        gain: True to compare what training added: the number of the trained network minus that of
+            the same network before its training, seed by seed.
         lower_is_better: True if a smaller number is better.
         margin: Smallest improvement that counts; a negative margin allows a loss of that size.
     """
@@ -53,20 +58,49 @@ class ClaimTest(SchemaModel):
     part: str
     model: str
     against: str
+    primary: bool = False
     at: Point | None = None
     measure: str
     quantity: Quantity
     against_quantity: Quantity | None = None
+    gain: bool = False
     lower_is_better: bool = False
     margin: float = 0.0
 
 
 class Claim(SchemaModel):
-    """A claim in words, with its source and its tests."""
+    """A claim in words, with its source and its tests.
+
+    Attributes:
+        claim: The sentence.
+        source: Its source.
+        bound: Largest difference that counts as none, in the unit of the compared numbers. It is
+            declared before any run, so that no result can choose it.
+        tests: The tests. Each model has one primary test on each part where it has any.
+    """
 
     claim: str
     source: str
+    bound: float = Field(default=0.02, gt=0)
     tests: tuple[ClaimTest, ...] = Field(min_length=1)
+
+    @property
+    def networks(self) -> tuple[str, ...]:
+        """Labels of the models that the claim is about."""
+        return tuple(dict.fromkeys(test.model for test in self.tests))
+
+    @model_validator(mode="after")
+    def _one_primary_test(self) -> Self:
+        counts = Counter[tuple[str, str]]()
+        for test in self.tests:
+            counts[test.model, test.part] += test.primary
+        for (model, part), count in counts.items():
+            if count != 1:
+                raise ValueError(
+                    f"{self.claim}: expected one primary test of '{model}' on part '{part}', got "
+                    f"{count or 'none'}; mark the one that decides with 'primary: true'"
+                )
+        return self
 
 
 class Claims(SchemaModel):
@@ -191,6 +225,11 @@ def _require_known(claim: Claim, test: ClaimTest, benchmark: Benchmark) -> None:
             require_quantity(test.measure, quantity, benchmark.measures)
         except UserError as error:
             raise UserError(f"{claim.claim}: {error}") from None
+    if test.gain and not load_measure(test.measure).controlled:
+        raise UserError(
+            f"{claim.claim}: {test.measure} is not measured before training, so that no gain is "
+            "known; leave out 'gain'"
+        )
     if test.at not in values:
         raise UserError(
             f"{claim.claim}: part {test.part} has no value {test.at}; name one of {values} as 'at'"

@@ -1,27 +1,39 @@
-"""Verdicts on claims: the difference of each test, with an interval, and whether it is decided."""
+"""Verdicts on claims: the difference of each test, the verdict of each network, and of the claim.
+
+The primary tests of a claim are its family: Bonferroni's correction within it applies to p-values
+and intervals alike. Secondary tests have raw p-values and decide nothing. A verdict on several
+tests is the one that all of them share, so that one test neither makes a claim hold nor fail.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from capsbench.records import CellResult, Results
 from capsbench.reporting.comparisons.aggregate import SeedValues, aggregate_seeds
-from capsbench.reporting.comparisons.differences import RESAMPLES
-from capsbench.reporting.comparisons.per_image import load_outcomes
+from capsbench.reporting.comparisons.gains import gain_outcomes, seed_gains
+from capsbench.reporting.comparisons.per_image import ImageOutcomes, load_outcomes
+from capsbench.reporting.comparisons.verdicts import (
+    ClaimVerdict,
+    least_seeds,
+    shared,
+    verdict_on,
+)
 from capsbench.schema.claims import Claim, Claims, ClaimTest
+from capsbench.statistics.bounded import range_of_difference
 from capsbench.statistics.correction import corrected
 from capsbench.statistics.paired_difference import (
     Difference,
     difference,
     difference_over_seeds,
 )
+from capsbench.values import Quantity
 
-ClaimVerdict = Literal["holds", "does not hold", "not decided"]
-LEVEL = 0.05
+Cells = tuple[list[CellResult], list[CellResult]]  # of the model, and of the other one
+Sides = tuple[SeedValues | None, SeedValues | None]
 
 
 @dataclass(frozen=True)
@@ -31,16 +43,21 @@ class JudgedTest:
     Attributes:
         test: The test.
         difference: Improvement of the model beyond the margin of the test; None if not measured.
+            That of a primary test is corrected for all primary tests of the claim.
         means: Mean values of the model and of the other one; None if not measured.
         parameters: Numbers of parameters of the model and of the other one; None if not trained.
-        verdict: Verdict on this test.
+        at_chance: Seeds of the model and of the other one whose networks are at chance.
+        verdict: Verdict on a primary test; None of a secondary one.
+        reason: Reason why nothing is decided, if it is not the numbers; empty otherwise.
     """
 
     test: ClaimTest
     difference: Difference | None
     means: tuple[float | None, float | None]
     parameters: tuple[int | None, int | None]
-    verdict: ClaimVerdict
+    at_chance: tuple[tuple[int, ...], tuple[int, ...]]
+    verdict: ClaimVerdict | None = None
+    reason: str = ""
 
 
 @dataclass(frozen=True)
@@ -51,87 +68,106 @@ class JudgedClaim:
     tests: tuple[JudgedTest, ...]
     verdict: ClaimVerdict
 
+    @property
+    def primary(self) -> tuple[JudgedTest, ...]:
+        """The tests that decide."""
+        return tuple(test for test in self.tests if test.test.primary)
 
-def judge(claims: Claims, parts: Mapping[str, Results]) -> list[JudgedClaim]:
+    @property
+    def secondary(self) -> tuple[JudgedTest, ...]:
+        """The other tests."""
+        return tuple(test for test in self.tests if not test.test.primary)
+
+    @property
+    def networks(self) -> dict[str, ClaimVerdict]:
+        """Verdict of each network: the one that its primary tests on all sets share."""
+        return {
+            label: shared([test.verdict for test in self.primary if test.test.model == label])
+            for label in self.claim.networks
+        }
+
+
+def judge(claims: Claims, parts: Mapping[str, Results], scale: str | None) -> list[JudgedClaim]:
     """Return the verdict on each claim.
 
     Args:
         claims: The claims.
         parts: Records of each part's benchmark.
+        scale: Name of the scale; None at full size, which takes more seeds.
 
     Raises:
         UserError: A record is damaged.
     """
-    tests = [(claim, test) for claim in claims.claims for test in claim.tests]
-    measured = [_difference(parts[test.part], test) for _, test in tests]
-    adjusted = iter(corrected([each for each in measured if each is not None]))
-    judged = [
-        (claim, _judge_test(parts[test.part], test, None if each is None else next(adjusted)))
-        for (claim, test), each in zip(tests, measured, strict=True)
+    return [
+        judge_claim(claim, [_measure(parts[test.part].cells, test) for test in claim.tests], scale)
+        for claim in claims.claims
     ]
-    result = []
-    for claim in claims.claims:
-        own = tuple(test for of, test in judged if of is claim)
-        result.append(JudgedClaim(claim, own, overall([test.verdict for test in own])))
-    return result
 
 
-def overall(verdicts: Sequence[ClaimVerdict]) -> ClaimVerdict:
-    """Return the verdict on a claim from the verdicts on its tests.
+def judge_claim(claim: Claim, tests: Sequence[JudgedTest], scale: str | None) -> JudgedClaim:
+    """Return the verdict on a claim from its measured tests, whose family is corrected here.
 
-    >>> overall(["holds", "holds"]), overall(["holds", "not decided"])
-    ('holds', 'not decided')
-    >>> overall(["not decided", "does not hold"])
-    'does not hold'
+    Args:
+        claim: The claim.
+        tests: Its tests; what they hold of verdicts and corrections is made again.
+        scale: Name of the scale; None at full size.
     """
-    if "does not hold" in verdicts:
-        return "does not hold"
-    return "holds" if all(each == "holds" for each in verdicts) else "not decided"
+    family = [test.difference for test in tests if test.test.primary]
+    adjusted = iter(corrected([each for each in family if each is not None]))
+    judged = []
+    for test in tests:
+        if not test.test.primary:
+            judged.append(replace(test, verdict=None, reason=""))
+            continue
+        each = None if test.difference is None else next(adjusted)
+        verdict, reason = verdict_on(
+            each, margin=test.test.margin, bound=claim.bound, least_seeds=least_seeds(scale)
+        )
+        judged.append(replace(test, difference=each, verdict=verdict, reason=reason))
+    verdict = shared([test.verdict for test in judged if test.test.primary])
+    return JudgedClaim(claim, tuple(judged), verdict)
 
 
-def verdict_on(difference: Difference | None) -> ClaimVerdict:
-    """Return the verdict on one test from the improvement beyond its margin."""
-    if difference is None or not difference.p_corrected < LEVEL:  # also if it is undefined
-        return "not decided"
-    return "holds" if difference.mean > 0 else "does not hold"
-
-
-def mean_values(cells: Sequence[CellResult], test: ClaimTest) -> tuple[float | None, float | None]:
-    """Return the mean values of the model and of the other one, over seeds."""
+def without_difference(cells: Sequence[CellResult], test: ClaimTest) -> JudgedTest:
+    """Return a test with what records alone state, without the outcomes of images."""
     first, second = (
-        None if seed_values is None else seed_values.mean for seed_values in _sides(cells, test)
+        next((cell.training.parameters for cell in own if cell.training), None)
+        for own in _pair(cells, test)
     )
-    return first, second
-
-
-def at_scale(scale: str | None) -> str:
-    """Return the addition to a verdict that does not hold for the full size."""
-    return "" if scale is None else f", at this scale ({scale})"
-
-
-def _judge_test(results: Results, test: ClaimTest, each: Difference | None) -> JudgedTest:
-    first, second = (
-        next((cell.training.parameters for cell in cells if cell.training), None)
-        for cells in _pair(results.cells, test)
+    sides = _sides(cells, test)
+    one, other = (None if side is None else side.mean for side in sides)
+    at_chance = [
+        tuple(seed for seed in (side.at_chance if side else ()) if seed is not None)
+        for side in sides
+    ]
+    return JudgedTest(
+        test, None, (one, other), (first, second), at_chance=(at_chance[0], at_chance[1])
     )
-    means = mean_values(results.cells, test)
-    return JudgedTest(test, each, means, (first, second), verdict_on(each))
 
 
-def _difference(results: Results, test: ClaimTest) -> Difference | None:
+def _measure(cells: Sequence[CellResult], test: ClaimTest) -> JudgedTest:
+    """Return a test with its difference, before any correction."""
+    each = _difference(_pair(cells, test), _sides(cells, test), test)
+    return replace(without_difference(cells, test), difference=each)
+
+
+def _difference(pair: Cells, sides: Sides, test: ClaimTest) -> Difference | None:
     """Return the improvement of the model over the other one, beyond the margin of the test."""
+    one, other = sides
+    if one is None or other is None:
+        return None
     sign = -1.0 if test.lower_is_better else 1.0
-    quantities = test.quantity, test.against_quantity or test.quantity
+    bounds = range_of_difference(one.bounds, other.bounds)
+    if bounds is not None:
+        low, high = sorted(sign * limit for limit in bounds)
+        bounds = low - test.margin, high - test.margin
     first, second = (
-        load_outcomes(cells, test.measure).get(quantity)
-        for cells, quantity in zip(_pair(results.cells, test), quantities, strict=True)
+        _outcomes(cells, test, quantity)
+        for cells, quantity in zip(pair, _quantities(test), strict=True)
     )
     if first and second and np.array_equal(first.numbers, second.numbers):
         tables = sign * first.table - test.margin, sign * second.table
-        return difference(*tables, objects=first.objects, resamples=RESAMPLES)
-    one, other = _sides(results.cells, test)
-    if one is None or other is None:
-        return None
+        return difference(*tables, objects=first.objects, bounds=bounds)
     seeds = [seed for seed in one.values if seed in other.values]
     if not seeds:
         return None
@@ -139,23 +175,32 @@ def _difference(results: Results, test: ClaimTest) -> Difference | None:
         np.array([sign * seed_values.values[seed] for seed in seeds])
         for seed_values in (one, other)
     ]
-    return difference_over_seeds(values[0] - test.margin, values[1])
+    return difference_over_seeds(values[0] - test.margin, values[1], bounds=bounds)
 
 
-def _sides(
-    cells: Sequence[CellResult], test: ClaimTest
-) -> tuple[SeedValues | None, SeedValues | None]:
-    """Return the numbers of the model and of the other one."""
-    one, other = _pair(cells, test)
-    return (
-        aggregate_seeds(one, test.measure, test.quantity),
-        aggregate_seeds(other, test.measure, test.against_quantity or test.quantity),
+def _outcomes(
+    cells: Sequence[CellResult], test: ClaimTest, quantity: Quantity
+) -> ImageOutcomes | None:
+    """Return the contributions of images to a number, or to what training added to it."""
+    outcomes = load_outcomes(cells, test.measure)
+    return gain_outcomes(outcomes, quantity) if test.gain else outcomes.get(quantity)
+
+
+def _sides(cells: Sequence[CellResult], test: ClaimTest) -> Sides:
+    """Return the numbers of the model and of the other one, or what training added to them."""
+    collect = seed_gains if test.gain else aggregate_seeds
+    one, other = (
+        collect(own, test.measure, quantity)
+        for own, quantity in zip(_pair(cells, test), _quantities(test), strict=True)
     )
+    return one, other
 
 
-def _pair(
-    cells: Sequence[CellResult], test: ClaimTest
-) -> tuple[list[CellResult], list[CellResult]]:
+def _quantities(test: ClaimTest) -> tuple[Quantity, Quantity]:
+    return test.quantity, test.against_quantity or test.quantity
+
+
+def _pair(cells: Sequence[CellResult], test: ClaimTest) -> Cells:
     """Return the cells of the model and of the other one."""
     return (
         [cell for cell in cells if (cell.label, cell.point) == (test.model, test.at)],

@@ -5,12 +5,15 @@ from __future__ import annotations
 import math
 
 from capsbench.errors import UserError
-from capsbench.reporting.comparisons.claims import JudgedTest, mean_values, overall, verdict_on
+from capsbench.reporting.comparisons.claims import (
+    JudgedClaim,
+    JudgedTest,
+    judge_claim,
+    without_difference,
+)
 from capsbench.reporting.exports.checks import TOLERANCE, check_cells
 from capsbench.reporting.exports.claims_export import ExportedClaims
 from capsbench.schema import load_claims
-from capsbench.statistics.correction import corrected
-from capsbench.statistics.paired_difference import Difference
 
 DETERMINING = ("name", "version", "parts", "claims")
 
@@ -19,7 +22,7 @@ def check_claims(exported: ExportedClaims) -> None:
     """Check that the claims are the shipped ones, and that verdicts follow from their tests.
 
     The means must be those of the cells, the cells those of the parts' benchmarks at the named
-    scale, and the p-values are corrected again. The p-values themselves need per-image outcomes,
+    scale, and p-values and intervals are corrected again. Standard errors need per-image outcomes,
     and are trusted.
 
     Raises:
@@ -38,39 +41,50 @@ def check_claims(exported: ExportedClaims) -> None:
         raise UserError(f"{path} does not have the cells of all parts; export the run again")
     for part, cells in exported.parts.items():
         check_cells(path, shipped.benchmark(part, record.scale), cells)
-    tests = [test for each in exported.judged for test in each.tests]
-    adjusted = iter(corrected([t.difference for t in tests if t.difference is not None]))
     for each in exported.judged:
-        consistent = [
-            _is_consistent(exported, test, next(adjusted) if test.difference else None)
-            for test in each.tests
-        ]
+        again = judge_claim(each.claim, each.tests, record.scale)
         same_tests = tuple(test.test for test in each.tests) == each.claim.tests
-        verdict = overall([test.verdict for test in each.tests])
-        if not (all(consistent) and same_tests and each.verdict == verdict):
+        consistent = all(_is_consistent(exported, test) for test in each.tests)
+        if not (same_tests and consistent and _verdicts(each) == _verdicts(again)):
             raise UserError(
                 f"{path}: the verdict on '{each.claim.claim}' does not follow from its tests; "
                 "export the run again"
             )
 
 
-def _is_consistent(exported: ExportedClaims, judged: JudgedTest, again: Difference | None) -> bool:
-    """Check a test against its cells, and against its p-value corrected again."""
-    means = mean_values(exported.parts[judged.test.part], judged.test)
-    if judged.verdict != verdict_on(again) or not _close(means, judged.means):
+def _verdicts(judged: JudgedClaim) -> tuple[object, ...]:
+    """Return all that follows from the differences of the tests."""
+    tests = ((test.verdict, test.reason, _interval(test)) for test in judged.tests)
+    return judged.verdict, *tests
+
+
+def _interval(judged: JudgedTest) -> tuple[str, ...]:
+    """Return corrected p and interval, rounded as after a file."""
+    each = judged.difference
+    if each is None:
+        return ()
+    return tuple(f"{number:.6g}" for number in (each.p_corrected, *(each.interval or ())))
+
+
+def _is_consistent(exported: ExportedClaims, judged: JudgedTest) -> bool:
+    """Check a test against the cells of its part."""
+    own = without_difference(exported.parts[judged.test.part], judged.test)
+    if own.at_chance != judged.at_chance or not _close(own.means, judged.means):
         return False
-    if judged.difference is None or again is None:
+    each = judged.difference
+    if each is None:
         return True
-    first, second = means
-    low, high = judged.difference.interval or (-math.inf, math.inf)
-    sign = -1 if judged.test.lower_is_better else 1
+    if not math.isnan(each.standard_error):
+        from scipy.stats import t as student_t
+
+        p = 2 * student_t.sf(abs(each.mean) / each.standard_error, each.degrees)
+        if not math.isclose(each.p, p, rel_tol=TOLERANCE, abs_tol=1e-300):
+            return False
+    (first, second), sign = own.means, -1 if judged.test.lower_is_better else 1
     return (
         first is not None
         and second is not None
-        and math.isclose(
-            sign * (first - second) - judged.test.margin, again.mean, abs_tol=TOLERANCE
-        )
-        and low <= again.mean <= high
+        and math.isclose(sign * (first - second) - judged.test.margin, each.mean, abs_tol=TOLERANCE)
     )
 
 

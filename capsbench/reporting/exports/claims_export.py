@@ -12,7 +12,8 @@ from capsbench.records.benchmark import FULL
 from capsbench.records.one_version import require_one_revision, require_one_version
 from capsbench.records.record import Record, RecordPart
 from capsbench.reporting.claims_report import load_claims_results
-from capsbench.reporting.comparisons.claims import ClaimVerdict, JudgedClaim, JudgedTest
+from capsbench.reporting.comparisons.claims import JudgedClaim, JudgedTest
+from capsbench.reporting.comparisons.verdicts import ClaimVerdict
 from capsbench.reporting.exports.export import (
     EXPORT_REMEDY,
     ExportedCell,
@@ -29,7 +30,9 @@ class ExportedTest(RecordPart):
     numbers: ExportedNumbers | None
     means: tuple[float | None, float | None]
     parameters: tuple[int | None, int | None]
-    verdict: ClaimVerdict
+    at_chance: tuple[tuple[int, ...], tuple[int, ...]]
+    verdict: ClaimVerdict | None
+    reason: str
 
     @classmethod
     def of(cls, judged: JudgedTest) -> Self:
@@ -40,14 +43,23 @@ class ExportedTest(RecordPart):
             numbers=None if each is None else ExportedNumbers.of(each),
             means=judged.means,
             parameters=judged.parameters,
+            at_chance=judged.at_chance,
             verdict=judged.verdict,
+            reason=judged.reason,
         )
 
     @property
     def judged(self) -> JudgedTest:
         """The test as before the export."""
-        each = None if self.numbers is None else self.numbers.difference
-        return JudgedTest(self.test, each, self.means, self.parameters, self.verdict)
+        return JudgedTest(
+            test=self.test,
+            difference=None if self.numbers is None else self.numbers.difference,
+            means=self.means,
+            parameters=self.parameters,
+            at_chance=self.at_chance,
+            verdict=self.verdict,
+            reason=self.reason,
+        )
 
 
 class ExportedClaim(RecordPart):

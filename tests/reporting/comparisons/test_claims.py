@@ -1,7 +1,7 @@
-"""Verdicts on claims: of known differences, of all tests together, and on the page."""
+"""Claims: differences of known size, families of tests, networks, pages and exported files."""
 
 import json
-from pathlib import Path
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,41 +15,64 @@ from capsbench.measures import MeasureContext, index_name, load_measure
 from capsbench.names import find
 from capsbench.records import ClaimsRecord, load_results
 from capsbench.reporting.claims_report import build, load_claims_results
-from capsbench.reporting.comparisons.claims import judge, overall
+from capsbench.reporting.comparisons.claims import judge
+from capsbench.reporting.exports import claims_checks
 from capsbench.reporting.exports.claims_checks import check_claims
 from capsbench.reporting.exports.claims_export import export_claims, load_claims_export
-from capsbench.reporting.tables.claims_tables import claim_table, claim_tables, verdict_table
-from capsbench.schema.claims import Claims
+from capsbench.reporting.tables.claims_tables import claim_tables, primary_table, verdict_table
+from capsbench.schema.claims import Claims, load_claims
 from capsbench.values import Quantity
 
-ROOT = Path(__file__).parents[3]
 MODELS = (("CNN", "cnn-small"), ("Caps", "capsnet-dr"), ("Same", "capsnet-em"))
 SPLITS = {"measure": "accuracy-by-split"}
 FAMILIAR = Quantity(metric="accuracy", split="familiar")
+NOVEL = Quantity(metric="accuracy", split="novel")
 ERROR = "expected_calibration_error"
+GAIN = Quantity(metric="gain_over_control", layer="poses")
 FAMILIAR_ACCURACY = {"quantity": {"metric": "accuracy", "split": "familiar"}}
 NOVEL_ACCURACY = {"quantity": {"metric": "accuracy", "split": "novel"}}
-ACCURACY = {"part": "one", "against": "CNN", "measure": "accuracy-by-split", **FAMILIAR_ACCURACY}
+ACCURACY = {
+    "part": "one",
+    "against": "CNN",
+    "primary": True,
+    "measure": "accuracy-by-split",
+    **FAMILIAR_ACCURACY,
+}
+SEEDS = tuple(range(5))
 
 
-@pytest.fixture
-def parts(tmp_path, write_benchmark, add_measure):
-    """Caps is more accurate than CNN by 0.3, far beyond chance; Same is like CNN."""
-    folder = write_benchmark(tmp_path, models=MODELS, seeds=(0, 1, 2))
+@pytest.fixture(scope="module")
+def parts(tmp_path_factory, write_benchmark, add_measure):
+    """Caps is more accurate than CNN by 0.3, far beyond chance; Same is like CNN.
+
+    On novel images all of them guess, and the first seed of CNN guesses on familiar ones, too.
+    Training adds 0.2 to a measure of Caps, and takes 0.1 from that of CNN, which is the larger one.
+    """
+    folder = write_benchmark(tmp_path_factory.mktemp("parts"), models=MODELS, seeds=SEEDS)
     random = np.random.default_rng(0)
     for label, share in (("CNN", 0.5), ("Caps", 0.8), ("Same", 0.5)):
-        for seed in range(3):
-            correct = random.random(2000) < share
-            values = [FAMILIAR.with_value(float(correct.mean()), 2000)]
-            per_image = {FAMILIAR.name: correct, index_name(): np.arange(2000)}
+        for seed in SEEDS:
+            values, per_image = [], {}
+            for quantity, mean in ((FAMILIAR, share), (NOVEL, 0.5)):
+                correct = random.random(4000) < mean
+                values.append(quantity.with_value(float(correct.mean()), 4000))
+                per_image |= {quantity.name: correct, index_name(quantity.split): np.arange(4000)}
             add_measure(folder, label, seed, SPLITS, values, per_image=per_image)
             error = {"CNN": 0.2, "Caps": 0.1, "Same": 0.2}[label] + 0.004 * random.random()
-            values = [Quantity(metric=ERROR, layer=label).with_value(error, 2000)]
+            values = [Quantity(metric=ERROR, layer=label).with_value(error, 4000)]
             add_measure(folder, label, seed, {"measure": "calibration"}, values)
+            trained, before = {"CNN": (0.7, 0.8), "Caps": (0.4, 0.2), "Same": (0.7, 0.8)}[label]
+            noise = 0.01 * random.random(2)
+            values = [
+                GAIN.with_value(trained + noise[0], 100),
+                GAIN.of_untrained().with_value(before + noise[1], 100),
+            ]
+            add_measure(folder, label, seed, {"measure": "linear-equivariance"}, values)
     return {"one": load_results(folder)}
 
 
-def claims(*tests, name="claims"):
+def claims(*tests, bound=0.02, name="claims"):
+    claim = {"claim": "Capsules are <better>", "source": "a test", "bound": bound}
     return Claims.model_validate(
         {
             "name": name,
@@ -58,12 +81,15 @@ def claims(*tests, name="claims"):
             "question": "Who knows?",
             "source": "a test",
             "expected": "at once",
-            "parts": {"one": {"benchmark": "quick"}},
-            "claims": [
-                {"claim": "Capsules are <better>", "source": "a test", "tests": list(tests)}
-            ],
+            "parts": {"one": {"benchmark": "quick"}, "two": {"benchmark": "quick"}},
+            "claims": [claim | {"tests": list(tests)}],
         }
     )
+
+
+def judged_claim(parts, *tests, scale="small", **keywords):
+    (judged,) = judge(claims(*tests, **keywords), parts, scale)
+    return judged
 
 
 @pytest.mark.parametrize(
@@ -75,34 +101,89 @@ def claims(*tests, name="claims"):
         ({"model": "Caps", "lower_is_better": True}, "does not hold"),
         ({"model": "Same"}, "not decided"),
         ({"model": "Same", "margin": -0.2}, "holds"),
-        ({"model": "Caps", **NOVEL_ACCURACY}, "not decided"),  # not measured
+        ({"model": "Caps", "quantity": {"metric": "accuracy", "split": "between"}}, "not decided"),
     ],
 )
 def test_a_test_is_of_the_difference_beyond_the_margin(parts, test, verdict):
-    (judged,) = judge(claims(ACCURACY | test), parts)
+    judged = judged_claim(parts, ACCURACY | test, bound=0.001)
     assert judged.verdict == verdict
     (tested,) = judged.tests
     assert tested.verdict == verdict
     if tested.difference is not None:
-        assert tested.difference.n_images == 2000
+        assert tested.difference.n_images == 4000
+        assert tested.difference.bounds is not None
+    else:
+        assert tested.reason == "not measured"
+
+
+def test_networks_as_accurate_as_each_other_are_no_difference(parts):
+    test = ACCURACY | {"model": "Same"} | NOVEL_ACCURACY
+    judged = judged_claim(parts, test, bound=0.05)
+    assert judged.verdict == "no difference"
+    row = verdict_table([judged], "small").rows[0]
+    assert row.cells[1] == "no difference beyond 5 points, at this scale (small)"
+    assert judged_claim(parts, test, bound=0.001).verdict == "not decided"
+
+
+def test_a_seed_at_chance_is_named_beside_the_mean(parts):
+    results = parts["one"]
+    cells = list(results.cells)
+    number = next(n for n, cell in enumerate(cells) if (cell.label, cell.seed) == ("CNN", 3))
+    record = cells[number].measures["accuracy-by-split"]
+    values = tuple(
+        value.model_copy(update={"value": 0.101}) if value.quantity == FAMILIAR else value
+        for value in record.values
+    )
+    record = type(record)(**dict(record) | {"values": values})
+    cells[number] = replace(cells[number], measures={"accuracy-by-split": record})
+    judged = judged_claim(
+        {"one": replace(results, cells=tuple(cells))}, ACCURACY | {"model": "Caps"}
+    )
+    assert judged.tests[0].at_chance == ((), (3,))
+    model, against = primary_table(judged, 1, None).rows[0].contents()[3:5]
+    assert (model.note, against.note) == ("", "seed 3 at chance")
+
+
+def test_fewer_than_five_seeds_decide_nothing(parts):
+    test = ACCURACY | {"model": "Caps"}
+    results = parts["one"]
+    few = replace(results, cells=tuple(cell for cell in results.cells if cell.seed != 4))
+    (tested,) = judged_claim({"one": few}, test).tests
+    assert (tested.verdict, tested.reason) == ("not decided", "4 of at least 5 seeds")
+    (tested,) = judged_claim(parts, test, scale=None).tests
+    assert (tested.verdict, tested.reason) == ("not decided", "5 of at least 10 seeds")
+    assert tested.difference is not None  # the numbers are shown all the same
 
 
 def test_values_without_outcomes_are_compared_over_seeds_and_may_differ_in_quantity(parts):
-    test = {
-        "part": "one",
+    test = ACCURACY | {
         "model": "Caps",
-        "against": "CNN",
         "measure": "calibration",
         "quantity": {"metric": ERROR, "layer": "Caps"},
         "against_quantity": {"metric": ERROR, "layer": "CNN"},
         "lower_is_better": True,
     }
-    (judged,) = judge(claims(test), parts)
+    judged = judged_claim(parts, test)
     assert judged.verdict == "holds"
     (tested,) = judged.tests
     assert tested.difference is not None
-    assert (tested.difference.n_seeds, tested.difference.n_images) == ((3, 3), 0)
+    assert (tested.difference.n_seeds, tested.difference.n_images) == ((5, 5), 0)
     assert tested.difference.mean == pytest.approx(0.1, abs=0.01)
+
+
+def test_a_gain_is_what_training_added(parts):
+    """The trained CNN has the larger number, but had a still larger one before its training."""
+    test = ACCURACY | {
+        "model": "Caps",
+        "measure": "linear-equivariance",
+        "quantity": {"metric": "gain_over_control", "layer": "poses"},
+    }
+    assert judged_claim(parts, test).verdict == "does not hold"
+    judged = judged_claim(parts, test | {"gain": True})
+    assert judged.verdict == "holds"
+    (tested,) = judged.tests
+    assert tested.means == (pytest.approx(0.2, abs=0.01), pytest.approx(-0.1, abs=0.01))
+    assert "gained by training" in primary_table(judged, 1, None).rows[0].contents()[1].text
 
 
 def test_layers_with_outcomes_of_images_are_compared_over_images_too(
@@ -129,8 +210,7 @@ def test_layers_with_outcomes_of_images_are_compared_over_images_too(
         "against_quantity": {"metric": "invariance_error", "layer": "block 1"},
     }
     test = ACCURACY | {"model": "Caps", "measure": "invariance-error"} | quantities
-    (judged,) = judge(claims(test), {"one": load_results(folder)})
-    (tested,) = judged.tests
+    (tested,) = judged_claim({"one": load_results(folder)}, test).tests
     assert tested.difference is not None
     assert tested.difference.n_images == 60
     first, second = tested.means
@@ -139,40 +219,84 @@ def test_layers_with_outcomes_of_images_are_compared_over_images_too(
     assert tested.difference.mean == pytest.approx(first - second)
 
 
-def test_one_failed_test_is_enough_and_all_are_corrected_together(parts):
+def test_only_primary_tests_decide_and_are_corrected_together(parts):
     better = ACCURACY | {"model": "Caps"}
-    worse = better | {"lower_is_better": True}
-    (alone,) = judge(claims(better), parts)
-    missing = ACCURACY | {"model": "Same", "quantity": {"metric": "missing"}}
-    (judged,) = judge(claims(better, worse, missing), parts)
-    assert judged.verdict == "does not hold"
-    assert [each.verdict for each in judged.tests] == ["holds", "does not hold", "not decided"]
-    first, single = judged.tests[0].difference, alone.tests[0].difference
-    assert first is not None
-    assert single is not None
-    assert (single.comparisons, first.comparisons) == (1, 2)
-    assert first.p_corrected == pytest.approx(2 * single.p)
-    assert overall(["holds", "not decided"]) == "not decided"
+    worse = better | {"lower_is_better": True, "primary": False}
+    alone = judged_claim(parts, better)
+    judged = judged_claim(parts, better, ACCURACY | {"model": "Same", "margin": -0.2}, worse)
+    assert judged.verdict == "holds"
+    assert [each.verdict for each in judged.tests] == ["holds", "holds", None]
+    (first, _, secondary), (single,) = judged.tests, alone.tests
+    assert first.difference is not None
+    assert single.difference is not None
+    assert secondary.difference is not None
+    assert (single.difference.comparisons, first.difference.comparisons) == (1, 2)
+    assert first.difference.p_corrected == pytest.approx(2 * single.difference.p)
+    assert first.difference.p == single.difference.p == secondary.difference.p
+    assert (secondary.difference.comparisons, secondary.difference.p_corrected) == (
+        1,
+        secondary.difference.p,
+    )
+
+
+def test_a_family_is_one_claim(parts):
+    """A second claim with many tests takes nothing from the first one."""
+    one = claims(ACCURACY | {"model": "Caps"})
+    more = claims(*(ACCURACY | {"model": label} for label in ("Caps", "Same")))
+    both = one.model_copy(update={"claims": (*one.claims, *more.claims)})
+    first, second = judge(both, parts, "small")
+    assert first.tests[0].difference is not None
+    assert first.tests[0].difference.comparisons == 1
+    assert second.tests[0].difference is not None
+    assert second.tests[0].difference.comparisons == 2
 
 
 def test_every_verdict_names_the_scale(parts):
-    judged = judge(claims(ACCURACY | {"model": "Caps"}), parts)
-    assert verdict_table(judged, "small").rows[0].cells[1] == "holds, at this scale (small)"
+    judged = [judged_claim(parts, ACCURACY | {"model": "Caps"})]
+    (claim, network) = verdict_table(judged, "small").rows
+    assert claim.cells[1] == network.cells[1] == "holds, at this scale (small)"
     assert verdict_table(judged, None).rows[0].cells[1] == "holds"
-    assert "(small)" in claim_table(judged[0], 1, "small").columns[-1].title
+    assert "(small)" in primary_table(judged[0], 1, "small").columns[2].title
 
 
-def test_each_network_has_a_verdict_of_its_own(parts):
+def test_each_network_has_a_row_and_no_claim_fails_because_one_test_does(parts):
+    both = parts | {"two": parts["one"]}
     better = ACCURACY | {"model": "Caps"}
-    other = ACCURACY | {"model": "Same", "margin": 0.2}
-    judged = judge(claims(better, better | {"margin": 0.3}, other), parts)
-    table = verdict_table(judged, None)
-    assert [column.title for column in table.columns] == ["Claim", "Verdict", "Caps", "Same"]
-    assert table.rows[0].cells[1:] == (
-        "does not hold",
-        "not decided (1 of 2, 1 holds)",
-        "does not hold (1 of 1)",
+    judged = judged_claim(
+        both,
+        better,
+        better | {"part": "two", "margin": 0.4},
+        ACCURACY | {"model": "Same", "margin": 0.2},
+        ACCURACY | {"model": "Same", "margin": 0.2, "part": "two"},
     )
+    assert judged.networks == {"Caps": "not decided", "Same": "does not hold"}
+    rows = [row.cells for row in verdict_table([judged], None).rows]
+    assert rows == [
+        ("Capsules are <better>", "not decided", "4 primary tests on 2 sets"),
+        ("· Caps", "not decided", "one: holds; two: does not hold"),
+        ("· Same", "does not hold", "one: does not hold; two: does not hold"),
+    ]
+
+
+def test_tables_have_raw_and_corrected_p_and_what_could_have_been_seen(parts):
+    tests = (ACCURACY | {"model": "Same"} | NOVEL_ACCURACY, ACCURACY | {"model": "Caps"})
+    secondary = ACCURACY | {"model": "Same", "primary": False}
+    judged = judged_claim(parts, *tests, secondary)
+    _, primary, other = claim_tables([judged], None)
+    titles = [column.title for column in primary.columns]
+    row = dict(zip(titles, primary.rows[0].contents(), strict=True))
+    p, corrected = (float(row[title].text) for title in ("p", "Corrected p"))
+    assert corrected == pytest.approx(min(1, 2 * p), rel=0.1)
+    low, high = row["Interval"].text.split(" to ")
+    detectable = points(row["Detectable"].text)
+    half = (points(high) - points(low)) / 2
+    assert half < detectable < 2.5 * half
+    assert "decide nothing" in other.caption
+    assert "Verdict" not in {column.title for column in other.columns}
+
+
+def points(text):
+    return float(text.removesuffix(" pts").replace("−", "-"))
 
 
 FILE = {
@@ -204,6 +328,7 @@ FILE = {
                     "part": "one",
                     "model": "CapsNet (dynamic routing)",
                     "against": "CNN",
+                    "primary": True,
                     "measure": "accuracy-by-split",
                     **FAMILIAR_ACCURACY,
                 }
@@ -231,6 +356,7 @@ def test_claims_are_run_shown_and_exported(ran, monkeypatch, capsys):
     text = (ran / "runs/tried-tiny/report/report.md").read_text()
     for form in (page, text):
         assert "at this scale (tiny)" in form
+        assert "3 of at least 5 seeds" in form
         assert "It &lt;is&gt;" in form
         assert "<is>" not in form
     assert "../../tried-tiny-one/report/index.html" in page
@@ -262,27 +388,54 @@ def test_a_verdict_that_does_not_follow_is_refused(ran, tmp_path):
         load_claims_export(file)
 
 
+def test_an_export_that_follows_is_accepted(exported, ran, tmp_path, monkeypatch):
+    file = tmp_path / "claims.json"
+    write_json(file, exported)
+    use_as_shipped(ran, monkeypatch)
+    check_claims(load_claims_export(file))
+
+
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
         (lambda judged: judged[0].update(verdict="holds"), "does not follow"),
         (lambda judged: judged[0]["tests"][0].update(verdict="holds"), "does not follow"),
+        (lambda judged: judged[0]["tests"][0].update(reason=""), "does not follow"),
         (lambda judged: judged[0]["claim"].update(claim="Other"), "other claims"),
         (lambda judged: judged[0]["tests"].pop(), "does not follow"),
-        (lambda judged: judged[0]["tests"][0]["means"].reverse(), "does not follow"),
+        (lambda judged: judged[0]["tests"][0].update(means=[0.5, 0.1]), "does not follow"),
+        (lambda judged: judged[0]["tests"][0].update(at_chance=[[], []]), "does not follow"),
+        (lambda judged: judged[0]["tests"][0]["numbers"].update(p=1e-9), "does not follow"),
+        (lambda judged: judged[0]["tests"][0]["numbers"].update(interval=[0, 1]), "not follow"),
         (lambda judged: judged[0]["tests"][0].update(numbers={"mean": 1}), "damaged"),
     ],
-    ids=["claim", "test", "other claim", "fewer tests", "other means", "no numbers"],
+    ids=[
+        *("claim", "test", "reason", "other claim", "fewer tests", "other means", "chance"),
+        *("other p", "other interval", "no numbers"),
+    ],
 )
-def test_verdicts_are_checked(damage, message, tmp_path):
-    (shipped,) = (ROOT / "results/claims").glob("*.json")
-    content = json.loads(shipped.read_text())
-    content.pop("checksum", None)
-    damage(content["judged"])
+def test_verdicts_are_checked(damage, message, exported, ran, tmp_path, monkeypatch):
+    damage(exported["judged"])
     file = tmp_path / "claims.json"
-    write_json(file, content)
+    write_json(file, exported)
+    use_as_shipped(ran, monkeypatch)
     with pytest.raises(UserError, match=message):
         check_claims(load_claims_export(file))
+
+
+@pytest.fixture
+def exported(ran, tmp_path):
+    """Contents of an exported file, without its checksum."""
+    content = json.loads(export_claims(ran / "runs/tried-tiny", tmp_path).read_text())
+    content.pop("checksum")
+    return content
+
+
+def use_as_shipped(ran, monkeypatch):
+    """Let the file of a user's own claims count as the shipped one."""
+    monkeypatch.setattr(
+        claims_checks, "load_claims", lambda _, scale: load_claims(str(ran / "tried.yaml"), scale)
+    )
 
 
 def test_claims_refuse_options_of_benchmarks(ran, monkeypatch, capsys):
