@@ -33,6 +33,7 @@ from capsbench.models._cnn import feature_map
 from capsbench.models._geometry import LayerWindow, output_size, smallest_input, stride_and_offset
 from capsbench.models._presences import log_presences
 from capsbench.representations import AFFINE, LINEAR, Invariant, SpatialMap, whole_strides
+from capsbench.search_space import Knob
 from capsbench.viewpoint.views import Views
 
 PRESENCE_CLAIM = (
@@ -68,6 +69,7 @@ class CapsNetDR(Model):
         "Sabour, Frosst, Hinton, 'Dynamic Routing Between Capsules' (NIPS 2017), the text's network"
     )
     name: ClassVar[str] = "capsnet-dr"
+    knobs: ClassVar[Mapping[str, Knob]] = {"iterations": (1, 2, 3)}
     as_in_code: ClassVar[bool] = False  # biases in routing, routed primary capsules
 
     def __init__(
@@ -210,6 +212,7 @@ class CapsNetDRCode(CapsNetDR):
         "(github.com/Sarasra/models, research/capsules)"
     )
     name: ClassVar[str] = "capsnet-dr-code"
+    knobs: ClassVar[Mapping[str, Knob]] = {}  # three iterations are part of the code
     as_in_code: ClassVar[bool] = True
 
     def __init__(

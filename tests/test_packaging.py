@@ -40,6 +40,7 @@ LAYERS = (
         "values",
         "contracts",
         "representations",
+        "search_space",
         "pretrained",
         "environment",
         "executors",

@@ -18,8 +18,9 @@ from capsbench.errors import UserError
 if TYPE_CHECKING:
     from capsbench.reporting.exports.claims_export import ExportedClaims
     from capsbench.reporting.exports.export import ExportedResults
+    from capsbench.reporting.exports.search_checks import ExportedSearch
 
-    Exported: TypeAlias = ExportedResults | ExportedClaims
+    Exported: TypeAlias = ExportedResults | ExportedClaims | ExportedSearch
 
 PAGE = Path("docs/results.md")
 FILE_NAME = re.compile(r"[a-z0-9-]+\.json")
@@ -141,7 +142,7 @@ def _write(exported: Sequence[Exported]) -> list[Path]:
 
 
 def _by_kind(exported: Sequence[Exported]) -> tuple[list[ExportedResults], list[ExportedClaims]]:
-    """Divide records into those of benchmarks and those of claims."""
+    """Return the records of benchmarks, and those of claims; searches are on no page."""
     from capsbench.reporting.exports.claims_export import ExportedClaims
     from capsbench.reporting.exports.export import ExportedResults
 
@@ -192,12 +193,15 @@ def _require_checkout() -> None:
 
 
 def _checked(path: Path) -> Exported:
-    """Read and check a record of a benchmark or of claims."""
+    """Read and check a record of a benchmark, of claims or of a search."""
     from capsbench.reporting.exports.checks import check_export
     from capsbench.reporting.exports.claims_checks import check_claims
     from capsbench.reporting.exports.claims_export import load_claims_export
     from capsbench.reporting.exports.export import is_claims_export, load_export, with_shipped_texts
+    from capsbench.reporting.exports.search_checks import is_search, load_search
 
+    if is_search(path):
+        return load_search(path)
     if is_claims_export(path):
         claims = load_claims_export(path)
         check_claims(claims)

@@ -5,23 +5,22 @@ from __future__ import annotations
 import json
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, ConfigDict, Field
+from pydantic import AfterValidator, ConfigDict, Field, field_validator
 
 from capsbench.records.folders import FileName, Inside
 from capsbench.records.provenance import Provenance
-from capsbench.records.record import Command, Record, RecordPart, Seconds, Share
+from capsbench.records.record import Command, Label, Record, RecordPart
+from capsbench.records.search import SearchRecord
 from capsbench.schema import Benchmark, ModelEntry
 from capsbench.schema.parts import (
     LABEL_SEPARATOR,
     TRAINED_ELSEWHERE,
     Point,
-    checked_label,
     point_text,
 )
 from capsbench.viewpoint.factors import FACTORS
 
 FULL = "full"
-Label = Annotated[str, AfterValidator(checked_label)]
 
 
 class ProtocolChanges(RecordPart):
@@ -132,33 +131,6 @@ class ExampleList(RecordPart):
     sha256: str | None = None
 
 
-class Trial(RecordPart):
-    """One training of a search for recipes.
-
-    Attributes:
-        label: Label of the model.
-        recipe: The recipe's values under trial.
-        path: Folder of the training, relative to the runs folder.
-        accuracy: Validation accuracy at the selected step; None if the training diverged.
-        seconds: Wall time.
-        chosen: True for the best trial of its model.
-    """
-
-    label: Label
-    recipe: dict[str, float]
-    path: Inside
-    accuracy: Share | None
-    seconds: Seconds
-    chosen: bool = False
-
-
-class SearchRecord(RecordPart):
-    """A search for recipes: the seed of all trials, and the trials."""
-
-    seed: int
-    trials: tuple[Trial, ...]
-
-
 class CellList(Record):
     """Cells and examples of a benchmark's record, whose protocol can name code that is not trusted.
 
@@ -193,6 +165,14 @@ class BenchmarkRecord(Record):
     examples: ExampleList | None = None
     search: SearchRecord | None = None
     provenance: Provenance
+
+    @field_validator("benchmark", mode="before")
+    @classmethod
+    def _without_grid(cls, value: Any) -> Any:
+        """Leave out the grid of recipes that protocols had until November 29, 2026."""
+        if isinstance(value, dict) and "trials" not in (value.get("search") or {}):
+            return {name: each for name, each in value.items() if name != "search"}
+        return value
 
     @property
     def is_checksummed(self) -> bool:

@@ -22,6 +22,7 @@
     runs/<benchmark>/benchmark.json       the protocol and the list of its cells
     runs/<benchmark>/examples.npz         test images at each view of the grid
     runs/<benchmark>/report/              the page, made from all of the above
+    runs/searches/<name>.json             a search: all trials of a benchmark's models
 
 ``<data>`` is the name of the data module, or the user's own name of a folder of images. It can also
 be the name of a benchmark: the files of both have different names.
@@ -69,6 +70,7 @@ def inside(path: str) -> str:
 
 Inside = Annotated[str, AfterValidator(inside)]  # a path relative to the runs folder
 CELL_NAME = re.compile(r"(\d+|elsewhere)-[0-9a-f]{12}")  # of the folder of a cell
+SEARCHES = "searches"  # name of the folder of searches
 FileName = Annotated[str, Field(pattern=r"^\w[\w.-]*$")]
 
 
@@ -148,6 +150,11 @@ class CellFolder:
     def per_image(self, name: str) -> Path:
         """Return the file of a measure's per-image arrays."""
         return self.measure(name).with_suffix(".npz")
+
+
+def search_file(runs: Path, name: str) -> Path:
+    """Return the file of a `SearchRecord` in a folder of runs, or of results."""
+    return runs / SEARCHES / f"{name}.json"
 
 
 @dataclass(frozen=True)

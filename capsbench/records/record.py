@@ -13,6 +13,7 @@ from capsbench.arguments import one_line
 from capsbench.errors import UserError
 from capsbench.files.atomic import is_present, read_json, write_json
 from capsbench.fingerprint import fingerprint
+from capsbench.schema.parts import checked_label
 from capsbench.strict import StrictModel
 
 SCHEMA = 2
@@ -32,6 +33,7 @@ def _splits(command: str) -> str:
 
 
 Command = Annotated[str, AfterValidator(_splits)]
+Label = Annotated[str, AfterValidator(checked_label)]
 
 
 class RecordPart(StrictModel):

@@ -26,6 +26,7 @@ from capsbench.reporting.formatting import (
 )
 from capsbench.reporting.networks import not_run
 from capsbench.reporting.overlap import overlap_sentences
+from capsbench.reporting.tuning import tuning
 from capsbench.schema import Benchmark, variants
 from capsbench.training.recipe import ProtocolRecipe
 from capsbench.viewpoint.factors import FACTORS as VIEW_FACTORS
@@ -68,6 +69,7 @@ def protocol_terms(results: Results) -> list[tuple[str, str]]:
         *([("Tilts", CAMERA)] if "tilt_" in benchmark.model_dump_json() else []),
         *([("Varied", _varied(benchmark))] if benchmark.vary else []),
         ("Recipe", _recipes(benchmark, labels)),
+        ("Tuning", tuning(benchmark, labels)),
         ("Selection", _selection(benchmark)),
         ("Seeds", _seeds(results)),
         *([("Trained elsewhere", f"{listed(elsewhere)}: {ELSEWHERE}")] if elsewhere else []),
@@ -265,7 +267,7 @@ def _recipes(benchmark: Benchmark, labels: Collection[str]) -> str:
     text = f"{_recipe(benchmark.recipe)}, the same for every model{' but' * bool(own)}"
     exceptions = [
         f"{entry.label} ({', '.join(_setting(*item) for item in entry.recipe.items())}: "
-        f"{entry.reason})"
+        f"{entry.reason or 'tuned'})"
         for entry in own
     ]
     return f"{text} {listed(exceptions)}." if own else f"{text}."

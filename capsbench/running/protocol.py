@@ -13,8 +13,9 @@ from capsbench.running.benchmark import RunOutcome, run_benchmark
 from capsbench.running.cell import Cell
 from capsbench.running.claims import plan_claims, run_claims
 from capsbench.running.plan import plan
-from capsbench.running.search import has_failed_trial, plan_trials, search
+from capsbench.running.search import has_failed_trial, search
 from capsbench.running.session import Session
+from capsbench.running.trials import plan_trials
 from capsbench.schema import Benchmark, is_claims, load_benchmark, load_claims, parse_models
 
 
@@ -61,7 +62,8 @@ def list_cells(
 ) -> PlannedCells:
     """List the cells of a benchmark or of claims.
 
-    Trials of a search come first, and the best one is the cell of its seed.
+    Trials of a search come first. The cells after them have the values of the file, since the best
+    ones are not known yet.
 
     Args:
         name: A name or a file.
@@ -81,8 +83,7 @@ def list_cells(
     cells = plan(protocol, models=models, data_root=data_root, device=device)
     if changes.search:
         trials = plan_trials(protocol, models, data_root, device)
-        tried = [cell for _, cells_of_model in trials for cell in cells_of_model]
-        cells = [*tried, *(cell for cell in cells if cell.seed != protocol.seeds[0])]
+        cells = [*(cell for each in trials for cell in each.cells), *cells]
     return PlannedCells(cells, protocol.expected)
 
 
@@ -110,12 +111,12 @@ def run_protocol(
         cells = plan(protocol, models=models, data_root=session.data_root, device=device)
         session = session.ready()
     if changes.search:
-        protocol, trials = search(protocol, session, models=models)
+        protocol, trials = search(protocol, session, changes=changes, command=command)
         cells = plan(protocol, models=models, data_root=session.data_root, device=device)
     outcome = run_benchmark(
         protocol, cells, session, changes=changes, command=command, search=trials
     )
-    failed = trials is not None and has_failed_trial(trials, session)
+    failed = trials is not None and has_failed_trial(trials)
     return outcome._replace(failed=outcome.failed or failed)
 
 

@@ -1,171 +1,168 @@
-"""The search for recipes: every model gets the same trials, judged on validation images."""
+"""The search for recipes: every model gets equal trials, judged on validation images."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from capsbench.errors import UserError
 from capsbench.files.atomic import is_present, remove
-from capsbench.records import CellFolder, SearchRecord, Trial
+from capsbench.files.yaml import write_yaml
+from capsbench.records import CellFolder, ProtocolChanges, SearchRecord, Trial
 from capsbench.records.cell_files import load_failure, load_training
+from capsbench.records.folders import search_file
+from capsbench.records.search import SearchedProtocol, best
+from capsbench.reporting.exports.export import portable
 from capsbench.running.carry_out import carry_out
 from capsbench.running.cell import Cell
 from capsbench.running.cell_state import load_complete_training
 from capsbench.running.job_request import Outcome
 from capsbench.running.jobs import CellJob, Job
 from capsbench.running.outcome_lines import print_failure
-from capsbench.running.plan import plan, select_models
 from capsbench.running.session import Session
-from capsbench.schema import Benchmark, ModelEntry
-from capsbench.schema.parts import SEARCHED
+from capsbench.running.trials import ModelTrials, plan_trials
+from capsbench.schema import Benchmark, searched_variant
+from capsbench.schema.search import TrialValues
 
 
 def search(
-    benchmark: Benchmark, session: Session, *, models: Sequence[str] | None
+    benchmark: Benchmark,
+    session: Session,
+    *,
+    changes: ProtocolChanges,
+    command: str,
 ) -> tuple[Benchmark, SearchRecord]:
-    """Train every model with every recipe of the grid, and give each model its best one.
+    """Train the trials of every requested model, and give each model the values of its best one.
 
-    A trial is a complete training with the first seed of the protocol, kept like any other, so that
-    the chosen one is the cell of that seed. The best trial has the highest validation accuracy at
-    the step that the protocol's rule selects; the first in the grid wins a tie. A trial that
-    diverges or fails is never chosen.
+    All trials are drawn before the first is trained, and none is stopped early. A trial is a
+    complete training with a seed that is not reported; it is kept and resumed like any other. The
+    best trial has the highest validation accuracy at the step that the protocol's rule selects; the
+    first of the design wins a tie. A trial that diverges or fails is never chosen. The record is
+    written, and the chosen values are printed as entries of a benchmark file.
 
     Args:
         benchmark: The protocol.
         session: The session; its device must be resolved.
-        models: Labels or names of the requested models; all if None.
+        changes: Changes to the shipped protocol, with the requested models.
+        command: The command, for the record.
 
     Returns:
-        The protocol in which each model has its recipe, and the trials.
+        The protocol with the chosen values, and the record of the search.
 
     Raises:
-        UserError: The benchmark varies something, or no trial of a model has a result.
+        UserError: See `plan_trials`; or no trial of a model has a result.
     """
-    trials: list[Trial] = []
-    chosen: dict[str, ModelEntry] = {}
+    models = changes.requested_models
     planned = plan_trials(benchmark, models, session.data_root, session.execution.device)
-    _train([cell for _, cells in planned for cell in cells], benchmark.name, session)
-    for entry, cells in planned:
-        tried = [
-            _trial(cell, values, session)
-            for values, cell in zip(benchmark.trials, cells, strict=True)
-        ]
-        best = max(tried, key=lambda trial: -1.0 if trial.accuracy is None else trial.accuracy)
-        if best.accuracy is None:
-            raise UserError(
-                f"all {len(tried)} trials of {entry.label} diverged or failed; change search"
-            )
-        chosen[entry.label] = _with_recipe(entry, best.recipe, len(tried))
-        trials += [trial.model_copy(update={"chosen": trial is best}) for trial in tried]
-    entries = tuple(chosen.get(entry.label, entry) for entry in benchmark.models)
-    tuned = Benchmark.model_validate(benchmark.model_dump() | {"models": entries})
-    return tuned, SearchRecord(seed=benchmark.seeds[0], trials=tuple(trials))
+    _train(planned, benchmark.name, session)
+    record = _read(planned, benchmark, session, changes, command)
+    tuned = tuned_protocol(benchmark, record)
+    if session.is_first:
+        path = search_file(session.output, record.name)
+        record.save_if_changed(path)
+        session.print(f"search: {path}; best of {record.search.trials} trials of each model:")
+        for entry in tuned.models:
+            if trial := record.chosen(entry.label):
+                chosen = entry.model_dump(mode="json", exclude_defaults=True)
+                session.print(f"  - {write_yaml(chosen)} # validation {trial.accuracy:.3f}")
+    return tuned, record
 
 
-def plan_trials(
-    benchmark: Benchmark, models: Sequence[str] | None, data_root: Path | None, device: str
-) -> list[tuple[ModelEntry, list[Cell]]]:
-    """List the cells of each requested model's trials, in the order of the grid.
-
-    Args:
-        benchmark: The protocol.
-        models: Labels or names of the requested models; all if None.
-        data_root: Folder of local data files.
-        device: Kind of device, resolved.
-
-    Raises:
-        UserError: The benchmark varies something.
-    """
-    if benchmark.vary is not None:
-        varied = benchmark.vary.place or benchmark.vary.name
-        raise UserError(
-            f"{benchmark.name} varies {varied}: --search is for benchmarks that vary "
-            "nothing; name one value by --set vary=null and --set"
-        )
-    trials = []
-    for entry in select_models(benchmark.models, models):
-        protocols = [_trial_protocol(benchmark, entry, values) for values in benchmark.trials]
-        cells = [
-            cell for each in protocols for cell in plan(each, data_root=data_root, device=device)
-        ]
-        trials.append((entry, cells))
-    return trials
+def tuned_protocol(benchmark: Benchmark, record: SearchRecord) -> Benchmark:
+    """Return a protocol in which the searched models have the values of their best trials."""
+    models = tuple(map(record.applied_to, benchmark.models))
+    return Benchmark.model_validate(benchmark.model_dump() | {"models": models})
 
 
-def _trial_protocol(benchmark: Benchmark, entry: ModelEntry, values: dict[str, float]) -> Benchmark:
-    """Return the protocol of one trial: one model, one seed, no measure of other models."""
-    model = _with_recipe(entry, values, len(benchmark.trials))
-    measures = tuple(m for m in benchmark.measures if not m.source_models)
-    changes = {"models": (model,), "seeds": benchmark.seeds[:1], "matched": None, "published": ()}
-    return benchmark.model_copy(update={**changes, "measures": measures})
-
-
-def _with_recipe(entry: ModelEntry, values: dict[str, float], count: int) -> ModelEntry:
-    reason = f"the best of {count} trials on validation images"
-    return entry.model_copy(update={"recipe": entry.recipe | values, "reason": reason})
-
-
-def has_failed_trial(record: SearchRecord, session: Session) -> bool:
+def has_failed_trial(record: SearchRecord) -> bool:
     """Check if a trial of a search has failed; one that diverged has not."""
-    folders = (CellFolder(session.output / trial.path) for trial in record.trials)
-    return any(map(_has_failed, folders))
+    return any(trial.outcome == "failed" for trial in record.trials)
 
 
-def _has_failed(folder: CellFolder) -> bool:
-    return is_present(folder.failure) and not is_present(folder.training)
-
-
-def _train(cells: Sequence[Cell], benchmark: str, session: Session) -> None:
+def _train(planned: Sequence[ModelTrials], benchmark: str, session: Session) -> None:
     """Train the trials of all models that are not trained yet, and print the outcome of each."""
-    jobs = []
-    for cell in cells:
+    jobs: list[Job] = []
+    values: dict[str, TrialValues] = {}
+    for cell, tried in ((c, v) for p in planned for c, v in zip(p.cells, p.values, strict=True)):
         folder = session.folder(cell)
         if session.retry_failed and session.is_first:
             remove(folder.failure)
         if load_complete_training(cell, folder) or is_present(folder.failure):
-            _print_outcome(cell, session)
+            _print_outcome(cell, tried, session)
         else:
-            jobs.append(CellJob(kind="train", benchmark=benchmark, cell=cell))
+            job = CellJob(kind="train", benchmark=benchmark, cell=cell)
+            jobs.append(job)
+            values[job.id] = tried
 
     def on_done(job: Job, outcome: Outcome) -> None:
         if outcome.status != "done":
             print_failure(job, outcome, session)
         elif isinstance(job, CellJob):
-            _print_outcome(job.cell, session)
+            _print_outcome(job.cell, values[job.id], session)
 
     carry_out(jobs, session, on_done)
 
 
-def _print_outcome(cell: Cell, session: Session) -> None:
+def _print_outcome(cell: Cell, values: TrialValues, session: Session) -> None:
     if session.is_first:
-        folder = session.folder(cell)
-        accuracy = _accuracy(cell, session)
-        values = ", ".join(f"{name} {getattr(cell.recipe, name):g}" for name in SEARCHED)
-        if accuracy is not None:
-            outcome = f"validation accuracy {accuracy:.3f}"
-        else:
-            outcome = load_failure(folder).problem if _has_failed(folder) else "diverged"
-        session.print(f"{cell.label}, {values}: {outcome}")
+        trial = _trial(cell, values, session)
+        tried = ", ".join(f"{name} {value}" for each in values for name, value in each.items())
+        outcome: str = trial.outcome
+        if trial.accuracy is not None:
+            outcome = f"validation accuracy {trial.accuracy:.3f}"
+        elif trial.outcome == "failed":
+            outcome = load_failure(session.folder(cell)).problem
+        session.print(f"{cell.label}, {tried}: {outcome}")
 
 
-def _trial(cell: Cell, values: dict[str, float], session: Session) -> Trial:
-    """Read the outcome of a trial."""
-    folder = session.folder(cell)
-    return Trial(
-        label=cell.label,
-        recipe=values,
-        path=cell.path.as_posix(),
-        accuracy=_accuracy(cell, session),
-        seconds=load_training(folder).seconds if is_present(folder.training) else 0.0,
+def _read(
+    planned: Sequence[ModelTrials],
+    benchmark: Benchmark,
+    session: Session,
+    changes: ProtocolChanges,
+    command: str,
+) -> SearchRecord:
+    """Read the outcomes of all trials.
+
+    Raises:
+        UserError: No trial of a model has a result.
+    """
+    trials: list[Trial] = []
+    for each in planned:
+        tried = [_trial(c, v, session) for c, v in zip(each.cells, each.values, strict=True)]
+        winner = best(tried)
+        if winner is None:
+            raise UserError(
+                f"all {len(tried)} trials of {each.model.label} diverged or failed; change the "
+                "ranges of the search, such as --set search.learning_rate=[1e-5,1e-3]"
+            )
+        trials += [trial.model_copy(update={"chosen": trial is winner}) for trial in tried]
+    folders = [CellFolder(session.output / trial.path) for trial in trials]
+    trainings = [load_training(folder) for folder in folders if is_present(folder.training)]
+    return SearchRecord(
+        protocol=SearchedProtocol.of(
+            searched_variant(benchmark), changes.scale, dict(changes.settings)
+        ),
+        search=benchmark.search,
+        models=tuple(each.model for each in planned),
+        trials=tuple(trials),
+        devices=tuple(sorted({training.execution.device_name for training in trainings})),
+        command=portable(command),
+        provenance=max((each.provenance for each in trainings), key=lambda each: each.date),
     )
 
 
-def _accuracy(cell: Cell, session: Session) -> float | None:
-    """Return the validation accuracy of the selected weights; None if it diverged or failed."""
+def _trial(cell: Cell, values: TrialValues, session: Session) -> Trial:
+    """Read the outcome of a trial."""
     folder = session.folder(cell)
-    if not is_present(folder.training):
-        return None
-    record = load_training(folder)
-    selected = record.selected.get(cell.rule)
-    return None if record.status == "diverged" or selected is None else selected.accuracy
+    training = load_training(folder) if is_present(folder.training) else None
+    selected = None if training is None else training.selected.get(cell.rule)
+    trained = training is not None and training.status == "trained"
+    return Trial(
+        label=cell.label,
+        recipe=values.recipe,
+        arguments=values.arguments,
+        path=cell.path.as_posix(),
+        outcome="failed" if training is None else training.status,
+        accuracy=selected.accuracy if trained and selected is not None else None,
+        seconds=0.0 if training is None else training.seconds,
+    )

@@ -16,12 +16,12 @@ from capsbench.schema.parts import (
     ModelEntry,
     Published,
     SchemaModel,
-    Search,
     Variation,
     pairs,
     point_text,
 )
 from capsbench.schema.quantities import require_quantity
+from capsbench.schema.search import TUNING_SEED, Search
 from capsbench.training.recipe import ProtocolRecipe
 from capsbench.viewpoint.ranges import ViewRange
 
@@ -67,11 +67,6 @@ class Benchmark(SchemaModel):
     measures: tuple[AnyMeasureConfig, ...] = Field(min_length=1)
     published: tuple[Published, ...] = ()
     scales: dict[Name, Changes] = Field(default_factory=dict)
-
-    @property
-    def trials(self) -> list[dict[str, float]]:
-        """Recipes that ``--search`` tries on every model, the protocol's own first."""
-        return self.search.trials(self.recipe.model_dump())
 
     def recipe_of(self, entry: ModelEntry) -> ProtocolRecipe:
         """Return the recipe of a model, with its own values."""
@@ -124,6 +119,21 @@ class Benchmark(SchemaModel):
                 raise ValueError(f"{place}: {unknown('model', label, labels)}")
         for model in self.models:
             self.recipe_of(model)
+        return self
+
+    @model_validator(mode="after")
+    def _tuned(self) -> Self:
+        if any(model.tuned for model in self.models) and max(self.seeds) >= TUNING_SEED:
+            raise ValueError(
+                f"seeds: models were tuned with seed {TUNING_SEED}; report smaller seeds, got "
+                f"{max(self.seeds)}"
+            )
+        if self.vary and self.search.at is not None and self.search.at not in self.vary.points:
+            known = ", ".join(map(point_text, self.vary.points))
+            raise ValueError(
+                f"search.at: {point_text(self.search.at)} is no value or case of vary; "
+                f"known: {known}"
+            )
         return self
 
     @model_validator(mode="after")

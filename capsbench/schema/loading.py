@@ -145,6 +145,23 @@ def variants(benchmark: Benchmark) -> dict[float | None, Benchmark]:
     return result
 
 
+def searched_variant(benchmark: Benchmark) -> Benchmark:
+    """Return the protocol at the value of its search; unchanged if it varies nothing.
+
+    Raises:
+        UserError: It varies something, and names no value for the search.
+    """
+    vary, at = benchmark.vary, benchmark.search.at
+    if vary is None:
+        return benchmark
+    if at is None:
+        raise UserError(
+            f"{benchmark.name} varies {vary.place or vary.name}: name the value at which --search "
+            "tunes the models for all of them, by --set search.at=VALUE"
+        )
+    return variants(benchmark)[vary.position(at)].model_copy(update={"vary": None})
+
+
 def _scale(content: dict[str, Any], name: str, scale: str) -> Changes:
     scales = content.get("scales")
     known = scales if isinstance(scales, dict) else {}

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import product
+from collections.abc import Iterable, Sequence
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, ConfigDict, Field, field_validator, model_validator
@@ -20,7 +19,6 @@ MAX_LABEL = 100  # characters
 ADDED = "+"  # before a requested model that is added to those of a benchmark
 # Parts of a benchmark that its variants have in common.
 COMMON = ("name", "version", "seeds", "published", "scales", "vary")
-SEARCHED = ("learning_rate", "weight_decay")
 Point = float | str  # a variant of a benchmark that varies something: a value, or a case's name
 
 
@@ -113,8 +111,10 @@ class ModelEntry(SchemaModel):
     The label defaults to the name, or to the class alone if the name is a path.
 
     Attributes:
-        recipe: Values of the recipe for this model alone; they need a reason.
+        recipe: Values of the recipe for this model alone; they need a reason, or a search.
         reason: Reason for the different recipe.
+        tuned: Name of the record of the search that chose values of ``recipe`` and ``arguments``,
+            a file in ``results/searches``; empty if the model is not tuned here.
     """
 
     name: str
@@ -122,6 +122,7 @@ class ModelEntry(SchemaModel):
     arguments: dict[str, Any] = Field(default_factory=dict)
     recipe: dict[str, Any] = Field(default_factory=dict)
     reason: str = ""
+    tuned: str = ""
 
     @model_validator(mode="before")
     @classmethod
@@ -137,8 +138,8 @@ class ModelEntry(SchemaModel):
 
     @model_validator(mode="after")
     def _reasoned(self) -> Self:
-        if self.recipe and not self.reason:
-            raise ValueError("a model with a different recipe needs a reason")
+        if self.recipe and not (self.reason or self.tuned):
+            raise ValueError("a model with a different recipe needs a reason, or a search (tuned)")
         return self
 
 
@@ -233,33 +234,6 @@ def _number(key: Any) -> Any:
         return float(number) if type(number) in {int, float} else key
     except (ValueError, OverflowError):
         return key
-
-
-class Search(SchemaModel):
-    """Grid of recipes from which ``--search`` chooses for every model, on validation images.
-
-    The protocol's own recipe is the first trial, so no model gets worse on validation images.
-
-    Attributes:
-        learning_rate: Learning rates.
-        weight_decay: Weight decays, each combined with every learning rate.
-    """
-
-    learning_rate: tuple[Annotated[float, Field(gt=0)], ...] = Field(
-        default=(1e-3, 2.5e-3, 5e-3), min_length=1
-    )
-    weight_decay: tuple[Annotated[float, Field(ge=0)], ...] = Field(
-        default=(0.0, 1e-4), min_length=1
-    )
-
-    def trials(self, own: Mapping[str, float]) -> list[dict[str, float]]:
-        """Return every pair of values as changes of a recipe, after the recipe's own values."""
-        pairs = (dict(zip(SEARCHED, pair, strict=True)) for pair in self._pairs())
-        first = {name: own[name] for name in SEARCHED}
-        return [first, *(pair for pair in pairs if pair != first)]
-
-    def _pairs(self) -> Iterator[tuple[float, float]]:
-        return product(self.learning_rate, self.weight_decay)
 
 
 class Published(SchemaModel):

@@ -133,6 +133,7 @@ def _built_class(target: Target, module: str, builder: Builder) -> type[BuiltMod
             "__doc__": None if anonymous else inspect.getdoc(builder.function),
             "builder": builder,
             "path": from_folder(Path.cwd(), target.name),
+            "knobs": getattr(builder.function, "knobs", {}),  # networks may declare some
         }
         _CLASSES[key] = type(target.attribute, (BuiltModel,), members)
     return _CLASSES[key]

@@ -1,67 +1,120 @@
-"""The search for recipes: the same trials for every model, chosen on validation images."""
+"""The search for recipes: equal trials for every model, chosen on validation images."""
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
 
 from capsbench.cli import main
 from capsbench.errors import UserError
-from capsbench.records import ProtocolChanges, load_results
+from capsbench.files.yaml import parse_yaml, write_yaml
+from capsbench.records import CellFolder, ProtocolChanges, SearchRecord, TrainingRecord
+from capsbench.records import load_results as load_records
 from capsbench.reporting.exports.checks import check_export
 from capsbench.reporting.exports.export import export_benchmark, load_export
+from capsbench.reporting.exports.search_checks import load_search
 from capsbench.running import train_job
 from capsbench.running.benchmark import run_benchmark
 from capsbench.running.plan import plan
 from capsbench.running.search import has_failed_trial, search
+from capsbench.running.trials import plan_trials
 from capsbench.schema import Benchmark, ModelEntry, load_benchmark
+from capsbench.schema.search import TUNING_SEED
+from capsbench.trusted_code import trust
+from tests.conftest import TINY
+from tests.running.conftest import ONE_THREAD
+
+COMMAND = "capsbench run tiny --search"
+CONSTRUCTOR = "    def __init__(self, *, image_shape"
+KNOBS = f'    knobs = {{"rate": (0.0, 0.5)}}\n\n{CONSTRUCTOR}'
+
+
+@pytest.fixture(scope="module")
+def knobs_file(tmp_path_factory):
+    """A file of a user's own model with a knob."""
+    path = tmp_path_factory.mktemp("own") / "knobs.py"
+    path.write_text(TINY.replace(CONSTRUCTOR, KNOBS))
+    trust(f"{path}:Tiny")
+    return path
 
 
 @pytest.fixture
-def protocol(tiny_protocol, tiny_file):
+def protocol(tiny_protocol, tiny_file, knobs_file):
     models = [
-        {"name": f"{tiny_file}:Tiny", "label": label, "arguments": {"rate": rate}}
-        for label, rate in (("Tiny", 0.1), ("Other", 0.5))
+        {"name": f"{tiny_file}:Tiny", "label": "Plain", "arguments": {"rate": 0.1}},
+        {"name": f"{knobs_file}:Tiny", "label": "Knobs", "arguments": {"rate": 0.1}},
     ]
-    grid = {"learning_rate": [1e-7, 0.03], "weight_decay": [0, 0.1]}
-    return Benchmark.model_validate({**tiny_protocol, "models": models, "search": grid})
+    ranges = {"trials": 3, "learning_rate": [1e-7, 0.1]}
+    return Benchmark.model_validate({**tiny_protocol, "models": models, "search": ranges})
+
+
+def searched(protocol, session, *models, **changes):
+    changes = ProtocolChanges(models=models or None, search=True, **changes)
+    return search(protocol, session, changes=changes, command=COMMAND)
 
 
 def test_every_model_gets_the_same_trials_and_its_own_best(protocol, session, tmp_path, capsys):
-    tuned, record = search(protocol, session, models=None)
-    by_label = {
-        label: [trial for trial in record.trials if trial.label == label]
-        for label in ("Tiny", "Other")
-    }
-    own = {"learning_rate": protocol.recipe.learning_rate, "weight_decay": 0.0}
-    grid = [own] + [
-        {"learning_rate": rate, "weight_decay": decay}
-        for rate in (1e-7, 0.03)
-        for decay in (0, 0.1)
-    ]
-    for label, trials in by_label.items():
-        assert [trial.recipe for trial in trials] == grid
+    tuned, record = searched(protocol, session)
+    plain, knobs = (record.trials_of(label) for label in ("Plain", "Knobs"))
+    assert len(plain) == len(knobs) == 3
+    assert [trial.recipe for trial in plain] == [trial.recipe for trial in knobs]
+    assert all(trial.arguments == {} for trial in plain)
+    assert {trial.arguments["rate"] for trial in knobs} == {0.0, 0.5}
+    for label, trials in (("Plain", plain), ("Knobs", knobs)):
         (best,) = [trial for trial in trials if trial.chosen]
-        assert best.accuracy == max(trial.accuracy for trial in trials if trial.accuracy)
-        assert best.recipe["learning_rate"] == 0.03
-        model = next(entry for entry in tuned.models if entry.label == label)
-        assert model.recipe == best.recipe
-        # The chosen trial is the cell of its seed: it is not trained again.
-        cell = next(c for c in plan(tuned) if (c.label, c.seed) == (label, 0))
-        assert cell.path.as_posix() == best.path
-    assert len(list(tmp_path.rglob("training.json"))) == 10
+        assert best.accuracy == max(trial.accuracy for trial in trials)
+        entry = next(each for each in tuned.models if each.label == label)
+        assert entry.recipe == best.recipe
+        assert entry.arguments == {"rate": 0.1} | best.arguments
+        assert entry.tuned == record.name
+    for trial in record.trials:
+        folder = CellFolder(tmp_path / trial.path)
+        config = json.loads(folder.config.read_text())
+        assert config["seed"] == TUNING_SEED
+        assert config["follow"] == []
+        training = TrainingRecord.load(folder.training)
+        assert trial.accuracy == training.selected["validation"].accuracy
     assert not list(tmp_path.rglob("measures"))
-    assert tuned.matched == protocol.matched
-    printed = capsys.readouterr().out.count("validation accuracy")
-    again, _ = search(protocol, session, models=None)  # nothing is trained again
-    assert again == tuned
-    assert printed == capsys.readouterr().out.count("validation accuracy") == 10
+    assert {cell.seed for cell in plan(tuned)} == set(protocol.seeds)
+
+    printed = capsys.readouterr().out
+    assert printed.count("validation accuracy") == 6
+    lines = [line for line in printed.splitlines() if line.startswith("  - ")]
+    pasted = [ModelEntry.model_validate(each) for each in parse_yaml("\n".join(lines))]
+    assert tuple(pasted) == tuned.models
+    exported = load_search(tmp_path / "searches" / f"{record.name}.json")
+    assert exported.record == record
+
+    times = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.json")}
+    assert searched(protocol, session) == (tuned, record)  # nothing is trained again
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.json")} == times
+    # Values of an earlier search are not used: the trials are the same.
+    assert searched(tuned, session) == (tuned, record)
+    assert len(list(tmp_path.rglob("training.json"))) == 6
 
 
-def test_models_that_are_not_requested_have_no_trial(protocol, session, tmp_path):
-    tuned, record = search(protocol, session, models=["Other"])
-    assert {trial.label for trial in record.trials} == {"Other"}
-    assert not tuned.models[0].recipe
+def test_the_trials_of_a_model_do_not_depend_on_the_others(protocol):
+    def paths(benchmark, models=None):
+        planned = plan_trials(benchmark, models, None, "cpu")
+        return {each.model.label: [cell.path for cell in each.cells] for each in planned}
+
+    everything = paths(protocol)
+    reverse = protocol.model_copy(update={"models": protocol.models[::-1]})
+    assert paths(reverse) == everything
+    assert paths(protocol, ["Knobs"]) == {"Knobs": everything["Knobs"]}
+    fixed = protocol.search.model_copy(update={"fixed": ("rate",)})
+    without = paths(protocol.model_copy(update={"search": fixed}))
+    assert without["Plain"] == everything["Plain"]
+    assert without["Knobs"] != everything["Knobs"]
+    assert len({path.name for each in everything.values() for path in each}) == 6
+
+
+def test_models_that_are_not_requested_have_no_trial(protocol, session):
+    tuned, record = searched(protocol, session, "Knobs")
+    assert {trial.label for trial in record.trials} == {"Knobs"}
+    assert tuned.models[0] == protocol.models[0]
 
 
 def test_a_trial_that_diverges_is_never_chosen(tiny_protocol, tiny_file, session):
@@ -69,85 +122,123 @@ def test_a_trial_that_diverges_is_never_chosen(tiny_protocol, tiny_file, session
         {"name": f"{tiny_file}:Tiny", "label": label, "arguments": {"explode": explode}}
         for label, explode in (("Bad", True), ("Good", False))
     ]
-    benchmark = Benchmark.model_validate({**tiny_protocol, "models": models})
-    with pytest.raises(UserError, match="all 7 trials of Bad"):
-        search(benchmark, session, models=None)
+    content = {**tiny_protocol, "models": models, "search": {"trials": 2}}
+    with pytest.raises(UserError, match=r"all 2 trials of Bad.*learning_rate"):
+        searched(Benchmark.model_validate(content), session)
     records = list(session.output.rglob("training.json"))
-    assert len(records) == 14  # the trials of all models are carried out together
+    assert len(records) == 4  # the trials of all models are carried out together
 
 
 def test_a_trial_that_failed_is_a_failure_of_the_run(protocol, session, monkeypatch, capsys):
     train = train_job.train_cell
 
     def train_cell(cell, *arguments):
-        if cell.recipe.learning_rate == 1e-7:
-            raise ValueError("this rate is broken")
+        if cell.recipe.weight_decay == 0:
+            raise ValueError("no decay is broken")
         train(cell, *arguments)
 
     monkeypatch.setattr(train_job, "train_cell", train_cell)
-    _, record = search(protocol, session, models=["Tiny"])
-    assert [trial.accuracy is None for trial in record.trials].count(True) == 2
-    assert has_failed_trial(record, session)
-    assert "this rate is broken" in capsys.readouterr().out
-    again = search(protocol, session, models=["Tiny"])[1]  # it is not tried again
-    assert again == record
-    assert capsys.readouterr().out.count("failed: user code") == 2
+    _, record = searched(protocol, session, "Plain")
+    failed = [trial for trial in record.trials if trial.outcome == "failed"]
+    assert failed
+    assert all(trial.accuracy is None and not trial.chosen for trial in failed)
+    assert has_failed_trial(record)
+    assert "no decay is broken" in capsys.readouterr().out
+    assert searched(protocol, session, "Plain")[1] == record  # it is not tried again
+    assert capsys.readouterr().out.count("failed: user code") == len(failed)
     monkeypatch.undo()
-    record = search(protocol, replace(session, retry_failed=True), models=["Tiny"])[1]
-    assert not has_failed_trial(record, session)
+    record = searched(protocol, replace(session, retry_failed=True), "Plain")[1]
+    assert not has_failed_trial(record)
 
 
-def test_a_varied_benchmark_is_refused(protocol, session, tmp_path):
-    vary = {"name": "x", "place": "recipe.batch_size", "values": [8, 16]}
-    with pytest.raises(UserError, match=r"varies recipe\.batch_size"):
-        search(
-            Benchmark.model_validate(protocol.model_dump() | {"vary": vary}), session, models=None
-        )
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        ({"vary": {"name": "x", "place": "recipe.batch_size", "values": [8, 16]}}, r"search\.at"),
+        ({"seeds": [3, TUNING_SEED]}, "smaller seeds, got 1000"),
+    ],
+)
+def test_what_cannot_be_searched_is_refused(protocol, session, change, word):
+    with pytest.raises(UserError, match=word):
+        searched(Benchmark.model_validate(protocol.model_dump() | change), session)
+    assert not list(session.output.iterdir())
 
 
-def test_a_dry_run_lists_the_trials_before_the_other_seeds(tmp_path, monkeypatch, capsys):
+def test_a_dry_run_lists_the_trials_before_the_cells(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    words = [
-        "--models",
-        "CNN",
-        "--seeds",
-        "3,4",
-        "--limit",
-        "40",
-        "--search",
-        "--dry-run",
-        "--json",
-    ]
-    assert main(["run", "quick", *words]) == 0
+    words = ["--models", "CNN", "--seeds", "3,4", "--limit", "40", "--set", "search.trials=3"]
+    assert main(["run", "quick", *words, "--search", "--dry-run", "--json"]) == 0
     cells = json.loads(capsys.readouterr().out)
-    assert [cell["seed"] for cell in cells] == [3] * 6 + [4]
-    assert len({cell["folder"] for cell in cells}) == 7
-    assert main(["run", "sample-efficiency", "--search", "--dry-run"]) == 2
-    assert "varies data.per_class" in capsys.readouterr().err
+    assert [cell["seed"] for cell in cells] == [TUNING_SEED] * 3 + [3, 4]
+    assert len({cell["folder"] for cell in cells}) == 5
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_page_and_the_export_show_the_search(session, tmp_path):
-    changes = {
-        "recipe.steps": 2,
-        "recipe.limit": 40,
-        "seeds": [0],
-        "search": {"learning_rate": [0.001, 0.01], "weight_decay": [0]},
-    }
-    added = (ModelEntry(name="cnn-small", label="Narrow", arguments={"width": 2}),)
-    benchmark = load_benchmark("quick", changes, added=added)
-    tuned, record = search(benchmark, session, models=["Narrow"])
+    changes = ProtocolChanges(
+        settings={
+            "recipe.steps": 2,
+            "recipe.limit": 40,
+            "seeds": [0],
+            "search": {"trials": 2, "learning_rate": [0.001, 0.01]},
+        },
+        added=(ModelEntry(name="cnn-small", label="Narrow", arguments={"width": 2}),),
+        models=(),
+        search=True,
+    )
+    benchmark = load_benchmark("quick", changes.settings, added=changes.added)
+    tuned, record = search(benchmark, session, changes=changes, command=COMMAND)
     page, _ = run_benchmark(
         tuned,
         plan(tuned, models=["Narrow"]),
         session,
-        changes=ProtocolChanges(settings=changes, added=added, search=True),
-        command="a test",
+        changes=changes,
+        command=COMMAND,
         search=record,
     )
     assert page is not None
-    assert "search" in page.read_text()
-    assert "the best of 3 trials" in page.read_text()
-    assert load_results(tmp_path / "quick").record.search == record
+    for text in (page.read_text(), (page.parent / "report.md").read_text()):
+        assert record.name in text
+        assert "Sobol" in text
+    assert load_records(tmp_path / "quick").record.search == record
     exported = load_export(export_benchmark(tmp_path / "quick", tmp_path / "results"))
     assert exported.results.record.search == record
     check_export(exported)
+    (kept,) = (tmp_path / "results" / "searches").iterdir()
+    assert load_search(kept).record == record
+
+
+@pytest.mark.slow
+def test_a_search_that_is_killed_goes_on(protocol, tmp_path):
+    """Killed while its trials are trained, it ends with the record of one without a stop."""
+    file = tmp_path / "tiny.yaml"
+    content = protocol.model_dump(mode="json", exclude_defaults=True)
+    content["recipe"] |= {"steps": 400, "evaluate_every": 20}
+    file.write_text(write_yaml(content))
+
+    def start(runs):
+        words = [str(file), "--search", "--seeds", "0", "--output", str(runs), "--workers", "0"]
+        words += ["--device", "cpu", "--wandb", "off", "--trust-code"]
+        command = [sys.executable, "-m", "capsbench", "run", *words]
+        return subprocess.Popen(command, env=ONE_THREAD, stdout=subprocess.PIPE, text=True)
+
+    stopped = start(tmp_path / "stopped")
+    assert stopped.stdout is not None
+    for line in stopped.stdout:
+        if "validation accuracy" in line:  # of the first trial
+            stopped.kill()
+            break
+    stopped.wait()
+    assert not (tmp_path / "stopped" / "searches").exists()
+    finished = next((tmp_path / "stopped").rglob("training.json"))
+    before = finished.stat().st_mtime_ns
+    records = []
+    for runs in ("stopped", "whole"):
+        process = start(tmp_path / runs)
+        process.communicate(timeout=300)
+        assert process.returncode == 0
+        (path,) = (tmp_path / runs / "searches").iterdir()
+        records.append(SearchRecord.load(path))
+    assert finished.stat().st_mtime_ns == before
+    resumed, whole = ([t.model_copy(update={"seconds": 0}) for t in r.trials] for r in records)
+    assert resumed == whole

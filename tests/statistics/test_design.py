@@ -1,7 +1,7 @@
 """Designs: their evenness, which is counted, and their growth."""
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from capsbench.statistics.design import sobol_design
@@ -9,6 +9,7 @@ from capsbench.statistics.design import sobol_design
 SEEDS = st.integers(0, 2**63 - 1)
 
 
+@settings(deadline=None)  # the first call imports scipy.stats
 @given(st.integers(0, 6), st.integers(1, 20), SEEDS)
 def test_each_interval_of_each_dimension_holds_one_point(power, dimensions, seed):
     design = sobol_design(2**power, dimensions, seed)
@@ -16,6 +17,7 @@ def test_each_interval_of_each_dimension_holds_one_point(power, dimensions, seed
     assert (cells == np.arange(2**power)[:, None]).all()
 
 
+@settings(deadline=None)
 @given(st.integers(1, 40), st.integers(1, 40), SEEDS)
 def test_a_longer_design_begins_with_a_shorter_one(one, other, seed):
     short, long = sorted((one, other))

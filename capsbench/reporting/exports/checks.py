@@ -23,6 +23,7 @@ from capsbench.records import (
 from capsbench.records.training import DataConfig, ModelConfig
 from capsbench.reporting.comparisons.differences import ModelDifference
 from capsbench.reporting.exports.export import ExportedResults, require_registered
+from capsbench.reporting.exports.search_checks import check_search
 from capsbench.reporting.tables.quantity_text import measured_text
 from capsbench.schema import Benchmark, build_benchmark, variants
 from capsbench.schema.quantities import require_quantity
@@ -60,18 +61,14 @@ def check_export(exported: ExportedResults) -> None:
             f"{path}: benchmark '{shipped.name}' has version {shipped.version} here, but the "
             f"record has version {record.benchmark.version}; run the benchmark again"
         )
-    searched = record.changes.search
-    if different := [
-        name
-        for name in DETERMINING
-        if _field(shipped, name, searched) != _field(record.benchmark, name, searched)
-    ]:
+    if record.changes.search:
+        shipped = _searched(exported, shipped)
+    expected, stated = (each.model_dump(mode="json") for each in (shipped, record.benchmark))
+    if different := [name for name in DETERMINING if expected[name] != stated[name]]:
         raise UserError(
             f"{path}: with the changes that the record names, '{shipped.name}' has other "
             f"{', '.join(different)} here; export records of the shipped protocol"
         )
-    if searched:
-        _check_search(exported, shipped)
     check_cells(path, record.benchmark, exported.cells)
     for cell in exported.failed:
         protocol = variants(record.benchmark).get(cell.at)
@@ -126,34 +123,23 @@ def _shipped(record: BenchmarkRecord) -> Benchmark:
     )
 
 
-def _field(benchmark: Benchmark, name: str, searched: bool) -> Any:
-    content = benchmark.model_dump(mode="json")[name]
-    if name == "models" and searched:  # their recipes come from the search
-        return [{key: each[key] for key in ("name", "label", "arguments")} for each in content]
-    return content
+def _searched(exported: ExportedResults, shipped: Benchmark) -> Benchmark:
+    """Return the shipped protocol with the values that the record's search has chosen.
 
-
-def _check_search(exported: ExportedResults, shipped: Benchmark) -> None:
-    """Check that every model has all trials of the grid, and the recipe of the best one."""
-    search = exported.results.record.search
-    grid = shipped.trials
-    own = {entry.label: entry.recipe for entry in shipped.models}
-    for entry in exported.results.benchmark.models:
-        if not any(cell.label == entry.label for cell in exported.results.cells):
-            continue
-        trials = [t for t in (search.trials if search else ()) if t.label == entry.label]
-        chosen = [trial for trial in trials if trial.chosen]
-        best = max((trial.accuracy or 0.0 for trial in trials), default=0.0)
-        if not (
-            [{name: trial.recipe.get(name) for name in grid[0]} for trial in trials] == grid
-            and len(chosen) == 1
-            and chosen[0].accuracy == best
-            and entry.recipe == own[entry.label] | chosen[0].recipe
-        ):
-            raise UserError(
-                f"{exported.path}: {entry.label} does not have the recipe of the best of the "
-                f"{len(grid)} trials of '{shipped.name}'; export the record again"
-            )
+    Raises:
+        UserError: The record holds no search, that of another design, or one that is incomplete.
+    """
+    path, search = exported.path, exported.results.record.search
+    searched = set() if search is None else {model.label for model in search.models}
+    missing = {cell.label for cell in exported.results.cells} - searched
+    if search is None or search.search != shipped.search or missing:
+        raise UserError(
+            f"{path}: expected the recipe of the best of {shipped.search.trials} trials for every "
+            f"model; run '{shipped.name}' with --search again"
+        )
+    check_search(path, search)
+    models = tuple(map(search.applied_to, shipped.models))
+    return shipped.model_copy(update={"models": models})
 
 
 def _is_cell(protocol: Benchmark, cell: CellResult) -> bool:

@@ -27,7 +27,7 @@ from capsbench.records import (
     load_results,
 )
 from capsbench.records.failure import FailureRecord
-from capsbench.records.folders import file_name
+from capsbench.records.folders import file_name, search_file
 from capsbench.records.measure import require_declared
 from capsbench.records.one_version import require_one_version
 from capsbench.records.record import Count, Record, RecordPart, Share
@@ -225,7 +225,8 @@ class ExportedResults:
 def export_benchmark(folder: Path, into: Path) -> Path:
     """Export the finished cells of a benchmark to one file, with the reasons of the failed ones.
 
-    Models that were trained elsewhere are no part of the protocol, and are left out.
+    Models that were trained elsewhere are no part of the protocol, and are left out. The record of
+    a search is also written to a file of its own, ``searches/<name>.json``.
 
     Args:
         folder: ``runs/<benchmark>``.
@@ -264,6 +265,8 @@ def export_benchmark(folder: Path, into: Path) -> Path:
         failed=tuple(map(ExportedFailure.of, failed)),
         differences=tuple(_exported(each) for each in model_differences(finished)),
     ).save(path)
+    if record.search is not None:
+        record.search.save(search_file(into, record.search.name))
     return path
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from capsbench.records import Results
-from capsbench.reporting.formatting import duration, number, percent
+from capsbench.records import Results, Trial
+from capsbench.reporting.formatting import counted, duration, number, percent
 from capsbench.reporting.tables.table import Table, TableRow, number_columns, text_columns
 
 
 def search_table(results: Results) -> Table | None:
-    """Return every trial of every model; None if the recipes were not searched for."""
+    """Return every trial of every model; None if the run did not search."""
     search = results.record.search
     if search is None:
         return None
@@ -16,7 +16,7 @@ def search_table(results: Results) -> Table | None:
         name="search",
         title="Search for recipes",
         columns=(
-            *text_columns("Model", "Recipe"),
+            *text_columns("Model", "Values"),
             *number_columns("Validation accuracy", "Training time"),
             *text_columns("Chosen"),
         ),
@@ -24,8 +24,8 @@ def search_table(results: Results) -> Table | None:
             TableRow(
                 (
                     trial.label,
-                    ", ".join(f"{name} {number(value)}" for name, value in trial.recipe.items()),
-                    "diverged" if trial.accuracy is None else percent(trial.accuracy),
+                    _values(trial),
+                    trial.outcome if trial.accuracy is None else percent(trial.accuracy),
                     duration(trial.seconds),
                     "yes" if trial.chosen else "",
                 )
@@ -33,8 +33,15 @@ def search_table(results: Results) -> Table | None:
             for trial in search.trials
         ),
         caption=(
-            f"Every model had the same trials, all with seed {search.seed}. The recipe with the "
-            "highest accuracy on validation images, seen at familiar views, was trained with every "
-            "seed."
+            f"Every model had {counted(search.search.trials, 'trial')} with the same recipes, "
+            f"drawn ahead by a {search.design}, all with seed {search.seed}, which is not "
+            "reported. The values with the highest accuracy on validation images, seen at familiar "
+            f"views, were trained with every seed. Record: {search.name}."
         ),
     )
+
+
+def _values(trial: Trial) -> str:
+    """Return the values of a trial as text."""
+    recipe = [f"{name} {number(value)}" for name, value in trial.recipe.items()]
+    return ", ".join([*recipe, *(f"{name} {value}" for name, value in trial.arguments.items())])

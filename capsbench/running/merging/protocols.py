@@ -9,7 +9,8 @@ from capsbench.names import without_folder
 from capsbench.records import BenchmarkRecord, SearchRecord
 from capsbench.records.one_version import flattened
 from capsbench.reporting.exports.export import TEXT_FIELDS
-from capsbench.schema import Benchmark
+from capsbench.schema import Benchmark, ModelEntry
+from capsbench.search_space import Knob
 
 # Fields of a protocol that may differ: texts, and what is united.
 FREE = {*TEXT_FIELDS, "scales", "models", "seeds"}
@@ -67,20 +68,31 @@ def _model_differences(base: BenchmarkRecord, other: BenchmarkRecord) -> Iterato
     """Yield the differences of models of one label; models may be added to one record alone."""
     entries = [{m.label: m for m in each.benchmark.models} for each in (base, other)]
     added = {entry.label for each in (base, other) for entry in each.changes.added}
-    without = {"recipe", "reason"} if base.changes.search else set()
+    searches = [each.search for each in (base, other) if each.search]
+    knobs = {model.label: model.knobs for each in searches for model in each.models}
     for label in entries[0] | entries[1]:
-        pair = [each.get(label) for each in entries]
-        contents = [m.model_dump(mode="json", exclude=without) for m in pair if m is not None]
+        pair = [entry for each in entries if (entry := each.get(label)) is not None]
+        contents = [_without_searched(entry, knobs.get(label)) for entry in pair]
         if len(contents) == 2:
             yield from (f"{text} of model '{label}'" for text in differing(*contents))
         elif label not in added:
             yield f"model '{label}' in one of them alone"
 
 
+def _without_searched(entry: ModelEntry, knobs: Mapping[str, Knob] | None) -> dict[str, Any]:
+    """Return a model as JSON, without the values of a search; ``knobs`` are None without one."""
+    content = entry.model_dump(mode="json")
+    if knobs is not None:
+        del content["recipe"], content["tuned"]
+        content["arguments"] = {k: v for k, v in content["arguments"].items() if k not in knobs}
+    return content
+
+
 def _search_differences(one: SearchRecord, other: SearchRecord) -> Iterator[str]:
     if one.seed != other.seed:
         yield f"seeds {one.seed} and {other.seed} of the search"
-    chosen = [{t.label: t.recipe for t in each.trials if t.chosen} for each in (one, other)]
-    for label in chosen[0].keys() & chosen[1].keys():
-        for text in differing(chosen[0][label], chosen[1][label]):
+    labels = {model.label for model in one.models} & {model.label for model in other.models}
+    for label in sorted(labels):
+        chosen = [trial.values._asdict() for e in (one, other) if (trial := e.chosen(label))]
+        for text in differing(*chosen):
             yield f"best {text} of the search for '{label}'"

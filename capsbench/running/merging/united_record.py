@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from capsbench.records import BenchmarkRecord, CellReference, ProtocolChanges, SearchRecord, Trial
+from capsbench.records import BenchmarkRecord, CellReference, ProtocolChanges, SearchRecord
 from capsbench.running.merging.commands import united_command
 from capsbench.schema import Benchmark, ModelEntry
 
@@ -21,6 +21,9 @@ def united_record(
     base = trained[0]
     seeds = _united_seeds(trained)
     models = _united_models(trained)
+    search = _united_search(trained, [entry.label for entry in models])
+    if search is not None:
+        models = tuple(map(search.applied_to, models))  # which names the united record
     benchmark = base.benchmark.model_copy(update={"seeds": seeds, "models": models})
     added = {entry.label: entry for each in reversed(trained) for entry in each.changes.added}
     selected = [each.changes.models for each in trained]
@@ -38,20 +41,38 @@ def united_record(
         search=base.changes.search,
         claims=base.changes.claims,
     )
-    searches = [each.search for each in trained if each.search is not None]
-    trials: dict[tuple[str, str], Trial] = {}
-    for trial in (trial for each in searches for trial in each.trials):
-        trials.setdefault((trial.label, str(trial.recipe)), trial)
     return base.model_copy(
         update={
             "benchmark": benchmark,
             "changes": changes,
             "command": united_command([each.command for each in trained], changes),
             "cells": _ordered(benchmark, [cell for each in all_ for cell in each.cells]),
-            "search": SearchRecord(seed=searches[0].seed, trials=tuple(trials.values()))
-            if searches
-            else None,
+            "search": search,
             "provenance": max((each.provenance for each in trained), key=lambda each: each.date),
+        }
+    )
+
+
+def _united_search(
+    records: Sequence[BenchmarkRecord], labels: Sequence[str]
+) -> SearchRecord | None:
+    """Return one search with the models of all, each with the trials of the first that has it.
+
+    Args:
+        records: The records.
+        labels: Labels of all models, in order.
+    """
+    searches = [each.search for each in records if each.search is not None]
+    if not searches:
+        return None
+    models = {model.label: model for each in reversed(searches) for model in each.models}
+    trials = {m.label: s.trials_of(m.label) for s in reversed(searches) for m in s.models}
+    return searches[0].model_copy(
+        update={
+            "models": tuple(models[label] for label in labels if label in models),
+            "trials": tuple(trial for label in labels for trial in trials.get(label, [])),
+            "devices": tuple(sorted({device for each in searches for device in each.devices})),
+            "provenance": max((each.provenance for each in searches), key=lambda each: each.date),
         }
     )
 
@@ -64,10 +85,10 @@ def _united_seeds(records: Sequence[BenchmarkRecord]) -> tuple[int, ...]:
 
 
 def _united_models(records: Sequence[BenchmarkRecord]) -> tuple[ModelEntry, ...]:
-    """Return the models of all records, each with the recipe of its search if there was one."""
+    """Return the models of all records, each with the values of its search if there was one."""
     entries: dict[str, ModelEntry] = {}
     for record in records:
-        searched = {trial.label for trial in record.search.trials} if record.search else set()
+        searched = {model.label for model in record.search.models} if record.search else set()
         for entry in record.benchmark.models:
             if entry.label in searched:
                 entries[entry.label] = entry

@@ -33,7 +33,8 @@ ROOT = Path(__file__).parents[3]
 
 def exports_in(folder):
     """Load the exported benchmarks of a folder."""
-    paths = [path for path in sorted(folder.glob("*/*.json")) if not is_claims_export(path)]
+    paths = [path for path in sorted(folder.glob("*/*.json")) if path.parent.name != "searches"]
+    paths = [path for path in paths if not is_claims_export(path)]
     return [with_shipped_texts(load_export(path)) for path in paths]
 
 

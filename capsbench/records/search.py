@@ -1,0 +1,190 @@
+"""Record of a search: the protocol, the design, and every trial with its outcome."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field
+
+from capsbench.fingerprint import fingerprint
+from capsbench.records.folders import Inside, file_name
+from capsbench.records.provenance import Provenance
+from capsbench.records.record import Command, Label, Record, RecordPart, Seconds, Share
+from capsbench.schema import Benchmark, DataEntry, ModelEntry, Search
+from capsbench.schema.search import DESIGN, TUNING_SEED, TrialValues
+from capsbench.search_space import Knob
+from capsbench.training.recipe import ProtocolRecipe
+from capsbench.viewpoint.ranges import ViewRange
+
+
+class SearchedProtocol(RecordPart):
+    """The part of a protocol that determines the trials of its models.
+
+    Attributes:
+        benchmark: Name of the benchmark.
+        version: Version of its file.
+        scale: Name of the scale; None at full size.
+        settings: Changes of the command by dotted place.
+        data: The data.
+        views: Views of the training and validation images.
+        recipe: Recipe of all models; the trials have other learning rates and weight decays.
+        selection: Rule that selects the step whose validation accuracy is compared.
+        threads: Processor threads of each trial.
+    """
+
+    benchmark: str
+    version: int
+    scale: str | None = None
+    settings: dict[str, Any] = Field(default_factory=dict)
+    data: DataEntry
+    views: ViewRange
+    recipe: ProtocolRecipe
+    selection: Literal["validation", "last"]
+    threads: int
+
+    @classmethod
+    def of(
+        cls, protocol: Benchmark, scale: str | None, settings: dict[str, Any]
+    ) -> SearchedProtocol:
+        """Return this part of a protocol.
+
+        Args:
+            protocol: The protocol, of one value if it varies something.
+            scale: Name of the scale.
+            settings: Changes of the command.
+        """
+        return cls(
+            benchmark=protocol.name,
+            version=protocol.version,
+            scale=scale,
+            settings=settings,
+            data=protocol.data,
+            views=protocol.views,
+            recipe=protocol.recipe,
+            selection=protocol.selection,
+            threads=protocol.threads,
+        )
+
+
+class SearchedModel(RecordPart):
+    """A model whose values were searched.
+
+    Attributes:
+        label: Label of the model.
+        name: Name of the model.
+        revision: Revision of the model's class.
+        knobs: Searched arguments: ranges, and choices.
+    """
+
+    label: Label
+    name: str
+    revision: int
+    knobs: dict[str, Knob] = Field(default_factory=dict)
+
+
+class Trial(RecordPart):
+    """One training of a search.
+
+    Attributes:
+        label: Label of the model.
+        recipe: The recipe's values under trial.
+        arguments: The model's arguments under trial.
+        path: Folder of the training, relative to the runs folder.
+        outcome: Outcome of the training.
+        accuracy: Validation accuracy at the selected step; None if the training has none.
+        seconds: Wall time.
+        chosen: True for the best trial of its model.
+    """
+
+    label: Label
+    recipe: dict[str, float]
+    arguments: dict[str, Any] = Field(default_factory=dict)
+    path: Inside
+    outcome: Literal["trained", "diverged", "failed"]
+    accuracy: Share | None
+    seconds: Seconds
+    chosen: bool = False
+
+    @property
+    def values(self) -> TrialValues:
+        """The values under trial."""
+        return TrialValues(self.recipe, self.arguments)
+
+
+class SearchRecord(Record):
+    """A search: equal trials of every model, all drawn ahead from one design.
+
+    Attributes:
+        protocol: The protocol of the trials.
+        search: Number of trials, and the ranges of recipes.
+        design: Kind of the design; the benchmark's name is its seed.
+        seed: Seed of all trials, which is none of the reported seeds.
+        models: The models, with their knobs.
+        trials: The trials of all models, of each in the order of the design.
+        devices: Names of the devices of the trials.
+        command: The command that was run.
+        provenance: Versions, commit and date of the last trial.
+    """
+
+    remedy: ClassVar[str] = "search again with 'capsbench run BENCHMARK --search'"
+
+    protocol: SearchedProtocol
+    search: Search
+    design: str = DESIGN
+    seed: int = TUNING_SEED
+    models: tuple[SearchedModel, ...]
+    trials: tuple[Trial, ...]
+    devices: tuple[str, ...]
+    command: Command
+    provenance: Provenance
+
+    @property
+    def name(self) -> str:
+        """Name of the record's file: benchmark, size, and a hash of the planned trials.
+
+        Benchmark files state it beside the chosen values.
+        """
+        planned = fingerprint(sorted(trial.path for trial in self.trials))
+        return f"{file_name(self.protocol.benchmark)}-{file_name(self.size)}-{planned}"
+
+    @property
+    def size(self) -> str:
+        """One word: ``full``, the name of a scale, or ``changed``."""
+        changed = set(self.protocol.settings) - {"seeds"}
+        return self.protocol.scale or ("changed" if changed else "full")
+
+    def trials_of(self, label: str) -> list[Trial]:
+        """Return the trials of a model, in the order of the design."""
+        return [trial for trial in self.trials if trial.label == label]
+
+    def chosen(self, label: str) -> Trial | None:
+        """Return the best trial of a model; None if the model was not searched."""
+        return next((trial for trial in self.trials_of(label) if trial.chosen), None)
+
+    def applied_to(self, entry: ModelEntry) -> ModelEntry:
+        """Return a model with the values of its best trial; unchanged if it was not searched."""
+        trial = self.chosen(entry.label)
+        return entry if trial is None else with_values(entry, trial.values, self.name)
+
+
+def with_values(entry: ModelEntry, values: TrialValues, name: str) -> ModelEntry:
+    """Return a model with the values of a trial.
+
+    Args:
+        entry: The model.
+        values: The values.
+        name: Name of the record of the search.
+    """
+    return entry.model_copy(
+        update={
+            "recipe": entry.recipe | values.recipe,
+            "arguments": entry.arguments | values.arguments,
+            "tuned": name,
+        }
+    )
+
+
+def best(trials: list[Trial]) -> Trial | None:
+    """Return the trial of the highest accuracy, the first of equal ones; None if none has one."""
+    with_accuracy = [trial for trial in trials if trial.accuracy is not None]
+    return max(with_accuracy, key=lambda trial: trial.accuracy or 0.0, default=None)

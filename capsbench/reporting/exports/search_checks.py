@@ -1,0 +1,137 @@
+"""Checks of records of searches, and of the values that benchmark files take from them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from capsbench.errors import UserError
+from capsbench.files.atomic import read_json
+from capsbench.records import CellResult
+from capsbench.records.folders import SEARCHES
+from capsbench.records.search import SearchedProtocol, SearchRecord, best
+from capsbench.schema import Benchmark, searched_variant
+from capsbench.schema.search import DESIGN, TUNING_SEED
+
+DRAWN = {"learning_rate", "weight_decay"}  # of the recipe, which trials replace
+
+
+@dataclass(frozen=True)
+class ExportedSearch:
+    """A record of a search in a file.
+
+    Attributes:
+        path: The file.
+        record: The record.
+    """
+
+    path: Path
+    record: SearchRecord
+    cells: tuple[CellResult, ...] = ()  # trials are not measured
+    failed: tuple[CellResult, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """Name of the folder that the file belongs to."""
+        return SEARCHES
+
+    @property
+    def version(self) -> int:
+        """Version of the protocol."""
+        return self.record.protocol.version
+
+    @property
+    def size(self) -> str:
+        """One word: ``full``, the name of a scale, or ``changed``."""
+        return self.record.size
+
+
+def is_search(path: Path) -> bool:
+    """Check that an exported file holds a search.
+
+    Raises:
+        UserError: The file is damaged.
+    """
+    content = read_json(path, SearchRecord.remedy)
+    return isinstance(content, dict) and "trials" in content
+
+
+def load_search(path: Path) -> ExportedSearch:
+    """Load the record of a search from its file, and check it.
+
+    Raises:
+        UserError: It does not fit the schema, its file has another name, or see `check_search`.
+    """
+    record = SearchRecord.load(path)
+    check_search(path, record)
+    if path.stem != record.name:
+        raise UserError(f"{path}: a search of these trials is named {record.name}.json; rename it")
+    return ExportedSearch(path, record)
+
+
+def check_search(path: Path, record: SearchRecord) -> None:
+    """Check that every model has all trials of the design, and that the best ones were chosen.
+
+    Raises:
+        UserError: It is not so.
+    """
+    labels = [model.label for model in record.models]
+    others = {trial.label for trial in record.trials} - set(labels)
+    is_named = (record.design, record.seed) == (DESIGN, TUNING_SEED)
+    if not labels or len(set(labels)) < len(labels) or others or not is_named:
+        raise UserError(
+            f"{path}: expected the trials of each model once, by a {DESIGN} with seed "
+            f"{TUNING_SEED}; search again"
+        )
+    for model in record.models:
+        trials = record.trials_of(model.label)
+        drawn = record.search.draw(record.protocol.benchmark, model.knobs)
+        chosen = [trial for trial in trials if trial.chosen]
+        if [trial.values for trial in trials] != drawn or chosen != [best(trials)]:
+            raise UserError(
+                f"{path}: {model.label} does not have the {len(drawn)} trials of the design, the "
+                "best of them chosen; search again"
+            )
+        if not all(trial.path.rpartition("/")[2].startswith(f"{record.seed}-") for trial in trials):
+            raise UserError(f"{path}: a trial of {model.label} has another seed; search again")
+
+
+def check_tuned(
+    benchmark: Benchmark, scale: str | None, searches: Mapping[str, SearchRecord]
+) -> None:
+    """Check that the tuned values of a shipped protocol are the best ones of their searches.
+
+    Args:
+        benchmark: The protocol at the scale.
+        scale: Name of the scale; None at full size.
+        searches: Records of searches by their names.
+
+    Raises:
+        UserError: A record is missing, is of another protocol, or has another best trial.
+    """
+    for entry in benchmark.models:
+        if not entry.tuned:
+            continue
+        where = f"{benchmark.name}{f' at scale {scale}' if scale else ''}: {entry.label}"
+        record = searches.get(entry.tuned)
+        if record is None:
+            raise UserError(
+                f"{where} was tuned by '{entry.tuned}', which is no record under results/searches"
+            )
+        if record.applied_to(entry) != entry or record.chosen(entry.label) is None:
+            raise UserError(
+                f"{where} does not have the values of the best trial of {entry.tuned}; paste those "
+                "that the search printed"
+            )
+        searched = SearchedProtocol.of(searched_variant(benchmark), scale, {})
+        if _conditions(searched) != _conditions(record.protocol):
+            raise UserError(
+                f"{where} was tuned under another protocol; repeat the search {entry.tuned}"
+            )
+
+
+def _conditions(protocol: SearchedProtocol) -> SearchedProtocol:
+    """Return the part of a protocol that a search must have in common with it."""
+    recipe = protocol.recipe.model_copy(update=dict.fromkeys(DRAWN))
+    return protocol.model_copy(update={"version": 0, "settings": {}, "recipe": recipe})
