@@ -7,7 +7,9 @@ from dataclasses import replace
 
 import pytest
 from rich.console import Console
+from safetensors.torch import load_file
 
+from capsbench.contracts import EXPONENT
 from capsbench.errors import UserError
 from capsbench.files.atomic import read_rows
 from capsbench.records import (
@@ -64,6 +66,10 @@ def test_a_run_leaves_complete_records(run, tiny_protocol, session):
         assert training.provenance.versions["torch"]
         assert training.execution.backend == "auto"
         assert [row["step"] for row in read_rows(folder.trajectory)] == [4, 8, 12]
+        for rule, selected in training.selected.items():
+            weights = load_file(folder.checkpoint(rule) / "model.safetensors")
+            assert selected.probability_exponent == weights[EXPONENT] != 1
+            assert selected.exponent_note is None
         assert not folder.state.exists()
         assert (folder.checkpoint("last") / "model.safetensors").is_file()
         (name,) = cell.measures
@@ -72,7 +78,7 @@ def test_a_run_leaves_complete_records(run, tiny_protocol, session):
             load_arrays(folder.per_image(name), None),
         )
         assert record.image_counts == {100}
-        assert (record.rule, record.revision) == ("validation", 1)
+        assert (record.rule, record.revision) == ("validation", 2)
         assert arrays["correct"].shape == (3, 100)
         views = [value for value in record.values if value.view is not None]
         assert [value.view for value in views] == [-90, 0, 90]

@@ -14,6 +14,7 @@ import torch
 from huggingface_hub import ModelCard
 from safetensors.torch import load_file, save_file
 
+from capsbench.contracts import EXPONENT
 from capsbench.errors import UserError
 from capsbench.files.yaml import parse_yaml
 from capsbench.models import CNNSmall
@@ -55,6 +56,17 @@ def test_saved_weights_are_loaded(checkpoint):
         state = loaded.state_dict()
         assert all(torch.equal(state[key], value) for key, value in model.state_dict().items())
         assert not loaded.training
+
+
+def test_the_exponent_of_probabilities_is_saved_and_1_without(checkpoint):
+    folder, model = checkpoint
+    model.probability_exponent.fill_(2.5)
+    save_checkpoint(folder, model, "cnn-small", FACTS)
+    assert load_checkpoint(folder, "cnn-small").probability_exponent == 2.5
+    weights = load_file(folder / "model.safetensors")
+    assert weights.pop(EXPONENT) == 2.5
+    save_file(weights, folder / "model.safetensors")
+    assert load_checkpoint(folder, "cnn-small").probability_exponent == 1
 
 
 def test_arguments_of_parents_and_tuples_survive(tmp_path):

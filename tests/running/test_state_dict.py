@@ -7,10 +7,17 @@ import zipfile
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
+from capsbench.contracts import EXPONENT
 from capsbench.errors import UserError
+from capsbench.models import CNNSmall
+from capsbench.names import find
 from capsbench.running import state_dict
-from capsbench.running.state_dict import is_program, load_program, read_state
+from capsbench.running.state_dict import is_program, load_program, load_state, read_state
+from capsbench.running.weights import load_trained_model
+from capsbench.trusted_code import trust
+from capsbench.wrapping import model_class
 
 
 def saved(**tensors):
@@ -81,3 +88,42 @@ def test_a_header_of_safetensors_that_does_not_fit_is_refused(tmp_path, header):
     path.write_bytes(struct.pack("<Q", len(text)) + text + bytes(8))
     with pytest.raises(UserError, match=r"weights\.safetensors is damaged"):
         read_state(path)
+
+
+def test_weights_of_a_model_may_lack_the_exponent_alone(tmp_path):
+    model = CNNSmall(image_shape=(1, 8, 8), num_classes=3, width=2)
+    state = model.state_dict()
+    state[EXPONENT] = torch.tensor(3.0)
+    for prefix in ("", "module."):
+        whole = {f"{prefix}{name}": tensor for name, tensor in state.items()}
+        load_state(model, whole, tmp_path, "it")
+        assert model.probability_exponent == 3
+        del whole[f"{prefix}{EXPONENT}"]
+        load_state(model, whole, tmp_path, "it")
+        assert model.probability_exponent == 1
+        with pytest.raises(UserError, match="several networks"):
+            load_state(
+                model, whole | {f"other.{name}": t for name, t in state.items()}, tmp_path, ""
+            )
+        del whole[f"{prefix}classes.bias"]
+        with pytest.raises(UserError, match=r"missing: classes\.bias"):
+            load_state(model, whole, tmp_path, "it")
+
+
+def test_a_wrapped_network_keeps_the_exponent_of_its_wrapper(tmp_path):
+    (tmp_path / "net.py").write_text(
+        "from torch import nn\n\n\ndef net(num_classes: int):\n"
+        "    return nn.Sequential(nn.Flatten(), nn.Linear(64, num_classes))\n"
+    )
+    name = f"{tmp_path}/net.py:net"
+    trust(name)
+    network = model_class(find("models", name))(image_shape=(1, 8, 8), num_classes=3)
+    network.probability_exponent.fill_(3)
+    for kind, state in {
+        "wrapper": network.state_dict(),
+        "bare": network.module.state_dict(),
+    }.items():
+        save_file(state, path := tmp_path / f"{kind}.safetensors")
+        loaded = load_trained_model(path, name, {}, (1, 8, 8), 3, "cpu").module
+        assert loaded.probability_exponent == (3 if kind == "wrapper" else 1)
+        assert torch.equal(loaded.state_dict()["module.1.weight"], network.module[1].weight)
