@@ -1,1 +1,1 @@
-"""Statistics: intervals, paired differences, correction for many tests, ridge regression."""
+"""Statistics: intervals, tests of differences, equivalence, power, ridge regression."""

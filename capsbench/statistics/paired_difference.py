@@ -170,7 +170,7 @@ def crossed_error(first: Floats, second: Floats) -> tuple[Floats, Floats]:
     """Return the standard error of a difference of means, and its degrees of freedom.
 
     The outcomes of each model are a crossed two-way table of seeds and images, with the mean
-    squares MS_seeds and MS_rest (Searle, Casella & McCulloch 1992, section 4.3). Seeds of the two
+    squares MS_seeds and MS_rest (Searle, Casella & McCulloch 1992, chapter 4). Seeds of the two
     models are independent, images are shared:
     ``e² = Σ_models (MS_seeds - MS_rest) / (S N) + var_n(difference of image n) / N``. The last term
     counts the rest as well, which is why it is subtracted. Below this term the sum is estimated too

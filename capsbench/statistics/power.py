@@ -14,7 +14,7 @@ def smallest_detectable(difference: Difference, power: float = POWER) -> float:
 
     Its corrected p-value is below 5 %, with the correct sign, in a share ``power`` of repetitions
     with a true difference of this size: Student's t is then noncentral, with the noncentrality
-    difference / standard error (Cohen 1988, section 2.5).
+    difference / standard error (Cohen 1988, chapter 2).
 
     Args:
         difference: The difference, corrected for all comparisons.

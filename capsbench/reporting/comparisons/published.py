@@ -114,7 +114,7 @@ def verdict(
 ) -> PublishedVerdict:
     """Return the verdict on a published number.
 
-    It is reproduced if it lies, with its spread, in the 95 % t interval of the measured mean. Below
+    It is reproduced if it lies, with its spread, in the 95 % interval of the measured mean. Below
     three seeds there is no interval and nothing is decided, nor if some seeds did not reach the
     target of the matched rule. At another size than that of the shipped protocol, or on another
     data set, the numbers are not the same quantity.

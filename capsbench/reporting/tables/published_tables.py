@@ -56,7 +56,7 @@ def published_table(results: Results) -> Table | None:
             for row in rows
         ),
         caption=(
-            "Reproduced: the published number lies in the 95 % t interval of the measured mean "
+            "Reproduced: the published number lies in the 95 % interval of the measured mean "
             "over seeds, or its own ± reaches the interval. Below three seeds nothing is decided. "
             "At another size, or on another data set, there is no verdict."
             + _matched_note(row.entry for row in rows)
@@ -88,7 +88,7 @@ def published_difference_table(results: Results) -> Table | None:
             for row in rows
         ),
         caption=(
-            "A published difference is confirmed if the 95 % t interval of the measured one, seed "
+            "A published difference is confirmed if the 95 % interval of the measured one, seed "
             "by seed, excludes zero with the same sign, and reversed if it excludes zero with the "
             "other sign. Numbers that were published as equal, or that the matched rule makes "
             "equal, are not compared." + _matched_note(row.entry for row in rows)
