@@ -28,6 +28,7 @@ def _bounded(value: float) -> float:
 
 Number = Annotated[float, AfterValidator(_bounded)]
 Condition = str | Number | bool
+MERGED_ACCURACY = "merged_accuracy"  # metric: accuracy with classes that turns make alike as one
 UNTRAINED: Mapping[str, Condition] = MappingProxyType({"network": "untrained"})
 
 

@@ -31,6 +31,7 @@ class Digits(ImageDataModule):
     image_shape = (1, 32, 32)
     num_classes = 10
     class_names = tuple("0123456789")
+    turned_alike = ((6, 9),)
     source: ClassVar[str] = (
         "scikit-learn, load_digits (UCI Optical Recognition of Handwritten Digits)"
     )

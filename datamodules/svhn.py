@@ -55,6 +55,7 @@ class SVHN(ImageDataModule):
     image_shape = (3, 32, 32)
     num_classes = 10
     class_names = tuple("0123456789")
+    turned_alike = ((6, 9),)
     source: ClassVar[str] = (
         "Netzer et al. 2011; train_32x32.mat and test_32x32.mat under <data root>/SVHN"
     )

@@ -59,6 +59,7 @@ class ImageDataModule(Attachable, ABC):
         image_shape: (C, H, W) of the images that a model sees.
         num_classes: Number of classes.
         class_names: One name for each class, in the order of their indices.
+        turned_alike: Groups of classes that a half turn makes alike, such as 6 and 9 among digits.
         source: Publication of the set and place of its files, in one line.
         factors: Factors of the view that were recorded with each image.
         has_masks: Whether there is a mask of the object in each image.
@@ -88,6 +89,7 @@ class ImageDataModule(Attachable, ABC):
     image_shape: ImageShape
     num_classes: int
     class_names: tuple[str, ...]
+    turned_alike: ClassVar[tuple[tuple[int, ...], ...]] = ()
     source: ClassVar[str]
     factors: tuple[str, ...] = ()
     has_masks: bool = False

@@ -13,6 +13,7 @@ from capsbench.contracts import Model, class_recall
 from capsbench.data.batches import SplitName
 from capsbench.data.evaluation import ViewSelection
 from capsbench.data.images import ImageDataModule
+from capsbench.measures._turned_alike import is_correct_merged
 
 
 @dataclass(frozen=True)
@@ -22,11 +23,14 @@ class Predictions:
     Attributes:
         recall: (N,) share of each image's objects that the model recognizes, see
             `capsbench.contracts.class_recall`; 0 or 1 if an image shows one object.
+        merged: (N,) bool, True for an image that is classified correctly if the classes that a half
+            turn makes alike count as one; None if the data has no such classes.
         index: (N,) each image's number in its source.
         multiple_objects: True if an image shows several objects.
     """
 
     recall: NDArray[np.float32]
+    merged: NDArray[np.bool_] | None
     index: NDArray[np.int64]
     multiple_objects: bool
 
@@ -48,12 +52,17 @@ def predict_split(
         views: The views, see `EvaluationImages.batches`.
         device: Device of the model.
     """
-    recall, index, multiple_objects = list[torch.Tensor](), list[torch.Tensor](), False
+    recall, merged, index = list[torch.Tensor](), list[torch.Tensor](), list[torch.Tensor]()
+    multiple_objects = False
     for batch in data.evaluation.batches(split, device, views):
-        recall.append(class_recall(model.logits(model(batch.images)), batch.targets))
+        logits = model.logits(model(batch.images))
+        recall.append(class_recall(logits, batch.targets))
+        if data.turned_alike:
+            merged.append(is_correct_merged(logits, batch.targets, data.turned_alike))
         index.append(batch.index)
         multiple_objects = batch.targets.dim() == 2
-    return Predictions(_concatenate(recall), _concatenate(index), multiple_objects)
+    joined = _concatenate(merged) if data.turned_alike else None
+    return Predictions(_concatenate(recall), joined, _concatenate(index), multiple_objects)
 
 
 def _concatenate(parts: list[torch.Tensor]) -> NDArray[Any]:

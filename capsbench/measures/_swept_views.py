@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from capsbench.contracts import Model
 from capsbench.data.images import ImageDataModule
 from capsbench.measures._measure import MeasureContext
 from capsbench.measures._predictions import predict_split
+from capsbench.measures._turned_alike import turns_further
 from capsbench.values import Quantity, Value
 from capsbench.viewpoint.joint import SweptView
 from capsbench.viewpoint.spread import Region
@@ -38,12 +39,23 @@ class ViewPredictions:
         evaluated: (V, N), False where an image was not recorded at a view.
         index: (N,) each image's number in its source.
         accuracies: (V,) accuracy at each view.
+        merged: (V, N), as ``correct`` if the classes that a half turn makes alike count as one;
+            None if the data has no such classes, or no view turns further than a quarter.
     """
 
     correct: Bools
     evaluated: Bools
     index: NDArray[np.int64]
     accuracies: Floats
+    merged: Bools | None = None
+
+    @property
+    def as_merged(self) -> ViewPredictions | None:
+        """The same predictions with alike classes as one; None without ``merged``."""
+        if self.merged is None:
+            return None
+        accuracies = self.merged.sum(axis=1) / self.evaluated.sum(axis=1)
+        return replace(self, correct=self.merged, accuracies=accuracies)
 
 
 def predict_views(
@@ -63,6 +75,8 @@ def predict_views(
     order = np.argsort(index)
     correct = np.zeros((len(views), len(index)), dtype=bool)
     evaluated = np.zeros_like(correct)
+    turned = bool(data.turned_alike) and any(map(turns_further, views))
+    merged = np.zeros_like(correct) if turned else None
     # Every process evaluates all images, so there is nothing to add up between them.
     metric = ViewAccuracy(len(views), sync_on_compute=False)
     for row, view in enumerate(views):
@@ -70,9 +84,11 @@ def predict_views(
         columns = order[np.searchsorted(index, predictions.index, sorter=order)]
         evaluated[row, columns] = True
         correct[row, columns] = predictions.correct
+        if merged is not None:
+            merged[row, columns] = predictions.merged
         metric.update(row, torch.from_numpy(predictions.correct))
         context.advance()
-    return ViewPredictions(correct, evaluated, index, metric.compute().numpy())
+    return ViewPredictions(correct, evaluated, index, metric.compute().numpy(), merged)
 
 
 def worst_value(quantity: Quantity, accuracies: Floats, evaluated: Bools) -> Value:

@@ -28,7 +28,12 @@ from capsbench.measures._swept_views import (
     predict_views,
     worst_value,
 )
-from capsbench.values import Quantity
+from capsbench.measures._turned_alike import (
+    MERGED,
+    merged_quantity,
+    turns_further,
+)
+from capsbench.values import MERGED_ACCURACY, Quantity
 from capsbench.viewpoint.joint import JointGrid, JointView
 from capsbench.viewpoint.ranges import ViewRange
 
@@ -63,7 +68,8 @@ class AccuracyByJointView(Measure[AccuracyByJointViewConfig]):
     A joint view is familiar if the values of both factors are inside the training ranges, outside
     if either is outside, and else between. Summaries average over views, each with the same
     weight, whatever its number of images. Two angles 360 degrees apart are the same view and count
-    once.
+    once. At views that turn images by more than a quarter, and in the summaries of such views, the
+    accuracy with alike classes as one (6 and 9) is given beside the plain one.
 
     Further per-image arrays: ``correct`` (V, N) bool, and ``evaluated`` (V, N), False where an
     image was not recorded at a view. The arrays of summaries hold their linear part, because each
@@ -71,12 +77,14 @@ class AccuracyByJointView(Measure[AccuracyByJointViewConfig]):
     """
 
     config = AccuracyByJointViewConfig
+    revision = 2
     metrics: ClassVar[Mapping[str, ValueSpec]] = {
         "accuracy": ValueSpec(
             "Share of the images that are classified correctly: at a joint view, or averaged over "
             "the familiar, novel, between or outside ones.",
             "share",
         ),
+        MERGED_ACCURACY: MERGED,
         "gap": ValueSpec(
             "Accuracy at familiar views minus accuracy at novel views.", "difference of shares"
         ),
@@ -126,15 +134,8 @@ class AccuracyByJointView(Measure[AccuracyByJointViewConfig]):
         ]
         values.append(worst_value(Quantity(metric="worst_accuracy"), accuracies, evaluated))
         for view, accuracy, images in zip(views, accuracies, evaluated, strict=True):
-            first, second = view.components
-            at_view = Quantity(
-                metric="accuracy",
-                split=data.views.region(view),
-                factor=first.factor,
-                view=first.value,
-                condition={second.factor: second.value},
-            )
-            values.append(at_view.with_value(float(accuracy), int(images.sum())))
+            quantity = _at_view(view, data.views)
+            values.append(quantity.with_value(float(accuracy), int(images.sum())))
         contributions = {
             quantity.name: image_contributions(each, predictions)
             for quantity, each in weights.items()
@@ -144,6 +145,20 @@ class AccuracyByJointView(Measure[AccuracyByJointViewConfig]):
             "evaluated": evaluated,
             index_name(): predictions.index,
         }
+        if (merged := predictions.as_merged) is not None:
+            turned = np.array([turns_further(view) for view in views])
+            for quantity, each in weights.items():
+                if quantity.metric == "accuracy" and each[turned].any():
+                    mean = merged_quantity(quantity, data)
+                    n = _num_images(evaluated[each != 0])
+                    values.append(mean.with_value(float(each @ merged.accuracies), n))
+                    contributions[mean.name] = image_contributions(each, merged)
+            values += [
+                merged_quantity(_at_view(views[row], data.views), data).with_value(
+                    float(merged.accuracies[row]), int(evaluated[row].sum())
+                )
+                for row in np.flatnonzero(turned)
+            ]
         return MeasureResult(values, arrays | contributions)
 
 
@@ -233,6 +248,17 @@ def image_contributions(weights: Floats, predictions: ViewPredictions) -> Floats
 def _num_images(evaluated: Bools) -> int:
     """Return the number of images that were evaluated at any view."""
     return int(evaluated.any(axis=0).sum())
+
+
+def _at_view(view: JointView, ranges: ViewRange) -> Quantity:
+    first, second = view.components
+    return Quantity(
+        metric="accuracy",
+        split=ranges.region(view),
+        factor=first.factor,
+        view=first.value,
+        condition={second.factor: second.value},
+    )
 
 
 def _accuracy(split: str) -> Quantity:

@@ -24,11 +24,17 @@ from capsbench.measures._swept_views import (
     SUMMARIES,
     Bools,
     Floats,
+    ViewPredictions,
     are_distinct,
     predict_views,
     worst_value,
 )
-from capsbench.values import Quantity, Value
+from capsbench.measures._turned_alike import (
+    MERGED,
+    merged_quantity,
+    turns_further,
+)
+from capsbench.values import MERGED_ACCURACY, Quantity, Value
 from capsbench.viewpoint.grid import GridView
 from capsbench.viewpoint.ranges import ViewRange
 
@@ -48,17 +54,22 @@ class AccuracyByView(Measure[AccuracyByViewConfig]):
     view has the same weight, whatever its number of images. Two angles 360 degrees apart are the
     same view and count once.
 
+    At views that turn images by more than a quarter, and in the summaries of such views, the
+    accuracy with alike classes as one (6 and 9) is given beside the plain one.
+
     Further per-image arrays: ``correct`` (V, N) bool, and ``evaluated`` (V, N), False where an
     image was not recorded at a view.
     """
 
     config = AccuracyByViewConfig
+    revision = 2
     metrics: ClassVar[Mapping[str, ValueSpec]] = {
         "accuracy": ValueSpec(
             "Share of the images that are classified correctly: at a view, or averaged over the "
             "familiar, novel, between or outside views of a factor or of all factors.",
             "share",
         ),
+        MERGED_ACCURACY: MERGED,
         "gap": ValueSpec(
             "Accuracy at familiar views minus accuracy at novel views.", "difference of shares"
         ),
@@ -107,7 +118,39 @@ class AccuracyByView(Measure[AccuracyByViewConfig]):
                 for quantity, weights in summary_weights(views, data.views).items()
                 if quantity.factor is None
             }
+        merged = _merged_summaries(views, predictions, data)
+        values += [value for value, _ in merged]
+        if evaluated.all():
+            per_image |= {v.name: outcomes for v, outcomes in merged if v.factor is None}
         return MeasureResult(values, per_image)
+
+
+def _merged_summaries(
+    views: Sequence[GridView], predictions: ViewPredictions, data: ImageDataModule
+) -> list[tuple[Value, Floats]]:
+    """Return the accuracies with alike classes as one, with the outcome (N,) of each image.
+
+    There is one for each accuracy to which a view contributes that turns further than a quarter.
+    """
+    merged, evaluated = predictions.as_merged, predictions.evaluated
+    if merged is None:
+        return []
+    turned = np.array([turns_further(view) for view in views])
+    weights = summary_weights(views, data.views)
+    weights |= {
+        _at_view(view, data.views): row for view, row in zip(views, np.eye(len(views)), strict=True)
+    }
+    return [
+        (
+            merged_quantity(quantity, data).with_value(
+                float(each @ merged.accuracies),
+                int(evaluated[each > 0].any(axis=0).sum()),
+            ),
+            each @ merged.correct,
+        )
+        for quantity, each in weights.items()
+        if each[turned].any()
+    ]
 
 
 def summarize(
@@ -148,10 +191,7 @@ def summarize(
         values.append(worst_value(worst_of_factor, curve, evaluated[swept]))
         values.append(value(Quantity(metric="area", factor=factor), area, swept))
     for view, accuracy, images in zip(views, accuracies, evaluated, strict=True):
-        at_view = Quantity(
-            metric="accuracy", split=ranges.region(view), factor=view.factor, view=view.value
-        )
-        values.append(at_view.with_value(float(accuracy), int(images.sum())))
+        values.append(_at_view(view, ranges).with_value(float(accuracy), int(images.sum())))
     return values
 
 
@@ -187,6 +227,12 @@ def summary_weights(views: Sequence[GridView], ranges: ViewRange) -> dict[Quanti
         if by_factor:
             summaries[_accuracy(split)] = np.mean(list(by_factor.values()), axis=0)
     return summaries
+
+
+def _at_view(view: GridView, ranges: ViewRange) -> Quantity:
+    return Quantity(
+        metric="accuracy", split=ranges.region(view), factor=view.factor, view=view.value
+    )
 
 
 def _accuracy(split: str, factor: str | None = None) -> Quantity:

@@ -31,7 +31,9 @@ from capsbench.records.training import DataConfig, TrainingConfig, TrainingRecor
 from capsbench.records.weights import WeightsRecord
 from capsbench.schema import Benchmark
 from capsbench.schema.parts import Point
-from capsbench.values import Value
+from capsbench.values import Quantity, Value
+
+FLOPS = Quantity(metric="flops")
 
 IDENTITY = ("benchmark", "label", "at", "model", "seed", "fingerprint")  # columns of every row
 Images = np.ndarray[Any, np.dtype[np.uint8]]
@@ -109,6 +111,14 @@ class CellResult:
         """Number of parameters; None before the training is done."""
         record = self.weights or self.training
         return None if record is None else record.parameters
+
+    @property
+    def flops(self) -> int | None:
+        """Operations of one image, recorded with the training or by the measure ``cost``."""
+        if self.training is not None and self.training.flops is not None:
+            return self.training.flops
+        measured = self.measures["cost"].get(FLOPS) if "cost" in self.measures else None
+        return None if measured is None else round(measured)
 
     @property
     def problem(self) -> str | None:

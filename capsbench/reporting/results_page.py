@@ -33,7 +33,7 @@ HEAD = """# Results
 Measured numbers from the records in `results/`, each with its command, commit, device and date.
 `capsbench results --write` makes this page from them; nothing on it is written by hand. A size
 other than `full` is a smaller protocol than the shipped one, and says nothing about the full one.
-'Reproduced' means that the published number lies in the 95 % t interval of the measured mean over
+'Reproduced' means that the published number lies in the 95 % interval of the measured mean over
 seeds, or that its own ± reaches the interval. Below three seeds nothing is decided. At another
 size, or on another data set, there is no verdict. Numbers marked 'matched' come from a rule that
 sees test labels; each record states the rule that selected its weights. 'Earlier revisions' marks
@@ -92,8 +92,9 @@ def write_page(
 
 def _figures(exported: ExportedResults) -> dict[str, Figure]:
     """Draw the figures of a record, by the name of the file."""
+    from capsbench.reporting.figures.cost_figure import cost_figure
     from capsbench.reporting.figures.heat_map import accuracy_by_joint_view
-    from capsbench.reporting.figures.scaling_figures import parameters_figure, varied_figure
+    from capsbench.reporting.figures.scaling_figures import varied_figure
     from capsbench.reporting.figures.view_figure import accuracy_by_view
 
     results = exported.results
@@ -101,7 +102,7 @@ def _figures(exported: ExportedResults) -> dict[str, Figure]:
         "by-view": accuracy_by_view(results),
         "by-joint-view": accuracy_by_joint_view(results),
         "varied": varied_figure(results),
-        "parameters": parameters_figure(results),
+        "cost": cost_figure(results),
     }
     start = f"results-{exported.name}-{exported.path.stem}"
     return {f"{start}-{name}.svg": figure for name, figure in figures.items() if figure}

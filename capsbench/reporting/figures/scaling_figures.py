@@ -29,7 +29,7 @@ from capsbench.reporting.figures.plotting import (
 from capsbench.reporting.formatting import number
 from capsbench.reporting.tables.split_table import MEASURES, METRICS, heading
 from capsbench.schema import ModelEntry, parts
-from capsbench.values import Quantity
+from capsbench.values import MERGED_ACCURACY, Quantity
 
 MIN_SIZES = 3  # two points are no curve
 READING = (
@@ -188,7 +188,7 @@ def _accuracies(cells: Sequence[CellResult]) -> list[tuple[str, Quantity]]:
         (measure, quantity)
         for measure in MEASURES
         for quantity in quantities(cells, measure)
-        if quantity.metric in METRICS
+        if quantity.metric in METRICS and quantity.metric != MERGED_ACCURACY
     ]
     at_views = [
         (measure, quantity)

@@ -8,8 +8,9 @@ from capsbench.reporting.comparisons.aggregate import aggregate_seeds, quantitie
 from capsbench.reporting.comparisons.joint_views import ACCURACY_BY_JOINT_VIEW
 from capsbench.reporting.formatting import FACTORS, counted_range, listed
 from capsbench.reporting.tables.mean_cell import mean_cell
+from capsbench.reporting.tables.split_table import MERGED_REASON, heading
 from capsbench.reporting.tables.table import Table, TableRow, number_columns, text_columns
-from capsbench.values import Quantity
+from capsbench.values import MERGED_ACCURACY, Quantity
 
 HEADINGS = {"worst_accuracy": "Worst"}  # where the name of the metric is longer than it must be
 
@@ -50,7 +51,7 @@ def joint_view_table(results: Results) -> Table | None:
 
 def _heading(quantity: Quantity) -> str:
     return (
-        quantity.split.capitalize()
+        heading(quantity)
         if quantity.split
         else HEADINGS.get(quantity.metric, quantity.metric.capitalize())
     )
@@ -70,6 +71,8 @@ def _caption(columns: list[Quantity], images: set[int]) -> str:
         "the same weight. A joint view is familiar if the values of both factors are. The gap is "
         "familiar minus novel, in percentage points; worst is the lowest accuracy at any view."
     )
+    if any(quantity.metric == MERGED_ACCURACY for quantity in columns):
+        text += f" {MERGED_REASON}"
     if any(quantity.metric == "interaction" for quantity in columns):
         text += (
             " The interaction compares views with two novel values with the harder one of the two "

@@ -9,11 +9,15 @@ from capsbench.reporting.comparisons.aggregate import SeedValues, aggregate_seed
 from capsbench.reporting.formatting import count_range, listed
 from capsbench.reporting.tables.mean_cell import mean_cell
 from capsbench.reporting.tables.table import Table, TableRow, number_columns, text_columns
-from capsbench.values import Quantity
+from capsbench.values import MERGED_ACCURACY, Quantity
 
 ACCURACY_BY_SPLIT = "accuracy-by-split"
 MEASURES = (ACCURACY_BY_SPLIT, "averaged-accuracy")
-METRICS = ("accuracy", "object_accuracy")
+METRICS = ("accuracy", MERGED_ACCURACY, "object_accuracy")
+MERGED_REASON = (
+    "Images that are turned by more than a quarter can show another class than their label says, "
+    "as a 6 upside down shows a 9; such classes count as one in a column beside the plain accuracy."
+)
 CROPS = {"averaged": "averaged crops", "single": "single crop"}
 
 
@@ -41,6 +45,8 @@ def split_table(results: Results) -> Table | None:
             " An image with several objects is correct if all of them are; by object, each one "
             "counts separately."
         )
+    if any(quantity.metric == MERGED_ACCURACY for _, quantity in columns):
+        caption += f" {MERGED_REASON}"
     caption += _images([quantity for _, quantity in columns], list(rows.values()))
     return Table(
         name="splits",
@@ -79,8 +85,11 @@ def heading(quantity: Quantity) -> str:
     'Familiar, by object'
     >>> heading(Quantity(metric="accuracy", split="novel", condition={"crops": "averaged"}))
     'Novel, averaged crops'
+    >>> heading(Quantity(metric="merged_accuracy", split="novel", condition={"classes": "6 and 9"}))
+    'Novel, 6 and 9 as one'
     """
     words = [str(quantity.split)]
+    words += [f"{classes} as one"] if (classes := quantity.condition.get("classes")) else []
     words += ["by object"] if quantity.metric == "object_accuracy" else []
     words += [CROPS[str(crops)]] if (crops := quantity.condition.get("crops")) else []
     text = ", ".join(words)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from capsbench.records import CellResult, Results
 from capsbench.reporting.comparisons.aggregate import (
@@ -10,10 +10,12 @@ from capsbench.reporting.comparisons.aggregate import (
     SeedValues,
     aggregate_seeds,
     collect,
+    quantities,
 )
 from capsbench.reporting.comparisons.chance import chance_text, seeds_at_chance
 from capsbench.reporting.formatting import counted_range
 from capsbench.reporting.tables.mean_cell import mean_cell
+from capsbench.reporting.tables.split_table import MERGED_REASON, heading
 from capsbench.reporting.tables.table import (
     Table,
     TableCell,
@@ -21,19 +23,20 @@ from capsbench.reporting.tables.table import (
     number_columns,
     text_columns,
 )
-from capsbench.values import Quantity
+from capsbench.values import MERGED_ACCURACY, Quantity
 
-ACCURACIES = {"familiar": "Familiar", "novel": "Novel", "between": "Between", "outside": "Outside"}
+SPLITS = ("familiar", "novel", "between", "outside")
 
 
 def summary_table(results: Results) -> Table:
     """Return the table with one row per model, over its seeds.
 
     Columns of accuracy are present only if the benchmark measures accuracy by view. Novel views are
-    split into those between trained values and those outside if there are any between.
+    split into those between trained values and those outside if there are any between. Accuracy at
+    novel views with alike classes as one stands beside the plain one.
     """
-    splits = _splits(results)
-    titles = [ACCURACIES[split] for split in splits] + (["Gap"] if splits else [])
+    accuracies = _accuracies(results)
+    titles = [heading(quantity) for quantity in accuracies] + (["Gap"] if accuracies else [])
     groups, color_indices = results.by_label(), results.color_indices()
     problems = {
         title: ", ".join(_problem(cell) for cell in cells if cell.problem)
@@ -47,9 +50,9 @@ def summary_table(results: Results) -> Table:
             *number_columns(*titles, "Training time", "Parameters", "Seeds"),
         ),
         rows=tuple(
-            _row(title, cells, color_indices[title], splits) for title, cells in groups.items()
+            _row(title, cells, color_indices[title], accuracies) for title, cells in groups.items()
         ),
-        caption=_caption(results, splits),
+        caption=_caption(results, accuracies),
         notes=tuple(f"{title}: {text}" for title, text in problems.items() if text),
     )
 
@@ -59,16 +62,24 @@ def accuracy_on(cells: list[CellResult], split: str) -> SeedValues | None:
     return aggregate_seeds(cells, ACCURACY_BY_VIEW, Quantity(metric="accuracy", split=split))
 
 
-def _splits(results: Results) -> list[str]:
+def _accuracies(results: Results) -> list[Quantity]:
+    """Return the accuracies of the columns; none if accuracy by view is not measured."""
     if not results.has_measure(ACCURACY_BY_VIEW):
         return []
     between = accuracy_on(list(results.cells), "between")
-    return list(ACCURACIES) if between else ["familiar", "novel"]
+    familiar, *others = (
+        Quantity(metric="accuracy", split=split) for split in SPLITS[: 4 if between else 2]
+    )
+    fields = {"metric": MERGED_ACCURACY, "split": "novel", "factor": None}
+    merged = quantities(results.cells, ACCURACY_BY_VIEW, **fields)
+    return [familiar, *others[:1], *merged, *others[1:]]
 
 
-def _row(title: str, cells: list[CellResult], color_index: int, splits: Iterable[str]) -> TableRow:
+def _row(
+    title: str, cells: list[CellResult], color_index: int, accuracies: Iterable[Quantity]
+) -> TableRow:
     trainings = [(cell.seed, cell.training) for cell in cells if cell.training]
-    numbers = [mean_cell(accuracy_on(cells, split)) for split in splits]
+    numbers = [mean_cell(aggregate_seeds(cells, ACCURACY_BY_VIEW, each)) for each in accuracies]
     if numbers:
         gap = aggregate_seeds(cells, ACCURACY_BY_VIEW, Quantity(metric="gap"))
         numbers.append(mean_cell(gap, "difference of shares"))
@@ -76,11 +87,12 @@ def _row(title: str, cells: list[CellResult], color_index: int, splits: Iterable
     parameters = next((f"{n:,}" for cell in cells if (n := cell.parameters) is not None), None)
     measured = [cell for cell in cells if cell.problem is None]
     # Means of accuracy name such seeds themselves.
-    at_chance = "" if numbers else chance_text(seeds_at_chance(measured))
+    remarks = [] if numbers else [chance_text(seeds_at_chance(measured))]
+    remarks += [f"seed {seed}: {t.gradient_note}" for seed, t in trainings if t.gradient_note]
     seeds = (
         None
         if cells[0].trained_elsewhere
-        else TableCell(f"{len(measured)} of {len(cells)}", note=at_chance)
+        else TableCell(f"{len(measured)} of {len(cells)}", note="; ".join(filter(None, remarks)))
     )
     return TableRow(
         (title, *numbers, mean_cell(seconds, "seconds"), parameters, seeds), color=color_index
@@ -91,8 +103,8 @@ def _problem(cell: CellResult) -> str:
     return str(cell.problem) if cell.seed is None else f"seed {cell.seed} {cell.problem}"
 
 
-def _caption(results: Results, splits: list[str]) -> str:
-    if not splits:
+def _caption(results: Results, accuracies: Sequence[Quantity]) -> str:
+    if not accuracies:
         return "Training time is the mean over seeds, with the value of every seed."
     records = [cell.measures.get(ACCURACY_BY_VIEW) for cell in results.cells]
     by_record = [
@@ -110,6 +122,8 @@ def _caption(results: Results, splits: list[str]) -> str:
     )
     if any(low < high for low, high in ranges):
         text += " Each view has the same weight, whatever its number of images."
-    if "between" in splits:
+    if any(quantity.metric == MERGED_ACCURACY for quantity in accuracies):
+        text += f" {MERGED_REASON}"
+    if any(quantity.split == "between" for quantity in accuracies):
         text += " Novel views lie between the trained ones, or outside."
     return text
