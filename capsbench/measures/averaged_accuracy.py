@@ -59,7 +59,8 @@ class AveragedAccuracyConfig(MeasureConfig):
 class AveragedAccuracy(Measure[AveragedAccuracyConfig]):
     """Accuracy of the mean of the class probabilities over several crops of each test image.
 
-    Hinton et al. average the activations of the class capsules.
+    Hinton et al. average the activations of the class capsules. The probabilities are therefore
+    those before the fit of an exponent.
     """
 
     config = AveragedAccuracyConfig
@@ -110,6 +111,6 @@ def _classify(
     """Return (N, K) probabilities of a split's images at a view and their targets, on the CPU."""
     probabilities, targets = list[Tensor](), list[Tensor]()
     for batch in data.evaluation.batches(split, device, view):
-        probabilities.append(model.log_probabilities(model(batch.images)).exp())
+        probabilities.append(model.logits(model(batch.images)).softmax(dim=-1))
         targets.append(batch.targets)
     return torch.cat(probabilities).cpu(), torch.cat(targets).cpu()
