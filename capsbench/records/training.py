@@ -14,6 +14,8 @@ from capsbench.records.record import Count, Record, RecordPart, Seconds, Share
 from capsbench.training.recipe import ProtocolRecipe
 from capsbench.viewpoint.ranges import ViewRange
 
+LEAST_ZERO_GRADIENT = 0.01  # share of a layer's presences without gradient that is told
+
 
 class ModelConfig(RecordPart):
     """A model with its arguments.
@@ -187,6 +189,16 @@ class TrainingRecord(Record):
     weights: dict[str, str] = Field(default_factory=dict)
     execution: ExecutionRecord
     provenance: Provenance
+
+    @property
+    def gradient_note(self) -> str:
+        """Layers of which at least 1 % of the presences have no gradient; empty without any."""
+        parts = [
+            f"{100 * share:.0f} % of the {layer}"
+            for layer, share in self.zero_gradient.items()
+            if share >= LEAST_ZERO_GRADIENT
+        ]
+        return f"{', '.join(parts)} without gradient" if parts else ""
 
     @property
     def is_checksummed(self) -> bool:

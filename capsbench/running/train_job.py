@@ -28,7 +28,6 @@ from capsbench.running.checkpoints import save_checkpoint, weights_sha256
 from capsbench.running.mirror import training_mirror
 from capsbench.running.session import Session
 from capsbench.running.step_rate import StepRate
-from capsbench.training import presence_gradients
 from capsbench.training.devices import device_name, device_place, processes_note, use_threads
 from capsbench.training.probability_exponent import ExponentFit, fit_model
 from capsbench.training.selection import Row
@@ -169,8 +168,6 @@ def _write_record(
     model = cell.build_model()
     selected = {}
     fits = _fit_exponents(cell, session, result, data)
-    if problem := presence_gradients.describe(result.zero_gradient):
-        session.print(f"{cell.title}, seed {cell.seed}: {problem}")
     for rule, (step, weights) in result.chosen.items():
         exponent, note = fits[step]
         if note is not None:
@@ -217,6 +214,8 @@ def _write_record(
         ),
         provenance=provenance,
     )
+    if record.gradient_note:
+        session.print(f"{cell.title}, seed {cell.seed}: {record.gradient_note}")
     _discard_measures(cell, folder, session, record.weights)
     record.save(folder.training)
     folder.state.unlink(missing_ok=True)

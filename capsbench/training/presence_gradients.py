@@ -15,7 +15,6 @@ from torch import Tensor, nn
 from capsbench.contracts import Batch, LayerOfInterest, Model
 
 IMAGES = 32  # of the validation images; enough for a share of their many presences
-LEAST_SHARE = 0.01  # of a layer that is reported
 
 
 def zero_gradient_shares(model: Model, batch: Batch, progress: float) -> dict[str, float]:
@@ -58,20 +57,6 @@ def zero_gradient_shares(model: Model, batch: Batch, progress: float) -> dict[st
         for (name, presence), gradient in zip(tensors.items(), gradients, strict=True)
         if gradient is not None
     }
-
-
-def describe(shares: dict[str, float]) -> str:
-    """Return the layers with a share of at least `LEAST_SHARE` in words; empty if there are none.
-
-    >>> describe({"primary presences": 0.002, "class presences": 0.3})
-    '30 % of the class presences have no gradient'
-    """
-    parts = [
-        f"{100 * share:.0f} % of the {name}"
-        for name, share in shares.items()
-        if share >= LEAST_SHARE
-    ]
-    return f"{', '.join(parts)} have no gradient" if parts else ""
 
 
 def _recorder(

@@ -6,7 +6,7 @@ import torch
 from capsbench.contracts import Batch
 from capsbench.names import find
 from capsbench.training.execution import Execution
-from capsbench.training.presence_gradients import IMAGES, describe, zero_gradient_shares
+from capsbench.training.presence_gradients import IMAGES, zero_gradient_shares
 from capsbench.training.recipe import ProtocolRecipe
 from capsbench.training.train import train
 from capsbench.viewpoint.views import Views
@@ -57,13 +57,6 @@ def test_a_bounded_number_of_images_is_used():
     model = build("capsnet-em-paper", inverse_temperature=STEEP, **SMALL)
     many = zero_gradient_shares(model, draw(IMAGES + 9), 0)
     assert many == zero_gradient_shares(model, draw(IMAGES + 9)[:IMAGES], 0)
-
-
-def test_small_shares_are_not_described():
-    assert describe({}) == describe({"class presences": 0.001}) == ""
-    text = describe({"capsules 1 presences": 0.25, "class presences": 1.0})
-    assert "25 % of the capsules 1 presences" in text
-    assert "100 % of the class presences" in text
 
 
 def test_a_training_has_the_shares_of_its_last_validation_and_is_not_changed_by_them(
