@@ -40,6 +40,10 @@ sees test labels; each record states the rule that selected its weights. 'Earlie
 numbers of a model, data module or measure whose numbers have changed since; the section of each
 record names them."""
 
+NO_CLAIMS = """Verdicts on the article's claims are missing: the present version of their file has
+not been measured. `capsbench run claims --scale cpu` and `capsbench report --export results` add
+them."""
+
 
 def render(exported: Sequence[ExportedResults], claims: Sequence[ExportedClaims] = ()) -> str:
     """Return the page as Markdown text.
@@ -48,7 +52,7 @@ def render(exported: Sequence[ExportedResults], claims: Sequence[ExportedClaims]
         exported: Exported records of benchmarks, in the order of the page.
         claims: Those of claims.
     """
-    parts = [HEAD]
+    parts = [HEAD, *([] if claims else [NO_CLAIMS])]
     for each in claims:
         parts += _claims_section(each)
     for table in (

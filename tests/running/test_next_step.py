@@ -103,7 +103,7 @@ def test_an_own_model_is_measured_from_its_file_and_not_exported(tmp_path, add_c
 
 @pytest.mark.parametrize(
     ("scale", "expected"),
-    [("small", "capsbench run claims --dry-run"), (None, "capsbench report claims --export mine")],
+    [("cpu", "capsbench run claims --dry-run"), (None, "capsbench report claims --export mine")],
 )
 def test_after_claims(scale, expected):
     record = ClaimsRecord(

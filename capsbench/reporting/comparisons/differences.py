@@ -12,10 +12,17 @@ from capsbench.measures import load_measure
 from capsbench.names import without_folder
 from capsbench.records import Results
 from capsbench.reporting.comparisons.aggregate import bounds_of
+from capsbench.reporting.comparisons.chance import chance_text, seeds_at_chance
 from capsbench.reporting.comparisons.per_image import load_outcomes
 from capsbench.reporting.formatting import NUMBER_FORMATS
 from capsbench.reporting.tables.quantity_text import measured_text
-from capsbench.reporting.tables.table import Table, TableRow, number_columns, text_columns
+from capsbench.reporting.tables.table import (
+    Table,
+    TableCell,
+    TableRow,
+    number_columns,
+    text_columns,
+)
 from capsbench.statistics.bounded import range_of_difference
 from capsbench.statistics.correction import corrected
 from capsbench.statistics.intervals import SEEDS_FOR_INTERVAL
@@ -88,6 +95,7 @@ def difference_table(results: Results, rows: Sequence[ModelDifference]) -> Table
         return None
     color_indices = results.color_indices()
     elsewhere = {cell.title for cell in results.cells if cell.trained_elsewhere}
+    notes = _chance_notes(results)
     return Table(
         name="differences",
         title="Differences between models",
@@ -96,12 +104,29 @@ def difference_table(results: Results, rows: Sequence[ModelDifference]) -> Table
             *number_columns("Difference", "95 % interval", "p", "Corrected p", "Detectable"),
             *number_columns("Seeds", "Images"),
         ),
-        rows=tuple(_table_row(row, color_indices[row.title], elsewhere) for row in rows),
+        rows=tuple(
+            _table_row(row, color_indices[row.title], elsewhere, notes[row.title]) for row in rows
+        ),
         caption=_caption(results, rows),
     )
 
 
-def _table_row(row: ModelDifference, color_index: int, elsewhere: Collection[str]) -> TableRow:
+def _chance_notes(results: Results) -> dict[str, str]:
+    """Return the seeds at chance of each model and of the first one, in words, by title."""
+    notes = {}
+    for at in dict.fromkeys(cell.at for cell in results.cells):
+        (title_of_first, first), *others = results.by_label(at).items()
+        of_first = chance_text(seeds_at_chance(first))
+        for title, cells in others:
+            texts = [chance_text(seeds_at_chance(cells))]
+            texts += [f"{title_of_first}: {of_first}"] if of_first else []
+            notes[title] = "; ".join(filter(None, texts))
+    return notes
+
+
+def _table_row(
+    row: ModelDifference, color_index: int, elsewhere: Collection[str], note: str
+) -> TableRow:
     each = row.difference
     unit = load_measure(row.measure).metrics[row.quantity.metric].unit
     text, bare = NUMBER_FORMATS["difference of shares" if unit == "share" else unit]
@@ -111,7 +136,7 @@ def _table_row(row: ModelDifference, color_index: int, elsewhere: Collection[str
         (
             row.title,
             measured_text(row.measure, row.quantity),
-            text(each.mean),
+            TableCell(text(each.mean), note=note),
             " to ".join(limits) or None,
             p_value(each.p),
             p_value(each.p_corrected),

@@ -2,15 +2,18 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 from scipy.stats import binomtest
 
+from capsbench.measures import index_name
 from capsbench.records import load_results
 from capsbench.reporting.comparisons.aggregate import aggregate_seeds, subtract_seeds
 from capsbench.reporting.comparisons.chance import is_at_chance, seeds_at_chance, wilson_lower
+from capsbench.reporting.comparisons.differences import difference_table, model_differences
 from capsbench.reporting.report import build
 from capsbench.reporting.tables import render_terminal
 from capsbench.reporting.tables.summary_table import summary_table
@@ -82,6 +85,22 @@ def test_a_difference_names_the_seeds_of_both(folder):
     difference = subtract_seeds(other, one)
     assert difference is not None
     assert difference.at_chance == (1,)
+
+
+def test_a_table_of_differences_names_the_seeds_of_both(tmp_path, write_benchmark, add_measure):
+    models = (("CNN", "cnn-small"), ("Caps", "capsnet-dr"))
+    folder = write_benchmark(tmp_path, models=models, seeds=(0, 1, 2))
+    for label in ("CNN", "Caps"):
+        for seed in range(3):
+            right = np.arange(400) < (40 if seed == (1 if label == "CNN" else 2) else 390)
+            values = [FAMILIAR.with_value(float(right.mean()), 400)]
+            arrays = {FAMILIAR.name: right, index_name(): np.arange(400)}
+            add_measure(folder, label, seed, BY_VIEW, values, per_image=arrays)
+    results = load_results(folder)
+    table = difference_table(results, model_differences(results))
+    assert table is not None
+    (row,) = table.rows
+    assert row.contents()[2].note == "seed 2 at chance; CNN: seed 1 at chance"
 
 
 def test_every_page_and_table_names_it_beside_the_mean(folder):
