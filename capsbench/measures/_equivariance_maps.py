@@ -28,6 +28,10 @@ class EquivarianceShares(NamedTuple):
             between unrelated features.
         gain_over_control: 1 - E|f(T_g x) - A_g f(x)|² over the smaller error of the two controls
             (identity and shuffled), selected for each class and view: 0 if a control is as good.
+        r2_over_control: R² of f(T_g x) by A_g within a class, minus that of the best control: the
+            two of above and the mean of the held-out images. It is near 0 also where features
+            hardly change, as those of a layer that is invariant but for interpolation, of whose
+            tiny change a map may explain much. NaN if all features are equal.
         distance_from_identity: Mean of |A_g - I| (Frobenius) / sqrt(d).
         change_in_components: Share of the change E|f(T_g x) - f(x)|² that lies in the components.
             ``explained`` times this is the explained share of the whole change.
@@ -36,6 +40,7 @@ class EquivarianceShares(NamedTuple):
     explained: Tensor
     shuffled_explained: Tensor
     gain_over_control: Tensor
+    r2_over_control: Tensor
     distance_from_identity: Tensor
     change_in_components: Tensor
 
@@ -49,6 +54,7 @@ class EquivarianceMaps(NamedTuple):
         residual: (K, V) sum of |f(T_g x) - A_g f(x)|², in the components.
         shuffled_residual: (K, V) the same with A_g fitted to pairs shuffled within the class.
         change: (K, V) sum of |f(T_g x) - f(x)|², in the components.
+        spread: (K, V) sum of the squared distances of f(T_g x) from their mean, in the components.
         total_change: (K, V) sum of |f(T_g x) - f(x)|² of all features.
         size: (K, V) mean of the sums of |f(x)|² and |f(T_g x)|², the scale of rounding errors.
         penalty: (K, V) selected λ, in units of the mean variance of the components.
@@ -66,6 +72,7 @@ class EquivarianceMaps(NamedTuple):
     residual: Tensor
     shuffled_residual: Tensor
     change: Tensor
+    spread: Tensor
     total_change: Tensor
     size: Tensor
     penalty: Tensor
@@ -92,10 +99,10 @@ class EquivarianceMaps(NamedTuple):
     def _shares(self, dims: tuple[int, ...]) -> EquivarianceShares:
         control = torch.minimum(self.shuffled_residual, self.change)
         terms = (
-            *(self.residual, self.shuffled_residual, control),
-            *(self.change, self.total_change, self.size),
+            *(self.residual, self.shuffled_residual, control, torch.minimum(control, self.spread)),
+            *(self.change, self.spread, self.total_change, self.size),
         )
-        residual, shuffled, control, change, total, size = (
+        residual, shuffled, control, best, change, spread, total, size = (
             each.sum(dim=dims) if dims else each for each in terms
         )
         from capsbench.metrics.invariance import ROUNDING  # which imports torchmetrics
@@ -108,6 +115,9 @@ class EquivarianceMaps(NamedTuple):
             explained=(1 - residual / change).masked_fill(unchanged, torch.nan),
             shuffled_explained=(1 - shuffled / change).masked_fill(unchanged, torch.nan),
             gain_over_control=(1 - residual / control).masked_fill(unchanged, torch.nan),
+            r2_over_control=((best - residual) / spread).masked_fill(
+                spread <= ROUNDING * size, torch.nan
+            ),
             distance_from_identity=distance.mean(dim=dims) if dims else distance,
             change_in_components=(change / total).masked_fill(unchanged, torch.nan),
         )
@@ -184,6 +194,7 @@ def fit_equivariance_maps(
         residual=held_out_moments.squared_error(maps),
         shuffled_residual=held_out_moments.squared_error(shuffled_maps),
         change=held_out_moments.squared_error(identity),
+        spread=held_out_moments.target_spread(),
         total_change=torch.stack([each.square().sum(dim=(0, 2)) for each in changes]),
         size=torch.stack([each.sum(dim=(0, 2)) / 2 for each in squares]),
         penalty=penalty,

@@ -11,9 +11,9 @@ from torch import Tensor
 from capsbench.measures._composed_views import ViewCompositions
 from capsbench.measures._equivariance_maps import EquivarianceShares
 from capsbench.measures._group_law import group_law_of_maps
-from capsbench.measures._per_class_fit import ClassFit, join_classes
+from capsbench.measures._per_class_fit import ClassFit, HeldOutErrors, join_classes
 from capsbench.measures._result import Array
-from capsbench.statistics.influence import explained_share_influence
+from capsbench.statistics.influence import difference_share_influence, explained_share_influence
 from capsbench.values import Quantity
 from capsbench.viewpoint.grid import GridView
 
@@ -41,7 +41,7 @@ def layer_values(
         if each.table is not None:
             composed, triples = join_classes([fit.group_maps[factor] for fit in fits]), each.triples
             overall = composed.overall()
-            for metric in ("explained", "gain_over_control"):
+            for metric in ("explained", "gain_over_control", "r2_over_control"):
                 quantity = Quantity(metric=f"group_{metric}", factor=factor, layer=layer)
                 yield quantity, getattr(overall, metric)
         if len(triples):
@@ -55,7 +55,7 @@ def per_image_errors(fits: Mapping[str, Sequence[ClassFit]], names: set[str]) ->
     """Return arrays of the held-out images, class by class, by name.
 
     For each layer there are ``residual`` and ``change``, (N, V), and the influence on
-    ``gain_over_control`` over all views, (N,).
+    ``gain_over_control`` and ``r2_over_control`` over all views, also of the maps of groups, (N,).
 
     Args:
         fits: The fits of the classes by layer.
@@ -63,16 +63,35 @@ def per_image_errors(fits: Mapping[str, Sequence[ClassFit]], names: set[str]) ->
     """
     arrays: dict[str, Array] = {}
     for layer, layer_fits in fits.items():
-        residual, change, control = (
-            np.concatenate(parts)
-            for parts in zip(
-                *((fit.residual, fit.change, fit.control) for fit in layer_fits), strict=True
-            )
-        )
-        arrays[Quantity(metric="residual", layer=layer).name] = residual
-        arrays[Quantity(metric="change", layer=layer).name] = change
-        name = Quantity(metric="gain_over_control", layer=layer).name
-        if name in names:
-            sums = (torch.from_numpy(each).double().sum(dim=1) for each in (residual, control))
-            arrays[name] = explained_share_influence(*sums).numpy()
+        errors = _join([fit.errors for fit in layer_fits])
+        arrays[Quantity(metric="residual", layer=layer).name] = errors.residual
+        arrays[Quantity(metric="change", layer=layer).name] = errors.change
+        influences = {
+            Quantity(metric=metric, layer=layer): influence
+            for metric, influence in _influences(errors).items()
+        }
+        for factor in layer_fits[0].group_errors:
+            group = _join([fit.group_errors[factor] for fit in layer_fits])
+            for metric, influence in _influences(group).items():
+                influences[Quantity(metric=f"group_{metric}", factor=factor, layer=layer)] = (
+                    influence
+                )
+        arrays |= {each.name: array for each, array in influences.items() if each.name in names}
     return arrays
+
+
+def _join(errors: Sequence[HeldOutErrors]) -> HeldOutErrors:
+    """Return the errors of all classes as one."""
+    return HeldOutErrors(*map(np.concatenate, zip(*errors, strict=True)))
+
+
+def _influences(errors: HeldOutErrors) -> dict[str, Array]:
+    """Return the influence of each image, (N,), on the shares over all views, by metric."""
+    residual, _, control, spread, best = (
+        torch.from_numpy(each).double().sum(dim=1) for each in errors
+    )
+    influences = {
+        "gain_over_control": explained_share_influence(residual, control),
+        "r2_over_control": difference_share_influence(best, residual, spread),
+    }
+    return {metric: influence.numpy() for metric, influence in influences.items()}

@@ -93,6 +93,11 @@ class LinearEquivariance(Measure[LinearEquivarianceConfig]):
             "1 − E|f(T_g x) − A_g f(x)|² over the smaller error of the two controls (no change, "
             "and shuffled pairs), selected for each class and view: 0 if a control is as good."
         ),
+        "r2_over_control": ValueSpec(
+            "R² of f(T_g x) by the map within a class, minus that of the best control (no change, "
+            "shuffled pairs, or the mean): 1 if the map alone predicts, 0 if a control is as good, "
+            "or nothing changes."
+        ),
         "distance_from_identity": ValueSpec("Mean of |A_g − I| (Frobenius) / √d."),
         "change_in_components": ValueSpec(
             "Share of the change E|f(T_g x) − f(x)|² that lies in the components."
@@ -113,6 +118,10 @@ class LinearEquivariance(Measure[LinearEquivarianceConfig]):
         "group_gain_over_control": ValueSpec(
             "'gain_over_control' of maps that are fitted to images seen from every view of a group."
         ),
+        "group_r2_over_control": ValueSpec(
+            "'r2_over_control' of maps that are fitted to images seen from every view of a group: "
+            "each map has to hold from all of them."
+        ),
     }
     figures: ClassVar = (
         LayerFigureSpec(
@@ -120,6 +129,7 @@ class LinearEquivariance(Measure[LinearEquivarianceConfig]):
             title="Linear equivariance",
             axis="share",
             lines=(
+                LineSpec("r2_over_control", "R² beyond the controls"),
                 LineSpec("gain_over_control", "explained beyond the controls"),
                 LineSpec("explained", "explained"),
                 LineSpec("shuffled_explained", "explained for shuffled pairs", control=True),
@@ -134,7 +144,10 @@ class LinearEquivariance(Measure[LinearEquivarianceConfig]):
                 "better than 'nothing changes', the control at the line 0. The dashed control is a "
                 "map fitted to pairs shuffled within the class, which can predict no more than the "
                 "mean of the class. Beyond the controls is the rest: 1 for an equivariant "
-                "representation, 0 if a control is as good. Values below −0.5 are drawn there. "
+                "representation, 0 if a control is as good. A layer that is all but invariant "
+                "changes little, and a map may still explain this little; R² beyond the controls "
+                "is relative to the differences between images, and is 0 then. Values below −0.5 "
+                "are drawn there. "
                 "Source: after Lenc and Vedaldi (2015); the article's equation 3."
             ),
             floor=-0.5,

@@ -29,6 +29,19 @@ def influence_values(terms: Sequence[Tensor], powers: Sequence[float]) -> Tensor
     return (means[:, 0] ** power).prod() * (1 + power @ (rows / means - 1))
 
 
+def difference_share_influence(first: Tensor, other: Tensor, total: Tensor) -> Tensor:
+    """Return the influence values, (N,), of (Σ first - Σ other) / Σ total.
+
+    Args:
+        first: (N,) contributions of the images.
+        other: (N,) contributions that are subtracted.
+        total: (N,) contributions to the whole, not negative.
+    """
+    difference, total = first.double() - other.double(), total.double()
+    value, whole = difference.sum() / total.sum(), total.mean()
+    return value + (difference - value * total) / whole
+
+
 def explained_share_influence(residual: Tensor, total: Tensor) -> Tensor:
     """Return the influence values, (N,), of 1 - Σ residual / Σ total, such as R².
 

@@ -65,6 +65,11 @@ class Moments(NamedTuple):
         """Return the mean variance of the d numbers of x in each group, (..., K)."""
         return self.covariance().diagonal(dim1=-2, dim2=-1).mean(dim=-1) / self.num_samples
 
+    def target_spread(self) -> Tensor:
+        """Return the sum of the squared distances of y from their mean in each group, (..., K, V)."""
+        total = self.cross[..., -1].square().sum(dim=-1)
+        return self.square - total / self.num_samples[..., None]
+
     def squared_error(self, maps: Tensor) -> Tensor:
         """Return the sum of ``|y - A x|²``, (..., K, V), for maps A (..., K, V, p, d + 1)."""
         predicted = maps @ self.source[..., None, :, :]
