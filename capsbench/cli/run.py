@@ -62,7 +62,7 @@ def run(
         bool,
         typer.Option(
             "--search",
-            help="First train with every recipe of the file's grid; each model keeps its best.",
+            help="First tune every model by equal trials: learning rate, weight decay, knobs.",
         ),
     ] = False,
     scale: Annotated[

@@ -5,7 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from capsbench.progress import activity
-from capsbench.records import BenchmarkFolder, ClaimsRecord, ProtocolChanges, Provenance
+from capsbench.records import (
+    BenchmarkFolder,
+    ClaimsRecord,
+    ProtocolChanges,
+    Provenance,
+    SearchRecord,
+)
 from capsbench.reporting.comparisons.verdicts import at_scale, verdict_text
 from capsbench.reporting.terminal import page_line
 from capsbench.running.benchmark import (
@@ -17,7 +23,9 @@ from capsbench.running.benchmark import (
 from capsbench.running.cell import Cell
 from capsbench.running.next_step import next_claims_step
 from capsbench.running.plan import plan
+from capsbench.running.search import has_failed_trial, search
 from capsbench.running.session import Session
+from capsbench.running.trials import plan_trials
 from capsbench.schema.claims import Claims
 
 
@@ -35,7 +43,25 @@ def plan_claims(
     }
 
 
-def run_claims(claims: Claims, scale: str | None, session: Session, *, command: str) -> RunOutcome:
+def plan_claims_trials(
+    claims: Claims, scale: str | None, data_root: Path | None, device: str
+) -> list[Cell]:
+    """List the trials of a search of every part.
+
+    Raises:
+        UserError: See `plan_claims` and `plan_trials`.
+    """
+    return [
+        cell
+        for part in claims.parts
+        for trials in plan_trials(claims.benchmark(part, scale), None, data_root, device)
+        for cell in trials.cells
+    ]
+
+
+def run_claims(
+    claims: Claims, scale: str | None, session: Session, *, command: str, tune: bool = False
+) -> RunOutcome:
     """Carry out the jobs of all parts that are not done, and build the page of verdicts.
 
     The jobs of all parts are carried out together, so that no device waits for the end of a part.
@@ -45,7 +71,15 @@ def run_claims(claims: Claims, scale: str | None, session: Session, *, command: 
         scale: Name of the scale; None for the default size.
         session: The session; its device must be resolved.
         command: The command, for the record.
+        tune: True to choose the values of each part's models by a search before.
     """
+    searches: dict[str, SearchRecord] = {}
+    if tune:
+        for part in claims.parts:
+            benchmark = claims.benchmark(part, scale)
+            changes = ProtocolChanges(scale=scale, claims=claims.at(scale), search=True)
+            tuned, searches[part] = search(benchmark, session, changes=changes, command=command)
+            claims = claims.with_models(part, scale, tuned.models)
     benchmarks = {part: claims.benchmark(part, scale) for part in claims.parts}
     with activity(session.console, f"planning {claims.name}"):
         cells = plan_claims(claims, scale, session.data_root, session.execution.device)
@@ -53,9 +87,18 @@ def run_claims(claims: Claims, scale: str | None, session: Session, *, command: 
     for number, (part, benchmark) in enumerate(benchmarks.items(), start=1):
         session.print(f"part {number} of {len(benchmarks)}: {part}")
         settings = claims.changes(part, scale)
-        changes = ProtocolChanges(settings=settings, claims=claims.at(scale))
-        runs.append(prepare_run(benchmark, cells[part], session, changes=changes, command=command))
-    failed = carry_out_runs(runs)
+        changes = ProtocolChanges(settings=settings, claims=claims.at(scale), search=tune)
+        runs.append(
+            prepare_run(
+                benchmark,
+                cells[part],
+                session,
+                changes=changes,
+                command=command,
+                search=searches.get(part),
+            )
+        )
+    failed = carry_out_runs(runs) or any(map(has_failed_trial, searches.values()))
     for run in runs:
         finish_run(run)
     if not session.is_first:

@@ -11,7 +11,7 @@ from capsbench.progress import activity
 from capsbench.records import ProtocolChanges
 from capsbench.running.benchmark import RunOutcome, run_benchmark
 from capsbench.running.cell import Cell
-from capsbench.running.claims import plan_claims, run_claims
+from capsbench.running.claims import plan_claims, plan_claims_trials, run_claims
 from capsbench.running.plan import plan
 from capsbench.running.search import has_failed_trial, search
 from capsbench.running.session import Session
@@ -77,7 +77,10 @@ def list_cells(
     if _is_claims(name, changes):
         claims = load_claims(name, changes.scale)
         parts = plan_claims(claims, changes.scale, data_root, device).values()
-        return PlannedCells([cell for part in parts for cell in part], claims.expected)
+        cells = [cell for part in parts for cell in part]
+        if changes.search:
+            cells = [*plan_claims_trials(claims, changes.scale, data_root, device), *cells]
+        return PlannedCells(cells, claims.expected)
     protocol = _load(name, changes)
     models = changes.requested_models
     cells = plan(protocol, models=models, data_root=data_root, device=device)
@@ -103,7 +106,9 @@ def run_protocol(
     """
     if _is_claims(name, changes):
         claims = load_claims(name, changes.scale)
-        return run_claims(claims, changes.scale, session.ready(), command=command)
+        return run_claims(
+            claims, changes.scale, session.ready(), command=command, tune=changes.search
+        )
     protocol, trials = _load(name, changes), None
     models = changes.requested_models
     device = session.device
@@ -125,11 +130,11 @@ def _load(name: str, changes: ProtocolChanges) -> Benchmark:
 
 
 def _is_claims(name: str, changes: ProtocolChanges) -> bool:
-    """Check that a name refers to claims, which take no changes but a scale."""
+    """Check that a name refers to claims, which take no changes but a scale and a search."""
     claims = is_claims(name)
-    if claims and changes != ProtocolChanges(scale=changes.scale):
+    if claims and changes != ProtocolChanges(scale=changes.scale, search=changes.search):
         raise UserError(
-            "claims run as they are, or at a --scale; --models, --seeds, --set, --limit "
-            "and --search are for benchmarks"
+            "claims run as they are, at a --scale, or tuned by --search; --models, --seeds, --set "
+            "and --limit are for benchmarks"
         )
     return claims

@@ -71,7 +71,8 @@ def run(
             model beside its own: ``["+net.py:Net"]``.
         seeds: Seeds in place of the file's.
         settings: Values of the file to be changed, such as ``{"recipe.steps": 500}``.
-        search: Tune learning rate and weight decay per model.
+        search: First tune every model by equally many trials: learning rate, weight decay, and the
+            model's knobs.
         scale: One of the file's scales, such as ``"small"``.
         limit: Largest number of images of each split.
         data_root: Folder of local data files; ``data`` by default.

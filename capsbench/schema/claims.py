@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Self
@@ -16,7 +17,7 @@ from capsbench.names import find, table
 from capsbench.schema.benchmark import Benchmark
 from capsbench.schema.code import names_of_code, relative_to, require_names
 from capsbench.schema.loading import build_benchmark, read_fields
-from capsbench.schema.parts import Changes, Point, SchemaModel
+from capsbench.schema.parts import Changes, ModelEntry, Point, SchemaModel
 from capsbench.schema.quantities import require_quantity
 from capsbench.trusted_code import require_trusted
 from capsbench.values import Quantity
@@ -136,6 +137,20 @@ class Claims(SchemaModel):
         """Return the changes to a part's benchmark at a scale."""
         entry = self.parts[part]
         return entry.changes | ({} if scale is None else entry.scales.get(scale, {}))
+
+    def with_models(self, part: str, scale: str | None, models: Sequence[ModelEntry]) -> Self:
+        """Return the claims with other models of a part at a scale, such as tuned ones."""
+        content = {"models": [entry.model_dump(mode="json") for entry in models]}
+        changes = {
+            place: value
+            for place, value in self.changes(part, scale).items()
+            if place.partition(".")[0] != "models"
+        } | content
+        places = (
+            {"changes": changes} if scale is None else {"changes": {}, "scales": {scale: changes}}
+        )
+        entry = self.parts[part].model_copy(update=places)
+        return self.model_copy(update={"parts": self.parts | {part: entry}})
 
     def benchmark(self, part: str, scale: str | None) -> Benchmark:
         """Load the benchmark of a part, under a separate name.

@@ -56,9 +56,9 @@ def test_added_models_stand_beside_the_benchmarks_own(cli, net):
         *todo,
         ("Other", 0, "to do"),
     ]
-    trials = "search={learning_rate: [0.01, 0.001], weight_decay: [0]}"
-    searched = dry_run(cli, "--models", f"small,{net}", "--set", trials, "--search")
-    assert searched == [("small", 0, "to do")] * 2 + [("Net", 0, "to do")] * 2
+    searched = dry_run(cli, "--models", f"small,{net}", "--set", "search.trials=2", "--search")
+    trials = [(label, 1000, "to do") for label in ("small", "small", "Net", "Net")]
+    assert searched == [*trials, ("small", 0, "to do"), ("Net", 0, "to do")]
 
 
 def test_the_page_names_the_models_and_the_own_ones_are_not_trained_again(cli, net, trained_runs):

@@ -11,6 +11,7 @@ from capsbench.environment.failure_kinds import Failure
 from capsbench.files.lease import lease, try_lease
 from capsbench.records import BenchmarkFolder, BenchmarkRecord, CellFolder, FailureRecord
 from capsbench.records.cleaning import KINDS
+from tests.records.search_records import search_record
 
 ABANDONED = ".benchmark.json.0123456789ab-1-1.1.tmp"  # of a process of another machine
 DAY = 86_400
@@ -180,15 +181,11 @@ def test_a_trial_of_a_search_is_listed(cli, messy):
     (unlisted,) = messy["unlisted"]
     path = BenchmarkFolder(Path("runs/tiny")).record
     record = BenchmarkRecord.load(path)
-    trial = {
-        "label": "small",
-        "recipe": {"learning_rate": 0.1},
-        "path": unlisted.relative_to("runs").as_posix(),
-        "accuracy": 0.5,
-        "seconds": 1.0,
-    }
-    content = record.model_dump() | {"search": {"seed": 0, "trials": (trial,)}}
-    BenchmarkRecord.model_validate(content).save(path)
+    search = search_record(record.benchmark, {"small": (0.5,)})
+    (trial,) = search.trials
+    trial = trial.model_copy(update={"path": unlisted.relative_to("runs").as_posix()})
+    search = search.model_copy(update={"trials": (trial,)})
+    record.model_copy(update={"search": search}).save(path)
     assert cli("clean", "--unlisted", "--json")[1] == []
     path.write_text("[]", "utf-8")
     code, out, err = cli("clean", "--unlisted", "--yes")

@@ -53,11 +53,10 @@ def test_a_dry_run_lists_the_cells_and_writes_nothing(cli, tiny):
 
 
 def test_a_dry_run_of_a_search_lists_its_trials(cli, tiny):
-    trials = "search={learning_rate: [0.01, 0.001], weight_decay: [0]}"
-    line = ["run", tiny, "--models", "smaller", "--set", trials, "--search"]
+    line = ["run", tiny, "--models", "smaller", "--set", "search.trials=2", "--search"]
     _, cells, _ = cli(*line, "--dry-run", "--json")
-    assert [cell["seed"] for cell in cells] == [0, 0, 1]
-    assert len({cell["folder"] for cell in cells}) == 3
+    assert [cell["seed"] for cell in cells] == [1000, 1000, 0, 1]
+    assert len({cell["folder"] for cell in cells}) == 4
 
 
 def test_options_reach_the_run(cli, tiny, monkeypatch):

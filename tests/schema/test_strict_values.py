@@ -44,7 +44,7 @@ ACCURACY = ("accuracy-by-split", "accuracy", "novel")
         ("views.rotation", "{start: '0', stop: 9, step: 3}", "start: expected a number"),
         ("views.part", "{width: '3', height: 4}", "width: expected a number"),
         ("matched", "{to: true}", "matched.to: expected a text or a number, got true"),
-        ("search.learning_rate", "['1e-3']", "a number, got the text '1e-3'"),
+        ("search.learning_rate", "['1e-3', 1]", "a number, got the text '1e-3'"),
         ("scales", "{1: {}}", "scales.1: expected a text, got 1"),
         ("vary", "{name: x, place: recipe.steps, values: {1: '2', 3: 4}}", "got the text '2'"),
         ("vary", "{name: x, place: a, values: [[1], [2]]}", "values: expected a mapping"),

@@ -94,6 +94,10 @@ def search(content):
     content["record"]["benchmark"]["models"][1] |= {"recipe": {"steps": 9}, "reason": "more"}
 
 
+def tuned(content):
+    content["record"]["benchmark"]["models"][1] |= {"recipe": {"steps": 9}, "tuned": "quick-1"}
+
+
 def revision(content):
     for cell in own_cells(content):
         cell["config"]["model"]["revision"] += 1
@@ -158,11 +162,20 @@ def difference(content):
     content["differences"][0]["numbers"]["mean"] += 0.1
 
 
+def p_value(content):
+    content["differences"][0]["numbers"]["p_corrected"] = 0.001
+
+
+def interval(content):
+    content["differences"][0]["numbers"]["interval"][0] -= 0.01
+
+
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
         (scale, "unknown scale"),
         (search, "recipe of the best"),
+        (tuned, "other models"),
         (model, "not the training"),
         (width, "not the training"),
         (revision, "not the training"),
@@ -180,6 +193,8 @@ def difference(content):
         (trajectory, "got 0 rows"),
         (grid, "other arguments"),
         (difference, "not that of their values"),
+        (p_value, "does not follow from its standard error"),
+        (interval, "does not follow from its standard error"),
         (version, "version 1 here"),
         (steps, "other recipe"),
         (name, "did you mean 'quick'"),

@@ -10,12 +10,11 @@ from capsbench.records import (
     CellReference,
     ProtocolChanges,
     Provenance,
-    SearchRecord,
-    Trial,
 )
 from capsbench.running.merging.protocols import protocol_differences
 from capsbench.running.merging.united_record import united_record
 from capsbench.schema import Benchmark, ModelEntry
+from tests.records.search_records import search_record
 
 PROTOCOL: dict[str, Any] = {
     "name": "tiny",
@@ -42,10 +41,11 @@ def record(*, seeds=(0, 1, 2), labels=("CNN", "Capsules"), date="2026-01-01", se
     changes = {"settings": {} if seeds == (0, 1, 2) else {"seeds": list(seeds)}, "search": search}
     if set(labels) < {"CNN", "Capsules"}:
         changes["models"] = labels
+    own = {"search": search.search} if search is not None else {}
     options = ["--seeds", ",".join(map(str, seeds))] if changes["settings"] else []
     options += ["--models", ",".join(labels)] if "models" in changes else []
     return BenchmarkRecord(
-        benchmark=Benchmark.model_validate(PROTOCOL | {"seeds": seeds} | more),
+        benchmark=Benchmark.model_validate(PROTOCOL | own | {"seeds": seeds} | more),
         changes=ProtocolChanges(**{**changes, "search": search is not None}),
         command=shlex.join(["capsbench", "run", "tiny", *options, "--output", f"runs-{seeds[0]}"]),
         cells=tuple(reference(label, seed) for label in labels for seed in seeds),
@@ -110,28 +110,37 @@ def test_uniting_again_changes_nothing():
     assert united(both, *reversed(records)) == both
 
 
-def searched(label, rate):
-    trial = Trial(
-        label=label,
-        recipe={"learning_rate": rate},
-        path="digits/net/0-cccccccccccc",
-        accuracy=0.5,
-        seconds=1,
-        chosen=True,
+def searched(label, best):
+    """Return the record of a run that searched for one model; the trial `best` was best."""
+    accuracies = {label: tuple(0.9 if number == best else 0.1 for number in range(2))}
+    search = search_record(
+        PROTOCOL | {"search": {"trials": 2}}, accuracies, knobs={"width": (8, 16)}
     )
-    tuned = {"recipe": {"learning_rate": rate}, "reason": "a search"}
-    models = [entry | (tuned if entry["label"] == label else {}) for entry in PROTOCOL["models"]]
-    return record(labels=(label,), models=models, search=SearchRecord(seed=0, trials=(trial,)))
+    entries = map(ModelEntry.model_validate, PROTOCOL["models"])
+    models = [search.applied_to(entry).model_dump() for entry in entries]
+    return record(labels=(label,), models=models, search=search)
 
 
-def test_each_model_has_the_recipe_of_its_search():
-    both = united(searched("CNN", 0.1), searched("Capsules", 0.2))
-    rates = {entry.label: entry.recipe["learning_rate"] for entry in both.benchmark.models}
-    assert rates == {"CNN": 0.1, "Capsules": 0.2}
+def test_each_model_has_the_values_of_its_search():
+    one, other = searched("CNN", 0), searched("Capsules", 1)
+    both = united(one, other)
     assert both.search is not None
-    assert [trial.label for trial in both.search.trials] == ["CNN", "Capsules"]
-    (text,) = protocol_differences(searched("CNN", 0.1), searched("CNN", 0.2))
-    assert "0.1" in text and "0.2" in text and "CNN" in text
+    assert [trial.label for trial in both.search.trials] == ["CNN"] * 2 + ["Capsules"] * 2
+    assert [model.label for model in both.search.models] == ["CNN", "Capsules"]
+    for entry, number in zip(both.benchmark.models, (0, 1), strict=True):
+        trial = both.search.trials_of(entry.label)[number]
+        assert (entry.recipe, entry.arguments) == (trial.recipe, trial.arguments)
+        assert entry.tuned == both.search.name
+    again = united(both, other, one)
+    assert again.search == both.search
+    assert again.benchmark.models == both.benchmark.models
+
+
+def test_searches_with_other_outcomes_are_no_one_record():
+    texts = list(protocol_differences(searched("CNN", 0), searched("CNN", 1)))
+    assert texts
+    assert all(text.startswith("best ") and "'CNN'" in text for text in texts)
+    assert any("learning_rate" in text for text in texts)
 
 
 def test_models_that_were_trained_elsewhere_come_last():

@@ -1,0 +1,187 @@
+"""Records of searches that are not equal searches are refused, and so are other values."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from capsbench.cli import main
+from capsbench.errors import UserError
+from capsbench.files.atomic import write_json
+from capsbench.files.yaml import read_yaml
+from capsbench.names import find, table
+from capsbench.records.folders import search_file
+from capsbench.reporting.exports.search_checks import check_tuned, is_search, load_search
+from capsbench.reporting.tuning import tuning
+from capsbench.schema import Benchmark, load_benchmark
+from capsbench.schema.claims import benchmark_names, is_claims, load_claims
+from tests.records.search_records import search_record
+
+RESULTS = Path(__file__).parents[3] / "results"
+ACCURACIES = {"Tiny": (0.5, 0.9, None), "Other": (0.7, 0.2, 0.7)}
+KNOBS = {"rate": (0.0, 0.5)}
+
+
+@pytest.fixture
+def protocol(tiny_protocol):
+    (tiny,) = tiny_protocol["models"]
+    models = [tiny, tiny | {"label": "Other"}, tiny | {"label": "Not searched"}]
+    return {**tiny_protocol, "models": models, "search": {"trials": 3}}
+
+
+@pytest.fixture
+def record(protocol):
+    return search_record(protocol, ACCURACIES, knobs=KNOBS)
+
+
+def unchosen(content):
+    content["trials"][1]["chosen"] = False
+
+
+def second(content):
+    for number in (3, 5):  # an equally good one that comes later
+        content["trials"][number]["chosen"] = number == 5
+
+
+def fewer(content):
+    del content["trials"][2]
+
+
+def more(content):
+    content["trials"].append({**content["trials"][0], "chosen": False})
+
+
+def rate(content):
+    content["trials"][0]["recipe"]["learning_rate"] = 0.01
+
+
+def argument(content):
+    content["trials"][0]["arguments"]["rate"] = 0.25
+
+
+def seed(content):
+    content["trials"][0]["path"] = "digits/net/0-aaaaaaaaaaaa"
+
+
+def all_seeds(content):
+    content["seed"] = 0
+
+
+def own_budget(content):
+    content["search"]["trials"] = 2
+
+
+def unknown_model(content):
+    content["models"].pop()
+
+
+def edited(content):
+    content["trials"][1]["accuracy"] = 1.5
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (unchosen, "Tiny.*best"),
+        (second, "Other.*best"),
+        (fewer, "Tiny.*3 trials"),
+        (more, "Tiny.*3 trials"),
+        (rate, "Tiny.*design"),
+        (argument, "Tiny.*design"),
+        (seed, "Tiny has another seed"),
+        (all_seeds, "seed 1000"),
+        (own_budget, "2 trials"),
+        (unknown_model, "each model once"),
+        (edited, "accuracy.*1.5"),
+    ],
+)
+def test_what_is_no_equal_search_is_refused(record, tmp_path, damage, words):
+    path = search_file(tmp_path, record.name)
+    content = record.file_content()
+    del content["checksum"]
+    damage(content := json.loads(json.dumps(content)))
+    write_json(path, content)
+    with pytest.raises(UserError, match=words):
+        load_search(path)
+
+
+def test_results_keep_searches_under_their_names(record, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    record.save(search_file(Path(), record.name))
+    path = Path("searches", f"{record.name}.json")
+    assert is_search(path)
+    assert load_search(path).record == record
+    assert main(["results", str(path)]) == 0
+    kept = Path("results", "searches", path.name)
+    assert kept.read_bytes() == path.read_bytes()
+    assert main(["results", "--json"]) == 0
+    (row,) = json.loads(capsys.readouterr().out.partition("\n[")[2].join(["[", ""]))
+    assert (row["file"], row["size"], row["valid"]) == (str(kept), "full", True)
+    kept.rename(kept.with_name("mine.json"))
+    assert main(["results"]) == 2
+    assert f"{record.name}.json; rename it" in capsys.readouterr().err
+
+
+def test_the_values_of_a_file_are_those_of_its_search(protocol, record):
+    searches = {record.name: record}
+    tuned = Benchmark.model_validate(
+        protocol
+        | {
+            "models": [
+                record.applied_to(each) for each in Benchmark.model_validate(protocol).models
+            ]
+        }
+    )
+    assert [bool(entry.tuned) for entry in tuned.models] == [True, True, False]
+    assert tuned.models[0].recipe == record.trials[1].recipe
+    assert tuned.models[0].arguments == record.trials[1].arguments
+    assert tuned.models[1].recipe == record.trials[3].recipe  # the first of two equal ones
+    check_tuned(tuned, None, searches)
+    with pytest.raises(UserError, match="no record"):
+        check_tuned(tuned, None, {})
+    with pytest.raises(UserError, match="another protocol"):
+        check_tuned(tuned, "cpu", searches)
+    first, *others = tuned.models
+    for change, words in (
+        ({"recipe": first.recipe | {"learning_rate": 0.5}}, "best trial"),
+        ({"arguments": {"rate": 0.25}}, "best trial"),
+        ({"label": "Else"}, "best trial"),
+    ):
+        changed = tuned.model_copy(update={"models": (first.model_copy(update=change), *others)})
+        with pytest.raises(UserError, match=words):
+            check_tuned(changed, None, searches)
+    steps = tuned.recipe.model_copy(update={"steps": 13})
+    with pytest.raises(UserError, match="another protocol"):
+        check_tuned(tuned.model_copy(update={"recipe": steps}), None, searches)
+
+
+def test_pages_state_who_is_tuned(protocol, record):
+    benchmark = Benchmark.model_validate(protocol)
+    labels = [entry.label for entry in benchmark.models]
+    assert tuning(benchmark, labels).startswith("All models: not tuned here")
+    models = tuple(map(record.applied_to, benchmark.models))
+    text = tuning(benchmark.model_copy(update={"models": models}), labels)
+    assert text.startswith("Tiny and Other: ")
+    assert record.name in text
+    assert text.index("Not searched: not tuned here") > text.index(record.name)
+    assert "not tuned here" not in tuning(
+        benchmark.model_copy(update={"models": models}), ["Tiny", "Other"]
+    )
+
+
+def shipped_protocols():
+    """Yield every shipped protocol with its scale, and the parts of claims."""
+    for name in benchmark_names():
+        for scale in (None, *read_yaml(find("benchmarks", name).source()).get("scales", {})):
+            yield load_benchmark(name, scale=scale), scale
+    for name in filter(is_claims, table("benchmarks")):
+        for scale in (None, *load_claims(name).scales):
+            claims = load_claims(name, scale)
+            for part in claims.parts:
+                yield claims.benchmark(part, scale), scale
+
+
+def test_shipped_values_are_the_best_ones_of_kept_searches():
+    kept = {path.stem: load_search(path).record for path in (RESULTS / "searches").glob("*.json")}
+    for benchmark, scale in shipped_protocols():
+        check_tuned(benchmark, scale, kept)
