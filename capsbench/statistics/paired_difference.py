@@ -105,7 +105,11 @@ def difference(
     scale = max(abs(outcomes).max() for outcomes in tables) or 1.0
     one, other = ((outcomes - outcomes.mean()) / scale for outcomes in tables)
     error, degrees = crossed_error(one, other)
-    return undefined if error <= ROUNDING else _tested(undefined, scale * error, degrees)
+    if error <= ROUNDING:
+        return undefined
+    return with_t_test(
+        undefined._replace(standard_error=float(scale * error), degrees=float(degrees))
+    )
 
 
 def difference_over_seeds(
@@ -137,7 +141,17 @@ def difference_over_seeds(
     error = gaps.std(ddof=1) / np.sqrt(gaps.size)
     if error <= ROUNDING * abs(gaps).max():
         return undefined
-    return _tested(undefined, error, gaps.size - 1)
+    return with_t_test(
+        undefined._replace(standard_error=float(error), degrees=float(gaps.size - 1))
+    )
+
+
+def with_t_test(each: Difference) -> Difference:
+    """Return a difference with the p-value and the interval of its standard error, uncorrected."""
+    from scipy.stats import t as student_t  # takes longer to import than a page of two seeds
+
+    p = float(2 * student_t.sf(abs(each.mean) / each.standard_error, each.degrees))
+    return each._replace(p=p, p_corrected=p, interval=interval_at(each, LEVEL), comparisons=1)
 
 
 def interval_at(each: Difference, level: float) -> Interval | None:
@@ -156,7 +170,7 @@ def interval_at(each: Difference, level: float) -> Interval | None:
     """
     if np.isnan(each.standard_error):
         return each.interval
-    from scipy.stats import t as student_t  # takes longer to import than a page of two seeds
+    from scipy.stats import t as student_t
 
     half = each.standard_error * student_t.isf(level / 2, each.degrees)
     low, high = around(each.mean, half)
@@ -206,12 +220,3 @@ def crossed_error(first: Floats, second: Floats) -> tuple[Floats, Floats]:
     with np.errstate(invalid="ignore"):  # 0 / 0 if nothing varies
         degrees = np.maximum(variance**2 / spread, fewest)
     return np.sqrt(variance), degrees
-
-
-def _tested(each: Difference, error: ArrayLike, degrees: ArrayLike) -> Difference:
-    """Return a difference with its standard error, its p-value and its 95 % interval."""
-    from scipy.stats import t as student_t
-
-    known = each._replace(standard_error=float(error), degrees=float(degrees))
-    p = float(2 * student_t.sf(abs(known.mean) / known.standard_error, known.degrees))
-    return known._replace(p=p, p_corrected=p, interval=interval_at(known, LEVEL))

@@ -60,6 +60,7 @@ def test_equal_values_have_an_interval_without_width():
     assert bounded_t_interval([0.25, 0.25, 0.25], SHARES) == pytest.approx((0.25, 0.25))
     rounded = bounded_t_interval([1.00001, 1.00002, 1.0], SHARES)
     assert rounded == pytest.approx((1, 1), abs=1e-4)
+    assert score_interval((0.99999, 1.00001), SHARES) == pytest.approx((0.99999, 1), abs=1e-9)
 
 
 def test_the_range_of_a_difference():

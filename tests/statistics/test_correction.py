@@ -4,8 +4,14 @@ import numpy as np
 import pytest
 from scipy.stats import t as student_t
 
+from capsbench.statistics.bounded import score_interval
 from capsbench.statistics.correction import corrected
-from capsbench.statistics.paired_difference import difference, difference_over_seeds
+from capsbench.statistics.paired_difference import (
+    Difference,
+    difference,
+    difference_over_seeds,
+    with_t_test,
+)
 
 
 def comparisons(count, *, bounds=None):
@@ -30,6 +36,26 @@ def test_p_and_interval_never_disagree(bounds):
     excluded = [not low <= 0 <= high for low, high in (each.interval for each in after)]
     assert excluded == [each.p_corrected < 0.05 for each in after]
     assert 0 < sum(excluded) < 40
+
+
+def test_a_margin_does_not_part_p_and_interval():
+    """Where zero is not the middle of the range, the bounded interval alone could exclude it."""
+    each = Difference(
+        mean=0.45,
+        standard_error=0.46 / student_t.ppf(0.975, 4),
+        degrees=4,
+        interval=None,
+        p=np.nan,
+        p_corrected=np.nan,
+        n_seeds=(3, 3),
+        n_images=10,
+        bounds=(-0.5, 1.5),
+    )
+    assert score_interval((-0.01, 0.91), (-0.5, 1.5))[0] > 0
+    low, high = with_t_test(each).interval
+    assert with_t_test(each).p > 0.05
+    assert low <= 0
+    assert 0.45 < high <= 0.91
 
 
 def test_undefined_comparisons_do_not_count():

@@ -9,6 +9,8 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+import numpy as np
+
 from capsbench.arguments import SUPPLIED_TO_DATA, SUPPLIED_TO_MODELS, resolve
 from capsbench.errors import UserError
 from capsbench.measures import MeasureConfig, load_measure, parse_config
@@ -27,6 +29,8 @@ from capsbench.reporting.exports.search_checks import check_search
 from capsbench.reporting.tables.quantity_text import measured_text
 from capsbench.schema import Benchmark, build_benchmark, variants
 from capsbench.schema.quantities import require_quantity
+from capsbench.statistics.correction import corrected
+from capsbench.statistics.paired_difference import Difference, with_t_test
 from capsbench.training.devices import threads_on
 from capsbench.training.selection import accuracy_column
 from capsbench.viewpoint.grid import ViewGrid
@@ -79,6 +83,7 @@ def check_export(exported: ExportedResults) -> None:
             )
     for row in exported.differences:
         _check_difference(exported, row)
+    check_tests(path, [row.difference for row in exported.differences])
 
 
 def check_cells(path: Path, benchmark: Benchmark, cells: Sequence[CellResult]) -> None:
@@ -240,6 +245,30 @@ def _impossible_value(
 
 def _without_layers(config: MeasureConfig) -> dict[str, Any]:
     return config.model_dump(exclude={"layers"})
+
+
+def check_tests(path: Path, family: Sequence[Difference]) -> None:
+    """Check that p-values and intervals follow from standard errors and the number of tests.
+
+    Records from before November 30, 2026 have no standard errors, and are trusted.
+
+    Raises:
+        UserError: They do not.
+    """
+    known = [each for each in family if not math.isnan(each.standard_error)]
+    again = corrected([with_t_test(each) for each in known])
+    if not all(
+        one.comparisons == other.comparisons
+        and np.allclose(
+            [one.p, one.p_corrected, *(one.interval or ())],
+            [other.p, other.p_corrected, *(other.interval or ())],
+        )
+        for one, other in zip(known, again, strict=True)
+    ):
+        raise UserError(
+            f"{path}: a p-value or an interval does not follow from its standard error and the "
+            "number of comparisons; export the record again"
+        )
 
 
 def _check_difference(exported: ExportedResults, row: ModelDifference) -> None:
