@@ -53,6 +53,7 @@ from capsbench.representations import (
     SpatialMap,
     whole_strides,
 )
+from capsbench.search_space import Knob
 from capsbench.viewpoint.views import Views
 
 CLAIM = (
@@ -108,6 +109,10 @@ class CapsNetEM(Model):
     )
 
     name: ClassVar[str] = "capsnet-em"
+    knobs: ClassVar[Mapping[str, Knob]] = {
+        "iterations": (1, 2, 3),
+        "inverse_temperature": ((0.1, 0.1), (0.1, 0.3), (0.1, 1.0)),
+    }
     variant: ClassVar[EMVariant] = OURS  # of the convolutional capsule layers
     class_variant: ClassVar[EMVariant] = OURS
     presence_offset: ClassVar[float] = 0.0
@@ -314,6 +319,7 @@ class CapsNetEMPaper(CapsNetEM):
         "Hinton, Sabour, Frosst, 'Matrix Capsules with EM Routing' (ICLR 2018), the text's network"
     )
     name: ClassVar[str] = "capsnet-em-paper"
+    knobs: ClassVar[Mapping[str, Knob]] = {}  # the constants are those of the paper
     variant: ClassVar[EMVariant] = PAPER
     class_variant: ClassVar[EMVariant] = PAPER
     pose_gain: ClassVar[float] = 1.0
