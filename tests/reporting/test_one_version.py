@@ -153,6 +153,7 @@ CLAIMS = {
                     "part": part,
                     "model": "Dynamic routing",
                     "against": "CNN",
+                    "primary": True,
                     "measure": "accuracy-by-view",
                     "quantity": {"metric": "accuracy", "split": "novel"},
                 }

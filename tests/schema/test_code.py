@@ -67,7 +67,7 @@ def model(name):
 
 
 def claims(part):
-    test = {"part": "p", "model": "A", "against": "A", "measure": "cost"}
+    test = {"part": "p", "model": "A", "against": "A", "primary": True, "measure": "cost"}
     claim = {"claim": "c", "source": "s", "tests": [test | {"quantity": {"metric": "flops"}}]}
     content = {name: PLAIN[name] for name in ("name", "version", "title", "question", "source")}
     content |= {"expected": "e", "parts": {"p": part}, "claims": [claim]}
