@@ -316,7 +316,10 @@ def _seeds(results: Results) -> str:
     intervals = {
         1: "With one seed, the spread over seeds is unknown.",
         2: "The value of each seed is shown; an interval needs three seeds or more.",
-    }.get(len(seeds), "Intervals are 95 % t intervals of the mean over seeds.")
+    }.get(
+        len(seeds),
+        "Intervals are 95 % t intervals of the mean over seeds, those of shares within 0 to 100 %.",
+    )
     if len(seeds) > SHOWN_SEEDS:
         intervals += (
             f" Means and intervals come from all of them; the first {SHOWN_SEEDS} of each model "
