@@ -8,24 +8,53 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from capsbench.contracts import Batch, Model, class_recall, predicted_classes
-from capsbench.measures._adversarial import AttackedImages, fgsm, pgd, random_starts
+from capsbench.contracts import Model
+from capsbench.measures._adversarial import AttackedImages, fgsm, pgd
+from capsbench.measures._apgd import apgd
+from capsbench.measures._attack_draws import random_starts, square_draws
+from capsbench.measures._attack_losses import LossName, is_misled
+from capsbench.measures._square import square
 from capsbench.profiling.evaluation_mode import evaluation_mode
 
-AttackMethod = Literal["fgsm", "bim", "pgd"]
-Outcomes = dict[str, Tensor]  # by metric, (E, N) bool: for each epsilon, image by image
+AttackMethod = Literal["fgsm", "bim", "pgd", "apgd-ce", "apgd-dlr", "square"]
+RANDOM: tuple[AttackMethod, ...] = ("pgd", "apgd-ce", "apgd-dlr", "square")  # can be restarted
+APGD_LOSSES: dict[AttackMethod, LossName] = {"apgd-ce": "cross-entropy", "apgd-dlr": "dlr"}
+Outcomes = dict[str, Tensor]  # by metric, (E, N): for each epsilon, image by image
+
+
+class AttackBudget(NamedTuple):
+    """Steps, restarts and queries of attacks.
+
+    Attributes:
+        steps: Number of steps of ``bim``, ``pgd`` and APGD.
+        restarts: Number of random starts of an attack that has any; of all but the first, only
+            images that no earlier one misled are attacked.
+        queries: Number of queries of ``square``.
+    """
+
+    steps: int
+    restarts: int
+    queries: int
 
 
 class AttackBatch(NamedTuple):
     """A batch of images to attack, with the target classes of a targeted attack.
 
     Attributes:
-        batch: The images.
+        images: (B, C, H, W) in [0, 1].
+        labels: (B,) class indices, or (B, K) multi-hot.
+        index: (B,) each image's number in its source.
         target_classes: (B,) a wrong class for each image; None for an untargeted attack.
     """
 
-    batch: Batch
-    target_classes: Tensor | None
+    images: Tensor
+    labels: Tensor
+    index: Tensor
+    target_classes: Tensor | None = None
+
+    def take(self, rows: Tensor) -> AttackBatch:
+        """Return some of the images, (n,) rows."""
+        return AttackBatch(*(None if each is None else each[rows] for each in self))
 
 
 @torch.no_grad()
@@ -45,15 +74,14 @@ def attack_outcomes(
         `class_recall`. ``target_success``, of a targeted attack: the target class is the predicted
         one, or among the M predicted ones for M objects.
     """
-    correct, success = list[Tensor](), list[Tensor]()
+    accuracy, success = list[Tensor](), list[Tensor]()
     with evaluation_mode(model):
         for changed in images:
             log_probabilities = model.log_probabilities(model(changed))
-            correct.append(class_recall(log_probabilities, labels) == 1)
+            accuracy.append(~is_misled(log_probabilities, labels))
             if target_classes is not None:
-                predicted = predicted_classes(log_probabilities, labels)
-                success.append(predicted.gather(1, target_classes[:, None])[:, 0])
-    outcomes = {"accuracy": torch.stack(correct)}
+                success.append(is_misled(log_probabilities, labels, target_classes))
+    outcomes = {"accuracy": torch.stack(accuracy)}
     return outcomes | ({"target_success": torch.stack(success)} if success else {})
 
 
@@ -64,14 +92,14 @@ def classify_batches(model: Model, batches: Sequence[AttackBatch]) -> Outcomes:
         model: The evaluated model.
         batches: The images.
     """
-    outcomes = [_classify(model, each, each.batch.images[None]) for each in batches]
+    outcomes = [_classify(model, each, each.images[None]) for each in batches]
     return _concatenate(outcomes, dim=1)
 
 
 def attack_batches(
     method: AttackMethod,
     epsilons: Sequence[float],
-    iterations: int,
+    budget: AttackBudget,
     *,
     attacked: Model,
     evaluated: Model,
@@ -83,58 +111,111 @@ def attack_batches(
     Args:
         method: The attack.
         epsilons: E epsilons.
-        iterations: Number of steps, except for ``fgsm``.
-        attacked: The model whose gradient is climbed.
+        budget: Steps, restarts and queries.
+        attacked: The model that is attacked. If it is not the evaluated one, APGD and Square go on
+            after it is misled, because images far beyond its boundary transfer better.
         evaluated: The model that classifies the attacked images.
         batches: The images.
         advance: Called after each epsilon.
 
     Returns:
-        (E, N) bool by metric: those of `attack_outcomes`, and ``zero_gradient``.
+        (E, N) by metric: bool those of `attack_outcomes` and, of an attack with gradients,
+        ``zero_gradient``; int64 ``passes``, see `AttackedImages`.
     """
     by_group = []
-    # One gradient serves all epsilons of a single step; with several steps each has its own.
+    # One gradient serves all epsilons of a single step; other attacks treat each alone.
     groups = [tuple(epsilons)] if method == "fgsm" else [(epsilon,) for epsilon in epsilons]
     for group in groups:
         outcomes = []
         for each in batches:
-            changed = _attack(method, group, iterations, attacked, each)
+            changed = _restarted(
+                method, group, budget, attacked, each, early_stop=attacked is evaluated
+            )
             outcome = _classify(evaluated, each, changed.images)
-            outcomes.append(outcome | {"zero_gradient": changed.zero_gradient.cpu()})
+            outcome["passes"] = changed.passes.cpu()
+            if changed.zero_gradient is not None:
+                outcome["zero_gradient"] = changed.zero_gradient.cpu()
+            outcomes.append(outcome)
         by_group.append(_concatenate(outcomes, dim=1))
         for _ in group:
             advance()
     return _concatenate(by_group, dim=0)
 
 
+def _restarted(
+    method: AttackMethod,
+    epsilons: Sequence[float],
+    budget: AttackBudget,
+    model: Model,
+    batch: AttackBatch,
+    *,
+    early_stop: bool,
+) -> AttackedImages:
+    """Attack images; those that do not mislead the attacked model, again from other starts."""
+    images, passes, zero_gradient = _attack(
+        method, epsilons, budget, model, batch, 0, early_stop=early_stop
+    )
+    for restart in range(1, budget.restarts if method in RANDOM else 1):
+        (point,) = images  # attacks with random starts treat each epsilon alone
+        with torch.no_grad(), evaluation_mode(model):
+            log_probabilities = model.log_probabilities(model(point))
+        misled = is_misled(log_probabilities, batch.labels, batch.target_classes)
+        passes = passes + 1
+        rows = (~misled).nonzero()[:, 0]
+        if not len(rows):
+            break
+        again = _attack(
+            method, epsilons, budget, model, batch.take(rows), restart, early_stop=early_stop
+        )
+        images[:, rows] = again.images
+        passes[:, rows] += again.passes
+        if zero_gradient is not None and again.zero_gradient is not None:
+            zero_gradient[:, rows] &= again.zero_gradient
+    return AttackedImages(images, passes, zero_gradient)
+
+
 def _attack(
     method: AttackMethod,
     epsilons: Sequence[float],
-    iterations: int,
+    budget: AttackBudget,
     model: Model,
-    attack_batch: AttackBatch,
+    batch: AttackBatch,
+    restart: int,
+    *,
+    early_stop: bool,
 ) -> AttackedImages:
-    batch, target_classes = attack_batch
+    images, labels, index, target_classes = batch
+    shape = model.image_shape
+    names = () if restart == 0 else (restart,)
     if method == "fgsm":
-        return fgsm(model, batch.images, batch.targets, epsilons, target_classes)
+        return fgsm(model, images, labels, epsilons, target_classes)
+    if method == "square":
+        draws = square_draws(index, shape, budget.queries, "squares of attacks", *names)
+        return square(
+            *(model, images, labels, epsilons, target_classes),
+            draws=draws,
+            queries=budget.queries,
+            early_stop=early_stop,
+        )
     starts = None
-    if method == "pgd":
-        starts = random_starts(batch.index, model.image_shape, "starts of attacks")
+    if method != "bim":
+        starts = random_starts(index, shape, "starts of attacks", *names)
+    if method in APGD_LOSSES:
+        return apgd(
+            *(model, images, labels, epsilons, target_classes),
+            starts=starts,
+            loss=APGD_LOSSES[method],
+            steps=budget.steps,
+            early_stop=early_stop,
+        )
     return pgd(
-        model,
-        batch.images,
-        batch.targets,
-        epsilons,
-        target_classes,
-        steps=iterations,
-        starts=starts,
+        *(model, images, labels, epsilons, target_classes), steps=budget.steps, starts=starts
     )
 
 
-def _classify(model: Model, attack_batch: AttackBatch, images: Tensor) -> Outcomes:
+def _classify(model: Model, batch: AttackBatch, images: Tensor) -> Outcomes:
     """Classify images (E, B, C, H, W) by a model."""
-    batch, target_classes = attack_batch
-    outcomes = attack_outcomes(model, images, batch.targets, target_classes)
+    outcomes = attack_outcomes(model, images, batch.labels, batch.target_classes)
     return {metric: outcome.cpu() for metric, outcome in outcomes.items()}
 
 

@@ -12,19 +12,23 @@ from torch import Tensor
 from capsbench.contracts import Model
 from capsbench.data.images import ImageDataModule
 from capsbench.errors import UserError
-from capsbench.measures._adversarial import wrong_classes
 from capsbench.measures._attack_batches import (
     AttackBatch,
+    AttackBudget,
     AttackMethod,
     attack_batches,
     classify_batches,
 )
+from capsbench.measures._attack_draws import wrong_classes
 from capsbench.measures._config import MeasureConfig, TestSplit, require_distinct
 from capsbench.measures._figures import ConditionFigureSpec, LineSpec
 from capsbench.measures._image_subset import familiar_batches, subset_rows
+from capsbench.measures._masked_gradients import GRADIENT_FREE, Attack, masked_gradients
 from capsbench.measures._measure import Measure, MeasureContext, ValueSpec
 from capsbench.measures._result import Array, MeasureResult, index_name
 from capsbench.values import Condition, Quantity, Value
+
+WORST_CASE = "worst-case"  # the method of values of the whole suite
 
 
 class AttacksConfig(MeasureConfig):
@@ -34,11 +38,17 @@ class AttacksConfig(MeasureConfig):
         sources: Labels of models of the benchmark from which attacks are transferred, trained with
             the same seed. The model itself among its sources is ignored.
         epsilons: Largest changes of a pixel, in units of the range from black to white, which is 1.
-        methods: ``fgsm``, a single step (Goodfellow et al. 2015); ``bim``, several steps (Kurakin
-            et al. 2017); ``pgd``, several steps from a random start (Madry et al. 2018).
+        methods: The suite. ``fgsm``, a single step (Goodfellow et al. 2015); ``bim``, several steps
+            (Kurakin et al. 2017); ``pgd``, several steps from a random start (Madry et al. 2018);
+            ``apgd-ce`` and ``apgd-dlr``, steps that adapt to each image, on the cross-entropy and
+            on a margin that does not depend on the scale of logits (Croce, Hein 2020); ``square``,
+            a random search without gradients (Andriushchenko et al. 2020).
         targeted: Also attack each image with a target class, a random wrong one.
-        iterations: Number of steps of ``bim`` and ``pgd``, of 2.5 epsilon together (Madry et al.
-            2018).
+        steps: Number of steps of all but ``fgsm`` and ``square``; those of ``bim`` and ``pgd`` are
+            of 2.5 epsilon together (Madry et al. 2018).
+        restarts: Number of random starts of ``pgd``, APGD and ``square``; only images that no
+            earlier start misled are attacked again.
+        queries: Number of queries of ``square``, for each image and start.
         images: Largest number of images, the classes in near-equal numbers.
     """
 
@@ -47,10 +57,14 @@ class AttacksConfig(MeasureConfig):
     epsilons: tuple[Annotated[float, Field(ge=0, le=1)], ...] = Field(
         default=(0.01, 0.03, 0.1, 0.3), min_length=1
     )
-    methods: tuple[AttackMethod, ...] = Field(default=("fgsm", "bim"), min_length=1)
+    methods: tuple[AttackMethod, ...] = Field(
+        default=("fgsm", "pgd", "apgd-ce", "apgd-dlr", "square"), min_length=1
+    )
     targeted: bool = False
-    iterations: int = Field(default=10, ge=1)
-    images: int = Field(default=100, ge=1)
+    steps: int = Field(default=20, ge=1)
+    restarts: int = Field(default=1, ge=1)
+    queries: int = Field(default=200, ge=1)
+    images: int = Field(default=200, ge=1)
 
     @property
     def required_splits(self) -> tuple[TestSplit, ...]:
@@ -84,18 +98,25 @@ class AttacksConfig(MeasureConfig):
 class Attacks(Measure[AttacksConfig]):
     """Accuracy on familiar test images that are changed by adversarial attacks.
 
-    White box: attacks climb the gradient of the evaluated model. A model whose gradients vanish
-    looks robust; the share of images without a gradient shows it. Transferred attacks were computed
-    on another model, the source, and need no gradient of the evaluated one. Target classes and
-    random starts are drawn by the image's number, the same for all models.
+    White box: attacks know the evaluated model. Those by its gradient fail where it vanishes; the
+    share of images without a gradient shows it, and Square needs none. Transferred attacks were
+    computed on another model, the source. In the worst case an image counts only if it is right
+    unchanged and after every attack of the suite, white box, targeted and transferred. Target
+    classes, random starts and squares are drawn by the image's number, the same for all models.
 
-    Values have the conditions ``method``, ``epsilon`` and, of a targeted attack, ``targeted``; an
-    accuracy without ``epsilon`` is the mean over epsilons, and ``attack: none`` marks unchanged
-    images. See `capsbench.measures._adversarial`.
+    Values have the conditions ``method``, ``epsilon`` and, of a targeted attack, ``targeted``; the
+    method of the worst case is ``worst-case``. An accuracy without ``epsilon`` is the mean over
+    epsilons, and ``attack: none`` marks unchanged images. See `capsbench.measures._adversarial`,
+    `capsbench.measures._apgd`, `capsbench.measures._square` and
+    `capsbench.measures._masked_gradients`.
     """
 
     config = AttacksConfig
-    source = "Goodfellow et al. (2015), Kurakin et al. (2017), Madry et al. (2018)"
+    revision = 2
+    source = (
+        "Goodfellow et al. (2015), Kurakin et al. (2017), Madry et al. (2018), Croce and Hein "
+        "(2020), Andriushchenko et al. (2020)"
+    )
     metrics: ClassVar[Mapping[str, ValueSpec]] = {
         "accuracy": ValueSpec(
             "Share of all attacked images of which every object is recognized.", "share"
@@ -108,6 +129,16 @@ class Attacks(Measure[AttacksConfig]):
             "attack has no direction.",
             "share",
         ),
+        "masked": ValueSpec(
+            "Share of images by which a weaker or gradient-free attack is ahead of those that "
+            "should be stronger; 0 unless it is by more than chance (McNemar's exact test, p below "
+            "0.05 after Bonferroni's correction). Above 0, the gradient is masked.",
+            "share",
+        ),
+        "passes": ValueSpec(
+            "Forward and backward passes of the attacked model for each image, the cost of an "
+            "attack.",
+        ),
     }
     figures: ClassVar = (
         ConditionFigureSpec(
@@ -118,10 +149,19 @@ class Attacks(Measure[AttacksConfig]):
             condition="epsilon",
             condition_axis="epsilon (1 = from black to white)",
             panels=("method", "targeted", "source"),
-            names={"fgsm": "FGSM", "bim": "BIM", "pgd": "PGD"},
+            names={
+                "fgsm": "FGSM",
+                "bim": "BIM",
+                "pgd": "PGD",
+                "apgd-ce": "APGD, cross-entropy",
+                "apgd-dlr": "APGD, logit ratio",
+                "square": "Square",
+                WORST_CASE: "Worst case",
+            },
             further_lines=(
                 LineSpec("target_success", "target class"),
                 LineSpec("zero_gradient", "no gradient", control=True),
+                LineSpec("masked", "masked gradient", control=True),
             ),
             at_zero={"attack": "none"},
             caption=(
@@ -129,20 +169,30 @@ class Attacks(Measure[AttacksConfig]):
                 "more than epsilon of the range from black to white; at 0 they are unchanged. FGSM "
                 "takes one step along the sign of the gradient of log p (Goodfellow et al. 2015), "
                 "BIM several (Kurakin et al. 2017), PGD several from a random start (Madry et al. "
-                "2018). Of targeted attacks, 'target class' is the share of images that are "
-                "classified as their target class. 'No gradient' is the share of images for which "
-                "the attacked model gives no gradient: an attack that knows the model (white box) "
-                "cannot climb there, and a model that looks robust may only lack gradients. Images "
-                "'from' another model were made to fool that one (a transferred attack), which "
-                "needs no gradient of this one."
+                "2018), APGD several that adapt to the image, on the cross-entropy or on a ratio "
+                "of differences of logits (Croce and Hein 2020). Square is a random search without "
+                "gradients (Andriushchenko et al. 2020). In the worst case an image counts only if "
+                "it is right unchanged and after every attack. 'Masked gradient' is the share of "
+                "images by which an attack that should be weaker is ahead, if that is more than "
+                "chance: then attacks by the gradient overstate the robustness. Of targeted "
+                "attacks, 'target class' is the share of images that are classified as their "
+                "target class. 'No gradient' is the share of images for which the attacked model "
+                "gives no gradient: an attack by the gradient (white box) cannot climb there, and "
+                "a model that looks robust may only lack gradients. Images 'from' another model "
+                "were made to fool that one (a transferred attack), which needs no gradient of "
+                "this one."
             ),
         ),
     )
 
     @classmethod
     def needs_gradient(cls, quantity: Quantity) -> bool:
-        """All attacks need one, of the attacked model; unchanged images do not."""
-        return quantity.condition.get("attack") != "none"
+        """All attacks but Square need one, of the attacked model; unchanged images do not.
+
+        The worst case needs one too: without gradients it is not that of the suite.
+        """
+        is_unchanged = quantity.condition.get("attack") == "none"
+        return not is_unchanged and quantity.condition.get("method") not in GRADIENT_FREE
 
     @classmethod
     def compute(
@@ -158,57 +208,61 @@ class Attacks(Measure[AttacksConfig]):
         attacked |= {
             label: _check_source(model, each) for label, each in sources.items() if each is not None
         }
-        batches = list(familiar_batches(data, context.device, subset_rows(data, config.images)))
-        arrays: dict[str, Array] = {index_name(): _concatenate([each.index for each in batches])}
-        untargeted = [AttackBatch(batch, None) for batch in batches]
-        batches_by_targeted = {False: untargeted}
-        if config.targeted:
-            classes = [
-                wrong_classes(batch.targets, batch.index, data.num_classes, "aims of attacks")
-                for batch in batches
-            ]
-            arrays["target_class"] = _concatenate(classes)
-            batches_by_targeted[True] = [
-                AttackBatch(batch, each) for batch, each in zip(batches, classes, strict=True)
-            ]
-        results = [
-            (Quantity(metric=metric, condition={"attack": "none"}), images)
-            for metric, images in classify_batches(
-                model, batches_by_targeted[config.targeted]
-            ).items()
-        ]
+        batches = _batches(data, config, context.device)
+        unchanged = classify_batches(model, batches[config.targeted])
         context.advance()
-        for label, attacked_model in attacked.items():
-            for method in config.methods:
-                for targeted, inputs in batches_by_targeted.items():
-                    condition: dict[str, Condition] = {"method": method}
-                    condition |= {"targeted": True} if targeted else {}
-                    outcomes = attack_batches(
-                        method,
-                        config.epsilons,
-                        config.iterations,
-                        attacked=attacked_model,
-                        evaluated=model,
-                        batches=inputs,
-                        advance=context.advance,
-                    )
-                    results += [
-                        (Quantity(metric=metric, condition=condition, source=label), images)
-                        for metric, images in outcomes.items()
-                    ]
-        arrays |= {quantity.name: images.numpy() for quantity, images in results}
+        outcomes = {
+            Attack(method, label, targeted): attack_batches(
+                method,
+                config.epsilons,
+                AttackBudget(config.steps, config.restarts, config.queries),
+                attacked=attacked_model,
+                evaluated=model,
+                batches=inputs,
+                advance=context.advance,
+            )
+            for label, attacked_model in attacked.items()
+            for method in config.methods
+            for targeted, inputs in batches.items()
+        }
+        right = unchanged["accuracy"]
+        after = {attack: each["accuracy"] for attack, each in outcomes.items()}
+        worst = torch.stack([right.expand(len(config.epsilons), -1), *after.values()]).all(dim=0)
+        results = [
+            *((_quantity(metric, attack="none"), images) for metric, images in unchanged.items()),
+            *(
+                (attack.quantity(metric), images)
+                for attack, each in outcomes.items()
+                for metric, images in each.items()
+            ),
+            (_quantity("accuracy", method=WORST_CASE), worst),
+        ]
         values = [
             value
             for quantity, images in results
             for value in _values(quantity, images, config.epsilons)
         ]
+        masked = masked_gradients(
+            {attack: right & ~images for attack, images in after.items() if not attack.targeted},
+            config.epsilons,
+        )
+        if masked is not None:
+            quantity = _quantity("masked", method=WORST_CASE)
+            values += _by_epsilon(quantity, masked.shares, config.epsilons, right.shape[1])
+        arrays: dict[str, Array] = {
+            index_name(): _concatenate([each.index for each in batches[False]]),
+            **{quantity.name: images.numpy() for quantity, images in results},
+        }
+        if config.targeted:
+            classes = [each.target_classes for each in batches[True]]
+            arrays["target_class"] = _concatenate([each for each in classes if each is not None])
         notes = tuple(
             f"no attacks from {label}: its trained network was not given; it diverged, or "
             f"'capsbench evaluate' needs --source {label}=FOLDER"
             for label, each in sources.items()
             if each is None
         )
-        return MeasureResult(values, arrays, notes)
+        return MeasureResult(values, arrays, (*notes, *(masked.notes if masked else ())))
 
 
 def _check_source(model: Model, source: Model) -> Model:
@@ -222,19 +276,51 @@ def _check_source(model: Model, source: Model) -> Model:
     return source
 
 
+def _batches(
+    data: ImageDataModule, config: AttacksConfig, device: str
+) -> dict[bool, list[AttackBatch]]:
+    """Return the images to attack under False and, if they have target classes too, under True."""
+    untargeted = [
+        AttackBatch(batch.images, batch.targets, batch.index)
+        for batch in familiar_batches(data, device, subset_rows(data, config.images))
+    ]
+    if not config.targeted:
+        return {False: untargeted}
+    targeted = [
+        each._replace(
+            target_classes=wrong_classes(
+                each.labels, each.index, data.num_classes, "aims of attacks"
+            )
+        )
+        for each in untargeted
+    ]
+    return {False: untargeted, True: targeted}
+
+
+def _quantity(metric: str, **condition: Condition) -> Quantity:
+    return Quantity(metric=metric, condition=condition)
+
+
 def _values(quantity: Quantity, images: Tensor, epsilons: Sequence[float]) -> list[Value]:
     """Return the values of outcomes (E, N): by epsilon and, of the accuracy, their mean."""
     n = images.shape[1]
     mean = quantity.with_value(float(images.double().mean()), n)
     if quantity.matches(attack="none"):
         return [mean]
-    values = [
+    values = _by_epsilon(quantity, images.double().mean(dim=1), epsilons, n)
+    return [*values, mean] if quantity.metric == "accuracy" else values
+
+
+def _by_epsilon(
+    quantity: Quantity, numbers: Tensor, epsilons: Sequence[float], n: int
+) -> list[Value]:
+    """Return a value of n images for each epsilon, from numbers (E,)."""
+    return [
         quantity.model_copy(
             update={"condition": {**quantity.condition, "epsilon": epsilon}}
-        ).with_value(share, n)
-        for epsilon, share in zip(epsilons, images.double().mean(dim=1).tolist(), strict=True)
+        ).with_value(number, n)
+        for epsilon, number in zip(epsilons, numbers.tolist(), strict=True)
     ]
-    return [*values, mean] if quantity.metric == "accuracy" else values
 
 
 def _concatenate(parts: Sequence[Tensor]) -> Array:

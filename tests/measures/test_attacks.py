@@ -65,7 +65,15 @@ def margins(result):
     return images, (images * Halves().weight).sum(dim=(1, 2, 3)).detach(), labels
 
 
-@pytest.mark.parametrize("method", ["fgsm", "bim", "pgd"])
+class Masked(Halves):
+    """Its scores are those of `Halves`, but their gradient leads nowhere."""
+
+    def forward(self, images, views=None):
+        scores = super().forward(images).scores.detach()
+        return Prediction(scores + (images[:, 0, 0, :10] - images[:, 0, 0, :10].detach()))
+
+
+@pytest.mark.parametrize("method", ["fgsm", "bim", "pgd", "apgd-ce", "apgd-dlr"])
 def test_attacks_reach_the_worst_case_of_a_linear_model(method):
     epsilons = (0, 0.02, 0.3)
     result = attacked(Halves(), methods=[method], epsilons=epsilons)
@@ -103,6 +111,75 @@ def test_a_targeted_attack_succeeds_where_the_class_can_be_predicted():
         assert not select(result.values, metric="target_success", method=method, targeted=None)
     unchanged = result.per_image["target_success[attack=none]"].mean()
     assert number(result, metric="target_success", attack="none") == unchanged
+
+
+def test_the_worst_case_counts_images_that_no_attack_misleads():
+    epsilons, methods = (0.02, 0.1), ("fgsm", "apgd-dlr", "square")
+    result = attacked(
+        Masked(), Halves(), methods=methods, epsilons=epsilons, targeted=True, steps=3, queries=40
+    )
+    arrays = result.per_image
+    each = [arrays["accuracy[attack=none]"].repeat(2, axis=0)]
+    each += [
+        arrays[f"accuracy[{source}method={method}{targeted}]"]
+        for source in ("", "source=other,")
+        for method in methods
+        for targeted in ("", ",targeted=True")
+    ]
+    worst = arrays["accuracy[method=worst-case]"]
+    np.testing.assert_array_equal(worst, np.all(each, axis=0))
+    assert all((worst != array).any() for array in each[:2])
+    for row, epsilon in enumerate(epsilons):
+        at = {"method": "worst-case", "epsilon": epsilon}
+        assert number(result, metric="accuracy", **at) == pytest.approx(worst[row].mean())
+    assert number(result, metric="accuracy", method="worst-case") == pytest.approx(worst.mean())
+
+
+def test_masked_gradients_are_told():
+    arguments = {"methods": ["pgd", "square"], "epsilons": [0.5], "steps": 3}
+    at = {"metric": "masked", "method": "worst-case", "epsilon": 0.5}
+    result = attacked(Masked(), **arguments)
+    assert number(result, metric="zero_gradient", method="pgd", epsilon=0.5) == 0
+    right = result.per_image["accuracy[attack=none]"]
+    pgd, square = (
+        right & result.per_image[f"accuracy[method={name}]"] for name in ("pgd", "square")
+    )
+    assert number(result, **at) == pytest.approx(pgd.mean() - square.mean()) and pgd.sum() > 5
+    (note,) = result.notes
+    assert note.startswith("masked gradients at epsilon 0.5: square")
+    honest = attacked(Halves(), **arguments)
+    assert number(honest, **at) == 0 and not honest.notes
+
+
+def test_without_a_weaker_attack_nothing_is_said_of_masked_gradients():
+    result = attacked(Halves(), methods=["pgd"], epsilons=[0.3])
+    assert not select(result.values, metric="masked")
+
+
+def test_the_cost_of_attacks_is_told():
+    arguments = {"epsilons": [0.02], "steps": 6, "queries": 15}
+    result = attacked(Halves(), **arguments)
+    passes = {
+        method: number(result, metric="passes", method=method, epsilon=0.02)
+        for method in AttacksConfig(measure="attacks").methods
+    }
+    assert passes["fgsm"] == 2 and passes["pgd"] == 12
+    for method, most in {"apgd-ce": 14, "apgd-dlr": 14, "square": 15}.items():
+        assert 1 < passes[method] < most  # images that are misled cost no more
+
+
+@pytest.mark.parametrize("method", ["pgd", "apgd-ce", "square"])
+def test_restarts_attack_what_is_left(method):
+    arguments = {"methods": [method], "epsilons": [0.02], "steps": 1, "queries": 2, "images": 30}
+    model = find("models", "cnn-small").load()(image_shape=SHAPE, num_classes=10, width=4).eval()
+    # With a single step from the start that is drawn, other starts mislead other images.
+    (once, often) = (attacked(model, restarts=count, **arguments) for count in (1, 4))
+    name, cost = f"accuracy[method={method}]", f"passes[method={method}]"
+    assert not (often.per_image[name] & ~once.per_image[name]).any()
+    right = often.per_image[name]
+    assert (often.per_image[cost][right] == 4 * once.per_image[cost][right] + 3).all()
+    if method == "square":
+        assert (often.per_image[cost][~right] < 4 * 2 + 3).any()
 
 
 def test_zero_gradients_are_distinguished_from_robustness():
@@ -162,9 +239,11 @@ def test_fewer_images_are_part_of_more():
         {"methods": []},
         {"methods": ["deepfool"]},
         {"methods": ["fgsm", "fgsm"]},
-        {"iterations": 0},
+        {"steps": 0},
+        {"restarts": 0},
+        {"queries": 0},
         {"images": 0},
-        {"steps": 3},
+        {"iterations": 3},
     ],
     ids=str,
 )

@@ -46,7 +46,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "declared-equivariance": {**OF_LAYERS, "grid": {"shift_x": {"start": 0, "stop": 1, "step": 1}}},
     "linear-equivariance": {"grid": GRID, "width": 1},
     "lie-derivative": {"directions": ["rotation"], "images": 20},
-    "attacks": {"methods": ["fgsm", "pgd"], "epsilons": [0.1], "iterations": 2, "images": 30},
+    "attacks": {"methods": ["fgsm", "pgd"], "epsilons": [0.1], "steps": 2, "images": 30},
     "pose-readout": {"factors": ["rotation"], "views": {"rotation": [-45, 45]}},
     "part-whole": {},
     "calibration": {},
