@@ -204,7 +204,7 @@ class CapsNetEM(Model):
         """Compute the selected loss; the margin of the spread loss rises over the training."""
         targets = one_hot(batch.targets, self.num_classes)
         if self.loss_name == "cross-entropy":
-            return cross_entropy(self.logits(prediction), targets)
+            return cross_entropy(prediction.scores, targets)
         assert prediction.presences is not None
         if self.loss_name == "margin":
             return margin_loss(prediction.presences, targets)

@@ -25,6 +25,15 @@ CONVOLUTIONS = (nn.Conv2d, OrbitConvolution)
 
 every_model = pytest.mark.parametrize("name", NAMES)
 
+# They compile the same graph as `capsnet-em`, with other constants, for seconds.
+SAME_GRAPH = ("capsnet-em-small", "capsnet-em-paper")
+
+
+def slow_if_compiled_before(name, check):
+    compiled = name in SAME_GRAPH and check.__name__ == "compilation"
+    marks = pytest.mark.slow if compiled else ()
+    return pytest.param(name, check, marks=marks, id=f"{check.__name__}-{name}")
+
 
 @pytest.fixture
 def subject(small):
@@ -41,8 +50,10 @@ def draw(image_shape=(1, 28, 28), num_classes=10, count=4):
     return Batch(images, targets, Views.identity(count), torch.arange(count))
 
 
-@every_model
-@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+@pytest.mark.parametrize(
+    ("name", "check"),
+    [slow_if_compiled_before(name, check) for name in NAMES for check in CHECKS],
+)
 def test_every_model_satisfies_the_contract(subject, name, check):
     result = run_check(check, subject(name))
     assert result.status == "passed", f"{result.detail}\n{result.traceback}"
