@@ -135,8 +135,9 @@ def _searched(exported: ExportedResults, shipped: Benchmark) -> Benchmark:
         UserError: The record holds no search, that of another design, or one that is incomplete.
     """
     path, search = exported.path, exported.results.record.search
-    searched = set() if search is None else {model.label for model in search.models}
-    missing = {cell.label for cell in exported.results.cells} - searched
+    tuned = {entry.label for entry in shipped.models if entry.tuned}
+    tuned |= set() if search is None else {model.label for model in search.models}
+    missing = {cell.label for cell in exported.results.cells} - tuned
     if search is None or search.search != shipped.search or missing:
         raise UserError(
             f"{path}: expected the recipe of the best of {shipped.search.trials} trials for every "
@@ -215,10 +216,19 @@ def _is_complete(protocol: Benchmark, cell: CellResult, training: TrainingRecord
 def _other_arguments(protocol: Benchmark, cell: CellResult) -> str | None:
     """Return a measure that has other arguments than in the protocol; None if there is none.
 
-    Layers are left out: a benchmark names those that a model has.
+    Layers are left out: a benchmark names those that a model has. A record of an earlier revision
+    may have other arguments and defaults: it has all that the protocol states.
     """
     configs = {config.measure: config.for_model(cell.label) for config in protocol.measures}
     for name, record in cell.measures.items():
+        if record.revision < load_measure(name).revision:
+            stated = configs[name].model_dump(
+                mode="json", include=configs[name].model_fields_set - {"layers", "measure"}
+            )
+            recorded: dict[str, Any] = _as_json(record.arguments)
+            if any(recorded.get(field) != value for field, value in stated.items()):
+                return name
+            continue
         given = parse_config(record.arguments | {"measure": name})
         if _without_layers(given) != _without_layers(configs[name]):
             return name

@@ -8,6 +8,7 @@ import pytest
 from capsbench.cli import main
 from capsbench.errors import UserError
 from capsbench.files.atomic import write_json
+from capsbench.measures import load_measure
 from capsbench.records import MeasureRecord, TrainingConfig
 from capsbench.reporting.exports.checks import check_export
 from capsbench.reporting.exports.export import load_export
@@ -220,6 +221,23 @@ def test_a_record_that_states_something_else_is_refused(file, damage, message, c
     assert main(["results", str(contributed)]) == 2
     assert "Traceback" not in capsys.readouterr().err
     assert len([*Path("results").rglob("*.json")]) == 1
+
+
+def test_a_record_of_an_earlier_revision_has_what_the_protocol_states(file, monkeypatch):
+    """Arguments that the measure no longer has, and other defaults, are those of its revision."""
+    monkeypatch.setattr(load_measure("accuracy-by-view"), "revision", 3)
+    content = json.loads(file.read_text())
+    content.pop("checksum", None)
+    for cell in content["cells"]:
+        cell["measures"]["accuracy-by-view"]["arguments"]["former"] = 10
+    fit_names(content)
+    write_json(file, content)
+    check_export(load_export(file))
+    grid(content)
+    fit_names(content)
+    write_json(file, content)
+    with pytest.raises(UserError, match="other arguments"):
+        check_export(load_export(file))
 
 
 def own_folder(cell):
