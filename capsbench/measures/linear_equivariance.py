@@ -130,7 +130,6 @@ class LinearEquivariance(Measure[LinearEquivarianceConfig]):
             axis="share",
             lines=(
                 LineSpec("r2_over_control", "R² beyond the controls"),
-                LineSpec("gain_over_control", "explained beyond the controls"),
                 LineSpec("explained", "explained"),
                 LineSpec("shuffled_explained", "explained for shuffled pairs", control=True),
             ),
@@ -143,12 +142,26 @@ class LinearEquivariance(Measure[LinearEquivarianceConfig]):
                 "E|f(Tx) − f(x)|²: 1 if the map predicts the change of each image, 0 if it is no "
                 "better than 'nothing changes', the control at the line 0. The dashed control is a "
                 "map fitted to pairs shuffled within the class, which can predict no more than the "
-                "mean of the class. Beyond the controls is the rest: 1 for an equivariant "
-                "representation, 0 if a control is as good. A layer that is all but invariant "
-                "changes little, and a map may still explain this little; R² beyond the controls "
-                "is relative to the differences between images, and is 0 then. Values below −0.5 "
-                "are drawn there. "
-                "Source: after Lenc and Vedaldi (2015); the article's equation 3."
+                "mean of the class. R² beyond the controls is the variance of f(Tx) that the map "
+                "alone predicts, relative to the differences between images of a class: 1 for an "
+                "equivariant representation, 0 if a control is as good, and also if nothing "
+                "changes. Values below −0.5 are drawn there. Source: after Lenc and Vedaldi "
+                "(2015); the article's equation 3."
+            ),
+            floor=-0.5,
+        ),
+        LayerFigureSpec(
+            name="group-equivariance",
+            title="Linear equivariance from every view",
+            axis="R²",
+            lines=(LineSpec("group_r2_over_control", "R² beyond the controls"),),
+            references=(0.0, 1.0),
+            caption=(
+                "R² beyond the controls of maps that are fitted to images seen from every view of "
+                "a group, such as the quarter turns, so that each map has to hold from all of "
+                "them. Objects that all have one orientation show little of a map: near a single "
+                "view every smooth function is linear, also with random weights. 1 for an "
+                "equivariant representation, 0 if a control is as good, or nothing changes."
             ),
             floor=-0.5,
         ),

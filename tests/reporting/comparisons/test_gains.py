@@ -24,10 +24,10 @@ SEEDS = (0, 1, 2)
 IMAGES = 40
 LINEAR = {"measure": "linear-equivariance"}
 PARTS = {"measure": "part-whole"}
-GAIN = Quantity(metric="gain_over_control", layer="hidden")
+GAIN = Quantity(metric="r2_over_control", layer="hidden")
 SHUFFLED = Quantity(metric="shuffled_explained", layer="hidden")
 LOSS = Quantity(metric="accuracy_loss")
-PIXELS = Quantity(metric="gain_over_control", layer="pixels")
+PIXELS = Quantity(metric="r2_over_control", layer="pixels")
 
 
 def contributions(quantity, seed):
@@ -101,10 +101,10 @@ def test_the_table_of_a_model_has_both_and_what_was_added(cells):
         "Measure", "Value", "Mean over seeds", "Before training", "Added by training", "Images",
     ]  # fmt: skip
     rows = {row.cells[1]: row.contents() for row in table.rows}
-    trained, untrained, added = rows["gain over control, layer hidden"][2:5]
+    trained, untrained, added = rows["r2 over control, layer hidden"][2:5]
     assert len({trained.text, untrained.text, added.text}) == 3
     assert added.text.startswith("−") or added.text.startswith("-")
-    assert [cell.text for cell in rows["gain over control, layer pixels"][3:5]] == ["–", "–"]
+    assert [cell.text for cell in rows["r2 over control, layer pixels"][3:5]] == ["–", "–"]
     assert not any("untrained" in name for name in rows)
 
 
@@ -116,11 +116,11 @@ def test_a_model_without_controls_has_no_columns_of_them(folder):
 
 
 def test_figures_have_a_dotted_line_in_the_model_s_color(folder):
-    (spec, _) = load_measure("linear-equivariance").figures
+    spec = load_measure("linear-equivariance").figures[0]
     figure = layer_figure(load_results(folder), "linear-equivariance", spec)
     assert figure is not None
     names = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert "explained beyond the controls, before training" in names
+    assert "R² beyond the controls, before training" in names
     assert not any(name.startswith("explained for shuffled pairs,") for name in names)
     control = np.mean([contributions(GAIN.of_untrained(), seed).mean() for seed in SEEDS])
     heights = {round(y, 6) for line in drawn_lines(figure.axes[0]) for _, y in line}
@@ -129,13 +129,13 @@ def test_figures_have_a_dotted_line_in_the_model_s_color(folder):
     crosses = [line for line in figure.axes[0].get_lines() if line.get_marker() == "x"]
     assert {round(float(y), 6) for line in crosses for y in line.get_ydata()} == {*seeds}
     colors = {to_hex(line.get_color()) for line in crosses}
-    trained = [line for line in figure.axes[0].get_lines() if line.get_marker() == "s"]
+    trained = [line for line in figure.axes[0].get_lines() if line.get_marker() == "o"]
     assert colors == {to_hex(line.get_color()) for line in trained}
 
 
 def test_captions_and_rows_tell_both_apart(folder):
     results = load_results(folder)
     assert "before training" in measure_figures(results)["linear-equivariance"].caption
-    rows = [row for row in results.rows() if row["metric"] == "gain_over_control"]
+    rows = [row for row in results.rows() if row["metric"] == "r2_over_control"]
     networks = [row.get("condition_network") for row in rows if row["layer"] == "hidden"]
     assert networks == [None, "untrained"] * 6
