@@ -66,7 +66,7 @@ def value_at(knob: Knob, share: float) -> Any:
     """
     if isinstance(knob, Range):
         return knob.at(share)
-    return _as_in_files(knob[int(share * len(knob))])
+    return as_in_files(knob[int(share * len(knob))])
 
 
 def checked_knobs(cls: type, knobs: Mapping[str, Knob], *, what: str) -> dict[str, Knob]:
@@ -91,6 +91,11 @@ def checked_knobs(cls: type, knobs: Mapping[str, Knob], *, what: str) -> dict[st
     return dict(knobs)
 
 
-def _as_in_files(value: Any) -> Any:
-    """Return a value as YAML and JSON have it, with lists for tuples."""
-    return [_as_in_files(each) for each in value] if isinstance(value, list | tuple) else value
+def as_in_files(value: Any) -> Any:
+    """Return a value or a knob as YAML has it: lists for tuples, a mapping for a range."""
+    match value:
+        case Range():
+            return value.model_dump()
+        case list() | tuple():
+            return [as_in_files(each) for each in value]
+    return value

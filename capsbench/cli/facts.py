@@ -65,6 +65,7 @@ def model_facts(
         batch: Images whose votes are counted.
     """
     from capsbench.profiling.model_cost import model_cost
+    from capsbench.search_space import as_in_files
 
     cls, arguments = model_with_arguments(target, settings)
     try:
@@ -84,6 +85,7 @@ def model_facts(
         "image_shape": image_shape,
         "classes": classes,
         "parameters": cost.parameters,
+        **({"knobs": {k: as_in_files(knob) for k, knob in cls.knobs.items()}} if cls.knobs else {}),
         **(wrapper_facts(model) or {}),
     }
     if cost.decoder_parameters is not None:

@@ -12,6 +12,7 @@ from capsbench.arguments import parameter_types, parameters
 from capsbench.conformance.subject import NotApplicable, Subject, Violation, require
 from capsbench.contracts import ImageShape
 from capsbench.errors import UserError
+from capsbench.search_space import checked_knobs
 
 OTHER_SIZES = (
     "a network that is wrapped is tried on a black image instead: images of a size or number of "
@@ -33,8 +34,13 @@ def constructor(subject: Subject) -> str:
             name in parameter_types(subject.cls),
             f"'{name}' has no type; annotate it, since values from files are validated by type",
         )
+    try:
+        knobs = checked_knobs(subject.cls, subject.cls.knobs, what=subject.cls.__name__)
+    except UserError as error:
+        raise Violation(f"{error}; correct the class attribute 'knobs'") from None
     subject.build()
-    return f"arguments: {', '.join(accepted)}"
+    tuned = f"; tuned by --search: {', '.join(knobs)}" if knobs else ""
+    return f"arguments: {', '.join(accepted)}{tuned}"
 
 
 def seeding(subject: Subject) -> str:

@@ -53,8 +53,9 @@ def plan_claims_trials(
     """
     return [
         cell
-        for part in claims.parts
-        for trials in plan_trials(claims.benchmark(part, scale), None, data_root, device)
+        for benchmark in (claims.benchmark(part, scale) for part in claims.parts)
+        if not benchmark.is_tuned
+        for trials in plan_trials(benchmark, None, data_root, device)
         for cell in trials.cells
     ]
 
@@ -71,12 +72,14 @@ def run_claims(
         scale: Name of the scale; None for the default size.
         session: The session; its device must be resolved.
         command: The command, for the record.
-        tune: True to choose the values of each part's models by a search before.
+        tune: True to choose the values of models that are not tuned yet by a search before.
     """
     searches: dict[str, SearchRecord] = {}
     if tune:
         for part in claims.parts:
             benchmark = claims.benchmark(part, scale)
+            if benchmark.is_tuned:
+                continue
             changes = ProtocolChanges(scale=scale, claims=claims.at(scale), search=True)
             tuned, searches[part] = search(benchmark, session, changes=changes, command=command)
             claims = claims.with_models(part, scale, tuned.models)
@@ -87,7 +90,9 @@ def run_claims(
     for number, (part, benchmark) in enumerate(benchmarks.items(), start=1):
         session.print(f"part {number} of {len(benchmarks)}: {part}")
         settings = claims.changes(part, scale)
-        changes = ProtocolChanges(settings=settings, claims=claims.at(scale), search=tune)
+        changes = ProtocolChanges(
+            settings=settings, claims=claims.at(scale), search=part in searches
+        )
         runs.append(
             prepare_run(
                 benchmark,

@@ -31,7 +31,7 @@ def search(
     changes: ProtocolChanges,
     command: str,
 ) -> tuple[Benchmark, SearchRecord]:
-    """Train the trials of every requested model, and give each model the values of its best one.
+    """Train the trials of every searched model, and give each one the values of its best trial.
 
     All trials are drawn before the first is trained, and none is stopped early. A trial is a
     complete training with a seed that is not reported; it is kept and resumed like any other. The

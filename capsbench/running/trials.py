@@ -35,19 +35,21 @@ class ModelTrials:
 def plan_trials(
     benchmark: Benchmark, models: Sequence[str] | None, data_root: Path | None, device: str
 ) -> list[ModelTrials]:
-    """List the trials of each requested model, also of those with values of an earlier search.
+    """List the trials of the models that are searched.
 
-    The trials of a model depend neither on the other models nor on those values.
+    These are the named ones; if none is named, all that have no values of an earlier search. The
+    trials of a model depend neither on the other models nor on earlier values of its own.
 
     Args:
         benchmark: The protocol.
-        models: Labels or names of the requested models; all if None.
+        models: Labels or names of models; None if none is named.
         data_root: Folder of local data files.
         device: Kind of device, resolved.
 
     Raises:
-        UserError: The benchmark varies something and names no value for the search, reports the
-            seed of the trials, or a knob does not fit the model.
+        UserError: All models have values of an earlier search, the benchmark varies something and
+            names no value for the search, or reports the seed of the trials, or a knob does not fit
+            the model.
     """
     if max(benchmark.seeds) >= TUNING_SEED:
         raise UserError(
@@ -55,10 +57,15 @@ def plan_trials(
             f"expected smaller seeds, got {max(benchmark.seeds)}; name others by --seeds"
         )
     protocol = searched_variant(benchmark)
-    return [
-        _trials_of(protocol, entry, data_root, device)
-        for entry in select_models(protocol.models, models)
-    ]
+    entries = select_models(protocol.models, models)
+    if models is None:
+        entries = [entry for entry in entries if not entry.tuned]
+    if not entries:
+        raise UserError(
+            f"all models of {benchmark.name} are tuned already; name those to be tuned again by "
+            "--models"
+        )
+    return [_trials_of(protocol, entry, data_root, device) for entry in entries]
 
 
 def _trials_of(

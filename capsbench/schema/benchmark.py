@@ -68,6 +68,11 @@ class Benchmark(SchemaModel):
     published: tuple[Published, ...] = ()
     scales: dict[Name, Changes] = Field(default_factory=dict)
 
+    @property
+    def is_tuned(self) -> bool:
+        """True if all models have values of a search."""
+        return all(entry.tuned for entry in self.models)
+
     def recipe_of(self, entry: ModelEntry) -> ProtocolRecipe:
         """Return the recipe of a model, with its own values."""
         return ProtocolRecipe.model_validate(self.recipe.model_dump() | entry.recipe)

@@ -15,6 +15,13 @@ def test_model_and_its_arguments(cli):
     assert all(argument["documentation"] for argument in facts["arguments"])
 
 
+def test_knobs_are_shown(cli):
+    _, facts, _ = cli("show", "capsnet-dr", "--json")
+    assert facts["knobs"] == {"iterations": [1, 2, 3]}
+    assert "{iterations: [1, 2, 3]}" in cli("show", "capsnet-dr")[1]
+    assert "knobs" not in cli("show", "cnn-small", "--json")[1]
+
+
 def test_parameters_follow_images_and_arguments(cli, tmp_path):
     path = tmp_path / "linear.py"
     path.write_text(

@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Callable
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -20,6 +21,10 @@ class ByPosition(Sound):
 class Untyped(Sound):
     def __init__(self, *, image_shape: ImageShape, num_classes: int, depth=2) -> None:
         super().__init__(image_shape=image_shape, num_classes=num_classes)
+
+
+class OtherKnobs(Sound):
+    knobs: ClassVar = {"depth": (1, 2)}
 
 
 class WithoutShape(Sound):
@@ -118,6 +123,7 @@ class UnsavedArgument(Sound):
 FAULTS = [
     (construction.constructor, ByPosition, "'image_shape' can be passed by position"),
     (construction.constructor, Untyped, "'depth' has no type"),
+    (construction.constructor, OtherKnobs, "knob of OtherKnobs.*'depth'.*attribute 'knobs'"),
     (construction.constructor, WithoutShape, "does not take 'image_shape'"),
     (construction.constructor, Raises, r"KeyError: 'width' \(construction_faults.py:\d+\)"),
     (construction.constructor, Exits, r"SystemExit: 3 \(construction_faults.py:\d+\)"),

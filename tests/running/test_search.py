@@ -90,8 +90,7 @@ def test_every_model_gets_the_same_trials_and_its_own_best(protocol, session, tm
     times = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.json")}
     assert searched(protocol, session) == (tuned, record)  # nothing is trained again
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.json")} == times
-    # Values of an earlier search are not used: the trials are the same.
-    assert searched(tuned, session) == (tuned, record)
+    assert searched(tuned, session, "Plain", "Knobs") == (tuned, record)  # nor if tuned before
     assert len(list(tmp_path.rglob("training.json"))) == 6
 
 
@@ -115,6 +114,21 @@ def test_models_that_are_not_requested_have_no_trial(protocol, session):
     tuned, record = searched(protocol, session, "Knobs")
     assert {trial.label for trial in record.trials} == {"Knobs"}
     assert tuned.models[0] == protocol.models[0]
+
+
+def test_tuned_models_are_searched_again_only_if_they_are_named(protocol):
+    plain, knobs = protocol.models
+    known = plain.model_copy(update={"tuned": "a-search"})
+    benchmark = protocol.model_copy(update={"models": (known, knobs)})
+
+    def labels(benchmark, models=None):
+        return [each.model.label for each in plan_trials(benchmark, models, None, "cpu")]
+
+    assert labels(benchmark) == ["Knobs"]
+    assert labels(benchmark, ["Plain"]) == ["Plain"]
+    assert labels(benchmark, ["Plain", "Knobs"]) == ["Plain", "Knobs"]
+    with pytest.raises(UserError, match=r"all models of tiny are tuned.*--models"):
+        labels(benchmark.model_copy(update={"models": (known,)}))
 
 
 def test_a_trial_that_diverges_is_never_chosen(tiny_protocol, tiny_file, session):
