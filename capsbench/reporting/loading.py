@@ -234,7 +234,7 @@ def _test_row(judged: JudgedClaim, test: JudgedTest) -> dict[str, Any]:
         "bound": judged.claim.bound,
         "p": None if each is None else _defined(each.p),
         "p_corrected": _defined(each.p_corrected) if each and test.test.primary else None,
-        "detectable": _defined(smallest_detectable(each)) if each and test.test.primary else None,
+        "detectable": None if each is None else _defined(smallest_detectable(each)),
         "seeds_at_chance": _seeds(test.at_chance[0]),
         "seeds_at_chance_against": _seeds(test.at_chance[1]),
     }

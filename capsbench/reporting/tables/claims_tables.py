@@ -17,10 +17,9 @@ from capsbench.reporting.comparisons.verdicts import (
     verdict_text,
     without_margin,
 )
-from capsbench.reporting.formatting import counted, percent, points
-from capsbench.reporting.tables.quantity_text import measured_text
+from capsbench.reporting.formatting import counted, percent, points, share
+from capsbench.reporting.tables.quantity_text import measured_text, quantity_text
 from capsbench.reporting.tables.table import (
-    MISSING,
     Table,
     TableCell,
     TableRow,
@@ -42,11 +41,14 @@ RULE = (
     f"Fewer than {LEAST_SEEDS} seeds ({LEAST_SEEDS_AT_FULL_SIZE} at full size) decide nothing."
 )
 PRIMARY = (
-    "Intervals and corrected p are those of all {count} together. 'Detectable' is the smallest "
+    "Interval and corrected p are at 95 % for all {count} together. 'Detectable' is the smallest "
     "true difference that the comparison, with its seeds and images, would have shown with a "
     "probability of 80 %."
 )
-SECONDARY = "These tests decide nothing: each p and 95 % interval is that of one test alone."
+SECONDARY = (
+    "These tests decide nothing: p, 95 % interval and detectable difference are those of one test "
+    "alone."
+)
 TEST = (
     "The standard error of images with outcomes allows for other seeds and other test images "
     "(Student's t on a crossed table, images of one object together); that of other numbers is "
@@ -71,34 +73,17 @@ def verdict_table(judged: Sequence[JudgedClaim], scale: str | None) -> Table:
     for each in judged:
         sets = {test.test.part for test in each.primary}
         count = counted(len(each.primary), "primary test")
-        rows.append(
-            TableRow(
-                (
-                    each.claim.claim,
-                    verdict_text(each.verdict, each.claim) + at_scale(scale),
-                    f"{count} on {counted(len(sets), 'set')}",
-                ),
-                marked=True,
-            )
-        )
-        rows += [
-            TableRow(
-                (
-                    f"· {label}",
-                    verdict_text(verdict, each.claim) + at_scale(scale),
-                    "; ".join(
-                        f"{test.test.part}: {_verdict(test, each.claim)}"
-                        for test in each.primary
-                        if test.test.model == label
-                    ),
-                )
-            )
-            for label, verdict in each.networks.items()
-        ]
+        verdict = verdict_text(each.verdict, each.claim)
+        on_sets = f"{count} on {counted(len(sets), 'set')}"
+        rows.append(TableRow((each.claim.claim, verdict, on_sets), marked=True))
+        for label, own in each.networks.items():
+            tests = (test for test in each.primary if test.test.model == label)
+            by_set = "; ".join(f"{test.test.part}: {_verdict(test, each.claim)}" for test in tests)
+            rows.append(TableRow((f"· {label}", verdict_text(own, each.claim), by_set)))
     return Table(
         name="verdicts",
         title="The claims",
-        columns=text_columns("Claim and network", "Verdict", "On each set"),
+        columns=text_columns("Claim and network", f"Verdict{at_scale(scale)}", "On each set"),
         rows=tuple(rows),
         caption=RULE,
     )
@@ -106,22 +91,21 @@ def verdict_table(judged: Sequence[JudgedClaim], scale: str | None) -> Table:
 
 def primary_table(judged: JudgedClaim, number: int, scale: str | None) -> Table:
     """Return the table of the tests that decide a claim."""
+    count = counted(len(judged.primary), "primary test")
+    size = f"Verdicts are{at_scale(scale).removeprefix(',')}. " if scale else ""
     return Table(
         name=f"claim-{number}",
         title=judged.claim.claim,
         columns=(
-            *text_columns("Test", "Value", f"Verdict{at_scale(scale)}"),
-            *number_columns("Model", "Against", "Difference", "Margin", "Interval", "p"),
-            *number_columns("Corrected p", "Detectable", "Seeds", "Images", "Parameters"),
+            *text_columns("Network", "Verdict", "Value"),
+            *number_columns("Measured", "Against", "Difference", "Interval", "p", "Corrected p"),
+            *number_columns("Detectable", "Seeds"),
         ),
-        rows=tuple(_primary_row(test, judged.claim) for test in judged.primary),
-        caption=" ".join(
-            [
-                f"Source: {judged.claim.source}.",
-                PRIMARY.format(count=counted(len(judged.primary), "primary test")),
-                TEST,
-            ]
+        rows=tuple(
+            TableRow((_network(test.test), _verdict(test, judged.claim), *_numbers(test)))
+            for test in judged.primary
         ),
+        caption=f"{size}Source: {judged.claim.source}. {PRIMARY.format(count=count)} {TEST}",
     )
 
 
@@ -133,37 +117,18 @@ def secondary_table(judged: JudgedClaim, number: int) -> Table | None:
         name=f"claim-{number}-secondary",
         title=f"{judged.claim.claim}: secondary tests",
         columns=(
-            *text_columns("Test", "Value"),
-            *number_columns("Model", "Against", "Difference", "Margin", "95 % interval", "p"),
-            *number_columns("Seeds", "Images", "Parameters"),
+            *text_columns("Network", "Value"),
+            *number_columns("Measured", "Against", "Difference", "95 % interval", "p"),
+            *number_columns("Detectable", "Seeds"),
         ),
-        rows=tuple(_secondary_row(test) for test in judged.secondary),
+        rows=tuple(TableRow((_network(test.test), *_numbers(test))) for test in judged.secondary),
         caption=SECONDARY,
     )
 
 
-def _primary_row(judged: JudgedTest, claim: Claim) -> TableRow:
-    test, each = judged.test, judged.difference
-    further: tuple[str | None, ...] = (None, None, None, None)
-    if each is not None:
-        detectable = smallest_detectable(each)
-        further = (
-            p_value(each.p_corrected),
-            None if np.isnan(detectable) else _difference_text(test, detectable),
-            _seeds(judged),
-            num_images(each),
-        )
-    return TableRow(
-        (*_names(test), _verdict(judged, claim), *_numbers(judged), *further, _sizes(judged))
-    )
-
-
-def _secondary_row(judged: JudgedTest) -> TableRow:
-    each = judged.difference
-    images = None if each is None else num_images(each)
-    return TableRow(
-        (*_names(judged.test), *_numbers(judged), _seeds(judged), images, _sizes(judged))
-    )
+def _network(test: ClaimTest) -> str:
+    at = "" if test.at is None else f" at {point_text(test.at)}"
+    return f"{test.model} on {test.part}{at}"
 
 
 def _verdict(judged: JudgedTest, claim: Claim) -> str:
@@ -173,36 +138,52 @@ def _verdict(judged: JudgedTest, claim: Claim) -> str:
     return verdict_text(judged.verdict, claim) + reason
 
 
-def _names(test: ClaimTest) -> tuple[str, str]:
-    """Return the networks and the value that a test compares."""
-    at = "" if test.at is None else f" at {point_text(test.at)}"
+def _value(test: ClaimTest) -> str:
+    """Return the compared value in words."""
     value = measured_text(test.measure, test.quantity)
     if test.against_quantity is not None:
-        value += f", against {measured_text(test.measure, test.against_quantity)}"
+        value += f", against {quantity_text(test.against_quantity)}"
     value += ", gained by training" if test.gain else ""
-    value += " (lower is better)" if test.lower_is_better else ""
-    return f"{test.part}{at}: {test.model} against {test.against}", value
+    return value + (" (lower is better)" if test.lower_is_better else "")
 
 
 def _numbers(judged: JudgedTest) -> tuple[TableCell | str | None, ...]:
-    """Return the means of both, then difference, margin, interval and p of the one test."""
+    """Return the value and its numbers; corrected ones only of a primary test."""
     test, each = judged.test, judged.difference
-    means = [
-        None if mean is None else TableCell(_value_text(test, mean), note=chance_text(at_chance))
-        for mean, at_chance in zip(judged.means, judged.at_chance, strict=True)
-    ]
-    margin = _difference_text(test, test.margin) if test.margin else "none"
+    values = (_value(test), *_means(judged))
     if each is None:
-        return *means, None, margin, None, None
+        return (*values, *(None,) * (6 if test.primary else 5))
     own = without_margin(each, test.margin)
-    limits = [_difference_text(test, limit) for limit in own.interval or ()]
+    margin = f"margin {_difference_text(test, test.margin)}" if test.margin else ""
+    limits = [_bare_difference(test, limit) for limit in own.interval or ()]
+    detectable = smallest_detectable(each)
+    images = num_images(each)
     return (
-        *means,
-        _difference_text(test, own.mean),
-        margin,
+        *values,
+        TableCell(_difference_text(test, own.mean), details=margin),
         " to ".join(limits) or None,
         p_value(each.p),
+        *((p_value(each.p_corrected),) if test.primary else ()),
+        None if np.isnan(detectable) else _difference_text(test, detectable),
+        " and ".join(map(str, each.n_seeds)) + (f"; {images} images" if images else ""),
     )
+
+
+def _means(judged: JudgedTest) -> list[TableCell | None]:
+    """Return the means of the model and of the other one, whose name is below its mean."""
+    labels = ("", f"{judged.test.against}, ")
+    return [
+        None
+        if mean is None
+        else TableCell(
+            _value_text(judged.test, mean),
+            details=label + ("" if size is None else f"{size:,} parameters"),
+            note=chance_text(at_chance),
+        )
+        for label, mean, size, at_chance in zip(
+            labels, judged.means, judged.parameters, judged.at_chance, strict=True
+        )
+    ]
 
 
 def _is_share(test: ClaimTest) -> bool:
@@ -215,12 +196,8 @@ def _value_text(test: ClaimTest, value: float) -> str:
 
 
 def _difference_text(test: ClaimTest, value: float) -> str:
-    return points(value) if _is_share(test) else f"{value:.3f}"
+    return points(value) if _is_share(test) else _bare_difference(test, value)
 
 
-def _seeds(judged: JudgedTest) -> str | None:
-    return None if judged.difference is None else " and ".join(map(str, judged.difference.n_seeds))
-
-
-def _sizes(judged: JudgedTest) -> str:
-    return " : ".join(MISSING if n is None else f"{n:,}" for n in judged.parameters)
+def _bare_difference(test: ClaimTest, value: float) -> str:
+    return share(value) if _is_share(test) else f"{value:.3f}".replace("-", "−")

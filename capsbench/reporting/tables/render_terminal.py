@@ -28,12 +28,6 @@ def render(table: Table) -> Group:
 
 
 def _text(cell: TableCell) -> Text:
-    if not cell.values and not cell.note:
-        return Text(cell.text)
-    lines = [Text(cell.text, style="bold")]
-    lines += [
-        Text(line, style=style)
-        for line, style in ((cell.values, "dim"), (cell.note, "yellow"))
-        if line
-    ]
-    return Text("\n").join(lines)
+    details = ((cell.details, "dim"), (cell.values, "dim"), (cell.note, "yellow"))
+    below = [Text(line, style=style) for line, style in details if line]
+    return Text("\n").join([Text(cell.text, style="bold"), *below]) if below else Text(cell.text)

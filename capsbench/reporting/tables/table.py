@@ -19,6 +19,7 @@ class TableCell:
         interval: 95 % interval of the mean; empty if undefined.
         values: Value of every seed behind the mean; empty if the text is not a mean.
         seeds: Number of these values.
+        details: Further facts in small print, such as what the number belongs to.
         note: Remark that a reader must see beside the text, such as a seed at chance.
     """
 
@@ -26,6 +27,7 @@ class TableCell:
     interval: str = ""
     values: str = ""
     seeds: int = 0
+    details: str = ""
     note: str = ""
 
     @property
@@ -35,7 +37,8 @@ class TableCell:
         >>> TableCell("98.3 %", values="98.4, 98.2", seeds=2).line
         '98.3 % (98.4, 98.2; 2 seeds)'
         """
-        parts = [f"95 % interval {self.interval}"] if self.interval else []
+        parts = [self.details] if self.details else []
+        parts += [f"95 % interval {self.interval}"] if self.interval else []
         parts += [self.values] if self.values else []
         parts += [counted(self.seeds, "seed")] if self.seeds else []
         parts += [self.note] if self.note else []

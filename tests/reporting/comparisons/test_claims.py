@@ -120,8 +120,7 @@ def test_networks_as_accurate_as_each_other_are_no_difference(parts):
     test = ACCURACY | {"model": "Same"} | NOVEL_ACCURACY
     judged = judged_claim(parts, test, bound=0.05)
     assert judged.verdict == "no difference"
-    row = verdict_table([judged], "small").rows[0]
-    assert row.cells[1] == "no difference beyond 5 points, at this scale (small)"
+    assert verdict_table([judged], "small").rows[0].cells[1] == "no difference beyond 5 points"
     assert judged_claim(parts, test, bound=0.001).verdict == "not decided"
 
 
@@ -142,6 +141,8 @@ def test_a_seed_at_chance_is_named_beside_the_mean(parts):
     assert judged.tests[0].at_chance == ((), (3,))
     model, against = primary_table(judged, 1, None).rows[0].contents()[3:5]
     assert (model.note, against.note) == ("", "seed 3 at chance")
+    assert "seed 3 at chance" in against.line
+    assert "CNN, 50,000 parameters" in against.line
 
 
 def test_fewer_than_five_seeds_decide_nothing(parts):
@@ -183,7 +184,7 @@ def test_a_gain_is_what_training_added(parts):
     assert judged.verdict == "holds"
     (tested,) = judged.tests
     assert tested.means == (pytest.approx(0.2, abs=0.01), pytest.approx(-0.1, abs=0.01))
-    assert "gained by training" in primary_table(judged, 1, None).rows[0].contents()[1].text
+    assert "gained by training" in primary_table(judged, 1, None).rows[0].contents()[2].text
 
 
 def test_layers_with_outcomes_of_images_are_compared_over_images_too(
@@ -253,10 +254,10 @@ def test_a_family_is_one_claim(parts):
 
 def test_every_verdict_names_the_scale(parts):
     judged = [judged_claim(parts, ACCURACY | {"model": "Caps"})]
-    (claim, network) = verdict_table(judged, "small").rows
-    assert claim.cells[1] == network.cells[1] == "holds, at this scale (small)"
-    assert verdict_table(judged, None).rows[0].cells[1] == "holds"
-    assert "(small)" in primary_table(judged[0], 1, "small").columns[2].title
+    assert verdict_table(judged, "small").columns[1].title == "Verdict, at this scale (small)"
+    assert verdict_table(judged, None).columns[1].title == "Verdict"
+    assert "at this scale (small)" in primary_table(judged[0], 1, "small").caption
+    assert "scale" not in primary_table(judged[0], 1, None).caption
 
 
 def test_each_network_has_a_row_and_no_claim_fails_because_one_test_does(parts):
@@ -288,10 +289,13 @@ def test_tables_have_raw_and_corrected_p_and_what_could_have_been_seen(parts):
     p, corrected = (float(row[title].text) for title in ("p", "Corrected p"))
     assert corrected == pytest.approx(min(1, 2 * p), rel=0.1)
     low, high = row["Interval"].text.split(" to ")
+    assert row["Seeds"].text == "5 and 5; 4,000 images"
     detectable = points(row["Detectable"].text)
     half = (points(high) - points(low)) / 2
     assert half < detectable < 2.5 * half
     assert "decide nothing" in other.caption
+    with_margin = judged_claim(parts, ACCURACY | {"model": "Caps", "margin": -0.005})
+    assert "margin −0.5 pts" in primary_table(with_margin, 1, None).rows[0].contents()[5].line
     assert "Verdict" not in {column.title for column in other.columns}
 
 
