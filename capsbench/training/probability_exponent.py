@@ -52,8 +52,7 @@ def fit_model(model: Model, data: ImageDataModule, device: str, seed: int) -> Ex
         torch.manual_seed(derive(seed, "probability exponent"))
         for batch in data.evaluation.batches("validation", device):
             present = one_hot(batch.targets, model.num_classes)
-            # A copy, because the next pass may overwrite logits that are a view of a buffer.
-            logits.append(model.logits(model(batch.images)).to("cpu", torch.float64, copy=True))
+            logits.append(model.logits(model(batch.images)).cpu().double())
             shares.append((present / present.sum(dim=1, keepdim=True)).cpu().double())
     if not logits:
         return ExponentFit(1, "there are no validation images")

@@ -169,18 +169,22 @@ def test_the_exponent_stays_1_with_a_reason(case):
 
 
 class Reading(Model):
-    """Scores are pixels, with noise in evaluation mode, from a buffer that each pass overwrites."""
+    """Reads the class from the shade of `Flat` images, for every fifth a wrong one.
+
+    It draws noise also in evaluation mode, and each pass overwrites the scores of the last one.
+    """
 
     buffer: torch.Tensor
 
-    def __init__(self, noise=0.0, gain=1.0):
+    def __init__(self, noise=0.0, sign=1):
         super().__init__(image_shape=(1, 8, 8), num_classes=3)
-        self.noise, self.gain = noise, gain
+        self.noise, self.sign = noise, sign
         self.register_buffer("buffer", torch.zeros(15, 3))
 
     def forward(self, images, views=None):
-        pixels = images.flatten(1)[:, :3]
-        scores = self.gain * (pixels + torch.arange(3.0).roll(1) / 10)
+        rows = (images[:, 0, 0, 0] * 255 / 4).round().long()
+        likely = torch.nn.functional.one_hot((rows + (rows % 5 == 0)) % 3, 3)
+        scores = self.sign * likely * (1 + rows % 4)[:, None] / 4
         self.buffer[: len(images)] = scores + self.noise * torch.randn(scores.shape)
         return Prediction(self.buffer[: len(images)])
 
@@ -197,8 +201,27 @@ def test_a_model_is_fitted_on_its_validation_images(monkeypatch):
     batch = data.evaluation.get_batch("validation", torch.arange(len(data.split("validation"))))
     logits = model(batch.images).scores.double().numpy()
     assert fit == fit_exponent(logits, np.eye(3)[batch.targets])
+    assert fit.note is None
     assert model.probability_exponent == 1
     assert model.training
+
+
+class ObjectPairs(Flat):
+    """Images of two objects each."""
+
+    def on_after_batch_transfer(self, batch, dataloader_idx):
+        warped = super().on_after_batch_transfer(batch, dataloader_idx)
+        warped.targets = 1 - torch.nn.functional.one_hot(warped.targets, 3)
+        return warped
+
+
+def test_the_objects_of_an_image_share_it():
+    data, model = ObjectPairs(), Reading(sign=-1)
+    batch = data.evaluation.get_batch("validation", torch.arange(len(data.split("validation"))))
+    logits = model(batch.images).scores.double().numpy()
+    fit = fit_model(model, data, "cpu", 0)
+    assert fit == fit_exponent(logits, batch.targets.numpy() / 2)
+    assert fit.note is None
 
 
 def test_a_model_that_draws_at_random_is_fitted_the_same_again():
