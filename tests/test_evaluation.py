@@ -99,7 +99,7 @@ def test_figures_and_intervals_are_those_of_a_report(tiny_protocol):
     measures = [
         {"measure": "accuracy-by-view", "grid": grid},
         {"measure": "invariance-error", "grid": grid},
-        {"measure": "attacks", "epsilons": [0.1], "images": 30},
+        {"measure": "attacks", "methods": ["fgsm", "pgd"], "epsilons": [0.1], "images": 30},
     ]
     benchmark = Benchmark.model_validate({**tiny_protocol, "measures": measures})
     evaluation = capsbench.evaluate(make_model(), benchmark, limit=120)
@@ -156,7 +156,7 @@ def test_the_package_has_no_other_name():
 
 def test_notes_name_what_is_not_measured(tiny_protocol):
     measures = [
-        {"measure": "attacks", "images": 20},
+        {"measure": "attacks", "methods": ["fgsm", "pgd"], "images": 20},
         {"measure": "lie-derivative", "images": 10, "directions": ["rotation"]},
         {"measure": "cost", "repeats": 1},
     ]

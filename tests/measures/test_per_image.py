@@ -40,7 +40,10 @@ EXPECTED: dict[str, tuple[dict[str, Any], set[str]]] = {
         {"factors": ["rotation", "shift_x"], "views": {"rotation": [-90, 90], "shift": [-2, 2]}},
         {"r2[factor=rotation,layer=hidden]", "r2[factor=shift_x,layer=pixels]"},
     ),
-    "attacks": ({"targeted": True, "images": 30}, {"accuracy[method=fgsm]"}),
+    "attacks": (
+        {"targeted": True, "images": 30, "epsilons": [0.03, 0.1], "steps": 3, "queries": 10},
+        {"accuracy[method=fgsm]", "accuracy[method=worst-case]"},
+    ),
 }
 
 

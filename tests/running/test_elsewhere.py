@@ -152,7 +152,7 @@ def test_a_varied_benchmark_is_refused(tiny_protocol, runs):
 
 
 def test_a_measure_of_a_missing_source_has_a_note_and_is_computed_with_it(tiny_protocol, runs):
-    attack = {"measure": "attacks", "sources": ["Tiny"], "epsilons": [0.1], "images": 20}
+    attack = {"measure": "attacks", "methods": ["fgsm"], "sources": ["Tiny"], "images": 20}
     benchmark = Benchmark.model_validate({**tiny_protocol, "measures": [attack]})
     capsbench.evaluate(network(), benchmark, into=runs)
     (cell,) = load_results(runs / "tiny").cells

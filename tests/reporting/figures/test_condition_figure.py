@@ -21,6 +21,7 @@ CONFIG = {"measure": "attacks", "epsilons": [0.1, 0.3], "methods": ["fgsm"], "ta
 (SPEC,) = Attacks.figures
 SEEDS = (0, 1, 2)
 FGSM, TARGETED, TRANSFERRED = ("fgsm", None, None), ("fgsm", True, None), ("fgsm", None, "CNN")
+WORST_CASE = ("worst-case", None, None)
 
 
 def attacks(label: str, seed: int) -> list[Value]:
@@ -37,6 +38,9 @@ def attacks(label: str, seed: int) -> list[Value]:
             values.append(at.with_value(0.9 - slope * epsilon - 0.01 * seed, 100))
             gradient = at.model_copy(update={"metric": "zero_gradient"})
             values.append(gradient.with_value(0.25, 100))
+    worst = {"method": "worst-case", "epsilon": 0.3}
+    values.append(Quantity(metric="accuracy", condition=worst).with_value(0.3, 100))
+    values.append(Quantity(metric="masked", condition=worst).with_value(0.15, 100))
     reached = {"method": "fgsm", "targeted": True, "epsilon": 0.3}
     return [*values, Quantity(metric="target_success", condition=reached).with_value(0.4, 100)]
 
@@ -54,7 +58,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, write_benchmark, add_measur
 
 def test_each_attack_has_a_panel(folder: Path):
     results = load_results(folder)
-    assert panel_keys(results, "attacks", SPEC) == [FGSM, TARGETED, TRANSFERRED]
+    assert panel_keys(results, "attacks", SPEC) == [FGSM, TARGETED, TRANSFERRED, WORST_CASE]
     assert panel_title(SPEC, TARGETED) == "FGSM, targeted"
     assert panel_title(SPEC, ("other", True, "CNN")) == "other, targeted, from CNN"
 
@@ -74,13 +78,16 @@ def test_figure_shows_all_metrics_at_even_steps(folder: Path):
     figure = condition_figure(results, "attacks", Attacks, SPEC)
     assert figure is not None
     panels = [axes for axes in figure.axes if axes.get_visible()]
-    assert [axes.get_title() for axes in panels] == ["FGSM", "FGSM, targeted", "FGSM, from CNN"]
+    titles = ["FGSM", "FGSM, targeted", "FGSM, from CNN", "Worst case"]
+    assert [axes.get_title() for axes in panels] == titles
     curve = condition_curve(results.by_label()["CNN"], "attacks", SPEC, FGSM, "accuracy")
     assert has_line(
         panels[0], [(place, seed_values.mean) for place, (_, seed_values) in enumerate(curve)]
     )
     assert has_line(panels[0], [(1, 0.25), (2, 0.25)])
     assert has_line(panels[1], [(2, 0.4)])
+    assert has_line(panels[3], [(0, 0.9), (1, 0.3)])
+    assert has_line(panels[3], [(1, 0.15)])
     assert [tick.get_text() for tick in panels[0].get_xticklabels()] == ["0", "0.1", "0.3"]
     _, lines = figure.legends
     assert [text.get_text() for text in lines.get_texts()] == [
