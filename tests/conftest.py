@@ -3,7 +3,9 @@
 import pytest
 import torch
 
+from capsbench.executors.here import Here
 from capsbench.names import table
+from capsbench.running.run_job import run_request
 from capsbench.schema import Benchmark
 from capsbench.trusted_code import trust
 
@@ -94,6 +96,19 @@ def tiny_protocol(tiny_file):
 def tiny_benchmark(tiny_protocol):
     """The same, checked."""
     return Benchmark.model_validate(tiny_protocol)
+
+
+def _here(template, room, workers):
+    """Return an executor of this process in place of a pool."""
+    return Here(run_request, template.command)
+
+
+@pytest.fixture(autouse=True)
+def jobs_in_this_process(monkeypatch):
+    """A run carries out its jobs here, where a test can change their code, without the seconds
+    that worker processes need for their imports. Tests of pools make one themselves."""
+    monkeypatch.setattr("capsbench.running.carry_out.LocalPool", _here)
+    monkeypatch.setattr("capsbench.cli.run._has_page", lambda *_: True)  # no template is started
 
 
 @pytest.fixture(autouse=True)

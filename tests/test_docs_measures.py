@@ -57,7 +57,9 @@ def trained(tmp_path_factory):
     (folder / "small.yaml").write_text(SMALL, encoding="utf-8")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        assert main(["run", "small.yaml", "--device", "cpu", "--wandb", "off"]) == 0
+        assert (
+            main(["run", "small.yaml", "--device", "cpu", "--wandb", "off", "--workers", "0"]) == 0
+        )
     return folder
 
 

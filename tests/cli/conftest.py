@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from capsbench.cli import main
-from capsbench.executors.template import Template
 
 TINY = """\
 name: tiny
@@ -56,25 +55,11 @@ def cells(tiny, trained_runs):
     return {cell["label"]: Path("runs", cell["path"]) for cell in record["cells"]}
 
 
-def here(template, room, workers):
-    """Return an executor of this process in place of a pool."""
-    from capsbench.executors.here import Here
-    from capsbench.running.run_job import run_request
-
-    return Here(run_request, template.command)
-
-
 @pytest.fixture
 def cli(capsys, monkeypatch):
-    """Run the command line here; return exit code, stdout (parsed with ``--json``) and stderr.
-
-    The jobs of a run, too, are carried out in this process, where a test can change its code.
-    """
+    """Run the command line here; return exit code, stdout (parsed with ``--json``) and stderr."""
 
     def call(*arguments):
-        if "run" in arguments:
-            monkeypatch.setattr("capsbench.running.carry_out.LocalPool", here)
-            monkeypatch.setattr(Template, "start", lambda _: None)
         monkeypatch.setattr(sys, "argv", ["capsbench", *arguments])
         code = main()
         out, err = capsys.readouterr()
