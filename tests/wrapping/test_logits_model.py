@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from capsbench.contracts import Batch
+from capsbench.contracts import EXPONENT, Batch
 from capsbench.errors import UserError
 from capsbench.measures._activations import capture_activations, choose_layers
 from capsbench.viewpoint.views import Views
@@ -110,7 +110,8 @@ def test_images_are_standardized_after_their_channels_are_repeated():
     model = wrapped(bare, mean=mean.tolist(), std=std.tolist())
     expected = (inputs.repeat(1, 3, 1, 1) - mean[:, None, None]) / std[:, None, None]
     assert torch.equal(model(inputs).scores, bare(expected))
-    assert model.state_dict().keys() == {f"module.{name}" for name in bare.state_dict()}
+    names = {f"module.{name}" for name in bare.state_dict()}
+    assert model.state_dict().keys() == {EXPONENT, *names}
 
 
 @dataclass
