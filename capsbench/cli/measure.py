@@ -183,13 +183,13 @@ def _print(record: MeasureRecord, arguments: str) -> None:
     rows.add_column()
     rows.add_column(justify="right")
     rows.add_column(justify="right")
-    rows.add_column(justify="right")
     for value in record.values:
-        if not value.is_untrained:
-            images = f"n = {value.n:,}" if value.n else ""
-            before = record.get(value.of_untrained())
-            control = "" if before is None else f"before training {before:.4g}"
-            rows.add_row(value.name, f"{value.value:.4g}", images, control)
+        if value.is_untrained:
+            continue
+        images = f"n = {value.n:,}" if value.n else ""
+        rows.add_row(value.name, f"{value.value:.4g}", images)
+        if (before := record.get(value.of_untrained())) is not None:
+            rows.add_row("  before training", f"{before:.4g}")
     console.print(rows)
     for note in record.notes:
         console.print(note)

@@ -51,6 +51,21 @@ def test_a_measure_is_added_without_training(cli, cell, tiny):
     assert "consistency" in page.lower()
 
 
+def test_the_untrained_network_stands_beside_the_trained_one(cli, cell):
+    measure = "{measure: invariance-error, grid: {rotation: {start: 0, stop: 9, step: 9}}}"
+    code, text, _ = cli("measure", str(cell), "--measures", measure)
+    assert code == 0
+    (path,) = (cell / "measures").glob("invariance-error-*.json")
+    record = MeasureRecord.load(path)
+    (trained,) = record.select(metric="invariance_error", layer="hidden", view=9, network=None)
+    before = record.get(trained.of_untrained())
+    assert before is not None
+    assert before != trained.value
+    both = f"{trained.name} {trained.value:.4g} n = {trained.n} before training {before:.4g}"
+    assert both in " ".join(text.split())
+    assert "network=untrained" not in text
+
+
 def test_joint_views_are_measured_drawn_and_refused(cli, cell, tiny):
     measure = "{measure: accuracy-by-joint-view, grid: {rotation: %s, %s}}"
     sweep = "{start: -90, stop: 90, step: 90}"
