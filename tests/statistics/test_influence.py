@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from capsbench.statistics.influence import explained_share_influence, influence_values
@@ -14,6 +14,7 @@ from tests.statistics.coverage import cover_at, covers
 SIZES = st.lists(st.floats(0.1, 10), min_size=3, max_size=20)
 
 
+@settings(deadline=None)  # the first call imports much of torch
 @given(SIZES, st.data())
 def test_the_mean_is_the_value(first, data):
     rows = st.lists(st.floats(0.1, 10), min_size=len(first), max_size=len(first))
@@ -49,12 +50,10 @@ def shares(generator, seeds, images, *, seed_spread):
 def test_intervals_of_differences_of_ratios_cover(seeds, spread):
     generator = np.random.default_rng(8)
     differences = [
-        difference(
-            *(shares(generator, seeds, 200, seed_spread=spread) for _ in range(2)), resamples=299
-        )
+        difference(*(shares(generator, seeds, 200, seed_spread=spread) for _ in range(2)))
         for _ in range(300)
     ]
-    assert cover_at([covers(each, 0) for each in differences], slack=0.015)
+    assert cover_at([covers(each, 0) for each in differences], slack=0.025)
 
 
 def test_the_interval_of_a_ratio_over_images_covers():
