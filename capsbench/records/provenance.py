@@ -23,6 +23,7 @@ PACKAGES = (
     "wandb",
     "numpy",
     "scikit-learn",
+    "scipy",
 )
 
 
