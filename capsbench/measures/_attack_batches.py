@@ -155,13 +155,14 @@ def _restarted(
     images, passes, zero_gradient = _attack(
         method, epsilons, budget, model, batch, 0, early_stop=early_stop
     )
+    rows = torch.arange(len(batch.images), device=images.device)
     for restart in range(1, budget.restarts if method in RANDOM else 1):
-        (point,) = images  # attacks with random starts treat each epsilon alone
+        tried = batch.take(rows)
+        (points,) = images[:, rows]  # attacks with random starts treat each epsilon alone
         with torch.no_grad(), evaluation_mode(model):
-            log_probabilities = model.log_probabilities(model(point))
-        misled = is_misled(log_probabilities, batch.labels, batch.target_classes)
-        passes = passes + 1
-        rows = (~misled).nonzero()[:, 0]
+            log_probabilities = model.log_probabilities(model(points))
+        passes[:, rows] += 1
+        rows = rows[~is_misled(log_probabilities, tried.labels, tried.target_classes)]
         if not len(rows):
             break
         again = _attack(

@@ -1,10 +1,17 @@
 """Outcomes of attacks: classes of attacked images, by epsilon and image."""
 
+import pytest
 import torch
 
 from capsbench.contracts import Model, Prediction
 from capsbench.measures._adversarial import fgsm
-from capsbench.measures._attack_batches import attack_outcomes
+from capsbench.measures._attack_batches import (
+    AttackBatch,
+    AttackBudget,
+    attack_batches,
+    attack_outcomes,
+)
+from tests.measures.fixed_network import FixedNetwork, fixed_images, fixed_labels
 
 
 class FirstRow(Model):
@@ -70,3 +77,44 @@ def test_the_model_is_evaluated_in_evaluation_mode():
     model.train()
     outcomes = attack_outcomes(model, torch.stack([row(0.1, 0.9, 0.2)])[None], torch.tensor([1]))
     assert outcomes["accuracy"].all() and model.training
+
+
+def attack(method, budget, attacked, evaluated):
+    """Attack the fixed images, each several times with other draws, at one epsilon."""
+    images, labels = fixed_images().repeat(4, 1, 1, 1), fixed_labels().repeat(4)
+    batch = AttackBatch(images, labels, torch.arange(len(images)))
+    steps = []
+    outcomes = attack_batches(
+        method,
+        [0.08],
+        budget,
+        attacked=attacked,
+        evaluated=evaluated,
+        batches=[batch, batch],
+        advance=lambda: steps.append(1),
+    )
+    assert len(steps) == 1
+    return {metric: outcome[0] for metric, outcome in outcomes.items()}
+
+
+@pytest.mark.parametrize(("method", "cost"), [("pgd", 2), ("square", 3)])
+def test_restarts_attack_what_is_left(method, cost):
+    """With a single step, other starts mislead more images."""
+    model = FixedNetwork()
+    once, often = (attack(method, AttackBudget(1, count, 3), model, model) for count in (1, 9))
+    assert not (often["accuracy"] & ~once["accuracy"]).any()
+    assert often["accuracy"].sum() < once["accuracy"].sum() < 64
+    assert (once["passes"] <= cost).all() and (once["passes"] == cost).any()
+    # Each restart looks first for what is left.
+    assert (often["passes"][often["accuracy"]] == 9 * cost + 8).all()
+    early = ~once["accuracy"]
+    assert (often["passes"][early] <= cost + 1).all() and early.any()
+
+
+@pytest.mark.parametrize(("method", "cost"), [("apgd-ce", 42), ("square", 40)])
+def test_a_transferred_attack_goes_on_after_its_model_is_misled(method, cost):
+    budget, model = AttackBudget(20, 1, 40), FixedNetwork()
+    own = attack(method, budget, model, model)
+    transferred = attack(method, budget, model, FixedNetwork())
+    assert (own["passes"] < cost).any() and (transferred["passes"] == cost).all()
+    assert ("zero_gradient" in own) is (method != "square")

@@ -21,14 +21,14 @@ def tail(only_weaker, only_stronger):
     return sum(comb(n, k) for k in range(only_weaker, n + 1)) / 2**n
 
 
-@pytest.mark.parametrize("only_pgd", range(0, 12, 2))
+@pytest.mark.parametrize("only_pgd", [0, 2, 3, 4, 10])
 def test_square_is_ahead_if_a_sum_of_fair_coins_says_so(only_pgd):
     attacks = {
         Attack("pgd"): misled(*range(20, 20 + only_pgd), 90),
         Attack("square"): misled(*range(10), 90),
     }
     result = masked_gradients(attacks, [0.1])
-    assert tail(10, 0) < 0.05 < tail(10, 4)
+    assert tail(10, 3) < 0.05 < min(tail(10, 4), 2 * tail(10, 3))
     expected = (10 - only_pgd) / 100 if tail(10, only_pgd) < 0.05 else 0
     assert result.shares.tolist() == [pytest.approx(expected)]
     assert bool(result.notes) == (expected > 0)
