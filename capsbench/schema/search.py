@@ -21,7 +21,7 @@ TUNING_SEED = 1000  # seed of all trials; reported seeds lie below it
 def _interval(limits: tuple[float, float]) -> tuple[float, float]:
     low, high = limits
     if not 0 < low < high:
-        raise ValueError(f"expected the lowest and the highest value, both above 0, got {limits}")
+        raise ValueError("expected the lowest and the highest value, both above 0")
     return limits
 
 
