@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import torch
@@ -143,8 +143,8 @@ class _Ascent:
 
     def take(self, rows: Tensor) -> _Ascent:
         """Return some of the images, (m,) of the n."""
-        kept = {name: None if each is None else each[rows] for name, each in vars(self).items()}
-        return _Ascent(**kept)
+        present = {name: each for name, each in vars(self).items() if each is not None}
+        return replace(self, **{name: each[rows] for name, each in present.items()})
 
     def next_point(self, size: Tensor, momentum: float) -> Tensor:
         """Return x_(k+1)."""

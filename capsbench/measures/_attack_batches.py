@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
 import torch
@@ -37,7 +38,8 @@ class AttackBudget(NamedTuple):
     queries: int
 
 
-class AttackBatch(NamedTuple):
+@dataclass(frozen=True)
+class AttackBatch:
     """A batch of images to attack, with the target classes of a targeted attack.
 
     Attributes:
@@ -54,7 +56,8 @@ class AttackBatch(NamedTuple):
 
     def take(self, rows: Tensor) -> AttackBatch:
         """Return some of the images, (n,) rows."""
-        return AttackBatch(*(None if each is None else each[rows] for each in self))
+        present = {name: each for name, each in vars(self).items() if each is not None}
+        return replace(self, **{name: each[rows] for name, each in present.items()})
 
 
 @torch.no_grad()
@@ -185,32 +188,25 @@ def _attack(
     *,
     early_stop: bool,
 ) -> AttackedImages:
-    images, labels, index, target_classes = batch
-    shape = model.image_shape
     names = () if restart == 0 else (restart,)
+    shape = model.image_shape
+    given = (model, batch.images, batch.labels, epsilons, batch.target_classes)
     if method == "fgsm":
-        return fgsm(model, images, labels, epsilons, target_classes)
+        return fgsm(*given)
+    if method == "bim":
+        return pgd(*given, steps=budget.steps)
     if method == "square":
-        draws = square_draws(index, shape, budget.queries, "squares of attacks", *names)
-        return square(
-            *(model, images, labels, epsilons, target_classes),
-            draws=draws,
-            queries=budget.queries,
-            early_stop=early_stop,
-        )
-    starts = None
-    if method != "bim":
-        starts = random_starts(index, shape, "starts of attacks", *names)
-    if method in APGD_LOSSES:
-        return apgd(
-            *(model, images, labels, epsilons, target_classes),
-            starts=starts,
-            loss=APGD_LOSSES[method],
-            steps=budget.steps,
-            early_stop=early_stop,
-        )
-    return pgd(
-        *(model, images, labels, epsilons, target_classes), steps=budget.steps, starts=starts
+        draws = square_draws(batch.index, shape, budget.queries, "squares of attacks", *names)
+        return square(*given, draws=draws, queries=budget.queries, early_stop=early_stop)
+    starts = random_starts(batch.index, shape, "starts of attacks", *names)
+    if method == "pgd":
+        return pgd(*given, steps=budget.steps, starts=starts)
+    return apgd(
+        *given,
+        starts=starts,
+        loss=APGD_LOSSES[method],
+        steps=budget.steps,
+        early_stop=early_stop,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Annotated, ClassVar, Literal, Self
 
 import torch
@@ -242,10 +243,11 @@ def _batches(
     if not config.targeted:
         return {False: untargeted}
     targeted = [
-        each._replace(
+        replace(
+            each,
             target_classes=wrong_classes(
                 each.labels, each.index, data.num_classes, "aims of attacks"
-            )
+            ),
         )
         for each in untargeted
     ]

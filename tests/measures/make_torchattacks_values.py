@@ -8,7 +8,7 @@ torchattacks demands an old version of requests, so that it is no dependency of 
 
 import numpy as np
 import torch
-import torchattacks
+import torchattacks  # type: ignore[import-not-found]  # no dependency of the tests
 
 from tests.measures.fixed_network import (
     NUM_CLASSES,
@@ -35,7 +35,7 @@ class Logits(torch.nn.Module):
         return self.network(images).scores
 
 
-class Square(torchattacks.Square):
+class Square(torchattacks.Square):  # type: ignore[misc]
     """The Square attack on a single image, with given draws in place of random ones."""
 
     def __init__(self, model, stripes, corners, signs) -> None:

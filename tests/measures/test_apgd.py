@@ -8,7 +8,7 @@ import torch
 
 from capsbench.measures._apgd import apgd, checkpoints
 from capsbench.measures._attack_draws import random_starts
-from capsbench.measures._attack_losses import LOSSES
+from capsbench.measures._attack_losses import LOSSES, LossName
 from tests.measures.fixed_network import (
     NUM_CLASSES,
     NUM_IMAGES,
@@ -43,15 +43,17 @@ def test_points_and_losses_are_those_of_torchattacks(loss):
     """Of 100 steps, the checkpoints of their code are those of the paper."""
     model, images, labels = FixedNetwork(), fixed_images(), fixed_labels()
     theirs = torchattacks_values()
-    arguments = {"starts": theirs["start"], "steps": 100}
-    name = {"ce": "cross-entropy", "dlr": "dlr"}[loss]
-    attacked = apgd(model, images, labels, [0.05], loss=name, early_stop=False, **arguments)
+    start = theirs["start"]
+    name: LossName = "cross-entropy" if loss == "ce" else "dlr"
+    attacked = apgd(
+        model, images, labels, [0.05], starts=start, loss=name, steps=100, early_stop=False
+    )
     point = attacked.images[0]
     same = (point - theirs[f"apgd-{loss}"]).abs() < 1e-6
     assert same.float().mean() > 0.98  # the sign of a gradient near 0 may differ by rounding
     reached = LOSSES[name](model.log_probabilities(model(point)), labels, None)
     torch.testing.assert_close(reached, theirs[f"apgd-{loss} loss"], atol=1e-4, rtol=1e-4)
-    stopped = apgd(model, images, labels, [0.05], loss=name, **arguments).images[0]
+    stopped = apgd(model, images, labels, [0.05], starts=start, loss=name, steps=100).images[0]
     misled = model(stopped).scores.argmax(-1) != labels
     assert torch.equal(misled, theirs[f"apgd-{loss} misled"])
     assert 0 < misled.sum() < NUM_IMAGES

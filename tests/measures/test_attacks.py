@@ -169,7 +169,7 @@ def test_without_a_weaker_attack_nothing_is_said_of_masked_gradients():
 def test_the_cost_of_attacks_is_told():
     arguments = {"epsilons": [0.02], "steps": 6, "queries": 15}
     result = attacked(Halves(), **arguments)
-    passes = {
+    passes: dict[str, float] = {
         method: number(result, metric="passes", method=method, epsilon=0.02)
         for method in AttacksConfig(measure="attacks").methods
     }

@@ -116,9 +116,8 @@ def test_batches_agree_with_a_loop_over_images(targeted):
             others = [float(z[k]) for k in range(NUM_CLASSES) if k != labels[row]]
             return max(others) - float(z[labels[row]]), z.argmax() != labels[row]
 
-        expected, passes = naive_square(
-            evaluate, images[row], 0.1, *(each[row] for each in draws(60)), 60
-        )
+        stripes, corners, signs = (each[row] for each in draws(60))
+        expected, passes = naive_square(evaluate, images[row], 0.1, stripes, corners, signs, 60)
         torch.testing.assert_close(attacked.images[0, row], expected, atol=1e-6, rtol=0)
         # Images leave the batch only every 10 queries.
         assert passes <= attacked.passes[0, row] < passes + 10 or attacked.passes[0, row] == 60
