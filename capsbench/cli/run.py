@@ -67,7 +67,7 @@ def run(
     ] = False,
     scale: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="One of the file's scales, such as small."),
+        typer.Option(metavar="NAME", help="One of the file's scales, such as cpu."),
     ] = None,
     limit: Annotated[
         int | None,

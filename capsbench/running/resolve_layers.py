@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 from capsbench.contracts import Model
 from capsbench.errors import UserError, unknown
-from capsbench.measures import LayerMeasureConfig, MeasureConfig
+from capsbench.measures import MeasureConfig
 from capsbench.measures._activations import choose_layers
 
 
@@ -28,7 +28,7 @@ def resolve_layers(
     known = {label: _layer_names(model) for label, model in models.items()}
     resolved: dict[str, list[MeasureConfig]] = {label: [] for label in models}
     for config in configs:
-        named = config.layers if isinstance(config, LayerMeasureConfig) else None
+        named = dict(config).get("layers")
         for name in named or ():
             if not any(name in names for names in known.values()):
                 everywhere = {each for names in known.values() for each in names}
@@ -44,7 +44,7 @@ def with_own_layers(config: MeasureConfig, model: Model) -> MeasureConfig:
 
 
 def _restricted(config: MeasureConfig, names: Collection[str]) -> MeasureConfig:
-    named = config.layers if isinstance(config, LayerMeasureConfig) else None
+    named = dict(config).get("layers")
     layers = tuple(name for name in named or () if name in names)
     return config.model_copy(update={"layers": layers}) if layers else config
 

@@ -28,7 +28,7 @@ from capsbench.statistics.correction import corrected
 from capsbench.statistics.intervals import SEEDS_FOR_INTERVAL
 from capsbench.statistics.paired_difference import Difference, difference
 from capsbench.statistics.power import smallest_detectable
-from capsbench.values import Quantity
+from capsbench.values import MERGED_ACCURACY, Quantity
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,8 @@ def model_differences(results: Results) -> list[ModelDifference]:
     each. If a benchmark varies something, models are compared at each value. All p-values and
     intervals are corrected together. Values that two models have for different images are left
     out. So are those of layers, which differ from model to model: claims name the layers that they
-    compare.
+    compare. Accuracies with alike classes as one stand beside the plain ones, and would only make
+    more comparisons of the same.
 
     Args:
         results: The records.
@@ -77,6 +78,8 @@ def _compare(results: Results) -> Iterator[ModelDifference]:
                 for title, outcomes in loaded:
                     own = outcomes.get(quantity)
                     if quantity.layer is not None or quantity.is_untrained:
+                        continue
+                    if quantity.metric == MERGED_ACCURACY:
                         continue
                     if own and np.array_equal(own.numbers, base.numbers):
                         bounds = bounds_of(measure, quantity)

@@ -1,0 +1,95 @@
+"""Every protocol at the scale of two processor cores: cells, and companions of capsule networks."""
+
+from functools import cache
+
+import pytest
+
+from capsbench.profiling.model_cost import model_cost
+from capsbench.running.plan import plan
+from capsbench.schema import benchmark_names, load_benchmark
+
+SCALE = "cpu"
+# Label of a companion, and the networks that it can belong to.
+CAPSULES = {"CapsNet": "capsnet-dr", "matrix capsules": "capsnet-em"}
+
+
+def possessive(name):
+    return f"{name}'" if name.endswith("s") else f"{name}'s"
+
+
+@cache
+def cost(model, arguments, shape, classes):
+    """Return the parameters and operations of a network, counted once."""
+    from capsbench.names import find
+
+    cls = find("models", model).load()
+    counted = model_cost(cls(image_shape=shape, num_classes=classes, **dict(arguments)).eval())
+    return counted.parameters, counted.flops
+
+
+def frozen(value):
+    return tuple(map(frozen, value)) if isinstance(value, list | tuple) else value
+
+
+@cache
+def costs(name):
+    """Return the parameters, operations and entry of each network of a protocol, by label."""
+    benchmark = load_benchmark(name, {"seeds": [0]}, scale=SCALE)
+    planned = plan(benchmark)
+    variants = len(benchmark.vary.points) if benchmark.vary else 1
+    assert len({cell.path for cell in planned}) == len(benchmark.models) * variants
+    cells = {cell.label: cell.config for cell in planned}
+    result = {}
+    for entry in benchmark.models:
+        config = cells[entry.label]
+        arguments = tuple((key, frozen(value)) for key, value in config.model.arguments.items())
+        counted = cost(entry.name, arguments, config.data.image_shape, config.data.num_classes)
+        result[entry.label] = (*counted, entry)
+    return result
+
+
+@pytest.mark.parametrize("name", benchmark_names())
+def test_every_protocol_has_five_seeds_at_the_scale_of_two_cores(name):
+    benchmark = load_benchmark(name, scale=SCALE)
+    assert len(benchmark.seeds) == 5
+    assert benchmark.recipe.precision == "32-true"
+    assert f"min at scale {SCALE}" in benchmark.expected
+
+
+@pytest.mark.parametrize("name", benchmark_names())
+def test_companions_cost_what_their_labels_say(name):
+    """Within 2 % of the parameters or operations; other depths of one stem share a companion."""
+    networks = costs(name)
+    for label, (parameters, flops, entry) in networks.items():
+        for owner, model in CAPSULES.items():
+            own = [n for n in networks.values() if n[2].name.startswith(model)]
+            if label == f"CNN of {possessive(owner)} parameters":
+                assert any(abs(parameters / n[0] - 1) < 0.02 for n in own)
+            elif label == f"CNN of {possessive(owner)} operations":
+                assert any(abs(flops / n[1] - 1) < 0.02 for n in own)
+            elif label == f"linear on {possessive(owner)} stem":
+                stem = {key: entry.arguments[key] for key in ("channels", "kernel", "stride")}
+                for _, _, other in own:
+                    assert stem.items() <= {"kernel": 9, **other.arguments}.items()
+                assert entry.arguments.get("standardized", True) == (owner != "CapsNet")
+
+
+# Protocols that ask for something else than a comparison of capsule networks with CNNs.
+STUDIES = {
+    "crowding": "one network with other numbers of capsules",
+    "parameter-efficiency": "each network in three sizes or more",
+    "transforming": "autoencoders",
+}
+
+
+@pytest.mark.parametrize("name", sorted({*benchmark_names()} - STUDIES.keys()))
+def test_every_capsule_network_has_its_companions(name):
+    labels = costs(name)
+    names = {entry.name for _, _, entry in labels.values()}
+    assert any(label.startswith("linear on") for label in labels)
+    assert any(label.startswith("CNN of") and label.endswith("operations") for label in labels) or (
+        "equivariance" in name  # whose layers are compared, not their accuracies
+    )
+    for owner, model in CAPSULES.items():
+        if model in names:
+            assert f"CNN of {possessive(owner)} parameters" in labels
