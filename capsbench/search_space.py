@@ -84,7 +84,7 @@ def checked_knobs(cls: type, knobs: Mapping[str, Knob], *, what: str) -> dict[st
     for name, knob in knobs.items():
         if name not in known:
             raise unknown(f"knob of {what}, no argument of its constructor:", name, known)
-        if not isinstance(knob, Range | tuple) or not knob:
+        if knob == () or not isinstance(knob, Range | tuple):
             raise UserError(
                 f"knob '{name}' of {what}: expected a Range or a tuple of choices, got {knob!r}"
             )

@@ -51,8 +51,8 @@ def protocol(tiny_protocol, tiny_file, knobs_file):
 
 
 def searched(protocol, session, *models, **changes):
-    changes = ProtocolChanges(models=models or None, search=True, **changes)
-    return search(protocol, session, changes=changes, command=COMMAND)
+    requested = ProtocolChanges(models=models or None, search=True, **changes)
+    return search(protocol, session, changes=requested, command=COMMAND)
 
 
 def test_every_model_gets_the_same_trials_and_its_own_best(protocol, session, tmp_path, capsys):

@@ -9,9 +9,12 @@ from hypothesis import strategies as st
 from capsbench.errors import UserError
 from capsbench.schema import Benchmark, Search, searched_variant
 from capsbench.schema.search import DIMENSIONS, NO_DECAY
-from capsbench.search_space import Range
+from capsbench.search_space import Knob, Range
 
-KNOBS = {"iterations": (1, 2, 3), "dropout": Range(low=0.0, high=0.5, scale="linear")}
+KNOBS: dict[str, Knob] = {
+    "iterations": (1, 2, 3),
+    "dropout": Range(low=0.0, high=0.5, scale="linear"),
+}
 
 
 def recipes(search, knobs):
@@ -25,7 +28,7 @@ def test_every_model_has_the_same_recipes(trials):
     drawn = search.draw("tiny", KNOBS)
     assert len(drawn) == trials
     assert [trial.recipe for trial in drawn] == recipes(search, {})
-    assert drawn == search.draw("tiny", dict(reversed(KNOBS.items())))
+    assert drawn == search.draw("tiny", dict(reversed([*KNOBS.items()])))
     assert drawn == Search(trials=80).draw("tiny", KNOBS)[:trials]
     assert all(trial.arguments["iterations"] in (1, 2, 3) for trial in drawn)
 
