@@ -123,7 +123,7 @@ def test_verdicts_on_claims(runs):
     assert list(claims.frame()["verdict"]) == [row["verdict"]]
     assert "&lt;b&gt;CNN" in claims._repr_html_()
     assert "EM routing is better" in claims.table()
-    assert test.verdict in repr(claims)
+    assert str(test.verdict) in repr(claims)
 
 
 @pytest.mark.parametrize(

@@ -72,4 +72,5 @@ def _accuracy(cell: CellResult) -> tuple[float | None, int | None]:
     if training is None:
         return None, None
     selected = next(iter(training.selected.values()), None)
-    return selected and selected.accuracy, training.images.get("validation")
+    accuracy = None if selected is None else selected.accuracy
+    return accuracy, training.images.get("validation")

@@ -42,10 +42,11 @@ def check_claims(exported: ExportedClaims) -> None:
     for part, cells in exported.parts.items():
         check_cells(path, shipped.benchmark(part, record.scale), cells)
     for each in exported.judged:
-        again = judge_claim(each.claim, each.tests, record.scale)
-        same_tests = tuple(test.test for test in each.tests) == each.claim.tests
-        consistent = all(_is_consistent(exported, test) for test in each.tests)
-        if not (same_tests and consistent and _verdicts(each) == _verdicts(again)):
+        if not (
+            tuple(test.test for test in each.tests) == each.claim.tests
+            and all(_is_consistent(exported, test) for test in each.tests)
+            and _verdicts(each) == _verdicts(judge_claim(each.claim, each.tests, record.scale))
+        ):
             raise UserError(
                 f"{path}: the verdict on '{each.claim.claim}' does not follow from its tests; "
                 "export the run again"

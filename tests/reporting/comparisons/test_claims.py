@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,7 +22,7 @@ from capsbench.reporting.exports.claims_checks import check_claims
 from capsbench.reporting.exports.claims_export import export_claims, load_claims_export
 from capsbench.reporting.tables.claims_tables import claim_tables, primary_table, verdict_table
 from capsbench.schema.claims import Claims, load_claims
-from capsbench.values import Quantity
+from capsbench.values import Quantity, Value
 
 MODELS = (("CNN", "cnn-small"), ("Caps", "capsnet-dr"), ("Same", "capsnet-em"))
 SPLITS = {"measure": "accuracy-by-split"}
@@ -52,7 +53,7 @@ def parts(tmp_path_factory, write_benchmark, add_measure):
     random = np.random.default_rng(0)
     for label, share in (("CNN", 0.5), ("Caps", 0.8), ("Same", 0.5)):
         for seed in SEEDS:
-            values, per_image = [], {}
+            values, per_image = list[Value](), dict[str, Any]()
             for quantity, mean in ((FAMILIAR, share), (NOVEL, 0.5)):
                 correct = random.random(4000) < mean
                 values.append(quantity.with_value(float(correct.mean()), 4000))
@@ -315,6 +316,10 @@ FILE = {
             "benchmark": "quick",
             "changes": {
                 "seeds": [0, 1, 2],
+                "models": [
+                    {"name": "cnn-small", "label": "CNN", "arguments": {"width": 2}},
+                    {"name": "linear-stem", "label": "CapsNet (dynamic routing)"},
+                ],
                 "recipe.limit": 60,
                 "recipe.steps": 8,
                 "recipe.evaluate_every": 4,
@@ -349,7 +354,7 @@ def ran(tmp_path_factory):
     (folder / "tried.yaml").write_text(write_yaml(FILE))
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        line = "run tried.yaml --scale tiny --device cpu --wandb off"
+        line = "run tried.yaml --scale tiny --device cpu --workers 0 --wandb off"
         assert main(line.split()) == 0
     return folder
 
