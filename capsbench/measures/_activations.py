@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import torch
@@ -18,6 +19,17 @@ from capsbench.profiling.device import device_of
 PIXELS = "pixels"
 PROBABILITIES = "probabilities"
 COMMON_LAYERS = (PIXELS, PROBABILITIES)  # of every model
+_left_out: ContextVar[tuple[str, ...]] = ContextVar("layers left out", default=())
+
+
+@contextmanager
+def without_pixels() -> Iterator[None]:
+    """Leave the pixels out of all chosen layers: another network has the same ones."""
+    token = _left_out.set((PIXELS,))
+    try:
+        yield
+    finally:
+        _left_out.reset(token)
 
 
 def choose_layers(model: Model, names: Sequence[str] | None = None) -> dict[str, LayerOfInterest]:
@@ -43,7 +55,7 @@ def choose_layers(model: Model, names: Sequence[str] | None = None) -> dict[str,
         PROBABILITIES: LayerOfInterest("", "vector"),
     }
     if names is None:
-        return {PIXELS: common[PIXELS], **declared, PROBABILITIES: common[PROBABILITIES]}
+        names = (PIXELS, *declared, PROBABILITIES)
     modules = model.addressed_modules()
     known = common | declared
     if missing := [name for name in names if name not in known and name not in modules]:
@@ -51,7 +63,11 @@ def choose_layers(model: Model, names: Sequence[str] | None = None) -> dict[str,
             f"the model has no layer {', '.join(missing)}; it has {', '.join(known)}, and its "
             "modules by their paths"
         )
-    return {name: known[name] if name in known else _infer_layer(model, name) for name in names}
+    return {
+        name: known[name] if name in known else _infer_layer(model, name)
+        for name in names
+        if name not in _left_out.get()
+    }
 
 
 def _infer_layer(model: Model, path: str) -> LayerOfInterest:

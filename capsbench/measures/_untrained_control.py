@@ -13,7 +13,7 @@ from typing import Any
 from capsbench.contracts import Model
 from capsbench.data.images import ImageDataModule
 from capsbench.errors import NotMeasuredError
-from capsbench.measures._activations import PIXELS
+from capsbench.measures._activations import without_pixels
 from capsbench.measures._checked_result import compute_checked
 from capsbench.measures._config import MeasureConfig
 from capsbench.measures._measure import Measure, MeasureContext
@@ -50,29 +50,29 @@ def compute_with_control(
             return result
         # Notes on random draws and on batches are those of the trained network.
         alone = replace(context, model_notes=lambda _: (), untrained=None)
-        control = _compute(measure, config, context.untrained, data, alone)
+        with without_pixels():  # which are the same, and no layer of the network
+            control = _compute(measure, config, context.untrained, data, alone)
     return with_control(result, control)
 
 
 def with_control(result: MeasureResult, control: MeasureResult) -> MeasureResult:
     """Return a result with the values of the untrained network, under a condition of their own.
 
-    Pixels are no layer of the network. Of per-image arrays, those of values are kept. Images are
-    the same, and notes that both have appear once.
+    Of per-image arrays, those of values are kept: the images are the same. Notes that both have
+    appear once.
 
     Args:
         result: Result of the trained network.
         control: Result of the network before training.
     """
-    values = [value for value in control.values if value.layer != PIXELS]
     arrays = {
         value.of_untrained().name: control.per_image[value.name]
-        for value in values
+        for value in control.values
         if value.name in control.per_image
     }
     notes = (f"untrained network: {note}" for note in control.notes if note not in result.notes)
     return MeasureResult(
-        [*result.values, *(value.of_untrained() for value in values)],
+        [*result.values, *(value.of_untrained() for value in control.values)],
         result.per_image | arrays,
         (*result.notes, *notes),
     )

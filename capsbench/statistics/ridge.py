@@ -157,13 +157,12 @@ def select_penalty(
         unit: See `fit_ridge`.
     """
     all_moments = sum_moments(folds)
-    errors = []
-    for penalty in penalties:
-        by_fold = [
-            fold.squared_error(fit_ridge(all_moments.minus(fold), penalty, prior=prior, unit=unit))
-            for fold in folds
-        ]
-        errors.append(torch.stack(by_fold).sum(dim=0))
+    by_fold = Moments(*map(torch.stack, zip(*folds, strict=True)))  # all folds at once
+    others = all_moments.minus(by_fold)
+    errors = [
+        by_fold.squared_error(fit_ridge(others, penalty, prior=prior, unit=unit)).sum(dim=0)
+        for penalty in penalties
+    ]
     best = torch.stack(errors).argmin(dim=0)
     return all_moments.square.new_tensor(penalties)[best]
 
