@@ -182,7 +182,7 @@ def test_errors_that_are_not_of_arithmetic_are_raised(error, data, monkeypatch):
     def fail(*_):
         raise error
 
-    monkeypatch.setattr("capsbench.measures.calibration.top_label", fail)
+    monkeypatch.setattr("capsbench.measures.calibration.top_probability", fail)
     with pytest.raises(error):
         measured("calibration", NOT_FINITE["nan"](), data)
 

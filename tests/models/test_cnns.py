@@ -187,6 +187,7 @@ def test_bad_arguments_are_refused(arguments, name):
 def test_small_cnn_has_a_stable_state_dict():
     state = build(CNNSmall, width=2, hidden=5).state_dict()
     assert {name: tuple(values.shape) for name, values in state.items()} == {
+        "probability_exponent": (),
         "block1.0.weight": (2, 1, 3, 3),
         "block1.0.bias": (2,),
         "block2.0.weight": (4, 2, 3, 3),
