@@ -80,10 +80,10 @@ def attack_outcomes(
     accuracy, success = list[Tensor](), list[Tensor]()
     with evaluation_mode(model):
         for changed in images:
-            log_probabilities = model.log_probabilities(model(changed))
-            accuracy.append(~is_misled(log_probabilities, labels))
+            logits = model.logits(model(changed))
+            accuracy.append(~is_misled(logits, labels))
             if target_classes is not None:
-                success.append(is_misled(log_probabilities, labels, target_classes))
+                success.append(is_misled(logits, labels, target_classes))
     outcomes = {"accuracy": torch.stack(accuracy)}
     return outcomes | ({"target_success": torch.stack(success)} if success else {})
 
@@ -163,9 +163,9 @@ def _restarted(
         tried = batch.take(rows)
         (points,) = images[:, rows]  # attacks with random starts treat each epsilon alone
         with torch.no_grad(), evaluation_mode(model):
-            log_probabilities = model.log_probabilities(model(points))
+            logits = model.logits(model(points))
         passes[:, rows] += 1
-        rows = rows[~is_misled(log_probabilities, tried.labels, tried.target_classes)]
+        rows = rows[~is_misled(logits, tried.labels, tried.target_classes)]
         if not len(rows):
             break
         again = _attack(

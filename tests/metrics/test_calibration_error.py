@@ -7,14 +7,19 @@ import torch
 from torchmetrics.functional.classification import multiclass_calibration_error
 
 from capsbench.errors import UserError
-from capsbench.measures.calibration import top_label
 from capsbench.metrics.calibration_error import CalibrationError
 
 
 def predictions(images=500, classes=4):
     randomness = torch.Generator().manual_seed(0)
     scores = 2 * torch.randn(images, classes, generator=randomness)
-    return scores.log_softmax(-1), torch.randint(classes, (images,), generator=randomness)
+    return scores.softmax(-1), torch.randint(classes, (images,), generator=randomness)
+
+
+def top_label(probabilities, targets):
+    """Return the confidence of the most likely class, and if it is correct."""
+    confidences, classes = probabilities.max(dim=-1)
+    return confidences, classes == targets
 
 
 def reliability(confidences, correct, **arguments):
@@ -24,9 +29,9 @@ def reliability(confidences, correct, **arguments):
 
 
 def test_the_error_equals_that_of_torchmetrics():
-    logs, targets = predictions()
-    table = reliability(*top_label(logs, targets))
-    expected = multiclass_calibration_error(logs.exp(), targets, num_classes=4, n_bins=15)
+    probabilities, targets = predictions()
+    table = reliability(*top_label(probabilities, targets))
+    expected = multiclass_calibration_error(probabilities, targets, num_classes=4, n_bins=15)
     assert float(table.error) == pytest.approx(float(expected), rel=1e-5)
 
 
