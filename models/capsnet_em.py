@@ -79,8 +79,9 @@ class CapsNetEM(Model):
 
     Constants of the routing, the initial poses and the loss are ours (`OURS`): with those of
     `CapsNetEMPaper`, several class presences are rounded to exactly 1, where no gradient is left.
-    The scores are the logits of the class presences, and the loss is their cross-entropy, so that
-    nothing is rounded on the way to it. The inverse temperature rises linearly over the training.
+    The scores are the logits of the class presences. The loss is the cross-entropy of 20 times
+    these logits without the inverse temperature, so that nothing is rounded on the way to it, and
+    the inverse temperature, which rises linearly over the training, does not change it.
 
     Args:
         image_shape: (C, H, W) of the images.
@@ -116,7 +117,8 @@ class CapsNetEM(Model):
     variant: ClassVar[EMVariant] = OURS  # of the convolutional capsule layers
     class_variant: ClassVar[EMVariant] = OURS
     presence_offset: ClassVar[float] = 0.0
-    pose_gain: ClassVar[float] = 0.3  # of the initial primary poses; 1 for about unit variance
+    pose_gain: ClassVar[float] = 0.1  # of the initial primary poses; 1 for about unit variance
+    logit_gain: ClassVar[float] = 20.0  # of the logits in the loss, at an inverse temperature of 1
 
     inverse_temperature: Tensor
 
@@ -204,11 +206,20 @@ class CapsNetEM(Model):
         """Compute the selected loss; the margin of the spread loss rises over the training."""
         targets = one_hot(batch.targets, self.num_classes)
         if self.loss_name == "cross-entropy":
-            return cross_entropy(prediction.scores, targets)
+            return cross_entropy(self._logits(prediction), targets)
         assert prediction.presences is not None
         if self.loss_name == "margin":
             return margin_loss(prediction.presences, targets)
         return self.spread(prediction.presences, targets, progress)
+
+    def logits(self, prediction: Prediction) -> Tensor:
+        """Return 20 times β_a minus the cost of each class (article, eq. 27), without λ."""
+        return self._logits(prediction).float()
+
+    def _logits(self, prediction: Prediction) -> Tensor:
+        """Divide the logits of the presences by λ, so that no schedule changes the loss."""
+        smallest = torch.finfo(torch.float32).eps
+        return prediction.scores * (self.logit_gain / self.inverse_temperature.clamp_min(smallest))
 
     def spread(self, presences: Tensor, targets: Tensor, progress: float) -> Tensor:
         """Compute the spread loss, with a margin that rises linearly over the training."""
@@ -332,6 +343,10 @@ class CapsNetEMPaper(CapsNetEM):
         **kwargs: Any,
     ) -> None:
         super().__init__(inverse_temperature=inverse_temperature, loss=loss, **kwargs)
+
+    def _logits(self, prediction: Prediction) -> Tensor:
+        """Return the logits of the presences."""
+        return prediction.scores
 
 
 class CapsNetEMCode(CapsNetEMPaper):

@@ -166,8 +166,9 @@ def em_routing(
         if iteration + 1 == iterations:
             break
         # E-step, eq. 28-29
-        base = F.logsigmoid(logits) - log_sigma.sum(dim=-1)
-        log_weights, log_sums = votes.log_densities(mean, log_variance, base)
+        power = variant.density_power
+        base = F.logsigmoid(logits) - power * log_sigma.sum(dim=-1)
+        log_weights, log_sums = votes.log_densities(mean, log_variance - math.log(power), base)
         log_totals = _log_total(log_sums.view(grid), size, stride).reshape(log_sums.shape)
     pose = (mean + votes.centre).unflatten(0, grid[:3])
     assigned = assignments.shares(types).mT.unflatten(0, grid[:3]).unflatten(-1, grid[3:])

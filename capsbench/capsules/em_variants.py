@@ -24,6 +24,9 @@ class EMVariant:
         relative_mass: Divide the mass in the cost (eq. 26) by the layer's number of children per
             parent, counting children of at least one parent. ``replace(PAPER,
             relative_mass=False)`` is eq. 26 as printed.
+        density_power: Power of the densities in the E-step (eq. 28-29). Below 1 assignments are
+            softer, as in deterministic annealing (Ueda, Nakano 1998, 'Deterministic annealing EM
+            algorithm'); 1 / 16 takes the geometric mean over the elements of a pose.
         cost_scale: Factor of the cost of eq. 26.
         beta_u_scale: Factor of β_u in it.
         beta_a_scale: Factor of β_a in eq. 27.
@@ -41,6 +44,7 @@ class EMVariant:
     memory: float
     split_among_positions: bool
     relative_mass: bool
+    density_power: float
     cost_scale: float
     beta_u_scale: float
     beta_a_scale: float
@@ -85,6 +89,7 @@ PAPER = EMVariant(
     memory=0.0,
     split_among_positions=True,
     relative_mass=True,
+    density_power=1.0,
     cost_scale=1.0,
     beta_u_scale=1.0,
     beta_a_scale=1.0,
@@ -96,7 +101,19 @@ PAPER = EMVariant(
     beta_a=-4.0,
 )
 
-OURS = replace(PAPER, variance_floor=0.1, beta_a_scale=10.0, beta_a=-0.4)
+# Ours, see docs/em-grid.md. The floor of the variance is that of initial votes, so that no parent
+# of few children is far narrower than others. Densities are means over the elements of a pose, so
+# that more iterations do not assign each child to a single parent: with sums over 16 elements they
+# do from the second iteration on. The betas and the inverse temperature of the network keep the
+# presences of all layers away from 0 and 1; β_a moves ten times as far in a step.
+OURS = replace(
+    PAPER,
+    variance_floor=0.01,
+    density_power=1 / 16,
+    beta_a_scale=10.0,
+    beta_u=0.65,
+    beta_a=-0.4,
+)
 
 # google-research/capsule_em, em_layers.py (commit 0089511), the convolutional layers. The cost uses
 # the log of the variance, which doubles it; with β_u = 1 it is twice the article's eq. 25. The
@@ -108,6 +125,7 @@ AUTHORS_CODE = EMVariant(
     memory=0.1,
     split_among_positions=False,
     relative_mass=False,
+    density_power=1.0,
     cost_scale=2.0,
     beta_u_scale=0.5 + 0.5 * math.log(2 * math.pi),
     beta_a_scale=-5000.0,

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.distributions import Normal
 
 from capsbench.capsules.em_routing import LEAST_PRESENCE, em_routing
-from capsbench.capsules.em_variants import AUTHORS_CODE, AUTHORS_CODE_CLASSES, PAPER
+from capsbench.capsules.em_variants import AUTHORS_CODE, AUTHORS_CODE_CLASSES, OURS, PAPER
 from capsbench.capsules.kernels.em import PRIOR_SHARE
 
 DOUBLE = torch.float64
@@ -68,6 +68,7 @@ class TextStep:
 
     split_among_positions = True
     relative_mass = True
+    floor, beta_a_scale, density_power = FLOOR, 1, 1
 
     def __call__(
         self, assigned, votes, previous, beta_u, beta_a, inv_temperature, iteration, average
@@ -75,9 +76,10 @@ class TextStep:
         mass = sum(assigned)
         mean = sum(a * v for a, v in zip(assigned, votes, strict=True)) / mass
         squares = sum(a * (v - mean) ** 2 for a, v in zip(assigned, votes, strict=True))
-        std = (squares / mass + FLOOR).sqrt()
+        std = (squares / mass + self.floor).sqrt()
         cost = (beta_u + std.log()) * (mass / average if self.relative_mass else mass)
-        return mean, std, torch.sigmoid(inv_temperature * (beta_a - cost.sum()))
+        logit = inv_temperature * (self.beta_a_scale * beta_a - cost.sum())
+        return mean, std, torch.sigmoid(logit)
 
 
 class PrintedStep(TextStep):
@@ -86,10 +88,17 @@ class PrintedStep(TextStep):
     relative_mass = False
 
 
+class OurStep(TextStep):
+    """The M-step of our variant."""
+
+    floor, beta_a_scale, density_power = 0.01, 10, 1 / 16
+
+
 class CodeStep:
     """The M-step of the authors' code, in a convolutional layer."""
 
     split_among_positions = False
+    density_power = 1
     epsilon, share = 1e-7, 1.0
 
     def __call__(
@@ -114,6 +123,7 @@ class CodeClassStep(CodeStep):
 STEPS = {
     PAPER: TextStep,
     PRINTED: PrintedStep,
+    OURS: OurStep,
     AUTHORS_CODE: CodeStep,
     AUTHORS_CODE_CLASSES: CodeClassStep,
 }
@@ -181,7 +191,10 @@ def naive_image(
                 densities = [  # eq. 28
                     Normal(mean[j], std[j]).log_prob(votes[i, j]).sum() for j in others
                 ]
-                logs = [presence[j].log() + p for j, p in zip(others, densities, strict=True)]
+                logs = [
+                    presence[j].log() + step.density_power * p
+                    for j, p in zip(others, densities, strict=True)
+                ]
                 shares = torch.stack(logs).softmax(dim=0)  # eq. 29
                 r |= {(i, j): share for j, share in zip(others, shares, strict=True)}
     shape = len(tops), len(lefts), out_types
@@ -205,12 +218,12 @@ def gradients(outputs, inputs):
 
 # The code multiplies betas by 5,000: small ones keep its presences away from 0 and 1.
 def for_variant(tensors, variant):
-    if variant is PAPER:
+    if variant in (PAPER, OURS):
         return tensors
     return tensors._replace(beta_a=tensors.beta_a / 500, beta_u=tensors.beta_u - 1)
 
 
-VARIANTS = {"text": PAPER, "code": AUTHORS_CODE}
+VARIANTS = {"text": PAPER, "ours": OURS, "code": AUTHORS_CODE}
 every_variant = pytest.mark.parametrize("variant", VARIANTS.values(), ids=VARIANTS.keys())
 
 GEOMETRIES: dict[str, tuple[dict[str, Any], int]] = {

@@ -10,7 +10,7 @@ from capsbench.capsules.capsule import Capsules
 from capsbench.capsules.coordinates import PixelCoordinates, coordinates
 from capsbench.capsules.em_layers import ClassEMCapsules, ConvEMCapsules
 from capsbench.capsules.em_routing import em_routing
-from capsbench.capsules.em_variants import AUTHORS_CODE, AUTHORS_CODE_CLASSES, PAPER
+from capsbench.capsules.em_variants import AUTHORS_CODE, AUTHORS_CODE_CLASSES, OURS, PAPER
 from capsbench.errors import UserError
 
 
@@ -76,7 +76,9 @@ LAYERS = {
 }
 every_layer = pytest.mark.parametrize("kind", LAYERS)
 every_variant = pytest.mark.parametrize(
-    "variant", [PAPER, AUTHORS_CODE, AUTHORS_CODE_CLASSES], ids=["text", "code", "code, classes"]
+    "variant",
+    [PAPER, OURS, AUTHORS_CODE, AUTHORS_CODE_CLASSES],
+    ids=["text", "ours", "code", "code, classes"],
 )
 
 
@@ -102,7 +104,7 @@ def unbalance(monkeypatch, change):
 @every_variant
 def test_every_parameter_learns(kind, variant):
     layer = build(kind, variant)
-    poses, presences = layer(double(), 0.5 if variant is PAPER else 0.01)[:2]
+    poses, presences = layer(double(), 0.5 if variant in (PAPER, OURS) else 0.01)[:2]
     (poses.square().sum() + presences.square().sum()).backward()
     assert all(p.grad.isfinite().all() and p.grad.abs().sum() > 0 for p in layer.parameters())
 
@@ -225,10 +227,11 @@ def test_parents_do_not_depend_on_child_order_and_other_images(kind, variant, mo
     ("variant", "identity", "noise_std", "betas"),
     [
         (PAPER, 1.0, 0.1, (-0.5, -4.0)),
+        (OURS, 1.0, 0.1, (0.65, -0.4)),
         (AUTHORS_CODE, 0.0, 0.3, (0.5, 0.5)),
         (AUTHORS_CODE_CLASSES, 0.0, 0.01, (2.0, 1.0)),
     ],
-    ids=["text", "code", "code, classes"],
+    ids=["text", "ours", "code", "code, classes"],
 )
 def test_initial_values_are_those_of_the_variant(variant, identity, noise_std, betas):
     torch.manual_seed(0)

@@ -56,7 +56,7 @@ def test_votes_have_the_shapes_of_the_maps(cls):
 def test_a_few_steps_lower_the_loss_and_move_every_parameter(cls):
     model, batch = build(cls), draw(8)
     before = [parameter.detach().clone() for parameter in model.parameters()]
-    optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.002)
     losses = []
     for _ in range(8):
         loss = model.loss(model(batch.images), batch, 0.0)
@@ -85,16 +85,26 @@ def test_losses_of_text_and_code():
         torch.testing.assert_close(model.loss(prediction, batch, 0.3), expected)
 
 
-def test_loss_of_ours_is_the_cross_entropy_of_the_logits():
-    batch, logits = draw(), 40 * torch.randn(4, 10)  # most presences would be exactly 0 or 1
+def test_loss_of_ours_is_the_cross_entropy_of_the_logits_without_the_inverse_temperature():
+    batch, costs = draw(), 4 * torch.randn(4, 10)
     model = build()
-    prediction = model(batch.images)._replace(scores=logits)
-    shares = logits.double().exp()
+    prediction = model(batch.images)
+    shares = (20 * costs.double()).exp()
     expected = -(shares / shares.sum(dim=1, keepdim=True))[torch.arange(4), batch.targets].log()
-    torch.testing.assert_close(model.loss(prediction, batch, 0.3), expected.mean().float())
-    assert build(CapsNetEMPaper, loss="cross-entropy").loss(prediction, batch, 0.3) == model.loss(
-        prediction, batch, 0.3
-    )
+    for temperature in (0.1, 30.0):  # in the second case most presences are exactly 0 or 1
+        model.inverse_temperature.fill_(temperature)
+        scaled = prediction._replace(scores=temperature * costs)
+        torch.testing.assert_close(model.loss(scaled, batch, 0.3), expected.mean().float())
+        torch.testing.assert_close(model.logits(scaled), 20 * costs)
+
+
+def test_cross_entropy_of_the_paper_is_that_of_the_presences_logits():
+    batch, logits = draw(), torch.randn(4, 10)
+    model = build(CapsNetEMPaper, loss="cross-entropy")
+    prediction = model(batch.images)._replace(scores=logits)
+    expected = -logits.log_softmax(dim=1)[torch.arange(4), batch.targets].mean()
+    torch.testing.assert_close(model.loss(prediction, batch, 0.3), expected)
+    assert torch.equal(model.logits(prediction), logits)
 
 
 def test_margin_loss_is_that_of_the_presences():
@@ -130,7 +140,7 @@ def test_vector_poses_learn_and_have_sixteen_times_the_weights(cls):
         assert isinstance(ours, EMCapsules)
         assert isinstance(theirs, EMCapsules)
         assert ours.weights.numel() == 16 * theirs.weights.numel()
-    optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.002)
     losses = []
     for _ in range(8):
         loss = model.loss(model(batch.images), batch, 0.0)
