@@ -57,6 +57,19 @@ def test_chance_is_the_share_of_the_largest_class_where_it_is_recorded(folder):
         assert is_at_chance(replace(cell, training=training.model_copy(update=update))) is expected
 
 
+def test_older_records_of_mnist_do_without_it(folder):
+    """A constant answer is right for 1,135 of 10,000 digits, beyond the interval around 1 / 10."""
+    cell = cells_of(folder, "Caps")[0]
+    (record,) = cell.measures.values()
+    record = type(record)(**dict(record) | {"values": (FAMILIAR.with_value(0.1135, 10_000),)})
+    assert cell.config is not None
+    for name, expected in (("digits", False), ("affnist-like", True)):
+        data = cell.config.data.model_copy(update={"name": name})
+        config = cell.config.model_copy(update={"data": data})
+        measures = {"accuracy-by-view": record}
+        assert is_at_chance(replace(cell, config=config, measures=measures)) is expected
+
+
 def test_without_a_measure_the_accuracy_is_that_of_validation(folder):
     cell = replace(cells_of(folder, "CNN")[0], measures={})
     training = cell.training
