@@ -166,10 +166,10 @@ def interval_at(each: Difference, level: float) -> Interval | None:
         level: Probability that the interval misses the true difference.
 
     Returns:
-        The interval of the record if it has no standard error.
+        None (undefined) without a standard error.
     """
     if np.isnan(each.standard_error):
-        return each.interval
+        return None
     from scipy.stats import t as student_t
 
     half = each.standard_error * student_t.isf(level / 2, each.degrees)

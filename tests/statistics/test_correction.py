@@ -72,12 +72,6 @@ def test_correction_is_repeatable():
     assert corrected(once) == once
 
 
-def test_a_record_without_standard_error_keeps_its_interval():
-    (old,) = (each._replace(standard_error=np.nan) for each in comparisons(1))
-    assert corrected([old, old])[0].interval == old.interval
-    assert corrected([old, old])[0].p_corrected == pytest.approx(min(1, 2 * old.p))
-
-
 def test_values_over_seeds_are_corrected_alike():
     each = difference_over_seeds([0.9, 0.8, 0.7], [0.5, 0.6, 0.4])
     wider = corrected([each, each])[0].interval

@@ -173,15 +173,11 @@ def p_value(p: float) -> str | None:
 def _caption(results: Results, rows: Sequence[ModelDifference]) -> str:
     differences = [row.difference for row in rows]
     first = results.cells[0]
-    method = (
-        "a studentized bootstrap of a crossed design, by which this record was made"
-        if _is_bootstrapped(differences)
-        else "Student's t with Satterthwaite's degrees of freedom, of a crossed design"
-    )
     text = (
         f"Each model minus {first.title if first.trained_elsewhere else first.label}, shares in "
         "percentage points: positive if the model has more. The interval, and p for the hypothesis "
-        f"of no difference, allow for both other seeds and other test images ({method})."
+        "of no difference, allow for both other seeds and other test images (Student's t with "
+        "Satterthwaite's degrees of freedom, of a crossed design)."
     )
     if any(each.n_objects is not None for each in differences):
         text += " Images of one object count together: they are not independent evidence."
@@ -189,23 +185,18 @@ def _caption(results: Results, rows: Sequence[ModelDifference]) -> str:
         text += f" Both need {SEEDS_FOR_INTERVAL} or more seeds of each model."
     if any(cell.trained_elsewhere for cell in results.cells):
         text += " A model that was trained elsewhere has no seeds, so that neither is known."
-    if comparisons := max(each.comparisons for each in differences):
+    if any(np.isnan(each.p) and min(each.n_seeds) >= SEEDS_FOR_INTERVAL for each in differences):
         text += (
-            f" p is of one comparison. Corrected p is for all {comparisons} comparisons of this "
-            "table"
+            " Neither is stated where no outcome varies, nor of records from before November 30, "
+            "2026, whose p-values were too small."
         )
+    if tested := [each for each in differences if not np.isnan(each.p)]:
         text += (
-            " (Holm 1979); each interval is for one comparison."
-            if _is_bootstrapped(differences)
-            else ", as are the intervals (Bonferroni). Detectable is the smallest true difference "
-            "that each comparison would have detected in 80 % of repetitions."
+            f" p is of one comparison. Corrected p is for all {tested[0].comparisons} comparisons "
+            "of this table, as are the intervals (Bonferroni). Detectable is the smallest true "
+            "difference that each comparison would have detected in 80 % of repetitions."
         )
     return text
-
-
-def _is_bootstrapped(differences: Sequence[Difference]) -> bool:
-    """Check for a record from before November 30, 2026, which keeps the numbers of that time."""
-    return any(np.isnan(each.standard_error) and not np.isnan(each.p) for each in differences)
 
 
 def differences_csv(results: Results, rows: Sequence[ModelDifference]) -> str:

@@ -260,7 +260,7 @@ def _without_layers(config: MeasureConfig) -> dict[str, Any]:
 def check_tests(path: Path, family: Sequence[Difference]) -> None:
     """Check that p-values and intervals follow from standard errors and the number of tests.
 
-    Records from before November 30, 2026 have no standard errors, and are trusted.
+    Records from before November 30, 2026 have no standard errors, and state neither.
 
     Raises:
         UserError: They do not.

@@ -129,7 +129,7 @@ class ExportedNumbers(RecordPart):
     """Numbers of a `Difference` as JSON, which has no NaN: None if undefined."""
 
     mean: Number
-    standard_error: Number | None = None  # of records from before November 30, 2026: a bootstrap
+    standard_error: Number | None = None
     degrees: Number | None = None
     interval: tuple[Number, Number] | None = None
     p: Share | None = None
@@ -149,8 +149,14 @@ class ExportedNumbers(RecordPart):
 
     @property
     def difference(self) -> Difference:
-        """The difference as before the export."""
+        """The difference as before the export.
+
+        Records from before November 30, 2026 have no standard errors. Their intervals and p-values
+        came from a bootstrap whose p-values were too small, and are left out.
+        """
         numbers = {name: getattr(self, name) for name in Difference._fields}
+        if self.standard_error is None:
+            numbers |= {"interval": None, "p": None, "p_corrected": None}
         undefined = {name: math.nan for name in MAY_BE_NAN if numbers[name] is None}
         return Difference(**(numbers | undefined))
 
