@@ -2,6 +2,8 @@
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from capsbench.data.folds import folds_by_image, folds_by_object
 from capsbench.errors import UserError
@@ -206,3 +208,44 @@ def test_too_few_features_or_images_are_refused():
     few = torch.where(INDEX < 150, 4, LABELS)
     with pytest.raises(UserError, match="class 4 has"):
         fit_equivariance_maps(x, x[:, None], few, folds_by_image(INDEX), width=16)
+
+
+def test_r2_beyond_controls_is_that_of_its_definition():
+    x = random(N, 16)
+    mixed = x @ random(16, 16, seed=1) + 2 * random(N, 16, seed=2)
+    fitted = fit(x, mixed, 0.98 * x)
+    held_out = folds_by_image(INDEX).held_out
+    gains = []
+    for label, maps, shuffled, mean, components in zip(
+        fitted.classes,
+        fitted.maps,
+        fitted.shuffled_maps,
+        fitted.mean,
+        fitted.components,
+        strict=True,
+    ):
+        rows = LABELS.eq(label) & held_out
+        before, after = ((each[rows] - mean) @ components.T for each in (x, mixed))
+
+        def r_squared(predicted, after=after):
+            spread = (after - after.mean(dim=0)).square().sum()
+            return 1 - (after - predicted).square().sum() / spread
+
+        def of(each, before=before):
+            return r_squared(before @ each[0, :, :-1].T + each[0, :, -1])
+
+        gains.append(of(maps) - max(of(shuffled), r_squared(before), 0.0))
+    torch.testing.assert_close(fitted.shares().r2_over_control[:, 0], torch.stack(gains))
+    # A change of 2 % is explained, and is next to nothing of what differs between images.
+    shares = fitted.by_view()
+    assert shares.gain_over_control[1] > 0.9
+    assert 0 < shares.r2_over_control[1] < 1e-3
+
+
+@given(st.floats(-3, 3), st.integers(0, 100))
+@settings(max_examples=5, deadline=None)
+def test_r2_beyond_controls_is_at_most_one_and_zero_if_nothing_changes(offset, seed):
+    x = random(N, 16, seed=seed)
+    shares = fit(x, x.flip(1) + offset, x).by_view()
+    assert shares.r2_over_control[0] <= 1 + 1e-9
+    assert shares.r2_over_control[1].item() == pytest.approx(0, abs=1e-9)
