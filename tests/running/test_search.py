@@ -47,7 +47,8 @@ def protocol(tiny_protocol, tiny_file, knobs_file):
         {"name": f"{knobs_file}:Tiny", "label": "Knobs", "arguments": {"rate": 0.1}},
     ]
     ranges = {"trials": 3, "learning_rate": [1e-7, 0.1]}
-    return Benchmark.model_validate({**tiny_protocol, "models": models, "search": ranges})
+    changes = {"models": models, "search": ranges, "follow": ["familiar"]}
+    return Benchmark.model_validate(tiny_protocol | changes)
 
 
 def searched(protocol, session, *models, **changes):
