@@ -93,3 +93,28 @@ def test_every_capsule_network_has_its_companions(name):
     for owner, model in CAPSULES.items():
         if model in names:
             assert f"CNN of {possessive(owner)} parameters" in labels
+
+
+def test_measures_of_layers_are_planned_at_the_layers_that_each_network_has():
+    """Each of them names layers of capsule networks and of CNNs; a network has only its own."""
+    cells = plan(load_benchmark("equivariance", {"seeds": [0]}, scale=SCALE))
+    named = {
+        cell.label: dict(config)["layers"]
+        for cell in cells
+        for config in cell.measures.values()
+        if config.measure == "linear-equivariance"
+    }
+    assert named["CapsNet (dynamic routing)"] == ("class poses", "class presences")
+    assert named["CNN of CapsNet's operations"] == ("hidden",)
+    assert named["linear on matrix capsules' stem"] == ("stem",)
+
+
+@pytest.mark.parametrize("measure", ["pose-readout", "lie-derivative"])
+def test_other_measures_may_name_layers_of_several_networks(measure):
+    more = {"factors": ["rotation"], "views": {"rotation": [-45, 45]}}
+    config = {"measure": measure, "layers": ["hidden", "class poses"]}
+    config |= more if measure == "pose-readout" else {}
+    cells = plan(load_benchmark("quick", {"seeds": [0], "measures": [config]}))
+    named = {cell.label: dict(next(iter(cell.measures.values())))["layers"] for cell in cells}
+    assert named["CNN"] == ("hidden",)
+    assert named["Matrix capsules (EM routing)"] == ("class poses",)
