@@ -9,7 +9,7 @@ import numpy as np
 from capsbench.measures import load_measure
 from capsbench.reporting.comparisons.chance import chance_text
 from capsbench.reporting.comparisons.claims import JudgedClaim, JudgedTest
-from capsbench.reporting.comparisons.differences import num_images, p_value
+from capsbench.reporting.comparisons.differences import p_value
 from capsbench.reporting.comparisons.verdicts import (
     LEAST_SEEDS,
     LEAST_SEEDS_AT_FULL_SIZE,
@@ -157,7 +157,8 @@ def _numbers(judged: JudgedTest) -> tuple[TableCell | str | None, ...]:
     margin = f"margin {_difference_text(test, test.margin)}" if test.margin else ""
     limits = [_bare_difference(test, limit) for limit in own.interval or ()]
     detectable = smallest_detectable(each)
-    images = num_images(each)
+    images = f"; {each.n_images:,} images" if each.n_images else ""
+    objects = "" if each.n_objects is None else f" of {each.n_objects:,} objects"
     return (
         *values,
         TableCell(_difference_text(test, own.mean), details=margin),
@@ -165,7 +166,7 @@ def _numbers(judged: JudgedTest) -> tuple[TableCell | str | None, ...]:
         p_value(each.p),
         *((p_value(each.p_corrected),) if test.primary else ()),
         None if np.isnan(detectable) else _difference_text(test, detectable),
-        " and ".join(map(str, each.n_seeds)) + (f"; {images} images" if images else ""),
+        f"{' and '.join(map(str, each.n_seeds))}{images}{objects}",
     )
 
 
@@ -192,7 +193,7 @@ def _is_share(test: ClaimTest) -> bool:
 
 
 def _value_text(test: ClaimTest, value: float) -> str:
-    return percent(value) if _is_share(test) else f"{value:.3f}"
+    return percent(value) if _is_share(test) else _bare_difference(test, value)
 
 
 def _difference_text(test: ClaimTest, value: float) -> str:
