@@ -117,8 +117,10 @@ def load_trained_model(
     resolved = arguments.resolve(cls, given, what=what, supplied=arguments.SUPPLIED_TO_MODELS)
     network = build_model(target, image_shape, num_classes, resolved)
     state = read_state(path)
-    bare = isinstance(network, LogitsModel) and not any(name.endswith(EXPONENT) for name in state)
-    load_state(network.module if bare else network, state, path, what)
+    inner: nn.Module = network
+    if isinstance(network, LogitsModel) and not any(name.endswith(EXPONENT) for name in state):
+        inner = network.module
+    load_state(inner, state, path, what)
     config = ModelConfig(name=target.identity(), arguments=resolved, revision=cls.revision)
     network.to(device)
     return TrainedModel(network, without_folder(model), target.slug, config, path.name, digest)

@@ -93,8 +93,9 @@ def fit_exponent(logits: Array, shares: Array) -> ExponentFit:
         return float(logsumexp(exponent * centred, axis=1).mean()) - exponent * expected
 
     low, high = map(math.log, BOUNDS)
-    options = {"xatol": TOLERANCE}
-    result = minimize_scalar(loss, bounds=(low, high), method="bounded", options=options)
+    result = minimize_scalar(
+        loss, bounds=(low, high), method="bounded", options={"xatol": TOLERANCE}
+    )
     if min(result.x - low, high - result.x) < 1e-3:
         return ExponentFit(
             1, f"no exponent between {BOUNDS[0]:g} and {BOUNDS[1]:g} has the largest likelihood"

@@ -36,6 +36,10 @@ def test_two_processes_learn_as_one(run, tiny_protocol, tiny_file, session, comm
     (name,) = cell.measures
     assert MeasureRecord.load(folder.measure(name)).image_counts == {100}
     assert len(list(folder.path.rglob("training.json"))) == 1
+    alone_record = TrainingRecord.load(CellFolder(one / cell.path).training)
+    for rule, selected in training.selected.items():  # fitted on the images of both processes
+        expected = alone_record.selected[rule].probability_exponent
+        assert selected.probability_exponent == pytest.approx(expected, rel=1e-3)
     trajectories = [read_rows(CellFolder(one / cell.path).trajectory), read_rows(folder.trajectory)]
     assert len(trajectories[0]) == 3
     for alone, shared in zip(*trajectories, strict=True):

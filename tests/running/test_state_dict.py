@@ -17,7 +17,7 @@ from capsbench.running import state_dict
 from capsbench.running.state_dict import is_program, load_program, load_state, read_state
 from capsbench.running.weights import load_trained_model
 from capsbench.trusted_code import trust
-from capsbench.wrapping import model_class
+from capsbench.wrapping import LogitsModel, model_class
 
 
 def saved(**tensors):
@@ -118,6 +118,7 @@ def test_a_wrapped_network_keeps_the_exponent_of_its_wrapper(tmp_path):
     name = f"{tmp_path}/net.py:net"
     trust(name)
     network = model_class(find("models", name))(image_shape=(1, 8, 8), num_classes=3)
+    assert isinstance(network, LogitsModel)
     network.probability_exponent.fill_(3)
     for kind, state in {
         "wrapper": network.state_dict(),
@@ -126,4 +127,6 @@ def test_a_wrapped_network_keeps_the_exponent_of_its_wrapper(tmp_path):
         save_file(state, path := tmp_path / f"{kind}.safetensors")
         loaded = load_trained_model(path, name, {}, (1, 8, 8), 3, "cpu").module
         assert loaded.probability_exponent == (3 if kind == "wrapper" else 1)
-        assert torch.equal(loaded.state_dict()["module.1.weight"], network.module[1].weight)
+        assert torch.equal(
+            loaded.state_dict()["module.1.weight"], network.state_dict()["module.1.weight"]
+        )

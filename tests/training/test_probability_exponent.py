@@ -49,18 +49,6 @@ def test_no_exponent_of_a_fine_grid_is_more_likely():
         assert naive_loss(factor * exponent, logits, shares) > best
 
 
-class Identity(LogisticRegression):
-    """A classifier whose decision function is its input."""
-
-    def fit(self, inputs, targets):
-        self.classes_ = np.unique(targets)
-        self.coef_ = np.zeros((1, 1))
-        return self
-
-    def decision_function(self, inputs):
-        return inputs
-
-
 def repeated(logits, shares):
     """Return each image once for each class, and n K times more for its own, with the classes."""
     n, classes = shares.shape
@@ -72,8 +60,11 @@ def repeated(logits, shares):
 def test_temperature_scaling_of_scikit_learn_is_the_same():
     logits, shares = draw(images=30, classes=3, temperature=0.3)
     inputs, targets = repeated(logits, shares)
-    frozen = FrozenEstimator(Identity().fit(inputs, targets))
-    fitted = CalibratedClassifierCV(frozen, method="temperature", cv=2, ensemble=False)
+    identity = LogisticRegression()  # its decision function is its input
+    identity.classes_, identity.coef_, identity.intercept_ = np.arange(3), np.eye(3), np.zeros(3)
+    fitted = CalibratedClassifierCV(
+        FrozenEstimator(identity), method="temperature", cv=2, ensemble=False
+    )
     fitted.fit(inputs, targets)
     expected = fitted.calibrated_classifiers_[0].calibrators[0].beta_
     assert fit_exponent(logits, shares).exponent == pytest.approx(expected, rel=1e-6)
