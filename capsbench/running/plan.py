@@ -51,8 +51,14 @@ def plan(
             for cell in _trainings(variant, entry, data, folder, device, at)
         }
         by_label = {cell.label: cell for cell in trainings.values()}
+        others = [entry for entry in variant.models if entry.label not in by_label]
         measures = resolve_layers(
-            variant.measures, {label: cell.build_model() for label, cell in by_label.items()}
+            variant.measures,
+            {label: cell.build_model() for label, cell in by_label.items()},
+            lambda variant=variant, others=others, data=data, folder=folder, at=at: [
+                _trainings(variant, entry, data, folder, device, at)[0].build_model()
+                for entry in others
+            ],
         )
         cells += [
             trainings[label, seed].with_measures(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 from capsbench.contracts import Model
 from capsbench.errors import UserError, unknown
@@ -11,7 +11,9 @@ from capsbench.measures._activations import choose_layers
 
 
 def resolve_layers(
-    configs: Sequence[MeasureConfig], models: Mapping[str, Model]
+    configs: Sequence[MeasureConfig],
+    models: Mapping[str, Model],
+    others: Callable[[], Iterable[Model]] = tuple,
 ) -> dict[str, list[MeasureConfig]]:
     """Return the measures of each model, restricted to the layers that it has.
 
@@ -21,17 +23,24 @@ def resolve_layers(
     Args:
         configs: Measures of a benchmark, whose models have different layers.
         models: Its models, by label.
+        others: Function that returns those that are not run; a measure may name their layers. They
+            are built only if no model has a layer.
 
     Raises:
         UserError: No model has a layer.
     """
     known = {label: _layer_names(model) for label, model in models.items()}
+    of_others: set[str] | None = None
     resolved: dict[str, list[MeasureConfig]] = {label: [] for label in models}
     for config in configs:
         named = dict(config).get("layers")
         for name in named or ():
-            if not any(name in names for names in known.values()):
-                everywhere = {each for names in known.values() for each in names}
+            if any(name in names for names in known.values()):
+                continue
+            if of_others is None:
+                of_others = {each for model in others() for each in _layer_names(model)}
+            if name not in of_others:
+                everywhere = of_others.union(*known.values())
                 raise UserError(f"{config.measure}: {unknown('layer:', name, everywhere)}")
         for label, names in known.items():
             resolved[label].append(_restricted(config, names))

@@ -252,7 +252,7 @@ def _write_training(
         status="diverged" if diverged else "trained",
         diverged_at=137 if diverged else None,
         parameters=50_000 + 1_000 * index,
-        flops=4_000_000 - 1_000_000 * index,
+        flops=4_000_000 // (index + 1),
         seconds=20.0 + 7 * index + seed,
         images_per_second=960.0,
         selected=selected,

@@ -4,6 +4,7 @@ from functools import cache
 
 import pytest
 
+from capsbench.errors import UserError
 from capsbench.profiling.model_cost import model_cost
 from capsbench.running.plan import plan
 from capsbench.schema import benchmark_names, load_benchmark
@@ -118,3 +119,14 @@ def test_other_measures_may_name_layers_of_several_networks(measure):
     named = {cell.label: dict(next(iter(cell.measures.values())))["layers"] for cell in cells}
     assert named["CNN"] == ("hidden",)
     assert named["Matrix capsules (EM routing)"] == ("class poses",)
+
+
+def test_some_of_the_networks_are_planned_although_measures_name_layers_of_others():
+    benchmark = load_benchmark("equivariance", {"seeds": [0]}, scale=SCALE)
+    (cell,) = plan(benchmark, models=["CapsNet (dynamic routing)"])
+    layers = {dict(config).get("layers") for config in cell.measures.values()}
+    assert ("class poses", "class presences") in layers
+    wrong = [{"measure": "linear-equivariance", "layers": ["class poses", "hiden"]}]
+    benchmark = load_benchmark("equivariance", {"seeds": [0], "measures": wrong}, scale=SCALE)
+    with pytest.raises(UserError, match=r"'hiden'; did you mean 'hidden'"):
+        plan(benchmark, models=["CapsNet (dynamic routing)"])
