@@ -24,6 +24,7 @@ PUBLISHED = {
     "capsnet-dr-code": {8_215_728, 6_804_384, 11_361_968, 9_425_824, 13_475_808, 11_228_064},
     "capsnet-em": {316_650},
     "capsnet-em-code": {316_650},
+    "capsnet-em-paper": {316_650, 68_618},
     "capsnet-em-small": {68_618},
     "lenet5": {60_850},  # 60,000 up to F6, and ten classes of 84 weights and a bias
     "resnet20": {269_722},
