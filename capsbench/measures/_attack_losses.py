@@ -1,9 +1,10 @@
 """Losses that attacks climb, image by image, and their gradients with respect to the images.
 
-All losses are computed from `Model.log_probabilities` and are larger the closer an image is to
-misleading the model. For an image with several objects, the cross-entropy is the mean over its true
-classes; margins are those of its least likely true class, since the image is misclassified as soon
-as one of its objects is not recognized.
+The cross-entropy is computed from `Model.log_probabilities`, the others from `Model.logits`, which
+differ by a factor and a constant. All are larger the closer an image is to misleading the model.
+For an image with several objects, the cross-entropy is the mean over its true classes; margins are
+those of its least likely true class, since the image is misclassified as soon as one of its objects
+is not recognized.
 """
 
 from __future__ import annotations
@@ -133,8 +134,10 @@ def loss_gradient(
         loss: The loss.
     """
     points = images.detach().clone().requires_grad_()
-    log_probabilities = model.log_probabilities(model(points))
-    losses = LOSSES[loss](log_probabilities, labels, target_classes)
+    prediction = model(points)
+    logits = model.logits(prediction)  # no exponent rounds what decides for a class
+    scores = logits if loss == "dlr" else model.log_probabilities(prediction)
+    losses = LOSSES[loss](scores, labels, target_classes)
     if losses.requires_grad:
         (gradient,) = torch.autograd.grad(
             losses.sum(), points, allow_unused=True, materialize_grads=True
@@ -144,5 +147,5 @@ def loss_gradient(
     return LossGradient(
         losses.detach().nan_to_num(nan=-torch.inf, posinf=torch.inf, neginf=-torch.inf),
         gradient.nan_to_num(nan=0.0),
-        is_misled(log_probabilities.detach(), labels, target_classes),
+        is_misled(logits.detach(), labels, target_classes),
     )

@@ -171,8 +171,11 @@ def _evaluate(
     model: Model, points: Tensor, labels: Tensor, target_classes: Tensor | None
 ) -> tuple[Tensor, Tensor]:
     """Return the loss (B,), NaN as minus infinity, and the images that mislead the model, (B,)."""
-    log_probabilities = model.log_probabilities(model(points))
-    loss = margin if target_classes is None else cross_entropy
-    losses = loss(log_probabilities, labels, target_classes)
+    prediction = model(points)
+    logits = model.logits(prediction)
+    if target_classes is None:
+        losses = margin(logits, labels)
+    else:
+        losses = cross_entropy(model.log_probabilities(prediction), labels, target_classes)
     losses = losses.nan_to_num(nan=-torch.inf, posinf=torch.inf, neginf=-torch.inf)
-    return losses, is_misled(log_probabilities, labels, target_classes)
+    return losses, is_misled(logits, labels, target_classes)
