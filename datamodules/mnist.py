@@ -43,7 +43,7 @@ class MNIST(IdxSet):
     identity = Identity("mnist", "1", checksum(file.plain for file in FILES.values()))
     image_shape = (1, 28, 28)
     class_names = tuple("0123456789")
-    turned_alike = ((6, 9),)
+    turned_alike: ClassVar[tuple[tuple[int, ...], ...]] = ((6, 9),)
     source: ClassVar[str] = "LeCun, Cortes, Burges 1998; four IDX files under <data root>/MNIST/raw"
     folder_name = "MNIST"
     files = FILES

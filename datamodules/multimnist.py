@@ -78,7 +78,7 @@ class MultiMNIST(MNIST):
     """
 
     identity = Identity("multimnist", "1", MNIST.identity.checksum)
-    turned_alike = ()  # two digits that are never turned
+    turned_alike: ClassVar[tuple[tuple[int, ...], ...]] = ()  # two digits that are never turned
     image_shape = (1, SIDE, SIDE)
     source: ClassVar[str] = (
         "made from MNIST as in Sabour, Frosst, Hinton 2017, section 6; MNIST's four IDX files "

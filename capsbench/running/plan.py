@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from capsbench import arguments
+from capsbench.contracts import Model
 from capsbench.errors import UserError, unknown
 from capsbench.names import Target, find, from_folder, table
 from capsbench.records.training import DataConfig, ModelConfig, TrainingConfig
@@ -52,13 +54,9 @@ def plan(
         }
         by_label = {cell.label: cell for cell in trainings.values()}
         others = [entry for entry in variant.models if entry.label not in by_label]
+        build = partial(_build_models, variant, others, data, folder, device)
         measures = resolve_layers(
-            variant.measures,
-            {label: cell.build_model() for label, cell in by_label.items()},
-            lambda variant=variant, others=others, data=data, folder=folder, at=at: [
-                _trainings(variant, entry, data, folder, device, at)[0].build_model()
-                for entry in others
-            ],
+            variant.measures, {label: cell.build_model() for label, cell in by_label.items()}, build
         )
         cells += [
             trainings[label, seed].with_measures(
@@ -127,6 +125,18 @@ def _trainings(
             )
         )
     return cells
+
+
+def _build_models(
+    benchmark: Benchmark,
+    entries: Sequence[ModelEntry],
+    data: DataConfig,
+    folder: str,
+    device: str,
+) -> list[Model]:
+    """Build the networks of entries."""
+    trainings = (_trainings(benchmark, each, data, folder, device, None) for each in entries)
+    return [cells[0].build_model() for cells in trainings]
 
 
 def resolve_data(benchmark: Benchmark, data_root: Path | None) -> tuple[DataConfig, str]:

@@ -7,11 +7,9 @@ from capsbench.models.cnn_small import CNNSmall
 from capsbench.profiling.model_cost import model_cost
 from capsbench.profiling.sizing import nearest_size
 
-IMAGES = {"image_shape": (1, 12, 12), "num_classes": 3}
-
 
 def network(width):
-    return CNNSmall(width=width, hidden=5, **IMAGES)
+    return CNNSmall(width=width, hidden=5, image_shape=(1, 12, 12), num_classes=3)
 
 
 @pytest.mark.parametrize("of", ["parameters", "flops"])
