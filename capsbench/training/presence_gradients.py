@@ -51,7 +51,9 @@ def zero_gradient_shares(model: Model, batch: Batch, progress: float) -> dict[st
     tensors = {name: presence for name, presence in presences.items() if presence.requires_grad}
     if not tensors or not loss.requires_grad:
         return {}
-    gradients = torch.autograd.grad(loss, list(tensors.values()), allow_unused=True)
+    gradients: tuple[Tensor | None, ...] = torch.autograd.grad(
+        loss, list(tensors.values()), allow_unused=True
+    )
     return {
         name: ((presence <= 0) | (presence >= 1)).float().mean().item()
         for (name, presence), gradient in zip(tensors.items(), gradients, strict=True)

@@ -58,7 +58,7 @@ def route(tensors, **arguments):
         (torch.randn(x.shape, generator=generator, dtype=DOUBLE) * x.double()).sum()
         for x in result[:2]
     )
-    return *result, *torch.autograd.grad(total, inputs)
+    return *result[:3], *torch.autograd.grad(total, inputs)
 
 
 def assert_agree(result, expected, dtype):
@@ -150,7 +150,7 @@ def test_textbook_agrees_with_loops():
     result = tensors.route(backend="textbook", **arguments)
     expected = tensors.route(naive, **arguments)
     assert masses(tensors, result.assignments).min() < 1e-20
-    for one, other in zip(result, expected, strict=True):
+    for one, other in zip(result[:3], expected, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-9)
     for one, other in zip(
         *(torch.autograd.grad(x[0].sum() + x[1].sum(), tensors) for x in (result, expected)),
