@@ -245,7 +245,12 @@ def _write_training(
     write_rows(folder.trajectory, rows)
     steps_of = {rule: select(rows) for rule, select in RULES.items()}
     selected = {
-        rule: Selected(step=step, accuracy=at_step(rows, step)["validation_accuracy"])
+        rule: Selected(
+            step=step,
+            accuracy=at_step(rows, step)["validation_accuracy"],
+            probability_exponent=2.5 if rule == "last" else 1.0,
+            exponent_note=None if rule == "last" else "the logits are not finite",
+        )
         for rule, step in steps_of.items()
     }
     TrainingRecord(

@@ -108,6 +108,11 @@ def test_page_shows_missing_results_and_changes(page: str):
     assert "a paper, table 1" in page
 
 
+def test_page_shows_exponents_and_why_one_is_not_fitted(page: str):
+    assert "exponent of the probabilities 2.5</dd>" in page
+    assert "exponent of the probabilities 1: the logits are not finite</dd>" in page
+
+
 def test_a_complete_unchanged_benchmark_has_no_notices(tmp_path: Path, write_benchmark):
     folder = write_benchmark(tmp_path, seeds=(0, 1, 2), models=(("CNN", "cnn-small"),))
     page = report.build(folder).read_text()
