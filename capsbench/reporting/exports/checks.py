@@ -179,7 +179,8 @@ def _is_same(
 ) -> bool:
     """Check name, revision and arguments; arguments that are not given have their defaults.
 
-    Records of earlier revisions are kept, see `earlier_revisions`.
+    Records of earlier revisions are kept, see `earlier_revisions`. They may have other arguments
+    and defaults, and have all that the protocol states.
     """
     if config.name != name or not set(given) <= set(config.arguments):
         return False
@@ -187,7 +188,9 @@ def _is_same(
     cls = model_class(target) if kind == "models" else target.load()
     expected = _as_json(resolve(cls, given, what=name, supplied=supplied))
     recorded: dict[str, Any] = _as_json(config.arguments)
-    return config.revision <= cls.revision and all(
+    if config.revision < cls.revision:
+        return all(recorded[key] == value for key, value in _as_json(given).items())
+    return config.revision == cls.revision and all(
         key in expected and expected[key] == value for key, value in recorded.items()
     )
 
@@ -222,11 +225,13 @@ def _other_arguments(protocol: Benchmark, cell: CellResult) -> str | None:
     configs = {config.measure: config.for_model(cell.label) for config in protocol.measures}
     for name, record in cell.measures.items():
         if record.revision < load_measure(name).revision:
-            stated = configs[name].model_dump(
-                mode="json", include=configs[name].model_fields_set - {"layers", "measure"}
+            stated = configs[name].model_fields_set - {"layers", "measure"}
+            if not stated <= record.arguments.keys():
+                return name
+            recorded = parse_config(
+                {"measure": name} | {field: record.arguments[field] for field in stated}
             )
-            recorded: dict[str, Any] = _as_json(record.arguments)
-            if any(recorded.get(field) != value for field, value in stated.items()):
+            if any(getattr(recorded, field) != getattr(configs[name], field) for field in stated):
                 return name
             continue
         given = parse_config(record.arguments | {"measure": name})
