@@ -14,6 +14,7 @@ from capsbench.files.yaml import parse_yaml, write_yaml
 from capsbench.measures import load_measure
 from capsbench.models.cnn_small import CNNSmall
 from capsbench.names import table
+from capsbench.schema import load_benchmark
 from capsbench.values import Value
 
 PAGE = (Path(__file__).parents[1] / "docs" / "measures.md").read_text(encoding="utf-8")
@@ -141,3 +142,11 @@ def test_query_of_results(tmp_path, monkeypatch):
     names: dict[str, Any] = {}
     exec(compile(QUERY, "measures.md", "exec"), names)
     assert names["curves"].to_dict() == {"CNN": {90.0: 0.5}}
+
+
+def test_the_protocol_of_the_untrained_control_is_valid_and_controlled():
+    protocol = load_benchmark(str(Path(__file__).parents[1] / "docs" / "controls.yaml"))
+    assert "capsbench run docs/controls.yaml" in PAGE
+    for config in protocol.measures[1:]:
+        assert load_measure(config.measure).controlled
+        assert f"`{config.measure}`" in PAGE.partition("## The untrained control")[2]
