@@ -125,7 +125,7 @@ class EM:
             stride=self.stride,
             offsets=offsets[0].detach() if offsets else None,
             backend=backend,
-        )
+        )[:3]
 
 
 Case = Dynamic | EM
