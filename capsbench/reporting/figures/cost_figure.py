@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
 
 from capsbench.names import without_folder
 from capsbench.records import CellResult, Results
@@ -72,6 +73,9 @@ def cost_figure(results: Results) -> Figure | None:
                 for name, points in curve.lines.items():
                     draw_line(axes, points, names.index(name))
                 axes.set_xscale("log")
+                axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+                axes.xaxis.set_major_formatter(EngFormatter(sep=""))  # 500k, 2M
+                axes.xaxis.set_minor_formatter(NullFormatter())
                 axes.set_title(curve.title, fontsize="medium")
                 share_axis(axes)
             grid[-1, column].set_xlabel(COSTS[cost])

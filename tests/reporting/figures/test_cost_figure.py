@@ -78,6 +78,9 @@ def test_each_model_has_a_place_on_both_axes(tmp_path, write_benchmark, count):
         "parameters",
         "operations of one image (FLOPs)",
     ]
+    figure.canvas.draw()
+    labels = [text.get_text() for axes in figure.axes for text in axes.get_xticklabels()]
+    assert "2k" in labels and not any("$" in label for label in labels)
     assert "multiply-add counted as two" in cost_caption(results)
 
 
