@@ -78,7 +78,7 @@ def test_a_measure_without_control_and_one_without_values_never_run_the_untraine
 
 
 def test_images_are_warped_once_for_both_networks(monkeypatch):
-    counts = []
+    counts: list[int] = []
     made = ImageDataModule.on_after_batch_transfer
 
     def count(self, batch, number):

@@ -31,5 +31,5 @@ def bootstrap_p(first, second, *, resamples=999, seed=0):
             for table in (first, second)
         )
         gaps = abs(one.mean(axis=(1, 2)) - other.mean(axis=(1, 2)) - mean)
-        reached += np.count_nonzero(gaps >= statistic * crossed_error(one, other)[0])
+        reached += int(np.count_nonzero(gaps >= statistic * crossed_error(one, other)[0]))
     return (1 + reached) / (1 + resamples)

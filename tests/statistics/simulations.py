@@ -29,6 +29,12 @@ CHUNK = 250  # repetitions in one array
 IMAGES = 200
 
 
+def required(interval):
+    """Return an interval, which is defined."""
+    assert interval is not None
+    return interval
+
+
 def simulated_tests(repetitions, seeds, *, spread, images=IMAGES, shift=0.0, seed=0):
     """Return difference, standard error, degrees of freedom and p, (R,) each, of two models."""
     generator = np.random.default_rng([seed, seeds, images, int(1000 * spread)])
@@ -42,7 +48,7 @@ def simulated_tests(repetitions, seeds, *, spread, images=IMAGES, shift=0.0, see
     return means, errors, degrees, 2 * student_t.sf(abs(means) / errors, degrees)
 
 
-def as_differences(means, errors, degrees, seeds, *, images=IMAGES):
+def as_differences(means, errors, degrees, *, seeds, images=IMAGES):
     """Return simulated tests of accuracies as differences."""
     return [
         Difference(
@@ -97,7 +103,7 @@ def family_errors(repetitions, comparisons, seeds, *, spread, images=IMAGES):
             gap = other.mean(axis=(1, 2)) - first.mean(axis=(1, 2))
             tests.append(zip(gap, error, degrees, strict=True))
         for family in zip(*tests, strict=True):
-            adjusted = corrected(as_differences(*zip(*family, strict=True), seeds))
+            adjusted = corrected(as_differences(*zip(*family, strict=True), seeds=seeds))
             errors.append(any(each.p_corrected < LEVEL for each in adjusted))
     return np.array(errors)
 
@@ -107,8 +113,8 @@ def interval_coverage(repetitions, seeds, *, spread, true):
     shift = shift_of(true, spread=spread)
     simulated = simulated_tests(repetitions, seeds, spread=spread, shift=shift)
     covered = []
-    for each in as_differences(*simulated[:3], seeds):
-        low, high = interval_at(each, LEVEL)
+    for each in as_differences(*simulated[:3], seeds=seeds):
+        low, high = required(interval_at(each, LEVEL))
         assert -1 <= low <= high <= 1
         assert (low <= 0 <= high) == (each.p >= LEVEL)
         covered.append(low <= true <= high)
@@ -127,10 +133,10 @@ def mean_coverage(repetitions, seeds, *, ease, spread, images=500, failing=0.0):
     measured = generator.binomial(images, accuracies((repetitions, seeds))) / images
     bounded, free = [], []
     for values in measured:
-        low, high = bounded_t_interval(values, SHARES)
+        low, high = required(bounded_t_interval(values, SHARES))
         assert 0 <= low <= high <= 1
         bounded.append(low <= truth <= high)
-        low, high = t_interval(values)
+        low, high = required(t_interval(values))
         free.append(low <= truth <= high)
     return np.array(bounded), np.array(free)
 
@@ -147,7 +153,7 @@ def power_at_detectable(repetitions, seeds, comparisons, *, image_share=0.0):
     variance = 2 / seeds + image_share
     images = 100
     degrees = variance**2 / (2 / seeds**2 / (seeds - 1) + image_share**2 / (images - 1))
-    exact = as_differences([0.0], [np.sqrt(variance)], [degrees], seeds)[0]
+    exact = as_differences([0.0], [np.sqrt(variance)], [degrees], seeds=seeds)[0]
     true = smallest_detectable(exact._replace(comparisons=comparisons))
     generator = np.random.default_rng([5, seeds, comparisons])
     detected = []
@@ -177,7 +183,7 @@ def equivalence_rate(repetitions, seeds, *, true, spread, bound=0.02, comparison
     return np.array(
         [
             is_equivalent(each._replace(interval=interval_at(each, LEVEL / comparisons)), bound)
-            for each in as_differences(*simulated[:3], seeds)
+            for each in as_differences(*simulated[:3], seeds=seeds)
         ]
     )
 
@@ -188,6 +194,6 @@ def image_coverage(repetitions, *, images=300, ease=1.3, resamples=999):
     truth = norm.cdf(ease)
     covered = []
     for outcomes in generator.random((repetitions, images)) < truth:
-        low, high = bootstrap_over_images(outcomes, resamples=resamples).interval
+        low, high = required(bootstrap_over_images(outcomes, resamples=resamples).interval)
         covered.append(low <= truth <= high)
     return np.array(covered)

@@ -102,7 +102,7 @@ def power_table(repetitions):
     rows = []
     for seeds in SEEDS:
         for comparisons in (1, 6, FAMILY):
-            row = [seeds, comparisons]
+            row: list[object] = [seeds, comparisons]
             for image_share in (0.0, 0.2):
                 true, detected = power_at_detectable(
                     repetitions, seeds, comparisons, image_share=image_share

@@ -46,7 +46,7 @@ def test_the_interval_of_shares_stays_inside(results):
     gap = aggregate_seeds(cells, ACCURACY_BY_VIEW, Quantity(metric="gap"))
     assert novel is not None
     assert gap is not None
-    assert (novel.bounds, gap.bounds) == ((0, 1), (-1, 1))
+    assert [novel.bounds, gap.bounds] == [(0, 1), (-1, 1)]
     change = subtract_seeds(novel, novel)
     assert change is not None
     assert change.bounds == (-1, 1)

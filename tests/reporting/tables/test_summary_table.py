@@ -102,6 +102,7 @@ def test_presences_without_gradient_are_told_beside_the_seeds(write_benchmark, t
     folder = write_benchmark(tmp_path)
     cell = load_results(folder).by_label()["EM routing"][1]
     shares = {"primary presences": 0.002, "capsules 1 presences": 0.25, "class presences": 1.0}
+    assert cell.training is not None
     cell.training.model_copy(update={"zero_gradient": shares}).save(cell.folder.training)
     rows = {row.cells[0]: row.contents()[-1] for row in summary_table(load_results(folder)).rows}
     told = "25 % of the capsules 1 presences, 100 % of the class presences without gradient"
