@@ -49,7 +49,7 @@ def test_the_interval_of_shares_stays_inside(results):
     assert [novel.bounds, gap.bounds] == [(0, 1), (-1, 1)]
     change = subtract_seeds(novel, novel)
     assert change is not None
-    assert change.bounds == (-1, 1)
+    assert change.bounds == (-1.0, 1.0)
     one_at_chance = replace(novel, values={0: 0.988, 1: 0.113, 2: 0.987})
     assert one_at_chance.interval == pytest.approx((0.058, 0.988), abs=0.001)
     assert one_at_chance.interval == bounded_t_interval([0.988, 0.113, 0.987], (0, 1))
