@@ -7,11 +7,12 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field
 
 from capsbench.fingerprint import fingerprint
+from capsbench.names import without_folder
 from capsbench.records.folders import Inside, file_name
 from capsbench.records.provenance import Provenance
 from capsbench.records.record import Command, Label, Record, RecordPart, Seconds, Share
 from capsbench.schema import Benchmark, DataEntry, ModelEntry, Search
-from capsbench.schema.search import DESIGN, TUNING_SEED, TrialValues
+from capsbench.schema.search import DESIGN, DRAWN, TUNING_SEED, TrialValues
 from capsbench.search_space import Knob
 from capsbench.training.recipe import ProtocolRecipe
 from capsbench.viewpoint.ranges import ViewRange
@@ -73,13 +74,35 @@ class SearchedModel(RecordPart):
         label: Label of the model.
         name: Name of the model.
         revision: Revision of the model's class.
+        arguments: Arguments of the file that all trials have.
+        recipe: Values of the recipe that the file states for this model and all trials have.
         knobs: Searched arguments: ranges, and choices.
     """
 
     label: Label
     name: str
     revision: int
+    arguments: dict[str, Any] = Field(default_factory=dict)
+    recipe: dict[str, Any] = Field(default_factory=dict)
     knobs: dict[str, Knob] = Field(default_factory=dict)
+
+    @classmethod
+    def of(cls, entry: ModelEntry, knobs: dict[str, Knob], revision: int) -> SearchedModel:
+        """Return a model of a file, without values that its trials replace.
+
+        Args:
+            entry: The model.
+            knobs: Its searched arguments.
+            revision: Revision of its class.
+        """
+        return cls(
+            label=entry.label,
+            name=without_folder(entry.name),
+            revision=revision,
+            arguments={k: value for k, value in entry.arguments.items() if k not in knobs},
+            recipe={k: value for k, value in entry.recipe.items() if k not in DRAWN},
+            knobs=knobs,
+        )
 
 
 class Trial(RecordPart):

@@ -81,10 +81,7 @@ def _trials_of(
         for each in values
         for cell in plan(_protocol_of(protocol, entry, each), data_root=data_root, device=device)
     ]
-    model = SearchedModel(
-        label=entry.label, name=without_folder(entry.name), revision=cls.revision, knobs=knobs
-    )
-    return ModelTrials(model, values, cells)
+    return ModelTrials(SearchedModel.of(entry, knobs, cls.revision), values, cells)
 
 
 def _protocol_of(protocol: Benchmark, entry: ModelEntry, values: TrialValues) -> Benchmark:

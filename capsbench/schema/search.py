@@ -15,6 +15,7 @@ from capsbench.statistics.design import sobol_design
 DIMENSIONS = 16  # of every design, so that it is the same for models of few and of many knobs
 DESIGN = "scrambled Sobol sequence"
 NO_DECAY = 0.25  # share of the trials without weight decay
+DRAWN = ("learning_rate", "weight_decay")  # values of the recipe that every trial replaces
 TUNING_SEED = 1000  # seed of all trials; reported seeds lie below it
 
 
@@ -85,7 +86,7 @@ class Search(SchemaModel):
         design = sobol_design(self.trials, DIMENSIONS, derive("search", benchmark)).tolist()
         return [
             TrialValues(
-                {"learning_rate": rates.at(rate), "weight_decay": _decay(decays, decay)},
+                dict(zip(DRAWN, (rates.at(rate), _decay(decays, decay)), strict=True)),
                 {
                     name: value_at(knob, share)
                     for (name, knob), share in zip(sorted(knobs.items()), others, strict=False)

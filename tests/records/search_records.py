@@ -41,8 +41,9 @@ def search_record(content, accuracies, *, knobs=None, scale=None):
         protocol=SearchedProtocol.of(searched_variant(benchmark), scale, {}),
         search=benchmark.search,
         models=tuple(
-            SearchedModel(label=label, name="net", revision=1, knobs=knobs or {})
-            for label in accuracies
+            SearchedModel.of(entry, knobs or {}, 1)
+            for entry in benchmark.models
+            if entry.label in accuracies
         ),
         trials=tuple(trials),
         devices=("a processor",),

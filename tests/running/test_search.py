@@ -219,6 +219,13 @@ def test_the_page_and_the_export_show_the_search(session, tmp_path):
     exported = load_export(export_benchmark(tmp_path / "quick", tmp_path / "results"))
     assert exported.results.record.search == record
     check_export(exported)
+    other = record.protocol.recipe.model_copy(update={"limit": 80})
+    foreign = record.model_copy(
+        update={"protocol": record.protocol.model_copy(update={"recipe": other})}
+    )
+    whole = exported.results.record.model_copy(update={"search": foreign})
+    with pytest.raises(UserError, match="another protocol"):
+        check_export(replace(exported, results=replace(exported.results, record=whole)))
     (kept,) = (tmp_path / "results" / "searches").iterdir()
     assert load_search(kept).record == record
 

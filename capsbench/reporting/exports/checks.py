@@ -25,7 +25,7 @@ from capsbench.records import (
 from capsbench.records.training import DataConfig, ModelConfig
 from capsbench.reporting.comparisons.differences import ModelDifference
 from capsbench.reporting.exports.export import ExportedResults, require_registered
-from capsbench.reporting.exports.search_checks import check_search
+from capsbench.reporting.exports.search_checks import check_search, check_searched
 from capsbench.reporting.tables.quantity_text import measured_text
 from capsbench.schema import Benchmark, build_benchmark, variants
 from capsbench.schema.quantities import require_quantity
@@ -132,18 +132,19 @@ def _searched(exported: ExportedResults, shipped: Benchmark) -> Benchmark:
     """Return the shipped protocol with the values that the record's search has chosen.
 
     Raises:
-        UserError: The record holds no search, that of another design, or one that is incomplete.
+        UserError: The record holds no search, that of another protocol, or one that is incomplete.
     """
     path, search = exported.path, exported.results.record.search
     tuned = {entry.label for entry in shipped.models if entry.tuned}
     tuned |= set() if search is None else {model.label for model in search.models}
     missing = {cell.label for cell in exported.results.cells} - tuned
-    if search is None or search.search != shipped.search or missing:
+    if search is None or missing:
         raise UserError(
             f"{path}: expected the recipe of the best of {shipped.search.trials} trials for every "
             f"model; run '{shipped.name}' with --search again"
         )
     check_search(path, search)
+    check_searched(str(path), search, shipped, search.protocol.scale, shipped.models)
     models = tuple(map(search.applied_to, shipped.models))
     return shipped.model_copy(update={"models": models})
 

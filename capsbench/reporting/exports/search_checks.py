@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,11 +10,9 @@ from capsbench.errors import UserError
 from capsbench.files.atomic import read_json
 from capsbench.records import CellResult
 from capsbench.records.folders import SEARCHES
-from capsbench.records.search import SearchedProtocol, SearchRecord, best
-from capsbench.schema import Benchmark, searched_variant
-from capsbench.schema.search import DESIGN, TUNING_SEED
-
-DRAWN = {"learning_rate", "weight_decay"}  # of the recipe, which trials replace
+from capsbench.records.search import SearchedModel, SearchedProtocol, SearchRecord, best
+from capsbench.schema import Benchmark, ModelEntry, searched_variant
+from capsbench.schema.search import DESIGN, DRAWN, TUNING_SEED
 
 
 @dataclass(frozen=True)
@@ -124,10 +122,43 @@ def check_tuned(
                 f"{where} does not have the values of the best trial of {entry.tuned}; paste those "
                 "that the search printed"
             )
-        searched = SearchedProtocol.of(searched_variant(benchmark), scale, {})
-        if _conditions(searched) != _conditions(record.protocol):
+        check_searched(where, record, benchmark, scale, [entry])
+
+
+def check_searched(
+    where: str,
+    record: SearchRecord,
+    benchmark: Benchmark,
+    scale: str | None,
+    entries: Sequence[ModelEntry],
+) -> None:
+    """Check that the trials of a search have the networks, the protocol and the budget of a file.
+
+    Args:
+        where: The file, for error messages.
+        record: The search.
+        benchmark: The protocol at the scale.
+        scale: Name of the scale; None at full size.
+        entries: Models of the file; those that were not searched are left out.
+
+    Raises:
+        UserError: They have not.
+    """
+    protocol = SearchedProtocol.of(searched_variant(benchmark), scale, {})
+    if _conditions(protocol) != _conditions(record.protocol):
+        raise UserError(f"{where} was tuned under another protocol; repeat the search")
+    if record.search != benchmark.search:
+        raise UserError(
+            f"{where} was tuned by {record.search.trials} trials of another design than that of "
+            f"the file, which has {benchmark.search.trials}; repeat the search"
+        )
+    models = {model.label: model for model in record.models}
+    for entry in entries:
+        model = models.get(entry.label)
+        if model and model != SearchedModel.of(entry, model.knobs, model.revision):
             raise UserError(
-                f"{where} was tuned under another protocol; repeat the search {entry.tuned}"
+                f"{where}: {entry.label} was tuned with another name, other arguments or another "
+                "recipe than in the file; repeat the search"
             )
 
 

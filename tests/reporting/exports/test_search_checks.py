@@ -146,6 +146,9 @@ def test_the_values_of_a_file_are_those_of_its_search(protocol, record):
         ({"recipe": first.recipe | {"learning_rate": 0.5}}, "best trial"),
         ({"arguments": {"rate": 0.25}}, "best trial"),
         ({"label": "Else"}, "best trial"),
+        ({"name": "cnn-small"}, "Tiny was tuned with another name"),
+        ({"arguments": first.arguments | {"width": 4}}, "other arguments"),
+        ({"recipe": first.recipe | {"schedule": "constant"}}, "another recipe"),
     ):
         changed = tuned.model_copy(update={"models": (first.model_copy(update=change), *others)})
         with pytest.raises(UserError, match=words):
@@ -153,6 +156,9 @@ def test_the_values_of_a_file_are_those_of_its_search(protocol, record):
     steps = tuned.recipe.model_copy(update={"steps": 13})
     with pytest.raises(UserError, match="another protocol"):
         check_tuned(tuned.model_copy(update={"recipe": steps}), None, searches)
+    more = tuned.search.model_copy(update={"trials": 64})
+    with pytest.raises(UserError, match="tuned by 3 trials.*64"):
+        check_tuned(tuned.model_copy(update={"search": more}), None, searches)
 
 
 def test_pages_state_who_is_tuned(protocol, record):
