@@ -91,7 +91,7 @@ def cost_caption(results: Results) -> str:
     return (
         f"{lines} A network above and to the left of another one is more accurate at less cost. "
         "Operations are those of convolutions and matrix products for one image, a multiply-add "
-        "counted as two."
+        "counted as two; element-wise ones, of which EM routing has many, are not counted."
     )
 
 

@@ -157,7 +157,7 @@ def test_the_values_of_a_file_are_those_of_its_search(protocol, record):
     with pytest.raises(UserError, match="another protocol"):
         check_tuned(tuned.model_copy(update={"recipe": steps}), None, searches)
     more = tuned.search.model_copy(update={"trials": 64})
-    with pytest.raises(UserError, match="tuned by 3 trials.*64"):
+    with pytest.raises(UserError, match=r"tuned by 3 trials.*64"):
         check_tuned(tuned.model_copy(update={"search": more}), None, searches)
 
 
