@@ -41,6 +41,7 @@ from capsbench.contracts import (
 from capsbench.errors import UserError
 from capsbench.models._cnn import feature_map
 from capsbench.models._geometry import LayerWindow, output_size, smallest_input, stride_and_offset
+from capsbench.models._standardize import STANDARDIZED, standardize
 from capsbench.representations import (
     AFFINE,
     LINEAR,
@@ -63,11 +64,6 @@ CLAIM = (
 
 Loss = Literal["cross-entropy", "spread", "margin"]
 
-STANDARDIZED = (
-    "convolutions move with the image (LeCun et al. 1998), as long as nothing leaves the image, "
-    "whose pixels are standardised"
-)
-
 
 class CapsNetEM(Model):
     """Matrix capsules with EM routing, with constants and a loss of our own with which they learn.
@@ -80,8 +76,8 @@ class CapsNetEM(Model):
     Constants of the routing, the initial poses and the loss are ours (`OURS`): with those of
     `CapsNetEMPaper`, several class presences are rounded to exactly 1, where no gradient is left.
     The scores are the logits of the class presences. The loss is the cross-entropy of 20 times
-    these logits without the inverse temperature, so that nothing is rounded on the way to it, and
-    the inverse temperature, which rises linearly over the training, does not change it.
+    these logits without the inverse temperature: nothing is rounded on the way to it, and the
+    inverse temperature, which rises linearly over the training, does not scale it.
 
     Args:
         image_shape: (C, H, W) of the images.
@@ -108,7 +104,6 @@ class CapsNetEM(Model):
         "after Hinton, Sabour, Frosst, 'Matrix Capsules with EM Routing' (ICLR 2018), with "
         "constants and a loss of ours"
     )
-
     name: ClassVar[str] = "capsnet-em"
     knobs: ClassVar[Mapping[str, Knob]] = {
         "iterations": (1, 2, 3),
@@ -233,11 +228,8 @@ class CapsNetEM(Model):
         image only if nothing leaves it, because its pixels are standardised. In the capsule layers
         a child near the border has fewer parents than others.
         """
-        layers = {
-            "conv": feature_map(
-                "conv", self.windows[:1], shift_basis="claimed", source=STANDARDIZED
-            )
-        }
+        conv = feature_map("conv", self.windows[:1], shift_basis="claimed", source=STANDARDIZED)
+        layers = {"conv": conv}
         maps = {"primary": "primary"}
         maps |= {f"capsules {i + 1}": f"capsules.{i}" for i in range(len(self.capsules))}
         for count, (name, module) in enumerate(maps.items(), start=1):
@@ -259,11 +251,9 @@ class CapsNetEM(Model):
         if self.coordinate_addition:
             views = AFFINE if self.multiplies_poses else SHIFTS
             class_poses = MatrixPoses(frame=self.pose_frame(), claimed=views, source=CLAIM)
-        presences = Invariant(claimed=AFFINE, source=CLAIM)
+        still = Invariant(claimed=AFFINE, source=CLAIM)
         layers["class poses"] = LayerOfInterest("classes", "pose", 0, transformation=class_poses)
-        layers["class presences"] = LayerOfInterest(
-            "classes", "presence", 1, transformation=presences
-        )
+        layers["class presences"] = LayerOfInterest("classes", "presence", 1, transformation=still)
         return layers
 
     @property
@@ -408,16 +398,3 @@ class CapsNetEMCode(CapsNetEMPaper):
         """Compute the spread loss averaged over classes; the margin rises along a sigmoid."""
         margin = spread_margin_sigmoid(progress)
         return spread_loss(presences, targets, margin=margin) / self.num_classes
-
-
-def standardize(images: Tensor) -> Tensor:
-    """Standardise images (B, C, H, W) to mean 0 and variance 1 over all channels (Hinton 2018, 5).
-
-    The standard deviation is clamped to at least 1 / sqrt(C H W), so that a uniform image becomes
-    zero.
-    """
-    flat = images.flatten(start_dim=1)
-    floor = 1 / flat.shape[1]
-    centred = flat - flat.mean(dim=1, keepdim=True)
-    variance = centred.square().mean(dim=1, keepdim=True)
-    return (centred * variance.clamp_min(floor).rsqrt()).view_as(images)

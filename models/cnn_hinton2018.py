@@ -9,7 +9,7 @@ from torch import Tensor
 from capsbench.arguments import Positive
 from capsbench.contracts import ImageShape, Prediction
 from capsbench.models._cnn import POOL, Block, DropoutRate, Padding, PlainCNN, conv_window
-from capsbench.models.capsnet_em import STANDARDIZED, standardize
+from capsbench.models._standardize import STANDARDIZED, standardize
 from capsbench.representations import Basis
 from capsbench.viewpoint.views import Views
 

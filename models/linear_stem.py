@@ -12,7 +12,7 @@ from capsbench.capsules.convolution import Conv2d
 from capsbench.contracts import ImageShape, LayerOfInterest, Prediction, require_size
 from capsbench.models._cnn import SequentialClassifier, feature_map
 from capsbench.models._geometry import LayerWindow, output_size, smallest_input
-from capsbench.models.capsnet_em import STANDARDIZED, standardize
+from capsbench.models._standardize import STANDARDIZED, standardize
 from capsbench.viewpoint.views import Views
 
 
