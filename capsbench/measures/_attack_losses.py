@@ -52,25 +52,23 @@ def cross_entropy(
     return -likelihood if target_classes is None else likelihood
 
 
-def margin(
-    log_probabilities: Tensor, labels: Tensor, target_classes: Tensor | None = None
-) -> Tensor:
+def margin(logits: Tensor, labels: Tensor, target_classes: Tensor | None = None) -> Tensor:
     """Return the margin (B,) by which a wrong class is more likely than the true one.
 
-    log p_r - log p_y, where y is the true class, and r the most likely wrong one or that of the
-    targeted attack (Andriushchenko et al. 2020, section 3.1, with the other sign). Of several
-    objects, y is the least likely true class.
+    z_r - z_y, where y is the true class, and r the most likely wrong one or that of the targeted
+    attack (Andriushchenko et al. 2020, section 3.1, with the other sign). Of several objects, y is
+    the least likely true class.
     """
-    present = one_hot(labels, log_probabilities.shape[-1]) > 0
-    true = log_probabilities.masked_fill(~present, torch.inf).amin(dim=-1)
+    present = one_hot(labels, logits.shape[-1]) > 0
+    true = logits.masked_fill(~present, torch.inf).amin(dim=-1)
     if target_classes is None:
-        rival = log_probabilities.masked_fill(present, -torch.inf).amax(dim=-1)
+        rival = logits.masked_fill(present, -torch.inf).amax(dim=-1)
     else:
-        rival = log_probabilities.gather(1, target_classes[:, None])[:, 0]
+        rival = logits.gather(1, target_classes[:, None])[:, 0]
     return rival - true
 
 
-def dlr(log_probabilities: Tensor, labels: Tensor, target_classes: Tensor | None = None) -> Tensor:
+def dlr(logits: Tensor, labels: Tensor, target_classes: Tensor | None = None) -> Tensor:
     """Return the difference of logits ratio (B,): the margin relative to the spread of the top.
 
     -(z_y - max_{i != y} z_i) / (z_1 - z_3), where z_1 >= z_2 >= ... are the sorted logits; for a
@@ -78,13 +76,14 @@ def dlr(log_probabilities: Tensor, labels: Tensor, target_classes: Tensor | None
     Evaluation of Adversarial Robustness with an Ensemble of Diverse Parameter-free Attacks', eq. 6
     and 7). Neither a factor nor a constant on the logits changes it: it does not saturate, and does
     not depend on a convention of probabilities. Of M objects, z_3 is z_(M+2) and z_4 is z_(M+3), or
-    the last. Of two classes, whose quotient is constant, it is the margin.
+    the last. Of two classes, and of three if targeted, it is the margin: the quotient would be -1
+    wherever the true class is the most likely one, and the target, if any, the least likely.
     """
-    distance = margin(log_probabilities, labels, target_classes)
-    num_classes = log_probabilities.shape[-1]
-    if num_classes < 3:
+    distance = margin(logits, labels, target_classes)
+    num_classes = logits.shape[-1]
+    if num_classes < (3 if target_classes is None else 4):
         return distance
-    ranked = log_probabilities.sort(dim=-1, descending=True).values
+    ranked = logits.sort(dim=-1, descending=True).values
     objects = one_hot(labels, num_classes).sum(dim=-1, keepdim=True).long()
     lower = ranked.gather(1, (objects + 1).clamp_max(num_classes - 1))[:, 0]
     if target_classes is not None:
@@ -99,17 +98,15 @@ LOSSES: dict[LossName, Callable[[Tensor, Tensor, Tensor | None], Tensor]] = {
 }
 
 
-def is_misled(
-    log_probabilities: Tensor, labels: Tensor, target_classes: Tensor | None = None
-) -> Tensor:
+def is_misled(logits: Tensor, labels: Tensor, target_classes: Tensor | None = None) -> Tensor:
     """Return (B,) bool, True if the attack has reached its aim.
 
     An untargeted attack has if any object is not predicted, see `class_recall`; a targeted one if
     the target class is the predicted one, or among the M predicted ones for M objects.
     """
     if target_classes is None:
-        return class_recall(log_probabilities, labels) < 1
-    predicted = predicted_classes(log_probabilities, labels)
+        return class_recall(logits, labels) < 1
+    predicted = predicted_classes(logits, labels)
     return predicted.gather(1, target_classes[:, None])[:, 0]
 
 

@@ -113,6 +113,14 @@ def test_few_classes_have_a_gradient(num_classes):
         assert torch.equal(losses, margin(logits, LABELS % 2))
 
 
+def test_the_least_likely_of_three_classes_can_be_aimed_at():
+    """A quotient would be -1 there for all logits."""
+    logits = torch.tensor([[4.0, 1.0, -2.0]], requires_grad=True)
+    losses = dlr(logits, torch.tensor([0]), torch.tensor([2]))
+    (gradient,) = torch.autograd.grad(losses.sum(), logits)
+    assert gradient.tolist() == [[-1, 0, 1]]
+
+
 def test_the_gradient_is_that_of_the_negative_log_probability():
     torch.manual_seed(1)
     model, images = Linear(3), torch.rand(6, 1, 2, 4)
