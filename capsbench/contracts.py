@@ -135,10 +135,10 @@ class Model(Pretrained, ABC):
         """Refuse a class with log-probabilities of its own, which no fitted exponent would reach.
 
         Raises:
-            UserError: The class overrides `log_probabilities`.
+            UserError: The class overrides `log_probabilities`, or inherits another one.
         """
         super().__init_subclass__(**kwargs)
-        if "log_probabilities" in vars(cls):
+        if cls.log_probabilities is not Model.log_probabilities:
             raise UserError(
                 f"{cls.__name__} overrides log_probabilities, which is the same for every model; "
                 "override logits, which returns log-probabilities up to a constant of each image"

@@ -75,6 +75,15 @@ def test_log_probabilities_are_the_same_for_every_model():
             def log_probabilities(self, prediction):  # type: ignore[misc]
                 return prediction.scores
 
+    class Mixin:
+        def log_probabilities(self, prediction):
+            return prediction.scores
+
+    with pytest.raises(UserError, match="Mixed overrides log_probabilities"):
+
+        class Mixed(Mixin, Presences):  # type: ignore[misc]
+            pass
+
 
 @pytest.mark.parametrize("name", ["cnn-small", "capsnet-dr", "capsnet-em"])
 def test_only_the_exponent_may_be_missing_in_weights(name):

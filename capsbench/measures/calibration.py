@@ -91,8 +91,8 @@ class Calibration(Measure[CalibrationConfig]):
 
     Probabilities have the exponent that was fitted on the validation images, see
     `capsbench.training.probability_exponent`. With exponent=1 they are those before the fit: the
-    softmax of the logits, which of capsules are presences divided by their sum. The most likely
-    class is the same.
+    softmax of the logits, which of capsules with dynamic routing are presences divided by their
+    sum. The most likely class is the same.
 
     Further arrays, for each split: ``targets``; ``presences`` (N, K) of the class capsules;
     ``capsule_presences``, ``absolute_spread`` and ``relative_spread`` (N, J) of the last capsules;
