@@ -75,8 +75,8 @@ class AccuracyBySplitConfig(MeasureConfig):
 class AccuracyBySplit(Measure[AccuracyBySplitConfig]):
     """Accuracy on whole splits, and on the test images at views of named ranges.
 
-    Of a range that turns images by more than a quarter, the accuracy with alike classes as one (6
-    and 9) is given beside the plain one.
+    Of a range that turns images by more than a quarter, and of a split if the views of training do,
+    the accuracy with alike classes as one (6 and 9) is given beside the plain one.
     """
 
     config = AccuracyBySplitConfig
@@ -118,7 +118,8 @@ class AccuracyBySplit(Measure[AccuracyBySplitConfig]):
             by_split[name] = accuracy.with_value(float(correct.mean()), n)
             values.append(by_split[name])
             per_image |= {accuracy.name: correct, index_name(name): predictions.index}
-            if predictions.merged is not None and views and reaches_further(views):
+            drawn = data.default_views(split) if views is None else views
+            if predictions.merged is not None and reaches_further(drawn):
                 merged = merged_quantity(accuracy, data)
                 values.append(merged.with_value(float(predictions.merged.mean()), n))
                 per_image[merged.name] = predictions.merged

@@ -117,6 +117,16 @@ def test_ranges_beyond_a_quarter_have_both_accuracies(digits):
     assert len(result.values) == 3
 
 
+def test_splits_have_both_accuracies_if_the_views_of_training_turn_further():
+    cls = find("datamodules", "digits").load()
+    for angle, metrics in ((90, {"accuracy"}), (91, {"accuracy", "merged_accuracy"})):
+        data = cls(limit=150, views=ViewRange(rotation=(-angle, angle)))
+        result = compute("accuracy-by-split", Linear(), data, splits=("familiar",))
+        assert {value.metric for value in result.values} == metrics
+    merged = number(result, metric="merged_accuracy", split="familiar", **CLASSES)
+    assert merged > number(result, metric="accuracy", split="familiar")
+
+
 @pytest.mark.parametrize(
     ("measure", "arguments"),
     [
