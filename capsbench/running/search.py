@@ -133,7 +133,8 @@ def _read(
         if winner is None:
             raise UserError(
                 f"all {len(tried)} trials of {each.model.label} diverged or failed; change the "
-                "ranges of the search, such as --set search.learning_rate=[1e-5,1e-3]"
+                "ranges of the search, such as --set search.learning_rate=[1e-5,1e-3], or leave "
+                "this model out by --models"
             )
         trials += [trial.model_copy(update={"chosen": trial is winner}) for trial in tried]
     folders = [CellFolder(session.output / trial.path) for trial in trials]
