@@ -14,13 +14,8 @@ from capsbench.capsules.losses import (
 )
 from capsbench.contracts import Batch, one_hot
 from capsbench.errors import UserError
-from capsbench.models.capsnet_em import (
-    CapsNetEM,
-    CapsNetEMCode,
-    CapsNetEMPaper,
-    CapsNetEMSmall,
-    standardize,
-)
+from capsbench.models._standardize import standardize
+from capsbench.models.capsnet_em import CapsNetEM, CapsNetEMCode, CapsNetEMPaper, CapsNetEMSmall
 from capsbench.viewpoint.views import Views
 
 MODELS: list[type[CapsNetEM]] = [CapsNetEM, CapsNetEMSmall, CapsNetEMPaper, CapsNetEMCode]
