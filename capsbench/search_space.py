@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any, Literal, Self, TypeAlias
+from typing import Annotated, Any, Literal, Self, TypeAlias
 
-from pydantic import ConfigDict, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from capsbench.arguments import OneSentence, parameters
 from capsbench.errors import UserError, unknown
@@ -55,7 +55,7 @@ class Range(StrictModel, metaclass=OneSentence):
         return min(max(float(f"{value:.{DIGITS}g}"), self.low), self.high)
 
 
-Knob: TypeAlias = Range | tuple[Any, ...]  # a range, or choices
+Knob: TypeAlias = Range | Annotated[tuple[Any, ...], Field(min_length=1)]  # a range, or choices
 
 
 def value_at(knob: Knob, share: float) -> Any:
@@ -78,8 +78,11 @@ def checked_knobs(cls: type, knobs: Mapping[str, Knob], *, what: str) -> dict[st
         what: Description of the class for error messages, such as ``"model 'capsnet-em'"``.
 
     Raises:
-        UserError: A knob is no argument of the constructor, or is neither a range nor choices.
+        UserError: There is no mapping, a knob is no argument of the constructor, or it is neither a
+            range nor choices.
     """
+    if not isinstance(knobs, Mapping):
+        raise UserError(f"knobs of {what}: expected ranges and choices by name, got {knobs!r}")
     known = parameters(cls)
     for name, knob in knobs.items():
         if name not in known:

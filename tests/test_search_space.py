@@ -71,6 +71,7 @@ class Net(Model):
         ({"width": ()}, "choices"),
         ({"width": [1, 2]}, "choices"),
         ({"width": 3}, "choices"),
+        (("width",), "by name"),
     ],
 )
 def test_knobs_that_do_not_fit_are_refused(knobs, word):

@@ -65,7 +65,7 @@ def model_facts(
         batch: Images whose votes are counted.
     """
     from capsbench.profiling.model_cost import model_cost
-    from capsbench.search_space import as_in_files
+    from capsbench.search_space import as_in_files, checked_knobs
 
     cls, arguments = model_with_arguments(target, settings)
     try:
@@ -80,12 +80,13 @@ def model_facts(
         if cls.__module__.startswith("capsbench."):
             raise  # a bug of our own
         raise UserError(f"{what}: {in_one_line(error, cls.__module__)}") from error
+    knobs = checked_knobs(cls, cls.knobs, what=f"model '{target.name}'")
     facts = {
         **_class_facts(target, cls),
         "image_shape": image_shape,
         "classes": classes,
         "parameters": cost.parameters,
-        **({"knobs": {k: as_in_files(knob) for k, knob in cls.knobs.items()}} if cls.knobs else {}),
+        **({"knobs": {k: as_in_files(knob) for k, knob in knobs.items()}} if knobs else {}),
         **(wrapper_facts(model) or {}),
     }
     if cost.decoder_parameters is not None:

@@ -75,6 +75,10 @@ def unknown_model(content):
     content["models"].pop()
 
 
+def no_choice(content):
+    content["models"][0]["knobs"]["rate"] = []
+
+
 def edited(content):
     content["trials"][1]["accuracy"] = 1.5
 
@@ -92,6 +96,7 @@ def edited(content):
         (all_seeds, "seed 1000"),
         (own_budget, "2 trials"),
         (unknown_model, "each model once"),
+        (no_choice, "knobs"),
         (edited, "accuracy.*1.5"),
     ],
 )
