@@ -14,12 +14,14 @@ from capsbench.records import (
     CellFolder,
     FailureRecord,
     MeasureRecord,
+    SearchRecord,
     TrainingConfig,
     TrainingRecord,
 )
 from capsbench.records.folders import cells_in
 from capsbench.running.merging import merge as merging
 from capsbench.running.merging.merge import carry_out, plan_merge
+from tests.records.search_records import search_record
 
 OTHER = "0" * 64  # SHA-256 of nothing here
 LATER = {"date": "2030-01-01T00:00:00+00:00"}
@@ -78,6 +80,26 @@ def test_two_halves_become_the_whole(cli, halves):
     assert (code, err) == (0, "")
     assert "nothing new" in out
     assert contents("all") == merged
+
+
+def test_the_search_of_both_is_one_file(cli, halves):
+    for folder, label in (("one", "small"), ("two", "smaller")):
+        path = BenchmarkFolder(Path(folder, "tiny")).record
+        record = BenchmarkRecord.load(path)
+        search = search_record(record.benchmark, {label: (0.5,)})
+        models = tuple(map(search.applied_to, record.benchmark.models))
+        changed = {
+            "search": search,
+            "benchmark": record.benchmark.model_copy(update={"models": models}),
+        }
+        record.model_copy(update=changed).save(path)
+    assert cli("merge", "one", "two", "--into", "all")[0] == 0
+    united = BenchmarkRecord.load(Path("all/tiny/benchmark.json"))
+    assert united.search is not None
+    assert {trial.label for trial in united.search.trials} == {"small", "smaller"}
+    assert {entry.tuned for entry in united.benchmark.models} == {united.search.name}
+    (path,) = Path("all/searches").iterdir()
+    assert (path.stem, SearchRecord.load(path)) == (united.search.name, united.search)
 
 
 def test_the_target_may_be_one_of_the_folders(halves):

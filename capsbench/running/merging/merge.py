@@ -23,7 +23,7 @@ from capsbench.records import (
     benchmarks_in,
 )
 from capsbench.records.cell_files import require_sha256
-from capsbench.records.folders import cells_in
+from capsbench.records.folders import cells_in, search_file
 from capsbench.records.record import REMEDY, damaged_record
 from capsbench.running.merging.benchmarks import (
     BenchmarkSource,
@@ -202,6 +202,8 @@ def _write_record(plan: RecordPlan, into: Path, on_copied: Callable[[], None]) -
         for piece in plan.pieces:
             _copy(piece, into, on_copied)
         plan.record.save(path)
+        if isinstance(plan.record, BenchmarkRecord) and (search := plan.record.search):
+            search.save(search_file(into, search.name))
 
 
 def _held(path: Path) -> Lease:
