@@ -1,4 +1,4 @@
-"""What claims measure, of networks of which it is known what they know of a turn.
+"""Numbers that claims use, of networks of which it is known what they know of a turn.
 
 A network with the true pose in its capsules passes; one that is invariant and one with random
 weights do not. Passing is a gain over the same network before training.
