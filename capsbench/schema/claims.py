@@ -75,8 +75,8 @@ class Claim(SchemaModel):
     Attributes:
         claim: The sentence.
         source: Its source.
-        bound: Largest difference that counts as none, in the unit of the compared numbers. It is
-            declared before any run, so that no result can choose it.
+        bound: Largest difference that counts as none where neither direction is shown, in the unit
+            of the compared numbers. It is declared before any run, so that no result can choose it.
         tests: The tests. Each model has one primary test on each part where it has any.
     """
 

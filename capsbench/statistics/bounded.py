@@ -27,7 +27,7 @@ def bounded_t_interval(values: ArrayLike, bounds: Interval) -> Interval | None:
         bounds: Lowest and highest possible value.
 
     Returns:
-        None (undefined) below three seeds.
+        None (undefined) below three seeds, and if all values are equal.
     """
     limits = t_interval(values)
     return None if limits is None else score_interval(limits, bounds)

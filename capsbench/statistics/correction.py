@@ -9,7 +9,9 @@ import numpy as np
 from capsbench.statistics.paired_difference import LEVEL, Difference, interval_at
 
 
-def corrected(differences: Sequence[Difference]) -> list[Difference]:
+def corrected(
+    differences: Sequence[Difference], comparisons: int | None = None
+) -> list[Difference]:
     """Return the differences with p-values and intervals corrected for their number (Bonferroni).
 
     With m comparisons, p becomes min(1, m p), and the interval that at confidence 1 - 0.05 / m.
@@ -17,15 +19,17 @@ def corrected(differences: Sequence[Difference]) -> list[Difference]:
     positive, stays below 5 %, for any dependence between the comparisons (Dunn 1961).
 
     Args:
-        differences: All comparisons that were made, not only the large ones. Undefined ones do not
-            count.
+        differences: All comparisons that were made, not only the large ones.
+        comparisons: Size of a family that was declared before the measurement, of which some may be
+            missing. By default those with a p-value count.
     """
-    count = sum(not np.isnan(each.p) for each in differences)
+    if comparisons is None:
+        comparisons = sum(not np.isnan(each.p) for each in differences)
     return [
         each._replace(
-            p_corrected=float(np.minimum(1, count * each.p)),
-            interval=interval_at(each, LEVEL / max(count, 1)),
-            comparisons=count,
+            p_corrected=float(np.minimum(1, comparisons * each.p)),
+            interval=interval_at(each, LEVEL / max(comparisons, 1)),
+            comparisons=comparisons,
         )
         for each in differences
     ]

@@ -17,6 +17,7 @@ from capsbench.errors import UserError
 SEEDS_FOR_INTERVAL = 3
 RESAMPLES = 4999  # the smallest p-value is 1 / (RESAMPLES + 1)
 CONFIDENCE = 0.95
+ROUNDING = 1e-12  # of the largest number; smaller deviations count as 0
 CHUNK = 1 << 16  # numbers in one array of drawn images: it stays in the cache of a processor
 
 Floats = NDArray[np.float64]
@@ -47,10 +48,11 @@ def t_interval(values: ArrayLike) -> Interval | None:
 
     Returns:
         None (undefined) below three seeds: with two, each half of the interval would be nine
-        standard deviations wide.
+        standard deviations wide. None as well if all values are equal, which does not show that
+        those of other seeds are.
     """
     by_seed = np.asarray(values, dtype=float)
-    if by_seed.size < SEEDS_FOR_INTERVAL:
+    if by_seed.size < SEEDS_FOR_INTERVAL or np.ptp(by_seed) <= ROUNDING * abs(by_seed).max():
         return None
     from scipy.stats import t as student_t  # takes longer to import than a page of two seeds
 

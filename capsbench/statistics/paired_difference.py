@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike
 from capsbench.errors import UserError
 from capsbench.statistics.bounded import score_interval
 from capsbench.statistics.intervals import (
+    ROUNDING,
     SEEDS_FOR_INTERVAL,
     Floats,
     Interval,
@@ -23,7 +24,6 @@ from capsbench.statistics.intervals import (
 )
 
 LEVEL = 0.05  # of all tests of a family together
-ROUNDING = 1e-12  # of the largest outcome; smaller standard errors count as 0
 
 
 class Difference(NamedTuple):

@@ -55,9 +55,14 @@ def test_a_seed_at_chance_leaves_an_interval_of_accuracies():
     assert bounded_t_interval(values, SHARES) == pytest.approx((0.058, 0.988), abs=0.001)
 
 
-def test_equal_values_have_an_interval_without_width():
-    assert bounded_t_interval([1.0, 1.0, 1.0], SHARES) == (1, 1)
-    assert bounded_t_interval([0.25, 0.25, 0.25], SHARES) == pytest.approx((0.25, 0.25))
+def test_equal_values_are_no_evidence_about_other_seeds():
+    for value in (0.0, 1.0, 0.25):
+        assert bounded_t_interval([value] * 3, SHARES) is None
+        assert t_interval([value] * 3) is None
+    assert t_interval([0.8 - 0.7, 0.9 - 0.8, 0.3 - 0.2]) is None  # but for rounding
+
+
+def test_values_at_an_end_of_the_range():
     rounded = bounded_t_interval([1.00001, 1.00002, 1.0], SHARES)
     assert rounded == pytest.approx((1, 1), abs=1e-4)
     assert score_interval((0.99999, 1.00001), SHARES) == pytest.approx((0.99999, 1), abs=1e-9)

@@ -72,6 +72,15 @@ def test_undefined_comparisons_do_not_count():
     assert corrected([constant])[0].interval is None
 
 
+def test_a_declared_family_includes_what_is_missing():
+    declared = corrected(comparisons(2), 5)
+    assert [each.comparisons for each in declared] == [5, 5]
+    for each in declared:
+        assert each.p_corrected == pytest.approx(min(1, 5 * each.p))
+        half = student_t.ppf(1 - 0.05 / 10, each.degrees) * each.standard_error
+        assert each.interval == pytest.approx((each.mean - half, each.mean + half))
+
+
 def test_correction_is_repeatable():
     once = corrected(comparisons(3))
     assert corrected(once) == once

@@ -59,7 +59,7 @@ class SeedValues:
 
     @property
     def interval(self) -> Interval | None:
-        """95 % t interval of the mean over seeds, inside of the bounds; None below three."""
+        """95 % t interval of the mean over seeds, inside of the bounds; None if undefined."""
         values = list(self.values.values())
         if self.bounds is None:
             return t_interval(values)

@@ -31,7 +31,7 @@ def is_at_chance(cell: CellResult) -> bool:
 
     The accuracy is that on familiar test images, or else on the validation images that selected the
     weights. Chance is the accuracy of a constant answer: the share of the largest class where the
-    training records it, and at least 1 / number of classes. The interval is the 95 % interval of
+    training records it, else 1 / number of classes. The interval is the 95 % interval of
     Wilson (1927), from the number of images.
 
     Returns:
@@ -40,9 +40,10 @@ def is_at_chance(cell: CellResult) -> bool:
     accuracy, images = _accuracy(cell)
     if accuracy is None or not images or cell.data is None:
         return False
-    recorded = None if cell.training is None else cell.training.largest_class
-    largest = LARGEST_CLASS.get(cell.data.name, 0.0) if recorded is None else recorded
-    return wilson_lower(accuracy, images) <= max(largest, 1 / cell.data.num_classes)
+    chance = None if cell.training is None else cell.training.largest_class
+    if chance is None:
+        chance = LARGEST_CLASS.get(cell.data.name, 1 / cell.data.num_classes)
+    return wilson_lower(accuracy, images) <= chance
 
 
 def wilson_lower(share: float, n: int) -> float:

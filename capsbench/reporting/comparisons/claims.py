@@ -1,8 +1,9 @@
 """Verdicts on claims: the difference of each test, the verdict of each network, and of the claim.
 
 The primary tests of a claim are its family: Bonferroni's correction within it applies to p-values
-and intervals alike. Secondary tests have raw p-values and decide nothing. A verdict on several
-tests is the one that all of them share, so that one test neither makes a claim hold nor fail.
+and intervals alike. Its size is the number of the declared ones, also where some are not measured.
+Secondary tests have raw p-values and decide nothing. A verdict on several tests is the one that all
+of them share, so that one test neither makes a claim hold nor fail.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from capsbench.values import Quantity
 
 Cells = tuple[list[CellResult], list[CellResult]]  # of the model, and of the other one
 Sides = tuple[SeedValues | None, SeedValues | None]
+NOTHING_ADDED = "training added nothing to the larger number"
 
 
 @dataclass(frozen=True)
@@ -113,7 +115,7 @@ def judge_claim(claim: Claim, tests: Sequence[JudgedTest], scale: str | None) ->
         scale: Name of the scale; None at full size.
     """
     family = [test.difference for test in tests if test.test.primary]
-    adjusted = iter(corrected([each for each in family if each is not None]))
+    adjusted = iter(corrected([each for each in family if each is not None], len(family)))
     judged = []
     for test in tests:
         if not test.test.primary:
@@ -123,6 +125,8 @@ def judge_claim(claim: Claim, tests: Sequence[JudgedTest], scale: str | None) ->
         verdict, reason = verdict_on(
             each, margin=test.test.margin, bound=claim.bound, least_seeds=least_seeds(scale)
         )
+        if test.test.gain and not _winner_has_gained(test, verdict):
+            verdict, reason = "not decided", NOTHING_ADDED
         judged.append(replace(test, difference=each, verdict=verdict, reason=reason))
     verdict = shared([test.verdict for test in judged if test.test.primary])
     return JudgedClaim(claim, tuple(judged), verdict)
@@ -134,7 +138,7 @@ def without_difference(cells: Sequence[CellResult], test: ClaimTest) -> JudgedTe
         next((cell.training.parameters for cell in own if cell.training), None)
         for own in _pair(cells, test)
     )
-    sides = _sides(cells, test)
+    sides = sides_of(cells, test)
     one, other = (None if side is None else side.mean for side in sides)
     at_chance = [
         tuple(seed for seed in (side.at_chance if side else ()) if seed is not None)
@@ -147,8 +151,20 @@ def without_difference(cells: Sequence[CellResult], test: ClaimTest) -> JudgedTe
 
 def _measure(cells: Sequence[CellResult], test: ClaimTest) -> JudgedTest:
     """Return a test with its difference, before any correction."""
-    each = _difference(_pair(cells, test), _sides(cells, test), test)
+    each = _difference(_pair(cells, test), sides_of(cells, test), test)
     return replace(without_difference(cells, test), difference=each)
+
+
+def _winner_has_gained(test: JudgedTest, verdict: ClaimVerdict) -> bool:
+    """Check that training improved the better of two networks, not only harmed the other one more.
+
+    Returns:
+        True also if neither is better.
+    """
+    if verdict not in ("holds", "does not hold"):
+        return True
+    gain = test.means[0 if verdict == "holds" else 1]
+    return gain is not None and (gain < 0 if test.test.lower_is_better else gain > 0)
 
 
 def _difference(pair: Cells, sides: Sides, test: ClaimTest) -> Difference | None:
@@ -186,7 +202,7 @@ def _outcomes(
     return gain_outcomes(outcomes, quantity) if test.gain else outcomes.get(quantity)
 
 
-def _sides(cells: Sequence[CellResult], test: ClaimTest) -> Sides:
+def sides_of(cells: Sequence[CellResult], test: ClaimTest) -> Sides:
     """Return the numbers of the model and of the other one, or what training added to them."""
     collect = seed_gains if test.gain else aggregate_seeds
     one, other = (

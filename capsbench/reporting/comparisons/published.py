@@ -114,9 +114,9 @@ def verdict(
 ) -> PublishedVerdict:
     """Return the verdict on a published number.
 
-    It is reproduced if it lies, with its spread, in the 95 % interval of the measured mean. Below
-    three seeds there is no interval and nothing is decided, nor if some seeds did not reach the
-    target of the matched rule. At another size than that of the shipped protocol, or on another
+    It is reproduced if it lies, with its spread, in the 95 % interval of the measured mean. Nothing
+    is decided without an interval, as below three seeds, nor if some seeds did not reach the target
+    of the matched rule. At another size than that of the shipped protocol, or on another
     data set, the numbers are not the same quantity.
     """
     if counterpart.seed_values is None:
@@ -175,8 +175,7 @@ def _difference_verdict(
         reached = all(side.missing == "never reached" or side.seed_values for side in sides)
         return "never reached" if reached else "not run"
     limits = seed_values.interval
-    undecided = limits is None or limits[0] <= 0 <= limits[1] or limits[0] == limits[1]
-    if undecided or not all(side.all_reached for side in sides):
+    if limits is None or limits[0] <= 0 <= limits[1] or not all(side.all_reached for side in sides):
         return "not decided"
     same = (seed_values.mean > 0) == (entry.value > first.value)
     return "confirmed" if same else "reversed"

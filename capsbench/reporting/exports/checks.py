@@ -41,6 +41,7 @@ DETERMINING = (
     *("name", "version", "data", "views", "models", "vary", "recipe", "selection", "matched"),
     *("follow", "seeds", "threads", "measures"),
 )
+UNDEFINED = (math.nan, math.nan)  # an interval
 TOLERANCE = 1e-6  # of numbers that were written, read and added up again
 
 
@@ -263,21 +264,26 @@ def _without_layers(config: MeasureConfig) -> dict[str, Any]:
     return config.model_dump(exclude={"layers"})
 
 
-def check_tests(path: Path, family: Sequence[Difference]) -> None:
+def check_tests(path: Path, family: Sequence[Difference], comparisons: int | None = None) -> None:
     """Check that p-values and intervals follow from standard errors and the number of tests.
 
     Records from before November 30, 2026 have no standard errors, and state neither.
+
+    Args:
+        path: The file that they come from.
+        family: Comparisons that are corrected together.
+        comparisons: Size of the family, if some are missing.
 
     Raises:
         UserError: They do not.
     """
     known = [each for each in family if not math.isnan(each.standard_error)]
-    again = corrected([with_t_test(each) for each in known])
+    again = corrected([with_t_test(each) for each in known], comparisons)
     if not all(
         one.comparisons == other.comparisons
         and np.allclose(
-            [one.p, one.p_corrected, *(one.interval or ())],
-            [other.p, other.p_corrected, *(other.interval or ())],
+            [one.p, one.p_corrected, *(one.interval or UNDEFINED)],
+            [other.p, other.p_corrected, *(other.interval or UNDEFINED)],
         )
         for one, other in zip(known, again, strict=True)
     ):

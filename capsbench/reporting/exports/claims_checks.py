@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from statistics import fmean
 
 from capsbench.errors import UserError
+from capsbench.records import CellResult
 from capsbench.reporting.comparisons.claims import (
     JudgedClaim,
     JudgedTest,
     judge_claim,
+    sides_of,
     without_difference,
 )
 from capsbench.reporting.exports.checks import TOLERANCE, check_cells, check_tests
@@ -42,12 +46,13 @@ def check_claims(exported: ExportedClaims) -> None:
     for part, cells in exported.parts.items():
         check_cells(path, shipped.benchmark(part, record.scale), cells)
     for each in exported.judged:
-        check_tests(path, [test.difference for test in each.primary if test.difference])
+        family = [test.difference for test in each.primary if test.difference]
+        check_tests(path, family, len(each.primary))
         for test in each.secondary:
             check_tests(path, [test.difference] if test.difference else [])
         if not (
             tuple(test.test for test in each.tests) == each.claim.tests
-            and all(_is_consistent(exported, test) for test in each.tests)
+            and all(is_test_of(exported.parts[test.test.part], test) for test in each.tests)
             and _verdicts(each) == _verdicts(judge_claim(each.claim, each.tests, record.scale))
         ):
             raise UserError(
@@ -61,20 +66,23 @@ def _verdicts(judged: JudgedClaim) -> tuple[object, ...]:
     return judged.verdict, *((test.verdict, test.reason) for test in judged.tests)
 
 
-def _is_consistent(exported: ExportedClaims, judged: JudgedTest) -> bool:
-    """Check a test against the cells of its part."""
-    own = without_difference(exported.parts[judged.test.part], judged.test)
+def is_test_of(cells: Sequence[CellResult], judged: JudgedTest) -> bool:
+    """Check that means, seeds and the difference of a test are those of the cells of its part."""
+    own = without_difference(cells, judged.test)
     if own.at_chance != judged.at_chance or not _close(own.means, judged.means):
         return False
     each = judged.difference
     if each is None:
         return True
-    (first, second), sign = own.means, -1 if judged.test.lower_is_better else 1
-    return (
-        first is not None
-        and second is not None
-        and math.isclose(sign * (first - second) - judged.test.margin, each.mean, abs_tol=TOLERANCE)
-    )
+    first, second = ({} if side is None else side.values for side in sides_of(cells, judged.test))
+    if not each.n_images:  # values that are no means over images are compared seed by seed
+        common = first.keys() & second.keys()
+        first, second = ({seed: side[seed] for seed in common} for side in (first, second))
+    if not first or each.n_seeds != (len(first), len(second)):
+        return False
+    sign = -1 if judged.test.lower_is_better else 1
+    mean = sign * (fmean(first.values()) - fmean(second.values())) - judged.test.margin
+    return math.isclose(mean, each.mean, abs_tol=TOLERANCE)
 
 
 def _close(

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from capsbench.errors import UserError
 from capsbench.files.atomic import Row, read_json
@@ -129,8 +129,8 @@ class ExportedNumbers(RecordPart):
     """Numbers of a `Difference` as JSON, which has no NaN: None if undefined."""
 
     mean: Number
-    standard_error: Number | None = None
-    degrees: Number | None = None
+    standard_error: Number | None = Field(default=None, gt=0)
+    degrees: Number | None = Field(default=None, gt=0)
     interval: tuple[Number, Number] | None = None
     p: Share | None = None
     p_corrected: Share | None = None

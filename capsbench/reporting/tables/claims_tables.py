@@ -35,15 +35,16 @@ RULE = (
     "capsule network with another network. It holds if the difference is above its margin, with "
     "the sign changed if lower is better, and does not hold if it is below, at a level of 5 % over "
     "all primary tests of the claim together (Bonferroni). If neither is shown, and the corrected "
-    "interval lies within the bound of the claim, there is no difference beyond this bound. "
-    "Everything else is not decided. The verdict of a network is the one that it has on every set, "
-    "and that of a claim the one that every network has; where they differ, nothing is decided. "
+    "interval lies within the bound of the claim, there is no difference beyond this bound. What "
+    "networks gained by training decides only if the better one has gained. Everything else is not "
+    "decided. The verdict of a network is the one that it has on every set, and that of a claim "
+    "the one that every network has; where they differ, nothing is decided. "
     f"Fewer than {LEAST_SEEDS} seeds ({LEAST_SEEDS_AT_FULL_SIZE} at full size) decide nothing."
 )
 PRIMARY = (
     "Interval and corrected p are at 95 % for all {count} together. 'Detectable' is the smallest "
-    "true difference that the comparison, with its seeds and images, would have shown with a "
-    "probability of 80 %."
+    "true difference, beyond the margin if there is one, that the comparison, with its seeds and "
+    "images, would have shown with a probability of 80 %."
 )
 SECONDARY = (
     "These tests decide nothing: p, 95 % interval and detectable difference are those of one test "

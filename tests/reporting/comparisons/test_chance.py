@@ -57,6 +57,18 @@ def test_chance_is_the_share_of_the_largest_class_where_it_is_recorded(folder):
         assert is_at_chance(replace(cell, training=training.model_copy(update=update))) is expected
 
 
+def test_of_pairs_of_classes_chance_is_the_share_of_a_pair(folder):
+    """Of 45 pairs of ten classes a constant answer has 2 %: 9 % of pairs are learned."""
+    cell = cells_of(folder, "Caps")[0]
+    assert cell.training is not None
+    (record,) = cell.measures.values()
+    record = type(record)(**dict(record) | {"values": (FAMILIAR.with_value(0.09, 1000),)})
+    for share, expected in ((1 / 45, False), (None, True)):
+        training = cell.training.model_copy(update={"largest_class": share})
+        each = replace(cell, training=training, measures={"accuracy-by-view": record})
+        assert is_at_chance(each) is expected
+
+
 def test_older_records_of_mnist_do_without_it(folder):
     """A constant answer is right for 1,135 of 10,000 digits, beyond the interval around 1 / 10."""
     cell = cells_of(folder, "Caps")[0]

@@ -38,6 +38,7 @@ ENTRY = Published.model_validate(
 )
 THREE = SeedValues({0: 0.70, 1: 0.74, 2: 0.72})  # its 95 % interval is 0.67 to 0.77
 TWO = SeedValues({0: 0.72, 1: 0.72})
+EQUAL = SeedValues({0: 0.72, 1: 0.72, 2: 0.72})
 
 
 def record(**changes):
@@ -67,6 +68,7 @@ def change(folder, **fields):
         (0.6, 0.05, THREE, "not reproduced"),
         (0.6, 0.08, THREE, "reproduced"),
         (0.72, None, TWO, "not decided"),
+        (0.72, None, EQUAL, "not decided"),  # without an interval
         (0.72, None, None, "not run"),
     ],
 )
