@@ -194,8 +194,9 @@ class BenchmarkRecord(Record):
         texts += [
             f"{place}={value if isinstance(value, str) else json.dumps(value)}"
             for place, value in self.changed_values.items()
-            # Lists of claims are long, such as their measures; the page describes the protocol.
-            if changes.claims is None or not isinstance(value, list | tuple)
+            # Models and measures of scales and claims are long; the page describes the protocol.
+            if not (isinstance(value, list | tuple) and any(isinstance(v, dict) for v in value))
+            or (changes.claims is None and place in changes.settings)
         ]
         texts += [] if changes.models is None else [f"only={','.join(changes.models)}"]
         texts += [f"added={entry.label}" for entry in changes.added]

@@ -11,7 +11,9 @@ ADDED = ModelEntry(name="net.py:Net", label="Mine")
 
 
 def record(**changes):
-    benchmark = load_benchmark("quick").model_copy(update={"scales": {"small": SCALE}})
+    long = {"recipe.steps": 300, "models": [{"name": "cnn-small"}], "measures": MEASURES}
+    scales = {"small": SCALE, "long": long}
+    benchmark = load_benchmark("quick").model_copy(update={"scales": scales})
     return BenchmarkRecord(
         benchmark=benchmark,
         changes=ProtocolChanges(**changes),
@@ -38,14 +40,15 @@ def record(**changes):
             ('measures=[{"measure": "cost"}]',),
             "changed",
         ),
-        # Of claims, whose lists are long, the page names the numbers alone.
+        # Of scales and claims, whose lists are long, the page names the numbers alone.
+        ({"scale": "long"}, ("scale=long", "recipe.steps=300"), "long"),
         (
             {"claims": "claims-small", "settings": SCALE | {"measures": MEASURES}},
             ("part of claims-small", "recipe.steps=300", "recipe.evaluate_every=50"),
             "changed",
         ),
     ],
-    ids=["none", "subset", "scale", "added", "search", "measures", "claims"],
+    ids=["none", "subset", "scale", "added", "search", "measures", "lists", "claims"],
 )
 def test_changes_are_texts_and_a_size(changes, texts, size):
     assert record(**changes).change_texts == texts
