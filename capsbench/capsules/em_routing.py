@@ -68,8 +68,9 @@ def em_routing(
     """Route matrix capsules to parents with a window of the map each (article, eq. 20-29).
 
     A window that covers the whole map makes the layer fully connected. The gradient flows through
-    all iterations. In float32 results are finite for votes up to 1e15, gradients up to 1e6. A
-    variance is at least the rounding of the mean square of the votes around their centre.
+    all iterations. In float32 results are finite for votes up to 1e15, gradients up to 1e6, but for
+    more than five iterations of the authors' code without any present child. A variance is at least
+    the rounding of the mean square of the votes around their centre.
 
     A parent without mass is at the centre of the votes: their mean in its window, weighted by the
     presences of the children. For that the M-step adds 2^-50 to each assignment. Presences whose

@@ -2,8 +2,8 @@
 
 torchattacks demands an old version of requests, so that it is no dependency of the tests:
 
-    pip install --no-deps --target /tmp/torchattacks torchattacks==3.5.1
-    PYTHONPATH=/tmp/torchattacks:. python -m tests.measures.make_torchattacks_values
+    pip install --no-deps --target torchattacks-3.5.1 torchattacks==3.5.1
+    PYTHONPATH=torchattacks-3.5.1:. python -m tests.measures.make_torchattacks_values
 """
 
 import numpy as np

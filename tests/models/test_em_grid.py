@@ -13,6 +13,7 @@ from capsbench.training.train import train
 
 GRID = Path(__file__).resolve().parents[2] / "docs" / "em_grid.yaml"
 OURS = ("capsnet-em", "capsnet-em-small")
+LEAST = 0.83  # validation accuracy: 85 % of the best on the digits, 0.97
 
 
 def validation_accuracy(label, case, state):
@@ -55,11 +56,13 @@ def test_the_grid_has_the_sizes_of_all_protocols():
     assert shipped <= sizes(load_benchmark(str(GRID)))
 
 
+@pytest.mark.slow
 def test_one_iteration_learns(tmp_path):
-    assert validation_accuracy("4 types x 1 iteration", "digits at 1e-2", tmp_path / "state") > 0.6
+    label = "4 types x 1 iteration"
+    assert validation_accuracy(label, "digits at 1e-2", tmp_path / "state") > LEAST
 
 
 @pytest.mark.slow
 def test_three_iterations_learn_at_the_smallest_rate(tmp_path):
     label = "two layers x 3 iterations"
-    assert validation_accuracy(label, "digits at 1e-3", tmp_path / "state") > 0.6
+    assert validation_accuracy(label, "digits at 1e-3", tmp_path / "state") > LEAST

@@ -63,7 +63,7 @@ def page(folder: Path) -> str:
 
 def test_files(folder: Path):
     curves = {"by-view", "rotation", "shift_x", "shift_y", "scale"}
-    names = {f"accuracy-{name}" for name in curves} | {f"training-{i}" for i in range(3)}
+    names = {f"accuracy-{name}" for name in curves} | {f"training-{i}" for i in range(3)} | {"cost"}
     figures = {f"figures/{name}.{kind}" for name in names for kind in ("svg", "png")}
     others = {"index.html", "report.md", "results.csv", "differences.csv", "made_from.json"}
     assert set(contents(folder / "report")) == others | figures
