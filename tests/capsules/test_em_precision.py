@@ -86,8 +86,8 @@ def test_values_and_gradients_are_finite(
     # votes of 1e9 one gradient in 2,000 overflows, of 1e12 one in 60.
     if votes == 1e15:
         return
-    # Without a present child the code's parents get only the mass of its epsilon, and true gradients
-    # grow a millionfold with each iteration: 1e32 after seven, in float64 too.
+    # Without a present child the code's parents have only the mass of its epsilon, and the true
+    # gradients grow a millionfold with each iteration: 1e32 after seven, in float64 too.
     if presence == "none" and variant is AUTHORS_CODE_CLASSES and iterations > 5:
         return
     for gradient in gradients(result, tensors):
