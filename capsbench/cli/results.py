@@ -71,9 +71,11 @@ def results(
         if not all(row["valid"] for row in rows.values()):
             raise typer.Exit(2)
         return
+    from capsbench.reporting.formatting import counted
+
     for path in copied:
         print_line(f"copied to {path}")
-    print_line(f"{len(exported)} records are valid")
+    print_line(counted(len(exported), "valid record"))
     for path in written:
         print_line(path)
 

@@ -69,7 +69,7 @@ def protocol_terms(results: Results) -> list[tuple[str, str]]:
         *([("Tilts", CAMERA)] if "tilt_" in benchmark.model_dump_json() else []),
         *([("Varied", _varied(benchmark))] if benchmark.vary else []),
         ("Recipe", _recipes(benchmark, labels)),
-        ("Tuning", tuning(benchmark, labels)),
+        ("Tuning", tuning(results.record, labels)),
         ("Selection", _selection(benchmark)),
         ("Seeds", _seeds(results)),
         *([("Trained elsewhere", f"{listed(elsewhere)}: {ELSEWHERE}")] if elsewhere else []),

@@ -41,7 +41,7 @@ def test_write_in_the_checkout(cli, tmp_path, monkeypatch):
     monkeypatch.chdir(Path(capsbench.__file__).parents[1])
     code, text, _ = cli("results", "--folder", str(tmp_path), "--write")
     assert code == 0
-    assert "0 records" in text
+    assert "0 valid records" in text
     assert written == [([], [], Path("docs/results.md"))]
 
 

@@ -10,6 +10,7 @@ from capsbench.errors import UserError
 from capsbench.files.atomic import write_json
 from capsbench.files.yaml import read_yaml
 from capsbench.names import find, table
+from capsbench.records import BenchmarkRecord, ProtocolChanges
 from capsbench.records.folders import search_file
 from capsbench.reporting.exports.search_checks import check_tuned, is_search, load_search
 from capsbench.reporting.tuning import tuning
@@ -169,15 +170,30 @@ def test_the_values_of_a_file_are_those_of_its_search(protocol, record):
 def test_pages_state_who_is_tuned(protocol, record):
     benchmark = Benchmark.model_validate(protocol)
     labels = [entry.label for entry in benchmark.models]
-    assert tuning(benchmark, labels).startswith("All models: not tuned here")
     models = tuple(map(record.applied_to, benchmark.models))
-    text = tuning(benchmark.model_copy(update={"models": models}), labels)
-    assert text.startswith("Tiny and Other: ")
-    assert record.name in text
-    assert text.index("Not searched: not tuned here") > text.index(record.name)
-    assert "not tuned here" not in tuning(
-        benchmark.model_copy(update={"models": models}), ["Tiny", "Other"]
-    )
+    tuned = benchmark.model_copy(update={"models": models})
+
+    def text(benchmark, labels, search=None, **changes):
+        page = BenchmarkRecord(
+            benchmark=benchmark,
+            changes=ProtocolChanges(**changes),
+            command="a test",
+            cells=(),
+            search=search,
+            provenance=record.provenance,
+        )
+        return tuning(page, labels)
+
+    assert text(benchmark, labels).startswith("All models: not tuned here")
+    everything = text(tuned, labels)
+    assert everything.startswith("Tiny and Other: ")
+    assert record.name in everything
+    assert everything.index("Not searched: not tuned here") > everything.index(record.name)
+    assert "not tuned here" not in text(tuned, ["Tiny", "Other"])
+    changes = {"settings": {"recipe.steps": 13, "seeds": [7]}}
+    assert "another protocol, without recipe.steps." in text(tuned, labels, **changes)
+    assert "another protocol" not in text(tuned, labels, record, **changes)
+    assert "another protocol" not in text(tuned, labels, settings={"seeds": [7]})
 
 
 def shipped_protocols():
