@@ -73,11 +73,11 @@ class CapsNetEM(Model):
     316,650 parameters for 32 x 32 images of two channels and five classes. Each image is first
     standardised to mean 0 and variance 1.
 
-    Constants of the routing, the initial poses and the loss are ours (`OURS`): with those of
-    `CapsNetEMPaper`, several class presences are rounded to exactly 1, where no gradient is left.
-    The scores are the logits of the class presences. The loss is the cross-entropy of 20 times
-    these logits without the inverse temperature: nothing is rounded on the way to it, and the
-    inverse temperature, which rises linearly over the training, does not scale it.
+    Constants of the routing, the initial poses and the loss are ours (`OURS`). The scores are the
+    logits of the class presences. The loss is the cross-entropy of 20 times these logits without
+    the inverse temperature: nothing is rounded on the way to it, and the inverse temperature, which
+    rises linearly over the training, does not scale it. It only compares classes: unlike the other
+    losses, it does not make the presences of absent classes small.
 
     Args:
         image_shape: (C, H, W) of the images.
