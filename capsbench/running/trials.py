@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from capsbench.errors import UserError
+from capsbench.errors import UserError, unknown
 from capsbench.names import find, without_folder
 from capsbench.records.search import SearchedModel, with_values
 from capsbench.running.cell import Cell
 from capsbench.running.plan import plan, select_models
 from capsbench.schema import Benchmark, ModelEntry, searched_variant
 from capsbench.schema.search import TUNING_SEED, TrialValues
-from capsbench.search_space import checked_knobs
+from capsbench.search_space import Knob, checked_knobs
 from capsbench.wrapping import model_class
 
 
@@ -48,8 +48,8 @@ def plan_trials(
 
     Raises:
         UserError: All models have values of an earlier search, the benchmark varies something and
-            names no value for the search, or reports the seed of the trials, or a knob does not fit
-            the model.
+            names no value for the search, or reports the seed of the trials, a knob does not fit
+            the model, or no model has a fixed knob.
     """
     if max(benchmark.seeds) >= TUNING_SEED:
         raise UserError(
@@ -65,23 +65,30 @@ def plan_trials(
             f"all models of {benchmark.name} are tuned already; name those to be tuned again by "
             "--models"
         )
+    known = {knob for entry in protocol.models for knob in _knobs(entry)}
+    for name in protocol.search.fixed:
+        if name not in known:
+            raise unknown("search.fixed: knob of the benchmark's models:", name, known)
     return [_trials_of(protocol, entry, data_root, device) for entry in entries]
+
+
+def _knobs(entry: ModelEntry) -> dict[str, Knob]:
+    cls = model_class(find("models", entry.name))
+    return checked_knobs(cls, cls.knobs, what=f"model '{without_folder(entry.name)}'")
 
 
 def _trials_of(
     protocol: Benchmark, entry: ModelEntry, data_root: Path | None, device: str
 ) -> ModelTrials:
-    cls = model_class(find("models", entry.name))
-    knobs = protocol.search.free(
-        checked_knobs(cls, cls.knobs, what=f"model '{without_folder(entry.name)}'")
-    )
+    knobs = protocol.search.free(_knobs(entry))
+    revision = model_class(find("models", entry.name)).revision
     values = protocol.search.draw(protocol.name, knobs)
     cells = [
         cell
         for each in values
         for cell in plan(_protocol_of(protocol, entry, each), data_root=data_root, device=device)
     ]
-    return ModelTrials(SearchedModel.of(entry, knobs, cls.revision), values, cells)
+    return ModelTrials(SearchedModel.of(entry, knobs, revision), values, cells)
 
 
 def _protocol_of(protocol: Benchmark, entry: ModelEntry, values: TrialValues) -> Benchmark:

@@ -171,6 +171,7 @@ def test_a_trial_that_failed_is_a_failure_of_the_run(protocol, session, monkeypa
     [
         ({"vary": {"name": "x", "place": "recipe.batch_size", "values": [8, 16]}}, r"search\.at"),
         ({"seeds": [3, TUNING_SEED]}, "smaller seeds, got 1000"),
+        ({"search": {"fixed": ["rat"]}}, "search.fixed.*'rat'; did you mean 'rate'"),
     ],
 )
 def test_what_cannot_be_searched_is_refused(protocol, session, change, word):
