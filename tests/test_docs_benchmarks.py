@@ -5,6 +5,8 @@ from pathlib import Path
 
 from capsbench.files.yaml import parse_yaml
 from capsbench.names import table
+from capsbench.running.plan import select_models
+from capsbench.schema import load_benchmark
 from capsbench.schema.claims import Claim, ClaimTest
 from capsbench.schema.parts import Published
 
@@ -19,6 +21,17 @@ def test_every_benchmark_is_named():
     rows = [line.split("|")[2] for line in section.splitlines() if line.startswith("| ")]
     names = [name for row in rows for name in re.findall(r"`([a-z0-9-]+)`", row)]
     assert sorted(names) == sorted(table("benchmarks"))
+
+
+def test_commands_name_models_of_their_benchmark_and_scale():
+    lines = re.findall(
+        r"^capsbench run (\S+) (.*--models (?!'?\+)(\S+).*?)(?:#|$)", PAGE, re.MULTILINE
+    )
+    assert len(lines) >= 3
+    for name, options, models in lines:
+        scale = re.search(r"--scale (\S+)", options)
+        entries = load_benchmark(name, scale=scale and scale[1]).models
+        select_models(entries, [m for m in models.split(",") if not m.startswith("+")])
 
 
 def test_examples_fit_the_schema():
