@@ -28,6 +28,7 @@ from capsbench.reporting.tables.table import (
 )
 from capsbench.schema.claims import Claim, ClaimTest
 from capsbench.schema.parts import point_text
+from capsbench.statistics.paired_difference import Difference
 from capsbench.statistics.power import smallest_detectable
 
 RULE = (
@@ -79,7 +80,7 @@ def verdict_table(judged: Sequence[JudgedClaim], scale: str | None) -> Table:
         rows.append(TableRow((each.claim.claim, verdict, on_sets), marked=True))
         for label, own in each.networks.items():
             tests = (test for test in each.primary if test.test.model == label)
-            by_set = "; ".join(f"{test.test.part}: {_verdict(test, each.claim)}" for test in tests)
+            by_set = "; ".join(_on_set(test, each.claim) for test in tests)
             rows.append(TableRow((f"· {label}", verdict_text(own, each.claim), by_set)))
     return Table(
         name="verdicts",
@@ -132,11 +133,22 @@ def _network(test: ClaimTest) -> str:
     return f"{test.model} on {test.part}{at}"
 
 
-def _verdict(judged: JudgedTest, claim: Claim) -> str:
-    """Return the verdict on a primary test, with the reason if there is one."""
+def _on_set(judged: JudgedTest, claim: Claim) -> str:
+    """Return the set of a primary test with its verdict, and all seeds at chance behind it."""
+    labels = judged.test.model, judged.test.against
+    at_chance = (
+        f"{label}: {chance_text(seeds)}"
+        for label, seeds in zip(labels, judged.at_chance, strict=True)
+        if seeds
+    )
+    return f"{judged.test.part}: {_verdict(judged, claim, *at_chance)}"
+
+
+def _verdict(judged: JudgedTest, claim: Claim, *remarks: str) -> str:
+    """Return the verdict on a primary test, with the reason if there is one, and remarks."""
     assert judged.verdict is not None
-    reason = f" ({judged.reason})" if judged.reason else ""
-    return verdict_text(judged.verdict, claim) + reason
+    text = "; ".join(filter(None, (judged.reason, *remarks)))
+    return verdict_text(judged.verdict, claim) + (f" ({text})" if text else "")
 
 
 def _value(test: ClaimTest) -> str:
@@ -158,8 +170,6 @@ def _numbers(judged: JudgedTest) -> tuple[TableCell | str | None, ...]:
     margin = f"margin {_difference_text(test, test.margin)}" if test.margin else ""
     limits = [_bare_difference(test, limit) for limit in own.interval or ()]
     detectable = smallest_detectable(each)
-    images = f"; {each.n_images:,} images" if each.n_images else ""
-    objects = "" if each.n_objects is None else f" of {each.n_objects:,} objects"
     return (
         *values,
         TableCell(_difference_text(test, own.mean), details=margin),
@@ -167,8 +177,16 @@ def _numbers(judged: JudgedTest) -> tuple[TableCell | str | None, ...]:
         p_value(each.p),
         *((p_value(each.p_corrected),) if test.primary else ()),
         None if np.isnan(detectable) else _difference_text(test, detectable),
-        f"{' and '.join(map(str, each.n_seeds))}{images}{objects}",
+        TableCell(" and ".join(map(str, each.n_seeds)), details=_images_text(each)),
     )
+
+
+def _images_text(difference: Difference) -> str:
+    """Return the number of images behind a difference, and of objects if these were drawn."""
+    if not difference.n_images:
+        return ""
+    objects = "" if difference.n_objects is None else f" of {difference.n_objects:,} objects"
+    return f"{difference.n_images:,} images{objects}"
 
 
 def _means(judged: JudgedTest) -> list[TableCell | None]:

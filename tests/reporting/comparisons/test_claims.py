@@ -136,6 +136,8 @@ def test_a_seed_at_chance_is_named_beside_the_mean(parts):
     assert (model.note, against.note) == ("", "seed 3 at chance")
     assert "seed 3 at chance" in against.line
     assert "CNN, 50,000 parameters" in against.line
+    on_sets = [row.cells[2] for row in verdict_table([judged], None).rows]
+    assert on_sets[1] == "one: holds (CNN: seed 3 at chance)"
 
 
 def test_fewer_than_five_seeds_decide_nothing(parts):
@@ -311,7 +313,7 @@ def test_tables_have_raw_and_corrected_p_and_what_could_have_been_seen(parts):
     p, corrected = (float(row[title].text) for title in ("p", "Corrected p"))
     assert corrected == pytest.approx(min(1, 2 * p), rel=0.1)
     low, high = row["Interval"].text.split(" to ")
-    assert row["Seeds"].text == "5 and 5; 4,000 images"
+    assert (row["Seeds"].text, row["Seeds"].details) == ("5 and 5", "4,000 images")
     detectable = points(row["Detectable"].text)
     half = (points(high) - points(low)) / 2
     assert half < detectable < 2.5 * half
