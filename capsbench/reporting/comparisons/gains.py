@@ -1,4 +1,4 @@
-"""What training adds to a number: that of the trained network minus that of the untrained one."""
+"""Gains by training: numbers of trained networks minus those of the same networks before it."""
 
 from __future__ import annotations
 

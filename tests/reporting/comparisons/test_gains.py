@@ -1,4 +1,4 @@
-"""What training adds: values of the untrained network beside, never among, those of the trained."""
+"""Gains by training: values of untrained networks stand beside those of trained ones, never among."""
 
 from __future__ import annotations
 
