@@ -100,8 +100,9 @@ class Attacks(Measure[AttacksConfig]):
     White box: attacks know the evaluated model. Those by its gradient fail where it vanishes; the
     share of images without a gradient shows it, and Square needs none. Transferred attacks were
     computed on another model, the source. In the worst case an image counts only if it is right
-    unchanged and after every attack of the suite, white box, targeted and transferred. Target
-    classes, random starts and squares are drawn by the image's number, the same for all models.
+    unchanged and after every attack of the suite, white box, targeted and transferred, at this and
+    all smaller epsilons. Target classes, random starts and squares are drawn by the image's number,
+    the same for all models.
 
     Values have the conditions ``method``, ``epsilon`` and, of a targeted attack, ``targeted``; the
     method of the worst case is ``worst-case``. An accuracy without ``epsilon`` is the mean over
@@ -183,7 +184,7 @@ class Attacks(Measure[AttacksConfig]):
         }
         right = unchanged["accuracy"]
         after = {attack: each["accuracy"] for attack, each in outcomes.items()}
-        worst = torch.stack([right.expand(len(config.epsilons), -1), *after.values()]).all(dim=0)
+        worst = _worst_case([right.expand(len(config.epsilons), -1), *after.values()], config)
         results = [
             *((_quantity(metric, attack="none"), images) for metric, images in unchanged.items()),
             *(
@@ -252,6 +253,15 @@ def _batches(
         for each in untargeted
     ]
     return {False: untargeted, True: targeted}
+
+
+def _worst_case(right: Sequence[Tensor], config: AttacksConfig) -> Tensor:
+    """Return images (E, N) that are right in all outcomes (E, N) of this and smaller epsilons.
+
+    An image within a smaller epsilon is within the larger one too.
+    """
+    order = torch.tensor(config.epsilons).argsort()
+    return torch.stack(list(right)).all(dim=0)[order].cumprod(dim=0).bool()[order.argsort()]
 
 
 def _quantity(metric: str, **condition: Condition) -> Quantity:

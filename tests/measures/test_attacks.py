@@ -135,6 +135,23 @@ def test_the_worst_case_counts_images_that_no_attack_misleads():
     assert number(result, metric="accuracy", method="worst-case") == pytest.approx(worst.mean())
 
 
+class Waves(Halves):
+    """Its scores rise and fall with the margin, so that a large step can lead back."""
+
+    def forward(self, images, views=None):
+        scores = super().forward(images).scores
+        return Prediction(torch.cat([(60 * scores[:, :2]).sin(), scores[:, 2:]], dim=1))
+
+
+def test_the_worst_case_holds_at_all_larger_epsilons():
+    arrays = attacked(Waves(), methods=["fgsm"], epsilons=[0.2, 0.02, 0.08]).per_image
+    fgsm, worst = (arrays[f"accuracy[method={m}]"][[1, 2, 0]] for m in ("fgsm", "worst-case"))
+    assert (fgsm[1:] & ~fgsm[:-1]).any()
+    np.testing.assert_array_equal(
+        worst, np.logical_and.accumulate(fgsm & arrays["accuracy[attack=none]"])
+    )
+
+
 def test_an_attack_that_helps_does_not_help_the_worst_case():
     result = attacked(Masked(), methods=["fgsm"], epsilons=[0.5])
     unchanged, fgsm, worst = (
