@@ -20,8 +20,8 @@ class LinearStem(SequentialClassifier):
     """Linear classifier on a capsule network's stem: its first convolution and ReLU, learned too.
 
     With the arguments of the capsule network it shows how much of the accuracy the stem reaches
-    without any capsule. The defaults are the stem of `capsnet-em`, which standardises each image;
-    `capsnet-dr` does not, and has 256 channels, a kernel of 9 and a stride of 1. The loss is the
+    without any capsule. The defaults are the stem of ``capsnet-em``, which standardises each image;
+    ``capsnet-dr`` does not, and has 256 channels, a kernel of 9 and a stride of 1. The loss is the
     cross-entropy, with equal shares if an image has several objects.
 
     Args:
