@@ -145,7 +145,10 @@ def _searched(exported: ExportedResults, shipped: Benchmark) -> Benchmark:
             f"model; run '{shipped.name}' with --search again"
         )
     check_search(path, search)
-    check_searched(str(path), search, shipped, search.protocol.scale, shipped.models)
+    for entry in shipped.models:
+        if search.chosen(entry.label):
+            where = f"{path}: {entry.label}"
+            check_searched(where, search, shipped, search.protocol.scale, entry)
     models = tuple(map(search.applied_to, shipped.models))
     return shipped.model_copy(update={"models": models})
 

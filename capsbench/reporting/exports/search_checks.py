@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -122,24 +122,20 @@ def check_tuned(
                 f"{where} does not have the values of the best trial of {entry.tuned}; paste those "
                 "that the search printed"
             )
-        check_searched(where, record, benchmark, scale, [entry])
+        check_searched(where, record, benchmark, scale, entry)
 
 
 def check_searched(
-    where: str,
-    record: SearchRecord,
-    benchmark: Benchmark,
-    scale: str | None,
-    entries: Sequence[ModelEntry],
+    where: str, record: SearchRecord, benchmark: Benchmark, scale: str | None, entry: ModelEntry
 ) -> None:
-    """Check that the trials of a search have the networks, the protocol and the budget of a file.
+    """Check that the trials of a model have the network, the protocol and the budget of a file.
 
     Args:
-        where: The file, for error messages.
+        where: The file and the model, for error messages.
         record: The search.
         benchmark: The protocol at the scale.
         scale: Name of the scale; None at full size.
-        entries: Models of the file; those that were not searched are left out.
+        entry: The model, which the search contains.
 
     Raises:
         UserError: They have not.
@@ -152,14 +148,11 @@ def check_searched(
             f"{where} was tuned by {record.search.trials} trials of another design than that of "
             f"the file, which has {benchmark.search.trials}; repeat the search"
         )
-    models = {model.label: model for model in record.models}
-    for entry in entries:
-        model = models.get(entry.label)
-        if model and model != SearchedModel.of(entry, model.knobs, model.revision):
-            raise UserError(
-                f"{where}: {entry.label} was tuned with another name, other arguments or another "
-                "recipe than in the file; repeat the search"
-            )
+    model = next(each for each in record.models if each.label == entry.label)
+    if model != SearchedModel.of(entry, model.knobs, model.revision):
+        raise UserError(
+            f"{where} was tuned as another network, or with another recipe; repeat the search"
+        )
 
 
 def _conditions(protocol: SearchedProtocol) -> SearchedProtocol:

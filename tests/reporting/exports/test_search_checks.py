@@ -152,8 +152,8 @@ def test_the_values_of_a_file_are_those_of_its_search(protocol, record):
         ({"recipe": first.recipe | {"learning_rate": 0.5}}, "best trial"),
         ({"arguments": {"rate": 0.25}}, "best trial"),
         ({"label": "Else"}, "best trial"),
-        ({"name": "cnn-small"}, "Tiny was tuned with another name"),
-        ({"arguments": first.arguments | {"width": 4}}, "other arguments"),
+        ({"name": "cnn-small"}, "tiny: Tiny was tuned as another network"),
+        ({"arguments": first.arguments | {"width": 4}}, "another network"),
         ({"recipe": first.recipe | {"schedule": "constant"}}, "another recipe"),
     ):
         changed = tuned.model_copy(update={"models": (first.model_copy(update=change), *others)})
