@@ -66,7 +66,7 @@ class Moments(NamedTuple):
         return self.covariance().diagonal(dim1=-2, dim2=-1).mean(dim=-1) / self.num_samples
 
     def target_spread(self) -> Tensor:
-        """Return the sum of the squared distances of y from their mean in each group, (..., K, V)."""
+        """Return the sum of squared distances of y from their mean in each group, (..., K, V)."""
         total = self.cross[..., -1].square().sum(dim=-1)
         return self.square - total / self.num_samples[..., None]
 
