@@ -68,7 +68,9 @@ class TextStep:
 
     split_among_positions = True
     relative_mass = True
-    floor, beta_a_scale, density_power = FLOOR, 1, 1
+    floor = FLOOR
+    beta_a_scale: float = 1
+    density_power: float = 1
 
     def __call__(
         self, assigned, votes, previous, beta_u, beta_a, inv_temperature, iteration, average
