@@ -2,9 +2,9 @@
 from .capsnet_dr import CapsNetDR as CapsNetDR
 from .capsnet_dr import CapsNetDRCode as CapsNetDRCode
 from .capsnet_em import CapsNetEM as CapsNetEM
-from .capsnet_em import CapsNetEMCode as CapsNetEMCode
-from .capsnet_em import CapsNetEMPaper as CapsNetEMPaper
 from .capsnet_em import CapsNetEMSmall as CapsNetEMSmall
+from .capsnet_em_paper import CapsNetEMCode as CapsNetEMCode
+from .capsnet_em_paper import CapsNetEMPaper as CapsNetEMPaper
 from .cnn_hinton2018 import CNNHinton2018 as CNNHinton2018
 from .cnn_multimnist import CNNMultiMNIST as CNNMultiMNIST
 from .cnn_orbit_pool import CNNOrbitPool as CNNOrbitPool

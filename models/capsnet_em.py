@@ -11,23 +11,10 @@ from torch.nn import functional as F
 
 from capsbench.arguments import NonNegative, Positive
 from capsbench.capsules.convolution import Conv2d
-from capsbench.capsules.coordinates import Coordinates, PixelCoordinates, coordinates
+from capsbench.capsules.coordinates import Coordinates, coordinates
 from capsbench.capsules.em_layers import ClassEMCapsules, ConvEMCapsules, PoseSize
-from capsbench.capsules.em_variants import (
-    AUTHORS_CODE,
-    AUTHORS_CODE_CLASSES,
-    OURS,
-    PAPER,
-    EMVariant,
-    raised_over_training,
-)
-from capsbench.capsules.losses import (
-    cross_entropy,
-    margin_loss,
-    spread_loss,
-    spread_margin,
-    spread_margin_sigmoid,
-)
+from capsbench.capsules.em_variants import OURS, EMVariant, raised_over_training
+from capsbench.capsules.losses import cross_entropy, margin_loss, spread_loss, spread_margin
 from capsbench.capsules.primary import MatrixPrimaryCapsules
 from capsbench.contracts import (
     Batch,
@@ -76,8 +63,9 @@ class CapsNetEM(Model):
     Constants of the routing, the initial poses and the loss are ours (`OURS`). The scores are the
     logits of the class presences. The loss is the cross-entropy of 20 times these logits without
     the inverse temperature: nothing is rounded on the way to it, and the inverse temperature, which
-    rises linearly over the training, does not scale it. It only compares classes: unlike the other
-    losses, it does not make the presences of absent classes small.
+    rises linearly over the training, does not scale it. It only compares classes. So the presence
+    of a class is its share of all classes, their softmax; with the other losses it is the sigmoid
+    of eq. 27.
 
     Args:
         image_shape: (C, H, W) of the images.
@@ -178,6 +166,8 @@ class CapsNetEM(Model):
         self.coordinate_addition = coordinate_addition
         self.temperatures = inverse_temperature
         self.loss_name = loss
+        # Cross-entropy leaves what all classes have in common untrained, and sigmoids near 1.
+        self.class_presences = nn.Softmax(dim=1) if loss == "cross-entropy" else nn.Sigmoid()
         self.register_buffer("inverse_temperature", torch.tensor(inverse_temperature[0]))
 
     def advance(self, progress: float) -> None:
@@ -194,8 +184,11 @@ class CapsNetEM(Model):
         capsules = self.primary(F.relu(self.conv(standardize(images))))
         for layer in self.capsules:
             capsules = layer(capsules, self.inverse_temperature)
-        poses, presences, logits = self.classes(capsules, self.inverse_temperature)
-        return Prediction(logits, presences, poses)
+        classes = self.classes(capsules, self.inverse_temperature)
+        prediction = Prediction(classes.logits, poses=classes.poses)
+        compares = self.loss_name == "cross-entropy"
+        logits = self._logits(prediction) if compares else prediction.scores
+        return prediction._replace(presences=self.class_presences(logits))
 
     def loss(self, prediction: Prediction, batch: Batch, progress: float) -> Tensor:
         """Compute the selected loss; the margin of the spread loss rises over the training."""
@@ -253,7 +246,9 @@ class CapsNetEM(Model):
             class_poses = MatrixPoses(frame=self.pose_frame(), claimed=views, source=CLAIM)
         still = Invariant(claimed=AFFINE, source=CLAIM)
         layers["class poses"] = LayerOfInterest("classes", "pose", 0, transformation=class_poses)
-        layers["class presences"] = LayerOfInterest("classes", "presence", 1, transformation=still)
+        layers["class presences"] = LayerOfInterest(
+            "class_presences", "presence", transformation=still
+        )
         return layers
 
     @property
@@ -301,100 +296,3 @@ class CapsNetEMSmall(CapsNetEM):
         **kwargs: Any,
     ) -> None:
         super().__init__(channels=channels, primary_types=primary_types, types=types, **kwargs)
-
-
-class CapsNetEMPaper(CapsNetEM):
-    """Matrix capsules with EM routing, as in the text of Hinton, Sabour and Frosst (2018).
-
-    The architecture of `CapsNetEM` with the text's spread loss of the presences, whose margin rises
-    over the training. The text only says that the inverse temperature rises; here it rises linearly
-    to 1. Other details that it leaves open are in `PAPER`.
-
-    Args:
-        inverse_temperature: λ at the beginning and at the end of the training.
-        loss: The paper's ``spread`` loss, or one of those that it is compared with.
-        **kwargs: As for `CapsNetEM`.
-    """
-
-    source: ClassVar[str] = (
-        "Hinton, Sabour, Frosst, 'Matrix Capsules with EM Routing' (ICLR 2018), the text's network"
-    )
-    name: ClassVar[str] = "capsnet-em-paper"
-    knobs: ClassVar[Mapping[str, Knob]] = {}  # the constants are those of the paper
-    variant: ClassVar[EMVariant] = PAPER
-    class_variant: ClassVar[EMVariant] = PAPER
-    pose_gain: ClassVar[float] = 1.0
-
-    def __init__(
-        self,
-        *,
-        inverse_temperature: tuple[NonNegative, NonNegative] = (0.1, 1.0),
-        loss: Loss = "spread",
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(inverse_temperature=inverse_temperature, loss=loss, **kwargs)
-
-    def _logits(self, prediction: Prediction) -> Tensor:
-        """Return the logits of the presences."""
-        return prediction.scores
-
-
-class CapsNetEMCode(CapsNetEMPaper):
-    """Matrix capsules with EM routing, as in the code of Hinton, Sabour and Frosst (2018).
-
-    The text's network, 316,650 parameters for 32 x 32 images of two channels and five classes, with
-    the code's routing (`AUTHORS_CODE`), its coordinate addition in pixels, and its initial values.
-    The inverse temperature rises over the iterations of each routing and not over the training;
-    that of the class layer is a quarter of the others'. The margin of the spread loss rises along a
-    sigmoid, and the loss is also averaged over the classes. The E-step is that of the paper, not of
-    the code: all parents of a child compete (article, eq. 29), while the code divides by a sum over
-    positions, separately for each type.
-
-    The code also has weight decay: it adds 2e-7 times half of the sum of squared weights to the
-    loss. That is part of the recipe and not of the model.
-
-    Args:
-        inverse_temperature: λ in the limit of many iterations.
-        **kwargs: As for `CapsNetEMPaper`.
-    """
-
-    source: ClassVar[str] = (
-        "Hinton, Sabour, Frosst, 'Matrix Capsules with EM Routing' (ICLR 2018), the authors' code "
-        "(github.com/google-research/google-research, capsule_em)"
-    )
-    name: ClassVar[str] = "capsnet-em-code"
-    variant: ClassVar[EMVariant] = AUTHORS_CODE
-    class_variant: ClassVar[EMVariant] = AUTHORS_CODE_CLASSES
-    presence_offset: ClassVar[float] = -1.0
-
-    def __init__(self, *, inverse_temperature: NonNegative = 0.01, **kwargs: Any) -> None:
-        constant = (inverse_temperature, inverse_temperature)
-        super().__init__(inverse_temperature=constant, **kwargs)
-        assert self.conv.bias is not None
-        nn.init.constant_(self.conv.bias, 0.1)
-        for weight, std in (
-            (self.conv.weight, 0.05),
-            (self.primary.pose.weight, 0.5),
-            (self.primary.presence.weight, 3.0),
-        ):
-            # TensorFlow's normal is truncated at two standard deviations.
-            nn.init.trunc_normal_(weight, std=std, a=-2 * std, b=2 * std)
-
-    def coordinates(self) -> Coordinates:
-        """Return coordinate addition with the centre pixel of each receptive field."""
-        _, height, width = self.image_shape
-        stride, offset = stride_and_offset(self.windows)
-        return PixelCoordinates(image_size=(height, width), stride=stride, offset=offset)
-
-    def pose_frame(self) -> PoseFrame:
-        """Return the frame of the code's coordinates: x and y are the first entries of a row.
-
-        In one row they cannot be multiplied from the left. Only their shift is claimed.
-        """
-        _, height, width = self.image_shape
-        return PoseFrame(unit=(100.0, 100.0), origin=(width // 2, height // 2), x=(0, 0), y=(0, 1))
-
-    def spread(self, presences: Tensor, targets: Tensor, progress: float) -> Tensor:
-        """Compute the spread loss averaged over classes; the margin rises along a sigmoid."""
-        margin = spread_margin_sigmoid(progress)
-        return spread_loss(presences, targets, margin=margin) / self.num_classes

@@ -181,7 +181,7 @@ def test_equal_votes_have_no_correlation():
     assert any("correlation" in note for note in result.notes)
 
 
-@pytest.mark.parametrize("name", ["capsnet-dr", "capsnet-em-small"])
+@pytest.mark.parametrize("name", ["capsnet-dr", "capsnet-em-paper"])
 def test_capsule_networks_have_all_values(name):
     data = find("datamodules", "digits").load()(limit=12)
     torch.manual_seed(0)

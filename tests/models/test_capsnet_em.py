@@ -15,7 +15,8 @@ from capsbench.capsules.losses import (
 from capsbench.contracts import Batch, one_hot
 from capsbench.errors import UserError
 from capsbench.models._standardize import standardize
-from capsbench.models.capsnet_em import CapsNetEM, CapsNetEMCode, CapsNetEMPaper, CapsNetEMSmall
+from capsbench.models.capsnet_em import CapsNetEM, CapsNetEMSmall
+from capsbench.models.capsnet_em_paper import CapsNetEMCode, CapsNetEMPaper
 from capsbench.viewpoint.views import Views
 
 MODELS: list[type[CapsNetEM]] = [CapsNetEM, CapsNetEMSmall, CapsNetEMPaper, CapsNetEMCode]
@@ -110,10 +111,25 @@ def test_margin_loss_is_that_of_the_presences():
     torch.testing.assert_close(model.loss(prediction, batch, 0.3), expected)
 
 
+def test_presences_of_classes_that_are_only_compared_are_their_shares():
+    model, images = build(), draw().images
+    hooked = []
+    layer = model.layers_of_interest()["class presences"]
+    model.addressed_modules()[layer.module].register_forward_hook(
+        lambda _module, _inputs, output: hooked.append(output)
+    )
+    prediction = model(images)
+    shares = (20 * (prediction.scores / model.inverse_temperature).double()).exp()
+    expected = (shares / shares.sum(dim=1, keepdim=True)).float()
+    torch.testing.assert_close(prediction.presences, expected)
+    assert torch.equal(hooked[0], prediction.presences)
+    torch.testing.assert_close(model.log_probabilities(prediction).exp(), expected)
+
+
 @every_model
 def test_scores_are_logits_of_the_presences_and_keep_their_gradient(cls):
     """At an inverse temperature of 1e4 the presences are exactly 0 or 1."""
-    model, images = build(cls), draw().images
+    model, images = build(cls, loss="spread"), draw().images
     scores, presences, *_ = model(images)
     torch.testing.assert_close(presences, scores.sigmoid())
     model.inverse_temperature.fill_(1e4)
