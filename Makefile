@@ -26,10 +26,10 @@ quick: install ## environment, then the main job: three models, two seeds, the r
 	@$(BIN)/capsbench run quick
 
 test: lint ## environment, then formatter, linter, type checker and the test suite
-	@$(BIN)/python -m pytest --numprocesses auto --dist loadfile -m "not slow"
+	@$(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder -m "not slow"
 
 full: lint ## the same with the slow tests, and C kernels under sanitizers: everything
-	@$(BIN)/python -m pytest --numprocesses auto --dist loadfile
+	@$(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 
 fuzz: install-dev ## a random search over both routings, FUZZ_SECONDS=600 FUZZ_SEED=...
 	@$(BIN)/python -m tests.capsules.fuzz

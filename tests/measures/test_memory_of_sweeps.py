@@ -27,7 +27,13 @@ def peak(measure, views):
 
 
 @pytest.mark.parametrize(
-    "measure", ["accuracy-by-view", "consistency", "invariance-error", "spatial-equivariance"]
+    "measure",
+    [
+        "accuracy-by-view",
+        "consistency",
+        "invariance-error",
+        pytest.param("spatial-equivariance", marks=pytest.mark.slow),
+    ],
 )
 def test_peak_memory_does_not_grow_with_the_number_of_views(measure):
     few, many = peak(measure, 2), peak(measure, 12)

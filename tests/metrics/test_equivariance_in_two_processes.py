@@ -46,6 +46,7 @@ def compute_in_group(rank, store):
         destroy_process_group()
 
 
+@pytest.mark.slow
 def test_two_processes_equal_one(tmp_path):
     store = str(tmp_path / "store")
     other = subprocess.Popen(

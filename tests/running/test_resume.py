@@ -5,6 +5,7 @@ import subprocess
 import time
 from dataclasses import replace
 
+import pytest
 from rich.console import Console
 from safetensors.torch import load_file
 
@@ -27,6 +28,7 @@ def weights(cells, session):
     ]
 
 
+@pytest.mark.slow  # the short soak kills processes, too
 def test_a_killed_run_is_resumed_with_the_same_bits(run, tiny_protocol, session, command):
     """kill -9 in the second cell: the first one stays, the second one ends with the same bits."""
     recipe = {**tiny_protocol["recipe"], "steps": 150, "batch_size": 64}

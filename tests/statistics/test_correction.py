@@ -44,7 +44,7 @@ def test_p_and_interval_never_disagree(bounds):
 
 
 def test_a_margin_does_not_part_p_and_interval():
-    """Where zero is not the middle of the range, the bounded interval alone could exclude it."""
+    """A bounded interval alone could exclude zero, if that is not the middle of the range."""
     each = Difference(
         mean=0.45,
         standard_error=0.46 / student_t.ppf(0.975, 4),

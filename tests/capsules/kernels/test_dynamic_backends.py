@@ -120,6 +120,7 @@ def test_gradient_equals_finite_differences(backend):
     assert torch.autograd.gradcheck(routed, inputs)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(unavailable_reason("compiled", CPU) is not None, reason="no compiler")
 def test_compiled_agrees(monkeypatch):
     """With two slices of unequal size; each shape is compiled separately, in seconds."""

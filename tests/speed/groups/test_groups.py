@@ -134,6 +134,7 @@ def test_the_number_of_votes_follows_from_the_sizes():
     assert 2 * sizes.positions * sizes.window * sizes.out_types == math.prod(shape[:-1])
 
 
+@pytest.mark.slow
 def test_step():
     comparisons = step.comparisons("cpu", TINY_STEPS)
     steps, inference, em, loops = comparisons
