@@ -72,7 +72,7 @@ def test_log_probabilities_are_the_same_for_every_model():
     with pytest.raises(UserError, match=r"Own overrides log_probabilities.*override logits"):
 
         class Own(Presences):
-            def log_probabilities(self, prediction):  # type: ignore[misc]
+            def log_probabilities(self, prediction):  # type: ignore[misc]  # it is final
                 return prediction.scores
 
     class Mixin:
@@ -81,7 +81,7 @@ def test_log_probabilities_are_the_same_for_every_model():
 
     with pytest.raises(UserError, match="Mixed overrides log_probabilities"):
 
-        class Mixed(Mixin, Presences):  # type: ignore[misc]
+        class Mixed(Mixin, Presences):  # type: ignore[misc]  # it is final
             pass
 
 

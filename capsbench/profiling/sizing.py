@@ -33,8 +33,8 @@ def nearest_size(
     distances: dict[int, int] = {}
 
     def excess(size: int) -> int:
-        found = model_cost(build(size).eval())
-        difference = (found.parameters if of == "parameters" else found.flops) - cost
+        counted = model_cost(build(size).eval())
+        difference = (counted.parameters if of == "parameters" else counted.flops) - cost
         distances[size] = abs(difference)
         return difference
 

@@ -1,5 +1,7 @@
 """A set of turned figures, and networks of which it is known what they know of the turn."""
 
+from abc import abstractmethod
+
 import torch
 from torch import nn
 
@@ -69,8 +71,9 @@ class PosesNetwork(Model):
         self.poses = nn.Identity()
         self.scale = nn.Parameter(torch.ones(()))
 
+    @abstractmethod
     def features(self, images):
-        raise NotImplementedError
+        """Return poses (B, 2, 2) and the evidence (B,) for the first class."""
 
     def forward(self, images, views=None):
         poses, evidence = self.features(images)

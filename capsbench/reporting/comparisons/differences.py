@@ -55,8 +55,8 @@ def model_differences(results: Results) -> list[ModelDifference]:
     each. If a benchmark varies something, models are compared at each value. All p-values and
     intervals are corrected together. Values that two models have for different images are left
     out. So are those of layers, which differ from model to model: claims name the layers that they
-    compare. Accuracies with alike classes as one stand beside the plain ones, and would only make
-    more comparisons of the same.
+    compare. Accuracies with alike classes as one are left out too: they would only make more
+    comparisons of the same.
 
     Args:
         results: The records.

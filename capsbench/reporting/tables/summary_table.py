@@ -33,7 +33,7 @@ def summary_table(results: Results) -> Table:
 
     Columns of accuracy are present only if the benchmark measures accuracy by view. Novel views are
     split into those between trained values and those outside if there are any between. Accuracy at
-    novel views with alike classes as one stands beside the plain one.
+    novel views with alike classes as one is shown beside the plain one.
     """
     accuracies = _accuracies(results)
     titles = [heading(quantity) for quantity in accuracies] + (["Gap"] if accuracies else [])

@@ -31,7 +31,7 @@ CAPTION = (
 def totals_table(cells: Sequence[CellResult]) -> Table | None:
     """Return a model's values over its seeds, each in its unit, without those of single views.
 
-    Values of controlled measures stand beside those of the same networks before training.
+    Values of controlled measures are shown beside those of the same networks before training.
 
     Returns:
         The table; None if nothing is measured.

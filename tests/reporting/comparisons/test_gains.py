@@ -1,4 +1,4 @@
-"""Gains by training: values of untrained networks stand beside those of trained ones."""
+"""Gains by training: values of untrained networks are shown beside those of trained ones."""
 
 from __future__ import annotations
 

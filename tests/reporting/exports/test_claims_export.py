@@ -1,6 +1,7 @@
 """Claims that are run, shown, exported, checked, and refused."""
 
 import json
+from typing import Any
 
 import pytest
 
@@ -16,7 +17,7 @@ from capsbench.reporting.exports.claims_export import export_claims, load_claims
 from capsbench.reporting.tables.claims_tables import claim_tables
 from capsbench.schema.claims import load_claims
 
-FILE = {
+FILE: dict[str, Any] = {
     "name": "tried",
     "version": 1,
     "title": "Tried",
@@ -176,7 +177,7 @@ def test_claims_refuse_options_of_benchmarks(ran, monkeypatch, capsys):
 
 def test_an_unknown_part_is_refused(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    tests = FILE["claims"][0]["tests"][0] | {"part": "two"}  # type: ignore[index]
+    tests = FILE["claims"][0]["tests"][0] | {"part": "two"}
     content = FILE | {"claims": [{"claim": "c", "source": "s", "tests": [tests]}]}
     (tmp_path / "bad.yaml").write_text(write_yaml(content))
     assert main(["run", "bad.yaml"]) == 2
