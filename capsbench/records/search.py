@@ -140,7 +140,7 @@ class SearchRecord(Record):
     Attributes:
         protocol: The protocol of the trials.
         search: Number of trials, and the ranges of recipes.
-        design: Kind of the design; the benchmark's name is its seed.
+        design: Kind of the design, which all searches have in common.
         seed: Seed of all trials, which is none of the reported seeds.
         models: The models, with their knobs.
         trials: The trials of all models, of each in the order of the design.
@@ -188,6 +188,15 @@ class SearchRecord(Record):
         """Return a model with the values of its best trial; unchanged if it was not searched."""
         trial = self.chosen(entry.label)
         return entry if trial is None else with_values(entry, trial.values, self.name)
+
+
+def is_search_of(name: str, benchmark: str) -> bool:
+    """Check if the name of a search's record is that of a search of a benchmark.
+
+    >>> is_search_of("my-net-cpu-0123456789ab", "my-net"), is_search_of("my-net-cpu-01", "my")
+    (True, False)
+    """
+    return name.rsplit("-", 2)[0] == file_name(benchmark)
 
 
 def with_values(entry: ModelEntry, values: TrialValues, name: str) -> ModelEntry:

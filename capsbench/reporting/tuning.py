@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from capsbench.records import BenchmarkRecord
+from capsbench.records.search import is_search_of
 from capsbench.reporting.formatting import listed
 from capsbench.schema.parts import point_text
 
@@ -33,7 +34,9 @@ def tuning(record: BenchmarkRecord, labels: Collection[str]) -> str:
             f"{tuned}: the values with the best validation accuracy among equal trials of each "
             f"model{where}, with a seed that is not reported; search {name}."
         )
-        if changed and name != own and changes.claims is None:
+        if not is_search_of(name, benchmark.name):
+            sentences.append("That search was of another benchmark on the same data set.")
+        elif changed and name != own and changes.claims is None:
             sentences.append(f"That search had another protocol, without {listed(changed)}.")
     if others := [entry.label for entry in entries if not entry.tuned]:
         who = listed(others) if searches else "All models"

@@ -82,7 +82,7 @@ def _trials_of(
 ) -> ModelTrials:
     knobs = protocol.search.free(_knobs(entry))
     revision = model_class(find("models", entry.name)).revision
-    values = protocol.search.draw(protocol.name, knobs)
+    values = protocol.search.draw(knobs)
     cells = [
         cell
         for each in values

@@ -63,14 +63,14 @@ class Search(SchemaModel):
         """Return the knobs that are searched."""
         return {name: knob for name, knob in knobs.items() if name not in self.fixed}
 
-    def draw(self, benchmark: str, knobs: Mapping[str, Knob]) -> list[TrialValues]:
+    def draw(self, knobs: Mapping[str, Knob]) -> list[TrialValues]:
         """Return the values of all trials of a model.
 
-        They are a function of the benchmark's name, the search and the knobs alone: every model has
-        the same recipes in the same order, and a search of more trials begins with the same ones.
+        They are a function of the search and the knobs alone. Every model has the same recipes in
+        the same order, also in other benchmarks, which share the trials of equal trainings. A
+        search of more trials begins with the same ones.
 
         Args:
-            benchmark: Name of the benchmark, which seeds the design.
             knobs: Knobs that are searched.
 
         Raises:
@@ -83,7 +83,7 @@ class Search(SchemaModel):
             raise UserError(f"a search takes at most {most} knobs of a model, got {len(knobs)}")
         intervals = self.learning_rate, self.weight_decay
         rates, decays = (Range(low=low, high=high) for low, high in intervals)
-        design = sobol_design(self.trials, DIMENSIONS, derive("search", benchmark)).tolist()
+        design = sobol_design(self.trials, DIMENSIONS, derive("search")).tolist()
         return [
             TrialValues(
                 dict(zip(DRAWN, (rates.at(rate), _decay(decays, decay)), strict=True)),

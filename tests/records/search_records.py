@@ -20,7 +20,7 @@ def search_record(content, accuracies, *, knobs=None, scale=None):
     benchmark = Benchmark.model_validate(content)
     trials = []
     for label, outcomes in accuracies.items():
-        values = benchmark.search.draw(benchmark.name, knobs or {})[: len(outcomes)]
+        values = benchmark.search.draw(knobs or {})[: len(outcomes)]
         tried = [
             Trial(
                 label=label,

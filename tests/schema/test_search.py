@@ -18,23 +18,23 @@ KNOBS: dict[str, Knob] = {
 
 
 def recipes(search, knobs):
-    return [trial.recipe for trial in search.draw("tiny", knobs)]
+    return [trial.recipe for trial in search.draw(knobs)]
 
 
 @settings(deadline=None, max_examples=20)  # the first call imports scipy.stats
 @given(st.integers(1, 70))
 def test_every_model_has_the_same_recipes(trials):
     search = Search(trials=trials)
-    drawn = search.draw("tiny", KNOBS)
+    drawn = search.draw(KNOBS)
     assert len(drawn) == trials
     assert [trial.recipe for trial in drawn] == recipes(search, {})
-    assert drawn == search.draw("tiny", dict(reversed([*KNOBS.items()])))
-    assert drawn == Search(trials=80).draw("tiny", KNOBS)[:trials]
+    assert drawn == search.draw(dict(reversed([*KNOBS.items()])))
+    assert drawn == Search(trials=80).draw(KNOBS)[:trials]
     assert all(trial.arguments["iterations"] in (1, 2, 3) for trial in drawn)
 
 
 def test_the_design_covers_the_ranges():
-    drawn = Search(trials=8).draw("tiny", KNOBS)
+    drawn = Search(trials=8).draw(KNOBS)
     low, high = Search().learning_rate
     parts = [math.log(t.recipe["learning_rate"] / low) / math.log(high / low) for t in drawn]
     assert sorted(int(8 * part) for part in parts) == list(range(8))
@@ -42,7 +42,6 @@ def test_the_design_covers_the_ranges():
     assert decays.count(0.0) == 8 * NO_DECAY
     assert all(1e-6 <= decay <= 1e-3 for decay in decays if decay)
     assert {trial.arguments["iterations"] for trial in drawn} == {1, 2, 3}
-    assert drawn != Search(trials=8).draw("other", KNOBS)
 
 
 def test_knobs_that_a_benchmark_compares_are_not_searched():
@@ -52,7 +51,7 @@ def test_knobs_that_a_benchmark_compares_are_not_searched():
 def test_too_many_knobs_are_refused():
     knobs = {f"knob{number}": (1, 2) for number in range(DIMENSIONS - 1)}
     with pytest.raises(UserError, match=f"at most {DIMENSIONS - 2} knobs"):
-        Search().draw("tiny", knobs)
+        Search().draw(knobs)
 
 
 @pytest.mark.parametrize(

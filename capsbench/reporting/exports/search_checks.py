@@ -11,8 +11,12 @@ from capsbench.files.atomic import read_json
 from capsbench.records import CellResult
 from capsbench.records.folders import SEARCHES
 from capsbench.records.search import SearchedModel, SearchedProtocol, SearchRecord, best
-from capsbench.schema import Benchmark, ModelEntry, searched_variant
+from capsbench.schema import Benchmark, DataEntry, ModelEntry, searched_variant
 from capsbench.schema.search import DESIGN, DRAWN, TUNING_SEED
+from capsbench.viewpoint.ranges import ViewRange
+
+# Values of the recipe in which benchmarks that share a search can differ.
+NOT_SHARED = ("steps", "evaluate_every", "limit", "augmentation")
 
 
 @dataclass(frozen=True)
@@ -84,7 +88,7 @@ def check_search(path: Path, record: SearchRecord) -> None:
         )
     for model in record.models:
         trials = record.trials_of(model.label)
-        drawn = record.search.draw(record.protocol.benchmark, model.knobs)
+        drawn = record.search.draw(model.knobs)
         chosen = [trial for trial in trials if trial.chosen]
         if [trial.values for trial in trials] != drawn or chosen != [best(trials)]:
             raise UserError(
@@ -130,6 +134,9 @@ def check_searched(
 ) -> None:
     """Check that the trials of a model have the network, the protocol and the budget of a file.
 
+    Those of another benchmark's search need not have its views, its number of images and steps, and
+    its augmentation: benchmarks on one data set can share a search.
+
     Args:
         where: The file and the model, for error messages.
         record: The search.
@@ -141,9 +148,11 @@ def check_searched(
         UserError: They have not.
     """
     protocol = SearchedProtocol.of(searched_variant(benchmark), scale, {})
-    if _conditions(protocol) != _conditions(record.protocol):
+    is_own = record.protocol.benchmark == benchmark.name
+    conditions = _conditions if is_own else _shared_conditions
+    if conditions(protocol) != conditions(record.protocol):
         raise UserError(f"{where} was tuned under another protocol; repeat the search")
-    if record.search != benchmark.search:
+    if record.search != benchmark.search.model_copy(update={"at": record.search.at}):
         raise UserError(
             f"{where} was tuned by {record.search.trials} trials of another design than that of "
             f"the file, which has {benchmark.search.trials}; repeat the search"
@@ -159,3 +168,13 @@ def _conditions(protocol: SearchedProtocol) -> SearchedProtocol:
     """Return the part of a protocol that a search must have in common with it."""
     recipe = protocol.recipe.model_copy(update=dict.fromkeys(DRAWN))
     return protocol.model_copy(update={"version": 0, "settings": {}, "recipe": recipe})
+
+
+def _shared_conditions(protocol: SearchedProtocol) -> SearchedProtocol:
+    """Return the part of a protocol that another benchmark's search must have in common with it."""
+    same = _conditions(protocol)
+    recipe = same.recipe.model_copy(update=dict.fromkeys(NOT_SHARED))
+    data = DataEntry(name=same.data.name)
+    return same.model_copy(
+        update={"benchmark": "", "data": data, "views": ViewRange(), "recipe": recipe}
+    )
