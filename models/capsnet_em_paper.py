@@ -38,6 +38,7 @@ class CapsNetEMPaper(CapsNetEM):
     knobs: ClassVar[Mapping[str, Knob]] = {}  # the constants are those of the paper
     variant: ClassVar[EMVariant] = PAPER
     class_variant: ClassVar[EMVariant] = PAPER
+    stem_gain: ClassVar[float] = 1.0
     pose_gain: ClassVar[float] = 1.0
 
     def __init__(

@@ -86,13 +86,14 @@ class TrainingConfig(Record):
     def fingerprint(self) -> str:
         """Hash of the fields.
 
-        An empty augmentation, and `threads` and `kornia` at None, are left out, as views leave out
+        An empty augmentation, no warm-up, and `threads` and `kornia` at None are left out, as views leave out
         factors at their identity, so that a factor or setting that is added later changes no
         fingerprint of trainings without it.
         """
         content = self.model_dump(mode="json")
-        if not self.recipe.augmentation:
-            del content["recipe"]["augmentation"]
+        for name in ("augmentation", "warmup"):
+            if not content["recipe"][name]:
+                del content["recipe"][name]
         for name in ("threads", "kornia"):
             if content[name] is None:
                 del content[name]

@@ -288,6 +288,9 @@ def _recipe(recipe: ProtocolRecipe) -> str:
         "cosine": f"falling along a cosine to {end}",
         "exponential": f"falling exponentially to {end}",
     }[recipe.schedule]
+    if recipe.warmup:
+        warmup = f"rising during the first {number(100 * recipe.warmup)} % of the steps"
+        schedule = f"{warmup}, then {schedule}"
     decay = f", weight decay {number(recipe.weight_decay)}" if recipe.weight_decay else ""
     operations = _operations(recipe.augmentation)
     augmented = f", images augmented by {operations}" if recipe.augmentation else ""

@@ -39,6 +39,12 @@ class Recipe(StrictModel, metaclass=OneSentence):
     final_learning_rate: float = Field(
         default=0.01, gt=0, le=1, description="final learning rate as a share of the initial one"
     )
+    warmup: float = Field(
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="share of the steps in which the learning rate rises to the initial one",
+    )
 
     @model_validator(mode="before")
     @classmethod

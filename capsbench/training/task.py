@@ -231,19 +231,18 @@ class Task(LightningModule):
             UserError: The schedule needs a number of steps, and the Trainer has none.
         """
         recipe, initial = self.recipe, self.learning_rate
-        if (
-            recipe.schedule != "constant"
-            and self.trainer.max_steps == self.trainer.max_epochs == -1
-        ):
+        is_bounded = (self.trainer.max_steps, self.trainer.max_epochs) != (-1, -1)
+        if not is_bounded and (recipe.schedule != "constant" or recipe.warmup):
+            what = "warm-up" if recipe.warmup else f"schedule '{recipe.schedule}'"
             raise UserError(
-                f"the schedule '{recipe.schedule}' needs the number of steps; give the Trainer "
-                "max_steps or max_epochs"
+                f"the {what} needs the number of steps; give the Trainer max_steps or max_epochs"
             )
 
         def factor(step: int) -> float:
             # A finder that is a callback changes the learning rate after the schedule is made.
             change = self.learning_rate / initial
-            return change * learning_rate_factor(recipe, step, self.steps) if step else change
+            is_full = step == 0 and not recipe.warmup  # at a time when the steps may not be known
+            return change if is_full else change * learning_rate_factor(recipe, step, self.steps)
 
         schedule = LambdaLR(optimizer := self.build_optimizer(), factor)
         return {

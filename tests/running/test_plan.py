@@ -95,13 +95,14 @@ def test_a_new_revision_of_a_measure_measures_again_without_training(
 def test_later_settings_are_absent_from_the_fingerprint_at_their_default(tiny_benchmark):
     config = plan(tiny_benchmark)[0].config
     content = config.model_dump(mode="json")
-    del content["kornia"], content["recipe"]["augmentation"]
+    del content["kornia"], content["recipe"]["augmentation"], content["recipe"]["warmup"]
     content["views"] = {"rotation": content["views"]["rotation"]}  # the others are identities
     assert config.fingerprint == fingerprint(content)
-    augmented = ProtocolRecipe.model_validate(
-        config.recipe.model_dump() | {"augmentation": ["RandomErasing"]}
-    )
-    for update in ({"threads": 2}, {"kornia": "0.9.0"}, {"recipe": augmented}):
+    recipes = [
+        {"recipe": ProtocolRecipe.model_validate(config.recipe.model_dump() | change)}
+        for change in ({"augmentation": ["RandomErasing"]}, {"warmup": 0.1})
+    ]
+    for update in ({"threads": 2}, {"kornia": "0.9.0"}, *recipes):
         assert config.model_copy(update=update).fingerprint != config.fingerprint
 
 
@@ -135,7 +136,7 @@ def test_another_kornia_takes_no_old_cell_of_augmented_images(tiny_protocol, mon
 
     # A record from before the field is loaded, and matches its own fingerprint.
     content = augmented.model_dump(mode="json")
-    del content["kornia"]
+    del content["kornia"], content["recipe"]["warmup"]
     write_json(tmp_path / "config.json", {"schema": 2, **content})
     content["views"] = {"rotation": content["views"]["rotation"]}
     assert TrainingConfig.load(tmp_path / "config.json").fingerprint == fingerprint(content)

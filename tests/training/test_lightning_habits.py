@@ -79,10 +79,26 @@ def test_the_trainer_has_the_number_of_steps(new_task, new_trainer, digits, boun
     assert task.progress == 1
 
 
+@pytest.mark.parametrize("bound", [{"max_steps": 8}, {"max_epochs": 2, "limit_train_batches": 4}])
+def test_the_first_steps_are_warmed_up(new_task, new_trainer, digits, bound):
+    rates: list[float] = []
+
+    class Rates(Callback):
+        def on_train_batch_start(self, trainer, *_):
+            rates.append(trainer.optimizers[0].param_groups[0]["lr"])
+
+    task = new_task(schedule="cosine", warmup=0.5, final_learning_rate=0.1)
+    new_trainer(callbacks=[Rates()], **bound).fit(task, datamodule=digits)
+    assert rates[:5] == pytest.approx([0.0025, 0.005, 0.0075, 0.01, 0.01])
+    assert rates[4:] == sorted(rates[4:], reverse=True)
+    assert len(rates) == 8
+
+
 def test_a_schedule_needs_a_number_of_steps(new_task, new_trainer, digits):
     endless = {"max_time": {"seconds": 1}}
-    with pytest.raises(UserError, match="'cosine' needs the number of steps"):
-        new_trainer(**endless).fit(new_task(schedule="cosine"), datamodule=digits)
+    for recipe, word in (({"schedule": "cosine"}, "'cosine'"), ({"warmup": 0.1}, "warm-up")):
+        with pytest.raises(UserError, match=f"{word} needs the number of steps"):
+            new_trainer(**endless).fit(new_task(**recipe), datamodule=digits)
     task = new_task()
     new_trainer(**endless, limit_train_batches=1).fit(task, datamodule=digits)
     assert task.progress == 0

@@ -328,6 +328,15 @@ def test_schedules_start_at_one_and_end_at_their_share():
         assert factors == sorted(factors, reverse=True)
 
 
+@pytest.mark.parametrize("schedule", ["constant", "cosine", "exponential"])
+def test_a_warm_up_rises_to_the_schedule(schedule):
+    recipe = Recipe(schedule=schedule, final_learning_rate=0.05, warmup=0.2)
+    factors = [learning_rate_factor(recipe, step, 50) for step in range(51)]
+    assert factors[:10] == pytest.approx([(step + 1) / 10 for step in range(10)])
+    rest = recipe.model_copy(update={"warmup": 0.0})
+    assert factors[10:] == [learning_rate_factor(rest, step, 40) for step in range(41)]
+
+
 def test_a_batch_size_that_is_not_a_multiple_of_the_processes_is_refused(monkeypatch):
     data = find("datamodules", "digits").load()(batch_size=25, limit=50)
     monkeypatch.setattr(type(data), "rank_and_world_size", (0, 2))
