@@ -61,7 +61,7 @@ class CapsNetEM(Model):
     standardised to mean 0 and variance 1.
 
     Constants of the routing, the initial poses and the loss are ours (`OURS`). The scores are the
-    logits of the class presences. The loss is the cross-entropy of 50 times these logits without
+    logits of the class presences. The loss is the cross-entropy of 20 times these logits without
     the inverse temperature: nothing is rounded on the way to it, and the inverse temperature, which
     rises linearly over the training, does not scale it. It only compares classes. So the presence
     of a class is its share of all classes, their softmax; with the other losses it is the sigmoid
@@ -102,7 +102,7 @@ class CapsNetEM(Model):
     presence_offset: ClassVar[float] = 0.0
     stem_gain: ClassVar[float] = 2.0  # of the convolution: a step changes it twice as much
     pose_gain: ClassVar[float] = 0.05  # of the initial primary poses; 1 for about unit variance
-    logit_gain: ClassVar[float] = 50.0  # of the logits in the loss, at an inverse temperature of 1
+    logit_gain: ClassVar[float] = 20.0  # of the logits in the loss, at an inverse temperature of 1
 
     inverse_temperature: Tensor
 
@@ -202,7 +202,7 @@ class CapsNetEM(Model):
         return self.spread(prediction.presences, targets, progress)
 
     def logits(self, prediction: Prediction) -> Tensor:
-        """Return 50 times β_a minus the cost of each class (article, eq. 27), without λ."""
+        """Return 20 times β_a minus the cost of each class (article, eq. 27), without λ."""
         return self._logits(prediction).float()
 
     def _logits(self, prediction: Prediction) -> Tensor:
