@@ -86,9 +86,9 @@ class TrainingConfig(Record):
     def fingerprint(self) -> str:
         """Hash of the fields.
 
-        An empty augmentation, no warm-up, and `threads` and `kornia` at None are left out, as views leave out
-        factors at their identity, so that a factor or setting that is added later changes no
-        fingerprint of trainings without it.
+        An empty augmentation, no warm-up, and `threads` and `kornia` at None are left out, as views
+        leave out factors at their identity, so that a factor or setting that is added later changes
+        no fingerprint of trainings without it.
         """
         content = self.model_dump(mode="json")
         for name in ("augmentation", "warmup"):
