@@ -184,6 +184,17 @@ class SearchRecord(Record):
         """Return the best trial of a model; None if the model was not searched."""
         return next((trial for trial in self.trials_of(label) if trial.chosen), None)
 
+    @property
+    def at_edge(self) -> list[str]:
+        """Labels of models whose best learning rate is the lowest or the highest of their trials."""
+        labels = []
+        for model in self.models:
+            rates = [trial.recipe["learning_rate"] for trial in self.trials_of(model.label)]
+            chosen = self.chosen(model.label)
+            if chosen and chosen.recipe["learning_rate"] in (min(rates), max(rates)):
+                labels.append(model.label)
+        return labels
+
     def applied_to(self, entry: ModelEntry) -> ModelEntry:
         """Return a model with the values of its best trial; unchanged if it was not searched."""
         trial = self.chosen(entry.label)

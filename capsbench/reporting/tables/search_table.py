@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from capsbench.records import Results, Trial
-from capsbench.reporting.formatting import counted, duration, number, percent
+from capsbench.reporting.formatting import counted, duration, listed, number, percent
 from capsbench.reporting.tables.table import Table, TableRow, number_columns, text_columns
 
 
@@ -12,6 +12,13 @@ def search_table(results: Results) -> Table | None:
     search = results.record.search
     if search is None:
         return None
+    edge = search.at_edge
+    wider = (
+        f" {listed(edge)}: the best learning rate is the lowest or the highest of the trials, so that "
+        "a wider range may have a better one."
+        if edge
+        else ""
+    )
     return Table(
         name="search",
         title="Search for recipes",
@@ -36,7 +43,7 @@ def search_table(results: Results) -> Table | None:
             f"Every model had {counted(search.search.trials, 'trial')} with the same recipes, "
             f"drawn ahead by a {search.design}, all with seed {search.seed}, which is not "
             "reported. The values with the highest accuracy on validation images, seen at familiar "
-            f"views, were trained with every seed. Record: {search.name}."
+            f"views, were trained with every seed. Record: {search.name}.{wider}"
         ),
     )
 

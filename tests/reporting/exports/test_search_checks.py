@@ -14,7 +14,7 @@ from capsbench.records import BenchmarkRecord, ProtocolChanges
 from capsbench.records.folders import search_file
 from capsbench.reporting.exports.search_checks import check_tuned, is_search, load_search
 from capsbench.reporting.tuning import tuning
-from capsbench.schema import Benchmark, load_benchmark
+from capsbench.schema import Benchmark, Search, load_benchmark
 from capsbench.schema.claims import benchmark_names, is_claims, load_claims
 from tests.records.search_records import search_record
 
@@ -167,6 +167,35 @@ def test_the_values_of_a_file_are_those_of_its_search(protocol, record):
         check_tuned(tuned.model_copy(update={"search": more}), None, searches)
 
 
+def test_benchmarks_on_one_data_set_share_a_search(protocol, record):
+    shared = protocol | {"name": "other", "views": {"shift": [-1, 1]}, "search": {"trials": 3}}
+    shared["recipe"] = protocol["recipe"] | {"steps": 13, "limit": 50}
+    benchmark = Benchmark.model_validate(shared)
+    models = tuple(map(record.applied_to, benchmark.models))
+    check_tuned(benchmark.model_copy(update={"models": models}), None, {record.name: record})
+    for change in (
+        {"recipe": shared["recipe"] | {"batch_size": 7}},
+        {"recipe": shared["recipe"] | {"schedule": "exponential"}},
+        {"data": {"name": "toynorb"}},
+        {"threads": 2},
+        {"selection": "last"},
+    ):
+        changed = Benchmark.model_validate(shared | change).model_copy(update={"models": models})
+        with pytest.raises(UserError, match="tuned under another protocol"):
+            check_tuned(changed, None, {record.name: record})
+
+
+def test_a_best_rate_at_the_edge_of_the_trials_is_told(protocol):
+    rates = [each.recipe["learning_rate"] for each in Search(trials=3).draw({})]
+    inner = rates.index(sorted(rates)[1])
+    accuracies = {
+        "Tiny": [0.9 if number == inner else 0.1 for number in range(3)],
+        "Other": [0.9 if number == rates.index(max(rates)) else 0.1 for number in range(3)],
+        "Not searched": [0.9 if number == rates.index(min(rates)) else 0.1 for number in range(3)],
+    }
+    assert search_record(protocol, accuracies).at_edge == ["Other", "Not searched"]
+
+
 def test_pages_state_who_is_tuned(protocol, record):
     benchmark = Benchmark.model_validate(protocol)
     labels = [entry.label for entry in benchmark.models]
@@ -190,6 +219,9 @@ def test_pages_state_who_is_tuned(protocol, record):
     assert record.name in everything
     assert everything.index("Not searched: not tuned here") > everything.index(record.name)
     assert "not tuned here" not in text(tuned, ["Tiny", "Other"])
+    assert "another benchmark" not in everything
+    elsewhere = text(tuned.model_copy(update={"name": "other"}), labels)
+    assert "of another benchmark on the same data set" in elsewhere
     changes = {"settings": {"recipe.steps": 13, "seeds": [7]}}
     assert "another protocol, without recipe.steps." in text(tuned, labels, **changes)
     assert "another protocol" not in text(tuned, labels, record, **changes)
