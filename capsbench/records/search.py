@@ -186,7 +186,7 @@ class SearchRecord(Record):
 
     @property
     def at_edge(self) -> list[str]:
-        """Labels of models whose best learning rate is the lowest or the highest of their trials."""
+        """Labels of models whose best learning rate is the lowest or highest of their trials."""
         labels = []
         for model in self.models:
             rates = [trial.recipe["learning_rate"] for trial in self.trials_of(model.label)]

@@ -14,7 +14,7 @@ def search_table(results: Results) -> Table | None:
         return None
     edge = search.at_edge
     wider = (
-        f" {listed(edge)}: the best learning rate is the lowest or the highest of the trials, so that "
+        f" {listed(edge)}: the best learning rate is the lowest or highest of the trials, so that "
         "a wider range may have a better one."
         if edge
         else ""
