@@ -168,7 +168,8 @@ class SearchRecord(Record):
         Benchmark files state it beside the chosen values.
         """
         planned = fingerprint(sorted(trial.path for trial in self.trials))
-        return f"{file_name(self.protocol.benchmark)}-{file_name(self.size)}-{planned}"
+        size = file_name(self.size).replace("-", "_")  # so that the benchmark's name ends before it
+        return f"{file_name(self.protocol.benchmark)}-{size}-{planned}"
 
     @property
     def size(self) -> str:

@@ -29,14 +29,15 @@ def tuning(record: BenchmarkRecord, labels: Collection[str]) -> str:
     sentences = []
     for name in searches:
         tuned = listed([entry.label for entry in entries if entry.tuned == name])
-        where = f" at {point_text(at)}" if benchmark.vary and at is not None else ""
+        is_own = is_search_of(name, benchmark.name)
+        where = f" at {point_text(at)}" if benchmark.vary and at is not None and is_own else ""
         sentences.append(
             f"{tuned}: the values with the best validation accuracy among equal trials of each "
             f"model{where}, with a seed that is not reported; search {name}."
         )
-        if not is_search_of(name, benchmark.name):
-            sentences.append("That search was of another benchmark on the same data set.")
-        elif changed and name != own and changes.claims is None:
+        if not is_own:
+            sentences.append("That search was of another benchmark.")
+        if changed and name != own and changes.claims is None:
             sentences.append(f"That search had another protocol, without {listed(changed)}.")
     if others := [entry.label for entry in entries if not entry.tuned]:
         who = listed(others) if searches else "All models"

@@ -12,7 +12,7 @@ def learning_rate_factor(recipe: Recipe, step: int, steps: float) -> float:
 
     Args:
         recipe: Recipe with ``schedule``, ``final_learning_rate``, the share at the last step, and
-            ``warmup``, the share of the steps that come before the schedule with a rising rate.
+            ``warmup``, the share of the steps that come before it, with a rising rate.
         step: Number of completed steps.
         steps: Number of steps of the training; infinite only for a constant schedule without a
             warm-up.

@@ -147,6 +147,27 @@ class Task(LightningModule):
         prediction: Prediction = self.model(images)
         return prediction
 
+    def on_train_start(self) -> None:
+        """Set the learning rate of the first step, now that the number of steps is known.
+
+        Raises:
+            UserError: The schedule or warm-up needs a number of steps, and the Trainer has none.
+        """
+        recipe = self.recipe
+        if recipe.schedule == "constant" and not recipe.warmup:
+            return
+        if math.isinf(self.steps):
+            what = "warm-up" if recipe.warmup else f"schedule '{recipe.schedule}'"
+            raise UserError(
+                f"the {what} needs the number of steps; give the Trainer max_steps, or max_epochs "
+                "and a loader whose length is known"
+            )
+        schedule = self.lr_schedulers()
+        if self.global_step == 0 and isinstance(schedule, LambdaLR):  # not that of a rate finder
+            rate = self.learning_rate * learning_rate_factor(recipe, 0, self.steps)
+            for group in schedule.optimizer.param_groups:
+                group["lr"] = rate
+
     def on_train_batch_start(self, batch: object, batch_idx: int) -> None:
         """Set the random state of the batch and the model's progress."""
         names: list[int | str] = ["step", self.global_step, self.global_rank]
@@ -225,24 +246,13 @@ class Task(LightningModule):
         return self(as_batch(batch).images)
 
     def configure_optimizers(self) -> Any:
-        """Return the optimizer and the per-step schedule of the recipe.
-
-        Raises:
-            UserError: The schedule needs a number of steps, and the Trainer has none.
-        """
+        """Return the optimizer and the per-step schedule of the recipe."""
         recipe, initial = self.recipe, self.learning_rate
-        is_bounded = (self.trainer.max_steps, self.trainer.max_epochs) != (-1, -1)
-        if not is_bounded and (recipe.schedule != "constant" or recipe.warmup):
-            what = "warm-up" if recipe.warmup else f"schedule '{recipe.schedule}'"
-            raise UserError(
-                f"the {what} needs the number of steps; give the Trainer max_steps or max_epochs"
-            )
 
         def factor(step: int) -> float:
             # A finder that is a callback changes the learning rate after the schedule is made.
             change = self.learning_rate / initial
-            is_full = step == 0 and not recipe.warmup  # at a time when the steps may not be known
-            return change if is_full else change * learning_rate_factor(recipe, step, self.steps)
+            return change * learning_rate_factor(recipe, step, self.steps) if step else change
 
         schedule = LambdaLR(optimizer := self.build_optimizer(), factor)
         return {

@@ -173,3 +173,8 @@ def test_the_changes_of_a_case(case, words):
     views = {"rotation": [-5, 5], "part": {"width": 9, "height": 9}}
     text = _varied(load_benchmark("quick", {"views": views, "vary": vary}))
     assert text == f"Case: none (as stated here); other ({words}). All else is the same."
+
+
+def test_a_warm_up_is_told():
+    text = _recipes(load_benchmark("quick", {"recipe.warmup": 0.05}), LABELS)
+    assert "rising during the first 5 % of the steps, then falling along a cosine to" in text

@@ -54,6 +54,7 @@ def test_every_protocol_has_five_seeds_at_the_scale_of_two_cores(name):
     benchmark = load_benchmark(name, scale=SCALE)
     assert len(benchmark.seeds) == 5
     assert benchmark.recipe.precision == "32-true"
+    assert benchmark.recipe.warmup == 0.05
     assert f"min at scale {SCALE}" in benchmark.expected
 
 

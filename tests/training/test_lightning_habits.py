@@ -15,7 +15,7 @@ from pytorch_lightning.callbacks import (
 from pytorch_lightning.loggers import CSVLogger
 from pytorch_lightning.plugins import MixedPrecision
 from pytorch_lightning.tuner import Tuner
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
 from capsbench.errors import UserError
 from capsbench.files.yaml import parse_yaml
@@ -104,6 +104,19 @@ def test_a_schedule_needs_a_number_of_steps(new_task, new_trainer, digits):
     assert task.progress == 0
 
 
+class Stream(IterableDataset):
+    def __iter__(self):
+        return iter([(torch.zeros(1, 32, 32), 0)] * 4)
+
+
+def test_a_schedule_refuses_a_loader_without_a_length(new_task, new_trainer):
+    loader = DataLoader(Stream(), batch_size=2)
+    for recipe, word in (({"schedule": "cosine"}, "'cosine'"), ({"warmup": 0.1}, "warm-up")):
+        with pytest.raises(UserError, match=f"{word} needs .*whose length is known"):
+            new_trainer(max_epochs=1).fit(new_task(**recipe), loader, loader)
+    new_trainer(max_epochs=9, max_steps=2).fit(new_task(warmup=0.5), loader, loader)
+
+
 def test_settings_of_the_protocol_are_refused(new_task):
     for name, place in {
         "steps": "max_steps",
@@ -145,12 +158,18 @@ def test_the_learning_rate_finder_sets_the_rate_and_leaves_the_training(
 
 
 def test_the_finder_as_a_callback_changes_the_schedule(new_task, new_trainer, digits):
-    task = new_task(schedule="cosine", final_learning_rate=0.1)
+    task = new_task(schedule="cosine", warmup=0.5, final_learning_rate=0.1)
     finder = LearningRateFinder(num_training_steps=20, early_stop_threshold=None)
     trainer = new_trainer(max_steps=6, callbacks=[finder])
+    rates: list[float] = []
+    task.model.advance = lambda progress: rates.append(trainer.optimizers[0].param_groups[0]["lr"])
     trainer.fit(task, datamodule=digits)
     assert trainer.global_step == 6
     assert finder.optimal_lr and task.learning_rate == finder.optimal_lr.suggestion() != 0.01
+    assert len(rates) == 20 + 6
+    assert rates[0] == finder.optimal_lr.lr_min  # no warm-up of the finder's own steps
+    shares = [rate / task.learning_rate for rate in rates[20:]]
+    assert shares[:4] == pytest.approx([1 / 3, 2 / 3, 1, 1])
     (rate,) = trainer.lr_scheduler_configs[0].scheduler.get_last_lr()
     assert rate == pytest.approx(0.1 * task.learning_rate)
 
@@ -223,7 +242,7 @@ def test_a_resumed_fit_has_the_bits_of_an_uninterrupted_one(
         trainer = new_trainer(
             max_epochs=3, limit_train_batches=4, callbacks=[saver], enable_checkpointing=True
         )
-        task = new_task(schedule="cosine")
+        task = new_task(schedule="cosine", warmup=0.25)
         trainer.fit(task, datamodule=type(digits)(batch_size=20, limit=100), **arguments)
         assert trainer.global_step == 12
         return weights_of(task)

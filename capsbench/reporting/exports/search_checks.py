@@ -11,7 +11,7 @@ from capsbench.files.atomic import read_json
 from capsbench.records import CellResult
 from capsbench.records.folders import SEARCHES
 from capsbench.records.search import SearchedModel, SearchedProtocol, SearchRecord, best
-from capsbench.schema import Benchmark, DataEntry, ModelEntry, searched_variant
+from capsbench.schema import Benchmark, ModelEntry, searched_variant
 from capsbench.schema.search import DESIGN, DRAWN, TUNING_SEED
 from capsbench.viewpoint.ranges import ViewRange
 
@@ -134,8 +134,8 @@ def check_searched(
 ) -> None:
     """Check that the trials of a model have the network, the protocol and the budget of a file.
 
-    Those of another benchmark's search need not have its views, its number of images and steps, and
-    its augmentation: benchmarks on one data set can share a search.
+    A search of another shipped benchmark may differ in views, augmentation, and numbers of images
+    and steps: benchmarks on one data set can share a search.
 
     Args:
         where: The file and the model, for error messages.
@@ -152,7 +152,8 @@ def check_searched(
     conditions = _conditions if is_own else _shared_conditions
     if conditions(protocol) != conditions(record.protocol):
         raise UserError(f"{where} was tuned under another protocol; repeat the search")
-    if record.search != benchmark.search.model_copy(update={"at": record.search.at}):
+    at = benchmark.search.at if is_own else record.search.at
+    if record.search != benchmark.search.model_copy(update={"at": at}):
         raise UserError(
             f"{where} was tuned by {record.search.trials} trials of another design than that of "
             f"the file, which has {benchmark.search.trials}; repeat the search"
@@ -174,7 +175,7 @@ def _shared_conditions(protocol: SearchedProtocol) -> SearchedProtocol:
     """Return the part of a protocol that another benchmark's search must have in common with it."""
     same = _conditions(protocol)
     recipe = same.recipe.model_copy(update=dict.fromkeys(NOT_SHARED))
-    data = DataEntry(name=same.data.name)
+    settings = {place: value for place, value in protocol.settings.items() if place != "seeds"}
     return same.model_copy(
-        update={"benchmark": "", "data": data, "views": ViewRange(), "recipe": recipe}
+        update={"benchmark": "", "settings": settings, "views": ViewRange(), "recipe": recipe}
     )

@@ -1,6 +1,7 @@
 """Records of searches that are not equal searches are refused, and so are other values."""
 
 import json
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from capsbench.files.yaml import read_yaml
 from capsbench.names import find, table
 from capsbench.records import BenchmarkRecord, ProtocolChanges
 from capsbench.records.folders import search_file
+from capsbench.records.search import is_search_of
 from capsbench.reporting.exports.search_checks import check_tuned, is_search, load_search
 from capsbench.reporting.tuning import tuning
 from capsbench.schema import Benchmark, Search, load_benchmark
@@ -176,13 +178,34 @@ def test_benchmarks_on_one_data_set_share_a_search(protocol, record):
     for change in (
         {"recipe": shared["recipe"] | {"batch_size": 7}},
         {"recipe": shared["recipe"] | {"schedule": "exponential"}},
+        {"recipe": shared["recipe"] | {"warmup": 0.1}},
         {"data": {"name": "toynorb"}},
+        {"data": {"name": "digits", "arguments": {"size": 16}}},
+        {"data": {"name": "digits", "per_class": 5}},
         {"threads": 2},
         {"selection": "last"},
     ):
         changed = Benchmark.model_validate(shared | change).model_copy(update={"models": models})
         with pytest.raises(UserError, match="tuned under another protocol"):
             check_tuned(changed, None, {record.name: record})
+    benchmark = benchmark.model_copy(update={"models": models})
+    with pytest.raises(UserError, match="tuned under another protocol"):
+        check_tuned(benchmark, "cpu", {record.name: record})
+    fewer = benchmark.model_copy(
+        update={"search": benchmark.search.model_copy(update={"trials": 2})}
+    )
+    with pytest.raises(UserError, match=r"3 trials.*which has 2"):
+        check_tuned(fewer, None, {record.name: record})
+
+
+def test_a_search_with_settings_of_a_command_is_not_shared(protocol, record):
+    other = Benchmark.model_validate(protocol | {"name": "other"})
+    for settings, words in (({"seeds": [7]}, None), ({"recipe.steps": 1}, "another protocol")):
+        searched = record.protocol.model_copy(update={"settings": settings})
+        changed = record.model_copy(update={"protocol": searched})
+        tuned = other.model_copy(update={"models": tuple(map(changed.applied_to, other.models))})
+        with pytest.raises(UserError, match=words) if words else nullcontext():
+            check_tuned(tuned, None, {changed.name: changed})
 
 
 def test_a_best_rate_at_the_edge_of_the_trials_is_told(protocol):
@@ -221,11 +244,35 @@ def test_pages_state_who_is_tuned(protocol, record):
     assert "not tuned here" not in text(tuned, ["Tiny", "Other"])
     assert "another benchmark" not in everything
     elsewhere = text(tuned.model_copy(update={"name": "other"}), labels)
-    assert "of another benchmark on the same data set" in elsewhere
+    assert "of another benchmark" in elsewhere
+    shared = tuned.model_copy(update={"name": "other"})
+    assert "without data.name." in text(shared, labels, settings={"data.name": "kmnist"})
     changes = {"settings": {"recipe.steps": 13, "seeds": [7]}}
     assert "another protocol, without recipe.steps." in text(tuned, labels, **changes)
     assert "another protocol" not in text(tuned, labels, record, **changes)
     assert "another protocol" not in text(tuned, labels, settings={"seeds": [7]})
+
+
+@pytest.mark.parametrize("name", ["tiny", "other"])
+def test_only_an_own_search_was_at_the_value_of_the_file(protocol, record, name):
+    vary = {"name": "steps", "place": "recipe.steps", "values": [6, 12]}
+    search = protocol["search"] | {"at": 12}
+    benchmark = Benchmark.model_validate(protocol | {"name": name, "vary": vary, "search": search})
+    models = tuple(map(record.applied_to, benchmark.models))
+    page = BenchmarkRecord(
+        benchmark=benchmark.model_copy(update={"models": models}),
+        changes=ProtocolChanges(),
+        command="a test",
+        cells=(),
+        provenance=record.provenance,
+    )
+    assert ("of each model at 12" in tuning(page, ["Tiny"])) == (name == "tiny")
+
+
+def test_the_name_of_a_search_tells_its_benchmark_at_every_scale(protocol):
+    for scale in (None, "cpu", "two-cores"):
+        name = search_record(protocol, ACCURACIES, knobs=KNOBS, scale=scale).name
+        assert is_search_of(name, "tiny") and not is_search_of(name, "tin")
 
 
 def shipped_protocols():
