@@ -101,7 +101,7 @@ class CapsNetEM(Model):
     class_variant: ClassVar[EMVariant] = OURS
     presence_offset: ClassVar[float] = 0.0
     stem_gain: ClassVar[float] = 2.0  # of the convolution: a step changes it twice as much
-    pose_gain: ClassVar[float] = 0.05  # of the initial primary poses; times stem_gain, their deviation
+    pose_gain: ClassVar[float] = 0.05  # of the initial primary poses, twice for their deviation
     logit_gain: ClassVar[float] = 20.0  # of the logits in the loss, at an inverse temperature of 1
 
     inverse_temperature: Tensor

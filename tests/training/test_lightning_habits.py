@@ -104,7 +104,7 @@ def test_a_schedule_needs_a_number_of_steps(new_task, new_trainer, digits):
     assert task.progress == 0
 
 
-class Stream(IterableDataset):
+class Stream(IterableDataset[tuple[torch.Tensor, int]]):
     def __iter__(self):
         return iter([(torch.zeros(1, 32, 32), 0)] * 4)
 
