@@ -60,12 +60,12 @@ class CapsNetEM(Model):
     316,650 parameters for 32 x 32 images of two channels and five classes. Each image is first
     standardised to mean 0 and variance 1.
 
-    Constants of the routing, the initial poses and the loss are ours (`OURS`). The scores are the
-    logits of the class presences. The loss is the cross-entropy of 20 times these logits without
-    the inverse temperature: nothing is rounded on the way to it, and the inverse temperature, which
-    rises linearly over the training, does not scale it. It only compares classes. So the presence
-    of a class is its share of all classes, their softmax; with the other losses it is the sigmoid
-    of eq. 27.
+    Constants of the routing (`OURS`), the factor of 2 of the convolution, the initial poses and the
+    loss are ours. The scores are the logits of the class presences. The loss is the cross-entropy
+    of 20 times these logits without the inverse temperature: nothing is rounded on the way to it,
+    and the inverse temperature, which rises linearly over the training, does not scale it. It only
+    compares classes. So the presence of a class is its share of all classes, their softmax; with
+    the other losses it is the sigmoid of eq. 27.
 
     Args:
         image_shape: (C, H, W) of the images.
@@ -101,7 +101,7 @@ class CapsNetEM(Model):
     class_variant: ClassVar[EMVariant] = OURS
     presence_offset: ClassVar[float] = 0.0
     stem_gain: ClassVar[float] = 2.0  # of the convolution: a step changes it twice as much
-    pose_gain: ClassVar[float] = 0.05  # of the initial primary poses, twice for their deviation
+    pose_gain: ClassVar[float] = 0.05  # of the initial primary poses, times `stem_gain`
     logit_gain: ClassVar[float] = 20.0  # of the logits in the loss, at an inverse temperature of 1
 
     inverse_temperature: Tensor
