@@ -137,7 +137,7 @@ class CapsNetDR(Model):
     def loss(self, prediction: Prediction, batch: Batch, progress: float) -> Tensor:
         """Compute the margin loss; with a decoder add the reconstruction loss of the true classes.
 
-        If an image has several objects, each is reconstruction separately from its own class, and
+        If an image has several objects, each is reconstructed separately from its own class, and
         the reconstruction losses are summed, as in the authors' code.
         """
         assert prediction.poses is not None

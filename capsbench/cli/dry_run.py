@@ -9,28 +9,29 @@ from capsbench.cli.options import plain_console, print_json
 from capsbench.environment.streams import print_line
 
 if TYPE_CHECKING:
-    from capsbench.running.cell import Cell
     from capsbench.running.estimate import TrainingEstimate
+    from capsbench.running.protocol import PlannedCells
     from capsbench.running.session import Session
 
 TO_TRAIN = ("to do", "resumable")
 
 
-def print_dry_run(cells: Sequence[Cell], expected: str, session: Session, as_json: bool) -> None:
+def print_dry_run(planned: PlannedCells, session: Session, *, as_json: bool) -> None:
     """Print the cells with their states and estimates; nothing is written.
 
     Args:
-        cells: The cells.
-        expected: Expected time, in the words of the file; empty if the file states none.
+        planned: The cells, and the expected time.
         session: The session.
         as_json: Print JSON.
     """
     from capsbench.records.cell_files import load_failure
     from capsbench.records.failure import RETRY
+    from capsbench.reporting.formatting import counted
     from capsbench.running.cell_state import cell_state, is_complete
     from capsbench.running.estimate import estimate_trainings
     from capsbench.training.devices import device_name, resolve_device
 
+    cells = planned.cells
     device = resolve_device(session.execution.device)  # estimates are those of this machine
     states = [cell_state(cell, session) for cell in cells]
     folders = [session.folder(cell) for cell in cells]
@@ -87,8 +88,13 @@ def print_dry_run(cells: Sequence[Cell], expected: str, session: Session, as_jso
     if estimates:
         hardware = dict.fromkeys(device_name(device, cell.config.threads) for cell in todo)
         _print_total(list(estimates.values()), " and ".join(hardware))
-    if expected:
-        print_line(f"expected time of the whole protocol, with measures: {expected}")
+    if planned.repeated:
+        print_line(
+            f"{counted(planned.repeated, 'further training')} will repeat the best trials, which "
+            "are not known yet, with other tuning seeds"
+        )
+    if planned.expected:
+        print_line(f"expected time of the whole protocol, with measures: {planned.expected}")
 
 
 def _print_table(rows: Sequence[dict[str, Any]]) -> None:

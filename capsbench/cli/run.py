@@ -226,7 +226,7 @@ def run(
     with trusting_code(trust_code), template:
         if dry_run:
             planned = list_cells(benchmark, changes, data_root, session.device)
-            print_dry_run(*planned, session, as_json)
+            print_dry_run(planned, session, as_json=as_json)
         else:
             outcome = run_protocol(benchmark, changes, session, command=_command())
             if outcome.failed:

@@ -180,7 +180,8 @@ def _listed_cells(runs: Path) -> set[str]:
         content = read_json(path)
         try:
             trials = (content.get("search") or {"trials": []})["trials"]
-            paths |= {cell["path"] for cell in (*content["cells"], *trials)}
+            trainings = [run for trial in trials for run in trial["runs"]]
+            paths |= {cell["path"] for cell in (*content["cells"], *trainings)}
         except (AttributeError, KeyError, TypeError):
             raise UserError(f"{path} is no record of a benchmark; remove it") from None
     return paths

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field
@@ -12,7 +13,7 @@ from capsbench.records.folders import Inside, file_name
 from capsbench.records.provenance import Provenance
 from capsbench.records.record import Command, Label, Record, RecordPart, Seconds, Share
 from capsbench.schema import Benchmark, DataEntry, ModelEntry, Search
-from capsbench.schema.search import DESIGN, DRAWN, TUNING_SEED, TrialValues
+from capsbench.schema.search import DESIGN, DRAWN, TUNING_SEEDS, TrialValues
 from capsbench.search_space import Knob
 from capsbench.training.recipe import ProtocolRecipe
 from capsbench.viewpoint.ranges import ViewRange
@@ -105,33 +106,52 @@ class SearchedModel(RecordPart):
         )
 
 
+class TrialRun(RecordPart):
+    """One training of a trial.
+
+    Attributes:
+        seed: The tuning seed.
+        path: Folder of the training, relative to the runs folder.
+        outcome: Outcome of the training.
+        accuracy: Validation accuracy at the selected step; None if the training has none.
+        seconds: Wall time.
+    """
+
+    seed: int
+    path: Inside
+    outcome: Literal["trained", "diverged", "failed"]
+    accuracy: Share | None
+    seconds: Seconds
+
+
 class Trial(RecordPart):
-    """One training of a search.
+    """Values under trial, and the trainings with them.
 
     Attributes:
         label: Label of the model.
         recipe: The recipe's values under trial.
         arguments: The model's arguments under trial.
-        path: Folder of the training, relative to the runs folder.
-        outcome: Outcome of the training.
-        accuracy: Validation accuracy at the selected step; None if the training has none.
-        seconds: Wall time.
+        runs: The training with the first tuning seed; of a finalist, those with all of them.
         chosen: True for the best trial of its model.
     """
 
     label: Label
     recipe: dict[str, float]
     arguments: dict[str, Any] = Field(default_factory=dict)
-    path: Inside
-    outcome: Literal["trained", "diverged", "failed"]
-    accuracy: Share | None
-    seconds: Seconds
+    runs: tuple[TrialRun, ...] = Field(min_length=1)
     chosen: bool = False
 
     @property
     def values(self) -> TrialValues:
         """The values under trial."""
         return TrialValues(self.recipe, self.arguments)
+
+    @property
+    def accuracy(self) -> float | None:
+        """Mean validation accuracy of all runs; None if the first has none, 0 for another one."""
+        if self.runs[0].accuracy is None:
+            return None
+        return sum(run.accuracy or 0.0 for run in self.runs) / len(self.runs)
 
 
 class SearchRecord(Record):
@@ -141,7 +161,7 @@ class SearchRecord(Record):
         protocol: The protocol of the trials.
         search: Number of trials, and the ranges of recipes.
         design: Kind of the design, which all searches have in common.
-        seed: Seed of all trials, which is none of the reported seeds.
+        seeds: Seeds of the runs of a finalist, the first one of all trials; none is reported.
         models: The models, with their knobs.
         trials: The trials of all models, of each in the order of the design.
         devices: Names of the devices of the trials.
@@ -154,7 +174,7 @@ class SearchRecord(Record):
     protocol: SearchedProtocol
     search: Search
     design: str = DESIGN
-    seed: int = TUNING_SEED
+    seeds: tuple[int, ...] = TUNING_SEEDS
     models: tuple[SearchedModel, ...]
     trials: tuple[Trial, ...]
     devices: tuple[str, ...]
@@ -163,13 +183,13 @@ class SearchRecord(Record):
 
     @property
     def name(self) -> str:
-        """Name of the record's file: benchmark, size, and a hash of the planned trials.
+        """Name of the record's file: benchmark, size, and a hash of the trainings.
 
         Benchmark files state it beside the chosen values.
         """
-        planned = fingerprint(sorted(trial.path for trial in self.trials))
+        trained = fingerprint(sorted(run.path for trial in self.trials for run in trial.runs))
         size = file_name(self.size).replace("-", "_")  # so that the benchmark's name ends before it
-        return f"{file_name(self.protocol.benchmark)}-{size}-{planned}"
+        return f"{file_name(self.protocol.benchmark)}-{size}-{trained}"
 
     @property
     def size(self) -> str:
@@ -228,7 +248,20 @@ def with_values(entry: ModelEntry, values: TrialValues, name: str) -> ModelEntry
     )
 
 
-def best(trials: list[Trial]) -> Trial | None:
-    """Return the trial of the highest accuracy, the first of equal ones; None if none has one."""
-    with_accuracy = [trial for trial in trials if trial.accuracy is not None]
-    return max(with_accuracy, key=lambda trial: trial.accuracy or 0.0, default=None)
+def finalists(trials: Sequence[Trial], search: Search) -> list[Trial]:
+    """Return the trials of a model whose first runs have the highest accuracies, the best first.
+
+    Of equal ones the first of the design is better. A trial without an accuracy is none of them.
+
+    Args:
+        trials: The trials, in the order of the design.
+        search: The search, with the number of finalists.
+    """
+    ranked = [trial for trial in trials if trial.runs[0].accuracy is not None]
+    ranked.sort(key=lambda trial: -(trial.runs[0].accuracy or 0.0))
+    return ranked[: search.finalists]
+
+
+def best(trials: Sequence[Trial], search: Search) -> Trial | None:
+    """Return the finalist of the highest mean accuracy; None if no trial has an accuracy."""
+    return max(finalists(trials, search), key=lambda trial: trial.accuracy or 0.0, default=None)

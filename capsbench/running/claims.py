@@ -25,7 +25,8 @@ from capsbench.running.next_step import next_claims_step
 from capsbench.running.plan import plan
 from capsbench.running.search import has_failed_trial, search
 from capsbench.running.session import Session
-from capsbench.running.trials import plan_trials
+from capsbench.running.trials import ModelTrials, plan_trials
+from capsbench.schema import Search
 from capsbench.schema.claims import Claims
 
 
@@ -45,18 +46,16 @@ def plan_claims(
 
 def plan_claims_trials(
     claims: Claims, scale: str | None, data_root: Path | None, device: str
-) -> list[Cell]:
-    """List the trials of a search of every part.
+) -> list[tuple[Search, list[ModelTrials]]]:
+    """List the search of every part that has models without values of one, with its trials.
 
     Raises:
         UserError: See `plan_claims` and `plan_trials`.
     """
     return [
-        cell
+        (benchmark.search, plan_trials(benchmark, None, data_root, device))
         for benchmark in (claims.benchmark(part, scale) for part in claims.parts)
         if not benchmark.is_tuned
-        for trials in plan_trials(benchmark, None, data_root, device)
-        for cell in trials.cells
     ]
 
 

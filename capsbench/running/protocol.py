@@ -15,15 +15,22 @@ from capsbench.running.claims import plan_claims, plan_claims_trials, run_claims
 from capsbench.running.plan import plan
 from capsbench.running.search import has_failed_trial, search
 from capsbench.running.session import Session
-from capsbench.running.trials import plan_trials
+from capsbench.running.trials import first_runs, num_repeated, plan_trials
 from capsbench.schema import Benchmark, is_claims, load_benchmark, load_claims, parse_models
 
 
 class PlannedCells(NamedTuple):
-    """Cells of a benchmark or of claims, and the expected time in the words of the file."""
+    """Cells of a benchmark or of claims.
+
+    Attributes:
+        cells: The cells.
+        expected: The expected time in the words of the file.
+        repeated: Number of further trainings that repeat the best trials of a search.
+    """
 
     cells: list[Cell]
     expected: str
+    repeated: int = 0
 
 
 def protocol_changes(
@@ -63,7 +70,7 @@ def list_cells(
     """List the cells of a benchmark or of claims.
 
     Trials of a search come first. The cells after them have the values of the file, since the best
-    ones are not known yet.
+    ones are not known yet; nor are the trials that are repeated.
 
     Args:
         name: A name or a file.
@@ -78,16 +85,20 @@ def list_cells(
         claims = load_claims(name, changes.scale)
         parts = plan_claims(claims, changes.scale, data_root, device).values()
         cells = [cell for part in parts for cell in part]
-        if changes.search:
-            cells = [*plan_claims_trials(claims, changes.scale, data_root, device), *cells]
-        return PlannedCells(cells, claims.expected)
+        if not changes.search:
+            return PlannedCells(cells, claims.expected)
+        tried = plan_claims_trials(claims, changes.scale, data_root, device)
+        repeated = sum(num_repeated(trials, search) for search, trials in tried)
+        runs = [cell for _, trials in tried for cell in first_runs(trials)]
+        return PlannedCells([*runs, *cells], claims.expected, repeated)
     protocol = _load(name, changes)
     models = changes.requested_models
     cells = plan(protocol, models=models, data_root=data_root, device=device)
-    if changes.search:
-        trials = plan_trials(protocol, models, data_root, device)
-        cells = [*(cell for each in trials for cell in each.cells), *cells]
-    return PlannedCells(cells, protocol.expected)
+    if not changes.search:
+        return PlannedCells(cells, protocol.expected)
+    trials = plan_trials(protocol, models, data_root, device)
+    repeated = num_repeated(trials, protocol.search)
+    return PlannedCells([*first_runs(trials), *cells], protocol.expected, repeated)
 
 
 def run_protocol(

@@ -10,7 +10,7 @@ from capsbench.files.yaml import write_yaml
 from capsbench.records import CellFolder, ProtocolChanges, SearchRecord, Trial
 from capsbench.records.cell_files import load_failure, load_training
 from capsbench.records.folders import search_file
-from capsbench.records.search import SearchedProtocol, best
+from capsbench.records.search import SearchedProtocol, TrialRun, best, finalists
 from capsbench.reporting.exports.export import portable
 from capsbench.running.carry_out import carry_out
 from capsbench.running.cell import Cell
@@ -19,8 +19,8 @@ from capsbench.running.job_request import Outcome
 from capsbench.running.jobs import CellJob, Job
 from capsbench.running.outcome_lines import print_failure
 from capsbench.running.session import Session
-from capsbench.running.trials import ModelTrials, plan_trials
-from capsbench.schema import Benchmark, searched_variant
+from capsbench.running.trials import ModelTrials, PlannedTrial, plan_trials
+from capsbench.schema import Benchmark, Search, searched_variant
 from capsbench.schema.search import TrialValues
 
 
@@ -34,10 +34,11 @@ def search(
     """Train the trials of every searched model, and give each one the values of its best trial.
 
     All trials are drawn before the first is trained, and none is stopped early. A trial is a
-    complete training with a seed that is not reported; it is kept and resumed like any other. The
-    best trial has the highest validation accuracy at the step that the protocol's rule selects; the
-    first of the design wins a tie. A trial that diverges or fails is never chosen. The record is
-    written, and the chosen values are printed as entries of a benchmark file.
+    complete training with a seed that is not reported; it is kept and resumed like any other.
+    Accuracies are those of validation images at the step that the protocol's rule selects. The best
+    trials of each model are trained again with the other tuning seeds, and the one of the highest
+    mean is chosen; a training that diverges or fails has an accuracy of 0. The record is written,
+    and the chosen values are printed as entries of a benchmark file.
 
     Args:
         benchmark: The protocol.
@@ -53,8 +54,11 @@ def search(
     """
     models = changes.requested_models
     planned = plan_trials(benchmark, models, session.data_root, session.execution.device)
-    _train(planned, benchmark.name, session)
-    record = _read(planned, benchmark, session, changes, command)
+    _train([(t, t.cells[:1]) for each in planned for t in each.trials], benchmark.name, session)
+    runs = [_runs(each, benchmark.search, session) for each in planned]
+    _train([(trial, cells[1:]) for each in runs for trial, cells in each], benchmark.name, session)
+    outcomes = [[_trial(trial, cells, session) for trial, cells in each] for each in runs]
+    record = _record(planned, outcomes, benchmark, session, changes, command)
     tuned = tuned_protocol(benchmark, record)
     if session.is_first:
         path = search_file(session.output, record.name)
@@ -74,15 +78,29 @@ def tuned_protocol(benchmark: Benchmark, record: SearchRecord) -> Benchmark:
 
 
 def has_failed_trial(record: SearchRecord) -> bool:
-    """Check if a trial of a search has failed; one that diverged has not."""
-    return any(trial.outcome == "failed" for trial in record.trials)
+    """Check if a training of a search has failed; one that diverged has not."""
+    return any(run.outcome == "failed" for trial in record.trials for run in trial.runs)
 
 
-def _train(planned: Sequence[ModelTrials], benchmark: str, session: Session) -> None:
-    """Train the trials of all models that are not trained yet, and print the outcome of each."""
+def _runs(
+    trials: ModelTrials, search: Search, session: Session
+) -> list[tuple[PlannedTrial, list[Cell]]]:
+    """Return the trainings of each trial of a model: all of the finalists, the first of others."""
+    tried = [_trial(each, each.cells[:1], session) for each in trials.trials]
+    again = finalists(tried, search) if search.finalists > 1 else []
+    return [
+        (each, each.cells if outcome in again else each.cells[:1])
+        for each, outcome in zip(trials.trials, tried, strict=True)
+    ]
+
+
+def _train(
+    trainings: Sequence[tuple[PlannedTrial, Sequence[Cell]]], benchmark: str, session: Session
+) -> None:
+    """Train cells of trials that are not trained yet, and print the outcome of each."""
     jobs: list[Job] = []
     values: dict[str, TrialValues] = {}
-    for cell, tried in ((c, v) for p in planned for c, v in zip(p.cells, p.values, strict=True)):
+    for cell, tried in ((cell, trial.values) for trial, cells in trainings for cell in cells):
         folder = session.folder(cell)
         if session.retry_failed and session.is_first:
             remove(folder.failure)
@@ -104,32 +122,32 @@ def _train(planned: Sequence[ModelTrials], benchmark: str, session: Session) -> 
 
 def _print_outcome(cell: Cell, values: TrialValues, session: Session) -> None:
     if session.is_first:
-        trial = _trial(cell, values, session)
+        run = _run(cell, session)
         tried = ", ".join(f"{name} {value}" for each in values for name, value in each.items())
-        outcome: str = trial.outcome
-        if trial.accuracy is not None:
-            outcome = f"validation accuracy {trial.accuracy:.3f}"
-        elif trial.outcome == "failed":
+        outcome: str = run.outcome
+        if run.accuracy is not None:
+            outcome = f"validation accuracy {run.accuracy:.3f}"
+        elif run.outcome == "failed":
             outcome = load_failure(session.folder(cell)).problem
-        session.print(f"{cell.label}, {tried}: {outcome}")
+        session.print(f"{cell.label}, seed {cell.seed}, {tried}: {outcome}")
 
 
-def _read(
+def _record(
     planned: Sequence[ModelTrials],
+    outcomes: Sequence[Sequence[Trial]],
     benchmark: Benchmark,
     session: Session,
     changes: ProtocolChanges,
     command: str,
 ) -> SearchRecord:
-    """Read the outcomes of all trials.
+    """Choose the best trial of every model, and return the record.
 
     Raises:
         UserError: No trial of a model has a result.
     """
     trials: list[Trial] = []
-    for each in planned:
-        tried = [_trial(c, v, session) for c, v in zip(each.cells, each.values, strict=True)]
-        winner = best(tried)
+    for each, tried in zip(planned, outcomes, strict=True):
+        winner = best(tried, benchmark.search)
         if winner is None:
             raise UserError(
                 f"all {len(tried)} trials of {each.model.label} diverged or failed; change the "
@@ -137,7 +155,7 @@ def _read(
                 "this model out by --models"
             )
         trials += [trial.model_copy(update={"chosen": trial is winner}) for trial in tried]
-    folders = [CellFolder(session.output / trial.path) for trial in trials]
+    folders = [CellFolder(session.output / run.path) for trial in trials for run in trial.runs]
     trainings = [load_training(folder) for folder in folders if is_present(folder.training)]
     return SearchRecord(
         protocol=SearchedProtocol.of(
@@ -152,16 +170,24 @@ def _read(
     )
 
 
-def _trial(cell: Cell, values: TrialValues, session: Session) -> Trial:
-    """Read the outcome of a trial."""
+def _trial(planned: PlannedTrial, cells: Sequence[Cell], session: Session) -> Trial:
+    """Read the outcomes of trainings of a trial."""
+    return Trial(
+        label=cells[0].label,
+        recipe=planned.values.recipe,
+        arguments=planned.values.arguments,
+        runs=tuple(_run(cell, session) for cell in cells),
+    )
+
+
+def _run(cell: Cell, session: Session) -> TrialRun:
+    """Read the outcome of a training."""
     folder = session.folder(cell)
     training = load_training(folder) if is_present(folder.training) else None
     selected = None if training is None else training.selected.get(cell.rule)
     trained = training is not None and training.status == "trained"
-    return Trial(
-        label=cell.label,
-        recipe=values.recipe,
-        arguments=values.arguments,
+    return TrialRun(
+        seed=cell.seed,
         path=cell.path.as_posix(),
         outcome="failed" if training is None else training.status,
         accuracy=selected.accuracy if trained and selected is not None else None,

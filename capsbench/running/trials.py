@@ -11,10 +11,23 @@ from capsbench.names import find, without_folder
 from capsbench.records.search import SearchedModel, with_values
 from capsbench.running.cell import Cell
 from capsbench.running.plan import plan, select_models
-from capsbench.schema import Benchmark, ModelEntry, searched_variant
-from capsbench.schema.search import TUNING_SEED, TrialValues
+from capsbench.schema import Benchmark, ModelEntry, Search, searched_variant
+from capsbench.schema.search import TUNING_SEEDS, TrialValues
 from capsbench.search_space import Knob, checked_knobs
 from capsbench.wrapping import model_class
+
+
+@dataclass(frozen=True)
+class PlannedTrial:
+    """One trial.
+
+    Attributes:
+        values: The values under trial.
+        cells: Trainings with them, one for each tuning seed; only finalists need all of them.
+    """
+
+    values: TrialValues
+    cells: list[Cell]
 
 
 @dataclass(frozen=True)
@@ -23,13 +36,11 @@ class ModelTrials:
 
     Attributes:
         model: The model, with its searched knobs.
-        values: Values of each trial, in the order of the design.
-        cells: Training of each trial.
+        trials: The trials, in the order of the design.
     """
 
     model: SearchedModel
-    values: list[TrialValues]
-    cells: list[Cell]
+    trials: list[PlannedTrial]
 
 
 def plan_trials(
@@ -51,10 +62,10 @@ def plan_trials(
             names no value for the search, or reports the seed of the trials, a knob does not fit
             the model, or no model has a fixed knob.
     """
-    if max(benchmark.seeds) >= TUNING_SEED:
+    if max(benchmark.seeds) >= TUNING_SEEDS[0]:
         raise UserError(
-            f"--search trains with seed {TUNING_SEED}, and seeds from there on are not reported: "
-            f"expected smaller seeds, got {max(benchmark.seeds)}; name others by --seeds"
+            f"--search trains with seed {TUNING_SEEDS[0]}, and seeds from there on are not "
+            f"reported: expected smaller seeds, got {max(benchmark.seeds)}; name others by --seeds"
         )
     protocol = searched_variant(benchmark)
     entries = select_models(protocol.models, models)
@@ -72,6 +83,18 @@ def plan_trials(
     return [_trials_of(protocol, entry, data_root, device) for entry in entries]
 
 
+def first_runs(planned: Sequence[ModelTrials]) -> list[Cell]:
+    """Return the first training of every trial."""
+    return [trial.cells[0] for each in planned for trial in each.trials]
+
+
+def num_repeated(planned: Sequence[ModelTrials], search: Search) -> int:
+    """Return how many trainings of finalists follow the first ones of all trials, at most."""
+    if search.finalists == 1:
+        return 0
+    return sum(len(t.cells[1:]) for each in planned for t in each.trials[: search.finalists])
+
+
 def _knobs(entry: ModelEntry) -> dict[str, Knob]:
     cls = model_class(find("models", entry.name))
     return checked_knobs(cls, cls.knobs, what=f"model '{without_folder(entry.name)}'")
@@ -82,21 +105,22 @@ def _trials_of(
 ) -> ModelTrials:
     knobs = protocol.search.free(_knobs(entry))
     revision = model_class(find("models", entry.name)).revision
-    values = protocol.search.draw(knobs)
-    cells = [
-        cell
-        for each in values
-        for cell in plan(_protocol_of(protocol, entry, each), data_root=data_root, device=device)
+    trials = [
+        PlannedTrial(
+            values,
+            plan(_protocol_of(protocol, entry, values), data_root=data_root, device=device),
+        )
+        for values in protocol.search.draw(knobs)
     ]
-    return ModelTrials(SearchedModel.of(entry, knobs, revision), values, cells)
+    return ModelTrials(SearchedModel.of(entry, knobs, revision), trials)
 
 
 def _protocol_of(protocol: Benchmark, entry: ModelEntry, values: TrialValues) -> Benchmark:
-    """Return the protocol of one trial: one model and one seed, and no test images."""
+    """Return the protocol of one trial: one model, the tuning seeds, and no test images."""
     return protocol.model_copy(
         update={
             "models": (with_values(entry, values, ""),),
-            "seeds": (TUNING_SEED,),
+            "seeds": TUNING_SEEDS,
             "measures": (),
             "follow": (),
             "matched": None,

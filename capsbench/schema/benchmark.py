@@ -21,7 +21,7 @@ from capsbench.schema.parts import (
     point_text,
 )
 from capsbench.schema.quantities import require_quantity
-from capsbench.schema.search import TUNING_SEED, Search
+from capsbench.schema.search import TUNING_SEEDS, Search
 from capsbench.training.recipe import ProtocolRecipe
 from capsbench.viewpoint.ranges import ViewRange
 
@@ -128,9 +128,9 @@ class Benchmark(SchemaModel):
 
     @model_validator(mode="after")
     def _tuned(self) -> Self:
-        if any(model.tuned for model in self.models) and max(self.seeds) >= TUNING_SEED:
+        if any(model.tuned for model in self.models) and max(self.seeds) >= TUNING_SEEDS[0]:
             raise ValueError(
-                f"seeds: models were tuned with seed {TUNING_SEED}; report smaller seeds, got "
+                f"seeds: models were tuned with seed {TUNING_SEEDS[0]}; report smaller seeds, got "
                 f"{max(self.seeds)}"
             )
         if self.vary and self.search.at is not None and self.search.at not in self.vary.points:

@@ -21,7 +21,7 @@ from capsbench.running.plan import plan
 from capsbench.running.search import has_failed_trial, search
 from capsbench.running.trials import plan_trials
 from capsbench.schema import Benchmark, ModelEntry, load_benchmark
-from capsbench.schema.search import TUNING_SEED
+from capsbench.schema.search import TUNING_SEEDS
 from capsbench.trusted_code import trust
 from tests.conftest import TINY
 from tests.running.conftest import ONE_THREAD
@@ -65,23 +65,27 @@ def test_every_model_gets_the_same_trials_and_its_own_best(protocol, session, tm
     assert {trial.arguments["rate"] for trial in knobs} == {0.0, 0.5}
     for label, trials in (("Plain", plain), ("Knobs", knobs)):
         (best,) = [trial for trial in trials if trial.chosen]
-        assert best.accuracy == max(trial.accuracy for trial in trials)
+        again = [trial for trial in trials if len(trial.runs) == 3]
+        assert len(again) == 2
+        firsts = [trial.runs[0].accuracy for trial in trials if trial not in again]
+        assert min(trial.runs[0].accuracy for trial in again) >= max(firsts)
+        assert best.accuracy == max(trial.accuracy for trial in again)
         entry = next(each for each in tuned.models if each.label == label)
         assert entry.recipe == best.recipe
         assert entry.arguments == {"rate": 0.1} | best.arguments
         assert entry.tuned == record.name
-    for trial in record.trials:
-        folder = CellFolder(tmp_path / trial.path)
+    for run in (run for trial in record.trials for run in trial.runs):
+        folder = CellFolder(tmp_path / run.path)
         config = json.loads(folder.config.read_text())
-        assert config["seed"] == TUNING_SEED
+        assert config["seed"] == run.seed
         assert config["follow"] == []
         training = TrainingRecord.load(folder.training)
-        assert trial.accuracy == training.selected["validation"].accuracy
+        assert run.accuracy == training.selected["validation"].accuracy
     assert not list(tmp_path.rglob("measures"))
     assert {cell.seed for cell in plan(tuned)} == set(protocol.seeds)
 
     printed = capsys.readouterr().out
-    assert printed.count("validation accuracy") == 6
+    assert printed.count("validation accuracy") == 6 + 8
     lines = [line for line in printed.splitlines() if line.startswith("  - ")]
     pasted = [ModelEntry.model_validate(each) for each in parse_yaml("\n".join(lines))]
     assert tuple(pasted) == tuned.models
@@ -92,13 +96,13 @@ def test_every_model_gets_the_same_trials_and_its_own_best(protocol, session, tm
     assert searched(protocol, session) == (tuned, record)  # nothing is trained again
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.json")} == times
     assert searched(tuned, session, "Plain", "Knobs") == (tuned, record)  # nor if tuned before
-    assert len(list(tmp_path.rglob("training.json"))) == 6
+    assert len(list(tmp_path.rglob("training.json"))) == 6 + 8
 
 
 def test_the_trials_of_a_model_do_not_depend_on_the_others(protocol):
     def paths(benchmark, models=None):
         planned = plan_trials(benchmark, models, None, "cpu")
-        return {each.model.label: [cell.path for cell in each.cells] for each in planned}
+        return {each.model.label: [t.cells[0].path for t in each.trials] for each in planned}
 
     everything = paths(protocol)
     reverse = protocol.model_copy(update={"models": protocol.models[::-1]})
@@ -154,7 +158,7 @@ def test_a_trial_that_failed_is_a_failure_of_the_run(protocol, session, monkeypa
 
     monkeypatch.setattr(train_job, "train_cell", train_cell)
     _, record = searched(protocol, session, "Plain")
-    failed = [trial for trial in record.trials if trial.outcome == "failed"]
+    failed = [trial for trial in record.trials if trial.runs[0].outcome == "failed"]
     assert failed
     assert all(trial.accuracy is None and not trial.chosen for trial in failed)
     assert has_failed_trial(record)
@@ -170,7 +174,7 @@ def test_a_trial_that_failed_is_a_failure_of_the_run(protocol, session, monkeypa
     ("change", "word"),
     [
         ({"vary": {"name": "x", "place": "recipe.batch_size", "values": [8, 16]}}, r"search\.at"),
-        ({"seeds": [3, TUNING_SEED]}, "smaller seeds, got 1000"),
+        ({"seeds": [3, TUNING_SEEDS[0]]}, "smaller seeds, got 1000"),
         ({"search": {"fixed": ["rat"]}}, "search.fixed.*'rat'; did you mean 'rate'"),
     ],
 )
@@ -185,8 +189,10 @@ def test_a_dry_run_lists_the_trials_before_the_cells(tmp_path, monkeypatch, caps
     words = ["--models", "CNN", "--seeds", "3,4", "--limit", "40", "--set", "search.trials=3"]
     assert main(["run", "quick", *words, "--search", "--dry-run", "--json"]) == 0
     cells = json.loads(capsys.readouterr().out)
-    assert [cell["seed"] for cell in cells] == [TUNING_SEED] * 3 + [3, 4]
+    assert [cell["seed"] for cell in cells] == [TUNING_SEEDS[0]] * 3 + [3, 4]
     assert len({cell["folder"] for cell in cells}) == 5
+    assert main(["run", "quick", *words, "--search", "--dry-run"]) == 0
+    assert "4 further trainings will repeat the best trials" in capsys.readouterr().out
     assert not list(tmp_path.iterdir())
 
 
@@ -258,6 +264,9 @@ def test_a_search_that_is_killed_goes_on(protocol, tmp_path):
         (path,) = (tmp_path / runs / "searches").iterdir()
         searches.append(SearchRecord.load(path))
     assert first.stat().st_mtime_ns == before
-    resumed, whole = ([t.model_copy(update={"seconds": 0}) for t in r.trials] for r in searches)
-    assert len(whole) == 3
+    resumed, whole = (
+        [run.model_copy(update={"seconds": 0}) for trial in record.trials for run in trial.runs]
+        for record in searches
+    )
+    assert len(whole) == 3 + 4
     assert resumed == whole

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,9 +10,10 @@ from capsbench.errors import UserError
 from capsbench.files.atomic import read_json
 from capsbench.records import CellResult
 from capsbench.records.folders import SEARCHES
-from capsbench.records.search import SearchedModel, SearchedProtocol, SearchRecord, best
+from capsbench.records.search import SearchedModel, SearchedProtocol, SearchRecord, best, finalists
+from capsbench.reporting.formatting import listed
 from capsbench.schema import Benchmark, ModelEntry, searched_variant
-from capsbench.schema.search import DESIGN, DRAWN, TUNING_SEED
+from capsbench.schema.search import DESIGN, DRAWN, TUNING_SEEDS
 from capsbench.viewpoint.ranges import ViewRange
 
 # Values of the recipe in which benchmarks that share a search can differ.
@@ -80,23 +81,34 @@ def check_search(path: Path, record: SearchRecord) -> None:
     """
     labels = [model.label for model in record.models]
     others = {trial.label for trial in record.trials} - set(labels)
-    is_named = (record.design, record.seed) == (DESIGN, TUNING_SEED)
+    is_named = (record.design, record.seeds) == (DESIGN, TUNING_SEEDS)
     if not labels or len(set(labels)) < len(labels) or others or not is_named:
         raise UserError(
-            f"{path}: expected the trials of each model once, by a {DESIGN} with seed "
-            f"{TUNING_SEED}; search again"
+            f"{path}: expected the trials of each model once, by a {DESIGN} with seeds "
+            f"{_listed(TUNING_SEEDS)}; search again"
         )
     for model in record.models:
         trials = record.trials_of(model.label)
         drawn = record.search.draw(model.knobs)
         chosen = [trial for trial in trials if trial.chosen]
-        if [trial.values for trial in trials] != drawn or chosen != [best(trials)]:
+        if [trial.values for trial in trials] != drawn or chosen != [best(trials, record.search)]:
             raise UserError(
                 f"{path}: {model.label} does not have the {len(drawn)} trials of the design, the "
                 "best of them chosen; search again"
             )
-        if not all(trial.path.rpartition("/")[2].startswith(f"{record.seed}-") for trial in trials):
-            raise UserError(f"{path}: a trial of {model.label} has another seed; search again")
+        repeated = finalists(trials, record.search) if record.search.finalists > 1 else []
+        for trial in trials:
+            seeds = record.seeds if trial in repeated else record.seeds[:1]
+            named = [run.path.rpartition("/")[2].partition("-")[0] for run in trial.runs]
+            if tuple(run.seed for run in trial.runs) != seeds or named != [*map(str, seeds)]:
+                raise UserError(
+                    f"{path}: expected runs of a trial of {model.label} with seeds "
+                    f"{_listed(seeds)}; search again"
+                )
+
+
+def _listed(seeds: Sequence[int]) -> str:
+    return listed([*map(str, seeds)])
 
 
 def check_tuned(

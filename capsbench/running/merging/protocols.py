@@ -89,8 +89,8 @@ def _without_searched(entry: ModelEntry, knobs: Mapping[str, Knob] | None) -> di
 
 
 def _search_differences(one: SearchRecord, other: SearchRecord) -> Iterator[str]:
-    if one.seed != other.seed:
-        yield f"seeds {one.seed} and {other.seed} of the search"
+    if one.seeds != other.seeds:
+        yield f"seeds {[*one.seeds]} and {[*other.seeds]} of the search"
     labels = {model.label for model in one.models} & {model.label for model in other.models}
     for label in sorted(labels):
         chosen = [trial.values._asdict() for e in (one, other) if (trial := e.chosen(label))]

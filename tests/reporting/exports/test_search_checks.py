@@ -63,11 +63,24 @@ def argument(content):
 
 
 def seed(content):
-    content["trials"][0]["path"] = "digits/net/0-aaaaaaaaaaaa"
+    content["trials"][0]["runs"][0]["path"] = "digits/net/0-aaaaaaaaaaaa"
+
+
+def fewer_runs(content):
+    del content["trials"][0]["runs"][1:]
+
+
+def more_runs(content):
+    content["trials"][4]["runs"] = content["trials"][3]["runs"]
+
+
+def other_mean(content):  # the second finalist's is the higher one then
+    content["trials"][1]["runs"][1]["accuracy"] = 0.0
+    content["trials"][1]["runs"][2]["accuracy"] = 0.5
 
 
 def all_seeds(content):
-    content["seed"] = 0
+    content["seeds"] = [0, 1, 2]
 
 
 def own_budget(content):
@@ -83,7 +96,7 @@ def no_choice(content):
 
 
 def edited(content):
-    content["trials"][1]["accuracy"] = 1.5
+    content["trials"][1]["runs"][0]["accuracy"] = 1.5
 
 
 @pytest.mark.parametrize(
@@ -95,8 +108,11 @@ def edited(content):
         (more, "Tiny.*3 trials"),
         (rate, "Tiny.*design"),
         (argument, "Tiny.*design"),
-        (seed, "Tiny has another seed"),
-        (all_seeds, "seed 1000"),
+        (seed, "runs of a trial of Tiny with seeds 1000, 1001 and 1002"),
+        (fewer_runs, "runs of a trial of Tiny with seeds 1000, 1001 and 1002"),
+        (more_runs, "runs of a trial of Other with seeds 1000;"),
+        (other_mean, "Tiny.*best"),
+        (all_seeds, "seeds 1000, 1001 and 1002"),
         (own_budget, "2 trials"),
         (unknown_model, "each model once"),
         (no_choice, "knobs"),
