@@ -24,7 +24,8 @@ class Predictions:
         recall: (N,) share of each image's objects that the model recognizes, see
             `capsbench.contracts.class_recall`; 0 or 1 if an image shows one object.
         merged: (N,) bool, True for an image that is classified correctly if the classes that a half
-            turn makes alike count as one; None if the data has no such classes.
+            turn makes alike count as one where it is turned by more than a quarter; None if the
+            data has no such classes.
         index: (N,) each image's number in its source.
         multiple_objects: True if an image shows several objects.
     """
@@ -58,7 +59,8 @@ def predict_split(
         logits = model.logits(model(batch.images))
         recall.append(class_recall(logits, batch.targets))
         if data.turned_alike:
-            merged.append(is_correct_merged(logits, batch.targets, data.turned_alike))
+            rotation = batch.views.rotation
+            merged.append(is_correct_merged(logits, batch.targets, rotation, data.turned_alike))
         index.append(batch.index)
         multiple_objects = batch.targets.dim() == 2
     joined = _concatenate(merged) if data.turned_alike else None

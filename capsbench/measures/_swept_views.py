@@ -39,8 +39,9 @@ class ViewPredictions:
         evaluated: (V, N), False where an image was not recorded at a view.
         index: (N,) each image's number in its source.
         accuracies: (V,) accuracy at each view.
-        merged: (V, N), as ``correct`` if the classes that a half turn makes alike count as one;
-            None if the data has no such classes, or no view turns further than a quarter.
+        merged: (V, N), as ``correct`` if the classes that a half turn makes alike count as one at
+            views that turn further than a quarter; None if the data has no such classes, or no view
+            turns so far.
     """
 
     correct: Bools

@@ -77,7 +77,7 @@ class AccuracyByJointView(Measure[AccuracyByJointViewConfig]):
     """
 
     config = AccuracyByJointViewConfig
-    revision = 2
+    revision = 3
     metrics: ClassVar[Mapping[str, ValueSpec]] = {
         "accuracy": ValueSpec(
             "Share of the images that are classified correctly: at a joint view, or averaged over "

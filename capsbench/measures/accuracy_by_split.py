@@ -80,7 +80,7 @@ class AccuracyBySplit(Measure[AccuracyBySplitConfig]):
     """
 
     config = AccuracyBySplitConfig
-    revision = 2
+    revision = 3
     metrics: ClassVar[Mapping[str, ValueSpec]] = {
         "accuracy": ValueSpec(
             "Share of the images of a split or range that are classified correctly; with several "

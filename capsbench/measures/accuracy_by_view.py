@@ -62,7 +62,7 @@ class AccuracyByView(Measure[AccuracyByViewConfig]):
     """
 
     config = AccuracyByViewConfig
-    revision = 2
+    revision = 3
     metrics: ClassVar[Mapping[str, ValueSpec]] = {
         "accuracy": ValueSpec(
             "Share of the images that are classified correctly: at a view, or averaged over the "

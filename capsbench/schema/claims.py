@@ -50,8 +50,8 @@ class ClaimTest(SchemaModel):
         measure: Name of the measure.
         quantity: The number within the measure.
         against_quantity: The number of the other model, if it differs, as that of a layer does.
-        gain: True to compare what training added: the number of the trained network minus that of
-            the same network before its training, seed by seed.
+        learned: True if the claim can hold only by what training added: the model's own number must
+            then have risen from that of the same network before its training, too.
         lower_is_better: True if a smaller number is better.
         margin: Smallest improvement that counts; a negative margin allows a loss of that size.
     """
@@ -64,7 +64,7 @@ class ClaimTest(SchemaModel):
     measure: str
     quantity: Quantity
     against_quantity: Quantity | None = None
-    gain: bool = False
+    learned: bool = False
     lower_is_better: bool = False
     margin: float = 0.0
 
@@ -240,10 +240,10 @@ def _require_known(claim: Claim, test: ClaimTest, benchmark: Benchmark) -> None:
             require_quantity(test.measure, quantity, benchmark.measures)
         except UserError as error:
             raise UserError(f"{claim.claim}: {error}") from None
-    if test.gain and not load_measure(test.measure).controlled:
+    if test.learned and not load_measure(test.measure).controlled:
         raise UserError(
-            f"{claim.claim}: {test.measure} is not measured before training, so that no gain is "
-            "known; leave out 'gain'"
+            f"{claim.claim}: {test.measure} is not measured before training, so that nothing is "
+            "known of what was learned; leave out 'learned'"
         )
     if test.at not in values:
         raise UserError(

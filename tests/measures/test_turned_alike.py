@@ -67,8 +67,9 @@ def test_views_beyond_a_quarter_have_both_accuracies(digits):
     assert number(result, metric="accuracy", **at) == pytest.approx(plain)
     assert number(result, metric="merged_accuracy", **at, **CLASSES) == pytest.approx(merged)
     # Summaries average over all of their views, of which one turns further than a quarter.
-    turned = [naive(digits, GridView("rotation", a), merge=True) for a in (-180, -90, 90)]
-    scaled = naive(digits, GridView("scale", 0.5), merge=True)
+    turned = [naive(digits, GridView("rotation", a), merge=a == -180) for a in (-180, -90, 90)]
+    scaled = naive(digits, GridView("scale", 0.5), merge=False)
+    assert scaled < naive(digits, GridView("scale", 0.5), merge=True)
     novel = (np.mean(turned) + scaled) / 2
     for split, factor, expected in (
         ("novel", {"factor": "rotation"}, np.mean(turned)),
@@ -97,7 +98,7 @@ def test_joint_views_beyond_a_quarter_have_both_accuracies(digits):
         JointView((GridView("rotation", angle), GridView("scale", scale)))
         for angle, scale in ((180, 0.5), (180, 1.0), (0, 0.5))
     ]
-    merged = [naive(digits, view, merge=True) for view in views]
+    merged = [naive(digits, view, merge=view is not views[2]) for view in views]
     at = {"split": "outside", "factor": "rotation", "view": 180, "scale": 0.5}
     assert number(result, metric="merged_accuracy", **at, **CLASSES) == pytest.approx(merged[0])
     novel = number(result, metric="merged_accuracy", split="novel", **CLASSES)
@@ -119,8 +120,9 @@ def test_ranges_beyond_a_quarter_have_both_accuracies(digits):
 
 def test_splits_have_both_accuracies_if_the_views_of_training_turn_further():
     cls = find("datamodules", "digits").load()
-    for angle, metrics in ((90, {"accuracy"}), (91, {"accuracy", "merged_accuracy"})):
-        data = cls(limit=150, views=ViewRange(rotation=(-angle, angle)))
+    both = {"accuracy", "merged_accuracy"}
+    for angle, metrics in ((90, {"accuracy"}), (91, both), (180, both)):
+        data = cls(limit=400, views=ViewRange(rotation=(-angle, angle)))
         result = compute("accuracy-by-split", Linear(), data, splits=("familiar",))
         assert {value.metric for value in result.values} == metrics
     merged = number(result, metric="merged_accuracy", split="familiar", **CLASSES)
@@ -153,8 +155,16 @@ def test_any_member_of_a_group_is_right_and_nan_never_is():
     logits = torch.eye(4)[[0, 1, 2, 3, 1, 2]]
     logits[5, 0] = torch.nan
     targets = torch.tensor([1, 2, 1, 3, 0, 2])
-    correct = is_correct_merged(logits, targets, [(1, 2)])
+    correct = is_correct_merged(logits, targets, torch.full((6,), 180.0), [(1, 2)])
     assert correct.tolist() == [False, True, True, True, False, False]
+
+
+def test_classes_are_merged_in_turned_images_alone():
+    logits = torch.eye(3)[[1, 1, 1, 1, 1, 2, 2]]
+    targets = torch.tensor([2, 2, 2, 2, 2, 2, 1])
+    rotation = torch.tensor([0.0, 90, 91, -91, 270, 0, 350], dtype=torch.float64)
+    correct = is_correct_merged(logits, targets, rotation, [(1, 2)])
+    assert correct.tolist() == [False, False, True, True, False, True, False]
 
 
 @pytest.mark.parametrize("name", table("datamodules"))

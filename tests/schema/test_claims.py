@@ -69,7 +69,7 @@ def test_networks_are_those_of_the_claim_in_order():
 @pytest.mark.parametrize(
     ("change", "word"),
     [
-        ({"gain": True}, "not measured before training"),
+        ({"learned": True}, "not measured before training"),
         ({"model": "CapsNet (dynamic rooting)"}, "did you mean"),
         ({"part": "digit"}, "did you mean"),
         ({"quantity": {"metric": "acuracy"}}, "did you mean"),

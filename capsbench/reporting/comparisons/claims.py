@@ -16,7 +16,7 @@ import numpy as np
 from capsbench.records import CellResult, Results
 from capsbench.reporting.comparisons.aggregate import SeedValues, aggregate_seeds
 from capsbench.reporting.comparisons.gains import gain_outcomes, seed_gains
-from capsbench.reporting.comparisons.per_image import ImageOutcomes, load_outcomes
+from capsbench.reporting.comparisons.per_image import load_outcomes
 from capsbench.reporting.comparisons.verdicts import (
     ClaimVerdict,
     least_seeds,
@@ -27,6 +27,7 @@ from capsbench.schema.claims import Claim, Claims, ClaimTest
 from capsbench.statistics.bounded import range_of_difference
 from capsbench.statistics.correction import corrected
 from capsbench.statistics.paired_difference import (
+    LEVEL,
     Difference,
     difference,
     difference_over_seeds,
@@ -35,7 +36,7 @@ from capsbench.values import Quantity
 
 Cells = tuple[list[CellResult], list[CellResult]]  # of the model, and of the other one
 Sides = tuple[SeedValues | None, SeedValues | None]
-NOTHING_ADDED = "training added nothing to the larger number"
+NOTHING_ADDED = "training has not raised its own number"
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,8 @@ class JudgedTest:
         test: The test.
         difference: Improvement of the model beyond the margin of the test; None if not measured.
             That of a primary test is corrected for all primary tests of the claim.
+        added: What training added to the model's own number, of a test that is `learned`; positive
+            if better. None if the test is not, or if it is not measured.
         means: Mean values of the model and of the other one; None if not measured.
         parameters: Numbers of parameters of the model and of the other one; None if not trained.
         at_chance: Seeds of the model and of the other one whose networks are at chance.
@@ -58,6 +61,7 @@ class JudgedTest:
     means: tuple[float | None, float | None]
     parameters: tuple[int | None, int | None]
     at_chance: tuple[tuple[int, ...], tuple[int, ...]]
+    added: Difference | None = None
     verdict: ClaimVerdict | None = None
     reason: str = ""
 
@@ -125,7 +129,7 @@ def judge_claim(claim: Claim, tests: Sequence[JudgedTest], scale: str | None) ->
         verdict, reason = verdict_on(
             each, margin=test.test.margin, bound=claim.bound, least_seeds=least_seeds(scale)
         )
-        if test.test.gain and not _winner_has_gained(test, verdict):
+        if test.test.learned and verdict == "holds" and not _is_raised(test.added):
             verdict, reason = "not decided", NOTHING_ADDED
         judged.append(replace(test, difference=each, verdict=verdict, reason=reason))
     verdict = shared([test.verdict for test in judged if test.test.primary])
@@ -136,7 +140,7 @@ def without_difference(cells: Sequence[CellResult], test: ClaimTest) -> JudgedTe
     """Return a test with what records alone state, without the outcomes of images."""
     first, second = (
         next((cell.training.parameters for cell in own if cell.training), None)
-        for own in _pair(cells, test)
+        for own in pair_of(cells, test)
     )
     sides = sides_of(cells, test)
     one, other = (None if side is None else side.mean for side in sides)
@@ -150,21 +154,35 @@ def without_difference(cells: Sequence[CellResult], test: ClaimTest) -> JudgedTe
 
 
 def _measure(cells: Sequence[CellResult], test: ClaimTest) -> JudgedTest:
-    """Return a test with its difference, before any correction."""
-    each = _difference(_pair(cells, test), sides_of(cells, test), test)
-    return replace(without_difference(cells, test), difference=each)
+    """Return a test with its differences, before any correction."""
+    pair = pair_of(cells, test)
+    return replace(
+        without_difference(cells, test),
+        difference=_difference(pair, sides_of(cells, test), test),
+        added=_added(pair[0], test) if test.learned else None,
+    )
 
 
-def _winner_has_gained(test: JudgedTest, verdict: ClaimVerdict) -> bool:
-    """Check that training improved the better of two networks, not only harmed the other one more.
+def _is_raised(added: Difference | None) -> bool:
+    """Check that training is shown to have raised a number.
 
-    Returns:
-        True also if neither is better.
+    Both this and the compared difference must be shown, so that neither is corrected for the other.
     """
-    if verdict not in ("holds", "does not hold"):
-        return True
-    gain = test.means[0 if verdict == "holds" else 1]
-    return gain is not None and (gain < 0 if test.test.lower_is_better else gain > 0)
+    return added is not None and added.mean > 0 and added.p < LEVEL
+
+
+def _added(cells: Sequence[CellResult], test: ClaimTest) -> Difference | None:
+    """Return what training added to the number of a model, seed by seed and image by image."""
+    sign = -1.0 if test.lower_is_better else 1.0
+    outcomes = gain_outcomes(load_outcomes(cells, test.measure), test.quantity)
+    if outcomes:
+        table = sign * outcomes.table
+        return difference(table, np.zeros_like(table), objects=outcomes.objects)
+    gains = seed_gains(cells, test.measure, test.quantity)
+    if gains is None:
+        return None
+    values = sign * np.array([*gains.values.values()])
+    return difference_over_seeds(values, np.zeros_like(values))
 
 
 def _difference(pair: Cells, sides: Sides, test: ClaimTest) -> Difference | None:
@@ -178,7 +196,7 @@ def _difference(pair: Cells, sides: Sides, test: ClaimTest) -> Difference | None
         low, high = sorted(sign * limit for limit in bounds)
         bounds = low - test.margin, high - test.margin
     first, second = (
-        _outcomes(cells, test, quantity)
+        load_outcomes(cells, test.measure).get(quantity)
         for cells, quantity in zip(pair, _quantities(test), strict=True)
     )
     if first and second and np.array_equal(first.numbers, second.numbers):
@@ -194,20 +212,11 @@ def _difference(pair: Cells, sides: Sides, test: ClaimTest) -> Difference | None
     return difference_over_seeds(values[0] - test.margin, values[1], bounds=bounds)
 
 
-def _outcomes(
-    cells: Sequence[CellResult], test: ClaimTest, quantity: Quantity
-) -> ImageOutcomes | None:
-    """Return the contributions of images to a number, or to what training added to it."""
-    outcomes = load_outcomes(cells, test.measure)
-    return gain_outcomes(outcomes, quantity) if test.gain else outcomes.get(quantity)
-
-
 def sides_of(cells: Sequence[CellResult], test: ClaimTest) -> Sides:
-    """Return the numbers of the model and of the other one, or what training added to them."""
-    collect = seed_gains if test.gain else aggregate_seeds
+    """Return the numbers of the model and of the other one."""
     one, other = (
-        collect(own, test.measure, quantity)
-        for own, quantity in zip(_pair(cells, test), _quantities(test), strict=True)
+        aggregate_seeds(own, test.measure, quantity)
+        for own, quantity in zip(pair_of(cells, test), _quantities(test), strict=True)
     )
     return one, other
 
@@ -216,7 +225,7 @@ def _quantities(test: ClaimTest) -> tuple[Quantity, Quantity]:
     return test.quantity, test.against_quantity or test.quantity
 
 
-def _pair(cells: Sequence[CellResult], test: ClaimTest) -> Cells:
+def pair_of(cells: Sequence[CellResult], test: ClaimTest) -> Cells:
     """Return the cells of the model and of the other one."""
     return (
         [cell for cell in cells if (cell.label, cell.point) == (test.model, test.at)],

@@ -12,9 +12,11 @@ from capsbench.reporting.comparisons.claims import (
     JudgedClaim,
     JudgedTest,
     judge_claim,
+    pair_of,
     sides_of,
     without_difference,
 )
+from capsbench.reporting.comparisons.gains import seed_gains
 from capsbench.reporting.exports.checks import TOLERANCE, check_cells, check_tests
 from capsbench.reporting.exports.claims_export import ExportedClaims
 from capsbench.schema import load_claims
@@ -50,6 +52,8 @@ def check_claims(exported: ExportedClaims) -> None:
         check_tests(path, family, len(each.primary))
         for test in each.secondary:
             check_tests(path, [test.difference] if test.difference else [])
+        for test in each.tests:
+            check_tests(path, [test.added] if test.added else [])
         if not (
             tuple(test.test for test in each.tests) == each.claim.tests
             and all(is_test_of(exported.parts[test.test.part], test) for test in each.tests)
@@ -67,9 +71,11 @@ def _verdicts(judged: JudgedClaim) -> tuple[object, ...]:
 
 
 def is_test_of(cells: Sequence[CellResult], judged: JudgedTest) -> bool:
-    """Check that means, seeds and the difference of a test are those of the cells of its part."""
+    """Check that means, seeds and the differences of a test are those of the cells of its part."""
     own = without_difference(cells, judged.test)
     if own.at_chance != judged.at_chance or not _close(own.means, judged.means):
+        return False
+    if not _is_added_by_training(cells, judged):
         return False
     each = judged.difference
     if each is None:
@@ -83,6 +89,19 @@ def is_test_of(cells: Sequence[CellResult], judged: JudgedTest) -> bool:
     sign = -1 if judged.test.lower_is_better else 1
     mean = sign * (fmean(first.values()) - fmean(second.values())) - judged.test.margin
     return math.isclose(mean, each.mean, abs_tol=TOLERANCE)
+
+
+def _is_added_by_training(cells: Sequence[CellResult], judged: JudgedTest) -> bool:
+    """Check that what training added is that of the cells, of a test that asks for it alone."""
+    test, added = judged.test, judged.added
+    gains = seed_gains(pair_of(cells, test)[0], test.measure, test.quantity)
+    if added is None or gains is None or not test.learned:
+        return added is None and (gains is None or not test.learned)
+    sign = -1 if test.lower_is_better else 1
+    count = len(gains.values)
+    return added.n_seeds == (count, count) and math.isclose(
+        sign * fmean(gains.values.values()), added.mean, abs_tol=TOLERANCE
+    )
 
 
 def _close(

@@ -28,6 +28,7 @@ class ExportedTest(RecordPart):
 
     test: ClaimTest
     numbers: ExportedNumbers | None
+    added: ExportedNumbers | None
     means: tuple[float | None, float | None]
     parameters: tuple[int | None, int | None]
     at_chance: tuple[tuple[int, ...], tuple[int, ...]]
@@ -37,10 +38,11 @@ class ExportedTest(RecordPart):
     @classmethod
     def of(cls, judged: JudgedTest) -> Self:
         """Convert a judged test for export."""
-        each = judged.difference
+        each, added = judged.difference, judged.added
         return cls(
             test=judged.test,
             numbers=None if each is None else ExportedNumbers.of(each),
+            added=None if added is None else ExportedNumbers.of(added),
             means=judged.means,
             parameters=judged.parameters,
             at_chance=judged.at_chance,
@@ -54,6 +56,7 @@ class ExportedTest(RecordPart):
         return JudgedTest(
             test=self.test,
             difference=None if self.numbers is None else self.numbers.difference,
+            added=None if self.added is None else self.added.difference,
             means=self.means,
             parameters=self.parameters,
             at_chance=self.at_chance,

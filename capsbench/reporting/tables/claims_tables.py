@@ -35,11 +35,11 @@ RULE = (
     "Each network has one primary test on each set, declared in the file. A test compares a "
     "capsule network with another network. It holds if the difference is above its margin, with "
     "the sign changed if lower is better, and does not hold if it is below, at a level of 5 % over "
-    "all primary tests of the claim together (Bonferroni). If neither is shown, and the corrected "
-    "interval lies within the bound of the claim, there is no difference beyond this bound. What "
-    "networks gained by training decides only if the better one has gained. Everything else is not "
-    "decided. The verdict of a network is the one that it has on every set, and that of a claim "
-    "the one that every network has; where they differ, nothing is decided. "
+    "all primary tests of the claim together (Bonferroni). A test of what is learned holds only if "
+    "training has raised the network's own value, too. If neither is shown, and the corrected "
+    "interval lies within the bound of the claim, there is no difference beyond this bound. "
+    "Everything else is not decided. The verdict of a network is the one that it has on every set, "
+    "and that of a claim the one that every network has; where they differ, nothing is decided. "
     f"Fewer than {LEAST_SEEDS} seeds ({LEAST_SEEDS_AT_FULL_SIZE} at full size) decide nothing."
 )
 PRIMARY = (
@@ -156,7 +156,7 @@ def _value(test: ClaimTest) -> str:
     value = measured_text(test.measure, test.quantity)
     if test.against_quantity is not None:
         value += f", against {quantity_text(test.against_quantity)}"
-    value += ", gained by training" if test.gain else ""
+    value += ", as far as it is learned" if test.learned else ""
     return value + (" (lower is better)" if test.lower_is_better else "")
 
 
@@ -192,18 +192,25 @@ def _images_text(difference: Difference) -> str:
 def _means(judged: JudgedTest) -> list[TableCell | None]:
     """Return the means of the model and of the other one, whose name is below its mean."""
     labels = ("", f"{judged.test.against}, ")
+    added = ("" if judged.added is None else _added_text(judged.test, judged.added), "")
     return [
         None
         if mean is None
         else TableCell(
             _value_text(judged.test, mean),
-            details=label + ("" if size is None else f"{size:,} parameters"),
+            details=label + ("" if size is None else f"{size:,} parameters") + more,
             note=chance_text(at_chance),
         )
-        for label, mean, size, at_chance in zip(
-            labels, judged.means, judged.parameters, judged.at_chance, strict=True
+        for label, mean, size, more, at_chance in zip(
+            labels, judged.means, judged.parameters, added, judged.at_chance, strict=True
         )
     ]
+
+
+def _added_text(test: ClaimTest, added: Difference) -> str:
+    """Return what training added to a network's own value."""
+    sign = -1 if test.lower_is_better else 1
+    return f"; {_difference_text(test, sign * added.mean)} added by training, p {p_value(added.p)}"
 
 
 def _is_share(test: ClaimTest) -> bool:

@@ -167,38 +167,42 @@ def test_values_without_outcomes_are_compared_over_seeds_and_may_differ_in_quant
     assert tested.difference.mean == pytest.approx(0.1, abs=0.01)
 
 
-def test_a_gain_is_what_training_added(parts):
-    """The trained CNN has the larger number, but had a still larger one before its training."""
-    test = ACCURACY | {
-        "model": "Caps",
-        "measure": "linear-equivariance",
-        "quantity": {"metric": "gain_over_control", "layer": "poses"},
-    }
-    assert judged_claim(parts, test).verdict == "does not hold"
-    judged = judged_claim(parts, test | {"gain": True})
-    assert judged.verdict == "holds"
-    (tested,) = judged.tests
-    assert tested.means == (pytest.approx(0.2, abs=0.01), pytest.approx(-0.1, abs=0.01))
-    assert "gained by training" in primary_table(judged, 1, None).rows[0].contents()[2].text
+LEARNED = ACCURACY | {
+    "measure": "linear-equivariance",
+    "quantity": {"metric": "gain_over_control", "layer": "poses"},
+    "learned": True,
+}
 
 
-@pytest.mark.parametrize("margin", [-0.05, 0.05])
-def test_nothing_holds_because_training_harmed_the_other_network_more(parts, margin):
-    """Training takes 0.1 from the numbers of Same and CNN; the margin makes one of them better."""
-    test = ACCURACY | {
-        "model": "Same",
-        "measure": "linear-equivariance",
-        "quantity": {"metric": "gain_over_control", "layer": "poses"},
-        "gain": True,
-        "margin": margin,
-    }
-    (tested,) = judged_claim(parts, test).tests
+def test_a_learned_difference_needs_a_gain_of_the_model_itself(parts):
+    """Same is better than Caps, but by its initial weights: training took 0.1 from its number."""
+    against = {"model": "Same", "against": "Caps"}
+    plain = judged_claim(parts, LEARNED | against | {"learned": False})
+    assert (plain.verdict, plain.tests[0].added) == ("holds", None)
+    (tested,) = judged_claim(parts, LEARNED | against).tests
+    assert tested.verdict == "not decided"
+    assert "training has not raised" in tested.reason
     assert tested.difference is not None
     assert tested.difference.p_corrected < 0.05
-    assert tested.verdict == "not decided"
-    assert "training added nothing" in tested.reason
-    verdict = "holds" if margin < 0 else "does not hold"
-    assert judged_claim(parts, test | {"lower_is_better": True}).verdict == verdict
+    assert tested.added is not None
+    assert tested.added.mean == pytest.approx(-0.1, abs=0.01)
+    assert is_test_of(parts["one"].cells, tested)
+    assert not is_test_of(parts["one"].cells, replace(tested, added=None))
+    wrong = tested.added._replace(mean=tested.added.mean + 1e-4)
+    assert not is_test_of(parts["one"].cells, replace(tested, added=wrong))
+
+
+def test_a_learned_difference_with_a_gain_holds_and_the_opposite_needs_none(parts):
+    """Training adds 0.2 to the number of Caps, which stays smaller; a margin makes it better."""
+    better = judged_claim(parts, LEARNED | {"model": "Caps", "margin": -0.5})
+    assert better.verdict == "holds"
+    (tested,) = better.tests
+    assert tested.means == (pytest.approx(0.4, abs=0.01), pytest.approx(0.7, abs=0.01))
+    measured = primary_table(better, 1, None).rows[0].contents()[3]
+    assert "added by training, p < 0.001" in measured.line
+    assert judged_claim(parts, LEARNED | {"model": "Caps"}).verdict == "does not hold"
+    lower = {"model": "Same", "against": "CNN", "margin": -0.05, "lower_is_better": True}
+    assert judged_claim(parts, LEARNED | lower).verdict == "holds"
 
 
 def test_layers_with_outcomes_of_images_are_compared_over_images_too(
