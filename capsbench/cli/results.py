@@ -143,14 +143,18 @@ def _write(exported: Sequence[Exported]) -> list[Path]:
     return write_page(*_by_kind(exported), PAGE)
 
 
-def _by_kind(exported: Sequence[Exported]) -> tuple[list[ExportedResults], list[ExportedClaims]]:
-    """Return the records of benchmarks, and those of claims; searches are on no page."""
+def _by_kind(
+    exported: Sequence[Exported],
+) -> tuple[list[ExportedResults], list[ExportedClaims], list[ExportedSearch]]:
+    """Return the records of benchmarks, those of claims, and those of searches."""
     from capsbench.reporting.exports.claims_export import ExportedClaims
     from capsbench.reporting.exports.export import ExportedResults
+    from capsbench.reporting.exports.search_checks import ExportedSearch
 
     return (
         [each for each in exported if isinstance(each, ExportedResults)],
         [each for each in exported if isinstance(each, ExportedClaims)],
+        [each for each in exported if isinstance(each, ExportedSearch)],
     )
 
 

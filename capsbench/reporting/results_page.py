@@ -13,6 +13,7 @@ from capsbench.reporting.claims_report import render_claims
 from capsbench.reporting.exports.claims_export import ExportedClaims
 from capsbench.reporting.exports.export import ExportedResults
 from capsbench.reporting.exports.revisions import earlier_revisions
+from capsbench.reporting.exports.search_checks import ExportedSearch
 from capsbench.reporting.formatting import listed
 from capsbench.reporting.networks import networks
 from capsbench.reporting.tables import render_markdown
@@ -24,6 +25,8 @@ from capsbench.reporting.tables.results_overview import (
     all_published_table,
     overview_table,
 )
+from capsbench.reporting.tables.searches_table import searches_table
+from capsbench.reporting.tuning import tuning, tuning_of_part
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -45,35 +48,48 @@ not been measured. `capsbench run claims --scale cpu` and `capsbench report --ex
 them."""
 
 
-def render(exported: Sequence[ExportedResults], claims: Sequence[ExportedClaims] = ()) -> str:
+def render(
+    exported: Sequence[ExportedResults],
+    claims: Sequence[ExportedClaims] = (),
+    searches: Sequence[ExportedSearch] = (),
+) -> str:
     """Return the page as Markdown text.
 
     Args:
         exported: Exported records of benchmarks, in the order of the page.
         claims: Those of claims.
+        searches: Those of searches.
     """
     parts = [HEAD, *([] if claims else [NO_CLAIMS])]
     for each in claims:
         parts += _claims_section(each)
-    for table in (
-        overview_table(exported),
-        all_differences_table(exported),
-        all_published_table(exported),
-    ):
-        parts.append(render_markdown.render(table))
+    parts += [
+        render_markdown.render(table)
+        for table in (
+            overview_table(exported),
+            all_differences_table(exported),
+            all_published_table(exported),
+        )
+    ]
     for one in exported:
         parts += _benchmark_section(one)
+    if table := searches_table([each.record for each in searches]):
+        parts.append(render_markdown.render(table))
     return "\n\n".join(parts) + "\n"
 
 
 def write_page(
-    exported: Sequence[ExportedResults], claims: Sequence[ExportedClaims], page: Path
+    exported: Sequence[ExportedResults],
+    claims: Sequence[ExportedClaims],
+    searches: Sequence[ExportedSearch],
+    page: Path,
 ) -> list[Path]:
     """Write the page and its figures; figures of records that are gone are removed.
 
     Args:
         exported: Exported records of benchmarks.
         claims: Those of claims.
+        searches: Those of searches.
         page: File of the page; its figures are written to the folder ``figures`` next to it.
 
     Returns:
@@ -90,7 +106,7 @@ def write_page(
     for old in (page.parent / "figures").glob("results-*.svg"):
         if old not in files:
             old.unlink()
-    write_bytes(page, render(exported, claims).encode())
+    write_bytes(page, render(exported, claims, searches).encode())
     return files
 
 
@@ -116,6 +132,9 @@ def _claims_section(exported: ExportedClaims) -> Iterable[str]:
     record = exported.record
     tables = claim_tables(exported.judged, record.scale)
     yield render_claims(record, tables, level=2).strip()
+    for part in record.claims.parts:
+        tuned = tuning_of_part(record.claims, part, record.scale)
+        yield f"**Tuning, {plain(part)}.** {plain(tuned)}"
     yield _origin(
         record.command,
         [record.provenance.commit or "unknown"],
@@ -134,6 +153,8 @@ def _benchmark_section(exported: ExportedResults) -> Iterable[str]:
         size = "" if record.size == FULL else f"At another size ({record.size}). "
         data = f"On {results.benchmark.data.name}. " if record.other_data else ""
         yield f"> **{plain(size + data)}Changed:** {plain(listed(record.change_texts))}."
+    labels = [entry.label for entry in results.benchmark.models]
+    yield f"**Tuning.** {plain(tuning(record, labels))}"
     for name in _figures(exported):
         yield f"![{plain(results.benchmark.title)}](figures/{name})"
     for table in result_tables(results, exported.differences):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 from capsbench.records import BenchmarkRecord
 from capsbench.records.search import is_search_of
 from capsbench.reporting.formatting import listed
+from capsbench.schema import Benchmark
+from capsbench.schema.claims import Claims
 from capsbench.schema.parts import point_text
 
 NOT_TUNED = "not tuned here"
@@ -20,11 +22,32 @@ def tuning(record: BenchmarkRecord, labels: Collection[str]) -> str:
         record: The record, with the protocol.
         labels: Labels of the models of the page.
     """
-    benchmark, changes = record.benchmark, record.changes
+    changes = record.changes
+    own = None if record.search is None else record.search.name
+    changed = [place for place in changes.settings if place.partition(".")[0] in SEARCHED]
+    is_part = changes.claims is not None  # whose changes the claims' file declares
+    return _sentences(record.benchmark, labels, own, [] if is_part else changed)
+
+
+def tuning_of_part(claims: Claims, part: str, scale: str | None) -> str:
+    """Return the same of all models of a part of claims at a scale."""
+    benchmark = claims.benchmark(part, scale)
+    return _sentences(benchmark, [entry.label for entry in benchmark.models], None, [])
+
+
+def _sentences(
+    benchmark: Benchmark, labels: Collection[str], own: str | None, changed: Sequence[str]
+) -> str:
+    """Return the tuning of models in words.
+
+    Args:
+        benchmark: The protocol.
+        labels: Labels of the models.
+        own: Name of the search of this very run; None if there was none.
+        changed: Places that a command has changed, and that other searches had unchanged.
+    """
     entries = [entry for entry in benchmark.models if entry.label in labels]
     searches = dict.fromkeys(entry.tuned for entry in entries if entry.tuned)
-    own = record.search and record.search.name
-    changed = [place for place in changes.settings if place.partition(".")[0] in SEARCHED]
     at = benchmark.search.at
     sentences = []
     for name in searches:
@@ -33,11 +56,11 @@ def tuning(record: BenchmarkRecord, labels: Collection[str]) -> str:
         where = f" at {point_text(at)}" if benchmark.vary and at is not None and is_own else ""
         sentences.append(
             f"{tuned}: the values with the best validation accuracy among equal trials of each "
-            f"model{where}, with a seed that is not reported; search {name}."
+            f"model{where}, with seeds that are not reported; search {name}."
         )
         if not is_own:
             sentences.append("That search was of another benchmark.")
-        if changed and name != own and changes.claims is None:
+        if changed and name != own:
             sentences.append(f"That search had another protocol, without {listed(changed)}.")
     if others := [entry.label for entry in entries if not entry.tuned]:
         who = listed(others) if searches else "All models"

@@ -141,7 +141,7 @@ def test_a_trial_that_diverges_is_never_chosen(tiny_protocol, tiny_file, session
         {"name": f"{tiny_file}:Tiny", "label": label, "arguments": {"explode": explode}}
         for label, explode in (("Bad", True), ("Good", False))
     ]
-    content = {**tiny_protocol, "models": models, "search": {"trials": 2}}
+    content = {**tiny_protocol, "models": models, "search": {"trials": 2, "finalists": 1}}
     with pytest.raises(UserError, match=r"all 2 trials of Bad.*learning_rate"):
         searched(Benchmark.model_validate(content), session)
     records = list(session.output.rglob("training.json"))

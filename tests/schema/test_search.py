@@ -44,6 +44,16 @@ def test_the_design_covers_the_ranges():
     assert {trial.arguments["iterations"] for trial in drawn} == {1, 2, 3}
 
 
+def test_knobs_and_weight_decay_are_spread_over_the_rates():
+    """Of eight trials, each half of the rates has every choice of two knobs of three."""
+    drawn = Search(trials=8).draw({"first": ("a", "b", "c"), "second": ("x", "y", "z")})
+    ordered = sorted(drawn, key=lambda trial: trial.recipe["learning_rate"])
+    for half in (ordered[:4], ordered[4:]):
+        assert [trial.recipe["weight_decay"] for trial in half].count(0.0) == 1
+        assert {trial.arguments["first"] for trial in half} == {"a", "b", "c"}
+        assert {trial.arguments["second"] for trial in half} == {"x", "y", "z"}
+
+
 def test_knobs_that_a_benchmark_compares_are_not_searched():
     assert set(Search(fixed=("iterations",)).free(KNOBS)) == {"dropout"}
 

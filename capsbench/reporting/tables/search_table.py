@@ -38,7 +38,7 @@ def search_table(results: Results) -> Table | None:
             TableRow(
                 (
                     trial.label,
-                    _values(trial),
+                    values_text(trial),
                     _accuracy(trial),
                     str(len(trial.runs)),
                     duration(sum(run.seconds for run in trial.runs)),
@@ -60,7 +60,7 @@ def _accuracy(trial: Trial) -> str:
     return trial.runs[0].outcome if trial.accuracy is None else percent(trial.accuracy)
 
 
-def _values(trial: Trial) -> str:
-    """Return the values of a trial as text."""
+def values_text(trial: Trial) -> str:
+    """Return the values of a trial in words."""
     recipe = [f"{name} {number(value)}" for name, value in trial.recipe.items()]
     return ", ".join([*recipe, *(f"{name} {value}" for name, value in trial.arguments.items())])

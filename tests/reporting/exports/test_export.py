@@ -23,6 +23,7 @@ from capsbench.reporting.exports.export import (
     with_shipped_texts,
 )
 from capsbench.reporting.exports.revisions import earlier_revisions
+from capsbench.reporting.exports.search_checks import load_search
 from capsbench.reporting.results_page import render
 from capsbench.reporting.tables import render_markdown
 from capsbench.reporting.tables.result_tables import result_tables
@@ -195,4 +196,7 @@ def test_the_records_of_the_repository_are_sound_and_the_page_shows_them():
         check_export(each)
     for one in claims:
         check_claims(one)
-    assert (ROOT / "docs/results.md").read_text(encoding="utf-8") == render(exported, claims)
+    searches = [load_search(path) for path in sorted((ROOT / "results/searches").glob("*.json"))]
+    page = render(exported, claims, searches)
+    assert (ROOT / "docs/results.md").read_text(encoding="utf-8") == page
+    assert all(each.record.name in page for each in searches)

@@ -15,6 +15,7 @@ from capsbench.records import BenchmarkRecord, ProtocolChanges
 from capsbench.records.folders import search_file
 from capsbench.records.search import is_search_of
 from capsbench.reporting.exports.search_checks import check_tuned, is_search, load_search
+from capsbench.reporting.tables.searches_table import searches_table
 from capsbench.reporting.tuning import tuning
 from capsbench.schema import Benchmark, Search, load_benchmark
 from capsbench.schema.claims import benchmark_names, is_claims, load_claims
@@ -232,7 +233,34 @@ def test_a_best_rate_at_the_edge_of_the_trials_is_told(protocol):
         "Other": [0.9 if number == rates.index(max(rates)) else 0.1 for number in range(3)],
         "Not searched": [0.9 if number == rates.index(min(rates)) else 0.1 for number in range(3)],
     }
-    assert search_record(protocol, accuracies).at_edge == ["Other", "Not searched"]
+    record = search_record(protocol, accuracies)
+    assert record.at_edge == ["Other", "Not searched"]
+    table = searches_table([record])
+    assert table is not None
+    rows = {row.cells[1]: row.cells for row in table.rows}
+    assert [rows[label][3] for label in accuracies] == ["", "yes", "yes"]
+    assert rows["Tiny"][4:] == ("90.0 %", "3")
+    assert searches_table([]) is None
+
+
+def test_the_best_mean_of_the_finalists_is_chosen(protocol):
+    """A lucky first seed alone chooses nothing, and a trial that was no finalist has no mean."""
+    accuracies = {
+        "Tiny": [(0.9, 0.2, 0.2), (0.7, 0.6, 0.65), (0.6, 0.95, 0.95)],
+        "Other": [(0.9, None, 0.9), (0.7, 0.7, 0.7), (0.1, 0.1, 0.1)],
+    }
+    record = search_record(protocol, accuracies)
+    assert [len(trial.runs) for trial in record.trials_of("Tiny")] == [3, 3, 1]
+    for label in accuracies:
+        assert record.chosen(label) == record.trials_of(label)[1]
+    lucky, best, _ = record.trials_of("Tiny")
+    assert best.accuracy == pytest.approx(0.65)
+    assert lucky.accuracy == pytest.approx(1.3 / 3)
+    assert record.trials_of("Other")[0].accuracy == pytest.approx(0.6)  # one diverged
+    single = protocol | {"search": {"trials": 3, "finalists": 1}}
+    record = search_record(single, accuracies)
+    assert record.chosen("Tiny") == record.trials_of("Tiny")[0]
+    assert all(len(trial.runs) == 1 for trial in record.trials)
 
 
 def test_pages_state_who_is_tuned(protocol, record):
