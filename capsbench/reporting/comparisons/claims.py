@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from statistics import fmean
 
 import numpy as np
 
@@ -49,7 +50,7 @@ class JudgedTest:
             That of a primary test is corrected for all primary tests of the claim.
         added: What training added to the model's own number, of a test that is `learned`; positive
             if better. None if the test is not, or if it is not measured.
-        means: Mean values of the model and of the other one; None if not measured.
+        values: Values of the seeds of the model and of the other one; empty if not measured.
         parameters: Numbers of parameters of the model and of the other one; None if not trained.
         at_chance: Seeds of the model and of the other one whose networks are at chance.
         verdict: Verdict on a primary test; None of a secondary one.
@@ -58,12 +59,18 @@ class JudgedTest:
 
     test: ClaimTest
     difference: Difference | None
-    means: tuple[float | None, float | None]
+    values: tuple[tuple[float, ...], tuple[float, ...]]
     parameters: tuple[int | None, int | None]
     at_chance: tuple[tuple[int, ...], tuple[int, ...]]
     added: Difference | None = None
     verdict: ClaimVerdict | None = None
     reason: str = ""
+
+    @property
+    def means(self) -> tuple[float | None, float | None]:
+        """Means over seeds of the model and of the other one; None if not measured."""
+        one, other = (fmean(each) if each else None for each in self.values)
+        return one, other
 
 
 @dataclass(frozen=True)
@@ -143,7 +150,7 @@ def without_difference(cells: Sequence[CellResult], test: ClaimTest) -> JudgedTe
         for own in pair_of(cells, test)
     )
     sides = sides_of(cells, test)
-    one, other = (None if side is None else side.mean for side in sides)
+    one, other = (() if side is None else tuple(side.values.values()) for side in sides)
     at_chance = [
         tuple(seed for seed in (side.at_chance if side else ()) if seed is not None)
         for side in sides

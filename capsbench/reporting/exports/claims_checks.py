@@ -27,7 +27,7 @@ DETERMINING = ("name", "version", "parts", "claims")
 def check_claims(exported: ExportedClaims) -> None:
     """Check that the claims are the shipped ones, and that verdicts follow from their tests.
 
-    The means must be those of the cells, the cells those of the parts' benchmarks at the named
+    The values must be those of the cells, the cells those of the parts' benchmarks at the named
     scale, and p-values and intervals are corrected again. Standard errors need per-image outcomes,
     and are trusted.
 
@@ -71,9 +71,9 @@ def _verdicts(judged: JudgedClaim) -> tuple[object, ...]:
 
 
 def is_test_of(cells: Sequence[CellResult], judged: JudgedTest) -> bool:
-    """Check that means, seeds and the differences of a test are those of the cells of its part."""
+    """Check that values, seeds and the differences of a test are those of the cells of its part."""
     own = without_difference(cells, judged.test)
-    if own.at_chance != judged.at_chance or not _close(own.means, judged.means):
+    if own.at_chance != judged.at_chance or not _close(own.values, judged.values):
         return False
     if not _is_added_by_training(cells, judged):
         return False
@@ -104,10 +104,9 @@ def _is_added_by_training(cells: Sequence[CellResult], judged: JudgedTest) -> bo
     )
 
 
-def _close(
-    means: tuple[float | None, float | None], recorded: tuple[float | None, float | None]
-) -> bool:
+def _close(values: Sequence[Sequence[float]], recorded: Sequence[Sequence[float]]) -> bool:
     return all(
-        one is other or (one is not None and other is not None and abs(one - other) < TOLERANCE)
-        for one, other in zip(means, recorded, strict=True)
+        len(one) == len(other)
+        and all(abs(a - b) < TOLERANCE for a, b in zip(one, other, strict=True))
+        for one, other in zip(values, recorded, strict=True)
     )

@@ -29,7 +29,7 @@ class ExportedTest(RecordPart):
     test: ClaimTest
     numbers: ExportedNumbers | None
     added: ExportedNumbers | None
-    means: tuple[float | None, float | None]
+    values: tuple[tuple[float, ...], tuple[float, ...]]
     parameters: tuple[int | None, int | None]
     at_chance: tuple[tuple[int, ...], tuple[int, ...]]
     verdict: ClaimVerdict | None
@@ -43,7 +43,7 @@ class ExportedTest(RecordPart):
             test=judged.test,
             numbers=None if each is None else ExportedNumbers.of(each),
             added=None if added is None else ExportedNumbers.of(added),
-            means=judged.means,
+            values=judged.values,
             parameters=judged.parameters,
             at_chance=judged.at_chance,
             verdict=judged.verdict,
@@ -57,7 +57,7 @@ class ExportedTest(RecordPart):
             test=self.test,
             difference=None if self.numbers is None else self.numbers.difference,
             added=None if self.added is None else self.added.difference,
-            means=self.means,
+            values=self.values,
             parameters=self.parameters,
             at_chance=self.at_chance,
             verdict=self.verdict,

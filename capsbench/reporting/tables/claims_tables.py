@@ -198,11 +198,19 @@ def _means(judged: JudgedTest) -> list[TableCell | None]:
         if mean is None
         else TableCell(
             _value_text(judged.test, mean),
+            values=", ".join(_bare_difference(judged.test, each) for each in own),
+            seeds=len(own),
             details=label + ("" if size is None else f"{size:,} parameters") + more,
             note=chance_text(at_chance),
         )
-        for label, mean, size, more, at_chance in zip(
-            labels, judged.means, judged.parameters, added, judged.at_chance, strict=True
+        for label, mean, own, size, more, at_chance in zip(
+            labels,
+            judged.means,
+            judged.values,
+            judged.parameters,
+            added,
+            judged.at_chance,
+            strict=True,
         )
     ]
 

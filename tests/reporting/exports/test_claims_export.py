@@ -125,7 +125,7 @@ def test_an_export_that_follows_is_accepted(exported, ran, tmp_path, monkeypatch
         (lambda judged: judged[0]["tests"][0].update(reason=""), "does not follow"),
         (lambda judged: judged[0]["claim"].update(claim="Other"), "other claims"),
         (lambda judged: judged[0]["tests"].pop(), "does not follow"),
-        (lambda judged: judged[0]["tests"][0].update(means=[0.5, 0.1]), "does not follow"),
+        (lambda judged: judged[0]["tests"][0].update(values=[[0.5], [0.1]]), "does not follow"),
         (lambda judged: judged[0]["tests"][0].update(at_chance=[[], []]), "does not follow"),
         (lambda judged: judged[0]["tests"][0]["numbers"].update(p=1e-9), "does not follow"),
         (lambda judged: judged[0]["tests"][0]["numbers"].update(interval=[0, 1]), "not follow"),
