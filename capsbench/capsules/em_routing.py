@@ -9,26 +9,18 @@ children, and parents at different positions that do not compete for a common ch
 from __future__ import annotations
 
 import math
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from capsbench.capsules.backend_names import Backend
-from capsbench.capsules.backends import choose
 from capsbench.capsules.em_variants import PAPER, EMVariant, raised_per_iteration
-from capsbench.capsules.em_votes import KernelVotes, StoredVotes
-from capsbench.capsules.kernels.em import Assignments
-from capsbench.capsules.kernels.loading import kernels
 from capsbench.capsules.mixture import MixtureMoments
+from capsbench.capsules.mixture_windows import MixtureWindows
 from capsbench.capsules.precision import full_precision
-from capsbench.capsules.windows import num_covered_positions, sum_over_windows, windows
 from capsbench.errors import UserError
-
-# Least sum of the presences in a window, so that votes have a mean if no child is present. The same
-# in every dtype.
-LEAST_PRESENCE = 2.0**-33
 
 
 class EMRoutingResult(NamedTuple):
@@ -99,60 +91,25 @@ def em_routing(
         UserError: ``iterations`` is below 1, no window fits into the map, or the backend cannot run
             here.
     """
-    kernel, types = (weights.shape[0], weights.shape[1]), weights.shape[3]
-    size = presences.shape[1], presences.shape[2]
     if iterations < 1:
         raise UserError(f"EM routing needs at least one iteration; got {iterations}")
-    if size[0] < kernel[0] or size[1] < kernel[1]:
-        raise UserError(
-            f"EM routing needs a map of at least {kernel[0]} x {kernel[1]} positions, its window; "
-            f"got {size[0]} x {size[1]}"
-        )
-    # N positions (of all images and the whole map) have I children each.
-    patches = windows(poses, kernel, stride)
-    grid = patches.shape[:6]  # (B, H', W', KH, KW, C)
-    patches = patches.flatten(3, 5).flatten(0, 2)
-    child_presences = windows(presences, kernel, stride).flatten(3, 5).flatten(0, 2)
-    num_positions, num_children = child_presences.shape
-    # The moments depend on ratios of presences only, and sums of tiny ones would underflow.
-    missing = (LEAST_PRESENCE - child_presences.sum(dim=-1, keepdim=True)).clamp_min(0)
-    child_presences = child_presences + missing
-    total_presence = child_presences.sum(dim=-1, keepdim=True)
-    child_presences = child_presences / total_presence
-    if offsets is None:
-        offsets = patches.new_zeros(*kernel, *patches.shape[-2:])
-    offsets = offsets[:, :, None].expand(-1, -1, grid[5], -1, -1).flatten(0, 2)
-    transforms = weights.flatten(0, 2)
-    votes: _Votes
-    tensors = (poses, presences, weights, beta_u, beta_a)
-    implementation = choose(backend, tensors, num_positions * num_children * 16 * types, 16 * types)
-    if patches.shape[-2:] != (4, 4):
-        if backend not in ("auto", "textbook"):
-            raise UserError(f"vector poses need the routing backend 'textbook'; got '{backend}'")
-        implementation = "textbook"
-    if implementation == "textbook":
-        votes = StoredVotes(patches, transforms, offsets)
-    else:
-        passes = kernels("em", implementation)
-        votes = KernelVotes(passes, patches, transforms, offsets, child_presences)
-
-    num_covered = num_covered_positions(size, kernel, stride) * grid[5]
-    average_mass = num_covered / (math.prod(grid[1:3]) * types)
-    mass_scale = variant.cost_scale / (average_mass if variant.relative_mass else 1)
-
-    # eq. 20: uniform over all parents of the child
-    uniform = patches.new_full((1, *grid[1:5], 1), math.log(types))
-    if variant.split_among_positions:
-        uniform = _log_total(uniform, size, stride)
-    log_totals = uniform.expand(grid).reshape(num_positions, num_children)
-    log_weights = None
-    origin = mean = -votes.centre
+    children = MixtureWindows(
+        "EM routing",
+        poses,
+        presences,
+        weights,
+        beta_u,
+        beta_a,
+        stride=stride,
+        offsets=offsets,
+        backend=backend,
+    )
+    mass_scale = variant.cost_scale / (children.average_mass if variant.relative_mass else 1)
+    assignments = children.uniform(among_positions=variant.split_among_positions)  # eq. 20
+    origin = mean = -children.votes.centre
     for iteration in range(iterations):
         # M-step, eq. 21-22
-        assignments = Assignments(log_weights, log_totals, child_presences)
-        moments = votes.moments(assignments)
-        moments = moments._replace(mass=moments.mass * total_presence)
-        mass, mean, variance = _m_step(moments, origin, mean, variant)
+        mass, mean, variance = _m_step(children.moments(assignments), origin, mean, variant)
         variance = (variance + variant.variance_floor).clamp_min(torch.finfo(variance.dtype).eps)
         log_variance = variance.log()
         log_sigma = 0.5 * log_variance.flatten(start_dim=2)
@@ -169,26 +126,14 @@ def em_routing(
         # E-step, eq. 28-29
         power = variant.density_power
         base = F.logsigmoid(logits) - power * log_sigma.sum(dim=-1)
-        log_weights, log_sums = votes.log_densities(mean, log_variance - math.log(power), base)
-        log_totals = _log_total(log_sums.view(grid), size, stride).reshape(log_sums.shape)
-    pose = (mean + votes.centre).unflatten(0, grid[:3])
-    assigned = assignments.shares(types).mT.unflatten(0, grid[:3]).unflatten(-1, grid[3:])
-    logits = logits.unflatten(0, grid[:3])
-    return EMRoutingResult(pose, logits.sigmoid(), assigned, logits)
-
-
-class _Votes(Protocol):
-    """Votes relative to a centre (N, P, 4, 4), through which no gradient flows."""
-
-    centre: Tensor
-
-    def moments(self, assignments: Assignments) -> MixtureMoments:
-        """Return mass (N, P), mean and variance (N, P, 4, 4) of the votes of present children."""
-
-    def log_densities(
-        self, mean: Tensor, log_variance: Tensor, base: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """Compute log densities, see `capsbench.capsules.kernels.em.EMKernels.log_densities`."""
+        assignments = children.assign(mean, log_variance - math.log(power), base)
+    logits = children.on_map(logits)
+    return EMRoutingResult(
+        children.on_map(mean + children.votes.centre),
+        logits.sigmoid(),
+        children.shares(assignments),
+        logits,
+    )
 
 
 def _m_step(
@@ -214,32 +159,3 @@ def _m_step(
     mean = (1 - variant.memory) * mean + variant.memory * previous
     variance = share * (moments.variance + (moments.mean - mean).square())
     return MixtureMoments(mass, mean, variance)
-
-
-def _log_total(sums: Tensor, size: tuple[int, int], stride: int) -> Tensor:
-    """Return the log of each child's sum over all its windows, for each of these windows.
-
-    Args:
-        sums: (B, H', W', KH, KW, C), logs of the terms of each window.
-        size: (H, W) of the map of children.
-        stride: Step of the window.
-
-    Returns:
-        (B, H', W', KH, KW, C).
-    """
-    batch, height, width, *kernel, channels = sums.shape
-    if (height, width) == (1, 1):
-        return sums
-    largest = sums.new_full((batch, *size, channels), -torch.inf)
-    for y in range(kernel[0]):
-        for x in range(kernel[1]):
-            region = largest[
-                :,
-                y : y + stride * (height - 1) + 1 : stride,
-                x : x + stride * (width - 1) + 1 : stride,
-            ]
-            region.copy_(region.maximum(sums.detach()[:, :, :, y, x]))
-    window = kernel[0], kernel[1]
-    largest = windows(largest, window, stride)
-    total = sum_over_windows((sums - largest).exp(), size, stride)
-    return largest + windows(total, window, stride).log()

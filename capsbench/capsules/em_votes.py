@@ -17,11 +17,13 @@ class StoredVotes:
     Args:
         patches: (N, I, R, D), poses of the children of each of N positions: 4 x 4, or rows.
         weights: (I, P, D, D).
-        offsets: (I, R, D), added to the votes.
+        offsets: (I, R, D), added to the votes of each child; or (I, P, R, D), to those of a pair.
     """
 
     def __init__(self, patches: Tensor, weights: Tensor, offsets: Tensor) -> None:
-        self.votes = pair_votes(patches, weights) + offsets[:, None]  # (N, I, P, R, D)
+        if offsets.dim() == 3:
+            offsets = offsets[:, None]
+        self.votes = pair_votes(patches, weights) + offsets  # (N, I, P, R, D)
         self.centre = torch.zeros_like(self.votes[:, 0])
 
     def moments(self, assignments: Assignments) -> MixtureMoments:

@@ -11,9 +11,10 @@ import torch
 from torch import Tensor
 from torch.distributions import Normal
 
-from capsbench.capsules.em_routing import LEAST_PRESENCE, em_routing
+from capsbench.capsules.em_routing import em_routing
 from capsbench.capsules.em_variants import AUTHORS_CODE, AUTHORS_CODE_CLASSES, OURS, PAPER
 from capsbench.capsules.kernels.em import PRIOR_SHARE
+from capsbench.capsules.mixture_windows import LEAST_PRESENCE
 
 DOUBLE = torch.float64
 FLOOR = 5e-4  # of the variance

@@ -24,8 +24,9 @@ from torch import Tensor
 
 from capsbench.capsules.backends import unavailable_reason
 from capsbench.capsules.dynamic_routing import dynamic_routing
-from capsbench.capsules.em_routing import LEAST_PRESENCE, em_routing
+from capsbench.capsules.em_routing import em_routing
 from capsbench.capsules.em_variants import AUTHORS_CODE, AUTHORS_CODE_CLASSES, OURS, PAPER
+from capsbench.capsules.mixture_windows import LEAST_PRESENCE
 from capsbench.capsules.windows import windows
 
 # A C library is compiled for each combination of sizes and dtype, so there are few of them.

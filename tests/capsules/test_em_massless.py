@@ -9,9 +9,9 @@ from torch import Tensor
 from capsbench.capsules.backends import unavailable_reason
 from capsbench.capsules.capsule import Capsules
 from capsbench.capsules.em_layers import ClassEMCapsules, ConvEMCapsules
-from capsbench.capsules.em_routing import LEAST_PRESENCE
 from capsbench.capsules.em_variants import AUTHORS_CODE, AUTHORS_CODE_CLASSES, PAPER
 from capsbench.capsules.kernels.em import PRIOR_SHARE
+from capsbench.capsules.mixture_windows import LEAST_PRESENCE
 from capsbench.capsules.votes import window_votes
 from tests.capsules.em_reference import DOUBLE, Layer, naive
 

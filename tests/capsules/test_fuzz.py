@@ -94,7 +94,7 @@ def test_the_search_sees_a_wrong_gradient(monkeypatch):
     correct = em_eager._moments_gradient
     monkeypatch.setattr(em_eager, "_moments_gradient", wrong)
     monkeypatch.setattr(
-        "capsbench.capsules.em_routing.kernels", lambda *_: em_eager.EMEagerPasses()
+        "capsbench.capsules.mixture_windows.kernels", lambda *_: em_eager.EMEagerPasses()
     )
     message, _ = check(CASES[0], ["eager"])
     assert "differs by" in message
