@@ -14,6 +14,7 @@ from capsbench.capsules.capsule import Capsules, length
 from capsbench.capsules.dynamic_routing import DynamicRouting
 from capsbench.capsules.em_layers import EMCapsules
 from capsbench.capsules.layer import RoutingLayer
+from capsbench.capsules.window_layers import WindowCapsules
 from capsbench.capsules.windows import sum_over_windows
 from capsbench.errors import UserError
 
@@ -113,7 +114,7 @@ def inspect_routing(layer: RoutingLayer, *_: Any) -> RoutingInspection:
     and its inputs.
 
     Args:
-        layer: A layer under dynamic or EM routing.
+        layer: A layer of this package.
         *_: Its inputs.
 
     Raises:
@@ -141,10 +142,23 @@ def _(
     layer: EMCapsules, capsules: Capsules, inverse_temperature: Tensor | float
 ) -> RoutingInspection:
     assignments = layer.route(capsules, inverse_temperature).assignments
+    return _inspection_of_windows(assignments, capsules, layer.stride)
+
+
+@inspect_routing.register
+@torch.no_grad()
+def _(layer: WindowCapsules, capsules: Capsules) -> RoutingInspection:
+    return _inspection_of_windows(layer.route(capsules).couplings, capsules, layer.stride)
+
+
+def _inspection_of_windows(
+    assignments: Tensor, capsules: Capsules, stride: int
+) -> RoutingInspection:
+    """Return the assignment of children on a map from (B, H', W', P, KH, KW, C)."""
     size, types = capsules.presences.shape[1:3], assignments.shape[3]
 
     def over_parents(values: Tensor) -> Tensor:
-        return sum_over_windows(values, (size[0], size[1]), layer.stride)
+        return sum_over_windows(values, (size[0], size[1]), stride)
 
     by_type = assignments.movedim(3, -1)  # (B, H', W', KH, KW, C, P)
     shares = over_parents(by_type.flatten(start_dim=5)).unflatten(-1, (-1, types))
@@ -158,7 +172,7 @@ def inspect_routings(model: nn.Module, images: Tensor) -> dict[str, RoutingInspe
     """Return the assignments in each routing layer of a model, for some images.
 
     Args:
-        model: A network with layers under dynamic or EM routing, in evaluation mode.
+        model: A network, in evaluation mode.
         images: (B, C, H, W), or any other input of the model.
 
     Returns:

@@ -14,6 +14,7 @@ from capsbench.capsules.capsule import Capsules
 from capsbench.capsules.dynamic_routing import DynamicRouting
 from capsbench.capsules.em_layers import EMCapsules
 from capsbench.capsules.layer import RoutingLayer
+from capsbench.capsules.window_layers import WindowCapsules
 from capsbench.capsules.windows import windows
 from capsbench.measures._copies import copy_tensors
 from capsbench.measures._routing_agreement import vote_spread
@@ -50,10 +51,25 @@ def _(layer: DynamicRouting, children: Tensor) -> WeightedVotes:
 @weighted_votes.register
 def _(layer: EMCapsules, capsules: Capsules, inverse_temperature: Tensor | float) -> WeightedVotes:
     assignments = layer.route(capsules, inverse_temperature).assignments
+    mass = _mass(assignments, capsules, layer.stride)
+    return WeightedVotes(layer.votes(capsules).transpose(3, 4), mass)
+
+
+@weighted_votes.register
+def _(layer: WindowCapsules, capsules: Capsules) -> WeightedVotes:
+    couplings = layer.route(capsules).couplings
+    if layer.weighs_presences:
+        mass = _mass(couplings, capsules, layer.stride)
+    else:  # an absent child has short votes
+        mass = couplings.flatten(start_dim=4).transpose(3, 4)
+    return WeightedVotes(layer.votes(capsules).transpose(3, 4), mass)
+
+
+def _mass(assignments: Tensor, capsules: Capsules, stride: int) -> Tensor:
+    """Return assignments (B, H', W', P, KH, KW, C) times presences, as (B, H', W', I, P)."""
     kernel = assignments.shape[4], assignments.shape[5]
-    presences = windows(capsules.presences, kernel, layer.stride)
-    mass = (assignments * presences.unsqueeze(3)).flatten(start_dim=4)  # (B, H', W', P, I)
-    return WeightedVotes(layer.votes(capsules).transpose(3, 4), mass.transpose(3, 4))
+    presences = windows(capsules.presences, kernel, stride)
+    return (assignments * presences.unsqueeze(3)).flatten(start_dim=4).transpose(3, 4)
 
 
 class CapsuleSpreads(NamedTuple):

@@ -144,3 +144,61 @@ class _Routing(FirstOrder):
         )
         bias_gradient = gradients.sum(dim=(0, 1)) if ctx.biased else None
         return children_gradient, weights_gradient, bias_gradient, None, None
+
+
+def coupled_sum(
+    kernels: DynamicKernels, children: Tensor, weights: Tensor, query: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Return one sum of the votes, weighted by the softmax of their products with a query.
+
+    Args:
+        kernels: Kernels of a backend.
+        children: (B, I, D).
+        weights: (I, J, D, E).
+        query: (B, J, E).
+
+    Returns:
+        Sums (B, J, E), and couplings (B, I, J).
+    """
+    sums, couplings = _CoupledSum.apply(
+        children.contiguous(), weights.contiguous(), query.contiguous(), kernels
+    )
+    return sums, couplings
+
+
+class _CoupledSum(FirstOrder):
+    """One weighted sum of the votes, with its gradient."""
+
+    @staticmethod
+    def forward(
+        children: Tensor, weights: Tensor, query: Tensor, kernels: DynamicKernels
+    ) -> tuple[Tensor, Tensor]:
+        sums, couplings = kernels.weighted_sum(children, weights, query, True)
+        assert couplings is not None
+        return sums, couplings
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+        *tensors, ctx.kernels = inputs
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(*tensors)
+
+    @staticmethod
+    @once_differentiable
+    def backward(
+        ctx: Any, sums_gradient: Tensor | None, couplings_gradient: Tensor | None
+    ) -> tuple[Tensor | None, ...]:
+        children, weights, query = ctx.saved_tensors
+        if sums_gradient is None:
+            sums_gradient = torch.zeros_like(query)
+        of_query = ctx.kernels.agreement_gradient(
+            children, weights, query, sums_gradient, couplings_gradient
+        )
+        # The first iteration of the kernels is one without a query; it has no gradient here.
+        queries, gradients = (
+            torch.stack([torch.zeros_like(each), each]) for each in (query, sums_gradient)
+        )
+        of_children, of_weights = ctx.kernels.vote_gradients(
+            children, weights, queries, gradients, couplings_gradient
+        )
+        return of_children, of_weights, of_query, None
