@@ -55,7 +55,7 @@ class ResNet20(SequentialClassifier):
         self.windows = [[CONV]]
         self.windows += [[first, *(2 * blocks - 1) * [CONV]] for first in (CONV, HALVING, HALVING)]
         require_size("resnet20", image_shape, smallest_input(list(chain(*self.windows))))
-        self.conv = nn.Sequential(*_normalised(image_shape[0], width, CONV), nn.ReLU())
+        self.conv = nn.Sequential(*normalised_conv(image_shape[0], width, CONV), nn.ReLU())
         self.stage1 = _stage(width, width, blocks, CONV)
         self.stage2 = _stage(width, 2 * width, blocks, HALVING)
         self.stage3 = _stage(2 * width, 4 * width, blocks, HALVING)
@@ -83,9 +83,9 @@ class ResidualBlock(nn.Module):
     def __init__(self, in_channels: int, channels: int, *, first: LayerWindow) -> None:
         super().__init__()
         self.residual = nn.Sequential(
-            *_normalised(in_channels, channels, first),
+            *normalised_conv(in_channels, channels, first),
             nn.ReLU(),
-            *_normalised(channels, channels, CONV),
+            *normalised_conv(channels, channels, CONV),
         )
         self.stride = first.stride
         self.new_channels = channels - in_channels
@@ -104,7 +104,7 @@ def _stage(in_channels: int, channels: int, blocks: int, first: LayerWindow) -> 
     return nn.Sequential(ResidualBlock(in_channels, channels, first=first), *rest)
 
 
-def _normalised(in_channels: int, channels: int, window: LayerWindow) -> list[nn.Module]:
+def normalised_conv(in_channels: int, channels: int, window: LayerWindow) -> list[nn.Module]:
     """Return a convolution, initialised for ReLUs (He et al. 2015), and batch norm with bias."""
     conv = nn.Conv2d(
         in_channels, channels, window.kernel, window.stride, window.padding, bias=False

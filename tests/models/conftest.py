@@ -12,6 +12,7 @@ EM = {"channels": 8, "primary_types": 3, "types": (4, 5), "strides": (2, 1), "it
 # Arguments of models whose defaults are too large for a test. Other models are tested with
 # defaults.
 SMALL: dict[str, dict[str, Any]] = {
+    "capsnet": {"channels": 4, "primary_types": 4},
     "capsnet-dr": DR,
     "capsnet-dr-code": DR,
     "capsnet-em": EM,
