@@ -145,7 +145,11 @@ class MixtureWindows:
         return Assignments(log_weights, log_totals.reshape(log_sums.shape), self._presences)
 
     def moments(self, assignments: Assignments) -> MixtureMoments:
-        """Return the mass of each parent, and mean and variance of its votes around the centre."""
+        """Return the mass of each parent, and mean and variance of its votes (eq. 21-22).
+
+        Votes are weighted by assignments and by the presences of the children; means are relative
+        to the centre.
+        """
         moments = self.votes.moments(assignments)
         return moments._replace(mass=moments.mass * self.total_presence)
 

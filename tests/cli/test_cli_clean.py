@@ -183,7 +183,10 @@ def test_a_trial_of_a_search_is_listed(cli, messy):
     record = BenchmarkRecord.load(path)
     search = search_record(record.benchmark, {"small": (0.5,)})
     (trial,) = search.trials
-    trial = trial.model_copy(update={"path": unlisted.relative_to("runs").as_posix()})
+    path_of_run = unlisted.relative_to("runs").as_posix()
+    first, *others = trial.runs
+    runs = (first.model_copy(update={"path": path_of_run}), *others)
+    trial = trial.model_copy(update={"runs": runs})
     search = search.model_copy(update={"trials": (trial,)})
     record.model_copy(update={"search": search}).save(path)
     assert cli("clean", "--unlisted", "--json")[1] == []

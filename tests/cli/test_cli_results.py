@@ -42,7 +42,7 @@ def test_write_in_the_checkout(cli, tmp_path, monkeypatch):
     code, text, _ = cli("results", "--folder", str(tmp_path), "--write")
     assert code == 0
     assert "0 valid records" in text
-    assert written == [([], [], Path("docs/results.md"))]
+    assert written == [([], [], [], Path("docs/results.md"))]
 
 
 @pytest.mark.parametrize("content", ["3", "[]", "null", '{"judged": 1}', '{"schema": 1}'])

@@ -78,7 +78,7 @@ def test_a_run_leaves_complete_records(run, tiny_protocol, session):
             load_arrays(folder.per_image(name), None),
         )
         assert record.image_counts == {100}
-        assert (record.rule, record.revision) == ("validation", 2)
+        assert (record.rule, record.revision) == ("validation", 3)
         assert arrays["correct"].shape == (3, 100)
         views = [value for value in record.values if value.view is not None]
         assert [value.view for value in views] == [-90, 0, 90]

@@ -176,12 +176,12 @@ def test_an_argument_without_a_plain_value_has_to_be_given_again():
     "path",
     [
         *("os:system", "os.system", "subprocess.Popen", "subprocess:Popen", "this:s", "this.s"),
-        *("net.py:Net", "torch.nn.Linear", "capsbench.errors.UserError", "nothing"),
+        *("never_imported.py:Net", "torch.nn.Linear", "capsbench.errors.UserError", "nothing"),
     ],
 )
 def test_a_checkpoint_builds_nothing_but_models_of_known_modules(path, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "net.py").write_text("from pathlib import Path\nPath('ran').touch()\n")
+    (tmp_path / "never_imported.py").write_text("from pathlib import Path\nPath('ran').touch()\n")
     arguments = {"command": "touch ran", "args": ["touch", "ran"]}
     with pytest.raises(UserError, match=r"not among the imported models; import its module"):
         restored_model({"class_path": path, "init_args": arguments})
