@@ -10,12 +10,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from capsbench.capsules.mixture_windows import LEAST_PRESENCE
 from capsbench.capsules.precision import full_precision
 from capsbench.capsules.windows import windows
 from capsbench.errors import UserError
-
-# Least sum of the presences in a window, so that parents are defined if no child is present.
-LEAST_PRESENCE = 2.0**-33
 
 
 class SelfRoutingResult(NamedTuple):

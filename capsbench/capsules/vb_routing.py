@@ -73,8 +73,9 @@ def vb_routing(
     Precisions are diagonal. The number of children of a parent, R_j, updates all posteriors (the
     M-step, after Bishop 2006, eq. 10.58 to 10.63), and a child is assigned by the expected
     log-densities (Bishop 2006, eq. 10.46 and 10.64 to 10.66). The presence is that of the authors'
-    code: the less entropy the Gaussian has, the more likely is the parent. The gradient flows
-    through all iterations.
+    code: the less entropy the Gaussian has, the more likely is the parent. That code raises sums
+    of densities to 1e-11, which assigns a child that is far from all parents to none of them; here
+    assignments are exact. The gradient flows through all iterations.
 
     Args:
         poses: (B, H, W, C, R, D) of the children: matrices of 4 x 4, or rows.
