@@ -22,9 +22,9 @@ class ConvStem(nn.Sequential):
     """
 
     def __init__(self, in_channels: int, *, channels: int, kernel: int, stride: int) -> None:
+        super().__init__(Conv2d(in_channels, channels, kernel, stride), nn.ReLU())
         self.windows: Sequence[LayerWindow] = [LayerWindow(kernel, stride)]
         self.channels = channels
-        super().__init__(Conv2d(in_channels, channels, kernel, stride), nn.ReLU())
 
 
 class ResidualStem(nn.Module):

@@ -5,33 +5,15 @@ Heinsen, 'An Algorithm for Routing Capsules in All Domains' (arXiv 1911.00792, 2
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from torch import Tensor
 from torch.nn import functional as F
 
 from capsbench.capsules.backend_names import Backend
-from capsbench.capsules.mixture_windows import MixtureWindows
+from capsbench.capsules.mixture_windows import GaussianRoutingResult, MixtureWindows
 from capsbench.capsules.precision import full_precision
 from capsbench.errors import UserError
 
 EPSILON = 1e-5  # of the sum of used data, and of variances, as in the author's code
-
-
-class HeinsenRoutingResult(NamedTuple):
-    """Result of `heinsen_routing`.
-
-    Attributes:
-        poses: (B, H', W', P, R, D), the means of the Gaussians.
-        logits: (B, H', W', P), the scores a of the parents; their sigmoids are the presences.
-        assignments: (B, H', W', P, KH, KW, C), those of the last M-step. From the second iteration
-            on they sum to one over all parents (positions and types) of a child; the uniform ones
-            of the first do at each position.
-    """
-
-    poses: Tensor
-    logits: Tensor
-    assignments: Tensor
 
 
 @full_precision
@@ -46,7 +28,7 @@ def heinsen_routing(
     stride: int = 1,
     offsets: Tensor | None = None,
     backend: Backend = "auto",
-) -> HeinsenRoutingResult:
+) -> GaussianRoutingResult:
     """Route capsules to parents with a window of the map each (algorithm 1).
 
     The D-step divides the data of a child, its presence, into what a parent uses and what it
@@ -65,6 +47,9 @@ def heinsen_routing(
         offsets: Added to the votes: (KH, KW, R, D), or biases (KH, KW, C, P, R, D) of pairs.
         backend: Implementation, see `capsbench.capsules.backends`; biases of pairs need the
             textbook one.
+
+    Returns:
+        Means as poses, the scores of the parents as logits, and assignments.
 
     Raises:
         UserError: ``iterations`` is below 1, no window fits into the map, or the backend cannot run
@@ -99,7 +84,7 @@ def heinsen_routing(
         log_variance = variance.log()
         base = F.logsigmoid(logits) - 0.5 * log_variance.sum(dim=(-2, -1))
         assignments = children.assign(posterior, log_variance, base)
-    return HeinsenRoutingResult(
+    return GaussianRoutingResult(
         children.on_map(posterior - origin),
         children.on_map(logits),
         children.shares(assignments),

@@ -7,7 +7,7 @@ each is a Gaussian over the votes of its window.
 from __future__ import annotations
 
 import math
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -24,6 +24,22 @@ from capsbench.errors import UserError
 # Least sum of the presences in a window, so that votes have a mean if no child is present. The same
 # in every dtype.
 LEAST_PRESENCE = 2.0**-33
+
+
+class GaussianRoutingResult(NamedTuple):
+    """Result of VB and of Heinsen routing.
+
+    Attributes:
+        poses: (B, H', W', P, R, D), the means of the Gaussians.
+        logits: (B, H', W', P), of the presences, which are their sigmoids.
+        assignments: (B, H', W', P, KH, KW, C), those of the last M-step. From the second iteration
+            on they sum to one over all parents (positions and types) of a child; the uniform ones
+            of the first do at each position.
+    """
+
+    poses: Tensor
+    logits: Tensor
+    assignments: Tensor
 
 
 class Votes(Protocol):

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from capsbench.capsules.backend_names import Backend
-from capsbench.capsules.mixture_windows import MixtureWindows
+from capsbench.capsules.mixture_windows import GaussianRoutingResult, MixtureWindows
 from capsbench.capsules.precision import full_precision
 from capsbench.errors import UserError
 
@@ -38,22 +37,6 @@ class VBPrior:
     extra_degrees: float = 1.0
 
 
-class VBRoutingResult(NamedTuple):
-    """Result of `vb_routing`.
-
-    Attributes:
-        poses: (B, H', W', P, R, D), the posterior means m of the Gaussians.
-        logits: (B, H', W', P), of the presences.
-        assignments: (B, H', W', P, KH, KW, C), those of the last M-step. From the second iteration
-            on they sum to one over all parents (positions and types) of a child; the uniform ones
-            of the first do at each position.
-    """
-
-    poses: Tensor
-    logits: Tensor
-    assignments: Tensor
-
-
 @full_precision
 def vb_routing(
     poses: Tensor,
@@ -67,7 +50,7 @@ def vb_routing(
     offsets: Tensor | None = None,
     prior: VBPrior = VBPrior(),
     backend: Backend = "auto",
-) -> VBRoutingResult:
+) -> GaussianRoutingResult:
     """Route capsules to parents with a window of the map each, by variational Bayes.
 
     Precisions are diagonal. The number of children of a parent, R_j, updates all posteriors (the
@@ -88,6 +71,9 @@ def vb_routing(
         offsets: (KH, KW, R, D), added to the votes from each position of the window.
         prior: Parameters of the priors.
         backend: Implementation, see `capsbench.capsules.backends`.
+
+    Returns:
+        Posterior means m as poses, logits of the presences, and assignments.
 
     Raises:
         UserError: ``iterations`` is below 1, no window fits into the map, or the backend cannot run
@@ -128,7 +114,7 @@ def vb_routing(
         assignments = children.assign(posterior - centre, log_variance, base)
     entropy = 0.5 * (dim * (1 + math.log(2 * math.pi)) - log_determinant)
     logits = beta_a - (log_weight.exp() * entropy + beta_u)
-    return VBRoutingResult(
+    return GaussianRoutingResult(
         children.on_map(posterior), children.on_map(logits), children.shares(assignments)
     )
 
