@@ -21,7 +21,7 @@ from capsbench.contracts import (
     require_size,
 )
 from capsbench.models._geometry import LayerWindow, output_size, smallest_input, stride_and_offset
-from capsbench.models._pooling import MaxPooling
+from capsbench.models._pooling import Blur, MaxPooling, blur_window
 from capsbench.representations import Basis, Declared, Representation, SpatialMap, whole_strides
 from capsbench.viewpoint.views import Views
 
@@ -51,16 +51,24 @@ class SequentialClassifier(Model):
 
 
 class Block(NamedTuple):
-    """A convolution with a ReLU, and max-pooling if the block has a pooling window."""
+    """A convolution with a ReLU, and max-pooling if the block has a pooling window.
+
+    With ``blurred`` the maxima are taken at every position, and blurred before they are subsampled.
+    """
 
     channels: int
     conv: LayerWindow
     pool: LayerWindow | None = None
+    blurred: bool = False
 
     @property
     def windows(self) -> list[LayerWindow]:
         """The windows of the block, from the image upwards."""
-        return [self.conv, self.pool] if self.pool else [self.conv]
+        if self.pool is None:
+            return [self.conv]
+        if self.blurred:
+            return [self.conv, self.pool._replace(stride=1), blur_window(self.pool.stride)]
+        return [self.conv, self.pool]
 
     def build(self, in_channels: int) -> nn.Sequential:
         """Create the block as a module for maps with ``in_channels`` channels."""
@@ -70,7 +78,9 @@ class Block(NamedTuple):
             ),
             nn.ReLU(),
         ]
-        if self.pool:
+        if self.pool and self.blurred:
+            layers += [MaxPooling(self.pool._replace(stride=1)), Blur(self.pool.stride)]
+        elif self.pool:
             layers.append(MaxPooling(self.pool))
         return nn.Sequential(*layers)
 
@@ -89,6 +99,8 @@ class PlainCNN(SequentialClassifier):
         blocks: The blocks, from the image upwards.
         hidden: Units of each fully connected hidden layer.
         dropout: Dropout rate of the last hidden layer.
+        front: A module before the first block, that keeps height and width of the image.
+        front_channels: Channels that it returns, if not those of the image.
 
     Raises:
         UserError: The images are too small.
@@ -106,12 +118,17 @@ class PlainCNN(SequentialClassifier):
         blocks: Sequence[Block],
         hidden: Sequence[int],
         dropout: float = 0.0,
+        front: nn.Module | None = None,
+        front_channels: int | None = None,
     ) -> None:
         super().__init__(image_shape=image_shape, num_classes=num_classes)
         self.windows = [block.windows for block in blocks]
         windows = list(chain(*self.windows))
         require_size(name, image_shape, smallest_input(windows))
         units, height, width = image_shape
+        if front is not None:
+            self.front = front
+            units = front_channels or units
         for number, block in enumerate(blocks, start=1):
             self.add_module(f"block{number}", block.build(units))
             units = block.channels

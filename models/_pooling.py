@@ -1,11 +1,11 @@
-"""Max-pooling, which makes a CNN invariant to small shifts (article, eq. 1-2)."""
+"""Max-pooling, which makes a CNN invariant to small shifts (article, eq. 1-2), and blurs."""
 
 from __future__ import annotations
 
 import math
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from capsbench.capsules.relative_error import max_relative_error
@@ -108,6 +108,37 @@ class GlobalMaxPooling(MaxPool):
     def forward(self, features: Tensor) -> Tensor:
         """Map (B, D, H, W) to vectors (B, D)."""
         return features.amax(dim=(2, 3))
+
+
+class Blur(nn.Module):
+    """Subsample a map after a binomial filter, 1-2-1 in each direction (Zhang 2019, section 3.2).
+
+    Without the filter, subsampled maps are aliased: they change abruptly as the image moves. The
+    border is reflected, as in the author's code.
+
+    Args:
+        stride: Step from one kept position to the next.
+    """
+
+    filter: Tensor
+
+    def __init__(self, stride: int) -> None:
+        super().__init__()
+        self.stride = stride
+        row = torch.tensor([0.25, 0.5, 0.25])
+        self.register_buffer("filter", torch.outer(row, row)[None, None], persistent=False)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Map (B, D, H, W), at least 2 x 2, to (B, D, H', W')."""
+        channels = features.shape[1]
+        kernels = self.filter.to(features.dtype).expand(channels, -1, -1, -1)
+        padded = F.pad(features, (1, 1, 1, 1), mode="reflect")
+        return F.conv2d(padded, kernels, stride=self.stride, groups=channels)
+
+
+def blur_window(stride: int) -> LayerWindow:
+    """Return the window of `Blur`."""
+    return LayerWindow(3, stride, padding=1)
 
 
 def halving_window(size: int) -> LayerWindow:

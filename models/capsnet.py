@@ -22,19 +22,19 @@ from capsbench.contracts import (
     require_size,
 )
 from capsbench.errors import UserError
-from capsbench.models._cnn import feature_map
 from capsbench.models._geometry import LayerWindow, output_size, smallest_input, stride_and_offset
-from capsbench.models._stems import ConvStem, ResidualStem
+from capsbench.models._stems import StemName, make_stem
 from capsbench.representations import AFFINE, Invariant, SpatialMap, whole_strides
 from capsbench.search_space import Knob
 from capsbench.viewpoint.views import Views
 
+PRIMARY = LayerWindow(3, padding=1)
 CLAIM = (
     "the article on capsule networks, section on the two solutions: a view changes poses, and not "
     "the probability that an entity is present"
 )
-Routing = Literal["dynamic", "em", "self", "vb", "attention", "heinsen", "average"]
-SQUASHED = ("dynamic", "average")  # whose presences are the lengths of squashed poses
+Routing = Literal["dynamic", "em", "self", "vb", "attention", "heinsen", "orthogonal", "average"]
+SQUASHED = ("dynamic", "orthogonal", "average")  # whose presences are the lengths of squashed poses
 
 
 class CapsNet(Model):
@@ -49,8 +49,9 @@ class CapsNet(Model):
         image_shape: (C, H, W) of the images.
         num_classes: K, the number of classes.
         routing: Name of the routing, see `capsbench.capsules.routings`.
-        stem: ``conv``, one convolution and a ReLU, or ``residual``, six with batch norm.
-        channels: Channels of the stem's first convolution.
+        stem: ``conv``, one convolution and a ReLU; ``residual``, six with batch norm; or
+            ``timm:NAME``, the deepest map of a network of timm with at most 8 pixels a position.
+        channels: Channels of the first convolution of the first two.
         kernel: Width of the window of a ``conv`` stem.
         stride: Step of that window.
         primary_types: Types of primary capsules.
@@ -58,7 +59,8 @@ class CapsNet(Model):
         strides: Step of the window of each of these layers.
         capsule_kernel: Width of their windows, without padding.
         pose: A ``vector`` of 16, or a ``matrix`` of 4 x 4.
-        iterations: Routing iterations; without effect on ``self`` and ``average``.
+        iterations: Routing iterations; without effect on ``self``, ``orthogonal``, ``average``.
+        shared: One transformation from all primary capsules, or those between, to each parent.
         pose_gain: Standard deviation of the elements of initial primary poses.
         vote_scale: That of initial votes of such poses, in units of it.
     """
@@ -76,7 +78,7 @@ class CapsNet(Model):
         image_shape: ImageShape,
         num_classes: int,
         routing: Routing = "dynamic",
-        stem: Literal["conv", "residual"] = "residual",
+        stem: StemName = "residual",
         channels: Positive = 16,
         kernel: Positive = 9,
         stride: Positive = 1,
@@ -86,6 +88,7 @@ class CapsNet(Model):
         capsule_kernel: Positive = 3,
         pose: Pose = "vector",
         iterations: Positive = 3,
+        shared: bool = False,
         pose_gain: NonNegative = 1.0,
         vote_scale: NonNegative = 1.0,
     ) -> None:
@@ -95,14 +98,10 @@ class CapsNet(Model):
                 f"{self.name} needs one stride for each layer of capsule types; got types "
                 f"{list(types)} and strides {list(strides)}"
             )
-        self.stem: ConvStem | ResidualStem
-        if stem == "conv":
-            self.stem = ConvStem(image_shape[0], channels=channels, kernel=kernel, stride=stride)
-        else:
-            self.stem = ResidualStem(image_shape[0], width=channels)
-        self.windows = [*self.stem.windows, LayerWindow(3, padding=1)]
+        self.stem = make_stem(stem, image_shape, channels=channels, kernel=kernel, stride=stride)
         self.capsule_windows = [LayerWindow(capsule_kernel, step) for step in strides]
-        require_size(self.name, image_shape, smallest_input([*self.windows, *self.capsule_windows]))
+        upper = [PRIMARY, *self.capsule_windows]
+        require_size(self.name, image_shape, smallest_input([*self.stem.windows, *upper]))
         self.squashed = routing in SQUASHED
         self.pose = pose
         self.primary_types = primary_types
@@ -124,6 +123,7 @@ class CapsNet(Model):
             "iterations": iterations,
             "pose": pose,
             "vote_scale": vote_scale,
+            "shared": shared,
         }
         layer = ROUTINGS[routing]
         square = capsule_kernel, capsule_kernel
@@ -131,12 +131,11 @@ class CapsNet(Model):
             layer(in_types=below, out_types=above, kernel=square, stride=step, **arguments)
             for below, above, step in zip(widths, types, strides, strict=False)
         )
-        _, height, width = image_shape
-        every = [*self.windows, *self.capsule_windows]
+        height, width = self.stem.size(*image_shape[1:])
         self.routed_classes = layer(
             in_types=widths[-1],
             out_types=num_classes,
-            kernel=(output_size(height, every), output_size(width, every)),
+            kernel=(output_size(height, upper), output_size(width, upper)),
             **arguments,
         )
         self.classes = OnlyPosition()
@@ -176,20 +175,20 @@ class CapsNet(Model):
     def layers_of_interest(self) -> Mapping[str, LayerOfInterest]:
         """Return the stem, poses and presences of layers between, and those of the classes.
 
-        Maps move with the image by whole strides: exactly if parents of other positions do not
-        compete for a child, otherwise but for the border. Presences of classes are claimed not to
-        change with the view.
+        Maps move with the image by whole strides: exactly if those of the stem do and parents of
+        other positions do not compete for a child, otherwise but for the border. Presences of
+        classes are claimed not to change with the view.
         """
-        layers = {"stem": feature_map("stem", self.stem.windows)}
-        windows = list(self.windows)
+        layers = {"stem": self.stem.layer("stem")}
+        windows = [*self.stem.windows, PRIMARY]
         for count, window in enumerate(self.capsule_windows):
             windows.append(window)
             stride, offset = stride_and_offset(windows)
             strides = whole_strides(stride)
-            if self.routed_classes.across_positions:
-                moving = SpatialMap(claimed=strides, source=CLAIM)
-            else:
+            if self.stem.moves and not self.routed_classes.across_positions:
                 moving = SpatialMap(exact=strides)
+            else:
+                moving = SpatialMap(claimed=strides, source=CLAIM)
             for kind in ("pose", "presence"):
                 layers[f"capsules {count + 1} {kind}s"] = LayerOfInterest(
                     f"capsules.{count}",

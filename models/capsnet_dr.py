@@ -11,27 +11,12 @@ from torch.nn import functional as F
 from capsbench.arguments import NonNegative, Positive
 from capsbench.capsules.convolution import Conv2d
 from capsbench.capsules.dynamic_routing import DynamicRouting
-from capsbench.capsules.losses import margin_loss
 from capsbench.capsules.primary import VectorPrimaryCapsules
-from capsbench.capsules.reconstruction import (
-    RECONSTRUCTION_WEIGHT,
-    RECONSTRUCTION_WEIGHT_CODE,
-    ClassConditionalDecoder,
-    reconstruction_loss,
-)
-from capsbench.contracts import (
-    Batch,
-    ImageShape,
-    LayerOfInterest,
-    Model,
-    Prediction,
-    one_hot,
-    one_hot_by_object,
-    require_size,
-)
+from capsbench.capsules.reconstruction import RECONSTRUCTION_WEIGHT, RECONSTRUCTION_WEIGHT_CODE
+from capsbench.contracts import ImageShape, LayerOfInterest, Prediction, require_size
+from capsbench.models._class_lengths import ClassLengths
 from capsbench.models._cnn import feature_map
 from capsbench.models._geometry import LayerWindow, output_size, smallest_input, stride_and_offset
-from capsbench.models._presences import log_presences
 from capsbench.representations import AFFINE, LINEAR, Invariant, SpatialMap, whole_strides
 from capsbench.search_space import Knob
 from capsbench.viewpoint.views import Views
@@ -42,7 +27,7 @@ PRESENCE_CLAIM = (
 )
 
 
-class CapsNetDR(Model):
+class CapsNetDR(ClassLengths):
     """Capsule network with dynamic routing, as in the text of Sabour, Frosst and Hinton (2017).
 
     A convolution, primary capsules, and class capsules whose lengths are the presences. With the
@@ -112,55 +97,13 @@ class CapsNetDR(Model):
             iterations=iterations,
             bias=self.as_in_code,
         )
-        self.decoder = (
-            ClassConditionalDecoder(
-                num_classes=num_classes,
-                pose_dim=class_dim,
-                image_shape=image_shape,
-                hidden=decoder,
-            )
-            if decoder
-            else None
-        )
-        self.reconstruction_weight = reconstruction_weight
+        self.add_decoder(class_dim, decoder, weight=reconstruction_weight)
 
     def forward(self, images: Tensor, views: Views | None = None) -> Prediction:
-        """Classify images (B, C, H, W) in [0, 1]; a decoder draws the most likely class."""
+        """Classify images (B, C, H, W) in [0, 1]."""
         primary = self.primary(F.relu(self.conv(images)))
         poses, presences = self.classes(primary.poses.flatten(1, 3))
-        reconstruction = None
-        if self.decoder is not None:
-            predicted = one_hot(presences.argmax(dim=1), self.num_classes)
-            reconstruction = self.decoder(poses, predicted)
-        return Prediction(presences, presences, poses, reconstruction)
-
-    def loss(self, prediction: Prediction, batch: Batch, progress: float) -> Tensor:
-        """Compute the margin loss; with a decoder add the reconstruction loss of the true classes.
-
-        If an image has several objects, each is reconstructed separately from its own class, and
-        the reconstruction losses are summed, as in the authors' code.
-        """
-        assert prediction.poses is not None
-        targets = one_hot(batch.targets, self.num_classes)
-        loss = margin_loss(prediction.scores, targets)
-        if self.decoder is None:
-            return loss
-        weight = self.reconstruction_weight
-        if batch.objects is None:
-            reconstruction = self.decoder(prediction.poses, targets)
-            return loss + reconstruction_loss(reconstruction, batch.images, weight=weight)
-        for number, classes in enumerate(
-            one_hot_by_object(targets, batch.objects.shape[1]).unbind(1)
-        ):
-            reconstruction = self.decoder(prediction.poses, classes)
-            loss = loss + reconstruction_loss(
-                reconstruction, batch.objects[:, number], weight=weight
-            )
-        return loss
-
-    def logits(self, prediction: Prediction) -> Tensor:
-        """Return the logarithms (B, K) of the presences."""
-        return log_presences(prediction.scores)
+        return self.predict(poses, presences)
 
     def layers_of_interest(self) -> Mapping[str, LayerOfInterest]:
         """Return the convolution before its ReLU, and the primary and class capsules.

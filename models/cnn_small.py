@@ -37,11 +37,16 @@ class CNNSmall(PlainCNN):
         width: Positive = 32,
         hidden: Positive = 128,
     ) -> None:
-        conv, pool = LayerWindow(3, padding=1), LayerWindow(2, stride=2)
         super().__init__(
             name="cnn-small",
             image_shape=image_shape,
             num_classes=num_classes,
-            blocks=[Block(width * factor, conv, pool) for factor in (1, 2, 4)],
+            blocks=small_blocks(width),
             hidden=[hidden],
         )
+
+
+def small_blocks(width: int, *, blurred: bool = False) -> list[Block]:
+    """Return the three blocks of `CNNSmall`, with max-pooling or with blurred max-pooling."""
+    conv, pool = LayerWindow(3, padding=1), LayerWindow(2, stride=2)
+    return [Block(width * factor, conv, pool, blurred) for factor in (1, 2, 4)]

@@ -8,7 +8,6 @@ poses with its votes, and layer normalisation takes the place of the squash.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -17,21 +16,10 @@ from capsbench.capsules.backend_names import Backend
 from capsbench.capsules.backends import choose
 from capsbench.capsules.kernels.dynamic import coupled_sum
 from capsbench.capsules.kernels.loading import kernels
+from capsbench.capsules.pair_layers import PairRoutingResult
 from capsbench.capsules.precision import full_precision
 from capsbench.capsules.votes import pair_votes
 from capsbench.errors import UserError
-
-
-class AttentionRoutingResult(NamedTuple):
-    """Result of `attention_routing`.
-
-    Attributes:
-        parents: (B, J, E), normalised.
-        couplings: (B, I, J), those of the last iteration; they sum to one over the parents.
-    """
-
-    parents: Tensor
-    couplings: Tensor
 
 
 @full_precision
@@ -42,7 +30,7 @@ def attention_routing(
     normalize: Callable[[Tensor], Tensor],
     iterations: int,
     backend: Backend = "auto",
-) -> AttentionRoutingResult:
+) -> PairRoutingResult:
     """Route capsules to parents by the dot products of votes and parents (section 3, eq. 1-3).
 
     The agreement of a vote v_ij with a parent p_j is v_ij · p_j / √E, as in the authors' code;
@@ -56,6 +44,9 @@ def attention_routing(
         normalize: Layer normalisation of (B, J, E) over E.
         iterations: Number of weighted sums, at least 1; 1 gives equal couplings.
         backend: Implementation, see `capsbench.capsules.backends`.
+
+    Returns:
+        Normalised parents (B, J, E), and couplings (B, I, J) of the last iteration.
 
     Raises:
         UserError: ``iterations`` is below 1, or the backend cannot run here.
@@ -85,4 +76,4 @@ def attention_routing(
         sums, couplings = weighted_sum(query)
         parents = normalize(sums)
         query = parents / parent_dim**0.5
-    return AttentionRoutingResult(parents, couplings)
+    return PairRoutingResult(parents, couplings)

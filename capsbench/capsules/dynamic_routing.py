@@ -5,33 +5,19 @@ Sabour, Frosst, Hinton, 'Dynamic Routing Between Capsules' (2017); the article's
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import torch
 from torch import Tensor, nn
 
 from capsbench.capsules.backend_names import Backend
 from capsbench.capsules.backends import choose
-from capsbench.capsules.capsule import Capsules, length, squash
+from capsbench.capsules.capsule import squash
 from capsbench.capsules.kernels import dynamic
 from capsbench.capsules.kernels.loading import kernels
-from capsbench.capsules.layer import RoutingLayer
+from capsbench.capsules.pair_layers import PairRouting, PairRoutingResult
 from capsbench.capsules.precision import full_precision
 from capsbench.capsules.relative_error import max_relative_error
 from capsbench.capsules.votes import pair_votes
 from capsbench.errors import UserError
-
-
-class DynamicRoutingResult(NamedTuple):
-    """Result of `dynamic_routing`.
-
-    Attributes:
-        parents: (B, J, E), squashed.
-        couplings: (B, I, J), those of the last iteration; they sum to one over the parents.
-    """
-
-    parents: Tensor
-    couplings: Tensor
 
 
 @full_precision
@@ -42,7 +28,7 @@ def dynamic_routing(
     iterations: int,
     bias: Tensor | None = None,
     backend: Backend = "auto",
-) -> DynamicRoutingResult:
+) -> PairRoutingResult:
     """Route vector capsules to parents (article, eq. 7-11).
 
     The votes û_ij = u_i W_ij (eq. 7) are by far the largest tensor; only the textbook backend
@@ -60,7 +46,7 @@ def dynamic_routing(
         backend: Implementation, see `capsbench.capsules.backends`.
 
     Returns:
-        Parents (B, J, E) and couplings (B, I, J).
+        Parents (B, J, E), and couplings (B, I, J) of the last iteration.
 
     Raises:
         UserError: ``iterations`` is below 1, the weights do not fit the children, or the backend
@@ -80,12 +66,12 @@ def dynamic_routing(
     if implementation == "textbook":
         return _textbook(children, weights, bias, iterations)
     passes = kernels("dynamic", implementation)
-    return DynamicRoutingResult(*dynamic.route(passes, children, weights, bias, iterations))
+    return PairRoutingResult(*dynamic.route(passes, children, weights, bias, iterations))
 
 
 def _textbook(
     children: Tensor, weights: Tensor, bias: Tensor | None, iterations: int
-) -> DynamicRoutingResult:
+) -> PairRoutingResult:
     """Compute procedure 1 of the paper on stored votes."""
     votes = pair_votes(children, weights)  # eq. 7: (B, I, J, E)
     logits = votes.new_zeros(votes.shape[:-1])
@@ -95,10 +81,10 @@ def _textbook(
         parents = squash(routed if bias is None else routed + bias)  # eq. 10
         if iteration + 1 < iterations:
             logits = logits + torch.einsum("bije,bje->bij", votes, parents)  # eq. 11
-    return DynamicRoutingResult(parents, couplings)
+    return PairRoutingResult(parents, couplings)
 
 
-class DynamicRouting(RoutingLayer):
+class DynamicRouting(PairRouting):
     """A fully connected layer of vector capsules under dynamic routing.
 
     Args:
@@ -120,43 +106,19 @@ class DynamicRouting(RoutingLayer):
         iterations: int = 3,
         bias: bool = False,
     ) -> None:
-        super().__init__()
-        self.iterations = iterations
-        # 0.1 is the standard deviation in the authors' code.
-        self.weights = nn.Parameter(
-            torch.randn(num_children, num_parents, child_dim, parent_dim) * 0.1
+        super().__init__(
+            num_children=num_children,
+            child_dim=child_dim,
+            num_parents=num_parents,
+            parent_dim=parent_dim,
+            weight_std=0.1,  # as in the authors' code
         )
+        self.iterations = iterations
         self.bias = nn.Parameter(torch.full((num_parents, parent_dim), 0.1)) if bias else None
 
-    def forward(self, children: Tensor) -> Capsules:
-        """Route children (B, I, D) to parents: poses (B, J, E), and their lengths as presences."""
-        parents = self.route(children).parents
-        return Capsules(parents, length(parents))
-
-    def route(self, children: Tensor) -> DynamicRoutingResult:
+    def route(self, children: Tensor) -> PairRoutingResult:
         """Return parents and couplings of children (B, I, D)."""
         return self._route(children, self.weights)
-
-    def votes(self, children: Tensor) -> Tensor:
-        """Compute all votes, which the fast backends never store: (B, I, D) to (B, I, J, E)."""
-        return pair_votes(children, self.weights)
-
-    def vote_shape(self, children: Tensor) -> tuple[int, ...]:
-        """Return (B, I, J, E) for children (B, I, D)."""
-        num_children, num_parents, _, parent_dim = self.weights.shape
-        return len(children), num_children, num_parents, parent_dim
-
-    @torch.no_grad()
-    def check_couplings(self, children: Tensor) -> float:
-        """Check that the couplings of each child (B, I, D) sum to one over the parents (eq. 8)."""
-        total = self.route(children).couplings.sum(dim=-1)
-        return max_relative_error(total, torch.ones_like(total))
-
-    @torch.no_grad()
-    def check_squash(self, children: Tensor) -> float:
-        """Check that no parent of children (B, I, D) is longer than one (eq. 10)."""
-        lengths = torch.linalg.vector_norm(self.route(children).parents.double(), dim=-1)
-        return max_relative_error(lengths, lengths.clamp_max(1))
 
     @torch.no_grad()
     def check_orthogonal(self, children: Tensor, transform: Tensor) -> float:
@@ -183,13 +145,7 @@ class DynamicRouting(RoutingLayer):
         permuted = self._route(children[:, order], self.weights[order])
         return max_relative_error(permuted.parents, self.route(children).parents)
 
-    @torch.no_grad()
-    def check_batch_independence(self, children: Tensor) -> float:
-        """Check that the parents of children (B, I, D) do not depend on the rest of the batch."""
-        alone = torch.cat([self.route(image).parents for image in children.split(1)])
-        return max_relative_error(self.route(children).parents, alone)
-
-    def _route(self, children: Tensor, weights: Tensor) -> DynamicRoutingResult:
+    def _route(self, children: Tensor, weights: Tensor) -> PairRoutingResult:
         return dynamic_routing(
             children,
             weights,

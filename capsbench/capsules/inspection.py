@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from capsbench.capsules.capsule import Capsules, length
-from capsbench.capsules.dynamic_routing import DynamicRouting
 from capsbench.capsules.em_layers import EMCapsules
 from capsbench.capsules.layer import RoutingLayer
+from capsbench.capsules.pair_layers import PairRouting
 from capsbench.capsules.window_layers import WindowCapsules
 from capsbench.capsules.windows import sum_over_windows
 from capsbench.errors import UserError
@@ -128,7 +128,7 @@ def inspect_routing(layer: RoutingLayer, *_: Any) -> RoutingInspection:
 
 @inspect_routing.register
 @torch.no_grad()
-def _(layer: DynamicRouting, children: Tensor) -> RoutingInspection:
+def _(layer: PairRouting, children: Tensor) -> RoutingInspection:
     shares = layer.route(children).couplings
     entropy = torch.special.entr(shares).sum(dim=-1)
     return RoutingInspection(

@@ -13,6 +13,8 @@ from capsbench.capsules.dynamic_routing import dynamic_routing
 from capsbench.capsules.em_routing import em_routing
 from capsbench.capsules.em_variants import OURS, EMVariant, raised_over_training
 from capsbench.capsules.heinsen_routing import heinsen_routing
+from capsbench.capsules.orthogonal_routing import orthogonal_routing
+from capsbench.capsules.pair_layers import PairRoutingResult
 from capsbench.capsules.self_routing import self_routing
 from capsbench.capsules.vb_routing import vb_routing
 from capsbench.capsules.window_layers import Routed, WindowCapsules
@@ -28,10 +30,7 @@ class DynamicCapsules(WindowCapsules):
 
     def route(self, capsules: Capsules) -> Routed:
         """Return the parents and the assignment of children to them."""
-        children, weights = self._vectors(capsules)
-        parents, couplings = dynamic_routing(
-            children, weights, iterations=self.iterations, backend=self.backend
-        )
+        parents, couplings = self._vector_routing(*self._vectors(capsules))
         poses = self._on_map(capsules, parents)
         presences = length(poses)
         return Routed(
@@ -40,6 +39,9 @@ class DynamicCapsules(WindowCapsules):
             presences.clamp_min(TINY).log(),
             self._couplings(capsules, couplings),
         )
+
+    def _vector_routing(self, children: Tensor, weights: Tensor) -> PairRoutingResult:
+        return dynamic_routing(children, weights, iterations=self.iterations, backend=self.backend)
 
 
 class AverageCapsules(DynamicCapsules):
@@ -230,6 +232,21 @@ class HeinsenCapsules(WindowCapsules):
         )
 
 
+class OrthogonalCapsules(DynamicCapsules):
+    """Sparse attention on votes by orthogonal transformations, after OrthCaps (Geng 2024).
+
+    Each transformation is a product of Householder reflections, so that it keeps the lengths and
+    angles of poses; ``vote_scale`` has no effect.
+    """
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        nn.utils.parametrizations.orthogonal(self, "transformations", orthogonal_map="householder")
+
+    def _vector_routing(self, children: Tensor, weights: Tensor) -> PairRoutingResult:
+        return orthogonal_routing(children, weights)
+
+
 ROUTINGS: dict[str, type[WindowCapsules]] = {
     "dynamic": DynamicCapsules,
     "em": EMCapsules,
@@ -237,5 +254,6 @@ ROUTINGS: dict[str, type[WindowCapsules]] = {
     "vb": VBCapsules,
     "attention": AttentionCapsules,
     "heinsen": HeinsenCapsules,
+    "orthogonal": OrthogonalCapsules,
     "average": AverageCapsules,
 }

@@ -52,6 +52,8 @@ class WindowCapsules(RoutingLayer):
         pose: A ``vector`` of 16 elements, transformed by matrices of 16 x 16, or a ``matrix`` of
             4 x 4, transformed by others of that size.
         vote_scale: Standard deviation of initial votes, for poses whose elements have that of one.
+        shared: All children have the same transformation for a type of parents, wherever they are
+            in the window (Gu and Tresp 2020, one transformation for all primary capsules).
     """
 
     across_positions: ClassVar[bool] = True  # parents of all positions compete for a child
@@ -69,15 +71,23 @@ class WindowCapsules(RoutingLayer):
         iterations: int = 1,
         pose: Pose = "vector",
         vote_scale: float = 1.0,
+        shared: bool = False,
     ) -> None:
         super().__init__()
+        self.window = (*kernel, in_types)
         self.stride = stride
         self.iterations = iterations
         self.pose = pose
         dim = SIZE if pose == "vector" else 4
-        self.weights = nn.Parameter(
-            torch.randn(*kernel, in_types, out_types, dim, dim) * vote_scale / math.sqrt(dim)
+        own = (1, 1, 1) if shared else self.window
+        self.transformations = nn.Parameter(
+            torch.randn(*own, out_types, dim, dim) * vote_scale / math.sqrt(dim)
         )
+
+    @property
+    def weights(self) -> Tensor:
+        """The transformations of all pairs in a window: (KH, KW, C, P, D, D)."""
+        return self.transformations.expand(*self.window, -1, -1, -1)
 
     def forward(self, capsules: Capsules) -> Routed:
         """Route a map (B, H, W, C) of capsules to a map (B, H', W', P)."""
@@ -96,10 +106,9 @@ class WindowCapsules(RoutingLayer):
 
     def vote_shape(self, capsules: Capsules) -> tuple[int, ...]:
         """Return (B, H', W', P, I, 16), with I children in each window."""
-        *kernel, in_types, types = self.weights.shape[:4]
         batch, *size = capsules.presences.shape[:3]
-        positions = [(s - k) // self.stride + 1 for s, k in zip(size, kernel, strict=True)]
-        return batch, *positions, types, math.prod(kernel) * in_types, SIZE
+        positions = [(s - k) // self.stride + 1 for s, k in zip(size, self.window[:2], strict=True)]
+        return batch, *positions, self.weights.shape[3], math.prod(self.window), SIZE
 
     @torch.no_grad()
     def check_couplings(self, capsules: Capsules) -> float:
@@ -119,8 +128,7 @@ class WindowCapsules(RoutingLayer):
     def _vectors(self, capsules: Capsules) -> tuple[Tensor, Tensor]:
         """Return children (N, I, 16) of each position, and weights (I, P, 16, 16)."""
         poses = capsules.poses if self.pose == "vector" else capsules.poses.flatten(-2)
-        kernel = self.weights.shape[0], self.weights.shape[1]
-        patches = windows(poses, kernel, self.stride)
+        patches = windows(poses, self.window[:2], self.stride)
         return patches.flatten(3, 5).flatten(0, 2), self._vector_weights().flatten(0, 2)
 
     def _vector_weights(self) -> Tensor:
@@ -142,4 +150,4 @@ class WindowCapsules(RoutingLayer):
 
     def _couplings(self, capsules: Capsules, couplings: Tensor) -> Tensor:
         """Return couplings (N, I, P) as (B, H', W', P, KH, KW, C)."""
-        return self._on_map(capsules, couplings.mT).unflatten(-1, self.weights.shape[:3])
+        return self._on_map(capsules, couplings.mT).unflatten(-1, self.window)

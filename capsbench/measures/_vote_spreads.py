@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from capsbench.capsules.capsule import Capsules
-from capsbench.capsules.dynamic_routing import DynamicRouting
 from capsbench.capsules.em_layers import EMCapsules
 from capsbench.capsules.layer import RoutingLayer
+from capsbench.capsules.pair_layers import PairRouting
 from capsbench.capsules.window_layers import WindowCapsules
 from capsbench.capsules.windows import windows
 from capsbench.measures._copies import copy_tensors
@@ -43,7 +43,7 @@ def weighted_votes(layer: RoutingLayer, *_: Any) -> WeightedVotes | None:  # noq
 
 
 @weighted_votes.register
-def _(layer: DynamicRouting, children: Tensor) -> WeightedVotes:
+def _(layer: PairRouting, children: Tensor) -> WeightedVotes:
     # An absent child has short votes, so its presence does not count again.
     return WeightedVotes(layer.votes(children), layer.route(children).couplings)
 

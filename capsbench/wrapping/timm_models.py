@@ -10,11 +10,8 @@ from capsbench.errors import UserError, unknown
 from capsbench.wrapping.builder import Builder
 
 
-def timm_builder(name: str) -> Builder:
-    """Return the builder of a network of timm; what its architecture takes is fitted.
-
-    Args:
-        name: Name in ``timm.list_models()``.
+def require_timm(name: str) -> None:
+    """Refuse a network that timm does not have.
 
     Raises:
         UserError: timm is not installed, or knows no such network.
@@ -27,6 +24,20 @@ def timm_builder(name: str) -> Builder:
 
     if not timm.is_model(name):
         raise unknown("network of timm:", name, timm.list_models(), "timm.list_models()")
+
+
+def timm_builder(name: str) -> Builder:
+    """Return the builder of a network of timm; what its architecture takes is fitted.
+
+    Args:
+        name: Name in ``timm.list_models()``.
+
+    Raises:
+        UserError: timm is not installed, or knows no such network.
+    """
+    require_timm(name)
+    import timm
+
     pretrained = Parameter("pretrained", Parameter.KEYWORD_ONLY, default=False)
     return Builder(
         partial(timm.create_model, name),

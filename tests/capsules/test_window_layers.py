@@ -127,3 +127,28 @@ def test_every_routing_can_be_inspected(name):
     assert votes.weights.sum(dim=-1).max() <= 1 + 1e-5
     if not layer.across_positions:
         assert votes.weights.sum(dim=-1).min() >= least - 1e-5
+
+
+@pytest.mark.parametrize("pose", POSES)
+@pytest.mark.parametrize("name", ROUTINGS)
+def test_a_shared_transformation_is_that_of_every_child(name, pose):
+    """It is the layer whose transformations are all equal, with a sum of their gradients."""
+    shared, own = build(name, pose, shared=True), build(name, pose)
+    others = {n: v for n, v in shared.state_dict().items() if "transformations" not in n}
+    own.load_state_dict(others, strict=False)
+    if name == "orthogonal":
+        own.transformations = shared.weights.detach().clone()
+    else:
+        own.transformations.data = shared.weights.detach().clone()
+    capsules = children(pose)
+    one, other = shared(capsules), own(capsules)
+    for part, expected in zip(one, other, strict=True):
+        torch.testing.assert_close(part, expected, rtol=1e-4, atol=1e-5)
+    assert shared.transformations.shape[:4] == (1, 1, 1, 6)
+    if name == "orthogonal":  # its parameters are other numbers than its matrices
+        return
+    for layer, routed in ((shared, one), (own, other)):
+        routed.poses.sin().sum().backward()
+        assert layer.transformations.grad is not None
+    total = own.transformations.grad.sum(dim=(0, 1, 2), keepdim=True)
+    torch.testing.assert_close(shared.transformations.grad, total, rtol=1e-3, atol=1e-4)

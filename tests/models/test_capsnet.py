@@ -10,7 +10,7 @@ from capsbench.errors import UserError
 from capsbench.viewpoint.views import Views
 
 DIGITS = {"image_shape": (1, 28, 28), "num_classes": 10}
-SQUASHED = ("dynamic", "average")
+SQUASHED = ("dynamic", "orthogonal", "average")
 
 
 def batch(count=4):
@@ -24,7 +24,12 @@ def test_only_the_routing_differs(build, routing):
     """All have the stem, the primary poses and the votes in common."""
     model, other = (build("capsnet", routing=r, **DIGITS) for r in (routing, "dynamic"))
     own, theirs = (
-        {name: each.shape for name, each in m.named_parameters() if "presences" not in name}
+        {
+            # Weights that are orthogonal are kept as others.
+            name.replace("parametrizations.", "").removesuffix(".original"): each.shape
+            for name, each in m.named_parameters()
+            if "presences" not in name
+        }
         for m in (model, other)
     )
     assert theirs.items() <= own.items()
@@ -92,3 +97,41 @@ def test_only_em_routing_has_a_schedule(build):
 def test_what_does_not_fit_is_refused(build, arguments, words):
     with pytest.raises(UserError, match=words):
         build("capsnet", **DIGITS | arguments)
+
+
+def test_a_network_of_timm_can_be_the_stem(build):
+    """Its deepest map of at most eight pixels per position feeds the primary capsules."""
+    model = build("capsnet", stem="timm:resnet10t", **DIGITS)
+    features = model.stem(batch().images)
+    assert features.shape == (4, 128, 4, 4) == (4, model.stem.channels, *model.stem.size(28, 28))
+    assert model.routed_classes.window == (4, 4, 4)
+    layer = model.layers_of_interest()["stem"]
+    assert (layer.stride, layer.transformation) == (8, None)
+    model.loss(model(batch().images), batch(), 0.0).backward()
+    assert all(p.grad is not None for p in model.stem.parameters())
+
+
+def test_with_a_stem_of_timm_no_map_moves_by_construction(build):
+    model = build("capsnet", stem="timm:resnet10t", types=(3,), strides=(1,), **DIGITS)
+    layers = model.layers_of_interest()
+    assert not layers["capsules 1 poses"].transformation.exact
+
+
+@pytest.mark.parametrize(
+    ("stem", "words"),
+    [
+        ("timm:vit_tiny_patch16_224", "at most 8 pixels per position"),
+        ("timm:resnet10x", "did you mean"),
+    ],
+)
+def test_a_network_that_cannot_be_a_stem_is_refused(build, stem, words):
+    with pytest.raises(UserError, match=words):
+        build("capsnet", stem=stem, **DIGITS)
+
+
+def test_a_shared_transformation_saves_its_parameters(build):
+    """Sixteen by sixteen for each class, in place of each child in each place."""
+    sizes = {"channels": 16, "primary_types": 16, **DIGITS}
+    own, shared = (build("capsnet", shared=each, **sizes) for each in (False, True))
+    counts = [sum(p.numel() for p in model.parameters()) for model in (own, shared)]
+    assert counts[0] - counts[1] == (4 * 4 * 16 - 1) * 10 * 16 * 16

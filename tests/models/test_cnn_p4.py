@@ -8,9 +8,10 @@ from capsbench.models._group_convolution import (
     OrientationPooling,
     P4BatchNorm,
     P4Convolution,
+    mirror_p4m,
     rotate_p4,
 )
-from capsbench.models.cnn_p4 import CNNP4
+from capsbench.models.cnn_p4 import CNNP4, CNNP4M
 
 PLANE = (2, 3)
 
@@ -34,9 +35,9 @@ def some_training(model, images):
     return model.eval()
 
 
-def network(size=16, channels=1, **more):
+def network(size=16, channels=1, cls=CNNP4, **more):
     torch.manual_seed(0)
-    model = CNNP4(image_shape=(channels, size, size), num_classes=5, width=2, **more).double()
+    model = cls(image_shape=(channels, size, size), num_classes=5, width=2, **more).double()
     return some_training(model, draw(8, channels, size, size))
 
 
@@ -202,3 +203,82 @@ def test_number_of_parameters():
     filters = 8 + 4 * (8 * 8 + 8 * 16 + 16 * 16 + 16 * 32 + 32 * 32)
     expected = 9 * filters + 2 * 2 * (8 + 16 + 32) + 33 * 10
     assert sum(parameter.numel() for parameter in model.parameters()) == expected == 72_050
+
+
+def acts(turns, mirrored, pixel):
+    """Apply an element of p4m, r^turns m^mirrored, to a pixel (row, column) about the centre."""
+    row, column = pixel
+    if mirrored:
+        column = -column
+    for _ in range(turns):
+        row, column = -column, row  # counter-clockwise; rows go down
+    return row, column
+
+
+def product(one, other):
+    """Multiply elements (turns, mirrored) of p4m: m r = r⁻¹ m."""
+    turns = one[0] + (-other[0] if one[1] else other[0])
+    return turns % 4, (one[1] + other[1]) % 2
+
+
+GROUP = [(turns, mirrored) for mirrored in (0, 1) for turns in range(4)]
+
+
+def naive_p4m(features, weight):
+    """Compute the correlation on p4m in loops: the sum over pixels v and elements h of the group.
+
+    Output g at x is the sum of f(x + g v, g h) times the filter at (v, h).
+    """
+    out_channels, in_channels, kernel, _ = weight.shape
+    height, width = features.shape[1:]
+    half = kernel // 2
+    result = torch.zeros(out_channels, 8, height, width, dtype=torch.float64)
+    offsets = [(u, v) for u in range(-half, half + 1) for v in range(-half, half + 1)]
+    for g, element in enumerate(GROUP):
+        for u, v in offsets:
+            down, right = acts(*element, (u, v))
+            for channel in range(in_channels):
+                feature, h = divmod(channel, 8)
+                source = feature * 8 + GROUP.index(product(element, GROUP[h]))
+                factor = weight[:, channel, half + u, half + v]
+                for y in range(max(0, -down), min(height, height - down)):
+                    for x in range(max(0, -right), min(width, width - right)):
+                        result[:, g, y, x] += factor * features[source, y + down, x + right]
+    return result.flatten(0, 1)
+
+
+def test_p4m_convolution_equals_the_sum_over_the_group():
+    layer = P4Convolution(2, 3, kernel=3, reflections=True).double()
+    features = draw(1, 16, 3, 4)
+    torch.testing.assert_close(layer(features)[0], naive_p4m(features[0], layer.weight.detach()))
+
+
+@pytest.mark.parametrize("size", [6, 7])
+def test_p4m_layers_move_with_the_image(size):
+    images, features = draw(2, 2, size, size), draw(2, 24, size, size)
+    lifting = LiftingConvolution(2, 3, kernel=5, reflections=True).double()
+    layer = P4Convolution(3, 2, kernel=3, reflections=True).double()
+    assert lifting.check_equivariance(images) < 1e-13
+    assert layer.check_equivariance(features) < 1e-13
+    torch.testing.assert_close(lifting(images.flip(3)), mirror_p4m(lifting(images)))
+    torch.testing.assert_close(layer(mirror_p4m(features)), mirror_p4m(layer(features)))
+
+
+def test_two_reflections_are_the_identity():
+    features = draw(2, 16, 4, 6)
+    assert torch.equal(mirror_p4m(mirror_p4m(features)), features)
+    turned = rotate_p4(mirror_p4m(features), 1)
+    assert torch.equal(turned, mirror_p4m(rotate_p4(features, 3)))
+
+
+@pytest.mark.parametrize("size", [7, 14, 28])
+def test_p4m_scores_are_invariant_to_turns_and_reflections(size):
+    model, images = network(size, cls=CNNP4M), draw(3, 1, size, size, seed=1)
+    assert model.check_turn_invariance(images) < 1e-12
+    assert model.check_reflection_invariance(images) < 1e-12
+    scores = model(images).scores
+    assert (scores[0] - scores[1]).abs().max() > 1e-3
+
+
+def test_p4_is_not_invariant_to_reflections():
+    assert CNNP4M.check_reflection_invariance(network(16), draw(3, 1, 16, 16)) > 1e-3

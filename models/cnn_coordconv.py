@@ -1,0 +1,65 @@
+"""A small CNN that sees the coordinates of pixels, after Liu et al. (2018)."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from capsbench.arguments import Positive
+from capsbench.contracts import ImageShape
+from capsbench.models._cnn import PlainCNN
+from capsbench.models.cnn_small import small_blocks
+from capsbench.representations import Basis
+
+
+class CNNCoordConv(PlainCNN):
+    """The CNN of `CNNSmall` with two more channels of the image: the coordinates of each pixel.
+
+    A convolution can then learn to treat places differently, from wholly equivariant to shifts to
+    wholly bound to the place (Liu et al. 2018, section 3). Maps are therefore not equivariant to
+    shifts by construction.
+
+    Args:
+        image_shape: (C, H, W) of the images, at least 8 pixels high and wide.
+        num_classes: K, the number of classes.
+        width: Channels of the first convolution.
+        hidden: Units of the fully connected hidden layer.
+    """
+
+    source: ClassVar[str] = (
+        "Liu et al., 'An Intriguing Failing of Convolutional Neural Networks and the CoordConv "
+        "Solution' (NeurIPS 2018), in a network of our own sizes"
+    )
+    shift_basis: ClassVar[Basis] = "claimed"
+    shift_source: ClassVar[str] = "Liu et al. (2018), section 3: it can be learned"
+
+    def __init__(
+        self,
+        *,
+        image_shape: ImageShape,
+        num_classes: int,
+        width: Positive = 32,
+        hidden: Positive = 128,
+    ) -> None:
+        super().__init__(
+            name="cnn-coordconv",
+            image_shape=image_shape,
+            num_classes=num_classes,
+            blocks=small_blocks(width),
+            hidden=[hidden],
+            front=Coordinates(),
+            front_channels=image_shape[0] + 2,
+        )
+
+
+class Coordinates(nn.Module):
+    """Append the coordinates of each pixel to the channels, from -1 to 1, as in the paper."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map images (B, C, H, W) to (B, C + 2, H, W): x to the right, then y downwards."""
+        height, width = images.shape[-2:]
+        x = torch.linspace(-1, 1, width).to(images).expand(height, width)
+        y = torch.linspace(-1, 1, height).to(images)[:, None].expand(height, width)
+        return torch.cat([images, torch.stack([x, y]).expand(len(images), -1, -1, -1)], dim=1)
