@@ -1,4 +1,5 @@
 # One source for the type checker and, through lazy_loader, for `__init__.py`.
+from .averaged import Averaged as Averaged
 from .capsnet import CapsNet as CapsNet
 from .capsnet_dr import CapsNetDR as CapsNetDR
 from .capsnet_dr import CapsNetDRCode as CapsNetDRCode

@@ -9,8 +9,6 @@ left out.
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor
 
@@ -45,9 +43,10 @@ def entmax(logits: Tensor) -> Tensor:
 def orthogonal_routing(children: Tensor, weights: Tensor) -> PairRoutingResult:
     """Route capsules to parents by sparse attention of each vote to the mean vote for its parent.
 
-    The agreement of a vote is its dot product with the sum of the votes for its parent, over √E;
-    couplings are its `entmax` over the parents, so that most can be zero. A parent is the squashed
-    sum of its votes with these weights.
+    The agreement of a vote is its dot product with the mean of the votes for its parent; couplings
+    are its `entmax` over the parents, so that most can be zero. A parent is the squashed sum of its
+    votes with these weights. With the sum of the votes in place of the mean, one parent took all
+    children within a few steps, and no gradient was left for the others.
 
     Args:
         children: (B, I, D).
@@ -57,7 +56,5 @@ def orthogonal_routing(children: Tensor, weights: Tensor) -> PairRoutingResult:
         Parents (B, J, E) and couplings (B, I, J).
     """
     votes = pair_votes(children, weights)  # (B, I, J, E)
-    total = votes.sum(dim=1, keepdim=True)
-    agreement = (votes * total).sum(dim=-1) / math.sqrt(votes.shape[-1])
-    couplings = entmax(agreement)
+    couplings = entmax((votes * votes.mean(dim=1, keepdim=True)).sum(dim=-1))
     return PairRoutingResult(squash(torch.einsum("bij,bije->bje", couplings, votes)), couplings)
