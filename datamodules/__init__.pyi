@@ -10,6 +10,7 @@ from .folder import Folder as Folder
 from .kmnist import KMNIST as KMNIST
 from .mnist import MNIST as MNIST
 from .multimnist import MultiMNIST as MultiMNIST
+from .rotmnist_like import RotMNISTLike as RotMNISTLike
 from .smallnorb import SmallNORB as SmallNORB
 from .svhn import SVHN as SVHN
 from .toynorb import ToyNORB as ToyNORB

@@ -20,6 +20,7 @@ from capsbench.datamodules.folder import Folder
 from capsbench.datamodules.kmnist import KMNIST
 from capsbench.datamodules.mnist import MNIST
 from capsbench.datamodules.multimnist import MultiMNIST
+from capsbench.datamodules.rotmnist_like import RotMNISTLike
 from capsbench.datamodules.smallnorb import SmallNORB
 from capsbench.datamodules.svhn import SVHN
 from capsbench.viewpoint.ranges import ViewRange
@@ -82,6 +83,7 @@ SETS = {
     "svhn": Set(SVHN, roots.svhn, (210, 20, 60), {}, {}),
     "affnist": Set(AffNIST, of_affnist, (110, 10, 40), {}, {}),
     "affnist-like": Set(AffNISTLike, of_mnist, (110, 10, 40), {}, {}),
+    "rotmnist-like": Set(RotMNISTLike, of_mnist, (20, 4, 40), {}, {}),
     "multimnist": Set(MultiMNIST, of_mnist, (110, 10, 80), {"pairs": 2}, {}),
     # 5 categories, 1 toy each (the other validates), 2 elevations, 3 azimuths; 2 toys of 6.
     "smallnorb": Set(SmallNORB, roots.smallnorb, (30, 30, 120), {}, {"azimuth": [0, 40]}),
