@@ -42,4 +42,3 @@ def test_a_digit_has_one_angle_from_the_whole_circle():
     some = torch.tensor([7, 4321, 11])
     assert torch.equal(angles(some, "train"), turns[some])
     assert not torch.equal(angles(some, "test"), turns[some])
-

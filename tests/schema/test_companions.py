@@ -80,6 +80,8 @@ def test_companions_cost_what_their_labels_say(name):
 STUDIES = {
     "crowding": "one network with other numbers of capsules",
     "parameter-efficiency": "each network in three sizes or more",
+    "smallnorb-routings": "routings on one stem, beside linear classifiers on it",
+    "smallnorb-vb": "routings on one stem",
     "transforming": "autoencoders",
 }
 
