@@ -67,7 +67,7 @@ class CapsNet(Model):
 
     source: ClassVar[str] = (
         "our own frame for the routings of Sabour et al. (2017), Hinton et al. (2018), Hahn et al. "
-        "(2019), Heinsen (2019), Ribeiro et al. (2020) and Tsai et al. (2020)"
+        "(2019), Heinsen (2019), Ribeiro et al. (2020), Tsai et al. (2020), Geng et al. (2024)"
     )
     name: ClassVar[str] = "capsnet"
     knobs: ClassVar[Mapping[str, Knob]] = {"iterations": (1, 2, 3)}

@@ -54,6 +54,7 @@ def model_facts(
     classes: int,
     settings: list[str],
     batch: int,
+    timed: bool,
 ) -> Facts:
     """Return the description of a model, its layers, and its cost for given images.
 
@@ -63,9 +64,12 @@ def model_facts(
         classes: Number of classes.
         settings: Arguments as ``NAME=VALUE``.
         batch: Images whose votes are counted.
+        timed: Time a batch on one thread of the processor.
     """
     from capsbench.profiling.model_cost import model_cost
+    from capsbench.profiling.step_time import step_times
     from capsbench.search_space import as_in_files, checked_knobs
+    from capsbench.training.devices import use_threads
 
     cls, arguments = model_with_arguments(target, settings)
     try:
@@ -92,6 +96,9 @@ def model_facts(
     if cost.decoder_parameters is not None:
         facts["parameters_without_decoder"] = cost.parameters - cost.decoder_parameters
     votes = cost.vote_bytes(batch)
+    if timed:
+        with use_threads(1):
+            facts["seconds"] = [each._asdict() for each in step_times(model, batch)]
     return {
         **facts,
         "flops": cost.flops,

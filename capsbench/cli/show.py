@@ -29,7 +29,13 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 # Facts that are part of the costs in words, without a line of their own.
-COST_DETAILS = ("parameters_without_decoder", "batch", "vote_bytes", "vote_bytes_by_layer")
+COST_DETAILS = (
+    "parameters_without_decoder",
+    "batch",
+    "vote_bytes",
+    "vote_bytes_by_layer",
+    "seconds",
+)
 # Facts in the heading, or in a table of their own.
 OWN_TABLES = (
     "name",
@@ -61,6 +67,10 @@ def show(
     batch: Annotated[
         int, typer.Option(min=1, metavar="N", help="Images in a batch, for the size of all votes.")
     ] = 128,
+    timed: Annotated[
+        bool,
+        typer.Option("--time", help="Time a batch of a model on one thread of the processor."),
+    ] = False,
     settings: Annotated[
         list[str] | None,
         typer.Option(
@@ -84,7 +94,7 @@ def show(
         if target.kind == "benchmarks":
             facts = benchmark_facts(target)
         elif target.kind == "models":
-            facts = model_facts(target, shape, classes, settings or [], batch)
+            facts = model_facts(target, shape, classes, settings or [], batch, timed)
         elif target.kind == "measures":
             facts = measure_facts(target)
         else:
@@ -199,7 +209,15 @@ def _costs(facts: Facts) -> dict[str, str]:
             f"{decimal(facts['vote_bytes'])} in float32 for a batch of {facts['batch']:,}{others}; "
             f"the backend 'textbook' stores them all, the others a slice of them at a time, or none"
         )
+    times = {
+        f"time, {each['backend']}": (
+            f"{1000 * each['forward']:,.1f} ms forward, {1000 * each['training']:,.1f} ms forward "
+            f"and backward for a batch of {facts['batch']:,}, on one thread"
+        )
+        for each in facts.get("seconds", ())
+    }
     return {
+        **times,
         "parameters": parameters,
         "flops": (
             f"{facts['flops']:,} for one image; convolutions and matrix products alone, "

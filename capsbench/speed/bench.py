@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from capsbench.profiling.peak_memory import peak_bytes
 from capsbench.profiling.timing import synchronize
-from capsbench.speed.groups import data, executors, growth, routing, startup, step, sweep
+from capsbench.speed.groups import data, executors, growth, routing, routings, startup, step, sweep
 from capsbench.speed.interleaving import (
     PreparedWork,
     calls_per_sample,
@@ -26,6 +26,8 @@ def comparisons_of(group: str, device: str) -> list[Comparison]:
     match group:
         case "routing":
             return routing.comparisons(device, routing.RoutingSizes())
+        case "routings":
+            return routings.comparisons(device, routings.RoutingsSizes())
         case "step":
             return step.comparisons(device, step.StepSizes())
         case "data":

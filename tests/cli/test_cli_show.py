@@ -212,3 +212,14 @@ def test_an_error_in_our_own_model_keeps_its_traceback(cli, monkeypatch):
     monkeypatch.setattr("capsbench.models.cnn_small.CNNSmall.forward", fail)
     with pytest.raises(ZeroDivisionError):
         cli("show", "cnn-small")
+
+
+def test_show_times_a_batch_if_asked(cli):
+    sizes = ("--set", "channels=2", "--set", "primary_types=2", "--batch", "2")
+    code, text, _ = cli("show", "capsnet", *sizes, "--time")
+    assert code == 0
+    assert "time, textbook" in text and "time, auto" in text and "batch of 2" in text
+    _, facts, _ = cli("show", "capsnet", *sizes, "--time", "--json")
+    assert [each["backend"] for each in facts["seconds"]] == ["textbook", "auto"]
+    assert all(each["training"] > 0 for each in facts["seconds"])
+    assert "seconds" not in cli("show", "capsnet", *sizes, "--json")[1]

@@ -11,10 +11,11 @@ import torch
 from capsbench.capsules.backend_names import BACKENDS
 from capsbench.capsules.capsule import Capsules
 from capsbench.capsules.em_layers import ConvEMCapsules
+from capsbench.capsules.routings import ROUTINGS
 from capsbench.speed import nets
 from capsbench.speed.bench import comparisons_of, measure_comparison
 from capsbench.speed.counts import count_flops
-from capsbench.speed.groups import GROUPS, data, routing, startup, step, sweep
+from capsbench.speed.groups import GROUPS, data, routing, routings, startup, step, sweep
 from capsbench.speed.limits import Limits
 from capsbench.speed.nets import TEXTBOOK, Net, training_step
 
@@ -92,6 +93,17 @@ def test_routing():
         assert (result.not_measured is None) == present
         assert present == (result.percent_of_matmul is not None and result.peak_bytes is not None)
     assert all(result.baseline.endswith(": textbook") for result in results)
+
+
+def test_every_routing_has_a_row_and_its_textbook_form():
+    sizes = routings.RoutingsSizes(2, {"channels": 2, "primary_types": 2})
+    results = measured(routings.comparisons("cpu", sizes))
+    rows = [result.row for result in results]
+    assert rows[0] == "average"
+    assert set(rows) >= {*ROUTINGS}
+    textbook = {row.removesuffix(", textbook") for row in rows if row.endswith("textbook")}
+    assert textbook == {*ROUTINGS} - {"self", "orthogonal"}
+    assert all(result.median_ms for result in results)
 
 
 def test_large_batches_are_only_measured_on_a_gpu():
