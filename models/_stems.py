@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Annotated, ClassVar
+from functools import partial
+from typing import Annotated, Any, ClassVar
 
 import torch
 from pydantic import Field
@@ -131,22 +132,23 @@ class TimmStem(Stem):
         require_timm(name)
         import timm
 
+        self.image_channels = image_shape[0]
+        create: Callable[..., Any] = partial(  # its networks have attributes of their own
+            timm.create_model, name, features_only=True, in_chans=self.image_channels
+        )
         try:
-            whole = timm.create_model(name, features_only=True, in_chans=image_shape[0])
+            maps = create().feature_info
         except RuntimeError as error:  # timm's word for it
             raise UserError(f"timm:{name} gives no maps between its layers: {error}") from error
-        fine = [n for n, step in enumerate(whole.feature_info.reduction()) if step <= DEEPEST]
+        fine = [n for n, step in enumerate(maps.reduction()) if step <= DEEPEST]
         if not fine:
             raise UserError(
                 f"a stem needs a map of at most {DEEPEST} pixels per position; those of "
-                f"timm:{name} have {whole.feature_info.reduction()}"
+                f"timm:{name} have {maps.reduction()}"
             )
-        self.image_channels = image_shape[0]
-        self.network = timm.create_model(
-            name, features_only=True, in_chans=self.image_channels, out_indices=(fine[-1],)
-        )
-        self.channels = self.network.feature_info.channels()[-1]
-        step = self.network.feature_info.reduction()[-1]
+        self.network = create(out_indices=(fine[-1],))
+        self.channels = maps.channels()[fine[-1]]
+        step = maps.reduction()[fine[-1]]
         self.windows = [LayerWindow(step, step)]
 
     def forward(self, images: Tensor) -> Tensor:

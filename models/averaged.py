@@ -71,7 +71,10 @@ class Averaged(Model):
         given = signatures.resolve(
             cls, dict(arguments), what=what, supplied=signatures.SUPPLIED_TO_MODELS
         )
-        self.network = cls(image_shape=image_shape, num_classes=num_classes, **given)
+        try:
+            self.network = cls(image_shape=image_shape, num_classes=num_classes, **given)
+        except UserError as error:
+            raise UserError(f"averaged: {error}") from None
         if not views:
             raise UserError("averaged needs the values of at least one factor in its views")
         for name in views:

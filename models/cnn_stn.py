@@ -11,9 +11,9 @@ from torch.nn import functional as F
 
 from capsbench.arguments import Positive
 from capsbench.capsules.precision import full_precision
-from capsbench.contracts import ImageShape, LayerOfInterest
+from capsbench.contracts import ImageShape, LayerOfInterest, require_size
 from capsbench.models._cnn import PlainCNN
-from capsbench.models._geometry import output_size
+from capsbench.models._geometry import output_size, smallest_input
 from capsbench.models.cnn_small import small_blocks
 from capsbench.representations import AFFINE, Invariant
 
@@ -54,6 +54,11 @@ class CNNSTN(PlainCNN):
         transformation: Transformation = "affine",
         localisation: Positive = 8,
     ) -> None:
+        require_size(
+            "cnn-stn",
+            image_shape,
+            smallest_input([w for block in small_blocks(1) for w in block.windows]),
+        )
         super().__init__(
             name="cnn-stn",
             image_shape=image_shape,
@@ -110,14 +115,15 @@ class SpatialTransformer(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Map images (B, C, H, W) to transformed ones of the same shape."""
-        return _sample(images, self.matrices(images))
+        return _sample(images, self.matrices(images)).to(images.dtype)
 
     def matrices(self, images: Tensor) -> Tensor:
         """Return the transformation (B, 2, 3) of the sampling grid for images (B, C, H, W).
 
         Positions are from -1 at the left and top edge to 1 at the right and bottom one.
         """
-        numbers = self.localisation(images).float()
+        numbers = self.localisation(images)
+        numbers = numbers.to(torch.promote_types(numbers.dtype, torch.float32))
         identity = torch.eye(2, 3).to(numbers)
         if self.transformation == "affine":
             return identity + numbers.unflatten(1, (2, 3))

@@ -140,5 +140,6 @@ def _convolution(in_channels: int, channels: int, window: LayerWindow) -> nn.Seq
     """Return a convolution, initialised for ReLUs (He et al. 2015), a ReLU and batch norm."""
     conv = nn.Conv2d(in_channels, channels, window.kernel, window.stride)
     nn.init.kaiming_normal_(conv.weight, nonlinearity="relu")
-    nn.init.zeros_(conv.bias)
+    bias = conv.get_parameter("bias")
+    nn.init.zeros_(bias)
     return nn.Sequential(conv, nn.ReLU(), nn.BatchNorm2d(channels))

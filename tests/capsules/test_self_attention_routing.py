@@ -79,4 +79,5 @@ def test_zero_stays_zero_with_a_finite_gradient():
     vectors = torch.zeros(2, 3, requires_grad=True)
     squashed = exponential_squash(vectors)
     squashed.sum().backward()
+    assert vectors.grad is not None
     assert not squashed.any() and vectors.grad.isfinite().all()

@@ -20,11 +20,12 @@ def root(tmp_path, monkeypatch):
 
 def test_images_are_those_of_mnist_turned_counter_clockwise(root):
     data, stored = (cls(data_root=root, views=ViewRange()) for cls in (RotMNISTLike, MNIST))
-    originals = {"train": stored.read("train"), "validation": stored.read("train")}
-    originals["test"] = stored.read("t10k")
-    for name, every in originals.items():
-        split = data.split(name if name != "test" else "familiar")
-        file = "test" if name == "test" else "train"
+    digits, test = stored.read("train"), stored.read("t10k")
+    for split, every, file in (
+        (data.split("train"), digits, "train"),
+        (data.split("validation"), digits, "train"),
+        (data.split("familiar"), test, "test"),
+    ):
         turns = angles(split.index, file)
         for row in range(3):
             original = every.images[split.index[row], 0].double().numpy()

@@ -81,8 +81,14 @@ def test_images_below_the_window_are_refused():
 def test_averaging_the_residual_stem_is_the_network_of_hahn_2019():
     """145 thousand parameters: 143,664 of the stem, 128 weights and a bias for ten classes."""
     torch.manual_seed(0)
-    sizes = {"stem": "residual", "channels": 16, "standardized": False, "pooled": True}
-    model = LinearStem(image_shape=(1, 28, 28), num_classes=10, **sizes).eval()
+    model = LinearStem(
+        image_shape=(1, 28, 28),
+        num_classes=10,
+        stem="residual",
+        channels=16,
+        standardized=False,
+        pooled=True,
+    ).eval()
     assert sum(p.numel() for p in model.parameters()) == 143_664 + 1_290
     images = torch.rand(2, 1, 28, 28)
     expected = model.classes[1](model.stem(images).mean(dim=(2, 3)))

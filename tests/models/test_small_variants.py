@@ -3,10 +3,17 @@
 import pytest
 import torch
 from scipy import ndimage
+from torch import nn
 
 from capsbench.models._pooling import Blur
 from capsbench.models.cnn_coordconv import Coordinates
 from capsbench.models.cnn_stn import SpatialTransformer
+
+
+def last_layer(transformer):
+    layer = transformer.localisation[-1]
+    assert isinstance(layer, nn.Linear)
+    return layer
 
 
 def count(model):
@@ -63,8 +70,8 @@ def test_a_transformer_starts_with_the_identity_and_learns(transformation):
     images = torch.rand(3, 1, 12, 16)
     torch.testing.assert_close(transformer(images), images)
     transformer(images).square().sum().backward()
-    last = transformer.localisation[-1]
-    assert last.weight.grad.abs().sum() > 0
+    gradient = last_layer(transformer).weight.grad
+    assert gradient is not None and gradient.abs().sum() > 0
 
 
 @pytest.mark.parametrize(
@@ -78,7 +85,7 @@ def test_a_transformer_starts_with_the_identity_and_learns(transformation):
 def test_a_transformer_moves_the_sampling_grid(transformation, numbers, expected):
     transformer = SpatialTransformer((1, 8, 8), transformation=transformation, width=4)
     with torch.no_grad():
-        transformer.localisation[-1].bias.copy_(torch.tensor(numbers))
+        last_layer(transformer).bias.copy_(torch.tensor(numbers))
     images = torch.rand(2, 1, 8, 8)
     torch.testing.assert_close(transformer(images), expected(images), rtol=1e-4, atol=1e-5)
 
@@ -87,7 +94,7 @@ def test_a_transformer_moves_the_sampling_grid(transformation, numbers, expected
 def test_a_shift_of_the_grid_by_a_pixel_shifts_the_image(transformation):
     transformer = SpatialTransformer((1, 8, 8), transformation=transformation, width=4)
     with torch.no_grad():
-        transformer.localisation[-1].bias[-2:].copy_(torch.tensor([2 / 8, 0.0]))
+        last_layer(transformer).bias[-2:].copy_(torch.tensor([2 / 8, 0.0]))
     images = torch.rand(2, 1, 8, 8)
     moved = transformer(images)
     torch.testing.assert_close(moved[..., :-1], images[..., 1:], rtol=1e-4, atol=1e-5)

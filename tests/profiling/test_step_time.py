@@ -1,12 +1,14 @@
 """Step times: which forms are timed, and what a step computes."""
 
+from typing import Any
+
 import torch
 
 from capsbench.models.capsnet import CapsNet
 from capsbench.models.cnn_small import CNNSmall
 from capsbench.profiling.step_time import step_times
 
-DIGITS = {"image_shape": (1, 28, 28), "num_classes": 10}
+DIGITS: dict[str, Any] = {"image_shape": (1, 28, 28), "num_classes": 10}
 
 
 def test_networks_with_capsules_are_timed_in_both_forms():

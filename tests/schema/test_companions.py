@@ -1,9 +1,11 @@
 """Every protocol at the scale of two processor cores: cells, and companions of capsule networks."""
 
+import json
 from functools import cache
 
 import pytest
 
+from capsbench.arguments import typed
 from capsbench.errors import UserError
 from capsbench.profiling.model_cost import model_cost
 from capsbench.running.plan import plan
@@ -24,12 +26,13 @@ def cost(model, arguments, shape, classes):
     from capsbench.names import find
 
     cls = find("models", model).load()
-    counted = model_cost(cls(image_shape=shape, num_classes=classes, **dict(arguments)).eval())
+    given = typed(
+        cls,
+        json.loads(arguments) | {"image_shape": shape, "num_classes": classes},
+        what=model,
+    )
+    counted = model_cost(cls(**given).eval())
     return counted.parameters, counted.flops
-
-
-def frozen(value):
-    return tuple(map(frozen, value)) if isinstance(value, list | tuple) else value
 
 
 @cache
@@ -43,7 +46,7 @@ def costs(name):
     result = {}
     for entry in benchmark.models:
         config = cells[entry.label]
-        arguments = tuple((key, frozen(value)) for key, value in config.model.arguments.items())
+        arguments = json.dumps(config.model.arguments)
         counted = cost(entry.name, arguments, config.data.image_shape, config.data.num_classes)
         result[entry.label] = (*counted, entry)
     return result
