@@ -27,6 +27,8 @@ PUBLISHED = {
     "capsnet-em-code": {316_650},
     "capsnet-em-paper": {316_650, 68_618},
     "capsnet-em-small": {68_618},
+    "efficient-capsnet": {161_824},
+    "linear-stem": {144_954},  # the averaging network of Hahn et al. (2019): 145 k
     "lenet5": {60_850},  # 60,000 up to F6, and ten classes of 84 weights and a bias
     "resnet20": {269_722},
 }
@@ -39,7 +41,7 @@ def rows(heading):
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in table_lines]
 
 
-NAMED = rows("model | architecture | source")
+NAMED = rows("model | architecture | what is different | source | published | measured")
 COUNTED = rows("model | arguments | images | classes | parameters | the paper")
 
 
