@@ -100,7 +100,7 @@ class PlainCNN(SequentialClassifier):
         hidden: Units of each fully connected hidden layer.
         dropout: Dropout rate of the last hidden layer.
         front: A module before the first block, that keeps height and width of the image.
-        front_channels: Channels that it returns, if not those of the image.
+        front_channels: Channels that it adds to those of the image.
 
     Raises:
         UserError: The images are too small.
@@ -119,7 +119,7 @@ class PlainCNN(SequentialClassifier):
         hidden: Sequence[int],
         dropout: float = 0.0,
         front: nn.Module | None = None,
-        front_channels: int | None = None,
+        front_channels: int = 0,
     ) -> None:
         super().__init__(image_shape=image_shape, num_classes=num_classes)
         self.windows = [block.windows for block in blocks]
@@ -128,7 +128,7 @@ class PlainCNN(SequentialClassifier):
         units, height, width = image_shape
         if front is not None:
             self.front = front
-            units = front_channels or units
+            units += front_channels
         for number, block in enumerate(blocks, start=1):
             self.add_module(f"block{number}", block.build(units))
             units = block.channels

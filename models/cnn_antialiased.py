@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from capsbench.arguments import Positive
-from capsbench.contracts import ImageShape
-from capsbench.models._cnn import PlainCNN
-from capsbench.models.cnn_small import small_blocks
+from capsbench.models.cnn_small import CNNSmall
 
 
-class CNNAntialiased(PlainCNN):
+class CNNAntialiased(CNNSmall):
     """The CNN of `CNNSmall` whose max-pooling blurs its maxima before it subsamples them.
 
     Max-pooling of 2 x 2 and stride 2 becomes the maximum of every 2 x 2 positions, a binomial
@@ -28,19 +25,5 @@ class CNNAntialiased(PlainCNN):
         "Zhang, 'Making Convolutional Networks Shift-Invariant Again' (ICML 2019), MaxBlurPool; "
         "sizes of our own"
     )
-
-    def __init__(
-        self,
-        *,
-        image_shape: ImageShape,
-        num_classes: int,
-        width: Positive = 32,
-        hidden: Positive = 128,
-    ) -> None:
-        super().__init__(
-            name="cnn-antialiased",
-            image_shape=image_shape,
-            num_classes=num_classes,
-            blocks=small_blocks(width, blurred=True),
-            hidden=[hidden],
-        )
+    name: ClassVar[str] = "cnn-antialiased"
+    blurred: ClassVar[bool] = True

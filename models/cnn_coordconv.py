@@ -7,14 +7,11 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from capsbench.arguments import Positive
-from capsbench.contracts import ImageShape
-from capsbench.models._cnn import PlainCNN
-from capsbench.models.cnn_small import small_blocks
+from capsbench.models.cnn_small import CNNSmall
 from capsbench.representations import Basis
 
 
-class CNNCoordConv(PlainCNN):
+class CNNCoordConv(CNNSmall):
     """The CNN of `CNNSmall` with two more channels of the image: the coordinates of each pixel.
 
     A convolution can then learn to treat places differently, from wholly equivariant to shifts to
@@ -34,24 +31,12 @@ class CNNCoordConv(PlainCNN):
     )
     shift_basis: ClassVar[Basis] = "claimed"
     shift_source: ClassVar[str] = "Liu et al. (2018), section 3: it can be learned"
+    name: ClassVar[str] = "cnn-coordconv"
+    front_channels: ClassVar[int] = 2
 
-    def __init__(
-        self,
-        *,
-        image_shape: ImageShape,
-        num_classes: int,
-        width: Positive = 32,
-        hidden: Positive = 128,
-    ) -> None:
-        super().__init__(
-            name="cnn-coordconv",
-            image_shape=image_shape,
-            num_classes=num_classes,
-            blocks=small_blocks(width),
-            hidden=[hidden],
-            front=Coordinates(),
-            front_channels=image_shape[0] + 2,
-        )
+    def make_front(self) -> nn.Module:
+        """Return the module that appends coordinates."""
+        return Coordinates()
 
 
 class Coordinates(nn.Module):

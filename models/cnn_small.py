@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from torch import nn
+
 from capsbench.arguments import Positive
 from capsbench.contracts import ImageShape
 from capsbench.models._cnn import Block, PlainCNN
@@ -28,6 +30,9 @@ class CNNSmall(PlainCNN):
         "LeCun et al., 'Gradient-Based Learning Applied to Document Recognition' (1998), with ReLU "
         "and max-pooling; sizes of our own"
     )
+    name: ClassVar[str] = "cnn-small"
+    blurred: ClassVar[bool] = False
+    front_channels: ClassVar[int] = 0
 
     def __init__(
         self,
@@ -38,12 +43,18 @@ class CNNSmall(PlainCNN):
         hidden: Positive = 128,
     ) -> None:
         super().__init__(
-            name="cnn-small",
+            name=self.name,
             image_shape=image_shape,
             num_classes=num_classes,
-            blocks=small_blocks(width),
+            blocks=small_blocks(width, blurred=self.blurred),
             hidden=[hidden],
+            front=self.make_front(),
+            front_channels=self.front_channels,
         )
+
+    def make_front(self) -> nn.Module | None:
+        """Return a module before the first block, in variants that have one."""
+        return None
 
 
 def small_blocks(width: int, *, blurred: bool = False) -> list[Block]:
