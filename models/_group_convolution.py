@@ -78,7 +78,7 @@ class LiftingConvolution(nn.Conv2d):
 
     @torch.no_grad()
     def check_equivariance(self, images: Tensor) -> float:
-        """Check that rotating square images (B, C, N, N) rotates the map (article, eq. 3).
+        """Check that turning square images (B, C, N, N) turns the map (article, eq. 3).
 
         Returns:
             The largest relative error over the three turns, about the rounding of the dtype.
@@ -125,7 +125,7 @@ class P4Convolution(nn.Conv2d):
 
     @torch.no_grad()
     def check_equivariance(self, features: Tensor) -> float:
-        """Check that rotating a square p4 map (B, 4 D, N, N) rotates the output (article, eq. 3).
+        """Check that turning a square map (B, 4 D or 8 D, N, N) turns the output (article, eq. 3).
 
         Returns:
             The largest relative error over the three turns, about the rounding of the dtype.

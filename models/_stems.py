@@ -17,6 +17,7 @@ from capsbench.errors import UserError
 from capsbench.models._cnn import feature_map
 from capsbench.models._geometry import LayerWindow, output_size
 from capsbench.models.resnet20 import CONV, HALVING, ResidualBlock, normalised_conv
+from capsbench.profiling.evaluation_mode import evaluation_mode
 from capsbench.wrapping.timm_models import require_timm
 
 StemName = Annotated[str, Field(pattern=r"^(conv|residual|timm:.+)$")]
@@ -132,6 +133,7 @@ class TimmStem(Stem):
         require_timm(name)
         import timm
 
+        self.name = name
         self.image_channels = image_shape[0]
         create: Callable[..., Any] = partial(  # its networks have attributes of their own
             timm.create_model, name, features_only=True, in_chans=self.image_channels
@@ -160,6 +162,11 @@ class TimmStem(Stem):
     def size(self, height: int, width: int) -> tuple[int, int]:
         """Return height and width of the map, from a trial with a black image."""
         black = next(self.parameters()).new_zeros(1, self.image_channels, height, width)
-        features = self.eval()(black)
-        self.train()
+        try:
+            with evaluation_mode(self):
+                features = self(black)
+        except (RuntimeError, AssertionError) as error:  # timm's words for it
+            raise UserError(
+                f"timm:{self.name} gives no map for images of {height} x {width} pixels: {error}"
+            ) from error
         return features.shape[2], features.shape[3]

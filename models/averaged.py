@@ -40,10 +40,13 @@ class Averaged(Model):
     square images. It costs as many passes as there are views. Only the average is measured: there
     are no poses or presences, and measures of layers find none.
 
+    Its identity has the network's name and arguments, but neither the network's revision nor its
+    knobs: remove its trainings if the network's numbers change, and search the network alone.
+
     Args:
         image_shape: (C, H, W) of the images.
         num_classes: K, the number of classes.
-        network: Name of the model.
+        network: Name of a registered model, or of one of torchvision or timm.
         arguments: Its arguments.
         views: Values of factors by name, such as ``{rotation: [-15, 0, 15]}``. Every combination of
             the values of several factors is a view, the first factor first; outside of a warped

@@ -45,6 +45,9 @@ class Coordinates(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Map images (B, C, H, W) to (B, C + 2, H, W): x to the right, then y downwards."""
         height, width = images.shape[-2:]
-        x = torch.linspace(-1, 1, width).to(images).expand(height, width)
-        y = torch.linspace(-1, 1, height).to(images)[:, None].expand(height, width)
+        x, y = (
+            torch.linspace(-1, 1, size, dtype=images.dtype, device=images.device)
+            for size in (width, height)
+        )
+        x, y = x.expand(height, width), y[:, None].expand(height, width)
         return torch.cat([images, torch.stack([x, y]).expand(len(images), -1, -1, -1)], dim=1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import ClassVar, Literal
 
 import torch
@@ -77,10 +78,7 @@ class CNNSTN(PlainCNN):
         """
         still = Invariant(claimed=AFFINE, source=CLAIM)
         layers = super().layers_of_interest()
-        maps = {
-            name: LayerOfInterest(layer.module, layer.kind, transformation=still)
-            for name, layer in layers.items()
-        }
+        maps = {name: replace(layer, transformation=still) for name, layer in layers.items()}
         return {"transformed image": LayerOfInterest("front", "map", transformation=still), **maps}
 
 
@@ -124,7 +122,7 @@ class SpatialTransformer(nn.Module):
         """
         numbers = self.localisation(images)
         numbers = numbers.to(torch.promote_types(numbers.dtype, torch.float32))
-        identity = torch.eye(2, 3).to(numbers)
+        identity = torch.eye(2, 3, dtype=numbers.dtype, device=numbers.device)
         if self.transformation == "affine":
             return identity + numbers.unflatten(1, (2, 3))
         if self.transformation == "translation":

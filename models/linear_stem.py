@@ -24,9 +24,9 @@ class LinearStem(SequentialClassifier):
     without any capsule. The defaults are the stem of ``capsnet-em``, which standardises each image;
     ``capsnet-dr`` does not, and has 256 channels, a kernel of 9 and a stride of 1. That of
     ``capsnet`` is ``residual`` with 16 channels, not standardised. With ``pooled`` the classifier
-    sees the mean of the map over its positions: 144,954 parameters on that stem, the averaging
-    network of Hahn et al. (2019). The loss is the cross-entropy, with equal shares if an image has
-    several objects.
+    sees the mean of the map over its positions: 144,954 parameters on that stem, as many as in the
+    averaging network of Hahn et al. (2019), which has no shortcuts. The loss is the cross-entropy,
+    with equal shares if an image has several objects.
 
     Args:
         image_shape: (C, H, W) of the images.

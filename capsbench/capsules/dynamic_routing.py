@@ -116,24 +116,6 @@ class DynamicRouting(PairRouting):
         self.iterations = iterations
         self.bias = nn.Parameter(torch.full((num_parents, parent_dim), 0.1)) if bias else None
 
-    def route(self, children: Tensor) -> PairRoutingResult:
-        """Return parents and couplings of children (B, I, D)."""
-        return self._route(children, self.weights)
-
-    @torch.no_grad()
-    def check_orthogonal(self, children: Tensor, transform: Tensor) -> float:
-        """Check that an orthogonal map of the votes maps the parents in the same way.
-
-        Such a map preserves lengths and agreements. The error is large for a layer with a bias,
-        which does not transform with the votes, and for maps that shear or scale the votes.
-
-        Args:
-            children: (B, I, D).
-            transform: (E, E), Q with QᵀQ = 1; the votes û become û Q.
-        """
-        transformed = self._route(children, self.weights @ transform)
-        return max_relative_error(transformed.parents, self.route(children).parents @ transform)
-
     @torch.no_grad()
     def check_permutation(self, children: Tensor, order: Tensor) -> float:
         """Check invariance to permuting children together with their weights.
@@ -142,10 +124,11 @@ class DynamicRouting(PairRouting):
             children: (B, I, D).
             order: (I,), a permutation.
         """
-        permuted = self._route(children[:, order], self.weights[order])
+        permuted = self.route_with(children[:, order], self.weights[order])
         return max_relative_error(permuted.parents, self.route(children).parents)
 
-    def _route(self, children: Tensor, weights: Tensor) -> PairRoutingResult:
+    def route_with(self, children: Tensor, weights: Tensor) -> PairRoutingResult:
+        """Return parents and couplings of children (B, I, D) under given transformations."""
         return dynamic_routing(
             children,
             weights,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from torch import nn
 
@@ -18,9 +18,11 @@ class RoutingLayer(nn.Module, ABC):
 
     Attributes:
         backend: Implementation of the routing, see `capsbench.capsules.backends`.
+        one_form: The textbook's form is the only implementation.
     """
 
     backend: Backend = "auto"
+    one_form: ClassVar[bool] = False
 
     @abstractmethod
     def route(self, *args: Any) -> Any:

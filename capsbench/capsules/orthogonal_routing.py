@@ -36,7 +36,8 @@ def entmax(logits: Tensor) -> Tensor:
     # Where it is negative, k is too large. The clamp keeps the gradient of others finite.
     thresholds = mean - under_root.clamp_min(torch.finfo(half.dtype).tiny).sqrt()
     support = ((thresholds <= largest) & (under_root > 0)).sum(dim=-1, keepdim=True)
-    return (half - thresholds.gather(-1, support - 1)).clamp_min(0).square()
+    last = (support - 1).clamp_min(0)  # there is none among logits that are NaN, and no share
+    return (half - thresholds.gather(-1, last)).clamp_min(0).square()
 
 
 @full_precision

@@ -55,9 +55,13 @@ class PairRouting(RoutingLayer):
         parents = self.route(children).parents
         return Capsules(parents, length(parents))
 
-    @abstractmethod
     def route(self, children: Tensor) -> PairRoutingResult:
         """Return parents and couplings of children (B, I, D)."""
+        return self.route_with(children, self.weights)
+
+    @abstractmethod
+    def route_with(self, children: Tensor, weights: Tensor) -> PairRoutingResult:
+        """Return parents and couplings of children (B, I, D) under given transformations."""
 
     def votes(self, children: Tensor) -> Tensor:
         """Compute all votes, which the fast backends never store: (B, I, D) to (B, I, J, E)."""
@@ -79,6 +83,20 @@ class PairRouting(RoutingLayer):
         """Check that no parent of children (B, I, D) is longer than one (eq. 10)."""
         lengths = torch.linalg.vector_norm(self.route(children).parents.double(), dim=-1)
         return max_relative_error(lengths, lengths.clamp_max(1))
+
+    @torch.no_grad()
+    def check_orthogonal(self, children: Tensor, transform: Tensor) -> float:
+        """Check that an orthogonal map of the votes maps the parents in the same way.
+
+        Such a map preserves lengths and agreements. The error is large for a layer with a bias,
+        which does not transform with the votes, and for maps that shear or scale the votes.
+
+        Args:
+            children: (B, I, D).
+            transform: (E, E), Q with QᵀQ = 1; the votes û become û Q.
+        """
+        transformed = self.route_with(children, self.weights @ transform)
+        return max_relative_error(transformed.parents, self.route(children).parents @ transform)
 
     @torch.no_grad()
     def check_batch_independence(self, children: Tensor) -> float:

@@ -15,6 +15,7 @@ from capsbench.capsules.em_variants import OURS, EMVariant, raised_over_training
 from capsbench.capsules.heinsen_routing import heinsen_routing
 from capsbench.capsules.orthogonal_routing import orthogonal_routing
 from capsbench.capsules.pair_layers import PairRoutingResult
+from capsbench.capsules.relative_error import max_relative_error
 from capsbench.capsules.self_routing import self_routing
 from capsbench.capsules.vb_routing import vb_routing
 from capsbench.capsules.window_layers import Routed, WindowCapsules
@@ -61,6 +62,7 @@ class SelfCapsules(WindowCapsules):
     """
 
     across_positions = False
+    one_form = True
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -239,9 +241,19 @@ class OrthogonalCapsules(DynamicCapsules):
     angles of poses; ``vote_scale`` has no effect.
     """
 
+    one_form = True
+
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         nn.utils.parametrizations.orthogonal(self, "transformations", orthogonal_map="householder")
+
+    @torch.no_grad()
+    def check_transformations(self) -> float:
+        """Check that the transformations are orthogonal: W Wᵀ = 1."""
+        product = self.weights @ self.weights.mT
+        return max_relative_error(
+            product, torch.eye(product.shape[-1]).to(product).expand_as(product)
+        )
 
     def _vector_routing(self, children: Tensor, weights: Tensor) -> PairRoutingResult:
         return orthogonal_routing(children, weights)

@@ -55,6 +55,8 @@ class SelfAttentionRouting(PairRouting):
         parent_dim: E, length of their pose vectors.
     """
 
+    one_form = True
+
     def __init__(
         self, *, num_children: int, child_dim: int, num_parents: int, parent_dim: int
     ) -> None:
@@ -67,6 +69,6 @@ class SelfAttentionRouting(PairRouting):
         )
         self.bias = nn.Parameter(torch.zeros(num_children, num_parents))
 
-    def route(self, children: Tensor) -> PairRoutingResult:
-        """Return parents and couplings of children (B, I, D)."""
-        return self_attention_routing(children, self.weights, bias=self.bias)
+    def route_with(self, children: Tensor, weights: Tensor) -> PairRoutingResult:
+        """Return parents and couplings of children (B, I, D) under given transformations."""
+        return self_attention_routing(children, weights, bias=self.bias)

@@ -75,6 +75,7 @@ class WindowCapsules(RoutingLayer):
     ) -> None:
         super().__init__()
         self.window = (*kernel, in_types)
+        self.out_types = out_types
         self.stride = stride
         self.iterations = iterations
         self.pose = pose
@@ -108,7 +109,7 @@ class WindowCapsules(RoutingLayer):
         """Return (B, H', W', P, I, 16), with I children in each window."""
         batch, *size = capsules.presences.shape[:3]
         positions = [(s - k) // self.stride + 1 for s, k in zip(size, self.window[:2], strict=True)]
-        return batch, *positions, self.weights.shape[3], math.prod(self.window), SIZE
+        return batch, *positions, self.out_types, math.prod(self.window), SIZE
 
     @torch.no_grad()
     def check_couplings(self, capsules: Capsules) -> float:
@@ -138,7 +139,9 @@ class WindowCapsules(RoutingLayer):
         """
         if self.pose == "vector":
             return self.weights
-        return torch.kron(torch.eye(4).to(self.weights), self.weights)
+        weights = self.weights
+        eye = torch.eye(4, dtype=weights.dtype, device=weights.device)
+        return torch.kron(eye, weights)
 
     def _on_map(self, capsules: Capsules, values: Tensor) -> Tensor:
         """Return values (N, ...) of all positions as (B, H', W', ...)."""

@@ -22,7 +22,7 @@ from capsbench.cli.options import (
 )
 from capsbench.errors import UserError, unknown
 from capsbench.files.folders import require_folder
-from capsbench.names import Kind, Target, find, table
+from capsbench.names import SINGULAR, Kind, Target, find, table
 from capsbench.trusted_code import trust, trusting_code
 
 if TYPE_CHECKING:
@@ -91,6 +91,8 @@ def show(
     shape = parse_image_shape(image_shape)
     with json_on_stdout(as_json), trusting_code(trust_code):
         target = resolve_name(name)
+        if timed and target.kind != "models":
+            raise UserError(f"--time times a model; '{name}' is a {SINGULAR[target.kind]}")
         if target.kind == "benchmarks":
             facts = benchmark_facts(target)
         elif target.kind == "models":

@@ -14,6 +14,7 @@ from capsbench.capsules.capsule import Capsules
 from capsbench.capsules.em_layers import EMCapsules
 from capsbench.capsules.layer import RoutingLayer
 from capsbench.capsules.pair_layers import PairRouting
+from capsbench.capsules.self_attention_routing import SelfAttentionRouting
 from capsbench.capsules.window_layers import WindowCapsules
 from capsbench.capsules.windows import windows
 from capsbench.measures._copies import copy_tensors
@@ -46,6 +47,12 @@ def weighted_votes(layer: RoutingLayer, *_: Any) -> WeightedVotes | None:  # noq
 def _(layer: PairRouting, children: Tensor) -> WeightedVotes:
     # An absent child has short votes, so its presence does not count again.
     return WeightedVotes(layer.votes(children), layer.route(children).couplings)
+
+
+@weighted_votes.register
+def _(layer: SelfAttentionRouting, children: Tensor) -> WeightedVotes:
+    couplings = layer.route(children).couplings
+    return WeightedVotes(layer.votes(children), couplings + layer.bias)
 
 
 @weighted_votes.register

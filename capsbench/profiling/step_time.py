@@ -32,7 +32,7 @@ class StepTime(NamedTuple):
 
 
 def step_times(model: Model, batch_size: int) -> list[StepTime]:
-    """Time a network on noise, on its device; with routing layers also in their textbook form.
+    """Time a network on noise, on its device; also in the textbook's form of its routing.
 
     Args:
         model: The network; its backend is ``auto`` afterwards.
@@ -42,7 +42,7 @@ def step_times(model: Model, batch_size: int) -> list[StepTime]:
     index = torch.arange(batch_size, device=device)
     images = torch.rand(batch_size, *model.image_shape, device=device)
     batch = Batch(images, index % model.num_classes, Views.identity(batch_size), index)
-    routed = any(isinstance(module, RoutingLayer) for module in model.modules())
+    routed = any(isinstance(m, RoutingLayer) and not m.one_form for m in model.modules())
     backends: tuple[Backend, ...] = ("textbook", "auto") if routed else ("auto",)
 
     @torch.inference_mode()

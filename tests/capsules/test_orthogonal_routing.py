@@ -96,3 +96,18 @@ def test_transformations_stay_orthogonal_while_they_learn(pose):
     assert (after - before).abs().max() > 1e-3
     eye = torch.eye(after.shape[-1]).expand_as(after)
     torch.testing.assert_close(after @ after.mT, eye, rtol=0, atol=1e-5)
+
+
+def test_what_is_not_finite_stays_so():
+    logits = torch.tensor([[float("nan"), 1.0, 2.0], [float("inf"), 1.0, 2.0], [0.0, 1.0, 2.0]])
+    shares = entmax(logits)
+    assert not shares[:2].isfinite().all(dim=1).any()
+    assert shares[2].sum() == pytest.approx(1)
+
+
+def test_a_layer_checks_its_transformations():
+    layer = OrthogonalCapsules(in_types=2, out_types=3, kernel=(2, 2))
+    assert layer.check_transformations() < 1e-5
+    torch.nn.utils.parametrize.remove_parametrizations(layer, "transformations")
+    layer.transformations.data *= 1.5
+    assert layer.check_transformations() > 0.1

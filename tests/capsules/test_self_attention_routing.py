@@ -62,6 +62,9 @@ def test_a_layer_starts_with_the_variance_of_the_authors():
     assert layer.check_couplings(children) < 1e-6
     assert layer.check_squash(children) < 1e-6
     assert layer.check_batch_independence(children) < 1e-6
+    rotation = torch.linalg.qr(torch.randn(16, 16)).Q
+    assert layer.check_orthogonal(children, rotation) < 1e-5
+    assert layer.check_orthogonal(children, 2 * rotation) > 1e-2
 
 
 @pytest.mark.parametrize("scale", [1e-15, 1e-4, 1.0, 1e4])

@@ -223,3 +223,9 @@ def test_show_times_a_batch_if_asked(cli):
     assert [each["backend"] for each in facts["seconds"]] == ["textbook", "auto"]
     assert all(each["training"] > 0 for each in facts["seconds"])
     assert "seconds" not in cli("show", "capsnet", *sizes, "--json")[1]
+
+
+def test_only_models_are_timed(cli):
+    code, _, error = cli("show", "quick", "--time")
+    assert code == 2
+    assert "--time times a model; 'quick' is a benchmark" in error

@@ -4,10 +4,11 @@ import pytest
 import torch
 from torch import nn
 
-from capsbench.capsules.capsule import Capsules, squash
+from capsbench.capsules.capsule import Capsules, exponential_squash, squash
 from capsbench.capsules.dynamic_routing import DynamicRouting
 from capsbench.capsules.em_layers import ClassEMCapsules, ConvEMCapsules
 from capsbench.capsules.layer import RoutingLayer
+from capsbench.capsules.self_attention_routing import SelfAttentionRouting
 from capsbench.measures._routing_agreement import vote_spread
 from capsbench.measures._vote_spreads import record_vote_spreads, weighted_votes
 
@@ -107,3 +108,14 @@ def test_without_known_votes_nothing_is_recorded(network):
     with record_vote_spreads(network) as spreads_by_batch:
         network(torch.randn(6, 5, 3))
     assert spreads_by_batch == []
+
+
+def test_votes_of_self_attention_are_weighed_with_the_bias():
+    """The weighted sum of the votes, squashed, is the parent."""
+    layer = SelfAttentionRouting(num_children=5, child_dim=3, num_parents=4, parent_dim=2)
+    torch.nn.init.normal_(layer.bias)
+    children = torch.randn(2, 5, 3)
+    known = weighted_votes(layer, children)
+    assert known is not None
+    sums = (known.votes * known.weights[..., None]).sum(dim=1)
+    torch.testing.assert_close(exponential_squash(sums), layer.route(children).parents)

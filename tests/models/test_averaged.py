@@ -77,3 +77,11 @@ def test_it_costs_a_pass_for_each_view(build):
 def test_what_does_not_fit_is_refused(build, arguments, words):
     with pytest.raises(UserError, match=words):
         build("averaged", **arguments)
+
+
+def test_the_schedules_of_the_network_advance(build):
+    sizes = {"channels": 8, "primary_types": 2, "types": [2], "strides": [2]}
+    model = build("averaged", network="capsnet-em", arguments=sizes)
+    before = float(model.network.inverse_temperature)
+    model.advance(1.0)
+    assert float(model.network.inverse_temperature) > before

@@ -103,7 +103,10 @@ def test_a_network_of_timm_can_be_the_stem(build):
     """Its deepest map of at most eight pixels per position feeds the primary capsules."""
     model = build("capsnet", stem="timm:resnet10t", **DIGITS)
     features = model.stem(batch().images)
+    model.eval()
     assert features.shape == (4, 128, 4, 4) == (4, model.stem.channels, *model.stem.size(28, 28))
+    assert not model.stem.network.training  # a trial changes no mode
+    model.train()
     assert model.routed_classes.window == (4, 4, 4)
     layer = model.layers_of_interest()["stem"]
     assert (layer.stride, layer.transformation) == (8, None)
@@ -122,6 +125,7 @@ def test_with_a_stem_of_timm_no_map_moves_by_construction(build):
     [
         ("timm:vit_tiny_patch16_224", "at most 8 pixels per position"),
         ("timm:resnet10x", "did you mean"),
+        ("timm:swin_tiny_patch4_window7_224", "gives no map for images of 28 x 28"),
     ],
 )
 def test_a_network_that_cannot_be_a_stem_is_refused(build, stem, words):

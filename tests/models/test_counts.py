@@ -20,7 +20,7 @@ PUBLISHED = {
     "cnn-multimnist": {24_563_978},
     "cnn-sabour2017": {35_445_522, 13_277_970},
     "cnn-sabour2017-code": {7_495_946, 16_146_698},
-    "capsnet": {1_094_448, 498_532},  # those of Hahn et al. (2019): 1,094 k and 499 k
+    "capsnet": {1_094_448, 498_532},  # as in the code of Hahn et al. (2019)
     "capsnet-dr": {8_215_568, 6_804_224, 11_361_808, 9_425_664, 13_475_648, 11_227_904},
     "capsnet-dr-code": {8_215_728, 6_804_384, 11_361_968, 9_425_824, 13_475_808, 11_228_064},
     "capsnet-em": {316_650},
@@ -28,7 +28,7 @@ PUBLISHED = {
     "capsnet-em-paper": {316_650, 68_618},
     "capsnet-em-small": {68_618},
     "efficient-capsnet": {161_824},
-    "linear-stem": {144_954},  # the averaging network of Hahn et al. (2019): 145 k
+    "linear-stem": {144_954},  # as the averaging network of the code of Hahn et al. (2019)
     "lenet5": {60_850},  # 60,000 up to F6, and ten classes of 84 weights and a bias
     "resnet20": {269_722},
 }

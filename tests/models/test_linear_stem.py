@@ -78,7 +78,7 @@ def test_images_below_the_window_are_refused():
         LinearStem(image_shape=(1, 8, 30), num_classes=2, kernel=9)
 
 
-def test_averaging_the_residual_stem_is_the_network_of_hahn_2019():
+def test_averaging_the_residual_stem_has_the_parameters_of_hahn_2019():
     """145 thousand parameters: 143,664 of the stem, 128 weights and a bias for ten classes."""
     torch.manual_seed(0)
     model = LinearStem(

@@ -90,6 +90,12 @@ def test_a_transformer_moves_the_sampling_grid(transformation, numbers, expected
     torch.testing.assert_close(transformer(images), expected(images), rtol=1e-4, atol=1e-5)
 
 
+def test_maps_behind_a_transformer_keep_their_steps(build):
+    plain, moved = (build(name).layers_of_interest() for name in ("cnn-small", "cnn-stn"))
+    assert all((moved[n].stride, moved[n].offset) == (x.stride, x.offset) for n, x in plain.items())
+    assert moved["block 3"].stride == 8
+
+
 @pytest.mark.parametrize("transformation", ["translation", "similarity"])
 def test_a_shift_of_the_grid_by_a_pixel_shifts_the_image(transformation):
     transformer = SpatialTransformer((1, 8, 8), transformation=transformation, width=4)

@@ -18,14 +18,13 @@ from capsbench.speed.rows import Comparison, Row, Work
 from capsbench.viewpoint.views import Views
 
 BASELINE = "average"  # equal weights, in one pass
-ONE_FORM = ("self", "orthogonal")  # their textbook form is the only one
 
 
 @dataclass(frozen=True)
 class RoutingsSizes:
     """Sizes of the network.
 
-    The defaults are those of Hahn et al. (2019), with their batch of 32 28 x 28 images.
+    The defaults are those of the table of targets in docs/models.md, with poses of 4 x 4.
 
     Attributes:
         batch_size: Images in a batch.
@@ -41,7 +40,9 @@ def comparisons(device: str, sizes: RoutingsSizes) -> list[Comparison]:
     names = [BASELINE, *(name for name in ROUTINGS if name != BASELINE)]
     rows = []
     for name in names:
-        backends: tuple[Backend, ...] = ("auto",) if name in ONE_FORM else ("auto", "textbook")
+        backends: tuple[Backend, ...] = (
+            ("auto",) if ROUTINGS[name].one_form else ("auto", "textbook")
+        )
         rows += [
             Row(
                 name if backend == "auto" else f"{name}, {backend}",
