@@ -13,7 +13,7 @@ from capsbench.reporting import claims_report
 from capsbench.reporting.exports.csv_file import results_csv
 from capsbench.reporting.exports.export import export_benchmark
 from capsbench.reporting.loading import BenchmarkResults, ClaimsResults, load_results
-from capsbench.schema import Claims
+from capsbench.schema import Claims, is_claims
 
 RESULTS = Path(__file__).parents[2] / "results"
 TITLE = "<script>alert(1)</script>"
@@ -133,7 +133,7 @@ def test_verdicts_on_claims(runs):
 )
 def test_every_shipped_file_is_loaded(path):
     results = load_results(path)
-    assert isinstance(results, ClaimsResults if "claims" in path.parts else BenchmarkResults)
+    assert isinstance(results, ClaimsResults if is_claims(path.parent.name) else BenchmarkResults)
     assert len(results.frame()) > 10
 
 
