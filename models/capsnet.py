@@ -40,10 +40,13 @@ SQUASHED = ("dynamic", "orthogonal", "average")  # whose presences are the lengt
 class CapsNet(Model):
     """Capsule network of a stem, primary capsules, capsule layers and class capsules.
 
-    Stem, sizes and routing are arguments, so that a comparison can change one of them alone. Every
-    layer of capsules has the same votes under every routing; class capsules have a window that
-    covers the whole map. Poses and presences of primary capsules are 3 x 3 convolutions with batch
-    norm, as in the network that Hahn, Pyeon and Kim (2019) compare routings on.
+    Stem, sizes and routing are arguments. Every layer of capsules has the same votes under every
+    routing; class capsules have a window that covers the whole map. Under ``dynamic``,
+    ``orthogonal`` and ``average`` the lengths of squashed poses are the presences, and the loss is
+    the margin loss, so that the first and the last differ in the routing alone. The others have
+    primary presences of their own, and the cross-entropy of logits. Poses and presences of primary
+    capsules are 3 x 3 convolutions with batch norm, as in the network that Hahn, Pyeon and Kim
+    (2019) compare routings on.
 
     Args:
         image_shape: (C, H, W) of the images.

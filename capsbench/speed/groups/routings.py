@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -24,7 +24,7 @@ BASELINE = "average"  # equal weights, in one pass
 class RoutingsSizes:
     """Sizes of the network.
 
-    The defaults are those of the table of targets in docs/models.md, with poses of 4 x 4.
+    The defaults are those of the table of times in docs/models.md.
 
     Attributes:
         batch_size: Images in a batch.
@@ -32,7 +32,7 @@ class RoutingsSizes:
     """
 
     batch_size: int = 32
-    arguments: Mapping[str, Any] | None = None
+    arguments: Mapping[str, Any] = field(default_factory=dict)
 
 
 def comparisons(device: str, sizes: RoutingsSizes) -> list[Comparison]:
@@ -56,7 +56,7 @@ def comparisons(device: str, sizes: RoutingsSizes) -> list[Comparison]:
 def _prepare(routing: str, backend: Backend, device: str, sizes: RoutingsSizes) -> Work:
     torch.manual_seed(0)
     cls = find("models", "capsnet").load()
-    arguments = {"pose": "matrix", "iterations": 3} | dict(sizes.arguments or {})
+    arguments = {"pose": "matrix", "iterations": 3} | dict(sizes.arguments)
     model = cls(image_shape=(1, 28, 28), num_classes=10, routing=routing, **arguments).to(device)
     use_backend(model, backend)
     index = torch.arange(sizes.batch_size, device=device)
