@@ -125,6 +125,11 @@ class Model(Pretrained, ABC):
 
     probability_exponent: Tensor
 
+    @classmethod
+    def revision_with(cls, arguments: Mapping[str, Any]) -> int:
+        """Return the revision of the model that arguments build; it may hold another model."""
+        return cls.revision
+
     def __init__(self, *, image_shape: ImageShape, num_classes: int) -> None:
         super().__init__()
         self.image_shape = image_shape

@@ -27,6 +27,7 @@ from capsbench.wrapping import model_class
 
 Values = Annotated[tuple[float, ...], Field(min_length=1)]
 
+NETWORK = "cnn-small"
 WARPS = [name for name, factor in FACTORS.items() if factor.kind == "warp"]
 QUARTERS: Mapping[str, Values] = {"rotation": (0.0, 90.0, 180.0, 270.0)}
 
@@ -40,8 +41,7 @@ class Averaged(Model):
     square images. It costs as many passes as there are views. Only the average is measured: there
     are no poses or presences, and measures of layers find none.
 
-    Its identity has the network's name and arguments, but neither the network's revision nor its
-    knobs: remove its trainings if the network's numbers change, and search the network alone.
+    It has no knobs: search the network alone, and give its values to both.
 
     Args:
         image_shape: (C, H, W) of the images.
@@ -63,7 +63,7 @@ class Averaged(Model):
         *,
         image_shape: ImageShape,
         num_classes: int,
-        network: str = "cnn-small",
+        network: str = NETWORK,
         arguments: Mapping[str, Any] = {},
         views: Mapping[str, Values] = QUARTERS,
     ) -> None:
@@ -86,6 +86,14 @@ class Averaged(Model):
         self.register_buffer("grids", _grids(views, image_shape), persistent=False)
 
     grids: Tensor
+
+    @classmethod
+    def revision_with(cls, arguments: Mapping[str, Any]) -> int:
+        """Return a number that rises with the revision of this class and that of the network."""
+        network = arguments.get("network", NETWORK)
+        require_trusted("models", network)
+        inner = model_class(find("models", network))
+        return cls.revision + inner.revision_with(arguments.get("arguments", {})) - 1
 
     def forward(self, images: Tensor, views: Views | None = None) -> Prediction:
         """Classify images (B, C, H, W) in [0, 1]; scores are log-probabilities in evaluation."""

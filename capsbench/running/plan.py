@@ -176,4 +176,6 @@ def _resolve_model(entry: ModelEntry, data: DataConfig) -> tuple[Target, ModelCo
     )
     model = build_model(target, data.image_shape, data.num_classes, given)
     require_trainable(model, entry.name)
-    return target, ModelConfig(name=target.identity(), arguments=given, revision=cls.revision)
+    return target, ModelConfig(
+        name=target.identity(), arguments=given, revision=cls.revision_with(given)
+    )

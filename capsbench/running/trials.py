@@ -104,7 +104,7 @@ def _trials_of(
     protocol: Benchmark, entry: ModelEntry, data_root: Path | None, device: str
 ) -> ModelTrials:
     knobs = protocol.search.free(_knobs(entry))
-    revision = model_class(find("models", entry.name)).revision
+    revision = model_class(find("models", entry.name)).revision_with(entry.arguments)
     trials = [
         PlannedTrial(
             values,

@@ -121,7 +121,8 @@ def load_trained_model(
     if isinstance(network, LogitsModel) and not any(name.endswith(EXPONENT) for name in state):
         inner = network.module
     load_state(inner, state, path, what)
-    config = ModelConfig(name=target.identity(), arguments=resolved, revision=cls.revision)
+    revision = cls.revision_with(resolved)
+    config = ModelConfig(name=target.identity(), arguments=resolved, revision=revision)
     network.to(device)
     return TrainedModel(network, without_folder(model), target.slug, config, path.name, digest)
 
@@ -215,11 +216,8 @@ def _from_folder(
     cls = model_class(target)
     network = cls.from_pretrained(folder, **given)
     require_recorded(folder)
-    config = ModelConfig(
-        name=target.identity(),
-        arguments=_constructor_arguments(network),
-        revision=cls.revision,
-    )
+    own = _constructor_arguments(network)
+    config = ModelConfig(name=target.identity(), arguments=own, revision=cls.revision_with(own))
     with (folder / WEIGHTS).open("rb") as stream:
         digest = stream_sha256(stream)
     name = without_folder(target.name)

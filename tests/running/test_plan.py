@@ -68,6 +68,20 @@ def registered(protocol):
     return {**protocol, "models": [model], "seeds": [0]}
 
 
+def test_an_averaged_model_has_the_revision_of_its_network(tiny_protocol, monkeypatch):
+    averaged = {
+        "name": "averaged",
+        "arguments": {"network": "cnn-small", "arguments": {"width": 2, "hidden": 4}},
+    }
+    protocol = Benchmark.model_validate(registered(tiny_protocol) | {"models": [averaged]})
+    (old,) = plan(protocol)
+    cls = find("models", "cnn-small").load()
+    monkeypatch.setattr(cls, "revision", cls.revision + 1)
+    (new,) = plan(protocol)
+    assert new.config.model.revision == old.config.model.revision + 1
+    assert new.path != old.path
+
+
 @pytest.mark.parametrize(("kind", "name"), [("models", "cnn-small"), ("datamodules", "digits")])
 def test_a_new_revision_takes_no_old_cell(run, tiny_protocol, session, monkeypatch, kind, name):
     protocol = registered(tiny_protocol)

@@ -190,12 +190,13 @@ def _is_same(
     if config.name != name or not set(given) <= set(config.arguments):
         return False
     target = find(kind, name)
-    cls = model_class(target) if kind == "models" else target.load()
+    cls: Any = model_class(target) if kind == "models" else target.load()
+    revision = cls.revision_with(config.arguments) if kind == "models" else cls.revision
     expected = _as_json(resolve(cls, given, what=name, supplied=supplied))
     recorded: dict[str, Any] = _as_json(config.arguments)
-    if config.revision < cls.revision:
+    if config.revision < revision:
         return all(recorded[key] == value for key, value in _as_json(given).items())
-    return config.revision == cls.revision and all(
+    return config.revision == revision and all(
         key in expected and expected[key] == value for key, value in recorded.items()
     )
 

@@ -31,7 +31,7 @@ def _of_cell(cell: CellResult) -> Iterator[str]:
     require_trusted("models", model.name)
     current = find("datamodules", data.name).load().revision
     yield from _text("data module", data.name, data.revision, current)
-    current = model_class(find("models", model.name)).revision
+    current = model_class(find("models", model.name)).revision_with(model.arguments)
     yield from _text("model", model.name, model.revision, current)
     for name, record in cell.measures.items():
         yield from _text("measure", name, record.revision, load_measure(name).revision)
