@@ -29,11 +29,17 @@ LEGEND_CHARACTERS = 11  # characters of a legend per inch
 def new_figure(size: tuple[float, float]) -> Iterator[Figure]:
     """Yield an empty figure in the common style; draw it inside the context.
 
+    Its parts are placed at the end of the context, once: placed again by each save, they would move
+    a little, and a file would depend on those that were saved before.
+
     Args:
         size: Width and height in inches.
     """
     with _style():
-        yield Figure(figsize=size, layout="constrained")
+        figure = Figure(figsize=size, layout="constrained")
+        yield figure
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")
 
 
 @contextmanager
@@ -55,11 +61,19 @@ def png(figure: Figure) -> bytes:
     return _saved(figure, "png", {"Software": None})
 
 
+def pdf(figure: Figure) -> bytes:
+    """Return a figure as PDF, the same bytes for the same figure."""
+    return _saved(figure, "pdf", dict.fromkeys(("Creator", "Producer", "CreationDate")))
+
+
 def _saved(figure: Figure, kind: str, metadata: dict[str, None]) -> bytes:
     stream = io.BytesIO()
     with _style():
         figure.savefig(stream, format=kind, dpi=RESOLUTION, metadata=metadata)
     return stream.getvalue()
+
+
+SAVE = {"svg": svg, "pdf": pdf, "png": png}  # by format
 
 
 def legend_rows(labels: Sequence[str], width: float) -> int:

@@ -1,8 +1,9 @@
 """Colors, markers and matplotlib settings: one style for figures, tables and the page.
 
-The colors are those of Okabe and Ito (2008), which color-blind readers can distinguish; each series
-also has its own marker. Ink and paper are two exact colors, which the page replaces by its own, so
-that a figure follows the reader's light or dark setting.
+The colors follow Okabe and Ito (2008). Color-blind readers can tell any four with one line style
+apart; from the fifth series on lines are dashed, and each series has its own marker. Ink and paper
+are two exact colors, which the page replaces by its own, so that a figure follows the reader's
+light or dark setting.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ INK = "#1d2126"
 PAPER = "#fefefe"
 LineStyle = Literal["-", "--", ":"]
 LINE_STYLES: tuple[LineStyle, ...] = ("-", "--", ":")
+SERIES_PER_STYLE = 4
 
 
 class Series(NamedTuple):
@@ -72,6 +74,7 @@ RC: dict[Any, Any] = {
     "grid.linewidth": 0.6,
     "legend.frameon": False,
     "savefig.facecolor": PAPER,
+    "pdf.fonttype": 42,  # TrueType: journals refuse PDFs with fonts of type 3
     "svg.fonttype": "none",  # text stays text: legible, searchable, in the page's own font
     "svg.hashsalt": "capsbench",  # the same figure gives the same bytes
     "text.color": INK,
@@ -94,5 +97,5 @@ def css_color(index: int) -> str:
 
 
 def line_style(index: int) -> LineStyle:
-    """Return the line style of a model by its place in the list; it changes when colors repeat."""
-    return LINE_STYLES[index // len(SERIES) % len(LINE_STYLES)]
+    """Return the line style of a model by its place in the list; it changes after four models."""
+    return LINE_STYLES[index // SERIES_PER_STYLE % len(LINE_STYLES)]

@@ -5,7 +5,7 @@ from typing import Any
 import matplotlib as mpl
 from cycler import cycler
 
-from capsbench.reporting.figures.plotting import annotate, draw_legend, new_figure, png, svg
+from capsbench.reporting.figures.plotting import annotate, draw_legend, new_figure, pdf, png, svg
 
 HOSTILE: Any = {
     "font.size": 100,
@@ -22,17 +22,30 @@ HOSTILE: Any = {
     "axes.formatter.use_locale": True,
     "legend.loc": "center",
     "svg.fonttype": "path",
+    "pdf.fonttype": 3,
+    "pdf.compression": 0,
 }
 
 
-def drawn():
+def draw():
     with new_figure((3, 2)) as figure:
         axes = figure.add_subplot()
         axes.plot([0, 1], [0, 1000], label="CNN")
         axes.set_title("Accuracy")
         annotate(axes, "novel", (0.5, 1), ("data", "axes fraction"), ha="center", va="top")
         draw_legend(figure, ["CNN"], 1)
-    return png(figure), svg(figure)
+    return figure
+
+
+def drawn():
+    figure = draw()
+    return png(figure), svg(figure), pdf(figure)
+
+
+def test_a_file_does_not_depend_on_those_that_were_saved_before():
+    figure = draw()
+    first = {save: save(figure) for save in (png, svg, pdf)}
+    assert {save: save(figure) for save in (pdf, svg, png)} == first
 
 
 def test_settings_of_matplotlib_change_no_pixel():
