@@ -1,4 +1,4 @@
-"""``capsbench report``: build the pages again from records, or export the records."""
+"""``capsbench report``: build the pages again, export records, write tables and figures."""
 
 from __future__ import annotations
 
@@ -37,6 +37,22 @@ def report(
             help="Also export each benchmark's numbers to a file there, such as results.",
         ),
     ] = None,
+    table_formats: Annotated[
+        str | None,
+        typer.Option(
+            "--format",
+            metavar="FORMATS",
+            help="Also write each table to a file: md, csv, json, latex, or several with commas.",
+        ),
+    ] = None,
+    figure_formats: Annotated[
+        str | None,
+        typer.Option(
+            "--figures",
+            metavar="FORMATS",
+            help="Also write each figure to a file: svg, pdf, png, or several with commas.",
+        ),
+    ] = None,
     trust_code: TrustCode = False,
     as_json: AsJson = False,
 ) -> None:
@@ -44,18 +60,28 @@ def report(
 
     Nothing is trained or measured; the link of each page is printed. An exported file holds all
     numbers with their provenance, without weights or images; `capsbench results` reads it. If a
-    benchmark cannot be exported, the others are, and the exit code is 2.
+    benchmark cannot be exported, the others are, and the exit code is 2. Tables and figures for a
+    paper are written to the folder of the benchmark, paper/tables and paper/figures.
     """
+    from capsbench.reporting import paper
+    from capsbench.reporting.formatting import counted
     from capsbench.reporting.rebuild import rebuild
     from capsbench.reporting.terminal import page_line
 
+    tables = paper.parse_formats("--format", table_formats, paper.TABLE_FORMATS)
+    figures = paper.parse_formats("--figures", figure_formats, paper.FIGURE_FORMATS)
     console, rows = plain_console(), []
     with json_on_stdout(as_json), trusting_code(trust_code):
         for rebuilt in rebuild(output, benchmarks or [], export):
-            rows.append(rebuilt._asdict())
+            folder = output / rebuilt.benchmark
+            written = paper.write_paper(folder, tables=tables, figures=figures)
+            rows.append(rebuilt._asdict() | {"paper": written})
             if as_json:
                 continue
             console.print(page_line(rebuilt.page), soft_wrap=True)
+            for place in dict.fromkeys(path.parent for path in written):
+                count = sum(path.parent == place for path in written)
+                console.print(f"{place}: {counted(count, 'file')}", soft_wrap=True)
             if rebuilt.export is not None:
                 console.print(f"exported: {rebuilt.export}", soft_wrap=True)
             for title in rebuilt.left_out:

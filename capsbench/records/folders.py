@@ -22,6 +22,7 @@
     runs/<benchmark>/benchmark.json       the protocol and the list of its cells
     runs/<benchmark>/examples.npz         test images at each view of the grid
     runs/<benchmark>/report/              the page, made from all of the above
+    runs/<benchmark>/paper/               tables and figures for a paper, made on request
     runs/searches/<name>.json             a search: all trials of a benchmark's models
 
 ``<data>`` is the name of the data module, or the user's own name of a folder of images. It can also
@@ -197,6 +198,11 @@ class BenchmarkFolder:
     def report(self) -> Path:
         """Folder of the page."""
         return self.path / "report"
+
+    @property
+    def paper(self) -> Path:
+        """Folder of the tables and figures for a paper."""
+        return self.path / "paper"
 
 
 def cells_in(runs: Path) -> list[str]:

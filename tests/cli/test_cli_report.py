@@ -72,6 +72,27 @@ def test_bad_input_is_refused_in_one_line(refusal, cells, arguments, key_words):
     assert [word for word in key_words if word not in message] == []
 
 
+def test_tables_and_figures_for_a_paper(cli, cells):
+    code, text, err = cli("report", "tiny", "--format", "latex,csv", "--figures", "pdf")
+    assert (code, err) == (0, "")
+    paper = Path("runs/tiny/paper")
+    counts = {place: len(list((paper / place).iterdir())) for place in ("tables", "figures")}
+    assert min(counts.values()) > 0
+    assert [
+        f"{paper / place}: {count} files" for place, count in counts.items()
+    ] == text.splitlines()[1:]
+    code, (row,), _ = cli("report", "tiny", "--format", "md", "--json")
+    assert sorted(row["paper"]) == sorted(map(str, (paper / "tables").glob("*.md")))
+
+
+@pytest.mark.parametrize("option", ["--format", "--figures"])
+def test_an_unknown_format_is_refused_before_anything_is_written(refusal, cells, option):
+    before = sorted(Path.cwd().rglob("*"))
+    message = refusal("report", option, "latx")
+    assert option in message and "'latx'" in message
+    assert sorted(Path.cwd().rglob("*")) == before
+
+
 def test_the_link_is_escaped_and_a_terminal_opens_it(tmp_path):
     page = tmp_path / "my runs é" / "index.html"
     link = page.as_uri()

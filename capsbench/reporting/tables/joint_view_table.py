@@ -7,9 +7,9 @@ from capsbench.records import Results
 from capsbench.reporting.comparisons.aggregate import aggregate_seeds, quantities
 from capsbench.reporting.comparisons.joint_views import ACCURACY_BY_JOINT_VIEW
 from capsbench.reporting.formatting import FACTORS, counted_range, listed
-from capsbench.reporting.tables.mean_cell import mean_cell
+from capsbench.reporting.tables.mean_cell import WITH_SEEDS, mean_cell
 from capsbench.reporting.tables.split_table import MERGED_REASON, heading
-from capsbench.reporting.tables.table import Table, TableRow, number_columns, text_columns
+from capsbench.reporting.tables.table import Table, TableColumn, TableRow, text_columns
 from capsbench.values import MERGED_ACCURACY, Quantity
 
 HEADINGS = {"worst_accuracy": "Worst"}  # where the name of the metric is longer than it must be
@@ -28,7 +28,7 @@ def joint_view_table(results: Results) -> Table | None:
     return Table(
         name="joint-views",
         title=f"Accuracy if {factors} change together",
-        columns=(*text_columns("Model"), *number_columns(*map(_heading, columns))),
+        columns=(*text_columns("Model"), *map(_column, columns)),
         rows=tuple(
             TableRow(
                 (
@@ -49,12 +49,10 @@ def joint_view_table(results: Results) -> Table | None:
     )
 
 
-def _heading(quantity: Quantity) -> str:
-    return (
-        heading(quantity)
-        if quantity.split
-        else HEADINGS.get(quantity.metric, quantity.metric.capitalize())
-    )
+def _column(quantity: Quantity) -> TableColumn:
+    if quantity.split:
+        return TableColumn(heading(quantity), accuracy=(ACCURACY_BY_JOINT_VIEW, quantity))
+    return TableColumn(HEADINGS.get(quantity.metric, quantity.metric.capitalize()))
 
 
 def _images_at_views(results: Results) -> set[int]:
@@ -67,7 +65,7 @@ def _images_at_views(results: Results) -> set[int]:
 def _caption(columns: list[Quantity], images: set[int]) -> str:
     at_views = f" on {counted_range(images, 'test image')} at each view" if images else ""
     text = (
-        f"Accuracy{at_views}, as the mean over seeds with the value of every seed. Each view has "
+        f"Accuracy{at_views}, as the mean over seeds {WITH_SEEDS}. Each view has "
         "the same weight. A joint view is familiar if the values of both factors are. The gap is "
         "familiar minus novel, in percentage points; worst is the lowest accuracy at any view."
     )

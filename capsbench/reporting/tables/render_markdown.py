@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from html import escape
 
-from capsbench.reporting.tables.table import Table
+from capsbench.reporting.tables.table import Table, TableCell
 
 _SPECIAL = re.compile(r"([\\`*_\[\]|$~])")
 # The beginning of a heading, of a list, or of the line below a heading.
@@ -33,9 +33,14 @@ def render_rows(table: Table) -> str:
     lines: list[Sequence[str]] = [
         [plain(column.title) for column in table.columns],
         ["---"] * len(table.columns),
-        *([plain(cell.line) for cell in row.contents()] for row in table.rows),
+        *([_cell(cell) for cell in row.contents()] for row in table.rows),
     ]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _cell(cell: TableCell) -> str:
+    line = plain(cell.line)
+    return f"**{plain(cell.text)}**{line.removeprefix(plain(cell.text))}" if cell.best else line
 
 
 def plain(text: str) -> str:

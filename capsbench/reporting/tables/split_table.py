@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from capsbench.records import Results
 from capsbench.reporting.comparisons.aggregate import SeedValues, aggregate_seeds, quantities
 from capsbench.reporting.formatting import count_range, listed
-from capsbench.reporting.tables.mean_cell import mean_cell
-from capsbench.reporting.tables.table import Table, TableRow, number_columns, text_columns
+from capsbench.reporting.tables.mean_cell import WITH_SEEDS, mean_cell
+from capsbench.reporting.tables.table import Table, TableColumn, TableRow, text_columns
 from capsbench.values import MERGED_ACCURACY, Quantity
 
 ACCURACY_BY_SPLIT = "accuracy-by-split"
@@ -38,7 +38,7 @@ def split_table(results: Results) -> Table | None:
     }
     caption = (
         "Accuracy on test images, each seen from one view, the same for every model: the mean over "
-        "seeds with the value of every seed."
+        f"seeds {WITH_SEEDS}."
     )
     if any(quantity.metric == "object_accuracy" for _, quantity in columns):
         caption += (
@@ -53,7 +53,7 @@ def split_table(results: Results) -> Table | None:
         title="Accuracy on splits and ranges of views",
         columns=(
             *text_columns("Model"),
-            *number_columns(*(heading(quantity) for _, quantity in columns)),
+            *accuracy_columns(columns),
         ),
         rows=tuple(
             TableRow((title, *map(mean_cell, numbers)), color=color_indices[title])
@@ -76,6 +76,14 @@ def _images(columns: Sequence[Quantity], rows: Sequence[Sequence[SeedValues | No
     if len(set(ranges.values())) == 1:
         return f" Test images in each column: {next(iter(ranges.values()))}."
     return f" Test images: {listed([f'{split} {each}' for split, each in ranges.items()])}."
+
+
+def accuracy_columns(columns: Iterable[tuple[str, Quantity]]) -> tuple[TableColumn, ...]:
+    """Return the columns of accuracies, each given by its measure and quantity."""
+    return tuple(
+        TableColumn(heading(quantity), accuracy=(measure, quantity))
+        for measure, quantity in columns
+    )
 
 
 def heading(quantity: Quantity) -> str:

@@ -14,8 +14,8 @@ from capsbench.reporting.comparisons.aggregate import (
 )
 from capsbench.reporting.comparisons.chance import chance_text, seeds_at_chance
 from capsbench.reporting.formatting import counted_range
-from capsbench.reporting.tables.mean_cell import mean_cell
-from capsbench.reporting.tables.split_table import MERGED_REASON, heading
+from capsbench.reporting.tables.mean_cell import WITH_SEEDS, mean_cell
+from capsbench.reporting.tables.split_table import MERGED_REASON, accuracy_columns
 from capsbench.reporting.tables.table import (
     Table,
     TableCell,
@@ -36,7 +36,7 @@ def summary_table(results: Results) -> Table:
     novel views with alike classes as one is shown beside the plain one.
     """
     accuracies = _accuracies(results)
-    titles = [heading(quantity) for quantity in accuracies] + (["Gap"] if accuracies else [])
+    gap = ["Gap"] if accuracies else []
     groups, color_indices = results.by_label(), results.color_indices()
     problems = {
         title: ", ".join(_problem(cell) for cell in cells if cell.problem)
@@ -47,7 +47,8 @@ def summary_table(results: Results) -> Table:
         title="Result",
         columns=(
             *text_columns("Model"),
-            *number_columns(*titles, "Training time", "Parameters", "Seeds"),
+            *accuracy_columns((ACCURACY_BY_VIEW, each) for each in accuracies),
+            *number_columns(*gap, "Training time", "Parameters", "Seeds"),
         ),
         rows=tuple(
             _row(title, cells, color_indices[title], accuracies) for title, cells in groups.items()
@@ -84,7 +85,8 @@ def _row(
         gap = aggregate_seeds(cells, ACCURACY_BY_VIEW, Quantity(metric="gap"))
         numbers.append(mean_cell(gap, "difference of shares"))
     seconds = collect((seed, t.seconds) for seed, t in trainings if t.status == "trained")
-    parameters = next((f"{n:,}" for cell in cells if (n := cell.parameters) is not None), None)
+    sizes = (cell.parameters for cell in cells)
+    parameters = next((TableCell(f"{n:,}", number=n) for n in sizes if n is not None), None)
     measured = [cell for cell in cells if cell.problem is None]
     # Means of accuracy name such seeds themselves.
     remarks = [] if numbers else [chance_text(seeds_at_chance(measured))]
@@ -105,7 +107,7 @@ def _problem(cell: CellResult) -> str:
 
 def _caption(results: Results, accuracies: Sequence[Quantity]) -> str:
     if not accuracies:
-        return "Training time is the mean over seeds, with the value of every seed."
+        return f"Training time is the mean over seeds, {WITH_SEEDS}."
     records = [cell.measures.get(ACCURACY_BY_VIEW) for cell in results.cells]
     by_record = [
         counts
@@ -116,8 +118,8 @@ def _caption(results: Results, accuracies: Sequence[Quantity]) -> str:
     ranges = sorted({(min(counts), max(counts)) for counts in by_record})
     images = " or ".join(counted_range(counts, "test image") for counts in ranges)
     text = (
-        f"Accuracy{f' on {images} at each view' if images else ''}, as the mean over seeds with "
-        "the value of every seed. The gap is familiar minus novel, in percentage points. Familiar "
+        f"Accuracy{f' on {images} at each view' if images else ''}, as the mean over seeds "
+        f"{WITH_SEEDS}. The gap is familiar minus novel, in percentage points. Familiar "
         "and novel accuracy are averaged over the views of each factor, then over the factors."
     )
     if any(low < high for low, high in ranges):

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from capsbench.reporting.formatting import counted
+
+if TYPE_CHECKING:
+    from capsbench.statistics.intervals import Interval
+    from capsbench.values import Quantity
 
 MISSING = "–"
 
@@ -21,6 +26,9 @@ class TableCell:
         seeds: Number of these values.
         details: Further facts in small print, such as what the number belongs to.
         note: Remark that a reader must see beside the text, such as a seed at chance.
+        number: Number that the text writes, such as 0.983; None if it is not known.
+        limits: Low and high of the interval, as numbers; None if undefined.
+        best: True for a mean that may be the best of its column.
     """
 
     text: str
@@ -29,6 +37,9 @@ class TableCell:
     seeds: int = 0
     details: str = ""
     note: str = ""
+    number: float | None = None
+    limits: Interval | None = None
+    best: bool = False
 
     @property
     def line(self) -> str:
@@ -52,10 +63,12 @@ class TableColumn:
     Attributes:
         title: Text of the heading.
         numeric: True for numbers, which are aligned to the right.
+        accuracy: Measure and quantity of a column of accuracies, one model a row; None for others.
     """
 
     title: str
     numeric: bool = True
+    accuracy: tuple[str, Quantity] | None = None
 
 
 @dataclass(frozen=True)
