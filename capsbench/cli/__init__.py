@@ -15,6 +15,7 @@ from capsbench.cli import (
     bench,
     check,
     clean,
+    compare,
     data,
     doctor,
     evaluate,
@@ -49,6 +50,7 @@ app.command("measure")(measure.measure)
 app.command("evaluate")(evaluate.evaluate)
 app.command("status")(status.status)
 app.command("report")(report.report)
+app.command("compare")(compare.compare)
 app.command("merge")(merge.merge)
 app.command("clean")(clean.clean)
 app.command("results")(results.results)

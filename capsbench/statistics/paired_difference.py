@@ -112,6 +112,42 @@ def difference(
     )
 
 
+def difference_over_images(
+    first: ArrayLike,
+    second: ArrayLike,
+    *,
+    objects: ArrayLike | None = None,
+    bounds: Interval | None = None,
+) -> Difference:
+    """Compute the difference of two networks with Student's paired t test over images alone.
+
+    It says nothing about other seeds: the interval is that of these very networks on other images.
+
+    Args:
+        first: (N,) of the first network: a number for each image, such as right or wrong.
+        second: (N,) of the second network, of the same images.
+        objects: (N,) number of the object that each image shows, see `difference`.
+        bounds: Lowest and highest possible difference.
+
+    Returns:
+        The difference. Interval and p are undefined (None, NaN) if it is the same for all images.
+
+    Raises:
+        UserError: The numbers of images differ, or outcomes are no finite numbers.
+    """
+    undefined = difference(first, second, objects=objects, bounds=bounds)
+    tables = outcome_table(first), outcome_table(second)
+    if objects is not None:
+        tables = by_object(tables[0], objects), by_object(tables[1], objects)
+    gaps = tables[0].mean(axis=0) - tables[1].mean(axis=0)
+    error = gaps.std(ddof=1) / np.sqrt(gaps.size) if gaps.size > 1 else 0.0
+    if error <= ROUNDING * (abs(gaps).max() or 1.0):
+        return undefined
+    return with_t_test(
+        undefined._replace(standard_error=float(error), degrees=float(gaps.size - 1))
+    )
+
+
 def difference_over_seeds(
     first: ArrayLike, second: ArrayLike, *, bounds: Interval | None = None
 ) -> Difference:

@@ -20,6 +20,7 @@ COMMANDS = (
     "check",
     "status",
     "report",
+    "compare",
     "results",
     "data",
     "measure",

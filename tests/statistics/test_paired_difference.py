@@ -11,6 +11,7 @@ from capsbench.errors import UserError
 from capsbench.statistics.paired_difference import (
     crossed_error,
     difference,
+    difference_over_images,
     difference_over_seeds,
     interval_at,
 )
@@ -87,6 +88,28 @@ def test_over_seeds_it_is_the_paired_test():
     assert (result.p, result.degrees) == pytest.approx((expected.pvalue, 5))
     assert result.interval == pytest.approx(tuple(expected.confidence_interval()))
     assert (result.n_seeds, result.n_images) == ((6, 6), 0)
+
+
+def test_over_images_it_is_the_paired_test_of_two_networks():
+    one, other = (np.random.default_rng(seed).random(40) < 0.7 for seed in (1, 2))
+    each = difference_over_images(one, other, bounds=(-1, 1))
+    expected = ttest_rel(one.astype(float), other.astype(float))
+    assert each.p == pytest.approx(expected.pvalue)
+    assert each.mean == pytest.approx(one.mean() - other.mean())
+    assert (each.degrees, each.n_seeds, each.n_images) == (39, (1, 1), 40)
+    assert each.interval is not None and -1 < each.interval[0] < each.mean < each.interval[1] < 1
+    same = difference_over_images(one, one)
+    assert (same.mean, same.interval) == (0, None) and np.isnan(same.p)
+    assert difference_over_images([1.0], [0.0]).interval is None
+
+
+def test_over_images_of_one_object_the_object_counts():
+    one, other = np.random.default_rng(3).random((2, 12))
+    objects = np.repeat(np.arange(4), 3)
+    each = difference_over_images(one, other, objects=objects)
+    by_object = (one - other).reshape(4, 3).mean(axis=1)
+    assert each.p == pytest.approx(ttest_rel(by_object, np.zeros(4)).pvalue)
+    assert (each.degrees, each.n_objects, each.n_images) == (3, 4, 12)
 
 
 def test_p_and_interval_are_those_of_students_t():

@@ -211,28 +211,35 @@ def differences_csv(results: Results, rows: Sequence[ModelDifference]) -> str:
     lines = []
     for row in rows:
         each = row.difference
-        low, high = each.interval or (None, None)
-        numbers = {
-            "standard_error": each.standard_error,
-            "degrees": each.degrees,
-            "p": each.p,
-            "p_corrected": each.p_corrected,
-            "detectable": smallest_detectable(each),
-        }
         lines.append(
             {
                 "label": row.title,
                 "measure": without_folder(row.measure),
                 **row.quantity.row(),
-                "difference": each.mean,
-                "low": low,
-                "high": high,
-                **{name: None if np.isnan(x) else x for name, x in numbers.items()},
-                "comparisons": each.comparisons,
+                **difference_numbers(each),
                 "seeds": None if row.title in elsewhere else each.n_seeds[0],
                 "seeds_of_first": each.n_seeds[1],
-                "images": each.n_images,
-                "objects": each.n_objects,
             }
         )
     return csv_text(columns, lines)
+
+
+def difference_numbers(each: Difference) -> dict[str, float | None]:
+    """Return the numbers of a difference by name; those that are undefined are None."""
+    low, high = each.interval or (None, None)
+    numbers = {
+        "standard_error": each.standard_error,
+        "degrees": each.degrees,
+        "p": each.p,
+        "p_corrected": each.p_corrected,
+        "detectable": smallest_detectable(each),
+    }
+    return {
+        "difference": each.mean,
+        "low": low,
+        "high": high,
+        **{name: None if np.isnan(x) else x for name, x in numbers.items()},
+        "comparisons": each.comparisons,
+        "images": each.n_images,
+        "objects": each.n_objects,
+    }

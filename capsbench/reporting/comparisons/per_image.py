@@ -34,17 +34,25 @@ class ImageOutcomes(NamedTuple):
     objects: Array | None
 
 
-def load_outcomes(cells: Sequence[CellResult], measure: str) -> dict[Quantity, ImageOutcomes]:
+def load_outcomes(
+    cells: Sequence[CellResult], measure: str, *, at_views: bool = False
+) -> dict[Quantity, ImageOutcomes]:
     """Load the outcomes of a measure's quantities that every seed of a model has for equal images.
+
+    Args:
+        cells: The seeds of a model.
+        measure: Name of the measure.
+        at_views: Load those of `outcomes_at_views` as well.
 
     Raises:
         UserError: A file is damaged.
     """
-    by_seed = [
-        outcomes(cell.measures[measure].values, load_arrays(cell, measure))
-        for cell in cells
-        if measure in cell.measures
-    ]
+    by_seed = []
+    for cell in cells:
+        if measure in cell.measures:
+            values, per_image = cell.measures[measure].values, load_arrays(cell, measure)
+            own = outcomes(values, per_image)
+            by_seed.append(own | outcomes_at_views(values, per_image) if at_views else own)
     common = {}
     for quantity, (numbers, _, objects) in (by_seed[0] if by_seed else {}).items():
         if all(
@@ -79,6 +87,30 @@ def outcomes(
             each = _only(each, behind, value.value)
         result[value.quantity] = each
     return result
+
+
+def outcomes_at_views(
+    values: Iterable[Value], per_image: Mapping[str, Array]
+) -> dict[Quantity, ImageOutcomes]:
+    """Return the outcomes of the accuracies at single views, of a single seed.
+
+    Args:
+        values: Values of one measure, those at views in the order of the views.
+        per_image: Arrays of the measure; ``correct`` and ``evaluated`` (V, N) hold the outcomes.
+    """
+    views = [value for value in values if value.view is not None and value.metric == "accuracy"]
+    correct, evaluated = per_image.get("correct"), per_image.get("evaluated")
+    if correct is None or evaluated is None or len(correct) != len(views):
+        return {}
+    numbers, objects = per_image[index_name()], per_image.get(object_name())
+    return {
+        view.quantity: ImageOutcomes(
+            numbers[shown],
+            row[shown][None].astype(float),
+            None if objects is None else objects[shown],
+        )
+        for view, row, shown in zip(views, correct, evaluated, strict=True)
+    }
 
 
 def _images_behind(

@@ -37,7 +37,9 @@ def marked(tmp_path, write_benchmark, add_measure):
                     folder, label, seed, SPLITS, values, per_image=arrays if per_image else {}
                 )
         results = load_results(folder)
-        table = mark_best(results, split_table(results))
+        splits = split_table(results)
+        assert splits is not None
+        table = mark_best(results, splits)
         best = {row.cells[0] for row in table.rows if row.contents()[1].best}
         return best, table.caption
 

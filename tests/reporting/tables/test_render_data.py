@@ -17,8 +17,7 @@ from capsbench.reporting.tables.table import (
     text_columns,
 )
 
-THREE = mean_cell(SeedValues({0: 0.25, 1: 0.5, 2: 0.75}))
-assert THREE is not None
+THREE = mean_cell(SeedValues({0: 0.25, 1: 0.5, 2: 0.75})) or TableCell("")
 TABLE = Table(
     name="summary",
     title="Result",
