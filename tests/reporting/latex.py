@@ -61,6 +61,7 @@ def parse(source: str) -> Parsed:
     )
     assert match, head
     require_balanced(match[1])
+    assert not re.search(r"\\\\\s*[\[*]", body), "an argument of the end of a line"
     lines = re.split(r"\\(?:toprule|midrule|bottomrule|addlinespace)\n", body)
     rows = [line for part in lines for line in re.findall(r"(.*) \\\\\n", part)]
     assert "".join(f"{row} \\\\\n" for row in rows) == "".join(lines)

@@ -53,7 +53,7 @@ def mark_best(results: Results, table: Table) -> Table:
     for index, (measure, quantity) in columns.items():
         best[index] = set()
         for at in dict.fromkeys(cells[0].at for cells in groups.values()):
-            compared = {t: c for t, c in groups.items() if c[0].at == at and not _too_few(c)}
+            compared = {t: c for t, c in groups.items() if c[0].at == at}
             best[index] |= _best_of(compared, measure, quantity, loaded[measure])
     if not any(best.values()):
         return table

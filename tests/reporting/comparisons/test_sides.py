@@ -7,9 +7,17 @@ from pathlib import Path
 import pytest
 
 from capsbench.errors import UserError
-from capsbench.records import BenchmarkFolder, BenchmarkRecord, CellFolder, TrainingConfig
+from capsbench.records import (
+    BenchmarkFolder,
+    BenchmarkRecord,
+    CellFolder,
+    MeasureRecord,
+    TrainingConfig,
+)
 from capsbench.reporting.comparisons.sides import load_sides, pair_models
+from capsbench.values import Quantity
 
+ONE = (("CNN", "cnn-small"),)
 OTHERS = (("CNN", "cnn-small"), ("P4", "cnn-p4"))
 
 
@@ -92,6 +100,27 @@ def test_folders_of_other_kinds_are_refused(tmp_path, folders):
     }.items():
         with pytest.raises(UserError, match=words):
             load_sides(folders[0], other)
+
+
+def test_cells_are_compared_on_the_views_that_both_have(tmp_path, write_benchmark, add_measure):
+    """Another benchmark that shares the first cell has measured more values at other views."""
+    grids = [{"rotation": {"start": 0, "stop": stop, "step": 15}} for stop in (90, 15)]
+    folders = [write_benchmark(tmp_path / name, seeds=(0,), models=ONE) for name in "ab"]
+    for folder, grid in ((folders[0], 0), (folders[0], 1), (folders[1], 1)):
+        config = {"measure": "accuracy-by-view", "grid": grids[grid]}
+        splits = ("novel", "familiar") if grid == 0 else ("novel",)
+        values = [Quantity(metric="accuracy", split=split).with_value(0.5, 10) for split in splits]
+        add_measure(folder, "CNN", 0, config, values)
+    for folder in folders:
+        for path in (cells(folder)[0] / "measures").glob("*.json"):
+            if len(MeasureRecord.load(path).values) > 2:
+                path.unlink()
+    sides = load_sides(*(cells(folder)[0] for folder in folders))
+    stops = [
+        side.cells[0].measures["accuracy-by-view"].arguments["grid"]["rotation"]["stop"]
+        for side in sides
+    ]
+    assert stops == [15, 15]
 
 
 def test_an_unfinished_cell_is_refused(tmp_path, write_benchmark):

@@ -29,9 +29,10 @@ HOSTILE: Any = {
 
 def draw():
     with new_figure((3, 2)) as figure:
-        axes = figure.add_subplot()
+        axes, other = figure.subplots(1, 2, sharey=True)
         axes.plot([0, 1], [0, 1000], label="CNN")
         axes.set_title("Accuracy")
+        other.set_xlabel("rotation (degrees)")
         annotate(axes, "novel", (0.5, 1), ("data", "axes fraction"), ha="center", va="top")
         draw_legend(figure, ["CNN"], 1)
     return figure

@@ -37,9 +37,9 @@ def table(*rows, columns=None, **fields):
 @pytest.mark.parametrize("text", HOSTILE)
 def test_no_text_is_a_command(text):
     require_balanced(escape(text))
-    shown = table((text, text, text), caption=text, notes=(text,))
+    shown = table((text, text, text), (text, text, text), caption=text, notes=(text,))
     parsed = parse(render(replace(shown, title=text), text))
-    assert len(parsed.lines) == 2
+    assert len(parsed.lines) == 3
     assert parsed.label.startswith("tab:")
 
 
