@@ -21,7 +21,11 @@ def mean_cell(seed_values: SeedValues | None, unit: str = "share") -> TableCell 
         return None
     text, bare = NUMBER_FORMATS[unit]
     if None in seed_values.values:  # trained elsewhere: one model, no mean
-        return TableCell(text(seed_values.mean), note=chance_text(seed_values.at_chance))
+        return TableCell(
+            text(seed_values.mean),
+            note=chance_text(seed_values.at_chance),
+            number=seed_values.mean,
+        )
     limits = seed_values.interval
     more = seed_values.n - len(seed_values.shown)
     return TableCell(
@@ -32,4 +36,5 @@ def mean_cell(seed_values: SeedValues | None, unit: str = "share") -> TableCell 
         + (f" and {more:,} more" if more else ""),
         seeds=seed_values.n,
         note=chance_text(seed_values.at_chance),
+        number=seed_values.mean,
     )

@@ -13,6 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from capsbench.reporting import formatting
+from capsbench.reporting.charts.embed import chart_data, scripts
 from capsbench.reporting.figures.style import SERIES, css_color, series
 from capsbench.reporting.tables.table import Table
 
@@ -25,6 +26,7 @@ def render(template: str, **values: Any) -> str:
         values: Its variables; text in them is escaped.
     """
     pages = environment()
+    pages.globals["scripts"] = scripts()
     style = pages.get_template("style.css").render(palette=SERIES)
     return pages.get_template(template).render(**values, style=Markup(style))
 
@@ -54,6 +56,7 @@ def environment() -> Environment:
     templates.filters["counted_range"] = formatting.counted_range
     templates.filters["duration"] = formatting.duration
     templates.filters["percent"] = formatting.percent
+    templates.filters["chart_data"] = chart_data
     templates.globals["series"] = series
     templates.globals["css_color"] = css_color
     return templates

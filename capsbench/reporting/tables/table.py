@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from capsbench.reporting.formatting import counted
 
 MISSING = "–"
+NUMBER = re.compile(r"(?:[<>≥≤±×] ?)?(-?\d[\d,]*(?:\.\d+)?)(?![\w-])")
 
 
 @dataclass(frozen=True)
@@ -21,6 +23,8 @@ class TableCell:
         seeds: Number of these values.
         details: Further facts in small print, such as what the number belongs to.
         note: Remark that a reader must see beside the text, such as a seed at chance.
+        number: Number that the text stands for, by which a reader can sort; None if the text alone
+            tells it.
     """
 
     text: str
@@ -29,6 +33,19 @@ class TableCell:
     seeds: int = 0
     details: str = ""
     note: str = ""
+    number: float | None = None
+
+    @property
+    def order(self) -> float | None:
+        """Number by which the cell is sorted; None for text.
+
+        >>> TableCell("−2.5 pts").order, TableCell("118,987").order, TableCell("< 0.001").order
+        (-2.5, 118987.0, 0.001)
+        """
+        if self.number is not None:
+            return self.number
+        found = NUMBER.match(self.text.replace("−", "-"))
+        return float(found[1].replace(",", "")) if found else None
 
     @property
     def line(self) -> str:

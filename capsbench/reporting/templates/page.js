@@ -1,0 +1,72 @@
+"use strict";
+
+// Charts are drawn one after the other; those of closed details when these are opened.
+const views = new Map();
+const hidden = new Set();
+let seeds = true;
+
+async function draw(host) {
+  if (views.has(host)) return;
+  views.set(host, null);
+  const spec = JSON.parse(host.querySelector("script").textContent);
+  const { view } = await vegaEmbed(host, spec, {
+    actions: false,
+    ast: true, // expressions are interpreted: the page's policy allows no code from text
+    config: THEME,
+    defaultStyle: false,
+    renderer: "svg",
+    tooltip: { disableDefaultStyle: true },
+  });
+  views.set(host, view);
+  await update(view);
+}
+
+function update(view) {
+  return view.signal("hidden", [...hidden]).signal("seeds", seeds).runAsync();
+}
+
+async function drawAll(root) {
+  for (const host of root.querySelectorAll(".chart")) {
+    if (!host.closest("details:not([open])")) await draw(host);
+  }
+}
+
+for (const details of document.querySelectorAll("details")) {
+  details.addEventListener("toggle", () => details.open && drawAll(details));
+}
+
+// The legend switches models, and marks of seeds, in all charts.
+for (const button of document.querySelectorAll(".legend button")) {
+  button.addEventListener("click", () => {
+    const on = button.getAttribute("aria-pressed") !== "true";
+    button.setAttribute("aria-pressed", String(on));
+    if ("seeds" in button.dataset) seeds = on;
+    else if (on) hidden.delete(button.dataset.label);
+    else hidden.add(button.dataset.label);
+    for (const view of views.values()) if (view) update(view);
+  });
+}
+
+// Tables of several rows are sorted by a click on a heading; long ones can be searched.
+for (const table of document.querySelectorAll("table.sortable")) {
+  const rows = table.tBodies[0].rows.length;
+  new DataTable(table, {
+    autoWidth: false,
+    info: false,
+    layout: { topStart: rows > 8 ? "search" : null, topEnd: null, bottomStart: null, bottomEnd: null },
+    language: { search: "Filter", emptyTable: "No rows" },
+    order: [],
+    paging: false,
+  });
+}
+
+for (const button of document.querySelectorAll("button[data-copy]")) {
+  button.addEventListener("click", async () => {
+    await navigator.clipboard.writeText(button.dataset.copy);
+    button.textContent = "copied";
+    setTimeout(() => (button.textContent = "copy"), 2000);
+  });
+}
+
+const drawn = drawAll(document);
+drawn.then(() => document.documentElement.setAttribute("data-drawn", ""));
