@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from capsbench.records import Results
 from capsbench.reporting import protocol
+from capsbench.reporting.charts.section import ChartSection
 from capsbench.reporting.comparisons.aggregate import view_factors
 from capsbench.reporting.comparisons.answers import answers
 from capsbench.reporting.comparisons.differences import ModelDifference
@@ -19,7 +20,10 @@ from capsbench.reporting.tables.view_tables import view_table
 
 
 def render(
-    results: Results, tables: Sequence[Table], differences: Sequence[ModelDifference]
+    results: Results,
+    tables: Sequence[Table],
+    differences: Sequence[ModelDifference],
+    sections: Sequence[ChartSection],
 ) -> str:
     """Return the report as Markdown text.
 
@@ -27,6 +31,7 @@ def render(
         results: The records.
         tables: The tables of the result.
         differences: The differences between models.
+        sections: The charts of measures, whose captions and notes are written.
     """
     benchmark, record = results.benchmark, results.record
     parts = [f"# {plain(benchmark.title)}", plain(benchmark.question), plain(networks(results))]
@@ -37,6 +42,14 @@ def render(
     parts += [render_markdown.render(table) for table in tables]
     for factor in view_factors(results):
         parts.append(render_markdown.render(view_table(results, factor)))
+    for each in sections:
+        caption = each.caption
+        parts += [f"### {plain(caption.title)}", plain(caption.text), plain(caption.description)]
+        if caption.notes:
+            notes = (
+                f"- {plain(title)}: {plain(' '.join(n))}" for title, n in caption.notes.items()
+            )
+            parts.append("Notes:\n\n" + "\n".join(notes))
     terms = (f"- **{term}.** {plain(text)}" for term, text in protocol.protocol_terms(results))
     parts += ["## Protocol", "\n".join(terms)]
     parts += ["## Provenance", "\n".join(f"- {line}" for line in _provenance(results))]

@@ -10,8 +10,7 @@ from capsbench.measures.accuracy_by_view import AccuracyByView
 from capsbench.records import CellResult, Results
 from capsbench.reporting import protocol
 from capsbench.reporting.captions import describe_curves
-from capsbench.reporting.charts.all_charts import measure_charts
-from capsbench.reporting.charts.section import Panel
+from capsbench.reporting.charts.section import ChartSection, Panel
 from capsbench.reporting.charts.summary_chart import summary_charts
 from capsbench.reporting.charts.training_charts import training_charts
 from capsbench.reporting.charts.view_chart import view_chart
@@ -22,6 +21,7 @@ from capsbench.reporting.formatting import FACTORS, view
 from capsbench.reporting.inline import data_uri
 from capsbench.reporting.networks import networks
 from capsbench.reporting.provenance import versions
+from capsbench.reporting.reproduction import record_links, reproduce
 from capsbench.reporting.tables import render_html
 from capsbench.reporting.tables.table import Table
 from capsbench.reporting.tables.totals_table import totals_table
@@ -56,6 +56,15 @@ class ExampleStrip:
 
 
 @dataclass(frozen=True)
+class CellLine:
+    """A cell with the command that repeats it, and links to its records."""
+
+    cell: CellResult
+    command: str
+    records: Mapping[str, str]
+
+
+@dataclass(frozen=True)
 class ModelSection:
     """Records of one model: its numbers, and the cells of the first seeds, ``more`` left out."""
 
@@ -63,14 +72,18 @@ class ModelSection:
     color: int
     arguments: Mapping[str, Any]
     parameters: int | None
-    cells: list[CellResult]
+    command: str
+    cells: list[CellLine]
     more: int
     values: Table | None
     curves: list[Panel]
 
 
 def render(
-    results: Results, tables: Sequence[Table], differences: Sequence[ModelDifference]
+    results: Results,
+    tables: Sequence[Table],
+    differences: Sequence[ModelDifference],
+    sections: Sequence[ChartSection],
 ) -> str:
     """Return the page as HTML.
 
@@ -78,9 +91,11 @@ def render(
         results: The records.
         tables: The tables of the result, the summary first.
         differences: The differences between models.
+        sections: The charts of measures.
     """
     return render_html.render(
         "index.html.jinja",
+        charts=True,
         benchmark=results.benchmark,
         record=results.record,
         networks=networks(results),
@@ -95,7 +110,7 @@ def render(
             for cells in results.by_label().values()
         ),
         factors=[_factor(results, factor) for factor in view_factors(results)],
-        sections=measure_charts(results),
+        sections=sections,
         strips=_example_strips(results),
         models=list(_models(results)),
         versions=versions(results),
@@ -137,7 +152,11 @@ def _models(results: Results) -> Iterator[ModelSection]:
             color=color_indices[title],
             arguments=next((c.arguments for c in cells if c.arguments), {}),
             parameters=next((c.parameters for c in cells if c.parameters is not None), None),
-            cells=cells[:SHOWN_SEEDS],
+            command=reproduce(results.record, cells[0].label),
+            cells=[
+                CellLine(cell, reproduce(results.record, cell.label, cell.seed), record_links(cell))
+                for cell in cells[:SHOWN_SEEDS]
+            ],
             more=len(cells[SHOWN_SEEDS:]),
             values=totals_table(cells),
             curves=list(curves),

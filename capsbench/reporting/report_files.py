@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from capsbench.records import Results
 from capsbench.reporting import markdown, page
+from capsbench.reporting.charts.all_charts import measure_charts
 from capsbench.reporting.comparisons.differences import differences_csv, model_differences
 from capsbench.reporting.exports.csv_file import results_csv
 from capsbench.reporting.tables.result_tables import result_tables
@@ -17,10 +18,11 @@ def report_files(results: Results) -> dict[str, bytes]:
     """
     differences = model_differences(results)
     tables = result_tables(results, differences)
+    sections = measure_charts(results)
     texts = {
         "results.csv": results_csv(results),
         "differences.csv": differences_csv(results, differences),
-        "report.md": markdown.render(results, tables, differences),
-        "index.html": page.render(results, tables, differences),
+        "report.md": markdown.render(results, tables, differences, sections),
+        "index.html": page.render(results, tables, differences, sections),
     }
     return {name: text.encode() for name, text in texts.items()}

@@ -49,5 +49,5 @@ def condition_charts(
         x = alt.X(
             "x:O", title=spec.condition_axis, sort=order, axis=axis, scale=alt.Scale(padding=0.5)
         )
-        layers = curve_layers(curves, models, x, axis=spec.axis, unit=unit)
+        layers = curve_layers(curves, models, x, at=spec.condition_axis, axis=spec.axis, unit=unit)
         yield Panel(panel_title(spec, key), specification(layers))

@@ -37,6 +37,7 @@ def curve_layers(
     models: Models,
     x: alt.X,
     *,
+    at: str,
     axis: str,
     unit: str,
     band: bool = False,
@@ -49,6 +50,7 @@ def curve_layers(
         curves: The lines.
         models: Colors and shapes of their models.
         x: The horizontal axis, whose field is ``x``.
+        at: Title of the horizontal axis.
         axis: Title of the vertical axis.
         unit: Unit of the numbers, a key of `capsbench.reporting.formatting.NUMBER_FORMATS`.
         band: Draw 95 % intervals as one band, in place of an upright line at each point.
@@ -89,12 +91,10 @@ def curve_layers(
             else models.dash()
         )
         layers.append(at_mean.mark_line(strokeWidth=1.8).encode(y, strokeDash=dash))
-    read = tooltips(
-        model="model", at=str(x.title), text="mean", interval="95 % interval", n="seeds"
-    )
+    read = tooltips(model="model", at=at, text="mean", interval="95 % interval", n="seeds")
     layers.append(at_mean.mark_point(size=120, opacity=0, filled=True).encode(y, tooltip=read))
     marks = at_seed.mark_point(size=48, filled=True, opacity=1, stroke=PAPER, strokeWidth=0.5)
-    read = tooltips(model="model", at=str(x.title), text="value", seed="seed")
+    read = tooltips(model="model", at=at, text="value", seed="seed")
     y = y_axis("value", axis, is_share=is_share, fitted=fitted)
     layers.append(marks.encode(y, shape=shape, tooltip=read))
     return layers

@@ -31,15 +31,18 @@ class Scripts(NamedTuple):
 
 
 @cache
-def scripts() -> Scripts:
-    """Return the scripts of every page with charts.
+def scripts(*, charts: bool) -> Scripts:
+    """Return the scripts of a page.
+
+    Args:
+        charts: True for a page with charts.
 
     Raises:
         ValueError: The installed itables does not export DataTables as expected.
     """
     own = files("capsbench.reporting").joinpath("templates", "page.js").read_text()
     theme = f"const THEME = {json.dumps(THEME)};\n"
-    texts = [_vega(), _data_tables(), theme + own]
+    texts = [*([_vega()] if charts else []), _data_tables(), theme + own]
     sources = tuple(Markup(text.replace("</script", r"<\/script")) for text in texts)
     return Scripts(sources, " ".join(f"'sha256-{_hash(source)}'" for source in sources))
 

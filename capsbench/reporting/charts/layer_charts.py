@@ -1,4 +1,4 @@
-"""Charts that go through the layers of each model, one panel for each model and factor."""
+"""Charts that go through the layers of every model, one panel for each factor."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from typing import Any
 import altair as alt
 
 from capsbench.measures import LayerFigureSpec
-from capsbench.records import CellResult, Results
-from capsbench.reporting.charts.look import INK, SOLID, data, specification, tooltips
+from capsbench.records import Results
+from capsbench.reporting.charts.curves import SHOWN
+from capsbench.reporting.charts.look import INK, SOLID, Models, data, specification, tooltips
 from capsbench.reporting.charts.section import Panel
 from capsbench.reporting.comparisons.layer_lines import (
     LAST,
@@ -19,120 +20,95 @@ from capsbench.reporting.comparisons.layer_lines import (
     layer_values,
     lines_of,
 )
-from capsbench.reporting.figures.style import css_color
 from capsbench.reporting.formatting import FACTORS, number
 
 TRAINED_SHAPES, DASHED, DOTTED = ("circle", "square"), [5.0, 3.0], [1.5, 2.5]
+LAYER = "slice(datum.label, indexof(datum.label, ' ') + 1)"  # of a place on the axis
 
 
 def layer_charts(results: Results, name: str, spec: LayerFigureSpec) -> Iterator[Panel]:
-    """Yield a panel for each factor and each model that has values.
+    """Yield a panel for each factor: the layers of the models, side by side.
 
     Args:
         results: The records.
         name: Name of the measure in the records.
         spec: Specification of the figure.
     """
-    places = results.color_indices()
     factors = dict.fromkeys(each.factor for each in drawn_quantities(results.cells, name, spec))
-    rows = {
-        (factor, title): list(_rows(cells, name, spec, factor))
-        for factor in factors
-        for title, cells in results.by_label().items()
-    }
-    heights = {factor: _domain(rows, factor, spec) for factor in factors}
-    for (factor, title), own in rows.items():
-        if own:
-            heading = title if factor is None else f"{FACTORS[factor]}: {title}"
-            color = css_color(places[title])
-            yield Panel(heading, _chart(own, spec, color, heights[factor]))
+    for factor in factors:
+        rows = list(_rows(results, name, spec, factor))
+        title = "" if factor is None else FACTORS[factor]
+        yield Panel(title, _chart(rows, Models.of(results), spec), wide=True)
 
 
 def _rows(
-    cells: Sequence[CellResult], name: str, spec: LayerFigureSpec, factor: str | None
+    results: Results, name: str, spec: LayerFigureSpec, factor: str | None
 ) -> Iterator[dict[str, Any]]:
-    """Yield a row for each layer of each line."""
-    drawn_here = drawn_quantities(cells, name, spec)
-    for line, before in lines_of(spec):
-        for quantity in drawn_here:
-            same = (quantity.metric, quantity.condition) == (line.metric, line.condition)
-            values = layer_values(cells, name, quantity, before)
-            if same and quantity.factor == factor and values is not None:
-                limits = values.interval
-                yield {
-                    "layer": str(quantity.layer),
-                    "line": _name((line, before)),
-                    "mean": spec.height(values.mean),
-                    "low": spec.height(limits[0]) if limits else None,
-                    "high": spec.height(limits[1]) if limits else None,
-                    "values": [spec.height(value) for value in values.shown],
-                    "text": number(round(values.mean, 4)),
-                    "interval": f"{limits[0]:.3g} to {limits[1]:.3g}" if limits else "none",
-                    "n": str(values.n),
-                }
+    """Yield a row for each layer of each line of each model."""
+    for index, (title, cells) in enumerate(results.by_label().items()):
+        drawn_here = drawn_quantities(cells, name, spec)
+        layers = list(dict.fromkeys(str(quantity.layer) for quantity in drawn_here))
+        last = layers.index(LAST) if LAST in layers else len(layers)
+        for line, before in lines_of(spec):
+            for quantity in drawn_here:
+                same = (quantity.metric, quantity.condition) == (line.metric, line.condition)
+                values = layer_values(cells, name, quantity, before)
+                if same and quantity.factor == factor and values is not None:
+                    limits = values.interval
+                    yield {
+                        "model": title,
+                        "label": cells[0].label,
+                        "x": f"{index} {quantity.layer}",
+                        "layer": str(quantity.layer),
+                        "path": layers.index(str(quantity.layer)) <= last,
+                        "line": _name((line, before)),
+                        "mean": spec.height(values.mean),
+                        "low": spec.height(limits[0]) if limits else None,
+                        "high": spec.height(limits[1]) if limits else None,
+                        "values": [spec.height(value) for value in values.shown],
+                        "text": number(round(values.mean, 4)),
+                        "interval": f"{limits[0]:.3g} to {limits[1]:.3g}" if limits else "none",
+                        "n": str(values.n),
+                    }
 
 
-def _domain(
-    rows: dict[tuple[str | None, str], list[dict[str, Any]]],
-    factor: str | None,
-    spec: LayerFigureSpec,
-) -> list[float]:
-    """Return the lowest and highest number of a factor, so that all its panels have one axis."""
-    heights = [*spec.references]
-    for (of, _), each in rows.items():
-        if of == factor:
-            for row in each:
-                heights += [row["mean"], *row["values"]]
-                heights += [] if row["low"] is None else [row["low"], row["high"]]
-    return [min(heights), max(heights)]
-
-
-def _chart(
-    rows: Sequence[dict[str, Any]], spec: LayerFigureSpec, color: str, domain: Sequence[float]
-) -> dict[str, Any]:
-    layers = list(dict.fromkeys(row["layer"] for row in rows))
-    on_path = layers[: layers.index(LAST) + 1] if LAST in layers else layers
+def _chart(rows: Sequence[dict[str, Any]], models: Models, spec: LayerFigureSpec) -> dict[str, Any]:
     lines = [each for each in lines_of(spec) if any(row["line"] == _name(each) for row in rows)]
     names = [_name(each) for each in lines]
-    axis = alt.Axis(labelAngle=-50, labelLimit=110, labelOverlap=False)
-    x = alt.X("layer:N", title=None, sort=layers, axis=axis)
-    scale = alt.Scale(domain=list(domain), nice=True)
-    colors = alt.Scale(domain=names, range=[INK if line.control else color for line, _ in lines])
+    axis = alt.Axis(labelAngle=-50, labelLimit=130, labelOverlap=False, labelExpr=LAYER)
+    x = alt.X("x:N", title=None, sort=list(dict.fromkeys(row["x"] for row in rows)), axis=axis)
     dashes = alt.Scale(domain=names, range=[_dash(each) for each in lines])
     shapes = alt.Scale(domain=names, range=[_shape(each, spec) for each in lines])
     legend = alt.Legend(title=None, columns=1)
-    encoded = alt.Chart(data(rows)).encode(
-        x,
-        color=alt.Color("line:N", scale=colors, legend=legend),
-        tooltip=tooltips(
-            layer="layer", line="line", text="mean", interval="95 % interval", n="seeds"
-        ),
+    dash = alt.StrokeDash("line:N", scale=dashes, legend=legend)
+    shape = alt.Shape("line:N", scale=shapes, legend=legend)
+    read = tooltips(
+        model="model", layer="layer", line="line", text="mean", interval="95 % interval", n="seeds"
     )
-    path = encoded.transform_filter(alt.FieldOneOfPredicate(field="layer", oneOf=on_path))
-    drawn = [
-        alt.Chart(data([{"y": y}]))
+    shown = alt.Chart(data(rows)).transform_filter(SHOWN)
+    marks = shown.encode(x, color=models.color(), tooltip=read)
+    intervals = marks.transform_filter("isValid(datum.low)")
+    seeds = marks.transform_filter("seeds").transform_flatten(["values"])
+    path = marks.transform_filter("datum.path")
+
+    def y(field: str) -> alt.Y:
+        return alt.Y(f"{field}:Q", title=spec.axis)
+
+    references = [
+        alt.Chart(data([{"y": height}]))
         .mark_rule(color=INK, opacity=0.5, strokeDash=[1.5, 3])
-        .encode(alt.Y("y:Q", scale=scale))
-        for y in spec.references
+        .encode(y("y"))
+        for height in spec.references
     ]
-    drawn += [
-        encoded.transform_filter("isValid(datum.low)")
-        .mark_rule(opacity=0.6)
-        .encode(alt.Y("low:Q", title=spec.axis, scale=scale), alt.Y2("high:Q")),
-        path.mark_line(strokeWidth=1.5).encode(
-            alt.Y("mean:Q", title=spec.axis, scale=scale),
-            strokeDash=alt.StrokeDash("line:N", scale=dashes, legend=legend),
-        ),
-        encoded.mark_point(size=40, filled=True, opacity=1).encode(
-            alt.Y("mean:Q", title=spec.axis, scale=scale),
-            shape=alt.Shape("line:N", scale=shapes, legend=legend),
-        ),
-        encoded.transform_filter("seeds")
-        .transform_flatten(["values"])
-        .mark_tick(orient="horizontal", size=9, thickness=1.2)
-        .encode(alt.Y("values:Q", title=spec.axis, scale=scale)),
-    ]
-    return specification(drawn)
+    return specification(
+        [
+            *references,
+            intervals.mark_rule(opacity=0.6).encode(y("low"), alt.Y2("high:Q")),
+            seeds.mark_tick(orient="horizontal", size=9, thickness=1.2).encode(y("values")),
+            path.mark_line(strokeWidth=1.5).encode(y("mean"), strokeDash=dash),
+            marks.mark_point(size=44, filled=True, opacity=1).encode(y("mean"), shape=shape),
+        ]
+    )
 
 
 def _name(drawn: Drawn) -> str:
@@ -148,5 +124,5 @@ def _dash(drawn: Drawn) -> list[float]:
 def _shape(drawn: Drawn, spec: LayerFigureSpec) -> str:
     line, before = drawn
     if before or line.control:
-        return "cross" if before else "stroke"
+        return "cross" if before else "diamond"
     return TRAINED_SHAPES[line is not spec.lines[0]]

@@ -44,7 +44,8 @@ THEME: dict[str, Any] = {
         "labelFontSize": 12,
         "labelLimit": 0,
         "orient": "bottom",
-        "symbolStrokeColor": INK,
+        "symbolBaseFillColor": INK,
+        "symbolBaseStrokeColor": INK,
         "titleColor": INK,
     },
     "view": {"stroke": None},
@@ -142,7 +143,6 @@ def specification(
     The page sets its parameters: ``hidden``, labels of models that are not shown, and ``seeds``.
     """
     chart = alt.layer(*layers).properties(width="container", height=height)
-    chart = chart.resolve_scale(strokeDash="independent")
     content: dict[str, Any] = chart.to_dict(validate=False)
     for default in ("$schema", "config"):
         content.pop(default)

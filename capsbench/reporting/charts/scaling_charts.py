@@ -29,7 +29,7 @@ def varied_charts(results: Results) -> Iterator[Panel]:
         x = alt.X("x:O", title=vary.name, sort=names, axis=alt.Axis(labelAngle=0, labelLimit=90))
         places = {vary.position(point): str(point) for point in vary.points}
         for each in varied_curves(results):
-            yield _panel(results, each, x, places=places)
+            yield _panel(results, each, x, vary.name, places=places)
         return
     scale = alt.Scale(type="log" if vary.logarithmic else "linear", nice=False, padding=12)
     ticks = [vary.position(point) for point in vary.points]
@@ -40,7 +40,7 @@ def varied_charts(results: Results) -> Iterator[Panel]:
         axis=alt.Axis(values=ticks, format="~s" if vary.logarithmic else "~g"),
     )
     for each in varied_curves(results):
-        yield _panel(results, each, x)
+        yield _panel(results, each, x, vary.name)
 
 
 def size_charts(results: Results) -> Iterator[Panel]:
@@ -55,7 +55,7 @@ def size_charts(results: Results) -> Iterator[Panel]:
     x = alt.X("x:Q", title=title, scale=scale, axis=alt.Axis(values=numbers, format="~g"))
     lines = [Curve(each.title, each.lines[""]) for each in curves]
     models = Models.of(results).named([line.model for line in lines])
-    layers = curve_layers(lines, models, x, axis="accuracy", unit="share")
+    layers = curve_layers(lines, models, x, at=title, axis="accuracy", unit="share")
     yield Panel("", specification(layers))
 
 
@@ -66,25 +66,35 @@ def cost_charts(results: Results) -> Iterator[Panel]:
         axis = alt.Axis(format="~s", tickCount=5)
         x = alt.X("x:Q", title=COSTS[cost], scale=scale, axis=axis)
         for each in curves:
-            yield _panel(results, each, x, fitted=True)
+            yield _panel(results, each, x, COSTS[cost], fitted=True)
 
 
 def _panel(
     results: Results,
     curves: AccuracyCurves,
     x: alt.X,
+    at: str,
     *,
     places: dict[float, str] | None = None,
     fitted: bool = False,
 ) -> Panel:
     """Return the panel of one accuracy; cases lie side by side at their places."""
     lines = [
-        Curve(name, [(at if places is None else places[at], values) for at, values in points])
+        Curve(
+            name, [(place if places is None else places[place], values) for place, values in points]
+        )
         for name, points in curves.lines.items()
         if points
     ]
     models = Models.of(results).named([line.model for line in lines])
     layers = curve_layers(
-        lines, models, x, axis="accuracy", unit="share", connected=places is None, fitted=fitted
+        lines,
+        models,
+        x,
+        at=at,
+        axis="accuracy",
+        unit="share",
+        connected=places is None,
+        fitted=fitted,
     )
     return Panel(curves.title, specification(layers))

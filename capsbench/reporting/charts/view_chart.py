@@ -49,7 +49,7 @@ def view_chart(
         Curve(title, [(point.view, point.seed_values) for point in each])
         for title, each in points.items()
     ]
-    lines = curve_layers(curves, models, x, axis=spec.axis, unit=unit, band=True)
+    lines = curve_layers(curves, models, x, at=AXES[factor], axis=spec.axis, unit=unit, band=True)
     familiar = results.benchmark.views.spread(factor)
     behind = [*_familiar(x, familiar, factor, domain), _read_out(x, points, factor, views, unit)]
     if spec.metric == "accuracy" and (described := results.data()):

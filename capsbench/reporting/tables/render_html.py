@@ -18,17 +18,18 @@ from capsbench.reporting.figures.style import SERIES, css_color, series
 from capsbench.reporting.tables.table import Table
 
 
-def render(template: str, **values: Any) -> str:
+def render(template: str, *, charts: bool = False, **values: Any) -> str:
     """Return a page.
 
     Args:
         template: Name of the template.
+        charts: True for a page with charts.
         values: Its variables; text in them is escaped.
     """
     pages = environment()
-    pages.globals["scripts"] = scripts()
     style = pages.get_template("style.css").render(palette=SERIES)
-    return pages.get_template(template).render(**values, style=Markup(style))
+    own = scripts(charts=charts)
+    return pages.get_template(template).render(**values, style=Markup(style), scripts=own)
 
 
 def render_notebook(title: str, tables: Sequence[Table], *, notes: Sequence[str] = ()) -> str:

@@ -68,5 +68,13 @@ for (const button of document.querySelectorAll("button[data-copy]")) {
   });
 }
 
+// A link to a closed part opens it.
+function open() {
+  const target = location.hash && document.getElementById(decodeURIComponent(location.hash.slice(1)));
+  if (target instanceof HTMLDetailsElement) target.open = true;
+}
+addEventListener("hashchange", open);
+open();
+
 const drawn = drawAll(document);
 drawn.then(() => document.documentElement.setAttribute("data-drawn", ""));
