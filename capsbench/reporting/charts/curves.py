@@ -59,28 +59,21 @@ def curve_layers(
     """
     is_share = unit == "share"
     kinds = list(dict.fromkeys(curve.kind for curve in curves))
-    means = data([row for curve in curves for row in _mean_rows(curve, models, unit)])
-    seeds = data(
-        [
-            row
-            for curve in curves
-            if curve.kind == kinds[0]
-            for row in _seed_rows(curve, models, unit)
-        ]
-    )
+    means = [row for curve in curves for row in _mean_rows(curve, models, unit)]
+    main = [curve for curve in curves if curve.kind == kinds[0]]
+    seeds = data([row for curve in main for row in _seed_rows(curve, models, unit)])
     color, shape = models.color(), models.shape()
     beside = alt.XOffset("model:N", sort=list(models.places))
-    at_mean = alt.Chart(means).transform_filter(SHOWN).encode(x, color=color)
+    at_mean = alt.Chart(data(means)).transform_filter(SHOWN).encode(x, color=color)
     at_seed = alt.Chart(seeds).transform_filter(SHOWN_SEEDS).encode(x, color=color)
     if not connected:
         at_mean, at_seed = (each.encode(xOffset=beside) for each in (at_mean, at_seed))
-    low = y_axis("low", axis, is_share=is_share, fitted=fitted)
     layers = []
-    if band:
-        layers.append(at_mean.mark_area(opacity=0.16).encode(low, alt.Y2("high:Q")))
-    else:
-        limits = at_mean.mark_rule(opacity=0.6).encode(low, alt.Y2("high:Q"))
-        layers.append(limits.transform_filter("isValid(datum.low)"))
+    if any(row["low"] is not None for row in means):
+        low = y_axis("low", axis, is_share=is_share, fitted=fitted)
+        limits = at_mean.transform_filter("isValid(datum.low)")
+        drawn = limits.mark_area(opacity=0.16) if band else limits.mark_rule(opacity=0.6)
+        layers.append(drawn.encode(low, alt.Y2("high:Q")))
     y = y_axis("mean", axis, is_share=is_share, fitted=fitted)
     if connected:
         legend = alt.Legend(title=None, symbolType="stroke", symbolStrokeColor=INK)

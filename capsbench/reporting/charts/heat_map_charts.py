@@ -111,7 +111,9 @@ def _map(
         .mark_circle(size=14, color=DARK, opacity=1)
         .encode(x, y)
     )
-    return specification([cells, dots, *_outlines(views, x_order, y_order)], height=240)
+    marked = [dots] if marks.any() else []
+    outlines = _outlines(views, x_order, y_order) if views.familiar.any() else []
+    return specification([cells, *marked, *outlines], height=240)
 
 
 def _outlines(views: JointViews, x_order: list[str], y_order: list[str]) -> list[alt.Chart]:

@@ -87,13 +87,14 @@ def _chart(rows: Sequence[dict[str, Any]], models: Models, spec: LayerFigureSpec
     )
     shown = alt.Chart(data(rows)).transform_filter(SHOWN)
     marks = shown.encode(x, color=models.color(), tooltip=read)
-    intervals = marks.transform_filter("isValid(datum.low)")
+    intervals = marks.transform_filter("isValid(datum.low)").mark_rule(opacity=0.6)
     seeds = marks.transform_filter("seeds").transform_flatten(["values"])
     path = marks.transform_filter("datum.path")
 
     def y(field: str) -> alt.Y:
         return alt.Y(f"{field}:Q", title=spec.axis)
 
+    limits = intervals.encode(y("low"), alt.Y2("high:Q"))
     references = [
         alt.Chart(data([{"y": height}]))
         .mark_rule(color=INK, opacity=0.5, strokeDash=[1.5, 3])
@@ -103,7 +104,7 @@ def _chart(rows: Sequence[dict[str, Any]], models: Models, spec: LayerFigureSpec
     return specification(
         [
             *references,
-            intervals.mark_rule(opacity=0.6).encode(y("low"), alt.Y2("high:Q")),
+            *([limits] if any(row["low"] is not None for row in rows) else []),
             seeds.mark_tick(orient="horizontal", size=9, thickness=1.2).encode(y("values")),
             path.mark_line(strokeWidth=1.5).encode(y("mean"), strokeDash=dash),
             marks.mark_point(size=44, filled=True, opacity=1).encode(y("mean"), shape=shape),

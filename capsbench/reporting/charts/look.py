@@ -23,7 +23,6 @@ MODEL_DASHES = (SOLID, [6, 3], [2, 2])  # when the colors repeat
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 
 THEME: dict[str, Any] = {
-    "aria": False,  # the element around a chart has the text for screen readers
     "background": None,
     "font": FONT,
     "axis": {

@@ -73,13 +73,13 @@ def _chart(results: Results, models: Models, numbers: dict[str, SeedValues]) -> 
     named = shown.mark_text(align="left", dy=UP, fontSize=12, limit=NAME_LIMIT)
     number = shown.mark_text(align="right", dy=UP, fontSize=12, fontWeight="bold")
     intervals = marks.transform_filter("isValid(datum.low)")
+    intervals = intervals.mark_rule(strokeWidth=2, opacity=0.6, yOffset=DOWN)
+    limits = intervals.encode(x("low"), alt.X2("high:Q"))
     seeds = marks.transform_filter("seeds").transform_flatten(["values"])
     return specification(
         [
             *_chance(results, x, scale),
-            intervals.mark_rule(strokeWidth=2, opacity=0.6, yOffset=DOWN).encode(
-                x("low"), alt.X2("high:Q")
-            ),
+            *([limits] if any(row["low"] is not None for row in rows) else []),
             seeds.mark_tick(size=14, thickness=1.2, opacity=0.8, yOffset=DOWN).encode(x("values")),
             marks.mark_point(size=80, filled=True, opacity=1, yOffset=DOWN).encode(
                 x("mean"), shape=models.shape()

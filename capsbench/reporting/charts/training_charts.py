@@ -48,7 +48,8 @@ def training_charts(cells: Sequence[CellResult], place: int) -> Iterator[Panel]:
     line = accurate.mark_line(point=alt.OverlayMarkDef(size=14, color=color), color=color).encode(y)
     ring = accurate.transform_filter("datum.selected")
     marked = ring.mark_point(size=110, color=INK, strokeWidth=1.4, opacity=1).encode(y)
-    yield Panel("", specification([line, marked], height=HEIGHT))
+    rings = [marked] if any(row["selected"] for row in rows) else []
+    yield Panel("", specification([line, *rings], height=HEIGHT))
 
 
 def _rows(cells: Sequence[CellResult]) -> Iterator[dict[str, Any]]:

@@ -91,11 +91,16 @@ def _familiar(
         for offset in (0.0,) if period is None else (-period, 0.0, period):
             low, high = max(start + offset, domain[0]), min(end + offset, domain[1])
             if low <= high:
-                rows.append({"x": low, "end": high, "width": high - low})
-    base = alt.Chart(data(rows))
-    ranges = base.transform_filter("datum.width > 0").mark_rect(color=INK, opacity=0.08)
-    single = base.transform_filter("datum.width == 0").mark_rule(color=INK, opacity=0.35)
-    return [ranges.encode(x, alt.X2("end:Q")), single.encode(x)]
+                rows.append({"x": low, "end": high})
+    ranges = [row for row in rows if row["x"] < row["end"]]
+    single = [row for row in rows if row["x"] == row["end"]]
+    drawn = []
+    if ranges:
+        shades = alt.Chart(data(ranges)).mark_rect(color=INK, opacity=0.08)
+        drawn.append(shades.encode(x, alt.X2("end:Q")))
+    if single:
+        drawn.append(alt.Chart(data(single)).mark_rule(color=INK, opacity=0.35).encode(x))
+    return drawn
 
 
 def _chance(share: float) -> alt.Chart:

@@ -17,6 +17,7 @@ async function draw(host) {
     renderer: "svg",
     tooltip: { disableDefaultStyle: true },
   });
+  host.querySelector("svg").setAttribute("aria-hidden", "true"); // the host has the text
   views.set(host, view);
   await update(view);
 }
