@@ -10,6 +10,7 @@ from capsbench.measures.accuracy_by_view import AccuracyByView
 from capsbench.records import CellResult, Results
 from capsbench.reporting import protocol
 from capsbench.reporting.captions import describe_curves
+from capsbench.reporting.charts.confusion_charts import confusion_charts
 from capsbench.reporting.charts.section import ChartSection, Panel
 from capsbench.reporting.charts.summary_chart import summary_charts
 from capsbench.reporting.charts.training_charts import training_charts
@@ -18,6 +19,7 @@ from capsbench.reporting.comparisons.aggregate import ACCURACY_BY_VIEW, SHOWN_SE
 from capsbench.reporting.comparisons.answers import answers
 from capsbench.reporting.comparisons.differences import ModelDifference
 from capsbench.reporting.formatting import FACTORS, view
+from capsbench.reporting.gallery import Gallery, gallery
 from capsbench.reporting.inline import data_uri
 from capsbench.reporting.networks import networks
 from capsbench.reporting.provenance import versions
@@ -28,14 +30,20 @@ from capsbench.reporting.tables.totals_table import totals_table
 from capsbench.reporting.tables.view_tables import view_table
 from capsbench.statistics.intervals import SEEDS_FOR_INTERVAL
 
+EXAMPLE_CLASSES = 5
+
 
 @dataclass(frozen=True)
 class FactorSection:
-    """Accuracy over the views of one factor: the chart, and the table behind it."""
+    """Accuracy over the views of one factor: the chart, and the table behind it.
+
+    ``images`` has the place of each view of the table in the gallery; it is empty without one.
+    """
 
     panel: Panel
     description: str
     table: Table
+    images: list[int]
 
 
 @dataclass(frozen=True)
@@ -93,6 +101,7 @@ def render(
         differences: The differences between models.
         sections: The charts of measures.
     """
+    pictures = gallery(results)
     return render_html.render(
         "index.html.jinja",
         charts=True,
@@ -109,9 +118,12 @@ def render(
             sum(cell.problem is None for cell in cells) >= SEEDS_FOR_INTERVAL
             for cells in results.by_label().values()
         ),
-        factors=[_factor(results, factor) for factor in view_factors(results)],
+        factors=[_factor(results, factor, pictures) for factor in view_factors(results)],
         sections=sections,
         strips=_example_strips(results),
+        example_classes=_example_classes(results),
+        gallery=pictures,
+        confusions=list(confusion_charts(results)),
         models=list(_models(results)),
         versions=versions(results),
         elsewhere=any(cell.trained_elsewhere for cell in results.cells),
@@ -124,23 +136,41 @@ def _legend(results: Results) -> dict[str, int]:
     return {cells[0].label: places[title] for title, cells in results.by_label().items()}
 
 
-def _factor(results: Results, factor: str) -> FactorSection:
+def _factor(results: Results, factor: str, pictures: Gallery | None) -> FactorSection:
     (spec,) = AccuracyByView.figures
     chart = view_chart(results, ACCURACY_BY_VIEW, AccuracyByView, spec, factor)
     panel = Panel(FACTORS[factor], chart)
-    return FactorSection(panel, describe_curves(results, factor), view_table(results, factor))
+    table = view_table(results, factor)
+    shown = [] if pictures is None else [each.label for each in pictures.views]
+    labels = [f"{FACTORS[factor]} {row.contents()[0].text}" for row in table.rows]
+    images = [shown.index(label) for label in labels if label in shown]
+    in_gallery = images if len(images) == len(labels) else []
+    return FactorSection(panel, describe_curves(results, factor), table, in_gallery)
 
 
 def _example_strips(results: Results) -> list[ExampleStrip]:
+    """Return the first image of some classes at every view of each factor."""
     examples, images = results.record.examples, results.examples
     if examples is None or images is None:
         return []
+    shown = _first_of_each(examples.classes)
     strips: dict[str, ExampleStrip] = {}
     for each, column in zip(examples.views, images, strict=True):
         strip = strips.setdefault(each.factor, ExampleStrip(FACTORS[each.factor], []))
         label = view(each.factor, each.value)
-        strip.columns.append(ExampleColumn(label, each.familiar, data_uri(column)))
+        strip.columns.append(ExampleColumn(label, each.familiar, data_uri(column[shown])))
     return list(strips.values())
+
+
+def _example_classes(results: Results) -> list[str]:
+    examples = results.record.examples
+    classes = [] if examples is None else examples.classes
+    return [classes[place] for place in _first_of_each(classes)]
+
+
+def _first_of_each(classes: Sequence[str]) -> list[int]:
+    """Return the places of the first image of each of the first classes."""
+    return [classes.index(name) for name in list(dict.fromkeys(classes))[:EXAMPLE_CLASSES]]
 
 
 def _models(results: Results) -> Iterator[ModelSection]:

@@ -135,11 +135,19 @@ def tooltips(**titles: str) -> list[alt.Tooltip]:
 
 
 def specification(
-    layers: Sequence[alt.Chart], *, height: int | alt.Step = HEIGHT
+    layers: Sequence[alt.Chart],
+    *,
+    height: int = HEIGHT,
+    choices: Sequence[dict[str, Any]] = (),
 ) -> dict[str, Any]:
     """Return layers as a specification, as wide as the element that it is drawn into.
 
     The page sets its parameters: ``hidden``, labels of models that are not shown, and ``seeds``.
+
+    Args:
+        layers: The layers.
+        height: Height in pixels.
+        choices: Further parameters, which the reader sets.
     """
     chart = alt.layer(*layers).properties(width="container", height=height)
     content: dict[str, Any] = chart.to_dict(validate=False)
@@ -152,5 +160,9 @@ def specification(
             layer["data"] = {"name": datasets.setdefault(rows, f"rows{len(datasets)}")}
     content["datasets"] = {name: json.loads(rows) for rows, name in datasets.items()}
     content["autosize"] = {"type": "fit-x", "contains": "padding"}
-    content["params"] = [{"name": "hidden", "value": []}, {"name": "seeds", "value": True}]
+    content["params"] = [
+        {"name": "hidden", "value": []},
+        {"name": "seeds", "value": True},
+        *choices,
+    ]
     return content

@@ -17,11 +17,13 @@ class Panel:
         title: Heading; empty for none.
         spec: Specification of Vega-Lite.
         wide: True for a chart that needs the whole width.
+        controls: True for a chart whose reader chooses what it shows.
     """
 
     title: str
     spec: dict[str, Any]
     wide: bool = False
+    controls: bool = False
 
 
 @dataclass(frozen=True)

@@ -61,6 +61,71 @@ for (const table of document.querySelectorAll("table.sortable")) {
   });
 }
 
+// The gallery: images of one view, with the class that each model predicts.
+for (const gallery of document.querySelectorAll(".gallery")) {
+  const { size, sources, numbers, classes, names, models } = JSON.parse(
+    gallery.querySelector("script").textContent,
+  );
+  const [height, width] = size;
+  const chosen = gallery.querySelector("[data-view]");
+  const filter = gallery.querySelector("[data-filter]");
+  const list = gallery.querySelector(".thumbs");
+
+  function isShown(view, image) {
+    const predicted = models.map((model) => model.predicted[view][image]);
+    const [kind, index] = filter.value.split(":");
+    if (kind === "all") return true;
+    if (kind === "disagree") return new Set(predicted).size > 1;
+    return (predicted[index] === classes[image]) === (kind === "right");
+  }
+
+  function thumb(view, image) {
+    const item = document.createElement("li");
+    const picture = document.createElement("div");
+    picture.className = "thumb";
+    picture.style.aspectRatio = `${width} / ${height}`;
+    picture.style.backgroundImage = `url(${sources[view]})`;
+    const rows = classes.length * (height + 1) - 1; // a row apart
+    picture.style.backgroundSize = `100% ${(100 * rows) / height}%`;
+    picture.style.backgroundPositionY = `${(100 * image * (height + 1)) / (rows - height)}%`;
+    picture.role = "img";
+    picture.ariaLabel = `test image ${numbers[view][image]}, class ${names[classes[image]]}`;
+    const label = document.createElement("strong");
+    label.textContent = names[classes[image]];
+    item.append(picture, label);
+    for (const { label: title, place, predicted } of models) {
+      const answer = document.createElement("span");
+      const right = predicted[view][image] === classes[image];
+      const swatch = document.querySelector(`#swatch-${place}`).cloneNode(true);
+      swatch.removeAttribute("id");
+      const word = document.createElement(right ? "span" : "s");
+      word.textContent = names[predicted[view][image]] ?? "none";
+      answer.title = `${title}: ${word.textContent}, ${right ? "right" : "wrong"}`;
+      answer.append(swatch, word);
+      item.append(answer);
+    }
+    return item;
+  }
+
+  function show() {
+    const view = Number(chosen.value);
+    const images = classes.map((_, image) => image).filter((image) => numbers[view][image] >= 0);
+    const shown = images.filter((image) => isShown(view, image));
+    list.replaceChildren(...shown.map((image) => thumb(view, image)));
+    gallery.querySelector("output").textContent = `${shown.length} of ${images.length} images`;
+  }
+
+  for (const link of document.querySelectorAll("a[data-view]")) {
+    link.addEventListener("click", () => {
+      chosen.value = link.dataset.view;
+      show();
+    });
+  }
+  chosen.addEventListener("change", show);
+  filter.addEventListener("change", show);
+  show();
+}
+
 for (const button of document.querySelectorAll("button[data-copy]")) {
   button.addEventListener("click", async () => {
     await navigator.clipboard.writeText(button.dataset.copy);
