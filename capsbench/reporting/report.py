@@ -33,6 +33,9 @@ def build(folder: Path) -> Path:
         inputs = benchmark_inputs(folder, record)
         if not is_current(files.report, inputs):
             _write(folder, files.report, inputs)
+    from capsbench.reporting.index.page import update_index
+
+    update_index(folder.parent, files.report)
     return files.report / "index.html"
 
 

@@ -7,6 +7,8 @@ from capsbench.reporting import markdown, page
 from capsbench.reporting.charts.all_charts import measure_charts
 from capsbench.reporting.comparisons.differences import differences_csv, model_differences
 from capsbench.reporting.exports.csv_file import results_csv
+from capsbench.reporting.index import summary
+from capsbench.reporting.index.summary import benchmark_summary
 from capsbench.reporting.tables.result_tables import result_tables
 
 
@@ -23,6 +25,7 @@ def report_files(results: Results) -> dict[str, bytes]:
         "results.csv": results_csv(results),
         "differences.csv": differences_csv(results, differences),
         "report.md": markdown.render(results, tables, differences, sections),
+        summary.NAME: benchmark_summary(results, differences).model_dump_json(indent=1),
         "index.html": page.render(results, tables, differences, sections),
     }
     return {name: text.encode() for name, text in texts.items()}

@@ -49,9 +49,10 @@ for (const button of document.querySelectorAll(".legend button")) {
 }
 
 // Tables of several rows are sorted by a click on a heading; long ones can be searched.
+const tables = new Map();
 for (const table of document.querySelectorAll("table.sortable")) {
   const rows = table.tBodies[0].rows.length;
-  new DataTable(table, {
+  const sorted = new DataTable(table, {
     autoWidth: false,
     info: false,
     layout: { topStart: rows > 8 ? "search" : null, topEnd: null, bottomStart: null, bottomEnd: null },
@@ -59,6 +60,21 @@ for (const table of document.querySelectorAll("table.sortable")) {
     order: [],
     paging: false,
   });
+  tables.set(table.classList[0], sorted);
+}
+
+// Filters of a table: a value of a column, or the most of a number.
+for (const controls of document.querySelectorAll("[data-filters]")) {
+  const table = tables.get(controls.dataset.filters);
+  const choice = controls.querySelector("[data-column]");
+  const most = controls.querySelector("[data-most]");
+  table?.search.fixed("own", (_, values, row) => {
+    const cells = table.row(row).node().cells;
+    const family = cells[choice.dataset.column].textContent.trim();
+    const number = Number(cells[most.dataset.most].dataset.order ?? 0);
+    return (!choice.value || family === choice.value) && (!most.value || number <= most.value);
+  });
+  controls.addEventListener("input", () => table?.draw());
 }
 
 // The gallery: images of one view, with the class that each model predicts.

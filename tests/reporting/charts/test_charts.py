@@ -13,11 +13,13 @@ import vl_convert
 from capsbench.measures.accuracy_by_view import AccuracyByView
 from capsbench.records import Results, load_results
 from capsbench.reporting.charts.all_charts import measure_charts
+from capsbench.reporting.charts.confusion_charts import confusion_charts
 from capsbench.reporting.charts.look import HEIGHT, THEME, Models
 from capsbench.reporting.charts.summary_chart import summary_charts
 from capsbench.reporting.charts.training_charts import training_charts
 from capsbench.reporting.charts.view_chart import view_chart
 from capsbench.reporting.comparisons.aggregate import ACCURACY_BY_VIEW, aggregate_seeds, curve
+from capsbench.reporting.gallery import gallery
 from capsbench.values import Quantity
 
 HOSTILE = "_<script>alert(1)</script> & \"'|*$x_1$ [bold].a\\b"
@@ -152,3 +154,8 @@ def test_names_that_are_no_models_get_a_legend(results: Results):
     assert others.need_a_legend
     assert others.places == {"familiar": 0, "novel": 1}
     assert HEIGHT > 100
+
+
+def test_records_without_predictions_have_no_gallery(results: Results):
+    assert gallery(results) is None
+    assert list(confusion_charts(results)) == []
