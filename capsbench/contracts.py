@@ -107,6 +107,8 @@ class Model(Pretrained, ABC):
     same for every model.
 
     Attributes:
+        family: Kind of network, by which results are filtered: ``capsules``, ``convolutions``,
+            ``linear``, or another word.
         revision: Part of the fingerprint of a training. It rises whenever a change of code changes
             the numbers of the class. A subclass that changes only its own numbers raises its own.
         probability_exponent: () fp32 buffer by which logits are multiplied before the softmax of
@@ -120,6 +122,7 @@ class Model(Pretrained, ABC):
         num_classes: K, the number of classes.
     """
 
+    family: ClassVar[str] = "other"
     revision: ClassVar[int] = 1
     knobs: ClassVar[Mapping[str, Knob]] = {}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -18,6 +19,7 @@ class ClassLengths(Model):
     A network calls `add_decoder` at the end of its constructor, and `predict` in `forward`.
     """
 
+    family: ClassVar[str] = "capsules"
     decoder: ClassConditionalDecoder | None
     reconstruction_weight: float
 

@@ -38,6 +38,8 @@ class SequentialClassifier(Model):
     The loss is the cross-entropy, with equal shares if an image has several objects.
     """
 
+    family: ClassVar[str] = "convolutions"
+
     def forward(self, images: Tensor, views: Views | None = None) -> Prediction:
         """Classify images (B, C, H, W) in [0, 1]."""
         features = images

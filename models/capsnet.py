@@ -68,6 +68,7 @@ class CapsNet(Model):
         vote_scale: That of initial votes of such poses, in units of it.
     """
 
+    family: ClassVar[str] = "capsules"
     source: ClassVar[str] = (
         "our own frame for the routings of Sabour et al. (2017), Hinton et al. (2018), Hahn et al. "
         "(2019), Heinsen (2019), Ribeiro et al. (2020), Tsai et al. (2020), Geng et al. (2024)"

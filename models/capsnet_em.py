@@ -87,6 +87,7 @@ class CapsNetEM(Model):
             paper or the ``margin`` loss of Sabour et al. (2017).
     """
 
+    family: ClassVar[str] = "capsules"
     revision = 4
     source: ClassVar[str] = (
         "after Hinton, Sabour, Frosst, 'Matrix Capsules with EM Routing' (ICLR 2018), with "

@@ -39,6 +39,7 @@ class LinearStem(SequentialClassifier):
         pooled: Average the map over its positions.
     """
 
+    family: ClassVar[str] = "linear"
     source: ClassVar[str] = (
         "our own control; the stems of Sabour et al. (2017), Hinton et al. (2018) and Hahn et al. "
         "(2019)"

@@ -72,6 +72,7 @@ class TransformingAutoencoder(Model):
         max_shear: and maximum shear, in degrees.
     """
 
+    family: ClassVar[str] = "capsules"
     revision = 3
     source: ClassVar[str] = (
         "Hinton, Krizhevsky, Wang, 'Transforming Auto-encoders' (ICANN 2011); sizes of our own"

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from capsbench.contracts import Model, class_recall
+from capsbench.contracts import Model, class_recall, predicted_classes
 from capsbench.data.batches import SplitName
 from capsbench.data.evaluation import ViewSelection
 from capsbench.data.images import ImageDataModule
@@ -28,12 +28,16 @@ class Predictions:
             data has no such classes.
         index: (N,) each image's number in its source.
         multiple_objects: True if an image shows several objects.
+        predicted: (N,) the most likely class of each image, -1 for none; None of several objects.
+        targets: (N,) the class of each image; None of several objects.
     """
 
     recall: NDArray[np.float32]
     merged: NDArray[np.bool_] | None
     index: NDArray[np.int64]
     multiple_objects: bool
+    predicted: NDArray[np.int64] | None
+    targets: NDArray[np.int64] | None
 
     @property
     def correct(self) -> NDArray[np.bool_]:
@@ -54,6 +58,7 @@ def predict_split(
         device: Device of the model.
     """
     recall, merged, index = list[torch.Tensor](), list[torch.Tensor](), list[torch.Tensor]()
+    predicted, targets = list[torch.Tensor](), list[torch.Tensor]()
     multiple_objects = False
     for batch in data.evaluation.batches(split, device, views):
         logits = model.logits(model(batch.images))
@@ -63,8 +68,18 @@ def predict_split(
             merged.append(is_correct_merged(logits, batch.targets, rotation, data.turned_alike))
         index.append(batch.index)
         multiple_objects = batch.targets.dim() == 2
-    joined = _concatenate(merged) if data.turned_alike else None
-    return Predictions(_concatenate(recall), joined, _concatenate(index), multiple_objects)
+        if not multiple_objects:
+            chosen = predicted_classes(logits, batch.targets)
+            predicted.append(torch.where(chosen.any(dim=1), chosen.int().argmax(dim=1), -1))
+            targets.append(batch.targets)
+    return Predictions(
+        _concatenate(recall),
+        _concatenate(merged) if data.turned_alike else None,
+        _concatenate(index),
+        multiple_objects,
+        None if multiple_objects else _concatenate(predicted),
+        None if multiple_objects else _concatenate(targets),
+    )
 
 
 def _concatenate(parts: list[torch.Tensor]) -> NDArray[Any]:

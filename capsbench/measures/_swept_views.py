@@ -42,6 +42,9 @@ class ViewPredictions:
         merged: (V, N), as ``correct`` if the classes that a half turn makes alike count as one at
             views that turn further than a quarter; None if the data has no such classes, or no view
             turns so far.
+        predicted: (V, N) the most likely class, -1 for none and where an image was not evaluated;
+            None if images show several objects.
+        targets: (N,) the class of each image; None if they show several.
     """
 
     correct: Bools
@@ -49,6 +52,8 @@ class ViewPredictions:
     index: NDArray[np.int64]
     accuracies: Floats
     merged: Bools | None = None
+    predicted: NDArray[np.signedinteger] | None = None
+    targets: NDArray[np.signedinteger] | None = None
 
     @property
     def as_merged(self) -> ViewPredictions | None:
@@ -72,7 +77,11 @@ def predict_views(
     """
     from capsbench.metrics.view_accuracy import ViewAccuracy  # which imports torchmetrics
 
-    index = data.split("test").index.numpy()
+    test = data.split("test")
+    index = test.index.numpy()
+    targets = test.targets.numpy() if test.targets.dim() == 1 else None
+    smallest = np.min_scalar_type(-data.num_classes)  # of the integers that hold every class
+    predicted = None if targets is None else np.full((len(views), len(index)), -1, smallest)
     order = np.argsort(index)
     correct = np.zeros((len(views), len(index)), dtype=bool)
     evaluated = np.zeros_like(correct)
@@ -85,11 +94,15 @@ def predict_views(
         columns = order[np.searchsorted(index, predictions.index, sorter=order)]
         evaluated[row, columns] = True
         correct[row, columns] = predictions.correct
+        if predicted is not None:
+            predicted[row, columns] = predictions.predicted
         if merged is not None:
             merged[row, columns] = predictions.merged
         metric.update(row, torch.from_numpy(predictions.correct))
         context.advance()
-    return ViewPredictions(correct, evaluated, index, metric.compute().numpy(), merged)
+    return ViewPredictions(
+        correct, evaluated, index, metric.compute().numpy(), merged, predicted, targets
+    )
 
 
 def worst_value(quantity: Quantity, accuracies: Floats, evaluated: Bools) -> Value:

@@ -58,7 +58,8 @@ class AccuracyByView(Measure[AccuracyByViewConfig]):
     accuracy with alike classes as one (6 and 9) is given beside the plain one.
 
     Further per-image arrays: ``correct`` (V, N) bool, and ``evaluated`` (V, N), False where an
-    image was not recorded at a view.
+    image was not recorded at a view; of images of one object ``predicted`` (V, N), the most likely
+    class, -1 for none, and ``target`` (N,), the class.
     """
 
     config = AccuracyByViewConfig
@@ -112,6 +113,8 @@ class AccuracyByView(Measure[AccuracyByViewConfig]):
             "evaluated": evaluated,
             index_name(): predictions.index,
         }
+        if predictions.predicted is not None and predictions.targets is not None:
+            per_image |= {"predicted": predictions.predicted, "target": predictions.targets}
         if evaluated.all():  # otherwise an image has no outcome at views where it was not recorded
             per_image |= {
                 quantity.name: weights @ correct

@@ -122,13 +122,18 @@ class ExampleList(RecordPart):
 
     Attributes:
         views: The views.
-        classes: The class names.
+        classes: The class name of each of the K images.
+        numbers: (V, K) each image's number in its source; -1 where a class has no image at a view.
+            Empty in records from before November 30, 2026.
+        class_names: Names of all classes; empty in the same records.
         sha256: SHA-256 of the file of images; None in records from before November 29, 2026.
     """
 
     views: tuple[ExampleView, ...]
     classes: tuple[str, ...]
     sha256: str | None = None
+    numbers: tuple[tuple[int, ...], ...] = ()
+    class_names: tuple[str, ...] = ()
 
 
 class CellList(Record):

@@ -14,6 +14,8 @@ from capsbench.files.leftovers import clear_leftovers
 from capsbench.records import BenchmarkFolder, ClaimsRecord, Results, load_results
 from capsbench.records.one_version import require_one_revision
 from capsbench.reporting.comparisons.claims import JudgedClaim, judge
+from capsbench.reporting.index.page import update_index
+from capsbench.reporting.index.summary import NAME, claims_summary
 from capsbench.reporting.stamp import claims_inputs, is_current, write_report
 from capsbench.reporting.tables import render_html, render_markdown
 from capsbench.reporting.tables.claims_tables import claim_tables
@@ -83,13 +85,16 @@ def build(folder: Path) -> Path:
         inputs = claims_inputs(folder, record.parts.values())
         if not is_current(files.report, inputs):
             _write(folder, files.report, inputs)
+    update_index(folder.parent, files.report)
     return files.report / "index.html"
 
 
 def _write(folder: Path, report: Path, inputs: str) -> None:
     results = load_claims_results(folder)
     record = results.record
-    tables = claim_tables(results.judged(), record.scale)
+    judged = results.judged()
+    tables = claim_tables(judged, record.scale)
+    summary = claims_summary(record, judged).model_dump_json(indent=1)
     page = render_html.render(
         "claims.html.jinja",
         claims=record.claims,
@@ -103,7 +108,8 @@ def _write(folder: Path, report: Path, inputs: str) -> None:
     remove_link(report)
     clear_leftovers(report)
     text = render_claims(record, tables)
-    write_report(report, inputs, {"report.md": text.encode(), "index.html": page.encode()})
+    texts = {"report.md": text, NAME: summary, "index.html": page}
+    write_report(report, inputs, {name: each.encode() for name, each in texts.items()})
 
 
 def render_claims(record: ClaimsRecord, tables: Sequence[Table], *, level: int = 1) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 
 from capsbench.files.atomic import write_bytes
 from capsbench.names import without_folder
+from capsbench.reporting.charts.difference_charts import difference_charts, pair_places
 from capsbench.reporting.comparisons.differences import difference_numbers
 from capsbench.reporting.comparisons.paired import (
     PairedDifference,
@@ -95,7 +96,15 @@ class Comparison:
         Raises:
             UserError: It cannot be written.
         """
-        page = render_html.render("comparison.html.jinja", comparison=self, tables=self.tables())
+        panels = list(difference_charts(self.differences.views))
+        page = render_html.render(
+            "comparison.html.jinja",
+            charts=bool(panels),
+            comparison=self,
+            tables=self.tables(),
+            panels=panels,
+            legend=pair_places(self.differences.views),
+        )
         write_bytes(path, page.encode())
 
 

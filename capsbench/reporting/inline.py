@@ -1,48 +1,29 @@
-"""Parts of a self-contained page: figures as inline SVG, images as data URIs."""
+"""Images inside of a self-contained page."""
 
 from __future__ import annotations
 
 import io
-import re
 from base64 import b64encode
 from typing import Any
 
 import numpy as np
-from markupsafe import Markup, escape
-from matplotlib.image import imsave
+from PIL import Image
 
-from capsbench.reporting.figures.style import INK, PAPER, SERIES, css_color
-
-NO_METADATA: dict[str, Any] = {"Software": None}  # the same bytes from every release
-_ID = re.compile(r'(\bid="|href="#|url\(#)')
+QUALITY = 80  # of WebP, 0 to 100
 
 
-def inline_svg(content: bytes, *, prefix: str, description: str) -> Markup:
-    """Return a matplotlib SVG file as an element of the page.
-
-    Ink becomes the color of text, and the colors of series become variables of the page, so that
-    the figure follows the light or dark setting. The style sheet decides its size.
+def small_data_uri(images: np.ndarray[Any, np.dtype[np.uint8]]) -> str:
+    """Return images below one another, a row apart, as a WebP inside a data URI, a fifth of a PNG.
 
     Args:
-        content: The SVG file; matplotlib has escaped the names in it.
-        prefix: Prefix of every id, which makes the ids unique in the page.
-        description: Text for screen readers.
-
-    Raises:
-        ValueError: The SVG has no viewBox.
+        images: (K, C, H, W) uint8; unless there are three channels, the first is shown in gray.
     """
-    text = content.decode()
-    text = text[text.index("<svg") :]
-    head, _, body = text.partition(">")
-    view_box = re.search(r'viewBox="([^"]*)"', head)
-    if view_box is None:
-        raise ValueError("an SVG without a viewBox")
-    body = _ID.sub(rf"\g<1>{prefix}-", body)
-    body = body.replace(INK, "currentColor").replace(PAPER, "var(--paper)")
-    for index, each in enumerate(SERIES):
-        body = body.replace(each.color, css_color(index))
-    opening = f'<svg role="img" aria-label="{escape(description)}" viewBox="{view_box[1]}">'
-    return Markup(opening + body.strip())
+    channels = images if images.shape[1] == 3 else images[:, :1].repeat(3, axis=1)
+    spaced = np.pad(channels, ((0, 0), (0, 0), (0, 1), (0, 0)))
+    column = spaced.transpose(0, 2, 3, 1).reshape(-1, images.shape[-1], 3)[:-1]
+    stream = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(column)).save(stream, format="WEBP", quality=QUALITY)
+    return "data:image/webp;base64," + b64encode(stream.getvalue()).decode()
 
 
 def data_uri(images: np.ndarray[Any, np.dtype[np.uint8]]) -> str:
@@ -56,5 +37,5 @@ def data_uri(images: np.ndarray[Any, np.dtype[np.uint8]]) -> str:
     spaced = np.pad(opaque, ((0, 0), (0, 0), (0, 1), (0, 0)))  # a transparent row after each
     column = spaced.transpose(0, 2, 3, 1).reshape(-1, images.shape[-1], 4)[:-1]
     stream = io.BytesIO()
-    imsave(stream, column, format="png", origin="upper", metadata=NO_METADATA)
+    Image.fromarray(np.ascontiguousarray(column), "RGBA").save(stream, format="PNG", optimize=True)
     return "data:image/png;base64," + b64encode(stream.getvalue()).decode()

@@ -1,49 +1,54 @@
-"""The report in Markdown: the question, the tables, the files of figures and the protocol."""
+"""The report in Markdown: the question, the answer, the tables and the protocol."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from capsbench.records import Results
 from capsbench.reporting import protocol
+from capsbench.reporting.charts.section import ChartSection
 from capsbench.reporting.comparisons.aggregate import view_factors
-from capsbench.reporting.figures.all_figures import CaptionedFigure
-from capsbench.reporting.figures.view_figure import describe_curves
-from capsbench.reporting.formatting import FACTORS, listed
+from capsbench.reporting.comparisons.answers import answers
+from capsbench.reporting.comparisons.differences import ModelDifference
+from capsbench.reporting.formatting import listed
 from capsbench.reporting.networks import networks
 from capsbench.reporting.provenance import versions
 from capsbench.reporting.tables import render_markdown
 from capsbench.reporting.tables.render_markdown import plain
 from capsbench.reporting.tables.table import Table
+from capsbench.reporting.tables.view_tables import view_table
 
 
 def render(
-    results: Results, tables: Sequence[Table], measure_figures: Mapping[str, CaptionedFigure]
+    results: Results,
+    tables: Sequence[Table],
+    differences: Sequence[ModelDifference],
+    sections: Sequence[ChartSection],
 ) -> str:
     """Return the report as Markdown text.
 
     Args:
         results: The records.
         tables: The tables of the result.
-        measure_figures: The figures of measures, by the names of their files.
+        differences: The differences between models.
+        sections: The charts of measures, whose captions and notes are written.
     """
     benchmark, record = results.benchmark, results.record
     parts = [f"# {plain(benchmark.title)}", plain(benchmark.question), plain(networks(results))]
     if record.change_texts:
         changed = plain(listed(record.change_texts))
         parts.append(f"> **{record.change_title}** Changed: {changed}.")
+    parts += [plain(answer) for answer in answers(results, differences)]
     parts += [render_markdown.render(table) for table in tables]
     for factor in view_factors(results):
-        description = plain(describe_curves(results, factor))
-        parts += [f"### {FACTORS[factor]}", f"![{description}](figures/accuracy-{factor}.svg)"]
-    for name, each in measure_figures.items():
-        parts += [
-            f"### {plain(each.title)}",
-            f"![{plain(each.description)}](figures/{name}.svg)",
-            plain(each.caption),
-        ]
-        if each.notes:
-            notes = (f"- {plain(title)}: {plain(' '.join(n))}" for title, n in each.notes.items())
+        parts.append(render_markdown.render(view_table(results, factor)))
+    for each in sections:
+        caption = each.caption
+        parts += [f"### {plain(caption.title)}", plain(caption.text), plain(caption.description)]
+        if caption.notes:
+            notes = (
+                f"- {plain(title)}: {plain(' '.join(n))}" for title, n in caption.notes.items()
+            )
             parts.append("Notes:\n\n" + "\n".join(notes))
     terms = (f"- **{term}.** {plain(text)}" for term, text in protocol.protocol_terms(results))
     parts += ["## Protocol", "\n".join(terms)]

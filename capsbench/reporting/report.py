@@ -1,26 +1,22 @@
-"""The report of a benchmark: page, Markdown, CSV and figures, made from records alone."""
+"""The report of a benchmark: page, Markdown and CSV, made from records alone."""
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
-from capsbench.files.atomic import remove, remove_link
+from capsbench.files.atomic import remove_link
 from capsbench.files.lease import lease
 from capsbench.files.leftovers import clear_leftovers
 from capsbench.records import BenchmarkFolder, BenchmarkRecord, load_results
 from capsbench.reporting.stamp import benchmark_inputs, is_current, write_report
-
-# Figures of factors and models, of which another protocol has others.
-CHANGING_FIGURE = re.compile(r"(accuracy-\w+|training-\d+)\.(svg|png)")
 
 
 def build(folder: Path) -> Path:
     """Build ``folder/report/`` from the records; the same records give the same bytes.
 
     A report that was made from the same records by the same code, and whose files were not changed
-    since, is left as it is. Figures of a factor or model that has left the protocol are removed;
-    other files stay. Of two processes that build the page, the second one waits for the first.
+    since, is left as it is; other files stay. Of two processes that build the page, the second one
+    waits for the first.
 
     Args:
         folder: ``runs/<benchmark>``.
@@ -37,18 +33,16 @@ def build(folder: Path) -> Path:
         inputs = benchmark_inputs(folder, record)
         if not is_current(files.report, inputs):
             _write(folder, files.report, inputs)
+    from capsbench.reporting.index.page import update_index
+
+    update_index(folder.parent, files.report)
     return files.report / "index.html"
 
 
 def _write(folder: Path, report: Path, inputs: str) -> None:
-    from capsbench.reporting.report_files import report_files  # imports matplotlib
+    from capsbench.reporting.report_files import report_files  # imports Altair
 
     written = report_files(load_results(folder))
-    figures = report / "figures"
-    for place in (report, figures):
-        remove_link(place)
-        clear_leftovers(place)
-    for old in figures.glob("*"):
-        if CHANGING_FIGURE.fullmatch(old.name) and f"figures/{old.name}" not in written:
-            remove(old)
+    remove_link(report)
+    clear_leftovers(report)
     write_report(report, inputs, written)

@@ -1,13 +1,14 @@
-"""Files of the report of a benchmark: page, Markdown, CSV and figures."""
+"""Files of the report of a benchmark: page, Markdown and CSV."""
 
 from __future__ import annotations
 
 from capsbench.records import Results
 from capsbench.reporting import markdown, page
+from capsbench.reporting.charts.all_charts import measure_charts
 from capsbench.reporting.comparisons.differences import differences_csv, model_differences
 from capsbench.reporting.exports.csv_file import results_csv
-from capsbench.reporting.figures import all_figures
-from capsbench.reporting.figures.plotting import png, svg
+from capsbench.reporting.index import summary
+from capsbench.reporting.index.summary import benchmark_summary
 from capsbench.reporting.tables.result_tables import result_tables
 
 
@@ -19,16 +20,12 @@ def report_files(results: Results) -> dict[str, bytes]:
     """
     differences = model_differences(results)
     tables = result_tables(results, differences)
-    measure_figures = all_figures.measure_figures(results)
-    drawn = all_figures.accuracy_figures(results) | all_figures.training_figures(results)
-    drawn |= {name: each.figure for name, each in measure_figures.items()}
-    drawings = {name: svg(figure) for name, figure in drawn.items()}
-    files: dict[str, bytes] = {}
-    for name, figure in drawn.items():
-        files[f"figures/{name}.svg"] = drawings[name]
-        files[f"figures/{name}.png"] = png(figure)
-    files["results.csv"] = results_csv(results).encode()
-    files["differences.csv"] = differences_csv(results, differences).encode()
-    files["report.md"] = markdown.render(results, tables, measure_figures).encode()
-    files["index.html"] = page.render(results, tables, drawings, measure_figures).encode()
-    return files
+    sections = measure_charts(results)
+    texts = {
+        "results.csv": results_csv(results),
+        "differences.csv": differences_csv(results, differences),
+        "report.md": markdown.render(results, tables, differences, sections),
+        summary.NAME: benchmark_summary(results, differences).model_dump_json(indent=1),
+        "index.html": page.render(results, tables, differences, sections),
+    }
+    return {name: text.encode() for name, text in texts.items()}

@@ -127,6 +127,7 @@ def _record_files(runs: Path, cell: CellReference) -> Iterator[Path]:
     folder = CellFolder(runs / cell.path)
     yield from (folder.config, folder.training, folder.trajectory, folder.weights, folder.failure)
     yield from map(folder.measure, cell.measures.values())
+    yield from sorted(folder.measure("x").parent.glob("*.json"))  # measured beside the protocol
 
 
 def _array_files(runs: Path, cell: CellReference) -> Iterator[Path]:

@@ -7,6 +7,7 @@ from itertools import chain
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from capsbench.data.images import ImageDataModule
 from capsbench.files.atomic import is_present, write_npz
@@ -19,7 +20,7 @@ from capsbench.running.cell import Cell
 from capsbench.schema import Benchmark
 from capsbench.viewpoint.grid import GridView
 
-NUM_CLASSES = 5
+NUM_CLASSES, PER_CLASS = 10, 4  # at most
 
 
 def require_images(measures: Sequence[MeasureConfig], data: ImageDataModule) -> None:
@@ -49,13 +50,15 @@ def recorded_examples(folder: BenchmarkFolder, cell: Cell) -> ExampleList | None
     recorded = CellList.load(folder.record)
     if recorded.cells[:1] != (cell.reference,) or recorded.examples is None:
         return None
+    if not recorded.examples.numbers:
+        return None
     return recorded.examples if file_sha256(folder.examples) == recorded.examples.sha256 else None
 
 
 def write_examples(
     benchmark: Benchmark, data: ImageDataModule, folder: BenchmarkFolder
 ) -> ExampleList | None:
-    """Write ``examples.npz``: the first test image of some classes at each view of the grid.
+    """Write ``examples.npz``: the first test images of some classes at each view of the grid.
 
     Args:
         benchmark: The protocol, with its grid.
@@ -69,9 +72,10 @@ def write_examples(
     views = list(dict.fromkeys(chain(*(grid.views() for grid in grids))))
     if not views:
         return None
-    classes = torch.unique(data.split("test").targets)[:NUM_CLASSES]
-    images = torch.stack([_first_of_each_class(data, view, classes) for view in views])
-    write_npz(folder.examples, {"images": images.numpy()})
+    known = torch.unique(data.split("test").targets)[:NUM_CLASSES]
+    classes = known.repeat_interleave(PER_CLASS)
+    drawn = [_first_of_each_class(data, view, known) for view in views]
+    write_npz(folder.examples, {"images": torch.stack([images for images, _ in drawn]).numpy()})
     sha256 = file_sha256(folder.examples)
     return ExampleList(
         views=tuple(
@@ -82,14 +86,27 @@ def write_examples(
         ),
         classes=tuple(data.class_names[label] for label in classes.tolist()),
         sha256=sha256,
+        numbers=tuple(tuple(numbers.tolist()) for _, numbers in drawn),
+        class_names=tuple(data.class_names),
     )
 
 
-def _first_of_each_class(data: ImageDataModule, view: GridView, classes: Tensor) -> Tensor:
-    """Return (K, C, H, W) uint8, the first image of each class at a view; black if missing."""
+def _first_of_each_class(
+    data: ImageDataModule, view: GridView, classes: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Return the first images of each class at a view, and their numbers in the source.
+
+    Returns:
+        (K, C, H, W) uint8, black if a class has no further image; (K,), -1 for these.
+    """
     split, rows = data.split("test"), data.evaluation.view_rows("test", view)
     is_class = split.targets[rows] == classes[:, None]
-    firsts = rows[is_class.int().argmax(dim=1)]
+    order = is_class.int().argsort(dim=1, descending=True, stable=True)[:, :PER_CLASS]
+    missing = PER_CLASS - order.shape[1]  # of a view with few images
+    exists = F.pad(is_class.gather(1, order), (0, missing)).flatten()
+    order = F.pad(order, (0, missing))
+    firsts = rows[order.flatten()]
     images = data.evaluation.get_batch("test", firsts, view).images
-    visible = images * is_class.any(dim=1)[:, None, None, None]
-    return (255 * visible).round().to(torch.uint8)
+    visible = images * exists[:, None, None, None]
+    numbers = torch.where(exists, split.index[firsts], -1)
+    return (255 * visible).round().to(torch.uint8), numbers

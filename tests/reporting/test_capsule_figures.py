@@ -6,7 +6,6 @@ from matplotlib.colors import to_hex
 from capsbench.reporting.figures.capsules import GAP, assignment_maps, pose_sweep
 from capsbench.reporting.figures.plotting import png, svg
 from capsbench.reporting.figures.style import SERIES
-from capsbench.reporting.inline import inline_svg
 
 RANDOM = np.random.default_rng(0)
 OFFSETS = (-0.25, 0.0, 0.25)
@@ -70,14 +69,6 @@ def test_unused_panels_are_hidden():
     assert len(figure.axes) == 12
     assert len(visible(figure)) == 8
     assert png(figure)
-
-
-def test_colors_of_the_maps_follow_the_page():
-    text = str(inline_svg(svg(maps()), prefix="x", description="Assignments"))
-    for index, each in enumerate(SERIES[:2]):
-        assert f"fill: var(--series-{index})" in text
-        assert each.color not in text
-    assert "currentColor" in text
 
 
 def sweep():

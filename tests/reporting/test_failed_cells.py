@@ -64,14 +64,12 @@ def test_a_cell_with_everything_is_no_failed_one(write_benchmark, tmp_path):
     assert load_results(folder).cells[0].problem is None
 
 
-def test_page_and_markdown(folder, monkeypatch):
+def test_page_and_markdown(folder):
     results = load_results(folder)
-    monkeypatch.setattr(page, "view_factors", lambda _: [])  # drawing takes long
-    monkeypatch.setattr(markdown, "view_factors", lambda _: [])
     tables = result_tables(results, [])
-    html = page.render(results, tables, {}, {})
+    html = page.render(results, tables, [], [])
     path = results.cells[1].reference.path
-    for text in (html, markdown.render(results, tables, {})):
+    for text in (html, markdown.render(results, tables, [], [])):
         for words in ("SIGKILL", f"{path}/log.txt", COMMAND, "out of host memory", "1 of 2"):
             assert words in text
     assert "&lt;b&gt;&amp; the log" in html  # the traceback, escaped

@@ -15,7 +15,7 @@ from capsbench.records import BenchmarkFolder, BenchmarkRecord, load_results
 from capsbench.reporting import report
 from capsbench.reporting.tables.render_markdown import plain
 from capsbench.reporting.terminal import result_tables
-from tests.reporting.page_elements import Elements
+from tests.reporting.page_elements import Elements, foreign_scripts
 
 NASTY = (
     "=1+1 ![x](http://track.example/p.png) <img src=http://track.example onerror=alert(1)> "
@@ -81,9 +81,8 @@ def test_no_element_of_the_page_comes_from_a_record(folder: Path):
     elements = Elements(page).elements
     assert page.count("&lt;script&gt;") >= 6
     assert "{{ 7 * 7 }}" in page
-    assert not {"script", "iframe", "object", "embed", "base", "form"} & {
-        tag for tag, _ in elements
-    }
+    assert not {"iframe", "object", "embed", "base", "form"} & {tag for tag, _ in elements}
+    assert foreign_scripts(page) == []
     for _, attributes in elements:
         assert not [name for name in attributes if name.startswith("on")]
         for name in ("src", "href", "xlink:href", "action", "srcdoc"):
@@ -93,8 +92,7 @@ def test_no_element_of_the_page_comes_from_a_record(folder: Path):
 def test_markdown_has_no_image_link_or_html_of_a_record(folder: Path):
     text = (folder / "report/report.md").read_text()
     assert not re.search(r"<[a-zA-Z/]", text)
-    for target in re.findall(r"(?<!\\)\]\(([^)]*)", text):
-        assert re.fullmatch(r"figures/[\w.-]+", target)
+    assert re.findall(r"(?<!\\)\]\(([^)]*)", text) == []
     assert "# heading" not in [line.strip() for line in text.splitlines()]
     assert "!\\[x\\]" in text
 

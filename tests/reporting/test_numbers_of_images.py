@@ -158,7 +158,7 @@ def test_tables_and_captions_of_a_page(evaluation):
     totals = {row.cells[:2]: row.cells[-1] for row in values.rows}
     assert totals["accuracy-by-view", "familiar accuracy"] == "4"
     assert totals["accuracy-by-view", "worst accuracy"] == "4"
-    caption = measure_figures(records)["accuracy-by-joint-view"].caption
+    caption = measure_figures(records)["accuracy-by-joint-view"].caption.text
     assert "1 to 4 test images" in caption
     terms = dict(protocol.protocol_terms(records))
     assert "Every test image" not in terms["Test"]

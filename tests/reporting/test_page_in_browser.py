@@ -8,9 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from axe_core_python import __file__ as axe_package
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
+from selenium.webdriver.support.wait import WebDriverWait
 
 from capsbench.reporting import report
 from tests.reporting.test_hostile_records import write_hostile
@@ -83,8 +86,15 @@ def page(browser: Browser, tmp_path_factory: pytest.TempPathFactory, write_bench
         settings={"recipe.steps": 300},
     )
     browser.get(report.build(folder).as_uri())
-    browser.execute_script("document.querySelectorAll('details').forEach(d => d.open = true)")
+    open_all(browser)
     return browser
+
+
+def open_all(browser: Browser) -> None:
+    """Open all details, and wait until every chart is drawn."""
+    browser.execute_script("document.querySelectorAll('details').forEach(d => d.open = true)")
+    undrawn = "return [...document.querySelectorAll('.chart')].filter(e => !e.querySelector('svg'))"
+    WebDriverWait(browser, 60).until(lambda b: not b.execute_script(undrawn))
 
 
 @pytest.fixture
@@ -107,9 +117,11 @@ def test_it_renders(page: Browser, show):
         e.text.splitlines()[0] for e in page.find_elements(By.CSS_SELECTOR, ".summary tbody th")
     ]
     assert labels == ["CNN", HOSTILE, "EM routing"]
-    figures = page.find_elements(By.CSS_SELECTOR, "figure > svg")
-    assert len(figures) == 4 + 3
-    assert all(f.size["width"] > 300 and f.size["height"] > 150 for f in figures)
+    charts = page.find_elements(By.CSS_SELECTOR, ".chart svg")
+    answers, factors, costs, trainings = 2, 4, 2 * 2, 2 * 3
+    assert len(charts) == answers + factors + costs + trainings
+    assert all(chart.size["width"] > 300 and chart.size["height"] > 120 for chart in charts)
+    assert all(chart.accessible_name for chart in page.find_elements(By.CSS_SELECTOR, ".chart"))
     broken = "return [...document.images].filter(i => !i.complete || !i.naturalWidth).length"
     assert page.execute_script(broken) == 0
     assert len(page.find_elements(By.CSS_SELECTOR, ".strip img")) == 70
@@ -117,7 +129,7 @@ def test_it_renders(page: Browser, show):
 
 def test_the_console_is_silent_and_nothing_is_fetched(page: Browser):
     page.refresh()
-    page.execute_script("document.querySelectorAll('details').forEach(d => d.open = true)")
+    open_all(page)
     assert page.get_log("browser") == []
     fetched = page.execute_script(
         "return performance.getEntriesByType('resource').map(entry => entry.name)"
@@ -138,7 +150,7 @@ def test_the_page_never_scrolls_sideways(page: Browser, show, width: int):
 def test_figures_are_legible_on_a_phone(page: Browser, show):
     show(360)
     heights = page.execute_script(
-        "return [...document.querySelectorAll('figure > svg text')]"
+        "return [...document.querySelectorAll('.chart svg text')]"
         ".map(e => [parseFloat(getComputedStyle(e).fontSize), e.getScreenCTM()])"
         ".map(([size, matrix]) => size * Math.hypot(matrix.a, matrix.b))"
     )
@@ -160,8 +172,90 @@ def test_text_stands_out(page: Browser, show, scheme: str):
     ]
     assert weak == []
     marks = page.execute_script(MARKS)
-    assert len(marks) == 6
+    assert len(marks) == 9
     assert all(contrast(mark, texts[0][2]) >= 3 for mark in marks)
+
+
+def drawn_marks(page: Browser) -> list[int]:
+    """Return the number of symbols in each of the charts of factors."""
+    count: list[int] = page.execute_script(
+        "return [...document.querySelectorAll('[aria-labelledby=curves] .chart')]"
+        ".map(e => e.querySelectorAll('.mark-symbol > path').length)"
+    )
+    return count
+
+
+def test_the_legend_switches_models_and_seeds_in_all_charts(page: Browser, show):
+    show(1280)
+    before = drawn_marks(page)
+    buttons = page.find_elements(By.CSS_SELECTOR, ".legend button")
+    assert [button.text for button in buttons] == ["CNN", HOSTILE, "EM routing", "marks of seeds"]
+    for button in (buttons[1], buttons[3]):
+        button.click()
+        WebDriverWait(page, 10).until(
+            lambda b: all(now < old for now, old in zip(drawn_marks(b), before, strict=True))
+        )
+        assert button.get_attribute("aria-pressed") == "false"
+        button.click()
+        WebDriverWait(page, 10).until(lambda b: drawn_marks(b) == before)
+        assert button.get_attribute("aria-pressed") == "true"
+
+
+def test_a_view_reads_out_every_model(page: Browser, show):
+    show(1280)
+    chart = page.find_element(By.CSS_SELECTOR, "[aria-labelledby=curves] .chart svg")
+    page.execute_script(
+        "arguments[0].scrollIntoView({block: 'center', behavior: 'instant'})", chart
+    )
+    mouse = ActionChains(page).move_to_element(chart)
+    mouse.move_by_offset(40, -80).move_by_offset(1, 1).perform()
+    tooltip = page.find_element(By.ID, "vg-tooltip-element")
+    WebDriverWait(page, 10).until(lambda _: tooltip.is_displayed())
+    for model in ("CNN", HOSTILE, "EM routing"):
+        assert model in tooltip.text
+    assert "°" in tooltip.text and "%" in tooltip.text
+
+
+def test_a_table_is_sorted_by_its_numbers_and_filtered(page: Browser, show):
+    show(1280)
+    heading = page.find_element(By.CSS_SELECTOR, "table.summary thead th:nth-child(3)")
+    cells = "return [...document.querySelectorAll('table.summary tbody td:nth-child(3)')]"
+    values = f"{cells}.map(e => parseFloat(e.dataset.order))"
+    original = page.execute_script(values)
+    assert original == sorted(original)
+    page.execute_script(
+        "arguments[0].scrollIntoView({block: 'center', behavior: 'instant'})", heading
+    )
+    heading.click()
+    assert heading.get_attribute("aria-sort") == "ascending"
+    heading.click()
+    assert page.execute_script(values) == sorted(original, reverse=True)
+    heading.click()
+    assert page.execute_script(values) == original
+    search = page.find_element(By.CSS_SELECTOR, ".numbers .dt-search input")
+    rows = search.find_elements(By.XPATH, "ancestor::details//tbody/tr")
+    search.send_keys("-90")
+    left = search.find_elements(By.XPATH, "ancestor::details//tbody/tr")
+    assert 0 < len(left) < len(rows)
+    search.clear()
+
+
+def test_a_link_to_a_closed_part_opens_it(page: Browser, show):
+    show(1280)
+    page.execute_script("document.getElementById('model-1').open = false")
+    page.execute_script("location.hash = '#model-1'")
+    opened = "return document.getElementById('model-1').open"
+    WebDriverWait(page, 10).until(lambda b: b.execute_script(opened))
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (1280, "dark"), (360, "light")])
+def test_axe_finds_nothing_serious(page: Browser, show, width: int, scheme: str):
+    show(width, scheme)
+    page.execute_script((Path(str(axe_package)).parent / "axe.min.js").read_text())
+    found = page.execute_async_script("axe.run(document).then(arguments[0])")
+    assert found["passes"]
+    serious = [each for each in found["violations"] if each["impact"] in ("serious", "critical")]
+    assert [(each["id"], each["nodes"][0]["html"][:200]) for each in serious] == []
 
 
 def test_nothing_of_a_strangers_records_runs_or_is_fetched(
@@ -170,14 +264,14 @@ def test_nothing_of_a_strangers_records_runs_or_is_fetched(
     folder = write_hostile(tmp_path, write_benchmark)
     browser.get_log("browser")
     browser.get((folder / "report/index.html").as_uri())
-    browser.execute_script("document.querySelectorAll('details').forEach(d => d.open = true)")
+    open_all(browser)
     assert browser.title.startswith("=1+1 ![x]")
     assert browser.get_log("browser") == []
     fetched = browser.execute_script(
         "return performance.getEntriesByType('resource').map(entry => entry.name)"
     )
     assert [name for name in fetched if not name.startswith("data:")] == []
-    assert browser.execute_script("return document.scripts.length") == 0
+    assert browser.execute_script("return window.broken") is None
 
 
 def luminance(color: list[float]) -> float:

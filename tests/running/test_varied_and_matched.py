@@ -6,7 +6,8 @@ from capsbench.records import ProtocolChanges, load_results
 from capsbench.reporting.comparisons import matched
 from capsbench.reporting.comparisons.differences import model_differences
 from capsbench.reporting.comparisons.published import compare_differences, compare_published
-from capsbench.reporting.figures.scaling_figures import varied_curves, varied_figure
+from capsbench.reporting.comparisons.scaling import varied_curves
+from capsbench.reporting.figures.scaling_figures import varied_figure
 from capsbench.running.benchmark import run_benchmark
 from capsbench.running.plan import plan
 from capsbench.schema import Benchmark

@@ -10,8 +10,9 @@ from capsbench.errors import UserError
 from capsbench.records import ProtocolChanges, load_results
 from capsbench.reporting.comparisons.differences import model_differences
 from capsbench.reporting.comparisons.published import compare_published
+from capsbench.reporting.comparisons.scaling import varied_caption, varied_curves
 from capsbench.reporting.exports.checks import check_cells
-from capsbench.reporting.figures.scaling_figures import varied_caption, varied_curves, varied_figure
+from capsbench.reporting.figures.scaling_figures import varied_figure
 from capsbench.reporting.formatting import points
 from capsbench.reporting.tables.case_table import case_table
 from capsbench.reporting.tables.published_tables import model_text

@@ -12,7 +12,13 @@ from matplotlib.lines import Line2D
 
 from capsbench.measures import ConditionFigureSpec, Measure
 from capsbench.records import CellResult, Results
-from capsbench.reporting.comparisons.aggregate import SeedValues, aggregate_seeds, quantities
+from capsbench.reporting.comparisons.aggregate import quantities
+from capsbench.reporting.comparisons.conditions import (
+    PanelKey,
+    condition_curve,
+    panel_keys,
+    panel_title,
+)
 from capsbench.reporting.figures.plotting import (
     LEGEND_LINE,
     PANEL,
@@ -23,11 +29,8 @@ from capsbench.reporting.figures.plotting import (
 )
 from capsbench.reporting.figures.style import INK, series
 from capsbench.reporting.formatting import number
-from capsbench.values import Condition, Quantity
 
 DASHES: tuple[Any, ...] = ((0, (5, 2)), (0, (1, 2)), (0, (5, 2, 1, 2)))  # of further lines
-PanelKey = tuple[Condition | None, ...]  # value of each field in `ConditionFigureSpec.panels`
-Point = tuple[float, SeedValues]
 
 
 def condition_figure(
@@ -75,56 +78,6 @@ def condition_figure(
             names = [spec.metric.replace("_", " "), *(line.name for line, _ in further)]
             figure.legend(handles, names, loc="outside lower left", ncols=len(handles))
     return figure
-
-
-def panel_keys(results: Results, name: str, spec: ConditionFigureSpec) -> list[PanelKey]:
-    """Return the panels of any model, in the order of the records."""
-    return list(
-        dict.fromkeys(
-            _panel_key(quantity, spec)
-            for cells in results.by_label().values()
-            for quantity in quantities(cells, name, metric=spec.metric)
-            if spec.condition in quantity.condition
-        )
-    )
-
-
-def condition_curve(
-    cells: Sequence[CellResult],
-    name: str,
-    spec: ConditionFigureSpec,
-    key: PanelKey,
-    metric: str,
-) -> list[Point]:
-    """Return a metric over the seeds of a model at each value of the condition, in one panel."""
-    curve = {
-        float(quantity.condition[spec.condition]): quantity
-        for quantity in quantities(cells, name, metric=metric)
-        if spec.condition in quantity.condition and _panel_key(quantity, spec) == key
-    }
-    if curve and spec.at_zero and metric == spec.metric:
-        curve.setdefault(0.0, Quantity(metric=metric, condition=spec.at_zero))
-    points = [(x, aggregate_seeds(cells, name, quantity)) for x, quantity in sorted(curve.items())]
-    return [(x, seed_values) for x, seed_values in points if seed_values is not None]
-
-
-def panel_title(spec: ConditionFigureSpec, key: PanelKey) -> str:
-    """Return the title of a panel, such as ``FGSM, targeted, from CNN``."""
-    words = []
-    for field, value in zip(spec.panels, key, strict=True):
-        if value is True:
-            words.append(field)
-        elif field == "source" and value is not None:
-            words.append(f"from {value}")
-        elif isinstance(value, str):
-            words.append(spec.names.get(value, value))
-        elif value:
-            words.append(f"{field} {number(value)}")
-    return ", ".join(words)
-
-
-def _panel_key(quantity: Quantity, spec: ConditionFigureSpec) -> PanelKey:
-    return tuple(quantity.fields.get(field) for field in spec.panels)
 
 
 def _draw_panel(

@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 from capsbench.measures import HeatMapFigureSpec, Measure
 from capsbench.measures.accuracy_by_joint_view import AccuracyByJointView
 from capsbench.records import Results
-from capsbench.reporting.comparisons.aggregate import aggregate_seeds
 from capsbench.reporting.comparisons.joint_views import (
     ACCURACY_BY_JOINT_VIEW,
     Bools,
@@ -29,8 +28,7 @@ from capsbench.reporting.comparisons.joint_views import (
     joint_views,
 )
 from capsbench.reporting.figures.plotting import new_figure
-from capsbench.reporting.formatting import AXES, FACTORS, NUMBER_FORMATS, listed, number, view
-from capsbench.values import Quantity
+from capsbench.reporting.formatting import AXES, number
 
 COLUMNS = 4  # panels side by side
 WIDTH, HEIGHT = 2.5, 2.1  # inches, of one panel
@@ -102,34 +100,6 @@ def heat_map_figure(
             _color_bar(figure, panels[rows:], image, label, factor)
         _label(panels, views)
     return figure
-
-
-def describe_heat_maps(
-    results: Results, name: str, measure: type[Measure[Any]], spec: HeatMapFigureSpec
-) -> str:
-    """Describe the heat maps in words, for screen readers."""
-    views = joint_views(results, name, spec.metric)
-    assert views is not None
-    text = NUMBER_FORMATS[measure.metrics[spec.metric].unit].text
-    sentences = [f"{spec.title}: {listed([FACTORS[each].lower() for each in views.factors])}."]
-    for title, cells in results.by_label().items():
-        values = views.means(cells, name)
-        if np.isnan(values).all():
-            continue
-        parts = []
-        for split in ("familiar", "novel"):
-            quantity = Quantity(metric=spec.metric, split=split)
-            if seed_values := aggregate_seeds(cells, name, quantity):
-                parts.append(f"{text(seed_values.mean)} at {split} views")
-        row, column = np.unravel_index(np.nanargmin(values), values.shape)
-        at = (views.first[row], views.second[column])
-        place = " and ".join(
-            f"{FACTORS[factor].lower()} {view(factor, value)}"
-            for factor, value in zip(views.factors, at, strict=True)
-        )
-        parts.append(f"lowest {text(float(values[row, column]))} at {place}")
-        sentences.append(f"{title}: {listed(parts)}.")
-    return " ".join([*sentences, "The numbers are in results.csv."])
 
 
 def _draw(

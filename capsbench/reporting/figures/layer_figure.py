@@ -12,19 +12,23 @@ from matplotlib.lines import Line2D
 
 from capsbench.measures import LayerFigureSpec, LineSpec
 from capsbench.records import CellResult, Results
-from capsbench.reporting.comparisons.aggregate import SeedValues, aggregate_seeds, quantities
+from capsbench.reporting.comparisons.aggregate import SeedValues
+from capsbench.reporting.comparisons.layer_lines import (
+    LAST,
+    UNTRAINED,
+    Drawn,
+    drawn_quantities,
+    layer_values,
+    lines_of,
+)
 from capsbench.reporting.figures.plotting import legend_rows, new_figure
 from capsbench.reporting.figures.style import INK, PAPER, series
 from capsbench.reporting.formatting import FACTORS
-from capsbench.values import Quantity
 
 COLUMN, ROW = 2.5, 1.75  # inches, of one panel
 NAMES = 1.15  # inches, of the names of layers below
-LAST = "probabilities"  # layers listed after it are not on the path from image to prediction
 DASHES = (0, (4, 2))
 DOTS = (0, (1, 1.5))  # of networks before training
-UNTRAINED = "{name}, before training"
-Drawn = tuple[LineSpec, bool]  # a line, and True for that of the networks before training
 
 
 def layer_figure(results: Results, name: str, spec: LayerFigureSpec) -> Figure | None:
@@ -58,7 +62,7 @@ def layer_figure(results: Results, name: str, spec: LayerFigureSpec) -> Figure |
             axes.set_title(label.replace(" (", "\n("), fontsize=9.5)
         for axes in panels[:-1].flat:
             axes.tick_params(labelbottom=False)
-        lines = [each for each in _lines(spec) if each in drawn]
+        lines = [each for each in lines_of(spec) if each in drawn]
         names = [
             UNTRAINED.format(name=line.name) if dotted else line.name for line, dotted in lines
         ]
@@ -66,23 +70,6 @@ def layer_figure(results: Results, name: str, spec: LayerFigureSpec) -> Figure |
         handles = [Line2D([], [], **_line_style(spec, *each, INK)) for each in lines]
         figure.legend(handles, names, loc="outside upper left", ncols=ceil(len(names) / rows))
     return figure
-
-
-def drawn_quantities(
-    cells: Sequence[CellResult], name: str, spec: LayerFigureSpec
-) -> list[Quantity]:
-    """Return the quantities that the figure draws: by layer, of all views or of those of a factor.
-
-    They are in the order of the records.
-    """
-    conditions = {(line.metric, frozenset(line.condition.items())) for line in spec.lines}
-    return [
-        quantity
-        for quantity in quantities(cells, name, view=None)
-        if quantity.layer is not None
-        and (quantity.factor is not None) == spec.by_factor
-        and (quantity.metric, frozenset(quantity.condition.items())) in conditions
-    ]
 
 
 def _draw_panel(
@@ -100,13 +87,13 @@ def _draw_panel(
     drawn = set()
     for height in spec.references:
         axes.axhline(height, color=INK, alpha=0.5, linewidth=0.8, linestyle=(0, (1, 2)))
-    for line, dotted in _lines(spec):
+    for line, dotted in lines_of(spec):
         points = [
             (layers.index(str(quantity.layer)), seed_values)
             for quantity in drawn_here
             if (quantity.metric, quantity.condition) == (line.metric, line.condition)
             and quantity.factor == factor
-            and (seed_values := _seed_values(cells, name, quantity, dotted)) is not None
+            and (seed_values := layer_values(cells, name, quantity, dotted)) is not None
         ]
         if points:
             drawn.add((line, dotted))
@@ -143,21 +130,6 @@ def _draw_line(
 
 def _x(point: tuple[int, SeedValues]) -> int:
     return point[0]
-
-
-def _lines(spec: LayerFigureSpec) -> list[Drawn]:
-    """Return the lines, each but the controls followed by that of the networks before training."""
-    return [
-        (line, dotted)
-        for line in spec.lines
-        for dotted in ((False,) if line.control else (False, True))
-    ]
-
-
-def _seed_values(
-    cells: Sequence[CellResult], name: str, quantity: Quantity, untrained: bool
-) -> SeedValues | None:
-    return aggregate_seeds(cells, name, quantity.of_untrained() if untrained else quantity)
 
 
 def _line_style(spec: LayerFigureSpec, line: LineSpec, dotted: bool, color: str) -> dict[str, Any]:

@@ -25,32 +25,42 @@ class Series(NamedTuple):
         dark: Color on dark paper, with the same contrast.
         marker: Marker of matplotlib.
         path: The same marker as an SVG path within -5..5.
+        shape: The same for Vega: its name, or an SVG path within -1..1.
     """
 
     color: str
     dark: str
     marker: str
     path: str
+    shape: str
 
 
 SERIES = (
-    Series("#0072b2", "#56b4e9", "o", "M-4,0a4,4 0 1,0 8,0a4,4 0 1,0 -8,0z"),
-    Series("#d55e00", "#f0884a", "s", "M-3.6,-3.6h7.2v7.2h-7.2z"),
-    Series("#00835f", "#2bc79a", "^", "M0,-4.4L4.6,4H-4.6z"),
-    Series("#a8508a", "#e08fc2", "D", "M0,-5L5,0L0,5L-5,0z"),
-    Series("#8a6d00", "#e3c13f", "v", "M0,4.4L4.6,-4H-4.6z"),
-    Series("#5b5f97", "#a9aee8", "P", "M-1.6,-5h3.2v3.4h3.4v3.2h-3.4v3.4h-3.2v-3.4h-3.4v-3.2h3.4z"),
+    Series("#0072b2", "#56b4e9", "o", "M-4,0a4,4 0 1,0 8,0a4,4 0 1,0 -8,0z", "circle"),
+    Series("#d55e00", "#f0884a", "s", "M-3.6,-3.6h7.2v7.2h-7.2z", "square"),
+    Series("#00835f", "#2bc79a", "^", "M0,-4.4L4.6,4H-4.6z", "triangle-up"),
+    Series("#a8508a", "#e08fc2", "D", "M0,-5L5,0L0,5L-5,0z", "diamond"),
+    Series("#8a6d00", "#e3c13f", "v", "M0,4.4L4.6,-4H-4.6z", "triangle-down"),
+    Series(
+        "#5b5f97",
+        "#a9aee8",
+        "P",
+        "M-1.6,-5h3.2v3.4h3.4v3.2h-3.4v3.4h-3.2v-3.4h-3.4v-3.2h3.4z",
+        "cross",
+    ),
     Series(
         "#b0143c",
         "#ff8aa5",
         "X",
         "M-4.4,-2L-2,-4.4L0,-2.4L2,-4.4L4.4,-2L2.4,0L4.4,2L2,4.4L0,2.4L-2,4.4L-4.4,2L-2.4,0z",
+        "M-.9,-.4L-.4,-.9L0,-.5L.4,-.9L.9,-.4L.5,0L.9,.4L.4,.9L0,.5L-.4,.9L-.9,.4L-.5,0Z",
     ),
     Series(
         "#4a4a4a",
         "#bdbdbd",
         "*",
         "M0,-5.4L1.4,-1.9L5.1,-1.7L2.2,0.7L3.2,4.4L0,2.3L-3.2,4.4L-2.2,0.7L-5.1,-1.7L-1.4,-1.9z",
+        "M0,-1L.3,-.4L1,-.3L.4,.2L.6,.9L0,.5L-.6,.9L-.4,.2L-1,-.3L-.3,-.4Z",
     ),
 )
 

@@ -16,7 +16,6 @@ from capsbench.records import Results
 from capsbench.reporting.comparisons.aggregate import (
     ACCURACY_BY_VIEW,
     CurvePoint,
-    aggregate_seeds,
     curve,
     view_factors,
 )
@@ -30,8 +29,7 @@ from capsbench.reporting.figures.plotting import (
     share_axis,
 )
 from capsbench.reporting.figures.style import INK, PAPER, line_style, series
-from capsbench.reporting.formatting import AXES, listed, percent
-from capsbench.values import Quantity
+from capsbench.reporting.formatting import AXES
 from capsbench.viewpoint.factors import FACTORS
 from capsbench.viewpoint.spread import Spread
 
@@ -98,20 +96,6 @@ def view_figure(
             axes.set_visible(False)
         draw_legend(figure, list(groups), rows)
     return figure
-
-
-def describe_curves(results: Results, factor: str) -> str:
-    """Describe accuracy over the views of a factor in words, for screen readers."""
-    sentences = [f"Accuracy against {AXES[factor]}."]
-    for title, cells in results.by_label().items():
-        parts = []
-        for split in ("familiar", "novel"):
-            quantity = Quantity(metric="accuracy", split=split, factor=factor)
-            if seed_values := aggregate_seeds(cells, ACCURACY_BY_VIEW, quantity):
-                parts.append(f"{percent(seed_values.mean)} at {split} views")
-        if parts:
-            sentences.append(f"{title}: {listed(parts)}.")
-    return " ".join(sentences)
 
 
 def _draw_panel(

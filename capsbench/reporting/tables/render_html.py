@@ -13,20 +13,23 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from capsbench.reporting import formatting
+from capsbench.reporting.charts.embed import chart_data, scripts
 from capsbench.reporting.figures.style import SERIES, css_color, series
 from capsbench.reporting.tables.table import Table
 
 
-def render(template: str, **values: Any) -> str:
+def render(template: str, *, charts: bool = False, **values: Any) -> str:
     """Return a page.
 
     Args:
         template: Name of the template.
+        charts: True for a page with charts.
         values: Its variables; text in them is escaped.
     """
     pages = environment()
     style = pages.get_template("style.css").render(palette=SERIES)
-    return pages.get_template(template).render(**values, style=Markup(style))
+    own = scripts(charts=charts)
+    return pages.get_template(template).render(**values, style=Markup(style), scripts=own)
 
 
 def render_notebook(title: str, tables: Sequence[Table], *, notes: Sequence[str] = ()) -> str:
@@ -54,6 +57,7 @@ def environment() -> Environment:
     templates.filters["counted_range"] = formatting.counted_range
     templates.filters["duration"] = formatting.duration
     templates.filters["percent"] = formatting.percent
+    templates.filters["chart_data"] = chart_data
     templates.globals["series"] = series
     templates.globals["css_color"] = css_color
     return templates

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from capsbench.values import Quantity
 
 MISSING = "–"
+NUMBER = re.compile(r"(?:[<>≥≤±×] ?)?(-?\d[\d,]*(?:\.\d+)?)(?![\w-])")
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,8 @@ class TableCell:
         seeds: Number of these values.
         details: Further facts in small print, such as what the number belongs to.
         note: Remark that a reader must see beside the text, such as a seed at chance.
-        number: Number that the text writes, such as 0.983; None if it is not known.
+        number: Number that the text stands for, by which a reader can sort; None if the text alone
+            tells it.
         limits: Low and high of the interval, as numbers; None if undefined.
         best: True for a mean that may be the best of its column.
     """
@@ -40,6 +43,18 @@ class TableCell:
     number: float | None = None
     limits: Interval | None = None
     best: bool = False
+
+    @property
+    def order(self) -> float | None:
+        """Number by which the cell is sorted; None for text.
+
+        >>> TableCell("−2.5 pts").order, TableCell("118,987").order, TableCell("< 0.001").order
+        (-2.5, 118987.0, 0.001)
+        """
+        if self.number is not None:
+            return self.number
+        found = NUMBER.match(self.text.replace("−", "-"))
+        return float(found[1].replace(",", "")) if found else None
 
     @property
     def line(self) -> str:

@@ -138,7 +138,7 @@ def test_figures_have_a_dotted_line_in_the_model_s_color(folder):
 
 def test_captions_and_rows_tell_both_apart(folder):
     results = load_results(folder)
-    assert "before training" in measure_figures(results)["linear-equivariance"].caption
+    assert "before training" in measure_figures(results)["linear-equivariance"].caption.text
     rows = [row for row in results.rows() if row["metric"] == "r2_over_control"]
     networks = [row.get("condition_network") for row in rows if row["layer"] == "hidden"]
     assert networks == [None, "untrained"] * 6

@@ -62,10 +62,8 @@ def test_page_and_markdown_show_figures_with_captions_and_notes(folder: Path):
     figures = measure_figures(load_results(folder))
     assert set(figures) == {"linear-equivariance", "cost"}
     for name, each in figures.items():
-        assert (folder / f"report/figures/{name}.svg").is_file()
-        assert f"figures/{name}.svg" in text
-        assert each.title in page
-        assert each.notes == ({"CNN": (NOTE,)} if name == "linear-equivariance" else {})
+        assert each.caption.title in page
+        assert each.caption.notes == ({"CNN": (NOTE,)} if name == "linear-equivariance" else {})
     assert "Lenc and Vedaldi (2015)" in page
     assert "Lenc and Vedaldi (2015)" in text
     assert "&lt;b&gt;wide" in page
@@ -111,7 +109,7 @@ def test_an_unknown_kind_of_figure_is_an_error(folder: Path, monkeypatch):
     class Odd:
         figures: ClassVar = (FigureSpec(name="odd", title="Odd", caption="Odd."),)
 
-    monkeypatch.setattr("capsbench.reporting.figures.all_figures.load_measure", lambda _: Odd)
+    monkeypatch.setattr("capsbench.reporting.captions.load_measure", lambda _: Odd)
     with pytest.raises(TypeError, match="FigureSpec"):
         measure_figures(load_results(folder))
 

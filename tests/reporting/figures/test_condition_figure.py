@@ -8,12 +8,8 @@ import pytest
 
 from capsbench.measures.attacks import Attacks
 from capsbench.records import load_results
-from capsbench.reporting.figures.condition_figure import (
-    condition_curve,
-    condition_figure,
-    panel_keys,
-    panel_title,
-)
+from capsbench.reporting.comparisons.conditions import condition_curve, panel_keys, panel_title
+from capsbench.reporting.figures.condition_figure import condition_figure
 from capsbench.values import Quantity, Value
 from tests.reporting.drawn_lines import has_line
 

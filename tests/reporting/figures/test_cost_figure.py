@@ -13,13 +13,8 @@ from capsbench.records import (
     TrainingRecord,
     load_results,
 )
-from capsbench.reporting.figures.cost_figure import (
-    UNCOUNTED,
-    cost_caption,
-    cost_curves,
-    cost_figure,
-    cost_notes,
-)
+from capsbench.reporting.comparisons.costs import UNCOUNTED, cost_caption, cost_curves, cost_notes
+from capsbench.reporting.figures.cost_figure import cost_figure
 from capsbench.schema import ModelEntry
 from capsbench.values import Quantity
 

@@ -99,7 +99,7 @@ def test_maps_are_means_over_seeds_and_their_differences(folder: Path):
     maps = panels(drawn(results))
     labels = list(results.by_label())
     assert [axes.get_title() for axes in maps] == [*labels, *labels[1:]]
-    assert drawn(results).caption.endswith(f"The first model is {labels[0]}.")
+    assert drawn(results).caption.text.endswith(f"The first model is {labels[0]}.")
     expected = {
         label: np.mean(
             [
@@ -184,13 +184,13 @@ def test_page_and_markdown_show_the_maps_and_the_summaries(folder: Path):
     text = (folder / "report/report.md").read_text()
     results = load_results(folder)
     figure, (spec,) = drawn(results), load_measure(NAME).figures
-    assert figure.description.startswith(
+    assert figure.caption.description.startswith(
         "Accuracy by joint view: rotation and scale. Model 0: 50.0 %"
     )
-    assert "lowest" in figure.description
+    assert "lowest" in figure.caption.description
     for each in (page, text):
         assert spec.caption in each
-        assert figure.description in each
+        assert figure.caption.description in each
         assert "Test images are shown at 15 joint views, two factors changed at once" in each
         assert "each rotation −30° to 30° in steps of 15° with each scale ×0.5 to ×1.5" in each
     table = joint_view_table(results)

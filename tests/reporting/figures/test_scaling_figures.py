@@ -8,11 +8,8 @@ import numpy as np
 import pytest
 
 from capsbench.records import BenchmarkFolder, BenchmarkRecord, ProtocolChanges, load_results
-from capsbench.reporting.figures.scaling_figures import (
-    size_arguments,
-    size_curves,
-    size_figure,
-)
+from capsbench.reporting.comparisons.scaling import size_arguments, size_curves
+from capsbench.reporting.figures.scaling_figures import size_figure
 from capsbench.schema import ModelEntry
 from capsbench.values import Quantity
 

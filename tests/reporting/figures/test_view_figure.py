@@ -7,7 +7,8 @@ import pytest
 from matplotlib.figure import Figure
 
 from capsbench.records import load_results
-from capsbench.reporting.figures.view_figure import accuracy_by_view, describe_curves
+from capsbench.reporting.captions import describe_curves
+from capsbench.reporting.figures.view_figure import accuracy_by_view
 
 
 def test_figure_shows_each_seed_and_the_mean(tmp_path: Path, write_benchmark):

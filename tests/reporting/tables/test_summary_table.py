@@ -4,7 +4,7 @@ import numpy as np
 
 from capsbench.records import MeasureRecord, load_results
 from capsbench.reporting import report
-from capsbench.reporting.figures.cost_figure import cost_curves
+from capsbench.reporting.comparisons.costs import cost_curves
 from capsbench.reporting.tables.split_table import split_table
 from capsbench.reporting.tables.summary_table import summary_table
 from capsbench.values import Quantity

@@ -1,0 +1,160 @@
+"""Charts of classes: the share of each that is recognized, by view, and what it is taken for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import altair as alt
+import numpy as np
+from numpy.typing import NDArray
+
+from capsbench.records import CellResult, Results
+from capsbench.reporting.charts.look import data, specification, tooltips
+from capsbench.reporting.charts.section import Panel
+from capsbench.reporting.comparisons.aggregate import ACCURACY_BY_VIEW
+from capsbench.reporting.comparisons.per_image import load_arrays
+from capsbench.reporting.formatting import FACTORS, percent, view
+from capsbench.values import select
+
+MOST_CLASSES = 20  # more make no legible chart
+HEIGHT = 300  # pixels
+NOTHING = "#440154"  # of viridis at 0
+Counts = NDArray[np.int64]
+
+
+class At(NamedTuple):
+    """A view in words: its factor, and its value."""
+
+    factor: str
+    view: str
+
+
+def confusion_charts(results: Results) -> Iterator[Panel]:
+    """Yield the recognized share of each class by view, then the confusions at one view.
+
+    Args:
+        results: The records.
+
+    Yields:
+        Nothing if no model has recorded predictions, or there are more than `MOST_CLASSES`.
+    """
+    described, vary = results.data(), results.benchmark.vary
+    if described is None or vary or described.num_classes > MOST_CLASSES:
+        return
+    views, counts = list[At](), dict[str, Counts]()
+    for title, cells in results.by_label().items():
+        found = [each for cell in cells if (each := _counts(cell, described.num_classes))]
+        if found:
+            views = found[0][0]
+            counts[title] = np.sum([each for _, each in found], axis=0)
+    if not counts:
+        return
+    examples = results.record.examples
+    names = [str(number) for number in range(described.num_classes)]
+    if examples is not None and examples.class_names:
+        names = list(examples.class_names)
+    yield Panel("Recognized, by class and view", _recognized(counts, views, names), controls=True)
+    yield Panel("Taken for", _confusions(counts, views, names), controls=True)
+
+
+def _counts(cell: CellResult, num_classes: int) -> tuple[list[At], Counts] | None:
+    """Return the views and (V, K, K) numbers of images by class and by predicted class."""
+    record = cell.measures.get(ACCURACY_BY_VIEW)
+    arrays = load_arrays(cell, ACCURACY_BY_VIEW) if record is not None else {}
+    if record is None or "predicted" not in arrays:
+        return None
+    views = [
+        At(FACTORS[value.factor], view(value.factor, value.view))
+        for value in select(record.values, metric="accuracy")
+        if value.view is not None and value.factor is not None
+    ]
+    counts = np.zeros((len(views), num_classes, num_classes), dtype=np.int64)
+    for row, predicted in enumerate(arrays["predicted"]):
+        known = predicted >= 0
+        np.add.at(counts[row], (arrays["target"][known], predicted[known]), 1)
+    return views, counts
+
+
+def _recognized(
+    counts: dict[str, Counts], views: Sequence[At], names: Sequence[str]
+) -> dict[str, Any]:
+    """Return the heat map of classes and views, of a chosen model and factor."""
+    rows = []
+    for title, each in counts.items():
+        totals, right = each.sum(axis=2), each.diagonal(axis1=1, axis2=2)
+        for i, at in enumerate(views):
+            for k, name in enumerate(names):
+                if totals[i, k]:
+                    share = float(right[i, k] / totals[i, k])
+                    rows.append(
+                        {
+                            "model": title,
+                            "factor": at.factor,
+                            "view": at.view,
+                            "class": name,
+                            "share": round(share, 4),
+                            "text": percent(share),
+                            "n": f"{totals[i, k]:,}",
+                        }
+                    )
+    chosen = "datum.model == model && datum.factor == factor"
+    marks = alt.Chart(data(rows)).transform_filter(chosen).mark_rect()
+    order = list(dict.fromkeys(at.view for at in views))
+    encoded = marks.encode(
+        alt.X("view:O", sort=order, title="view", axis=alt.Axis(labelAngle=-50)),
+        alt.Y("class:O", sort=list(names), title="class"),
+        color=_shares("recognized"),
+        tooltip=tooltips(
+            model="model", view="view", **{"class": "class"}, text="share", n="images"
+        ),
+    )
+    factors = list(dict.fromkeys(at.factor for at in views))
+    choices = [_choice("model", list(counts)), _choice("factor", factors)]
+    return specification([encoded], height=HEIGHT, choices=choices)
+
+
+def _confusions(
+    counts: dict[str, Counts], views: Sequence[At], names: Sequence[str]
+) -> dict[str, Any]:
+    """Return the confusion matrix of a chosen model at a chosen view."""
+    rows = [
+        {
+            "model": title,
+            "view": " ".join(at),
+            "class": names[k],
+            "total": int(row.sum()),
+            "taken": [name for name, n in zip(names, row, strict=True) if n],
+            "images": [int(n) for n in row[row > 0]],
+        }
+        for title, each in counts.items()
+        for at, matrix in zip(views, [*each], strict=True)
+        for k, row in enumerate(matrix)
+        if row.any()
+    ]
+    chosen = alt.Chart(data(rows)).transform_filter("datum.model == model && datum.view == view")
+    flat = chosen.transform_flatten(["taken", "images"])
+    shares = flat.transform_calculate(
+        share="datum.images / datum.total", text="format(datum.share, '.1%')"
+    )
+    encoded = shares.mark_rect().encode(
+        alt.X("taken:O", sort=list(names), title="predicted class", axis=alt.Axis(labelAngle=0)),
+        alt.Y("class:O", sort=list(names), title="class"),
+        color=_shares("share of the class"),
+        tooltip=tooltips(**{"class": "class"}, taken="taken for", text="share", images="images"),
+    )
+    choices = [_choice("model", list(counts)), _choice("view", [" ".join(at) for at in views])]
+    content = specification([encoded], height=HEIGHT, choices=choices)
+    return content | {"view": {"fill": NOTHING}}
+
+
+def _shares(title: str) -> alt.Color:
+    scale = alt.Scale(scheme="viridis", domain=[0, 1])
+    legend = alt.Legend(format=".0%", direction="horizontal")
+    return alt.Color("share:Q", title=title, scale=scale, legend=legend)
+
+
+def _choice(name: str, options: Sequence[str]) -> dict[str, Any]:
+    """Return a parameter that the reader chooses from a list."""
+    bind = {"input": "select", "options": list(options), "name": f"{name} "}
+    return {"name": name, "value": options[0], "bind": bind}

@@ -1,0 +1,121 @@
+"""Example images with what each model predicts, for the reader to choose from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from capsbench.records import CellResult, Results
+from capsbench.records.benchmark import ExampleList
+from capsbench.reporting.comparisons.aggregate import ACCURACY_BY_VIEW
+from capsbench.reporting.comparisons.per_image import load_arrays
+from capsbench.reporting.formatting import FACTORS, view
+from capsbench.reporting.inline import small_data_uri
+from capsbench.values import select
+
+NO_IMAGE, NO_CLASS = -2, -1
+
+
+@dataclass(frozen=True)
+class GalleryView:
+    """A view, with its images below one another in one picture."""
+
+    label: str
+    source: str
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """Example images at V views, and the predictions of M models.
+
+    Attributes:
+        views: The views.
+        start: Place of the view that is shown first, a novel one.
+        labels: Titles of the models.
+        places: Color index of each model.
+        size: Height and width of an image.
+        content: All of it as plain JSON, for the script of the page.
+    """
+
+    views: Sequence[GalleryView]
+    start: int
+    labels: Sequence[str]
+    places: Sequence[int]
+    size: tuple[int, int]
+    content: dict[str, Any]
+
+
+def gallery(results: Results) -> Gallery | None:
+    """Return the example images with the predictions of the first seed of each model.
+
+    Args:
+        results: The records.
+
+    Returns:
+        None if there are no images, or no model has predictions for them.
+    """
+    examples, images = results.record.examples, results.examples
+    if examples is None or images is None or not examples.numbers:
+        return None
+    places = results.color_indices()
+    by_model = {
+        title: found
+        for title, cells in results.by_label().items()
+        for found in [next(filter(None, (_predicted(cell, examples) for cell in cells)), None)]
+        if found is not None
+    }
+    if not by_model:
+        return None
+    views = [
+        GalleryView(
+            f"{FACTORS[each.factor]} {view(each.factor, each.value)}", small_data_uri(column)
+        )
+        for each, column in zip(examples.views, images, strict=True)
+    ]
+    novel = [index for index, each in enumerate(examples.views) if not each.familiar]
+    size = (int(images.shape[-2]), int(images.shape[-1]))
+    content = {
+        "size": size,
+        "sources": [each.source for each in views],
+        "numbers": examples.numbers,
+        "classes": [examples.class_names.index(name) for name in examples.classes],
+        "names": examples.class_names,
+        "models": [
+            {"label": title, "place": places[title], "predicted": predicted}
+            for title, predicted in by_model.items()
+        ],
+    }
+    start = novel[len(novel) // 3] if novel else 0
+    return Gallery(views, start, list(by_model), [places[t] for t in by_model], size, content)
+
+
+def _predicted(cell: CellResult, examples: ExampleList) -> list[list[int]] | None:
+    """Return the predicted classes (V, K) of a cell; None if its records have none.
+
+    A class is `NO_CLASS` if the model predicts none, and `NO_IMAGE` where there is no image or no
+    prediction.
+    """
+    record = cell.measures.get(ACCURACY_BY_VIEW)
+    arrays = load_arrays(cell, ACCURACY_BY_VIEW) if record is not None else {}
+    if record is None or "predicted" not in arrays:
+        return None
+    measured = [
+        (value.factor, value.view)
+        for value in select(record.values, metric="accuracy")
+        if value.view is not None
+    ]
+    rows = {at: row for row, at in enumerate(measured)}
+    predicted: NDArray[Any] = arrays["predicted"]
+    columns = {int(number): column for column, number in enumerate(arrays["index"])}
+    found = np.full((len(examples.views), len(examples.classes)), NO_IMAGE)
+    for i, (each, numbers) in enumerate(zip(examples.views, examples.numbers, strict=True)):
+        row = rows.get((each.factor, each.value))
+        for j, number in enumerate(numbers):
+            if row is not None and number in columns:
+                found[i, j] = predicted[row, columns[number]]
+    result: list[list[int]] = found.tolist()
+    return result

@@ -1,0 +1,162 @@
+"use strict";
+
+// Charts are drawn one after the other; those of closed details when these are opened.
+const views = new Map();
+const hidden = new Set();
+let seeds = true;
+
+async function draw(host) {
+  if (views.has(host)) return;
+  views.set(host, null);
+  const spec = JSON.parse(host.querySelector("script").textContent);
+  const { view } = await vegaEmbed(host, spec, {
+    actions: false,
+    ast: true, // expressions are interpreted: the page's policy allows no code from text
+    config: THEME,
+    defaultStyle: false,
+    renderer: "svg",
+    tooltip: { disableDefaultStyle: true },
+  });
+  host.querySelector("svg").setAttribute("aria-hidden", "true"); // the host has the text
+  views.set(host, view);
+  await update(view);
+}
+
+function update(view) {
+  return view.signal("hidden", [...hidden]).signal("seeds", seeds).runAsync();
+}
+
+async function drawAll(root) {
+  for (const host of root.querySelectorAll(".chart")) {
+    if (!host.closest("details:not([open])")) await draw(host);
+  }
+}
+
+for (const details of document.querySelectorAll("details")) {
+  details.addEventListener("toggle", () => details.open && drawAll(details));
+}
+
+// The legend switches models, and marks of seeds, in all charts.
+for (const button of document.querySelectorAll(".legend button")) {
+  button.addEventListener("click", () => {
+    const on = button.getAttribute("aria-pressed") !== "true";
+    button.setAttribute("aria-pressed", String(on));
+    if ("seeds" in button.dataset) seeds = on;
+    else if (on) hidden.delete(button.dataset.label);
+    else hidden.add(button.dataset.label);
+    for (const view of views.values()) if (view) update(view);
+  });
+}
+
+// Tables of several rows are sorted by a click on a heading; long ones can be searched.
+const tables = new Map();
+for (const table of document.querySelectorAll("table.sortable")) {
+  const rows = table.tBodies[0].rows.length;
+  const sorted = new DataTable(table, {
+    autoWidth: false,
+    info: false,
+    layout: { topStart: rows > 8 ? "search" : null, topEnd: null, bottomStart: null, bottomEnd: null },
+    language: { search: "Filter", emptyTable: "No rows" },
+    order: [],
+    paging: false,
+  });
+  tables.set(table.classList[0], sorted);
+}
+
+// Filters of a table: a value of a column, or the most of a number.
+for (const controls of document.querySelectorAll("[data-filters]")) {
+  const table = tables.get(controls.dataset.filters);
+  const choice = controls.querySelector("[data-column]");
+  const most = controls.querySelector("[data-most]");
+  table?.search.fixed("own", (_, values, row) => {
+    const cells = table.row(row).node().cells;
+    const family = cells[choice.dataset.column].textContent.trim();
+    const number = Number(cells[most.dataset.most].dataset.order ?? 0);
+    return (!choice.value || family === choice.value) && (!most.value || number <= most.value);
+  });
+  controls.addEventListener("input", () => table?.draw());
+}
+
+// The gallery: images of one view, with the class that each model predicts.
+for (const gallery of document.querySelectorAll(".gallery")) {
+  const { size, sources, numbers, classes, names, models } = JSON.parse(
+    gallery.querySelector("script").textContent,
+  );
+  const [height, width] = size;
+  const chosen = gallery.querySelector("[data-view]");
+  const filter = gallery.querySelector("[data-filter]");
+  const list = gallery.querySelector(".thumbs");
+
+  function isShown(view, image) {
+    const predicted = models.map((model) => model.predicted[view][image]);
+    const [kind, index] = filter.value.split(":");
+    if (kind === "all") return true;
+    if (kind === "disagree") return new Set(predicted).size > 1;
+    return (predicted[index] === classes[image]) === (kind === "right");
+  }
+
+  function thumb(view, image) {
+    const item = document.createElement("li");
+    const picture = document.createElement("div");
+    picture.className = "thumb";
+    picture.style.aspectRatio = `${width} / ${height}`;
+    picture.style.backgroundImage = `url(${sources[view]})`;
+    const rows = classes.length * (height + 1) - 1; // a row apart
+    picture.style.backgroundSize = `100% ${(100 * rows) / height}%`;
+    picture.style.backgroundPositionY = `${(100 * image * (height + 1)) / (rows - height)}%`;
+    picture.role = "img";
+    picture.ariaLabel = `test image ${numbers[view][image]}, class ${names[classes[image]]}`;
+    const label = document.createElement("strong");
+    label.textContent = names[classes[image]];
+    item.append(picture, label);
+    for (const { label: title, place, predicted } of models) {
+      const answer = document.createElement("span");
+      const right = predicted[view][image] === classes[image];
+      const swatch = document.querySelector(`#swatch-${place}`).cloneNode(true);
+      swatch.removeAttribute("id");
+      const word = document.createElement(right ? "span" : "s");
+      word.textContent = names[predicted[view][image]] ?? "none";
+      answer.title = `${title}: ${word.textContent}, ${right ? "right" : "wrong"}`;
+      answer.append(swatch, word);
+      item.append(answer);
+    }
+    return item;
+  }
+
+  function show() {
+    const view = Number(chosen.value);
+    const images = classes.map((_, image) => image).filter((image) => numbers[view][image] >= 0);
+    const shown = images.filter((image) => isShown(view, image));
+    list.replaceChildren(...shown.map((image) => thumb(view, image)));
+    gallery.querySelector("output").textContent = `${shown.length} of ${images.length} images`;
+  }
+
+  for (const link of document.querySelectorAll("a[data-view]")) {
+    link.addEventListener("click", () => {
+      chosen.value = link.dataset.view;
+      show();
+    });
+  }
+  chosen.addEventListener("change", show);
+  filter.addEventListener("change", show);
+  show();
+}
+
+for (const button of document.querySelectorAll("button[data-copy]")) {
+  button.addEventListener("click", async () => {
+    await navigator.clipboard.writeText(button.dataset.copy);
+    button.textContent = "copied";
+    setTimeout(() => (button.textContent = "copy"), 2000);
+  });
+}
+
+// A link to a closed part opens it.
+function open() {
+  const target = location.hash && document.getElementById(decodeURIComponent(location.hash.slice(1)));
+  if (target instanceof HTMLDetailsElement) target.open = true;
+}
+addEventListener("hashchange", open);
+open();
+
+const drawn = drawAll(document);
+drawn.then(() => document.documentElement.setAttribute("data-drawn", ""));
