@@ -19,7 +19,7 @@ from capsbench.reporting.comparisons.paired import (
 )
 from capsbench.reporting.comparisons.setting_changes import SettingChange, setting_changes
 from capsbench.reporting.comparisons.sides import Pair, Side, load_sides, pair_models
-from capsbench.reporting.formatting import listed
+from capsbench.reporting.formatting import counted, listed
 from capsbench.reporting.tables import render_html
 from capsbench.reporting.tables.comparison_tables import (
     changes_table,
@@ -52,6 +52,9 @@ class Comparison:
     @property
     def verdict(self) -> str:
         """A sentence on how many differences over splits and ranges of views are shown."""
+        rows = [*self.differences.values, *chain.from_iterable(self.differences.views)]
+        if all(row.a == row.b for row in rows):
+            return f"All {counted(len(rows), 'value')} of A and B are equal."
         return verdict(self.differences.values)
 
     @property

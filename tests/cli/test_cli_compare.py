@@ -45,6 +45,8 @@ def test_equal_runs_in_two_folders(cli, cells):
     assert content["settings"] == []
     assert {row["difference"] for row in content["differences"]} == {0}
     assert [row["a"] for row in content["models"]] == ["small", "smaller"]
+    _, text, _ = cli("compare", "runs/tiny", "other/tiny")
+    assert f"All {len(content['differences'])} values of A and B are equal." in text
 
 
 @pytest.mark.parametrize(
