@@ -311,6 +311,7 @@ def test_every_import_is_a_declared_dependency():
         "PIL": "pillow",
         "triton": "torch",
         "pydantic_core": "pydantic",
+        "vl_convert": "vl-convert-python",
     }
     extras = PYPROJECT["project"]["optional-dependencies"]
     for_users = [extras[name] for name in EXTRAS_OF_USERS]

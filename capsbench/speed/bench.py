@@ -7,7 +7,17 @@ from collections.abc import Iterable
 
 from capsbench.profiling.peak_memory import peak_bytes
 from capsbench.profiling.timing import synchronize
-from capsbench.speed.groups import data, executors, growth, routing, routings, startup, step, sweep
+from capsbench.speed.groups import (
+    data,
+    executors,
+    growth,
+    page,
+    routing,
+    routings,
+    startup,
+    step,
+    sweep,
+)
 from capsbench.speed.interleaving import (
     PreparedWork,
     calls_per_sample,
@@ -38,6 +48,8 @@ def comparisons_of(group: str, device: str) -> list[Comparison]:
             return startup.comparisons()
         case "growth":
             return growth.comparisons(growth.GrowthSizes())
+        case "page":
+            return page.comparisons()
         case "executors":
             return executors.comparisons(executors.ExecutorSizes())
     raise ValueError(group)

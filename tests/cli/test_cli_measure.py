@@ -81,7 +81,7 @@ def test_joint_views_are_measured_drawn_and_refused(cli, cell, tiny):
     assert [(each.view, each.condition["scale"]) for each in at_views] == [
         (rotation, scale) for rotation in (-90, 0, 90) for scale in (0.5, 1)
     ]
-    assert Path("runs/tiny/report/figures/accuracy-by-joint-view.svg").is_file()
+    assert 'id="accuracy-by-joint-view"' in Path("runs/tiny/report/index.html").read_text("utf-8")
     for other, words in (("", "exactly two factors"), (f"azimuth: {sweep}", "records no view")):
         code, _, message = cli("measure", str(cell), "--measures", measure % (sweep, other))
         assert code == 2

@@ -51,7 +51,9 @@ def contents(folder):
     return {
         path.relative_to(folder): path.read_bytes()
         for path in paths
-        if "report" not in path.parts and path.suffix != ".log" and path.name[0] != "."
+        if not {"report", "index.html"} & {*path.parts}
+        and path.suffix != ".log"
+        and path.name[0] != "."
     }
 
 

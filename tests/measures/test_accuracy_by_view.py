@@ -96,7 +96,10 @@ def test_an_image_that_was_not_recorded_at_every_view_has_no_mean():
     grid = {"azimuth": {"start": 0, "stop": 270, "step": 90}}
     result = compute("accuracy-by-view", model, data, grid=grid)
     assert select(result.values, **mean("novel"))
-    assert result.per_image.keys() == {"correct", "evaluated", "index"}
+    arrays = {"correct", "evaluated", "index", "predicted", "target"}
+    assert result.per_image.keys() == arrays
+    predicted, evaluated = result.per_image["predicted"], result.per_image["evaluated"]
+    assert ((predicted >= 0) == evaluated).all()
 
 
 def summary(views, accuracies, ranges):
