@@ -63,7 +63,8 @@ def page(folder: Path) -> str:
 
 
 def test_files(folder: Path):
-    expected = {"index.html", "report.md", "results.csv", "differences.csv", "made_from.json"}
+    texts = {"index.html", "report.md", "results.csv", "differences.csv"}
+    expected = texts | {"made_from.json", "summary.json"}
     assert set(contents(folder / "report")) == expected
 
 
