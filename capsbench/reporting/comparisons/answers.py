@@ -16,7 +16,7 @@ from capsbench.reporting.formatting import (
     share,
 )
 from capsbench.reporting.tables.split_table import heading
-from capsbench.schema.parts import point_text
+from capsbench.schema.parts import LABEL_SEPARATOR, point_text
 from capsbench.statistics.intervals import Interval
 from capsbench.values import Quantity
 
@@ -65,7 +65,7 @@ def _best(known: dict[str, SeedValues]) -> str:
         facts.append(counted_range(values.images, "image"))
     rank = f"is the most accurate of {counted(len(known), 'model')}" if len(known) > 1 else "is"
     at = "with" if len(known) > 1 else "at"
-    return f"{best} {rank} {at} {percent(values.mean)} ({'; '.join(facts)})."
+    return f"{_name(best)} {rank} {at} {percent(values.mean)} ({'; '.join(facts)})."
 
 
 def _compared(
@@ -89,18 +89,24 @@ def _compared(
     n = difference.comparisons
     amount = points(abs(difference.mean))
     side = "above" if difference.mean > 0 else "below"
-    who = "It" if title == ranked[0] else title
+    who = "It" if title == ranked[0] else _name(title)
+    base = _name(first)
     if difference.interval is None:
-        return f" {who} is {amount} {side} {first}; fewer than three seeds give no interval."
+        return f" {who} is {amount} {side} {base}; fewer than three seeds give no interval."
     if difference.interval[0] <= 0 <= difference.interval[1]:
         return (
-            f" No difference between {title} and {first} is shown: {points(difference.mean)} "
+            f" No difference between {_name(title)} and {base} is shown: {points(difference.mean)} "
             f"({_between(difference.interval)}, corrected for {n} comparisons)."
         )
     return (
-        f" {who} is {amount} {side} {first} ({_between(difference.interval)}, corrected for "
-        f"{difference.comparisons} comparisons)."
+        f" {who} is {amount} {side} {base} ({_between(difference.interval)}, corrected for "
+        f"{n} comparisons)."
     )
+
+
+def _name(title: str) -> str:
+    """Return a title without the varied value, which the sentence begins with."""
+    return title.partition(LABEL_SEPARATOR)[0]
 
 
 def _between(interval: Interval) -> str:

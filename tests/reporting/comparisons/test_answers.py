@@ -1,0 +1,78 @@
+"""Answers in sentences: the best model, its interval, and the difference from the first one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from capsbench.records import Results, load_results
+from capsbench.reporting.comparisons.aggregate import ACCURACY_BY_VIEW, aggregate_seeds
+from capsbench.reporting.comparisons.answers import answers
+from capsbench.reporting.comparisons.differences import ModelDifference
+from capsbench.statistics.paired_difference import Difference
+from capsbench.values import Quantity
+
+NOVEL = Quantity(metric="accuracy", split="novel")
+MODELS = (("CNN", "cnn-small"), ("CapsNet", "capsnet-dr"))
+DIFFERENCE = Difference(
+    mean=0.1,
+    standard_error=0.02,
+    degrees=8.0,
+    p=0.01,
+    p_corrected=0.02,
+    interval=(0.05, 0.15),
+    comparisons=2,
+    n_seeds=(3, 3),
+    n_images=100,
+)
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory, write_benchmark) -> Results:
+    folder: Path = write_benchmark(tmp_path_factory.mktemp("runs"), models=MODELS, seeds=(0, 1, 2))
+    return load_results(folder)
+
+
+def novel(results: Results, difference: Difference) -> str:
+    _, sentence = answers(
+        results, [ModelDifference("CapsNet", ACCURACY_BY_VIEW, NOVEL, difference)]
+    )
+    return sentence
+
+
+def test_the_best_model_is_named_with_interval_and_counts(results: Results):
+    familiar, _ = answers(results, [])
+    groups = results.by_label()
+    quantity = Quantity(metric="accuracy", split="familiar")
+    values = {
+        title: aggregate_seeds(cells, ACCURACY_BY_VIEW, quantity) for title, cells in groups.items()
+    }
+    best = max(values, key=lambda title: values[title].mean)  # type: ignore[union-attr]
+    numbers = values[best]
+    assert numbers is not None and numbers.interval is not None
+    assert familiar.startswith(f"Familiar: {best} is the most accurate of 2 models")
+    low, high = (f"{100 * limit:.1f}" for limit in numbers.interval)
+    assert f"{100 * numbers.mean:.1f} % (95 % interval {low} to {high}; 3 seeds" in familiar
+
+
+def test_a_shown_difference_has_its_interval(results: Results):
+    sentence = novel(results, DIFFERENCE)
+    assert "10.0 pts above CNN (5.0 to 15.0, corrected for 2 comparisons)" in sentence
+
+
+def test_an_interval_with_zero_shows_no_difference(results: Results):
+    sentence = novel(results, DIFFERENCE._replace(interval=(-0.05, 0.25)))
+    assert "No difference between CapsNet and CNN is shown: 10.0 pts (−5.0 to 25.0" in sentence
+
+
+def test_few_seeds_give_no_interval(results: Results):
+    sentence = novel(results, DIFFERENCE._replace(mean=-0.1, interval=None))
+    assert "10.0 pts below CNN; fewer than three seeds give no interval" in sentence
+
+
+def test_one_model_has_no_rank(tmp_path: Path, write_benchmark):
+    results = load_results(write_benchmark(tmp_path, models=MODELS[:1], seeds=(0,)))
+    familiar, _ = answers(results, [])
+    assert familiar.startswith("Familiar: CNN is at ")
+    assert "most accurate" not in familiar
