@@ -48,7 +48,8 @@ CELL_FILES = (
     "checkpoints/*/config.json",
     "checkpoints/*/README.md",
     "profile/*",
-    "wandb",
+    "tensorboard/*",
+    "csv/*",
     "config.json",
 )
 

@@ -1,0 +1,76 @@
+"""Runs of Weights & Biases read back from their files."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class ReadRun:
+    """A run as its file has it.
+
+    Attributes:
+        folder: Its folder.
+        run: Id, name, group, type of job, tags and notes.
+        config: Its configuration.
+        history: Its rows, without those of tables and pictures.
+        summary: Its summary.
+        axes: Name of the x axis by the name of the line.
+    """
+
+    folder: Path
+    run: dict[str, Any]
+    config: dict[str, Any]
+    history: list[dict[str, Any]]
+    summary: dict[str, Any]
+    axes: dict[str, str]
+
+    def table(self, name: str) -> tuple[list[str], list[list[Any]]]:
+        """Return columns and rows of a table."""
+        (path,) = (self.folder / "files/media/table").glob(f"{name}_[0-9]*.table.json")
+        content = json.loads(path.read_text())
+        return content["columns"], content["data"]
+
+    def line(self, axis: str, name: str) -> list[tuple[float, float]]:
+        """Return the points of a line."""
+        return [(row[axis], row[name]) for row in self.history if name in row]
+
+
+def read_runs(runs: Path) -> list[ReadRun]:
+    """Return the runs of a runs folder, in the order in which they began."""
+    return [read_run(path) for path in sorted((runs / "wandb").glob("*run-*"))]
+
+
+def read_run(folder: Path) -> ReadRun:
+    """Return a run by the inspection tool of wandb."""
+    (file,) = folder.glob("*.wandb")
+    command = [sys.executable, "-m", "wandb", "leet", "inspect", "--json", str(file)]
+    lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    records = [json.loads(line) for line in lines.splitlines()]
+    run = next(record["run"] for record in records if record["type"] == "run")
+    summary: dict[str, Any] = {}
+    for each in _of(records, "summary"):
+        summary |= each.get("update", {})
+    config = {k: v for k, v in run["config"]["update"].items() if k != "_wandb"}
+    history = [_plain(each["item"]) for each in _of(records, "history")]
+    axes = {
+        each["name"]: each["step_metric"]
+        for each in _of(records, "metric")
+        if "step_metric" in each and "name" in each
+    }
+    return ReadRun(folder, run, config, [each for each in history if each], summary, axes)
+
+
+def _of(records: list[dict[str, Any]], kind: str) -> Iterator[dict[str, Any]]:
+    return (record[kind] for record in records if record["type"] == kind)
+
+
+def _plain(item: dict[str, Any]) -> dict[str, Any]:
+    """Return the numbers of a row without those that wandb adds."""
+    return {k: v for k, v in item.items() if not k.startswith("_") and not isinstance(v, dict)}
