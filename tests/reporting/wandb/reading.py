@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from wandb.util import get_core_path
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,7 @@ class ReadRun:
         history: Its rows, without those of tables and pictures.
         summary: Its summary.
         axes: Name of the x axis by the name of the line.
+        artifacts: Name and aliases of each artifact, without ``latest``.
     """
 
     folder: Path
@@ -30,6 +32,7 @@ class ReadRun:
     history: list[dict[str, Any]]
     summary: dict[str, Any]
     axes: dict[str, str]
+    artifacts: list[tuple[str, tuple[str, ...]]]
 
     def table(self, name: str) -> tuple[list[str], list[list[Any]]]:
         """Return columns and rows of a table."""
@@ -50,13 +53,15 @@ def read_runs(runs: Path) -> list[ReadRun]:
 def read_run(folder: Path) -> ReadRun:
     """Return a run by the inspection tool of wandb."""
     (file,) = folder.glob("*.wandb")
-    command = [sys.executable, "-m", "wandb", "leet", "inspect", "--json", str(file)]
+    # What `wandb leet inspect` calls, without the second that its imports take.
+    command = [get_core_path(), "leet", "inspect", "--no-observability", "--json"]
+    command += ["--run-file", str(file), str(folder.parent)]
     lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     records = [json.loads(line) for line in lines.splitlines()]
     run = next(record["run"] for record in records if record["type"] == "run")
     summary: dict[str, Any] = {}
     for each in _of(records, "summary"):
-        summary |= each.get("update", {})
+        summary |= {name.partition(".")[0]: value for name, value in each["update"].items()}
     config = {k: v for k, v in run["config"]["update"].items() if k != "_wandb"}
     history = [_plain(each["item"]) for each in _of(records, "history")]
     axes = {
@@ -64,7 +69,12 @@ def read_run(folder: Path) -> ReadRun:
         for each in _of(records, "metric")
         if "step_metric" in each and "name" in each
     }
-    return ReadRun(folder, run, config, [each for each in history if each], summary, axes)
+    artifacts = [
+        (each["name"], tuple(name for name in each["aliases"] if name != "latest"))
+        for each in _of(records, "artifact")
+    ]
+    history = [each for each in history if each]
+    return ReadRun(folder, run, config, history, summary, axes, artifacts)
 
 
 def _of(records: list[dict[str, Any]], kind: str) -> Iterator[dict[str, Any]]:
