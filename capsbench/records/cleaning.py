@@ -21,9 +21,7 @@ from capsbench.files.leftovers import abandoned_writes, clear_leftovers
 from capsbench.records.folders import BenchmarkFolder, CellFolder, benchmarks_in, cells_in
 from capsbench.records.live import live_holders
 
-Kind = Literal[
-    "leftovers", "states", "failed", "unlisted", "profiles", "logs", "synced", "caches"
-]
+Kind = Literal["leftovers", "states", "failed", "unlisted", "profiles", "logs", "synced", "caches"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 MEANING: dict[Kind, str] = {
     "leftovers": "unfinished files of killed processes, and states of finished trainings",

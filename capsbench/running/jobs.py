@@ -84,9 +84,10 @@ Job = Annotated[CellJob | ReportJob, Field(discriminator="kind")]
 def plan_jobs(cells: Sequence[Cell], benchmark: str, session: Session) -> list[CellJob]:
     """List the jobs of the cells that are not done, each after those that it depends on.
 
-    A cell is trained, then measured; a measure also depends on the trainings of its sources. Processes of a group must meet at each training, so there all trainings come first, and
-    each measure is a job of its own, so that all devices have work. A cell that failed has no jobs,
-    and no measure can use it.
+    A cell is trained, then measured; a measure also depends on the trainings of its sources.
+    Processes of a group must meet at each training, so there all trainings come first, and each
+    measure is a job of its own, so that all devices have work. A cell that failed has no jobs, and
+    no measure can use it.
 
     Args:
         cells: The cells.

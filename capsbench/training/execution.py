@@ -13,7 +13,6 @@ from capsbench.capsules.backend_names import Backend
 from capsbench.errors import UserError
 from capsbench.strict import StrictModel
 
-
 LoggerName = Literal["tensorboard", "csv"]
 
 

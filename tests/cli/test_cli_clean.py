@@ -101,7 +101,9 @@ def test_a_kind_is_removed_and_nothing_else(cli, messy, cache, kind):
     assert (code, err) == (0, "")
     assert "removed" in out
     gone = before - files(".")
-    places = {path for path in messy[kind] if path in before or kind in ("failed", "unlisted", "synced")}
+    places = {
+        path for path in messy[kind] if path in before or kind in ("failed", "unlisted", "synced")
+    }
     assert gone and {path for path in gone if not {path, *path.parents} & places} == set()
     assert [path for path in places if path.exists()] == []
     assert files(".") <= before  # no lease is left

@@ -15,7 +15,7 @@ from capsbench.running.mirror import mirror_benchmark, mirror_failure, training_
 from capsbench.running.plan import plan
 from capsbench.schema import Benchmark
 from tests.reporting.wandb.conftest import *  # noqa: F403 - fixtures
-from tests.reporting.wandb.reading import read_runs
+from tests.reporting.wandb.reading import ReadRun, read_runs
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def mirrored(session):
 
 
 def by_type(runs):
-    groups = {"train": [], "evaluate": [], "aggregate": []}
+    groups: dict[str, list[ReadRun]] = {"train": [], "evaluate": [], "aggregate": []}
     for each in runs:
         groups[each.run["job_type"]].append(each)
     return groups
@@ -69,7 +69,8 @@ def test_what_is_mirrored_is_what_is_recorded(run, tiny_protocol, session):
     columns, rows = aggregate.table("leaderboard")
     assert [row[columns.index("label")] for row in rows] == ["Tiny"]
     assert rows[0][columns.index("accuracy_by_view_accuracy_novel_seeds")] == 2
-    assert len(aggregate.table("example_images")[1]) == len(results.record.examples.views)
+    assert results.examples is not None
+    assert len(aggregate.table("example_images")[1]) == len(results.examples)
     assert aggregate.config["question"] == "Does it run?"
 
 
@@ -147,10 +148,14 @@ def test_a_server_that_hangs_costs_time_once(
     run, tiny_protocol, session, stand_in, monkeypatch, capsys
 ):
     """Five runs are begun while it hangs, and are offline."""
-    waits = []
-    check = login.offline_reason
+    waits: list[str | None] = []
+
+    def check():
+        waits.append(login.offline_reason())
+        return waits[-1]
+
     monkeypatch.setattr(login, "TIMEOUT", 0.5)
-    monkeypatch.setattr(run_module, "offline_reason", lambda: waits.append(1) or check())
+    monkeypatch.setattr(run_module, "offline_reason", check)
     stand_in.fault = "hang"
     run(tiny_protocol, wandb="online")
     assert len(waits) == 1

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from capsbench.records import CellResult, Results
+from capsbench.records import Results
 from capsbench.reporting.comparisons.aggregate import (
     ACCURACY_BY_VIEW,
     SeedValues,
@@ -24,7 +24,6 @@ from capsbench.reporting.comparisons.aggregate import (
 from capsbench.reporting.comparisons.published import compare_differences, compare_published
 from capsbench.reporting.wandb.keys import FIGURE, key, quantity_key
 from capsbench.reporting.wandb.run import Run
-from capsbench.values import Quantity
 
 TEXTS = {"label", "measure", "metric", "split", "factor", "layer", "source"}  # of differences.csv
 SPREAD = ("mean", "low", "high", "seeds")

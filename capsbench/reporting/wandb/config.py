@@ -38,7 +38,9 @@ def architecture(model: nn.Module) -> dict[str, str]:
     spatial dimensions, and ``other`` without either.
     """
     layers = [each for each in model.modules() if isinstance(each, RoutingLayer)]
-    names = {ROUTING_OF[base] for each in layers for base in type(each).__mro__ if base in ROUTING_OF}
+    names = {
+        ROUTING_OF[base] for each in layers for base in type(each).__mro__ if base in ROUTING_OF
+    }
     if layers:
         return {"family": "capsules", "routing": ", ".join(sorted(names)) or "own"}
     convolves = any(weight.ndim >= 4 for weight in model.parameters())

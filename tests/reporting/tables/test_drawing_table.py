@@ -9,10 +9,10 @@ from rich.console import Console
 
 from capsbench.records import load_results
 from capsbench.reporting import report, terminal
-from capsbench.reporting.wandb.aggregate import leaderboard, summary
 from capsbench.reporting.tables.drawing_table import CANNOT_DRAW, CAPTION, drawing_table
 from capsbench.reporting.tables.summary_table import summary_table
 from capsbench.reporting.tables.totals_table import totals_table
+from capsbench.reporting.wandb.aggregate import leaderboard, summary
 from capsbench.values import Quantity
 
 MODELS = (("Autoencoder", "transforming-autoencoder"), ("CNN", "cnn-small"))

@@ -47,7 +47,8 @@ class ReadRun:
 
 def read_runs(runs: Path) -> list[ReadRun]:
     """Return the runs of a runs folder, in the order in which they began."""
-    return [read_run(path) for path in sorted((runs / "wandb").glob("*run-*"))]
+    found = [read_run(path) for path in (runs / "wandb").glob("*run-*")]
+    return sorted(found, key=lambda each: each.run["start_time"])
 
 
 def read_run(folder: Path) -> ReadRun:
