@@ -37,6 +37,10 @@ def report(
             help="Also export each benchmark's numbers to a file there, such as results.",
         ),
     ] = None,
+    wandb: Annotated[
+        bool,
+        typer.Option("--wandb", help="Also make reports on Weights & Biases, and views of it."),
+    ] = False,
     trust_code: TrustCode = False,
     as_json: AsJson = False,
 ) -> None:
@@ -44,18 +48,27 @@ def report(
 
     Nothing is trained or measured; the link of each page is printed. An exported file holds all
     numbers with their provenance, without weights or images; `capsbench results` reads it. If a
-    benchmark cannot be exported, the others are, and the exit code is 2.
+    benchmark cannot be exported, the others are, and the exit code is 2. A report on Weights &
+    Biases is written as JSON beside the page, and saved there if you are logged in.
     """
     from capsbench.reporting.rebuild import rebuild
     from capsbench.reporting.terminal import page_line
+    from capsbench.reporting.wandb.publish import publish, require_workspaces
+
+    if wandb:
+        require_workspaces()
 
     console, rows = plain_console(), []
     with json_on_stdout(as_json), trusting_code(trust_code):
         for rebuilt in rebuild(output, benchmarks or [], export):
-            rows.append(rebuilt._asdict())
+            published = publish(rebuilt.page.parents[1]) if wandb else None
+            saved = {} if published is None else {"wandb": published._asdict()}
+            rows.append(rebuilt._asdict() | saved)
             if as_json:
                 continue
             console.print(page_line(rebuilt.page), soft_wrap=True)
+            for line in () if published is None else published.lines:
+                console.print(line, soft_wrap=True)
             if rebuilt.export is not None:
                 console.print(f"exported: {rebuilt.export}", soft_wrap=True)
             for title in rebuilt.left_out:

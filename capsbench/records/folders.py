@@ -24,6 +24,7 @@
     runs/<benchmark>/examples.npz         test images at each view of the grid
     runs/<benchmark>/report/              the page, made from all of the above
     runs/<benchmark>/mirrored.json        what Weights & Biases shows of the benchmark
+    runs/<benchmark>/wandb-views.json     ids of its report and its view there
     runs/wandb/                           runs of Weights & Biases, also those that are not sent yet
     runs/searches/<name>.json             a search: all trials of a benchmark's models
 
@@ -200,6 +201,11 @@ class BenchmarkFolder:
     def mirrored(self) -> Path:
         """What Weights & Biases shows of the benchmark, so that nothing is sent twice."""
         return self.path / "mirrored.json"
+
+    @property
+    def views(self) -> Path:
+        """Ids of the report and the view on Weights & Biases, which keep their addresses."""
+        return self.path / "wandb-views.json"
 
     @property
     def report(self) -> Path:

@@ -80,11 +80,12 @@ def mirror_benchmark(folder: BenchmarkFolder, session: Session) -> None:
     if destination is None:
         return
     stamp = read_stamp(folder.report)
-    place = [destination.mode, destination.project, destination.entity, destination.tags]
-    here = fingerprint([*place, session.execution.wandb_artifacts])
+    place = {"project": destination.project, "entity": destination.entity}
+    settings = [destination.mode, destination.tags, session.execution.wandb_artifacts]
+    here = fingerprint([place, settings])
     page = None if stamp is None else stamp.inputs
     before = read_json(folder.mirrored) if is_present(folder.mirrored) else {}
-    known = before["runs"] if before.get("place") == here else {}
+    known = before["runs"] if before.get("settings") == here else {}
     if known and before["page"] == page:
         return
     results = load_results(folder.path)
@@ -97,8 +98,8 @@ def mirror_benchmark(folder: BenchmarkFolder, session: Session) -> None:
             runs[run_id] = content
     sent = _send_aggregate(results, folder, session) and len(runs) == len(finished)
     # Without the page, the next run sends what is missing.
-    mirrored = {"place": here, "page": page if sent else None, "runs": runs}
-    write_json(folder.mirrored, mirrored)
+    mirrored = {"settings": here, "page": page if sent else None, "runs": runs}
+    write_json(folder.mirrored, place | mirrored)
 
 
 def mirror_failure(session: Session) -> str:

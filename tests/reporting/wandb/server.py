@@ -61,10 +61,12 @@ class StandIn:
             case "CreateArtifact":
                 return {"createArtifact": {"artifact": {"id": "A", "state": "COMMITTED"}}}
             case "GetProjects":
-                return {"models": {"edges": [], "pageInfo": {"hasNextPage": False}}}
+                return {
+                    "models": {"edges": [], "pageInfo": {"hasNextPage": False, "endCursor": None}}
+                }
             case "CreateProject":
                 return {"upsertModel": {"model": _project(variables), "inserted": True}}
-            case "upsertView" | "UpsertView":
+            case "upsertView" | "UpsertView2":
                 return {"upsertView": self._saved(variables)}
             case "SpecificReport":
                 return {"view": self.reports[variables["reportId"]]}
