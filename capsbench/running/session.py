@@ -76,6 +76,7 @@ class Session:
             project=execution.wandb_project,
             entity=execution.wandb_entity,
             tags=execution.wandb_tags,
+            uploads=execution.wandb_artifacts,
         )
 
     @property

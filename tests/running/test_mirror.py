@@ -97,6 +97,21 @@ def assert_listed(names, listed, *prefixes):
     assert {name for name in own if not name.startswith(begin)} <= listed
 
 
+def test_online_runs_arrive(run, tiny_protocol, session, stand_in, capsys):
+    settings = {"wandb_project": "views", "wandb_tags": ("mine",)}
+    run({**tiny_protocol, "seeds": [0]}, wandb="online", **settings)
+    assert "Weights & Biases" not in capsys.readouterr().out
+    sent = {each["jobType"]: each for each in stand_in.runs.values()}
+    groups = {name: each["groupName"] for name, each in sent.items()}
+    assert groups == {"train": "digits", "evaluate": "tiny", "aggregate": "tiny"}
+    assert {each["project"] for each in sent.values()} == {"views"}
+    assert [each["tags"] for each in sent.values()] == [["mine"]] * 3
+    (cell,) = load_results(session.output / "tiny").cells
+    rows = stand_in.history(cell.reference.fingerprint)
+    losses = [row["step"] for row in rows if "train_loss" in row]
+    assert losses == list(range(1, 13))
+
+
 def test_a_shared_training_has_one_run_and_each_benchmark_its_own(run, tiny_protocol, session):
     protocol = {**tiny_protocol, "seeds": [0]}
     run(protocol, wandb="offline")

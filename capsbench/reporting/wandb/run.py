@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 PROJECT = "capsbench"
+UPLOAD_TIMEOUT = 600.0  # seconds
 FOLDER = "wandb"  # in the runs folder, for the files of all runs
 FAILURE = ".wandb-failure"  # in the runs folder: the first failure of a command
 JobType = Literal["train", "evaluate", "aggregate"]
@@ -35,6 +36,7 @@ class Destination:
         project: Project; None for that of the environment, or ``capsbench``.
         entity: User or team; None for that of the login.
         tags: Tags of every run.
+        uploads: Large files are sent, whose upload the end of a run waits for.
     """
 
     runs: Path
@@ -42,6 +44,7 @@ class Destination:
     project: str | None = None
     entity: str | None = None
     tags: tuple[str, ...] = ()
+    uploads: bool = False
 
     @property
     def failure(self) -> str:
@@ -188,7 +191,7 @@ def begin(
             symlink=False,  # workers would write it at the same time
             disable_git=True,  # the commit is part of the config
             init_timeout=TIMEOUT,
-            finish_timeout=TIMEOUT,
+            finish_timeout=UPLOAD_TIMEOUT if destination.uploads else TIMEOUT,
             finish_timeout_raises=True,
             x_disable_stats=job_type != "train",  # system metrics
             x_save_requirements=False,

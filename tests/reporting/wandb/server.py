@@ -71,7 +71,8 @@ class StandIn:
             case "SpecificReport":
                 return {"view": self.reports[variables["reportId"]]}
         viewer = {"id": "U", "entity": ENTITY, "username": ENTITY, "flags": "{}"}
-        return {"viewer": viewer | {"teams": {"edges": []}}, "serverInfo": {"features": []}}
+        rest = {"serverInfo": {"features": []}, "project": None}
+        return {"viewer": viewer | {"teams": {"edges": []}}, **rest}
 
     def _resumed(self, run: str) -> dict[str, Any] | None:
         if run not in self.runs:
