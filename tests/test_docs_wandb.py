@@ -26,7 +26,7 @@ def test_the_configuration_is_listed():
 
 
 def test_the_curves_are_listed():
-    training, validation, _ = listed("Curves")
+    training, validation, *_ = listed("Curves")
     assert training == set(keys.TRAINING_CURVES)
     assert validation == set(keys.VALIDATION_CURVES)
 
@@ -45,4 +45,5 @@ def test_the_tables_are_listed():
 def test_beginnings_of_names_are_explained():
     for begin in (keys.FAMILIAR, keys.ARGUMENT, keys.FIGURE):
         assert f"`{begin}`" in PAGE
-    assert f"`{keys.VIEW}<factor>`" in PAGE
+    for axis in (f"{keys.VIEW}<factor>", keys.LAYER, f"{keys.CONDITION}<name>"):
+        assert f"`{axis}`" in PAGE

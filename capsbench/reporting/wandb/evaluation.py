@@ -3,43 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cache
 from typing import Any, NamedTuple
 
+from capsbench.measures import ConditionFigureSpec, load_measure
 from capsbench.records import CellResult
 from capsbench.reporting.comparisons.aggregate import ACCURACY_BY_VIEW
-from capsbench.reporting.wandb.keys import STEP, quantity_key, view_key
+from capsbench.reporting.wandb.keys import CONDITION, LAYER, STEP, VIEW, key, quantity_key
 from capsbench.reporting.wandb.run import Run
 from capsbench.values import Value
 
 VIEW_COLUMNS = ("factor", "view", "familiar", "metric", "accuracy", "images")
 
 
-class Lines(NamedTuple):
-    """Numbers against the views of one factor.
+class Point(NamedTuple):
+    """A number as a point of a line.
 
     Attributes:
         axis: Name of the x axis.
-        rows: A row for each view, in rising order.
+        x: Place on it.
+        name: Name of the line.
+        y: The number.
     """
 
     axis: str
-    rows: list[dict[str, float]]
-
-    @property
-    def names(self) -> list[str]:
-        """Names of the lines."""
-        return [
-            name for name in dict.fromkeys(n for row in self.rows for n in row) if name != self.axis
-        ]
+    x: float
+    name: str
+    y: float
 
 
 def fill_evaluation(run: Run, result: CellResult) -> None:
     """Log the curves, the numbers and the tables of a cell."""
     _log_trajectory(run, result)
-    for lines in view_lines(result):
-        run.define_axis(lines.axis, lines.names)
-        for row in lines.rows:
-            run.log(row)
+    _log_lines(run, result)
     run.summarize(summary(result))
     columns, rows = values_table(result)
     run.log_table("values", columns, rows)
@@ -48,7 +44,7 @@ def fill_evaluation(run: Run, result: CellResult) -> None:
 
 
 def summary(result: CellResult) -> dict[str, Any]:
-    """Return the outcome of the training, and every number that is not of a single view."""
+    """Return the outcome of the training, and every number that is no point of a line."""
     numbers: dict[str, Any] = {}
     if result.training is not None:
         numbers = {
@@ -57,23 +53,53 @@ def summary(result: CellResult) -> dict[str, Any]:
             "training_seconds": result.training.seconds,
             "images_per_second": result.training.images_per_second,
         }
-    for measure, record in result.measures.items():
-        for value in record.values:
-            if value.view is None:
-                numbers.setdefault(quantity_key(measure, value.quantity), value.value)
+    for measure in result.measures:
+        for value in single_numbers(result, measure):
+            numbers.setdefault(quantity_key(measure, value.quantity), value.value)
     return {name: value for name, value in numbers.items() if value is not None}
 
 
-def view_lines(result: CellResult) -> list[Lines]:
-    """Return all numbers at single views, by the factor that varies."""
-    factors: dict[str, dict[float, dict[str, float]]] = {}
-    for measure, record in result.measures.items():
-        for value in record.values:
-            if value.view is not None and value.factor is not None:
-                axis = view_key(value.factor)
-                row = factors.setdefault(axis, {}).setdefault(value.view, {axis: value.view})
-                row.setdefault(quantity_key(measure, value.quantity, at_view=True), value.value)
-    return [Lines(axis, [rows[view] for view in sorted(rows)]) for axis, rows in factors.items()]
+def points(result: CellResult, measure: str) -> Iterator[Point]:
+    """Yield the numbers of a measure against views, layers, and conditions that its figures sweep.
+
+    Args:
+        result: The cell, which has a record of the measure.
+        measure: Name of the measure.
+    """
+    values = result.measures[measure].values
+    layers = list(dict.fromkeys(value.layer for value in values))
+    for value in values:
+        if (place := _place(measure, value)) is not None:
+            axis, field = place
+            x = layers.index(value.layer) if field == "layer" else value.fields[field]
+            left_out = ("view", "split") if field == "view" else (field,)
+            name = quantity_key(measure, value.quantity, without=left_out)
+            yield Point(axis, float(x), name, value.value)
+
+
+def single_numbers(result: CellResult, measure: str) -> list[Value]:
+    """Return the numbers of a measure that are no point of a line."""
+    values = result.measures[measure].values
+    return [value for value in values if _place(measure, value) is None]
+
+
+def _place(measure: str, value: Value) -> tuple[str, str] | None:
+    """Return the x axis of a number and the field along it; None if it is no point of a line."""
+    if value.view is not None and value.factor is not None:
+        return f"{VIEW}{value.factor}", "view"
+    if value.layer is not None:
+        return LAYER, "layer"
+    for name in _swept_conditions(measure):
+        if isinstance(value.condition.get(name), float):
+            return f"{CONDITION}{key(name)}", name
+    return None
+
+
+@cache
+def _swept_conditions(measure: str) -> tuple[str, ...]:
+    """Return the conditions on the horizontal axis of figures, such as the size of an attack."""
+    figures = load_measure(measure).figures
+    return tuple(each.condition for each in figures if isinstance(each, ConditionFigureSpec))
 
 
 def values_table(result: CellResult) -> tuple[list[str], list[list[Any]]]:
@@ -92,6 +118,18 @@ def _view_rows(result: CellResult) -> Iterator[tuple[Any, ...]]:
         if value.view is not None:
             familiar = value.split == "familiar"
             yield value.factor, value.view, familiar, value.metric, value.value, value.n
+
+
+def _log_lines(run: Run, result: CellResult) -> None:
+    """Log a row for each place on each axis, which has the points of all lines there."""
+    axes: dict[str, dict[float, dict[str, float]]] = {}
+    for measure in result.measures:
+        for axis, x, name, y in points(result, measure):
+            axes.setdefault(axis, {}).setdefault(x, {}).setdefault(name, y)
+    for axis, rows in axes.items():
+        run.define_axis(axis, dict.fromkeys(name for row in rows.values() for name in row))
+        for x in sorted(rows):
+            run.log({axis: x, **rows[x]})
 
 
 def _log_trajectory(run: Run, result: CellResult) -> None:

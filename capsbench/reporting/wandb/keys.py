@@ -6,6 +6,7 @@ There, a name can be filtered and sorted only if it matches ``[_a-zA-Z][_a-zA-Z0
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from typing import Any
 
 from capsbench.values import Quantity
@@ -14,6 +15,8 @@ STEP = "step"  # x axis of the curves of a training
 TRAINING_CURVES = ("epoch", "train_loss", "learning_rate")
 VALIDATION_CURVES = ("validation_loss", "validation_accuracy", "zero_gradient")
 VIEW = "view_"  # begins the name of the x axis of a factor
+CONDITION = "condition_"  # begins the name of the x axis of a condition
+LAYER = "layer_number"  # x axis of the layers of a model, from 0
 FAMILIAR = "familiar_"  # begins the name of a limit of the familiar views
 ARGUMENT = "argument_"  # begins the name of an argument of the model or of the data
 FIGURE = "figure_"  # begins the name of a figure
@@ -66,7 +69,7 @@ AGGREGATE_TABLES = (
 )
 
 
-def quantity_key(measure: str, quantity: Quantity, *, at_view: bool = False) -> str:
+def quantity_key(measure: str, quantity: Quantity, *, without: Collection[str] = ()) -> str:
     """Return the name of a measured number.
 
     It has the measure, the metric, then the fields of the quantity; conditions have their names.
@@ -74,30 +77,19 @@ def quantity_key(measure: str, quantity: Quantity, *, at_view: bool = False) -> 
     Args:
         measure: Name of the measure.
         quantity: The identity of the number.
-        at_view: Leave out the view and whether it is familiar, so that all views of a factor are
-            points of one line.
+        without: Fields and conditions that are left out, since they differ along a line.
 
     >>> quantity_key("accuracy-by-view", Quantity(metric="accuracy", split="novel"))
     'accuracy_by_view_accuracy_novel'
     >>> view = Quantity(metric="accuracy", split="novel", factor="rotation", view=-105)
-    >>> quantity_key("accuracy-by-view", view, at_view=True)
+    >>> quantity_key("accuracy-by-view", view, without=("view", "split"))
     'accuracy_by_view_accuracy_rotation'
     """
     parts: list[Any] = [measure, quantity.metric]
     for name, value in quantity.fields.items():
-        if at_view and name in ("view", "split"):
-            continue
-        parts += [name, value] if name in quantity.condition else [value]
+        if name not in without:
+            parts += [name, value] if name in quantity.condition else [value]
     return key("_".join(map(_text, parts)))
-
-
-def view_key(factor: str) -> str:
-    """Return the name of the x axis of a factor.
-
-    >>> view_key("rotation")
-    'view_rotation'
-    """
-    return f"{VIEW}{factor}"
 
 
 def key(text: str) -> str:

@@ -11,8 +11,8 @@ from wandb_workspaces import expr
 
 from capsbench.records import Results
 from capsbench.reporting.formatting import FACTORS
-from capsbench.reporting.wandb.evaluation import view_lines
-from capsbench.reporting.wandb.keys import STEP, VIEW, key, quantity_key
+from capsbench.reporting.wandb.evaluation import points, single_numbers
+from capsbench.reporting.wandb.keys import CONDITION, STEP, VIEW, key, quantity_key
 from capsbench.reporting.wandb.run import JobType
 from capsbench.values import Quantity
 
@@ -36,9 +36,9 @@ def headline(results: Results) -> str | None:
     numbers = [
         (measure, value.quantity)
         for cell in results.cells
-        for measure, record in cell.measures.items()
-        for value in record.values
-        if value.view is None and not value.is_untrained
+        for measure in cell.measures
+        for value in single_numbers(cell, measure)
+        if not value.is_untrained
     ]
     novel = [each for each in numbers if each[1] == NOVEL]
     return next((quantity_key(*each) for each in [*novel, *numbers]), None)
@@ -53,35 +53,30 @@ def runs_of(results: Results, job_type: JobType) -> expr.And:
     )
 
 
-def view_panels(results: Results, measure: str) -> list[Any]:
-    """Return a line plot of each number of a measure against the views of each factor."""
+def line_panels(results: Results, measure: str) -> list[Any]:
+    """Return a line plot of each number of a measure against views, layers or conditions."""
     lines = dict.fromkeys(
-        (each.axis, name)
+        (each.axis, each.name)
         for cell in results.cells
-        for each in view_lines(cell)
-        for name in each.names
-        if name.startswith(f"{key(measure)}_")
+        if measure in cell.measures
+        for each in points(cell, measure)
     )
     return _placed(
         wr.LinePlot(
-            title=_title(name, measure),
-            x=axis,
-            y=[name],
-            title_x=FACTORS[axis.removeprefix(VIEW)],
-            **BY_LABEL,
+            title=_title(name, measure), x=axis, y=[name], title_x=_axis_title(axis), **BY_LABEL
         )
         for axis, name in lines
     )
 
 
 def number_panels(results: Results, measure: str) -> list[Any]:
-    """Return a bar plot of each number of a measure that is not of a single view."""
+    """Return a bar plot of each number of a measure that is no point of a line."""
     names = dict.fromkeys(
         quantity_key(measure, value.quantity)
         for cell in results.cells
         if measure in cell.measures
-        for value in cell.measures[measure].values
-        if value.view is None and not value.is_untrained
+        for value in single_numbers(cell, measure)
+        if not value.is_untrained
     )
     return _placed(
         wr.BarPlot(title=_title(name, measure), metrics=[wr.SummaryMetric(name)], **BY_LABEL)
@@ -112,6 +107,11 @@ def training_panels() -> list[Any]:
 def _title(name: str, measure: str = "") -> str:
     text = name.removeprefix(f"{key(measure)}_") if measure else name
     return text.replace("_", " ").capitalize()
+
+
+def _axis_title(axis: str) -> str:
+    factor = axis.removeprefix(VIEW)
+    return FACTORS[factor] if factor in FACTORS else _title(axis.removeprefix(CONDITION))
 
 
 def _placed(panels: Iterator[Any]) -> list[Any]:

@@ -26,9 +26,9 @@ from capsbench.reporting.wandb.panels import (
     NOVEL,
     cost_panels,
     headline,
+    line_panels,
     number_panels,
     runs_of,
-    view_panels,
 )
 from capsbench.reporting.wandb.run import JobType
 
@@ -135,7 +135,7 @@ def _measures(results: Results) -> list[Any]:
     names = [config.measure for config in results.benchmark.measures]
     blocks: list[Any] = []
     for name in sorted(names, key=lambda each: each != ACCURACY_BY_VIEW):
-        panels = view_panels(results, name) + (
+        panels = line_panels(results, name) + (
             [] if name == ACCURACY_BY_VIEW else number_panels(results, name)
         )
         if panels:

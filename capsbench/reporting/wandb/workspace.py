@@ -10,9 +10,9 @@ from capsbench.reporting.comparisons.aggregate import ACCURACY_BY_VIEW
 from capsbench.reporting.wandb.panels import (
     cost_panels,
     headline,
+    line_panels,
     runs_of,
     training_panels,
-    view_panels,
 )
 
 
@@ -25,7 +25,7 @@ def build_workspace(results: Results, project: str, entity: str) -> ws.Workspace
         entity: User or team; empty if it is not known.
     """
     sections = {
-        "Accuracy by view": view_panels(results, ACCURACY_BY_VIEW),
+        "Accuracy by view": line_panels(results, ACCURACY_BY_VIEW),
         "Cost": cost_panels(results),
         "Trainings": training_panels(),
     }

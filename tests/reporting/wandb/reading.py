@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,13 +53,12 @@ def read_runs(runs: Path) -> list[ReadRun]:
 
 
 def read_run(folder: Path) -> ReadRun:
-    """Return a run by the inspection tool of wandb."""
-    (file,) = folder.glob("*.wandb")
-    # What `wandb leet inspect` calls, without the second that its imports take.
-    command = [get_core_path(), "leet", "inspect", "--no-observability", "--json"]
-    command += ["--run-file", str(file), str(folder.parent)]
-    lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    records = [json.loads(line) for line in lines.splitlines()]
+    """Return a run by the inspection tool of wandb, which may still be writing its last records."""
+    deadline = time.monotonic() + 10
+    while "exit" not in {record["type"] for record in _records(folder)}:
+        assert time.monotonic() < deadline, f"{folder} has no end"
+        time.sleep(0.05)
+    records = _records(folder)
     run = next(record["run"] for record in records if record["type"] == "run")
     summary: dict[str, Any] = {}
     for each in _of(records, "summary"):
@@ -76,6 +76,15 @@ def read_run(folder: Path) -> ReadRun:
     ]
     history = [each for each in history if each]
     return ReadRun(folder, run, config, history, summary, axes, artifacts)
+
+
+def _records(folder: Path) -> list[dict[str, Any]]:
+    (file,) = folder.glob("*.wandb")
+    # What `wandb leet inspect` calls, without the second that its imports take.
+    command = [get_core_path(), "leet", "inspect", "--no-observability", "--json"]
+    command += ["--run-file", str(file), str(folder.parent)]
+    lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    return [json.loads(line) for line in lines.splitlines()]
 
 
 def _of(records: list[dict[str, Any]], kind: str) -> Iterator[dict[str, Any]]:

@@ -70,9 +70,9 @@ class StandIn:
                 return {"upsertView": self._saved(variables)}
             case "SpecificReport":
                 return {"view": self.reports[variables["reportId"]]}
-        viewer = {"id": "U", "entity": ENTITY, "username": ENTITY, "flags": "{}"}
-        rest = {"serverInfo": {"features": []}, "project": None}
-        return {"viewer": viewer | {"teams": {"edges": []}}, **rest}
+        viewer: dict[str, Any] = {"id": "U", "entity": ENTITY, "username": ENTITY, "flags": "{}"}
+        viewer |= {"teams": {"edges": []}}
+        return {"viewer": viewer, "serverInfo": {"features": []}, "project": None}
 
     def _resumed(self, run: str) -> dict[str, Any] | None:
         if run not in self.runs:

@@ -25,6 +25,12 @@ def test_the_name_of_a_number(quantity, expected):
     assert quantity_key("attacks", quantity) == expected
 
 
+def test_what_differs_along_a_line_is_left_out():
+    quantity = Quantity(metric="accuracy", condition={"method": "fgsm", "epsilon": 0.1})
+    name = quantity_key("attacks", quantity, without=("epsilon",))
+    assert name == "attacks_accuracy_method_fgsm"
+
+
 @pytest.mark.parametrize("text", ["", "3d", "Ω", "a b/c=d", "net.py:Net", "-"])
 def test_every_name_can_be_filtered(text):
     assert re.fullmatch(r"[_a-zA-Z][_a-zA-Z0-9]*", key(text))
