@@ -58,7 +58,7 @@ def test_what_is_mirrored_is_what_is_recorded(run, tiny_protocol, session):
         assert (measured.config["label"], measured.config["seed"]) == ("Tiny", cell.seed)
         assert measured.config["familiar_rotation_high"] == 15
         at_views = [v for v in record.values if v.view is not None and v.metric == "accuracy"]
-        name = "accuracy_by_view_accuracy_rotation"
+        name = "accuracy_by_view_accuracy_rotation_by_view"
         assert measured.line("view_rotation", name) == [(v.view, v.value) for v in at_views]
         assert measured.axes[name] == "view_rotation"
         novel = next(v.value for v in record.values if v.name == "accuracy[split=novel]")

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from capsbench.measures import ConditionFigureSpec, load_measure
 from capsbench.records import CellResult
 from capsbench.reporting.comparisons.aggregate import ACCURACY_BY_VIEW
-from capsbench.reporting.wandb.keys import CONDITION, LAYER, STEP, VIEW, key, quantity_key
+from capsbench.reporting.wandb.keys import CONDITION, LAYER, STEP, VIEW, key, line_key, quantity_key
 from capsbench.reporting.wandb.run import Run
 from capsbench.values import Value
 
@@ -23,12 +23,14 @@ class Point(NamedTuple):
         axis: Name of the x axis.
         x: Place on it.
         name: Name of the line.
+        metric: Metric of the number.
         y: The number.
     """
 
     axis: str
     x: float
     name: str
+    metric: str
     y: float
 
 
@@ -72,9 +74,8 @@ def points(result: CellResult, measure: str) -> Iterator[Point]:
         if (place := _place(measure, value)) is not None:
             axis, field = place
             x = layers.index(value.layer) if field == "layer" else value.fields[field]
-            left_out = ("view", "split") if field == "view" else (field,)
-            name = quantity_key(measure, value.quantity, without=left_out)
-            yield Point(axis, float(x), name, value.value)
+            name = line_key(measure, value.quantity, field)
+            yield Point(axis, float(x), name, value.metric, value.value)
 
 
 def single_numbers(result: CellResult, measure: str) -> list[Value]:
@@ -124,7 +125,7 @@ def _log_lines(run: Run, result: CellResult) -> None:
     """Log a row for each place on each axis, which has the points of all lines there."""
     axes: dict[str, dict[float, dict[str, float]]] = {}
     for measure in result.measures:
-        for axis, x, name, y in points(result, measure):
+        for axis, x, name, _, y in points(result, measure):
             axes.setdefault(axis, {}).setdefault(x, {}).setdefault(name, y)
     for axis, rows in axes.items():
         run.define_axis(axis, dict.fromkeys(name for row in rows.values() for name in row))

@@ -77,19 +77,32 @@ def quantity_key(measure: str, quantity: Quantity, *, without: Collection[str] =
     Args:
         measure: Name of the measure.
         quantity: The identity of the number.
-        without: Fields and conditions that are left out, since they differ along a line.
+        without: Fields and conditions that are left out.
 
     >>> quantity_key("accuracy-by-view", Quantity(metric="accuracy", split="novel"))
     'accuracy_by_view_accuracy_novel'
-    >>> view = Quantity(metric="accuracy", split="novel", factor="rotation", view=-105)
-    >>> quantity_key("accuracy-by-view", view, without=("view", "split"))
-    'accuracy_by_view_accuracy_rotation'
     """
     parts: list[Any] = [measure, quantity.metric]
     for name, value in quantity.fields.items():
         if name not in without:
             parts += [name, value] if name in quantity.condition else [value]
     return key("_".join(map(_text, parts)))
+
+
+def line_key(measure: str, quantity: Quantity, field: str) -> str:
+    """Return the name of the line of which a number is a point.
+
+    Args:
+        measure: Name of the measure.
+        quantity: The identity of the number.
+        field: Field or condition along the line.
+
+    >>> view = Quantity(metric="accuracy", split="novel", factor="rotation", view=-105)
+    >>> line_key("accuracy-by-view", view, "view")
+    'accuracy_by_view_accuracy_rotation_by_view'
+    """
+    left_out = ("view", "split") if field == "view" else (field,)
+    return key(f"{quantity_key(measure, quantity, without=left_out)}_by_{field}")
 
 
 def key(text: str) -> str:

@@ -9,6 +9,13 @@ from typing import Any
 import wandb_workspaces.reports.v2 as wr
 from wandb_workspaces import expr
 
+from capsbench.measures import (
+    ConditionFigureSpec,
+    HeatMapFigureSpec,
+    LayerFigureSpec,
+    ViewFigureSpec,
+    load_measure,
+)
 from capsbench.records import Results
 from capsbench.reporting.formatting import FACTORS
 from capsbench.reporting.wandb.evaluation import points, single_numbers
@@ -54,19 +61,37 @@ def runs_of(results: Results, job_type: JobType) -> expr.And:
 
 
 def line_panels(results: Results, measure: str) -> list[Any]:
-    """Return a line plot of each number of a measure against views, layers or conditions."""
+    """Return line plots of a measure against conditions, layers and views, of those that it draws.
+
+    A measure without figures has a plot of every number.
+    """
+    drawn = _drawn_metrics(measure)
     lines = dict.fromkeys(
         (each.axis, each.name)
         for cell in results.cells
         if measure in cell.measures
         for each in points(cell, measure)
+        if not drawn or each.metric in drawn
     )
+    in_order = sorted(lines, key=lambda line: line[0].startswith(VIEW))
     return _placed(
         wr.LinePlot(
             title=_title(name, measure), x=axis, y=[name], title_x=_axis_title(axis), **BY_LABEL
         )
-        for axis, name in lines
+        for axis, name in in_order
     )
+
+
+def _drawn_metrics(measure: str) -> set[str]:
+    """Return the metrics that the figures of a measure draw."""
+    metrics = set[str]()
+    for spec in load_measure(measure).figures:
+        match spec:
+            case LayerFigureSpec():
+                metrics |= {line.metric for line in spec.lines}
+            case ConditionFigureSpec() | ViewFigureSpec() | HeatMapFigureSpec():
+                metrics.add(spec.metric)
+    return metrics
 
 
 def number_panels(results: Results, measure: str) -> list[Any]:

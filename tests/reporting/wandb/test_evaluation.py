@@ -27,20 +27,24 @@ def cell(tmp_path, write_benchmark, add_measure):
 
 def test_numbers_of_views_are_lines_over_the_views(cell):
     found = [each for each in points(cell, "accuracy-by-view") if each.axis == "view_rotation"]
-    assert {each.name for each in found} == {"accuracy_by_view_accuracy_rotation"}
+    assert {each.name for each in found} == {"accuracy_by_view_accuracy_rotation_by_view"}
     values = cell.measures["accuracy-by-view"].select(metric="accuracy", factor="rotation")
     recorded = [(v.view, v.value) for v in values if v.view is not None]
     assert [(each.x, each.y) for each in found] == recorded
 
 
 def test_numbers_of_attacks_are_lines_over_their_size(cell):
-    expected = Point("condition_epsilon", 0.1, "attacks_accuracy_method_fgsm", 0.25)
+    name = "attacks_accuracy_method_fgsm_by_epsilon"
+    expected = Point("condition_epsilon", 0.1, name, "accuracy", 0.25)
     assert list(points(cell, "attacks")) == [expected]
 
 
 def test_numbers_of_layers_are_lines_over_the_layers(cell):
-    name = "invariance_error_invariance_error_rotation"
-    expected = [Point("layer_number", 0, name, 0.5), Point("layer_number", 1, name, 0.125)]
+    name, metric = "invariance_error_invariance_error_rotation_by_layer", "invariance_error"
+    expected = [
+        Point("layer_number", 0, name, metric, 0.5),
+        Point("layer_number", 1, name, metric, 0.125),
+    ]
     assert list(points(cell, "invariance-error")) == expected
 
 

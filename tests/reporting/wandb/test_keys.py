@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from capsbench.reporting.wandb.keys import key, quantity_key
+from capsbench.reporting.wandb.keys import key, line_key, quantity_key
 from capsbench.values import Quantity
 
 
@@ -27,8 +27,7 @@ def test_the_name_of_a_number(quantity, expected):
 
 def test_what_differs_along_a_line_is_left_out():
     quantity = Quantity(metric="accuracy", condition={"method": "fgsm", "epsilon": 0.1})
-    name = quantity_key("attacks", quantity, without=("epsilon",))
-    assert name == "attacks_accuracy_method_fgsm"
+    assert line_key("attacks", quantity, "epsilon") == "attacks_accuracy_method_fgsm_by_epsilon"
 
 
 @pytest.mark.parametrize("text", ["", "3d", "Ω", "a b/c=d", "net.py:Net", "-"])

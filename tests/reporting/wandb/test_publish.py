@@ -113,7 +113,9 @@ def test_panels_are_native_lines_by_model_with_bands(folder):
     lines = [each["config"] for each in found if each["viewType"] == "Run History Line Plot"]
     drawn = {(line["xAxis"], *line["metrics"]) for line in lines}
     factors = ("rotation", "shift_x", "shift_y", "scale")
-    assert drawn == {(f"view_{name}", f"accuracy_by_view_accuracy_{name}") for name in factors}
+    assert drawn == {
+        (f"view_{name}", f"accuracy_by_view_accuracy_{name}_by_view") for name in factors
+    }
     for line in lines:
         assert (line["groupBy"], line["groupAgg"]) == ("label.value", "mean")
         assert line["groupArea"] == "stddev"
