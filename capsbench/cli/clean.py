@@ -37,6 +37,9 @@ def clean(
         bool, typer.Option("--profiles", help="Profiles of finished trainings.")
     ] = False,
     logs: Annotated[bool, typer.Option("--logs", help="Logs of finished cells.")] = False,
+    synced: Annotated[
+        bool, typer.Option("--synced", help="Runs of Weights & Biases that have been sent.")
+    ] = False,
     caches: Annotated[
         bool, typer.Option("--caches", help="Compiled code and rendered data sets.")
     ] = False,
@@ -51,7 +54,7 @@ def clean(
     """
     from capsbench.records.cleaning import KINDS, removable
 
-    given = (leftovers, states, failed, unlisted, profiles, logs, caches)
+    given = (leftovers, states, failed, unlisted, profiles, logs, synced, caches)
     kinds = [kind for kind, chosen in zip(KINDS, given, strict=True) if chosen]
     if yes and not kinds:
         raise UserError("--yes removes what is named: add kinds, such as --leftovers --states")

@@ -79,13 +79,13 @@ def devices() -> dict[str, str]:
 
 def wandb_login() -> str:
     """Return the place of the key for Weights & Biases, without network and without the key."""
-    from capsbench.reporting.wandb_login import key_source
+    from capsbench.reporting.wandb.login import find_key
 
     try:
-        source = key_source()
+        key = find_key()
     except UserError as error:
         return str(error)
-    return f"key in {source}" if source else "not logged in; needed for --wandb online only"
+    return f"key in {key.place}" if key else "not logged in; needed for --wandb online only"
 
 
 def _version(name: str) -> str:

@@ -53,6 +53,10 @@ def report(
             help="Also write each figure to a file: svg, pdf, png, or several with commas.",
         ),
     ] = None,
+    wandb: Annotated[
+        bool,
+        typer.Option("--wandb", help="Also make reports on Weights & Biases, and views of it."),
+    ] = False,
     trust_code: TrustCode = False,
     as_json: AsJson = False,
 ) -> None:
@@ -61,12 +65,17 @@ def report(
     Nothing is trained or measured; the link of each page is printed. An exported file holds all
     numbers with their provenance, without weights or images; `capsbench results` reads it. If a
     benchmark cannot be exported, the others are, and the exit code is 2. Tables and figures for a
-    paper are written to the folder of the benchmark, paper/tables and paper/figures.
+    paper are written to the folder of the benchmark, paper/tables and paper/figures. A report on
+    Weights & Biases is written as JSON beside the page, and saved there if you are logged in.
     """
     from capsbench.reporting import paper
     from capsbench.reporting.formatting import counted
     from capsbench.reporting.rebuild import rebuild
     from capsbench.reporting.terminal import page_line
+    from capsbench.reporting.wandb.publish import publish, require_workspaces
+
+    if wandb:
+        require_workspaces()
 
     tables = paper.parse_formats("--format", table_formats, paper.TABLE_FORMATS)
     figures = paper.parse_formats("--figures", figure_formats, paper.FIGURE_FORMATS)
@@ -75,13 +84,17 @@ def report(
         for rebuilt in rebuild(output, benchmarks or [], export):
             folder = output / rebuilt.benchmark
             written = paper.write_paper(folder, tables=tables, figures=figures)
-            rows.append(rebuilt._asdict() | {"paper": written})
+            published = publish(folder) if wandb else None
+            saved = {} if published is None else {"wandb": published._asdict()}
+            rows.append(rebuilt._asdict() | {"paper": written} | saved)
             if as_json:
                 continue
             console.print(page_line(rebuilt.page), soft_wrap=True)
             for place in dict.fromkeys(path.parent for path in written):
                 count = sum(path.parent == place for path in written)
                 console.print(f"{place}: {counted(count, 'file')}", soft_wrap=True)
+            for line in () if published is None else published.lines:
+                console.print(line, soft_wrap=True)
             if rebuilt.export is not None:
                 console.print(f"exported: {rebuilt.export}", soft_wrap=True)
             for title in rebuilt.left_out:

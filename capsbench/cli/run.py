@@ -135,6 +135,27 @@ def run(
     wandb: Annotated[
         Literal["off", "offline", "online"], typer.Option(help="Mirror to Weights & Biases.")
     ] = "offline",
+    wandb_project: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Its project; else that of WANDB_PROJECT, or capsbench."),
+    ] = None,
+    wandb_entity: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Its user or team; else that of the login."),
+    ] = None,
+    wandb_tags: Annotated[
+        str | None, typer.Option(metavar="A,B", help="Tags of all its runs.")
+    ] = None,
+    wandb_artifacts: Annotated[
+        bool, typer.Option("--wandb-artifacts", help="Also send weights and records.")
+    ] = False,
+    logger: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="tensorboard|csv",
+            help="Also write the curves of trainings as such files; may be repeated.",
+        ),
+    ] = None,
     profile: Annotated[
         bool,
         typer.Option("--profile", help="Trace some steps of each training, in its folder."),
@@ -184,7 +205,7 @@ def run(
         from capsbench.running.protocol import list_cells, protocol_changes, run_protocol
         from capsbench.running.session import Session
         from capsbench.training.devices import require_devices
-        from capsbench.training.execution import Execution
+        from capsbench.training.execution import make_execution
 
     changes = protocol_changes(
         models=models or [],
@@ -194,7 +215,7 @@ def run(
         limit=limit,
         search=search,
     )
-    execution = Execution(
+    execution = make_execution(
         device=device,
         devices=devices,
         nodes=nodes,
@@ -202,7 +223,12 @@ def run(
         backend=backend,
         checkpoint_every=checkpoint_every,
         profile=profile,
+        loggers=tuple(logger or ()),
         wandb=wandb,
+        wandb_project=wandb_project,
+        wandb_entity=wandb_entity,
+        wandb_tags=tuple(part for part in (wandb_tags or "").split(",") if part),
+        wandb_artifacts=wandb_artifacts,
     )
     options = ExecutorOptions(
         name=executor,

@@ -21,7 +21,7 @@ from capsbench.files.leftovers import abandoned_writes, clear_leftovers
 from capsbench.records.folders import BenchmarkFolder, CellFolder, benchmarks_in, cells_in
 from capsbench.records.live import live_holders
 
-Kind = Literal["leftovers", "states", "failed", "unlisted", "profiles", "logs", "caches"]
+Kind = Literal["leftovers", "states", "failed", "unlisted", "profiles", "logs", "synced", "caches"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 MEANING: dict[Kind, str] = {
     "leftovers": "unfinished files of killed processes, and states of finished trainings",
@@ -30,6 +30,7 @@ MEANING: dict[Kind, str] = {
     "unlisted": "cells that no benchmark's record lists; none while a process works in the folder",
     "profiles": "profiles of finished trainings",
     "logs": "logs of finished cells and of pages",
+    "synced": "runs of Weights & Biases that `wandb sync` has sent",
     "caches": "compiled code and rendered data sets, which are made again when they are needed",
 }
 # Files that a run writes in the folder of a cell; the config is the last, so that a cell of which a
@@ -48,7 +49,8 @@ CELL_FILES = (
     "checkpoints/*/config.json",
     "checkpoints/*/README.md",
     "profile/*",
-    "wandb",
+    "tensorboard/*",
+    "csv/*",
     "config.json",
 )
 
@@ -94,6 +96,8 @@ def removable(runs: Path | None) -> Iterator[Removable]:
         for name in benchmarks_in(runs):
             log = BenchmarkFolder(runs / name).log
             yield from _group("logs", log, [log])
+        for sent in sorted((runs / "wandb").glob("offline-run-*/*.wandb.synced")):
+            yield from _group("synced", sent.parent, [sent.parent])
     yield from _caches()
 
 

@@ -33,7 +33,7 @@ class FailureRecord(Record):
     remedy: ClassVar[str] = f"remove it, or run the benchmark again with {RETRY}"
 
     cell: str
-    job: Literal["train", "measure", "mirror"]
+    job: Literal["train", "measure"]
     kind: FailureKind
     reason: str
     traceback: str = ""
@@ -53,7 +53,7 @@ class FailureRecord(Record):
         failure: Failure,
         *,
         cell: str,
-        job: Literal["train", "measure", "mirror"],
+        job: Literal["train", "measure"],
         log: str | None = None,
         attempts: int = 1,
         host: str | None = None,

@@ -13,6 +13,7 @@
         replaced.json                     training.json of before, while it is trained again
         failure.json                      the job that failed last, until it succeeds
         log.txt                           output of the jobs on the cell
+        tensorboard/, csv/                curves of the training, if requested
         measures/<measure>-<fingerprint>.json, .npz
         .lease                            who trains it, while a process does
         measures/.<measure>-<fingerprint>.lease     who computes that measure
@@ -23,6 +24,9 @@
     runs/<benchmark>/examples.npz         test images at each view of the grid
     runs/<benchmark>/report/              the page, made from all of the above
     runs/<benchmark>/paper/               tables and figures for a paper, made on request
+    runs/<benchmark>/mirrored.json        what Weights & Biases shows of the benchmark
+    runs/<benchmark>/wandb-views.json     ids of its report and its view there
+    runs/wandb/                           runs of Weights & Biases, also those that are not sent yet
     runs/searches/<name>.json             a search: all trials of a benchmark's models
 
 ``<data>`` is the name of the data module, or the user's own name of a folder of images. It can also
@@ -193,6 +197,16 @@ class BenchmarkFolder:
     def log(self) -> Path:
         """Output of the jobs that build the page."""
         return self.path / "report.log"
+
+    @property
+    def mirrored(self) -> Path:
+        """What Weights & Biases shows of the benchmark, so that nothing is sent twice."""
+        return self.path / "mirrored.json"
+
+    @property
+    def views(self) -> Path:
+        """Ids of the report and the view on Weights & Biases, which keep their addresses."""
+        return self.path / "wandb-views.json"
 
     @property
     def report(self) -> Path:

@@ -26,6 +26,7 @@ from capsbench.running.examples import recorded_examples, require_images, write_
 from capsbench.running.job_request import Outcome
 from capsbench.running.jobs import Job, ReportJob, plan_jobs
 from capsbench.running.leftovers import clear_benchmark, clear_cell
+from capsbench.running.mirror import mirror_failure
 from capsbench.running.next_step import next_step
 from capsbench.running.outcome_lines import print_cell, print_failure
 from capsbench.running.report_job import save_record
@@ -193,6 +194,8 @@ def carry_out_runs(runs: Sequence[PreparedRun]) -> bool:
     cells = {cell.path for run in runs for cell in run.cells}
     finished = len(cells - {job.cell.path for job in jobs.values() if job.kind != "report"})
     failures = carry_out(list(jobs.values()), session, on_done, finished=finished)
+    if session.is_first and (line := mirror_failure(session)):
+        session.print(line)
     return failures > 0 or _has_failed_cell(runs)
 
 

@@ -215,7 +215,7 @@ class _Schedule:
         if self._deaths[job.id] <= self._session.options.retries:
             return None
         failure = killed(ended.code, ended.reason)
-        if isinstance(job, CellJob) and job.kind != "mirror":
+        if isinstance(job, CellJob):
             folder = self._session.folder(job.cell)
             FailureRecord.now(
                 failure,

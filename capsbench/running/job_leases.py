@@ -11,13 +11,11 @@ from capsbench.running.session import Session
 
 
 def lease_paths(job: CellJob, session: Session) -> list[Path]:
-    """Return the lease of a training, or that of each measure; a mirror has none."""
+    """Return the lease of a training, or that of each measure."""
     folder = session.folder(job.cell)
     if job.kind == "train":
         return [folder.lease]
-    if job.kind == "measure":
-        return [folder.measure_lease(name) for name in job.measures or job.cell.measures]
-    return []
+    return [folder.measure_lease(name) for name in job.measures or job.cell.measures]
 
 
 def is_held(job: Job, session: Session) -> bool:

@@ -16,14 +16,14 @@ from capsbench.running.cell_state import cell_state, is_complete
 from capsbench.running.measure_job import missing_measures
 from capsbench.running.session import Session
 
-CellJobKind = Literal["train", "measure", "mirror"]
+CellJobKind = Literal["train", "measure"]
 
 
 class CellJob(BaseModel):
     """A piece of work on one cell.
 
     Attributes:
-        kind: ``train`` the cell, ``measure`` it, or ``mirror`` its records to Weights & Biases.
+        kind: ``train`` the cell, or ``measure`` it.
         benchmark: Name of the benchmark.
         cell: The cell.
         measures: Names of the measures of a ``measure`` job; empty for all that are missing.
@@ -84,10 +84,10 @@ Job = Annotated[CellJob | ReportJob, Field(discriminator="kind")]
 def plan_jobs(cells: Sequence[Cell], benchmark: str, session: Session) -> list[CellJob]:
     """List the jobs of the cells that are not done, each after those that it depends on.
 
-    A cell is trained, then measured, then mirrored; a measure also depends on the trainings of its
-    sources. Processes of a group must meet at each training, so there all trainings come first, and
-    each measure is a job of its own, so that all devices have work. A cell that failed has no jobs,
-    and no measure can use it.
+    A cell is trained, then measured; a measure also depends on the trainings of its sources.
+    Processes of a group must meet at each training, so there all trainings come first, and each
+    measure is a job of its own, so that all devices have work. A cell that failed has no jobs, and
+    no measure can use it.
 
     Args:
         cells: The cells.
@@ -122,7 +122,7 @@ def plan_jobs(cells: Sequence[Cell], benchmark: str, session: Session) -> list[C
         _require_sources(cell, training.keys(), session)
         needed = [cell, *cell.sources.values()]
         depends_on = tuple(training[each.path].id for each in needed if each.path in training)
-        measuring = [
+        jobs += [
             CellJob(
                 kind="measure",
                 benchmark=benchmark,
@@ -132,10 +132,6 @@ def plan_jobs(cells: Sequence[Cell], benchmark: str, session: Session) -> list[C
             )
             for names in _shares(cell, cell.path in training, session)
         ]
-        jobs += measuring
-        if session.execution.wandb != "off":
-            after = tuple(job.id for job in measuring)
-            jobs.append(CellJob(kind="mirror", benchmark=benchmark, cell=cell, depends_on=after))
     return jobs
 
 

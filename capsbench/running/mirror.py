@@ -1,23 +1,22 @@
-"""Runs on Weights & Biases: one per training, one per measured cell, one per benchmark."""
+"""Runs on Weights & Biases: one of each training, of each cell under a benchmark, of a benchmark.
+
+The run of a training belongs to the training alone, which several benchmarks can share: nothing in
+it depends on one of them. What a benchmark makes of its cells is in runs of the benchmark's group.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
+from capsbench.contracts import Model
 from capsbench.files.atomic import is_present, read_json, write_json
 from capsbench.fingerprint import fingerprint
-from capsbench.records import (
-    BenchmarkFolder,
-    BenchmarkRecord,
-    CellResult,
-    Results,
-    load_cell,
-    load_results,
-)
-from capsbench.reporting.comparisons.aggregate import aggregate_seeds, quantities
+from capsbench.names import without_folder
+from capsbench.records import BenchmarkFolder, BenchmarkRecord, CellResult, Results, load_results
+from capsbench.records.provenance import current_commit
 from capsbench.reporting.stamp import read_stamp
 from capsbench.running.cell import Cell
 from capsbench.running.session import Session
@@ -25,126 +24,208 @@ from capsbench.running.session import Session
 if TYPE_CHECKING:
     from pytorch_lightning.loggers import Logger
 
-    from capsbench.reporting.wandb import Mirror
+    from capsbench.reporting.wandb.run import Destination, Run
 
-Mode = Literal["off", "offline", "online"]
-MIRRORED = Path("wandb", "mirrored.json")  # in the folder of a benchmark
+
+class TrainingMirror:
+    """The run of a training, while it is trained; without a run, nothing is sent.
+
+    Args:
+        run: The run; None if there is none.
+    """
+
+    def __init__(self, run: Run | None) -> None:
+        self._run = run
+
+    @property
+    def loggers(self) -> list[Logger]:
+        """Lightning loggers of its curves."""
+        if self._run is None:
+            return []
+        from capsbench.reporting.wandb.curves import Curves
+
+        return [Curves(self._run)]
+
+    def add_models(self, cell: Cell, session: Session) -> None:
+        """Add the selected weights as artifacts, if the session asks for them."""
+        if self._run is None or not session.execution.wandb_artifacts:
+            return
+        from capsbench.reporting.wandb.artifacts import model_artifact
+
+        folder, model = session.folder(cell), without_folder(cell.model)
+        for checkpoint in sorted((folder.path / "checkpoints").glob("*")):
+            rule = checkpoint.name
+            self._run.add_artifact(partial(model_artifact, folder, rule, model), [rule])
 
 
 @contextmanager
-def training_mirror(cell: Cell, benchmark: str, session: Session) -> Iterator[list[Logger]]:
-    """Mirror the curves of a training while it runs; yields the Lightning loggers."""
-    mirror = _begin_cell(cell, benchmark, session, "train")
+def training_mirror(cell: Cell, session: Session) -> Iterator[TrainingMirror]:
+    """Begin the run of a training, outside of the timed training, and end it."""
+    run = _begin_training(cell, session)
     try:
-        yield [] if mirror is None else [mirror]
-    finally:  # else the next training of this process would join the run of one that failed
-        if mirror is not None:
-            mirror.close()
+        yield TrainingMirror(run)
+    finally:
+        if run is not None:
+            run.finish()
 
 
-def mirror_measures(cell: Cell, benchmark: str, session: Session) -> None:
-    """Mirror the measures of a cell from its records, as a separate run."""
-    result = load_cell(session.output, cell.reference)
-    assert result.training is not None
-    record = BenchmarkRecord.load(BenchmarkFolder(session.output / benchmark).record)
-    summary: dict[str, Any] = {
-        "status": result.training.status,
-        "diverged_at": result.training.diverged_at,
-        "parameters": result.training.parameters,
-        "seconds": result.training.seconds,
-    }
-    if mirror := _begin_cell(cell, benchmark, session, "evaluate"):
-        _log(mirror, summary | _values(result), Results(record, (result,)))
-
-
-def mirror_benchmark(folder: Path, mode: Mode) -> None:
-    """Mirror a benchmark as one run: means over seeds, all values, the figures.
-
-    A benchmark whose page has not changed since it was mirrored is not mirrored again.
+def mirror_benchmark(folder: BenchmarkFolder, session: Session) -> None:
+    """Mirror the cells of a benchmark, then the benchmark; what has not changed is not sent again.
 
     Args:
         folder: Folder of the benchmark, whose page is built.
-        mode: ``off``, ``offline`` or ``online``.
+        session: The session.
     """
-    stamp = read_stamp(BenchmarkFolder(folder).report)
-    mirrored, of_now = folder / MIRRORED, {"mode": mode, "page": stamp and stamp.inputs}
-    if mode == "off" or (is_present(mirrored) and read_json(mirrored) == of_now):
+    destination = session.destination
+    if destination is None:
         return
-    from capsbench.reporting.wandb import begin
-
-    results = load_results(folder)
-    name = results.benchmark.name
-    mirror = begin(
-        name=name,
-        folder=folder,
-        run_id=f"{name}-{fingerprint([cell.reference.path for cell in results.cells])}",
-        mode=mode,
-        group=name,
-        job_type="aggregate",
-        config=results.benchmark.model_dump(mode="json"),
-    )
-    if mirror is None:
+    stamp = read_stamp(folder.report)
+    place = {"project": destination.project, "entity": destination.entity}
+    settings = [destination.mode, destination.tags, session.execution.wandb_artifacts]
+    here = fingerprint([place, settings])
+    page = None if stamp is None else stamp.inputs
+    before = read_json(folder.mirrored) if is_present(folder.mirrored) else {}
+    known = before["runs"] if before.get("settings") == here else {}
+    if known and before["page"] == page:
         return
-    means = {
-        f"{label}/{measure}/{quantity.name}": seed_values.mean
-        for label, cells in results.by_label().items()
-        for measure in dict.fromkeys(name for cell in cells for name in cell.measures)
-        for trained in quantities(cells, measure)
-        for quantity in (trained, trained.of_untrained())
-        if (seed_values := aggregate_seeds(cells, measure, quantity)) is not None
-    }
-    if _log(mirror, means, results):
-        write_json(mirrored, of_now)
+    results = load_results(folder.path)
+    finished = [each for each in results.cells if each.failure is None]
+    finished = [each for each in finished if each.training or each.weights]
+    runs: dict[str, str] = {}
+    for result in finished:
+        run_id, content = _identity(result, results)
+        if known.get(run_id) == content or _send_cell(result, results, session):
+            runs[run_id] = content
+    sent = _send_aggregate(results, folder, session) and len(runs) == len(finished)
+    # Without the page, the next run sends what is missing.
+    mirrored = {"settings": here, "page": page if sent else None, "runs": runs}
+    write_json(folder.mirrored, place | mirrored)
 
 
-def _begin_cell(
-    cell: Cell, benchmark: str, session: Session, job_type: Literal["train", "evaluate"]
-) -> Mirror | None:
-    mode = session.execution.wandb
-    if mode == "off":
+def mirror_failure(session: Session) -> str:
+    """Return a line on what failed on Weights & Biases during a command; empty if nothing did."""
+    destination = session.destination
+    if destination is None or not destination.failure:
+        return ""
+    line = f"Weights & Biases: not everything is there: {destination.failure}"
+    if destination.mode == "online":
+        place = destination.runs / "wandb"
+        line += f"; later: wandb sync --include-online {place}"
+    return line
+
+
+def _begin_training(cell: Cell, session: Session) -> Run | None:
+    destination = session.destination
+    if destination is None:
         return None
-    from capsbench.reporting.wandb import begin
+    from capsbench.reporting.wandb.config import training_config
+    from capsbench.reporting.wandb.run import begin
 
-    # A measure that is added later makes another run; a resumed training joins its own.
-    names = [] if job_type == "train" else sorted(cell.measures)
-    identity = [cell.config.fingerprint, *names]
+    model = cell.build_model()
+    name = without_folder(cell.model)
     return begin(
-        name=f"{cell.title}, seed {cell.seed}",
-        folder=session.folder(cell).path,
-        run_id=cell.config.fingerprint if job_type == "train" else fingerprint(identity),
-        mode=mode,
-        group=benchmark,
-        job_type=job_type,
-        config={
-            **cell.config.model_dump(mode="json"),
-            "fingerprint": cell.config.fingerprint,
-            "benchmark": benchmark,
-            "label": cell.label,
-            "model": cell.reference.model,
-            "arguments": cell.config.model.arguments,
-        },
+        destination,
+        run_id=cell.config.fingerprint,
+        name=f"{name}, seed {cell.seed}",
+        group=cell.path.parts[0],
+        job_type="train",
+        config=training_config(cell.config, name, cell.path.as_posix(), _facts(model)),
+        notes=f"Training {cell.path.as_posix()} of the runs folder.",
     )
 
 
-def _values(result: CellResult) -> dict[str, float]:
-    return {
-        f"{measure}/{value.name}": value.value
-        for measure, record in result.measures.items()
-        for value in record.values
+def _facts(model: Model) -> dict[str, Any]:
+    from capsbench import __version__
+    from capsbench.reporting.wandb.config import architecture
+
+    return architecture(model) | {
+        "parameters": sum(weight.numel() for weight in model.parameters()),
+        "commit": current_commit(),
+        "capsbench_version": __version__,
     }
 
 
-def _log(mirror: Mirror, summary: Mapping[str, Any], results: Results) -> bool:
-    """Send results, and end the run; return True if all of it succeeded."""
-    from capsbench.reporting.figures.all_figures import draw_figures
-    from capsbench.reporting.figures.plotting import png
+def _identity(result: CellResult, results: Results) -> tuple[str, str]:
+    """Return the id of a cell's run under the benchmark, and a hash of all that it shows."""
+    cell, record = result.reference, results.record
+    run_id = fingerprint([record.benchmark.name, cell.path])
+    records = [each for each in (result.training, *result.measures.values()) if each is not None]
+    content = [each.model_dump(mode="json") for each in records]
+    protocol = [record.size, record.change_texts, record.benchmark.version]
+    return run_id, fingerprint([cell.model_dump(mode="json"), content, protocol])
 
-    columns = results.columns
-    rows = [[row.get(name) for name in columns] for row in results.rows()]
-    try:
-        pictures = {f"{name}-figure": png(figure) for name, figure in draw_figures(results).items()}
-        mirror.log_results(summary, (columns, rows), pictures)
-        sent = not mirror.failed
-    finally:
-        mirror.close()
-    return sent and not mirror.failed
+
+def _send_cell(result: CellResult, results: Results, session: Session) -> bool:
+    """Send a measured cell; return True if all of it succeeded."""
+    from capsbench.reporting.wandb.config import evaluation_config
+    from capsbench.reporting.wandb.evaluation import fill_evaluation
+    from capsbench.reporting.wandb.run import begin
+
+    record = results.record
+    run_id, _ = _identity(result, results)
+    seed = "" if result.seed is None else f", seed {result.seed}"
+    run = begin(
+        _destination(session),
+        run_id=run_id,
+        name=f"{result.title}{seed}",
+        group=record.benchmark.name,
+        job_type="evaluate",
+        config=evaluation_config(result, record),
+        notes=_notes(record),
+    )
+    if run is None:
+        return False
+    fill_evaluation(run, result)
+    if session.execution.wandb_artifacts and result.training is not None:
+        _use_model(run, result)
+    return _finished(run)
+
+
+def _send_aggregate(results: Results, folder: BenchmarkFolder, session: Session) -> bool:
+    """Send a benchmark; return True if all of it succeeded."""
+    from capsbench.reporting.wandb.aggregate import fill_aggregate
+    from capsbench.reporting.wandb.artifacts import records_artifact
+    from capsbench.reporting.wandb.config import aggregate_config
+    from capsbench.reporting.wandb.run import begin
+
+    record = results.record
+    run = begin(
+        _destination(session),
+        run_id=fingerprint([record.benchmark.name, record.size, "aggregate"]),
+        name=record.benchmark.name,
+        group=record.benchmark.name,
+        job_type="aggregate",
+        config=aggregate_config(results),
+        notes=_notes(record),
+    )
+    if run is None:
+        return False
+    fill_aggregate(run, results, folder.report)
+    if session.execution.wandb_artifacts:
+        run.add_artifact(partial(records_artifact, results, folder), [record.size])
+    return _finished(run)
+
+
+def _notes(record: BenchmarkRecord) -> str:
+    return f"{record.benchmark.question.strip()} Reproduce: {record.command}"
+
+
+def _use_model(run: Run, result: CellResult) -> None:
+    from capsbench.reporting.wandb.artifacts import model_artifact
+
+    for rule in {each.rule for each in result.measures.values()}:
+        if result.folder.checkpoint(rule).is_dir():
+            run.use_artifact(partial(model_artifact, result.folder, rule, result.reference.model))
+
+
+def _finished(run: Run) -> bool:
+    """End a run; return True if all of it succeeded."""
+    sent = not run.failed
+    run.finish()
+    return sent and not run.failed
+
+
+def _destination(session: Session) -> Destination:
+    destination = session.destination
+    assert destination is not None
+    return destination

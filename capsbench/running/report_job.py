@@ -26,7 +26,7 @@ def build_report(job: ReportJob, session: Session) -> None:
     folder = BenchmarkFolder(session.output / job.benchmark)
     save_record(job.record, job.data, session)
     report.build(folder.path)
-    mirror_benchmark(folder.path, session.execution.wandb)
+    mirror_benchmark(folder, session)
 
 
 def save_record(record: BenchmarkRecord, data: DataConfig, session: Session) -> list[str]:

@@ -27,7 +27,7 @@ from capsbench.running.protocol import protocol_changes, run_protocol
 from capsbench.running.session import Session
 from capsbench.schema import parse_changes
 from capsbench.training.devices import require_devices
-from capsbench.training.execution import Execution
+from capsbench.training.execution import make_execution
 from capsbench.trusted_code import trusting_code
 
 NO_SETTINGS: Mapping[str, Any] = MappingProxyType({})
@@ -56,7 +56,12 @@ def run(
     strategy: str = "auto",
     backend: str = "auto",
     checkpoint_every: int | None = None,
+    loggers: Sequence[str] | str = (),
     wandb: str = "offline",
+    wandb_project: str | None = None,
+    wandb_entity: str | None = None,
+    wandb_tags: Sequence[str] | str = (),
+    wandb_artifacts: bool = False,
     profile: bool = False,
     trust_code: bool = False,
 ) -> BenchmarkResults | ClaimsResults:
@@ -89,7 +94,12 @@ def run(
         strategy: Lightning strategy for several processes.
         backend: Routing implementation; results are the same.
         checkpoint_every: Steps between resumable states.
+        loggers: Also write the curves of trainings as such files: ``tensorboard`` or ``csv``.
         wandb: Mirror to Weights & Biases: ``off``, ``offline`` or ``online``.
+        wandb_project: Its project; else that of the variable WANDB_PROJECT, or ``capsbench``.
+        wandb_entity: Its user or team; else that of the login.
+        wandb_tags: Tags of all its runs.
+        wandb_artifacts: Also send weights and records.
         profile: Trace some steps of each training, in its folder.
         trust_code: Also run code that the file, or a record in ``output``, names elsewhere; see
             ``docs/safety.md``.
@@ -125,18 +135,21 @@ def run(
         scale=scale,
         limit=limit,
     )
+    execution = make_execution(
+        device=device,
+        devices=devices,
+        strategy=strategy,
+        backend=backend,
+        checkpoint_every=checkpoint_every,
+        profile=profile,
+        loggers=tuple(_texts(loggers, "loggers: expected names such as ['tensorboard']")),
+        wandb=wandb,
+        wandb_project=wandb_project,
+        wandb_entity=wandb_entity,
+        wandb_tags=tuple(_texts(wandb_tags, "wandb_tags: expected texts such as ['first']")),
+        wandb_artifacts=wandb_artifacts,
+    )
     try:
-        execution = Execution.model_validate(
-            {
-                "device": device,
-                "devices": devices,
-                "strategy": strategy,
-                "backend": backend,
-                "checkpoint_every": checkpoint_every,
-                "wandb": wandb,
-                "profile": profile,
-            }
-        )
         executors = ExecutorOptions.model_validate(
             {
                 "name": executor,
@@ -161,7 +174,7 @@ def run(
             "capsbench.run starts its own processes; on a cluster, start the command 'capsbench "
             "run' by torchrun or srun"
         )
-    options = {
+    options: dict[str, Sequence[str]] = {
         "--models": texts,
         "--seeds": [] if seed_list is None else [",".join(map(str, seed_list))],
         "--set": pairs,
@@ -170,14 +183,24 @@ def run(
         "--data-root": [] if data_root is None else [str(data_root)],
         "--output": [] if output == RUNS else [str(output)],
     }
-    changed = execution.model_dump(exclude_defaults=True, exclude={"profile"})
+    apart = {"profile", "loggers", "wandb_tags", "wandb_artifacts"}
+    changed = execution.model_dump(exclude_defaults=True, exclude=apart)
     engine = executors.model_dump(exclude_defaults=True, exclude={"slurm"})
     if "name" in engine:
         changed["executor"] = engine.pop("name")
     changed |= engine
     options |= {f"--{name.replace('_', '-')}": [str(value)] for name, value in changed.items()}
+    options |= {
+        "--logger": execution.loggers,
+        "--wandb-tags": [",".join(execution.wandb_tags)] if execution.wandb_tags else [],
+    }
     options |= {"--slurm": slurm_texts, "--retry": [] if retry is None else [retry]}
-    flags = {"--search": search, "--profile": profile, "--trust-code": trust_code}
+    flags = {
+        "--search": search,
+        "--profile": profile,
+        "--wandb-artifacts": wandb_artifacts,
+        "--trust-code": trust_code,
+    }
     command = _command(benchmark, options, [name for name, given in flags.items() if given])
     with signals_of_caller(), trusting_code(trust_code):
         outcome = run_protocol(str(benchmark), changes, session, command=command)

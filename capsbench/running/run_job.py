@@ -28,7 +28,6 @@ from capsbench.records.failure import FailureRecord
 from capsbench.running.job_request import JobRequest, Outcome
 from capsbench.running.jobs import Job, ReportJob
 from capsbench.running.measure_job import measure_cell
-from capsbench.running.mirror import mirror_measures
 from capsbench.running.report_job import build_report
 from capsbench.running.session import Session
 from capsbench.trusted_code import trusting_code
@@ -77,11 +76,9 @@ def run_job(job: Job, session: Session) -> None:
     elif job.kind == "train":
         from capsbench.running.train_job import train_cell  # imports Lightning
 
-        train_cell(job.cell, job.benchmark, session)
-    elif job.kind == "measure":
-        measure_cell(job.cell, session, names=job.measures)
+        train_cell(job.cell, session)
     else:
-        mirror_measures(job.cell, job.benchmark, session)
+        measure_cell(job.cell, session, names=job.measures)
 
 
 def _carry_out(request: JobRequest, log: str | None) -> Outcome:
@@ -118,7 +115,7 @@ def _failed(error: Exception | SystemExit, request: JobRequest, log: str | None)
     if failure.kind == "user code" and (reason := failures.sentence(error)):
         hopeless = not failures.is_of_one_place(error)
         return Outcome(status="refused", reason=reason, hopeless=hopeless)
-    if isinstance(job, ReportJob) or job.kind == "mirror":  # the cell is complete without it
+    if isinstance(job, ReportJob):  # every cell is complete without it
         return Outcome(status="failed", reason=failure.reason, traceback=failure.traceback)
     folder = CellFolder(request.output / job.cell.path)
     record = FailureRecord.now(failure, cell=job.cell.config.folder_name, job=job.kind, log=log)

@@ -13,7 +13,8 @@ from capsbench.environment.process_group import ProcessGroup, is_first_process
 from capsbench.executors.options import ExecutorOptions
 from capsbench.executors.template import Template
 from capsbench.records import CellFolder
-from capsbench.reporting.wandb_login import usable_mode
+from capsbench.reporting.wandb.login import usable_mode
+from capsbench.reporting.wandb.run import Destination
 from capsbench.running.cell import Cell
 from capsbench.running.worker_command import worker_template
 from capsbench.training.devices import resolve_device
@@ -52,6 +53,8 @@ class Session:
         """
         execution = self.execution
         mode = execution.wandb if execution.wandb == "off" else usable_mode(execution.wandb)
+        if self.is_first and self.destination is not None:
+            self.destination.forget_failure()
         device = self.device
         if device == "cuda" and (group := ProcessGroup.current()) is not None:
             torch.cuda.set_device(group.local_rank)  # for the measures of this process
@@ -59,6 +62,21 @@ class Session:
             require_backend(execution.backend, torch.device(device))
         return replace(
             self, execution=execution.model_copy(update={"device": device, "wandb": mode})
+        )
+
+    @property
+    def destination(self) -> Destination | None:
+        """Place of the runs on Weights & Biases; None if there are none."""
+        execution = self.execution
+        if execution.wandb == "off":
+            return None
+        return Destination(
+            self.output,
+            execution.wandb,
+            project=execution.wandb_project,
+            entity=execution.wandb_entity,
+            tags=execution.wandb_tags,
+            uploads=execution.wandb_artifacts,
         )
 
     @property

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
+from pytorch_lightning.loggers import Logger
 
 from capsbench.capsules.backends import use_backend
 from capsbench.contracts import EXPONENT
@@ -29,12 +30,13 @@ from capsbench.running.mirror import training_mirror
 from capsbench.running.session import Session
 from capsbench.running.step_rate import StepRate
 from capsbench.training.devices import device_name, device_place, processes_note, use_threads
+from capsbench.training.loggers import make_loggers
 from capsbench.training.probability_exponent import ExponentFit, fit_model
 from capsbench.training.selection import Row
 from capsbench.training.train import TrainingResult, train
 
 
-def train_cell(cell: Cell, benchmark: str, session: Session) -> None:
+def train_cell(cell: Cell, session: Session) -> None:
     """Train a cell in this process and, in the first process of a group, write its record.
 
     An interrupted training continues from its last state. A training that diverges leaves a record
@@ -42,7 +44,6 @@ def train_cell(cell: Cell, benchmark: str, session: Session) -> None:
 
     Args:
         cell: The cell.
-        benchmark: Name of the benchmark, which groups mirrored runs.
         session: The session; its device must be resolved.
 
     Raises:
@@ -52,13 +53,13 @@ def train_cell(cell: Cell, benchmark: str, session: Session) -> None:
         UserError: A data file is missing.
     """
     with use_threads(cell.config.threads):
-        _train_and_record(cell, benchmark, session.folder(cell), session)
+        _train_and_record(cell, session.folder(cell), session)
     raise_pending_stop()  # of a signal that came when nothing was left to save
 
 
-def _train_and_record(cell: Cell, benchmark: str, folder: CellFolder, session: Session) -> None:
+def _train_and_record(cell: Cell, folder: CellFolder, session: Session) -> None:
     if not session.is_first:
-        _train(cell, benchmark, folder, session, None)
+        _train(cell, folder, session, None, [])
         return
     # Held by the process that trains, so that one whose parent was killed keeps it.
     held = try_lease(folder.lease, f"train {cell.title}, seed {cell.seed}")
@@ -70,9 +71,13 @@ def _train_and_record(cell: Cell, benchmark: str, folder: CellFolder, session: S
             cell.config.save(folder.config)
             if note := processes_note(cell.build_model(), session.execution.processes):
                 session.print(f"{cell.title}, seed {cell.seed}: {note}")
-            result, data = _train(cell, benchmark, folder, session, held)
-            held.require_held()
-            _write_record(cell, folder, session, result, data)
+            with training_mirror(cell, session) as mirror:
+                loggers = make_loggers(session.execution.loggers, folder.path)
+                loggers += mirror.loggers
+                result, data = _train(cell, folder, session, held, loggers)
+                held.require_held()
+                _write_record(cell, folder, session, result, data)
+                mirror.add_models(cell, session)
 
 
 def _set_aside(cell: Cell, folder: CellFolder, session: Session) -> None:
@@ -115,7 +120,7 @@ def _discard_measures(
 
 
 def _train(
-    cell: Cell, benchmark: str, folder: CellFolder, session: Session, held: Lease | None
+    cell: Cell, folder: CellFolder, session: Session, held: Lease | None, loggers: list[Logger]
 ) -> tuple[TrainingResult, ImageDataModule]:
     """Train a cell; only the first process of a group, which holds the lease, writes files."""
     data = cell.build_data(session.data_root)
@@ -138,21 +143,20 @@ def _train(
 
     if held is not None:
         held.update(steps=cell.recipe.steps, device=device_place(execution.device))
-    with training_mirror(cell, benchmark, session) as loggers:
-        result = train(
-            cell.build_model,
-            data,
-            cell.recipe,
-            execution,
-            seed=cell.seed,
-            state=folder.state,
-            profile=folder.profile if execution.profile else None,
-            loggers=loggers,
-            on_step=on_step,
-            on_rows=on_rows,
-            before_save=require_held,
-            follow=cell.config.follow,
-        )
+    result = train(
+        cell.build_model,
+        data,
+        cell.recipe,
+        execution,
+        seed=cell.seed,
+        state=folder.state,
+        profile=folder.profile if execution.profile else None,
+        loggers=loggers,
+        on_step=on_step,
+        on_rows=on_rows,
+        before_save=require_held,
+        follow=cell.config.follow,
+    )
     return result, data
 
 
@@ -207,7 +211,7 @@ def _write_record(
         files=_checksums(folder, selected),
         weights={rule: weights_sha256(folder.checkpoint(rule)) for rule in selected},
         execution=ExecutionRecord(
-            **execution.model_dump(),
+            **execution.model_dump(include=set(ExecutionRecord.model_fields)),
             device_name=device_name(execution.device),
             backends_used=result.backends_used,
             process=active_settings(),

@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Literal
+import re
+from importlib.util import find_spec
+from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import AfterValidator, ConfigDict, Field, ValidationError
 
+from capsbench.arguments import one_line
 from capsbench.capsules.backend_names import Backend
+from capsbench.errors import UserError
 from capsbench.strict import StrictModel
+
+LoggerName = Literal["tensorboard", "csv"]
+
+
+def _project_name(name: str) -> str:
+    """Return a name that a project on Weights & Biases can have."""
+    if not re.fullmatch(r"[^/\\#?%:\s][^/\\#?%:\r\n]{0,127}", name):
+        raise ValueError("expected a name of at most 128 characters without / \\ # ? % or :")
+    return name
 
 
 class Execution(StrictModel):
@@ -31,9 +44,32 @@ class Execution(StrictModel):
         description="steps between resumable states; default: evaluate_every of the recipe",
     )
     profile: bool = Field(default=False, description="profile some steps")
+    loggers: tuple[LoggerName, ...] = Field(default=(), description="curves as files")
     wandb: Literal["off", "offline", "online"] = "offline"
+    wandb_project: Annotated[str, AfterValidator(_project_name)] | None = None
+    wandb_entity: str | None = Field(default=None, min_length=1)
+    wandb_tags: tuple[Annotated[str, Field(min_length=1, max_length=64)], ...] = ()
+    wandb_artifacts: bool = Field(default=False, description="weights and records as artifacts")
 
     @property
     def processes(self) -> int:
         """Number of processes of a training (world size)."""
         return self.devices * self.nodes
+
+
+def make_execution(**settings: Any) -> Execution:
+    """Return checked settings.
+
+    Raises:
+        UserError: One is not allowed, or a logger needs a package that is not installed.
+    """
+    try:
+        execution = Execution.model_validate(settings)
+    except ValidationError as error:
+        raise UserError(one_line(error)) from None
+    if "tensorboard" in execution.loggers and find_spec("tensorboard") is None:
+        raise UserError(
+            "the logger tensorboard needs the package tensorboard: pip install "
+            "'capsbench[tensorboard]'"
+        )
+    return execution

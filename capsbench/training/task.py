@@ -257,7 +257,8 @@ class Task(LightningModule):
         schedule = LambdaLR(optimizer := self.build_optimizer(), factor)
         return {
             "optimizer": optimizer,
-            "lr_scheduler": {"scheduler": schedule, "interval": "step"},
+            # The name is that of the curve of a LearningRateMonitor.
+            "lr_scheduler": {"scheduler": schedule, "interval": "step", "name": "learning_rate"},
         }
 
     def build_optimizer(self) -> Optimizer:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pytorch_lightning import Callback, LightningModule, Trainer
+from pytorch_lightning.callbacks import LearningRateMonitor
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.plugins.environments import (
     ClusterEnvironment,
@@ -35,6 +36,8 @@ from capsbench.training.state_file import StateFile
 from capsbench.training.task import Task
 from capsbench.training.trainer import make_trainer
 from capsbench.training.trajectory import Diverged, Trajectory, Weights
+
+LOGGED_STEPS = 100  # of a training, about, of which loggers get the loss and the learning rate
 
 
 @dataclass(frozen=True)
@@ -130,9 +133,15 @@ def train(
             max_epochs=-1,
             limit_val_batches=0,
             logger=loggers,
+            log_every_n_steps=max(1, recipe.steps // LOGGED_STEPS),
             default_root_dir=state.parent,  # in SLURM, Lightning resumes from states that lie there
             # The profile first, so that it excludes a validation after its last step.
-            callbacks=[*([Profile(profile)] if profile else []), trajectory, _Steps(on_step)],
+            callbacks=[
+                *([Profile(profile)] if profile else []),
+                trajectory,
+                _Steps(on_step),
+                *([LearningRateMonitor("step")] if loggers else []),
+            ],
             plugins=[StateFile(before_save), _environment(execution)],
             enable_checkpointing=False,
             enable_progress_bar=False,

@@ -185,7 +185,7 @@ class Trajectory(Callback):
             if self.zero_gradient:
                 curves["zero_gradient"] = max(self.zero_gradient.values())
             for logger in trainer.loggers:  # directly: task.log would only keep every 50th step
-                logger.log_metrics(curves, step)
+                logger.log_metrics(curves, step - 1)  # as Lightning counts
             self.on_rows(self.rows)
 
     def _score(self, trainer: Trainer, task: Task, split: SplitName) -> tuple[float, float]:

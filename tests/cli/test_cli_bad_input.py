@@ -23,6 +23,8 @@ REFUSED = {
     "run tiny.yaml --device cpu --backend triton": ("'triton'", "routing"),
     "run tiny.yaml --backend eagre": ("'eagre'", "'auto', 'textbook', 'eager'"),
     "run tiny.yaml --wandb on": ("'on'", "'off', 'offline', 'online'"),
+    "run tiny.yaml --wandb-project a/b": ("wandb_project", "at most 128 characters", "'a/b'"),
+    "run tiny.yaml --logger cvs": ("loggers", "'tensorboard' or 'csv'", "'cvs'"),
     "run tiny.yaml --json": ("--json", "--dry-run"),
     "list modles": ("'modles'", "'models', 'datamodules'", "'benchmarks'", "'measures'"),
     # seeds

@@ -55,12 +55,19 @@ def messy(cells):
     lock.touch()
     for log in (small.log, smaller.log, unlisted.log):
         log.write_text("lines", "utf-8")
+    sent = Path("runs/wandb/offline-run-20261130_120000-0123456789ab")
+    waiting = sent.with_name("offline-run-20261130_120001-0123456789ac")
+    for run in (sent, waiting):
+        run.mkdir(parents=True)
+        (run / "run.wandb").write_bytes(b"log")
+    (sent / "run.wandb.synced").touch()
     return {
         "leftovers": {smaller.state, abandoned, lock},
         "states": {failed.state},
         "failed": {failed.path},
         "unlisted": {unlisted.path},
         "profiles": {profile},
+        "synced": {sent},
         "logs": {small.log, smaller.log, unlisted.log, BenchmarkFolder(path.parent).log},
     }
 
@@ -94,7 +101,9 @@ def test_a_kind_is_removed_and_nothing_else(cli, messy, cache, kind):
     assert (code, err) == (0, "")
     assert "removed" in out
     gone = before - files(".")
-    places = {path for path in messy[kind] if path in before or kind in ("failed", "unlisted")}
+    places = {
+        path for path in messy[kind] if path in before or kind in ("failed", "unlisted", "synced")
+    }
     assert gone and {path for path in gone if not {path, *path.parents} & places} == set()
     assert [path for path in places if path.exists()] == []
     assert files(".") <= before  # no lease is left

@@ -30,6 +30,18 @@ def test_the_pages_of_all_benchmarks_or_of_named_ones(cli, cells):
     assert str(file) in text
 
 
+def test_a_report_on_weights_and_biases_is_a_file_without_a_login(cli, cells, monkeypatch):
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    monkeypatch.setenv("NETRC", "none")
+    code, text, err = cli("report", "tiny", "--wandb")
+    assert (code, err) == (0, "")
+    file = PAGE.with_name("wandb-report.json")
+    assert f"report: {file}; not saved: not logged in (wandb login)" in text
+    assert json.loads(file.read_bytes())["project"]["name"] == "capsbench"
+    (row,) = cli("report", "--wandb", "--json")[1]
+    assert (row["wandb"]["specification"], row["wandb"]["address"]) == (str(file), None)
+
+
 def test_json(cli, cells):
     code, rows, err = cli("report", "--json")
     assert (code, err) == (0, "")

@@ -73,7 +73,8 @@ def test_options_reach_the_run(cli, tiny, monkeypatch):
         "run tiny.yaml --models small,smaller --seeds 5 --set recipe.steps=500 "
         "--set recipe.optimizer=sgd --limit 100 --output there --device cpu --devices 2 "
         "--strategy ddp --backend textbook --checkpoint-every 7 --profile --wandb online "
-        "--data-root ."
+        "--wandb-project views --wandb-entity lab --wandb-tags a,b --wandb-artifacts "
+        "--logger csv --logger tensorboard --data-root ."
     )
     code, _, err = cli(*line.split())
     assert (code, err) == (0, "")
@@ -99,7 +100,12 @@ def test_options_reach_the_run(cli, tiny, monkeypatch):
         backend="textbook",
         checkpoint_every=7,
         profile=True,
+        loggers=("csv", "tensorboard"),
         wandb="online",
+        wandb_project="views",
+        wandb_entity="lab",
+        wandb_tags=("a", "b"),
+        wandb_artifacts=True,
     )
 
 

@@ -32,12 +32,6 @@ def test_a_cell_is_trained_then_measured(tiny_protocol, session):
     assert_dependencies_come_first(jobs)
 
 
-def test_a_mirror_follows_the_measures(tiny_protocol, session):
-    _, jobs = jobs_of(tiny_protocol | {"seeds": [0]}, session, wandb="offline")
-    assert [job.kind for job in jobs] == ["train", "measure", "mirror"]
-    assert jobs[2].depends_on == (jobs[1].id,)
-
-
 def test_processes_of_a_group_train_first(tiny_protocol, session):
     _, jobs = jobs_of(tiny_protocol, session, devices=2)
     assert kinds(jobs) == [("train", 0), ("train", 1), ("measure", 0), ("measure", 1)]

@@ -1,47 +1,191 @@
-"""The mirror on Weights & Biases: one run per training, measured cell and benchmark."""
+"""Runs on Weights & Biases: of a training, of a cell under a benchmark, of a benchmark."""
 
+from __future__ import annotations
+
+import re
 from dataclasses import replace
 
+import pytest
 import wandb
 
-from capsbench.running.mirror import training_mirror
+from capsbench.records import BenchmarkFolder, load_results
+from capsbench.reporting.wandb import keys, login
+from capsbench.reporting.wandb import run as run_module
+from capsbench.running.mirror import mirror_benchmark, mirror_failure, training_mirror
 from capsbench.running.plan import plan
 from capsbench.schema import Benchmark
+from tests.reporting.wandb.conftest import *  # noqa: F403 - fixtures
+from tests.reporting.wandb.reading import ReadRun, read_runs
 
 
-def test_a_failing_start_ends_no_run(run, tiny_protocol, monkeypatch, caplog):
-    def fail(**_):
-        raise RuntimeError("the service did not start")
+@pytest.fixture
+def mirrored(session):
+    """Return the session with other settings of the mirror, offline by default."""
 
-    monkeypatch.setattr("wandb.init", fail)
+    def mirrored(**settings):
+        execution = session.execution.model_copy(update={"wandb": "offline", **settings})
+        return replace(session, execution=execution)
+
+    return mirrored
+
+
+def by_type(runs):
+    groups: dict[str, list[ReadRun]] = {"train": [], "evaluate": [], "aggregate": []}
+    for each in runs:
+        groups[each.run["job_type"]].append(each)
+    return groups
+
+
+def test_what_is_mirrored_is_what_is_recorded(run, tiny_protocol, session):
+    run(tiny_protocol, wandb="offline", wandb_tags=("mine",))
+    results = load_results(session.output / "tiny")
+    runs = by_type(read_runs(session.output))
+    assert [len(each) for each in runs.values()] == [2, 2, 1]
+    for cell, training in zip(results.cells, runs["train"], strict=True):
+        assert training.run["run_group"] == "digits"
+        assert training.run["tags"] == ["mine"]
+        assert training.config["folder"] == cell.reference.path
+        assert "benchmark" not in training.config
+        assert set(training.axes.values()) == {"step"} or training.axes == {}
+        recorded = [(row["step"], row["validation_accuracy"]) for row in cell.trajectory]
+        assert training.line("step", "validation_accuracy") == recorded
+        assert [step for step, _ in training.line("step", "train_loss")] == list(range(1, 13))
+        assert [step for step, _ in training.line("step", "learning_rate")] == list(range(1, 13))
+    for cell, measured in zip(results.cells, runs["evaluate"], strict=True):
+        record = cell.measures["accuracy-by-view"]
+        assert (measured.run["run_group"], measured.config["benchmark"]) == ("tiny", "tiny")
+        assert measured.config["training_run"] == cell.reference.fingerprint
+        assert (measured.config["label"], measured.config["seed"]) == ("Tiny", cell.seed)
+        assert measured.config["familiar_rotation_high"] == 15
+        at_views = [v for v in record.values if v.view is not None and v.metric == "accuracy"]
+        name = "accuracy_by_view_accuracy_rotation_by_view"
+        assert measured.line("view_rotation", name) == [(v.view, v.value) for v in at_views]
+        assert measured.axes[name] == "view_rotation"
+        novel = next(v.value for v in record.values if v.name == "accuracy[split=novel]")
+        assert measured.summary["accuracy_by_view_accuracy_novel"] == novel
+        columns, rows = measured.table("values")
+        assert [row[columns.index("value")] for row in rows] == [v.value for v in record.values]
+    (aggregate,) = runs["aggregate"]
+    columns, rows = aggregate.table("leaderboard")
+    assert [row[columns.index("label")] for row in rows] == ["Tiny"]
+    assert rows[0][columns.index("accuracy_by_view_accuracy_novel_seeds")] == 2
+    assert results.examples is not None
+    assert len(aggregate.table("example_images")[1]) == len(results.examples)
+    assert aggregate.config["question"] == "Does it run?"
+
+
+def test_every_name_is_listed_and_can_be_filtered(run, tiny_protocol, session):
     run({**tiny_protocol, "seeds": [0]}, wandb="offline")
-    assert "the service did not start" in caplog.text
+    (training,), (measured,), (aggregate,) = by_type(read_runs(session.output)).values()
+    config = {*keys.TRAINING_CONFIG, *keys.RECIPE_CONFIG}
+    shared = {*keys.BENCHMARK_CONFIG}
+    assert_listed(training.config, config)
+    assert_listed(measured.config, config | shared | {*keys.EVALUATION_CONFIG})
+    assert_listed(aggregate.config, shared | {*keys.AGGREGATE_CONFIG})
+    curves = {*keys.TRAINING_CURVES, *keys.VALIDATION_CURVES, keys.STEP}
+    assert_listed(training.summary, curves)
+    own = {*keys.EVALUATION_SUMMARY, *keys.EVALUATION_TABLES, "seconds"}
+    assert_listed(measured.summary, curves | own, "view_", "accuracy_by_view_")
+    assert_listed(aggregate.summary, {*keys.AGGREGATE_TABLES}, "Tiny_", "figure_")
 
 
-def test_a_failing_log_ends_no_run(run, tiny_protocol, monkeypatch, caplog):
+def assert_listed(names, listed, *prefixes):
+    begin = (keys.ARGUMENT, keys.FAMILIAR, *prefixes)
+    own = [name for name in names if name not in ("_runtime", "_step", "_timestamp", "_wandb")]
+    own = [name for name in own if not name.startswith("_wandb")]
+    assert all(re.fullmatch(r"[_a-zA-Z][_a-zA-Z0-9]*", name) for name in own)
+    assert {name for name in own if not name.startswith(begin)} <= listed
+
+
+def test_online_runs_arrive(run, tiny_protocol, session, stand_in, capsys):
+    settings = {"wandb_project": "views", "wandb_tags": ("mine",)}
+    run({**tiny_protocol, "seeds": [0]}, wandb="online", **settings)
+    assert "Weights & Biases" not in capsys.readouterr().out
+    sent = {each["jobType"]: each for each in stand_in.runs.values()}
+    groups = {name: each["groupName"] for name, each in sent.items()}
+    assert groups == {"train": "digits", "evaluate": "tiny", "aggregate": "tiny"}
+    assert {each["project"] for each in sent.values()} == {"views"}
+    assert [each["tags"] for each in sent.values()] == [["mine"]] * 3
+    (cell,) = load_results(session.output / "tiny").cells
+    rows = stand_in.history(cell.reference.fingerprint)
+    losses = [row["step"] for row in rows if "train_loss" in row]
+    assert losses == list(range(1, 13))
+
+
+def test_a_shared_training_has_one_run_and_each_benchmark_its_own(run, tiny_protocol, session):
+    protocol = {**tiny_protocol, "seeds": [0]}
+    run(protocol, wandb="offline")
+    run({**protocol, "name": "other"}, wandb="offline")
+    runs = by_type(read_runs(session.output))
+    assert [each.run["run_group"] for each in runs["train"]] == ["digits"]
+    assert [each.run["run_group"] for each in runs["evaluate"]] == ["tiny", "other"]
+    assert [each.run["run_group"] for each in runs["aggregate"]] == ["tiny", "other"]
+    assert len({each.run["run_id"] for group in runs.values() for each in group}) == 5
+
+
+def test_what_has_not_changed_is_not_sent_again(run, tiny_protocol, session, mirrored):
+    run({**tiny_protocol, "seeds": [0]}, wandb="offline")
+    folders = list((session.output / "wandb").iterdir())
+    run({**tiny_protocol, "seeds": [0]}, wandb="offline")
+    assert list((session.output / "wandb").iterdir()) == folders
+    run(tiny_protocol, wandb="offline")  # one cell more: its runs, and the benchmark
+    assert len(list((session.output / "wandb").iterdir())) == len(folders) + 3
+    folder = BenchmarkFolder(session.output / "tiny")
+    mirror_benchmark(folder, mirrored(wandb_project="other"))
+    assert len(list((session.output / "wandb").iterdir())) == len(folders) + 6
+
+
+def test_weights_and_records_are_sent_on_request(run, tiny_protocol, session):
+    run({**tiny_protocol, "seeds": [0]}, wandb="offline", wandb_artifacts=True)
+    (training,), _, (aggregate,) = by_type(read_runs(session.output)).values()
+    (cell,) = load_results(session.output / "tiny").cells
+    name = f"model-{cell.folder.path.name}"
+    assert sorted(training.artifacts) == [(name, ("last",)), (name, ("validation",))]
+    assert ("records-tiny", ("full",)) in aggregate.artifacts
+
+
+@pytest.mark.parametrize("method", ["wandb.init", "wandb.sdk.wandb_run.Run.log"])
+def test_a_failure_ends_no_run_and_is_told_once(
+    run, tiny_protocol, session, mirrored, monkeypatch, capsys, method
+):
     def fail(*_, **__):
         raise OSError("disk full")
 
-    monkeypatch.setattr("wandb.sdk.wandb_run.Run.log", fail)
-    run({**tiny_protocol, "seeds": [0]}, wandb="offline")
-    assert "disk full" in caplog.text
+    monkeypatch.setattr(method, fail)
+    run(tiny_protocol, wandb="offline")
+    assert capsys.readouterr().out.count("disk full") == 1
+    assert "disk full" in mirror_failure(mirrored())
+    mirrored().ready()
+    assert mirror_failure(mirrored()) == ""
 
 
-def test_runs_of_a_mirrored_benchmark(run, tiny_protocol, session):
-    cells, _ = run(tiny_protocol, wandb="offline")
-    for cell in cells:  # its training, and its measures
-        files = list(session.folder(cell).path.glob("wandb/offline-run-*/*.wandb"))
-        assert len({file.name for file in files}) == 2
-    assert len(list((session.output / "tiny").glob("wandb/offline-run-*/*.wandb"))) == 1
+def test_a_server_that_hangs_costs_time_once(
+    run, tiny_protocol, session, stand_in, monkeypatch, capsys
+):
+    """Five runs are begun while it hangs, and are offline."""
+    waits: list[str | None] = []
+
+    def check():
+        waits.append(login.offline_reason())
+        return waits[-1]
+
+    monkeypatch.setattr(login, "TIMEOUT", 0.5)
+    monkeypatch.setattr(run_module, "offline_reason", check)
+    stand_in.fault = "hang"
+    run(tiny_protocol, wandb="online")
+    assert len(waits) == 1
+    out = capsys.readouterr().out
+    assert out.count("does not answer") == 1
+    assert f"wandb sync --include-online {session.output / 'wandb'}" in out
+    assert len(list((session.output / "wandb").glob("offline-run-*"))) == 5
 
 
-def test_a_training_that_fails_leaves_no_run_that_the_next_one_would_join(tiny_protocol, session):
+def test_a_training_that_fails_ends_its_run(tiny_protocol, mirrored):
     cell, *_ = plan(Benchmark.model_validate(tiny_protocol))
-    execution = session.execution.model_copy(update={"wandb": "offline"})
-    mirrored = replace(session, execution=execution)
-    mirror = training_mirror(cell, "tiny", mirrored)
-    assert len(mirror.__enter__()) == 1
-    assert wandb.run is not None
+    mirror = training_mirror(cell, mirrored())
+    assert len(mirror.__enter__().loggers) == 1
     error = ArithmeticError("of the training")
     assert not mirror.__exit__(type(error), error, None)
+    (read,) = read_runs(mirrored().output)
+    assert read.run["run_id"] == cell.config.fingerprint
     assert wandb.run is None

@@ -157,5 +157,3 @@ def test_a_job_is_held_while_others_have_all_that_is_left_of_it(tiny_protocol, s
         assert is_held(measure.model_copy(update={"measures": (one,)}), session)
         with lease(folder.measure_lease(other), "measure"):
             assert is_held(measure, session)
-    mirror = CellJob(kind="mirror", benchmark="tiny", cell=cell)
-    assert not is_held(mirror, session)

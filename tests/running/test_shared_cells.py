@@ -35,7 +35,7 @@ def cell(tiny_protocol):
 
 @pytest.fixture
 def trained(cell, session):
-    train_cell(cell, "tiny", session)
+    train_cell(cell, session)
     return cell
 
 
@@ -55,9 +55,9 @@ def computed(monkeypatch):
 def test_a_cell_that_is_being_trained_is_busy(cell, session):
     folder = session.folder(cell)
     with lease(folder.lease, "train it"), pytest.raises(BusyError, match="train it"):
-        train_cell(cell, "tiny", session)
+        train_cell(cell, session)
     assert not folder.config.is_file()
-    train_cell(cell, "tiny", session)
+    train_cell(cell, session)
     assert folder.training.is_file()
     assert not folder.lease.exists()
 
@@ -70,7 +70,7 @@ def test_a_training_states_its_progress(cell, session, monkeypatch):
         seen.append(progress)
 
     monkeypatch.setattr(Lease, "update", spy)
-    train_cell(cell, "tiny", session)
+    train_cell(cell, session)
     assert {"steps": cell.recipe.steps, "device": "cpu"} in seen
     steps = [each["step"] for each in seen if "step" in each]
     assert steps == list(range(1, cell.recipe.steps + 1))
@@ -91,7 +91,7 @@ def test_a_training_that_lost_its_lease_writes_nothing_more(cell, session, monke
 
     monkeypatch.setattr(train_job, "write_rows", lose)
     with pytest.raises(LeaseLostError, match="train it instead"):
-        train_cell(cell, "tiny", session)
+        train_cell(cell, session)
     assert rows == [1]
     assert states == [False]
     assert not folder.state.is_file()

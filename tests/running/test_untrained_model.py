@@ -56,7 +56,7 @@ def trained_cell(session, protocol, model):
     recipe = {**protocol["recipe"], "steps": 6, "evaluate_every": 2, "limit": 60}
     changes = {"models": [model], "recipe": recipe, "seeds": [1], "measures": [INVARIANCE]}
     (cell,) = plan(Benchmark.model_validate({**protocol, **changes}))
-    train_cell(cell, "tiny", session)
+    train_cell(cell, session)
     return cell
 
 

@@ -12,7 +12,7 @@ from capsbench.reporting import report, terminal
 from capsbench.reporting.tables.drawing_table import CANNOT_DRAW, CAPTION, drawing_table
 from capsbench.reporting.tables.summary_table import summary_table
 from capsbench.reporting.tables.totals_table import totals_table
-from capsbench.running.mirror import mirror_benchmark
+from capsbench.reporting.wandb.aggregate import leaderboard, summary
 from capsbench.values import Quantity
 
 MODELS = (("Autoencoder", "transforming-autoencoder"), ("CNN", "cnn-small"))
@@ -161,21 +161,7 @@ def test_csv_holds_both_measures(folder: Path):
     assert {row["measure"] for row in rows} == {"rendering-error", "accuracy-by-view"}
 
 
-def test_the_mirror_of_a_benchmark_has_the_means_of_both_measures(folder: Path, monkeypatch):
-    logged = {}
-
-    class RecordingMirror:
-        failed = False
-
-        def log_results(self, values, table, figures):
-            logged.update(values)
-
-        def close(self):
-            pass
-
-    monkeypatch.setattr("capsbench.reporting.wandb.begin", lambda **_: RecordingMirror())
-    mirror_benchmark(folder, "offline")
-    error = Quantity(metric="rendering_error", split="shift").name
-    novel = Quantity(metric="accuracy", split="novel").name
-    assert logged[f"Autoencoder/rendering-error/{error}"] == pytest.approx(0.025)
-    assert 0 < logged[f"CNN/accuracy-by-view/{novel}"] < 1
+def test_the_leaderboard_of_weights_and_biases_has_the_means_of_both_measures(folder: Path):
+    means = summary(leaderboard(load_results(folder)))
+    assert means["Autoencoder_rendering_error_rendering_error_shift"] == pytest.approx(0.025)
+    assert 0 < means["CNN_accuracy_by_view_accuracy_novel"] < 1

@@ -1,0 +1,112 @@
+"""Login to Weights & Biases: the key, and a check of it and of the server before a run begins."""
+
+from __future__ import annotations
+
+import base64
+import json
+import logging
+import netrc
+import os
+from http.client import HTTPException
+from pathlib import Path
+from typing import Literal, NamedTuple
+from urllib.error import HTTPError
+from urllib.parse import SplitResult, urlsplit
+from urllib.request import Request, urlopen
+
+from capsbench.errors import UserError
+
+log = logging.getLogger(__name__)
+Mode = Literal["offline", "online"]
+TIMEOUT = 10.0  # seconds; wandb itself would wait 90 for a server that does not answer
+FIRST_HOST = "api.wandb.ai"  # keys saved for it are also valid for the default server
+QUERY = json.dumps({"query": "query Viewer { viewer { id } }"}).encode()
+
+
+class Key(NamedTuple):
+    """An API key.
+
+    Attributes:
+        place: Where it was found.
+        value: The key, which is never shown.
+    """
+
+    place: str
+    value: str
+
+
+def server() -> SplitResult:
+    """Return the address of the server that wandb would use.
+
+    Raises:
+        UserError: It is no address.
+    """
+    from wandb import Settings
+
+    address = os.environ.get("WANDB_BASE_URL") or Settings().base_url
+    try:
+        url = urlsplit(address)
+        _ = url.port
+    except ValueError as error:
+        raise UserError(f"the environment sets WANDB_BASE_URL to '{address}' ({error})") from None
+    if url.scheme not in ("http", "https") or not url.hostname:
+        raise UserError(f"the environment sets WANDB_BASE_URL to '{address}', which is no address")
+    return url
+
+
+def find_key() -> Key | None:
+    """Return the API key; None if there is none.
+
+    Raises:
+        UserError: The netrc file cannot be read, or the server's address is none.
+    """
+    if value := os.environ.get("WANDB_API_KEY"):
+        return Key("WANDB_API_KEY", value)
+    path = Path(os.environ.get("NETRC", "~/.netrc")).expanduser()
+    try:
+        accounts = netrc.netrc(path)
+    except FileNotFoundError:
+        return None
+    except (OSError, netrc.NetrcParseError) as error:
+        raise UserError(f"{path} cannot be read ({error})") from None
+    hosts = [server().netloc]
+    if "WANDB_BASE_URL" not in os.environ:
+        hosts.append(FIRST_HOST)
+    found = (accounts.authenticators(host) for host in hosts)
+    return next((Key(str(path), account[2]) for account in found if account), None)
+
+
+def offline_reason() -> str | None:
+    """Return the reason why no run can be online; None if one can. It takes 10 s at most."""
+    try:
+        key, url = find_key(), server()
+    except UserError as error:
+        return str(error)
+    if key is None:
+        return "not logged in (wandb login)"
+    login = base64.b64encode(f"api:{key.value}".encode()).decode()
+    headers = {"Authorization": f"Basic {login}", "Content-Type": "application/json"}
+    request = Request(f"{url.geturl().rstrip('/')}/graphql", QUERY, headers)
+    try:
+        with urlopen(request, timeout=TIMEOUT) as response:
+            viewer = (json.load(response).get("data") or {}).get("viewer")
+    except HTTPError as error:
+        if error.code in (401, 403):
+            return f"{url.hostname} refuses the key in {key.place}"
+        return f"{url.hostname} answers with HTTP {error.code}"
+    except TimeoutError:
+        return f"{url.hostname} does not answer within {TIMEOUT:g} s"
+    except OSError as error:
+        return f"{url.hostname} cannot be reached ({error})"
+    except (HTTPException, ValueError, AttributeError):
+        return f"{url.hostname} is no server of Weights & Biases"
+    return None if viewer else f"{url.hostname} refuses the key in {key.place}"
+
+
+def usable_mode(mode: Mode) -> Mode:
+    """Return the usable mode: ``online`` needs a valid key and a server that answers in 10 s."""
+    reason = offline_reason() if mode == "online" else None
+    if reason is None:
+        return mode
+    log.warning("Weights & Biases: %s; the runs are kept offline", reason)
+    return "offline"

@@ -1,0 +1,225 @@
+"""A run on Weights & Biases; a failure there never ends the work that it shows."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from textwrap import shorten
+from typing import TYPE_CHECKING, Any, Literal
+
+from capsbench.files.atomic import is_present, remove, write_bytes
+from capsbench.reporting.wandb.login import TIMEOUT, Mode, offline_reason
+
+if TYPE_CHECKING:
+    from wandb import Artifact
+    from wandb import Run as WandbRun
+
+log = logging.getLogger(__name__)
+PROJECT = "capsbench"
+UPLOAD_TIMEOUT = 600.0  # seconds
+FOLDER = "wandb"  # in the runs folder, for the files of all runs
+FAILURE = ".wandb-failure"  # in the runs folder: the first failure of a command
+JobType = Literal["train", "evaluate", "aggregate"]
+
+
+@dataclass(frozen=True)
+class Destination:
+    """Place of the runs of a command.
+
+    Attributes:
+        runs: The runs folder; the files of all runs are in its folder ``wandb``.
+        mode: ``offline`` or ``online``.
+        project: Project; None for that of the environment, or ``capsbench``.
+        entity: User or team; None for that of the login.
+        tags: Tags of every run.
+        uploads: Large files are sent, whose upload the end of a run waits for.
+    """
+
+    runs: Path
+    mode: Mode
+    project: str | None = None
+    entity: str | None = None
+    tags: tuple[str, ...] = ()
+    uploads: bool = False
+
+    @property
+    def failure(self) -> str:
+        """The first failure of this command, in a few words; empty without one."""
+        path = self.runs / FAILURE
+        return path.read_text(encoding="utf-8") if is_present(path) else ""
+
+    @property
+    def current_mode(self) -> Mode:
+        """The mode now: offline after the first failure, so that it costs time only once."""
+        return "offline" if self.failure else self.mode
+
+    def add_failure(self, reason: str) -> None:
+        """State a failure for all processes of the command, which tells it once at its end."""
+        log.debug("Weights & Biases: %s", reason)
+        if not self.failure:
+            with suppress(OSError):  # of a full disk: this must not end a training either
+                write_bytes(self.runs / FAILURE, shorten(reason, 200).encode())
+
+    def forget_failure(self) -> None:
+        """Try again, at the begin of a command."""
+        if is_present(self.runs / FAILURE):
+            remove(self.runs / FAILURE)
+
+
+class Run:
+    """A run that stops sending at its first failure, which the command tells at its end.
+
+    Args:
+        run: The run of wandb.
+        destination: Its place.
+    """
+
+    def __init__(self, run: WandbRun, destination: Destination) -> None:
+        self.failed = False
+        self._run = run
+        self._destination = destination
+
+    @property
+    def id(self) -> str:
+        """Id of the run."""
+        return self._run.id
+
+    def define_axis(self, axis: str, names: Iterable[str]) -> None:
+        """Draw numbers against another one, in place of the number of calls of `log`."""
+
+        def define() -> None:
+            self._run.define_metric(axis, hidden=True)
+            for name in names:
+                self._run.define_metric(name, step_metric=axis)
+
+        self._attempt(define)
+
+    def log(self, row: Mapping[str, Any]) -> None:
+        """Add a row to the history."""
+        self._attempt(lambda: self._run.log(dict(row)))
+
+    def log_table(self, name: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+        """Add a table."""
+
+        def send() -> None:
+            import wandb
+
+            data = [list(row) for row in rows]
+            table = wandb.Table(columns=list(columns), data=data, allow_mixed_types=True)
+            self._run.log({name: table})
+
+        self._attempt(send)
+
+    def summarize(self, values: Mapping[str, Any]) -> None:
+        """Set numbers of the summary, which lists of runs show."""
+        self._attempt(lambda: self._run.summary.update(dict(values)))
+
+    def log_images(self, files: Mapping[str, Path]) -> None:
+        """Add pictures."""
+
+        def send() -> None:
+            import wandb
+
+            self._run.log({name: wandb.Image(str(path)) for name, path in files.items()})
+
+        self._attempt(send)
+
+    def add_artifact(self, make: Callable[[], Artifact], aliases: Sequence[str]) -> None:
+        """Add files that the run has made."""
+        self._attempt(lambda: self._run.log_artifact(make(), aliases=list(aliases)))
+
+    def use_artifact(self, make: Callable[[], Artifact]) -> None:
+        """State that the run has used files; offline, nothing is stated."""
+        if not self._run.offline:
+            self._attempt(lambda: self._run.use_artifact(make()))
+
+    def finish(self) -> None:
+        """End the run, also after a failure."""
+        self.failed = False
+        self._attempt(self._run.finish)
+
+    def _attempt(self, action: Callable[[], Any]) -> None:
+        if self.failed:
+            return
+        try:
+            action()
+        # A failure of the mirror (login, network, disk, the service) must not end a training.
+        except Exception as error:  # noqa: BLE001 - wandb has no common error for these
+            self.failed = True
+            self._destination.add_failure(str(error))
+
+
+def begin(
+    destination: Destination,
+    *,
+    run_id: str,
+    name: str,
+    group: str,
+    job_type: JobType,
+    config: Mapping[str, Any],
+    notes: str = "",
+    tags: Sequence[str] = (),
+) -> Run | None:
+    """Begin a run; return None if that fails, see `Destination.failure`.
+
+    A training that is resumed continues its run; of the other types, a run of the same id takes the
+    place of the earlier one. If the server does not answer, this run and all later ones of the
+    command are offline, so that it costs time only once.
+
+    Args:
+        destination: Its place.
+        run_id: Id, by which it is found again.
+        name: Name that is shown.
+        group: Group; that of the benchmark, or of the data for a training.
+        job_type: Kind of work.
+        config: Plain values by names that can be filtered, see `capsbench.reporting.wandb.keys`.
+        notes: A few sentences.
+        tags: Tags beside those of the destination.
+    """
+
+    def start(mode: Mode) -> Run:
+        import wandb
+
+        (destination.runs / FOLDER).mkdir(parents=True, exist_ok=True)  # else wandb takes /tmp
+        settings = wandb.Settings(
+            silent=True,
+            console="off",
+            symlink=False,  # workers would write it at the same time
+            disable_git=True,  # the commit is part of the config
+            init_timeout=TIMEOUT,
+            finish_timeout=UPLOAD_TIMEOUT if destination.uploads else TIMEOUT,
+            finish_timeout_raises=True,
+            x_disable_stats=job_type != "train",  # system metrics
+            x_save_requirements=False,
+        )
+        run = wandb.init(
+            dir=destination.runs,
+            mode=mode,
+            project=destination.project or os.environ.get("WANDB_PROJECT") or PROJECT,
+            entity=destination.entity,
+            id=run_id,
+            name=name,
+            group=group,
+            job_type=job_type,
+            config=dict(config),
+            notes=notes or None,
+            tags=[*destination.tags, *tags] or None,
+            resume="allow" if job_type == "train" else None,
+            reinit="create_new",  # the run of a user's notebook stays as it is
+            settings=settings,
+        )
+        return Run(run, destination)
+
+    mode = destination.current_mode
+    if mode == "online" and (reason := offline_reason()):
+        destination.add_failure(reason)
+        mode = "offline"
+    try:
+        return start(mode)
+    except Exception as error:  # noqa: BLE001 - as in Run: the work goes on without one
+        destination.add_failure(str(error))
+    return None
