@@ -43,7 +43,7 @@ def test_the_tables_are_listed():
 
 
 def test_beginnings_of_names_are_explained():
-    for begin in (keys.FAMILIAR, keys.ARGUMENT, keys.FIGURE):
+    for begin in (keys.FAMILIAR, keys.ARGUMENT):
         assert f"`{begin}`" in PAGE
     for axis in (f"{keys.VIEW}<factor>", keys.LAYER, f"{keys.CONDITION}<name>"):
         assert f"`{axis}`" in PAGE

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from capsbench.records import CellResult, Results
 from capsbench.records.benchmark import ExampleList
 from capsbench.reporting.comparisons.aggregate import ACCURACY_BY_VIEW
+from capsbench.reporting.comparisons.confusions import views_of
 from capsbench.reporting.comparisons.per_image import load_arrays
 from capsbench.reporting.formatting import FACTORS, view
 from capsbench.reporting.inline import small_data_uri
-from capsbench.values import select
 
 NO_IMAGE, NO_CLASS = -2, -1
 
@@ -65,7 +65,9 @@ def gallery(results: Results) -> Gallery | None:
     by_model = {
         title: found
         for title, cells in results.by_label().items()
-        for found in [next(filter(None, (_predicted(cell, examples) for cell in cells)), None)]
+        for found in [
+            next(filter(None, (predicted_classes(cell, examples) for cell in cells)), None)
+        ]
         if found is not None
     }
     if not by_model:
@@ -93,7 +95,7 @@ def gallery(results: Results) -> Gallery | None:
     return Gallery(views, start, list(by_model), [places[t] for t in by_model], size, content)
 
 
-def _predicted(cell: CellResult, examples: ExampleList) -> list[list[int]] | None:
+def predicted_classes(cell: CellResult, examples: ExampleList) -> list[list[int]] | None:
     """Return the predicted classes (V, K) of a cell; None if its records have none.
 
     A class is `NO_CLASS` if the model predicts none, and `NO_IMAGE` where there is no image or no
@@ -103,12 +105,7 @@ def _predicted(cell: CellResult, examples: ExampleList) -> list[list[int]] | Non
     arrays = load_arrays(cell, ACCURACY_BY_VIEW) if record is not None else {}
     if record is None or "predicted" not in arrays:
         return None
-    measured = [
-        (value.factor, value.view)
-        for value in select(record.values, metric="accuracy")
-        if value.view is not None
-    ]
-    rows = {at: row for row, at in enumerate(measured)}
+    rows = {(value.factor, value.view): row for row, value in enumerate(views_of(cell))}
     predicted: NDArray[Any] = arrays["predicted"]
     columns = {int(number): column for column, number in enumerate(arrays["index"])}
     found = np.full((len(examples.views), len(examples.classes)), NO_IMAGE)

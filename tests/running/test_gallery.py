@@ -10,6 +10,8 @@ from capsbench.reporting.charts.confusion_charts import confusion_charts
 from capsbench.reporting.comparisons.aggregate import ACCURACY_BY_VIEW
 from capsbench.reporting.comparisons.per_image import load_arrays
 from capsbench.reporting.gallery import gallery
+from capsbench.reporting.wandb.aggregate import _gallery_rows
+from capsbench.reporting.wandb.evaluation import _confusion_rows
 from tests.reporting.charts.test_charts import drawn, rows
 
 
@@ -63,3 +65,20 @@ def test_confusions_are_counts_of_the_predictions(results: Results):
     assert share["share"] == pytest.approx(np.concatenate(right).mean(), abs=1e-4)
     assert drawn(recognized.spec) is not None
     assert drawn(taken.spec) is not None
+
+
+def test_tables_of_a_mirror_have_the_same_numbers(results: Results):
+    for cell in results.cells:
+        arrays = load_arrays(cell, ACCURACY_BY_VIEW)
+        rows = list(_confusion_rows(cell))
+        at_first = [row for row in rows if row[1] == rows[0][1]]
+        assert sum(row[-1] for row in at_first) == arrays["evaluated"][0].sum()
+        right = sum(images for *_, target, predicted, images in at_first if target == predicted)
+        assert right == arrays["correct"][0].sum()
+    shown = gallery(results)
+    assert shown is not None
+    tabled = list(_gallery_rows(results, shown))
+    assert {row[1] for row in tabled} == {-90, 0, 90}
+    images = sum(number >= 0 for numbers in shown.content["numbers"] for number in numbers)
+    assert len(tabled) == images
+    assert all(len(row) == 5 + len(shown.labels) for row in tabled)

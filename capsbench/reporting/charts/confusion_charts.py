@@ -9,13 +9,12 @@ import altair as alt
 import numpy as np
 from numpy.typing import NDArray
 
-from capsbench.records import CellResult, Results
+from capsbench.records import Results
 from capsbench.reporting.charts.look import data, specification, tooltips
 from capsbench.reporting.charts.section import Panel
-from capsbench.reporting.comparisons.aggregate import ACCURACY_BY_VIEW
-from capsbench.reporting.comparisons.per_image import load_arrays
+from capsbench.reporting.comparisons.confusions import confusions
 from capsbench.reporting.formatting import FACTORS, percent, view
-from capsbench.values import select
+from capsbench.values import Value
 
 MOST_CLASSES = 20  # more make no legible chart
 HEIGHT = 300  # pixels
@@ -44,10 +43,10 @@ def confusion_charts(results: Results) -> Iterator[Panel]:
         return
     views, counts = list[At](), dict[str, Counts]()
     for title, cells in results.by_label().items():
-        found = [each for cell in cells if (each := _counts(cell, described.num_classes))]
+        found = [each for cell in cells if (each := confusions(cell, described.num_classes))]
         if found:
-            views = found[0][0]
-            counts[title] = np.sum([each for _, each in found], axis=0)
+            views = [_at(value) for value in found[0].views]
+            counts[title] = np.sum([each.counts for each in found], axis=0)
     if not counts:
         return
     examples = results.record.examples
@@ -58,22 +57,9 @@ def confusion_charts(results: Results) -> Iterator[Panel]:
     yield Panel("Taken for", _confusions(counts, views, names), controls=True)
 
 
-def _counts(cell: CellResult, num_classes: int) -> tuple[list[At], Counts] | None:
-    """Return the views and (V, K, K) numbers of images by class and by predicted class."""
-    record = cell.measures.get(ACCURACY_BY_VIEW)
-    arrays = load_arrays(cell, ACCURACY_BY_VIEW) if record is not None else {}
-    if record is None or "predicted" not in arrays:
-        return None
-    views = [
-        At(FACTORS[value.factor], view(value.factor, value.view))
-        for value in select(record.values, metric="accuracy")
-        if value.view is not None and value.factor is not None
-    ]
-    counts = np.zeros((len(views), num_classes, num_classes), dtype=np.int64)
-    for row, predicted in enumerate(arrays["predicted"]):
-        known = predicted >= 0
-        np.add.at(counts[row], (arrays["target"][known], predicted[known]), 1)
-    return views, counts
+def _at(value: Value) -> At:
+    assert value.factor is not None and value.view is not None
+    return At(FACTORS[value.factor], view(value.factor, value.view))
 
 
 def _recognized(

@@ -1,4 +1,4 @@
-"""The run of a benchmark: means over seeds as tables, published numbers, figures, example images.
+"""The run of a benchmark: means over seeds as tables, published numbers, images.
 
 Lists of runs show no spread over seeds, so that it is computed here.
 """
@@ -22,10 +22,12 @@ from capsbench.reporting.comparisons.aggregate import (
     quantities,
 )
 from capsbench.reporting.comparisons.published import compare_differences, compare_published
-from capsbench.reporting.wandb.keys import FIGURE, key, quantity_key
+from capsbench.reporting.gallery import Gallery, gallery
+from capsbench.reporting.wandb.keys import key, quantity_key
 from capsbench.reporting.wandb.run import Run
 
 TEXTS = {"label", "measure", "metric", "split", "factor", "layer", "source"}  # of differences.csv
+GALLERY_VIEWS = 6  # of the gallery, spread over all views: each image is a file
 SPREAD = ("mean", "low", "high", "seeds")
 Rows = list[list[Any]]
 
@@ -38,12 +40,12 @@ class TableData(NamedTuple):
 
 
 def fill_aggregate(run: Run, results: Results, report: Path) -> None:
-    """Log the tables, figures and example images of a benchmark, and its means by model.
+    """Log the tables and example images of a benchmark, and its means by model.
 
     Args:
         run: The run.
         results: The records.
-        report: Folder of the page, with the figures and the table of differences.
+        report: Folder of the page, with the table of differences.
     """
     board = leaderboard(results)
     tables = {
@@ -60,8 +62,9 @@ def fill_aggregate(run: Run, results: Results, report: Path) -> None:
     if results.examples is not None:
         columns = ("factor", "view", "familiar", "images")
         run.log_table("example_images", columns, _example_images(results))
-    files = sorted((report / "figures").glob("*.png"))
-    run.log_images({f"{FIGURE}{key(path.stem)}": path for path in files})
+    if (pictures := gallery(results)) is not None:
+        fields = ("factor", "view", "familiar", "image", "class", *pictures.labels)
+        run.log_table("gallery", fields, _gallery_rows(results, pictures))
 
 
 def leaderboard(results: Results) -> TableData:
@@ -173,6 +176,30 @@ def _example_images(results: Results) -> Iterator[tuple[Any, ...]]:
     assert listed is not None and images is not None
     for view, each in zip(listed.views, images, strict=True):
         yield view.factor, view.value, view.familiar, wandb.Image(_strip(each))
+
+
+def _gallery_rows(results: Results, pictures: Gallery) -> Iterator[tuple[Any, ...]]:
+    """Yield a row for each image at some views, with the class that each model predicts."""
+    import wandb
+
+    listed, images = results.record.examples, results.examples
+    assert listed is not None and images is not None
+    models = [model["predicted"] for model in pictures.content["models"]]
+    chosen = np.linspace(0, len(images) - 1, min(GALLERY_VIEWS, len(images)), dtype=int)
+    for row in chosen.tolist():
+        view = listed.views[row]
+        for column, (name, number) in enumerate(
+            zip(listed.classes, listed.numbers[row], strict=True)
+        ):
+            if number >= 0:
+                picture = wandb.Image(images[row, column].transpose(1, 2, 0))
+                answers = [_class_name(listed.class_names, each[row][column]) for each in models]
+                yield view.factor, view.value, view.familiar, picture, name, *answers
+
+
+def _class_name(names: Sequence[str], number: int) -> str | None:
+    """Return the name of a predicted class; None for none."""
+    return names[number] if number >= 0 else None
 
 
 def _strip(images: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

@@ -14,6 +14,7 @@ from capsbench.capsules.em_layers import EMCapsules
 from capsbench.capsules.layer import RoutingLayer
 from capsbench.capsules.routings import ROUTINGS
 from capsbench.capsules.self_attention_routing import SelfAttentionRouting
+from capsbench.contracts import Model
 from capsbench.names import find, is_own_file
 from capsbench.records import BenchmarkRecord, CellReference, CellResult, Results, TrainingConfig
 from capsbench.records.training import DataConfig, ModelConfig
@@ -31,11 +32,11 @@ ROUTING_OF: Mapping[type[nn.Module], str] = {
 }
 
 
-def architecture(model: nn.Module) -> dict[str, str]:
+def architecture(model: Model) -> dict[str, str]:
     """Return the family of a network, and its routing if it has any.
 
-    The family is ``capsules`` with routed capsules, ``convolutions`` with weights of at least two
-    spatial dimensions, and ``other`` without either.
+    A class that states no family is one of ``capsules`` if it has routed capsules, and of
+    ``convolutions`` with weights of at least two spatial dimensions.
     """
     layers = [each for each in model.modules() if isinstance(each, RoutingLayer)]
     names = {
@@ -44,7 +45,8 @@ def architecture(model: nn.Module) -> dict[str, str]:
     if layers:
         return {"family": "capsules", "routing": ", ".join(sorted(names)) or "own"}
     convolves = any(weight.ndim >= 4 for weight in model.parameters())
-    return {"family": "convolutions" if convolves else "other"}
+    is_stated = model.family != Model.family
+    return {"family": "convolutions" if convolves and not is_stated else model.family}
 
 
 def training_config(

@@ -9,10 +9,12 @@ from typing import Any, NamedTuple
 from capsbench.measures import ConditionFigureSpec, load_measure
 from capsbench.records import CellResult
 from capsbench.reporting.comparisons.aggregate import ACCURACY_BY_VIEW
+from capsbench.reporting.comparisons.confusions import confusions
 from capsbench.reporting.wandb.keys import CONDITION, LAYER, STEP, VIEW, key, line_key, quantity_key
 from capsbench.reporting.wandb.run import Run
 from capsbench.values import Value
 
+CONFUSION_COLUMNS = ("factor", "view", "familiar", "class", "predicted", "images")
 VIEW_COLUMNS = ("factor", "view", "familiar", "metric", "accuracy", "images")
 
 
@@ -43,6 +45,8 @@ def fill_evaluation(run: Run, result: CellResult) -> None:
     run.log_table("values", columns, rows)
     if views := list(_view_rows(result)):
         run.log_table("accuracy_by_view", VIEW_COLUMNS, views)
+    if confused := list(_confusion_rows(result)):
+        run.log_table("confusion", CONFUSION_COLUMNS, confused)
 
 
 def summary(result: CellResult) -> dict[str, Any]:
@@ -119,6 +123,17 @@ def _view_rows(result: CellResult) -> Iterator[tuple[Any, ...]]:
         if value.view is not None:
             familiar = value.split == "familiar"
             yield value.factor, value.view, familiar, value.metric, value.value, value.n
+
+
+def _confusion_rows(result: CellResult) -> Iterator[tuple[Any, ...]]:
+    """Yield the number of images of each class that are taken for a class, if there are any."""
+    data = result.data
+    found = None if data is None else confusions(result, data.num_classes)
+    for value, counts in [] if found is None else zip(found.views, found.counts, strict=True):
+        for target, predicted in zip(*counts.nonzero(), strict=True):
+            images = int(counts[target, predicted])
+            familiar = value.split == "familiar"
+            yield value.factor, value.view, familiar, int(target), int(predicted), images
 
 
 def _log_lines(run: Run, result: CellResult) -> None:

@@ -19,7 +19,6 @@ CONDITION = "condition_"  # begins the name of the x axis of a condition
 LAYER = "layer_number"  # x axis of the layers of a model, from 0
 FAMILIAR = "familiar_"  # begins the name of a limit of the familiar views
 ARGUMENT = "argument_"  # begins the name of an argument of the model or of the data
-FIGURE = "figure_"  # begins the name of a figure
 
 TRAINING_CONFIG = (
     "model",
@@ -58,7 +57,7 @@ EVALUATION_CONFIG = ("label", "varied", "rule", "trained_elsewhere", "training_r
 BENCHMARK_CONFIG = ("benchmark", "protocol_version", "scale", "changes", "command")
 AGGREGATE_CONFIG = ("question", "data", "models", "seeds", "commit", "capsbench_version")
 EVALUATION_SUMMARY = ("status", "diverged_at", "training_seconds", "images_per_second")
-EVALUATION_TABLES = ("values", "accuracy_by_view")
+EVALUATION_TABLES = ("values", "accuracy_by_view", "confusion")
 AGGREGATE_TABLES = (
     "leaderboard",
     "accuracy_by_view",
@@ -66,6 +65,7 @@ AGGREGATE_TABLES = (
     "published",
     "published_differences",
     "example_images",
+    "gallery",
 )
 
 

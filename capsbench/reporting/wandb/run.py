@@ -118,16 +118,6 @@ class Run:
         """Set numbers of the summary, which lists of runs show."""
         self._attempt(lambda: self._run.summary.update(dict(values)))
 
-    def log_images(self, files: Mapping[str, Path]) -> None:
-        """Add pictures."""
-
-        def send() -> None:
-            import wandb
-
-            self._run.log({name: wandb.Image(str(path)) for name, path in files.items()})
-
-        self._attempt(send)
-
     def add_artifact(self, make: Callable[[], Artifact], aliases: Sequence[str]) -> None:
         """Add files that the run has made."""
         self._attempt(lambda: self._run.log_artifact(make(), aliases=list(aliases)))
