@@ -72,11 +72,11 @@ def test_what_is_mirrored_is_what_is_recorded(run, tiny_protocol, session):
     assert results.examples is not None
     assert len(aggregate.table("example_images")[1]) == len(results.examples)
     assert aggregate.config["question"] == "Does it run?"
+    assert_names_are_listed(runs["train"][0], runs["evaluate"][0], aggregate)
 
 
-def test_every_name_is_listed_and_can_be_filtered(run, tiny_protocol, session):
-    run({**tiny_protocol, "seeds": [0]}, wandb="offline")
-    (training,), (measured,), (aggregate,) = by_type(read_runs(session.output)).values()
+def assert_names_are_listed(training, measured, aggregate):
+    """Every name is one of those that the documentation lists, and can be filtered."""
     config = {*keys.TRAINING_CONFIG, *keys.RECIPE_CONFIG}
     shared = {*keys.BENCHMARK_CONFIG}
     assert_listed(training.config, config)
@@ -113,14 +113,20 @@ def test_online_runs_arrive(run, tiny_protocol, session, stand_in, capsys):
 
 
 def test_a_shared_training_has_one_run_and_each_benchmark_its_own(run, tiny_protocol, session):
+    """The first benchmark sends weights and records as well."""
     protocol = {**tiny_protocol, "seeds": [0]}
-    run(protocol, wandb="offline")
-    run({**protocol, "name": "other"}, wandb="offline")
+    run(protocol, wandb="offline", wandb_artifacts=True)
+    run({**protocol, "name": "other"}, wandb="offline")  # finds it done
     runs = by_type(read_runs(session.output))
     assert [each.run["run_group"] for each in runs["train"]] == ["digits"]
     assert [each.run["run_group"] for each in runs["evaluate"]] == ["tiny", "other"]
     assert [each.run["run_group"] for each in runs["aggregate"]] == ["tiny", "other"]
     assert len({each.run["run_id"] for group in runs.values() for each in group}) == 5
+    (training,), (aggregate, other) = runs["train"], runs["aggregate"]
+    name = f"model-0-{training.run['run_id']}"
+    assert sorted(training.artifacts) == [(name, ("last",)), (name, ("validation",))]
+    assert ("records-tiny", ("full",)) in aggregate.artifacts
+    assert not [name for name, _ in other.artifacts if name.startswith("records")]
 
 
 def test_what_has_not_changed_is_not_sent_again(run, tiny_protocol, session, mirrored):
@@ -133,15 +139,6 @@ def test_what_has_not_changed_is_not_sent_again(run, tiny_protocol, session, mir
     folder = BenchmarkFolder(session.output / "tiny")
     mirror_benchmark(folder, mirrored(wandb_project="other"))
     assert len(list((session.output / "wandb").iterdir())) == len(folders) + 6
-
-
-def test_weights_and_records_are_sent_on_request(run, tiny_protocol, session):
-    run({**tiny_protocol, "seeds": [0]}, wandb="offline", wandb_artifacts=True)
-    (training,), _, (aggregate,) = by_type(read_runs(session.output)).values()
-    (cell,) = load_results(session.output / "tiny").cells
-    name = f"model-{cell.folder.path.name}"
-    assert sorted(training.artifacts) == [(name, ("last",)), (name, ("validation",))]
-    assert ("records-tiny", ("full",)) in aggregate.artifacts
 
 
 @pytest.mark.parametrize("method", ["wandb.init", "wandb.sdk.wandb_run.Run.log"])
