@@ -33,7 +33,11 @@ async function drawAll(root) {
 }
 
 for (const details of document.querySelectorAll("details")) {
-  details.addEventListener("toggle", () => details.open && drawAll(details));
+  details.addEventListener("toggle", () => {
+    if (!details.open) return;
+    fit();
+    drawAll(details);
+  });
 }
 
 // The legend switches models, and marks of seeds, in all charts.
@@ -62,6 +66,16 @@ for (const table of document.querySelectorAll("table.sortable")) {
   });
   tables.set(table.classList[0], sorted);
 }
+
+// No column is cut: a table that is wider than its box shows each row as a card.
+function fit() {
+  const boxes = [...document.querySelectorAll(".scroll")];
+  for (const box of boxes) box.querySelector("table")?.classList.remove("cards");
+  const wide = boxes.filter((box) => box.scrollWidth > box.clientWidth + 1);
+  for (const box of wide) box.querySelector("table")?.classList.add("cards");
+}
+addEventListener("resize", fit);
+fit();
 
 // Filters of a table: a value of a column, or the most of a number.
 for (const controls of document.querySelectorAll("[data-filters]")) {
