@@ -205,7 +205,7 @@ def test_callbacks_find_the_logged_metrics(new_task, new_trainer, digits, tmp_pa
     trainer.test(task, datamodule=digits, verbose=False)
     assert {"test_loss", "test_accuracy"} == set(trainer.callback_metrics)
     header = (tmp_path / "lightning_logs/version_0/metrics.csv").read_text().splitlines()[0]
-    assert {"lr-Adam", "train_loss", "test_accuracy", *EVALUATED} <= set(header.split(","))
+    assert {"learning_rate", "train_loss", "test_accuracy", *EVALUATED} <= set(header.split(","))
     shown = parse_yaml((tmp_path / "lightning_logs/version_0/hparams.yaml").read_text())
     assert shown == dict(task.hparams)
     assert shown["recipe"]["schedule"] == "exponential"
