@@ -14,7 +14,7 @@ from capsbench.files.leftovers import clear_leftovers
 from capsbench.records import BenchmarkFolder, ClaimsRecord, Results, load_results
 from capsbench.records.one_version import require_one_revision
 from capsbench.reporting.comparisons.claims import JudgedClaim, judge
-from capsbench.reporting.index.page import update_index
+from capsbench.reporting.index.page import build_index
 from capsbench.reporting.index.summary import NAME, claims_summary
 from capsbench.reporting.stamp import claims_inputs, is_current, write_report
 from capsbench.reporting.tables import render_html, render_markdown
@@ -85,7 +85,7 @@ def build(folder: Path) -> Path:
         inputs = claims_inputs(folder, record.parts.values())
         if not is_current(files.report, inputs):
             _write(folder, files.report, inputs)
-    update_index(folder.parent, files.report)
+    build_index(folder.parent)
     return files.report / "index.html"
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,16 +36,14 @@ class Gallery:
         views: The views.
         start: Place of the view that is shown first, a novel one.
         labels: Titles of the models.
-        places: Color index of each model.
-        size: Height and width of an image.
+        seeds: Seed of each model in words.
         content: All of it as plain JSON, for the script of the page.
     """
 
     views: Sequence[GalleryView]
     start: int
     labels: Sequence[str]
-    places: Sequence[int]
-    size: tuple[int, int]
+    seeds: str
     content: dict[str, Any]
 
 
@@ -62,14 +60,12 @@ def gallery(results: Results) -> Gallery | None:
     if examples is None or images is None or not examples.numbers:
         return None
     places = results.color_indices()
-    by_model = {
-        title: found
-        for title, cells in results.by_label().items()
-        for found in [
-            next(filter(None, (predicted_classes(cell, examples) for cell in cells)), None)
-        ]
-        if found is not None
-    }
+    by_model, seeds = dict[str, list[list[int]]](), dict[str, int | None]()
+    for title, cells in results.by_label().items():
+        for cell in cells:
+            if (predicted := predicted_classes(cell, examples)) is not None:
+                by_model[title], seeds[title] = predicted, cell.seed
+                break
     if not by_model:
         return None
     views = [
@@ -92,7 +88,22 @@ def gallery(results: Results) -> Gallery | None:
         ],
     }
     start = novel[len(novel) // 3] if novel else 0
-    return Gallery(views, start, list(by_model), [places[t] for t in by_model], size, content)
+    return Gallery(views, start, list(by_model), _seeds(seeds), content)
+
+
+def _seeds(seeds: Mapping[str, int | None]) -> str:
+    """Return the seeds of models in words.
+
+    >>> _seeds({"CNN": 0, "CapsNet": 0}), _seeds({"CNN": 0, "CapsNet": 1})
+    ('seed 0', 'CNN: seed 0; CapsNet: seed 1')
+    """
+
+    def words(seed: int | None) -> str:
+        return "trained elsewhere" if seed is None else f"seed {seed}"
+
+    if len(set(seeds.values())) == 1:
+        return words(next(iter(seeds.values())))
+    return "; ".join(f"{title}: {words(seed)}" for title, seed in seeds.items())
 
 
 def predicted_classes(cell: CellResult, examples: ExampleList) -> list[list[int]] | None:

@@ -9,7 +9,7 @@ from typing import Any
 from capsbench.measures.accuracy_by_view import AccuracyByView
 from capsbench.records import CellResult, Results
 from capsbench.reporting import protocol
-from capsbench.reporting.captions import describe_curves
+from capsbench.reporting.captions import describe_curves, varied_caption
 from capsbench.reporting.charts.confusion_charts import confusion_charts
 from capsbench.reporting.charts.section import ChartSection, Panel
 from capsbench.reporting.charts.summary_chart import summary_charts
@@ -25,6 +25,7 @@ from capsbench.reporting.networks import networks
 from capsbench.reporting.provenance import versions
 from capsbench.reporting.reproduction import record_links, reproduce
 from capsbench.reporting.tables import render_html
+from capsbench.reporting.tables.further_table import further_table
 from capsbench.reporting.tables.table import Table
 from capsbench.reporting.tables.totals_table import totals_table
 from capsbench.reporting.tables.view_tables import view_table
@@ -111,6 +112,7 @@ def render(
         terms=protocol.protocol_terms(results),
         answers=answers(results, differences),
         answer_charts=summary_charts(results),
+        varied=varied_caption(results).text,
         legend=_legend(results),
         summary=tables[0],
         tables=tables[1:],
@@ -124,6 +126,7 @@ def render(
         example_classes=_example_classes(results),
         gallery=pictures,
         confusions=list(confusion_charts(results)),
+        further=further_table(results),
         models=list(_models(results)),
         versions=versions(results),
         elsewhere=any(cell.trained_elsewhere for cell in results.cells),

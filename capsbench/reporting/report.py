@@ -33,9 +33,9 @@ def build(folder: Path) -> Path:
         inputs = benchmark_inputs(folder, record)
         if not is_current(files.report, inputs):
             _write(folder, files.report, inputs)
-    from capsbench.reporting.index.page import update_index
+    from capsbench.reporting.index.page import build_index
 
-    update_index(folder.parent, files.report)
+    build_index(folder.parent)
     return files.report / "index.html"
 
 

@@ -10,13 +10,16 @@ from urllib.parse import quote
 from capsbench.names import table
 from capsbench.records import BenchmarkRecord, CellFolder, CellResult
 
+FOLDERS = ("--output", "--data-root")
 RUNS = "../.."  # the runs folder, seen from the page of a benchmark
 
 
 def reproduce(record: BenchmarkRecord, label: str, seed: int | None = None) -> str:
     """Return the command that trains and measures a model of a benchmark again.
 
-    That of a benchmark which is no registered one is the command of its run.
+    That of a part of claims, and of a benchmark that is no registered one, is the command of the
+    whole run, without folders of the machine that it ran on. A model that was added runs beside
+    those of the file.
 
     Args:
         record: Record of the benchmark.
@@ -25,7 +28,7 @@ def reproduce(record: BenchmarkRecord, label: str, seed: int | None = None) -> s
     """
     name, changes = record.benchmark.name, record.changes
     if changes.claims is not None or name not in table("benchmarks"):
-        return record.command
+        return _portable(record.command)
     words = ["capsbench", "run", name]
     words += ["--scale", changes.scale] if changes.scale else []
     for place, value in changes.settings.items():
@@ -39,6 +42,15 @@ def reproduce(record: BenchmarkRecord, label: str, seed: int | None = None) -> s
         words += ["--models", label]
     words += [] if seed is None else ["--seeds", str(seed)]
     return shlex.join(words)
+
+
+def _portable(command: str) -> str:
+    """Return a command without the options that name folders of one machine."""
+    words, kept = shlex.split(command), list[str]()
+    for index, word in enumerate(words):
+        if word not in FOLDERS and (not index or words[index - 1] not in FOLDERS):
+            kept.append(word)
+    return shlex.join(kept)
 
 
 def record_links(cell: CellResult) -> dict[str, str]:

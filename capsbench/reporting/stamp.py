@@ -20,7 +20,10 @@ if TYPE_CHECKING:
     from hashlib import _Hash as Hash
 
 STAMP = "made_from.json"
-LIBRARIES = ("jinja2", "markupsafe", "matplotlib", "numpy", "pillow", "scipy")  # of pages
+LIBRARIES = (  # of pages
+    *("altair", "itables", "jinja2", "markupsafe", "numpy", "pillow", "scipy"),
+    "vl-convert-python",
+)
 
 
 class Stamp(BaseModel):

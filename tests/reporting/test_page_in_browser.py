@@ -123,7 +123,11 @@ def test_it_renders(page: Browser, show):
     answers, factors, costs, trainings = 2, 4, 2 * 2, 2 * 3
     assert len(charts) == answers + factors + costs + trainings
     assert all(chart.size["width"] > 300 and chart.size["height"] > 120 for chart in charts)
-    assert all(chart.accessible_name for chart in page.find_elements(By.CSS_SELECTOR, ".chart"))
+    curves = page.find_elements(By.CSS_SELECTOR, "[aria-labelledby=curves] .chart")
+    assert [each.accessible_name.partition(":")[0] for each in curves] == [
+        *("Rotation", "Horizontal shift", "Vertical shift", "Scale")
+    ]
+    assert all("familiar views" in each.accessible_name for each in curves)
     broken = "return [...document.images].filter(i => !i.complete || !i.naturalWidth).length"
     assert page.execute_script(broken) == 0
     assert len(page.find_elements(By.CSS_SELECTOR, ".strip img")) == 70
@@ -254,11 +258,44 @@ def test_a_link_to_a_closed_part_opens_it(page: Browser, show):
 @pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (1280, "dark"), (360, "light")])
 def test_axe_finds_nothing_serious(page: Browser, show, width: int, scheme: str):
     show(width, scheme)
+    assert serious_problems(page) == []
+
+
+def serious_problems(page: Browser) -> list[tuple[str, str]]:
+    """Return what axe finds that is serious or critical: the rule, and an element."""
     page.execute_script((Path(str(axe_package)).parent / "axe.min.js").read_text())
     found = page.execute_async_script("axe.run(document).then(arguments[0])")
     assert found["passes"]
     serious = [each for each in found["violations"] if each["impact"] in ("serious", "critical")]
-    assert [(each["id"], each["nodes"][0]["html"][:200]) for each in serious] == []
+    return [(each["id"], each["nodes"][0]["html"][:200]) for each in serious]
+
+
+def test_no_other_script_may_run(page: Browser):
+    page.get_log("browser")
+    page.execute_script(
+        "const added = document.createElement('script');"
+        "added.textContent = 'window.broken = true'; document.body.append(added)"
+    )
+    assert page.execute_script("return window.broken") is None
+    assert "Content Security Policy" in page.get_log("browser")[0]["message"]
+
+
+@pytest.mark.parametrize("width", [360, 1280])
+def test_the_page_of_all_benchmarks(browser: Browser, tmp_path: Path, write_benchmark, width: int):
+    folder: Path = write_benchmark(tmp_path, models=(("CNN", "cnn-small"), ("B", "capsnet-dr")))
+    report.build(folder)
+    browser.get_log("browser")
+    browser.get((tmp_path / "index.html").as_uri())
+    metrics = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": False}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    rows = "return document.querySelectorAll('table.leaderboard tbody tr').length"
+    assert browser.execute_script(rows) == 2
+    browser.find_element(By.CSS_SELECTOR, "[data-column]").send_keys("capsules")
+    assert browser.execute_script(rows) == 1
+    browser.execute_script("document.querySelectorAll('details').forEach(d => d.open = true)")
+    assert browser.execute_script("return document.documentElement.scrollWidth") <= width
+    assert serious_problems(browser) == []
+    assert browser.get_log("browser") == []
 
 
 def test_nothing_of_a_strangers_records_runs_or_is_fetched(

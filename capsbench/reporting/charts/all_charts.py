@@ -16,7 +16,7 @@ from capsbench.reporting.captions import Specified
 from capsbench.reporting.charts.condition_charts import condition_charts
 from capsbench.reporting.charts.heat_map_charts import heat_map_charts
 from capsbench.reporting.charts.layer_charts import layer_charts
-from capsbench.reporting.charts.scaling_charts import cost_charts, size_charts, varied_charts
+from capsbench.reporting.charts.scaling_charts import cost_charts, size_charts
 from capsbench.reporting.charts.section import ChartSection, Panel
 from capsbench.reporting.charts.view_chart import view_chart
 from capsbench.reporting.comparisons.aggregate import view_factors
@@ -32,7 +32,6 @@ def measure_charts(results: Results) -> list[ChartSection]:
             sections.append(ChartSection(each.spec.name, caption, panels))
     for name, charts, caption_of in (
         ("size", size_charts, captions.size_caption),
-        ("varied", varied_charts, captions.varied_caption),
         ("cost", cost_charts, captions.cost_caption),
     ):
         if panels := list(charts(results)):

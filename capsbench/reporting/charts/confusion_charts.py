@@ -18,6 +18,7 @@ from capsbench.values import Value
 
 MOST_CLASSES = 20  # more make no legible chart
 HEIGHT = 300  # pixels
+NO_CLASS = "none"
 NOTHING = "#440154"  # of viridis at 0
 Counts = NDArray[np.int64]
 
@@ -54,7 +55,7 @@ def confusion_charts(results: Results) -> Iterator[Panel]:
     if examples is not None and examples.class_names:
         names = list(examples.class_names)
     yield Panel("Recognized, by class and view", _recognized(counts, views, names), controls=True)
-    yield Panel("Taken for", _confusions(counts, views, names), controls=True)
+    yield Panel("Confusion matrix", _confusions(counts, views, names), controls=True)
 
 
 def _at(value: Value) -> At:
@@ -104,13 +105,15 @@ def _confusions(
     counts: dict[str, Counts], views: Sequence[At], names: Sequence[str]
 ) -> dict[str, Any]:
     """Return the confusion matrix of a chosen model at a chosen view."""
+    fails = any(each[..., -1].any() for each in counts.values())
+    predictable = [*names, NO_CLASS]
     rows = [
         {
             "model": title,
             "view": " ".join(at),
             "class": names[k],
             "total": int(row.sum()),
-            "taken": [name for name, n in zip(names, row, strict=True) if n],
+            "taken": [name for name, n in zip(predictable, row, strict=True) if n],
             "images": [int(n) for n in row[row > 0]],
         }
         for title, each in counts.items()
@@ -124,7 +127,12 @@ def _confusions(
         share="datum.images / datum.total", text="format(datum.share, '.1%')"
     )
     encoded = shares.mark_rect().encode(
-        alt.X("taken:O", sort=list(names), title="predicted class", axis=alt.Axis(labelAngle=0)),
+        alt.X(
+            "taken:O",
+            sort=predictable if fails else list(names),
+            title="predicted class",
+            axis=alt.Axis(labelAngle=0),
+        ),
         alt.Y("class:O", sort=list(names), title="class"),
         color=_shares("share of the class"),
         tooltip=tooltips(**{"class": "class"}, taken="taken for", text="share", images="images"),

@@ -22,7 +22,12 @@ from capsbench.reporting.comparisons.layer_lines import (
 )
 from capsbench.reporting.formatting import FACTORS, number
 
-TRAINED_SHAPES, DASHED, DOTTED = ("circle", "square"), [5.0, 3.0], [1.5, 2.5]
+# Of the first, second and third line of a kind; the legend shows the dash of each.
+TRAINED_DASHES: tuple[list[float], ...] = (SOLID, [9, 2], [9, 2, 2, 2])
+UNTRAINED_DASHES: tuple[list[float], ...] = ([1.5, 2.5], [1.5, 5], [1.5, 2, 1.5, 6])
+CONTROL_DASHES: tuple[list[float], ...] = ([5, 3], [5, 6], [3, 3, 6, 3])
+SHAPES = ("circle", "square", "triangle-up")  # open for networks before training
+CONTROL_SHAPES = ("diamond", "triangle-down", "cross")
 LAYER = "slice(datum.label, indexof(datum.label, ' ') + 1)"  # of a place on the axis
 
 
@@ -62,6 +67,7 @@ def _rows(
                         "layer": str(quantity.layer),
                         "path": layers.index(str(quantity.layer)) <= last,
                         "line": _name((line, before)),
+                        "open": before or line.control,
                         "mean": spec.height(values.mean),
                         "low": spec.height(limits[0]) if limits else None,
                         "high": spec.height(limits[1]) if limits else None,
@@ -77,11 +83,13 @@ def _chart(rows: Sequence[dict[str, Any]], models: Models, spec: LayerFigureSpec
     names = [_name(each) for each in lines]
     axis = alt.Axis(labelAngle=-50, labelLimit=130, labelOverlap=False, labelExpr=LAYER)
     x = alt.X("x:N", title=None, sort=list(dict.fromkeys(row["x"] for row in rows)), axis=axis)
-    dashes = alt.Scale(domain=names, range=[_dash(each) for each in lines])
+    dashes = alt.Scale(domain=names, range=[_dash(each, spec) for each in lines])
     shapes = alt.Scale(domain=names, range=[_shape(each, spec) for each in lines])
-    legend = alt.Legend(title=None, columns=1)
+    legend = alt.Legend(
+        title=None, columns=1, symbolType="stroke", symbolSize=500, symbolStrokeColor=INK
+    )
     dash = alt.StrokeDash("line:N", scale=dashes, legend=legend)
-    shape = alt.Shape("line:N", scale=shapes, legend=legend)
+    shape = alt.Shape("line:N", scale=shapes, legend=None)
     read = tooltips(
         model="model", layer="layer", line="line", text="mean", interval="95 % interval", n="seeds"
     )
@@ -90,6 +98,7 @@ def _chart(rows: Sequence[dict[str, Any]], models: Models, spec: LayerFigureSpec
     intervals = marks.transform_filter("isValid(datum.low)").mark_rule(opacity=0.6)
     seeds = marks.transform_filter("seeds").transform_flatten(["values"])
     path = marks.transform_filter("datum.path")
+    trained, others = (marks.transform_filter(f"{sign}datum.open") for sign in ("!", ""))
 
     def y(field: str) -> alt.Y:
         return alt.Y(f"{field}:Q", title=spec.axis)
@@ -107,7 +116,8 @@ def _chart(rows: Sequence[dict[str, Any]], models: Models, spec: LayerFigureSpec
             *([limits] if any(row["low"] is not None for row in rows) else []),
             seeds.mark_tick(orient="horizontal", size=9, thickness=1.2).encode(y("values")),
             path.mark_line(strokeWidth=1.5).encode(y("mean"), strokeDash=dash),
-            marks.mark_point(size=44, filled=True, opacity=1).encode(y("mean"), shape=shape),
+            trained.mark_point(size=44, filled=True, opacity=1).encode(y("mean"), shape=shape),
+            others.mark_point(size=50, opacity=1, strokeWidth=1.4).encode(y("mean"), shape=shape),
         ]
     )
 
@@ -117,13 +127,17 @@ def _name(drawn: Drawn) -> str:
     return UNTRAINED.format(name=line.name) if before else line.name
 
 
-def _dash(drawn: Drawn) -> list[float]:
+def _dash(drawn: Drawn, spec: LayerFigureSpec) -> list[float]:
     line, before = drawn
-    return DOTTED if before else DASHED if line.control else SOLID
+    kinds = CONTROL_DASHES if line.control else UNTRAINED_DASHES if before else TRAINED_DASHES
+    return kinds[_place(drawn, spec) % len(kinds)]
 
 
 def _shape(drawn: Drawn, spec: LayerFigureSpec) -> str:
-    line, before = drawn
-    if before or line.control:
-        return "cross" if before else "diamond"
-    return TRAINED_SHAPES[line is not spec.lines[0]]
+    shapes = CONTROL_SHAPES if drawn[0].control else SHAPES
+    return shapes[_place(drawn, spec) % len(shapes)]
+
+
+def _place(drawn: Drawn, spec: LayerFigureSpec) -> int:
+    """Return the place of a line among the controls, or among the others."""
+    return [each for each in spec.lines if each.control == drawn[0].control].index(drawn[0])

@@ -10,6 +10,7 @@ import altair as alt
 from capsbench.records import Results
 from capsbench.reporting.charts.curves import SHOWN
 from capsbench.reporting.charts.look import INK, Models, data, specification, tooltips
+from capsbench.reporting.charts.scaling_charts import varied_charts
 from capsbench.reporting.charts.section import Panel
 from capsbench.reporting.comparisons.aggregate import SeedValues, aggregate_seeds
 from capsbench.reporting.comparisons.scaling import accuracies
@@ -22,13 +23,13 @@ NAME_LIMIT = 240
 
 
 def summary_charts(results: Results) -> list[Panel]:
-    """Return a panel for each accuracy, one row per model; none if the benchmark varies something.
+    """Return a panel for each accuracy: one row per model, or the curve of what is varied.
 
     Args:
         results: The records.
     """
     if results.benchmark.vary:
-        return []
+        return list(varied_charts(results))
     models, groups = Models.of(results), results.by_label()
     panels = []
     for measure, quantity in accuracies(results.cells):

@@ -17,7 +17,7 @@ from capsbench.reporting.formatting import (
 )
 from capsbench.reporting.tables.split_table import heading
 from capsbench.schema.parts import LABEL_SEPARATOR, point_text
-from capsbench.statistics.intervals import Interval
+from capsbench.statistics.intervals import SEEDS_FOR_INTERVAL, Interval
 from capsbench.values import Quantity
 
 
@@ -39,7 +39,7 @@ def _answers(results: Results, differences: Sequence[ModelDifference]) -> Iterat
     points_of = (
         {None: ""}
         if vary is None
-        else {vary.position(point): f", {vary.name} {point_text(point)}" for point in vary.points}
+        else {vary.position(point): f" ({vary.name}: {point_text(point)})" for point in vary.points}
     )
     for measure, quantity in accuracies(results.cells):
         for at, suffix in points_of.items():
@@ -63,9 +63,8 @@ def _best(known: dict[str, SeedValues]) -> str:
         facts.append(counted(values.n, "seed"))
     if values.images:
         facts.append(counted_range(values.images, "image"))
-    rank = f"is the most accurate of {counted(len(known), 'model')}" if len(known) > 1 else "is"
-    at = "with" if len(known) > 1 else "at"
-    return f"{_name(best)} {rank} {at} {percent(values.mean)} ({'; '.join(facts)})."
+    rank = f"has the highest mean of {len(known)} models," if len(known) > 1 else "is at"
+    return f"{_name(best)} {rank} {percent(values.mean)} ({'; '.join(facts)})."
 
 
 def _compared(
@@ -86,22 +85,16 @@ def _compared(
     if title is None or not found:
         return ""
     (difference,) = found
-    n = difference.comparisons
-    amount = points(abs(difference.mean))
-    side = "above" if difference.mean > 0 else "below"
-    who = "It" if title == ranked[0] else _name(title)
-    base = _name(first)
+    pair = f"{_name(title)} minus {_name(first)}: {points(difference.mean)}"
     if difference.interval is None:
-        return f" {who} is {amount} {side} {base}; fewer than three seeds give no interval."
-    if difference.interval[0] <= 0 <= difference.interval[1]:
-        return (
-            f" No difference between {_name(title)} and {base} is shown: {points(difference.mean)} "
-            f"({_between(difference.interval)}, corrected for {n} comparisons)."
-        )
-    return (
-        f" {who} is {amount} {side} {base} ({_between(difference.interval)}, corrected for "
-        f"{n} comparisons)."
-    )
+        few = min(difference.n_seeds) < SEEDS_FOR_INTERVAL
+        reason = "fewer than three seeds" if few else "no outcome varies"
+        return f" {pair} (no interval: {reason})."
+    n = difference.comparisons
+    corrected = f", corrected for {counted(n, 'comparison')}" if n > 1 else ""
+    low, high = difference.interval
+    verdict = "not shown to differ" if low <= 0 <= high else "shown"
+    return f" {pair} (95 % interval {_between(difference.interval)}{corrected}): {verdict}."
 
 
 def _name(title: str) -> str:

@@ -18,7 +18,8 @@ class Confusions(NamedTuple):
 
     Attributes:
         views: The accuracies at the views.
-        counts: (V, K, K) by class and by predicted class; images without a prediction do not count.
+        counts: (V, K, K + 1) by class and by predicted class; the last one is none, of outputs that
+            are not finite.
     """
 
     views: list[Value]
@@ -37,10 +38,12 @@ def confusions(cell: CellResult, num_classes: int) -> Confusions | None:
     if record is None or "predicted" not in arrays:
         return None
     views = views_of(cell)
-    counts = np.zeros((len(views), num_classes, num_classes), dtype=np.int64)
-    for row, predicted in enumerate(arrays["predicted"]):
-        known = predicted >= 0
-        np.add.at(counts[row], (arrays["target"][known], predicted[known]), 1)
+    counts = np.zeros((len(views), num_classes, num_classes + 1), dtype=np.int64)
+    for row, (predicted, evaluated) in enumerate(
+        zip(arrays["predicted"], arrays["evaluated"], strict=True)
+    ):
+        # Index -1, for none, is the last column.
+        np.add.at(counts[row], (arrays["target"][evaluated], predicted[evaluated]), 1)
     return Confusions(views, counts)
 
 

@@ -139,11 +139,11 @@ def _table_row(
         (
             row.title,
             measured_text(row.measure, row.quantity),
-            TableCell(text(each.mean), note=note),
-            " to ".join(limits) or None,
-            p_value(each.p),
-            p_value(each.p_corrected),
-            None if np.isnan(detectable) else text(detectable),
+            TableCell(text(each.mean), note=note, number=each.mean),
+            TableCell(" to ".join(limits), limits=each.interval) if limits else None,
+            p_cell(each.p),
+            p_cell(each.p_corrected),
+            None if np.isnan(detectable) else TableCell(text(detectable), number=detectable),
             None if row.title in elsewhere else " and ".join(map(str, each.n_seeds)),
             num_images(each),
         ),
@@ -157,6 +157,12 @@ def num_images(difference: Difference) -> str | None:
         return None
     objects = difference.n_objects
     return f"{difference.n_images:,}{'' if objects is None else f' of {objects:,} objects'}"
+
+
+def p_cell(p: float) -> TableCell | None:
+    """Return the cell of a p-value; None if it is undefined."""
+    text = p_value(p)
+    return None if text is None else TableCell(text, number=p)
 
 
 def p_value(p: float) -> str | None:

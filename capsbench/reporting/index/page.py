@@ -37,20 +37,10 @@ def build_index(runs: Path) -> Path:
     """
     with lease(runs / LEASE, "build the page of all benchmarks"):
         summaries = {name: each for name in benchmarks_in(runs) if (each := _read(runs / name))}
-        write_bytes(runs / PAGE, render_index(summaries).encode())
+        content = render_index(summaries).encode()
+        if not (runs / PAGE).is_file() or (runs / PAGE).read_bytes() != content:
+            write_bytes(runs / PAGE, content)
     return runs / PAGE
-
-
-def update_index(runs: Path, report: Path) -> None:
-    """Build the page of a runs folder, if it is older than the summary of one of its reports.
-
-    Args:
-        runs: The runs folder.
-        report: Folder of the report.
-    """
-    page = runs / PAGE
-    if not page.is_file() or page.stat().st_mtime_ns < (report / NAME).stat().st_mtime_ns:
-        build_index(runs)
 
 
 def _read(folder: Path) -> Summary | None:
@@ -105,8 +95,8 @@ def leaderboard(summaries: Mapping[str, Summary]) -> Table:
         ),
         caption=(
             "Mean accuracy over seeds, with its 95 % interval from three seeds, on the last "
-            "accuracy of each benchmark, which is that of novel views where there are any. Columns "
-            "are different tasks: only numbers of one column can be compared."
+            "accuracy of each benchmark: on novel views, or on its last split if there are none. "
+            "Columns are different tasks and scales: only numbers of one column can be compared."
         ),
     )
 

@@ -5,52 +5,83 @@ These are results of ``capsbench measure``, and measures of other benchmarks tha
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from capsbench.files.yaml import write_yaml
 from capsbench.measures import load_measure
+from capsbench.names import without_folder
 from capsbench.records import CellResult, MeasureRecord, Results
 from capsbench.records.cell_files import load_complete_measure
-from capsbench.reporting.tables.table import Table, TableColumn, TableRow, text_columns
-from capsbench.reporting.tables.totals_table import totals_table
+from capsbench.reporting.comparisons.aggregate import aggregate_seeds, quantities
+from capsbench.reporting.formatting import count_range
+from capsbench.reporting.tables.mean_cell import mean_cell
+from capsbench.reporting.tables.quantity_text import quantity_text
+from capsbench.reporting.tables.table import (
+    Table,
+    TableCell,
+    TableRow,
+    number_columns,
+    text_columns,
+)
 from capsbench.trusted_code import is_trusted
 
 CAPTION = (
     "Measured on the same trainings by 'capsbench measure' or for another benchmark: no part of "
-    "this protocol, and in none of the comparisons above. Values of single views are left out."
+    "this protocol, and in none of the comparisons above. Numbers of layers, single views, factors "
+    "and conditions are in the records."
 )
+ELSEWHERE = "in its records"
 
 
 def further_table(results: Results) -> Table | None:
-    """Return the values of further measures, over the seeds of each model; None if there are none.
+    """Return the summaries of further measures, over the seeds of each model.
 
     Args:
         results: The records.
+
+    Returns:
+        The table; None if there are no further measures.
     """
-    columns: tuple[TableColumn, ...] = ()
-    rows = []
-    for title, cells in results.by_label().items():
-        color = results.color_indices()[title]
-        for measured in _further(cells).values():
-            own = totals_table(measured)
-            if own is not None:
-                heading, value, mean, *_, images = own.columns
-                columns = (heading, value, mean, images)
-                record = next(iter(measured[0].measures.values()))
-                for row in own.rows:
-                    cell_of = dict(zip(own.columns, row.cells, strict=True))
-                    shown = tuple(cell_of[column] for column in columns)
-                    rows.append(TableRow((title, _arguments(record), *shown), color=color))
+    color_indices = results.color_indices()
+    rows = [
+        TableRow((title, *cells_of_row), color=color_indices[title])
+        for title, cells in results.by_label().items()
+        for measured in _further(cells).values()
+        for cells_of_row in _rows(measured)
+    ]
     if not rows:
         return None
     return Table(
         name="further",
         title="Measured beside the protocol",
-        columns=(*text_columns("Model", "Arguments"), *columns),
+        columns=(
+            *text_columns("Model", "Measure", "Arguments", "Value"),
+            *number_columns("Mean over seeds", "Images"),
+        ),
         rows=tuple(rows),
         caption=CAPTION,
     )
+
+
+def _rows(cells: Sequence[CellResult]) -> Iterator[tuple[TableCell | str | None, ...]]:
+    """Yield measure, arguments, value, mean and images of cells with one measure each."""
+    (measure, record), *_ = cells[0].measures.items()
+    named = (without_folder(measure), _arguments(record))
+    units = load_measure(measure).metrics
+    plain = [
+        quantity
+        for quantity in quantities(cells, measure, view=None, layer=None, factor=None, source=None)
+        if not quantity.condition
+    ]
+    for quantity in plain:
+        values = aggregate_seeds(cells, measure, quantity)
+        if values is not None:
+            images = count_range(values.images) if values.images else None
+            mean = mean_cell(values, units[quantity.metric].unit)
+            yield *named, quantity_text(quantity), mean, images
+    if not plain:
+        yield *named, ELSEWHERE, None, None
 
 
 def further_records(cell: CellResult) -> Iterator[tuple[str, MeasureRecord]]:

@@ -10,7 +10,6 @@ from capsbench.reporting.comparisons.matched import matched_table
 from capsbench.reporting.tables.case_table import case_table
 from capsbench.reporting.tables.drawing_table import drawing_table
 from capsbench.reporting.tables.failure_table import failure_table
-from capsbench.reporting.tables.further_table import further_table
 from capsbench.reporting.tables.joint_view_table import joint_view_table
 from capsbench.reporting.tables.missing_table import missing_table
 from capsbench.reporting.tables.published_tables import published_difference_table, published_table
@@ -38,7 +37,6 @@ def result_tables(results: Results, differences: Sequence[ModelDifference]) -> l
         published_table(results),
         published_difference_table(results),
         search_table(results),
-        further_table(results),
         failure_table(results),
         missing_table(results),
     )

@@ -6,7 +6,13 @@ from capsbench.records import Results
 from capsbench.reporting.comparisons.aggregate import curve
 from capsbench.reporting.formatting import FACTORS, count_range, view
 from capsbench.reporting.tables.mean_cell import mean_cell
-from capsbench.reporting.tables.table import Table, TableRow, number_columns, text_columns
+from capsbench.reporting.tables.table import (
+    Table,
+    TableCell,
+    TableRow,
+    number_columns,
+    text_columns,
+)
 
 
 def view_table(results: Results, factor: str) -> Table:
@@ -35,7 +41,7 @@ def view_table(results: Results, factor: str) -> Table:
         rows=tuple(
             TableRow(
                 (
-                    view(factor, value),
+                    TableCell(view(factor, value), number=value),
                     "familiar" if familiar[value] else "novel",
                     count_range(images[value]) if images[value] else None,
                     *(

@@ -9,7 +9,8 @@ async function draw(host) {
   if (views.has(host)) return;
   views.set(host, null);
   const spec = JSON.parse(host.querySelector("script").textContent);
-  const { view } = await vegaEmbed(host, spec, {
+  const drawing = host.querySelector(".drawing"); // Vega changes the role of what it draws into
+  const { view } = await vegaEmbed(drawing, spec, {
     actions: false,
     ast: true, // expressions are interpreted: the page's policy allows no code from text
     config: THEME,
@@ -17,7 +18,9 @@ async function draw(host) {
     renderer: "svg",
     tooltip: { disableDefaultStyle: true },
   });
-  host.querySelector("svg").setAttribute("aria-hidden", "true"); // the host has the text
+  drawing.removeAttribute("role");
+  drawing.removeAttribute("aria-label");
+  drawing.querySelector("svg").setAttribute("aria-hidden", "true"); // the host has the text
   views.set(host, view);
   await update(view);
 }
@@ -74,7 +77,16 @@ function fit() {
   const wide = boxes.filter((box) => box.scrollWidth > box.clientWidth + 1);
   for (const box of wide) box.querySelector("table")?.classList.add("cards");
 }
-addEventListener("resize", fit);
+let asked = 0;
+addEventListener("resize", () => {
+  cancelAnimationFrame(asked);
+  asked = requestAnimationFrame(fit);
+});
+addEventListener("beforeprint", () => {
+  for (const details of document.querySelectorAll("details.numbers")) details.open = true;
+  for (const table of document.querySelectorAll(".scroll > table")) table.classList.add("cards");
+});
+addEventListener("afterprint", fit);
 fit();
 
 // Filters of a table: a value of a column, or the most of a number.
@@ -158,9 +170,15 @@ for (const gallery of document.querySelectorAll(".gallery")) {
 
 for (const button of document.querySelectorAll("button[data-copy]")) {
   button.addEventListener("click", async () => {
-    await navigator.clipboard.writeText(button.dataset.copy);
-    button.textContent = "copied";
-    setTimeout(() => (button.textContent = "copy"), 2000);
+    let said = "copied";
+    try {
+      await navigator.clipboard.writeText(button.dataset.copy);
+    } catch {
+      said = button.dataset.copy; // refused by the browser: the text can be copied by hand
+    }
+    button.textContent = said;
+    button.removeAttribute("aria-label");
+    if (said === "copied") setTimeout(() => (button.textContent = "copy"), 2000);
   });
 }
 

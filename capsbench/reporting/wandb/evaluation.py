@@ -133,7 +133,8 @@ def _confusion_rows(result: CellResult) -> Iterator[tuple[Any, ...]]:
         for target, predicted in zip(*counts.nonzero(), strict=True):
             images = int(counts[target, predicted])
             familiar = value.split == "familiar"
-            yield value.factor, value.view, familiar, int(target), int(predicted), images
+            known = int(predicted) if predicted < counts.shape[0] else None
+            yield value.factor, value.view, familiar, int(target), known, images
 
 
 def _log_lines(run: Run, result: CellResult) -> None:

@@ -51,28 +51,33 @@ def test_the_best_model_is_named_with_interval_and_counts(results: Results):
     best = max(values, key=lambda title: values[title].mean)  # type: ignore[union-attr]
     numbers = values[best]
     assert numbers is not None and numbers.interval is not None
-    assert familiar.startswith(f"Familiar: {best} is the most accurate of 2 models")
+    assert familiar.startswith(f"Familiar: {best} has the highest mean of 2 models")
     low, high = (f"{100 * limit:.1f}" for limit in numbers.interval)
     assert f"{100 * numbers.mean:.1f} % (95 % interval {low} to {high}; 3 seeds" in familiar
 
 
 def test_a_shown_difference_has_its_interval(results: Results):
     sentence = novel(results, DIFFERENCE)
-    assert "10.0 pts above CNN (5.0 to 15.0, corrected for 2 comparisons)" in sentence
+    shown = "CapsNet minus CNN: 10.0 pts (95 % interval 5.0 to 15.0, corrected for 2 comparisons)"
+    assert f"{shown}: shown." in sentence
 
 
 def test_an_interval_with_zero_shows_no_difference(results: Results):
     sentence = novel(results, DIFFERENCE._replace(interval=(-0.05, 0.25)))
-    assert "No difference between CapsNet and CNN is shown: 10.0 pts (−5.0 to 25.0" in sentence
+    assert "10.0 pts (95 % interval −5.0 to 25.0" in sentence
+    assert sentence.endswith("not shown to differ.")
 
 
 def test_few_seeds_give_no_interval(results: Results):
-    sentence = novel(results, DIFFERENCE._replace(mean=-0.1, interval=None))
-    assert "10.0 pts below CNN; fewer than three seeds give no interval" in sentence
+    few = DIFFERENCE._replace(mean=-0.1, interval=None, n_seeds=(2, 3))
+    assert "CapsNet minus CNN: −10.0 pts (no interval: fewer than three seeds)" in novel(
+        results, few
+    )
+    assert "no outcome varies" in novel(results, few._replace(n_seeds=(3, 3)))
 
 
 def test_one_model_has_no_rank(tmp_path: Path, write_benchmark):
     results = load_results(write_benchmark(tmp_path, models=MODELS[:1], seeds=(0,)))
     familiar, _ = answers(results, [])
     assert familiar.startswith("Familiar: CNN is at ")
-    assert "most accurate" not in familiar
+    assert "highest" not in familiar
