@@ -55,7 +55,7 @@ class Comparison:
         rows = [*self.differences.values, *chain.from_iterable(self.differences.views)]
         if all(row.a == row.b for row in rows):
             return f"All {counted(len(rows), 'value')} of A and B are equal."
-        return verdict(self.differences.values)
+        return verdict(self.differences.values, single=self.a.is_cell)
 
     @property
     def left_out(self) -> str:

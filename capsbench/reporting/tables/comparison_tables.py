@@ -146,15 +146,24 @@ def _models(titles: Sequence[str], pairs: Sequence[Pair]) -> str:
     return ALL if len(titles) == len(pairs) > 1 else listed(titles)
 
 
-def verdict(rows: Sequence[PairedDifference]) -> str:
-    """Return a sentence on how many differences are shown."""
+def verdict(rows: Sequence[PairedDifference], *, single: bool) -> str:
+    """Return a sentence on how many differences are shown.
+
+    Args:
+        rows: The differences over splits and ranges of views.
+        single: True for two cells: the sentence is on these two networks alone.
+    """
     limits = [each for row in rows if (each := row.difference.interval) is not None]
     if not limits:
+        if not rows:
+            return "Nothing over splits or ranges of views is compared."
         return f"No difference has an interval: it needs {SEEDS_FOR_INTERVAL} seeds of each model."
     higher = sum(low > 0 for low, _ in limits)
     lower = sum(high < 0 for _, high in limits)
+    whose = "of these two trained networks" if single else ""
+    values = f"{counted(len(limits), 'value')} {whose}".strip()
     return (
-        f"Of {counted(len(limits), 'value')}, B is shown to be higher in {higher} and lower in "
+        f"Of {values}, B is shown to be higher in {higher} and lower in "
         f"{lower}; not decided: {len(limits) - higher - lower}."
     )
 
@@ -191,7 +200,8 @@ def _caption(rows: Sequence[PairedDifference], *, single: bool) -> str:
         "Shares are in per cent, their differences in percentage points: positive if B is higher. "
     )
     text += OVER_IMAGES if single else OVER_SEEDS
-    if comparisons := max(row.difference.comparisons for row in rows):
+    comparisons = max(row.difference.comparisons for row in rows)
+    if comparisons > 1:
         text += (
             f" Interval and p hold for all {comparisons} comparisons of this table together "
             "(Bonferroni)."
