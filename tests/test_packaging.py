@@ -300,7 +300,10 @@ def test_the_sdist_holds_all_that_a_checkout_needs(tmp_path):
 # The lock files
 
 
-EXTRAS_OF_USERS = ("parquet", "pandas", "timm", "lightning-cli", "slurm", "ray")
+EXTRAS_OF_USERS = (
+    *("parquet", "pandas", "timm", "lightning-cli", "slurm", "ray"),
+    *("tensorboard", "wandb-report"),
+)
 
 
 def test_every_import_is_a_declared_dependency():

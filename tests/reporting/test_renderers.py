@@ -88,8 +88,8 @@ def test_html():
         assert part in text
     assert "2 seeds" not in text  # each seed is listed
     assert re.findall(r'<tr class="marked">', text) == ['<tr class="marked">']
-    assert '<td class="text">–</td>' in text
-    assert "<td>cannot draw</td>" in text
+    assert '<td data-title="Kind" class="text">–</td>' in text
+    assert '<td data-title="Accuracy">cannot draw</td>' in text
     assert '<p class="note">All of it.</p>' in text
     assert "<li>C: seed 0 diverged</li>" in text
 
