@@ -38,6 +38,7 @@ async function drawAll(root) {
 for (const details of document.querySelectorAll("details")) {
   details.addEventListener("toggle", () => {
     if (!details.open) return;
+    makeSortable(details);
     fit();
     drawAll(details);
   });
@@ -55,20 +56,25 @@ for (const button of document.querySelectorAll(".legend button")) {
   });
 }
 
-// Tables of several rows are sorted by a click on a heading; long ones can be searched.
+// Tables of several rows are sorted by a click on a heading; long ones can be searched. Those of
+// closed details wait until these are opened.
 const tables = new Map();
-for (const table of document.querySelectorAll("table.sortable")) {
-  const rows = table.tBodies[0].rows.length;
-  const sorted = new DataTable(table, {
-    autoWidth: false,
-    info: false,
-    layout: { topStart: rows > 8 ? "search" : null, topEnd: null, bottomStart: null, bottomEnd: null },
-    language: { search: "Filter", emptyTable: "No rows" },
-    order: [],
-    paging: false,
-  });
-  tables.set(table.classList[0], sorted);
+function makeSortable(root) {
+  for (const table of root.querySelectorAll("table.sortable")) {
+    if (tables.has(table) || table.closest("details:not([open])")) continue;
+    const search = table.tBodies[0].rows.length > 8 ? "search" : null;
+    const sorted = new DataTable(table, {
+      autoWidth: false,
+      info: false,
+      layout: { topStart: search, topEnd: null, bottomStart: null, bottomEnd: null },
+      language: { search: "Filter", emptyTable: "No rows" },
+      order: [],
+      paging: false,
+    });
+    tables.set(table, sorted);
+  }
 }
+makeSortable(document);
 
 // No column is cut: a table that is wider than its box shows each row as a card.
 function fit() {
@@ -91,7 +97,7 @@ fit();
 
 // Filters of a table: a value of a column, or the most of a number.
 for (const controls of document.querySelectorAll("[data-filters]")) {
-  const table = tables.get(controls.dataset.filters);
+  const table = tables.get(document.querySelector(`table.${controls.dataset.filters}`));
   const choice = controls.querySelector("[data-column]");
   const most = controls.querySelector("[data-most]");
   table?.search.fixed("own", (_, values, row) => {
