@@ -86,7 +86,11 @@ def curve_layers(
         layers.append(at_mean.mark_line(strokeWidth=1.8).encode(y, strokeDash=dash))
     read = tooltips(model="model", at=at, text="mean", interval="95 % interval", n="seeds")
     alone = not connected or all(len(curve.points) == 1 for curve in curves)
-    mark = at_mean.mark_tick(size=18, thickness=2) if alone else at_mean.mark_point(opacity=0)
+    mark = (
+        at_mean.mark_tick(orient="horizontal", size=18, thickness=2)
+        if alone
+        else at_mean.mark_point(opacity=0)
+    )
     layers.append(mark.encode(y, tooltip=read))
     marks = at_seed.mark_point(size=48, filled=True, opacity=1, stroke=PAPER, strokeWidth=0.5)
     read = tooltips(model="model", at=at, text="value", seed="seed")
