@@ -16,6 +16,8 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.support.wait import WebDriverWait
 
 from capsbench.reporting import report
+from capsbench.reporting.comparison import compare
+from tests.reporting.comparisons.two_runs import write_run
 from tests.reporting.test_hostile_records import write_hostile
 
 FLAGS = (
@@ -294,6 +296,33 @@ def test_the_page_of_all_benchmarks(browser: Browser, tmp_path: Path, write_benc
     assert browser.execute_script(rows) == 1
     browser.execute_script("document.querySelectorAll('details').forEach(d => d.open = true)")
     assert browser.execute_script("return document.documentElement.scrollWidth") <= width
+    assert serious_problems(browser) == []
+    assert browser.get_log("browser") == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_page_of_a_comparison(
+    browser: Browser, tmp_path: Path, write_benchmark, add_measure, scheme: str
+):
+    models = ((HOSTILE, "cnn-small"), ("EM routing", "capsnet-em"))
+    a, b = (
+        write_run(
+            tmp_path / name,
+            write_benchmark,
+            add_measure,
+            {HOSTILE: rate, "EM routing": 0.8},
+            models=models,
+        )
+        for name, rate in (("a", 0.9), ("b", 0.6))
+    )
+    page = tmp_path / "page.html"
+    compare(a, b, {}).write_page(page)
+    browser.get_log("browser")
+    features = [{"name": "prefers-color-scheme", "value": scheme}]
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
+    browser.get(page.as_uri())
+    open_all(browser)
+    assert len(browser.find_elements(By.CSS_SELECTOR, ".chart svg")) == 2
     assert serious_problems(browser) == []
     assert browser.get_log("browser") == []
 
