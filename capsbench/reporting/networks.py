@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from capsbench.names import table
 from capsbench.records import Results
 from capsbench.reporting.formatting import listed
+from capsbench.wrapping import model_class
 
 
 def networks(results: Results) -> str:
@@ -29,3 +31,13 @@ def not_run(results: Results) -> list[str]:
     """Return the labels of the protocol's models that have no cell."""
     trained = {cell.label for cell in results.cells if not cell.trained_elsewhere}
     return [entry.label for entry in results.benchmark.models if entry.label not in trained]
+
+
+def family(network: str) -> str:
+    """Return the family of a registered network; empty for one of the user's own.
+
+    Args:
+        network: Name of the model in the records.
+    """
+    registered = table("models").get(network)
+    return "" if registered is None else model_class(registered).family

@@ -10,7 +10,6 @@ from collections.abc import Iterator, Sequence
 
 from pydantic import BaseModel, ConfigDict
 
-from capsbench.names import table
 from capsbench.records import CellResult, ClaimsRecord, Results
 from capsbench.reporting.comparisons.aggregate import SeedValues, aggregate_seeds
 from capsbench.reporting.comparisons.answers import answers
@@ -19,8 +18,8 @@ from capsbench.reporting.comparisons.differences import ModelDifference
 from capsbench.reporting.comparisons.scaling import accuracies
 from capsbench.reporting.comparisons.verdicts import verdict_text
 from capsbench.reporting.formatting import listed
+from capsbench.reporting.networks import family
 from capsbench.reporting.tables.split_table import heading
-from capsbench.wrapping import model_class
 
 NAME = "summary.json"  # of the file in the folder of a report
 
@@ -139,11 +138,10 @@ def _accuracies(results: Results) -> Iterator[Accuracy]:
 
 def _accuracy(title: str, cells: Sequence[CellResult], name: str, values: SeedValues) -> Accuracy:
     network = cells[0].reference.model
-    registered = table("models").get(network)
     return Accuracy(
         label=title,
         network=network,
-        family="" if registered is None else model_class(registered).family,
+        family=family(network),
         parameters=next((c.parameters for c in cells if c.parameters is not None), None),
         name=name,
         mean=values.mean,

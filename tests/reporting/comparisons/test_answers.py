@@ -7,8 +7,13 @@ from pathlib import Path
 import pytest
 
 from capsbench.records import Results, load_results
-from capsbench.reporting.comparisons.aggregate import ACCURACY_BY_VIEW, aggregate_seeds
-from capsbench.reporting.comparisons.answers import answers
+from capsbench.reporting.comparisons.aggregate import (
+    ACCURACY_BY_VIEW,
+    CurvePoint,
+    SeedValues,
+    aggregate_seeds,
+)
+from capsbench.reporting.comparisons.answers import _kept, answers
 from capsbench.reporting.comparisons.differences import ModelDifference
 from capsbench.statistics.paired_difference import Difference
 from capsbench.values import Quantity
@@ -35,14 +40,14 @@ def results(tmp_path_factory: pytest.TempPathFactory, write_benchmark) -> Result
 
 
 def novel(results: Results, difference: Difference) -> str:
-    _, sentence = answers(
+    _, sentence, *_ = answers(
         results, [ModelDifference("CapsNet", ACCURACY_BY_VIEW, NOVEL, difference)]
     )
     return sentence
 
 
 def test_the_best_model_is_named_with_interval_and_counts(results: Results):
-    familiar, _ = answers(results, [])
+    familiar, *_ = answers(results, [])
     groups = results.by_label()
     quantity = Quantity(metric="accuracy", split="familiar")
     values = {
@@ -76,8 +81,36 @@ def test_few_seeds_give_no_interval(results: Results):
     assert "no outcome varies" in novel(results, few._replace(n_seeds=(3, 3)))
 
 
+def test_the_best_network_with_capsules_is_compared_too(tmp_path: Path, write_benchmark):
+    models = (("CNN", "cnn-small"), ("Wider", "cnn-small"), ("CapsNet", "capsnet-dr"))
+    results = load_results(write_benchmark(tmp_path, models=models, seeds=(0, 1, 2)))
+    rows = [
+        ModelDifference(title, ACCURACY_BY_VIEW, NOVEL, DIFFERENCE)
+        for title in ("Wider", "CapsNet")
+    ]
+    _, sentence, *_ = answers(results, rows)
+    assert "CapsNet minus CNN: 10.0 pts" in sentence
+    assert sentence.count("minus") in (1, 2)  # one if CapsNet is the best itself
+
+
+@pytest.mark.parametrize(
+    ("means", "text"),
+    [
+        ((0.2, 0.8, 0.9, 0.76, 0.5), "from −15° to 15°"),
+        ((0.8, 0.8, 0.9, 0.76, 0.75), "from −30° to 30°"),
+        ((0.9, 0.9, 0.7, 0.9, 0.9), "not throughout the familiar range"),
+    ],
+)
+def test_the_views_that_keep_the_level_are_told(means: tuple[float, ...], text: str):
+    points = [
+        CurvePoint(view, abs(view) < 10, SeedValues({0: mean}))
+        for view, mean in zip((-30, -15, 0, 15, 30), means, strict=True)
+    ]
+    assert _kept(points, "rotation") == text
+
+
 def test_one_model_has_no_rank(tmp_path: Path, write_benchmark):
     results = load_results(write_benchmark(tmp_path, models=MODELS[:1], seeds=(0,)))
-    familiar, _ = answers(results, [])
+    familiar, *_ = answers(results, [])
     assert familiar.startswith("Familiar: CNN is at ")
     assert "highest" not in familiar
