@@ -70,7 +70,7 @@ def squash_gradient(vectors: Tensor, gradient: Tensor) -> Tensor:
 
 @full_precision
 def exponential_squash(vectors: Tensor) -> Tensor:
-    """Shorten vectors to the length 1 - exp(-|s|) and keep their direction (Mazzia 2021, eq. 2).
+    """Shorten vectors s to the length ``1 - exp(-|s|)``, in their direction (Mazzia 2021, eq. 2).
 
     It grows faster than `squash` where vectors are short. A zero vector stays zero.
 
