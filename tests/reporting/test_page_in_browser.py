@@ -104,7 +104,10 @@ def show(page: Browser) -> Iterator[Any]:
     def resize(width: int, scheme: str = "light") -> None:
         metrics = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": False}
         page.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
-        features = [{"name": "prefers-color-scheme", "value": scheme}]
+        features = [
+            {"name": "prefers-color-scheme", "value": scheme},
+            {"name": "prefers-reduced-motion", "value": "reduce"},  # scroll at once
+        ]
         page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
         frames = "requestAnimationFrame(() => requestAnimationFrame(arguments[0]))"
         page.execute_async_script(frames)  # the page has taken its new width
@@ -199,7 +202,9 @@ def test_the_legend_switches_models_and_seeds_in_all_charts(page: Browser, show)
     before = drawn_marks(page)
     buttons = page.find_elements(By.CSS_SELECTOR, ".legend button")
     assert [button.text for button in buttons] == ["CNN", HOSTILE, "EM routing", "marks of seeds"]
+    into_view = "arguments[0].scrollIntoView({block: 'center', behavior: 'instant'})"
     for button in (buttons[1], buttons[3]):
+        page.execute_script(into_view, button)
         button.click()
         WebDriverWait(page, 10).until(
             lambda b: all(now < old for now, old in zip(drawn_marks(b), before, strict=True))
