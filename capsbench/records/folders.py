@@ -200,7 +200,7 @@ class BenchmarkFolder:
 
     @property
     def mirrored(self) -> Path:
-        """What Weights & Biases shows of the benchmark, so that nothing is sent twice."""
+        """State of the benchmark's runs on Weights & Biases: unchanged ones are not sent again."""
         return self.path / "mirrored.json"
 
     @property

@@ -34,7 +34,7 @@ from capsbench.reporting.tables.split_table import ACCURACY_BY_SPLIT
 from capsbench.values import Quantity
 
 UNTRAINED = (
-    "Dotted lines and crosses are the same networks before training, with their initial weights: "
+    "Dotted lines are the same networks before training, with their initial weights: "
     "only the difference was learned."
 )
 

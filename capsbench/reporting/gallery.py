@@ -17,7 +17,7 @@ from capsbench.reporting.comparisons.per_image import load_arrays
 from capsbench.reporting.formatting import FACTORS, view
 from capsbench.reporting.inline import small_data_uri
 
-NO_IMAGE, NO_CLASS = -2, -1
+NOT_MEASURED = -2  # beside -1 for an output that is not finite
 
 
 @dataclass(frozen=True)
@@ -109,8 +109,7 @@ def _seeds(seeds: Mapping[str, int | None]) -> str:
 def predicted_classes(cell: CellResult, examples: ExampleList) -> list[list[int]] | None:
     """Return the predicted classes (V, K) of a cell; None if its records have none.
 
-    A class is `NO_CLASS` if the model predicts none, and `NO_IMAGE` where there is no image or no
-    prediction.
+    A class is -1 if the model predicts none, and `NOT_MEASURED` where there is no prediction.
     """
     record = cell.measures.get(ACCURACY_BY_VIEW)
     arrays = load_arrays(cell, ACCURACY_BY_VIEW) if record is not None else {}
@@ -119,11 +118,11 @@ def predicted_classes(cell: CellResult, examples: ExampleList) -> list[list[int]
     rows = {(value.factor, value.view): row for row, value in enumerate(views_of(cell))}
     predicted: NDArray[Any] = arrays["predicted"]
     columns = {int(number): column for column, number in enumerate(arrays["index"])}
-    found = np.full((len(examples.views), len(examples.classes)), NO_IMAGE)
+    classes = np.full((len(examples.views), len(examples.classes)), NOT_MEASURED)
     for i, (each, numbers) in enumerate(zip(examples.views, examples.numbers, strict=True)):
         row = rows.get((each.factor, each.value))
         for j, number in enumerate(numbers):
             if row is not None and number in columns:
-                found[i, j] = predicted[row, columns[number]]
-    result: list[list[int]] = found.tolist()
+                classes[i, j] = predicted[row, columns[number]]
+    result: list[list[int]] = classes.tolist()
     return result

@@ -9,8 +9,8 @@ from urllib.parse import quote
 
 from capsbench.names import table
 from capsbench.records import BenchmarkRecord, CellFolder, CellResult
+from capsbench.reporting.exports.export import portable
 
-FOLDERS = ("--output", "--data-root")
 RUNS = "../.."  # the runs folder, seen from the page of a benchmark
 
 
@@ -28,7 +28,7 @@ def reproduce(record: BenchmarkRecord, label: str, seed: int | None = None) -> s
     """
     name, changes = record.benchmark.name, record.changes
     if changes.claims is not None or name not in table("benchmarks"):
-        return _portable(record.command)
+        return portable(record.command)
     words = ["capsbench", "run", name]
     words += ["--scale", changes.scale] if changes.scale else []
     for place, value in changes.settings.items():
@@ -42,15 +42,6 @@ def reproduce(record: BenchmarkRecord, label: str, seed: int | None = None) -> s
         words += ["--models", label]
     words += [] if seed is None else ["--seeds", str(seed)]
     return shlex.join(words)
-
-
-def _portable(command: str) -> str:
-    """Return a command without the options that name folders of one machine."""
-    words, kept = shlex.split(command), list[str]()
-    for index, word in enumerate(words):
-        if word not in FOLDERS and (not index or words[index - 1] not in FOLDERS):
-            kept.append(word)
-    return shlex.join(kept)
 
 
 def record_links(cell: CellResult) -> dict[str, str]:

@@ -50,7 +50,7 @@ def test_confusions_are_counts_of_the_predictions(results: Results):
     recognized, taken = confusion_charts(results)
     label, cells = next(iter(results.by_label().items()))
     arrays = [load_arrays(cell, ACCURACY_BY_VIEW) for cell in cells]
-    first = [row for row in rows(taken.spec, "taken") if row["model"] == label]
+    first = [row for row in rows(taken.spec, "predicted") if row["model"] == label]
     view = first[0]["view"]
     for row in (row for row in first if row["view"] == view):
         expected: dict[int, int] = {}
@@ -58,7 +58,7 @@ def test_confusions_are_counts_of_the_predictions(results: Results):
             for predicted, target in zip(each["predicted"][0], each["target"], strict=True):
                 if str(target) == row["class"] and predicted >= 0:
                     expected[int(predicted)] = expected.get(int(predicted), 0) + 1
-        assert dict(zip(map(int, row["taken"]), row["images"], strict=True)) == expected
+        assert dict(zip(map(int, row["predicted"]), row["images"], strict=True)) == expected
         assert row["total"] == sum(expected.values())
     share = rows(recognized.spec, "share")[0]
     right = [each["correct"][0][each["target"] == int(share["class"])] for each in arrays]

@@ -1,4 +1,4 @@
-"""Charts of classes: the share of each that is recognized, by view, and what it is taken for."""
+"""Charts of classes: the share of each that is recognized, by view, and the confusion matrix."""
 
 from __future__ import annotations
 
@@ -44,10 +44,10 @@ def confusion_charts(results: Results) -> Iterator[Panel]:
         return
     views, counts = list[At](), dict[str, Counts]()
     for title, cells in results.by_label().items():
-        found = [each for cell in cells if (each := confusions(cell, described.num_classes))]
-        if found:
-            views = [_at(value) for value in found[0].views]
-            counts[title] = np.sum([each.counts for each in found], axis=0)
+        by_seed = [each for cell in cells if (each := confusions(cell, described.num_classes))]
+        if by_seed:
+            views = [_at(value) for value in by_seed[0].views]
+            counts[title] = np.sum([each.counts for each in by_seed], axis=0)
     if not counts:
         return
     examples = results.record.examples
@@ -113,7 +113,7 @@ def _confusions(
             "view": " ".join(at),
             "class": names[k],
             "total": int(row.sum()),
-            "taken": [name for name, n in zip(predictable, row, strict=True) if n],
+            "predicted": [name for name, n in zip(predictable, row, strict=True) if n],
             "images": [int(n) for n in row[row > 0]],
         }
         for title, each in counts.items()
@@ -122,20 +122,22 @@ def _confusions(
         if row.any()
     ]
     chosen = alt.Chart(data(rows)).transform_filter("datum.model == model && datum.view == view")
-    flat = chosen.transform_flatten(["taken", "images"])
+    flat = chosen.transform_flatten(["predicted", "images"])
     shares = flat.transform_calculate(
         share="datum.images / datum.total", text="format(datum.share, '.1%')"
     )
     encoded = shares.mark_rect().encode(
         alt.X(
-            "taken:O",
+            "predicted:O",
             sort=predictable if fails else list(names),
             title="predicted class",
             axis=alt.Axis(labelAngle=0),
         ),
         alt.Y("class:O", sort=list(names), title="class"),
         color=_shares("share of the class"),
-        tooltip=tooltips(**{"class": "class"}, taken="taken for", text="share", images="images"),
+        tooltip=tooltips(
+            **{"class": "class"}, predicted="predicted class", text="share", images="images"
+        ),
     )
     choices = [_choice("model", list(counts)), _choice("view", [" ".join(at) for at in views])]
     content = specification([encoded], height=HEIGHT, choices=choices)

@@ -99,22 +99,29 @@ def curve_layers(
     return layers
 
 
-def _mean_rows(curve: Curve, models: Models, unit: str) -> Iterator[dict[str, Any]]:
+def spread(seed_values: SeedValues, unit: str) -> dict[str, Any]:
+    """Return the fields of a mean over seeds: numbers to draw, and texts to read out."""
     text, bare = NUMBER_FORMATS[unit]
+    limits = seed_values.interval
+    return {
+        "mean": seed_values.mean,
+        "low": limits[0] if limits else None,
+        "high": limits[1] if limits else None,
+        "text": text(seed_values.mean),
+        "interval": f"{bare(limits[0])} to {bare(limits[1])}" if limits else "none",
+        "n": str(seed_values.n),
+    }
+
+
+def _mean_rows(curve: Curve, models: Models, unit: str) -> Iterator[dict[str, Any]]:
     for x, seed_values in curve.points:
-        limits = seed_values.interval
         yield {
             "model": curve.model,
             "label": models.labels[curve.model],
             "kind": curve.kind,
             "x": x,
             "at": _place(x),
-            "mean": seed_values.mean,
-            "low": limits[0] if limits else None,
-            "high": limits[1] if limits else None,
-            "text": text(seed_values.mean),
-            "interval": f"{bare(limits[0])} to {bare(limits[1])}" if limits else "none",
-            "n": str(seed_values.n),
+            **spread(seed_values, unit),
         }
 
 

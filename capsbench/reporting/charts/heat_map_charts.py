@@ -14,19 +14,22 @@ from capsbench.records import Results
 from capsbench.reporting.charts.look import data, specification, tooltips
 from capsbench.reporting.charts.section import Panel
 from capsbench.reporting.comparisons.joint_views import (
+    DARK,
+    LIGHT,
+    SMALLEST_LIMIT,
     Bools,
     Floats,
     JointViews,
     insignificant,
     joint_views,
+    limits_of,
+    runs,
 )
 from capsbench.reporting.formatting import AXES, NUMBER_FORMATS, number, view
 
 # Color-blind readers can read both; they look the same on light and on dark paper.
 SEQUENTIAL: Literal["viridis"] = "viridis"
 DIVERGING: Literal["redblue"] = "redblue"
-DARK, LIGHT = "#161616", "#fdfdfd"
-SMALLEST_LIMIT = 0.01  # of the scale of differences
 
 
 def heat_map_charts(
@@ -52,13 +55,13 @@ def heat_map_charts(
     unit = measure.metrics[spec.metric].unit
     maps = {title: views.means(cells, name) for title, cells in measured.items()}
     (first, base), *others = maps.items()
-    low, high = (0.0, 1.0) if unit == "share" else _limits(maps)
+    low, high = (0.0, 1.0) if unit == "share" else limits_of(maps)
     unmarked = np.zeros_like(base, dtype=bool)
     for title, values in maps.items():
         yield Panel(title, _map(views, values, unmarked, unit, spec.axis, SEQUENTIAL, (low, high)))
     differences = {title: values - base for title, values in others}
     unit = "difference of shares" if unit == "share" else unit
-    largest = max([SMALLEST_LIMIT, *map(abs, _limits(differences))] if differences else [1])
+    largest = max([SMALLEST_LIMIT, *map(abs, limits_of(differences))] if differences else [1])
     for title, values in differences.items():
         marks = insignificant(views, measured[title], measured[first], name, spec)
         drawn = _map(
@@ -118,7 +121,7 @@ def _map(
 
 def _outlines(views: JointViews, x_order: list[str], y_order: list[str]) -> list[alt.Chart]:
     """Return the outlines of the familiar views, dark on light."""
-    columns, rows = (_runs(np.asarray(views.familiar.any(axis=axis))) for axis in (1, 0))
+    columns, rows = (runs(np.asarray(views.familiar.any(axis=axis))) for axis in (1, 0))
     boxes = [
         {
             "x": number(views.first[a]),
@@ -138,21 +141,3 @@ def _outlines(views: JointViews, x_order: list[str], y_order: list[str]) -> list
         encoded.mark_rect(filled=False, stroke=color, strokeWidth=width)
         for color, width in ((LIGHT, 3), (DARK, 1.4))
     ]
-
-
-def _runs(flags: Bools) -> list[tuple[int, int]]:
-    """Return the begin and the end of each run of True.
-
-    >>> _runs(np.array([True, True, False, True]))
-    [(0, 2), (3, 4)]
-    """
-    steps = np.flatnonzero(np.diff(np.concatenate([[False], flags, [False]]).astype(int)))
-    return [(int(begin), int(end)) for begin, end in steps.reshape(-1, 2)]
-
-
-def _limits(maps: dict[str, Floats]) -> tuple[float, float]:
-    """Return the lowest and the highest number of some maps, NaN apart."""
-    if not maps:
-        return 0.0, 0.0
-    numbers = np.stack(list(maps.values()))
-    return float(np.nanmin(numbers)), float(np.nanmax(numbers))

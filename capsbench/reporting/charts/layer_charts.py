@@ -9,7 +9,7 @@ import altair as alt
 
 from capsbench.measures import LayerFigureSpec
 from capsbench.records import Results
-from capsbench.reporting.charts.curves import SHOWN
+from capsbench.reporting.charts.curves import SHOWN, spread
 from capsbench.reporting.charts.look import INK, SOLID, Models, data, specification, tooltips
 from capsbench.reporting.charts.section import Panel
 from capsbench.reporting.comparisons.layer_lines import (
@@ -20,7 +20,7 @@ from capsbench.reporting.comparisons.layer_lines import (
     layer_values,
     lines_of,
 )
-from capsbench.reporting.formatting import FACTORS, number
+from capsbench.reporting.formatting import FACTORS
 
 # Of the first, second and third line of a kind; the legend shows the dash of each.
 TRAINED_DASHES: tuple[list[float], ...] = (SOLID, [9, 2], [9, 2, 2, 2])
@@ -59,7 +59,11 @@ def _rows(
                 same = (quantity.metric, quantity.condition) == (line.metric, line.condition)
                 values = layer_values(cells, name, quantity, before)
                 if same and quantity.factor == factor and values is not None:
-                    limits = values.interval
+                    drawn = spread(values, "number")
+                    heights = {
+                        end: None if drawn[end] is None else spec.height(drawn[end])
+                        for end in ("mean", "low", "high")
+                    }
                     yield {
                         "model": title,
                         "label": cells[0].label,
@@ -68,13 +72,9 @@ def _rows(
                         "path": layers.index(str(quantity.layer)) <= last,
                         "line": _name((line, before)),
                         "open": before or line.control,
-                        "mean": spec.height(values.mean),
-                        "low": spec.height(limits[0]) if limits else None,
-                        "high": spec.height(limits[1]) if limits else None,
                         "values": [spec.height(value) for value in values.shown],
-                        "text": number(round(values.mean, 4)),
-                        "interval": f"{limits[0]:.3g} to {limits[1]:.3g}" if limits else "none",
-                        "n": str(values.n),
+                        **drawn,
+                        **heights,
                     }
 
 

@@ -8,13 +8,12 @@ from typing import Any
 import altair as alt
 
 from capsbench.records import Results
-from capsbench.reporting.charts.curves import SHOWN
+from capsbench.reporting.charts.curves import SHOWN, spread
 from capsbench.reporting.charts.look import INK, Models, data, specification, tooltips
 from capsbench.reporting.charts.scaling_charts import varied_charts
 from capsbench.reporting.charts.section import Panel
 from capsbench.reporting.comparisons.aggregate import SeedValues, aggregate_seeds
 from capsbench.reporting.comparisons.scaling import accuracies
-from capsbench.reporting.formatting import percent
 from capsbench.reporting.tables.split_table import heading
 
 ROW = 40  # pixels, of a model: its name and number above, its marks below
@@ -42,23 +41,16 @@ def summary_charts(results: Results) -> list[Panel]:
 
 
 def _chart(results: Results, models: Models, numbers: dict[str, SeedValues]) -> dict[str, Any]:
-    rows = []
-    for title, values in numbers.items():
-        limits = values.interval
-        rows.append(
-            {
-                "model": title,
-                "label": models.labels[title],
-                "mean": values.mean,
-                "low": limits[0] if limits else None,
-                "high": limits[1] if limits else None,
-                "values": values.shown,
-                "text": percent(values.mean),
-                "interval": f"{percent(limits[0])} to {percent(limits[1])}" if limits else "none",
-                "n": str(values.n),
-                "images": ", ".join(f"{n:,}" for n in sorted(values.images)),
-            }
-        )
+    rows = [
+        {
+            "model": title,
+            "label": models.labels[title],
+            "values": values.shown,
+            "images": ", ".join(f"{n:,}" for n in sorted(values.images)),
+            **spread(values, "share"),
+        }
+        for title, values in numbers.items()
+    ]
     read = tooltips(
         model="model", text="mean", interval="95 % interval", n="seeds", images="images"
     )

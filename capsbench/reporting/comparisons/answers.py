@@ -31,7 +31,7 @@ from capsbench.statistics.intervals import SEEDS_FOR_INTERVAL, Interval
 from capsbench.statistics.paired_difference import Difference
 from capsbench.values import Quantity
 
-LEVEL = 0.75  # of accuracy, whose range of views is told
+LEVEL = 0.75  # of accuracy: a sentence has the range of views that keep it
 
 
 def answers(results: Results, differences: Sequence[ModelDifference]) -> list[str]:
@@ -94,13 +94,15 @@ def _compared(
     ranked = sorted(known, key=lambda title: -known[title].mean)
     others = [title for title in ranked if title != first]
     capsules = [t for t in others if family(groups[t][0].reference.model) == "capsules"]
-    found = {
+    by_title = {
         each.title: each.difference
         for each in differences
         if (each.measure, each.quantity) == (measure, quantity)
     }
     compared = dict.fromkeys([*others[:1], *capsules[:1]])
-    return "".join(_difference(title, first, found[title]) for title in compared if title in found)
+    return "".join(
+        _difference(title, first, by_title[title]) for title in compared if title in by_title
+    )
 
 
 def _difference(title: str, first: str, difference: Difference) -> str:

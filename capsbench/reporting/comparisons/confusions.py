@@ -1,4 +1,4 @@
-"""What each class was taken for, at every view: counts of the predictions in records."""
+"""Confusion matrices at every view, counted from the predictions in records."""
 
 from __future__ import annotations
 

@@ -19,6 +19,9 @@ from capsbench.statistics.paired_difference import difference
 from capsbench.values import Quantity
 
 ACCURACY_BY_JOINT_VIEW = "accuracy-by-joint-view"
+# Marks of a map have colors of their own: it looks the same on light and on dark paper.
+DARK, LIGHT = "#161616", "#fdfdfd"
+SMALLEST_LIMIT = 0.01  # of the scale of differences
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
@@ -130,6 +133,22 @@ def insignificant(
         low, high = each.interval or (each.mean, each.mean)  # none if no outcome varies
         marks[views.place(quantity)] = low <= 0 <= high
     return marks
+
+
+def runs(flags: Bools) -> list[tuple[int, int]]:
+    """Return the begin and the end of each run of True.
+
+    >>> runs(np.array([True, True, False, True]))
+    [(0, 2), (3, 4)]
+    """
+    steps = np.flatnonzero(np.diff(np.concatenate([[False], flags, [False]]).astype(int)))
+    return [(int(begin), int(end)) for begin, end in steps.reshape(-1, 2)]
+
+
+def limits_of(maps: Mapping[str, Floats]) -> tuple[float, float]:
+    """Return the lowest and the highest number of some maps, NaN apart."""
+    numbers = np.stack(list(maps.values()))
+    return float(np.nanmin(numbers)), float(np.nanmax(numbers))
 
 
 def _arrays(

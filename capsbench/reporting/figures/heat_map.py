@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import product
 from math import ceil
 from typing import Any
@@ -21,11 +21,16 @@ from capsbench.measures.accuracy_by_joint_view import AccuracyByJointView
 from capsbench.records import Results
 from capsbench.reporting.comparisons.joint_views import (
     ACCURACY_BY_JOINT_VIEW,
+    DARK,
+    LIGHT,
+    SMALLEST_LIMIT,
     Bools,
     Floats,
     JointViews,
     insignificant,
     joint_views,
+    limits_of,
+    runs,
 )
 from capsbench.reporting.figures.plotting import new_figure
 from capsbench.reporting.formatting import AXES, number
@@ -39,8 +44,6 @@ TICKS = 6  # the most on an axis
 # Color-blind readers can read both maps. Marks have colors of their own, which the page does not
 # replace: a map looks the same on light and on dark paper.
 SEQUENTIAL, DIVERGING = "viridis", "RdBu"
-DARK, LIGHT = "#161616", "#fdfdfd"
-SMALLEST_LIMIT = 0.01  # of the scale of differences
 
 
 def accuracy_by_joint_view(results: Results) -> Figure | None:
@@ -84,14 +87,14 @@ def heat_map_figure(
     factor = 100 if is_share else 1
     with new_figure((WIDTH * columns + BAR, HEIGHT * rows * kinds + MARGIN)) as figure:
         panels = figure.subplots(rows * kinds, columns, squeeze=False)
-        low, high = (0.0, 1.0) if is_share else _limits(maps)
+        low, high = (0.0, 1.0) if is_share else limits_of(maps)
         for axes, (title, values) in zip(panels.flat, maps.items(), strict=False):
             image = _draw(axes, views, values, title, SEQUENTIAL, (low, high))
         _color_bar(figure, panels[:rows], image, f"{spec.axis}{' (%)' * is_share}", factor)
         if others:
             # The place below the first model stays empty, so that each column is one model.
             places = panels[rows:].flat[1:]
-            largest = max(SMALLEST_LIMIT, *map(abs, _limits(differences)))
+            largest = max(SMALLEST_LIMIT, *map(abs, limits_of(differences)))
             for axes, (title, values) in zip(places, differences.items(), strict=False):
                 image = _draw(axes, views, values, title, DIVERGING, (-largest, largest))
                 _mark(axes, views, marks[title])
@@ -124,7 +127,7 @@ def _draw(
     )
     axes.grid(visible=False)
     axes.set_title(_wrapped(title), fontsize=9.5)
-    columns, rows = (_runs(np.asarray(views.familiar.any(axis=axis))) for axis in (1, 0))
+    columns, rows = (runs(np.asarray(views.familiar.any(axis=axis))) for axis in (1, 0))
     for (a, b), (c, d) in product(columns, rows):
         corner = left_right[a], bottom_top[c]
         size = left_right[b] - left_right[a], bottom_top[d] - bottom_top[c]
@@ -189,22 +192,6 @@ def _edges(values: Sequence[float]) -> Floats:
     """Return the edges of the cells of evenly spaced values (A,): (A + 1,)."""
     step = (values[-1] - values[0]) / (len(values) - 1) if len(values) > 1 else 1.0
     return np.asarray(values[0] + step * (np.arange(len(values) + 1) - 0.5), dtype=float)
-
-
-def _runs(flags: Bools) -> list[tuple[int, int]]:
-    """Return the begin and the end of each run of True.
-
-    >>> _runs(np.array([True, True, False, True]))
-    [(0, 2), (3, 4)]
-    """
-    steps = np.flatnonzero(np.diff(np.concatenate([[False], flags, [False]]).astype(int)))
-    return [(int(begin), int(end)) for begin, end in steps.reshape(-1, 2)]
-
-
-def _limits(maps: Mapping[str, Floats]) -> tuple[float, float]:
-    """Return the lowest and the highest number of some maps, NaN apart."""
-    numbers = np.stack(list(maps.values()))
-    return float(np.nanmin(numbers)), float(np.nanmax(numbers))
 
 
 def _wrapped(title: str) -> str:

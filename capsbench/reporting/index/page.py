@@ -91,7 +91,8 @@ def leaderboard(summaries: Mapping[str, Summary]) -> Table:
             *number_columns("Parameters", *(f"{n}: {headlines[n]}" for n in benchmarks)),
         ),
         rows=tuple(
-            _leader(label, network, found, benchmarks) for (label, network), found in rows.items()
+            _leader(label, network, by_benchmark, benchmarks)
+            for (label, network), by_benchmark in rows.items()
         ),
         caption=(
             "Mean accuracy over seeds, with its 95 % interval from three seeds, on the last "
@@ -102,13 +103,20 @@ def leaderboard(summaries: Mapping[str, Summary]) -> Table:
 
 
 def _leader(
-    label: str, network: str, found: Mapping[str, Accuracy], benchmarks: Mapping[str, Summary]
+    label: str,
+    network: str,
+    by_benchmark: Mapping[str, Accuracy],
+    benchmarks: Mapping[str, Summary],
 ) -> TableRow:
-    sizes = sorted({each.parameters for each in found.values() if each.parameters is not None})
+    sizes = sorted(
+        {each.parameters for each in by_benchmark.values() if each.parameters is not None}
+    )
     text = " to ".join(f"{size:,}" for size in (sizes if len(sizes) < 2 else (sizes[0], sizes[-1])))
     parameters = TableCell(text, number=sizes[-1]) if sizes else None
-    family = next(iter(found.values())).family
-    cells = [_accuracy_cell(found[name]) if name in found else None for name in benchmarks]
+    family = next(iter(by_benchmark.values())).family
+    cells = [
+        _accuracy_cell(by_benchmark[name]) if name in by_benchmark else None for name in benchmarks
+    ]
     return TableRow((label, network, family, parameters, *cells))
 
 

@@ -64,7 +64,7 @@ class Work(Part):
 
 
 class Summary(Part):
-    """What the page of a runs folder tells of a benchmark or of claims.
+    """Facts about a benchmark or claims for the page of a runs folder.
 
     Attributes:
         title: Title.

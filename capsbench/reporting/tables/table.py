@@ -53,8 +53,8 @@ class TableCell:
         """
         if self.number is not None:
             return self.number
-        found = NUMBER.match(self.text.replace("−", "-"))
-        return float(found[1].replace(",", "")) if found else None
+        match = NUMBER.match(self.text.replace("−", "-"))
+        return float(match[1].replace(",", "")) if match else None
 
     @property
     def line(self) -> str:

@@ -83,10 +83,10 @@ function fit() {
   const wide = boxes.filter((box) => box.scrollWidth > box.clientWidth + 1);
   for (const box of wide) box.querySelector("table")?.classList.add("cards");
 }
-let asked = 0;
+let frame = 0;
 addEventListener("resize", () => {
-  cancelAnimationFrame(asked);
-  asked = requestAnimationFrame(fit);
+  cancelAnimationFrame(frame);
+  frame = requestAnimationFrame(fit);
 });
 addEventListener("beforeprint", () => {
   for (const details of document.querySelectorAll("details.numbers")) details.open = true;
@@ -120,11 +120,11 @@ for (const gallery of document.querySelectorAll(".gallery")) {
   const list = gallery.querySelector(".thumbs");
 
   function isShown(view, image) {
-    const predicted = models.map((model) => model.predicted[view][image]);
+    const predicted = models.map((model) => model.predicted[view][image]); // -2: not measured
     const [kind, index] = filter.value.split(":");
     if (kind === "all") return true;
-    if (kind === "disagree") return new Set(predicted).size > 1;
-    return (predicted[index] === classes[image]) === (kind === "right");
+    if (kind === "disagree") return new Set(predicted.filter((each) => each > -2)).size > 1;
+    return predicted[index] > -2 && (predicted[index] === classes[image]) === (kind === "right");
   }
 
   function thumb(view, image) {
@@ -142,6 +142,7 @@ for (const gallery of document.querySelectorAll(".gallery")) {
     label.textContent = names[classes[image]];
     item.append(picture, label);
     for (const { label: title, place, predicted } of models) {
+      if (predicted[view][image] === -2) continue;
       const answer = document.createElement("span");
       const right = predicted[view][image] === classes[image];
       const swatch = document.querySelector(`#swatch-${place}`).cloneNode(true);

@@ -75,12 +75,13 @@ def evaluation_config(result: CellResult, record: BenchmarkRecord) -> dict[str, 
     reference = result.reference
     known = result.weights or result.config
     assert known is not None
-    made = (result.weights or result.training).provenance  # type: ignore[union-attr]
+    made = result.weights or result.training
+    assert made is not None
     facts = _architecture(reference, known.model, known.data) | {
         "parameters": result.parameters,
         "flops": result.flops,
-        "commit": made.commit,
-        "capsbench_version": made.versions.get("capsbench"),
+        "commit": made.provenance.commit,
+        "capsbench_version": made.provenance.versions.get("capsbench"),
     }
     own = {
         "label": result.label,

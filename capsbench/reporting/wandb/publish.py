@@ -88,7 +88,7 @@ def publish(path: Path) -> Published | None:
         return Published(specification, problem=reason)
     try:
         _save(report, workspace, folder)
-    except Exception as error:  # noqa: BLE001 - wandb has no common error
+    except Exception as error:  # noqa: BLE001 - wandb has no common error; its reason is printed
         return Published(specification, problem=f"{error}; to make new ones, remove {folder.views}")
     return Published(specification, report.url, workspace.url)
 
@@ -107,7 +107,7 @@ def _place(folder: BenchmarkFolder, *, online: bool) -> tuple[str, str]:
 
 def _json(built: Report | Workspace) -> bytes:
     """Return the specification as wandb-workspaces sends it, by its private method."""
-    model = built._to_model()  # noqa: SLF001
+    model = built._to_model()  # noqa: SLF001 - the only way without a server
     return (model.model_dump_json(by_alias=True, exclude_none=True, indent=1) + "\n").encode()
 
 
@@ -117,10 +117,11 @@ def _save(report: Report, workspace: Workspace, folder: BenchmarkFolder) -> None
 
     wandb.setup(wandb.Settings(silent=True))
     place = {"project": report.project, "entity": report.entity}
+    # A saved view keeps its address by its id and name, for which there is no public way.
     before: dict[str, Any] = read_json(folder.views) if is_present(folder.views) else {}
     if before.items() >= place.items():
         report.id = before["report"]
-        workspace._internal_id = before["workspace"]  # noqa: SLF001 - there is no public one
+        workspace._internal_id = before["workspace"]  # noqa: SLF001
         workspace._internal_name = before["name"]  # noqa: SLF001
     report.save()
     workspace.save()

@@ -14,7 +14,7 @@ from capsbench.measures.accuracy_by_view import AccuracyByView
 from capsbench.records import Results, load_results
 from capsbench.reporting.charts.all_charts import measure_charts
 from capsbench.reporting.charts.confusion_charts import confusion_charts
-from capsbench.reporting.charts.look import HEIGHT, THEME, Models
+from capsbench.reporting.charts.look import THEME, Models
 from capsbench.reporting.charts.summary_chart import summary_charts
 from capsbench.reporting.charts.training_charts import training_charts
 from capsbench.reporting.charts.view_chart import view_chart
@@ -133,10 +133,11 @@ def test_a_training_is_drawn_with_its_selected_step(results: Results):
 
 
 def test_names_are_text_in_every_chart(results: Results):
-    for section in measure_charts(results):
-        for panel in section.panels:
-            svg = drawn(panel.spec)
-            assert not [e for e in svg.iter() if e.tag.endswith(("script", "}a"))]
+    panels = [panel for section in measure_charts(results) for panel in section.panels]
+    assert panels
+    for panel in panels:
+        svg = drawn(panel.spec)
+        assert not [e for e in svg.iter() if e.tag.endswith(("script", "}a"))]
 
 
 def test_the_same_records_give_the_same_charts(results: Results):
@@ -153,7 +154,6 @@ def test_names_that_are_no_models_get_a_legend(results: Results):
     others = models.named(["familiar", "novel"])
     assert others.need_a_legend
     assert others.places == {"familiar": 0, "novel": 1}
-    assert HEIGHT > 100
 
 
 def test_records_without_predictions_have_no_gallery(results: Results):
