@@ -18,6 +18,7 @@ from capsbench.reporting.formatting import FACTORS, view
 from capsbench.reporting.inline import small_data_uri
 
 NOT_MEASURED = -2  # beside -1 for an output that is not finite
+FIRST, MOST_DIFFERENT = 2, 2  # images of each class that are shown at a view
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,7 @@ class Gallery:
 
     Attributes:
         views: The views.
+        places: (V, K) places of the shown images among the example images of each view.
         start: Place of the view that is shown first, a novel one.
         labels: Titles of the models.
         seeds: Seed of each model in words.
@@ -41,6 +43,7 @@ class Gallery:
     """
 
     views: Sequence[GalleryView]
+    places: NDArray[np.intp]
     start: int
     labels: Sequence[str]
     seeds: str
@@ -48,7 +51,10 @@ class Gallery:
 
 
 def gallery(results: Results) -> Gallery | None:
-    """Return the example images with the predictions of the first seed of each model.
+    """Return example images with the predictions of the first seed of each model.
+
+    At each view these are the first two of each class, and two more of the recorded ones, on which
+    the models differ most (see `choose_images`).
 
     Args:
         results: The records.
@@ -59,8 +65,7 @@ def gallery(results: Results) -> Gallery | None:
     examples, images = results.record.examples, results.examples
     if examples is None or images is None or not examples.numbers:
         return None
-    places = results.color_indices()
-    by_model, seeds = dict[str, list[list[int]]](), dict[str, int | None]()
+    by_model, seeds = dict[str, NDArray[np.intp]](), dict[str, int | None]()
     for title, cells in results.by_label().items():
         for cell in cells:
             if (predicted := predicted_classes(cell, examples)) is not None:
@@ -68,27 +73,65 @@ def gallery(results: Results) -> Gallery | None:
                 break
     if not by_model:
         return None
+    numbers = np.array(examples.numbers)
+    classes = np.array([examples.class_names.index(name) for name in examples.classes])
+    places = choose_images(np.stack(list(by_model.values())), classes, numbers)
     views = [
         GalleryView(
             f"{FACTORS[each.factor]} {view(each.factor, each.value)}", small_data_uri(column)
         )
-        for each, column in zip(examples.views, images, strict=True)
+        for each, column in zip(examples.views, _at(images, places), strict=True)
     ]
-    novel = [index for index, each in enumerate(examples.views) if not each.familiar]
-    size = (int(images.shape[-2]), int(images.shape[-1]))
+    colors = results.color_indices()
     content = {
-        "size": size,
+        "size": (int(images.shape[-2]), int(images.shape[-1])),
         "sources": [each.source for each in views],
-        "numbers": examples.numbers,
-        "classes": [examples.class_names.index(name) for name in examples.classes],
+        "numbers": _at(numbers, places).tolist(),
+        "classes": classes[places[0]].tolist(),  # at every view
         "names": examples.class_names,
         "models": [
-            {"label": title, "place": places[title], "predicted": predicted}
+            {"label": title, "place": colors[title], "predicted": _at(predicted, places).tolist()}
             for title, predicted in by_model.items()
         ],
     }
+    novel = [index for index, each in enumerate(examples.views) if not each.familiar]
     start = novel[len(novel) // 3] if novel else 0
-    return Gallery(views, start, list(by_model), _seeds(seeds), content)
+    return Gallery(views, places, start, list(by_model), _seeds(seeds), content)
+
+
+def choose_images(
+    predicted: NDArray[np.intp], classes: NDArray[np.intp], numbers: NDArray[np.intp]
+) -> NDArray[np.intp]:
+    """Choose images of each class at each view: the first two, and the two that tell most.
+
+    Those are the images for which the models give the most different answers. Among equals, an
+    image goes first that more models get wrong, and then the earlier one.
+
+    Args:
+        predicted: (M, V, K) classes that M models predict.
+        classes: (K,) class of each image.
+        numbers: (V, K) number of each image in its source; -1 if there is none.
+
+    Returns:
+        (V, k) places of the chosen images, class by class in their order.
+    """
+    ordered = np.sort(predicted, axis=0)
+    different = 1 + (np.diff(ordered, axis=0) != 0).sum(axis=0)
+    wrong = (predicted != classes).sum(axis=0)
+    value = np.where(numbers >= 0, different * (len(predicted) + 1) + wrong, -1)
+    chosen = []
+    for label in dict.fromkeys(classes.tolist()):
+        (members,) = np.nonzero(classes == label)
+        first, others = members[:FIRST], members[FIRST:]
+        order = np.argsort(-value[:, others], axis=1, kind="stable")[:, :MOST_DIFFERENT]
+        firsts = np.broadcast_to(first, (len(value), len(first)))
+        chosen.append(np.concatenate([firsts, np.sort(others[order], axis=1)], axis=1))
+    return np.concatenate(chosen, axis=1)
+
+
+def _at(rows: NDArray[Any], places: NDArray[np.intp]) -> NDArray[Any]:
+    """Return the entries of each row at its own places: (V, K, ...) and (V, k) to (V, k, ...)."""
+    return rows[np.arange(len(rows))[:, None], places]
 
 
 def _seeds(seeds: Mapping[str, int | None]) -> str:
@@ -106,7 +149,7 @@ def _seeds(seeds: Mapping[str, int | None]) -> str:
     return "; ".join(f"{title}: {words(seed)}" for title, seed in seeds.items())
 
 
-def predicted_classes(cell: CellResult, examples: ExampleList) -> list[list[int]] | None:
+def predicted_classes(cell: CellResult, examples: ExampleList) -> NDArray[np.intp] | None:
     """Return the predicted classes (V, K) of a cell; None if its records have none.
 
     A class is -1 if the model predicts none, and `NOT_MEASURED` where there is no prediction.
@@ -124,5 +167,4 @@ def predicted_classes(cell: CellResult, examples: ExampleList) -> list[list[int]
         for j, number in enumerate(numbers):
             if row is not None and number in columns:
                 classes[i, j] = predicted[row, columns[number]]
-    result: list[list[int]] = classes.tolist()
-    return result
+    return classes

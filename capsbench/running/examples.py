@@ -20,7 +20,7 @@ from capsbench.running.cell import Cell
 from capsbench.schema import Benchmark
 from capsbench.viewpoint.grid import GridView
 
-NUM_CLASSES, PER_CLASS = 10, 4  # at most
+NUM_CLASSES, PER_CLASS = 10, 10  # at most
 
 
 def require_images(measures: Sequence[MeasureConfig], data: ImageDataModule) -> None:

@@ -9,7 +9,7 @@ from capsbench.records import Results, load_results
 from capsbench.reporting.charts.confusion_charts import confusion_charts
 from capsbench.reporting.comparisons.aggregate import ACCURACY_BY_VIEW
 from capsbench.reporting.comparisons.per_image import load_arrays
-from capsbench.reporting.gallery import gallery
+from capsbench.reporting.gallery import choose_images, gallery
 from capsbench.reporting.wandb.aggregate import _gallery_rows
 from capsbench.reporting.wandb.evaluation import _confusion_rows
 from tests.reporting.charts.test_charts import drawn, rows
@@ -82,3 +82,37 @@ def test_tables_of_a_mirror_have_the_same_numbers(results: Results):
     images = sum(number >= 0 for numbers in shown.content["numbers"] for number in numbers)
     assert len(tabled) == images
     assert all(len(row) == 5 + len(shown.labels) for row in tabled)
+
+
+def slowly_chosen(predicted, classes, numbers, view):
+    """Choose the images of a view one after the other."""
+    chosen = []
+    for label in dict.fromkeys(classes.tolist()):
+        members = [image for image in range(len(classes)) if classes[image] == label]
+        others = sorted(
+            members[2:],
+            key=lambda image: (
+                numbers[view, image] < 0,
+                -len({int(model[view, image]) for model in predicted}),
+                -sum(int(model[view, image]) != label for model in predicted),
+                image,
+            ),
+        )
+        chosen += members[:2] + sorted(others[:2])
+    return chosen
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_chosen_images_are_the_first_and_those_on_which_models_differ_most(seed: int):
+    generator = np.random.default_rng(seed)
+    classes = np.repeat([3, 0, 1], 6)
+    predicted = generator.integers(-2, 4, size=(3, 4, len(classes)))
+    numbers = np.where(generator.random((4, len(classes))) < 0.2, -1, 7)
+    places = choose_images(predicted, classes, numbers)
+    assert places.tolist() == [slowly_chosen(predicted, classes, numbers, v) for v in range(4)]
+
+
+def test_a_class_with_few_images_shows_all_of_them():
+    classes = np.array([0, 0, 0, 1, 1, 1])
+    predicted = np.zeros((1, 2, 6), dtype=int)
+    assert choose_images(predicted, classes, np.ones((2, 6), dtype=int)).tolist() == [[0, 1, 2, 3, 4, 5]] * 2

@@ -169,12 +169,13 @@ def published_differences(results: Results) -> TableData:
 
 
 def _example_images(results: Results) -> Iterator[tuple[Any, ...]]:
-    """Yield a row for each view, with the test images of all classes side by side."""
+    """Yield a row for each view, with the first test images of all classes side by side."""
     import wandb
 
     listed, images = results.record.examples, results.examples
     assert listed is not None and images is not None
-    for view, each in zip(listed.views, images, strict=True):
+    first = [listed.classes.index(name) for name in dict.fromkeys(listed.classes)]
+    for view, each in zip(listed.views, images[:, first], strict=True):
         yield view.factor, view.value, view.familiar, wandb.Image(_strip(each))
 
 
@@ -188,12 +189,11 @@ def _gallery_rows(results: Results, pictures: Gallery) -> Iterator[tuple[Any, ..
     chosen = np.linspace(0, len(images) - 1, min(GALLERY_VIEWS, len(images)), dtype=int)
     for row in chosen.tolist():
         view = listed.views[row]
-        for column, (name, number) in enumerate(
-            zip(listed.classes, listed.numbers[row], strict=True)
-        ):
-            if number >= 0:
-                picture = wandb.Image(images[row, column].transpose(1, 2, 0))
-                answers = [_class_name(listed.class_names, each[row][column]) for each in models]
+        for shown, place in enumerate(pictures.places[row].tolist()):
+            if listed.numbers[row][place] >= 0:
+                picture = wandb.Image(images[row, place].transpose(1, 2, 0))
+                answers = [_class_name(listed.class_names, each[row][shown]) for each in models]
+                name = listed.classes[place]
                 yield view.factor, view.value, view.familiar, picture, name, *answers
 
 
