@@ -115,4 +115,7 @@ def test_chosen_images_are_the_first_and_those_on_which_models_differ_most(seed:
 def test_a_class_with_few_images_shows_all_of_them():
     classes = np.array([0, 0, 0, 1, 1, 1])
     predicted = np.zeros((1, 2, 6), dtype=int)
-    assert choose_images(predicted, classes, np.ones((2, 6), dtype=int)).tolist() == [[0, 1, 2, 3, 4, 5]] * 2
+    assert (
+        choose_images(predicted, classes, np.ones((2, 6), dtype=int)).tolist()
+        == [[0, 1, 2, 3, 4, 5]] * 2
+    )
