@@ -11,6 +11,7 @@ from capsbench.measures._figures import HeatMapFigureSpec as HeatMapFigureSpec
 from capsbench.measures._figures import LayerFigureSpec as LayerFigureSpec
 from capsbench.measures._figures import LineSpec as LineSpec
 from capsbench.measures._figures import ViewFigureSpec as ViewFigureSpec
+from capsbench.measures._measure import Headline as Headline
 from capsbench.measures._measure import Measure as Measure
 from capsbench.measures._measure import MeasureContext as MeasureContext
 from capsbench.measures._measure import ValueSpec as ValueSpec

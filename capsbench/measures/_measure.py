@@ -55,6 +55,20 @@ class ValueSpec(NamedTuple):
         return self.unit != "share" or -ROUNDING <= value <= 1 + ROUNDING
 
 
+class Headline(NamedTuple):
+    """A value of a measure that the answer of a page states for every model.
+
+    Attributes:
+        quantity: The value.
+        words: Name of the value, which begins a sentence.
+        lower_is_better: True if a smaller number is better.
+    """
+
+    quantity: Quantity
+    words: str
+    lower_is_better: bool = False
+
+
 def _no_progress() -> None:
     pass
 
@@ -93,6 +107,7 @@ class Measure(ABC, Generic[ConfigT]):
         revision: Number in the fingerprint of every record; raise it when the numbers change.
         source: Paper, section and equation of the definition; empty if it is our own.
         metrics: Every metric that values name, with its definition and unit.
+        headlines: Values for the answer of a page.
         figures: Figures that reports draw from the values.
         outputs: Outputs of the model that values without a layer are computed from:
             ``log-probabilities``, ``presences``, ``reconstruction``. If one is not finite, these
@@ -105,6 +120,7 @@ class Measure(ABC, Generic[ConfigT]):
     revision: ClassVar[int] = 1
     source: ClassVar[str] = ""
     metrics: ClassVar[Mapping[str, ValueSpec]]
+    headlines: ClassVar[tuple[Headline, ...]] = ()
     figures: ClassVar[tuple[FigureSpec, ...]] = ()
     outputs: ClassVar[tuple[str, ...]] = ("log-probabilities",)
     controlled: ClassVar[bool] = False

@@ -25,7 +25,7 @@ from capsbench.measures._attack_figure import ATTACKS_FIGURE, WORST_CASE
 from capsbench.measures._config import MeasureConfig, TestSplit, require_distinct
 from capsbench.measures._image_subset import familiar_batches, subset_rows
 from capsbench.measures._masked_gradients import GRADIENT_FREE, Attack, masked_gradients
-from capsbench.measures._measure import Measure, MeasureContext, ValueSpec
+from capsbench.measures._measure import Headline, Measure, MeasureContext, ValueSpec
 from capsbench.measures._result import Array, MeasureResult, index_name
 from capsbench.values import Condition, Quantity, Value
 
@@ -140,6 +140,12 @@ class Attacks(Measure[AttacksConfig]):
             "attack.",
         ),
     }
+    headlines: ClassVar = (
+        Headline(
+            Quantity(metric="accuracy", condition={"method": "worst-case"}),
+            "Accuracy after the worst attack on each image, mean over epsilons",
+        ),
+    )
     figures: ClassVar = (ATTACKS_FIGURE,)
 
     @classmethod

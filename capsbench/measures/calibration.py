@@ -14,6 +14,7 @@ from capsbench.contracts import Model, class_recall, one_hot
 from capsbench.data.batches import SplitName
 from capsbench.data.images import ImageDataModule
 from capsbench.measures import (
+    Headline,
     Measure,
     MeasureConfig,
     MeasureContext,
@@ -129,6 +130,14 @@ class Calibration(Measure[CalibrationConfig]):
             "Rank correlation over images of presence and spread, averaged over capsules."
         ),
     }
+    headlines: ClassVar = tuple(
+        Headline(
+            Quantity(metric="expected_calibration_error", split=split),
+            f"Calibration error on {split} images",
+            lower_is_better=True,
+        )
+        for split in ("familiar", "novel")
+    )
 
     @classmethod
     @torch.inference_mode()

@@ -17,6 +17,7 @@ from capsbench.data.evaluation import ViewSelection
 from capsbench.data.images import ImageDataModule
 from capsbench.measures import (
     GridMeasureConfig,
+    Headline,
     Measure,
     MeasureContext,
     MeasureResult,
@@ -76,6 +77,12 @@ class Consistency(Measure[ConsistencyConfig]):
         ),
         "accuracy": ValueSpec("Accuracy on the same images without a transformation.", "share"),
     }
+    headlines: ClassVar = (
+        Headline(
+            Quantity(metric="consistency"),
+            "Same predicted class, right or wrong, before and after a transformation",
+        ),
+    )
 
     @classmethod
     @torch.inference_mode()

@@ -12,7 +12,7 @@ from capsbench.contracts import Model, class_recall
 from capsbench.data.batches import SplitName
 from capsbench.data.images import ImageDataModule
 from capsbench.measures._config import MeasureConfig, TestSplit
-from capsbench.measures._measure import Measure, MeasureContext, ValueSpec
+from capsbench.measures._measure import Headline, Measure, MeasureContext, ValueSpec
 from capsbench.measures._result import Array, MeasureResult, index_name
 from capsbench.values import Quantity
 
@@ -84,6 +84,12 @@ class PartWhole(Measure[PartWholeConfig]):
         **_certainty_metrics("confidence", "Probability of the most probable class"),
         **_certainty_metrics("presence", "Presence of the true class's capsule"),
     }
+    headlines: ClassVar = (
+        Headline(
+            Quantity(metric="true_class_probability_auroc"),
+            "Intact told from rearranged objects by the probability of the true class (AUROC)",
+        ),
+    )
 
     @classmethod
     @torch.inference_mode()

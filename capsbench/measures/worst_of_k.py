@@ -13,6 +13,7 @@ from capsbench.contracts import Model, class_recall, one_hot
 from capsbench.data.images import ImageDataModule
 from capsbench.data.randomness import views_by_index
 from capsbench.measures import (
+    Headline,
     Measure,
     MeasureConfig,
     MeasureContext,
@@ -81,6 +82,11 @@ class WorstOfK(Measure[WorstOfKConfig]):
         ),
         "random_accuracy": ValueSpec("Accuracy from one view, averaged over the k views.", "share"),
     }
+    headlines: ClassVar = (
+        Headline(
+            Quantity(metric="worst_case_accuracy"), "Accuracy at the worst of several random views"
+        ),
+    )
 
     @classmethod
     @torch.inference_mode()

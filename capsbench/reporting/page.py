@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from capsbench.measures.accuracy_by_view import AccuracyByView
-from capsbench.records import CellResult, Results
+from capsbench.records import BenchmarkRecord, CellResult, Results
 from capsbench.reporting import protocol
 from capsbench.reporting.captions import describe_curves, varied_caption
 from capsbench.reporting.charts.confusion_charts import confusion_charts
@@ -75,9 +75,13 @@ class CellLine:
 
 @dataclass(frozen=True)
 class ModelSection:
-    """Records of one model: its numbers, and the cells of the first seeds, ``more`` left out."""
+    """Records of one model: its numbers, and the cells of the first seeds, ``more`` left out.
+
+    ``anchor`` is its place on the page.
+    """
 
     title: str
+    anchor: str
     color: int
     arguments: Mapping[str, Any]
     parameters: int | None
@@ -127,7 +131,7 @@ def render(
         gallery=pictures,
         confusions=list(confusion_charts(results)),
         further=further_table(results),
-        models=list(_models(results)),
+        models={model.title: model for model in _models(results)},
         versions=versions(results),
         elsewhere=any(cell.trained_elsewhere for cell in results.cells),
     )
@@ -176,16 +180,22 @@ def _first_of_each(classes: Sequence[str]) -> list[int]:
     return [classes.index(name) for name in list(dict.fromkeys(classes))[:EXAMPLE_CLASSES]]
 
 
+def _command(record: BenchmarkRecord, cell: CellResult) -> str:
+    """Return the command of a model: of one that was trained elsewhere, that of its evaluation."""
+    return cell.weights.command if cell.weights else reproduce(record, cell.label)
+
+
 def _models(results: Results) -> Iterator[ModelSection]:
     color_indices = results.color_indices()
-    for title, cells in results.by_label().items():
+    for place, (title, cells) in enumerate(results.by_label().items()):
         curves = [] if results.benchmark.vary else training_charts(cells, color_indices[title])
         yield ModelSection(
             title=title,
+            anchor=f"model-{place}",
             color=color_indices[title],
             arguments=next((c.arguments for c in cells if c.arguments), {}),
             parameters=next((c.parameters for c in cells if c.parameters is not None), None),
-            command=reproduce(results.record, cells[0].label),
+            command=_command(results.record, cells[0]),
             cells=[
                 CellLine(cell, reproduce(results.record, cell.label, cell.seed), record_links(cell))
                 for cell in cells[:SHOWN_SEEDS]

@@ -1,9 +1,10 @@
-"""The answer of a benchmark in sentences: one for each accuracy, with interval and numbers."""
+"""The answer of a benchmark in sentences: one for each headline, with interval and numbers."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
+from capsbench.measures import Headline, load_measure
 from capsbench.records import CellResult, Results
 from capsbench.reporting.comparisons.aggregate import (
     CurvePoint,
@@ -16,10 +17,10 @@ from capsbench.reporting.comparisons.differences import ModelDifference
 from capsbench.reporting.comparisons.scaling import accuracies
 from capsbench.reporting.formatting import (
     FACTORS,
+    NUMBER_FORMATS,
     counted,
     counted_range,
     listed,
-    percent,
     points,
     share,
     view,
@@ -29,18 +30,18 @@ from capsbench.reporting.tables.split_table import heading
 from capsbench.schema.parts import LABEL_SEPARATOR, point_text
 from capsbench.statistics.intervals import SEEDS_FOR_INTERVAL, Interval
 from capsbench.statistics.paired_difference import Difference
-from capsbench.values import Quantity
 
 LEVEL = 0.75  # of accuracy: a sentence has the range of views that keep it
 
 
 def answers(results: Results, differences: Sequence[ModelDifference]) -> list[str]:
-    """Return a sentence or two for each accuracy; of a benchmark that varies something, by value.
+    """Return a sentence or two for each headline; of a benchmark that varies something, by value.
 
-    The model of the highest mean is named, and its difference from the first one, with which a
-    protocol compares all others. If that is the first one, the second best is compared. So is the
-    best network with capsules, if it is another one. Of accuracy by view there is a sentence for
-    each factor: between which views each model keeps a level.
+    Headlines are the accuracies, and what measures declare (`Measure.headlines`). The best model
+    is named, and its difference from the first one, with which a protocol compares all others. If
+    that is the first one, the second best is compared. So is the best network with capsules, if it
+    is another one. Of accuracy by view there is a sentence for each factor: between which views
+    each model keeps a level.
 
     Args:
         results: The records.
@@ -56,52 +57,61 @@ def _answers(results: Results, differences: Sequence[ModelDifference]) -> Iterat
         if vary is None
         else {vary.position(point): f" ({vary.name}: {point_text(point)})" for point in vary.points}
     )
-    for measure, quantity in accuracies(results.cells):
+    for measure, headline in _headlines(results):
         for at, suffix in points_of.items():
             groups = results.by_label(at)
             numbers = {
-                title: aggregate_seeds(cells, measure, quantity) for title, cells in groups.items()
+                title: aggregate_seeds(cells, measure, headline.quantity)
+                for title, cells in groups.items()
             }
             known = {title: each for title, each in numbers.items() if each is not None}
             if known:
-                place = f"{heading(quantity)}{suffix}"
-                compared = _compared(known, groups, measure, quantity, differences)
-                yield f"{place}: {_best(known)}{compared}"
+                sign = 1 if headline.lower_is_better else -1
+                ranked = dict(sorted(known.items(), key=lambda item: sign * item[1].mean))
+                by_title = {
+                    each.title: each.difference
+                    for each in differences
+                    if (each.measure, each.quantity) == (measure, headline.quantity)
+                }
+                best = _best(ranked, measure, headline)
+                yield f"{headline.words}{suffix}: {best}{_compared(ranked, groups, by_title)}"
 
 
-def _best(known: dict[str, SeedValues]) -> str:
-    """Return a sentence on the most accurate model."""
-    best = max(known, key=lambda title: known[title].mean)
-    values = known[best]
-    facts = [f"95 % interval {_between(values.interval)}"] if values.interval else []
+def _headlines(results: Results) -> Iterator[tuple[str, Headline]]:
+    """Yield the accuracies, and then the headlines of measures, each with its measure."""
+    for measure, quantity in accuracies(results.cells):
+        yield measure, Headline(quantity, heading(quantity))
+    for measure in dict.fromkeys(config.measure for config in results.benchmark.measures):
+        for headline in load_measure(measure).headlines:
+            yield measure, headline
+
+
+def _best(ranked: Mapping[str, SeedValues], measure: str, headline: Headline) -> str:
+    """Return a sentence on the first of the ranked models."""
+    best, values = next(iter(ranked.items()))
+    text, bare = NUMBER_FORMATS[load_measure(measure).metrics[headline.quantity.metric].unit]
+    facts = [f"95 % interval {_between(values.interval, bare)}"] if values.interval else []
     if None not in values.values:
         facts.append(counted(values.n, "seed"))
     if values.images:
         facts.append(counted_range(values.images, "image"))
-    rank = f"has the highest mean of {len(known)} models," if len(known) > 1 else "is at"
-    return f"{_name(best)} {rank} {percent(values.mean)} ({'; '.join(facts)})."
+    extreme = "lowest" if headline.lower_is_better else "highest"
+    rank = f"has the {extreme} mean of {len(ranked)} models," if len(ranked) > 1 else "is at"
+    return f"{_name(best)} {rank} {text(values.mean)} ({'; '.join(facts)})."
 
 
 def _compared(
-    known: dict[str, SeedValues],
+    ranked: Mapping[str, SeedValues],
     groups: Mapping[str, Sequence[CellResult]],
-    measure: str,
-    quantity: Quantity,
-    differences: Sequence[ModelDifference],
+    differences: Mapping[str, Difference],
 ) -> str:
-    """Return a sentence for each model that is compared with the first one."""
+    """Return a sentence for each model that is compared with the first one of the protocol."""
     first = next(iter(groups))
-    ranked = sorted(known, key=lambda title: -known[title].mean)
     others = [title for title in ranked if title != first]
     capsules = [t for t in others if family(groups[t][0].reference.model) == "capsules"]
-    by_title = {
-        each.title: each.difference
-        for each in differences
-        if (each.measure, each.quantity) == (measure, quantity)
-    }
     compared = dict.fromkeys([*others[:1], *capsules[:1]])
     return "".join(
-        _difference(title, first, by_title[title]) for title in compared if title in by_title
+        _difference(title, first, differences[title]) for title in compared if title in differences
     )
 
 
@@ -115,7 +125,7 @@ def _difference(title: str, first: str, difference: Difference) -> str:
     corrected = f", corrected for {counted(n, 'comparison')}" if n > 1 else ""
     low, high = difference.interval
     verdict = "not shown to differ" if low <= 0 <= high else "shown"
-    return f" {pair} (95 % interval {_between(difference.interval)}{corrected}): {verdict}."
+    return f" {pair} (95 % interval {_between(difference.interval, share)}{corrected}): {verdict}."
 
 
 def _kept_levels(results: Results) -> Iterator[str]:
@@ -153,6 +163,6 @@ def _name(title: str) -> str:
     return title.partition(LABEL_SEPARATOR)[0]
 
 
-def _between(interval: Interval) -> str:
+def _between(interval: Interval, bare: Callable[[float], str]) -> str:
     low, high = interval
-    return f"{share(low)} to {share(high)}"
+    return f"{bare(low)} to {bare(high)}"

@@ -6,6 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from capsbench.measures import Headline, load_measure
+from capsbench.measures.accuracy_by_view import AccuracyByView
+from capsbench.names import table
 from capsbench.records import Results, load_results
 from capsbench.reporting.comparisons.aggregate import (
     ACCURACY_BY_VIEW,
@@ -122,3 +125,27 @@ def test_one_model_has_no_rank(tmp_path: Path, write_benchmark):
     familiar, *_ = answers(results, [])
     assert familiar.startswith("Familiar: CNN is at ")
     assert "highest" not in familiar
+
+
+def test_a_headline_of_a_measure_is_stated(results: Results, monkeypatch: pytest.MonkeyPatch):
+    gap = Headline(Quantity(metric="gap"), "Loss at novel views", lower_is_better=True)
+    monkeypatch.setattr(AccuracyByView, "headlines", (gap,))
+    row = ModelDifference("CapsNet", ACCURACY_BY_VIEW, gap.quantity, DIFFERENCE)
+    (sentence,) = [each for each in answers(results, [row]) if each.startswith(gap.words)]
+    gaps = {
+        title: aggregate_seeds(cells, ACCURACY_BY_VIEW, gap.quantity)
+        for title, cells in results.by_label().items()
+    }
+    means = {title: each.mean for title, each in gaps.items() if each is not None}
+    lowest = min(means, key=lambda title: means[title])
+    text = f"{lowest} has the lowest mean of 2 models, {100 * means[lowest]:.1f} pts (95 % interval"
+    assert text in sentence
+    assert "CapsNet minus CNN: 10.0 pts" in sentence
+
+
+@pytest.mark.parametrize("name", sorted(table("measures")))
+def test_headlines_are_values_that_the_measure_declares(name: str):
+    measure = load_measure(name)
+    for headline in measure.headlines:
+        assert headline.quantity.metric in measure.metrics
+        assert headline.words[0].isupper()
