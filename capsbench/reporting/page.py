@@ -17,6 +17,7 @@ from capsbench.reporting.charts.training_charts import training_charts
 from capsbench.reporting.charts.view_chart import view_chart
 from capsbench.reporting.comparisons.aggregate import ACCURACY_BY_VIEW, SHOWN_SEEDS, view_factors
 from capsbench.reporting.comparisons.answers import answers
+from capsbench.reporting.comparisons.confusions import ModelConfusions
 from capsbench.reporting.comparisons.differences import ModelDifference
 from capsbench.reporting.formatting import FACTORS, view
 from capsbench.reporting.gallery import Gallery, gallery
@@ -25,6 +26,7 @@ from capsbench.reporting.networks import networks
 from capsbench.reporting.provenance import versions
 from capsbench.reporting.reproduction import record_links, reproduce
 from capsbench.reporting.tables import render_html
+from capsbench.reporting.tables.class_table import class_table
 from capsbench.reporting.tables.further_table import further_table
 from capsbench.reporting.tables.table import Table
 from capsbench.reporting.tables.totals_table import totals_table
@@ -97,6 +99,7 @@ def render(
     tables: Sequence[Table],
     differences: Sequence[ModelDifference],
     sections: Sequence[ChartSection],
+    confused: ModelConfusions | None,
 ) -> str:
     """Return the page as HTML.
 
@@ -105,6 +108,7 @@ def render(
         tables: The tables of the result, the summary first.
         differences: The differences between models.
         sections: The charts of measures.
+        confused: The confusions of all models; None without predictions.
     """
     pictures = gallery(results)
     return render_html.render(
@@ -129,7 +133,8 @@ def render(
         strips=_example_strips(results),
         example_classes=_example_classes(results),
         gallery=pictures,
-        confusions=list(confusion_charts(results)),
+        confusions=confusion_charts(confused) if confused else [],
+        classes=class_table(confused, results.color_indices()) if confused else None,
         further=further_table(results),
         models={model.title: model for model in _models(results)},
         versions=versions(results),

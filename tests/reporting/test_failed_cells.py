@@ -67,7 +67,7 @@ def test_a_cell_with_everything_is_no_failed_one(write_benchmark, tmp_path):
 def test_page_and_markdown(folder):
     results = load_results(folder)
     tables = result_tables(results, [])
-    html = page.render(results, tables, [], [])
+    html = page.render(results, tables, [], [], None)
     path = results.cells[1].reference.path
     for text in (html, markdown.render(results, tables, [], [])):
         for words in ("SIGKILL", f"{path}/log.txt", COMMAND, "out of host memory", "1 of 2"):

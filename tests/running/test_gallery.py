@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import csv
+import io
+from collections import Counter
+
 import numpy as np
 import pytest
 
 from capsbench.records import Results, load_results
 from capsbench.reporting.charts.confusion_charts import confusion_charts
 from capsbench.reporting.comparisons.aggregate import ACCURACY_BY_VIEW
+from capsbench.reporting.comparisons.confusions import confusions_csv, model_confusions
 from capsbench.reporting.comparisons.per_image import load_arrays
 from capsbench.reporting.gallery import choose_images, gallery
+from capsbench.reporting.tables.class_table import class_table
 from capsbench.reporting.wandb.aggregate import _gallery_rows
 from capsbench.reporting.wandb.evaluation import _confusion_rows
 from tests.reporting.charts.test_charts import drawn, rows
@@ -47,7 +53,9 @@ def test_the_gallery_shows_what_was_predicted_for_its_images(results: Results):
 
 
 def test_confusions_are_counts_of_the_predictions(results: Results):
-    recognized, taken = confusion_charts(results)
+    confused = model_confusions(results)
+    assert confused is not None
+    recognized, taken = confusion_charts(confused)
     label, cells = next(iter(results.by_label().items()))
     arrays = [load_arrays(cell, ACCURACY_BY_VIEW) for cell in cells]
     first = [row for row in rows(taken.spec, "predicted") if row["model"] == label]
@@ -65,6 +73,42 @@ def test_confusions_are_counts_of_the_predictions(results: Results):
     assert share["share"] == pytest.approx(np.concatenate(right).mean(), abs=1e-4)
     assert drawn(recognized.spec) is not None
     assert drawn(taken.spec) is not None
+
+
+def test_the_table_of_classes_counts_images_at_familiar_and_novel_views(results: Results):
+    confused = model_confusions(results)
+    assert confused is not None
+    rows = [row.contents() for row in class_table(confused, results.color_indices()).rows]
+    for title, cells in results.by_label().items():
+        for number, name in enumerate(confused.names):
+            seen: dict[str, list[int]] = {"familiar": [], "novel": []}
+            for cell in cells:
+                arrays = load_arrays(cell, ACCURACY_BY_VIEW)
+                for view, predicted in zip(confused.views, arrays["predicted"], strict=True):
+                    split = "familiar" if view.split == "familiar" else "novel"
+                    seen[split] += predicted[arrays["target"] == number].tolist()
+            (row,) = [row for row in rows if (row[0].text, row[1].text) == (title, name)]
+            for cell_, split in zip(row[2:4], seen, strict=True):
+                assert cell_.number == pytest.approx(np.mean(np.equal(seen[split], number)))
+            wrong = Counter(each for each in seen["novel"] if each != number)
+            if wrong:
+                _, images = wrong.most_common(1)[0]
+                tied = {confused.names[c] for c, n in wrong.items() if n == images}
+                assert row[4].text.partition(" (")[0] in tied
+                assert f"({100 * images / len(seen['novel']):.1f} %)" in row[4].text
+
+
+def test_the_csv_of_confusions_has_every_prediction(results: Results):
+    confused = model_confusions(results)
+    assert confused is not None
+    rows = list(csv.DictReader(io.StringIO(confusions_csv(confused))))
+    for title, cells in results.by_label().items():
+        evaluated = sum(int(load_arrays(c, ACCURACY_BY_VIEW)["evaluated"].sum()) for c in cells)
+        right = sum(int(load_arrays(c, ACCURACY_BY_VIEW)["correct"].sum()) for c in cells)
+        own = [row for row in rows if row["label"] == title]
+        assert sum(int(row["images"]) for row in own) == evaluated
+        assert sum(int(r["images"]) for r in own if r["class"] == r["predicted"]) == right
+        assert {float(row["view"]) for row in own} == {-90, 0, 90}
 
 
 def test_tables_of_a_mirror_have_the_same_numbers(results: Results):

@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import altair as alt
-import numpy as np
-from numpy.typing import NDArray
 
-from capsbench.records import Results
 from capsbench.reporting.charts.look import data, specification, tooltips
 from capsbench.reporting.charts.section import Panel
-from capsbench.reporting.comparisons.confusions import confusions
+from capsbench.reporting.comparisons.confusions import ModelConfusions
 from capsbench.reporting.formatting import FACTORS, percent, view
 from capsbench.values import Value
 
 MOST_CLASSES = 20  # more make no legible chart
 HEIGHT = 300  # pixels
-NO_CLASS = "none"
 NOTHING = "#440154"  # of viridis at 0
-Counts = NDArray[np.int64]
 
 
 class At(NamedTuple):
@@ -30,32 +25,22 @@ class At(NamedTuple):
     view: str
 
 
-def confusion_charts(results: Results) -> Iterator[Panel]:
-    """Yield the recognized share of each class by view, then the confusions at one view.
+def confusion_charts(confused: ModelConfusions) -> list[Panel]:
+    """Return the recognized share of each class by view, and the confusions at one view.
 
     Args:
-        results: The records.
+        confused: The confusions of all models.
 
-    Yields:
-        Nothing if no model has recorded predictions, or there are more than `MOST_CLASSES`.
+    Returns:
+        Nothing if there are more classes than `MOST_CLASSES`.
     """
-    described, vary = results.data(), results.benchmark.vary
-    if described is None or vary or described.num_classes > MOST_CLASSES:
-        return
-    views, counts = list[At](), dict[str, Counts]()
-    for title, cells in results.by_label().items():
-        by_seed = [each for cell in cells if (each := confusions(cell, described.num_classes))]
-        if by_seed:
-            views = [_at(value) for value in by_seed[0].views]
-            counts[title] = np.sum([each.counts for each in by_seed], axis=0)
-    if not counts:
-        return
-    examples = results.record.examples
-    names = [str(number) for number in range(described.num_classes)]
-    if examples is not None and examples.class_names:
-        names = list(examples.class_names)
-    yield Panel("Recognized, by class and view", _recognized(counts, views, names), controls=True)
-    yield Panel("Confusion matrix", _confusions(counts, views, names), controls=True)
+    if len(confused.names) > MOST_CLASSES:
+        return []
+    views = [_at(value) for value in confused.views]
+    return [
+        Panel("Recognized, by class and view", _recognized(confused, views), controls=True),
+        Panel("Confusion matrix", _confusions(confused, views), controls=True),
+    ]
 
 
 def _at(value: Value) -> At:
@@ -63,10 +48,9 @@ def _at(value: Value) -> At:
     return At(FACTORS[value.factor], view(value.factor, value.view))
 
 
-def _recognized(
-    counts: dict[str, Counts], views: Sequence[At], names: Sequence[str]
-) -> dict[str, Any]:
+def _recognized(confused: ModelConfusions, views: Sequence[At]) -> dict[str, Any]:
     """Return the heat map of classes and views, of a chosen model and factor."""
+    counts, names = confused.counts, confused.names
     rows = []
     for title, each in counts.items():
         totals, right = each.sum(axis=2), each.diagonal(axis1=1, axis2=2)
@@ -101,12 +85,10 @@ def _recognized(
     return specification([encoded], height=HEIGHT, choices=choices)
 
 
-def _confusions(
-    counts: dict[str, Counts], views: Sequence[At], names: Sequence[str]
-) -> dict[str, Any]:
+def _confusions(confused: ModelConfusions, views: Sequence[At]) -> dict[str, Any]:
     """Return the confusion matrix of a chosen model at a chosen view."""
+    counts, names, predictable = confused.counts, confused.names, confused.predictable
     fails = any(each[..., -1].any() for each in counts.values())
-    predictable = [*names, NO_CLASS]
     rows = [
         {
             "model": title,

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from capsbench.records import CellResult
+from capsbench.files.csv_text import csv_text
+from capsbench.records import CellResult, Results
 from capsbench.reporting.comparisons.aggregate import ACCURACY_BY_VIEW
 from capsbench.reporting.comparisons.per_image import load_arrays
 from capsbench.values import Value, select
+
+NO_CLASS = "none"
+CSV_NAME = "confusions.csv"  # beside the page
+COLUMNS = ("label", "factor", "view", "split", "class", "predicted", "images")
 
 
 class Confusions(NamedTuple):
@@ -24,6 +31,73 @@ class Confusions(NamedTuple):
 
     views: list[Value]
     counts: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class ModelConfusions:
+    """Confusions of all models at the same V views, over all of their seeds.
+
+    Attributes:
+        views: The accuracies at the views.
+        names: Names of the K classes.
+        counts: (V, K, K + 1) numbers of images by title of the model, see `Confusions`.
+    """
+
+    views: Sequence[Value]
+    names: Sequence[str]
+    counts: Mapping[str, NDArray[np.int64]]
+
+    @property
+    def predictable(self) -> list[str]:
+        """Names of the K + 1 predictions."""
+        return [*self.names, NO_CLASS]
+
+
+def model_confusions(results: Results) -> ModelConfusions | None:
+    """Return the confusions of all models.
+
+    Args:
+        results: The records.
+
+    Returns:
+        None if no model has recorded predictions, or the benchmark varies something.
+    """
+    described = results.data()
+    if described is None or results.benchmark.vary:
+        return None
+    views, counts = list[Value](), dict[str, NDArray[np.int64]]()
+    for title, cells in results.by_label().items():
+        by_seed = [each for cell in cells if (each := confusions(cell, described.num_classes))]
+        if by_seed:
+            views = by_seed[0].views
+            counts[title] = np.sum([each.counts for each in by_seed], axis=0)
+    if not counts:
+        return None
+    examples = results.record.examples
+    names = () if examples is None else examples.class_names
+    return ModelConfusions(
+        views, names or [str(number) for number in range(described.num_classes)], counts
+    )
+
+
+def confusions_csv(confused: ModelConfusions) -> str:
+    """Return the numbers of images above 0 as CSV, over all seeds of a model."""
+    return csv_text(COLUMNS, _csv_rows(confused))
+
+
+def _csv_rows(confused: ModelConfusions) -> Iterator[dict[str, str | float | None]]:
+    for title, counts in confused.counts.items():
+        for view, target, predicted in np.argwhere(counts).tolist():
+            at = confused.views[view]
+            yield {
+                "label": title,
+                "factor": at.factor,
+                "view": at.view,
+                "split": at.split,
+                "class": confused.names[target],
+                "predicted": confused.predictable[predicted],
+                "images": int(counts[view, target, predicted]),
+            }
 
 
 def confusions(cell: CellResult, num_classes: int) -> Confusions | None:

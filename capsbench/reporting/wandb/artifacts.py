@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from capsbench.records import BenchmarkFolder, CellFolder, Results
+from capsbench.reporting.comparisons.confusions import CSV_NAME
 
 if TYPE_CHECKING:
     from wandb import Artifact
 
-PAGE_FILES = ("index.html", "report.md", "results.csv", "differences.csv")
+PAGE_FILES = ("index.html", "report.md", "results.csv", "differences.csv", CSV_NAME)
 
 
 def model_artifact(cell: CellFolder, rule: str, model: str) -> Artifact:

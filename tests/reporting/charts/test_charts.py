@@ -13,12 +13,12 @@ import vl_convert
 from capsbench.measures.accuracy_by_view import AccuracyByView
 from capsbench.records import Results, load_results
 from capsbench.reporting.charts.all_charts import measure_charts
-from capsbench.reporting.charts.confusion_charts import confusion_charts
 from capsbench.reporting.charts.look import THEME, Models
 from capsbench.reporting.charts.summary_chart import summary_charts
 from capsbench.reporting.charts.training_charts import training_charts
 from capsbench.reporting.charts.view_chart import view_chart
 from capsbench.reporting.comparisons.aggregate import ACCURACY_BY_VIEW, aggregate_seeds, curve
+from capsbench.reporting.comparisons.confusions import model_confusions
 from capsbench.reporting.gallery import gallery
 from capsbench.values import Quantity
 
@@ -158,4 +158,4 @@ def test_names_that_are_no_models_get_a_legend(results: Results):
 
 def test_records_without_predictions_have_no_gallery(results: Results):
     assert gallery(results) is None
-    assert list(confusion_charts(results)) == []
+    assert model_confusions(results) is None
