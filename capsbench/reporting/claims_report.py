@@ -13,6 +13,7 @@ from capsbench.files.lease import lease
 from capsbench.files.leftovers import clear_leftovers
 from capsbench.records import BenchmarkFolder, ClaimsRecord, Results, load_results
 from capsbench.records.one_version import require_one_revision
+from capsbench.reporting.comparisons.claim_answers import claim_answers
 from capsbench.reporting.comparisons.claims import JudgedClaim, judge
 from capsbench.reporting.index.page import build_index
 from capsbench.reporting.index.summary import NAME, claims_summary
@@ -90,13 +91,19 @@ def build(folder: Path) -> Path:
 
 
 def _write(folder: Path, report: Path, inputs: str) -> None:
+    from capsbench.reporting.charts.claim_charts import claim_charts  # imports Altair
+
     results = load_claims_results(folder)
     record = results.record
     judged = results.judged()
     tables = claim_tables(judged, record.scale)
-    summary = claims_summary(record, judged).model_dump_json(indent=1)
+    answers = claim_answers(judged)
+    summary = claims_summary(record, answers).model_dump_json(indent=1)
     page = render_html.render(
         "claims.html.jinja",
+        charts=True,
+        answers=answers,
+        panels=dict.fromkeys((table.name for table in tables), None) | claim_charts(judged),
         claims=record.claims,
         record=record,
         tables=tables,

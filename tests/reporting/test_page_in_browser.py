@@ -19,6 +19,7 @@ from capsbench.reporting import report
 from capsbench.reporting.comparison import compare
 from tests.reporting.comparisons.two_runs import write_run
 from tests.reporting.test_hostile_records import write_hostile
+from tests.reporting.test_loading import write_claims
 
 FLAGS = (
     "--headless=new",
@@ -328,6 +329,30 @@ def test_the_page_of_a_comparison(
     browser.get(page.as_uri())
     open_all(browser)
     assert len(browser.find_elements(By.CSS_SELECTOR, ".chart svg")) == 2
+    assert serious_problems(browser) == []
+    assert browser.get_log("browser") == []
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "dark"), (360, "light")])
+def test_the_page_of_claims(
+    browser: Browser, tmp_path: Path, write_benchmark, width: int, scheme: str
+):
+    models = (("<b>CNN</b>", "cnn-small"), ("EM", "capsnet-em"))
+    write_benchmark(tmp_path, models=models, seeds=(0, 1, 2, 3, 4))
+    folder = write_claims(tmp_path)
+    metrics = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": False}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    features = [{"name": "prefers-color-scheme", "value": scheme}]
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
+    browser.get_log("browser")
+    browser.get((folder / "report/index.html").as_uri())
+    open_all(browser)
+    (chart,) = browser.find_elements(By.CSS_SELECTOR, "[aria-labelledby=claim-1] .chart svg")
+    assert chart.find_elements(By.CSS_SELECTOR, ".mark-symbol path")
+    (answer,) = browser.find_elements(By.CSS_SELECTOR, ".answers li")
+    assert answer.text.startswith("EM routing is better: ")
+    assert "95 % interval" in answer.text
+    assert browser.execute_script("return document.documentElement.scrollWidth") <= width
     assert serious_problems(browser) == []
     assert browser.get_log("browser") == []
 

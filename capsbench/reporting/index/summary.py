@@ -13,10 +13,8 @@ from pydantic import BaseModel, ConfigDict
 from capsbench.records import CellResult, ClaimsRecord, Results
 from capsbench.reporting.comparisons.aggregate import SeedValues, aggregate_seeds
 from capsbench.reporting.comparisons.answers import answers
-from capsbench.reporting.comparisons.claims import JudgedClaim
 from capsbench.reporting.comparisons.differences import ModelDifference
 from capsbench.reporting.comparisons.scaling import accuracies
-from capsbench.reporting.comparisons.verdicts import verdict_text
 from capsbench.reporting.formatting import listed
 from capsbench.reporting.networks import family
 from capsbench.reporting.tables.split_table import heading
@@ -107,12 +105,12 @@ def benchmark_summary(results: Results, differences: Sequence[ModelDifference]) 
     )
 
 
-def claims_summary(record: ClaimsRecord, judged: Sequence[JudgedClaim]) -> Summary:
-    """Return the summary of claims, whose answers are the verdicts.
+def claims_summary(record: ClaimsRecord, answers: Sequence[str]) -> Summary:
+    """Return the summary of claims.
 
     Args:
         record: The record of the claims.
-        judged: The verdicts.
+        answers: The answers in sentences.
     """
     return Summary(
         title=record.claims.title,
@@ -120,12 +118,8 @@ def claims_summary(record: ClaimsRecord, judged: Sequence[JudgedClaim]) -> Summa
         changed="" if record.scale is None else f"At the scale {record.scale}.",
         command=record.command,
         date=record.provenance.date,
-        answers=tuple(map(_verdict, judged)),
+        answers=tuple(answers),
     )
-
-
-def _verdict(judged: JudgedClaim) -> str:
-    return f"{judged.claim.claim}: {verdict_text(judged.verdict, judged.claim)}."
 
 
 def _accuracies(results: Results) -> Iterator[Accuracy]:

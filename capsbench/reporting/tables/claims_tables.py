@@ -88,6 +88,7 @@ def verdict_table(judged: Sequence[JudgedClaim], scale: str | None) -> Table:
         columns=text_columns("Claim and network", f"Verdict{at_scale(scale)}", "On each set"),
         rows=tuple(rows),
         caption=RULE,
+        sortable=False,
     )
 
 
@@ -104,7 +105,7 @@ def primary_table(judged: JudgedClaim, number: int, scale: str | None) -> Table:
             *number_columns("Detectable", "Seeds"),
         ),
         rows=tuple(
-            TableRow((_network(test.test), _verdict(test, judged.claim), *_numbers(test)))
+            TableRow((network_text(test.test), _verdict(test, judged.claim), *_numbers(test)))
             for test in judged.primary
         ),
         caption=f"{size}Source: {judged.claim.source}. {PRIMARY.format(count=count)} {TEST}",
@@ -123,12 +124,15 @@ def secondary_table(judged: JudgedClaim, number: int) -> Table | None:
             *number_columns("Measured", "Against", "Difference", "95 % interval", "p"),
             *number_columns("Detectable", "Seeds"),
         ),
-        rows=tuple(TableRow((_network(test.test), *_numbers(test))) for test in judged.secondary),
+        rows=tuple(
+            TableRow((network_text(test.test), *_numbers(test))) for test in judged.secondary
+        ),
         caption=SECONDARY,
     )
 
 
-def _network(test: ClaimTest) -> str:
+def network_text(test: ClaimTest) -> str:
+    """Return the network of a test and its set, with the varied value if there is one."""
     at = "" if test.at is None else f" at {point_text(test.at)}"
     return f"{test.model} on {test.part}{at}"
 
@@ -167,16 +171,16 @@ def _numbers(judged: JudgedTest) -> tuple[TableCell | str | None, ...]:
     if each is None:
         return (*values, *(None,) * (6 if test.primary else 5))
     own = without_margin(each, test.margin)
-    margin = f"margin {_difference_text(test, test.margin)}" if test.margin else ""
-    limits = [_bare_difference(test, limit) for limit in own.interval or ()]
+    margin = f"margin {difference_text(test, test.margin)}" if test.margin else ""
+    limits = [bare_difference(test, limit) for limit in own.interval or ()]
     detectable = smallest_detectable(each)
     return (
         *values,
-        TableCell(_difference_text(test, own.mean), details=margin),
+        TableCell(difference_text(test, own.mean), details=margin),
         " to ".join(limits) or None,
         p_value(each.p),
         *((p_value(each.p_corrected),) if test.primary else ()),
-        None if np.isnan(detectable) else _difference_text(test, detectable),
+        None if np.isnan(detectable) else difference_text(test, detectable),
         TableCell(" and ".join(map(str, each.n_seeds)), details=_images_text(each)),
     )
 
@@ -198,7 +202,7 @@ def _means(judged: JudgedTest) -> list[TableCell | None]:
         if mean is None
         else TableCell(
             _value_text(judged.test, mean),
-            values=", ".join(_bare_difference(judged.test, each) for each in own),
+            values=", ".join(bare_difference(judged.test, each) for each in own),
             seeds=len(own),
             details=label + ("" if size is None else f"{size:,} parameters") + more,
             note=chance_text(at_chance),
@@ -218,21 +222,24 @@ def _means(judged: JudgedTest) -> list[TableCell | None]:
 def _added_text(test: ClaimTest, added: Difference) -> str:
     """Return what training added to a network's own value."""
     sign = -1 if test.lower_is_better else 1
-    return f"; {_difference_text(test, sign * added.mean)} added by training, p {p_value(added.p)}"
+    return f"; {difference_text(test, sign * added.mean)} added by training, p {p_value(added.p)}"
 
 
-def _is_share(test: ClaimTest) -> bool:
+def is_share(test: ClaimTest) -> bool:
+    """Return True if the compared value is a share, or a difference of shares."""
     unit = load_measure(test.measure).metrics[test.quantity.metric].unit
     return unit in ("share", "difference of shares")
 
 
 def _value_text(test: ClaimTest, value: float) -> str:
-    return percent(value) if _is_share(test) else _bare_difference(test, value)
+    return percent(value) if is_share(test) else bare_difference(test, value)
 
 
-def _difference_text(test: ClaimTest, value: float) -> str:
-    return points(value) if _is_share(test) else _bare_difference(test, value)
+def difference_text(test: ClaimTest, value: float) -> str:
+    """Return a difference with its unit."""
+    return points(value) if is_share(test) else bare_difference(test, value)
 
 
-def _bare_difference(test: ClaimTest, value: float) -> str:
-    return share(value) if _is_share(test) else f"{value:.3f}".replace("-", "−")
+def bare_difference(test: ClaimTest, value: float) -> str:
+    """Return a difference without its unit."""
+    return share(value) if is_share(test) else f"{value:.3f}".replace("-", "−")

@@ -117,6 +117,7 @@ class Table:
         rows: The rows.
         caption: Definition of the numbers, in a few sentences.
         notes: Sentences on what is missing, one per line.
+        sortable: False if rows belong to those above them.
     """
 
     name: str
@@ -125,6 +126,7 @@ class Table:
     rows: tuple[TableRow, ...]
     caption: str = ""
     notes: tuple[str, ...] = ()
+    sortable: bool = True
 
 
 def text_columns(*titles: str) -> tuple[TableColumn, ...]:

@@ -1,0 +1,51 @@
+"""The answers of claims in sentences: each verdict with the differences behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from capsbench.reporting.comparisons.claims import JudgedClaim, JudgedTest
+from capsbench.reporting.comparisons.verdicts import verdict_text, without_margin
+from capsbench.reporting.formatting import counted_range
+from capsbench.reporting.tables.claims_tables import (
+    bare_difference,
+    difference_text,
+)
+from capsbench.schema.claims import Claim
+from capsbench.schema.parts import point_text
+
+
+def claim_answers(judged: Sequence[JudgedClaim]) -> list[str]:
+    """Return sentences for each claim: its verdict, and each primary test with its interval.
+
+    Args:
+        judged: The verdicts.
+    """
+    return [_answer(each) for each in judged]
+
+
+def _answer(judged: JudgedClaim) -> str:
+    sentences = [f"{judged.claim.claim}: {verdict_text(judged.verdict, judged.claim)}."]
+    for label in judged.networks:
+        tests = [test for test in judged.primary if test.test.model == label]
+        sentences.append(f"{label}: {'; '.join(_on_set(test, judged.claim) for test in tests)}.")
+    seeds = {n for test in judged.primary if test.difference for n in test.difference.n_seeds}
+    if seeds:
+        sentences.append(f"{counted_range(seeds, 'seed')} of each network.")
+    return " ".join(sentences)
+
+
+def _on_set(judged: JudgedTest, claim: Claim) -> str:
+    """Return the verdict of a primary test on its set, with the difference and its interval."""
+    assert judged.verdict is not None
+    test, each = judged.test, judged.difference
+    at = "" if test.at is None else f" at {point_text(test.at)}"
+    verdict = f"{verdict_text(judged.verdict, claim)} on {test.part}{at}"
+    facts = [judged.reason] if judged.reason else []
+    if each is not None:
+        own = without_margin(each, test.margin)
+        facts.append(difference_text(test, own.mean))
+        if own.interval:
+            low, high = (bare_difference(test, limit) for limit in own.interval)
+            facts.append(f"95 % interval {low} to {high}")
+    return f"{verdict} ({', '.join(facts)})"
