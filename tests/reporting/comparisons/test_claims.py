@@ -10,6 +10,8 @@ import torch
 from capsbench.measures import MeasureContext, index_name, load_measure
 from capsbench.names import find
 from capsbench.records import load_results
+from capsbench.reporting.charts.claim_charts import claim_charts
+from capsbench.reporting.comparisons.claim_answers import claim_answers
 from capsbench.reporting.comparisons.claims import judge
 from capsbench.reporting.exports.claims_checks import is_test_of
 from capsbench.reporting.tables.claims_tables import claim_tables, primary_table, verdict_table
@@ -325,6 +327,28 @@ def test_tables_have_raw_and_corrected_p_and_what_could_have_been_seen(parts):
     with_margin = judged_claim(parts, ACCURACY | {"model": "Caps", "margin": -0.005})
     assert "margin −0.5 pts" in primary_table(with_margin, 1, None).rows[0].contents()[5].line
     assert "Verdict" not in {column.title for column in other.columns}
+
+
+def test_sentences_and_charts_have_the_difference_without_the_margin(parts):
+    tests = (ACCURACY | {"model": "Caps", "margin": 0.2}, ACCURACY | {"model": "Same"})
+    judged = judged_claim(parts, *tests)
+    caps, _ = judged.tests
+    low, high = (100 * (limit + 0.2) for limit in caps.difference.interval)
+    (sentence,) = claim_answers([judged])
+    assert sentence.startswith("Capsules are <better>: not decided. Caps: holds on one (")
+    assert f"({100 * (caps.difference.mean + 0.2):.1f} pts, " in sentence
+    assert f"95 % interval {low:.1f} to {high:.1f}). Same: " in sentence
+    assert sentence.endswith("5 seeds of each network.")
+    charts = claim_charts([judged])
+    rows = [row for each in charts["claim-1"].spec["datasets"].values() for row in each]
+    row = next(row for row in rows if row.get("name") == "Caps on one")
+    assert (row["low"], row["high"]) == pytest.approx((low, high))
+    assert {"low": -2.0, "high": 2.0} in rows  # the bound, in percentage points
+    error = {"measure": "calibration", "quantity": {"metric": ERROR, "layer": "Caps"}}
+    error |= {"against_quantity": {"metric": "explained"}}
+    assert list(claim_charts([judged_claim(parts, ACCURACY | {"model": "Caps"} | error)])) == []
+    not_measured = claim_answers([judged_claim(parts, ACCURACY | {"model": "Caps"} | error)])
+    assert "Caps: not decided on one (not measured)." in not_measured[0]
 
 
 def points(text):
