@@ -66,7 +66,7 @@ def parse(source: str) -> Parsed:
     rows = [line for part in lines for line in re.findall(r"(.*) \\\\\n", part)]
     assert "".join(f"{row} \\\\\n" for row in rows) == "".join(lines)
     cells = [[printed(cell.strip()) for cell in _split(row)] for row in rows]
-    columns = re.sub(r">\{.*?\}", "", match[4])
+    columns = re.sub(r">\{.*?\}|\{[\d.]+cm\}", "", match[4])
     assert {len(row) for row in cells} == {len(columns)}
     return Parsed(printed(match[2]), match[3], columns, cells, printed(below.strip()))
 
@@ -109,13 +109,13 @@ def _environment(text: str, name: str) -> str:
 def _tabular(text: str) -> tuple[str, str, str]:
     """Return head with the specification of columns, body, and what follows."""
     match = re.fullmatch(
-        r"(.*?\n)\\begin\{(tabular|tabularx)\}(\{\\linewidth\})?\{([^\n]*)\}\n(.*)\\end\{\2\}(.*)",
+        r"(.*?\n)\\resizebox\{\\ifdim\\width>\\linewidth\\linewidth\\else\\width\\fi\}\{!\}\{%\n"
+        r"\\begin\{tabular\}\{([^\n]*)\}\n(.*)\\end\{tabular\}\}(.*)",
         text,
         flags=re.DOTALL,
     )
     assert match, text
-    assert (match[2] == "tabularx") == bool(match[3]) == ("X" in match[4])
-    return match[1] + match[4], match[5], match[6]
+    return match[1] + match[2], match[3], match[4]
 
 
 def _split(row: str) -> list[str]:

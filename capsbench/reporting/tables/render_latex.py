@@ -1,7 +1,6 @@
 r"""Tables in LaTeX: booktabs, intervals in brackets, the best in bold.
 
-A table needs ``\usepackage{booktabs}``, and one with a column of long texts
-``\usepackage{tabularx}``.
+A table needs the packages ``array``, ``booktabs`` and ``graphicx``.
 """
 
 from __future__ import annotations
@@ -16,7 +15,10 @@ from capsbench.reporting.tables.mean_cell import NO_BREAK, WITH_SEEDS
 from capsbench.reporting.tables.table import MISSING, Table, TableCell, TableColumn
 
 UNITS = {"%": "%", "pts": "points"}  # of a column whose numbers all have one, in its heading
-LONG_TEXT = 32  # characters, above which the lines of a column of text are broken
+LONG_TEXT = 36  # characters, above which the lines of a column of text are broken
+CENTIMETRES = 0.16  # width of a character
+NARROWEST, WIDEST = 3.5, 8.0  # centimetres, of a column of long texts, whose lines are two or more
+FITTED = r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%"  # only if too wide
 HEADING = 12  # characters of a line in the heading of a column of numbers
 SMALL_PRINT = 24  # characters of a line below a number
 GREEK = {
@@ -66,6 +68,8 @@ ESCAPES = str.maketrans(
 def render(table: Table, prefix: str) -> str:
     r"""Return a ``table`` environment with caption and label, ready for ``\input``.
 
+    A table that is wider than the text is made smaller.
+
     The interval of a mean is below it in brackets; without an interval, the values of the seeds are
     there in parentheses. Remarks are notes below the table.
 
@@ -80,20 +84,19 @@ def render(table: Table, prefix: str) -> str:
     between = "\n\\addlinespace\n" if any("\n" in row for row in rows) else "\n"
     heading = [_heading(column, unit) for column, unit in zip(table.columns, units, strict=True)]
     columns = [_alignment(table, index) for index in range(len(table.columns))]
-    is_broken = any("X" in column for column in columns)
-    environment, width = ("tabularx", r"{\linewidth}") if is_broken else ("tabular", "")
     lines = [
         r"\begin{table}",
         r"\centering\small",
         rf"\caption[{escape(table.title)}]{{{escape(_caption(table))}}}",
         rf"\label{{tab:{file_name(f'{prefix} {table.name}')}}}",
-        rf"\begin{{{environment}}}{width}{{{''.join(columns)}}}",
+        FITTED,
+        rf"\begin{{tabular}}{{{''.join(columns)}}}",
         r"\toprule",
         _line(heading),
         r"\midrule",
         between.join(rows),
         r"\bottomrule",
-        rf"\end{{{environment}}}",
+        r"\end{tabular}}",
     ]
     notes = [f"{mark}~{escape(note)}." for note, mark in marks.items()]
     notes += [f"{escape(note)}." for note in table.notes]
@@ -140,8 +143,11 @@ def _alignment(table: Table, index: int) -> str:
     texts = [row.contents()[index].text for row in table.rows]
     if column.numeric:
         return "r"
-    is_long = max(map(len, texts), default=0) > LONG_TEXT
-    return r">{\raggedright\arraybackslash}X" if is_long else "l"
+    longest = max(map(len, texts), default=0)
+    if longest <= LONG_TEXT:
+        return "l"
+    width = min(max(CENTIMETRES * longest / 2, NARROWEST), WIDEST)
+    return rf">{{\raggedright\arraybackslash}}p{{{width:.1f}cm}}"
 
 
 def _heading(column: TableColumn, unit: str) -> str:

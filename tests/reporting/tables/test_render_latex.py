@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 from dataclasses import replace
 
 import pytest
@@ -108,4 +110,20 @@ def test_remarks_are_notes_below_the_table():
 def test_a_column_of_long_texts_is_broken_into_lines():
     columns = (*text_columns("Model", "Reason"), *number_columns("A long heading of a column"))
     parsed = parse(render(table(("A", "word " * 20, "1"), columns=columns), "quick"))
-    assert parsed.columns == "lXr"
+    assert parsed.columns == "lpr"
+
+
+def test_latex_itself_takes_every_text_and_makes_a_wide_table_smaller(tmp_path):
+    engine = shutil.which("pdflatex")
+    if engine is None:
+        pytest.skip("pdflatex is not installed")
+    columns = (*text_columns("Model", "Reason"), *number_columns(*("Familiar" for _ in range(12))))
+    rows = [(text, text, *(TableCell("98.1 %", note=text) for _ in range(12))) for text in HOSTILE]
+    packages = "".join(rf"\usepackage{{{name}}}" for name in ("array", "booktabs", "graphicx"))
+    source = render(table(*rows, columns=columns, caption="".join(HOSTILE)), "quick")
+    text = rf"\documentclass{{article}}{packages}\begin{{document}}{source}\end{{document}}"
+    (tmp_path / "paper.tex").write_text(text, encoding="utf-8")
+    command = [engine, "-interaction=nonstopmode", "-halt-on-error", "paper.tex"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-2000:]
+    assert "Overfull" not in done.stdout.split("LaTeX Font Info")[-1]
