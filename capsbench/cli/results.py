@@ -1,4 +1,4 @@
-"""``capsbench results``: check exported records, add new ones, write the results page."""
+"""``capsbench results``: check exported records, add new ones, write the pages of results."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     Exported: TypeAlias = ExportedResults | ExportedClaims | ExportedSearch
 
-PAGE = Path("docs/results.md")
+DOCS, PAGES = Path("docs"), "docs/results.md and docs/results/"
 FILE_NAME = re.compile(r"[a-z0-9-]+\.json")
 
 
@@ -35,7 +35,7 @@ def results(
         "results"
     ),
     write: Annotated[
-        bool, typer.Option("--write", help=f"Write {PAGE} and its figures from the records.")
+        bool, typer.Option("--write", help=f"Write {PAGES} from the records, with their figures.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -108,10 +108,10 @@ def _add(
         All records with their files in the folder, and the copies.
 
     Raises:
-        UserError: A copy would replace another file, or the page cannot be made of the records.
+        UserError: A copy would replace another file, or the pages cannot be made of the records.
     """
     from capsbench.files.atomic import write_bytes
-    from capsbench.reporting.results_page import render
+    from capsbench.reporting.results_pages.pages import result_pages
 
     targets = {path: folder / records[path].name / path.name for path in added}
     for target, count in Counter(targets.values()).items():
@@ -130,17 +130,17 @@ def _add(
         or targets[path] not in records  # not a copy of one in the folder
     ]
     exported.sort(key=lambda each: each.path)
-    render(*_by_kind(exported))  # fails before any file is copied
+    result_pages(*_by_kind(exported))  # fails before any file is copied
     for path, target in targets.items():
         write_bytes(target, path.read_bytes())
     return exported, list(targets.values())
 
 
 def _write(exported: Sequence[Exported]) -> list[Path]:
-    """Write the page and its figures; return the files."""
-    from capsbench.reporting.results_page import write_page
+    """Write the pages and their figures; return the files."""
+    from capsbench.reporting.results_pages.pages import write_pages
 
-    return write_page(*_by_kind(exported), PAGE)
+    return write_pages(*_by_kind(exported), DOCS)
 
 
 def _by_kind(
@@ -178,7 +178,7 @@ def _row(
 
 
 def _require_checkout() -> None:
-    """Refuse to write the page anywhere but in the checkout that this package comes from.
+    """Refuse to write the pages anywhere but in the checkout that this package comes from.
 
     Raises:
         UserError: The package is installed without a checkout, or the working directory is another.
@@ -188,12 +188,12 @@ def _require_checkout() -> None:
     root = Path(capsbench.__file__).resolve().parents[1]
     if not (root / "pyproject.toml").is_file():
         raise UserError(
-            f"--write writes {PAGE} of a checkout, but this capsbench is installed without one: "
+            f"--write writes {PAGES} of a checkout, but this capsbench is installed without one: "
             "use the capsbench of a clone"
         )
     if Path.cwd().resolve() != root:
         raise UserError(
-            f"--write writes {PAGE} of the checkout {root}, but the working directory is "
+            f"--write writes {PAGES} of the checkout {root}, but the working directory is "
             f"{Path.cwd()}: change to the checkout"
         )
 

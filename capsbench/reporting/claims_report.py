@@ -13,7 +13,7 @@ from capsbench.files.lease import lease
 from capsbench.files.leftovers import clear_leftovers
 from capsbench.records import BenchmarkFolder, ClaimsRecord, Results, load_results
 from capsbench.records.one_version import require_one_revision
-from capsbench.reporting.comparisons.claim_answers import claim_answers
+from capsbench.reporting.comparisons.claim_answers import ClaimAnswer, claim_answers
 from capsbench.reporting.comparisons.claims import JudgedClaim, judge
 from capsbench.reporting.index.page import build_index
 from capsbench.reporting.index.summary import NAME, claims_summary
@@ -98,7 +98,7 @@ def _write(folder: Path, report: Path, inputs: str) -> None:
     judged = results.judged()
     tables = claim_tables(judged, record.scale)
     answers = claim_answers(judged)
-    summary = claims_summary(record, answers).model_dump_json(indent=1)
+    summary = claims_summary(record, [each.text for each in answers]).model_dump_json(indent=1)
     page = render_html.render(
         "claims.html.jinja",
         charts=True,
@@ -114,19 +114,35 @@ def _write(folder: Path, report: Path, inputs: str) -> None:
     )
     remove_link(report)
     clear_leftovers(report)
-    text = render_claims(record, tables)
+    claims = record.claims
+    heading = f"# {plain(claims.title)}\n\n{plain(claims.question)}"
+    text = f"{heading}\n\n{render_claims(record, answers, tables, level=2)}\n"
     texts = {"report.md": text, NAME: summary, "index.html": page}
     write_report(report, inputs, {name: each.encode() for name, each in texts.items()})
 
 
-def render_claims(record: ClaimsRecord, tables: Sequence[Table], *, level: int = 1) -> str:
-    """Return the report as Markdown text, with its heading at a level."""
-    claims = record.claims
-    parts = [f"{'#' * level} {plain(claims.title)}", plain(claims.question)]
+def render_answers(answers: Sequence[ClaimAnswer]) -> str:
+    """Return the answers to claims as a list in Markdown, the verdicts in bold."""
+    return "\n".join(f"* **{plain(each.verdict)}** {plain(each.tests)}" for each in answers)
+
+
+def render_claims(
+    record: ClaimsRecord, answers: Sequence[ClaimAnswer], tables: Sequence[Table], *, level: int
+) -> str:
+    """Return answers and tables of claims as Markdown text.
+
+    Args:
+        record: The record.
+        answers: The answers in sentences.
+        tables: The tables.
+        level: Level of the headings.
+    """
+    parts = []
     if record.scale is not None:
         parts.append(
             f"> **At the scale '{plain(record.scale)}', not at full size**: no verdict here is one "
             "on the claim in general."
         )
-    parts += [render_markdown.render(table, level=level + 1) for table in tables]
-    return "\n\n".join(parts) + "\n"
+    parts.append(render_answers(answers))
+    parts += [render_markdown.render(table, level=level) for table in tables]
+    return "\n\n".join(parts)

@@ -33,16 +33,16 @@ def test_write_of_an_installation_without_checkout_is_refused(refusal, tmp_path,
 def test_write_in_the_checkout(cli, tmp_path, monkeypatch):
     written = []
 
-    def write_page(*parts):
+    def write_pages(*parts):
         written.append(parts)
         return parts[-1:]
 
-    monkeypatch.setattr("capsbench.reporting.results_page.write_page", write_page)
+    monkeypatch.setattr("capsbench.reporting.results_pages.pages.write_pages", write_pages)
     monkeypatch.chdir(Path(capsbench.__file__).parents[1])
     code, text, _ = cli("results", "--folder", str(tmp_path), "--write")
     assert code == 0
     assert "0 valid records" in text
-    assert written == [([], [], [], Path("docs/results.md"))]
+    assert written == [([], [], [], Path("docs"))]
 
 
 @pytest.mark.parametrize("content", ["3", "[]", "null", '{"judged": 1}', '{"schema": 1}'])

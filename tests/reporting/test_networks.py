@@ -12,7 +12,7 @@ from capsbench.reporting import report
 from capsbench.reporting.exports.export import ExportedResults
 from capsbench.reporting.networks import networks
 from capsbench.reporting.protocol import protocol_terms
-from capsbench.reporting.results_page import render
+from capsbench.reporting.results_pages.pages import result_pages
 from capsbench.reporting.terminal import result_tables
 from capsbench.schema import benchmark_names, load_benchmark
 
@@ -48,7 +48,9 @@ def test_every_page_names_the_models_that_ran(folder):
     for text in (
         page.read_text("utf-8"),
         page.with_name("report.md").read_text("utf-8"),
-        render([ExportedResults(Path("results/quick/full.json"), results, [])]),
+        result_pages([ExportedResults(Path("results/quick/full.json"), results, [])])[
+            "results/quick.md"
+        ],
         console.export_text(),
     ):
         assert words in " ".join(text.split())

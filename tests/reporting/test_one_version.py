@@ -20,8 +20,8 @@ from capsbench.records.one_version import mixed_revisions, require_one_version
 from capsbench.reporting.claims_report import load_claims_results
 from capsbench.reporting.exports.export import ExportedResults
 from capsbench.reporting.rebuild import rebuild
-from capsbench.reporting.results_page import render
-from capsbench.reporting.tables.results_overview import EARLIER, overview_table
+from capsbench.reporting.results_pages.pages import result_pages
+from capsbench.reporting.tables.paper_tables import EARLIER
 from capsbench.schema.claims import Claims
 
 
@@ -213,11 +213,10 @@ def test_parts_of_claims_have_one_revision(claims):
         load_claims_results(claims)
 
 
-def test_the_overview_marks_earlier_revisions(folder, monkeypatch):
+def test_the_front_page_marks_earlier_revisions(folder, monkeypatch):
     exported = ExportedResults(folder / "full-0.json", load_results(folder), [])
-    place = "capsbench.reporting.tables.results_overview.earlier_revisions"
+    place = "capsbench.reporting.tables.paper_tables.earlier_revisions"
     for earlier in ([], ["model cnn-small 1 (now 2)"]):
         monkeypatch.setattr(place, lambda cells, earlier=earlier: earlier if cells else [])
-        (row,) = overview_table([exported]).rows
-        assert (EARLIER in str(row.cells[1])) == bool(earlier)
-        assert (f"full, {EARLIER} |" in render([exported])) == bool(earlier)
+        front = result_pages([exported])["results.md"]
+        assert (f"(full, {EARLIER}; " in front) == bool(earlier)

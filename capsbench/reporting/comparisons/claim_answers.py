@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
 
 from capsbench.reporting.comparisons.claims import JudgedClaim, JudgedTest
 from capsbench.reporting.comparisons.verdicts import verdict_text, without_margin
@@ -13,10 +16,28 @@ from capsbench.reporting.tables.claims_tables import (
 )
 from capsbench.schema.claims import Claim
 from capsbench.schema.parts import point_text
+from capsbench.statistics.power import smallest_detectable
 
 
-def claim_answers(judged: Sequence[JudgedClaim]) -> list[str]:
-    """Return sentences for each claim: its verdict, and each primary test with its interval.
+class ClaimAnswer(NamedTuple):
+    """The answer to a claim in sentences.
+
+    Attributes:
+        verdict: The claim with its verdict.
+        tests: Each primary test, with interval and smallest detectable difference.
+    """
+
+    verdict: str
+    tests: str
+
+    @property
+    def text(self) -> str:
+        """Both."""
+        return f"{self.verdict} {self.tests}"
+
+
+def claim_answers(judged: Sequence[JudgedClaim]) -> list[ClaimAnswer]:
+    """Return the answer to each claim.
 
     Args:
         judged: The verdicts.
@@ -24,15 +45,16 @@ def claim_answers(judged: Sequence[JudgedClaim]) -> list[str]:
     return [_answer(each) for each in judged]
 
 
-def _answer(judged: JudgedClaim) -> str:
-    sentences = [f"{judged.claim.claim}: {verdict_text(judged.verdict, judged.claim)}."]
+def _answer(judged: JudgedClaim) -> ClaimAnswer:
+    sentences = []
     for label in judged.networks:
         tests = [test for test in judged.primary if test.test.model == label]
         sentences.append(f"{label}: {'; '.join(_on_set(test, judged.claim) for test in tests)}.")
     seeds = {n for test in judged.primary if test.difference for n in test.difference.n_seeds}
     if seeds:
         sentences.append(f"{counted_range(seeds, 'seed')} of each network.")
-    return " ".join(sentences)
+    verdict = f"{judged.claim.claim}: {verdict_text(judged.verdict, judged.claim)}."
+    return ClaimAnswer(verdict, " ".join(sentences))
 
 
 def _on_set(judged: JudgedTest, claim: Claim) -> str:
@@ -48,4 +70,6 @@ def _on_set(judged: JudgedTest, claim: Claim) -> str:
         if own.interval:
             low, high = (bare_difference(test, limit) for limit in own.interval)
             facts.append(f"95 % interval {low} to {high}")
+        if not np.isnan(detectable := smallest_detectable(each)):
+            facts.append(f"detectable {difference_text(test, detectable)}")
     return f"{verdict} ({', '.join(facts)})"

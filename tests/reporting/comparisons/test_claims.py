@@ -334,10 +334,11 @@ def test_sentences_and_charts_have_the_difference_without_the_margin(parts):
     judged = judged_claim(parts, *tests)
     caps, _ = judged.tests
     low, high = (100 * (limit + 0.2) for limit in caps.difference.interval)
-    (sentence,) = claim_answers([judged])
-    assert sentence.startswith("Capsules are <better>: not decided. Caps: holds on one (")
+    ((verdict, sentence),) = claim_answers([judged])
+    assert verdict == "Capsules are <better>: not decided."
+    assert sentence.startswith("Caps: holds on one (")
     assert f"({100 * (caps.difference.mean + 0.2):.1f} pts, " in sentence
-    assert f"95 % interval {low:.1f} to {high:.1f}). Same: " in sentence
+    assert f"95 % interval {low:.1f} to {high:.1f}, detectable " in sentence
     assert sentence.endswith("5 seeds of each network.")
     charts = claim_charts([judged])
     rows = [row for each in charts["claim-1"].spec["datasets"].values() for row in each]
@@ -348,7 +349,7 @@ def test_sentences_and_charts_have_the_difference_without_the_margin(parts):
     error |= {"against_quantity": {"metric": "explained"}}
     assert list(claim_charts([judged_claim(parts, ACCURACY | {"model": "Caps"} | error)])) == []
     not_measured = claim_answers([judged_claim(parts, ACCURACY | {"model": "Caps"} | error)])
-    assert "Caps: not decided on one (not measured)." in not_measured[0]
+    assert "Caps: not decided on one (not measured)." in not_measured[0].text
 
 
 def points(text):

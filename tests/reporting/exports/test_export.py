@@ -24,7 +24,7 @@ from capsbench.reporting.exports.export import (
 )
 from capsbench.reporting.exports.revisions import earlier_revisions
 from capsbench.reporting.exports.search_checks import load_search
-from capsbench.reporting.results_page import render
+from capsbench.reporting.results_pages.pages import result_pages
 from capsbench.reporting.tables import render_markdown
 from capsbench.reporting.tables.result_tables import result_tables
 from capsbench.schema import benchmark_names, load_benchmark
@@ -58,9 +58,9 @@ def test_numbers_are_exported_and_folders_of_the_machine_are_not(folder, file):
     assert str(folder.parent) not in text
     assert "/somewhere" not in text
     check_export(exported)
-    page = render([exported])
-    assert "| quick | changed | 6 of 9 |" in page
-    assert f"results/quick/{file.name}" in page
+    pages = result_pages([exported])
+    assert "(changed; 6 of 9 cells; " in pages["results.md"]
+    assert f"results/quick/{file.name}" in pages["results/quick.md"]
 
 
 def test_details_of_one_machine_are_left_out(folder, file):
@@ -109,12 +109,12 @@ def test_a_contributed_record_is_copied_and_shown(folder, tmp_path, monkeypatch,
     assert main(["results", str(record), "--write"]) == 0
     (exported,) = exports_in(Path("results"))
     assert exported.path.name == record.name
-    page = Path("docs/results.md").read_text()
-    assert page == render([exported])
+    pages = {name: Path("docs", name).read_text() for name in result_pages([exported])}
+    assert pages == result_pages([exported])
     figure = f"docs/figures/results-quick-{record.stem}-by-view.svg"
     for path in (figure, f"results/quick/{record.name}"):
         assert Path(path).is_file()
-        assert path.removeprefix("docs/") in page
+        assert path.removeprefix("docs/") in pages["results/quick.md"]
     assert main(["results", "nowhere.json"]) == 2
     assert "nowhere.json" in capsys.readouterr().err
 
@@ -150,7 +150,7 @@ def test_a_record_replaces_no_other(file, monkeypatch, capsys):
 def test_a_record_of_earlier_revisions_stays_and_says_so(file, monkeypatch):
     exported = load_export(file)
     assert earlier_revisions(exported.results.cells) == []
-    assert "earlier revisions" not in render([exported])
+    assert "earlier revisions" not in result_pages([exported])["results/quick.md"]
     cells = [(find("models", "cnn-small").load(), 9), (load_measure("accuracy-by-view"), 9)]
     model, measure = (cls.revision for cls, _ in cells)
     for cls, revision in cells:
@@ -160,7 +160,8 @@ def test_a_record_of_earlier_revisions_stays_and_says_so(file, monkeypatch):
         f"model cnn-small {model} (now 9)",
         f"measure accuracy-by-view {measure} (now 9)",
     ]
-    assert f"Measured with earlier revisions: model cnn-small {model} (now 9)" in render([exported])
+    page = result_pages([exported])["results/quick.md"]
+    assert f"Measured with earlier revisions: model cnn-small {model} (now 9)" in page
 
 
 def test_a_command_ends_no_code_span(file):
@@ -168,9 +169,8 @@ def test_a_command_ends_no_code_span(file):
     content.pop("checksum", None)
     content["record"]["command"] = "capsbench run `<img src=x onerror=alert(1)>`"
     file.write_text(json.dumps(content))
-    assert "`` capsbench run `<img src=x onerror=alert(1)>` ``" in render(
-        exports_in(file.parents[1])
-    )
+    page = result_pages(exports_in(file.parents[1]))["results/quick.md"]
+    assert "`` capsbench run `<img src=x onerror=alert(1)>` ``" in page
 
 
 def test_words_are_those_of_the_shipped_benchmark(file):
@@ -183,7 +183,7 @@ def test_words_are_those_of_the_shipped_benchmark(file):
 
 
 def test_every_published_number_is_on_the_page():
-    page = render([])
+    page = result_pages([])["results.md"]
     for benchmark in benchmark_names():
         for entry in load_benchmark(benchmark).published:
             assert render_markdown.plain(entry.printed) in page
@@ -197,6 +197,9 @@ def test_the_records_of_the_repository_are_sound_and_the_page_shows_them():
     for one in claims:
         check_claims(one)
     searches = [load_search(path) for path in sorted((ROOT / "results/searches").glob("*.json"))]
-    page = render(exported, claims, searches)
-    assert (ROOT / "docs/results.md").read_text(encoding="utf-8") == page
-    assert all(each.record.name in page for each in searches)
+    pages = result_pages(exported, claims, searches)
+    for name, page in pages.items():
+        assert (ROOT / "docs" / name).read_text(encoding="utf-8") == page
+    written = {path.name for path in (ROOT / "docs/results").iterdir()}
+    assert written == {Path(name).name for name in pages if name.startswith("results/")}
+    assert all(each.record.name in pages["results/searches.md"] for each in searches)

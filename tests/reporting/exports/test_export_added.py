@@ -9,7 +9,7 @@ from capsbench.errors import UserError
 from capsbench.records import ProtocolChanges
 from capsbench.reporting.exports.checks import check_export
 from capsbench.reporting.exports.export import export_benchmark, load_export
-from capsbench.reporting.results_page import render
+from capsbench.reporting.results_pages.pages import result_pages
 from capsbench.running.benchmark import run_benchmark
 from capsbench.running.plan import plan
 from capsbench.running.session import Session
@@ -37,7 +37,7 @@ def test_the_protocol_of_a_record_holds_the_added_models(folder, tmp_path):
     assert [cell.label for cell in exported.results.cells] == ["CNN", "Narrow"]
     assert exported.results.benchmark.models[-1].label == "Narrow"
     check_export(exported)
-    page = render([exported])
+    page = result_pages([exported])["results/quick.md"]
     assert "added=Narrow" in page
     assert "added to the protocol: Narrow; not run: " in page
 

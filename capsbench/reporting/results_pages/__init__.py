@@ -1,0 +1,1 @@
+"""The pages of results in the documentation, made from exported records alone."""

@@ -1,0 +1,69 @@
+"""The page of one benchmark in the documentation: all of its exported records."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from capsbench.records.benchmark import FULL
+from capsbench.reporting.comparisons.answers import answers
+from capsbench.reporting.exports.export import ExportedResults
+from capsbench.reporting.formatting import listed
+from capsbench.reporting.networks import networks
+from capsbench.reporting.results_pages.origin import origin
+from capsbench.reporting.tables import render_markdown
+from capsbench.reporting.tables.render_markdown import plain
+from capsbench.reporting.tables.result_tables import result_tables
+from capsbench.reporting.tuning import tuning
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def render_benchmark(exported: Sequence[ExportedResults]) -> str:
+    """Return the page of a benchmark as Markdown text.
+
+    Args:
+        exported: Its exported records.
+    """
+    benchmark = exported[0].results.benchmark
+    parts = [f"# {plain(benchmark.name)}: {plain(benchmark.title)}", plain(benchmark.question)]
+    for each in exported:
+        parts += _record_section(each)
+    return "\n\n".join(parts) + "\n"
+
+
+def benchmark_figures(exported: ExportedResults) -> dict[str, Figure]:
+    """Draw the figures of a record, by the name of the file."""
+    from capsbench.reporting.figures.cost_figure import cost_figure
+    from capsbench.reporting.figures.heat_map import accuracy_by_joint_view
+    from capsbench.reporting.figures.scaling_figures import varied_figure
+    from capsbench.reporting.figures.view_figure import accuracy_by_view
+
+    results = exported.results
+    figures = {
+        "by-view": accuracy_by_view(results),
+        "by-joint-view": accuracy_by_joint_view(results),
+        "varied": varied_figure(results),
+        "cost": cost_figure(results),
+    }
+    start = f"results-{exported.name}-{exported.path.stem}"
+    return {f"{start}-{name}.svg": figure for name, figure in figures.items() if figure}
+
+
+def _record_section(exported: ExportedResults) -> Iterator[str]:
+    results, record = exported.results, exported.results.record
+    yield f"## {plain('Full size' if record.size == FULL else f'Size: {record.size}')}"
+    yield plain(networks(results))
+    if record.change_texts:
+        size = "" if record.size == FULL else f"At another size ({record.size}). "
+        data = f"On {results.benchmark.data.name}. " if record.other_data else ""
+        yield f"> **{plain(size + data)}Changed:** {plain(listed(record.change_texts))}."
+    yield "\n".join(f"* {plain(answer)}" for answer in answers(results, exported.differences))
+    labels = [entry.label for entry in results.benchmark.models]
+    yield f"**Tuning.** {plain(tuning(record, labels))}"
+    for name in benchmark_figures(exported):
+        yield f"![{plain(results.benchmark.title)}](../figures/{name})"
+    for table in result_tables(results, exported.differences):
+        yield render_markdown.render(table, level=3)
+    yield origin(record.command, results.cells, record.provenance, exported.path)
