@@ -203,17 +203,25 @@ def test_a_table_is_sorted_by_its_numbers_and_filtered(page: Browser, show):
     page.execute_script(
         "arguments[0].scrollIntoView({block: 'center', behavior: 'instant'})", heading
     )
-    heading.click()
-    assert heading.get_attribute("aria-sort") == "ascending"
-    heading.click()
-    assert page.execute_script(values) == sorted(original, reverse=True)
-    heading.click()
-    assert page.execute_script(values) == original
+
+    def click(order: str | None, expected: list[float]) -> None:
+        heading.click()  # the table is drawn after the event
+        WebDriverWait(page, 10).until(
+            lambda b: (
+                heading.get_attribute("aria-sort") == order and b.execute_script(values) == expected
+            )
+        )
+
+    click("ascending", original)
+    click("descending", original[::-1])
+    click(None, original)
     search = page.find_element(By.CSS_SELECTOR, ".numbers .dt-search input")
     rows = search.find_elements(By.XPATH, "ancestor::details//tbody/tr")
     search.send_keys("-90")
-    left = search.find_elements(By.XPATH, "ancestor::details//tbody/tr")
-    assert 0 < len(left) < len(rows)
+    left = "ancestor::details//tbody/tr"
+    WebDriverWait(page, 10).until(
+        lambda _: 0 < len(search.find_elements(By.XPATH, left)) < len(rows)
+    )
     search.clear()
 
 
