@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import pytest
@@ -30,9 +30,21 @@ from capsbench.training.selection import RULES, at_step
 from capsbench.values import Quantity, Value
 from capsbench.viewpoint.grid import ViewGrid
 
+if TYPE_CHECKING:
+    from tests.reporting.chromium import Browser
+
 VERSIONS = {"python": "3.11.9", "torch": "2.15.0", "capsbench": "0.1.0"}
 MODELS = (("CNN", "cnn-small"), ("Dynamic routing", "capsnet-dr"), ("EM routing", "capsnet-em"))
 IMAGES = 400
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """Headless Chromium; the test is skipped, with a reason, if it is not installed."""
+    from tests.reporting.chromium import started_browser
+
+    with started_browser(tmp_path_factory.mktemp("browser")) as started:
+        yield started
 
 
 class WriteBenchmark(Protocol):

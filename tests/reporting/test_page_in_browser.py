@@ -2,37 +2,23 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from axe_core_python import __file__ as axe_package
-from selenium import webdriver
-from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.wait import WebDriverWait
 
 from capsbench.reporting import report
 from capsbench.reporting.comparison import compare
+from tests.reporting.chromium import Browser, open_all, serious_problems
 from tests.reporting.comparisons.two_runs import write_run
 from tests.reporting.test_hostile_records import write_hostile
 from tests.reporting.test_loading import write_claims
 
-FLAGS = (
-    "--headless=new",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
 HOSTILE = "<script>document.title='broken'</script>"
-Browser = webdriver.Chrome
 
 # Every element with text of its own: text, color, and the background behind it.
 COLORS = """
@@ -63,22 +49,6 @@ return [...document.querySelectorAll('.swatch path')].map(e => numbers(getComput
 
 
 @pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    binary = shutil.which("chromium") or shutil.which("chromium-browser")
-    driver = shutil.which("chromedriver")
-    if binary is None or driver is None:
-        pytest.skip("chromium or chromedriver is not installed")
-    options = webdriver.ChromeOptions()
-    options.binary_location = binary
-    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('browser')}"):
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    with webdriver.Chrome(options=options, service=Service(driver)) as started:
-        started.set_script_timeout(60)
-        yield started
-
-
-@pytest.fixture(scope="module")
 def page(browser: Browser, tmp_path_factory: pytest.TempPathFactory, write_benchmark) -> Browser:
     """The page of three models (one of them with a hostile name), all details open."""
     models = (("CNN", "cnn-small"), (HOSTILE, "capsnet-dr"), ("EM routing", "capsnet-em"))
@@ -91,13 +61,6 @@ def page(browser: Browser, tmp_path_factory: pytest.TempPathFactory, write_bench
     browser.get(report.build(folder).as_uri())
     open_all(browser)
     return browser
-
-
-def open_all(browser: Browser) -> None:
-    """Open all details, and wait until every chart is drawn."""
-    browser.execute_script("document.querySelectorAll('details').forEach(d => d.open = true)")
-    undrawn = "return [...document.querySelectorAll('.chart')].filter(e => !e.querySelector('svg'))"
-    WebDriverWait(browser, 60).until(lambda b: not b.execute_script(undrawn))
 
 
 @pytest.fixture
@@ -241,17 +204,25 @@ def test_a_table_is_sorted_by_its_numbers_and_filtered(page: Browser, show):
     page.execute_script(
         "arguments[0].scrollIntoView({block: 'center', behavior: 'instant'})", heading
     )
-    heading.click()
-    assert heading.get_attribute("aria-sort") == "ascending"
-    heading.click()
-    assert page.execute_script(values) == sorted(original, reverse=True)
-    heading.click()
-    assert page.execute_script(values) == original
+
+    def click(order: str | None, expected: list[float]) -> None:
+        heading.click()  # the table is drawn after the event
+        WebDriverWait(page, 10).until(
+            lambda b: (
+                heading.get_attribute("aria-sort") == order and b.execute_script(values) == expected
+            )
+        )
+
+    click("ascending", original)
+    click("descending", original[::-1])
+    click(None, original)
     search = page.find_element(By.CSS_SELECTOR, ".numbers .dt-search input")
     rows = search.find_elements(By.XPATH, "ancestor::details//tbody/tr")
     search.send_keys("-90")
-    left = search.find_elements(By.XPATH, "ancestor::details//tbody/tr")
-    assert 0 < len(left) < len(rows)
+    left = "ancestor::details//tbody/tr"
+    WebDriverWait(page, 10).until(
+        lambda _: 0 < len(search.find_elements(By.XPATH, left)) < len(rows)
+    )
     search.clear()
 
 
@@ -269,15 +240,6 @@ def test_axe_finds_nothing_serious(page: Browser, show, width: int, scheme: str)
     assert serious_problems(page) == []
 
 
-def serious_problems(page: Browser) -> list[tuple[str, str]]:
-    """Return what axe finds that is serious or critical: the rule, and an element."""
-    page.execute_script((Path(str(axe_package)).parent / "axe.min.js").read_text())
-    found = page.execute_async_script("axe.run(document).then(arguments[0])")
-    assert found["passes"]
-    serious = [each for each in found["violations"] if each["impact"] in ("serious", "critical")]
-    return [(each["id"], each["nodes"][0]["html"][:200]) for each in serious]
-
-
 def test_no_other_script_may_run(page: Browser):
     page.get_log("browser")
     page.execute_script(
@@ -286,24 +248,6 @@ def test_no_other_script_may_run(page: Browser):
     )
     assert page.execute_script("return window.broken") is None
     assert "Content Security Policy" in page.get_log("browser")[0]["message"]
-
-
-@pytest.mark.parametrize("width", [360, 1280])
-def test_the_page_of_all_benchmarks(browser: Browser, tmp_path: Path, write_benchmark, width: int):
-    folder: Path = write_benchmark(tmp_path, models=(("CNN", "cnn-small"), ("B", "capsnet-dr")))
-    report.build(folder)
-    browser.get_log("browser")
-    browser.get((tmp_path / "index.html").as_uri())
-    metrics = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": False}
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
-    rows = "return document.querySelectorAll('table.leaderboard tbody tr').length"
-    assert browser.execute_script(rows) == 2
-    browser.find_element(By.CSS_SELECTOR, "[data-column]").send_keys("capsules")
-    assert browser.execute_script(rows) == 1
-    browser.execute_script("document.querySelectorAll('details').forEach(d => d.open = true)")
-    assert browser.execute_script("return document.documentElement.scrollWidth") <= width
-    assert serious_problems(browser) == []
-    assert browser.get_log("browser") == []
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

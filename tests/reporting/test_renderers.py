@@ -89,7 +89,7 @@ def test_html():
     assert "2 seeds" not in text  # each seed is listed
     assert re.findall(r'<tr class="marked">', text) == ['<tr class="marked">']
     assert '<td data-title="Kind" class="text">–</td>' in text
-    assert '<td data-title="Accuracy">cannot draw</td>' in text
+    assert '<td data-title="Accuracy" data-order="">cannot draw</td>' in text
     assert '<p class="note">All of it.</p>' in text
     assert "<li>C: seed 0 diverged</li>" in text
 

@@ -5,19 +5,21 @@ So that page reads one small file for each benchmark, and no records.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from pydantic import BaseModel, ConfigDict
 
-from capsbench.records import CellResult, ClaimsRecord, Results
+from capsbench.records import BenchmarkRecord, CellResult, ClaimsRecord, Results
+from capsbench.records.benchmark import FULL
 from capsbench.reporting.comparisons.aggregate import SeedValues, aggregate_seeds
 from capsbench.reporting.comparisons.answers import answers
 from capsbench.reporting.comparisons.differences import ModelDifference
 from capsbench.reporting.comparisons.scaling import accuracies
 from capsbench.reporting.formatting import listed
+from capsbench.reporting.index.work import Work, work_of
 from capsbench.reporting.networks import family
 from capsbench.reporting.tables.split_table import heading
+from capsbench.schema.parts import point_text
 
 NAME = "summary.json"  # of the file in the folder of a report
 
@@ -32,11 +34,13 @@ class Accuracy(Part):
     """An accuracy of a model over seeds.
 
     Attributes:
-        label: Title of the model.
+        label: Label of the model; of one that was trained elsewhere with a remark.
         network: Name of the model.
         family: Family of the network; empty for a user's own network.
         parameters: Number of parameters; None if unknown.
+        flops: Operations of one image; None if unknown.
         name: Name of the accuracy.
+        case: Value or case of what the benchmark varies, with its name; empty if it varies nothing.
         mean: Mean over seeds.
         interval: 95 % interval of the mean; None if undefined.
         seeds: Number of seeds; 0 for a model that was trained elsewhere.
@@ -46,19 +50,12 @@ class Accuracy(Part):
     network: str
     family: str
     parameters: int | None
+    flops: int | None
     name: str
+    case: str
     mean: float
     interval: tuple[float, float] | None
     seeds: int
-
-
-class Work(Part):
-    """Trainings of one day, commit and device."""
-
-    date: str
-    commit: str
-    device: str
-    trainings: int
 
 
 class Summary(Part):
@@ -67,22 +64,30 @@ class Summary(Part):
     Attributes:
         title: Title.
         question: Question.
-        changed: Sentence on what differs from the shipped protocol; empty if nothing does.
+        size: ``full``, the name of a scale, or ``changed``.
+        changed: Sentences on what differs from the shipped protocol; empty if nothing does.
         command: The command that was run last.
         date: Its date.
         answers: The answer in sentences.
-        accuracies: Accuracies of the models; the last name is the headline.
-        history: What was trained when.
+        accuracies: Accuracies of the models, case by case; name and case of the last one are those
+            of the leaderboard.
+        history: What was trained and measured when.
     """
 
     title: str
     question: str
+    size: str
     changed: str
     command: str
     date: str
     answers: tuple[str, ...]
     accuracies: tuple[Accuracy, ...] = ()
     history: tuple[Work, ...] = ()
+
+    @property
+    def is_full(self) -> bool:
+        """True for the protocol of the benchmark's file at full size."""
+        return self.size == FULL
 
 
 def benchmark_summary(results: Results, differences: Sequence[ModelDifference]) -> Summary:
@@ -96,26 +101,37 @@ def benchmark_summary(results: Results, differences: Sequence[ModelDifference]) 
     return Summary(
         title=results.benchmark.title,
         question=results.benchmark.question,
-        changed=f"Changed: {listed(record.change_texts)}." if record.change_texts else "",
+        size=record.size,
+        changed=_changed(record),
         command=record.command,
         date=record.provenance.date,
         answers=tuple(answers(results, differences)),
         accuracies=tuple(_accuracies(results)),
-        history=tuple(_history(results.cells)),
+        history=tuple(work_of(results)),
     )
+
+
+def _changed(record: BenchmarkRecord) -> str:
+    if not record.change_texts:
+        return ""
+    return f"{record.change_title} Changed: {listed(record.change_texts)}."
 
 
 def claims_summary(record: ClaimsRecord, answers: Sequence[str]) -> Summary:
     """Return the summary of claims.
 
+    Work and accuracies are in the summaries of their benchmarks.
+
     Args:
         record: The record of the claims.
         answers: The answers in sentences.
     """
+    scale = record.scale
     return Summary(
         title=record.claims.title,
         question=record.claims.question,
-        changed="" if record.scale is None else f"At the scale {record.scale}.",
+        size=scale or FULL,
+        changed="" if scale is None else f"At the scale '{scale}', not at full size.",
         command=record.command,
         date=record.provenance.date,
         answers=tuple(answers),
@@ -123,37 +139,29 @@ def claims_summary(record: ClaimsRecord, answers: Sequence[str]) -> Summary:
 
 
 def _accuracies(results: Results) -> Iterator[Accuracy]:
+    vary = results.benchmark.vary
+    cases: dict[float | None, str] = {None: ""}
+    if vary is not None:
+        cases = {vary.position(at): f"{vary.name}: {point_text(at)}" for at in vary.points}
     for measure, quantity in accuracies(results.cells):
-        for title, cells in results.by_label().items():
-            values = aggregate_seeds(cells, measure, quantity)
-            if values is not None:
-                yield _accuracy(title, cells, heading(quantity), values)
+        for at, case in cases.items():
+            for cells in results.by_label(at).values():
+                values = aggregate_seeds(cells, measure, quantity)
+                if values is not None:
+                    yield _accuracy(cells, heading(quantity), case, values)
 
 
-def _accuracy(title: str, cells: Sequence[CellResult], name: str, values: SeedValues) -> Accuracy:
-    network = cells[0].reference.model
+def _accuracy(cells: Sequence[CellResult], name: str, case: str, values: SeedValues) -> Accuracy:
+    first = cells[0]
     return Accuracy(
-        label=title,
-        network=network,
-        family=family(network),
+        label=first.title if first.trained_elsewhere else first.label,
+        network=first.reference.model,
+        family=family(first.reference.model),
         parameters=next((c.parameters for c in cells if c.parameters is not None), None),
+        flops=next((c.flops for c in cells if c.flops is not None), None),
         name=name,
+        case=case,
         mean=values.mean,
         interval=values.interval,
         seeds=0 if None in values.values else values.n,
     )
-
-
-def _history(cells: Sequence[CellResult]) -> list[Work]:
-    """Return how many trainings were done on each day, newest first."""
-    trainings = [cell.training for cell in cells if cell.training]
-    counts = Counter(
-        (
-            each.provenance.date[:10],
-            each.provenance.commit or "unknown",
-            each.execution.device_name,
-        )
-        for each in trainings
-    )
-    rows = [Work(date=d, commit=c, device=v, trainings=n) for (d, c, v), n in counts.items()]
-    return sorted(rows, key=lambda work: (work.date, work.commit, work.device), reverse=True)

@@ -32,6 +32,8 @@ class TableCell:
             tells it.
         limits: Low and high of the interval, as numbers; None if undefined.
         best: True for a mean that may be the best of its column.
+        link: Address to which the text links on a page; empty for no link.
+        copied: True for a command, which a button on a page copies.
     """
 
     text: str
@@ -43,6 +45,8 @@ class TableCell:
     number: float | None = None
     limits: Interval | None = None
     best: bool = False
+    link: str = ""
+    copied: bool = False
 
     @property
     def order(self) -> float | None:
@@ -79,11 +83,13 @@ class TableColumn:
         title: Text of the heading.
         numeric: True for numbers, which are aligned to the right.
         accuracy: Measure and quantity of a column of accuracies, one model a row; None for others.
+        group: What the column belongs to, such as a benchmark; empty for nothing.
     """
 
     title: str
     numeric: bool = True
     accuracy: tuple[str, Quantity] | None = None
+    group: str = ""
 
 
 @dataclass(frozen=True)

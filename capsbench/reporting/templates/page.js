@@ -63,8 +63,10 @@ function makeSortable(root) {
   for (const table of root.querySelectorAll("table.sortable")) {
     if (tables.has(table) || table.closest("details:not([open])")) continue;
     const search = table.tBodies[0].rows.length > 8 ? "search" : null;
+    const headings = table.tHead.rows[table.tHead.rows.length - 1].cells; // those that sort
     const sorted = new DataTable(table, {
       autoWidth: false,
+      columns: Array.from(headings, (cell) => ({ ariaTitle: cell.textContent })),
       info: false,
       layout: { topStart: search, topEnd: null, bottomStart: null, bottomEnd: null },
       language: { search: "Filter", emptyTable: "No rows" },
@@ -95,7 +97,7 @@ addEventListener("beforeprint", () => {
 addEventListener("afterprint", fit);
 fit();
 
-// Filters of a table: a value of a column, or the most of a number.
+// Filters of a table: a value of a column, or the most of a number, which hides unknown ones.
 for (const controls of document.querySelectorAll("[data-filters]")) {
   const table = tables.get(document.querySelector(`table.${controls.dataset.filters}`));
   const choice = controls.querySelector("[data-column]");
@@ -103,7 +105,7 @@ for (const controls of document.querySelectorAll("[data-filters]")) {
   table?.search.fixed("own", (_, values, row) => {
     const cells = table.row(row).node().cells;
     const family = cells[choice.dataset.column].textContent.trim();
-    const number = Number(cells[most.dataset.most].dataset.order ?? 0);
+    const number = parseFloat(cells[most.dataset.most].dataset.order); // NaN if unknown
     return (!choice.value || family === choice.value) && (!most.value || number <= most.value);
   });
   controls.addEventListener("input", () => table?.draw());

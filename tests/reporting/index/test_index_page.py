@@ -2,47 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
 
-from capsbench.names import table
 from capsbench.records import load_results
 from capsbench.reporting import report
-from capsbench.reporting.index.page import build_index, history, leaderboard, model_tables
-from capsbench.reporting.index.summary import NAME, Accuracy, Summary, Work
+from capsbench.reporting.index.page import build_index, render_index
+from capsbench.reporting.index.summary import NAME
 from capsbench.reporting.tables.summary_table import accuracy_on
+from tests.reporting.index.made_up import accuracy, summary, work
 from tests.reporting.page_elements import Elements, foreign_scripts, without_scripts
 
 HOSTILE = "<script>alert(1)</script>"
 MODELS = (("CNN", "cnn-small"), (HOSTILE, "capsnet-dr"))
-
-
-def accuracy(label: str, network: str, name: str, mean: float, parameters: int = 10) -> Accuracy:
-    return Accuracy(
-        label=label,
-        network=network,
-        family="convolutions",
-        parameters=parameters,
-        name=name,
-        mean=mean,
-        interval=None,
-        seeds=2,
-    )
-
-
-def summary(*accuracies: Accuracy, history: tuple[Work, ...] = ()) -> Summary:
-    return Summary(
-        title="Title",
-        question="Question?",
-        changed="",
-        command="capsbench run quick",
-        date="2026-11-30",
-        answers=("Yes.",),
-        accuracies=accuracies,
-        history=history,
-    )
 
 
 @pytest.fixture(scope="module")
@@ -77,53 +50,59 @@ def test_names_are_text(runs: Path):
         assert not [name for name in attributes if name.startswith("on")]
 
 
-def test_a_benchmark_without_a_summary_is_left_out(runs: Path, tmp_path: Path, write_benchmark):
+def test_a_benchmark_without_a_summary_is_named_alone(tmp_path: Path, write_benchmark):
     folder = write_benchmark(tmp_path, models=MODELS[:1], seeds=(0,))
-    assert "No benchmark has a page yet" in build_index(tmp_path).read_text()
+    page = build_index(tmp_path).read_text()
+    assert "No benchmark has a page yet" in page
+    assert "without a page of this version: quick." in page
     report.build(folder)
+    assert "without a page" not in (tmp_path / "index.html").read_text()
     (folder / "report" / NAME).write_text('{"title": "of another version"}')
-    assert "No benchmark has a page yet" in build_index(tmp_path).read_text()
+    page = build_index(tmp_path).read_text()
+    assert "without a page of this version: quick." in page
+    assert 'href="quick/report/index.html"' not in page
 
 
-def test_the_summary_says_the_family_of_each_network(runs: Path):
-    content = json.loads((runs / "quick/report" / NAME).read_text())
-    families = {each["network"]: each["family"] for each in content["accuracies"]}
-    assert families == {"cnn-small": "convolutions", "capsnet-dr": "capsules"}
-    assert content["history"][0]["trainings"] == 6
+def links(page: str) -> list[str]:
+    elements = Elements(page).elements
+    return [str(each["href"]) for name, each in elements if name == "a" and "href" in each]
 
 
-def test_every_network_of_ours_has_a_family():
-    others = {name for name, target in table("models").items() if target.load().family == "other"}
-    assert others == {"averaged"}  # which is a network of any family
+def test_every_link_leads_to_a_page_or_a_part(runs: Path):
+    page = (runs / "index.html").read_text()
+    parts = {each.get("id") for _, each in Elements(page).elements}
+    for link in links(page):
+        if link.startswith("#"):
+            assert link[1:] in parts
+        else:
+            assert (runs / link).is_file()
+    assert {"#model-0", "#model-1"} <= set(links(page))
 
 
-def test_the_leaderboard_has_the_last_accuracy_of_each_benchmark():
-    summaries = {
-        "one": summary(
-            accuracy("A", "a", "Familiar", 0.9),
-            accuracy("A", "a", "Novel", 0.5),
-            accuracy("B", "b", "Novel", 0.25, parameters=2000),
-        ),
-        "two": summary(accuracy("A", "a", "Familiar", 0.75, parameters=20)),
-        "three": summary(),
+def test_a_benchmark_of_another_size_is_marked():
+    sentence = "This is not the protocol. Changed: recipe.steps=5."
+    one = accuracy("A", "a", "Novel", 0.5)
+    page = render_index(
+        {
+            "small": summary(one, size="cpu", changed=sentence),
+            "whole": summary(one, changed="With other seeds."),
+        }
+    )
+    assert page.count(f"</span> {sentence}") == 1  # in the list of benchmarks, after a mark
+    assert page.count('class="mark"') == 2  # in the table and in the list
+    assert ">cpu</a>" in page and ">cpu</span>" in page
+    assert "#benchmark-small" in links(page)
+    assert ">With other seeds.</p>" in page
+    assert "#benchmark-whole" not in links(page)
+
+
+def test_commands_can_be_copied():
+    done = work("2026-11-30", command="capsbench run <name>", trainings=3)
+    one = accuracy("A", "cnn-small", "Novel", 0.5)
+    page = render_index({"quick": summary(one, history=(done,))})
+    copied = [each["data-copy"] for _, each in Elements(page).elements if "data-copy" in each]
+    assert set(copied) == {
+        "capsbench run quick",
+        "capsbench run <name>",
+        "capsbench show cnn-small",
     }
-    board = leaderboard(summaries)
-    assert [column.title for column in board.columns[4:]] == ["one: Novel", "two: Familiar"]
-    cells = [[cell.text for cell in row.contents()] for row in board.rows]
-    assert cells == [
-        ["A", "a", "convolutions", "10 to 20", "50.0 %", "75.0 %"],
-        ["B", "b", "convolutions", "2,000", "25.0 %", "–"],
-    ]
-    assert [row.contents()[3].order for row in board.rows] == [20, 2000]
-    tables = model_tables(summaries)
-    assert [(each.title, len(each.rows)) for each in tables] == [("a", 3), ("b", 1)]
-
-
-def test_the_history_has_the_newest_first():
-    old = Work(date="2026-11-01", commit="a" * 40, device="cpu", trainings=3)
-    new = Work(date="2026-11-02", commit="b" * 40, device="cpu", trainings=1)
-    rows = history({"one": summary(history=(old,)), "two": summary(history=(new,))}).rows
-    assert [[cell.text for cell in row.contents()][:3] for row in rows] == [
-        ["2026-11-02", "two", "b" * 12],
-        ["2026-11-01", "one", "a" * 12],
-    ]
