@@ -91,6 +91,17 @@ def squared_error(value: float) -> str:
     return f"{value:.4f}"
 
 
+def measured(value: float) -> str:
+    """Return a measured number without a unit, with three digits or all of a whole number.
+
+    >>> measured(0.650612), measured(-12.3456), measured(1234.5), measured(200.0)
+    ('0.651', '−12.3', '1,234', '200')
+    """
+    if value.is_integer() or abs(value) >= 1000:
+        return f"{value:,.0f}".replace("-", "−")
+    return number(float(f"{value:.3g}"))
+
+
 def count(value: float) -> str:
     """Return a whole number, or the mean of some.
 
@@ -156,7 +167,7 @@ NUMBER_FORMATS = {
     "ratio": NumberFormat(percent, share),
     "difference of shares": NumberFormat(points, share),
     "squared error": NumberFormat(squared_error, squared_error),
-    "number": NumberFormat(number, number),
+    "number": NumberFormat(measured, measured),
     "count": NumberFormat(count, count),
     "bytes": NumberFormat(size, size),
     "per second": NumberFormat(lambda value: f"{rate(value)} per second", rate),

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from capsbench.measures import Headline, load_measure
 from capsbench.records import CellResult, Results
 from capsbench.reporting.comparisons.aggregate import (
+    ACCURACY_BY_VIEW,
     CurvePoint,
     SeedValues,
     aggregate_seeds,
@@ -14,6 +15,7 @@ from capsbench.reporting.comparisons.aggregate import (
     view_factors,
 )
 from capsbench.reporting.comparisons.differences import ModelDifference
+from capsbench.reporting.comparisons.joint_views import ACCURACY_BY_JOINT_VIEW
 from capsbench.reporting.comparisons.scaling import accuracies
 from capsbench.reporting.formatting import (
     FACTORS,
@@ -80,7 +82,8 @@ def _answers(results: Results, differences: Sequence[ModelDifference]) -> Iterat
 def _headlines(results: Results) -> Iterator[tuple[str, Headline]]:
     """Yield the accuracies, and then the headlines of measures, each with its measure."""
     for measure, quantity in accuracies(results.cells):
-        yield measure, Headline(quantity, heading(quantity))
+        views = " views" if measure in (ACCURACY_BY_VIEW, ACCURACY_BY_JOINT_VIEW) else ""
+        yield measure, Headline(quantity, f"{heading(quantity)}{views}")
     for measure in dict.fromkeys(config.measure for config in results.benchmark.measures):
         for headline in load_measure(measure).headlines:
             yield measure, headline

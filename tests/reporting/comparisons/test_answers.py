@@ -61,7 +61,7 @@ def test_the_best_model_is_named_with_interval_and_counts(results: Results):
         key=lambda pair: pair[1].mean,
     )
     assert numbers.interval is not None
-    assert familiar.startswith(f"Familiar: {best} has the highest mean of 2 models")
+    assert familiar.startswith(f"Familiar views: {best} has the highest mean of 2 models")
     low, high = (f"{100 * limit:.1f}" for limit in numbers.interval)
     assert f"{100 * numbers.mean:.1f} % (95 % interval {low} to {high}; 3 seeds" in familiar
 
@@ -123,7 +123,7 @@ def test_the_views_that_keep_the_level_are_told(means: tuple[float, ...], text: 
 def test_one_model_has_no_rank(tmp_path: Path, write_benchmark):
     results = load_results(write_benchmark(tmp_path, models=MODELS[:1], seeds=(0,)))
     familiar, *_ = answers(results, [])
-    assert familiar.startswith("Familiar: CNN is at ")
+    assert familiar.startswith("Familiar views: CNN is at ")
     assert "highest" not in familiar
 
 
