@@ -9,7 +9,9 @@ from capsbench.reporting.claims_report import render_claims
 from capsbench.reporting.comparisons.claim_answers import claim_answers
 from capsbench.reporting.exports.claims_export import ExportedClaims
 from capsbench.reporting.results_pages.origin import origin
+from capsbench.reporting.tables import render_markdown
 from capsbench.reporting.tables.claims_tables import claim_tables
+from capsbench.reporting.tables.leave_one_out_table import leave_one_out_table
 from capsbench.reporting.tables.render_markdown import plain
 from capsbench.reporting.tuning import tuning_of_part
 
@@ -33,6 +35,8 @@ def _record_section(exported: ExportedClaims) -> Iterator[str]:
     yield f"## {plain(size)}"
     tables = claim_tables(exported.judged, record.scale)
     yield render_claims(record, claim_answers(exported.judged), tables, level=3)
+    if table := leave_one_out_table(exported.judged):
+        yield render_markdown.render(table, level=3)
     for part in record.claims.parts:
         tuned = tuning_of_part(record.claims, part, record.scale)
         yield f"**Tuning, {plain(part)}.** {plain(tuned)}"

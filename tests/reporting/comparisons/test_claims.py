@@ -15,6 +15,7 @@ from capsbench.reporting.comparisons.claim_answers import claim_answers
 from capsbench.reporting.comparisons.claims import judge
 from capsbench.reporting.exports.claims_checks import is_test_of
 from capsbench.reporting.tables.claims_tables import claim_tables, primary_table, verdict_table
+from capsbench.reporting.tables.leave_one_out_table import leave_one_out_table
 from capsbench.schema.claims import Claims
 from capsbench.values import Quantity, Value
 
@@ -350,6 +351,24 @@ def test_sentences_and_charts_have_the_difference_without_the_margin(parts):
     assert list(claim_charts([judged_claim(parts, ACCURACY | {"model": "Caps"} | error)])) == []
     not_measured = claim_answers([judged_claim(parts, ACCURACY | {"model": "Caps"} | error)])
     assert "Caps: not decided on one (not measured)." in not_measured[0].text
+
+
+def test_a_difference_without_one_seed_is_that_of_the_others(parts):
+    judged = judged_claim(parts, ACCURACY | {"model": "Caps"}, ACCURACY | {"model": "Same"})
+    table = leave_one_out_table([judged])
+    assert table is not None
+    for test, row in zip(judged.tests, table.rows, strict=True):
+        one, other = np.array(test.values)
+        without = [np.delete(one, k).mean() - np.delete(other, k).mean() for k in range(5)]
+        numbers = [cell.number for cell in row.contents()[2:]]
+        assert numbers == pytest.approx([one.mean() - other.mean(), min(without), max(without)])
+    lower = judged_claim(parts, ACCURACY | {"model": "Caps", "lower_is_better": True})
+    opposite = leave_one_out_table([lower])
+    assert opposite is not None
+    numbers = [each.rows[0].contents()[2].number for each in (opposite, table)]
+    assert numbers[0] == pytest.approx(-(numbers[1] or 0))
+    few = replace(judged.tests[0], values=((0.5, 0.6), (0.5, 0.6)))
+    assert leave_one_out_table([replace(judged, tests=(few,))]) is None
 
 
 def points(text):
