@@ -60,4 +60,6 @@ def test_augmentations_of_two_processes_are_those_of_one(tmp_path, monkeypatch):
 @pytest.mark.parametrize("devices", [2, 3])
 @pytest.mark.parametrize("model", [CNN, DYNAMIC, EM], ids=lambda each: each["model"])
 def test_losses_of_twenty_steps(model, devices, tmp_path, monkeypatch):
-    require_equal({**model, "steps": 20, "follow": True}, devices, tmp_path, monkeypatch)
+    tolerance = 1e-4 if model is EM else 1e-5  # its logits are 20 times the evidence, also rounded
+    request = {**model, "steps": 20, "follow": True}
+    require_equal(request, devices, tmp_path, monkeypatch, tolerance)
