@@ -113,8 +113,13 @@ def write_folder(path: Path) -> Iterator[Path]:
             remove(work)
 
 
-def write_json(path: Path, content: Any) -> None:
+def write_json(path: Path, content: Any, *, indent: int | None = 2) -> None:
     """Write a JSON file, atomically.
+
+    Args:
+        path: The file.
+        content: Its content.
+        indent: Spaces for each level; None for one line, half as long.
 
     Raises:
         UserError: A text of it has characters that `read_json` refuses, such as control characters.
@@ -123,7 +128,9 @@ def write_json(path: Path, content: Any) -> None:
         strict_json.require_plain(content)
     except ValueError as error:
         raise UserError(f"{path} cannot be written: {error}") from None
-    write_bytes(path, (json.dumps(content, indent=2, allow_nan=False) + "\n").encode())
+    separators = (",", ":") if indent is None else None
+    text = json.dumps(content, indent=indent, separators=separators, allow_nan=False)
+    write_bytes(path, f"{text}\n".encode())
 
 
 def read_json(path: Path, remedy: str = AGAIN) -> Any:

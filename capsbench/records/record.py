@@ -50,9 +50,11 @@ class Record(RecordPart):
 
     Attributes:
         remedy: What to do about a file that cannot be read, for messages.
+        indent: Spaces for each level of the file; None for one line.
     """
 
     remedy: ClassVar[str] = REMEDY
+    indent: ClassVar[int | None] = 2
 
     @property
     def is_checksummed(self) -> bool:
@@ -61,7 +63,7 @@ class Record(RecordPart):
 
     def save(self, path: Path) -> None:
         """Write the record by an atomic rename."""
-        write_json(path, self.file_content())
+        write_json(path, self.file_content(), indent=self.indent)
 
     def file_content(self) -> dict[str, Any]:
         """Return the contents of the record's file, with the schema number and the checksum."""

@@ -88,6 +88,7 @@ class ClaimsExport(Record):
     """
 
     remedy = EXPORT_REMEDY
+    indent = None  # hundreds of thousands of numbers
 
     record: ClaimsRecord
     judged: tuple[ExportedClaim, ...]

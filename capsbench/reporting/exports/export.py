@@ -181,6 +181,7 @@ class BenchmarkExport(Record):
     """
 
     remedy = EXPORT_REMEDY
+    indent = None  # hundreds of thousands of numbers
 
     record: BenchmarkRecord
     cells: tuple[ExportedCell, ...]
