@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from capsbench.records import CellResult, Results
 from capsbench.reporting.comparisons.aggregate import (
@@ -96,9 +97,13 @@ def _row(
         if cells[0].trained_elsewhere
         else TableCell(f"{len(measured)} of {len(cells)}", note="; ".join(filter(None, remarks)))
     )
-    return TableRow(
-        (title, *numbers, mean_cell(seconds, "seconds"), parameters, seeds), color=color_index
-    )
+    return TableRow((title, *numbers, _time(seconds), parameters, seeds), color=color_index)
+
+
+def _time(seconds: SeedValues | None) -> TableCell | None:
+    """Return the mean training time without an interval: other work on the machine is no sample."""
+    cell = mean_cell(seconds, "seconds")
+    return None if cell is None else replace(cell, interval="", limits=None)
 
 
 def _problem(cell: CellResult) -> str:
