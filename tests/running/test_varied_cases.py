@@ -8,6 +8,7 @@ import pytest
 
 from capsbench.errors import UserError
 from capsbench.records import ProtocolChanges, load_results
+from capsbench.reporting.comparisons.answers import answers
 from capsbench.reporting.comparisons.differences import model_differences
 from capsbench.reporting.comparisons.published import compare_published
 from capsbench.reporting.comparisons.scaling import varied_caption, varied_curves
@@ -81,6 +82,15 @@ def test_from_run_to_page_and_export(folder):
     marks = [np.asarray(line.get_xdata())[0] for line in axes.lines if line.get_marker() == "o"]
     assert marks == pytest.approx([-0.06, 0.94, 1.94])  # beside those of the other model
     assert "side by side" in varied_caption(results)
+
+    accuracies = {
+        title: cells[0].measures["accuracy-by-split"].values[0].value
+        for title, cells in results.by_label().items()
+    }
+    best = max(accuracies, key=lambda title: accuracies[title])
+    (sentence,) = answers(results, model_differences(results))
+    label, case = best.split(" · ")
+    assert f"(best of 3, augmentation: {case}): {label} has the highest mean of 2" in sentence
 
     table = case_table(results)
     assert table is not None

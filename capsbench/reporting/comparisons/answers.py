@@ -37,13 +37,14 @@ LEVEL = 0.75  # of accuracy: a sentence has the range of views that keep it
 
 
 def answers(results: Results, differences: Sequence[ModelDifference]) -> list[str]:
-    """Return a sentence or two for each headline; of a benchmark that varies something, by value.
+    """Return a sentence or two for each headline.
 
     Headlines are the accuracies, and what measures declare (`Measure.headlines`). The best model
     is named, and its difference from the first one, with which a protocol compares all others. If
     that is the first one, the second best is compared. So is the best network with capsules, if it
     is another one. Of accuracy by view there is a sentence for each factor: between which views
-    each model keeps a level.
+    each model keeps a level. Of a benchmark that varies something, each sentence is on the value
+    or case with the best number of all.
 
     Args:
         results: The records.
@@ -57,26 +58,41 @@ def _answers(results: Results, differences: Sequence[ModelDifference]) -> Iterat
     points_of = (
         {None: ""}
         if vary is None
-        else {vary.position(point): f" ({vary.name}: {point_text(point)})" for point in vary.points}
+        else {
+            vary.position(point): f" (best of {len(vary.points)}, {vary.name}: {point_text(point)})"
+            for point in vary.points
+        }
     )
     for measure, headline in _headlines(results):
-        for at, suffix in points_of.items():
-            groups = results.by_label(at)
-            numbers = {
-                title: aggregate_seeds(cells, measure, headline.quantity)
-                for title, cells in groups.items()
+        rankings = [
+            (suffix, ranked, groups)
+            for at, suffix in points_of.items()
+            if (ranked := _ranked(groups := results.by_label(at), measure, headline))
+        ]
+        if rankings:
+            sign = 1 if headline.lower_is_better else -1
+            suffix, ranked, groups = min(
+                rankings, key=lambda each: sign * next(iter(each[1].values())).mean
+            )
+            by_title = {
+                each.title: each.difference
+                for each in differences
+                if (each.measure, each.quantity) == (measure, headline.quantity)
             }
-            known = {title: each for title, each in numbers.items() if each is not None}
-            if known:
-                sign = 1 if headline.lower_is_better else -1
-                ranked = dict(sorted(known.items(), key=lambda item: sign * item[1].mean))
-                by_title = {
-                    each.title: each.difference
-                    for each in differences
-                    if (each.measure, each.quantity) == (measure, headline.quantity)
-                }
-                best = _best(ranked, measure, headline)
-                yield f"{headline.words}{suffix}: {best}{_compared(ranked, groups, by_title)}"
+            best = _best(ranked, measure, headline)
+            yield f"{headline.words}{suffix}: {best}{_compared(ranked, groups, by_title)}"
+
+
+def _ranked(
+    groups: Mapping[str, Sequence[CellResult]], measure: str, headline: Headline
+) -> dict[str, SeedValues]:
+    """Return the numbers of the models that have any, the best one first."""
+    numbers = {
+        title: aggregate_seeds(cells, measure, headline.quantity) for title, cells in groups.items()
+    }
+    known = {title: each for title, each in numbers.items() if each is not None}
+    sign = 1 if headline.lower_is_better else -1
+    return dict(sorted(known.items(), key=lambda item: sign * item[1].mean))
 
 
 def _headlines(results: Results) -> Iterator[tuple[str, Headline]]:
