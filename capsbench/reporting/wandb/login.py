@@ -76,8 +76,12 @@ def find_key() -> Key | None:
     return next((Key(str(path), account[2]) for account in found if account), None)
 
 
-def offline_reason() -> str | None:
-    """Return the reason why no run can be online; None if one can. It takes 10 s at most."""
+def offline_reason(timeout: float) -> str | None:
+    """Return the reason why no run can be online; None if one can.
+
+    Args:
+        timeout: Seconds within which the server must answer.
+    """
     try:
         key, url = find_key(), server()
     except UserError as error:
@@ -88,14 +92,14 @@ def offline_reason() -> str | None:
     headers = {"Authorization": f"Basic {login}", "Content-Type": "application/json"}
     request = Request(f"{url.geturl().rstrip('/')}/graphql", QUERY, headers)
     try:
-        with urlopen(request, timeout=TIMEOUT) as response:
+        with urlopen(request, timeout=timeout) as response:
             viewer = (json.load(response).get("data") or {}).get("viewer")
     except HTTPError as error:
         if error.code in (401, 403):
             return f"{url.hostname} refuses the key in {key.place}"
         return f"{url.hostname} answers with HTTP {error.code}"
     except TimeoutError:
-        return f"{url.hostname} does not answer within {TIMEOUT:g} s"
+        return f"{url.hostname} does not answer within {timeout:g} s"
     except OSError as error:
         return f"{url.hostname} cannot be reached ({error})"
     except (HTTPException, ValueError, AttributeError):
@@ -105,7 +109,7 @@ def offline_reason() -> str | None:
 
 def usable_mode(mode: Mode) -> Mode:
     """Return the usable mode: ``online`` needs a valid key and a server that answers in 10 s."""
-    reason = offline_reason() if mode == "online" else None
+    reason = offline_reason(TIMEOUT) if mode == "online" else None
     if reason is None:
         return mode
     log.warning("Weights & Biases: %s; the runs are kept offline", reason)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from capsbench.errors import UserError
 from capsbench.files.atomic import is_present, read_json, write_bytes, write_json
 from capsbench.records import BenchmarkFolder, load_results
-from capsbench.reporting.wandb.login import offline_reason
+from capsbench.reporting.wandb.login import TIMEOUT, offline_reason
 from capsbench.reporting.wandb.run import PROJECT
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def publish(path: Path) -> Published | None:
     from capsbench.reporting.wandb.workspace import build_workspace
 
     folder, results = BenchmarkFolder(path), load_results(path)
-    reason = offline_reason()
+    reason = offline_reason(TIMEOUT)
     project, entity = _place(folder, online=reason is None)
     report = build_report(results, project, entity)
     workspace = build_workspace(results, project, entity)

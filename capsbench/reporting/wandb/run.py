@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 PROJECT = "capsbench"
-UPLOAD_TIMEOUT = 600.0  # seconds
 FOLDER = "wandb"  # in the runs folder, for the files of all runs
 FAILURE = ".wandb-failure"  # in the runs folder: the first failure of a command
 JobType = Literal["train", "evaluate", "aggregate"]
@@ -36,7 +35,7 @@ class Destination:
         project: Project; None for that of the environment, or ``capsbench``.
         entity: User or team; None for that of the login.
         tags: Tags of every run.
-        uploads: Large files are sent, whose upload the end of a run waits for.
+        uploads: Weights and records are sent as well, which can take minutes.
     """
 
     runs: Path
@@ -88,6 +87,11 @@ class Run:
         """Id of the run."""
         return self._run.id
 
+    @property
+    def folder(self) -> Path:
+        """Folder of its files."""
+        return Path(self._run.dir).parent
+
     def define_axis(self, axis: str, names: Iterable[str]) -> None:
         """Draw numbers against another one, in place of the number of calls of `log`."""
 
@@ -122,10 +126,14 @@ class Run:
         """Add files that the run has made."""
         self._attempt(lambda: self._run.log_artifact(make(), aliases=list(aliases)))
 
-    def use_artifact(self, make: Callable[[], Artifact]) -> None:
-        """State that the run has used files; offline, nothing is stated."""
-        if not self._run.offline:
-            self._attempt(lambda: self._run.use_artifact(make()))
+    def use_artifact(self, make: Callable[[], Artifact], aliases: Sequence[str]) -> None:
+        """State that the run has used files, which are added if the server lacks them."""
+        # The public method refuses offline runs; this is what it calls online.
+        self._attempt(
+            lambda: self._run._log_artifact(  # noqa: SLF001
+                make(), aliases=list(aliases), is_user_created=True, use_after_commit=True
+            )
+        )
 
     def finish(self) -> None:
         """End the run, also after a failure."""
@@ -153,12 +161,12 @@ def begin(
     config: Mapping[str, Any],
     notes: str = "",
     tags: Sequence[str] = (),
+    live: bool = False,
 ) -> Run | None:
     """Begin a run; return None if that fails, see `Destination.failure`.
 
     A training that is resumed continues its run; of the other types, a run of the same id takes the
-    place of the earlier one. If the server does not answer, this run and all later ones of the
-    command are offline, so that it costs time only once.
+    place of the earlier one.
 
     Args:
         destination: Its place.
@@ -169,19 +177,28 @@ def begin(
         config: Plain values by names that can be filtered, see `capsbench.reporting.wandb.keys`.
         notes: A few sentences.
         tags: Tags beside those of the destination.
+        live: Send it while it is filled, if the destination is online. If the server does not
+            answer, this run and all later ones of the command are offline, so that it costs time
+            only once. Other runs are offline, see `capsbench.reporting.wandb.sending`.
     """
 
     def start(mode: Mode) -> Run:
+        # Else wandb sends reports of errors, for which the end of a process waits 1 to 4 s.
+        os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
         import wandb
 
-        (destination.runs / FOLDER).mkdir(parents=True, exist_ok=True)  # else wandb takes /tmp
+        folder = destination.runs / FOLDER
+        folder.mkdir(parents=True, exist_ok=True)  # else wandb takes /tmp
+        if job_type != "train":
+            for earlier in folder.glob(f"offline-run-*-{run_id}"):
+                remove(earlier)
         settings = wandb.Settings(
             silent=True,
             console="off",
             symlink=False,  # workers would write it at the same time
             disable_git=True,  # the commit is part of the config
             init_timeout=TIMEOUT,
-            finish_timeout=UPLOAD_TIMEOUT if destination.uploads else TIMEOUT,
+            finish_timeout=TIMEOUT,
             finish_timeout_raises=True,
             x_disable_stats=job_type != "train",  # system metrics
             x_save_requirements=False,
@@ -204,8 +221,8 @@ def begin(
         )
         return Run(run, destination)
 
-    mode = destination.current_mode
-    if mode == "online" and (reason := offline_reason()):
+    mode = destination.current_mode if live else "offline"
+    if mode == "online" and (reason := offline_reason(TIMEOUT)):
         destination.add_failure(reason)
         mode = "offline"
     try:

@@ -24,7 +24,8 @@ class ReadRun:
         history: Its rows, without those of tables and pictures.
         summary: Its summary.
         axes: Name of the x axis by the name of the line.
-        artifacts: Name and aliases of each artifact, without ``latest``.
+        artifacts: Name and aliases of each artifact that it makes, without ``latest``.
+        used: The same of each that it uses.
     """
 
     folder: Path
@@ -34,6 +35,7 @@ class ReadRun:
     summary: dict[str, Any]
     axes: dict[str, str]
     artifacts: list[tuple[str, tuple[str, ...]]]
+    used: list[tuple[str, tuple[str, ...]]]
 
     def table(self, name: str) -> tuple[list[str], list[list[Any]]]:
         """Return columns and rows of a table."""
@@ -70,12 +72,16 @@ def read_run(folder: Path) -> ReadRun:
         for each in _of(records, "metric")
         if "step_metric" in each and "name" in each
     }
-    artifacts = [
-        (each["name"], tuple(name for name in each["aliases"] if name != "latest"))
-        for each in _of(records, "artifact")
-    ]
+    artifacts, used = (
+        [
+            (each["name"], tuple(name for name in each["aliases"] if name != "latest"))
+            for each in _of(records, "artifact")
+            if each.get("use_after_commit", False) == is_used
+        ]
+        for is_used in (False, True)
+    )
     history = [each for each in history if each]
-    return ReadRun(folder, run, config, history, summary, axes, artifacts)
+    return ReadRun(folder, run, config, history, summary, axes, artifacts, used)
 
 
 def _records(folder: Path) -> list[dict[str, Any]]:
