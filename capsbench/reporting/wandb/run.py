@@ -107,14 +107,17 @@ class Run:
         self._attempt(lambda: self._run.log(dict(row)))
 
     def log_table(self, name: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-        """Add a table."""
+        """Add a table, of whose columns each has numbers, texts, truth values or pictures.
+
+        A column of several kinds becomes text: without a type, it is neither sorted nor drawn.
+        """
 
         def send() -> None:
             import wandb
 
-            data = [list(row) for row in rows]
-            table = wandb.Table(columns=list(columns), data=data, allow_mixed_types=True)
-            self._run.log({name: table})
+            by_column = map(_of_one_kind, zip(*rows, strict=True))
+            data = [list(row) for row in zip(*by_column, strict=True)]
+            self._run.log({name: wandb.Table(columns=list(columns), data=data)})
 
         self._attempt(send)
 
@@ -149,6 +152,14 @@ class Run:
         except Exception as error:  # noqa: BLE001 - wandb has no common error for these
             self.failed = True
             self._destination.add_failure(str(error))
+
+
+def _of_one_kind(values: Sequence[Any]) -> Sequence[Any]:
+    """Return the values of a column, as texts if they are of several kinds; None is of none."""
+    kinds = {float if type(each) is int else type(each) for each in values if each is not None}
+    if len(kinds) < 2:
+        return values
+    return [None if each is None else str(each) for each in values]
 
 
 def begin(

@@ -37,7 +37,8 @@ def test_a_run_without_account_or_network_can_be_read_back(tmp_path):
     run = begin_run(Destination(tmp_path, "offline", project="p", tags=("two",)))
     run.define_axis("step", ["*"])
     run.log({"step": 3, "train_loss": 2.5})
-    run.log_table("values", ("factor", "value"), [("rotation", 90.0), ("scale", None)])
+    rows = [("rotation", 90.0, 1), ("scale", None, "none")]
+    run.log_table("values", ("factor", "value", "mixed"), rows)
     run.summarize({"gap": 0.25})
     run.finish()
     assert not run.failed
@@ -48,7 +49,10 @@ def test_a_run_without_account_or_network_can_be_read_back(tmp_path):
     assert (read.run["tags"], read.run["notes"]) == (["two", "one"], "A note.")
     assert read.line("step", "train_loss") == [(3, 2.5)]
     assert read.summary["gap"] == 0.25
-    assert read.table("values") == (["factor", "value"], [["rotation", 90.0], ["scale", None]])
+    columns = ["factor", "value", "mixed"]
+    assert read.table("values") == (columns, [["rotation", 90.0, "1"], ["scale", None, "none"]])
+    kinds = {"factor": {"string"}, "value": {"number"}, "mixed": {"string"}}
+    assert read.column_types("values") == kinds
 
 
 def test_the_project_of_the_environment_is_the_default(tmp_path, monkeypatch):
