@@ -11,7 +11,7 @@ from capsbench.reporting.comparisons.aggregate import ACCURACY_BY_VIEW
 from capsbench.reporting.comparisons.per_image import load_arrays
 from capsbench.reporting.gallery import gallery
 from capsbench.reporting.wandb.aggregate import _gallery_rows
-from capsbench.reporting.wandb.evaluation import _confusion_rows
+from capsbench.reporting.wandb.evaluation import confusion_rows
 from tests.reporting.charts.test_charts import drawn, rows
 
 
@@ -70,7 +70,7 @@ def test_confusions_are_counts_of_the_predictions(results: Results):
 def test_tables_of_a_mirror_have_the_same_numbers(results: Results):
     for cell in results.cells:
         arrays = load_arrays(cell, ACCURACY_BY_VIEW)
-        rows = list(_confusion_rows(cell))
+        rows = list(confusion_rows(cell))
         at_first = [row for row in rows if row[1] == rows[0][1]]
         assert sum(row[-1] for row in at_first) == arrays["evaluated"][0].sum()
         right = sum(images for *_, target, predicted, images in at_first if target == predicted)

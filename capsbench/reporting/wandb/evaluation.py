@@ -31,15 +31,13 @@ class Point(NamedTuple):
         axis: Name of the x axis.
         x: Place on it.
         name: Name of the line.
-        metric: Metric of the number.
-        y: The number.
+        value: The number.
     """
 
     axis: str
     x: float
     name: str
-    metric: str
-    y: float
+    value: Value
 
 
 class Rendering(NamedTuple):
@@ -67,7 +65,7 @@ def fill_evaluation(run: Run, result: CellResult) -> None:
     run.log_table("values", columns, rows)
     if views := list(_view_rows(result)):
         run.log_table("accuracy_by_view", VIEW_COLUMNS, views)
-    if confused := list(_confusion_rows(result)):
+    if confused := list(confusion_rows(result)):
         run.log_table("confusion", CONFUSION_COLUMNS, confused)
     if rendered := list(renderings(result)):
         run.log_table("reconstructions", RENDERING_COLUMNS, _rendering_rows(rendered))
@@ -103,7 +101,7 @@ def points(result: CellResult, measure: str) -> Iterator[Point]:
             axis, field = place
             x = layers.index(value.layer) if field == "layer" else value.fields[field]
             name = line_key(measure, value.quantity, field)
-            yield Point(axis, float(x), name, value.metric, value.value)
+            yield Point(axis, float(x), name, value)
 
 
 def single_numbers(result: CellResult, measure: str) -> list[Value]:
@@ -149,7 +147,7 @@ def _view_rows(result: CellResult) -> Iterator[tuple[Any, ...]]:
             yield value.factor, value.view, familiar, value.metric, value.value, value.n
 
 
-def _confusion_rows(result: CellResult) -> Iterator[tuple[Any, ...]]:
+def confusion_rows(result: CellResult) -> Iterator[tuple[Any, ...]]:
     """Yield the number of images of each class that are taken for a class, if there are any."""
     data = result.data
     found = None if data is None else confusions(result, data.num_classes)
@@ -187,8 +185,8 @@ def _log_lines(run: Run, result: CellResult) -> None:
     """Log a row for each place on each axis, which has the points of all lines there."""
     axes: dict[str, dict[float, dict[str, float]]] = {}
     for measure in result.measures:
-        for axis, x, name, _, y in points(result, measure):
-            axes.setdefault(axis, {}).setdefault(x, {}).setdefault(name, y)
+        for axis, x, name, value in points(result, measure):
+            axes.setdefault(axis, {}).setdefault(x, {}).setdefault(name, value.value)
     for axis, rows in axes.items():
         run.define_axis(axis, dict.fromkeys(name for row in rows.values() for name in row))
         for x in sorted(rows):

@@ -43,20 +43,20 @@ def test_numbers_of_views_are_lines_over_the_views(cell):
     assert {each.name for each in found} == {"accuracy_by_view_accuracy_rotation_by_view"}
     values = cell.measures["accuracy-by-view"].select(metric="accuracy", factor="rotation")
     recorded = [(v.view, v.value) for v in values if v.view is not None]
-    assert [(each.x, each.y) for each in found] == recorded
+    assert [(each.x, each.value.value) for each in found] == recorded
 
 
 def test_numbers_of_attacks_are_lines_over_their_size(cell):
     name = "attacks_accuracy_method_fgsm_by_epsilon"
-    expected = Point("condition_epsilon", 0.1, name, "accuracy", 0.25)
+    expected = Point("condition_epsilon", 0.1, name, FGSM.with_value(0.25, 400))
     assert list(points(cell, "attacks")) == [expected]
 
 
 def test_numbers_of_layers_are_lines_over_the_layers(cell):
-    name, metric = "invariance_error_invariance_error_rotation_by_layer", "invariance_error"
+    name = "invariance_error_invariance_error_rotation_by_layer"
     expected = [
-        Point("layer_number", 0, name, metric, 0.5),
-        Point("layer_number", 1, name, metric, 0.125),
+        Point("layer_number", 0, name, EARLY.with_value(0.5, 400)),
+        Point("layer_number", 1, name, LATE.with_value(0.125, 400)),
     ]
     assert list(points(cell, "invariance-error")) == expected
 
