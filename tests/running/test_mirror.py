@@ -192,14 +192,14 @@ def test_a_server_that_hangs_costs_time_once(
     run, tiny_protocol, session, stand_in, monkeypatch, capsys
 ):
     """Five runs are begun while it hangs, and are offline."""
-    waits: list[str | None] = []
+    waits: list[float] = []
 
     def check(timeout):
-        waits.append(login.offline_reason(timeout))
-        return waits[-1]
+        waits.append(timeout)
+        return login.check_login(timeout)
 
     monkeypatch.setattr(run_module, "TIMEOUT", 0.5)
-    monkeypatch.setattr(run_module, "offline_reason", check)
+    monkeypatch.setattr(run_module, "check_login", check)
     stand_in.fault = "hang"
     run(tiny_protocol, wandb="online")
     assert len(waits) == 1

@@ -12,7 +12,7 @@ from textwrap import shorten
 from typing import TYPE_CHECKING, Any, Literal
 
 from capsbench.files.atomic import is_present, remove, write_bytes
-from capsbench.reporting.wandb.login import TIMEOUT, Mode, offline_reason
+from capsbench.reporting.wandb.login import TIMEOUT, Mode, check_login
 
 if TYPE_CHECKING:
     from wandb import Artifact
@@ -233,8 +233,8 @@ def begin(
         return Run(run, destination)
 
     mode = destination.current_mode if live else "offline"
-    if mode == "online" and (reason := offline_reason(TIMEOUT)):
-        destination.add_failure(reason)
+    if mode == "online" and (problem := check_login(TIMEOUT).problem):
+        destination.add_failure(problem)
         mode = "offline"
     try:
         return start(mode)

@@ -13,7 +13,7 @@ from collections.abc import Collection
 from pathlib import Path
 from tempfile import TemporaryFile
 
-from capsbench.reporting.wandb.login import TIMEOUT, offline_reason
+from capsbench.reporting.wandb.login import TIMEOUT, check_login
 from capsbench.reporting.wandb.run import Destination
 
 UPLOAD_TIMEOUT = 600.0  # seconds for the next run to arrive, if large files are sent
@@ -74,8 +74,8 @@ def _wait(
         if now - since > limit:
             return f"only {number} of {len(folders)} runs arrived, and none in the last {limit:g} s"
         if destination.uploads and now - asked > TIMEOUT / 2:
-            if reason := offline_reason(TIMEOUT / 2):
-                return reason
+            if problem := check_login(TIMEOUT / 2).problem:
+                return problem
             asked = time.monotonic()
     return ""
 

@@ -16,6 +16,7 @@ from capsbench.reporting.comparisons.answers import answers
 from capsbench.reporting.comparisons.differences import model_differences
 from capsbench.reporting.tables.render_markdown import plain
 from capsbench.reporting.wandb import publish as publishing
+from capsbench.reporting.wandb.login import Login, check_login
 from capsbench.reporting.wandb.publish import Published, publish, require_workspaces
 from capsbench.reporting.wandb.report import commands
 from capsbench.values import Quantity
@@ -41,7 +42,7 @@ def folder(tmp_path, write_benchmark, add_measure):
 
 
 def published(folder: Path) -> Published:
-    outcome = publish(folder)
+    outcome = publish(folder, check_login(1))
     assert outcome is not None
     return outcome
 
@@ -153,6 +154,15 @@ def test_a_failing_server_leaves_the_file(folder, stand_in, fault):
     assert outcome.specification.is_file()
 
 
+def test_a_server_that_fails_after_the_login_leaves_the_file(folder, stand_in):
+    login = check_login(1)
+    stand_in.fault = "401"
+    outcome = publish(folder, login)
+    assert outcome is not None
+    assert outcome.problem
+    assert outcome.specification.is_file()
+
+
 def test_a_failure_while_saving_says_what_to_do(folder, stand_in, monkeypatch):
     def fail(*_):
         raise ValueError("no such view")
@@ -164,7 +174,7 @@ def test_a_failure_while_saving_says_what_to_do(folder, stand_in, monkeypatch):
 
 
 def test_claims_have_no_report(tmp_path: Path):
-    assert publish(tmp_path) is None
+    assert publish(tmp_path, Login()) is None
 
 
 def test_every_line_has_its_command(folder):
