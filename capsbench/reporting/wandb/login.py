@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import base64
 import json
 import logging
@@ -9,6 +10,7 @@ import netrc
 import os
 from http.client import HTTPException
 from pathlib import Path
+from threading import Thread
 from typing import Literal, NamedTuple
 from urllib.error import HTTPError
 from urllib.parse import SplitResult, urlsplit
@@ -19,6 +21,7 @@ from capsbench.errors import UserError
 log = logging.getLogger(__name__)
 Mode = Literal["offline", "online"]
 TIMEOUT = 10.0  # seconds; wandb itself would wait 90 for a server that does not answer
+LAST_TIMEOUT = 2.0  # seconds that a process waits for wandb when it ends, after a failure
 FIRST_HOST = "api.wandb.ai"  # keys saved for it are also valid for the default server
 QUERY = json.dumps({"query": "query Viewer { viewer { id entity } }"}).encode()
 
@@ -117,6 +120,20 @@ def check_login(timeout: float) -> Login:
         return Login(problem=f"{url.hostname} cannot be reached ({error})")
     except (HTTPException, ValueError, AttributeError):
         return Login(problem=f"{url.hostname} is no server of Weights & Biases")
+
+
+def end_in_time() -> None:
+    """Let the process end soon after a failure: the service of wandb may still try to send."""
+    atexit.unregister(_end_service)
+    atexit.register(_end_service)  # before the hook of wandb, which waits without a limit
+
+
+def _end_service() -> None:
+    import wandb
+
+    thread = Thread(target=wandb.teardown, daemon=True)
+    thread.start()
+    thread.join(LAST_TIMEOUT)
 
 
 def usable_mode(mode: Mode) -> Mode:

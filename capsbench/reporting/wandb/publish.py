@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from capsbench.errors import UserError
 from capsbench.files.atomic import is_present, read_json, write_bytes, write_json
 from capsbench.records import BenchmarkFolder, load_results
-from capsbench.reporting.wandb.login import TIMEOUT, Login
+from capsbench.reporting.wandb.login import TIMEOUT, Login, end_in_time
 from capsbench.reporting.wandb.run import PROJECT
 
 if TYPE_CHECKING:
@@ -90,6 +90,7 @@ def publish(path: Path, login: Login) -> Published | None:
     try:
         _save(report, workspace, folder)
     except Exception as error:  # noqa: BLE001 - wandb has no common error; its reason is printed
+        end_in_time()
         return Published(specification, problem=f"{error}; to make new ones, remove {folder.views}")
     return Published(specification, report.url, workspace.url)
 

@@ -12,7 +12,7 @@ from textwrap import shorten
 from typing import TYPE_CHECKING, Any, Literal
 
 from capsbench.files.atomic import is_present, remove, write_bytes
-from capsbench.reporting.wandb.login import TIMEOUT, Mode, check_login
+from capsbench.reporting.wandb.login import TIMEOUT, Mode, check_login, end_in_time
 
 if TYPE_CHECKING:
     from wandb import Artifact
@@ -59,6 +59,7 @@ class Destination:
     def add_failure(self, reason: str) -> None:
         """State a failure for all processes of the command, which tells it once at its end."""
         log.debug("Weights & Biases: %s", reason)
+        end_in_time()
         if not self.failure:
             with suppress(OSError):  # of a full disk: this must not end a training either
                 write_bytes(self.runs / FAILURE, shorten(reason, 200).encode())

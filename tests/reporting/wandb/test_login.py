@@ -1,5 +1,7 @@
 """The login: what makes a run that should be online an offline one, and how long that takes."""
 
+import subprocess
+import sys
 import time
 
 import pytest
@@ -45,6 +47,17 @@ def test_a_faulty_server_is_a_reason(stand_in, fault, reason):
 def test_a_key_that_belongs_to_nobody_is_a_reason(stand_in, monkeypatch):
     monkeypatch.setattr(type(stand_in), "answer", lambda *_: {"viewer": None})
     assert "refuses the key" in (check_login(0.3).problem or "")
+
+
+def test_a_process_does_not_wait_for_a_service_that_cannot_send(tmp_path):
+    code = (
+        "import time, wandb\n"
+        "from capsbench.reporting.wandb.run import Destination\n"
+        "from pathlib import Path\n"
+        "wandb.teardown = lambda: time.sleep(60)\n"
+        f"Destination(Path({str(tmp_path)!r}), 'online').add_failure('no answer')\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=30)
 
 
 def test_a_key_in_netrc_is_found_for_its_host_only(monkeypatch, tmp_path):
