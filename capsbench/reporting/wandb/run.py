@@ -59,7 +59,6 @@ class Destination:
     def add_failure(self, reason: str) -> None:
         """State a failure for all processes of the command, which tells it once at its end."""
         log.debug("Weights & Biases: %s", reason)
-        end_in_time()
         if not self.failure:
             with suppress(OSError):  # of a full disk: this must not end a training either
                 write_bytes(self.runs / FAILURE, shorten(reason, 200).encode())
@@ -152,6 +151,7 @@ class Run:
         # A failure of the mirror (login, network, disk, the service) must not end a training.
         except Exception as error:  # noqa: BLE001 - wandb has no common error for these
             self.failed = True
+            end_in_time()
             self._destination.add_failure(str(error))
 
 
@@ -240,5 +240,6 @@ def begin(
     try:
         return start(mode)
     except Exception as error:  # noqa: BLE001 - as in Run: the work goes on without one
+        end_in_time()
         destination.add_failure(str(error))
     return None
