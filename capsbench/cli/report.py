@@ -72,10 +72,13 @@ def report(
     from capsbench.reporting.formatting import counted
     from capsbench.reporting.rebuild import rebuild
     from capsbench.reporting.terminal import page_line
+    from capsbench.reporting.wandb.login import TIMEOUT, Login, check_login
     from capsbench.reporting.wandb.publish import publish, require_workspaces
 
+    login = Login()
     if wandb:
         require_workspaces()
+        login = check_login(TIMEOUT)
 
     tables = paper.parse_formats("--format", table_formats, paper.TABLE_FORMATS)
     figures = paper.parse_formats("--figures", figure_formats, paper.FIGURE_FORMATS)
@@ -84,7 +87,9 @@ def report(
         for rebuilt in rebuild(output, benchmarks or [], export):
             folder = output / rebuilt.benchmark
             written = paper.write_paper(folder, tables=tables, figures=figures)
-            published = publish(folder) if wandb else None
+            published = publish(folder, login) if wandb else None
+            if published is not None and published.problem and login.problem is None:
+                login = check_login(TIMEOUT)  # a server that hangs is left at once
             saved = {} if published is None else {"wandb": published._asdict()}
             rows.append(rebuilt._asdict() | {"paper": written} | saved)
             if as_json:

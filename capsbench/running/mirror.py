@@ -6,9 +6,10 @@ it depends on one of them. What a benchmark makes of its cells is in runs of the
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from capsbench.contracts import Model
@@ -27,46 +28,23 @@ if TYPE_CHECKING:
     from capsbench.reporting.wandb.run import Destination, Run
 
 
-class TrainingMirror:
-    """The run of a training, while it is trained; without a run, nothing is sent.
-
-    Args:
-        run: The run; None if there is none.
-    """
-
-    def __init__(self, run: Run | None) -> None:
-        self._run = run
-
-    @property
-    def loggers(self) -> list[Logger]:
-        """Lightning loggers of its curves."""
-        if self._run is None:
-            return []
-        from capsbench.reporting.wandb.curves import Curves
-
-        return [Curves(self._run)]
-
-    def add_models(self, cell: Cell, session: Session) -> None:
-        """Add the selected weights as artifacts, if the session asks for them."""
-        if self._run is None or not session.execution.wandb_artifacts:
-            return
-        from capsbench.reporting.wandb.artifacts import model_artifact
-
-        folder, model = session.folder(cell), without_folder(cell.model)
-        for checkpoint in sorted((folder.path / "checkpoints").glob("*")):
-            rule = checkpoint.name
-            self._run.add_artifact(partial(model_artifact, folder, rule, model), [rule])
-
-
 @contextmanager
-def training_mirror(cell: Cell, session: Session) -> Iterator[TrainingMirror]:
-    """Begin the run of a training, outside of the timed training, and end it."""
+def training_mirror(cell: Cell, session: Session) -> Iterator[list[Logger]]:
+    """Begin the run of a training, outside of the timed training, and end it.
+
+    Yields:
+        Lightning loggers of its curves; none without a run.
+    """
     run = _begin_training(cell, session)
+    if run is None:
+        yield []
+        return
+    from capsbench.reporting.wandb.curves import Curves
+
     try:
-        yield TrainingMirror(run)
+        yield [Curves(run)]
     finally:
-        if run is not None:
-            run.finish()
+        run.finish()
 
 
 def mirror_benchmark(folder: BenchmarkFolder, session: Session) -> None:
@@ -89,17 +67,41 @@ def mirror_benchmark(folder: BenchmarkFolder, session: Session) -> None:
     if known and before["page"] == page:
         return
     results = load_results(folder.path)
-    finished = [each for each in results.cells if each.failure is None]
-    finished = [each for each in finished if each.training or each.weights]
-    runs: dict[str, str] = {}
-    for result in finished:
+    contents = {_aggregate_id(results): ""}  # by the id of each run
+    models, written = dict[str, Path | None](), dict[str, Path | None]()
+    for result in results.cells:
+        if result.failure is not None or not (result.training or result.weights):
+            continue
         run_id, content = _identity(result, results)
-        if known.get(run_id) == content or _send_cell(result, results, session):
-            runs[run_id] = content
-    sent = _send_aggregate(results, folder, session) and len(runs) == len(finished)
+        contents[run_id] = content
+        if known.get(run_id) != content:
+            written[run_id] = _write_cell(result, results, session)
+        if session.execution.wandb_artifacts and result.training is not None:
+            run_id = result.reference.fingerprint
+            contents[run_id] = fingerprint(result.training.model_dump(mode="json"))
+            if known.get(run_id) != contents[run_id]:
+                models[run_id] = _write_models(result, destination)
+    written[_aggregate_id(results)] = _write_aggregate(results, folder, session)
+    # The run that makes an artifact arrives before those that use it.
+    there = [_arrived(each, destination) for each in (models, written)]
+    missing = (models | written).keys() - set().union(*there)
+    runs = {run_id: content for run_id, content in contents.items() if run_id not in missing}
     # Without the page, the next run sends what is missing.
-    mirrored = {"settings": here, "page": page if sent else None, "runs": runs}
+    mirrored = {"settings": here, "page": None if missing else page, "runs": runs}
     write_json(folder.mirrored, place | mirrored)
+
+
+def _arrived(written: Mapping[str, Path | None], destination: Destination) -> set[str]:
+    """Send the runs that are written, if they should be online; return the ids of what is there."""
+    folders = {run_id: folder for run_id, folder in written.items() if folder is not None}
+    if destination.mode == "offline":
+        return set(folders)
+    if destination.current_mode == "offline" or not folders:
+        return set()
+    from capsbench.reporting.wandb.sending import send
+
+    sent = send(folders.values(), destination)
+    return {run_id for run_id, folder in folders.items() if folder in sent}
 
 
 def mirror_failure(session: Session) -> str:
@@ -130,7 +132,8 @@ def _begin_training(cell: Cell, session: Session) -> Run | None:
         group=cell.path.parts[0],
         job_type="train",
         config=training_config(cell.config, name, cell.path.as_posix(), _facts(model)),
-        notes=f"Training {cell.path.as_posix()} of the runs folder.",
+        notes=_training_notes(cell.path.as_posix()),
+        live=True,
     )
 
 
@@ -155,8 +158,40 @@ def _identity(result: CellResult, results: Results) -> tuple[str, str]:
     return run_id, fingerprint([cell.model_dump(mode="json"), content, protocol])
 
 
-def _send_cell(result: CellResult, results: Results, session: Session) -> bool:
-    """Send a measured cell; return True if all of it succeeded."""
+def _aggregate_id(results: Results) -> str:
+    record = results.record
+    return fingerprint([record.benchmark.name, record.size, "aggregate"])
+
+
+def _write_models(result: CellResult, destination: Destination) -> Path | None:
+    """Continue the run of a training with its selected weights; return the folder if that succeeds.
+
+    They are no part of the run that is sent while it trains, which would wait for their upload.
+    """
+    from capsbench.reporting.wandb.artifacts import model_artifact
+    from capsbench.reporting.wandb.config import recorded_training_config
+    from capsbench.reporting.wandb.run import begin
+
+    reference = result.reference
+    run = begin(
+        destination,
+        run_id=reference.fingerprint,
+        name=f"{reference.model}, seed {result.seed}",
+        group=Path(reference.path).parts[0],
+        job_type="train",
+        config=recorded_training_config(result),
+        notes=_training_notes(reference.path),
+    )
+    if run is None:
+        return None
+    for checkpoint in sorted((result.folder.path / "checkpoints").glob("*")):
+        make = partial(model_artifact, result.folder, checkpoint.name, reference.model)
+        run.add_artifact(make, [checkpoint.name])
+    return _finished(run)
+
+
+def _write_cell(result: CellResult, results: Results, session: Session) -> Path | None:
+    """Write the run of a measured cell; return its folder if all of it succeeds."""
     from capsbench.reporting.wandb.config import evaluation_config
     from capsbench.reporting.wandb.evaluation import fill_evaluation
     from capsbench.reporting.wandb.run import begin
@@ -174,15 +209,15 @@ def _send_cell(result: CellResult, results: Results, session: Session) -> bool:
         notes=_notes(record),
     )
     if run is None:
-        return False
+        return None
     fill_evaluation(run, result)
     if session.execution.wandb_artifacts and result.training is not None:
-        _use_model(run, result)
+        _use_models(run, result)
     return _finished(run)
 
 
-def _send_aggregate(results: Results, folder: BenchmarkFolder, session: Session) -> bool:
-    """Send a benchmark; return True if all of it succeeded."""
+def _write_aggregate(results: Results, folder: BenchmarkFolder, session: Session) -> Path | None:
+    """Write the run of a benchmark; return its folder if all of it succeeds."""
     from capsbench.reporting.wandb.aggregate import fill_aggregate
     from capsbench.reporting.wandb.artifacts import records_artifact
     from capsbench.reporting.wandb.config import aggregate_config
@@ -191,7 +226,7 @@ def _send_aggregate(results: Results, folder: BenchmarkFolder, session: Session)
     record = results.record
     run = begin(
         _destination(session),
-        run_id=fingerprint([record.benchmark.name, record.size, "aggregate"]),
+        run_id=_aggregate_id(results),
         name=record.benchmark.name,
         group=record.benchmark.name,
         job_type="aggregate",
@@ -199,7 +234,7 @@ def _send_aggregate(results: Results, folder: BenchmarkFolder, session: Session)
         notes=_notes(record),
     )
     if run is None:
-        return False
+        return None
     fill_aggregate(run, results, folder.report)
     if session.execution.wandb_artifacts:
         run.add_artifact(partial(records_artifact, results, folder), [record.size])
@@ -210,19 +245,24 @@ def _notes(record: BenchmarkRecord) -> str:
     return f"{record.benchmark.question.strip()} Reproduce: {record.command}"
 
 
-def _use_model(run: Run, result: CellResult) -> None:
+def _training_notes(path: str) -> str:
+    return f"Training {path} of the runs folder."
+
+
+def _use_models(run: Run, result: CellResult) -> None:
     from capsbench.reporting.wandb.artifacts import model_artifact
 
-    for rule in {each.rule for each in result.measures.values()}:
+    for rule in sorted({each.rule for each in result.measures.values()}):
         if result.folder.checkpoint(rule).is_dir():
-            run.use_artifact(partial(model_artifact, result.folder, rule, result.reference.model))
+            make = partial(model_artifact, result.folder, rule, result.reference.model)
+            run.use_artifact(make, [rule])
 
 
-def _finished(run: Run) -> bool:
-    """End a run; return True if all of it succeeded."""
-    sent = not run.failed
+def _finished(run: Run) -> Path | None:
+    """End a run; return its folder if all of it succeeded."""
+    complete = not run.failed
     run.finish()
-    return sent and not run.failed
+    return run.folder if complete and not run.failed else None
 
 
 def _destination(session: Session) -> Destination:

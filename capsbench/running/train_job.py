@@ -71,13 +71,11 @@ def _train_and_record(cell: Cell, folder: CellFolder, session: Session) -> None:
             cell.config.save(folder.config)
             if note := processes_note(cell.build_model(), session.execution.processes):
                 session.print(f"{cell.title}, seed {cell.seed}: {note}")
-            with training_mirror(cell, session) as mirror:
-                loggers = make_loggers(session.execution.loggers, folder.path)
-                loggers += mirror.loggers
+            with training_mirror(cell, session) as curves:
+                loggers = make_loggers(session.execution.loggers, folder.path) + curves
                 result, data = _train(cell, folder, session, held, loggers)
                 held.require_held()
                 _write_record(cell, folder, session, result, data)
-                mirror.add_models(cell, session)
 
 
 def _set_aside(cell: Cell, folder: CellFolder, session: Session) -> None:

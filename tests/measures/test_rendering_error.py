@@ -97,6 +97,19 @@ def test_an_image_has_the_same_view_for_any_limit():
     assert len(np.unique(errors)) > 300  # not one view for all
 
 
+def test_some_renderings_are_kept_with_what_is_expected():
+    result, data = measured(grey, still=ViewRange(), shift=SHIFT)
+    places = result.per_image["rendered[split=shift]"]
+    assert (places[0], places[-1], len(places)) == (0, 129, 10)
+    images = torch.cat([batch.images for batch in data.evaluation.batches("test", "cpu")])[places]
+    views = views_by_index(SHIFT, data.split("test").index[places], "views to render", "shift")
+    kept = result.per_image["renderings[split=shift]"]
+    expected = torch.stack([images, warp(images, views.matrices(32, 32)), images * 0 + 0.5], 1)
+    np.testing.assert_array_equal(kept, (expected * 255).round().byte().numpy())
+    still = result.per_image["renderings[split=still]"]
+    np.testing.assert_array_equal(still[:, 0], still[:, 1])
+
+
 def test_a_model_that_renders_nothing_has_no_rendering_error():
     result, _ = measured(nothing)
     assert numbers(result).keys() == {"copy_error[split=shift]", "constant_error[split=shift]"}

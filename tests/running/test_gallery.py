@@ -17,7 +17,7 @@ from capsbench.reporting.comparisons.per_image import load_arrays
 from capsbench.reporting.gallery import choose_images, gallery
 from capsbench.reporting.tables.class_table import class_table
 from capsbench.reporting.wandb.aggregate import _gallery_rows
-from capsbench.reporting.wandb.evaluation import _confusion_rows
+from capsbench.reporting.wandb.evaluation import confusion_rows
 from tests.reporting.charts.test_charts import drawn, rows
 
 
@@ -114,7 +114,7 @@ def test_the_csv_of_confusions_has_every_prediction(results: Results):
 def test_tables_of_a_mirror_have_the_same_numbers(results: Results):
     for cell in results.cells:
         arrays = load_arrays(cell, ACCURACY_BY_VIEW)
-        rows = list(_confusion_rows(cell))
+        rows = list(confusion_rows(cell))
         at_first = [row for row in rows if row[1] == rows[0][1]]
         assert sum(row[-1] for row in at_first) == arrays["evaluated"][0].sum()
         right = sum(images for *_, target, predicted, images in at_first if target == predicted)

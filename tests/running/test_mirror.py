@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import replace
 
@@ -118,27 +119,58 @@ def test_a_shared_training_has_one_run_and_each_benchmark_its_own(run, tiny_prot
     run(protocol, wandb="offline", wandb_artifacts=True)
     run({**protocol, "name": "other"}, wandb="offline")  # finds it done
     runs = by_type(read_runs(session.output))
-    assert [each.run["run_group"] for each in runs["train"]] == ["digits"]
+    assert [each.run["run_group"] for each in runs["train"]] == ["digits"] * 2  # and its weights
     assert [each.run["run_group"] for each in runs["evaluate"]] == ["tiny", "other"]
     assert [each.run["run_group"] for each in runs["aggregate"]] == ["tiny", "other"]
     assert len({each.run["run_id"] for group in runs.values() for each in group}) == 5
-    (training,), (aggregate, other) = runs["train"], runs["aggregate"]
+    (_, training), (measured, _), (aggregate, other) = runs.values()
     name = f"model-0-{training.run['run_id']}"
     assert sorted(training.artifacts) == [(name, ("last",)), (name, ("validation",))]
+    assert measured.used == [(name, ("validation",))]
     assert ("records-tiny", ("full",)) in aggregate.artifacts
     assert not [name for name, _ in other.artifacts if name.startswith("records")]
 
 
+def test_artifacts_arrive_with_the_runs_that_make_and_use_them(
+    run, tiny_protocol, session, stand_in
+):
+    """Also those of a training that was finished before they were asked for."""
+    protocol = {**tiny_protocol, "seeds": [0]}
+    run(protocol, wandb="off")
+    run(protocol, wandb="online", wandb_artifacts=True)
+    runs = {each["jobType"]: identity for identity, each in stand_in.runs.items()}
+    (cell,) = load_results(session.output / "tiny").cells
+    assert runs["train"] == cell.reference.fingerprint
+    assert json.loads(stand_in.runs[runs["train"]]["config"])["seed"]["value"] == 0
+    models = {alias: each for each in stand_in.artifacts.of_type("model") for alias in each.aliases}
+    assert set(models) == {"validation", "last"}
+    for each in models.values():
+        assert each.name == f"model-0-{cell.reference.fingerprint}"
+        assert each.made_by == runs["train"]
+        assert each.is_complete
+        assert "model.safetensors" in each.files
+    assert models["validation"].used_by == {runs["evaluate"]}
+    assert models["last"].used_by == set()
+    (records,) = stand_in.artifacts.of_type("records")
+    assert (records.name, records.aliases) == ("records-tiny", {"full"})
+    assert records.made_by == runs["aggregate"]
+    assert {"tiny/report/results.csv", f"{cell.reference.path}/training.json"} <= set(records.files)
+
+
 def test_what_has_not_changed_is_not_sent_again(run, tiny_protocol, session, mirrored):
     run({**tiny_protocol, "seeds": [0]}, wandb="offline")
-    folders = list((session.output / "wandb").iterdir())
+    folders = set((session.output / "wandb").iterdir())
     run({**tiny_protocol, "seeds": [0]}, wandb="offline")
-    assert list((session.output / "wandb").iterdir()) == folders
+    assert set((session.output / "wandb").iterdir()) == folders
     run(tiny_protocol, wandb="offline")  # one cell more: its runs, and the benchmark
-    assert len(list((session.output / "wandb").iterdir())) == len(folders) + 3
+    more = set((session.output / "wandb").iterdir())
+    assert len(more - folders) == 3
+    assert len(more) == len(folders) + 2
     folder = BenchmarkFolder(session.output / "tiny")
     mirror_benchmark(folder, mirrored(wandb_project="other"))
-    assert len(list((session.output / "wandb").iterdir())) == len(folders) + 6
+    moved = {each.run["project"] for each in read_runs(session.output)[-3:]}
+    assert moved == {"other"}
+    assert len(list((session.output / "wandb").iterdir())) == len(more)
 
 
 @pytest.mark.parametrize("method", ["wandb.init", "wandb.sdk.wandb_run.Run.log"])
@@ -160,14 +192,14 @@ def test_a_server_that_hangs_costs_time_once(
     run, tiny_protocol, session, stand_in, monkeypatch, capsys
 ):
     """Five runs are begun while it hangs, and are offline."""
-    waits: list[str | None] = []
+    waits: list[float] = []
 
-    def check():
-        waits.append(login.offline_reason())
-        return waits[-1]
+    def check(timeout):
+        waits.append(timeout)
+        return login.check_login(timeout)
 
-    monkeypatch.setattr(login, "TIMEOUT", 0.5)
-    monkeypatch.setattr(run_module, "offline_reason", check)
+    monkeypatch.setattr(run_module, "TIMEOUT", 0.5)
+    monkeypatch.setattr(run_module, "check_login", check)
     stand_in.fault = "hang"
     run(tiny_protocol, wandb="online")
     assert len(waits) == 1
@@ -179,10 +211,14 @@ def test_a_server_that_hangs_costs_time_once(
 
 def test_a_training_that_fails_ends_its_run(tiny_protocol, mirrored):
     cell, *_ = plan(Benchmark.model_validate(tiny_protocol))
-    mirror = training_mirror(cell, mirrored())
-    assert len(mirror.__enter__().loggers) == 1
-    error = ArithmeticError("of the training")
-    assert not mirror.__exit__(type(error), error, None)
+
+    def fail():
+        with training_mirror(cell, mirrored()) as curves:
+            assert len(curves) == 1
+            raise ArithmeticError
+
+    with pytest.raises(ArithmeticError):
+        fail()
     (read,) = read_runs(mirrored().output)
     assert read.run["run_id"] == cell.config.fingerprint
     assert wandb.run is None

@@ -18,7 +18,6 @@ from capsbench.contracts import Model
 from capsbench.names import find, is_own_file
 from capsbench.records import BenchmarkRecord, CellReference, CellResult, Results, TrainingConfig
 from capsbench.records.training import DataConfig, ModelConfig
-from capsbench.records.weights import WeightsRecord
 from capsbench.reporting.wandb.keys import ARGUMENT, FAMILIAR, RECIPE_CONFIG, key
 from capsbench.viewpoint.ranges import ViewRange
 from capsbench.viewpoint.spread import Spread
@@ -70,32 +69,43 @@ def training_config(
     )
 
 
+def recorded_training_config(result: CellResult) -> dict[str, Any]:
+    """Return the configuration of the run of a training, from its records alone."""
+    config, reference = result.config, result.reference
+    assert config is not None
+    return training_config(config, reference.model, reference.path, _facts(result))
+
+
 def evaluation_config(result: CellResult, record: BenchmarkRecord) -> dict[str, Any]:
     """Return the configuration of the run of a measured cell under a benchmark."""
     reference = result.reference
-    known = result.weights or result.config
-    assert known is not None
-    made = result.weights or result.training
-    assert made is not None
-    facts = _architecture(reference, known.model, known.data) | {
-        "parameters": result.parameters,
-        "flops": result.flops,
-        "commit": made.provenance.commit,
-        "capsbench_version": made.provenance.versions.get("capsbench"),
-    }
     own = {
         "label": result.label,
         "varied": result.point,
         "rule": next((each.rule for each in result.measures.values()), None),
         "trained_elsewhere": result.trained_elsewhere,
     }
-    if isinstance(known, WeightsRecord):
-        own |= _network(reference.model, known.model, known.data, known.views) | facts
+    if (known := result.weights) is not None:
+        own |= _network(reference.model, known.model, known.data, known.views) | _facts(result)
         own |= {"fingerprint": reference.fingerprint, "folder": reference.path}
     else:
-        own |= training_config(known, reference.model, reference.path, facts)
-        own["training_run"] = known.fingerprint
+        own |= recorded_training_config(result)
+        own["training_run"] = reference.fingerprint
     return _present(own | benchmark_config(record))
+
+
+def _facts(result: CellResult) -> dict[str, Any]:
+    """Return what the records of a cell state of its network and of the code that made it."""
+    known = result.weights or result.config
+    assert known is not None
+    made = result.weights or result.training
+    assert made is not None
+    return _architecture(result.reference, known.model, known.data) | {
+        "parameters": result.parameters,
+        "flops": result.flops,
+        "commit": made.provenance.commit,
+        "capsbench_version": made.provenance.versions.get("capsbench"),
+    }
 
 
 def aggregate_config(results: Results) -> dict[str, Any]:

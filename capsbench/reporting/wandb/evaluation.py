@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import Any, NamedTuple
 
-from capsbench.measures import ConditionFigureSpec, load_measure
+import numpy as np
+from numpy.typing import NDArray
+
+from capsbench.measures import ConditionFigureSpec, index_name, load_measure
 from capsbench.records import CellResult
 from capsbench.reporting.comparisons.aggregate import ACCURACY_BY_VIEW
 from capsbench.reporting.comparisons.confusions import confusions
+from capsbench.reporting.comparisons.per_image import load_arrays
+from capsbench.reporting.tables.drawing_table import RENDERING_ERROR
 from capsbench.reporting.wandb.keys import CONDITION, LAYER, STEP, VIEW, key, line_key, quantity_key
 from capsbench.reporting.wandb.run import Run
 from capsbench.values import Value
 
 CONFUSION_COLUMNS = ("factor", "view", "familiar", "class", "predicted", "images")
+RENDERING_COLUMNS = ("views", "number", "image", "expected", "rendered", "rendering_error")
 VIEW_COLUMNS = ("factor", "view", "familiar", "metric", "accuracy", "images")
 
 
@@ -25,15 +31,29 @@ class Point(NamedTuple):
         axis: Name of the x axis.
         x: Place on it.
         name: Name of the line.
-        metric: Metric of the number.
-        y: The number.
+        value: The number.
     """
 
     axis: str
     x: float
     name: str
-    metric: str
-    y: float
+    value: Value
+
+
+class Rendering(NamedTuple):
+    """A test image as a model renders it.
+
+    Attributes:
+        views: Name of the range of views.
+        number: Number of the image in its source.
+        pictures: (3, C, H, W) uint8, the image, what is expected, and what is rendered.
+        error: Mean squared difference of the last two, with pixels in [0, 1].
+    """
+
+    views: str
+    number: int
+    pictures: NDArray[np.uint8]
+    error: float
 
 
 def fill_evaluation(run: Run, result: CellResult) -> None:
@@ -45,8 +65,10 @@ def fill_evaluation(run: Run, result: CellResult) -> None:
     run.log_table("values", columns, rows)
     if views := list(_view_rows(result)):
         run.log_table("accuracy_by_view", VIEW_COLUMNS, views)
-    if confused := list(_confusion_rows(result)):
+    if confused := list(confusion_rows(result)):
         run.log_table("confusion", CONFUSION_COLUMNS, confused)
+    if rendered := list(renderings(result)):
+        run.log_table("reconstructions", RENDERING_COLUMNS, _rendering_rows(rendered))
 
 
 def summary(result: CellResult) -> dict[str, Any]:
@@ -79,7 +101,7 @@ def points(result: CellResult, measure: str) -> Iterator[Point]:
             axis, field = place
             x = layers.index(value.layer) if field == "layer" else value.fields[field]
             name = line_key(measure, value.quantity, field)
-            yield Point(axis, float(x), name, value.metric, value.value)
+            yield Point(axis, float(x), name, value)
 
 
 def single_numbers(result: CellResult, measure: str) -> list[Value]:
@@ -125,7 +147,7 @@ def _view_rows(result: CellResult) -> Iterator[tuple[Any, ...]]:
             yield value.factor, value.view, familiar, value.metric, value.value, value.n
 
 
-def _confusion_rows(result: CellResult) -> Iterator[tuple[Any, ...]]:
+def confusion_rows(result: CellResult) -> Iterator[tuple[Any, ...]]:
     """Yield the number of images of each class that are taken for a class, if there are any."""
     data = result.data
     found = None if data is None else confusions(result, data.num_classes)
@@ -137,12 +159,34 @@ def _confusion_rows(result: CellResult) -> Iterator[tuple[Any, ...]]:
             yield value.factor, value.view, familiar, int(target), known, images
 
 
+def renderings(result: CellResult) -> Iterator[Rendering]:
+    """Yield some test images of each range of views, with what the model renders of each."""
+    record = result.measures.get(RENDERING_ERROR)
+    arrays = {} if record is None else load_arrays(result, RENDERING_ERROR)
+    for error in [] if record is None else record.select(metric="rendering_error"):
+        kept = f"renderings[split={error.split}]"
+        if kept not in arrays:  # of a record of before
+            continue
+        places = arrays[f"rendered[split={error.split}]"]
+        for place, pictures in zip(places, arrays[kept], strict=True):
+            number, own = arrays[index_name()][place], arrays[error.name][place]
+            yield Rendering(str(error.split), int(number), pictures, float(own))
+
+
+def _rendering_rows(rendered: Sequence[Rendering]) -> Iterator[tuple[Any, ...]]:
+    import wandb
+
+    for each in rendered:
+        pictures = [wandb.Image(image) for image in each.pictures.transpose(0, 2, 3, 1)]
+        yield each.views, each.number, *pictures, each.error
+
+
 def _log_lines(run: Run, result: CellResult) -> None:
     """Log a row for each place on each axis, which has the points of all lines there."""
     axes: dict[str, dict[float, dict[str, float]]] = {}
     for measure in result.measures:
-        for axis, x, name, _, y in points(result, measure):
-            axes.setdefault(axis, {}).setdefault(x, {}).setdefault(name, y)
+        for axis, x, name, value in points(result, measure):
+            axes.setdefault(axis, {}).setdefault(x, {}).setdefault(name, value.value)
     for axis, rows in axes.items():
         run.define_axis(axis, dict.fromkeys(name for row in rows.values() for name in row))
         for x in sorted(rows):

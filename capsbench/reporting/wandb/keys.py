@@ -57,7 +57,7 @@ EVALUATION_CONFIG = ("label", "varied", "rule", "trained_elsewhere", "training_r
 BENCHMARK_CONFIG = ("benchmark", "protocol_version", "scale", "changes", "command")
 AGGREGATE_CONFIG = ("question", "data", "models", "seeds", "commit", "capsbench_version")
 EVALUATION_SUMMARY = ("status", "diverged_at", "training_seconds", "images_per_second")
-EVALUATION_TABLES = ("values", "accuracy_by_view", "confusion")
+EVALUATION_TABLES = ("values", "accuracy_by_view", "confusion", "reconstructions")
 AGGREGATE_TABLES = (
     "leaderboard",
     "accuracy_by_view",

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import atexit
 import base64
 import json
 import logging
 import netrc
 import os
+from contextlib import suppress
 from http.client import HTTPException
 from pathlib import Path
+from threading import Thread
 from typing import Literal, NamedTuple
 from urllib.error import HTTPError
 from urllib.parse import SplitResult, urlsplit
@@ -19,8 +22,9 @@ from capsbench.errors import UserError
 log = logging.getLogger(__name__)
 Mode = Literal["offline", "online"]
 TIMEOUT = 10.0  # seconds; wandb itself would wait 90 for a server that does not answer
+LAST_TIMEOUT = 2.0  # seconds that a process waits for wandb when it ends, after a failure
 FIRST_HOST = "api.wandb.ai"  # keys saved for it are also valid for the default server
-QUERY = json.dumps({"query": "query Viewer { viewer { id } }"}).encode()
+QUERY = json.dumps({"query": "query Viewer { viewer { id entity } }"}).encode()
 
 
 class Key(NamedTuple):
@@ -33,6 +37,18 @@ class Key(NamedTuple):
 
     place: str
     value: str
+
+
+class Login(NamedTuple):
+    """Outcome of a login.
+
+    Attributes:
+        entity: User or team of the key; empty if it is not known.
+        problem: Reason why no run can be online; None if one can.
+    """
+
+    entity: str = ""
+    problem: str | None = None
 
 
 def server() -> SplitResult:
@@ -76,37 +92,60 @@ def find_key() -> Key | None:
     return next((Key(str(path), account[2]) for account in found if account), None)
 
 
-def offline_reason() -> str | None:
-    """Return the reason why no run can be online; None if one can. It takes 10 s at most."""
+def check_login(timeout: float) -> Login:
+    """Try the key and the server.
+
+    Args:
+        timeout: Seconds within which the server must answer.
+    """
     try:
         key, url = find_key(), server()
     except UserError as error:
-        return str(error)
+        return Login(problem=str(error))
     if key is None:
-        return "not logged in (wandb login)"
+        return Login(problem="not logged in (wandb login)")
     login = base64.b64encode(f"api:{key.value}".encode()).decode()
     headers = {"Authorization": f"Basic {login}", "Content-Type": "application/json"}
     request = Request(f"{url.geturl().rstrip('/')}/graphql", QUERY, headers)
+    refused = f"{url.hostname} refuses the key in {key.place}"
     try:
-        with urlopen(request, timeout=TIMEOUT) as response:
+        with urlopen(request, timeout=timeout) as response:
             viewer = (json.load(response).get("data") or {}).get("viewer")
+            return Login(viewer.get("entity") or "") if viewer else Login(problem=refused)
     except HTTPError as error:
-        if error.code in (401, 403):
-            return f"{url.hostname} refuses the key in {key.place}"
-        return f"{url.hostname} answers with HTTP {error.code}"
+        other = f"{url.hostname} answers with HTTP {error.code}"
+        return Login(problem=refused if error.code in (401, 403) else other)
     except TimeoutError:
-        return f"{url.hostname} does not answer within {TIMEOUT:g} s"
+        return Login(problem=f"{url.hostname} does not answer within {timeout:g} s")
     except OSError as error:
-        return f"{url.hostname} cannot be reached ({error})"
+        return Login(problem=f"{url.hostname} cannot be reached ({error})")
     except (HTTPException, ValueError, AttributeError):
-        return f"{url.hostname} is no server of Weights & Biases"
-    return None if viewer else f"{url.hostname} refuses the key in {key.place}"
+        return Login(problem=f"{url.hostname} is no server of Weights & Biases")
+
+
+def end_in_time() -> None:
+    """Let the process end soon after a failure: the service of wandb may still try to send."""
+    atexit.unregister(_end_service)
+    atexit.register(_end_service)  # before the hook of wandb, which waits without a limit
+
+
+def _end_service() -> None:
+    thread = Thread(target=_tear_down, daemon=True)
+    thread.start()
+    thread.join(LAST_TIMEOUT)
+
+
+def _tear_down() -> None:
+    import wandb
+
+    with suppress(AssertionError):  # a service that began after the failure has ended before
+        wandb.teardown()
 
 
 def usable_mode(mode: Mode) -> Mode:
     """Return the usable mode: ``online`` needs a valid key and a server that answers in 10 s."""
-    reason = offline_reason() if mode == "online" else None
-    if reason is None:
+    problem = check_login(TIMEOUT).problem if mode == "online" else None
+    if problem is None:
         return mode
-    log.warning("Weights & Biases: %s; the runs are kept offline", reason)
+    log.warning("Weights & Biases: %s; the runs are kept offline", problem)
     return "offline"

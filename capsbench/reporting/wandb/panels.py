@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import Any
 
@@ -18,13 +18,15 @@ from capsbench.measures import (
 )
 from capsbench.records import Results
 from capsbench.reporting.formatting import FACTORS
+from capsbench.reporting.tables.quantity_text import quantity_text
 from capsbench.reporting.wandb.evaluation import points, single_numbers
-from capsbench.reporting.wandb.keys import CONDITION, STEP, VIEW, key, quantity_key
+from capsbench.reporting.wandb.keys import CONDITION, LAYER, STEP, VIEW, key, quantity_key
 from capsbench.reporting.wandb.run import JobType
-from capsbench.values import Quantity
+from capsbench.values import Quantity, Value
 
 NOVEL = Quantity(metric="accuracy", split="novel")
 ACROSS, WIDTH, HEIGHT = 2, 12, 8  # panels in a row, and the size of each
+FULL = ACROSS * WIDTH  # width of the page
 MOST = 24  # panels of a measure
 MOST_RUNS = 100  # that Weights & Biases draws in one plot
 BY_LABEL = {
@@ -40,6 +42,12 @@ def headline(results: Results) -> str | None:
 
     It is the accuracy at novel views of the first measure that has it, or else the first number.
     """
+    number = _headline(results)
+    return None if number is None else quantity_key(*number)
+
+
+def _headline(results: Results) -> tuple[str, Quantity] | None:
+    """Return the measure and the quantity of that number."""
     numbers = [
         (measure, value.quantity)
         for cell in results.cells
@@ -48,7 +56,7 @@ def headline(results: Results) -> str | None:
         if not value.is_untrained
     ]
     novel = [each for each in numbers if each[1] == NOVEL]
-    return next((quantity_key(*each) for each in [*novel, *numbers]), None)
+    return next(iter([*novel, *numbers]), None)
 
 
 def runs_of(results: Results, job_type: JobType) -> expr.And:
@@ -63,22 +71,27 @@ def runs_of(results: Results, job_type: JobType) -> expr.And:
 def line_panels(results: Results, measure: str) -> list[Any]:
     """Return line plots of a measure against conditions, layers and views, of those that it draws.
 
-    A measure without figures has a plot of every number.
+    A measure without figures has a plot of every number. Untrained controls have none.
     """
     drawn = _drawn_metrics(measure)
-    lines = dict.fromkeys(
-        (each.axis, each.name)
+    lines = {
+        (each.axis, each.name): each.value
         for cell in results.cells
         if measure in cell.measures
         for each in points(cell, measure)
-        if not drawn or each.metric in drawn
-    )
-    in_order = sorted(lines, key=lambda line: line[0].startswith(VIEW))
+        if not each.value.is_untrained and (not drawn or each.value.metric in drawn)
+    }
+    in_order = sorted(lines.items(), key=lambda line: line[0][0].startswith(VIEW))
     return _placed(
         wr.LinePlot(
-            title=_title(name, measure), x=axis, y=[name], title_x=_axis_title(axis), **BY_LABEL
+            title=_line_title(axis, value),
+            x=axis,
+            y=[name],
+            title_x=_axis_title(axis),
+            title_y=value.metric.replace("_", " "),
+            **BY_LABEL,
         )
-        for axis, name in in_order
+        for (axis, name), value in in_order
     )
 
 
@@ -96,28 +109,49 @@ def _drawn_metrics(measure: str) -> set[str]:
 
 def number_panels(results: Results, measure: str) -> list[Any]:
     """Return a bar plot of each number of a measure that is no point of a line."""
-    names = dict.fromkeys(
-        quantity_key(measure, value.quantity)
+    numbers = {
+        quantity_key(measure, value.quantity): value
         for cell in results.cells
         if measure in cell.measures
         for value in single_numbers(cell, measure)
         if not value.is_untrained
-    )
+    }
     return _placed(
-        wr.BarPlot(title=_title(name, measure), metrics=[wr.SummaryMetric(name)], **BY_LABEL)
-        for name in names
+        wr.BarPlot(
+            title=_sentence(quantity_text(value.quantity)),
+            metrics=[wr.SummaryMetric(name)],
+            **BY_LABEL,
+        )
+        for name, value in numbers.items()
     )
 
 
 def cost_panels(results: Results) -> list[Any]:
     """Return the headline against parameters and against the operations of one image."""
-    name = headline(results)
-    costs = {"parameters": "Parameters", "flops": "Operations of one image"}
+    number = _headline(results)
+    if number is None:
+        return []
+    text, name = _sentence(quantity_text(number[1])), quantity_key(*number)
+    costs = {"parameters": "parameters", "flops": "operations of one image"}
     return _placed(
-        wr.ScatterPlot(title=title, x=wr.Config(cost), y=wr.SummaryMetric(name), log_x=True)
+        wr.ScatterPlot(
+            title=f"{text} against {title}",
+            x=wr.Config(cost),
+            y=wr.SummaryMetric(name),
+            log_x=True,
+        )
         for cost, title in costs.items()
-        if name is not None
     )
+
+
+def table_panels(names: Sequence[str]) -> list[Any]:
+    """Return panels of tables that runs log, below one another and as wide as the page."""
+    return [
+        wr.WeavePanelSummaryTable(
+            table_name=name, layout=wr.Layout(x=0, y=row * 2 * HEIGHT, w=FULL, h=2 * HEIGHT)
+        )
+        for row, name in enumerate(names)
+    ]
 
 
 def training_panels() -> list[Any]:
@@ -129,9 +163,24 @@ def training_panels() -> list[Any]:
     )
 
 
-def _title(name: str, measure: str = "") -> str:
-    text = name.removeprefix(f"{key(measure)}_") if measure else name
-    return text.replace("_", " ").capitalize()
+def _line_title(axis: str, value: Value) -> str:
+    """Return the title of a line plot: the number, without the field along the axis."""
+    fields = {"split": None, "view": None, "factor": None} if axis.startswith(VIEW) else {}
+    if axis == LAYER:
+        fields = {"layer": None}
+    condition = {k: v for k, v in value.condition.items() if f"{CONDITION}{key(k)}" != axis}
+    quantity = value.quantity.model_copy(update={**fields, "condition": condition})
+    text = _sentence(quantity_text(quantity))
+    against = "layer" if axis == LAYER else _axis_title(axis).lower()
+    return f"{text}, by {against}" if "," in text else f"{text} by {against}"
+
+
+def _title(name: str) -> str:
+    return _sentence(name.replace("_", " "))
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _axis_title(axis: str) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from capsbench.errors import UserError
 from capsbench.files.atomic import is_present, read_json, write_bytes, write_json
 from capsbench.records import BenchmarkFolder, load_results
-from capsbench.reporting.wandb.login import offline_reason
+from capsbench.reporting.wandb.login import TIMEOUT, Login, end_in_time
 from capsbench.reporting.wandb.run import PROJECT
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def require_workspaces() -> None:
         )
 
 
-def publish(path: Path) -> Published | None:
+def publish(path: Path, login: Login) -> Published | None:
     """Write the report and the view of a benchmark beside its page; save them if logged in.
 
     Both are built whole and keep their addresses: one that is loaded to be changed would lose its
@@ -64,6 +64,7 @@ def publish(path: Path) -> Published | None:
 
     Args:
         path: Folder of the benchmark, whose page is built.
+        login: The login.
 
     Returns:
         The outcome; None for claims, whose parts have reports.
@@ -73,36 +74,32 @@ def publish(path: Path) -> Published | None:
     """
     if not is_present(BenchmarkFolder(path).record):
         return None
+    os.environ.setdefault("WANDB_HTTP_TIMEOUT", f"{TIMEOUT:.0f}")  # else 19 s
     from capsbench.reporting.wandb.report import build_report
     from capsbench.reporting.wandb.workspace import build_workspace
 
     folder, results = BenchmarkFolder(path), load_results(path)
-    reason = offline_reason()
-    project, entity = _place(folder, online=reason is None)
+    project, entity = _place(folder, login)
     report = build_report(results, project, entity)
     workspace = build_workspace(results, project, entity)
     specification = folder.report / REPORT
     write_bytes(specification, _json(report))
     write_bytes(folder.report / WORKSPACE, _json(workspace))
-    if reason is not None:
-        return Published(specification, problem=reason)
+    if login.problem is not None:
+        return Published(specification, problem=login.problem)
     try:
         _save(report, workspace, folder)
     except Exception as error:  # noqa: BLE001 - wandb has no common error; its reason is printed
+        end_in_time()
         return Published(specification, problem=f"{error}; to make new ones, remove {folder.views}")
     return Published(specification, report.url, workspace.url)
 
 
-def _place(folder: BenchmarkFolder, *, online: bool) -> tuple[str, str]:
+def _place(folder: BenchmarkFolder, login: Login) -> tuple[str, str]:
     """Return project and entity of the runs: those of the last mirror, or of the environment."""
     mirrored = read_json(folder.mirrored) if is_present(folder.mirrored) else {}
     project = mirrored.get("project") or os.environ.get("WANDB_PROJECT") or PROJECT
-    entity = mirrored.get("entity") or os.environ.get("WANDB_ENTITY")
-    if entity is None and online:
-        import wandb
-
-        entity = wandb.Api().default_entity
-    return project, entity or ""
+    return project, mirrored.get("entity") or os.environ.get("WANDB_ENTITY") or login.entity
 
 
 def _json(built: Report | Workspace) -> bytes:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,28 +10,32 @@ import wandb_workspaces.reports.v2 as wr
 from capsbench.measures import load_measure
 from capsbench.records import Results
 from capsbench.reporting import protocol
-from capsbench.reporting.comparisons.aggregate import ACCURACY_BY_VIEW, aggregate_seeds
-from capsbench.reporting.comparisons.differences import ModelDifference, model_differences
-from capsbench.reporting.formatting import NUMBER_FORMATS, counted
+from capsbench.reporting.comparisons.aggregate import ACCURACY_BY_VIEW
+from capsbench.reporting.comparisons.answers import answers
+from capsbench.reporting.comparisons.differences import model_differences
+from capsbench.reporting.exports.export import portable
+from capsbench.reporting.gallery import gallery
 from capsbench.reporting.networks import networks
 from capsbench.reporting.provenance import versions
-from capsbench.reporting.tables.mean_cell import mean_cell
-from capsbench.reporting.tables.published_tables import published_difference_table, published_table
-from capsbench.reporting.tables.quantity_text import measured_text
+from capsbench.reporting.reproduction import reproduce
 from capsbench.reporting.tables.render_markdown import plain, render_rows
-from capsbench.reporting.tables.summary_table import summary_table
+from capsbench.reporting.tables.result_tables import result_tables
 from capsbench.reporting.tables.table import Table
+from capsbench.reporting.wandb.evaluation import confusion_rows, renderings
 from capsbench.reporting.wandb.panels import (
-    NOVEL,
+    FULL,
+    HEIGHT,
     cost_panels,
     headline,
     line_panels,
     number_panels,
     runs_of,
+    table_panels,
 )
 from capsbench.reporting.wandb.run import JobType
 
 LONGEST_TITLE = 128  # characters
+COMPARER = wr.Layout(w=FULL, h=2 * HEIGHT)
 
 
 def build_report(results: Results, project: str, entity: str) -> wr.Report:
@@ -47,20 +50,22 @@ def build_report(results: Results, project: str, entity: str) -> wr.Report:
         entity: User or team; empty if it is not known.
     """
     benchmark, differences = results.benchmark, model_differences(results)
+    leaderboard, *tables = result_tables(results, differences)
     blocks = [
         wr.H1("Question and answer"),
         wr.P(benchmark.question.strip()),
-        _list([*means(results), *answers(differences, results.cells[0].label)]),
+        _list(answers(results, differences)),
         wr.P(networks(results)),
         wr.H1("Leaderboard"),
-        *_table(summary_table(results)),
-        _grid(results, "aggregate", [wr.WeavePanelSummaryTable(table_name="leaderboard")]),
+        *_table(leaderboard),
+        _grid(results, "aggregate", table_panels(["leaderboard"])),
         *_measures(results),
         wr.H1("Accuracy against cost"),
         _grid(results, "evaluate", cost_panels(results)),
-        *_published(results),
+        *_pictures(results),
+        *(block for table in tables for block in (wr.H1(table.title), *_table(table))),
         wr.H1("Run comparer"),
-        _grid(results, "evaluate", [wr.RunComparer(diff_only=True)]),
+        _grid(results, "evaluate", [wr.RunComparer(diff_only=True, layout=COMPARER)]),
         wr.H1("Protocol"),
         _list([f"{term}: {text}" for term, text in protocol.protocol_terms(results)]),
         wr.H1("Provenance"),
@@ -79,55 +84,12 @@ def build_report(results: Results, project: str, entity: str) -> wr.Report:
     )
 
 
-def means(results: Results) -> list[str]:
-    """Return a sentence on the accuracy of each model at novel views, if it is measured."""
-    found = {
-        title: mean_cell(aggregate_seeds(cells, ACCURACY_BY_VIEW, NOVEL))
-        for title, cells in results.by_label().items()
-    }
-    return [f"{title} at novel views: {cell.line}." for title, cell in found.items() if cell]
-
-
-def answers(differences: Sequence[ModelDifference], first: str) -> list[str]:
-    """Return a sentence on each model: its difference from the first one, and how sure that is.
-
-    It is that of accuracy at novel views, or else of the first number that has a difference.
-
-    Args:
-        differences: Differences from the first model.
-        first: Label of the first model.
-    """
-    by_title: dict[str, ModelDifference] = {}
-    for each in differences:
-        if (each.measure, each.quantity) == (ACCURACY_BY_VIEW, NOVEL):
-            by_title[each.title] = each
-        by_title.setdefault(each.title, each)
-    return [_answer(each, first) for each in by_title.values()]
-
-
-def _answer(row: ModelDifference, first: str) -> str:
-    each = row.difference
-    unit = load_measure(row.measure).metrics[row.quantity.metric].unit
-    text, bare = NUMBER_FORMATS["difference of shares" if unit == "share" else unit]
-    what = measured_text(row.measure, row.quantity)
-    seeds = counted(min(each.n_seeds), "seed")
-    sentence = f"{row.title} minus {first}, {what}: {text(each.mean)}"
-    if each.interval is None:
-        return f"{sentence} ({seeds}; an interval needs three): not decided."
-    low, high = each.interval
-    decided = "not decided" if low <= 0 <= high else ("higher" if low > 0 else "lower")
-    return f"{sentence} (95 % interval {bare(low)} to {bare(high)}, {seeds}): {decided}."
-
-
 def commands(results: Results) -> list[str]:
     """Return the command of the benchmark, and that of each model alone."""
     record = results.record
-    lines = [record.command]
-    words = shlex.split(record.command)
-    if record.changes.models is None and words[:2] == ["capsbench", "run"]:
-        labels = dict.fromkeys(c.label for c in results.cells if not c.trained_elsewhere)
-        lines += [shlex.join([*words, "--models", label]) for label in labels if "," not in label]
-    return lines
+    labels = dict.fromkeys(cell.label for cell in results.cells if not cell.trained_elsewhere)
+    lines = [portable(record.command), *(reproduce(record, label) for label in labels)]
+    return list(dict.fromkeys(lines))
 
 
 def _measures(results: Results) -> list[Any]:
@@ -145,10 +107,18 @@ def _measures(results: Results) -> list[Any]:
     return blocks
 
 
-def _published(results: Results) -> list[Any]:
-    tables = (published_table(results), published_difference_table(results))
-    found = [each for each in tables if each is not None]
-    return [block for table in found for block in (wr.H1(table.title), *_table(table))]
+def _pictures(results: Results) -> list[Any]:
+    """Return the tables of images that the runs have."""
+    blocks: list[Any] = []
+    if results.examples is not None:
+        names = ["example_images", *(["gallery"] if gallery(results) else [])]
+        blocks.append(_grid(results, "aggregate", table_panels(names)))
+    cells = [cell for cell in results.cells if cell.problem is None]
+    names = ["confusion"] if any(next(confusion_rows(cell), None) for cell in cells) else []
+    names += ["reconstructions"] if any(next(renderings(cell), None) for cell in cells) else []
+    if names:
+        blocks.append(_grid(results, "evaluate", table_panels(names)))
+    return [wr.H1("Images"), *blocks] if blocks else []
 
 
 def _provenance(results: Results) -> list[str]:
@@ -173,7 +143,7 @@ def _list(lines: Sequence[str]) -> wr.MarkdownBlock:
 
 def _grid(results: Results, job_type: JobType, panels: Sequence[Any]) -> wr.PanelGrid:
     """Return panels of the runs of one type."""
-    name = headline(results)
+    name = headline(results) if job_type == "evaluate" else None
     runset = wr.Runset(
         name=f"{results.benchmark.name}: {job_type}",
         filters=runs_of(results, job_type),

@@ -12,7 +12,7 @@ from textwrap import shorten
 from typing import TYPE_CHECKING, Any, Literal
 
 from capsbench.files.atomic import is_present, remove, write_bytes
-from capsbench.reporting.wandb.login import TIMEOUT, Mode, offline_reason
+from capsbench.reporting.wandb.login import TIMEOUT, Mode, check_login, end_in_time
 
 if TYPE_CHECKING:
     from wandb import Artifact
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 PROJECT = "capsbench"
-UPLOAD_TIMEOUT = 600.0  # seconds
 FOLDER = "wandb"  # in the runs folder, for the files of all runs
 FAILURE = ".wandb-failure"  # in the runs folder: the first failure of a command
 JobType = Literal["train", "evaluate", "aggregate"]
@@ -36,7 +35,7 @@ class Destination:
         project: Project; None for that of the environment, or ``capsbench``.
         entity: User or team; None for that of the login.
         tags: Tags of every run.
-        uploads: Large files are sent, whose upload the end of a run waits for.
+        uploads: Weights and records are sent as well, which can take minutes.
     """
 
     runs: Path
@@ -88,6 +87,11 @@ class Run:
         """Id of the run."""
         return self._run.id
 
+    @property
+    def folder(self) -> Path:
+        """Folder of its files."""
+        return Path(self._run.dir).parent
+
     def define_axis(self, axis: str, names: Iterable[str]) -> None:
         """Draw numbers against another one, in place of the number of calls of `log`."""
 
@@ -103,14 +107,17 @@ class Run:
         self._attempt(lambda: self._run.log(dict(row)))
 
     def log_table(self, name: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-        """Add a table."""
+        """Add a table, of whose columns each has numbers, texts, truth values or pictures.
+
+        A column of several kinds becomes text: without a type, it is neither sorted nor drawn.
+        """
 
         def send() -> None:
             import wandb
 
-            data = [list(row) for row in rows]
-            table = wandb.Table(columns=list(columns), data=data, allow_mixed_types=True)
-            self._run.log({name: table})
+            by_column = map(_of_one_kind, zip(*rows, strict=True))
+            data = [list(row) for row in zip(*by_column, strict=True)]
+            self._run.log({name: wandb.Table(columns=list(columns), data=data)})
 
         self._attempt(send)
 
@@ -122,10 +129,14 @@ class Run:
         """Add files that the run has made."""
         self._attempt(lambda: self._run.log_artifact(make(), aliases=list(aliases)))
 
-    def use_artifact(self, make: Callable[[], Artifact]) -> None:
-        """State that the run has used files; offline, nothing is stated."""
-        if not self._run.offline:
-            self._attempt(lambda: self._run.use_artifact(make()))
+    def use_artifact(self, make: Callable[[], Artifact], aliases: Sequence[str]) -> None:
+        """State that the run has used files, which are added if the server lacks them."""
+        # The public method refuses offline runs; this is what it calls online.
+        self._attempt(
+            lambda: self._run._log_artifact(  # noqa: SLF001
+                make(), aliases=list(aliases), is_user_created=True, use_after_commit=True
+            )
+        )
 
     def finish(self) -> None:
         """End the run, also after a failure."""
@@ -140,7 +151,16 @@ class Run:
         # A failure of the mirror (login, network, disk, the service) must not end a training.
         except Exception as error:  # noqa: BLE001 - wandb has no common error for these
             self.failed = True
+            end_in_time()
             self._destination.add_failure(str(error))
+
+
+def _of_one_kind(values: Sequence[Any]) -> Sequence[Any]:
+    """Return the values of a column, as texts if they are of several kinds; None is of none."""
+    kinds = {float if type(each) is int else type(each) for each in values if each is not None}
+    if len(kinds) < 2:
+        return values
+    return [None if each is None else str(each) for each in values]
 
 
 def begin(
@@ -153,12 +173,12 @@ def begin(
     config: Mapping[str, Any],
     notes: str = "",
     tags: Sequence[str] = (),
+    live: bool = False,
 ) -> Run | None:
     """Begin a run; return None if that fails, see `Destination.failure`.
 
     A training that is resumed continues its run; of the other types, a run of the same id takes the
-    place of the earlier one. If the server does not answer, this run and all later ones of the
-    command are offline, so that it costs time only once.
+    place of the earlier one.
 
     Args:
         destination: Its place.
@@ -169,19 +189,28 @@ def begin(
         config: Plain values by names that can be filtered, see `capsbench.reporting.wandb.keys`.
         notes: A few sentences.
         tags: Tags beside those of the destination.
+        live: Send it while it is filled, if the destination is online. If the server does not
+            answer, this run and all later ones of the command are offline, so that it costs time
+            only once. Other runs are offline, see `capsbench.reporting.wandb.sending`.
     """
 
     def start(mode: Mode) -> Run:
+        # Else wandb sends reports of errors, for which the end of a process waits 1 to 4 s.
+        os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
         import wandb
 
-        (destination.runs / FOLDER).mkdir(parents=True, exist_ok=True)  # else wandb takes /tmp
+        folder = destination.runs / FOLDER
+        folder.mkdir(parents=True, exist_ok=True)  # else wandb takes /tmp
+        if job_type != "train":
+            for earlier in folder.glob(f"offline-run-*-{run_id}"):
+                remove(earlier)
         settings = wandb.Settings(
             silent=True,
             console="off",
             symlink=False,  # workers would write it at the same time
             disable_git=True,  # the commit is part of the config
             init_timeout=TIMEOUT,
-            finish_timeout=UPLOAD_TIMEOUT if destination.uploads else TIMEOUT,
+            finish_timeout=TIMEOUT,
             finish_timeout_raises=True,
             x_disable_stats=job_type != "train",  # system metrics
             x_save_requirements=False,
@@ -204,12 +233,13 @@ def begin(
         )
         return Run(run, destination)
 
-    mode = destination.current_mode
-    if mode == "online" and (reason := offline_reason()):
-        destination.add_failure(reason)
+    mode = destination.current_mode if live else "offline"
+    if mode == "online" and (problem := check_login(TIMEOUT).problem):
+        destination.add_failure(problem)
         mode = "offline"
     try:
         return start(mode)
     except Exception as error:  # noqa: BLE001 - as in Run: the work goes on without one
+        end_in_time()
         destination.add_failure(str(error))
     return None

@@ -24,7 +24,9 @@ class ReadRun:
         history: Its rows, without those of tables and pictures.
         summary: Its summary.
         axes: Name of the x axis by the name of the line.
-        artifacts: Name and aliases of each artifact, without ``latest``.
+        artifacts: Name and aliases of each artifact that it makes, without ``latest``.
+        used: The same of each that it uses.
+        manifests: Records of all artifacts, also those of tables.
     """
 
     folder: Path
@@ -34,12 +36,28 @@ class ReadRun:
     summary: dict[str, Any]
     axes: dict[str, str]
     artifacts: list[tuple[str, tuple[str, ...]]]
+    used: list[tuple[str, tuple[str, ...]]]
+    manifests: list[dict[str, Any]]
 
     def table(self, name: str) -> tuple[list[str], list[list[Any]]]:
         """Return columns and rows of a table."""
         (path,) = (self.folder / "files/media/table").glob(f"{name}_[0-9]*.table.json")
         content = json.loads(path.read_text())
         return content["columns"], content["data"]
+
+    def column_types(self, name: str) -> dict[str, set[str]]:
+        """Return the types of the values of each column of a table, without that of none."""
+        (artifact,) = (each for each in self.manifests if each["name"].endswith(f"-{name}"))
+        (path,) = (
+            each["local_path"]
+            for each in artifact["manifest"]["contents"]
+            if each["path"] == f"{name}.table.json"
+        )
+        types = json.loads(Path(path).read_text())["column_types"]["params"]["type_map"]
+        return {
+            column: {each["wb_type"] for each in kind["params"]["allowed_types"]} - {"none"}
+            for column, kind in types.items()
+        }
 
     def line(self, axis: str, name: str) -> list[tuple[float, float]]:
         """Return the points of a line."""
@@ -70,12 +88,17 @@ def read_run(folder: Path) -> ReadRun:
         for each in _of(records, "metric")
         if "step_metric" in each and "name" in each
     }
-    artifacts = [
-        (each["name"], tuple(name for name in each["aliases"] if name != "latest"))
-        for each in _of(records, "artifact")
-    ]
+    manifests = list(_of(records, "artifact"))
+    artifacts, used = (
+        [
+            (each["name"], tuple(name for name in each["aliases"] if name != "latest"))
+            for each in manifests
+            if each.get("use_after_commit", False) == is_used
+        ]
+        for is_used in (False, True)
+    )
     history = [each for each in history if each]
-    return ReadRun(folder, run, config, history, summary, axes, artifacts)
+    return ReadRun(folder, run, config, history, summary, axes, artifacts, used, manifests)
 
 
 def _records(folder: Path) -> list[dict[str, Any]]:

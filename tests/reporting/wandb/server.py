@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from tests.reporting.wandb.artifact_store import ArtifactStore
+
 ENTITY = "lab"
 
 
@@ -29,6 +31,7 @@ class StandIn:
         streams: Lines of each file of a run's stream, by the run's id and the file.
         reports: Inputs of the last save of each view, by its id.
         uploads: Names of uploaded files.
+        artifacts: Its artifacts.
     """
 
     address: str = ""
@@ -40,6 +43,7 @@ class StandIn:
     streams: dict[tuple[str, str], dict[int, str]] = field(default_factory=dict)
     reports: dict[str, dict[str, Any]] = field(default_factory=dict)
     uploads: list[str] = field(default_factory=list)
+    artifacts: ArtifactStore = field(default_factory=ArtifactStore)
     released: threading.Event = field(default_factory=threading.Event)
 
     def history(self, run: str) -> list[dict[str, Any]]:
@@ -50,6 +54,8 @@ class StandIn:
     def answer(self, operation: str, variables: dict[str, Any]) -> dict[str, Any]:
         """Return the data of a query."""
         self.operations.append(operation)
+        if (data := self.artifacts.answer(operation, variables)) is not None:
+            return data
         match operation:
             case "RunResumeStatus":
                 return {"model": self._resumed(variables["name"])}
@@ -58,8 +64,6 @@ class StandIn:
             case "CreateRunFiles":
                 files = [self._file(name) for name in variables["files"]]
                 return {"createRunFiles": {"runID": "1", "uploadHeaders": [], "files": files}}
-            case "CreateArtifact":
-                return {"createArtifact": {"artifact": {"id": "A", "state": "COMMITTED"}}}
             case "GetProjects":
                 return {
                     "models": {"edges": [], "pageInfo": {"hasNextPage": False, "endCursor": None}}
@@ -173,7 +177,7 @@ def serving() -> Iterator[StandIn]:
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    state.address = f"http://127.0.0.1:{server.server_port}"
+    state.address = state.artifacts.address = f"http://127.0.0.1:{server.server_port}"
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:

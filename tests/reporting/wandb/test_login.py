@@ -1,11 +1,12 @@
 """The login: what makes a run that should be online an offline one, and how long that takes."""
 
+import subprocess
+import sys
 import time
 
 import pytest
 
-from capsbench.reporting.wandb import login
-from capsbench.reporting.wandb.login import find_key, offline_reason, usable_mode
+from capsbench.reporting.wandb.login import Login, check_login, find_key, usable_mode
 
 
 def test_online_without_a_key_becomes_offline(caplog):
@@ -25,6 +26,7 @@ def test_online_with_key_and_server_stays_online(stand_in, caplog):
     assert usable_mode("online") == "online"
     assert caplog.text == ""
     assert stand_in.operations == ["Viewer"]
+    assert check_login(1) == Login("lab")
 
 
 @pytest.mark.parametrize(
@@ -35,17 +37,26 @@ def test_online_with_key_and_server_stays_online(stand_in, caplog):
         ("hang", "does not answer within 0.3 s"),
     ],
 )
-def test_a_faulty_server_is_a_reason(stand_in, monkeypatch, fault, reason):
-    monkeypatch.setattr(login, "TIMEOUT", 0.3)
+def test_a_faulty_server_is_a_reason(stand_in, fault, reason):
     stand_in.fault = fault
     before = time.monotonic()
-    assert reason in (offline_reason() or "")
+    assert reason in (check_login(0.3).problem or "")
     assert time.monotonic() - before < 3
 
 
 def test_a_key_that_belongs_to_nobody_is_a_reason(stand_in, monkeypatch):
     monkeypatch.setattr(type(stand_in), "answer", lambda *_: {"viewer": None})
-    assert "refuses the key" in (offline_reason() or "")
+    assert "refuses the key" in (check_login(0.3).problem or "")
+
+
+def test_a_process_does_not_wait_for_a_service_that_cannot_send():
+    code = (
+        "import time, wandb\n"
+        "from capsbench.reporting.wandb.login import end_in_time\n"
+        "wandb.teardown = lambda: time.sleep(60)\n"
+        "end_in_time()\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=30)
 
 
 def test_a_key_in_netrc_is_found_for_its_host_only(monkeypatch, tmp_path):
@@ -59,11 +70,11 @@ def test_a_key_in_netrc_is_found_for_its_host_only(monkeypatch, tmp_path):
 
 def test_an_unreadable_netrc_is_a_reason(tmp_path):
     (tmp_path / "netrc").write_text("machine")
-    assert "cannot be read" in (offline_reason() or "")
+    assert "cannot be read" in (check_login(0.3).problem or "")
 
 
 @pytest.mark.parametrize("address", ["http://[bad", "example.org", "http://host:port"])
 def test_an_address_that_is_none_is_a_reason(monkeypatch, address):
     monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
     monkeypatch.setenv("WANDB_BASE_URL", address)
-    assert f"WANDB_BASE_URL to '{address}'" in (offline_reason() or "")
+    assert f"WANDB_BASE_URL to '{address}'" in (check_login(0.3).problem or "")

@@ -12,12 +12,13 @@ import wandb_workspaces.reports.v2 as wr
 from capsbench.errors import UserError
 from capsbench.files.atomic import write_json
 from capsbench.records import load_results
-from capsbench.reporting.comparisons.differences import ModelDifference
+from capsbench.reporting.comparisons.answers import answers
+from capsbench.reporting.comparisons.differences import model_differences
+from capsbench.reporting.tables.render_markdown import plain
 from capsbench.reporting.wandb import publish as publishing
-from capsbench.reporting.wandb.panels import NOVEL
+from capsbench.reporting.wandb.login import Login, check_login
 from capsbench.reporting.wandb.publish import Published, publish, require_workspaces
-from capsbench.reporting.wandb.report import answers, commands
-from capsbench.statistics.paired_difference import Difference
+from capsbench.reporting.wandb.report import commands
 from capsbench.values import Quantity
 
 PUBLISHED = {
@@ -41,7 +42,7 @@ def folder(tmp_path, write_benchmark, add_measure):
 
 
 def published(folder: Path) -> Published:
-    outcome = publish(folder)
+    outcome = publish(folder, check_login(1))
     assert outcome is not None
     return outcome
 
@@ -71,6 +72,7 @@ def test_without_a_login_the_report_is_a_file(folder):
         "Accuracy by view",
         "Calibration",
         "Accuracy against cost",
+        "Images",
         "Published numbers",
         "Run comparer",
         "Protocol",
@@ -84,28 +86,10 @@ def test_the_question_is_answered_first_with_intervals(folder):
     outcome = published(folder)
     _, _, question, answered, *_ = blocks(outcome.specification.read_text())
     assert question["children"][0]["text"] == load_results(folder).benchmark.question
-    lines = answered["content"].splitlines()
-    labels = ["CNN", "Dynamic routing", "EM routing"]
-    assert [line.partition(" at novel")[0] for line in lines] == [f"- {each}" for each in labels]
-    for line in lines:
-        assert re.search(r"95 % interval .* to .*; 3 seeds\)\.$", line)
-
-
-@pytest.mark.parametrize(
-    ("interval", "seeds", "end"),
-    [
-        ((0.01, 0.05), 5, "(95 % interval 1.0 to 5.0, 5 seeds): higher."),
-        ((-0.05, -0.01), 5, "(95 % interval −5.0 to −1.0, 5 seeds): lower."),
-        ((-0.01, 0.05), 5, "(95 % interval −1.0 to 5.0, 5 seeds): not decided."),
-        (None, 2, "(2 seeds; an interval needs three): not decided."),
-    ],
-)
-def test_a_difference_is_a_sentence_with_its_verdict(interval, seeds, end):
-    each = Difference(0.03, 0.01, 9.0, interval, 0.01, 0.02, (seeds, seeds), 400)
-    row = ModelDifference("Mine", "accuracy-by-view", NOVEL, each)
-    other = ModelDifference("Mine", "accuracy-by-view", Quantity(metric="gap"), each)
-    (sentence,) = answers([other, row], "CNN")
-    assert sentence == f"Mine minus CNN, accuracy-by-view: novel accuracy: 3.0 pts {end}"
+    results = load_results(folder)
+    sentences = answers(results, model_differences(results))
+    assert answered["content"].splitlines() == [f"- {plain(each)}" for each in sentences]
+    assert re.search(r"95 % interval .*; 3 seeds", sentences[0])
 
 
 def test_panels_are_native_lines_by_model_with_bands(folder):
@@ -170,6 +154,15 @@ def test_a_failing_server_leaves_the_file(folder, stand_in, fault):
     assert outcome.specification.is_file()
 
 
+def test_a_server_that_fails_after_the_login_leaves_the_file(folder, stand_in):
+    login = check_login(1)
+    stand_in.fault = "401"
+    outcome = publish(folder, login)
+    assert outcome is not None
+    assert outcome.problem
+    assert outcome.specification.is_file()
+
+
 def test_a_failure_while_saving_says_what_to_do(folder, stand_in, monkeypatch):
     def fail(*_):
         raise ValueError("no such view")
@@ -181,13 +174,14 @@ def test_a_failure_while_saving_says_what_to_do(folder, stand_in, monkeypatch):
 
 
 def test_claims_have_no_report(tmp_path: Path):
-    assert publish(tmp_path) is None
+    assert publish(tmp_path, Login()) is None
 
 
 def test_every_line_has_its_command(folder):
     base, *models = commands(load_results(folder))
     assert base == "capsbench run quick"
     assert models[1] == "capsbench run quick --models 'Dynamic routing'"
+    assert len(models) == 3
 
 
 def test_a_missing_package_is_named(monkeypatch):

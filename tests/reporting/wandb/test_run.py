@@ -6,7 +6,6 @@ import time
 
 import pytest
 
-from capsbench.reporting.wandb import login
 from capsbench.reporting.wandb import run as run_module
 from capsbench.reporting.wandb.run import Destination, begin
 from tests.reporting.wandb.reading import read_runs
@@ -22,6 +21,7 @@ def begin_run(destination, job_type="train"):
         config={"model": "cnn-small", "seed": 0},
         notes="A note.",
         tags=["one"],
+        live=job_type == "train",
     )
 
 
@@ -37,7 +37,8 @@ def test_a_run_without_account_or_network_can_be_read_back(tmp_path):
     run = begin_run(Destination(tmp_path, "offline", project="p", tags=("two",)))
     run.define_axis("step", ["*"])
     run.log({"step": 3, "train_loss": 2.5})
-    run.log_table("values", ("factor", "value"), [("rotation", 90.0), ("scale", None)])
+    rows = [("rotation", 90.0, 1), ("scale", None, "none")]
+    run.log_table("values", ("factor", "value", "mixed"), rows)
     run.summarize({"gap": 0.25})
     run.finish()
     assert not run.failed
@@ -48,7 +49,10 @@ def test_a_run_without_account_or_network_can_be_read_back(tmp_path):
     assert (read.run["tags"], read.run["notes"]) == (["two", "one"], "A note.")
     assert read.line("step", "train_loss") == [(3, 2.5)]
     assert read.summary["gap"] == 0.25
-    assert read.table("values") == (["factor", "value"], [["rotation", 90.0], ["scale", None]])
+    columns = ["factor", "value", "mixed"]
+    assert read.table("values") == (columns, [["rotation", 90.0, "1"], ["scale", None, "none"]])
+    kinds = {"factor": {"string"}, "value": {"number"}, "mixed": {"string"}}
+    assert read.column_types("values") == kinds
 
 
 def test_the_project_of_the_environment_is_the_default(tmp_path, monkeypatch):
@@ -99,20 +103,31 @@ def test_synced_twice_is_uploaded_once(tmp_path, stand_in):
     assert len(stand_in.operations) == before
 
 
-def test_an_online_run_is_sent(tmp_path, stand_in):
+def test_a_live_run_is_sent(tmp_path, stand_in):
     destination = Destination(tmp_path, "online", entity="lab")
-    run = begin_run(destination, "evaluate")
+    run = begin_run(destination)
     run.log({"step": 1})
     run.finish()
     assert (run.failed, destination.failure) == (False, "")
-    assert stand_in.runs["0123456789ab"]["jobType"] == "evaluate"
+    assert stand_in.runs["0123456789ab"]["jobType"] == "train"
     assert [row["step"] for row in stand_in.history("0123456789ab")] == [1]
+
+
+def test_a_run_of_records_takes_the_place_of_the_earlier_one(tmp_path):
+    for note in ("earlier", "later"):
+        run = begin_run(Destination(tmp_path, "online"), "evaluate")
+        run.summarize({"note": note})
+        run.finish()
+    (read,) = read_runs(tmp_path)
+    assert read.folder == run.folder
+    assert read.folder.name.startswith("offline-run-")
+    assert read.summary["note"] == "later"
 
 
 @pytest.mark.parametrize("fault", ["hang", "401", "500"])
 def test_a_server_that_fails_costs_time_once(tmp_path, stand_in, monkeypatch, fault):
     """The run, and all later ones of the command, are offline; nothing is lost."""
-    monkeypatch.setattr(login, "TIMEOUT", 1.0)
+    monkeypatch.setattr(run_module, "TIMEOUT", 1.0)
     stand_in.fault = fault
     destination = Destination(tmp_path, "online")
     run = begin_run(destination)
@@ -121,7 +136,7 @@ def test_a_server_that_fails_costs_time_once(tmp_path, stand_in, monkeypatch, fa
     assert not run.failed
     assert destination.failure
     before = time.monotonic()
-    other = begin_run(Destination(tmp_path, "online"), "evaluate")
+    other = begin_run(Destination(tmp_path, "online"))
     other.finish()
     assert time.monotonic() - before < 0.9
     assert [read.folder.name[:12] for read in read_runs(tmp_path)] == ["offline-run-"] * 2
