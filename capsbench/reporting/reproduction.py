@@ -18,8 +18,8 @@ def reproduce(record: BenchmarkRecord, label: str, seed: int | None = None) -> s
     """Return the command that trains and measures a model of a benchmark again.
 
     That of a part of claims, and of a benchmark that is no registered one, is the command of the
-    whole run, without folders of the machine that it ran on. A model that was added runs beside
-    those of the file.
+    whole run, without folders of the machine that it ran on. A model that was added runs beside the
+    first one of the file, with which it is compared.
 
     Args:
         record: Record of the benchmark.
@@ -37,7 +37,8 @@ def reproduce(record: BenchmarkRecord, label: str, seed: int | None = None) -> s
     added = {entry.label: entry for entry in changes.added}
     if label in added:
         entry = added[label].model_dump(mode="json", exclude_defaults=True)
-        words += ["--models", f"+{json.dumps(entry)}"]
+        first = next(each.label for each in record.benchmark.models if each.label not in added)
+        words += ["--models", first, "--models", f"+{json.dumps(entry)}"]
     else:
         words += ["--models", label]
     words += [] if seed is None else ["--seeds", str(seed)]
