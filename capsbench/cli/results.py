@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 
     Exported: TypeAlias = ExportedResults | ExportedClaims | ExportedSearch
 
-DOCS, PAGES = Path("docs"), "docs/results.md and docs/results/"
+DOCS = Path("docs")
+FOLDER = Path("results")
+PAGES = "docs/results.md, docs/_answer.md, docs/results/ and their figures"
 FILE_NAME = re.compile(r"[a-z0-9-]+\.json")
 
 
@@ -31,11 +33,11 @@ def results(
         list[Path] | None,
         typer.Argument(metavar="FILE", help="Exported records to add."),
     ] = None,
-    folder: Annotated[Path, typer.Option(metavar="DIR", help="Folder of exported records.")] = Path(
-        "results"
-    ),
+    folder: Annotated[
+        Path, typer.Option(metavar="DIR", help="Folder of exported records.")
+    ] = FOLDER,
     write: Annotated[
-        bool, typer.Option("--write", help=f"Write {PAGES} from the records, with their figures.")
+        bool, typer.Option("--write", help=f"Write {PAGES} from the records.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -47,6 +49,11 @@ def results(
     """
     if write:
         _require_checkout()
+        if folder.resolve() != FOLDER.resolve():
+            raise UserError(
+                f"--write makes the pages of {FOLDER}/, and removes those of other records, got "
+                f"--folder {folder}: leave out one of them"
+            )
     added = files or []
     for path in added:
         _require_exported(path)

@@ -149,6 +149,22 @@ def rate(per_second: float) -> str:
     return f"{per_second:,.0f}" if per_second >= 1000 else f"{per_second:.3g}"
 
 
+def interval_text(limits: tuple[float, float], bare: Callable[[float], str]) -> str:
+    """Return an interval in words, with more digits where rounding would make it contain zero.
+
+    >>> interval_text((-0.019, -0.0003), share), interval_text((-0.019, 0.0003), share)
+    ('−1.9 to −0.03', '−1.9 to 0.0')
+    """
+    texts = [bare(limit) for limit in limits]
+    if limits[0] * limits[1] > 0:
+        factor = 100 if bare is share else 1
+        texts = [
+            number(float(f"{factor * limit:.1g}")) if not text.strip("−0.") else text
+            for text, limit in zip(texts, limits, strict=True)
+        ]
+    return " to ".join(texts)
+
+
 class NumberFormat(NamedTuple):
     """Format of the numbers of one unit.
 

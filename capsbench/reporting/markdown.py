@@ -8,7 +8,7 @@ from capsbench.records import Results
 from capsbench.reporting import protocol
 from capsbench.reporting.charts.section import ChartSection
 from capsbench.reporting.comparisons.aggregate import view_factors
-from capsbench.reporting.comparisons.answers import answers
+from capsbench.reporting.comparisons.answers import CHOSEN, answers
 from capsbench.reporting.comparisons.differences import ModelDifference
 from capsbench.reporting.formatting import listed
 from capsbench.reporting.networks import networks
@@ -38,7 +38,8 @@ def render(
     if record.change_texts:
         changed = plain(listed(record.change_texts))
         parts.append(f"> **{record.change_title}** Changed: {changed}.")
-    parts += [plain(answer) for answer in answers(results, differences)]
+    sentences = answers(results, differences)
+    parts += [*map(plain, sentences), CHOSEN] if sentences else []
     parts += [render_markdown.render(table) for table in tables]
     for factor in view_factors(results):
         parts.append(render_markdown.render(view_table(results, factor)))

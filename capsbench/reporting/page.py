@@ -16,7 +16,7 @@ from capsbench.reporting.charts.summary_chart import summary_charts
 from capsbench.reporting.charts.training_charts import training_charts
 from capsbench.reporting.charts.view_chart import view_chart
 from capsbench.reporting.comparisons.aggregate import ACCURACY_BY_VIEW, SHOWN_SEEDS, view_factors
-from capsbench.reporting.comparisons.answers import answers
+from capsbench.reporting.comparisons.answers import CHOSEN, answers
 from capsbench.reporting.comparisons.confusions import ModelConfusions
 from capsbench.reporting.comparisons.differences import ModelDifference
 from capsbench.reporting.formatting import FACTORS, view
@@ -119,6 +119,7 @@ def render(
         networks=networks(results),
         terms=protocol.protocol_terms(results),
         answers=answers(results, differences),
+        chosen=CHOSEN,
         answer_charts=summary_charts(results),
         varied=varied_caption(results).text,
         legend=_legend(results),

@@ -35,6 +35,27 @@ def tuning_of_part(claims: Claims, part: str, scale: str | None) -> str:
     return _sentences(benchmark, [entry.label for entry in benchmark.models], None, [])
 
 
+def one_iteration(claims: Claims, scale: str | None) -> str:
+    """Return a sentence on the networks of claims that route once, which is no agreement.
+
+    It is empty if there are none.
+    """
+    parts: dict[str, list[str]] = {}
+    for part in claims.parts:
+        benchmark = claims.benchmark(part, scale)
+        searched = "iterations" not in benchmark.search.fixed
+        for entry in benchmark.models:
+            if searched and entry.arguments.get("iterations") == 1:
+                parts.setdefault(entry.label, []).append(part)
+    if not parts:
+        return ""
+    networks = "; ".join(f"{label} on {listed(names)}" for label, names in parts.items())
+    return (
+        f"The search chose one iteration of routing for {networks}: there is no agreement in these "
+        "networks, and their verdicts say nothing about it."
+    )
+
+
 def _sentences(
     benchmark: Benchmark, labels: Collection[str], own: str | None, changed: Sequence[str]
 ) -> str:
@@ -59,9 +80,12 @@ def _sentences(
             f"model{where}, with seeds that are not reported; search {name}."
         )
         if not is_own:
-            sentences.append("That search was of another benchmark.")
+            sentences.append("That search was made for another benchmark.")
         if changed and name != own:
             sentences.append(f"That search had another protocol, without {listed(changed)}.")
+    iterations = {entry.label: entry.arguments.get("iterations") for entry in entries}
+    if known := [f"{label} {number}" for label, number in iterations.items() if number]:
+        sentences.append(f"Iterations of routing: {listed(known)}.")
     if others := [entry.label for entry in entries if not entry.tuned]:
         who = listed(others) if searches else "All models"
         sentences.append(f"{who}: {NOT_TUNED}, but trained by the recipe of the protocol.")

@@ -207,7 +207,7 @@ def test_the_record_lists_cells_and_examples(run, tiny_protocol, session):
     assert record.cells == tuple(cell.reference for cell in cells)
     assert record.benchmark == Benchmark.model_validate(tiny_protocol)
     images = load_arrays(session.output / "tiny" / "examples.npz", None)["images"]
-    assert images.shape == (3, 40, 1, 32, 32)  # four of each class
+    assert images.shape == (3, 100, 1, 32, 32)  # ten of each class
     assert (images[0] == images[1][..., ::-1, :].swapaxes(-1, -2)).all()  # -90 degrees: clockwise
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from math import isnan
 
 from capsbench.measures import Headline, load_measure
 from capsbench.records import CellResult, Results
@@ -14,6 +15,7 @@ from capsbench.reporting.comparisons.aggregate import (
     curve,
     view_factors,
 )
+from capsbench.reporting.comparisons.chance import chance_text
 from capsbench.reporting.comparisons.differences import ModelDifference
 from capsbench.reporting.comparisons.joint_views import ACCURACY_BY_JOINT_VIEW
 from capsbench.reporting.comparisons.scaling import accuracies
@@ -22,6 +24,7 @@ from capsbench.reporting.formatting import (
     NUMBER_FORMATS,
     counted,
     counted_range,
+    interval_text,
     listed,
     points,
     share,
@@ -30,9 +33,13 @@ from capsbench.reporting.formatting import (
 from capsbench.reporting.networks import family
 from capsbench.reporting.tables.split_table import heading
 from capsbench.schema.parts import LABEL_SEPARATOR, point_text
-from capsbench.statistics.intervals import SEEDS_FOR_INTERVAL, Interval
+from capsbench.statistics.intervals import SEEDS_FOR_INTERVAL
 from capsbench.statistics.paired_difference import Difference
 
+CHOSEN = (
+    "The interval of a mean is that of one model alone: it allows for neither the choice of the "
+    "highest mean nor, where something is varied, that of the best case."
+)
 LEVEL = 0.75  # of accuracy: a sentence has the range of views that keep it
 
 
@@ -109,11 +116,12 @@ def _best(ranked: Mapping[str, SeedValues], measure: str, headline: Headline) ->
     """Return a sentence on the first of the ranked models."""
     best, values = next(iter(ranked.items()))
     text, bare = NUMBER_FORMATS[load_measure(measure).metrics[headline.quantity.metric].unit]
-    facts = [f"95 % interval {_between(values.interval, bare)}"] if values.interval else []
+    facts = [f"95 % interval {interval_text(values.interval, bare)}"] if values.interval else []
     if None not in values.values:
         facts.append(counted(values.n, "seed"))
     if values.images:
         facts.append(counted_range(values.images, "image"))
+    facts += [note] if (note := chance_text(values.at_chance)) else []
     extreme = "lowest" if headline.lower_is_better else "highest"
     rank = f"has the {extreme} mean of {len(ranked)} models," if len(ranked) > 1 else "is at"
     return f"{_name(best)} {rank} {text(values.mean)} ({'; '.join(facts)})."
@@ -129,22 +137,39 @@ def _compared(
     others = [title for title in ranked if title != first]
     capsules = [t for t in others if family(groups[t][0].reference.model) == "capsules"]
     compared = dict.fromkeys([*others[:1], *capsules[:1]])
+    at_chance = {title: chance_text(values.at_chance) for title, values in ranked.items()}
     return "".join(
-        _difference(title, first, differences[title]) for title in compared if title in differences
+        _difference(title, first, differences[title], at_chance)
+        for title in compared
+        if title in differences
     )
 
 
-def _difference(title: str, first: str, difference: Difference) -> str:
+def _difference(
+    title: str, first: str, difference: Difference, at_chance: Mapping[str, str]
+) -> str:
+    """Return a sentence on a difference from the first model, with the seeds at chance of both."""
     pair = f"{_name(title)} minus {_name(first)}: {points(difference.mean)}"
+    notes = "".join(
+        f"; {_name(each)}: {note}" for each in (title, first) if (note := at_chance.get(each))
+    )
     if difference.interval is None:
-        few = min(difference.n_seeds) < SEEDS_FOR_INTERVAL
-        reason = "fewer than three seeds" if few else "no outcome varies"
-        return f" {pair} (no interval: {reason})."
+        return f" {pair} (no interval: {_no_interval(difference)}{notes})."
     n = difference.comparisons
     corrected = f", corrected for {counted(n, 'comparison')}" if n > 1 else ""
     low, high = difference.interval
     verdict = "not shown to differ" if low <= 0 <= high else "shown"
-    return f" {pair} (95 % interval {_between(difference.interval, share)}{corrected}): {verdict}."
+    limits = interval_text(difference.interval, share)
+    return f" {pair} (95 % interval {limits}{corrected}{notes}): {verdict}."
+
+
+def _no_interval(difference: Difference) -> str:
+    """Return the reason why a difference has no interval."""
+    if min(difference.n_seeds) < SEEDS_FOR_INTERVAL:
+        return "fewer than three seeds"
+    if isnan(difference.standard_error):
+        return "recorded before November 30, 2026, without a standard error"
+    return "no outcome varies"
 
 
 def _kept_levels(results: Results) -> Iterator[str]:
@@ -168,7 +193,7 @@ def _kept(points_of: Sequence[CurvePoint], factor: str) -> str:
     familiar = [index for index, point in enumerate(points_of) if point.familiar]
     low, high = (familiar[0], familiar[-1]) if familiar else (0, len(points_of) - 1)
     if any(point.seed_values.mean < LEVEL for point in points_of[low : high + 1]):
-        return "not throughout the familiar range"
+        return "at not every familiar view"
     while low > 0 and points_of[low - 1].seed_values.mean >= LEVEL:
         low -= 1
     while high < len(points_of) - 1 and points_of[high + 1].seed_values.mean >= LEVEL:
@@ -180,8 +205,3 @@ def _kept(points_of: Sequence[CurvePoint], factor: str) -> str:
 def _name(title: str) -> str:
     """Return a title without the varied value, which the sentence begins with."""
     return title.partition(LABEL_SEPARATOR)[0]
-
-
-def _between(interval: Interval, bare: Callable[[float], str]) -> str:
-    low, high = interval
-    return f"{bare(low)} to {bare(high)}"

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 
+from capsbench.reporting.comparisons.chance import chance_text
 from capsbench.reporting.comparisons.claims import JudgedClaim, JudgedTest
 from capsbench.reporting.comparisons.verdicts import verdict_text, without_margin
-from capsbench.reporting.formatting import counted_range
+from capsbench.reporting.formatting import counted_range, interval_text, share
 from capsbench.reporting.tables.claims_tables import (
     bare_difference,
     difference_text,
+    is_share,
 )
 from capsbench.schema.claims import Claim
 from capsbench.schema.parts import point_text
@@ -64,12 +67,18 @@ def _on_set(judged: JudgedTest, claim: Claim) -> str:
     at = "" if test.at is None else f" at {point_text(test.at)}"
     verdict = f"{verdict_text(judged.verdict, claim)} on {test.part}{at}"
     facts = [judged.reason] if judged.reason else []
+    facts.append(f"against {test.against}")
     if each is not None:
         own = without_margin(each, test.margin)
         facts.append(difference_text(test, own.mean))
         if own.interval:
-            low, high = (bare_difference(test, limit) for limit in own.interval)
-            facts.append(f"95 % interval {low} to {high}")
+            bare = share if is_share(test) else partial(bare_difference, test)
+            facts.append(f"95 % interval {interval_text(own.interval, bare)}")
         if not np.isnan(detectable := smallest_detectable(each)):
             facts.append(f"detectable {difference_text(test, detectable)}")
+    facts += [
+        f"{label}: {chance_text(seeds)}"
+        for label, seeds in zip((test.model, test.against), judged.at_chance, strict=True)
+        if seeds
+    ]
     return f"{verdict} ({', '.join(facts)})"

@@ -157,6 +157,7 @@ def _accuracy_cell(each: Accuracy) -> TableCell:
     return TableCell(
         percent(each.mean),
         interval=f"{share(limits[0])} to {share(limits[1])}" if limits else "",
+        note=each.note,
         number=each.mean,
     )
 

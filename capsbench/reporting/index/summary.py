@@ -13,6 +13,7 @@ from capsbench.records import BenchmarkRecord, CellResult, ClaimsRecord, Results
 from capsbench.records.benchmark import FULL
 from capsbench.reporting.comparisons.aggregate import SeedValues, aggregate_seeds
 from capsbench.reporting.comparisons.answers import answers
+from capsbench.reporting.comparisons.chance import chance_text
 from capsbench.reporting.comparisons.differences import ModelDifference
 from capsbench.reporting.comparisons.scaling import accuracies
 from capsbench.reporting.formatting import listed
@@ -44,6 +45,7 @@ class Accuracy(Part):
         mean: Mean over seeds.
         interval: 95 % interval of the mean; None if undefined.
         seeds: Number of seeds; 0 for a model that was trained elsewhere.
+        note: Seeds at chance in words; empty if there are none.
     """
 
     label: str
@@ -56,6 +58,7 @@ class Accuracy(Part):
     mean: float
     interval: tuple[float, float] | None
     seeds: int
+    note: str
 
 
 class Summary(Part):
@@ -64,7 +67,7 @@ class Summary(Part):
     Attributes:
         title: Title.
         question: Question.
-        size: ``full``, the name of a scale, or ``changed``.
+        size: ``full``, the name of a scale or of claims that it is a part of, or ``changed``.
         changed: Sentences on what differs from the shipped protocol; empty if nothing does.
         command: The command that was run last.
         date: Its date.
@@ -101,7 +104,7 @@ def benchmark_summary(results: Results, differences: Sequence[ModelDifference]) 
     return Summary(
         title=results.benchmark.title,
         question=results.benchmark.question,
-        size=record.size,
+        size=record.changes.claims or record.size,
         changed=_changed(record),
         command=record.command,
         date=record.provenance.date,
@@ -164,4 +167,5 @@ def _accuracy(cells: Sequence[CellResult], name: str, case: str, values: SeedVal
         mean=values.mean,
         interval=values.interval,
         seeds=0 if None in values.values else values.n,
+        note=chance_text(values.at_chance),
     )

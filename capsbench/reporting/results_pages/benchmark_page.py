@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from capsbench.records.benchmark import FULL
-from capsbench.reporting.comparisons.answers import answers
+from capsbench.reporting.comparisons.answers import CHOSEN, answers
 from capsbench.reporting.exports.export import ExportedResults
 from capsbench.reporting.formatting import listed
 from capsbench.reporting.networks import networks
@@ -59,7 +59,9 @@ def _record_section(exported: ExportedResults) -> Iterator[str]:
         size = "" if record.size == FULL else f"At another size ({record.size}). "
         data = f"On {results.benchmark.data.name}. " if record.other_data else ""
         yield f"> **{plain(size + data)}Changed:** {plain(listed(record.change_texts))}."
-    yield "\n".join(f"* {plain(answer)}" for answer in answers(results, exported.differences))
+    if sentences := answers(results, exported.differences):
+        yield "\n".join(f"* {plain(answer)}" for answer in sentences)
+        yield CHOSEN
     labels = [entry.label for entry in results.benchmark.models]
     yield f"**Tuning.** {plain(tuning(record, labels))}"
     for name in benchmark_figures(exported):

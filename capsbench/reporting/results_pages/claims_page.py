@@ -35,7 +35,7 @@ def _record_section(exported: ExportedClaims) -> Iterator[str]:
     yield f"## {plain(size)}"
     tables = claim_tables(exported.judged, record.scale)
     yield render_claims(record, claim_answers(exported.judged), tables, level=3)
-    if table := leave_one_out_table(exported.judged):
+    if table := leave_one_out_table(exported.judged, exported.parts):
         yield render_markdown.render(table, level=3)
     for part in record.claims.parts:
         tuned = tuning_of_part(record.claims, part, record.scale)

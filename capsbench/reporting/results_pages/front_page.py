@@ -15,6 +15,7 @@ from capsbench.reporting.tables import render_markdown
 from capsbench.reporting.tables.leaderboard_table import leaderboards
 from capsbench.reporting.tables.paper_tables import Paper, earlier_mark, papers
 from capsbench.reporting.tables.render_markdown import code, plain, render_rows
+from capsbench.reporting.tuning import one_iteration
 from capsbench.schema import Benchmark, benchmark_names, load_benchmark
 
 HEAD = """# Results
@@ -25,13 +26,14 @@ on them is written by hand. A size other than `full` is a smaller protocol than 
 says nothing about the full one. 'Earlier revisions' marks numbers of a model, data module or
 measure whose numbers have changed since; the page of the benchmark names them."""
 
+ARTICLE = "claims"  # name of the file with the article's claims
 NO_CLAIMS = """Verdicts on the article's claims are missing: the present version of their file has
 not been measured. `capsbench run claims --scale cpu` and `capsbench report --export results` add
 them."""
 
 READING = """'Detectable' is the smallest true difference that a comparison, with its seeds and
-images, would have shown with a probability of 80 %. Intervals are corrected for all tests of a
-claim together."""
+images, would have shown with a probability of 80 %. Intervals are corrected for all primary tests
+of one claim, and not across claims."""
 
 PAPERS = """One table for each paper whose numbers a protocol repeats, with the command that
 measures them and what it costs. 'Reproduced' means that the published number lies in the 95 %
@@ -73,7 +75,10 @@ def render_answer(exported: Sequence[ExportedResults], claims: Sequence[Exported
         parts.append(f"## {plain(each.record.claims.title)}")
         parts.append(f"At {plain(size)} ([tests and tables](results/{each.name}.md)):")
         parts.append(render_answers(claim_answers(each.judged)))
-    parts.append(READING if claims else NO_CLAIMS)
+        if note := one_iteration(each.record.claims, each.record.scale):
+            parts.append(plain(note))
+    parts += [READING] if claims else []
+    parts += [] if any(each.name == ARTICLE for each in claims) else [NO_CLAIMS]
     return "\n\n".join(parts)
 
 
@@ -106,7 +111,12 @@ def _paper(paper: Paper) -> Iterator[str]:
     """Yield the section of a paper: commands with their costs, and the table."""
     yield f"### {plain(paper.name)}"
     yield "\n".join(map(_command, paper.benchmarks))
-    yield render_rows(paper.table)
+    if paper.measured.rows:
+        yield render_rows(paper.measured)
+    if rows := paper.not_run.rows:
+        yield f"<details><summary>{counted(len(rows), 'number')} not measured</summary>"
+        yield render_rows(paper.not_run)
+        yield "</details>"
 
 
 def _command(benchmark: Benchmark) -> str:

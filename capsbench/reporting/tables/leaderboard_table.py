@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from capsbench.records import CellResult
+from capsbench.records.benchmark import ProtocolChanges
 from capsbench.reporting.comparisons.aggregate import (
     ACCURACY_BY_VIEW,
     SeedValues,
@@ -17,7 +18,7 @@ from capsbench.reporting.comparisons.gains import seed_gains
 from capsbench.reporting.exports.claims_export import ExportedClaims
 from capsbench.reporting.exports.export import ExportedResults
 from capsbench.reporting.exports.revisions import earlier_revisions
-from capsbench.reporting.formatting import NUMBER_FORMATS, percent, share
+from capsbench.reporting.formatting import NUMBER_FORMATS
 from capsbench.reporting.tables.split_table import ACCURACY_BY_SPLIT
 from capsbench.reporting.tables.table import (
     Table,
@@ -31,12 +32,15 @@ from capsbench.values import MERGED_ACCURACY, Quantity
 
 SCALE = "cpu"  # the one at which every network is tuned equally
 FAMILIAR, NOVEL = (Quantity(metric="accuracy", split=split) for split in ("familiar", "novel"))
-NOVEL_MERGED = Quantity(metric=MERGED_ACCURACY, split="novel", condition={"classes": "6 and 9"})
+MERGED = {"metric": MERGED_ACCURACY, "split": "novel", "condition": {"classes": "6 and 9"}}
 WORST_CASE = Quantity(metric="accuracy", condition={"method": "worst-case"})
-EQUIVARIANCE = "equivariance"  # the benchmark with numbers of layers
+ROTATIONS = ("rotations",)
+TOYS = ("toynorb-azimuth", "toynorb-equivariance", "claims/toynorb")
+LAYERS = ("equivariance", "claims/mnist")  # records with attacks and numbers of layers
 READING = (
-    "Means over seeds with their 95 % intervals. Columns are different tasks: only numbers of one "
-    "column can be compared. A dash is a network that has not been measured there."
+    "Means over seeds with their 95 % intervals, corrected for nothing. Each column is another "
+    "task: only numbers of one column can be compared. A dash is a network that has not been "
+    "measured there. Where 6s and 9s are turned, both count as one class."
 )
 
 
@@ -45,36 +49,44 @@ class Column(NamedTuple):
 
     Attributes:
         title: Heading.
-        source: Name of the benchmark, or of a part of claims as ``claims/part``.
+        sources: Names of benchmarks, or of parts of claims as ``claims/part``; the first one that
+            has a record counts.
         measure: Name of the measure.
         quantity: The accuracy.
     """
 
     title: str
-    source: str
+    sources: tuple[str, ...]
     measure: str
     quantity: Quantity
 
 
+def _novel(factor: str) -> Quantity:
+    return Quantity(metric="accuracy", split="novel", factor=factor)
+
+
 NETWORK_COLUMNS = (
-    Column("Familiar", "rotations", ACCURACY_BY_VIEW, FAMILIAR),
-    Column("Rotated", "rotations", ACCURACY_BY_VIEW, NOVEL_MERGED),
-    Column("Shifted", "shifts", ACCURACY_BY_VIEW, NOVEL),
-    Column("Scaled", "scales", ACCURACY_BY_VIEW, NOVEL),
-    Column("Affine", "affine", ACCURACY_BY_VIEW, NOVEL_MERGED),
-    Column("Tilted", "tilts", ACCURACY_BY_VIEW, NOVEL),
-    Column("Azimuth", "toynorb-azimuth", ACCURACY_BY_SPLIT, NOVEL),
-    Column("Elevation", "toynorb-elevation", ACCURACY_BY_SPLIT, NOVEL),
-    Column("All angles", "rotmnist", ACCURACY_BY_SPLIT, FAMILIAR),
-    Column("Attacked", EQUIVARIANCE, "attacks", WORST_CASE),
+    Column("Familiar digits", ROTATIONS, ACCURACY_BY_VIEW, FAMILIAR),
+    Column("Rotated", ROTATIONS, ACCURACY_BY_VIEW, Quantity(**MERGED, factor="rotation")),
+    Column("Shifted", ROTATIONS, ACCURACY_BY_VIEW, _novel("shift_x")),
+    Column("Scaled", ROTATIONS, ACCURACY_BY_VIEW, _novel("scale")),
+    Column("Affine", ("affine",), ACCURACY_BY_VIEW, Quantity(**MERGED)),
+    Column("Tilted", ("tilts",), ACCURACY_BY_VIEW, _novel("tilt_x")),
+    Column("Familiar toys", TOYS, ACCURACY_BY_SPLIT, FAMILIAR),
+    Column("Novel azimuth", TOYS, ACCURACY_BY_SPLIT, NOVEL),
+    Column("Novel elevation", ("toynorb-elevation",), ACCURACY_BY_SPLIT, NOVEL),
+    Column("Trained at all angles", ("rotmnist",), ACCURACY_BY_SPLIT, FAMILIAR),
+    Column("Attacked", LAYERS, "attacks", WORST_CASE),
 )
 ROUTING_COLUMNS = (
-    Column("Familiar digits", "routings/mnist", ACCURACY_BY_VIEW, FAMILIAR),
-    Column("Novel digits", "routings/mnist", ACCURACY_BY_VIEW, NOVEL_MERGED),
-    Column("Familiar toys", "routings/toynorb", ACCURACY_BY_SPLIT, FAMILIAR),
-    Column("Novel toys", "routings/toynorb", ACCURACY_BY_SPLIT, NOVEL),
+    Column("Familiar digits", ("routings/mnist",), ACCURACY_BY_VIEW, FAMILIAR),
+    Column("Rotated", ("routings/mnist",), ACCURACY_BY_VIEW, Quantity(**MERGED, factor="rotation")),
+    Column("Shifted", ("routings/mnist",), ACCURACY_BY_VIEW, _novel("shift_x")),
+    Column("Scaled", ("routings/mnist",), ACCURACY_BY_VIEW, _novel("scale")),
+    Column("Familiar toys", ("routings/toynorb",), ACCURACY_BY_SPLIT, FAMILIAR),
+    Column("Novel azimuth", ("routings/toynorb",), ACCURACY_BY_SPLIT, NOVEL),
 )
-Sources = Mapping[str, Sequence[CellResult]]
+Sources = Mapping[str, Mapping[str, Sequence[CellResult]]]  # cells by label, by record
 
 
 def leaderboards(
@@ -82,8 +94,9 @@ def leaderboards(
 ) -> list[Table]:
     """Return the leaderboard of networks, and that of routings on one stem.
 
-    They hold what was measured at scale cpu, at which every network is tuned equally; records of
-    earlier revisions are left out. Tables without a number are left out.
+    They hold what was measured at scale cpu without further changes; records of earlier revisions
+    and models that were trained elsewhere are left out. Of several records of one benchmark the one
+    with the most cells counts. Tables without a number are left out.
 
     Args:
         exported: Exported records of benchmarks.
@@ -94,7 +107,7 @@ def leaderboards(
         test.test
         for each in claims
         for claim in each.judged
-        for test in claim.tests
+        for test in claim.primary
         if test.test.learned
     ]
     tables = (
@@ -105,13 +118,30 @@ def leaderboards(
 
 
 def _sources(exported: Sequence[ExportedResults], claims: Sequence[ExportedClaims]) -> Sources:
-    found: dict[str, Sequence[CellResult]] = {
-        each.name: each.cells for each in exported if each.size == SCALE
-    }
-    for each in claims:
-        if each.size == SCALE:
-            found |= {f"{each.name}/{part}": cells for part, cells in each.parts.items()}
-    return {name: cells for name, cells in found.items() if not earlier_revisions(cells)}
+    records: list[tuple[str, Sequence[CellResult]]] = [
+        (each.name, each.cells)
+        for each in exported
+        if each.results.record.changes == ProtocolChanges(scale=SCALE)
+    ]
+    records += [
+        (f"{each.name}/{part}", cells)
+        for each in claims
+        if each.size == SCALE
+        for part, cells in each.parts.items()
+    ]
+    found: dict[str, Sequence[CellResult]] = {}
+    for name, cells in records:
+        if not earlier_revisions(cells) and len(cells) > len(found.get(name, ())):
+            found[name] = cells
+    return {name: _by_label(cells) for name, cells in found.items()}
+
+
+def _by_label(cells: Iterable[CellResult]) -> dict[str, list[CellResult]]:
+    groups: dict[str, list[CellResult]] = {}
+    for cell in cells:
+        if not cell.trained_elsewhere:
+            groups.setdefault(cell.label, []).append(cell)
+    return groups
 
 
 def _leaderboard(
@@ -126,44 +156,46 @@ def _leaderboard(
     Args:
         name: Anchor.
         title: Heading.
-        sources: Cells by the name of their record.
-        columns: The accuracies; those whose record is missing are left out.
+        sources: Cells of each record.
+        columns: The accuracies; those without a record are left out.
         learned: Tests of numbers of layers, whose gain by training is a column.
     """
-    columns = [column for column in columns if column.source in sources]
-    if not columns:
+    found = [
+        (column, source)
+        for column in columns
+        if (source := _first(column.sources, sources)) is not None
+    ]
+    if not found:
         return None
-    cells_of = {column.source: _by_label(sources[column.source]) for column in columns}
-    labels = dict.fromkeys(label for column in columns for label in cells_of[column.source])
-    layers = _layers(learned) if EQUIVARIANCE in sources else {}
+    used = list(dict.fromkeys(source for _, source in found))
+    layers = _layers(learned) if (at := _first(LAYERS, sources)) in used else {}
     rows = []
-    for label in labels:
-        own = {source: groups[label] for source, groups in cells_of.items() if label in groups}
+    for label in dict.fromkeys(label for source in used for label in sources[source]):
         accuracies = [
-            _cell(aggregate_seeds(own.get(column.source, ()), column.measure, column.quantity))
-            for column in columns
+            _cell(aggregate_seeds(sources[source].get(label, ()), column.measure, column.quantity))
+            for column, source in found
         ]
-        gain = [_gain(own.get(EQUIVARIANCE, ()), layers.get(label))] if layers else []
-        rows.append(TableRow((label, *accuracies, *gain, *_costs(next(iter(own.values()))))))
+        gain = [_gain(sources[at or ""].get(label, ()), layers.get(label))] if layers else []
+        own = [sources[source][label] for source in used if label in sources[source]]
+        time = _time(sources[used[0]].get(label, ()))
+        rows.append(TableRow((label, *accuracies, *gain, *_sizes(own[0]), time)))
     gained = ["Equivariance gained"] if layers else []
     return Table(
         name=name,
         title=title,
         columns=(
             *text_columns("Network"),
-            *number_columns(*(column.title for column in columns), *gained),
+            *number_columns(*(column.title for column, _ in found), *gained),
             *number_columns("Parameters", "Operations", "Training time"),
         ),
         rows=tuple(rows),
-        caption=_caption(columns, learned if layers else ()),
+        caption=_caption(found, at if layers else None, used[0]),
     )
 
 
-def _by_label(cells: Iterable[CellResult]) -> dict[str, list[CellResult]]:
-    groups: dict[str, list[CellResult]] = {}
-    for cell in cells:
-        groups.setdefault(cell.label, []).append(cell)
-    return groups
+def _first(names: Sequence[str], sources: Sources) -> str | None:
+    """Return the first name that has a record; None if none has."""
+    return next((name for name in names if name in sources), None)
 
 
 def _layers(learned: Sequence[ClaimTest]) -> dict[str, tuple[str, Quantity]]:
@@ -178,7 +210,7 @@ def _layers(learned: Sequence[ClaimTest]) -> dict[str, tuple[str, Quantity]]:
 def _cell(values: SeedValues | None, unit: str = "share") -> TableCell | None:
     if values is None:
         return None
-    text, bare = (percent, share) if unit == "share" else NUMBER_FORMATS[unit]
+    text, bare = NUMBER_FORMATS[unit]
     limits = values.interval
     interval = f"{bare(limits[0])} to {bare(limits[1])}" if limits else ""
     note = chance_text(values.at_chance)
@@ -189,29 +221,32 @@ def _gain(cells: Sequence[CellResult], layer: tuple[str, Quantity] | None) -> Ta
     return None if layer is None else _cell(seed_gains(cells, *layer), "number")
 
 
-def _costs(cells: Sequence[CellResult]) -> tuple[TableCell | None, ...]:
-    """Return parameters, operations and training time of a network in the first column's record."""
+def _sizes(cells: Sequence[CellResult]) -> tuple[TableCell | None, ...]:
+    """Return parameters and operations of a network."""
     parameters = next((cell.parameters for cell in cells if cell.parameters), None)
     operations = next((cell.flops for cell in cells if cell.flops), None)
-    trained = [(cell.seed, cell.training) for cell in cells if cell.training]
-    seconds = collect((seed, t.seconds) for seed, t in trained if t.status == "trained")
-    return (
-        None if parameters is None else TableCell(f"{parameters:,}", number=parameters),
-        None if operations is None else TableCell(f"{operations:,}", number=operations),
-        None if seconds is None else TableCell(NUMBER_FORMATS["seconds"].text(seconds.mean)),
+    return tuple(
+        None if number is None else TableCell(f"{number:,}", number=number)
+        for number in (parameters, operations)
     )
 
 
-def _caption(columns: Sequence[Column], learned: Sequence[ClaimTest]) -> str:
-    parts = "; ".join(f"{column.title}: {column.source}" for column in columns)
+def _time(cells: Sequence[CellResult]) -> TableCell | None:
+    trained = [(cell.seed, cell.training) for cell in cells if cell.training]
+    seconds = collect((seed, t.seconds) for seed, t in trained if t.status == "trained")
+    return None if seconds is None else TableCell(NUMBER_FORMATS["seconds"].text(seconds.mean))
+
+
+def _caption(found: Sequence[tuple[Column, str]], layers: str | None, first: str) -> str:
+    records = "; ".join(f"{column.title}: {source}" for column, source in found)
     gained = (
         " Equivariance gained is what training adds to R² of a linear map of the layer that the "
-        "claims compare, class poses or the hidden layer, at quarter turns."
-        if learned
+        f"claims compare, class poses or the hidden layer, at quarter turns ({layers})."
+        if layers
         else ""
     )
     return (
-        f"At scale {SCALE}, every network tuned by an equal search. {READING} Records: {parts}."
-        f"{gained} Parameters, operations of one image and training time are those of the first "
-        "record that has the network."
+        f"At scale {SCALE}, where every network is tuned by an equal search on each data set. "
+        f"{READING} Records: {records}.{gained} Parameters and operations of one image are those "
+        f"of the first record that has the network, training time is that of {first}."
     )

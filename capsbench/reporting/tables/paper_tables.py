@@ -16,16 +16,15 @@ from capsbench.reporting.comparisons.published import (
 )
 from capsbench.reporting.exports.export import ExportedResults
 from capsbench.reporting.exports.revisions import earlier_revisions
-from capsbench.reporting.formatting import counted, points
+from capsbench.reporting.formatting import counted
 from capsbench.reporting.tables.published_tables import (
     KNOWN_BY,
     difference_cells,
     model_text,
     published_text,
 )
-from capsbench.reporting.tables.quantity_text import quantity_text
 from capsbench.reporting.tables.table import MISSING, Table, number_columns, text_columns, text_rows
-from capsbench.schema import Benchmark, benchmark_names, load_benchmark
+from capsbench.schema import Benchmark, Published, benchmark_names, load_benchmark
 
 NOT_RUN = (MISSING, "not run")
 EARLIER = "earlier revisions"
@@ -41,12 +40,14 @@ class Paper:
     Attributes:
         name: Authors and year.
         benchmarks: The protocols.
-        table: Every published number and difference, and its counterpart.
+        measured: Published numbers and differences with a counterpart.
+        not_run: The others.
     """
 
     name: str
     benchmarks: tuple[Benchmark, ...]
-    table: Table
+    measured: Table
+    not_run: Table
 
 
 def papers(exported: Sequence[ExportedResults]) -> list[Paper]:
@@ -66,7 +67,12 @@ def papers(exported: Sequence[ExportedResults]) -> list[Paper]:
             rows.setdefault(paper, []).append(row)
             benchmarks.setdefault(paper, {})[name] = benchmark
     return [
-        Paper(name, tuple(benchmarks[name].values()), _table(name, rows[name]))
+        Paper(
+            name,
+            tuple(benchmarks[name].values()),
+            _table(name, [row for row in rows[name] if row[4:6] != NOT_RUN]),
+            _table(name, [row for row in rows[name] if row[4:6] == NOT_RUN]),
+        )
         for name in sorted(rows)
     ]
 
@@ -101,9 +107,7 @@ def _numbers(
     compared = [(each, compare_published(each.results)) for each in records]
     rows: list[tuple[str, tuple[str, ...]]] = []
     for entry in benchmark.published:
-        rule = ", matched" if entry.rule == "matched" else ""
-        quantity = quantity_text(entry.quantity) + rule
-        start = (benchmark.name, model_text(entry), quantity, entry.printed)
+        start = (benchmark.name, model_text(entry), published_text(entry), entry.printed)
         matches: list[tuple[str, str]] = [
             (_measured(row.counterpart, each, entry.model), row.verdict)
             for each, comparisons in compared
@@ -122,14 +126,14 @@ def _differences(
     compared = [(each, compare_differences(each.results)) for each in records]
     rows = []
     for first, entry in compared_pairs(benchmark):
-        start = (benchmark.name, f"{entry.model} minus {first.model}")
+        start = (benchmark.name, f"{model_text(entry)} minus {model_text(first)}")
         matches = [
             _difference_cells(row, earlier_mark(each, entry.model, first.model))
             for each, differences in compared
             for row in differences
             if (row.first, row.entry) == (first, entry)
         ]
-        unmeasured = (published_text(entry), points(entry.value - first.value), *NOT_RUN)
+        unmeasured = (published_text(entry), _published_points(first, entry), *NOT_RUN)
         end = (entry.source, "difference of two numbers")
         rows += [(entry.source, (*start, *cells, *end)) for cells in matches or [unmeasured]]
     return rows
@@ -148,8 +152,14 @@ def earlier_mark(exported: ExportedResults, *labels: str) -> list[str]:
 
 def _difference_cells(row: PublishedDifference, terms: Sequence[str]) -> tuple[str, ...]:
     """Return the cells of a difference, the measured one with terms."""
-    quantity, published, measured, verdict = difference_cells(row)
+    quantity, _, measured, verdict = difference_cells(row)
+    published = _published_points(row.first, row.entry)
     return quantity, published, ", ".join([measured, *terms]), verdict
+
+
+def _published_points(first: Published, entry: Published) -> str:
+    """Return a published difference with two digits, as papers have them."""
+    return f"{100 * (entry.value - first.value):.2f} pts".replace("-", "−")
 
 
 def _measured(counterpart: Counterpart, exported: ExportedResults, label: str) -> str:

@@ -11,7 +11,7 @@ from capsbench.measures import load_measure
 from capsbench.records import Results
 from capsbench.reporting import protocol
 from capsbench.reporting.comparisons.aggregate import ACCURACY_BY_VIEW
-from capsbench.reporting.comparisons.answers import answers
+from capsbench.reporting.comparisons.answers import CHOSEN, answers
 from capsbench.reporting.comparisons.differences import model_differences
 from capsbench.reporting.exports.export import portable
 from capsbench.reporting.gallery import gallery
@@ -55,6 +55,7 @@ def build_report(results: Results, project: str, entity: str) -> wr.Report:
         wr.H1("Question and answer"),
         wr.P(benchmark.question.strip()),
         _list(answers(results, differences)),
+        wr.P(CHOSEN),
         wr.P(networks(results)),
         wr.H1("Leaderboard"),
         *_table(leaderboard),

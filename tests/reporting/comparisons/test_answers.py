@@ -109,7 +109,7 @@ def test_the_best_network_with_capsules_is_compared_too(tmp_path: Path, write_be
     [
         ((0.2, 0.8, 0.9, 0.76, 0.5), "from −15° to 15°"),
         ((0.8, 0.8, 0.9, 0.76, 0.75), "from −30° to 30°"),
-        ((0.9, 0.9, 0.7, 0.9, 0.9), "not throughout the familiar range"),
+        ((0.9, 0.9, 0.7, 0.9, 0.9), "at not every familiar view"),
     ],
 )
 def test_the_views_that_keep_the_level_are_told(means: tuple[float, ...], text: str):

@@ -338,7 +338,7 @@ def test_sentences_and_charts_have_the_difference_without_the_margin(parts):
     ((verdict, sentence),) = claim_answers([judged])
     assert verdict == "Capsules are <better>: not decided."
     assert sentence.startswith("Caps: holds on one (")
-    assert f"({100 * (caps.difference.mean + 0.2):.1f} pts, " in sentence
+    assert f"(against CNN, {100 * (caps.difference.mean + 0.2):.1f} pts, " in sentence
     assert f"95 % interval {low:.1f} to {high:.1f}, detectable " in sentence
     assert sentence.endswith("5 seeds of each network.")
     charts = claim_charts([judged])
@@ -350,25 +350,33 @@ def test_sentences_and_charts_have_the_difference_without_the_margin(parts):
     error |= {"against_quantity": {"metric": "explained"}}
     assert list(claim_charts([judged_claim(parts, ACCURACY | {"model": "Caps"} | error)])) == []
     not_measured = claim_answers([judged_claim(parts, ACCURACY | {"model": "Caps"} | error)])
-    assert "Caps: not decided on one (not measured)." in not_measured[0].text
+    assert "Caps: not decided on one (not measured, against CNN)." in not_measured[0].text
 
 
 def test_a_difference_without_one_seed_is_that_of_the_others(parts):
     judged = judged_claim(parts, ACCURACY | {"model": "Caps"}, ACCURACY | {"model": "Same"})
-    table = leave_one_out_table([judged])
+    cells = {part: results.cells for part, results in parts.items()}
+    table = leave_one_out_table([judged], cells)
     assert table is not None
     for test, row in zip(judged.tests, table.rows, strict=True):
         one, other = np.array(test.values)
         without = [np.delete(one, k).mean() - np.delete(other, k).mean() for k in range(5)]
         numbers = [cell.number for cell in row.contents()[2:]]
         assert numbers == pytest.approx([one.mean() - other.mean(), min(without), max(without)])
+    left = [c for c in cells["one"] if (c.label, c.seed) not in (("CNN", 0), ("Caps", 4))]
+    crossed = leave_one_out_table([judged], {"one": left})
+    assert crossed is not None
+    one, other = np.array(judged.tests[0].values)[:, 1:4]  # the common seeds
+    without = [np.delete(one, k).mean() - np.delete(other, k).mean() for k in range(3)]
+    numbers = [cell.number for cell in crossed.rows[0].contents()[3:]]
+    assert numbers == pytest.approx([min(without), max(without)])
     lower = judged_claim(parts, ACCURACY | {"model": "Caps", "lower_is_better": True})
-    opposite = leave_one_out_table([lower])
+    opposite = leave_one_out_table([lower], cells)
     assert opposite is not None
     numbers = [each.rows[0].contents()[2].number for each in (opposite, table)]
     assert numbers[0] == pytest.approx(-(numbers[1] or 0))
-    few = replace(judged.tests[0], values=((0.5, 0.6), (0.5, 0.6)))
-    assert leave_one_out_table([replace(judged, tests=(few,))]) is None
+    few = [cell for cell in cells["one"] if cell.seed in (0, 1)]
+    assert leave_one_out_table([judged], {"one": few}) is None
 
 
 def points(text):

@@ -27,6 +27,7 @@ def accuracy(
         mean=mean,
         interval=None,
         seeds=2,
+        note="",
     )
 
 
