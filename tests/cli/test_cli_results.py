@@ -39,6 +39,10 @@ def test_write_in_the_checkout(cli, tmp_path, monkeypatch):
 
     monkeypatch.setattr("capsbench.reporting.results_pages.pages.write_pages", write_pages)
     monkeypatch.chdir(Path(capsbench.__file__).parents[1])
+    code, _, errors = cli("results", "--folder", str(tmp_path), "--write")
+    assert (code, written) == (2, [])  # which would remove the pages of all other records
+    assert "leave out one of them" in errors
+    monkeypatch.setattr("capsbench.cli.results.FOLDER", tmp_path)
     code, text, _ = cli("results", "--folder", str(tmp_path), "--write")
     assert code == 0
     assert "0 valid records" in text

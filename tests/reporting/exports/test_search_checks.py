@@ -288,7 +288,7 @@ def test_pages_state_who_is_tuned(protocol, record):
     assert "not tuned here" not in text(tuned, ["Tiny", "Other"])
     assert "another benchmark" not in everything
     elsewhere = text(tuned.model_copy(update={"name": "other"}), labels)
-    assert "of another benchmark" in elsewhere
+    assert "for another benchmark" in elsewhere
     shared = tuned.model_copy(update={"name": "other"})
     assert "without data.name." in text(shared, labels, settings={"data.name": "kmnist"})
     changes = {"settings": {"recipe.steps": 13, "seeds": [7]}}
