@@ -144,12 +144,12 @@ def leaderboard(summaries: Summaries, models: Sequence[Model]) -> Table:
 def _headline_cells(
     model: Model, headlines: Mapping[str, tuple[str, str]]
 ) -> list[TableCell | None]:
-    found = {
+    cells = {
         name: _accuracy_cell(each)
         for name, each in model.results
         if (each.name, each.case) == headlines[name]
     }
-    return [found.get(name) for name in headlines]
+    return [cells.get(name) for name in headlines]
 
 
 def _accuracy_cell(each: Accuracy) -> TableCell:

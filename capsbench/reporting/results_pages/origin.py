@@ -1,4 +1,4 @@
-"""Where the numbers of an exported record come from, in a few lines."""
+"""Command, commits, devices, versions and file of an exported record, as a line of Markdown."""
 
 from __future__ import annotations
 

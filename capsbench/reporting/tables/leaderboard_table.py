@@ -129,11 +129,11 @@ def _sources(exported: Sequence[ExportedResults], claims: Sequence[ExportedClaim
         if each.size == SCALE
         for part, cells in each.parts.items()
     ]
-    found: dict[str, Sequence[CellResult]] = {}
+    records_by_name: dict[str, Sequence[CellResult]] = {}
     for name, cells in records:
-        if not earlier_revisions(cells) and len(cells) > len(found.get(name, ())):
-            found[name] = cells
-    return {name: _by_label(cells) for name, cells in found.items()}
+        if not earlier_revisions(cells) and len(cells) > len(records_by_name.get(name, ())):
+            records_by_name[name] = cells
+    return {name: _by_label(cells) for name, cells in records_by_name.items()}
 
 
 def _by_label(cells: Iterable[CellResult]) -> dict[str, list[CellResult]]:
@@ -160,20 +160,20 @@ def _leaderboard(
         columns: The accuracies; those without a record are left out.
         learned: Tests of numbers of layers, whose gain by training is a column.
     """
-    found = [
+    measured_columns = [
         (column, source)
         for column in columns
         if (source := _first(column.sources, sources)) is not None
     ]
-    if not found:
+    if not measured_columns:
         return None
-    used = list(dict.fromkeys(source for _, source in found))
+    used = list(dict.fromkeys(source for _, source in measured_columns))
     layers = _layers(learned) if (at := _first(LAYERS, sources)) in used else {}
     rows = []
     for label in dict.fromkeys(label for source in used for label in sources[source]):
         accuracies = [
             _cell(aggregate_seeds(sources[source].get(label, ()), column.measure, column.quantity))
-            for column, source in found
+            for column, source in measured_columns
         ]
         gain = [_gain(sources[at or ""].get(label, ()), layers.get(label))] if layers else []
         own = [sources[source][label] for source in used if label in sources[source]]
@@ -185,11 +185,11 @@ def _leaderboard(
         title=title,
         columns=(
             *text_columns("Network"),
-            *number_columns(*(column.title for column, _ in found), *gained),
+            *number_columns(*(column.title for column, _ in measured_columns), *gained),
             *number_columns("Parameters", "Operations", "Training time"),
         ),
         rows=tuple(rows),
-        caption=_caption(found, at if layers else None, used[0]),
+        caption=_caption(measured_columns, at if layers else None, used[0]),
     )
 
 
@@ -200,11 +200,11 @@ def _first(names: Sequence[str], sources: Sources) -> str | None:
 
 def _layers(learned: Sequence[ClaimTest]) -> dict[str, tuple[str, Quantity]]:
     """Return measure and quantity of the layer that claims compare, by the network's label."""
-    found = {}
+    layers = {}
     for test in learned:
-        found[test.model] = test.measure, test.quantity
-        found[test.against] = test.measure, test.against_quantity or test.quantity
-    return found
+        layers[test.model] = test.measure, test.quantity
+        layers[test.against] = test.measure, test.against_quantity or test.quantity
+    return layers
 
 
 def _cell(values: SeedValues | None, unit: str = "share") -> TableCell | None:
@@ -237,8 +237,8 @@ def _time(cells: Sequence[CellResult]) -> TableCell | None:
     return None if seconds is None else TableCell(NUMBER_FORMATS["seconds"].text(seconds.mean))
 
 
-def _caption(found: Sequence[tuple[Column, str]], layers: str | None, first: str) -> str:
-    records = "; ".join(f"{column.title}: {source}" for column, source in found)
+def _caption(columns: Sequence[tuple[Column, str]], layers: str | None, first: str) -> str:
+    records = "; ".join(f"{column.title}: {source}" for column, source in columns)
     gained = (
         " Equivariance gained is what training adds to R² of a linear map of the layer that the "
         f"claims compare, class poses or the hidden layer, at quarter turns ({layers})."

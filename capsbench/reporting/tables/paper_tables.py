@@ -83,8 +83,8 @@ def paper_of(source: str) -> str:
     >>> paper_of("README of the code of Ribeiro et al. (2020)"), paper_of("our own protocol")
     ('Ribeiro et al. (2020)', 'our own protocol')
     """
-    found = PAPER.search(source)
-    return found[0] if found else source
+    match = PAPER.search(source)
+    return match[0] if match else source
 
 
 def _table(name: str, rows: Rows) -> Table:

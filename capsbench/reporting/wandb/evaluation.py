@@ -150,8 +150,10 @@ def _view_rows(result: CellResult) -> Iterator[tuple[Any, ...]]:
 def confusion_rows(result: CellResult) -> Iterator[tuple[Any, ...]]:
     """Yield the number of images of each class that are taken for a class, if there are any."""
     data = result.data
-    found = None if data is None else confusions(result, data.num_classes)
-    for value, counts in [] if found is None else zip(found.views, found.counts, strict=True):
+    matrices = None if data is None else confusions(result, data.num_classes)
+    for value, counts in (
+        [] if matrices is None else zip(matrices.views, matrices.counts, strict=True)
+    ):
         for target, predicted in zip(*counts.nonzero(), strict=True):
             images = int(counts[target, predicted])
             familiar = value.split == "familiar"

@@ -64,19 +64,19 @@ def _wait(
 ) -> str:
     """Wait until a process has sent all runs; return a reason if it makes no progress."""
     limit = UPLOAD_TIMEOUT if destination.uploads else TIMEOUT
-    number, since = 0, time.monotonic()
-    asked = since
+    number, last_arrival = 0, time.monotonic()
+    last_check = last_arrival
     while process.poll() is None:
         time.sleep(POLL)
         now = time.monotonic()
         if (arrived := len(_arrived(folders))) > number:
-            number, since, asked = arrived, now, now
-        if now - since > limit:
+            number, last_arrival, last_check = arrived, now, now
+        if now - last_arrival > limit:
             return f"only {number} of {len(folders)} runs arrived, and none in the last {limit:g} s"
-        if destination.uploads and now - asked > TIMEOUT / 2:
+        if destination.uploads and now - last_check > TIMEOUT / 2:
             if problem := check_login(TIMEOUT / 2).problem:
                 return problem
-            asked = time.monotonic()
+            last_check = time.monotonic()
     return ""
 
 

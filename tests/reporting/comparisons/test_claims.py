@@ -1,91 +1,25 @@
 """Claims: differences of known size, families of tests, networks, verdicts and tables."""
 
 from dataclasses import replace
-from typing import Any
 
-import numpy as np
 import pytest
 import torch
 
-from capsbench.measures import MeasureContext, index_name, load_measure
+from capsbench.measures import MeasureContext, load_measure
 from capsbench.names import find
 from capsbench.records import load_results
-from capsbench.reporting.charts.claim_charts import claim_charts
-from capsbench.reporting.comparisons.claim_answers import claim_answers
 from capsbench.reporting.comparisons.claims import judge
 from capsbench.reporting.exports.claims_checks import is_test_of
 from capsbench.reporting.tables.claims_tables import claim_tables, primary_table, verdict_table
-from capsbench.reporting.tables.leave_one_out_table import leave_one_out_table
-from capsbench.schema.claims import Claims
-from capsbench.values import Quantity, Value
-
-MODELS = (("CNN", "cnn-small"), ("Caps", "capsnet-dr"), ("Same", "capsnet-em"))
-SPLITS = {"measure": "accuracy-by-split"}
-FAMILIAR = Quantity(metric="accuracy", split="familiar")
-NOVEL = Quantity(metric="accuracy", split="novel")
-ERROR = "expected_calibration_error"
-GAIN = Quantity(metric="gain_over_control", layer="poses")
-FAMILIAR_ACCURACY = {"quantity": {"metric": "accuracy", "split": "familiar"}}
-NOVEL_ACCURACY = {"quantity": {"metric": "accuracy", "split": "novel"}}
-ACCURACY = {
-    "part": "one",
-    "against": "CNN",
-    "primary": True,
-    "measure": "accuracy-by-split",
-    **FAMILIAR_ACCURACY,
-}
-SEEDS = tuple(range(5))
-
-
-@pytest.fixture(scope="module")
-def parts(tmp_path_factory, write_benchmark, add_measure):
-    """Caps is more accurate than CNN by 0.3, far beyond chance; Same is like CNN.
-
-    On novel images all of them guess, and the first seed of CNN guesses on familiar ones, too.
-    Training adds 0.2 to a measure of Caps, and takes 0.1 from that of CNN, which is the larger one.
-    """
-    folder = write_benchmark(tmp_path_factory.mktemp("parts"), models=MODELS, seeds=SEEDS)
-    random = np.random.default_rng(0)
-    for label, share in (("CNN", 0.5), ("Caps", 0.8), ("Same", 0.5)):
-        for seed in SEEDS:
-            values, per_image = list[Value](), dict[str, Any]()
-            for quantity, mean in ((FAMILIAR, share), (NOVEL, 0.5)):
-                correct = random.random(4000) < mean
-                values.append(quantity.with_value(float(correct.mean()), 4000))
-                per_image |= {quantity.name: correct, index_name(quantity.split): np.arange(4000)}
-            add_measure(folder, label, seed, SPLITS, values, per_image=per_image)
-            error = {"CNN": 0.2, "Caps": 0.1, "Same": 0.2}[label] + 0.004 * random.random()
-            values = [Quantity(metric=ERROR, layer=label).with_value(error, 4000)]
-            add_measure(folder, label, seed, {"measure": "calibration"}, values)
-            trained, before = {"CNN": (0.7, 0.8), "Caps": (0.4, 0.2), "Same": (0.7, 0.8)}[label]
-            noise = 0.01 * random.random(2)
-            values = [
-                GAIN.with_value(trained + noise[0], 100),
-                GAIN.of_untrained().with_value(before + noise[1], 100),
-            ]
-            add_measure(folder, label, seed, {"measure": "linear-equivariance"}, values)
-    return {"one": load_results(folder)}
-
-
-def claims(*tests, bound=0.02, name="claims"):
-    claim = {"claim": "Capsules are <better>", "source": "a test", "bound": bound}
-    return Claims.model_validate(
-        {
-            "name": name,
-            "version": 1,
-            "title": "Do they?",
-            "question": "Who knows?",
-            "source": "a test",
-            "expected": "at once",
-            "parts": {"one": {"benchmark": "quick"}, "two": {"benchmark": "quick"}},
-            "claims": [claim | {"tests": list(tests)}],
-        }
-    )
-
-
-def judged_claim(parts, *tests, scale="small", **keywords):
-    (judged,) = judge(claims(*tests, **keywords), parts, scale)
-    return judged
+from tests.reporting.comparisons.made_up_claims import (
+    ACCURACY,
+    ERROR,
+    FAMILIAR,
+    MODELS,
+    NOVEL_ACCURACY,
+    claims,
+    judged_claim,
+)
 
 
 @pytest.mark.parametrize(
@@ -328,55 +262,6 @@ def test_tables_have_raw_and_corrected_p_and_what_could_have_been_seen(parts):
     with_margin = judged_claim(parts, ACCURACY | {"model": "Caps", "margin": -0.005})
     assert "margin −0.5 pts" in primary_table(with_margin, 1, None).rows[0].contents()[5].line
     assert "Verdict" not in {column.title for column in other.columns}
-
-
-def test_sentences_and_charts_have_the_difference_without_the_margin(parts):
-    tests = (ACCURACY | {"model": "Caps", "margin": 0.2}, ACCURACY | {"model": "Same"})
-    judged = judged_claim(parts, *tests)
-    caps, _ = judged.tests
-    low, high = (100 * (limit + 0.2) for limit in caps.difference.interval)
-    ((verdict, sentence),) = claim_answers([judged])
-    assert verdict == "Capsules are <better>: not decided."
-    assert sentence.startswith("Caps: holds on one (")
-    assert f"(against CNN, {100 * (caps.difference.mean + 0.2):.1f} pts, " in sentence
-    assert f"95 % interval {low:.1f} to {high:.1f}, detectable " in sentence
-    assert sentence.endswith("5 seeds of each network.")
-    charts = claim_charts([judged])
-    rows = [row for each in charts["claim-1"].spec["datasets"].values() for row in each]
-    row = next(row for row in rows if row.get("name") == "Caps on one")
-    assert (row["low"], row["high"]) == pytest.approx((low, high))
-    assert {"low": -2.0, "high": 2.0} in rows  # the bound, in percentage points
-    error = {"measure": "calibration", "quantity": {"metric": ERROR, "layer": "Caps"}}
-    error |= {"against_quantity": {"metric": "explained"}}
-    assert list(claim_charts([judged_claim(parts, ACCURACY | {"model": "Caps"} | error)])) == []
-    not_measured = claim_answers([judged_claim(parts, ACCURACY | {"model": "Caps"} | error)])
-    assert "Caps: not decided on one (not measured, against CNN)." in not_measured[0].text
-
-
-def test_a_difference_without_one_seed_is_that_of_the_others(parts):
-    judged = judged_claim(parts, ACCURACY | {"model": "Caps"}, ACCURACY | {"model": "Same"})
-    cells = {part: results.cells for part, results in parts.items()}
-    table = leave_one_out_table([judged], cells)
-    assert table is not None
-    for test, row in zip(judged.tests, table.rows, strict=True):
-        one, other = np.array(test.values)
-        without = [np.delete(one, k).mean() - np.delete(other, k).mean() for k in range(5)]
-        numbers = [cell.number for cell in row.contents()[2:]]
-        assert numbers == pytest.approx([one.mean() - other.mean(), min(without), max(without)])
-    left = [c for c in cells["one"] if (c.label, c.seed) not in (("CNN", 0), ("Caps", 4))]
-    crossed = leave_one_out_table([judged], {"one": left})
-    assert crossed is not None
-    one, other = np.array(judged.tests[0].values)[:, 1:4]  # the common seeds
-    without = [np.delete(one, k).mean() - np.delete(other, k).mean() for k in range(3)]
-    numbers = [cell.number for cell in crossed.rows[0].contents()[3:]]
-    assert numbers == pytest.approx([min(without), max(without)])
-    lower = judged_claim(parts, ACCURACY | {"model": "Caps", "lower_is_better": True})
-    opposite = leave_one_out_table([lower], cells)
-    assert opposite is not None
-    numbers = [each.rows[0].contents()[2].number for each in (opposite, table)]
-    assert numbers[0] == pytest.approx(-(numbers[1] or 0))
-    few = [cell for cell in cells["one"] if cell.seed in (0, 1)]
-    assert leave_one_out_table([judged], {"one": few}) is None
 
 
 def points(text):
