@@ -103,15 +103,9 @@ def leaderboards(
         claims: Those of claims.
     """
     sources = _sources(exported, claims)
-    learned = [
-        test.test
-        for each in claims
-        for claim in each.judged
-        for test in claim.primary
-        if test.test.learned
-    ]
+    tests = [test.test for each in claims for claim in each.judged for test in claim.primary]
     tables = (
-        _leaderboard("leaderboard", "Leaderboard", sources, NETWORK_COLUMNS, learned),
+        _leaderboard("leaderboard", "Leaderboard", sources, NETWORK_COLUMNS, tests),
         _leaderboard("routings", "Routings on one stem", sources, ROUTING_COLUMNS, ()),
     )
     return [table for table in tables if table is not None]
@@ -149,7 +143,7 @@ def _leaderboard(
     title: str,
     sources: Sources,
     columns: Sequence[Column],
-    learned: Sequence[ClaimTest],
+    tests: Sequence[ClaimTest],
 ) -> Table | None:
     """Return one row per network; None if there is no number.
 
@@ -158,7 +152,8 @@ def _leaderboard(
         title: Heading.
         sources: Cells of each record.
         columns: The accuracies; those without a record are left out.
-        learned: Tests of numbers of layers, whose gain by training is a column.
+        tests: Primary tests of claims; what training adds to the layers that they compare is a
+            column.
     """
     measured_columns = [
         (column, source)
@@ -168,7 +163,7 @@ def _leaderboard(
     if not measured_columns:
         return None
     used = list(dict.fromkeys(source for _, source in measured_columns))
-    layers = _layers(learned) if (at := _first(LAYERS, sources)) in used else {}
+    layers = _layers(tests) if (at := _first(LAYERS, sources)) in used else {}
     rows = []
     for label in dict.fromkeys(label for source in used for label in sources[source]):
         accuracies = [
@@ -198,10 +193,12 @@ def _first(names: Sequence[str], sources: Sources) -> str | None:
     return next((name for name in names if name in sources), None)
 
 
-def _layers(learned: Sequence[ClaimTest]) -> dict[str, tuple[str, Quantity]]:
+def _layers(tests: Sequence[ClaimTest]) -> dict[str, tuple[str, Quantity]]:
     """Return measure and quantity of the layer that claims compare, by the network's label."""
     layers = {}
-    for test in learned:
+    for test in tests:
+        if not test.learned or test.quantity.layer is None:
+            continue
         layers[test.model] = test.measure, test.quantity
         layers[test.against] = test.measure, test.against_quantity or test.quantity
     return layers

@@ -109,7 +109,13 @@ def test_layers_are_those_of_the_claims():
             "learned": True,
         }
     )
-    layers = _layers([test])
+    whole_network = {"measure": "part-whole", "quantity": {"metric": "confidence_auroc"}}
+    not_learned = {"quantity": {"metric": "r2", "layer": "stem"}, "learned": False}
+    others = [
+        ClaimTest.model_validate(test.model_dump() | changes)
+        for changes in (whole_network, not_learned)
+    ]
+    layers = _layers([test, *others])
     assert {label: quantity.layer for label, (_, quantity) in layers.items()} == {
         "CapsNet": "class poses",
         "CNN": "hidden",
