@@ -83,6 +83,7 @@ def _sentences(
             sentences.append("That search was made for another benchmark.")
         if changed and name != own:
             sentences.append(f"That search had another protocol, without {listed(changed)}.")
+    sentences += [f"{entry.label}: {entry.reason}." for entry in entries if entry.reason]
     iterations = {entry.label: entry.arguments.get("iterations") for entry in entries}
     if known := [f"{label} {number}" for label, number in iterations.items() if number]:
         sentences.append(f"Iterations of routing: {listed(known)}.")

@@ -18,7 +18,7 @@ from capsbench.reporting.comparisons.gains import seed_gains
 from capsbench.reporting.exports.claims_export import ExportedClaims
 from capsbench.reporting.exports.export import ExportedResults
 from capsbench.reporting.exports.revisions import earlier_revisions
-from capsbench.reporting.formatting import NUMBER_FORMATS
+from capsbench.reporting.formatting import NUMBER_FORMATS, listed
 from capsbench.reporting.tables.split_table import ACCURACY_BY_SPLIT
 from capsbench.reporting.tables.table import (
     Table,
@@ -164,7 +164,7 @@ def _leaderboard(
         return None
     used = list(dict.fromkeys(source for _, source in measured_columns))
     layers = _layers(tests) if (at := _first(LAYERS, sources)) in used else {}
-    rows = []
+    rows, augmented = [], []
     for label in dict.fromkeys(label for source in used for label in sources[source]):
         accuracies = [
             _cell(aggregate_seeds(sources[source].get(label, ()), column.measure, column.quantity))
@@ -172,6 +172,8 @@ def _leaderboard(
         ]
         gain = [_gain(sources[at or ""].get(label, ()), layers.get(label))] if layers else []
         own = [sources[source][label] for source in used if label in sources[source]]
+        if any(_augmented(cells) for cells in own):
+            augmented.append(label)
         time = _time(sources[used[0]].get(label, ()))
         rows.append(TableRow((label, *accuracies, *gain, *_sizes(own[0]), time)))
     gained = ["Equivariance gained"] if layers else []
@@ -184,7 +186,7 @@ def _leaderboard(
             *number_columns("Parameters", "Operations", "Training time"),
         ),
         rows=tuple(rows),
-        caption=_caption(measured_columns, at if layers else None, used[0]),
+        caption=_caption(measured_columns, at if layers else None, used[0], augmented),
     )
 
 
@@ -228,13 +230,23 @@ def _sizes(cells: Sequence[CellResult]) -> tuple[TableCell | None, ...]:
     )
 
 
+def _augmented(cells: Sequence[CellResult]) -> bool:
+    """Return True if a network was trained on augmented images."""
+    return any(cell.config and cell.config.recipe.augmentation for cell in cells)
+
+
 def _time(cells: Sequence[CellResult]) -> TableCell | None:
     trained = [(cell.seed, cell.training) for cell in cells if cell.training]
     seconds = collect((seed, t.seconds) for seed, t in trained if t.status == "trained")
     return None if seconds is None else TableCell(NUMBER_FORMATS["seconds"].text(seconds.mean))
 
 
-def _caption(columns: Sequence[tuple[Column, str]], layers: str | None, first: str) -> str:
+def _caption(
+    columns: Sequence[tuple[Column, str]],
+    layers: str | None,
+    first: str,
+    augmented: Sequence[str],
+) -> str:
     records = "; ".join(f"{column.title}: {source}" for column, source in columns)
     gained = (
         " Equivariance gained is what training adds to R² of a linear map of the layer that the "
@@ -242,8 +254,14 @@ def _caption(columns: Sequence[tuple[Column, str]], layers: str | None, first: s
         if layers
         else ""
     )
+    wider = (
+        " Trained on augmented images, which show some of the views that count as novel: "
+        f"{listed(augmented)}."
+        if augmented
+        else ""
+    )
     return (
         f"At scale {SCALE}, where every network is tuned by an equal search on each data set. "
-        f"{READING} Records: {records}.{gained} Parameters and operations of one image are those "
-        f"of the first record that has the network, training time is that of {first}."
+        f"{READING}{wider} Records: {records}.{gained} Parameters and operations of one image are "
+        f"those of the first record that has the network, training time is that of {first}."
     )

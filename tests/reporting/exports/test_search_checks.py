@@ -286,6 +286,9 @@ def test_pages_state_who_is_tuned(protocol, record):
     assert record.name in everything
     assert everything.index("Not searched: not tuned here") > everything.index(record.name)
     assert "not tuned here" not in text(tuned, ["Tiny", "Other"])
+    first = tuned.models[0].model_copy(update={"reason": "it sees wider views"})
+    reasoned = tuned.model_copy(update={"models": (first, *tuned.models[1:])})
+    assert f"{first.label}: it sees wider views." in text(reasoned, labels)
     assert "another benchmark" not in everything
     elsewhere = text(tuned.model_copy(update={"name": "other"}), labels)
     assert "for another benchmark" in elsewhere

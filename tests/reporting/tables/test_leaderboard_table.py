@@ -97,6 +97,18 @@ def test_a_network_that_one_record_lacks_has_dashes_and_no_time(results: Results
     assert numbers["Parameters"]
 
 
+def test_a_network_of_augmented_images_is_named(results: Results):
+    (plain,) = leaderboards([exported(results, "rotations")], [])
+    assert "augmented" not in plain.caption
+    *others, last = results.cells
+    assert last.config is not None
+    recipe = last.config.recipe.model_copy(update={"augmentation": ("RandAugment",)})
+    config = last.config.model_copy(update={"recipe": recipe})
+    cells = (*others, replace(last, config=config))
+    (table,) = leaderboards([exported(replace(results, cells=cells), "rotations")], [])
+    assert f"count as novel: {last.label}." in table.caption
+
+
 def test_layers_are_those_of_the_claims():
     test = ClaimTest.model_validate(
         {
