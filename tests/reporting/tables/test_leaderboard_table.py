@@ -56,7 +56,7 @@ def test_a_column_is_the_accuracy_at_its_own_factor(results: Results):
     for label, numbers in rows(table).items():
         cells = results.by_label()[label]
         for title, split, factor in (
-            ("Familiar digits", "familiar", None),
+            ("Familiar", "familiar", None),
             ("Shifted", "novel", "shift_x"),
             ("Scaled", "novel", "scale"),
         ):
@@ -92,9 +92,29 @@ def test_a_network_that_one_record_lacks_has_dashes_and_no_time(results: Results
     cnn = replace(results, cells=tuple(cell for cell in results.cells if cell.label == "CNN"))
     (table,) = leaderboards([exported(cnn, "rotations"), exported(results, "tilts")], [])
     numbers = rows(table)["CapsNet"]
-    assert numbers["Familiar digits"] is None
+    assert numbers["Familiar"] is None
     assert table.rows[1].contents()[-1].text == "–"
     assert numbers["Parameters"]
+
+
+def test_objects_have_a_leaderboard_of_their_own(results: Results):
+    records = [exported(results, "rotations"), exported(results, "toynorb-azimuth")]
+    digits, objects = leaderboards(records, [])
+    assert (digits.name, objects.name) == ("digits", "objects")
+    assert "one class" in digits.caption
+    assert "one class" not in objects.caption
+
+
+def test_the_time_is_not_that_of_one_delayed_training(results: Results):
+    seconds = iter((10.0, 500.0, 12.0))
+    cells = []
+    for cell in results.cells:
+        assert cell.training is not None
+        if cell.label == "CNN":
+            training = cell.training.model_copy(update={"seconds": next(seconds)})
+            cells.append(replace(cell, training=training))
+    (table,) = leaderboards([exported(replace(results, cells=tuple(cells)), "rotations")], [])
+    assert table.rows[0].contents()[-1].text == "12.0 s"
 
 
 def test_a_network_of_augmented_images_is_named(results: Results):
