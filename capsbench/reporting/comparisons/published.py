@@ -136,12 +136,13 @@ def verdict(
 def compared_pairs(benchmark: Benchmark) -> list[tuple[Published, Published]]:
     """Return the pairs of published numbers whose difference is compared with a measured one.
 
-    Pairs that were published as equal, or that the matched rule makes equal, are left out.
+    Pairs that were published as equal within their spreads, or that the matched rule makes equal,
+    are left out.
     """
     return [
         (first, entry)
         for first, entry in pairs(benchmark.published)
-        if first.value != entry.value and not _is_matched(benchmark, entry)
+        if _differ(first, entry) and not _is_matched(benchmark, entry)
     ]
 
 
@@ -156,6 +157,11 @@ def compare_differences(results: Results) -> list[PublishedDifference]:
             PublishedDifference(first, entry, seed_values, verdict, _qualifier(results.record))
         )
     return rows
+
+
+def _differ(first: Published, entry: Published) -> bool:
+    """Return True if two published numbers differ by more than their spreads."""
+    return abs(entry.value - first.value) > (first.spread or 0.0) + (entry.spread or 0.0)
 
 
 def _is_matched(benchmark: Benchmark, entry: Published) -> bool:

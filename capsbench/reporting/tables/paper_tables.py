@@ -21,10 +21,11 @@ from capsbench.reporting.tables.published_tables import (
     KNOWN_BY,
     difference_cells,
     model_text,
+    published_points,
     published_text,
 )
 from capsbench.reporting.tables.table import MISSING, Table, number_columns, text_columns, text_rows
-from capsbench.schema import Benchmark, Published, benchmark_names, load_benchmark
+from capsbench.schema import Benchmark, benchmark_names, load_benchmark
 
 NOT_RUN = (MISSING, "not run")
 EARLIER = "earlier revisions"
@@ -133,7 +134,7 @@ def _differences(
             for row in differences
             if (row.first, row.entry) == (first, entry)
         ]
-        unmeasured = (published_text(entry), _published_points(first, entry), *NOT_RUN)
+        unmeasured = (published_text(entry), published_points(first, entry), *NOT_RUN)
         end = (entry.source, "difference of two numbers")
         rows += [(entry.source, (*start, *cells, *end)) for cells in matches or [unmeasured]]
     return rows
@@ -152,14 +153,8 @@ def earlier_mark(exported: ExportedResults, *labels: str) -> list[str]:
 
 def _difference_cells(row: PublishedDifference, terms: Sequence[str]) -> tuple[str, ...]:
     """Return the cells of a difference, the measured one with terms."""
-    quantity, _, measured, verdict = difference_cells(row)
-    published = _published_points(row.first, row.entry)
+    quantity, published, measured, verdict = difference_cells(row)
     return quantity, published, ", ".join([measured, *terms]), verdict
-
-
-def _published_points(first: Published, entry: Published) -> str:
-    """Return a published difference with two digits, as papers have them."""
-    return f"{100 * (entry.value - first.value):.2f} pts".replace("-", "−")
 
 
 def _measured(counterpart: Counterpart, exported: ExportedResults, label: str) -> str:

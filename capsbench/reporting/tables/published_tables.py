@@ -13,7 +13,6 @@ from capsbench.reporting.comparisons.published import (
     compare_differences,
     compare_published,
 )
-from capsbench.reporting.formatting import points
 from capsbench.reporting.tables.mean_cell import mean_cell
 from capsbench.reporting.tables.quantity_text import measured_text
 from capsbench.reporting.tables.table import MISSING, Table, TableRow, number_columns, text_columns
@@ -90,8 +89,8 @@ def published_difference_table(results: Results) -> Table | None:
         caption=(
             "A published difference is confirmed if the 95 % interval of the measured one, seed "
             "by seed, excludes zero with the same sign, and reversed if it excludes zero with the "
-            "other sign. Numbers that were published as equal, or that the matched rule makes "
-            "equal, are not compared." + _matched_note(row.entry for row in rows)
+            "other sign. Numbers that were published as equal within their spreads, or that the "
+            "matched rule makes equal, are not compared." + _matched_note(row.entry for row in rows)
         ),
     )
 
@@ -100,10 +99,15 @@ def difference_cells(row: PublishedDifference) -> tuple[str, str, str, str]:
     """Return quantity, published difference, measured difference and verdict as text."""
     return (
         published_text(row.entry),
-        points(row.entry.value - row.first.value),
+        published_points(row.first, row.entry),
         _difference_text(row.seed_values),
         row.verdict_text,
     )
+
+
+def published_points(first: Published, entry: Published) -> str:
+    """Return a published difference with two digits, as papers have them."""
+    return f"{100 * (entry.value - first.value):.2f} pts".replace("-", "−")
 
 
 def model_text(entry: Published) -> str:
