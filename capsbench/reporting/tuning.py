@@ -36,7 +36,7 @@ def tuning_of_part(claims: Claims, part: str, scale: str | None) -> str:
 
 
 def one_iteration(claims: Claims, scale: str | None) -> str:
-    """Return a sentence on the networks of claims that route once, which is no agreement.
+    """Return sentences on the networks of claims that route once, which is no agreement.
 
     It is empty if there are none.
     """
@@ -45,14 +45,14 @@ def one_iteration(claims: Claims, scale: str | None) -> str:
         benchmark = claims.benchmark(part, scale)
         searched = "iterations" not in benchmark.search.fixed
         for entry in benchmark.models:
-            if searched and entry.arguments.get("iterations") == 1:
+            if searched and entry.tuned and entry.arguments.get("iterations") == 1:
                 parts.setdefault(entry.label, []).append(part)
     if not parts:
         return ""
     networks = "; ".join(f"{label} on {listed(names)}" for label, names in parts.items())
     return (
-        f"The search chose one iteration of routing for {networks}: there is no agreement in these "
-        "networks, and their verdicts say nothing about it."
+        f"The search chose one iteration of routing for these networks: {networks}. One iteration "
+        "is no agreement, so their verdicts say nothing about it."
     )
 
 

@@ -10,8 +10,12 @@ import numpy as np
 
 from capsbench.reporting.comparisons.chance import chance_text
 from capsbench.reporting.comparisons.claims import JudgedClaim, JudgedTest
-from capsbench.reporting.comparisons.verdicts import verdict_text, without_margin
-from capsbench.reporting.formatting import counted_range, interval_text, share
+from capsbench.reporting.comparisons.verdicts import (
+    ClaimVerdict,
+    verdict_text,
+    without_margin,
+)
+from capsbench.reporting.formatting import counted, counted_range, interval_text, listed, share
 from capsbench.reporting.tables.claims_tables import (
     bare_difference,
     difference_text,
@@ -20,6 +24,13 @@ from capsbench.reporting.tables.claims_tables import (
 from capsbench.schema.claims import Claim
 from capsbench.schema.parts import point_text
 from capsbench.statistics.power import smallest_detectable
+
+VERBS: dict[ClaimVerdict, tuple[str, str]] = {
+    "holds": ("holds", "hold"),
+    "does not hold": ("does not hold", "do not hold"),
+    "no difference": ("shows no difference", "show no difference"),
+    "not decided": ("is not decided", "are not decided"),
+}
 
 
 class ClaimAnswer(NamedTuple):
@@ -46,6 +57,30 @@ def claim_answers(judged: Sequence[JudgedClaim]) -> list[ClaimAnswer]:
         judged: The verdicts.
     """
     return [_answer(each) for each in judged]
+
+
+def verdict_counts(judged: Sequence[JudgedClaim]) -> str:
+    """Return in two sentences how many claims and primary tests have each verdict.
+
+    Args:
+        judged: The verdicts.
+    """
+    tests = [test.verdict for each in judged for test in each.primary]
+    return (
+        f"Of {counted(len(judged), 'claim')} {_counts([each.verdict for each in judged])}. "
+        f"Of {counted(len(tests), 'primary test')}, each of one network on one set, "
+        f"{_counts(tests)}."
+    )
+
+
+def _counts(verdicts: Sequence[ClaimVerdict | None]) -> str:
+    """Return the number of each verdict, also if it is 0."""
+    return listed(
+        [
+            f"{verdicts.count(verdict)} {one if verdicts.count(verdict) == 1 else several}"
+            for verdict, (one, several) in VERBS.items()
+        ]
+    )
 
 
 def _answer(judged: JudgedClaim) -> ClaimAnswer:

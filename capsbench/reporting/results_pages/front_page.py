@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from capsbench.records.benchmark import FULL
 from capsbench.reporting.claims_report import render_answers
-from capsbench.reporting.comparisons.claim_answers import claim_answers
+from capsbench.reporting.comparisons.claim_answers import claim_answers, verdict_counts
 from capsbench.reporting.comparisons.published import compare_published
 from capsbench.reporting.exports.claims_export import ExportedClaims
 from capsbench.reporting.exports.export import ExportedResults
@@ -68,8 +68,9 @@ def render_front(
 
 
 def render_answer(exported: Sequence[ExportedResults], claims: Sequence[ExportedClaims]) -> str:
-    """Return what a reader sees first, as Markdown text: leaderboards, and claims in sentences."""
-    parts = [render_markdown.render(table) for table in leaderboards(exported, claims)]
+    """Return what a reader sees first: the verdicts counted, leaderboards, claims in sentences."""
+    parts = ["\n".join(f"* {_summary(each)}" for each in claims)] if claims else []
+    parts += [render_markdown.render(table) for table in leaderboards(exported, claims)]
     for each in claims:
         size = "full size" if each.size == FULL else f"scale {each.size}, not at full size"
         parts.append(f"## {plain(each.record.claims.title)}")
@@ -80,6 +81,12 @@ def render_answer(exported: Sequence[ExportedResults], claims: Sequence[Exported
     parts += [READING] if claims else []
     parts += [] if any(each.name == ARTICLE for each in claims) else [NO_CLAIMS]
     return "\n\n".join(parts)
+
+
+def _summary(claims: ExportedClaims) -> str:
+    """Return the title of a file of claims with the number of each verdict."""
+    size = "" if claims.size == FULL else f" At scale {claims.size}, not at full size."
+    return f"**{plain(claims.record.claims.title)}** {plain(verdict_counts(claims.judged) + size)}"
 
 
 def _records(exported: Sequence[ExportedResults]) -> Iterator[str]:

@@ -36,11 +36,11 @@ MERGED = {"metric": MERGED_ACCURACY, "split": "novel", "condition": {"classes": 
 WORST_CASE = Quantity(metric="accuracy", condition={"method": "worst-case"})
 ROTATIONS = ("rotations",)
 TOYS = ("toynorb-azimuth", "toynorb-equivariance", "claims/toynorb")
-LAYERS = ("equivariance", "claims/mnist")  # records with attacks and numbers of layers
+LAYER_RECORDS = ("equivariance", "claims/mnist")  # with attacks and numbers of layers
 READING = (
     "Means over seeds with their 95 % intervals, corrected for nothing. Each column is another "
-    "task: only numbers of one column can be compared. A dash is a network that has not been "
-    "measured there."
+    "task: only numbers of one column can be compared. A dash says that the record has no such "
+    "number."
 )
 
 
@@ -68,13 +68,13 @@ def _novel(factor: str) -> Quantity:
 DIGIT_COLUMNS = (
     Column("Familiar", ROTATIONS, ACCURACY_BY_VIEW, FAMILIAR),
     Column("Rotated", ROTATIONS, ACCURACY_BY_VIEW, Quantity(**MERGED, factor="rotation")),
-    Column("Shifted", ROTATIONS, ACCURACY_BY_VIEW, _novel("shift_x")),
+    Column("Shifted sideways", ROTATIONS, ACCURACY_BY_VIEW, _novel("shift_x")),
     Column("Scaled", ROTATIONS, ACCURACY_BY_VIEW, _novel("scale")),
     Column("Affine", ("affine",), ACCURACY_BY_VIEW, Quantity(**MERGED)),
     Column("Tilted", ("tilts",), ACCURACY_BY_VIEW, _novel("tilt_x")),
     Column("affNIST-like", ("affnist",), ACCURACY_BY_SPLIT, NOVEL),
     Column("Trained at all angles", ("rotmnist",), ACCURACY_BY_SPLIT, FAMILIAR),
-    Column("Attacked", LAYERS, "attacks", WORST_CASE),
+    Column("Attacked", LAYER_RECORDS, "attacks", WORST_CASE),
 )
 OBJECT_COLUMNS = (
     Column("Familiar toys", TOYS, ACCURACY_BY_SPLIT, FAMILIAR),
@@ -86,7 +86,7 @@ OBJECT_COLUMNS = (
 ROUTING_COLUMNS = (
     Column("Familiar digits", ("routings/mnist",), ACCURACY_BY_VIEW, FAMILIAR),
     Column("Rotated", ("routings/mnist",), ACCURACY_BY_VIEW, Quantity(**MERGED, factor="rotation")),
-    Column("Shifted", ("routings/mnist",), ACCURACY_BY_VIEW, _novel("shift_x")),
+    Column("Shifted sideways", ("routings/mnist",), ACCURACY_BY_VIEW, _novel("shift_x")),
     Column("Scaled", ("routings/mnist",), ACCURACY_BY_VIEW, _novel("scale")),
     Column("Familiar toys", ("routings/toynorb",), ACCURACY_BY_SPLIT, FAMILIAR),
     Column("Novel azimuth", ("routings/toynorb",), ACCURACY_BY_SPLIT, NOVEL),
@@ -169,14 +169,16 @@ def _leaderboard(
     if not measured_columns:
         return None
     used = list(dict.fromkeys(source for _, source in measured_columns))
-    layers = _layers(tests) if (at := _first(LAYERS, sources)) in used else {}
+    layer_record = next((name for name in LAYER_RECORDS if name in used), None)
+    layers = _layers(tests) if layer_record else {}
+    layer_cells = sources[layer_record] if layer_record else {}
     rows, augmented = [], []
     for label in dict.fromkeys(label for source in used for label in sources[source]):
         accuracies = [
             _cell(aggregate_seeds(sources[source].get(label, ()), column.measure, column.quantity))
             for column, source in measured_columns
         ]
-        gain = [_gain(sources[at or ""].get(label, ()), layers.get(label))] if layers else []
+        gain = [_gain(layer_cells.get(label, ()), layers.get(label))] if layers else []
         own = [sources[source][label] for source in used if label in sources[source]]
         if any(_augmented(cells) for cells in own):
             augmented.append(label)
@@ -192,7 +194,7 @@ def _leaderboard(
             *number_columns("Parameters", "Operations", "Training time"),
         ),
         rows=tuple(rows),
-        caption=_caption(measured_columns, at if layers else None, used[0], augmented),
+        caption=_caption(measured_columns, bool(layers), used[0], augmented),
     )
 
 
@@ -250,28 +252,35 @@ def _time(cells: Sequence[CellResult]) -> TableCell | None:
 
 def _caption(
     columns: Sequence[tuple[Column, str]],
-    layers: str | None,
+    layers: bool,
     first: str,
     augmented: Sequence[str],
 ) -> str:
     records = "; ".join(f"{column.title}: {source}" for column, source in columns)
+    attacked = (
+        " Attacked is the accuracy on the worst of all attacks for each image; claims attack more "
+        "images with more steps."
+        if any(column.measure == "attacks" for column, _ in columns)
+        else ""
+    )
     gained = (
         " Equivariance gained is what training adds to R² of a linear map of the layer that the "
-        f"claims compare, class poses or the hidden layer, at quarter turns ({layers})."
+        "claims compare, class poses or the hidden layer, at quarter turns; it is negative if "
+        "training lowers R²."
         if layers
         else ""
     )
     merged = any(column.quantity.metric == MERGED_ACCURACY for column, _ in columns)
     alike = " Where 6s and 9s are turned, both count as one class." if merged else ""
     wider = (
-        " Trained on augmented images, which show some of the views that count as novel: "
+        " Trained on augmented images, which can show views that count as novel: "
         f"{listed(augmented)}."
         if augmented
         else ""
     )
     return (
         f"At scale {SCALE}, where every network is tuned by an equal search on each data set. "
-        f"{READING}{alike}{wider} Records: {records}.{gained} Parameters and operations of one "
-        "image are those of the first record that has the network. Training time is the median "
-        f"over seeds of {first}."
+        f"{READING}{alike}{wider} Records: {records}.{attacked}{gained} Parameters and operations "
+        "of one image are those of the first record that has the network. Training time is the "
+        f"median over seeds of {first}."
     )

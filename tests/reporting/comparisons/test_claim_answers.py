@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from capsbench.reporting.charts.claim_charts import claim_charts
-from capsbench.reporting.comparisons.claim_answers import claim_answers
+from capsbench.reporting.comparisons.claim_answers import claim_answers, verdict_counts
 from capsbench.reporting.tables.leave_one_out_table import leave_one_out_table
 from tests.reporting.comparisons.made_up_claims import ACCURACY, ERROR, judged_claim
 
@@ -30,6 +30,15 @@ def test_sentences_and_charts_have_the_difference_without_the_margin(parts):
     assert list(claim_charts([judged_claim(parts, ACCURACY | {"model": "Caps"} | error)])) == []
     not_measured = claim_answers([judged_claim(parts, ACCURACY | {"model": "Caps"} | error)])
     assert "Caps: not decided on one (not measured, against CNN)." in not_measured[0].text
+
+
+def test_verdicts_are_counted_also_those_that_none_has(parts):
+    judged = judged_claim(parts, ACCURACY | {"model": "Caps"}, ACCURACY | {"model": "Same"})
+    assert [test.verdict for test in judged.primary] == ["holds", "no difference"]
+    claims, tests = verdict_counts([judged]).split(". ")
+    assert claims == ("Of 1 claim 0 hold, 0 do not hold, 0 show no difference and 1 is not decided")
+    assert tests.startswith("Of 2 primary tests, ")
+    assert tests.endswith("1 holds, 0 do not hold, 1 shows no difference and 0 are not decided.")
 
 
 def test_a_difference_without_one_seed_is_that_of_the_others(parts):

@@ -57,7 +57,7 @@ def test_a_column_is_the_accuracy_at_its_own_factor(results: Results):
         cells = results.by_label()[label]
         for title, split, factor in (
             ("Familiar", "familiar", None),
-            ("Shifted", "novel", "shift_x"),
+            ("Shifted sideways", "novel", "shift_x"),
             ("Scaled", "novel", "scale"),
         ):
             quantity = Quantity(metric="accuracy", split=split, factor=factor)
