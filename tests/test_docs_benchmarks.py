@@ -1,4 +1,4 @@
-"""docs/benchmarks.md names every benchmark, and its examples fit the schema."""
+"""docs/benchmarks.md and docs/claims.md name every benchmark and field, and their examples fit."""
 
 import re
 from pathlib import Path
@@ -10,9 +10,11 @@ from capsbench.schema import load_benchmark
 from capsbench.schema.claims import Claim, ClaimTest
 from capsbench.schema.parts import Published
 
-PAGE = (Path(__file__).parents[1] / "docs" / "benchmarks.md").read_text(encoding="utf-8")
+DOCS = Path(__file__).parents[1] / "docs"
+PAGE = (DOCS / "benchmarks.md").read_text(encoding="utf-8")
+CLAIMS = (DOCS / "claims.md").read_text(encoding="utf-8")
 EXAMPLES = dict[str, list[dict[str, object]]]()
-for block in re.findall(r"```yaml\n(.*?)```", PAGE, flags=re.DOTALL):
+for block in re.findall(r"```yaml\n(.*?)```", PAGE + CLAIMS, flags=re.DOTALL):
     EXAMPLES |= parse_yaml(block)
 
 
@@ -42,7 +44,7 @@ def test_examples_fit_the_schema():
 
 
 def test_every_field_of_a_claim_test_is_described():
-    section = PAGE.partition("| field of a test |")[2].partition("\n\n")[0]
+    section = CLAIMS.partition("| field of a test |")[2].partition("\n\n")[0]
     rows = [line.split("|")[1] for line in section.splitlines() if line.startswith("| `")]
     fields = [name for row in rows for name in re.findall(r"`(\w+)`", row)]
     assert sorted(fields) == sorted(ClaimTest.model_fields)
