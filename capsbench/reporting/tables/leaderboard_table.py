@@ -15,6 +15,7 @@ from capsbench.reporting.comparisons.aggregate import (
 )
 from capsbench.reporting.comparisons.chance import chance_text
 from capsbench.reporting.comparisons.gains import seed_gains
+from capsbench.reporting.comparisons.joint_views import ACCURACY_BY_JOINT_VIEW
 from capsbench.reporting.exports.claims_export import ExportedClaims
 from capsbench.reporting.exports.export import ExportedResults
 from capsbench.reporting.exports.revisions import earlier_revisions
@@ -80,6 +81,7 @@ OBJECT_COLUMNS = (
     Column("Familiar toys", TOYS, ACCURACY_BY_SPLIT, FAMILIAR),
     Column("Novel azimuth", TOYS, ACCURACY_BY_SPLIT, NOVEL),
     Column("Novel elevation", ("toynorb-elevation",), ACCURACY_BY_SPLIT, NOVEL),
+    Column("Either or both novel", ("toynorb-joint",), ACCURACY_BY_JOINT_VIEW, NOVEL),
     Column("COIL-20, novel azimuth", ("coil-azimuth",), ACCURACY_BY_SPLIT, NOVEL),
     Column("ETH-80, novel elevation", ("eth80-elevation",), ACCURACY_BY_SPLIT, NOVEL),
 )
