@@ -22,7 +22,7 @@ from capsbench.reporting.exports.export import ExportedResults
 from capsbench.reporting.rebuild import rebuild
 from capsbench.reporting.results_pages.pages import result_pages
 from capsbench.reporting.tables.paper_tables import EARLIER
-from capsbench.schema.claims import Claims
+from tests.reporting.comparisons import made_up_claims
 
 
 @pytest.fixture
@@ -136,32 +136,17 @@ def test_many_differences_are_counted(folder):
         require_one_version("a folder", changed)
 
 
-CLAIMS = {
-    "name": "claims",
-    "version": 1,
-    "title": "Do they?",
-    "question": "Who knows?",
-    "source": "a test",
-    "expected": "at once",
-    "parts": {"one": {"benchmark": "quick"}, "two": {"benchmark": "quick"}},
-    "claims": [
-        {
-            "claim": "They do",
-            "source": "a test",
-            "tests": [
-                {
-                    "part": part,
-                    "model": "Dynamic routing",
-                    "against": "CNN",
-                    "primary": True,
-                    "measure": "accuracy-by-view",
-                    "quantity": {"metric": "accuracy", "split": "novel"},
-                }
-                for part in ("one", "two")
-            ],
-        }
-    ],
-}
+TESTS = [
+    {
+        "part": part,
+        "model": "Dynamic routing",
+        "against": "CNN",
+        "primary": True,
+        "measure": "accuracy-by-view",
+        "quantity": {"metric": "accuracy", "split": "novel"},
+    }
+    for part in ("one", "two")
+]
 
 
 @pytest.fixture
@@ -178,7 +163,7 @@ def claims(tmp_path, write_benchmark):
                 place.rename(target)
     files = BenchmarkFolder(tmp_path / "claims")
     ClaimsRecord(
-        claims=Claims.model_validate(CLAIMS),
+        claims=made_up_claims.claims(*TESTS),
         parts={"one": "claims-one", "two": "claims-two"},
         command="capsbench run claims",
         provenance=Provenance.now(),

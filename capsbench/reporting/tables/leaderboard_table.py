@@ -267,8 +267,8 @@ def _caption(
     )
     gained = (
         " Equivariance gained is what training adds to R² of a linear map of the layer that the "
-        "claims compare, class poses or the hidden layer, at quarter turns; it is negative if "
-        "training lowers R²."
+        "claims compare, class poses or the hidden layer, at quarter turns. It is negative if "
+        "training lowers R². Networks that no claim compares have none."
         if layers
         else ""
     )
