@@ -90,7 +90,7 @@ REFUSED = {
     "run tiny.yaml --set models.7.label=a": ("'7'", "below 2"),
     "run tiny.yaml --set measures.0.measure=consistancy": ("did you mean 'consistency'",),
     "run tiny.yaml --scale small": ("scale", "'tiny.yaml'", "'small'"),
-    "run rotations --scale smal": ("'rotations'", "'smal'", "did you mean 'small'"),
+    "run rotations --scale cp": ("'rotations'", "'cp'", "did you mean 'cpu'"),
     "run claims --scale tiny": ("'claims'", "'tiny'", "known: 'cpu'"),
     "run claims --models CNN": ("claims", "--models"),
     "run claims --models +cnn-p4": ("claims", "--models"),
