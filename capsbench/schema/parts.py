@@ -278,18 +278,21 @@ class Published(SchemaModel):
 def pairs(entries: Sequence[Published]) -> list[tuple[Published, Published]]:
     """Return the pairs of published numbers that are compared; the first one is subtracted.
 
+    Of several numbers of a model for the same quantity, the one of the same source is taken.
+
     Raises:
         ValueError: A label in ``against`` has no number of the same group.
     """
     result = []
     for entry in entries:
-        same = {each.model: each for each in entries if each.group == entry.group}
+        group = [each for each in entries if each.group == entry.group]
+        of_source = [each for each in group if each.source == entry.source]
+        same = {each.model: each for each in reversed(of_source + group)}
         if unknown := [label for label in entry.against if label not in same]:
             raise ValueError(
                 f"published: {entry.model} is compared with '{unknown[0]}', which has no number of "
                 f"the same quantity; known: {', '.join(same)}"
             )
-        first = next(each for each in same.values() if each.source == entry.source)
-        others = [same[label] for label in entry.against] or [first]
+        others = [same[label] for label in entry.against] or of_source[:1]
         result += [(other, entry) for other in others if other is not entry]
     return result

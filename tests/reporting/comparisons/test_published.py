@@ -205,3 +205,17 @@ def test_a_number_is_compared_with_one_of_the_same_quantity():
     entries = [ENTRY, ENTRY.model_copy(update={"model": "Other", "against": ("Third",)})]
     with pytest.raises(ValueError, match="'Third'"):
         pairs(entries)
+
+
+def test_numbers_of_two_sources_are_compared_within_their_source():
+    models = ("A", "B", "C")
+    of = {
+        source: [
+            ENTRY.model_copy(update={"model": model, "source": source, "against": against})
+            for model, against in zip(models, ((), (), ("B",)), strict=True)
+        ]
+        for source in ("one", "other")
+    }
+    entries = [of[source][i] for i in range(3) for source in of]
+    compared = {(a.source, a.model, b.source, b.model) for a, b in pairs(entries)}
+    assert compared == {(name, a, name, b) for name in of for a, b in ("AB", "BC")}
