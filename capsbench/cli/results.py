@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -18,9 +18,8 @@ from capsbench.errors import UserError
 if TYPE_CHECKING:
     from capsbench.reporting.exports.claims_export import ExportedClaims
     from capsbench.reporting.exports.export import ExportedResults
+    from capsbench.reporting.exports.exported import Exported
     from capsbench.reporting.exports.search_checks import ExportedSearch
-
-    Exported: TypeAlias = ExportedResults | ExportedClaims | ExportedSearch
 
 DOCS = Path("docs")
 FOLDER = Path("results")
@@ -207,18 +206,9 @@ def _require_checkout() -> None:
 
 def _checked(path: Path) -> Exported:
     """Read and check a record of a benchmark, of claims or of a search."""
-    from capsbench.reporting.exports.checks import check_export
-    from capsbench.reporting.exports.claims_checks import check_claims
-    from capsbench.reporting.exports.claims_export import load_claims_export
-    from capsbench.reporting.exports.export import is_claims_export, load_export, with_shipped_texts
-    from capsbench.reporting.exports.search_checks import is_search, load_search
+    from capsbench.reporting.exports.export import ExportedResults, with_shipped_texts
+    from capsbench.reporting.exports.exported import check_exported, load_exported
 
-    if is_search(path):
-        return load_search(path)
-    if is_claims_export(path):
-        claims = load_claims_export(path)
-        check_claims(claims)
-        return claims
-    exported = load_export(path)
-    check_export(exported)
-    return with_shipped_texts(exported)
+    exported = load_exported(path)
+    check_exported(exported)
+    return with_shipped_texts(exported) if isinstance(exported, ExportedResults) else exported

@@ -92,7 +92,12 @@ class Record(RecordPart):
         remedy = remedy or cls.remedy
         if not is_present(path):
             raise UserError(f"{path} is missing; {remedy.removeprefix(REMOVE)}")
-        content = read_json(path, remedy)
+        return cls.of_content(path, read_json(path, remedy), remedy)
+
+    @classmethod
+    def of_content(cls, path: Path, content: Any, remedy: str | None = None) -> Self:
+        """Make a record of the contents of its file, see `load`."""
+        remedy = remedy or cls.remedy
         require_schema(path, content, remedy)
         own = {name: value for name, value in content.items() if name not in ENVELOPE}
         try:

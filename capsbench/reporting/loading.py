@@ -17,8 +17,9 @@ from capsbench.records import BenchmarkFolder, ClaimsRecord, Results, benchmarks
 from capsbench.reporting import claims_report, terminal
 from capsbench.reporting.comparisons.claims import JudgedClaim, JudgedTest
 from capsbench.reporting.comparisons.verdicts import verdict_text, without_margin
-from capsbench.reporting.exports.claims_export import load_claims_export
-from capsbench.reporting.exports.export import is_claims_export, load_export
+from capsbench.reporting.exports.claims_export import ExportedClaims
+from capsbench.reporting.exports.export import ExportedResults
+from capsbench.reporting.exports.exported import load_exported
 from capsbench.reporting.formatting import counted
 from capsbench.reporting.tables import render_terminal
 from capsbench.reporting.tables.claims_tables import claim_tables
@@ -192,10 +193,12 @@ def data_frame(rows: Sequence[Mapping[str, Any]], columns: Sequence[str] | None 
 def _load_exported(path: Path) -> BenchmarkResults | ClaimsResults:
     if not path.is_file():
         raise UserError(f"no file {path}; 'capsbench report --export DIR' writes such files")
-    if is_claims_export(path):
-        claims = load_claims_export(path)
-        return ClaimsResults(claims.record, claims.judged, None)
-    return BenchmarkResults(load_export(path).results, None)
+    match exported := load_exported(path):
+        case ExportedClaims():
+            return ClaimsResults(exported.record, exported.judged, None)
+        case ExportedResults():
+            return BenchmarkResults(exported.results, None)
+    raise UserError(f"{path} is the record of a search, expected one of a benchmark or of claims")
 
 
 def _text(tables: Group) -> str:

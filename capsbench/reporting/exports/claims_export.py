@@ -184,7 +184,11 @@ def load_claims_export(path: Path) -> ExportedClaims:
     Raises:
         UserError: It does not fit the schema, or its cells are of different revisions.
     """
-    content = ClaimsExport.load(path)
+    return exported_claims(path, ClaimsExport.load(path))
+
+
+def exported_claims(path: Path, content: ClaimsExport) -> ExportedClaims:
+    """Return the contents of a file as reports read them, see `load_claims_export`."""
     judged = [each.judged for each in content.judged]
     parts = {part: [cell.result(path) for cell in cells] for part, cells in content.parts.items()}
     for cells in parts.values():

@@ -12,7 +12,7 @@ from typing import Self
 from pydantic import Field, model_validator
 
 from capsbench.errors import UserError
-from capsbench.files.atomic import Row, read_json
+from capsbench.files.atomic import Row
 from capsbench.fingerprint import fingerprint
 from capsbench.names import is_own_file
 from capsbench.records import (
@@ -310,7 +310,11 @@ def load_export(path: Path) -> ExportedResults:
     Raises:
         UserError: It does not fit the schema, or its cells are of different revisions.
     """
-    content = BenchmarkExport.load(path)
+    return exported_results(path, BenchmarkExport.load(path))
+
+
+def exported_results(path: Path, content: BenchmarkExport) -> ExportedResults:
+    """Return the contents of a file as reports read them, see `load_export`."""
     order = {cell.path: place for place, cell in enumerate(content.record.cells)}
     exported: list[ExportedCell | ExportedFailure] = [*content.cells, *content.failed]
     in_order = sorted(exported, key=lambda each: order.get(each.reference.path, len(order)))
@@ -321,16 +325,6 @@ def load_export(path: Path) -> ExportedResults:
         for each in content.differences
     ]
     return ExportedResults(path, Results(content.record, cells), differences)
-
-
-def is_claims_export(path: Path) -> bool:
-    """Check that an exported file holds claims rather than one benchmark.
-
-    Raises:
-        UserError: The file is damaged.
-    """
-    content = read_json(path, EXPORT_REMEDY)
-    return isinstance(content, dict) and "judged" in content
 
 
 def with_shipped_texts(exported: ExportedResults) -> ExportedResults:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from capsbench.errors import UserError
-from capsbench.files.atomic import read_json
 from capsbench.records import CellResult
 from capsbench.records.folders import SEARCHES
 from capsbench.records.search import SearchedModel, SearchedProtocol, SearchRecord, best, finalists
@@ -50,23 +49,17 @@ class ExportedSearch:
         return self.record.size
 
 
-def is_search(path: Path) -> bool:
-    """Check that an exported file holds a search.
-
-    Raises:
-        UserError: The file is damaged.
-    """
-    content = read_json(path, SearchRecord.remedy)
-    return isinstance(content, dict) and "trials" in content
-
-
 def load_search(path: Path) -> ExportedSearch:
     """Load the record of a search from its file, and check it.
 
     Raises:
         UserError: It does not fit the schema, its file has another name, or see `check_search`.
     """
-    record = SearchRecord.load(path)
+    return exported_search(path, SearchRecord.load(path))
+
+
+def exported_search(path: Path, record: SearchRecord) -> ExportedSearch:
+    """Return the record of a file, checked, see `load_search`."""
     check_search(path, record)
     if path.stem != record.name:
         raise UserError(f"{path}: a search of these trials is named {record.name}.json; rename it")

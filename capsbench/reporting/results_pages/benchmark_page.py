@@ -6,7 +6,11 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from capsbench.records.benchmark import FULL
+from capsbench.reporting.comparisons.aggregate import view_factors
 from capsbench.reporting.comparisons.answers import CHOSEN, answers
+from capsbench.reporting.comparisons.costs import cost_curves
+from capsbench.reporting.comparisons.joint_views import ACCURACY_BY_JOINT_VIEW, joint_views
+from capsbench.reporting.comparisons.scaling import varied_curves
 from capsbench.reporting.exports.export import ExportedResults
 from capsbench.reporting.formatting import listed
 from capsbench.reporting.networks import networks
@@ -33,6 +37,19 @@ def render_benchmark(exported: Sequence[ExportedResults]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
+def figure_files(exported: ExportedResults) -> dict[str, str]:
+    """Return the names of the files of a record's figures, by what they show; draw none."""
+    results = exported.results
+    shown = {
+        "by-view": view_factors(results),
+        "by-joint-view": joint_views(results, ACCURACY_BY_JOINT_VIEW, "accuracy"),
+        "varied": varied_curves(results),
+        "cost": cost_curves(results),
+    }
+    start = f"results-{exported.name}-{exported.path.stem}"
+    return {name: f"{start}-{name}.svg" for name, each in shown.items() if each}
+
+
 def benchmark_figures(exported: ExportedResults) -> dict[str, Figure]:
     """Draw the figures of a record, by the name of the file."""
     from capsbench.reporting.figures.cost_figure import cost_figure
@@ -40,15 +57,14 @@ def benchmark_figures(exported: ExportedResults) -> dict[str, Figure]:
     from capsbench.reporting.figures.scaling_figures import varied_figure
     from capsbench.reporting.figures.view_figure import accuracy_by_view
 
-    results = exported.results
-    figures = {
-        "by-view": accuracy_by_view(results),
-        "by-joint-view": accuracy_by_joint_view(results),
-        "varied": varied_figure(results),
-        "cost": cost_figure(results),
+    draw = {
+        "by-view": accuracy_by_view,
+        "by-joint-view": accuracy_by_joint_view,
+        "varied": varied_figure,
+        "cost": cost_figure,
     }
-    start = f"results-{exported.name}-{exported.path.stem}"
-    return {f"{start}-{name}.svg": figure for name, figure in figures.items() if figure}
+    figures = {file: draw[name](exported.results) for name, file in figure_files(exported).items()}
+    return {file: figure for file, figure in figures.items() if figure}
 
 
 def _record_section(exported: ExportedResults) -> Iterator[str]:
@@ -64,8 +80,8 @@ def _record_section(exported: ExportedResults) -> Iterator[str]:
         yield CHOSEN
     labels = [entry.label for entry in results.benchmark.models]
     yield f"**Tuning.** {plain(tuning(record, labels))}"
-    for name in benchmark_figures(exported):
-        yield f"![{plain(results.benchmark.title)}](../figures/{name})"
+    for file in figure_files(exported).values():
+        yield f"![{plain(results.benchmark.title)}](../figures/{file})"
     for table in result_tables(results, exported.differences):
         yield render_markdown.render(table, level=3)
     yield origin(record.command, results.cells, record.provenance, exported.path)

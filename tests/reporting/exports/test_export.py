@@ -13,17 +13,18 @@ from capsbench.records import load_results
 from capsbench.records.training import ExecutionRecord
 from capsbench.reporting.comparisons.differences import model_differences
 from capsbench.reporting.exports.checks import check_export
-from capsbench.reporting.exports.claims_checks import check_claims
-from capsbench.reporting.exports.claims_export import load_claims_export
+from capsbench.reporting.exports.claims_export import ExportedClaims
 from capsbench.reporting.exports.csv_file import results_csv
 from capsbench.reporting.exports.export import (
+    ExportedResults,
     export_benchmark,
-    is_claims_export,
     load_export,
     with_shipped_texts,
 )
+from capsbench.reporting.exports.exported import check_exported, load_exported
 from capsbench.reporting.exports.revisions import earlier_revisions
-from capsbench.reporting.exports.search_checks import load_search
+from capsbench.reporting.exports.search_checks import ExportedSearch
+from capsbench.reporting.results_pages.benchmark_page import figure_files
 from capsbench.reporting.results_pages.pages import result_pages
 from capsbench.reporting.tables import render_markdown
 from capsbench.reporting.tables.result_tables import result_tables
@@ -34,15 +35,8 @@ ROOT = Path(__file__).parents[3]
 
 def exports_in(folder):
     """Load the exported benchmarks of a folder."""
-    paths = [path for path in sorted(folder.glob("*/*.json")) if path.parent.name != "searches"]
-    paths = [path for path in paths if not is_claims_export(path)]
-    return [with_shipped_texts(load_export(path)) for path in paths]
-
-
-def claims_in(folder):
-    """Load the exported claims of a folder."""
-    paths = sorted(folder.glob("*/*.json"))
-    return [load_claims_export(path) for path in paths if is_claims_export(path)]
+    exported = [load_exported(path) for path in sorted(folder.glob("*/*.json"))]
+    return [with_shipped_texts(each) for each in exported if isinstance(each, ExportedResults)]
 
 
 def test_numbers_are_exported_and_folders_of_the_machine_are_not(folder, file):
@@ -191,15 +185,17 @@ def test_every_published_number_is_on_the_page():
 
 
 def test_the_records_of_the_repository_are_sound_and_the_page_shows_them():
-    exported, claims = exports_in(ROOT / "results"), claims_in(ROOT / "results")
-    for each in exported:
-        check_export(each)
-    for one in claims:
-        check_claims(one)
-    searches = [load_search(path) for path in sorted((ROOT / "results/searches").glob("*.json"))]
+    every = [load_exported(path) for path in sorted((ROOT / "results").glob("*/*.json"))]
+    for each in every:
+        check_exported(each)
+    exported = [with_shipped_texts(each) for each in every if isinstance(each, ExportedResults)]
+    claims = [each for each in every if isinstance(each, ExportedClaims)]
+    searches = [each for each in every if isinstance(each, ExportedSearch)]
     pages = result_pages(exported, claims, searches)
     for name, page in pages.items():
         assert (ROOT / "docs" / name).read_text(encoding="utf-8") == page
     written = {path.name for path in (ROOT / "docs/results").iterdir()}
     assert written == {Path(name).name for name in pages if name.startswith("results/")}
     assert all(each.record.name in pages["results/searches.md"] for each in searches)
+    drawn = {path.name for path in (ROOT / "docs/figures").glob("results-*.svg")}
+    assert drawn == {file for each in exported for file in figure_files(each).values()}

@@ -14,7 +14,9 @@ from capsbench.names import find, table
 from capsbench.records import BenchmarkRecord, ProtocolChanges
 from capsbench.records.folders import search_file
 from capsbench.records.search import is_search_of
-from capsbench.reporting.exports.search_checks import check_tuned, is_search, load_search
+from capsbench.reporting.exports.exported import load_exported
+from capsbench.reporting.exports.search_checks import ExportedSearch, check_tuned, load_search
+from capsbench.reporting.loading import load_results
 from capsbench.reporting.tables.searches_table import searches_table
 from capsbench.reporting.tuning import tuning
 from capsbench.schema import Benchmark, Search, load_benchmark
@@ -134,8 +136,10 @@ def test_results_keep_searches_under_their_names(record, tmp_path, monkeypatch, 
     monkeypatch.chdir(tmp_path)
     record.save(search_file(Path(), record.name))
     path = Path("searches", f"{record.name}.json")
-    assert is_search(path)
-    assert load_search(path).record == record
+    exported = load_exported(path)
+    assert isinstance(exported, ExportedSearch) and exported.record == record
+    with pytest.raises(UserError, match="record of a search"):
+        load_results(path)
     assert main(["results", str(path)]) == 0
     kept = Path("results", "searches", path.name)
     assert kept.read_bytes() == path.read_bytes()
