@@ -1,4 +1,4 @@
-"""Tables of the check in Markdown, for a page such as ``docs/performance.md``."""
+"""Tables of the check in Markdown, for a page such as ``docs/gpu.md``."""
 
 from __future__ import annotations
 
