@@ -38,6 +38,7 @@ WORST_CASE = Quantity(metric="accuracy", condition={"method": "worst-case"})
 ROTATIONS = ("rotations",)
 TOYS = ("toynorb-azimuth", "toynorb-equivariance", "claims/toynorb")
 LAYER_RECORDS = ("equivariance", "claims/mnist")  # with attacks and numbers of layers
+DASH = "–\u2060"  # at which no line ends: columns are narrow
 READING = (
     "Means over seeds with their 95 % intervals, corrected for nothing. Each column is another "
     "task: only numbers of one column can be compared. A dash says that the record has no such "
@@ -74,8 +75,8 @@ DIGIT_COLUMNS = (
     Column("Affine", ("affine",), ACCURACY_BY_VIEW, Quantity(**MERGED)),
     Column("Tilted", ("tilts",), ACCURACY_BY_VIEW, _novel("tilt_x")),
     Column("affNIST-like", ("affnist",), ACCURACY_BY_SPLIT, NOVEL),
-    Column("Trained at all angles", ("rotmnist",), ACCURACY_BY_SPLIT, FAMILIAR),
     Column("Attacked", LAYER_RECORDS, "attacks", WORST_CASE),
+    Column("Trained at all angles", ("rotmnist",), ACCURACY_BY_SPLIT, FAMILIAR),
 )
 OBJECT_COLUMNS = (
     Column("Familiar toys", TOYS, ACCURACY_BY_SPLIT, FAMILIAR),
@@ -112,9 +113,9 @@ def leaderboards(
     sources = _sources(exported, claims)
     tests = [test.test for each in claims for claim in each.judged for test in claim.primary]
     tables = (
-        _leaderboard("digits", "Leaderboard: digits", sources, DIGIT_COLUMNS, tests),
-        _leaderboard("objects", "Leaderboard: objects", sources, OBJECT_COLUMNS, tests),
-        _leaderboard("routings", "Routings on one stem", sources, ROUTING_COLUMNS, tests),
+        _leaderboard("digits", "Leaderboard: digits (accuracy in %)", sources, DIGIT_COLUMNS, tests),
+        _leaderboard("objects", "Leaderboard: objects (accuracy in %)", sources, OBJECT_COLUMNS, tests),
+        _leaderboard("routings", "Routings on one stem (accuracy in %)", sources, ROUTING_COLUMNS, tests),
     )
     return [table for table in tables if table is not None]
 
@@ -219,11 +220,11 @@ def _layers(tests: Sequence[ClaimTest]) -> dict[str, tuple[str, Quantity]]:
 def _cell(values: SeedValues | None, unit: str = "share") -> TableCell | None:
     if values is None:
         return None
-    text, bare = NUMBER_FORMATS[unit]
-    limits = values.interval
-    interval = f"{bare(limits[0])} to {bare(limits[1])}" if limits else ""
+    bare = NUMBER_FORMATS[unit].bare
+    between = DASH if unit == "share" else " to "  # beside which a minus sign may stand
+    interval = between.join(map(bare, values.interval or ()))
     note = chance_text(values.at_chance)
-    return TableCell(text(values.mean), details=interval, note=note, number=values.mean)
+    return TableCell(bare(values.mean), details=interval, note=note, number=values.mean)
 
 
 def _gain(cells: Sequence[CellResult], layer: tuple[str, Quantity] | None) -> TableCell | None:
