@@ -72,6 +72,7 @@ DIGIT_COLUMNS = (
     Column("Rotated", ROTATIONS, ACCURACY_BY_VIEW, Quantity(**MERGED, factor="rotation")),
     Column("Shifted sideways", ROTATIONS, ACCURACY_BY_VIEW, _novel("shift_x")),
     Column("Scaled", ROTATIONS, ACCURACY_BY_VIEW, _novel("scale")),
+    Column("Rotated and scaled", ("joint-views",), ACCURACY_BY_JOINT_VIEW, Quantity(**MERGED)),
     Column("Affine", ("affine",), ACCURACY_BY_VIEW, Quantity(**MERGED)),
     Column("Tilted", ("tilts",), ACCURACY_BY_VIEW, _novel("tilt_x")),
     Column("affNIST-like", ("affnist",), ACCURACY_BY_SPLIT, NOVEL),
@@ -113,9 +114,9 @@ def leaderboards(
     sources = _sources(exported, claims)
     tests = [test.test for each in claims for claim in each.judged for test in claim.primary]
     tables = (
-        _leaderboard("digits", "Leaderboard: digits (accuracy in %)", sources, DIGIT_COLUMNS, tests),
-        _leaderboard("objects", "Leaderboard: objects (accuracy in %)", sources, OBJECT_COLUMNS, tests),
-        _leaderboard("routings", "Routings on one stem (accuracy in %)", sources, ROUTING_COLUMNS, tests),
+        _leaderboard("digits", "Leaderboard: digits", sources, DIGIT_COLUMNS, tests),
+        _leaderboard("objects", "Leaderboard: objects", sources, OBJECT_COLUMNS, tests),
+        _leaderboard("routings", "Routings on one stem", sources, ROUTING_COLUMNS, tests),
     )
     return [table for table in tables if table is not None]
 
@@ -190,7 +191,7 @@ def _leaderboard(
     gained = ["Equivariance gained"] if layers else []
     return Table(
         name=name,
-        title=title,
+        title=f"{title} (accuracy in %)",
         columns=(
             *text_columns("Network"),
             *number_columns(*(column.title for column, _ in measured_columns), *gained),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
@@ -65,6 +66,9 @@ def test_a_column_is_the_accuracy_at_its_own_factor(results: Results):
             assert numbers[title] == pytest.approx(fmean(value for value in values if value))
         assert numbers["Parameters"] == cells[0].parameters
     assert "Tilted" not in rows(table)["CNN"]  # no record
+    assert "in %" in table.title
+    line = table.rows[0].contents()[1].line
+    assert re.fullmatch(r"\d+\.\d \(\d+\.\d–\u2060\d+\.\d\)", line)  # three seeds
 
 
 def test_only_unchanged_records_at_scale_cpu_count(results: Results):
