@@ -189,11 +189,18 @@ def _kept_levels(results: Results) -> Iterator[str]:
 
 
 def _kept(points_of: Sequence[CurvePoint], factor: str) -> str:
-    """Return the measured views around the familiar ones at which a mean keeps `LEVEL`."""
-    familiar = [index for index, point in enumerate(points_of) if point.familiar]
-    low, high = (familiar[0], familiar[-1]) if familiar else (0, len(points_of) - 1)
-    if any(point.seed_values.mean < LEVEL for point in points_of[low : high + 1]):
+    """Return the measured views around the familiar ones at which a mean keeps `LEVEL`.
+
+    If none is familiar, since another factor is never, they are those around the best view.
+    """
+    best = max(range(len(points_of)), key=lambda index: points_of[index].seed_values.mean)
+    familiar = [index for index, point in enumerate(points_of) if point.familiar] or [best]
+    low, high = familiar[0], familiar[-1]
+    below = [point for point in points_of[low : high + 1] if point.seed_values.mean < LEVEL]
+    if any(point.familiar for point in below):
         return "at not every familiar view"
+    if below:
+        return "at no view" if low == high else "at not every view between the familiar ones"
     while low > 0 and points_of[low - 1].seed_values.mean >= LEVEL:
         low -= 1
     while high < len(points_of) - 1 and points_of[high + 1].seed_values.mean >= LEVEL:

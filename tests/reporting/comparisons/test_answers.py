@@ -42,6 +42,14 @@ def results(tmp_path_factory: pytest.TempPathFactory, write_benchmark) -> Result
     return load_results(folder)
 
 
+def curve_points(means: tuple[float, ...], familiar: tuple[int, ...]) -> list[CurvePoint]:
+    """Return a curve over rotation with a mean at each of five views."""
+    return [
+        CurvePoint(view, view in familiar, SeedValues({0: mean}))
+        for view, mean in zip((-30, -15, 0, 15, 30), means, strict=True)
+    ]
+
+
 def novel(results: Results, difference: Difference) -> str:
     _, sentence, *_ = answers(
         results, [ModelDifference("CapsNet", ACCURACY_BY_VIEW, NOVEL, difference)]
@@ -113,11 +121,26 @@ def test_the_best_network_with_capsules_is_compared_too(tmp_path: Path, write_be
     ],
 )
 def test_the_views_that_keep_the_level_are_told(means: tuple[float, ...], text: str):
-    points = [
-        CurvePoint(view, abs(view) < 10, SeedValues({0: mean}))
-        for view, mean in zip((-30, -15, 0, 15, 30), means, strict=True)
-    ]
-    assert _kept(points, "rotation") == text
+    assert _kept(curve_points(means, familiar=(0,)), "rotation") == text
+
+
+@pytest.mark.parametrize(
+    ("means", "text"),
+    [
+        ((0.2, 0.8, 0.9, 0.8, 0.5), "from −15° to 15°"),
+        ((0.9, 0.5, 0.7, 0.5, 0.2), "at −30° only"),
+        ((0.2, 0.5, 0.7, 0.5, 0.2), "at no view"),
+    ],
+)
+def test_where_no_view_is_familiar_they_are_told_around_the_best(
+    means: tuple[float, ...], text: str
+):
+    assert _kept(curve_points(means, familiar=()), "rotation") == text
+
+
+def test_views_between_the_familiar_ones_are_named_as_such():
+    points = curve_points((0.5, 0.9, 0.7, 0.9, 0.5), familiar=(-15, 15))
+    assert _kept(points, "rotation") == "at not every view between the familiar ones"
 
 
 def test_one_model_has_no_rank(tmp_path: Path, write_benchmark):
